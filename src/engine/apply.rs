@@ -1,0 +1,381 @@
+//! The only mutator: an event that was decided on a queue changes that queue, and every copy of it, alike.
+//!
+//! An event decided on the same state always applies. One that comes from a file or a peer is checked: what
+//! doesn't fit is refused with a reason, and since an event may have changed half of its tasks by then, whoever
+//! applies it must give the queue up (SPEC §6, BROKEN).
+
+use crate::entry::{Entry, Order, Phase};
+use crate::event::{Event, Gate, Lease, Then};
+use crate::lanes::Turn;
+use crate::log::Place;
+use crate::queue::Queue;
+use crate::requests::Request;
+use crate::settings::Rule;
+use crate::task::{BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, TaskId};
+use crate::time::{Due, Millis};
+
+/// Why an event doesn't fit the queue it was given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch(pub &'static str);
+
+type Applied = Result<(), Mismatch>;
+
+/// What a task was when it left its state.
+struct Left {
+    place: Place,
+    order: Order,
+    priority: i8,
+    entry: Entry,
+}
+
+impl Queue {
+    /// Changes the queue as the event says. Errors: it doesn't fit this queue, which is to be given up then.
+    pub fn apply(&mut self, event: &Event) -> Applied {
+        match event {
+            Event::Pushed { first, count, due, options, payloads } => {
+                ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
+                self.apply_pushed(*first, *due, options, payloads)
+            }
+            Event::Answered { token, at, kept_until, answer } => {
+                ensure(token.len() <= NAME_MAX_BYTES, "a token's length")?;
+                let request =
+                    Request { token: (*token).into(), kept_until: *kept_until, answer: answer.clone() };
+                ensure(request.is_valid(), "a remembered answer")?;
+                self.requests.remember(*at, request);
+                Ok(())
+            }
+            Event::Term { term, floor } => {
+                ensure(*floor <= LeaseNumber::MAX, "a lease number")?;
+                self.term = *term;
+                self.last_lease = self.last_lease.max(*floor);
+                Ok(())
+            }
+            Event::Claimed { at, worker, tied, leases } => {
+                ensure(worker.len() <= NAME_MAX_BYTES, "a worker's name")?;
+                leases.iter().try_for_each(|lease| self.apply_lease(*at, worker, *tied, lease))
+            }
+            Event::Taken { ids } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Ready { .. }))?;
+                queue.totals.claimed += 1;
+                queue.totals.acked += 1;
+                queue.remove(&left)
+            }),
+            Event::Unclaimed { id, at } => {
+                let mut left = self.leave(*id, is_leased)?;
+                left.entry.deliveries = left.entry.deliveries.saturating_sub(1);
+                left.entry.phase = Phase::Ready { since: *at };
+                self.totals.claimed = self.totals.claimed.saturating_sub(1);
+                self.enter(&left)
+            }
+            Event::Acked { id, late } => {
+                let left = self.leave(*id, |_| true)?;
+                self.totals.acked += 1;
+                self.totals.late += u64::from(*late);
+                self.remove(&left)
+            }
+            Event::Failed { id, then, error } => {
+                let mut left = self.leave(*id, is_leased)?;
+                left.entry.failures = left.entry.failures.saturating_add(1);
+                self.totals.failed += 1;
+                let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
+                match error {
+                    [] => self.errors.remove(&left.order),
+                    error => self.errors.insert(left.order, error.into()),
+                };
+                self.enter_then(left, then)
+            }
+            Event::Requeued { id, then, back } => {
+                let mut left = self.leave(*id, is_leased)?;
+                self.totals.requeued += 1;
+                if *back {
+                    left.entry.rank = self.draw()?;
+                }
+                self.enter_then(left, then)
+            }
+            Event::Extended { id, deadline } => self.apply_extended(*id, *deadline),
+            Event::Stalled { tasks } => self.apply_stalled(tasks),
+            Event::BecameReady { ids, at } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
+                queue.enter_at_back(left, *at)
+            }),
+            Event::Retried { ids, at } => self.each(ids, |queue, id| {
+                let mut left =
+                    queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. } | Phase::Dead { .. }))?;
+                if matches!(left.entry.phase, Phase::Dead { .. }) {
+                    left.entry.failures = 0;
+                    left.entry.stalls = 0;
+                }
+                queue.totals.retried += 1;
+                queue.enter_at_back(left, *at)
+            }),
+            Event::Cancelled { id } => {
+                let left = self.leave(*id, |phase| !matches!(phase, Phase::Dead { .. }))?;
+                self.totals.cancelled += 1;
+                self.remove(&left)
+            }
+            Event::CancelAsked { id } => {
+                let found = self.find(*id).ok_or(Mismatch("a task to cancel"))?;
+                let (place, mut entry) = (found.place, found.entry());
+                let Phase::Leased { cancel, .. } = &mut entry.phase else {
+                    return Err(Mismatch("a leased task to cancel"));
+                };
+                *cancel = true;
+                self.log.set_entry(place, &entry, None);
+                Ok(())
+            }
+            Event::Dropped { ids } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Dead { .. }))?;
+                queue.totals.dropped += 1;
+                queue.remove(&left)
+            }),
+            Event::Purged { ids } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| !is_leased(phase))?;
+                queue.totals.purged += 1;
+                queue.remove(&left)
+            }),
+            Event::Configured { values } => values.iter().try_for_each(|(name, value)| {
+                let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+                ensure(self.settings.set(rule, *value), "a setting's bounds")
+            }),
+            Event::Paused { gate, until } => {
+                self.set_pause(*gate, Some(*until));
+                Ok(())
+            }
+            Event::Resumed { gate } => {
+                self.set_pause(*gate, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn set_pause(&mut self, gate: Gate, pause: Option<Option<Millis>>) {
+        if gate.covers(Gate::In) {
+            self.pauses.inward = pause;
+        }
+        if gate.covers(Gate::Out) {
+            self.pauses.outward = pause;
+        }
+    }
+
+    fn each(&mut self, ids: &[TaskId], mut step: impl FnMut(&mut Queue, TaskId) -> Applied) -> Applied {
+        ids.iter().try_for_each(|&id| step(self, id))
+    }
+
+    fn apply_pushed(
+        &mut self,
+        first: TaskId,
+        due: Option<Due>,
+        options: &Options,
+        payloads: &[&[u8]],
+    ) -> Applied {
+        let count = payloads.len() as u64;
+        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Mismatch("a task to push"))?;
+        ensure(count <= BATCH_MAX as u64, "a push's size")?;
+        ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
+        ensure(
+            due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
+            "a push's options",
+        )?;
+        let mut id = first;
+        for payload in payloads {
+            let order = self.draw()?;
+            self.log.push(order, id, options, payload);
+            self.last_id = id;
+            self.totals.pushed += 1;
+            match due {
+                None => self.lanes.push_fresh(options.priority, order),
+                Some(due) => {
+                    let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
+                    self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
+                    self.delayed.insert(due, order);
+                }
+            }
+            id.seq += 1;
+        }
+        Ok(())
+    }
+
+    fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
+        ensure(lease.number > self.last_lease && lease.number <= LeaseNumber::MAX, "a new lease number")?;
+        ensure(
+            u64::from(lease.lease_ms) <= LEASE_MAX_MS && lease.deadline <= Millis::MAX,
+            "a lease's length",
+        )?;
+        ensure(at <= lease.deadline, "a deadline after its claim")?;
+        let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
+        let worker = self.workers.hold(worker);
+        self.last_lease = lease.number;
+        self.totals.claimed += 1;
+        let entry = &mut left.entry;
+        entry.phase = Phase::Leased { deadline: lease.deadline, claimed_at: at, worker, tied, cancel: false };
+        entry.lease = lease.number;
+        entry.nonce = lease.nonce;
+        entry.lease_ms = lease.lease_ms;
+        entry.stalled = false;
+        entry.deliveries = entry.deliveries.saturating_add(1);
+        self.enter(&left)
+    }
+
+    fn apply_extended(&mut self, id: TaskId, until: Millis) -> Applied {
+        let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
+        let (place, mut entry) = (found.place, found.entry());
+        let Phase::Leased { deadline, .. } = &mut entry.phase else {
+            return Err(Mismatch("a lease to extend"));
+        };
+        ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
+        *deadline = until;
+        self.log.set_entry(place, &entry, None);
+        Ok(())
+    }
+
+    fn apply_stalled(&mut self, tasks: &[(TaskId, Option<Then>)]) -> Applied {
+        let mut first = None;
+        for (id, then) in tasks {
+            let mut left = self.leave(*id, is_leased)?;
+            first.get_or_insert(left.order);
+            self.totals.stalled += 1;
+            left.entry.stalls = left.entry.stalls.saturating_add(1);
+            left.entry.stalled = true;
+            match then {
+                Some(then) => self.enter_then(left, then)?,
+                None => {
+                    self.totals.cancelled += 1;
+                    self.remove(&left)?;
+                }
+            }
+        }
+        // Leases that end together lie in one page: its bound is what brought the tick here.
+        first.into_iter().for_each(|order| self.log.tighten(order));
+        Ok(())
+    }
+
+    /// Draws the next order number.
+    fn draw(&mut self) -> Result<Order, Mismatch> {
+        let drawn = self.next_order;
+        ensure(drawn < Order::MAX, "an order number")?;
+        self.next_order = drawn.next();
+        Ok(drawn)
+    }
+
+    /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
+    fn leave(&mut self, id: TaskId, is_expected: impl Fn(&Phase) -> bool) -> Result<Left, Mismatch> {
+        let found = self.find(id).ok_or(Mismatch("a living task"))?;
+        let (place, order, priority) = (found.place, found.order, found.record.options.priority);
+        let (entry, was_touched) = (found.entry(), found.entry.is_some());
+        ensure(is_expected(&entry.phase), "a task in such a state")?;
+        match entry.phase {
+            Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(priority, order, &self.log),
+            Phase::Ready { .. } => self.lanes.take_returned(Turn { priority, rank: entry.rank }),
+            Phase::Delayed { due } => self.delayed.remove(due, order),
+            Phase::Leased { worker, tied, .. } => {
+                self.leased -= 1;
+                self.workers.release(worker);
+                if tied {
+                    self.ties.untie(id);
+                }
+            }
+            Phase::Dead { at } => {
+                self.dead.remove(&(at, order));
+            }
+        }
+        Ok(Left { place, order, priority, entry })
+    }
+
+    /// Puts a task into the structure of its new state.
+    fn enter(&mut self, left: &Left) -> Applied {
+        let mut deadline = None;
+        match left.entry.phase {
+            Phase::Ready { .. } => {
+                let turn = Turn { priority: left.priority, rank: left.entry.rank };
+                ensure(self.lanes.put_returned(turn, left.order), "a turn of its own")?;
+            }
+            Phase::Delayed { due } => {
+                ensure(due.instant() <= Millis::MAX, "an instant")?;
+                self.delayed.insert(due, left.order);
+            }
+            Phase::Leased { deadline: until, .. } => {
+                self.leased += 1;
+                deadline = Some(until);
+            }
+            Phase::Dead { at } => {
+                self.totals.dead += 1;
+                self.dead.insert((at, left.order));
+            }
+        }
+        self.log.set_entry(left.place, &left.entry, deadline);
+        Ok(())
+    }
+
+    fn enter_then(&mut self, mut left: Left, then: &Then) -> Applied {
+        left.entry.phase = match *then {
+            Then::Ready(since) => Phase::Ready { since },
+            Then::Delayed(due) => Phase::Delayed { due },
+            Then::Dead(at) => Phase::Dead { at },
+        };
+        self.enter(&left)
+    }
+
+    fn enter_at_back(&mut self, mut left: Left, at: Millis) -> Applied {
+        left.entry.rank = self.draw()?;
+        left.entry.phase = Phase::Ready { since: at };
+        self.enter(&left)
+    }
+
+    /// Forgets a task that left its state.
+    fn remove(&mut self, left: &Left) -> Applied {
+        self.errors.remove(&left.order);
+        self.log.remove(left.place);
+        Ok(())
+    }
+
+    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
+    pub(crate) fn index(&mut self, place: Place) -> Applied {
+        let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
+        let (order, id, priority) = (found.order, found.record.id, found.record.options.priority);
+        let entry = found.entry;
+        ensure(order < self.next_order && id <= self.last_id, "a number and an id that were given")?;
+        let Some(entry) = entry else {
+            self.lanes.push_fresh(priority, order);
+            return Ok(());
+        };
+        ensure(entry.rank < self.next_order && entry.lease <= self.last_lease, "numbers that were given")?;
+        ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
+        if let Phase::Leased { worker, .. } = entry.phase {
+            ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
+            ensure(self.workers.hold_number(worker), "a worker's name")?;
+        }
+        let was_dead = self.totals.dead;
+        self.enter(&Left { place, order, priority, entry })?;
+        self.totals.dead = was_dead;
+        Ok(())
+    }
+
+    /// A copy of the queue in which nobody holds a lease: what is leased here is ready there, in its place, or gone
+    /// if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
+    pub fn copied(&self) -> Result<Queue, Mismatch> {
+        let mut copy = self.clone();
+        let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
+        let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
+        for id in ids {
+            let mut left = copy.leave(id, is_leased)?;
+            if let Phase::Leased { cancel: true, .. } = left.entry.phase {
+                copy.totals.cancelled += 1;
+                copy.remove(&left)?;
+                continue;
+            }
+            if let Phase::Leased { claimed_at, .. } = left.entry.phase {
+                left.entry.phase = Phase::Ready { since: claimed_at };
+            }
+            copy.enter(&left)?;
+        }
+        Ok(copy)
+    }
+}
+
+fn is_leased(phase: &Phase) -> bool {
+    matches!(phase, Phase::Leased { .. })
+}
+
+pub(crate) fn ensure(holds: bool, what: &'static str) -> Applied {
+    if holds { Ok(()) } else { Err(Mismatch(what)) }
+}

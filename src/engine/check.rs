@@ -1,0 +1,67 @@
+//! What must hold of every queue. One place says it for files, peers and tests.
+
+use std::collections::BTreeMap;
+
+use crate::apply::{Mismatch, ensure};
+use crate::entry::{Order, Phase};
+use crate::lanes::Turn;
+use crate::queue::Queue;
+use crate::task::State;
+
+impl Queue {
+    /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
+    ///
+    /// - a task is in the structure of its state and in no other, and states are counted;
+    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped;
+    /// - ids and order numbers grow together and were given by this queue;
+    /// - every name that is kept is the name of as many leases as it counts;
+    /// - no lease ends before the bound of its page.
+    pub fn validate(&self) -> Result<(), Mismatch> {
+        self.log.validate()?;
+        let (mut fresh, mut returned) = (Vec::new(), Vec::new());
+        let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
+        let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for place in self.log.tasks_from(Order(0)) {
+            let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
+            ensure(
+                found.order < self.next_order && found.record.id <= self.last_id,
+                "numbers that were given",
+            )?;
+            let priority = found.record.options.priority;
+            let Some(entry) = found.entry else {
+                fresh.push(Turn { priority, rank: found.order });
+                continue;
+            };
+            ensure(
+                entry.rank < self.next_order && entry.lease <= self.last_lease,
+                "numbers that were given",
+            )?;
+            match entry.phase {
+                Phase::Ready { .. } => returned.push((Turn { priority, rank: entry.rank }, found.order)),
+                Phase::Delayed { due } => delayed.push((due, found.order)),
+                Phase::Dead { at } => dead.push((at, found.order)),
+                Phase::Leased { worker, .. } => {
+                    leased += 1;
+                    let name = self.workers.name(worker);
+                    if !name.is_empty() {
+                        *workers.entry(name).or_default() += 1;
+                    }
+                }
+            }
+        }
+        self.lanes.validate(&fresh, &returned, &self.log)?;
+        delayed.sort_unstable();
+        dead.sort_unstable();
+        ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;
+        ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")?;
+        ensure(self.leased == leased, "leased tasks are counted")?;
+        ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
+        ensure(self.errors.keys().all(|&order| self.log.locate(order).is_some()), "errors belong to tasks")?;
+        let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
+        ensure(counted == self.log.tasks(), "states hold all tasks")?;
+        let t = &self.totals;
+        let gone = [t.acked, t.cancelled, t.purged, t.dropped];
+        let all = gone.into_iter().try_fold(counted, u64::checked_add);
+        ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")
+    }
+}

@@ -1,0 +1,274 @@
+//! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
+//!
+//! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
+//! some), then pages, texts of errors and remembered requests, each chunk with a byte that says what it is. An
+//! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
+//! old ones stay readable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::apply::{Mismatch, ensure};
+use crate::delayed::Delayed;
+use crate::entry::Order;
+use crate::event::Event;
+use crate::names::Names;
+use crate::page::Page;
+use crate::queue::{Pauses, Queue, Totals};
+use crate::requests::{REQUESTS_MAX, Request};
+use crate::settings::{Rule, SETTINGS, Settings};
+use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
+use crate::time::Millis;
+
+/// The version of the stored form.
+pub const FORMAT_VERSION: u16 = 1;
+/// The version of effects.
+pub const EFFECT_VERSION: u8 = 1;
+
+/// Texts and requests are stored in chunks of about this size.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+const PAGE: u8 = b'p';
+const ERRORS: u8 = b'e';
+const REQUESTS: u8 = b'r';
+
+/// What a queue is beside its tasks, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    version: u16,
+    settings: BTreeMap<String, i64>,
+    totals: Totals,
+    pauses: StoredPauses,
+    last_id: TaskId,
+    next_order: u64,
+    term: u64,
+    last_lease: LeaseNumber,
+    /// By number; free numbers have an empty name.
+    workers: Vec<ByteBuf>,
+}
+
+/// Until when each gate is closed: nothing for open, 0 for "until RESUME".
+#[derive(Serialize, Deserialize)]
+struct StoredPauses {
+    inward: Option<u64>,
+    outward: Option<u64>,
+}
+
+impl Queue {
+    /// Gives the stored form to `put`, a chunk at a time, the head first.
+    pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
+        put(&self.head(self.workers.stored()));
+        for page in self.log.stored_pages() {
+            put(&chunk(PAGE, &page));
+        }
+        let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
+        put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
+        put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
+    }
+
+    /// How many chunks [`Queue::save`] gives, found by counting them.
+    pub fn chunks(&self) -> u64 {
+        let mut chunks = 0;
+        self.save(&mut |_| chunks += 1);
+        chunks
+    }
+
+    fn head(&self, workers: Vec<Vec<u8>>) -> Vec<u8> {
+        let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
+        let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
+        encode_named(&Head {
+            version: FORMAT_VERSION,
+            settings: settings.collect(),
+            totals: self.totals,
+            pauses: StoredPauses { inward: stored(self.pauses.inward), outward: stored(self.pauses.outward) },
+            last_id: self.last_id,
+            next_order: self.next_order.0,
+            term: self.term,
+            last_lease: self.last_lease,
+            workers: workers.into_iter().map(ByteBuf::from).collect(),
+        })
+    }
+
+    /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
+    pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
+        let head: Head = rmp_serde::from_slice(bytes).map_err(|_| Mismatch("a stored head"))?;
+        ensure(head.version == FORMAT_VERSION, "a known version")?;
+        let mut settings = Settings::default();
+        for (name, value) in &head.settings {
+            let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+            ensure(settings.set(rule, *value), "a setting's bounds")?;
+        }
+        ensure(head.next_order < Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
+        ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
+        let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
+        let pauses =
+            Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
+        Ok(Queue {
+            settings,
+            totals: head.totals,
+            pauses,
+            last_id: head.last_id,
+            next_order: Order(head.next_order),
+            term: head.term,
+            last_lease: head.last_lease,
+            workers: Names::load(workers).ok_or(Mismatch("worker names"))?,
+            delayed: Delayed::default(),
+            ..Queue::new()
+        })
+    }
+
+    /// Adds one chunk after the head.
+    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+        match bytes.split_first() {
+            Some((&PAGE, page)) => self.load_page(page),
+            Some((&ERRORS, errors)) => {
+                let errors: Vec<(u64, ByteBuf)> =
+                    rmp_serde::from_slice(errors).map_err(|_| Mismatch("stored errors"))?;
+                errors.into_iter().try_for_each(|(order, text)| {
+                    ensure(self.log.locate(Order(order)).is_some(), "an error's task")?;
+                    ensure(!text.is_empty() && text.len() <= ERROR_MAX_BYTES, "an error's length")?;
+                    let known = self.errors.insert(Order(order), text.into_vec().into());
+                    ensure(known.is_none(), "one error a task")
+                })
+            }
+            Some((&REQUESTS, requests)) => {
+                let requests: Vec<Request> =
+                    rmp_serde::from_slice(requests).map_err(|_| Mismatch("stored requests"))?;
+                requests.into_iter().try_for_each(|request| {
+                    ensure(request.is_valid() && self.requests.iter().count() <= REQUESTS_MAX, "a request")?;
+                    self.requests.remember(Millis(0), request);
+                    Ok(())
+                })
+            }
+            _ => Err(Mismatch("a known chunk")),
+        }
+    }
+
+    fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+        let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;
+        let (first, slots) = (page.first(), page.slots() as u64);
+        ensure(self.log.append(page), "pages in order")?;
+        let end = Order(first.0 + slots);
+        let places: Vec<_> =
+            self.log.tasks_from(first).take_while(|&place| self.log.order(place) < end).collect();
+        places.into_iter().try_for_each(|place| self.index(place))
+    }
+
+    /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
+    pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
+        add(&self.head(Vec::new()));
+        for place in self.log.tasks_from(Order(0)) {
+            let Some(found) = self.at(place) else { continue };
+            let mut told = Vec::new();
+            if let Some(entry) = found.entry {
+                // The number of a worker's name depends on the history, the name doesn't.
+                let worker = match entry.phase {
+                    crate::entry::Phase::Leased { worker, .. } => self.workers.name(worker),
+                    _ => &[],
+                };
+                crate::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
+                told.extend_from_slice(worker);
+            }
+            let error = self.errors.get(&found.order).map_or(&[] as &[u8], |error| error);
+            let options = encode_named(&found.record.options);
+            for part in [&found.order.0.to_le_bytes(), &told[..], &options, found.record.payload, error] {
+                add(part);
+            }
+            add(found.record.id.to_string().as_bytes());
+        }
+        for request in self.requests.iter() {
+            add(&encode_named(&request));
+        }
+    }
+}
+
+fn chunk(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[kind], bytes].concat()
+}
+
+/// Gives items in chunks of about [`CHUNK_BYTES`].
+fn put_batches<T: Serialize>(
+    kind: u8,
+    items: impl Iterator<Item = T>,
+    size: impl Fn(&T) -> usize,
+    put: &mut dyn FnMut(&[u8]),
+) {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        bytes += size(&item);
+        batch.push(item);
+        if bytes >= CHUNK_BYTES {
+            put(&chunk(kind, &encode_named(&batch)));
+            batch.clear();
+            bytes = 0;
+        }
+    }
+    if !batch.is_empty() {
+        put(&chunk(kind, &encode_named(&batch)));
+    }
+}
+
+/// Our own values always encode: they hold only numbers, bytes and names.
+fn encode_named(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).unwrap_or_default()
+}
+
+/// An effect: what happened to one queue in one step, as replicas and the AOF get it.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// Version, the head of a MessagePack array, and as many events as `events`.
+    bytes: Vec<u8>,
+    events: u32,
+}
+
+/// MessagePack's mark of an array whose length follows in four bytes.
+const ARRAY32: u8 = 0xdd;
+const HEAD_BYTES: usize = 6;
+
+impl Effect {
+    /// Appends an event. The payloads of a push are not in it: they follow in the order of the events.
+    pub fn add(&mut self, event: &Event) {
+        if self.events == 0 {
+            self.bytes.reserve(96);
+            self.bytes.extend_from_slice(&[EFFECT_VERSION, ARRAY32, 0, 0, 0, 0]);
+        }
+        self.events += 1;
+        if let Some(length) = self.bytes.get_mut(2..HEAD_BYTES) {
+            length.copy_from_slice(&self.events.to_be_bytes());
+        }
+        // Writing numbers, bytes and names to a vector can't fail.
+        let _ = rmp_serde::encode::write(&mut self.bytes, event);
+    }
+
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// The bytes to send.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The events in the bytes of an effect, with the payloads that came beside them.
+    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Vec<Event<'a>>, Mismatch> {
+        let (&version, rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
+        ensure(version == EFFECT_VERSION, "a known version")?;
+        let mut events: Vec<Event> =
+            rmp_serde::from_slice(rest).map_err(|_| Mismatch("events that are known"))?;
+        let mut left = payloads;
+        for event in &mut events {
+            if let Event::Pushed { count, payloads, .. } = event {
+                let (mine, others) = left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
+                *payloads = mine;
+                left = others;
+            }
+        }
+        ensure(left.is_empty(), "a push for each payload")?;
+        Ok(events)
+    }
+}

@@ -1,0 +1,376 @@
+//! The verbs: each reads the queue and the time and says what happens, as an [`Event`]. None changes anything.
+
+use crate::entry::{Entry, Phase};
+use crate::event::{Event, Gate, Lease, Then};
+use crate::queue::{Found, Queue};
+use crate::requests::{Answer, REQUEST_KEPT_MS};
+use crate::retry;
+use crate::settings::Setting;
+use crate::task::{ATTEMPTS_MAX, Handle, LEASE_MAX_MS, LeaseNumber, Options, TaskId};
+use crate::time::{Due, Millis, Now};
+
+/// A source of random bits. Only a primary draws; what it drew travels in events.
+pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
+
+/// A new primary skips this many lease numbers: 19 hours of microseconds, more than any clock is wrong.
+const TERM_STEP: u64 = 1 << 36;
+/// A task that stalled this often is delivered alone, so that a crash charges no innocent beside it.
+const POISON_STALLS: u16 = 2;
+
+/// Why a verb does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `max-len` is reached.
+    FullLen,
+    /// `max-bytes` is reached.
+    FullBytes,
+    /// The gate is closed.
+    Paused,
+    /// There is nothing left to work on: the task is finished or removed.
+    Gone,
+    /// The task lives on without this lease.
+    Stale,
+    /// Somebody asked to cancel the task.
+    CancelAsked,
+    /// Ids or lease numbers have come to their end.
+    Exhausted,
+}
+
+/// What a push asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Push<'a> {
+    /// When the tasks become ready; `None` for now.
+    pub due: Option<Due>,
+    /// What holds for each task.
+    pub options: Options<'a>,
+    /// One for each task, at least one.
+    pub payloads: &'a [&'a [u8]],
+}
+
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The most tasks.
+    pub count: usize,
+    /// The most bytes of payloads, but for the first.
+    pub bytes: Option<u64>,
+    /// The leases' length, before the task's and the queue's.
+    pub lease_ms: Option<u32>,
+    /// The worker's name, empty for none.
+    pub worker: &'a [u8],
+    /// Whether the leases end with the connection.
+    pub tied: bool,
+    /// At most once: no lease, the tasks are gone.
+    pub noack: bool,
+}
+
+impl Default for Claim<'_> {
+    fn default() -> Self {
+        Claim { count: 1, bytes: None, lease_ms: None, worker: &[], tied: false, noack: false }
+    }
+}
+
+/// What a worker says of a failed attempt's future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// As the backoff says.
+    Backoff,
+    /// After this many ms.
+    After(u64),
+    /// Never.
+    Dead,
+}
+
+impl Queue {
+    /// Lets tasks in. Errors: `Paused`, `FullLen`, `FullBytes`, `Exhausted`.
+    pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
+        if self.paused(now.at, Gate::In).is_some() {
+            return Err(Refusal::Paused);
+        }
+        let count = push.payloads.len() as u64;
+        if self.settings.limit(Setting::MaxLen).is_some_and(|max| self.len().saturating_add(count) > max) {
+            return Err(Refusal::FullLen);
+        }
+        if let Some(max) = self.settings.limit(Setting::MaxBytes) {
+            let added: u64 =
+                push.payloads.iter().map(|p| (p.len() + push.options.headers.len()) as u64).sum();
+            if self.record_bytes().saturating_add(added) > max {
+                return Err(Refusal::FullBytes);
+            }
+        }
+        let first = if now.at.0 > self.last_id.ms {
+            TaskId { ms: now.at.0, seq: 0 }
+        } else {
+            self.last_id.nth(1).ok_or(Refusal::Exhausted)?
+        };
+        first.nth(count).ok_or(Refusal::Exhausted)?;
+        let count = u32::try_from(count).map_err(|_| Refusal::Exhausted)?;
+        Ok(Event::Pushed { first, count, due: push.due, options: push.options, payloads: push.payloads })
+    }
+
+    /// What a push with this token was answered in the last five minutes.
+    pub fn recall_push(&self, now: Now, token: &[u8]) -> Option<(TaskId, u32)> {
+        match self.requests.recall(now.at, token)? {
+            Answer::Pushed { first, count } => Some((*first, *count)),
+            Answer::Claimed { .. } => None,
+        }
+    }
+
+    /// The leases that a claim with this token got and that are still held; `None` where none is.
+    pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
+        let Answer::Claimed { handles } = self.requests.recall(now.at, token)? else { return None };
+        let held: Vec<Handle> = handles.iter().copied().filter(|handle| self.holds(now, handle)).collect();
+        (!held.is_empty()).then_some(held)
+    }
+
+    /// Remembers what a request was answered.
+    pub fn answered<'a>(&self, now: Now, token: &'a [u8], answer: Answer) -> Event<'a> {
+        let mut kept_until = now.at.plus(REQUEST_KEPT_MS);
+        if let Answer::Claimed { handles } = &answer {
+            let deadlines = handles.iter().filter_map(|handle| match self.find(handle.id)?.entry?.phase {
+                Phase::Leased { deadline, .. } => Some(deadline),
+                _ => None,
+            });
+            kept_until = deadlines.max().unwrap_or_default().max(kept_until);
+        }
+        Event::Answered { token, at: now.at, kept_until, answer }
+    }
+
+    /// What a primary says before the first lease of its term; `None` where the term is its own.
+    pub fn begin_term(&self, term: u64) -> Option<Event<'static>> {
+        let floor = LeaseNumber((self.last_lease.0 + TERM_STEP).min(LeaseNumber::MAX.0));
+        (self.term != term).then_some(Event::Term { term, floor })
+    }
+
+    /// Hands out ready tasks; `None` where there is none. Errors: `Paused`, `Exhausted`.
+    pub fn claim<'a>(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        claim: &Claim<'a>,
+    ) -> Result<Option<Event<'a>>, Refusal> {
+        if self.paused(now.at, Gate::Out).is_some() {
+            return Err(Refusal::Paused);
+        }
+        let mut number = self.last_lease.0;
+        let mut bytes = 0u64;
+        let mut leases = Vec::with_capacity(claim.count.min(self.lanes.ready() as usize));
+        for (_, place) in self.lanes.in_order(&self.log, None).take(claim.count) {
+            let Some(found) = self.at(place) else { break };
+            let is_poison = found.entry.is_some_and(|entry| entry.stalls >= POISON_STALLS);
+            bytes += found.record.payload.len() as u64;
+            if !leases.is_empty() && (is_poison || claim.bytes.is_some_and(|max| bytes > max)) {
+                break;
+            }
+            number = (number + 1).max(now.at.0.saturating_mul(1000));
+            if number > LeaseNumber::MAX.0 {
+                return Err(Refusal::Exhausted);
+            }
+            let lease_ms = claim.lease_ms.or(found.record.options.lease_ms);
+            let lease_ms = lease_ms.unwrap_or_else(|| self.settings.span_ms(Setting::Lease) as u32);
+            let deadline = self.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
+            let nonce = entropy();
+            leases.push(Lease {
+                id: found.record.id,
+                number: LeaseNumber(number),
+                nonce,
+                lease_ms,
+                deadline,
+            });
+            if is_poison {
+                break;
+            }
+        }
+        Ok(match () {
+            () if leases.is_empty() => None,
+            () if claim.noack => Some(Event::Taken { ids: leases.iter().map(|lease| lease.id).collect() }),
+            () => Some(Event::Claimed { at: now.at, worker: claim.worker, tied: claim.tied, leases }),
+        })
+    }
+
+    /// The last deadline that a lease which began at `claimed_at` can have.
+    fn last_deadline(&self, claimed_at: Millis) -> Millis {
+        self.settings.limit(Setting::RunMax).map_or(Millis::MAX, |run_max| claimed_at.plus(run_max))
+    }
+
+    /// Undoes a lease that never reached its worker; `None` where it isn't held any more.
+    pub fn unclaim(&self, now: Now, handle: &Handle) -> Option<Event<'static>> {
+        self.find(handle.id).filter(|found| is_leased_by(&found.entry(), handle))?;
+        Some(Event::Unclaimed { id: handle.id, at: now.at })
+    }
+
+    /// Finishes a task, also after its lease was over but before it is claimed again. Errors: `Gone`, `Stale`.
+    pub fn ack(&self, now: Now, handle: &Handle) -> Result<Event<'static>, Refusal> {
+        let found = self.find(handle.id).ok_or(Refusal::Gone)?;
+        let entry = found.entry();
+        let late = match entry.phase {
+            Phase::Leased { deadline, .. } => now.is_over(deadline),
+            _ if entry.stalled => true,
+            _ => return Err(Refusal::Stale),
+        };
+        if !is_last_lease(&entry, handle) {
+            return Err(Refusal::Stale);
+        }
+        Ok(Event::Acked { id: handle.id, late })
+    }
+
+    /// Says that an attempt failed. Errors: `Gone`, `Stale`. A task that was to be cancelled is gone after it.
+    pub fn fail<'a>(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        handle: &Handle,
+        retry: Retry,
+        error: &'a [u8],
+    ) -> Result<Event<'a>, Refusal> {
+        let found = self.held(now, handle)?;
+        let entry = found.entry();
+        if is_cancel_asked(&entry) {
+            return Ok(Event::Cancelled { id: handle.id });
+        }
+        let failures = u32::from(entry.failures) + 1;
+        let limit = match found.record.options.attempts {
+            Some(attempts) => u64::try_from(attempts).ok(),
+            None => self.settings.limit(Setting::Attempts),
+        };
+        let is_over = limit.is_some_and(|limit| u64::from(failures) >= limit.min(ATTEMPTS_MAX as u64));
+        let then = match retry {
+            Retry::Dead => Then::Dead(now.at),
+            _ if is_over => Then::Dead(now.at),
+            Retry::After(ms) => Then::Delayed(Due::Clock(now.at.plus(ms.max(1)))),
+            Retry::Backoff => {
+                let delay_ms = retry::delay_ms(&self.settings, failures, entropy());
+                Then::Delayed(Due::Clock(now.at.plus(delay_ms)))
+            }
+        };
+        Ok(Event::Failed { id: handle.id, then, error })
+    }
+
+    /// Gives a task back, now or later, to its place or to the back. Errors: `Gone`, `Stale`. A task that was to
+    /// be cancelled is gone after it.
+    pub fn requeue(
+        &self,
+        now: Now,
+        handle: &Handle,
+        delay_ms: Option<u64>,
+        back: bool,
+    ) -> Result<Event<'static>, Refusal> {
+        let found = self.held(now, handle)?;
+        if is_cancel_asked(&found.entry()) {
+            return Ok(Event::Cancelled { id: handle.id });
+        }
+        let then = match delay_ms {
+            Some(ms) if ms > 0 => Then::Delayed(Due::Clock(now.at.plus(ms))),
+            _ => Then::Ready(now.at),
+        };
+        Ok(Event::Requeued { id: handle.id, then, back })
+    }
+
+    /// Keeps a lease for longer, never for shorter, at most to `run-max`. Errors: `Gone`, `Stale`, `CancelAsked`.
+    pub fn extend(
+        &self,
+        now: Now,
+        handle: &Handle,
+        lease_ms: Option<u32>,
+    ) -> Result<Event<'static>, Refusal> {
+        let entry = self.held(now, handle)?.entry();
+        let Phase::Leased { deadline, claimed_at, cancel, .. } = entry.phase else {
+            return Err(Refusal::Stale);
+        };
+        if cancel {
+            return Err(Refusal::CancelAsked);
+        }
+        let asked = now.at.plus(u64::from(lease_ms.unwrap_or(entry.lease_ms)).min(LEASE_MAX_MS));
+        let deadline = asked.min(self.last_deadline(claimed_at)).max(deadline);
+        Ok(Event::Extended { id: handle.id, deadline })
+    }
+
+    /// Ends a lease as a stall, whatever its deadline: its connection closed. `None` where it isn't held.
+    pub fn abandon(&self, now: Now, entropy: Entropy, id: TaskId) -> Option<Event<'static>> {
+        let found = self.find(id)?;
+        let entry = found.entry.filter(|entry| matches!(entry.phase, Phase::Leased { .. }))?;
+        Some(Event::Stalled { tasks: vec![(id, self.stalled(now, entropy, &entry))] })
+    }
+
+    /// The tasks whose leases hang on a connection, at most `limit`.
+    pub fn tied_to(&self, holder: u64, limit: usize) -> Vec<TaskId> {
+        self.ties.of(holder, limit)
+    }
+
+    /// What becomes of a task whose lease ended without an answer; `None` where it was to be cancelled.
+    pub(crate) fn stalled(&self, now: Now, entropy: Entropy, entry: &Entry) -> Option<Then> {
+        if is_cancel_asked(entry) {
+            return None;
+        }
+        let stalls = u32::from(entry.stalls) + 1;
+        let limit = self.settings.limit(Setting::Stalls);
+        Some(match stalls {
+            _ if limit.is_some_and(|limit| u64::from(stalls) >= limit) => Then::Dead(now.at),
+            1 => Then::Ready(now.at),
+            _ => {
+                let delay_ms = retry::delay_ms(&self.settings, stalls - 1, entropy());
+                Then::Delayed(Due::Clock(now.at.plus(delay_ms)))
+            }
+        })
+    }
+
+    /// Cancels a task: gone, or if a worker has it, marked for the worker to learn. Errors: `Gone` where there is
+    /// nothing to cancel.
+    pub fn cancel(&self, id: TaskId) -> Result<Event<'static>, Refusal> {
+        match self.find(id).ok_or(Refusal::Gone)?.entry().phase {
+            Phase::Ready { .. } | Phase::Delayed { .. } => Ok(Event::Cancelled { id }),
+            Phase::Leased { .. } => Ok(Event::CancelAsked { id }),
+            Phase::Dead { .. } => Err(Refusal::Gone),
+        }
+    }
+
+    /// Makes dead or delayed tasks among `ids` ready; `None` where none is.
+    pub fn retry(&self, now: Now, ids: &[TaskId]) -> Option<Event<'static>> {
+        let mut chosen: Vec<TaskId> = Vec::new();
+        for &id in ids {
+            let phase = self.find(id).map(|found| found.entry().phase);
+            if matches!(phase, Some(Phase::Dead { .. } | Phase::Delayed { .. })) && !chosen.contains(&id) {
+                chosen.push(id);
+            }
+        }
+        (!chosen.is_empty()).then_some(Event::Retried { ids: chosen, at: now.at })
+    }
+
+    /// Makes the oldest dead tasks ready, at most `count`; `None` where none is dead.
+    pub fn retry_oldest(&self, now: Now, count: usize) -> Option<Event<'static>> {
+        let ids: Vec<TaskId> = self.oldest_dead(count).collect();
+        (!ids.is_empty()).then_some(Event::Retried { ids, at: now.at })
+    }
+
+    /// The tasks that have been dead for the longest, at most `count`.
+    pub(crate) fn oldest_dead(&self, count: usize) -> impl Iterator<Item = TaskId> + '_ {
+        self.dead.iter().take(count).filter_map(|&(_, order)| Some(self.locate(order)?.record.id))
+    }
+
+    /// The task of a handle that holds it now.
+    fn held(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
+        let found = self.find(handle.id).ok_or(Refusal::Gone)?;
+        if self.holds(now, handle) { Ok(found) } else { Err(Refusal::Stale) }
+    }
+
+    fn holds(&self, now: Now, handle: &Handle) -> bool {
+        self.find(handle.id).is_some_and(|found| match found.entry().phase {
+            Phase::Leased { deadline, .. } => {
+                !now.is_over(deadline) && is_last_lease(&found.entry(), handle)
+            }
+            _ => false,
+        })
+    }
+}
+
+fn is_last_lease(entry: &Entry, handle: &Handle) -> bool {
+    entry.lease == handle.lease && entry.nonce == handle.nonce && entry.lease != LeaseNumber(0)
+}
+
+fn is_leased_by(entry: &Entry, handle: &Handle) -> bool {
+    matches!(entry.phase, Phase::Leased { .. }) && is_last_lease(entry, handle)
+}
+
+fn is_cancel_asked(entry: &Entry) -> bool {
+    matches!(entry.phase, Phase::Leased { cancel: true, .. })
+}

@@ -1,0 +1,235 @@
+//! What a verb decided, and the only thing that changes a queue.
+//!
+//! An event says what happened with ids, lease numbers and absolute times, never what to decide: a replica, an
+//! AOF that is replayed and another version of the module come to the same queue. Names on the wire are short
+//! and stay for ever; a new kind of event gets a new name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::requests::Answer;
+use crate::task::{LeaseNumber, Options, TaskId};
+use crate::time::{Due, Millis};
+
+/// Something that happened to a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event<'a> {
+    /// Tasks with consecutive ids from `first` on came in, ready or due later. Their payloads travel beside the
+    /// event, since the server can pass them on without a copy.
+    #[serde(rename = "push")]
+    Pushed {
+        /// The id of the first.
+        first: TaskId,
+        /// How many, as many as there are payloads.
+        count: u32,
+        /// When they become ready; `None` for now.
+        due: Option<Due>,
+        /// What was said about each.
+        #[serde(borrow)]
+        options: Options<'a>,
+        /// One for each task.
+        #[serde(skip)]
+        payloads: &'a [&'a [u8]],
+    },
+    /// A request with a token was answered.
+    #[serde(rename = "req")]
+    Answered {
+        /// The client's token.
+        #[serde(with = "serde_bytes")]
+        token: &'a [u8],
+        /// When.
+        at: Millis,
+        /// Until when a copy gets the same answer.
+        kept_until: Millis,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Another primary gives leases now; their numbers are above `floor`.
+    #[serde(rename = "term")]
+    Term {
+        /// The primary's random id.
+        term: u64,
+        /// No lease number so far is larger.
+        floor: LeaseNumber,
+    },
+    /// Ready tasks were leased.
+    #[serde(rename = "claim")]
+    Claimed {
+        /// When.
+        at: Millis,
+        /// The worker's name, empty for none.
+        #[serde(with = "serde_bytes")]
+        worker: &'a [u8],
+        /// Whether the leases end with the worker's connection.
+        tied: bool,
+        /// One for each task, in the order of claims.
+        leases: Vec<Lease>,
+    },
+    /// Ready tasks were handed out without a lease, and are gone.
+    #[serde(rename = "take")]
+    Taken {
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// A lease that never reached its worker is undone: the task is ready, and no delivery is counted.
+    #[serde(rename = "undo")]
+    Unclaimed {
+        /// The task.
+        id: TaskId,
+        /// When.
+        at: Millis,
+    },
+    /// A task is finished.
+    #[serde(rename = "ack")]
+    Acked {
+        /// The task.
+        id: TaskId,
+        /// Whether its lease was over.
+        late: bool,
+    },
+    /// An attempt failed.
+    #[serde(rename = "fail")]
+    Failed {
+        /// The task.
+        id: TaskId,
+        /// What becomes of it: delayed or dead.
+        then: Then,
+        /// What the worker said, empty for nothing.
+        #[serde(with = "serde_bytes")]
+        error: &'a [u8],
+    },
+    /// A worker gave a task back.
+    #[serde(rename = "requeue")]
+    Requeued {
+        /// The task.
+        id: TaskId,
+        /// What becomes of it: ready or delayed.
+        then: Then,
+        /// Whether it goes behind the others.
+        back: bool,
+    },
+    /// A lease lasts longer.
+    #[serde(rename = "extend")]
+    Extended {
+        /// The task.
+        id: TaskId,
+        /// Until when.
+        deadline: Millis,
+    },
+    /// Leases ended without an answer.
+    #[serde(rename = "stall")]
+    Stalled {
+        /// The tasks, and what becomes of each; `None` for one that was to be cancelled and is gone.
+        tasks: Vec<(TaskId, Option<Then>)>,
+    },
+    /// Delayed tasks are due: ready, in this order, behind the others.
+    #[serde(rename = "due")]
+    BecameReady {
+        /// The tasks.
+        ids: Vec<TaskId>,
+        /// When.
+        at: Millis,
+    },
+    /// Somebody made dead or delayed tasks ready, in this order, behind the others.
+    #[serde(rename = "retry")]
+    Retried {
+        /// The tasks.
+        ids: Vec<TaskId>,
+        /// When.
+        at: Millis,
+    },
+    /// A task is gone because somebody cancelled it.
+    #[serde(rename = "cancel")]
+    Cancelled {
+        /// The task.
+        id: TaskId,
+    },
+    /// A leased task is to be cancelled: its worker learns by EXTEND.
+    #[serde(rename = "cancelask")]
+    CancelAsked {
+        /// The task.
+        id: TaskId,
+    },
+    /// Dead tasks are gone: too old or too many.
+    #[serde(rename = "drop")]
+    Dropped {
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// Somebody removed waiting or dead tasks.
+    #[serde(rename = "purge")]
+    Purged {
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// Settings have new values.
+    #[serde(rename = "config")]
+    Configured {
+        /// Names and values.
+        #[serde(borrow)]
+        values: Vec<(&'a str, i64)>,
+    },
+    /// The gate is closed.
+    #[serde(rename = "pause")]
+    Paused {
+        /// Which.
+        gate: Gate,
+        /// Until when; `None` until RESUME.
+        until: Option<Millis>,
+    },
+    /// The gate is open.
+    #[serde(rename = "resume")]
+    Resumed {
+        /// Which.
+        gate: Gate,
+    },
+}
+
+/// One lease of a claim. It ends `lease_ms` after the claim, or at `run-max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The task.
+    pub id: TaskId,
+    /// The lease's number.
+    pub number: LeaseNumber,
+    /// Known to the holder alone.
+    pub nonce: u32,
+    /// Its length, which EXTEND gives again.
+    pub lease_ms: u32,
+    /// When it ends.
+    pub deadline: Millis,
+}
+
+/// What becomes of a task whose lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Ready since this instant.
+    #[serde(rename = "r")]
+    Ready(Millis),
+    /// Ready later.
+    #[serde(rename = "d")]
+    Delayed(Due),
+    /// Dead since this instant.
+    #[serde(rename = "x")]
+    Dead(Millis),
+}
+
+/// What a pause closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gate {
+    /// Nothing can be pushed.
+    #[serde(rename = "in")]
+    In,
+    /// Nothing can be claimed.
+    #[serde(rename = "out")]
+    Out,
+    /// Neither.
+    #[serde(rename = "all")]
+    All,
+}
+
+impl Gate {
+    /// Whether this gate is the other or holds it.
+    pub fn covers(self, other: Gate) -> bool {
+        self == Gate::All || self == other
+    }
+}

@@ -1,0 +1,63 @@
+//! The task queue of taskslot as a plain value: no Redis, no clock, no I/O.
+//!
+//! ```text
+//!           push                       claim                  ack
+//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ gone
+//!    │              ▲  ▲ ▲                        │ │ │
+//!    │ due later    │  │ └──── requeue, stall ────┘ │ │
+//!    └──▶ delayed ──┘  │                            │ │
+//!            ▲    due  └─ retry ── dead ◀───────────┘ │  a limit of failures or stalls, fail … dead
+//!            └───── fail, requeue later, 2nd stall ───┘
+//! ```
+//!
+//! A verb ([`Queue::claim`], [`Queue::ack`], …) looks at the queue and the time and *decides*: it returns an
+//! [`Event`]. [`Queue::apply`] is the only thing that changes a queue, and it decides nothing; a replica only
+//! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
+//! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
+//!
+//! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
+//! was touched has an entry of 48 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
+//! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
+//!
+//! To read it: [`task`](Task) words, `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
+//! What must always hold is written in `check`.
+//!
+//! [`Task`]: TaskView
+#![forbid(unsafe_code)]
+
+mod apply;
+mod check;
+mod codec;
+mod decide;
+mod delayed;
+mod due;
+mod entry;
+mod event;
+mod lanes;
+mod log;
+mod names;
+mod page;
+mod queue;
+mod requests;
+mod retry;
+mod settings;
+mod task;
+mod ties;
+mod time;
+mod varint;
+mod view;
+
+pub use apply::Mismatch;
+pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
+pub use decide::{Claim, Entropy, Push, Refusal, Retry};
+pub use event::{Event, Gate, Lease, Then};
+pub use queue::{Queue, Totals};
+pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
+pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
+pub use task::{
+    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, LEASE_MAX_MS,
+    LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId,
+};
+pub use ties::Holder;
+pub use time::{Due, Grace, Millis, Now};
+pub use view::{Cursor, LeaseView, TaskView};

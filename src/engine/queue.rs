@@ -1,0 +1,199 @@
+//! The queue: what it holds, and what can be asked of it at a glance.
+//!
+//! Verbs are in `decide.rs`, the only mutator in `apply.rs`, what time does in `due.rs`, what is shown in
+//! `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::delayed::Delayed;
+use crate::entry::{Entry, Order, Phase};
+use crate::event::Gate;
+use crate::lanes::Lanes;
+use crate::log::{Log, Place};
+use crate::names::Names;
+use crate::page::Record;
+use crate::requests::Requests;
+use crate::settings::Settings;
+use crate::task::{LeaseNumber, State, TaskId};
+use crate::ties::{Holder, Ties};
+use crate::time::Millis;
+
+/// How often what happened, since the queue came to be. They are stored and equal on every copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Tasks that came in.
+    pub pushed: u64,
+    /// Deliveries, NOACK included.
+    pub claimed: u64,
+    /// Tasks finished, NOACK included.
+    pub acked: u64,
+    /// Those of them finished after their lease was over.
+    pub late: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Leases that ended without an answer.
+    pub stalled: u64,
+    /// Tasks given back.
+    pub requeued: u64,
+    /// Dead or delayed tasks made ready by RETRY.
+    pub retried: u64,
+    /// Times a task became dead.
+    pub dead: u64,
+    /// Tasks cancelled.
+    pub cancelled: u64,
+    /// Tasks removed by PURGE.
+    pub purged: u64,
+    /// Dead tasks removed for being too old or too many.
+    pub dropped: u64,
+    /// Pushes sent again with the same REQUEST token.
+    pub duplicate: u64,
+}
+
+/// Until when a gate is closed: `None` inside is "until RESUME".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Pauses {
+    pub inward: Option<Option<Millis>>,
+    pub outward: Option<Option<Millis>>,
+}
+
+/// A task queue as a plain value.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    pub(crate) settings: Settings,
+    pub(crate) totals: Totals,
+    pub(crate) pauses: Pauses,
+    pub(crate) last_id: TaskId,
+    pub(crate) next_order: Order,
+    pub(crate) term: u64,
+    pub(crate) last_lease: LeaseNumber,
+    pub(crate) log: Log,
+    pub(crate) lanes: Lanes,
+    pub(crate) delayed: Delayed,
+    pub(crate) dead: BTreeSet<(Millis, Order)>,
+    pub(crate) leased: u64,
+    /// What a worker said at a task's last failure.
+    pub(crate) errors: BTreeMap<Order, Box<[u8]>>,
+    pub(crate) workers: Names,
+    pub(crate) requests: Requests,
+    pub(crate) ties: Ties,
+}
+
+/// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
+pub(crate) struct Found<'a> {
+    pub place: Place,
+    pub order: Order,
+    pub record: Record<'a>,
+    pub entry: Option<Entry>,
+}
+
+impl Found<'_> {
+    /// The entry, or what it would be: a task that was never touched is ready since its push.
+    pub fn entry(&self) -> Entry {
+        self.entry.unwrap_or_else(|| {
+            Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order)
+        })
+    }
+}
+
+impl Queue {
+    /// An empty queue with default settings.
+    pub fn new() -> Queue {
+        Queue::default()
+    }
+
+    /// How many tasks are in a state.
+    pub fn count(&self, state: State) -> u64 {
+        match state {
+            State::Ready => self.lanes.ready(),
+            State::Delayed => self.delayed.len(),
+            State::Leased => self.leased,
+            State::Dead => self.dead.len() as u64,
+        }
+    }
+
+    /// How many tasks wait or are worked on: ready, delayed and leased. What `max-len` bounds.
+    pub fn len(&self) -> u64 {
+        self.count(State::Ready) + self.count(State::Delayed) + self.count(State::Leased)
+    }
+
+    /// Whether no task waits or is worked on.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of all tasks: payloads and headers with a few bytes each. What `max-bytes` bounds.
+    pub fn record_bytes(&self) -> u64 {
+        self.log.record_bytes()
+    }
+
+    /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
+    pub fn memory(&self) -> usize {
+        size_of::<Queue>()
+            + self.log.memory()
+            + self.lanes.memory()
+            + self.delayed.memory()
+            + self.dead.len() * 24
+            + self.errors.values().map(|error| error.len() + 48).sum::<usize>()
+            + self.workers.memory()
+            + self.requests.memory()
+            + self.ties.memory()
+    }
+
+    /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
+    pub fn free_effort(&self) -> usize {
+        self.log.pages() + self.delayed.len() as usize / 8 + self.dead.len() / 8 + self.errors.len()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How often what happened.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Whether a gate is closed now, and until when if that is known.
+    pub fn paused(&self, now: Millis, gate: Gate) -> Option<Option<Millis>> {
+        let closed =
+            |pause: Option<Option<Millis>>| pause.filter(|until| until.is_none_or(|until| until > now));
+        match gate {
+            Gate::In => closed(self.pauses.inward),
+            Gate::Out => closed(self.pauses.outward),
+            Gate::All => closed(self.pauses.inward).and(closed(self.pauses.outward)),
+        }
+    }
+
+    /// Whether a claim would get a task now.
+    pub fn is_claimable(&self, now: Millis) -> bool {
+        self.lanes.ready() > 0 && self.paused(now, Gate::Out).is_none()
+    }
+
+    /// Notes that a TIED lease hangs on a connection. The node's own knowledge: no event, not stored.
+    pub fn tie(&mut self, holder: Holder, id: TaskId) {
+        self.ties.tie(holder, id);
+    }
+
+    /// The connections that TIED leases hang on.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
+        self.ties.holders()
+    }
+
+    /// A task by id.
+    pub(crate) fn find(&self, id: TaskId) -> Option<Found<'_>> {
+        self.at(self.log.find(id)?)
+    }
+
+    /// A task by its number at the push.
+    pub(crate) fn locate(&self, order: Order) -> Option<Found<'_>> {
+        self.at(self.log.locate(order)?)
+    }
+
+    pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
+        let record = self.log.record(place)?;
+        Some(Found { place, order: self.log.order(place), record, entry: self.log.entry(place) })
+    }
+}

@@ -1,0 +1,106 @@
+//! What was answered to requests with a token, so that one sent again gets the same answer.
+//!
+//! At most [`REQUESTS_MAX`] tokens a queue, the oldest go first; each is kept for five minutes or, for a claim,
+//! as long as the lease it got.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::{BATCH_MAX, Handle, NAME_MAX_BYTES, TaskId};
+use crate::time::Millis;
+
+/// The most tokens remembered in a queue.
+pub const REQUESTS_MAX: usize = 10_000;
+/// How long the answer to a push is remembered.
+pub const REQUEST_KEPT_MS: u64 = 300_000;
+
+/// What a request was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// `count` tasks were pushed, with consecutive ids from `first` on.
+    #[serde(rename = "p")]
+    Pushed {
+        /// The first id.
+        first: TaskId,
+        /// How many.
+        count: u32,
+    },
+    /// These leases were given.
+    #[serde(rename = "c")]
+    Claimed {
+        /// Their handles.
+        handles: Vec<Handle>,
+    },
+}
+
+/// One remembered request, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    #[serde(with = "serde_bytes")]
+    pub token: Box<[u8]>,
+    pub kept_until: Millis,
+    pub answer: Answer,
+}
+
+impl Request {
+    /// Whether the answer can be what a queue remembers.
+    pub(crate) fn is_valid(&self) -> bool {
+        let answer = match &self.answer {
+            Answer::Pushed { first, count } => {
+                *count as usize <= BATCH_MAX && first.nth(u64::from(*count)).is_some()
+            }
+            Answer::Claimed { handles } => handles.len() <= BATCH_MAX,
+        };
+        answer && self.token.len() <= NAME_MAX_BYTES && self.kept_until <= Millis::MAX
+    }
+}
+
+/// See the head of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Requests {
+    answers: BTreeMap<Box<[u8]>, (Millis, Answer)>,
+    /// Tokens in the order in which they came.
+    oldest: VecDeque<Box<[u8]>>,
+}
+
+impl Requests {
+    /// What this token was answered, if that is still remembered.
+    pub fn recall(&self, now: Millis, token: &[u8]) -> Option<&Answer> {
+        self.answers.get(token).filter(|(kept_until, _)| *kept_until > now).map(|(_, answer)| answer)
+    }
+
+    /// Remembers an answer given at `now`, and forgets what is over or too much.
+    pub fn remember(&mut self, now: Millis, request: Request) {
+        let Request { token, kept_until, answer } = request;
+        if self.answers.insert(token.clone(), (kept_until, answer)).is_some() {
+            self.oldest.retain(|old| *old != token);
+        }
+        self.oldest.push_back(token);
+        while let Some(oldest) = self.oldest.front() {
+            let is_over = self.answers.get(oldest).is_none_or(|(kept_until, _)| *kept_until <= now);
+            if !is_over && self.oldest.len() <= REQUESTS_MAX {
+                break;
+            }
+            self.answers.remove(oldest);
+            self.oldest.pop_front();
+        }
+    }
+
+    /// What is remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
+        self.oldest.iter().filter_map(|token| {
+            let (kept_until, answer) = self.answers.get(token)?;
+            Some(Request { token: token.clone(), kept_until: *kept_until, answer: answer.clone() })
+        })
+    }
+
+    /// Bytes taken from the allocator, about.
+    pub fn memory(&self) -> usize {
+        let token = |(token, (_, answer)): (&Box<[u8]>, &(Millis, Answer))| {
+            let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
+            2 * token.len() + 120 + handles * size_of::<Handle>()
+        };
+        self.answers.iter().map(token).sum()
+    }
+}

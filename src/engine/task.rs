@@ -1,0 +1,200 @@
+//! What names a task and what is said of it from outside: ids, handles, states, options, headers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::varint;
+
+/// A task's id, `<ms>-<seq>`: from the primary's clock, never going backwards, unique in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct TaskId {
+    /// Milliseconds since the Unix epoch at the push, or the last id's where the clock was behind it.
+    pub ms: u64,
+    /// Tells apart the tasks of one millisecond.
+    pub seq: u64,
+}
+
+impl TaskId {
+    /// The `n`-th id after this one within its millisecond; `None` where `seq` would overflow.
+    pub fn nth(self, n: u64) -> Option<TaskId> {
+        Some(TaskId { ms: self.ms, seq: self.seq.checked_add(n)? })
+    }
+
+    /// Reads `<ms>-<seq>` in decimal, without signs, spaces or leading zeros.
+    pub fn parse(text: &[u8]) -> Option<TaskId> {
+        let dash = text.iter().position(|&byte| byte == b'-')?;
+        Some(TaskId { ms: decimal(text.get(..dash)?)?, seq: decimal(text.get(dash + 1..)?)? })
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// The number of a lease: strictly increasing in a queue and below 2^53, so that it serves as a
+/// fencing token in stores that keep numbers as doubles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseNumber(pub u64);
+
+impl LeaseNumber {
+    /// The largest number a lease can have.
+    pub const MAX: LeaseNumber = LeaseNumber((1 << 53) - 1);
+}
+
+/// What a claim returns and every worker command takes back: `<id>@<lease number>-<nonce>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Handle {
+    /// The task.
+    pub id: TaskId,
+    /// The number of the lease.
+    pub lease: LeaseNumber,
+    /// 32 random bits, known to the holder alone.
+    pub nonce: u32,
+}
+
+impl Handle {
+    /// Reads a handle as it is displayed.
+    pub fn parse(text: &[u8]) -> Option<Handle> {
+        let at = text.iter().position(|&byte| byte == b'@')?;
+        let id = TaskId::parse(text.get(..at)?)?;
+        let lease = text.get(at + 1..)?;
+        let dash = lease.iter().position(|&byte| byte == b'-')?;
+        let number = decimal(lease.get(..dash)?)?;
+        let nonce = lease.get(dash + 1..)?;
+        let lower_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if nonce.len() != 8 || !nonce.iter().all(lower_hex) {
+            return None;
+        }
+        let nonce = u32::from_str_radix(std::str::from_utf8(nonce).ok()?, 16).ok()?;
+        Some(Handle { id, lease: LeaseNumber(number), nonce })
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}-{:08x}", self.id, self.lease.0, self.nonce)
+    }
+}
+
+/// Reads an unsigned decimal that is written the one way a number is written.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let canonical = text == b"0" || !text.starts_with(b"0");
+    if text.is_empty() || !canonical || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The states a task can be in; a task is in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Waits to be claimed.
+    Ready,
+    /// Becomes ready at a known time.
+    Delayed,
+    /// A worker has it until its deadline.
+    Leased,
+    /// Reached a limit of failures or stalls; kept for a person to look at.
+    Dead,
+}
+
+impl State {
+    /// All states, in the order in which they are shown.
+    pub const ALL: [State; 4] = [State::Ready, State::Delayed, State::Leased, State::Dead];
+
+    /// The word users type and read.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Ready => "ready",
+            State::Delayed => "delayed",
+            State::Leased => "leased",
+            State::Dead => "dead",
+        }
+    }
+}
+
+/// What a push said about a task, beside its payload. Settings fill in what is `None` when needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Options<'a> {
+    /// Higher goes first.
+    pub priority: i8,
+    /// Failures until the task is dead: 1 to 65535, or -1 for no limit.
+    pub attempts: Option<i32>,
+    /// Length of a lease on this task, 1 ms to 24 h.
+    pub lease_ms: Option<u32>,
+    /// Encoded [`Headers`]; empty where there are none.
+    #[serde(borrow, with = "serde_bytes")]
+    pub headers: &'a [u8],
+}
+
+/// The longest lease and the longest extension of one: 24 hours.
+pub const LEASE_MAX_MS: u64 = 86_400_000;
+/// The most failures or stalls a limit can allow; counters stop there.
+pub const ATTEMPTS_MAX: i64 = 65_535;
+/// The most headers of a task.
+pub const HEADERS_MAX: usize = 64;
+/// The most bytes of a task's headers, names and values together.
+pub const HEADERS_MAX_BYTES: usize = 4096;
+/// The most bytes of a name or token.
+pub const NAME_MAX_BYTES: usize = 256;
+/// An error text is cut to this many bytes.
+pub const ERROR_MAX_BYTES: usize = 1024;
+/// The most tasks, handles or ids one call works on.
+pub const BATCH_MAX: usize = 1000;
+
+impl Options<'_> {
+    /// Whether every field is within its bounds: asked of what a file or a peer sent.
+    pub(crate) fn are_valid(&self) -> bool {
+        let attempts = self.attempts.is_none_or(|n| n == -1 || (1..=ATTEMPTS_MAX).contains(&i64::from(n)));
+        let lease = self.lease_ms.is_none_or(|ms| (1..=LEASE_MAX_MS).contains(&u64::from(ms)));
+        attempts && lease && (self.headers.is_empty() || Headers(self.headers).are_valid())
+    }
+}
+
+/// Names and values that travel with a task, packed: a count, then each name and value with its length.
+#[derive(Debug, Clone, Copy)]
+pub struct Headers<'a>(pub &'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// Packs pairs of name and value; nothing for no pairs. The caller keeps to the bounds.
+    pub fn pack(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        if !pairs.is_empty() {
+            varint::put(&mut packed, pairs.len() as u64);
+        }
+        for (name, value) in pairs {
+            for part in [name, value] {
+                varint::put(&mut packed, part.len() as u64);
+                packed.extend_from_slice(part);
+            }
+        }
+        packed
+    }
+
+    /// The pairs, in the order in which they were given.
+    pub fn pairs(self) -> Vec<(&'a [u8], &'a [u8])> {
+        self.read().unwrap_or_default()
+    }
+
+    fn are_valid(self) -> bool {
+        let bytes = |pairs: &Vec<(&[u8], &[u8])>| pairs.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
+        self.read().is_some_and(|pairs| !pairs.is_empty() && bytes(&pairs) <= HEADERS_MAX_BYTES)
+    }
+
+    fn read(self) -> Option<Vec<(&'a [u8], &'a [u8])>> {
+        let mut rest = self.0;
+        if rest.is_empty() {
+            return Some(Vec::new());
+        }
+        let count = usize::try_from(varint::get(&mut rest)?).ok().filter(|&n| n <= HEADERS_MAX)?;
+        let mut pairs = Vec::with_capacity(count);
+        for _ in 0..count {
+            pairs.push((varint::get_bytes(&mut rest)?, varint::get_bytes(&mut rest)?));
+        }
+        rest.is_empty().then_some(pairs)
+    }
+}

@@ -1,0 +1,105 @@
+//! Instants and what "now" is. The engine reads no clock: whoever calls it says what time it is.
+
+use serde::{Deserialize, Serialize};
+
+/// An instant: milliseconds since the Unix epoch. Spans are plain integers whose names end in `_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The last instant a queue can hold (the year 10889): instants are stored in six bytes.
+    pub const MAX: Millis = Millis((1 << 48) - 1);
+
+    /// The instant `span_ms` later, at most [`Millis::MAX`].
+    pub fn plus(self, span_ms: u64) -> Millis {
+        Millis(self.0.saturating_add(span_ms)).min(Self::MAX)
+    }
+
+    /// Milliseconds from `earlier` to this instant; 0 if it isn't earlier.
+    pub fn since(self, earlier: Millis) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What a caller says about the time of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The queue's clock, on which spans run: it neither jumps nor goes backwards.
+    pub at: Millis,
+    /// The wall clock, which `AT` follows.
+    pub wall: Millis,
+    /// Set while deadlines that passed when the server could not serve are held back.
+    pub grace: Option<Grace>,
+}
+
+/// A time in which nobody could be heard: leases that ran out in it are spared until `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// When the server stopped serving: deadlines up to here are over as ever.
+    pub from: Millis,
+    /// When it served again: deadlines after it are over as ever.
+    pub to: Millis,
+    /// When the deadlines between the two are acted on.
+    pub until: Millis,
+}
+
+/// While a grace runs, pages of leases are looked through this often, since their bounds tell too little then.
+const GRACE_STEP_MS: u64 = 10;
+
+impl Now {
+    /// A now on which both clocks agree and no grace runs.
+    pub fn plain(ms: u64) -> Now {
+        Now { at: Millis(ms), wall: Millis(ms), grace: None }
+    }
+
+    /// Whether a lease with this deadline is over.
+    pub fn is_over(&self, deadline: Millis) -> bool {
+        deadline <= self.at && !self.spares(deadline)
+    }
+
+    fn spares(&self, deadline: Millis) -> bool {
+        self.grace.is_some_and(|g| self.at < g.until && g.from < deadline && deadline <= g.to)
+    }
+
+    /// When to look at leases none of which ends before `bound`, on the queue's clock.
+    pub(crate) fn lease_due(&self, bound: Millis) -> Millis {
+        match self.grace {
+            Some(grace) if self.spares(bound) => grace.until.min(self.at.plus(GRACE_STEP_MS)),
+            _ => bound,
+        }
+    }
+
+    /// An instant of the wall clock, told by the queue's clock.
+    pub(crate) fn from_wall(&self, wall: Millis) -> Millis {
+        Millis(wall.0.saturating_add(self.at.0).saturating_sub(self.wall.0)).min(Millis::MAX)
+    }
+}
+
+/// An instant together with the clock that it is an instant of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Due {
+    /// On the queue's clock: what came from a span (DELAY, backoff).
+    #[serde(rename = "c")]
+    Clock(Millis),
+    /// On the wall clock: what a caller named (AT).
+    #[serde(rename = "w")]
+    Wall(Millis),
+}
+
+impl Due {
+    /// The instant on the queue's clock, as far as that can be known now.
+    pub fn on_clock(self, now: &Now) -> Millis {
+        match self {
+            Due::Clock(at) => at,
+            Due::Wall(at) => now.from_wall(at),
+        }
+    }
+
+    /// The instant on its own clock.
+    pub fn instant(self) -> Millis {
+        match self {
+            Due::Clock(at) | Due::Wall(at) => at,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is shown of a queue and of its tasks. Nothing here changes anything.
+
+use crate::entry::{Order, Phase};
+use crate::lanes::Turn;
+use crate::queue::{Found, Queue};
+use crate::task::{LeaseNumber, Options, State, TaskId};
+use crate::time::{Millis, Now};
+
+/// All that is known of a task, but for its nonce.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskView<'a> {
+    /// Its id.
+    pub id: TaskId,
+    /// Its state.
+    pub state: State,
+    /// What the push said.
+    pub options: Options<'a>,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// When it was pushed.
+    pub enqueued_at: Millis,
+    /// Claims so far.
+    pub deliveries: u32,
+    /// FAILs so far.
+    pub failures: u16,
+    /// Stalls so far.
+    pub stalls: u16,
+    /// What its state says of time: ready or dead since, due at, or the deadline.
+    pub instant: Millis,
+    /// The lease, of a leased task only.
+    pub lease: Option<LeaseView<'a>>,
+    /// What the last FAIL said, empty for nothing.
+    pub error: &'a [u8],
+}
+
+/// What is known of a lease, but for its nonce.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseView<'a> {
+    /// Its number.
+    pub number: LeaseNumber,
+    /// Its own length.
+    pub lease_ms: u32,
+    /// When it began.
+    pub claimed_at: Millis,
+    /// The worker's name, empty for none.
+    pub worker: &'a [u8],
+    /// Whether it ends with the worker's connection.
+    pub tied: bool,
+    /// Whether somebody asked to cancel the task.
+    pub cancel_asked: bool,
+}
+
+/// How far a list came: what the next call goes on after. (0, 0) is the start and the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor(pub u64, pub u64);
+
+/// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
+const LIST_LOOKED_AT: usize = 10_000;
+
+impl Queue {
+    /// A task by id; `None` if there is none (any more).
+    pub fn task(&self, now: &Now, id: TaskId) -> Option<TaskView<'_>> {
+        self.find(id).map(|found| self.view(now, found))
+    }
+
+    fn view<'a>(&'a self, now: &Now, found: Found<'a>) -> TaskView<'a> {
+        let entry = found.entry();
+        let (instant, lease) = match entry.phase {
+            Phase::Ready { since } => (since, None),
+            Phase::Delayed { due } => (due.on_clock(now), None),
+            Phase::Dead { at } => (at, None),
+            Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
+                let worker = self.workers.name(worker);
+                let (number, lease_ms) = (entry.lease, entry.lease_ms);
+                (
+                    deadline,
+                    Some(LeaseView { number, lease_ms, claimed_at, worker, tied, cancel_asked: cancel }),
+                )
+            }
+        };
+        TaskView {
+            id: found.record.id,
+            state: entry.phase.state(),
+            options: found.record.options,
+            payload: found.record.payload,
+            enqueued_at: Millis(found.record.id.ms),
+            deliveries: entry.deliveries,
+            failures: entry.failures,
+            stalls: entry.stalls,
+            instant,
+            lease,
+            error: self.errors.get(&found.order).map_or(&[], |error| error),
+        }
+    }
+
+    /// At most `count` tasks of a state after `cursor`, and the cursor to go on with: ready ones in the order of
+    /// claims, delayed by due time, leased by id, dead by the time they became so. With `worker`, only the leases of
+    /// that worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
+    pub fn list(
+        &self,
+        now: &Now,
+        state: State,
+        cursor: Cursor,
+        count: usize,
+        worker: Option<&[u8]>,
+    ) -> (Cursor, Vec<TaskView<'_>>) {
+        let mut shown = Vec::new();
+        for (looked_at, (at, found)) in self.in_order_of(now, state, cursor).enumerate() {
+            let is_wanted = match (worker, &found.entry().phase) {
+                (None, phase) => phase.state() == state,
+                (Some(worker), Phase::Leased { worker: number, .. }) => self.workers.name(*number) == worker,
+                _ => false,
+            };
+            if is_wanted {
+                shown.push(self.view(now, found));
+            }
+            if shown.len() >= count || looked_at + 1 >= LIST_LOOKED_AT {
+                return (at, shown);
+            }
+        }
+        (Cursor::default(), shown)
+    }
+
+    /// The tasks of a state after a cursor, each with the cursor that stands for it; of the leased, all tasks by id.
+    fn in_order_of<'a>(
+        &'a self,
+        now: &Now,
+        state: State,
+        cursor: Cursor,
+    ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
+        let Cursor(major, minor) = cursor;
+        let after = (cursor != Cursor::default()).then_some((Millis(major), Order(minor)));
+        let found = |(at, order): (Millis, Order)| Some((Cursor(at.0, order.0), self.locate(order)?));
+        match state {
+            State::Ready => {
+                // Priorities count down from 127, so that a cursor grows.
+                let priority = i8::try_from(128 - i64::try_from(major.clamp(1, 256)).unwrap_or(1));
+                let after = after.and_then(|(_, rank)| Some(Turn { priority: priority.ok()?, rank }));
+                let at = |turn: Turn| Cursor((128 - i64::from(turn.priority)).unsigned_abs(), turn.rank.0);
+                Box::new(
+                    self.lanes
+                        .in_order(&self.log, after)
+                        .filter_map(move |(t, place)| Some((at(t), self.at(place)?))),
+                )
+            }
+            State::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
+            State::Dead => {
+                let from =
+                    after.map_or((Millis(0), Order(0)), |(at, order)| (at, Order(order.0.saturating_add(1))));
+                Box::new(self.dead.range(from..).copied().filter_map(found))
+            }
+            State::Leased => {
+                let from = after.map_or(Order(0), |(_, order)| Order(order.0.saturating_add(1)));
+                let places = self.log.tasks_from(from);
+                Box::new(places.filter_map(|place| {
+                    let found = self.at(place)?;
+                    Some((Cursor(1, found.order.0), found))
+                }))
+            }
+        }
+    }
+
+    /// Since when the task waits that has been ready for the longest, of those at the head of their lanes.
+    pub fn oldest_ready(&self) -> Option<Millis> {
+        let since = |found: Found| match found.entry().phase {
+            Phase::Ready { since } => Some(since),
+            _ => None,
+        };
+        self.lanes.heads(&self.log).filter_map(|place| since(self.at(place)?)).min()
+    }
+
+    /// When the next delayed task becomes ready.
+    pub fn next_delayed(&self, now: &Now) -> Option<Millis> {
+        self.delayed.first_due(now)
+    }
+}

@@ -1,0 +1,180 @@
+//! Clients that wait inside the server, and are woken one by one.
+//!
+//! A client blocks on a key that never exists, so that the server never calls its waiters for a key's sake, yet sends
+//! `MOVED` when the slot goes (from 7.0 on) and sees to time-outs, CLIENT UNBLOCK and disconnects. Waking is "the
+//! time is up" for the server; what the client then gets, [`Waiting::on_reply`] decides. In order:
+//!
+//! | what happens | `on_reply` | `on_disconnect` | `on_end` |
+//! |---|---|---|---|
+//! | [`Waiter::wake`] | yes: inside `wake` up to 7.0, soon after it from 7.2 on | – | yes, soon |
+//! | time-out, CLIENT UNBLOCK id | yes, at once | – | yes, soon |
+//! | CLIENT UNBLOCK id ERROR, `MOVED`, demotion | –: the server replies | see below | yes, soon |
+//! | CLIENT KILL, connection closed | – | yes, at once | yes, soon |
+//!
+//! "Soon" is before the server waits for input again. Where the server replies by itself, it calls `on_disconnect`
+//! too on some versions: nothing may be concluded from it but that nobody will get a reply of ours.
+//! `on_end` always comes, and is the place to give back what the client didn't get.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_longlong, c_void};
+use std::ptr;
+use std::rc::Rc;
+
+use super::context::Context;
+use super::guard::{answering, guard};
+use super::raw::{self, api};
+use super::string::Arg;
+
+/// What waits on behalf of a client. All on the main thread, so its parts that change are `Cell`s.
+pub trait Waiting: 'static {
+    /// The wait is over: write the one reply. May run inside [`Waiter::wake`]. Time-outs run while writes are paused
+    /// too, so nothing is changed here.
+    fn on_reply(&self, ctx: Context<'_>);
+    /// The connection is gone, or the server has answered in our place. Nothing is changed here.
+    fn on_disconnect(&self, _ctx: Context<'_>) {}
+    /// All is over. There may be no client any more, so there is no context: to give something back, start a timer
+    /// ([`super::timer::Timer::start_detached`]) or leave it to the next tick.
+    fn on_end(&self);
+}
+
+/// One waiting client. Clones are the same waiter.
+pub struct Waiter<T: Waiting> {
+    record: Rc<Record<T>>,
+}
+
+struct Record<T> {
+    /// Null as soon as the wait is decided: a second wake would come too late, and one after the end, for nobody.
+    client: Cell<*mut raw::BlockedClient>,
+    state: T,
+}
+
+impl<T: Waiting> Clone for Waiter<T> {
+    fn clone(&self) -> Waiter<T> {
+        Waiter { record: Rc::clone(&self.record) }
+    }
+}
+
+impl<T: Waiting> Waiter<T> {
+    /// Still waits: a hand-off reaches it.
+    pub fn is_waiting(&self) -> bool {
+        !self.record.client.get().is_null()
+    }
+
+    /// What waits.
+    pub fn state(&self) -> &T {
+        &self.record.state
+    }
+
+    /// Whether both are the same waiter.
+    pub fn is(&self, other: &Waiter<T>) -> bool {
+        Rc::ptr_eq(&self.record, &other.record)
+    }
+
+    /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So put what it is to get into its
+    /// state before, and hold no key open. False if the wait is over already.
+    pub fn wake(&self) -> bool {
+        let client = self.record.client.replace(ptr::null_mut());
+        if client.is_null() {
+            return false;
+        }
+        // SAFETY: the server keeps the blocked client until it has called `end`, which would have put null there;
+        // this is the main thread. The private data stays what it was.
+        unsafe { (api().unblock_client)(client, ptr::null_mut()) == raw::OK }
+    }
+}
+
+/// Blocks the client of the running command on `name`, for `timeout` ms (0: for ever). The command replies nothing
+/// itself. Gives `state` back if the client can't be blocked: in transactions and scripts, and where the server
+/// refuses.
+pub fn block_on_key<T: Waiting>(
+    ctx: Context<'_>,
+    name: Arg<'_>,
+    timeout: u64,
+    state: T,
+) -> Result<Waiter<T>, T> {
+    if ctx.flags().denies_blocking() {
+        return Err(state);
+    }
+    let record = Rc::new(Record { client: Cell::new(ptr::null_mut()), state });
+    let privdata = Rc::into_raw(Rc::clone(&record)).cast_mut().cast::<c_void>();
+    let mut keys = [name.raw()];
+    // The server adds the present to it.
+    let timeout = c_longlong::try_from(timeout).unwrap_or(c_longlong::MAX).min(c_longlong::MAX / 2000);
+    // SAFETY: context and name live; the private data is one reference to the record, which `end` takes back.
+    let client = unsafe {
+        (api().block_client_on_keys)(
+            ctx.raw(),
+            stay,
+            reply::<T>,
+            end::<T>,
+            timeout,
+            keys.as_mut_ptr(),
+            1,
+            privdata,
+        )
+    };
+    if client.is_null() {
+        // SAFETY: the server took nothing, so the reference is ours again.
+        drop(unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) });
+        return match Rc::try_unwrap(record) {
+            Ok(record) => Err(record.state),
+            // Two references were made, and one was dropped above.
+            Err(_) => std::process::abort(),
+        };
+    }
+    record.client.set(client);
+    // SAFETY: the client was blocked just now.
+    unsafe { (api().set_disconnect_callback)(client, disconnect::<T>) };
+    super::guard::replied();
+    Ok(Waiter { record })
+}
+
+/// The record that a callback is about.
+///
+/// # Safety
+/// In a callback of a client blocked by [`block_on_key`] with this `T`, for as long as it runs.
+unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a Record<T>> {
+    // SAFETY: the private data is the record; its reference is taken back by `end` only.
+    unsafe { (api().get_blocked_client_private_data)(ctx.raw()).cast::<Record<T>>().as_ref() }
+}
+
+/// The key is there all the same (a client made it, a database was swapped in): the client stays blocked.
+unsafe extern "C" fn stay(_: *mut raw::Ctx, _: *mut *mut raw::Str, _: c_int) -> c_int {
+    raw::ERR
+}
+
+/// Woken by us, or time is up.
+unsafe extern "C" fn reply<T: Waiting>(ctx: *mut raw::Ctx, _: *mut *mut raw::Str, _: c_int) -> c_int {
+    // SAFETY: the server gives a context that lives through this call, on its main thread.
+    if let Some(ctx) = unsafe { Context::new(ctx) } {
+        answering("the reply to a waiting client", ctx, || {
+            // SAFETY: this is such a callback.
+            if let Some(record) = unsafe { record::<T>(ctx) } {
+                record.client.set(ptr::null_mut());
+                record.state.on_reply(ctx);
+            }
+        });
+    }
+    raw::OK
+}
+
+unsafe extern "C" fn disconnect<T: Waiting>(ctx: *mut raw::Ctx, _: *mut raw::BlockedClient) {
+    guard("the loss of a waiting client", (), || {
+        // SAFETY: the server gives a context that lives through this call, on its main thread.
+        let Some(ctx) = (unsafe { Context::new(ctx) }) else { return };
+        // SAFETY: this is such a callback.
+        if let Some(record) = unsafe { record::<T>(ctx) } {
+            record.client.set(ptr::null_mut());
+            record.state.on_disconnect(ctx);
+        }
+    });
+}
+
+unsafe extern "C" fn end<T: Waiting>(_: *mut raw::Ctx, privdata: *mut c_void) {
+    guard("the end of a wait", (), || {
+        // SAFETY: the reference that `block_on_key` made, taken back once: the server calls this once.
+        let record = unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) };
+        record.client.set(ptr::null_mut());
+        record.state.on_end();
+    });
+}

@@ -1,0 +1,524 @@
+//! Commands: what is told about them, and how they are registered and run.
+//!
+//! A command is a type with [`Command`]; its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and the
+//! README's table are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
+//! it checks the number of arguments and runs the command inside the guard.
+
+use std::ffi::{CString, c_char, c_int};
+use std::fmt::Write;
+use std::ptr;
+
+use super::context::Context;
+use super::guard::answering;
+use super::load::{LoadError, Server, server};
+use super::raw::{self, CommandArg, CommandKeySpec, KeySpecBegin, api};
+use super::string::Arg;
+
+/// A command of the module.
+pub trait Command {
+    /// What is told about it.
+    const DOC: &'static CommandDoc;
+
+    /// Runs it and replies. `args` begins with the command's own name; their number fits [`CommandDoc::arity`].
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]);
+
+    /// Tells the positions of all keys, for commands with [`CommandDoc::moving_keys`] on Redis 6.2, which knows no
+    /// key specs. Later servers don't ask.
+    fn keys(_args: &[Arg<'_>], _found: &mut dyn FnMut(usize)) {}
+}
+
+/// All that is told about a command.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandDoc {
+    /// `TASK.PUSH`
+    pub name: &'static str,
+    /// One sentence, without a full stop.
+    pub summary: &'static str,
+    /// `O(1)`, `O(n) for n handles`
+    pub complexity: &'static str,
+    /// The module's version that brought it.
+    pub since: &'static str,
+    /// Arguments, the name among them; -n for at least n.
+    pub arity: i32,
+    /// Words of the server: `write deny-oom fast`. Words that this server doesn't know are left out.
+    pub flags: &'static str,
+    /// ACL categories: `write fast`. The module's own is added.
+    pub acl: &'static str,
+    /// Tips for clients, separated by blanks.
+    pub tips: &'static str,
+    /// Where the keys are.
+    pub keys: &'static [KeySpec],
+    /// [`KeySpec`] can't be told by first, last and step: Redis 6.2 asks [`Command::keys`].
+    pub moving_keys: bool,
+    /// The arguments, the command's name left out.
+    pub args: &'static [ArgDoc],
+    /// What it replies, for HELP and the README.
+    pub reply: &'static str,
+}
+
+impl CommandDoc {
+    /// A doc to be completed by `CommandDoc { name: …, ..CommandDoc::EMPTY }`: no key, any number of arguments.
+    pub const EMPTY: CommandDoc = CommandDoc {
+        name: "",
+        summary: "",
+        complexity: "",
+        since: "",
+        arity: -1,
+        flags: "",
+        acl: "",
+        tips: "",
+        keys: &[],
+        moving_keys: false,
+        args: &[],
+        reply: "",
+    };
+
+    /// One line for people: `TASK.PUSH key payload [DELAY ms | AT unix-ms]`.
+    pub fn synopsis(&self) -> String {
+        let mut line = String::from(self.name);
+        for arg in self.args {
+            line.push(' ');
+            arg.render(&mut line);
+        }
+        line
+    }
+}
+
+/// What an argument is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgKind {
+    /// Any bytes.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Double,
+    /// A key's name; the key spec of this index finds it.
+    Key(u8),
+    /// A pattern.
+    Pattern,
+    /// An instant.
+    UnixTime,
+    /// A word alone.
+    Word,
+    /// One of several.
+    OneOf,
+    /// Several after each other.
+    Block,
+}
+
+/// What is told about an argument; made by the functions below, as in
+/// `ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), …]).optional()`.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
+    /// The word that stands before it, or that it is.
+    pub token: Option<&'static str>,
+    /// May be absent.
+    pub optional: bool,
+    /// May come several times.
+    pub multiple: bool,
+    /// What a choice or a block is made of.
+    pub sub: &'static [ArgDoc],
+}
+
+impl ArgDoc {
+    const fn new(name: &'static str, kind: ArgKind) -> ArgDoc {
+        ArgDoc { name, kind, token: None, optional: false, multiple: false, sub: &[] }
+    }
+
+    /// Any bytes.
+    pub const fn text(name: &'static str) -> ArgDoc {
+        ArgDoc::new(name, ArgKind::Text)
+    }
+
+    /// A whole number.
+    pub const fn integer(name: &'static str) -> ArgDoc {
+        ArgDoc::new(name, ArgKind::Integer)
+    }
+
+    /// A number.
+    pub const fn double(name: &'static str) -> ArgDoc {
+        ArgDoc::new(name, ArgKind::Double)
+    }
+
+    /// An instant.
+    pub const fn unix_time(name: &'static str) -> ArgDoc {
+        ArgDoc::new(name, ArgKind::UnixTime)
+    }
+
+    /// A key's name, found by the key spec of this index.
+    pub const fn key(name: &'static str, spec: u8) -> ArgDoc {
+        ArgDoc::new(name, ArgKind::Key(spec))
+    }
+
+    /// A word alone, e.g. `BACK`.
+    pub const fn word(name: &'static str, word: &'static str) -> ArgDoc {
+        ArgDoc { token: Some(word), ..ArgDoc::new(name, ArgKind::Word) }
+    }
+
+    /// One of several.
+    pub const fn one_of(name: &'static str, sub: &'static [ArgDoc]) -> ArgDoc {
+        ArgDoc { sub, ..ArgDoc::new(name, ArgKind::OneOf) }
+    }
+
+    /// Several after each other.
+    pub const fn block(name: &'static str, sub: &'static [ArgDoc]) -> ArgDoc {
+        ArgDoc { sub, ..ArgDoc::new(name, ArgKind::Block) }
+    }
+
+    /// With this word before it: `DELAY ms`.
+    pub const fn after(self, word: &'static str) -> ArgDoc {
+        ArgDoc { token: Some(word), ..self }
+    }
+
+    /// May be absent.
+    pub const fn optional(self) -> ArgDoc {
+        ArgDoc { optional: true, ..self }
+    }
+
+    /// May come several times.
+    pub const fn multiple(self) -> ArgDoc {
+        ArgDoc { multiple: true, ..self }
+    }
+
+    /// Writes `[DELAY ms | AT unix-ms]` and the like.
+    fn render(&self, out: &mut String) {
+        if self.optional {
+            out.push('[');
+        }
+        if let Some(token) = self.token {
+            out.push_str(token);
+            if self.kind != ArgKind::Word {
+                out.push(' ');
+            }
+        }
+        // A choice alone in its brackets needs no marks of its own.
+        let choice = self.kind == ArgKind::OneOf;
+        let marked = choice && (!self.optional || self.token.is_some() || self.multiple);
+        if marked {
+            out.push('<');
+        }
+        match self.kind {
+            ArgKind::Word => {}
+            ArgKind::OneOf | ArgKind::Block => {
+                for (index, sub) in self.sub.iter().enumerate() {
+                    if index > 0 {
+                        out.push_str(if choice { " | " } else { " " });
+                    }
+                    sub.render(out);
+                }
+            }
+            _ => out.push_str(self.name),
+        }
+        if marked {
+            out.push('>');
+        }
+        if self.multiple {
+            out.push_str(" …");
+        }
+        if self.optional {
+            out.push(']');
+        }
+    }
+}
+
+/// What a command does with a key (bits of `REDISMODULE_CMD_KEY_*`).
+pub mod key_flags {
+    /// Reads it only.
+    pub const RO: u64 = 1 << 0;
+    /// Reads and writes it.
+    pub const RW: u64 = 1 << 1;
+    /// Overwrites it.
+    pub const OW: u64 = 1 << 2;
+    /// Removes it.
+    pub const RM: u64 = 1 << 3;
+    /// Gives data of it to the client.
+    pub const ACCESS: u64 = 1 << 4;
+    /// Changes data that is there.
+    pub const UPDATE: u64 = 1 << 5;
+    /// Adds data, changes none.
+    pub const INSERT: u64 = 1 << 6;
+    /// Removes data.
+    pub const DELETE: u64 = 1 << 7;
+}
+
+/// Where keys stand among the arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// What is done with them: [`key_flags`].
+    pub flags: u64,
+    /// Position of the argument the search begins at; the command's name is 0.
+    pub begin: i32,
+    /// How they go on from there.
+    pub find: KeyFind,
+}
+
+/// How keys go on from where they begin.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyFind {
+    /// From the first on, up to `last` (relative to it; negative: from the end).
+    Range {
+        /// The last key.
+        last: i32,
+        /// Every how many arguments.
+        step: i32,
+    },
+    /// A number at the beginning says how many keys follow it.
+    Counted,
+}
+
+impl KeySpec {
+    /// One key, the first argument.
+    pub const fn first(flags: u64) -> KeySpec {
+        KeySpec { flags, begin: 1, find: KeyFind::Range { last: 0, step: 1 } }
+    }
+
+    /// A number at this position, then that many keys.
+    pub const fn counted(flags: u64, begin: i32) -> KeySpec {
+        KeySpec { flags, begin, find: KeyFind::Counted }
+    }
+}
+
+/// A command in the module's table.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// What is told about it.
+    pub doc: &'static CommandDoc,
+    run: raw::CmdFn,
+}
+
+impl Entry {
+    /// The entry of a command.
+    pub const fn of<C: Command>() -> Entry {
+        Entry { doc: C::DOC, run: run::<C> }
+    }
+}
+
+unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::Str, argc: c_int) -> c_int {
+    // SAFETY: the server gives a context that lives through this call, on its main thread.
+    let Some(ctx) = (unsafe { Context::new(ctx) }) else { return raw::ERR };
+    answering(C::DOC.name, ctx, || {
+        // SAFETY: and so do the arguments.
+        let args = unsafe { Arg::slice(argv, argc) };
+        // SAFETY: the context lives.
+        if C::DOC.moving_keys && unsafe { (api().is_keys_position_request)(ctx.raw()) } != 0 {
+            C::keys(args, &mut |position| {
+                if let Ok(position) = c_int::try_from(position) {
+                    // SAFETY: the context lives.
+                    unsafe { (api().key_at_pos)(ctx.raw(), position) };
+                }
+            });
+            return;
+        }
+        let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
+        if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
+    });
+    raw::OK
+}
+
+/// Registers all commands of the table, with the ACL category `category` (from Redis 7.4 on); only while the module
+/// is loaded.
+pub fn register(ctx: Context<'_>, table: &[Entry], category: &str) -> Result<(), LoadError> {
+    let own = CString::new(category).map_err(|_| "a NUL in the name of the ACL category")?;
+    // SAFETY: the context lives, and the name is copied.
+    let own_category =
+        api().add_acl_category.is_some_and(|add| unsafe { add(ctx.raw(), own.as_ptr()) } == raw::OK);
+    for entry in table {
+        register_one(ctx, entry, own_category.then_some(category))
+            .map_err(|LoadError(why)| LoadError(format!("command {}: {why}", entry.doc.name)))?;
+    }
+    Ok(())
+}
+
+fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Result<(), LoadError> {
+    let doc = entry.doc;
+    let mut arena = Arena::default();
+    let name = arena.text(doc.name)?;
+    let flags = arena.text(&known_flags(doc, server()))?;
+    let (first, last, step) = legacy_keys(doc);
+    // SAFETY: the context lives, and the server copies the texts.
+    if unsafe { (api().create_command)(ctx.raw(), name, entry.run, flags, first, last, step) } != raw::OK {
+        return Err("the server refused the name or the flags".into());
+    }
+    let Some(get_command) = api().get_command else { return Ok(()) };
+    // SAFETY: as above.
+    let command = unsafe { get_command(ctx.raw(), name) };
+    if command.is_null() {
+        return Err("the server doesn't find it".into());
+    }
+    if let Some(set_info) = api().set_command_info {
+        let mut specs = key_specs(doc.keys);
+        let info = raw::CommandInfo {
+            version: &raw::COMMAND_INFO_VERSION,
+            summary: arena.text_or_null(doc.summary)?,
+            complexity: arena.text_or_null(doc.complexity)?,
+            since: arena.text_or_null(doc.since)?,
+            history: ptr::null_mut(),
+            tips: arena.text_or_null(doc.tips)?,
+            arity: doc.arity,
+            key_specs: specs.as_mut_ptr(),
+            args: arena.args(doc.args)?,
+        };
+        // SAFETY: the command is ours; the server copies all of it, and the lists end with a zeroed element.
+        if unsafe { set_info(command, &info) } != raw::OK {
+            return Err("the server refused its description".into());
+        }
+    }
+    if let Some(set_categories) = api().set_command_acl_categories {
+        let categories = arena.text(format!("{} {}", doc.acl, category.unwrap_or_default()).trim())?;
+        // SAFETY: the command is ours, and the text is read during the call.
+        if unsafe { set_categories(command, categories) } != raw::OK {
+            return Err("the server refused its ACL categories".into());
+        }
+    }
+    Ok(())
+}
+
+/// The words of `doc.flags` that this server knows; an unknown one would make the load fail.
+fn known_flags(doc: &CommandDoc, server: Server) -> String {
+    let mut known = String::new();
+    for word in doc.flags.split_whitespace() {
+        let fits = match word {
+            "blocking" | "no-mandatory-keys" | "allow-busy" | "getchannels-api" => server.at_least(7, 0),
+            "internal" => !server.is_valkey() && server.at_least(8, 0),
+            "touches-arbitrary-keys" => !server.is_valkey() && server.at_least(8, 4),
+            _ => true,
+        };
+        if fits {
+            let _ = write!(known, "{word} ");
+        }
+    }
+    if doc.moving_keys && api().set_command_info.is_none() {
+        known.push_str("getkeys-api");
+    }
+    known.trim_end().to_owned()
+}
+
+/// First, last and step, as servers and clients without key specs want them.
+fn legacy_keys(doc: &CommandDoc) -> (c_int, c_int, c_int) {
+    match doc.keys.first() {
+        Some(KeySpec { begin, find: KeyFind::Range { last, step }, .. }) => {
+            (*begin, if *last < 0 { *last } else { begin + last }, *step)
+        }
+        _ => (0, 0, 0),
+    }
+}
+
+fn key_specs(specs: &[KeySpec]) -> Vec<CommandKeySpec> {
+    /// `REDISMODULE_KSPEC_BS_INDEX`
+    const INDEX: c_int = 2;
+    /// `REDISMODULE_KSPEC_FK_RANGE`
+    const RANGE: c_int = 2;
+    /// `REDISMODULE_KSPEC_FK_KEYNUM`
+    const KEYNUM: c_int = 3;
+    let mut list: Vec<CommandKeySpec> = Vec::with_capacity(specs.len() + 1);
+    for spec in specs {
+        let (find_keys, find) = match spec.find {
+            KeyFind::Range { last, step } => (RANGE, [last, step, 0]),
+            // The number stands at the beginning, the first key after it, each one argument on.
+            KeyFind::Counted => (KEYNUM, [0, 1, 1]),
+        };
+        list.push(CommandKeySpec {
+            notes: ptr::null(),
+            flags: spec.flags,
+            begin_search: INDEX,
+            begin: begin(spec.begin),
+            find_keys,
+            find,
+        });
+    }
+    list.push(CommandKeySpec {
+        notes: ptr::null(),
+        flags: 0,
+        begin_search: 0,
+        begin: begin(0),
+        find_keys: 0,
+        find: [0; 3],
+    });
+    list
+}
+
+/// The union with its index set, and no byte left undefined.
+fn begin(index: c_int) -> KeySpecBegin {
+    let mut begin = KeySpecBegin { keyword: raw::KeySpecKeyword { keyword: ptr::null(), startfrom: 0 } };
+    begin.index = index;
+    begin
+}
+
+/// Owns the C strings and lists that one description points to. Vectors of vectors: moving the inner ones leaves
+/// what they point to in place.
+#[derive(Default)]
+struct Arena {
+    texts: Vec<CString>,
+    lists: Vec<Vec<CommandArg>>,
+}
+
+impl Arena {
+    fn text(&mut self, text: &str) -> Result<*const c_char, LoadError> {
+        let text = CString::new(text).map_err(|_| "a NUL in a text")?;
+        let pointer = text.as_ptr();
+        self.texts.push(text);
+        Ok(pointer)
+    }
+
+    fn text_or_null(&mut self, text: &str) -> Result<*const c_char, LoadError> {
+        if text.is_empty() { Ok(ptr::null()) } else { self.text(text) }
+    }
+
+    /// The list of these arguments, which ends with a zeroed one; null if there are none.
+    fn args(&mut self, docs: &[ArgDoc]) -> Result<*mut CommandArg, LoadError> {
+        /// `REDISMODULE_CMD_ARG_OPTIONAL`
+        const OPTIONAL: c_int = 1 << 0;
+        /// `REDISMODULE_CMD_ARG_MULTIPLE`
+        const MULTIPLE: c_int = 1 << 1;
+        if docs.is_empty() {
+            return Ok(ptr::null_mut());
+        }
+        let mut list = Vec::with_capacity(docs.len() + 1);
+        for doc in docs {
+            let (kind, key_spec_index) = match doc.kind {
+                ArgKind::Text => (0, -1),
+                ArgKind::Integer => (1, -1),
+                ArgKind::Double => (2, -1),
+                ArgKind::Key(spec) => (3, c_int::from(spec)),
+                ArgKind::Pattern => (4, -1),
+                ArgKind::UnixTime => (5, -1),
+                ArgKind::Word => (6, -1),
+                ArgKind::OneOf => (7, -1),
+                ArgKind::Block => (8, -1),
+            };
+            let optional = if doc.optional { OPTIONAL } else { 0 };
+            let multiple = if doc.multiple { MULTIPLE } else { 0 };
+            list.push(CommandArg {
+                name: self.text(doc.name)?,
+                kind,
+                key_spec_index,
+                token: self.text_or_null(doc.token.unwrap_or_default())?,
+                flags: optional | multiple,
+                subargs: self.args(doc.sub)?,
+                ..NO_ARG
+            });
+        }
+        list.push(NO_ARG);
+        let pointer = list.as_mut_ptr();
+        self.lists.push(list);
+        Ok(pointer)
+    }
+}
+
+const NO_ARG: CommandArg = CommandArg {
+    name: ptr::null(),
+    kind: 0,
+    key_spec_index: 0,
+    token: ptr::null(),
+    summary: ptr::null(),
+    since: ptr::null(),
+    flags: 0,
+    deprecated_since: ptr::null(),
+    subargs: ptr::null_mut(),
+    display_text: ptr::null(),
+};

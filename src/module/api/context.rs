@@ -1,0 +1,366 @@
+//! The context of a call: whom we serve, what the server is doing, and what we tell it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use super::guard::guard;
+use super::load::server;
+use super::raw::{self, api};
+use super::reply::Reply;
+use super::string::{Arg, line};
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// For the curious.
+    Verbose,
+    /// For operators.
+    Notice,
+    /// For operators, now.
+    Warning,
+}
+
+impl Level {
+    pub(super) fn name(self) -> &'static CStr {
+        match self {
+            Level::Debug => c"debug",
+            Level::Verbose => c"verbose",
+            Level::Notice => c"notice",
+            Level::Warning => c"warning",
+        }
+    }
+}
+
+/// Writes one line to the server's log, from any thread and without a context. Control characters become blanks.
+pub fn log(level: Level, text: &str) {
+    log_with(ptr::null_mut(), level, text);
+}
+
+fn log_with(ctx: *mut raw::Ctx, level: Level, text: &str) {
+    let text = line(text);
+    // SAFETY: the format takes one C string, and gets one; the context is live or null, which the server allows.
+    unsafe { (api().log)(ctx, level.name().as_ptr(), c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// What the server is and does at the moment, as `RM_GetContextFlags` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(i32);
+
+impl Flags {
+    /// In a script.
+    pub const LUA: i32 = 1 << 0;
+    /// In a transaction.
+    pub const MULTI: i32 = 1 << 1;
+    /// This node is a primary.
+    pub const PRIMARY: i32 = 1 << 2;
+    /// This node is a replica.
+    pub const REPLICA: i32 = 1 << 3;
+    /// This node takes no writes of clients.
+    pub const READ_ONLY: i32 = 1 << 4;
+    /// Cluster mode is on.
+    pub const CLUSTER: i32 = 1 << 5;
+    /// The AOF is on.
+    pub const AOF: i32 = 1 << 6;
+    /// `maxmemory` is set with a policy that may delete keys.
+    pub const EVICTS: i32 = 1 << 9;
+    /// Above `maxmemory`.
+    pub const OUT_OF_MEMORY: i32 = 1 << 10;
+    /// The command came over the replication link (or from a slot migration).
+    pub const REPLICATED: i32 = 1 << 12;
+    /// An RDB or AOF file is being loaded.
+    pub const LOADING: i32 = 1 << 13;
+    /// This process is a forked child.
+    pub const CHILD: i32 = 1 << 20;
+    /// The client can't be blocked: transaction, script, AOF, a call of another module.
+    pub const DENY_BLOCKING: i32 = 1 << 21;
+    /// The client speaks RESP3.
+    pub const RESP3: i32 = 1 << 22;
+    /// A replica is loading a second dataset while it serves the first.
+    pub const ASYNC_LOADING: i32 = 1 << 23;
+
+    /// All bits, as the server gave them.
+    pub fn bits(self) -> i32 {
+        self.0
+    }
+
+    /// Whether any of these bits is set.
+    pub fn any(self, bits: i32) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// This node is a primary.
+    pub fn is_primary(self) -> bool {
+        self.any(Self::PRIMARY)
+    }
+
+    /// A dataset is being loaded, in the foreground or beside the one that is served.
+    pub fn is_loading(self) -> bool {
+        self.any(Self::LOADING | Self::ASYNC_LOADING)
+    }
+
+    /// The command came over the replication link (or from a slot migration).
+    pub fn is_replicated(self) -> bool {
+        self.any(Self::REPLICATED)
+    }
+
+    /// The client can't be blocked.
+    pub fn denies_blocking(self) -> bool {
+        self.any(Self::DENY_BLOCKING)
+    }
+
+    /// In a transaction or a script: what follows in it sees what we do now.
+    pub fn is_multi_or_lua(self) -> bool {
+        self.any(Self::MULTI | Self::LUA)
+    }
+
+    /// Above `maxmemory`.
+    pub fn is_out_of_memory(self) -> bool {
+        self.any(Self::OUT_OF_MEMORY)
+    }
+
+    /// `maxmemory` is set with a policy that may delete keys.
+    pub fn evicts(self) -> bool {
+        self.any(Self::EVICTS)
+    }
+
+    /// This process is a forked child.
+    pub fn is_child(self) -> bool {
+        self.any(Self::CHILD)
+    }
+
+    /// Cluster mode is on.
+    pub fn is_cluster(self) -> bool {
+        self.any(Self::CLUSTER)
+    }
+
+    /// The client speaks RESP3.
+    pub fn is_resp3(self) -> bool {
+        self.any(Self::RESP3)
+    }
+}
+
+/// The server refused a change or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// The context of one call from the server. It lives as long as that call, and stays on its thread.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    raw: NonNull<raw::Ctx>,
+    life: PhantomData<&'a raw::Ctx>,
+}
+
+/// A context of the module's own, for what has to be started where the server gives none that is whole.
+static DETACHED: AtomicPtr<raw::Ctx> = AtomicPtr::new(ptr::null_mut());
+
+impl<'a> Context<'a> {
+    /// `None` if the pointer is null, which the server never gives.
+    ///
+    /// # Safety
+    /// The context lives for `'a`, and this is the server's main thread.
+    pub(super) unsafe fn new(raw: *mut raw::Ctx) -> Option<Context<'a>> {
+        NonNull::new(raw).map(|raw| Context { raw, life: PhantomData })
+    }
+
+    #[inline]
+    pub(super) fn raw(self) -> *mut raw::Ctx {
+        self.raw.as_ptr()
+    }
+
+    /// Makes the module's own context.
+    pub(super) fn detach(self) {
+        // SAFETY: the context lives; the copy is kept for ever.
+        let detached = unsafe { (api().get_detached_thread_safe_context)(self.raw()) };
+        DETACHED.store(detached, Relaxed);
+    }
+
+    /// The module's own context: to start timers and to log, **not** to change or replicate anything, since nobody
+    /// flushes what it replicates. Main thread only, which its users (callbacks of the server) are on.
+    pub(super) fn detached() -> Option<Context<'static>> {
+        // SAFETY: made at load and never freed.
+        unsafe { Context::new(DETACHED.load(Relaxed)) }
+    }
+
+    /// Writes one line to the server's log. Control characters become blanks; the server cuts it at 1 KiB.
+    pub fn log(self, level: Level, text: &str) {
+        log_with(self.raw(), level, text);
+    }
+
+    /// What the server is and does at the moment. About 10 ns.
+    #[inline]
+    pub fn flags(self) -> Flags {
+        // SAFETY: the context lives.
+        Flags(unsafe { (api().get_context_flags)(self.raw()) })
+    }
+
+    /// Nothing may be replicated now (writes are paused, a failover or hand-off of slots is on): replicating all
+    /// the same ends the server. To be asked **before** any change outside a client's write command. 1–2 ns.
+    #[inline]
+    pub fn avoid_replica_traffic(self) -> bool {
+        // SAFETY: takes nothing.
+        unsafe { (api().avoid_replica_traffic)() != 0 }
+    }
+
+    /// The client we serve; 0 in timers and events.
+    pub fn client_id(self) -> u64 {
+        // SAFETY: the context lives.
+        unsafe { (api().get_client_id)(self.raw()) }
+    }
+
+    /// Whether this client is (still) connected.
+    pub fn client_exists(self, id: u64) -> bool {
+        // SAFETY: the server allows null where only the existence is asked for.
+        unsafe { (api().get_client_info_by_id)(ptr::null_mut::<c_void>(), id) == raw::OK }
+    }
+
+    /// Closes the connection of the client we serve, after what was replied so far.
+    pub fn close_client(self) {
+        // SAFETY: the context lives; an unknown client is an error, which there is nothing to do about.
+        unsafe { (api().deauthenticate_and_close_client)(self.raw(), self.client_id()) };
+    }
+
+    /// The database we are in.
+    pub fn selected_db(self) -> i32 {
+        // SAFETY: the context lives.
+        unsafe { (api().get_selected_db)(self.raw()) }
+    }
+
+    /// Goes to another database, in timers and events (a command stays where its client is).
+    pub fn select_db(self, db: i32) -> Result<(), Refused> {
+        // SAFETY: the context lives; the server checks the number.
+        accepted(unsafe { (api().select_db)(self.raw(), db) })
+    }
+
+    /// Random bytes, from the server's generator (SHA-1 of a random seed and a counter).
+    pub fn random<const N: usize>(self) -> [u8; N] {
+        random()
+    }
+
+    /// Tells that the key was changed: WATCH fails, client caches let go of it.
+    pub fn signal_modified(self, key: Arg<'_>) {
+        // SAFETY: context and string live.
+        unsafe { (api().signal_modified_key)(self.raw(), key.raw()) };
+    }
+
+    /// Publishes a keyspace event of class `d` (module), for those who turned it on. About 20 ns when nobody did.
+    pub fn notify_keyspace_event(self, event: &CStr, key: Arg<'_>) {
+        // SAFETY: context, string and key live.
+        unsafe {
+            (api().notify_keyspace_event)(self.raw(), super::events::NOTIFY_MODULE, event.as_ptr(), key.raw())
+        };
+    }
+
+    /// Sends `cmd key effect [extra …]` to replicas and AOF, at the end of the current unit. The key and the extra
+    /// arguments are shared with the server, the effect is copied. Refused if no such command exists.
+    pub fn replicate(
+        self,
+        cmd: &CStr,
+        key: Arg<'_>,
+        effect: &[u8],
+        extra: &[Arg<'_>],
+    ) -> Result<(), Refused> {
+        let (ctx, bytes, len) = (self.raw(), effect.as_ptr(), effect.len());
+        // SAFETY: "s" is a string, "b" a pointer and a size, "v" a pointer to strings and a size; `Arg` has the
+        // layout of a pointer to a string. All of them live through the call.
+        accepted(unsafe {
+            if extra.is_empty() {
+                (api().replicate)(ctx, cmd.as_ptr(), c"sb".as_ptr(), key.raw(), bytes, len)
+            } else {
+                let (strings, count) = (extra.as_ptr(), extra.len());
+                (api().replicate)(ctx, cmd.as_ptr(), c"sbv".as_ptr(), key.raw(), bytes, len, strings, count)
+            }
+        })
+    }
+
+    /// Sends the running command as it is to replicas and AOF. Only in a command.
+    pub fn replicate_verbatim(self) {
+        // SAFETY: the context lives.
+        unsafe { (api().replicate_verbatim)(self.raw()) };
+    }
+
+    /// Cluster mode is on.
+    pub fn is_cluster(self) -> bool {
+        self.flags().is_cluster()
+    }
+
+    /// Whether this node may touch the keys of this slot. Only Redis 8.4 on knows; elsewhere always true, and on
+    /// Valkey 9 the slots being imported are told by [`super::events::ServerEvent::SlotsMove`].
+    pub fn can_access_slot(self, slot: u16) -> bool {
+        match api().cluster_can_access_keys_in_slot {
+            // SAFETY: takes a number.
+            Some(can) => unsafe { can(c_int::from(slot)) != 0 },
+            None => true,
+        }
+    }
+
+    /// Runs `job` at the end of the current unit (command, transaction, script), atomically with it; from 7.2 on.
+    /// False where the server can't or won't (loading, read-only replica): then use a timer of 0 ms.
+    pub fn after_unit(self, job: fn(Context<'_>)) -> bool {
+        let Some(add) = api().add_post_notification_job else { return false };
+        // SAFETY: the context lives; `run_job` gets back the pointer to the function that we give here.
+        unsafe { add(self.raw(), run_job, job as *mut c_void, free_job) == raw::OK }
+    }
+
+    /// One field of a section of INFO, e.g. `replication`, `repl_backlog_active`. About 4 µs.
+    pub fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
+        // SAFETY: the context lives; the data is freed below, after the text was copied.
+        unsafe {
+            let data = (api().get_server_info)(self.raw(), section.as_ptr());
+            if data.is_null() {
+                return None;
+            }
+            let text = (api().server_info_get_field_c)(data, field.as_ptr());
+            let found = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+            (api().free_server_info)(self.raw(), data);
+            found
+        }
+    }
+
+    /// Adds to LATENCY's history, if `latency-monitor-threshold` asks for it.
+    pub fn latency(self, event: &CStr, ms: u64) {
+        let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+        // SAFETY: a C string and a number.
+        unsafe { (api().latency_add_sample)(event.as_ptr(), ms) }
+    }
+
+    /// To reply to the client we serve.
+    #[inline]
+    pub fn reply(self) -> Reply<'a> {
+        Reply::new(self)
+    }
+
+    /// The server this is.
+    pub fn server(self) -> super::load::Server {
+        server()
+    }
+}
+
+/// Random bytes, without a context.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: the server fills exactly these bytes.
+    unsafe { (api().get_random_bytes)(bytes.as_mut_ptr(), N) };
+    bytes
+}
+
+pub(super) fn accepted(status: c_int) -> Result<(), Refused> {
+    if status == raw::OK { Ok(()) } else { Err(Refused) }
+}
+
+unsafe extern "C" fn run_job(ctx: *mut raw::Ctx, job: *mut c_void) {
+    guard("a job after a command", (), || {
+        // SAFETY: the pointer is the function that `after_unit` was given; null would be `None`.
+        let job = unsafe { std::mem::transmute::<*mut c_void, Option<fn(Context<'_>)>>(job) };
+        // SAFETY: the server gives a context that lives through this call, on its main thread.
+        if let (Some(ctx), Some(job)) = (unsafe { Context::new(ctx) }, job) {
+            job(ctx);
+        }
+    });
+}
+
+/// A function needs no freeing.
+unsafe extern "C" fn free_job(_job: *mut c_void) {}

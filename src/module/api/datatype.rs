@@ -1,0 +1,523 @@
+//! A native data type: what the server asks of its values, and the writers and readers they answer with.
+//!
+//! The server keeps one pointer per key, to a [`Slot`]: the value and the count of who is looking at it. The count
+//! makes two exclusive borrows of one value impossible, whatever keys a client names twice, and a value that the
+//! server frees while it is borrowed is left alone (and lost, with a log line) instead of freed under our hands.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::Relaxed};
+
+use super::context::{Context, Flags, Level, log};
+use super::guard::guard;
+use super::load::LoadError;
+use super::raw::{self, api};
+use super::string::{Arg, line};
+
+/// What a value of a native type does for the server.
+///
+/// `Send`: the server frees values on a thread of its own, where `drop` may touch nothing but the value.
+/// `save`, `rewrite` and `digest` may run in a forked child; a lock held by another thread would never open there.
+pub trait Value: Sized + Send + 'static {
+    /// Nine characters of `[A-Za-z0-9_-]`, for ever.
+    const NAME: &'static CStr;
+    /// Version of what `save` writes, 0 to 1023.
+    const ENCODING: i32;
+
+    /// Writes the value to an RDB file (or DUMP's payload).
+    fn save(&self, out: &mut RdbWriter<'_>);
+    /// Reads what `save` of version `encoding` wrote. The bytes may be hostile: `None` where anything is wrong,
+    /// after [`RdbReader::log_error`] said what. Never called with a version above [`Value::ENCODING`].
+    fn load(input: &mut RdbReader<'_>, encoding: i32) -> Option<Self>;
+    /// Writes commands that make the value anew: AOF without RDB preamble, and Valkey's slot migration.
+    fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>);
+    /// Bytes held, for MEMORY USAGE.
+    fn memory(&self) -> usize;
+    /// What two equal values have in common, for DEBUG DIGEST.
+    fn digest(&self, out: &mut Digest<'_>);
+    /// How much there is to free; above 64 the server frees on a thread of its own.
+    fn free_effort(&self) -> usize;
+    /// The value of a copied key; `None` makes COPY fail.
+    fn copy(&self) -> Option<Self>;
+    /// Lets the server move what the value holds to denser memory. True when there is nothing left to do; false to
+    /// be called again, from [`Defrag::cursor`].
+    fn defrag(&mut self, _: &mut Defrag<'_>) -> bool {
+        true
+    }
+}
+
+/// A registered type; a `static` of the crate's.
+pub struct DataType<T> {
+    raw: AtomicPtr<raw::Type>,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T: Value> DataType<T> {
+    /// A type that isn't registered yet: no key is of it.
+    #[allow(clippy::new_without_default, reason = "made once, as a static")]
+    pub const fn new() -> DataType<T> {
+        DataType { raw: AtomicPtr::new(ptr::null_mut()), values: PhantomData }
+    }
+
+    /// Registers the type; only while the module is loaded.
+    pub fn register(&self, ctx: Context<'_>) -> Result<(), LoadError> {
+        let mut methods = raw::TypeMethods {
+            version: raw::TYPE_METHODS_VERSION,
+            rdb_load: Some(rdb_load::<T>),
+            rdb_save: Some(rdb_save::<T>),
+            aof_rewrite: Some(aof_rewrite::<T>),
+            mem_usage: Some(mem_usage::<T>),
+            digest: Some(digest::<T>),
+            free: Some(free::<T>),
+            aux_load: None,
+            aux_save: None,
+            aux_save_triggers: 0,
+            free_effort: Some(free_effort::<T>),
+            unlink: None,
+            copy: Some(copy::<T>),
+            defrag: Some(defrag::<T>),
+            // The newer forms only add the key's name and database, and every server falls back to the older ones.
+            mem_usage2: None,
+            free_effort2: None,
+            unlink2: None,
+            copy2: None,
+            aux_save2: None,
+        };
+        // SAFETY: the context lives; the server copies the methods.
+        let raw = unsafe { (api().create_data_type)(ctx.raw(), T::NAME.as_ptr(), T::ENCODING, &mut methods) };
+        if raw.is_null() {
+            return Err(format!("the data type {:?} was refused: another module has it?", T::NAME).into());
+        }
+        self.raw.store(raw, Relaxed);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> *mut raw::Type {
+        self.raw.load(Relaxed)
+    }
+}
+
+/// What a key of our type points to.
+#[repr(C)]
+pub(super) struct Slot<T> {
+    /// 0 free, > 0 that many readers, -1 one writer. Only the main thread borrows; the thread that frees looks.
+    borrowed: AtomicI32,
+    value: UnsafeCell<T>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn boxed(value: T) -> *mut c_void {
+        Box::into_raw(Box::new(Slot { borrowed: AtomicI32::new(0), value: UnsafeCell::new(value) })).cast()
+    }
+
+    /// Takes back what `boxed` made and the server didn't want.
+    ///
+    /// # Safety
+    /// The pointer is from [`Slot::boxed`] of this `T`, and nobody else has it.
+    pub(super) unsafe fn unbox(slot: *mut c_void) {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Box::from_raw(slot.cast::<Slot<T>>()) });
+    }
+
+    pub(super) fn value(&self) -> *mut T {
+        self.value.get()
+    }
+
+    pub(super) fn borrowed(&self) -> NonNull<AtomicI32> {
+        NonNull::from(&self.borrowed)
+    }
+}
+
+/// One more reader, unless there is a writer.
+pub(super) fn borrow_shared(count: &AtomicI32) -> bool {
+    let now = count.load(Relaxed);
+    let free = now >= 0;
+    if free {
+        count.store(now + 1, Relaxed);
+    }
+    free
+}
+
+/// The one writer, unless there is anybody.
+pub(super) fn borrow_exclusive(count: &AtomicI32) -> bool {
+    let free = count.load(Relaxed) == 0;
+    if free {
+        count.store(-1, Relaxed);
+    }
+    free
+}
+
+/// Ends either borrow.
+pub(super) fn release(count: &AtomicI32) {
+    let now = count.load(Relaxed);
+    count.store(if now > 0 { now - 1 } else { 0 }, Relaxed);
+}
+
+/// Runs `look` on a value that the server hands to a callback; `None` if somebody is changing it.
+///
+/// # Safety
+/// The pointer is from [`Slot::boxed`] of this `T`, and the value lives through the call.
+unsafe fn look<T, R>(slot: *const c_void, look: impl FnOnce(&T) -> R) -> Option<R> {
+    // SAFETY: the caller's promise.
+    let slot = unsafe { &*slot.cast::<Slot<T>>() };
+    if !borrow_shared(&slot.borrowed) {
+        return None;
+    }
+    let borrow = Borrowed(&slot.borrowed);
+    // SAFETY: no writer has it, and none gets it before `borrow` is dropped.
+    let result = look(unsafe { &*slot.value.get() });
+    drop(borrow);
+    Some(result)
+}
+
+/// Ends a borrow also when a panic passes.
+struct Borrowed<'a>(&'a AtomicI32);
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        release(self.0);
+    }
+}
+
+unsafe extern "C" fn rdb_load<T: Value>(io: *mut raw::Io, encoding: c_int) -> *mut c_void {
+    guard("the load of a value", ptr::null_mut(), || {
+        let mut reader = RdbReader { io, failed: false, life: PhantomData };
+        if encoding > T::ENCODING {
+            reader.log_error("the value was written by a newer version of the module");
+            return ptr::null_mut();
+        }
+        match T::load(&mut reader, encoding) {
+            Some(value) if !reader.failed => Slot::boxed(value),
+            _ => ptr::null_mut(),
+        }
+    })
+}
+
+unsafe extern "C" fn rdb_save<T: Value>(io: *mut raw::Io, slot: *mut c_void) {
+    written("the save of a value", || {
+        let mut out = RdbWriter { io, life: PhantomData };
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        unsafe { look::<T, _>(slot, |value| value.save(&mut out)) }.is_some()
+    });
+}
+
+unsafe extern "C" fn aof_rewrite<T: Value>(io: *mut raw::Io, key: *mut raw::Str, slot: *mut c_void) {
+    written("the rewrite of a value", || {
+        let mut out = AofWriter { io, life: PhantomData };
+        let Some(key) = NonNull::new(key) else { return false };
+        // SAFETY: the key lives through the call.
+        let key = unsafe { Arg::new(key) };
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        unsafe { look::<T, _>(slot, |value| value.rewrite(&mut out, key)) }.is_some()
+    });
+}
+
+/// Runs a save. What is half written must not pass for a snapshot: a child that failed ends with an error, which
+/// makes the server keep the file it had. In the main process (SAVE, DUMP) the log line is all we can do; such a
+/// value doesn't load.
+fn written(what: &str, save: impl FnOnce() -> bool) {
+    if guard(what, false, save) {
+        return;
+    }
+    log(Level::Warning, &format!("{what} failed: what was written is not complete"));
+    // SAFETY: the server allows null and then tells of itself only.
+    let flags = unsafe { (api().get_context_flags)(ptr::null_mut()) };
+    if flags & Flags::CHILD != 0 {
+        // SAFETY: ends the child at once, without the exit handlers that belong to its parent.
+        unsafe { _exit(1) }
+    }
+}
+
+unsafe extern "C" {
+    fn _exit(status: c_int) -> !;
+}
+
+unsafe extern "C" fn mem_usage<T: Value>(slot: *const c_void) -> usize {
+    guard("the size of a value", 0, || {
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        unsafe { look::<T, _>(slot, Value::memory) }.unwrap_or(0)
+    })
+}
+
+unsafe extern "C" fn digest<T: Value>(md: *mut raw::Digest, slot: *mut c_void) {
+    guard("the digest of a value", (), || {
+        let mut out = Digest { md, life: PhantomData };
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        unsafe { look::<T, _>(slot, |value| value.digest(&mut out)) };
+    });
+}
+
+/// May run on another thread: touches the value and the allocator only (and the log, if something is wrong).
+unsafe extern "C" fn free<T: Value>(slot: *mut c_void) {
+    guard("the freeing of a value", (), || {
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        let borrowed = unsafe { &(*slot.cast::<Slot<T>>()).borrowed }.load(Relaxed);
+        if borrowed != 0 {
+            log(Level::Warning, "a value was removed while it was in use: its memory is not freed");
+            return;
+        }
+        // SAFETY: as above, and the server has let go of it; nobody borrows it, and nobody can any more.
+        unsafe { Slot::<T>::unbox(slot) }
+    });
+}
+
+unsafe extern "C" fn free_effort<T: Value>(_key: *mut raw::Str, slot: *const c_void) -> usize {
+    guard("the effort of freeing a value", 1, || {
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        unsafe { look::<T, _>(slot, Value::free_effort) }.unwrap_or(1)
+    })
+}
+
+unsafe extern "C" fn copy<T: Value>(
+    _from: *mut raw::Str,
+    _to: *mut raw::Str,
+    slot: *const c_void,
+) -> *mut c_void {
+    guard("the copy of a value", ptr::null_mut(), || {
+        // SAFETY: the server hands out what `Slot::boxed` made.
+        let copied = unsafe { look::<T, _>(slot, Value::copy) };
+        copied.flatten().map_or(ptr::null_mut(), Slot::boxed)
+    })
+}
+
+unsafe extern "C" fn defrag<T: Value>(
+    ctx: *mut raw::DefragCtx,
+    _key: *mut raw::Str,
+    slot: *mut *mut c_void,
+) -> c_int {
+    let done = guard("the defragmentation of a value", true, || {
+        // SAFETY: the server hands out the place that holds what `Slot::boxed` made.
+        let (place, mut moving) = unsafe { (&mut *slot, Defrag { ctx, life: PhantomData }) };
+        // SAFETY: as above.
+        if unsafe { &(*place.cast::<Slot<T>>()).borrowed }.load(Relaxed) != 0 {
+            return true;
+        }
+        if align_of::<Slot<T>>() <= 8 {
+            // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), nobody
+            // borrows what is in it, and the only pointer to it is the one that is changed here.
+            let moved = unsafe { (api().defrag_alloc)(ctx, *place) };
+            if !moved.is_null() {
+                *place = moved;
+            }
+        }
+        // SAFETY: nobody borrows the value, and nothing else runs meanwhile.
+        let value = unsafe { &mut *(*place.cast::<Slot<T>>()).value.get() };
+        value.defrag(&mut moving)
+    });
+    c_int::from(!done)
+}
+
+/// Writes a value to an RDB file.
+pub struct RdbWriter<'a> {
+    io: *mut raw::Io,
+    life: PhantomData<&'a mut raw::Io>,
+}
+
+impl RdbWriter<'_> {
+    /// A number.
+    pub fn save_u64(&mut self, value: u64) {
+        // SAFETY: the stream lives through the callback (so in all that follow).
+        unsafe { (api().save_unsigned)(self.io, value) }
+    }
+
+    /// Bytes, with their length.
+    pub fn save_bytes(&mut self, bytes: &[u8]) {
+        // SAFETY: the stream lives, and the bytes are read during the call.
+        unsafe { (api().save_string_buffer)(self.io, bytes.as_ptr().cast(), bytes.len()) }
+    }
+
+    /// Whether writing has failed (a full disk, say): what is written further is wasted.
+    pub fn failed(&self) -> bool {
+        // SAFETY: the stream lives.
+        unsafe { (api().is_io_error)(self.io) != 0 }
+    }
+}
+
+/// Reads a value from an RDB file. After the first failure every read fails.
+pub struct RdbReader<'a> {
+    io: *mut raw::Io,
+    failed: bool,
+    life: PhantomData<&'a mut raw::Io>,
+}
+
+impl RdbReader<'_> {
+    /// A number; `None` if there is none.
+    pub fn load_u64(&mut self) -> Option<u64> {
+        if self.failed {
+            return None;
+        }
+        // SAFETY: the stream lives through the callback.
+        let value = unsafe { (api().load_unsigned)(self.io) };
+        self.checked(value)
+    }
+
+    /// Bytes; `None` if there are none. Their length was told by the file, the bytes are there.
+    pub fn load_bytes(&mut self) -> Option<Buffer> {
+        if self.failed {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: the stream lives; what it answers is ours to free.
+        let bytes = unsafe { (api().load_string_buffer)(self.io, &mut len) };
+        let buffer = NonNull::new(bytes.cast::<u8>()).map(|bytes| Buffer { bytes, len });
+        let buffer = self.checked(buffer)?;
+        self.failed |= buffer.is_none();
+        buffer
+    }
+
+    /// Whether a read has failed.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The key that is being loaded, if the server knows it.
+    pub fn key(&self) -> Option<Arg<'_>> {
+        // SAFETY: the stream lives, and so does its key's name.
+        unsafe { NonNull::new((api().get_key_name_from_io)(self.io).cast_mut()).map(|raw| Arg::new(raw)) }
+    }
+
+    /// Logs what is wrong with the file, together with where it stands.
+    pub fn log_error(&mut self, text: &str) {
+        let text = line(text);
+        // SAFETY: the stream lives; the format takes one C string, and gets one.
+        unsafe { (api().log_io_error)(self.io, c"warning".as_ptr(), c"%s".as_ptr(), text.as_ptr()) }
+    }
+
+    fn checked<R>(&mut self, value: R) -> Option<R> {
+        // SAFETY: the stream lives.
+        self.failed = unsafe { (api().is_io_error)(self.io) != 0 };
+        (!self.failed).then_some(value)
+    }
+}
+
+/// Bytes that the server gave; its allocator gets them back.
+pub struct Buffer {
+    bytes: NonNull<u8>,
+    len: usize,
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: so many bytes are there, ours until dropped.
+        unsafe { slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: given to us by the server's allocator, freed once.
+        unsafe { (api().free)(self.bytes.as_ptr().cast()) }
+    }
+}
+
+/// Writes commands to an AOF file or to a slot migration.
+pub struct AofWriter<'a> {
+    io: *mut raw::Io,
+    life: PhantomData<&'a mut raw::Io>,
+}
+
+impl AofWriter<'_> {
+    /// Writes `cmd key part …`, of one to three parts (each below 512 MB, the bound of a command's argument).
+    /// False if it couldn't: the rest is wasted.
+    pub fn emit(&mut self, cmd: &CStr, key: Arg<'_>, parts: &[&[u8]]) -> bool {
+        let (io, cmd, key) = (self.io, cmd.as_ptr(), key.raw());
+        // SAFETY: the stream lives; "s" is a string, each "b" a pointer and a size, and all live through the call.
+        unsafe {
+            match *parts {
+                [a] => (api().emit_aof)(io, cmd, c"sb".as_ptr(), key, a.as_ptr(), a.len()),
+                [a, b] => {
+                    (api().emit_aof)(io, cmd, c"sbb".as_ptr(), key, a.as_ptr(), a.len(), b.as_ptr(), b.len());
+                }
+                [a, b, c] => (api().emit_aof)(
+                    io,
+                    cmd,
+                    c"sbbb".as_ptr(),
+                    key,
+                    a.as_ptr(),
+                    a.len(),
+                    b.as_ptr(),
+                    b.len(),
+                    c.as_ptr(),
+                    c.len(),
+                ),
+                _ => return false,
+            }
+            (api().is_io_error)(io) == 0
+        }
+    }
+}
+
+/// Takes in what two equal values have in common. Elements of a sequence count in order; sequences don't.
+pub struct Digest<'a> {
+    md: *mut raw::Digest,
+    life: PhantomData<&'a mut raw::Digest>,
+}
+
+impl Digest<'_> {
+    /// Bytes of the sequence.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
+        // SAFETY: the digest lives through the callback (so below), and the bytes are read during the call.
+        unsafe { (api().digest_add_string_buffer)(self.md, bytes.as_ptr().cast::<c_char>(), bytes.len()) }
+    }
+
+    /// A number of the sequence.
+    pub fn add_i64(&mut self, value: i64) {
+        // SAFETY: the digest lives.
+        unsafe { (api().digest_add_long_long)(self.md, value) }
+    }
+
+    /// Ends the sequence.
+    pub fn end_sequence(&mut self) {
+        // SAFETY: the digest lives.
+        unsafe { (api().digest_end_sequence)(self.md) }
+    }
+}
+
+/// Moves blocks of the value to denser memory, where the server's allocator can.
+pub struct Defrag<'a> {
+    ctx: *mut raw::DefragCtx,
+    life: PhantomData<&'a mut raw::DefragCtx>,
+}
+
+impl Defrag<'_> {
+    /// Moves the bytes, if that helps.
+    pub fn bytes(&mut self, bytes: &mut Box<[u8]>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = bytes.len();
+        let block = Box::into_raw(std::mem::take(bytes)).cast::<u8>();
+        // SAFETY: a block of bytes is the server's allocator's, and this is the only pointer to it.
+        let moved = unsafe { (api().defrag_alloc)(self.ctx, block.cast()) }.cast::<u8>();
+        let block = if moved.is_null() { block } else { moved };
+        // SAFETY: the block, old or new, holds the bytes, and is the server's allocator's.
+        *bytes = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(block, len)) };
+    }
+
+    /// Time is up: remember where we are by [`Defrag::set_cursor`] and answer false.
+    pub fn should_stop(&mut self) -> bool {
+        // SAFETY: the context lives through the callback (so below).
+        unsafe { (api().defrag_should_stop)(self.ctx) != 0 }
+    }
+
+    /// Where the last call left off; 0 at the first.
+    pub fn cursor(&mut self) -> c_ulong {
+        let mut cursor: c_ulong = 0;
+        // SAFETY: the context lives; a refusal leaves 0.
+        unsafe { (api().defrag_cursor_get)(self.ctx, &mut cursor) };
+        cursor
+    }
+
+    /// Where to go on. False if the server doesn't come back for this value: then do all of it now, or none.
+    pub fn set_cursor(&mut self, cursor: c_ulong) -> bool {
+        // SAFETY: the context lives.
+        unsafe { (api().defrag_cursor_set)(self.ctx, cursor) == raw::OK }
+    }
+}

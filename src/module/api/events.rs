@@ -1,0 +1,344 @@
+//! What the server tells: its own events, and those of keys.
+//!
+//! One function of ours takes all server events, another all keyspace events. The server knows events by number, and
+//! numbers 18 and 19 mean different things in Redis and in Valkey; that is settled here.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use super::context::Context;
+use super::guard::guard;
+use super::load::{LoadError, server};
+use super::raw::{self, api};
+use super::string::Arg;
+
+/// Where a load stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadPhase {
+    /// From an RDB file, an AOF, or a primary.
+    Started,
+    /// The dataset is there.
+    Ended,
+    /// It isn't.
+    Failed,
+}
+
+/// Where a flush stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushPhase {
+    /// The keys are still there.
+    Start,
+    /// They are gone (their memory may still be being freed).
+    End,
+}
+
+/// Where a move of slots stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MovePhase {
+    /// It began. At the target, keys of the slots are copies until it is completed.
+    Started,
+    /// It came to nothing.
+    Failed,
+    /// The slots have changed their node.
+    Completed,
+}
+
+/// Which end of a move of slots this node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The slots come here.
+    Import,
+    /// The slots go away.
+    Export,
+}
+
+/// Slots from the first to the last.
+pub type SlotRange = std::ops::RangeInclusive<u16>;
+
+/// An event of the server.
+#[derive(Clone, Debug)]
+pub enum ServerEvent {
+    /// This node became a primary or a replica; not told at the start.
+    RoleChanged {
+        /// It is a primary now.
+        primary: bool,
+    },
+    /// A dataset is loaded in place of the present one.
+    Loading(LoadPhase),
+    /// A replica loads a second dataset while it serves the first (from 7.0 on); `Ended` swaps them.
+    AsyncLoading(LoadPhase),
+    /// Databases are emptied.
+    Flush {
+        /// Which; all if `None`.
+        db: Option<i32>,
+        /// Before or after.
+        phase: FlushPhase,
+    },
+    /// Two databases changed places.
+    SwapDb {
+        /// One.
+        a: i32,
+        /// The other.
+        b: i32,
+    },
+    /// The server's regular work, `hz` times a second.
+    Cron {
+        /// About how often.
+        hz: i32,
+    },
+    /// A client's connection was closed.
+    ClientDisconnected {
+        /// Its id.
+        client_id: u64,
+    },
+    /// A child was forked, or ended.
+    ForkChild {
+        /// Forked just now.
+        born: bool,
+    },
+    /// Slots move to or from this node as a whole (Redis 8.4, Valkey 9).
+    SlotsMove {
+        /// Which end this is.
+        direction: Direction,
+        /// How far it is.
+        phase: MovePhase,
+        /// The slots.
+        ranges: Vec<SlotRange>,
+    },
+    /// Redis 8.4 removes the keys of slots that have gone; their values are freed on another thread.
+    SlotsTrim {
+        /// The slots.
+        ranges: Vec<SlotRange>,
+    },
+}
+
+/// What to subscribe to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`ServerEvent::RoleChanged`]
+    Role,
+    /// [`ServerEvent::Loading`]
+    Loading,
+    /// [`ServerEvent::AsyncLoading`]
+    AsyncLoading,
+    /// [`ServerEvent::Flush`]
+    Flush,
+    /// [`ServerEvent::SwapDb`]
+    SwapDb,
+    /// [`ServerEvent::Cron`]
+    Cron,
+    /// [`ServerEvent::ClientDisconnected`]
+    Client,
+    /// [`ServerEvent::ForkChild`]
+    ForkChild,
+    /// [`ServerEvent::SlotsMove`], [`ServerEvent::SlotsTrim`]
+    Slots,
+}
+
+const ROLE: u64 = 0;
+const FLUSH: u64 = 2;
+const LOADING: u64 = 3;
+const CLIENT: u64 = 4;
+const CRON: u64 = 8;
+const SWAP_DB: u64 = 11;
+const FORK_CHILD: u64 = 13;
+const ASYNC_LOADING: u64 = 14;
+const REDIS_SLOTS: u64 = 18;
+const REDIS_TRIM: u64 = 19;
+const VALKEY_SLOTS: u64 = 19;
+
+static HANDLER: OnceLock<fn(Context<'_>, ServerEvent)> = OnceLock::new();
+static KEY_HANDLER: OnceLock<fn(Context<'_>, &CStr, Arg<'_>)> = OnceLock::new();
+
+/// Subscribes to server events; the answer is those that this server doesn't know. Once, while the module is loaded.
+pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, ServerEvent)) -> Vec<Kind> {
+    HANDLER.get_or_init(|| handler);
+    let mut unknown = Vec::new();
+    for kind in kinds {
+        let ids: &[u64] = match kind {
+            Kind::Role => &[ROLE],
+            Kind::Loading => &[LOADING],
+            Kind::AsyncLoading => &[ASYNC_LOADING],
+            Kind::Flush => &[FLUSH],
+            Kind::SwapDb => &[SWAP_DB],
+            Kind::Cron => &[CRON],
+            Kind::Client => &[CLIENT],
+            Kind::ForkChild => &[FORK_CHILD],
+            Kind::Slots if server().is_valkey() => &[VALKEY_SLOTS],
+            Kind::Slots => &[REDIS_SLOTS, REDIS_TRIM],
+        };
+        for id in ids {
+            let event = raw::Event { id: *id, data_version: 1 };
+            // SAFETY: the context lives; the server refuses what it doesn't know.
+            let status = unsafe { (api().subscribe_to_server_event)(ctx.raw(), event, on_event) };
+            if status != raw::OK && unknown.last() != Some(kind) {
+                unknown.push(*kind);
+            }
+        }
+    }
+    unknown
+}
+
+unsafe extern "C" fn on_event(ctx: *mut raw::Ctx, event: raw::Event, sub: u64, data: *mut c_void) {
+    guard("a server event", (), || {
+        // SAFETY: the server gives a context that lives through this call, on its main thread.
+        let (Some(ctx), Some(handler)) = (unsafe { Context::new(ctx) }, HANDLER.get()) else { return };
+        // SAFETY: the data is what this event comes with.
+        if let Some(event) = unsafe { translate(event.id, sub, data) } {
+            handler(ctx, event);
+        }
+    });
+}
+
+/// # Safety
+/// `data` is what event `id` comes with: null, or the struct of its version 1.
+unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEvent> {
+    match id {
+        ROLE => Some(ServerEvent::RoleChanged { primary: sub == 0 }),
+        LOADING => Some(ServerEvent::Loading(match sub {
+            0..=2 => LoadPhase::Started,
+            3 => LoadPhase::Ended,
+            4 => LoadPhase::Failed,
+            _ => return None,
+        })),
+        ASYNC_LOADING => Some(ServerEvent::AsyncLoading(match sub {
+            0 => LoadPhase::Started,
+            1 => LoadPhase::Failed,
+            2 => LoadPhase::Ended,
+            _ => return None,
+        })),
+        FLUSH => {
+            // SAFETY: the caller's promise (so in all that follow).
+            let info = unsafe { data.cast::<raw::FlushInfo>().as_ref() }?;
+            let phase = if sub == 0 { FlushPhase::Start } else { FlushPhase::End };
+            Some(ServerEvent::Flush { db: (info.dbnum >= 0).then_some(info.dbnum), phase })
+        }
+        SWAP_DB => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::SwapDbInfo>().as_ref() }?;
+            Some(ServerEvent::SwapDb { a: info.first, b: info.second })
+        }
+        CRON => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::CronLoopInfo>().as_ref() }?;
+            Some(ServerEvent::Cron { hz: info.hz })
+        }
+        CLIENT if sub == 1 => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::ClientInfo>().as_ref() }?;
+            Some(ServerEvent::ClientDisconnected { client_id: info.id })
+        }
+        FORK_CHILD => Some(ServerEvent::ForkChild { born: sub == 0 }),
+        VALKEY_SLOTS if server().is_valkey() => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::ValkeySlotMigrationInfo>().as_ref() }?;
+            let (direction, phase) = match sub {
+                0 => (Direction::Import, MovePhase::Started),
+                1 => (Direction::Export, MovePhase::Started),
+                2 => (Direction::Import, MovePhase::Failed),
+                3 => (Direction::Export, MovePhase::Failed),
+                4 => (Direction::Import, MovePhase::Completed),
+                5 => (Direction::Export, MovePhase::Completed),
+                _ => return None,
+            };
+            // SAFETY: the struct's own pointer and count.
+            let ranges = unsafe { valkey_ranges(info) };
+            Some(ServerEvent::SlotsMove { direction, phase, ranges })
+        }
+        REDIS_SLOTS if !server().is_valkey() => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::SlotMigrationInfo>().as_ref() }?;
+            let (direction, phase) = match sub {
+                0 => (Direction::Import, MovePhase::Started),
+                1 => (Direction::Import, MovePhase::Failed),
+                2 => (Direction::Import, MovePhase::Completed),
+                3 => (Direction::Export, MovePhase::Started),
+                4 => (Direction::Export, MovePhase::Failed),
+                5 => (Direction::Export, MovePhase::Completed),
+                _ => return None,
+            };
+            // SAFETY: the struct's own array.
+            let ranges = unsafe { redis_ranges(info.slots) };
+            Some(ServerEvent::SlotsMove { direction, phase, ranges })
+        }
+        REDIS_TRIM => {
+            // SAFETY: the caller's promise.
+            let info = unsafe { data.cast::<raw::SlotTrimInfo>().as_ref() }?;
+            // Started (0) and in the background (2) come before keys go; completed (1) tells nothing new.
+            // SAFETY: the struct's own array.
+            (sub != 1).then(|| ServerEvent::SlotsTrim { ranges: unsafe { redis_ranges(info.slots) } })
+        }
+        _ => None,
+    }
+}
+
+/// # Safety
+/// Null, or an array as Redis 8.4 makes it.
+unsafe fn redis_ranges(array: *const raw::SlotRangeArray) -> Vec<SlotRange> {
+    // SAFETY: the caller's promise.
+    let Some(array) = (unsafe { array.as_ref() }) else { return Vec::new() };
+    let count = usize::try_from(array.count).unwrap_or(0);
+    // SAFETY: so many ranges follow the count. (The pointer comes from the server, for the whole of the array.)
+    let ranges = unsafe { std::slice::from_raw_parts(array.ranges.as_ptr(), count) };
+    ranges.iter().map(|range| range.start..=range.end).collect()
+}
+
+/// # Safety
+/// As Valkey 9 made it.
+unsafe fn valkey_ranges(info: &raw::ValkeySlotMigrationInfo) -> Vec<SlotRange> {
+    let count = usize::try_from(info.count).unwrap_or(0);
+    if info.ranges.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise.
+    let ranges = unsafe { std::slice::from_raw_parts(info.ranges, count) };
+    let slot = |slot: i32| u16::try_from(slot).unwrap_or(u16::MAX);
+    ranges.iter().map(|range| slot(range.start)..=slot(range.end)).collect()
+}
+
+/// Class `g`: DEL, RENAME, RESTORE, COPY, MOVE, EXPIRE, …
+pub const NOTIFY_GENERIC: i32 = 1 << 2;
+/// Class `x`: expired.
+pub const NOTIFY_EXPIRED: i32 = 1 << 8;
+/// Class `e`: evicted.
+pub const NOTIFY_EVICTED: i32 = 1 << 9;
+/// For modules only: a key came out of an RDB file.
+pub const NOTIFY_LOADED: i32 = 1 << 12;
+/// Class `d`: of modules.
+pub const NOTIFY_MODULE: i32 = 1 << 13;
+
+/// Subscribes to keyspace events of these classes, whatever `notify-keyspace-events` says. The handler gets the
+/// event's name and the key, in the key's database; it may not change data. Once, while the module is loaded.
+pub fn subscribe_to_keys(
+    ctx: Context<'_>,
+    classes: i32,
+    handler: fn(Context<'_>, &CStr, Arg<'_>),
+) -> Result<(), LoadError> {
+    KEY_HANDLER.get_or_init(|| handler);
+    // SAFETY: the context lives.
+    match unsafe { (api().subscribe_to_keyspace_events)(ctx.raw(), classes, on_key_event) } {
+        raw::OK => Ok(()),
+        _ => Err("the server refused the subscription to keyspace events".into()),
+    }
+}
+
+unsafe extern "C" fn on_key_event(
+    ctx: *mut raw::Ctx,
+    _class: c_int,
+    event: *const c_char,
+    key: *mut raw::Str,
+) -> c_int {
+    guard("a keyspace event", (), || {
+        // SAFETY: the server gives a context that lives through this call, on its main thread.
+        let (Some(ctx), Some(handler)) = (unsafe { Context::new(ctx) }, KEY_HANDLER.get()) else { return };
+        let (false, Some(key)) = (event.is_null(), NonNull::new(key)) else { return };
+        // SAFETY: both live through this call.
+        let (event, key) = unsafe { (CStr::from_ptr(event), Arg::new(key)) };
+        // While a file is loaded the name lies on the server's stack, and opening a key by it would end the server;
+        // holding it makes a copy in that case.
+        let key = key.hold();
+        handler(ctx, event, key.as_arg());
+    });
+    raw::OK
+}

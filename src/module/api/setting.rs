@@ -1,0 +1,184 @@
+//! Settings of the module, as `CONFIG GET/SET <module>.<name>` knows them from 7.0 on. Redis 6.2 has only the arguments
+//! of `loadmodule`, for which the same values are set by hand.
+//!
+//! A setting is a `static` that anybody reads with one load.
+
+use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use super::context::Context;
+use super::guard::guard;
+use super::load::LoadError;
+use super::raw::{self, api};
+
+/// Given with `kb`, `mb`, `gb`.
+pub const MEMORY: u32 = 1 << 7;
+
+/// What a setting may be.
+#[derive(Clone, Debug)]
+pub enum SettingKind {
+    /// A whole number between these.
+    Number(RangeInclusive<i64>),
+    /// A number of bytes between these.
+    Memory(RangeInclusive<i64>),
+    /// yes or no.
+    YesNo,
+}
+
+/// A setting.
+pub struct Setting {
+    /// Its name, without the module's.
+    pub name: &'static CStr,
+    /// What it may be.
+    pub kind: SettingKind,
+    /// Its value as long as nobody sets another.
+    pub default: i64,
+    value: AtomicI64,
+}
+
+impl Setting {
+    /// A whole number.
+    pub const fn number(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
+        Setting { name, kind: SettingKind::Number(between), default, value: AtomicI64::new(default) }
+    }
+
+    /// A number of bytes.
+    pub const fn memory(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
+        Setting { name, kind: SettingKind::Memory(between), default, value: AtomicI64::new(default) }
+    }
+
+    /// yes or no.
+    pub const fn yes_no(name: &'static CStr, default: bool) -> Setting {
+        let default = default as i64;
+        Setting { name, kind: SettingKind::YesNo, default, value: AtomicI64::new(default) }
+    }
+
+    /// Its value; yes is 1.
+    #[inline]
+    pub fn get(&self) -> i64 {
+        self.value.load(Relaxed)
+    }
+
+    /// Whether it is yes.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.get() != 0
+    }
+
+    /// Sets it from an argument of `loadmodule`: digits, or yes and no. False if it can't be that.
+    pub fn parse(&self, text: &[u8]) -> bool {
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        let value = match &self.kind {
+            SettingKind::Number(between) | SettingKind::Memory(between) => {
+                number.filter(|number| between.contains(number))
+            }
+            SettingKind::YesNo if text.eq_ignore_ascii_case(b"yes") => Some(1),
+            SettingKind::YesNo if text.eq_ignore_ascii_case(b"no") => Some(0),
+            SettingKind::YesNo => None,
+        };
+        if let Some(value) = value {
+            self.value.store(value, Relaxed);
+        }
+        value.is_some()
+    }
+}
+
+/// Registers all settings, and takes what the configuration file says about them. What `loadmodule`'s arguments said
+/// becomes the default, so it stands where the file is silent. Once, while the module is loaded; does nothing on 6.2.
+pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Result<(), LoadError> {
+    let (Some(number), Some(yes_no), Some(load)) =
+        (api().register_numeric_config, api().register_bool_config, api().load_configs)
+    else {
+        return Ok(());
+    };
+    for setting in settings {
+        let privdata = ptr_of(setting);
+        let (flags, range) = match &setting.kind {
+            SettingKind::Number(range) => (0, range.clone()),
+            SettingKind::Memory(range) => (MEMORY, range.clone()),
+            SettingKind::YesNo => (0, 0..=1),
+        };
+        // SAFETY: the context lives, the server copies the name, and the setting is static.
+        let status = unsafe {
+            match setting.kind {
+                SettingKind::YesNo => yes_no(
+                    ctx.raw(),
+                    setting.name.as_ptr(),
+                    c_int::from(setting.is_on()),
+                    flags,
+                    get_yes_no,
+                    set_yes_no,
+                    None,
+                    privdata,
+                ),
+                _ => number(
+                    ctx.raw(),
+                    setting.name.as_ptr(),
+                    setting.get(),
+                    flags,
+                    *range.start(),
+                    *range.end(),
+                    get_number,
+                    set_number,
+                    None,
+                    privdata,
+                ),
+            }
+        };
+        if status != raw::OK {
+            return Err(format!("the server refused the setting {:?}", setting.name).into());
+        }
+    }
+    // SAFETY: the context lives.
+    match unsafe { load(ctx.raw()) } {
+        raw::OK => Ok(()),
+        _ => Err("a setting in the configuration is not accepted".into()),
+    }
+}
+
+fn ptr_of(setting: &'static Setting) -> *mut c_void {
+    std::ptr::from_ref(setting).cast_mut().cast()
+}
+
+/// # Safety
+/// The pointer is from [`ptr_of`].
+unsafe fn setting(privdata: *mut c_void) -> Option<&'static Setting> {
+    // SAFETY: the caller's promise; shared only.
+    unsafe { privdata.cast::<Setting>().cast_const().as_ref() }
+}
+
+unsafe extern "C" fn get_number(_: *const c_char, privdata: *mut c_void) -> c_longlong {
+    // SAFETY: the server hands back what was registered.
+    guard("a setting", 0, || unsafe { setting(privdata) }.map_or(0, Setting::get))
+}
+
+unsafe extern "C" fn set_number(
+    _: *const c_char,
+    value: c_longlong,
+    privdata: *mut c_void,
+    _: *mut *mut raw::Str,
+) -> c_int {
+    guard("a setting", raw::ERR, || {
+        // SAFETY: the server hands back what was registered, and has checked the bounds.
+        if let Some(setting) = unsafe { setting(privdata) } {
+            setting.value.store(value, Relaxed);
+        }
+        raw::OK
+    })
+}
+
+unsafe extern "C" fn get_yes_no(_: *const c_char, privdata: *mut c_void) -> c_int {
+    // SAFETY: the server hands back what was registered.
+    guard("a setting", 0, || c_int::from(unsafe { setting(privdata) }.is_some_and(Setting::is_on)))
+}
+
+unsafe extern "C" fn set_yes_no(
+    name: *const c_char,
+    value: c_int,
+    privdata: *mut c_void,
+    error: *mut *mut raw::Str,
+) -> c_int {
+    // SAFETY: the same promises.
+    unsafe { set_number(name, c_longlong::from(value != 0), privdata, error) }
+}

@@ -1,0 +1,122 @@
+"""Run every test, Rust and Python, and close with one line of counts: `N passed, N failed[, N skipped]`.
+
+    tests/run.py            on the default server and the oldest one
+    tests/run.py --all      on every server this machine has; says which it lacks
+    tests/run.py --server redis-8.2 -- -k lease     what stands after -- goes to pytest
+
+Uses the standard library only; pytest is the one of the Python that runs this.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "target/tests"
+
+DEFAULT = ["valkey-9.1", "redis-6.2"]
+# Every supported line that can be had without root, and Debian's.
+ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
+HOW_TO_GET = {"redis-7.0": "Debian 12: apt-get install redis-server"}
+# Folders of Python tests; those that are there are run.
+FOLDERS = ["tests/server", "tests/cluster", "clients/python/tests"]
+
+
+def heading(text: str) -> None:
+    """Tell what comes next."""
+    print(f"\n==> {text}", flush=True)
+
+
+def cargo_tests() -> Counter:
+    """Test the engine: its unit tests and those of tests/engine; in the dev profile, which builds quicker."""
+    heading("engine: cargo test -p taskslot-engine")
+    command = ["cargo", "test", "--locked", "-p", "taskslot-engine", "--no-fail-fast"]
+    counts = Counter()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …
+            if line.startswith("test result:"):
+                numbers = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|ignored)", line)}
+                counts.update(passed=numbers["passed"], failed=numbers["failed"], skipped=numbers["ignored"])
+    if process.returncode != 0 and not counts["failed"]:
+        print("cargo test could not finish: counted as one failure")
+        counts["failed"] += 1
+    return counts
+
+
+def server_tests(servers: list[str], extra: list[str]) -> Counter:
+    """Test on real servers: as many tests at a time as there are cores, then those that measure, alone."""
+    counts = Counter()
+    side_by_side = ["-n", str(os.cpu_count() or 1), "--dist", "worksteal"]
+    for which, how in [("not timing", side_by_side), ("timing", [])]:
+        heading(f"servers {', '.join(servers)}: pytest, {which}")
+        report = RESULTS / f"{which.replace(' ', '-')}.xml"
+        report.unlink(missing_ok=True)
+        folders = [f for f in FOLDERS if (ROOT / f).is_dir()]
+        command = [sys.executable, "-m", "pytest", "-q", *folders, f"--server={','.join(servers)}"]
+        command += ["-m", which, *how, f"--junitxml={report}", *extra]
+        code = subprocess.run(command, cwd=ROOT).returncode
+        found = read_junit(report)
+        counts.update(found)
+        nothing_chosen = code == 5
+        if code != 0 and not found["failed"] and not nothing_chosen:
+            print(f"pytest ended with {code}: counted as one failure")
+            counts["failed"] += 1
+    if not counts:
+        print("no test was run on a server: counted as one failure")
+        counts["failed"] += 1
+    return counts
+
+
+def read_junit(report: Path) -> Counter:
+    """Count the test cases of a report; one that passed but failed to clean up has failed."""
+    outcome: dict[tuple[str, str], str] = {}
+    for case in ET.parse(report).iter("testcase") if report.exists() else []:
+        test = (case.get("classname"), case.get("name"))
+        children = {child.tag for child in case}
+        if children & {"failure", "error"}:
+            outcome[test] = "failed"
+        else:
+            outcome.setdefault(test, "skipped" if "skipped" in children else "passed")
+    return Counter(outcome.values())
+
+
+def installed() -> set[str]:
+    """The names of the servers this machine has, as the tests find them."""
+    code = "from server import SERVERS; print(*SERVERS)"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.check_output(command, cwd=ROOT / "tests/server", text=True).split())
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--all", action="store_true", help="every server this machine has")
+    parser.add_argument("--server", default=",".join(DEFAULT), help="names or paths, separated by commas")
+    parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
+    options = parser.parse_args()
+
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    servers, missing = options.server.split(","), []
+    if options.all:
+        here = installed()
+        servers, missing = [s for s in ALL if s in here], [s for s in ALL if s not in here]
+
+    counts = cargo_tests() + server_tests(servers, options.pytest)
+
+    for name in missing:
+        how = HOW_TO_GET.get(name, "see tests/requirements.txt")
+        print(f"\nNot tested on {name}: it is not installed here ({how})")
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    print(f"\n{counts['passed']} passed, {counts['failed']} failed{skipped}", flush=True)
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The test harness itself, where a fault in it would make other tests pass for nothing."""
+
+import os
+import signal
+
+import pytest
+import redis
+from server import ROOT, NotInTime, Server, ServerDied, digest, parse_commands, wait_synced, wait_until
+
+
+def server_ms(client) -> int:
+    """The server's wall clock in ms."""
+    seconds, micros = client.time()
+    return seconds * 1000 + micros // 1000
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_stepping_the_clock_moves_the_time_the_server_tells(start, hours):
+    """TIME follows the shim ahead and back, and by no more than the step."""
+    server = start(module=None, clock=True)
+    r = server.client()
+    step = hours * 3_600_000 + 250
+    before = server_ms(r)
+
+    def moved_by(ms: int) -> bool:
+        # At most what a test may last more; Valkey tells a time up to a millisecond old.
+        return ms <= server_ms(r) - before < ms + 5_000
+
+    server.clock.step(step)
+    wait_until(lambda: moved_by(step), f"the clock has moved by {step} ms")
+    server.clock.step(-step)
+    wait_until(lambda: moved_by(0), "the clock is back")
+
+
+def test_a_server_killed_and_started_again_has_what_its_aof_holds(start):
+    """kill9 loses nothing under appendfsync always, and restart uses the same files."""
+    server = start(module=None, appendonly="yes", appendfsync="always")
+    server.client().set("k", "v")
+    server.kill9()
+    assert not server.alive()
+    assert server.restart().client().get("k") == b"v"
+
+
+def test_an_ordered_stop_that_saves_keeps_the_data(start):
+    """stop(save=True) writes the RDB file that the next start reads."""
+    server = start(module=None)
+    server.client().set("k", "v")
+    server.stop(save=True)
+    assert server.restart().client().get("k") == b"v"
+
+
+def test_a_replica_has_the_same_digest_as_its_primary(start):
+    """replicate copies what was there, wait_synced waits for what comes after."""
+    primary, replica = start(module=None, port=True), start(module=None)
+    p, c = primary.client(), replica.client()
+    p.rpush("list", "a", "b")
+    replica.replicate(primary)
+    assert digest(c, "list") == digest(p, "list")
+    p.rpush("list", *range(1000))
+    wait_synced(primary, replica)
+    assert digest(c, "list") == digest(p, "list")
+
+
+def test_propagated_tells_each_command_once(start):
+    """Commands are read from the AOF as they were written, binary ones too, each time only the new ones."""
+    server = start(module=None, appendonly="yes")
+    r = server.client()
+    r.set("k", b"\r\n*1\r\n\x00")
+    assert server.propagated() == [[b"SET", b"k", b"\r\n*1\r\n\x00"]]
+    assert server.propagated() == []
+    r.delete("missing")
+    r.delete("k")
+    assert server.propagated() == [[b"DEL", b"k"]]
+
+
+def test_a_command_cut_short_is_left_for_the_next_look():
+    """The reader stops before a command whose end is not yet in the file."""
+    whole, half = b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$3\r\nGET\r\n$5\r\nab"
+    assert parse_commands(whole + half) == ([[b"PING"]], len(whole))
+    assert parse_commands(whole + half + b"c\r\n\r\n")[0] == [[b"PING"], [b"GET", b"abc\r\n"]]
+
+
+def test_a_server_that_dies_unasked_is_a_failure_with_its_log(installed):
+    """check() finds a crash even if the test noticed nothing, and shows the crash report."""
+    server = Server(installed, module=None)
+    try:
+        os.kill(server.pid, signal.SIGSEGV)
+        wait_until(lambda: not server.alive(), "the server has crashed")
+        with pytest.raises(ServerDied, match="BUG REPORT"):
+            server.check()
+    finally:
+        server.discard()
+
+
+def test_a_server_that_cannot_start_says_why(start):
+    """A bad setting fails the start with the server's own words."""
+    with pytest.raises(ServerDied, match="no-such-setting"):
+        start(module=None, no_such_setting="1")
+
+
+def test_a_condition_that_never_comes_is_named():
+    """wait_until fails with the name of what it waited for and the last answer."""
+    with pytest.raises(NotInTime, match="the moon is blue .last: None"):
+        wait_until(lambda: None, "the moon is blue", timeout=0.01)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_client_sends_a_command_once(start, protocol):
+    """A client whose connection was cut reports it and does not send again."""
+    server = start(module=None)
+    r, other = server.client(protocol=protocol), server.client()
+    assert other.execute_command("CLIENT", "KILL", "ID", r.client_id()) == 1
+    with pytest.raises(redis.ConnectionError):
+        r.incr("n")
+    assert other.get("n") is None
+
+
+def test_the_settings_we_recommend_load_and_are_in_force(start):
+    """redis.conf of this repository starts on every server; a wrong name would end it."""
+    r = start(module=None, include=ROOT / "redis.conf").client()
+    assert r.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    assert r.config_get("appendonly") == {"appendonly": "yes"}
+    assert r.config_get("port") == {"port": "0"}, "the test's own settings go before the file's"
