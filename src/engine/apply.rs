@@ -138,6 +138,7 @@ impl Queue {
                 ensure(self.settings.set(rule, *value), "a setting's bounds")
             }),
             Event::Paused { gate, until } => {
+                ensure(until.is_none_or(|until| (Millis(1)..=Millis::MAX).contains(&until)), "an instant")?;
                 self.set_pause(*gate, Some(*until));
                 Ok(())
             }
@@ -285,7 +286,8 @@ impl Queue {
     fn enter(&mut self, left: &Left) -> Applied {
         let mut deadline = None;
         match left.entry.phase {
-            Phase::Ready { .. } => {
+            Phase::Ready { since } => {
+                ensure(since <= Millis::MAX, "an instant")?;
                 let turn = Turn { priority: left.priority, rank: left.entry.rank };
                 ensure(self.lanes.put_returned(turn, left.order), "a turn of its own")?;
             }
@@ -298,6 +300,7 @@ impl Queue {
                 deadline = Some(until);
             }
             Phase::Dead { at } => {
+                ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
                 self.dead.insert((at, left.order));
             }

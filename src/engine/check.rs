@@ -14,12 +14,14 @@ impl Queue {
     /// - a task is in the structure of its state and in no other, and states are counted;
     /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped;
     /// - ids and order numbers grow together and were given by this queue;
+    /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
     /// - no lease ends before the bound of its page.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
         let (mut fresh, mut returned) = (Vec::new(), Vec::new());
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
+        let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
         for place in self.log.tasks_from(Order(0)) {
             let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
@@ -30,12 +32,15 @@ impl Queue {
             let priority = found.record.options.priority;
             let Some(entry) = found.entry else {
                 fresh.push(Turn { priority, rank: found.order });
+                ranks.push(found.order.0);
                 continue;
             };
             ensure(
                 entry.rank < self.next_order && entry.lease <= self.last_lease,
                 "numbers that were given",
             )?;
+            ranks.push(entry.rank.0);
+            numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
             match entry.phase {
                 Phase::Ready { .. } => returned.push((Turn { priority, rank: entry.rank }, found.order)),
                 Phase::Delayed { due } => delayed.push((due, found.order)),
@@ -49,6 +54,7 @@ impl Queue {
                 }
             }
         }
+        ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
         self.lanes.validate(&fresh, &returned, &self.log)?;
         delayed.sort_unstable();
         dead.sort_unstable();
@@ -64,4 +70,9 @@ impl Queue {
         let all = gone.into_iter().try_fold(counted, u64::checked_add);
         ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")
     }
+}
+
+fn are_unique(mut numbers: Vec<u64>) -> bool {
+    numbers.sort_unstable();
+    numbers.is_sorted_by(|a, b| a < b)
 }

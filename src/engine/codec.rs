@@ -6,6 +6,7 @@
 //! old ones stay readable.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -17,7 +18,7 @@ use crate::event::Event;
 use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
-use crate::requests::{REQUESTS_MAX, Request};
+use crate::requests::Request;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
@@ -29,6 +30,9 @@ pub const EFFECT_VERSION: u8 = 1;
 
 /// Texts and requests are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A queue that comes from a file still has this many order numbers to draw, 2^32 of them: it never runs out.
+const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
@@ -93,14 +97,18 @@ impl Queue {
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
     pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
-        let head: Head = rmp_serde::from_slice(bytes).map_err(|_| Mismatch("a stored head"))?;
+        let head: Head = decode(bytes).ok_or(Mismatch("a stored head"))?;
         ensure(head.version == FORMAT_VERSION, "a known version")?;
         let mut settings = Settings::default();
         for (name, value) in &head.settings {
             let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
             ensure(settings.set(rule, *value), "a setting's bounds")?;
         }
-        ensure(head.next_order < Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
+        ensure(head.totals.are_valid(), "totals in bounds")?;
+        ensure(
+            head.next_order <= ORDER_LOADED_MAX && head.last_lease <= LeaseNumber::MAX,
+            "counters in bounds",
+        )?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
         let pauses =
@@ -125,8 +133,7 @@ impl Queue {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
             Some((&ERRORS, errors)) => {
-                let errors: Vec<(u64, ByteBuf)> =
-                    rmp_serde::from_slice(errors).map_err(|_| Mismatch("stored errors"))?;
+                let errors: Vec<(u64, ByteBuf)> = decode(errors).ok_or(Mismatch("stored errors"))?;
                 errors.into_iter().try_for_each(|(order, text)| {
                     ensure(self.log.locate(Order(order)).is_some(), "an error's task")?;
                     ensure(!text.is_empty() && text.len() <= ERROR_MAX_BYTES, "an error's length")?;
@@ -135,12 +142,12 @@ impl Queue {
                 })
             }
             Some((&REQUESTS, requests)) => {
-                let requests: Vec<Request> =
-                    rmp_serde::from_slice(requests).map_err(|_| Mismatch("stored requests"))?;
+                let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
-                    ensure(request.is_valid() && self.requests.iter().count() <= REQUESTS_MAX, "a request")?;
+                    let before = self.requests.len();
+                    ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
                     self.requests.remember(Millis(0), request);
-                    Ok(())
+                    ensure(self.requests.len() > before, "each request once, and not too many")
                 })
             }
             _ => Err(Mismatch("a known chunk")),
@@ -217,6 +224,15 @@ fn encode_named(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()
 }
 
+/// Reads one value; `None` where it is damaged or doesn't take all bytes, since what stands behind it would be lost
+/// without a word.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let value = rmp_serde::from_slice(bytes).ok()?;
+    let mut whole = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    serde::de::IgnoredAny::deserialize(&mut whole).ok()?;
+    (whole.position() == bytes.len() as u64).then_some(value)
+}
+
 /// An effect: what happened to one queue in one step, as replicas and the AOF get it.
 #[derive(Debug, Default)]
 pub struct Effect {
@@ -258,8 +274,7 @@ impl Effect {
     pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Vec<Event<'a>>, Mismatch> {
         let (&version, rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
         ensure(version == EFFECT_VERSION, "a known version")?;
-        let mut events: Vec<Event> =
-            rmp_serde::from_slice(rest).map_err(|_| Mismatch("events that are known"))?;
+        let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {
             if let Event::Pushed { count, payloads, .. } = event {

@@ -105,7 +105,8 @@ impl Queue {
         };
         first.nth(count).ok_or(Refusal::Exhausted)?;
         let count = u32::try_from(count).map_err(|_| Refusal::Exhausted)?;
-        Ok(Event::Pushed { first, count, due: push.due, options: push.options, payloads: push.payloads })
+        let due = push.due.map(Due::bounded);
+        Ok(Event::Pushed { first, count, due, options: push.options, payloads: push.payloads })
     }
 
     /// What a push with this token was answered in the last five minutes.
@@ -194,9 +195,13 @@ impl Queue {
     }
 
     /// Undoes a lease that never reached its worker; `None` where it isn't held any more.
+    /// A task that was to be cancelled is gone after it.
     pub fn unclaim(&self, now: Now, handle: &Handle) -> Option<Event<'static>> {
-        self.find(handle.id).filter(|found| is_leased_by(&found.entry(), handle))?;
-        Some(Event::Unclaimed { id: handle.id, at: now.at })
+        let entry = self.find(handle.id)?.entry.filter(|entry| is_leased_by(entry, handle))?;
+        Some(match is_cancel_asked(&entry) {
+            true => Event::Cancelled { id: handle.id },
+            false => Event::Unclaimed { id: handle.id, at: now.at },
+        })
     }
 
     /// Finishes a task, also after its lease was over but before it is claimed again. Errors: `Gone`, `Stale`.
@@ -355,9 +360,7 @@ impl Queue {
 
     fn holds(&self, now: Now, handle: &Handle) -> bool {
         self.find(handle.id).is_some_and(|found| match found.entry().phase {
-            Phase::Leased { deadline, .. } => {
-                !now.is_over(deadline) && is_last_lease(&found.entry(), handle)
-            }
+            Phase::Leased { deadline, .. } => !now.is_over(deadline) && is_last_lease(&found.entry(), handle),
             _ => false,
         })
     }

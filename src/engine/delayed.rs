@@ -55,9 +55,9 @@ impl Delayed {
     ) -> impl Iterator<Item = (Millis, Order)> + '_ {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut clock = self.clock.range((start, Bound::Unbounded)).copied().peekable();
+        let start = after.map_or(Bound::Unbounded, |(at, order)| Bound::Excluded((now.to_wall(at), order)));
         let on_clock = move |&(at, order): &(Millis, Order)| (now.from_wall(at), order);
-        let is_passed = move |next: &(Millis, Order)| after.is_some_and(|after| *next <= after);
-        let mut wall = self.wall.iter().map(on_clock).skip_while(is_passed).peekable();
+        let mut wall = self.wall.range((start, Bound::Unbounded)).map(on_clock).peekable();
         std::iter::from_fn(move || match (clock.peek(), wall.peek()) {
             (Some(c), Some(w)) if w < c => wall.next(),
             (None, _) => wall.next(),

@@ -27,16 +27,22 @@ impl Queue {
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
     /// `pages` is used up. `pages` counts down what was looked at, a page of tasks at a time.
     pub fn tick(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
-        self.ended_leases(now, entropy, pages)
-            .or_else(|| self.ended_pause(now))
-            .or_else(|| if *pages > 0 { self.due_tasks(now).or_else(|| self.old_dead(now)) } else { None })
+        let ended = self.ended_leases(now, entropy, pages);
+        if ended.is_some() || *pages == 0 {
+            return ended;
+        }
+        let other = self.ended_pause(now).or_else(|| self.due_tasks(now)).or_else(|| self.old_dead(now));
+        *pages -= usize::from(other.is_some());
+        other
     }
 
     /// Leases of one page that are over. Pages are looked at by their bounds; one whose leases were extended or
     /// answered since gets a new bound.
     fn ended_leases(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
         let mut passed = None;
-        while *pages > 0 {
+        // In a grace there may be many pages to look at in vain: half of the work is left for what else is due.
+        let left = *pages / 2;
+        while *pages > left {
             let page = self.log.bound_after(passed).filter(|page| page.bound <= now.at)?;
             *pages -= 1;
             let mut tasks = Vec::new();

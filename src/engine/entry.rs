@@ -15,8 +15,9 @@ impl Order {
     /// Numbers are stored in six bytes; no server lives to see the last.
     pub const MAX: Order = Order((1 << 48) - 1);
 
+    /// The number after this one. A client's cursor may name any number, so it stops at the last.
     pub fn next(self) -> Order {
-        Order(self.0 + 1)
+        Order(self.0.saturating_add(1))
     }
 }
 

@@ -3,7 +3,8 @@
 //! A lane has two parts. Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is
 //! their number, so a plain queue is one run and pays nothing per task. A run may cover numbers that are not
 //! (or no longer) fresh tasks, but never a fresh task of another lane; the log tells which is which. Tasks that
-//! came back lie in `returned`, by rank.
+//! came back lie in `returned`, by rank. The first number of a lane's first run is always a fresh task, so that
+//! nobody walks twice over numbers whose tasks are gone.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -156,15 +157,16 @@ impl Lanes {
     pub fn take_fresh(&mut self, priority: i8, order: Order, log: &Log) {
         let Some(lane) = self.lane(priority) else { return };
         lane.fresh_tasks -= 1;
-        while let Some(head) = lane.fresh.head {
-            let first =
-                if head.start == order { Some(order) } else { log.first_fresh_in(head.start, head.end) };
-            if first.is_some_and(|first| first != order) {
-                break;
-            }
-            lane.fresh.advance(first.map_or(head.end, Order::next));
-            if first.is_some() {
-                break;
+        if lane.fresh_tasks == 0 {
+            lane.fresh = Runs::default();
+        } else if lane.fresh.head.is_some_and(|head| head.start == order) {
+            lane.fresh.advance(order.next());
+            while let Some(head) = lane.fresh.head {
+                let first = log.first_fresh_in(head.start, head.end);
+                lane.fresh.advance(first.unwrap_or(head.end));
+                if first.is_some() {
+                    break;
+                }
             }
         }
         self.ready -= 1;
@@ -220,6 +222,10 @@ impl Lanes {
             ensure(
                 runs.map(|place| log.order(place)).eq(mine.clone()),
                 "runs cover their lane's fresh tasks",
+            )?;
+            ensure(
+                lane.fresh.head.map(|head| head.start) == mine.clone().next(),
+                "a run begins with a fresh task",
             )?;
             ensure(lane.fresh_tasks == mine.count() as u64, "fresh tasks are counted")?;
             let back = returned.iter().filter(|(turn, _)| turn.priority == lane.priority);

@@ -13,6 +13,9 @@ use crate::page::{Page, Record, record_len};
 use crate::task::{Options, TaskId};
 use crate::time::Millis;
 
+/// Pages that the list of pages keeps room for.
+const PAGES_KEPT: usize = 16;
+
 /// Where a task lies: valid until the next push or removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -28,13 +31,23 @@ pub(crate) struct PageBound {
 }
 
 /// See the head of the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Log {
     pages: VecDeque<Page>,
     bounds: BTreeSet<(Millis, Order)>,
     tasks: u64,
     record_bytes: u64,
     memory: usize,
+}
+
+impl Clone for Log {
+    /// A copy takes no more memory than it needs, so its own is counted.
+    fn clone(&self) -> Log {
+        let pages = self.pages.clone();
+        let memory = pages.iter().map(Page::memory).sum();
+        let (tasks, record_bytes) = (self.tasks, self.record_bytes);
+        Log { pages, bounds: self.bounds.clone(), tasks, record_bytes, memory }
+    }
 }
 
 impl Log {
@@ -50,7 +63,7 @@ impl Log {
 
     /// Bytes taken from the allocator.
     pub fn memory(&self) -> usize {
-        self.memory + self.bounds.len() * 24
+        self.memory + self.pages.capacity() * size_of::<Page>() + self.bounds.len() * 24
     }
 
     /// How many pages there are.
@@ -192,6 +205,9 @@ impl Log {
         }
         self.memory -= before;
         self.pages.remove(place.page);
+        if self.pages.capacity() > 4 * self.pages.len().max(PAGES_KEPT) {
+            self.pages.shrink_to(2 * self.pages.len().max(PAGES_KEPT));
+        }
     }
 
     /// The page with the first bound, or with the next after another page's: no lease in it ends before that.
@@ -205,7 +221,9 @@ impl Log {
     pub fn leases_in(&self, page: PageBound) -> impl Iterator<Item = Place> + '_ {
         let at = self.page_of(page.first);
         let found = at.and_then(|at| Some((at, self.pages.get(at)?)));
-        found.into_iter().flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Place { page, slot }))
+        found
+            .into_iter()
+            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Place { page, slot }))
     }
 
     /// Moves the bound of the page of `order` to its first deadline.

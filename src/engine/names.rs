@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::entry::WorkerNumber;
 use crate::task::NAME_MAX_BYTES;
 
+/// Free places that a table keeps when no name is in use.
+const FREE_KEPT: usize = 64;
+
 /// A table of names. Number 0 stands for "no name" and is never in the table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
@@ -40,7 +43,7 @@ impl Names {
 
     /// Counts one more lease for a number that a file named; false where no name has it.
     pub fn hold_number(&mut self, number: WorkerNumber) -> bool {
-        number.0 == 0 || self.count(number, 1).is_some()
+        number.0 == 0 || (!self.name(number).is_empty() && self.count(number, 1).is_some())
     }
 
     /// The table that a file holds: names by number, an empty one for a free number. Nobody holds any yet.
@@ -75,6 +78,9 @@ impl Names {
                 self.numbers.remove(&name);
             }
             self.free.push(number);
+            if self.numbers.is_empty() && self.places.len() > FREE_KEPT {
+                *self = Names::default();
+            }
         }
     }
 
@@ -97,6 +103,7 @@ impl Names {
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        self.numbers.iter().map(|(name, _)| 2 * name.len() + 80).sum()
+        let names: usize = self.numbers.keys().map(|name| 2 * name.len() + 56).sum();
+        names + self.places.capacity() * 24 + self.free.capacity() * 4
     }
 }

@@ -102,10 +102,9 @@ impl Page {
         self.bytes.len() - self.dead_bytes
     }
 
-    /// Bytes taken from the allocator.
+    /// Bytes that it took from the allocator.
     pub fn memory(&self) -> usize {
-        size_of::<Page>()
-            + self.bytes.capacity()
+        self.bytes.capacity()
             + self.slots.capacity() * size_of::<u16>()
             + self.entries.capacity() * PACKED_BYTES
     }

@@ -15,7 +15,7 @@ use crate::log::{Log, Place};
 use crate::names::Names;
 use crate::page::Record;
 use crate::requests::Requests;
-use crate::settings::Settings;
+use crate::settings::{NUMBER_MAX, Settings};
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
@@ -47,8 +47,16 @@ pub struct Totals {
     pub purged: u64,
     /// Dead tasks removed for being too old or too many.
     pub dropped: u64,
-    /// Pushes sent again with the same REQUEST token.
-    pub duplicate: u64,
+}
+
+impl Totals {
+    /// Whether no counter is so large that it could overflow while any server lives.
+    pub(crate) fn are_valid(&self) -> bool {
+        let t = self;
+        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped];
+        let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
+        gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
+    }
 }
 
 /// Until when a gate is closed: `None` inside is "until RESUME".

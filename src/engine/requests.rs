@@ -3,7 +3,7 @@
 //! At most [`REQUESTS_MAX`] tokens a queue, the oldest go first; each is kept for five minutes or, for a claim,
 //! as long as the lease it got.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,45 +59,52 @@ impl Request {
 /// See the head of the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
-    answers: BTreeMap<Box<[u8]>, (Millis, Answer)>,
-    /// Tokens in the order in which they came.
-    oldest: VecDeque<Box<[u8]>>,
+    answers: BTreeMap<Box<[u8]>, (u64, Millis, Answer)>,
+    /// Tokens by when they came, which is the number in `answers`.
+    oldest: BTreeMap<u64, Box<[u8]>>,
+    next: u64,
 }
 
 impl Requests {
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.answers.len()
+    }
+
     /// What this token was answered, if that is still remembered.
     pub fn recall(&self, now: Millis, token: &[u8]) -> Option<&Answer> {
-        self.answers.get(token).filter(|(kept_until, _)| *kept_until > now).map(|(_, answer)| answer)
+        self.answers.get(token).filter(|(_, kept_until, _)| *kept_until > now).map(|(_, _, answer)| answer)
     }
 
     /// Remembers an answer given at `now`, and forgets what is over or too much.
     pub fn remember(&mut self, now: Millis, request: Request) {
         let Request { token, kept_until, answer } = request;
-        if self.answers.insert(token.clone(), (kept_until, answer)).is_some() {
-            self.oldest.retain(|old| *old != token);
+        let came = self.next;
+        self.next += 1;
+        if let Some((before, _, _)) = self.answers.insert(token.clone(), (came, kept_until, answer)) {
+            self.oldest.remove(&before);
         }
-        self.oldest.push_back(token);
-        while let Some(oldest) = self.oldest.front() {
-            let is_over = self.answers.get(oldest).is_none_or(|(kept_until, _)| *kept_until <= now);
-            if !is_over && self.oldest.len() <= REQUESTS_MAX {
+        self.oldest.insert(came, token);
+        while let Some(oldest) = self.oldest.first_entry() {
+            let is_over = self.answers.get(oldest.get()).is_none_or(|(_, kept_until, _)| *kept_until <= now);
+            if !is_over && self.answers.len() <= REQUESTS_MAX {
                 break;
             }
-            self.answers.remove(oldest);
-            self.oldest.pop_front();
+            self.answers.remove(&oldest.remove());
         }
     }
 
     /// What is remembered, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
-        self.oldest.iter().filter_map(|token| {
-            let (kept_until, answer) = self.answers.get(token)?;
+        self.oldest.values().filter_map(|token| {
+            let (_, kept_until, answer) = self.answers.get(token)?;
             Some(Request { token: token.clone(), kept_until: *kept_until, answer: answer.clone() })
         })
     }
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        let token = |(token, (_, answer)): (&Box<[u8]>, &(Millis, Answer))| {
+        let token = |(token, (_, _, answer)): (&Box<[u8]>, &(u64, Millis, Answer))| {
             let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
             2 * token.len() + 120 + handles * size_of::<Handle>()
         };

@@ -72,7 +72,12 @@ impl Now {
 
     /// An instant of the wall clock, told by the queue's clock.
     pub(crate) fn from_wall(&self, wall: Millis) -> Millis {
-        Millis(wall.0.saturating_add(self.at.0).saturating_sub(self.wall.0)).min(Millis::MAX)
+        Millis(wall.0.saturating_add(self.at.0).saturating_sub(self.wall.0))
+    }
+
+    /// An instant of the queue's clock, told by the wall clock.
+    pub(crate) fn to_wall(self, at: Millis) -> Millis {
+        Millis(at.0.saturating_add(self.wall.0).saturating_sub(self.at.0))
     }
 }
 
@@ -93,6 +98,14 @@ impl Due {
         match self {
             Due::Clock(at) => at,
             Due::Wall(at) => now.from_wall(at),
+        }
+    }
+
+    /// The same, but no later than a queue can hold.
+    pub(crate) fn bounded(self) -> Due {
+        match self {
+            Due::Clock(at) => Due::Clock(at.min(Millis::MAX)),
+            Due::Wall(at) => Due::Wall(at.min(Millis::MAX)),
         }
     }
 

@@ -54,6 +54,26 @@ pub struct LeaseView<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor(pub u64, pub u64);
 
+impl Cursor {
+    /// Reads a cursor as it is displayed; `None` where it isn't one.
+    pub fn parse(text: &[u8]) -> Option<Cursor> {
+        if text == b"0" {
+            return Some(Cursor::default());
+        }
+        let TaskId { ms, seq } = TaskId::parse(text)?;
+        Some(Cursor(ms, seq))
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cursor(0, 0) => f.write_str("0"),
+            Cursor(major, minor) => write!(f, "{major}-{minor}"),
+        }
+    }
+}
+
 /// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
 const LIST_LOOKED_AT: usize = 10_000;
 
@@ -129,8 +149,11 @@ impl Queue {
         cursor: Cursor,
     ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
         let Cursor(major, minor) = cursor;
-        let after = (cursor != Cursor::default()).then_some((Millis(major), Order(minor)));
-        let found = |(at, order): (Millis, Order)| Some((Cursor(at.0, order.0), self.locate(order)?));
+        // An instant counts from 1 in a cursor, so that no task stands at the start.
+        let after = (cursor != Cursor::default()).then_some((Millis(major.saturating_sub(1)), Order(minor)));
+        let found = |(at, order): (Millis, Order)| {
+            Some((Cursor(at.0.saturating_add(1), order.0), self.locate(order)?))
+        };
         match state {
             State::Ready => {
                 // Priorities count down from 127, so that a cursor grows.
@@ -145,12 +168,11 @@ impl Queue {
             }
             State::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
             State::Dead => {
-                let from =
-                    after.map_or((Millis(0), Order(0)), |(at, order)| (at, Order(order.0.saturating_add(1))));
+                let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
                 Box::new(self.dead.range(from..).copied().filter_map(found))
             }
             State::Leased => {
-                let from = after.map_or(Order(0), |(_, order)| Order(order.0.saturating_add(1)));
+                let from = after.map_or(Order(0), |(_, order)| order.next());
                 let places = self.log.tasks_from(from);
                 Box::new(places.filter_map(|place| {
                     let found = self.at(place)?;

@@ -1,13 +1,37 @@
 //! taskslot: task queues with leases, inside Redis and Valkey.
+//!
+//! Calls go one way: `commands` → `write` → {`keyspace`, `replication`, `wakeups`, `waiters`} → the engine, which
+//! decides everything about tasks and knows nothing of a server. `api` is the only raw FFI. All of it runs on the
+//! server's main thread; a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod api;
+mod claims;
+mod clock;
+mod commands;
+mod datatype;
+mod entropy;
+mod errors;
+mod events;
+mod info;
+mod keyspace;
+mod replication;
+mod settings;
+mod slots;
+mod term;
+mod ties;
+mod waiters;
+mod wakeups;
+mod write;
 
 use std::ffi::c_int;
 
 use api::load::LoadError;
-use api::{Arg, Context, raw};
+use api::{Arg, Context, command, raw};
+
+/// The version as the server counts it: 100 a minor, 10000 a major.
+const VERSION: c_int = 100;
 
 /// What the server looks for in the library.
 ///
@@ -20,10 +44,16 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     argc: c_int,
 ) -> c_int {
     // SAFETY: these are OnLoad's own arguments, and this is the first code of the crate to run.
-    unsafe { api::load::load(ctx, argv, argc, c"taskslot", 100, register) }
+    unsafe { api::load::load(ctx, argv, argc, c"taskslot", VERSION, register) }
 }
 
 /// Registers what there is.
-fn register(_ctx: Context<'_>, _args: &[Arg<'_>]) -> Result<(), LoadError> {
+fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
+    settings::load(ctx, args)?;
+    datatype::QUEUES.register(ctx)?;
+    command::register(ctx, commands::TABLE, "task")?;
+    events::register(ctx)?;
+    api::info::register(ctx, info::write)?;
+    term::begin();
     Ok(())
 }

@@ -6,13 +6,14 @@
 //!
 //! | what happens | `on_reply` | `on_disconnect` | `on_end` |
 //! |---|---|---|---|
-//! | [`Waiter::wake`] | yes: inside `wake` up to 7.0, soon after it from 7.2 on | – | yes, soon |
-//! | time-out, CLIENT UNBLOCK id | yes, at once | – | yes, soon |
-//! | CLIENT UNBLOCK id ERROR, `MOVED`, demotion | –: the server replies | see below | yes, soon |
-//! | CLIENT KILL, connection closed | – | yes, at once | yes, soon |
+//! | [`Waiter::wake`] | yes: inside `wake` on Redis 6.2, 7.0 and Valkey 9.1; after the command on Redis 8.2 | – | soon |
+//! | … and the client is killed in between (8.2) | – | yes | soon |
+//! | time-out, CLIENT UNBLOCK id | yes, at once | – | soon |
+//! | CLIENT UNBLOCK id ERROR, `MOVED`, demotion | –: the server replies | yes | soon |
+//! | CLIENT KILL, connection closed | – | yes, at once | soon |
 //!
-//! "Soon" is before the server waits for input again. Where the server replies by itself, it calls `on_disconnect`
-//! too on some versions: nothing may be concluded from it but that nobody will get a reply of ours.
+//! "Soon" is before the server waits for input again. From `on_disconnect` nothing may be concluded but that the
+//! client gets no reply of ours. That `on_reply` ran doesn't mean that the reply arrived.
 //! `on_end` always comes, and is the place to give back what the client didn't get.
 
 use std::cell::Cell;
@@ -83,7 +84,9 @@ impl<T: Waiting> Waiter<T> {
     }
 }
 
-/// Blocks the client of the running command on `name`, for `timeout` ms (0: for ever). The command replies nothing
+/// Blocks the client of the running command on `name`, for `timeout` ms (0: for ever). In a cluster `name` **must** be
+/// of the slot of the command's keys: otherwise Valkey 9.1 ends itself at the next change of slots (an assertion
+/// `slot == c->slot`, tried). The command replies nothing
 /// itself. Gives `state` back if the client can't be blocked: in transactions and scripts, and where the server
 /// refuses.
 pub fn block_on_key<T: Waiting>(

@@ -312,6 +312,9 @@ unsafe extern "C" fn defrag<T: Value>(
     c_int::from(!done)
 }
 
+/// The longest string that a server tries to read as a number when it saves it.
+const INTEGER_BYTES: usize = 11;
+
 /// Writes a value to an RDB file.
 pub struct RdbWriter<'a> {
     io: *mut raw::Io,
@@ -327,8 +330,17 @@ impl RdbWriter<'_> {
 
     /// Bytes, with their length.
     pub fn save_bytes(&mut self, bytes: &[u8]) {
-        // SAFETY: the stream lives, and the bytes are read during the call.
-        unsafe { (api().save_string_buffer)(self.io, bytes.as_ptr().cast(), bytes.len()) }
+        // Redis 6.2 takes a string of up to 11 bytes for a number if it can, and reads on to a NUL to find out.
+        let mut short = [0; INTEGER_BYTES + 1];
+        let text = match short.get_mut(..bytes.len()) {
+            Some(start) if bytes.len() <= INTEGER_BYTES => {
+                start.copy_from_slice(bytes);
+                short.as_ptr()
+            }
+            _ => bytes.as_ptr(),
+        };
+        // SAFETY: the stream lives, and the bytes are read during the call; a NUL follows where it is looked for.
+        unsafe { (api().save_string_buffer)(self.io, text.cast(), bytes.len()) }
     }
 
     /// Whether writing has failed (a full disk, say): what is written further is wasted.
@@ -379,6 +391,12 @@ impl RdbReader<'_> {
     pub fn key(&self) -> Option<Arg<'_>> {
         // SAFETY: the stream lives, and so does its key's name.
         unsafe { NonNull::new((api().get_key_name_from_io)(self.io).cast_mut()).map(|raw| Arg::new(raw)) }
+    }
+
+    /// The database that is being loaded; the server tells from 7.0 on.
+    pub fn db(&self) -> Option<i32> {
+        // SAFETY: the stream lives.
+        api().get_db_id_from_io.map(|db| unsafe { db(self.io) }).filter(|db| *db >= 0)
     }
 
     /// Logs what is wrong with the file, together with where it stands.

@@ -1,0 +1,106 @@
+//! The only place that reads time, and that notices when nobody was served.
+//!
+//! The module's clock is the wall clock at the start plus the monotonic time since, slewed towards the wall clock by
+//! at most 1 %: a wall clock that jumps neither ends leases early nor freezes them.
+
+use std::cell::Cell;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use taskslot_engine::{Grace, Millis, Now};
+
+use crate::api::Context;
+use crate::settings::FAILOVER_GRACE;
+
+/// A standstill shorter than this is nobody's trouble.
+const STANDSTILL_MS: u64 = 500;
+/// The clock is slewed by one part in this many.
+const SLEW: u64 = 100;
+
+#[derive(Clone, Copy)]
+struct Clock {
+    at_us: u64,
+    read_at: Instant,
+    /// How long the server's regular work may keep us waiting: the time between two beats, at least.
+    beat_ms: u64,
+    grace: Option<Grace>,
+    writes_paused_since: Option<Millis>,
+}
+
+thread_local! {
+    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+}
+
+/// What time it is. Every call is also a heartbeat: a long silence before it, or a pause of writes that has just
+/// ended, begins a grace for the leases that ran out meanwhile.
+pub fn now(ctx: Context<'_>) -> Now {
+    let wall_us = wall_us();
+    let read_at = Instant::now();
+    let mut clock = CLOCK.get().unwrap_or(Clock {
+        at_us: wall_us,
+        read_at,
+        beat_ms: 0,
+        grace: None,
+        writes_paused_since: None,
+    });
+    let before = Millis(clock.at_us / 1000);
+    let elapsed_us = u64::try_from(read_at.duration_since(clock.read_at).as_micros()).unwrap_or(0);
+    clock.read_at = read_at;
+    clock.at_us += elapsed_us;
+    let slew_us = elapsed_us / SLEW;
+    clock.at_us = wall_us.clamp(clock.at_us - slew_us, clock.at_us + slew_us);
+
+    let at = Millis(clock.at_us / 1000);
+    if at.since(before) > STANDSTILL_MS.max(2 * clock.beat_ms) {
+        clock.begin_grace(before, at);
+    }
+    match (ctx.avoid_replica_traffic(), clock.writes_paused_since) {
+        (true, None) => clock.writes_paused_since = Some(at),
+        (false, Some(since)) => {
+            clock.writes_paused_since = None;
+            if at.since(since) > STANDSTILL_MS {
+                clock.begin_grace(since, at);
+            }
+        }
+        _ => {}
+    }
+    clock.grace = clock.grace.filter(|grace| at < grace.until);
+    CLOCK.set(Some(clock));
+    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace }
+}
+
+/// The node has just loaded its data or become a primary: for how long nobody was served isn't known.
+pub fn took_over(ctx: Context<'_>) {
+    let at = now(ctx).at;
+    if let Some(mut clock) = CLOCK.get() {
+        clock.begin_grace(Millis(0), at);
+        clock.writes_paused_since = None;
+        CLOCK.set(Some(clock));
+    }
+}
+
+/// The server's regular work comes `hz` times a second.
+pub fn beats(hz: i32) {
+    if let Some(mut clock) = CLOCK.get() {
+        clock.beat_ms = 1000 / u64::from(hz.max(1).unsigned_abs());
+        CLOCK.set(Some(clock));
+    }
+}
+
+impl Clock {
+    /// Spares the leases that ran out between the two instants, for as long again, at most `failover-grace`. A grace
+    /// that runs already is made longer.
+    fn begin_grace(&mut self, from: Millis, to: Millis) {
+        let most = u64::try_from(FAILOVER_GRACE.get()).unwrap_or(0);
+        let until = to.plus(to.since(from).min(most));
+        let new = Grace { from, to, until };
+        self.grace = Some(match self.grace {
+            Some(old) => Grace { from: old.from.min(from), to, until: old.until.max(until) },
+            None => new,
+        });
+    }
+}
+
+fn wall_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
+}

@@ -1,0 +1,64 @@
+//! `TASK.CANCEL`: a task is not wanted any more.
+
+use taskslot_engine::{Event, TaskId};
+
+use super::args::{Args, OneOrMany};
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::write::{Missing, write};
+
+/// `TASK.CANCEL`
+pub struct Cancel;
+
+impl Command for Cancel {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.CANCEL",
+        summary: "Removes waiting tasks; asks the worker of a leased one to stop",
+        complexity: "O(n log m) for n ids and m tasks",
+        since: FIRST,
+        arity: -3,
+        flags: "write fast",
+        acl: "write fast",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::DELETE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "ids",
+                &[
+                    ArgDoc::text("id"),
+                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
+                        .after("IDS"),
+                ],
+            ),
+        ],
+        reply: "1 removed, 2 leased: asked for, 0 nothing to cancel; with IDS an array",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, cancel(ctx, args));
+    }
+}
+
+fn cancel(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
+    args.finish()?;
+    let mut answers = vec![0; ids.as_slice().len()];
+    write(ctx, key, Missing::Skip, |write| {
+        for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
+            let Ok(event) = write.value.queue.cancel(*id) else { continue };
+            write.commit(&event)?;
+            *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
+        }
+        Ok(())
+    })?;
+    if let OneOrMany::Many(_) = ids {
+        ctx.reply().array(answers.len());
+    }
+    answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
+    Ok(())
+}

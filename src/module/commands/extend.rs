@@ -1,0 +1,54 @@
+//! `TASK.EXTEND`: a worker keeps a task for longer.
+
+use taskslot_engine::{Event, LEASE_MAX_MS};
+
+use super::args::Args;
+use super::handles::{HANDLES, work_on};
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+
+/// `TASK.EXTEND`
+pub struct Extend;
+
+impl Command for Extend {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.EXTEND",
+        summary: "Keeps leases for their own length again, or for LEASE ms from now; never shortens them",
+        complexity: "O(n log m) for n handles and m tasks",
+        since: FIRST,
+        arity: -3,
+        flags: "write fast",
+        acl: "write fast",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[ArgDoc::key("key", 0), HANDLES, ArgDoc::integer("lease-ms").after("LEASE").optional()],
+        reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
+                that; with HANDLES an array, -2 for STALE, -3 for CANCELLED",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, extend(ctx, args));
+    }
+}
+
+fn extend(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let handles = args.one_or_many("HANDLES", Args::handle)?;
+    let mut lease_ms = None;
+    while args.option(&["LEASE"])?.is_some() {
+        lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32);
+    }
+    work_on(
+        ctx,
+        key,
+        &handles,
+        |queue, now, handle| queue.extend(now, handle, lease_ms),
+        |_, event| match event {
+            Event::Extended { deadline, .. } => i64::try_from(deadline.0).unwrap_or(i64::MAX),
+            _ => 0,
+        },
+    )
+}

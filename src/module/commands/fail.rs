@@ -1,0 +1,71 @@
+//! `TASK.FAIL`: an attempt failed.
+
+use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
+
+use super::args::Args;
+use super::handles::{HANDLES, work_on};
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::entropy;
+use crate::errors::Error;
+
+/// `TASK.FAIL`
+pub struct Fail;
+
+impl Command for Fail {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.FAIL",
+        summary: "Says that attempts failed: the tasks come back after a backoff, or are dead at their limit",
+        complexity: "O(n log m) for n handles and m tasks",
+        since: FIRST,
+        arity: -3,
+        flags: "write fast",
+        acl: "write fast",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            HANDLES,
+            ArgDoc::text("text").after("ERROR").optional(),
+            ArgDoc::one_of("then", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::word("dead", "DEAD")])
+                .optional(),
+        ],
+        reply: "ms until the task is ready again, -1 if it is dead, 0 nothing left to work on, or STALE; with HANDLES \
+                an array, -2 for STALE",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, fail(ctx, args));
+    }
+}
+
+fn fail(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let handles = args.one_or_many("HANDLES", Args::handle)?;
+    let (mut error, mut retry): (&[u8], _) = (&[], None);
+    while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD"])? {
+        match option {
+            "ERROR" => error = args.bytes()?,
+            _ if retry.is_some() => return Err(Error::Syntax),
+            "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
+            _ => retry = Some(Retry::Dead),
+        }
+    }
+    let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
+    let retry = retry.unwrap_or(Retry::Backoff);
+    work_on(
+        ctx,
+        key,
+        &handles,
+        |queue, now, handle| queue.fail(now, &mut entropy::bits, handle, retry, error),
+        |now, event| match event {
+            Event::Failed { then: Then::Delayed(due), .. } => {
+                i64::try_from(due.on_clock(&now).since(now.at)).unwrap_or(i64::MAX).max(1)
+            }
+            Event::Failed { then: Then::Dead(_), .. } => -1,
+            _ => 0,
+        },
+    )
+}

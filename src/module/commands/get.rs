@@ -1,0 +1,53 @@
+//! `TASK.GET`: all that is known of a task.
+
+use taskslot_engine::{Handle, TaskId};
+
+use super::args::Args;
+use super::task::reply_task;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::keyspace::read;
+
+/// `TASK.GET`
+pub struct Get;
+
+impl Command for Get {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.GET",
+        summary: "Shows all that is known of a task, but for the nonce of its lease",
+        complexity: "O(log m) for m tasks",
+        since: FIRST,
+        arity: 3,
+        flags: "readonly fast",
+        acl: "read fast",
+        keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
+        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("task", &[ArgDoc::text("id"), ArgDoc::text("handle")])],
+        reply: "a map, or nil if there is no such task (any more)",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, get(ctx, args));
+    }
+}
+
+fn get(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let name = args.bytes()?;
+    let id = TaskId::parse(name).or_else(|| Handle::parse(name).map(|handle| handle.id));
+    let id = id.ok_or(Error::Bad("invalid task id or handle"))?;
+    let found = read(ctx, key, |value, now| match value.queue.task(&now, id) {
+        Some(task) => {
+            reply_task(ctx.reply(), &task, true);
+            true
+        }
+        None => false,
+    })?;
+    if found != Some(true) {
+        ctx.reply().null();
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! `TASK.HELP`: the manual in short.
+
+use super::{FIRST, TABLE};
+use crate::api::command::{Command, CommandDoc};
+use crate::api::{Arg, Context};
+
+/// `TASK.HELP`
+pub struct Help;
+
+impl Command for Help {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.HELP",
+        summary: "Shows the commands, what they do and what they reply",
+        complexity: "O(1)",
+        since: FIRST,
+        arity: 1,
+        flags: "readonly fast",
+        acl: "fast",
+        reply: "an array of lines",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, _args: &[Arg<'_>]) {
+        let shown = TABLE.iter().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
+        let lines: Vec<String> = shown
+            .flat_map(|doc| [doc.synopsis(), format!("    {}.", doc.summary), format!("    → {}", doc.reply)])
+            .collect();
+        ctx.reply().array(lines.len());
+        lines.iter().for_each(|line| ctx.reply().bulk(line.as_bytes()));
+    }
+}

@@ -1,0 +1,48 @@
+//! `TASK.LEN`: how many tasks.
+
+use taskslot_engine::State;
+
+use super::args::Args;
+use super::list::STATE;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::keyspace::read;
+
+/// `TASK.LEN`
+pub struct Len;
+
+impl Command for Len {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.LEN",
+        summary: "Counts the tasks that are ready, delayed or leased, or those of one state",
+        complexity: "O(1)",
+        since: FIRST,
+        arity: -2,
+        flags: "readonly fast",
+        acl: "read fast",
+        keys: &[KeySpec::first(key_flags::RO)],
+        args: &[ArgDoc::key("key", 0), STATE.optional()],
+        reply: "how many; 0 where there is no queue",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, len(ctx, args));
+    }
+}
+
+fn len(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let state = if args.left() > 0 { Some(args.one_of(&State::ALL.map(State::name))?) } else { None };
+    args.finish()?;
+    let state = state.and_then(|at| State::ALL.get(at));
+    let count = read(ctx, key, |value, _| match state {
+        Some(state) => value.queue.count(*state),
+        None => value.queue.len(),
+    })?;
+    ctx.reply().integer(i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX));
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! `TASK.LIST`: the tasks in a state, a few at a time.
+
+use taskslot_engine::{Cursor, State};
+
+use super::args::Args;
+use super::task::reply_task;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::keyspace::read;
+
+/// Tasks shown where COUNT says nothing.
+const DEFAULT_COUNT: usize = 10;
+
+/// The states, as an argument.
+pub const STATE: ArgDoc = ArgDoc::one_of(
+    "state",
+    &[
+        ArgDoc::word("ready", "READY"),
+        ArgDoc::word("delayed", "DELAYED"),
+        ArgDoc::word("leased", "LEASED"),
+        ArgDoc::word("dead", "DEAD"),
+    ],
+);
+
+/// `TASK.LIST`
+pub struct List;
+
+impl Command for List {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.LIST",
+        summary: "Lists tasks of a state: ready in the order of claims, delayed by due time, leased by id, dead by age",
+        complexity: "O(n) for n tasks, at most 10000 looked at",
+        since: FIRST,
+        arity: -3,
+        flags: "readonly",
+        acl: "read",
+        keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
+        args: &[
+            ArgDoc::key("key", 0),
+            STATE,
+            ArgDoc::text("cursor").after("CURSOR").optional(),
+            ArgDoc::integer("tasks").after("COUNT").optional(),
+            ArgDoc::text("name").after("WORKER").optional(),
+            ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
+        ],
+        reply: "[cursor, maps]; the cursor goes on with the next call, 0 says there is no more",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, list(ctx, args));
+    }
+}
+
+fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let state = args.one_of(&State::ALL.map(State::name))?;
+    let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
+    let (mut cursor, mut count, mut worker, mut with_payload) =
+        (Cursor::default(), DEFAULT_COUNT, None, false);
+    while let Some(option) = args.option(&["CURSOR", "COUNT", "WORKER", "WITHPAYLOAD"])? {
+        match option {
+            "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
+            "COUNT" => count = args.count("COUNT")?,
+            "WORKER" => worker = Some(args.name("WORKER")?),
+            _ => with_payload = true,
+        }
+    }
+    if worker.is_some() && state != State::Leased {
+        return Err(Error::Bad("WORKER goes with the state leased only"));
+    }
+    let reply = ctx.reply();
+    let shown = read(ctx, key, |value, now| {
+        let (next, tasks) = value.queue.list(&now, state, cursor, count, worker);
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(tasks.len());
+        tasks.iter().for_each(|task| reply_task(reply, task, with_payload));
+    })?;
+    if shown.is_none() {
+        reply.array(2);
+        reply.bulk(b"0");
+        reply.array(0);
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `write` (or
+//! `keyspace::read`), then replies. What COMMAND DOCS, TASK.HELP and the README say of it stands beside it.
+
+mod ack;
+mod args;
+mod cancel;
+mod claim;
+mod config;
+mod extend;
+mod fail;
+mod get;
+mod handles;
+mod help;
+mod info;
+mod len;
+mod list;
+mod pause;
+mod purge;
+mod push;
+mod requeue;
+mod retry;
+mod task;
+
+use crate::api::Context;
+use crate::api::command::Entry;
+use crate::errors::Error;
+use crate::replication;
+
+/// All commands, in the order in which HELP shows them.
+pub const TABLE: &[Entry] = &[
+    Entry::of::<push::Push>(),
+    Entry::of::<push::MPush>(),
+    Entry::of::<claim::Claim>(),
+    Entry::of::<ack::Ack>(),
+    Entry::of::<requeue::Requeue>(),
+    Entry::of::<extend::Extend>(),
+    Entry::of::<fail::Fail>(),
+    Entry::of::<get::Get>(),
+    Entry::of::<list::List>(),
+    Entry::of::<len::Len>(),
+    Entry::of::<info::Info>(),
+    Entry::of::<cancel::Cancel>(),
+    Entry::of::<retry::Retry>(),
+    Entry::of::<config::Config>(),
+    Entry::of::<pause::Pause>(),
+    Entry::of::<pause::Resume>(),
+    Entry::of::<purge::Purge>(),
+    Entry::of::<help::Help>(),
+    Entry::of::<replication::Apply>(),
+    Entry::of::<replication::Load>(),
+];
+
+/// The module's version that brought the commands of the first release.
+const FIRST: &str = "0.1.0";
+
+/// Replies the error of a command that did nothing; one that did replies for itself.
+fn answer(ctx: Context<'_>, result: Result<(), Error>) {
+    if let Err(error) = result {
+        ctx.reply().error(&error.to_string());
+    }
+}

@@ -1,0 +1,115 @@
+//! `TASK.PAUSE`, `TASK.RESUME`: the gates of a queue.
+
+use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::write::{Missing, write};
+
+const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
+
+const GATE: ArgDoc = ArgDoc::one_of(
+    "gate",
+    &[ArgDoc::word("out", "OUT"), ArgDoc::word("in", "IN"), ArgDoc::word("all", "ALL")],
+)
+.optional();
+
+/// `TASK.PAUSE`
+pub struct Pause;
+
+impl Command for Pause {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.PAUSE",
+        summary: "Stops claims (OUT, the default), pushes (IN) or both, for a time or until TASK.RESUME",
+        complexity: "O(1)",
+        since: FIRST,
+        arity: -2,
+        flags: "write fast",
+        acl: "write fast",
+        keys: KEYS,
+        args: &[ArgDoc::key("key", 0), GATE, ArgDoc::integer("ms").after("FOR").optional()],
+        reply: "OK",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, pause(ctx, args));
+    }
+}
+
+/// `TASK.RESUME`
+pub struct Resume;
+
+impl Command for Resume {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.RESUME",
+        summary: "Opens what TASK.PAUSE closed: claims (OUT, the default), pushes (IN) or both",
+        complexity: "O(n) for n waiting workers that get tasks",
+        since: FIRST,
+        arity: -2,
+        flags: "write",
+        acl: "write",
+        keys: KEYS,
+        args: &[ArgDoc::key("key", 0), GATE],
+        reply: "OK",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, resume(ctx, args));
+    }
+}
+
+const OPTIONS: &[&str] = &["OUT", "IN", "ALL", "FOR"];
+
+/// The gate and the span of FOR. One gate at most.
+fn gate(args: &mut Args<'_>) -> Result<(Gate, Option<u64>), Error> {
+    let (mut gate, mut for_ms) = (None, None);
+    while let Some(option) = args.option(OPTIONS)? {
+        let named = match option {
+            "OUT" => Gate::Out,
+            "IN" => Gate::In,
+            "ALL" => Gate::All,
+            _ => {
+                for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?);
+                continue;
+            }
+        };
+        if gate.replace(named).is_some() {
+            return Err(Error::Syntax);
+        }
+    }
+    Ok((gate.unwrap_or(Gate::Out), for_ms))
+}
+
+fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let (gate, for_ms) = gate(&mut args)?;
+    write(ctx, key, Missing::Create, |write| {
+        let until = for_ms.map(|ms| write.now.at.plus(ms));
+        write.commit(&Event::Paused { gate, until })
+    })?;
+    ctx.reply().status(c"OK");
+    Ok(())
+}
+
+fn resume(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let (gate, for_ms) = gate(&mut args)?;
+    if for_ms.is_some() {
+        return Err(Error::Syntax);
+    }
+    write(ctx, key, Missing::Skip, |write| {
+        let is_closed = [Gate::In, Gate::Out]
+            .into_iter()
+            .any(|one| gate.covers(one) && write.value.queue.paused(write.now.at, one).is_some());
+        if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
+    })?;
+    ctx.reply().status(c"OK");
+    Ok(())
+}

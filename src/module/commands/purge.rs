@@ -1,0 +1,75 @@
+//! `TASK.PURGE`: waiting or dead tasks are thrown away.
+
+use taskslot_engine::{BATCH_MAX, Cursor, Event, State};
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::write::{Missing, write};
+
+/// What can be purged: a leased task is in a worker's hands.
+const STATES: [State; 3] = [State::Ready, State::Delayed, State::Dead];
+
+/// `TASK.PURGE`
+pub struct Purge;
+
+impl Command for Purge {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.PURGE",
+        summary: "Removes tasks of a state, or of all but the leased; settings stay. Call it until it says 0",
+        complexity: "O(n log m) for n tasks removed of m",
+        since: FIRST,
+        arity: -3,
+        flags: "write",
+        acl: "write dangerous",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::DELETE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "state",
+                &[
+                    ArgDoc::word("ready", "READY"),
+                    ArgDoc::word("delayed", "DELAYED"),
+                    ArgDoc::word("dead", "DEAD"),
+                    ArgDoc::word("all", "ALL"),
+                ],
+            ),
+            ArgDoc::integer("tasks").after("COUNT").optional(),
+        ],
+        reply: "how many were removed, at most COUNT (1000 if it isn't given)",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, purge(ctx, args));
+    }
+}
+
+fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let [ready, delayed, dead] = STATES.map(State::name);
+    let state = args.one_of(&[ready, delayed, dead, "ALL"])?;
+    let mut count = BATCH_MAX;
+    while args.option(&["COUNT"])?.is_some() {
+        count = args.count("COUNT")?;
+    }
+    let states = STATES.get(state).map_or(&STATES[..], std::slice::from_ref);
+    let removed = write(ctx, key, Missing::Skip, |write| {
+        let mut removed = 0;
+        for &state in states {
+            let (_, tasks) =
+                write.value.queue.list(&write.now, state, Cursor::default(), (count - removed).max(1), None);
+            let ids: Vec<_> = tasks.iter().map(|task| task.id).take(count - removed).collect();
+            if !ids.is_empty() {
+                removed += ids.len();
+                write.commit(&Event::Purged { ids })?;
+            }
+        }
+        Ok(removed)
+    })?;
+    ctx.reply().integer(removed.unwrap_or(0) as i64);
+    Ok(())
+}

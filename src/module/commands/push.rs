@@ -1,0 +1,235 @@
+//! `TASK.PUSH`, `TASK.MPUSH`: tasks come in.
+
+use taskslot_engine::{
+    ATTEMPTS_MAX, Answer, Due, Event, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis,
+    NAME_MAX_BYTES, Now, Options, Push as Pushing, Refusal, SPAN_MAX_MS, TaskId,
+};
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::settings::MAX_PAYLOAD;
+use crate::write::{Missing, write};
+
+const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
+
+const WHEN: ArgDoc =
+    ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::unix_time("unix-ms").after("AT")])
+        .optional();
+const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
+const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
+const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+const HEADERS: ArgDoc = ArgDoc::block(
+    "headers",
+    &[
+        ArgDoc::integer("n"),
+        ArgDoc::block("header", &[ArgDoc::text("name"), ArgDoc::text("value")]).multiple(),
+    ],
+)
+.after("HEADERS")
+.optional();
+const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
+
+/// `TASK.PUSH`
+pub struct Push;
+
+impl Command for Push {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.PUSH",
+        summary: "Pushes a task; makes the queue if there is none",
+        complexity: "O(log n) for a delayed task, else O(1)",
+        since: FIRST,
+        arity: -3,
+        flags: "write deny-oom fast",
+        acl: "write fast",
+        keys: KEYS,
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::text("payload"),
+            WHEN,
+            PRIORITY,
+            ATTEMPTS,
+            LEASE,
+            HEADERS,
+            REQUEST,
+        ],
+        reply: "the task's id",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, push(ctx, args));
+    }
+}
+
+/// `TASK.MPUSH`
+pub struct MPush;
+
+impl Command for MPush {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.MPUSH",
+        summary: "Pushes several tasks with the same options, all or none",
+        complexity: "O(n) for n tasks",
+        since: FIRST,
+        arity: -5,
+        flags: "write deny-oom",
+        acl: "write",
+        keys: KEYS,
+        args: &[
+            ArgDoc::key("key", 0),
+            WHEN,
+            PRIORITY,
+            ATTEMPTS,
+            LEASE,
+            HEADERS,
+            REQUEST,
+            ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()])
+                .after("TASKS"),
+        ],
+        reply: "the tasks' ids, in order",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, mpush(ctx, args));
+    }
+}
+
+/// When tasks are to be ready, as it was said: what that means is known when the time is.
+#[derive(Clone, Copy)]
+enum When {
+    Now,
+    After(u64),
+    At(Millis),
+}
+
+impl When {
+    fn due(self, now: &Now) -> Option<Due> {
+        match self {
+            When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
+            When::At(at) if at > now.wall => Some(Due::Wall(at)),
+            _ => None,
+        }
+    }
+}
+
+/// What a push says beside its payloads.
+struct Said<'a> {
+    when: When,
+    priority: i8,
+    attempts: Option<i32>,
+    lease_ms: Option<u32>,
+    headers: Vec<u8>,
+    request: Option<&'a [u8]>,
+}
+
+const OPTIONS: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST", "TASKS"];
+
+/// Reads options up to the end, or up to TASKS and the payloads behind it.
+fn options<'a>(args: &mut Args<'a>) -> Result<(Said<'a>, Option<&'a [Arg<'a>]>), Error> {
+    let mut said = Said {
+        when: When::Now,
+        priority: 0,
+        attempts: None,
+        lease_ms: None,
+        headers: Vec::new(),
+        request: None,
+    };
+    let mut tasks = None;
+    while let Some(option) = args.option(OPTIONS)? {
+        match option {
+            "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Syntax),
+            "DELAY" => said.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
+            "AT" => said.when = When::At(Millis(args.unsigned("AT", 0..=Millis::MAX.0 as i64)?)),
+            "PRIORITY" => said.priority = args.integer("PRIORITY", -128..=127)? as i8,
+            "ATTEMPTS" => match args.integer("ATTEMPTS", -1..=ATTEMPTS_MAX)? {
+                0 => return Err(Error::Bad("ATTEMPTS must be -1 for no limit or at least 1")),
+                attempts => said.attempts = Some(attempts as i32),
+            },
+            "LEASE" => said.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            "HEADERS" => said.headers = headers(args)?,
+            "REQUEST" => said.request = Some(args.name("REQUEST")?),
+            _ => {
+                let count = args.count("TASKS")?;
+                tasks = Some(args.take(count)?);
+            }
+        }
+    }
+    Ok((said, tasks))
+}
+
+fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
+    let count = args.unsigned("HEADERS", 1..=HEADERS_MAX as i64)? as usize;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        pairs.push((args.bytes()?, args.bytes()?));
+    }
+    if pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > HEADERS_MAX_BYTES {
+        return Err(Error::TooLong("HEADERS", HEADERS_MAX_BYTES));
+    }
+    if pairs.iter().any(|(name, _)| name.is_empty() || name.len() > NAME_MAX_BYTES) {
+        return Err(Error::Bad("the name of a header must be 1 to 256 bytes long"));
+    }
+    Ok(Headers::pack(&pairs))
+}
+
+fn push(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let payload = args.take(1)?;
+    let (said, tasks) = options(&mut args)?;
+    if tasks.is_some() {
+        return Err(Error::Syntax);
+    }
+    let (first, _) = push_all(ctx, key, &said, payload)?;
+    ctx.reply().bulk(first.to_string().as_bytes());
+    Ok(())
+}
+
+fn mpush(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let (said, tasks) = options(&mut args)?;
+    let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Syntax)?)?;
+    ctx.reply().array(count as usize);
+    for nth in 0..u64::from(count) {
+        let id = first.nth(nth).unwrap_or(first);
+        ctx.reply().bulk(id.to_string().as_bytes());
+    }
+    Ok(())
+}
+
+/// Pushes, or finds that it was done before with the same token: the first id, and how many follow on it.
+fn push_all<'a>(
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    said: &Said<'_>,
+    tasks: &[Arg<'a>],
+) -> Result<(TaskId, u32), Error> {
+    let payloads: Vec<&[u8]> = tasks.iter().map(|task| task.as_bytes()).collect();
+    let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
+    if payloads.iter().any(|payload| payload.len() > max_payload) {
+        return Err(Error::TooLong("a payload", max_payload));
+    }
+    let (priority, attempts, lease_ms) = (said.priority, said.attempts, said.lease_ms);
+    let options = Options { priority, attempts, lease_ms, headers: &said.headers };
+    let pushed = write(ctx, key, Missing::Create, |write| {
+        let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
+        if let Some(before) = before {
+            write.value.duplicate += 1;
+            return Ok(before);
+        }
+        let push = Pushing { due: said.when.due(&write.now), options, payloads: &payloads };
+        let event = write.value.queue.push(write.now, &push).inspect_err(|_| write.value.refused += 1)?;
+        write.commit_push(&event, tasks)?;
+        let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
+        if let Some(token) = said.request {
+            let event = write.value.queue.answered(write.now, token, Answer::Pushed { first, count });
+            write.commit(&event)?;
+        }
+        Ok((first, count))
+    })?;
+    pushed.ok_or(Error::Busy)
+}

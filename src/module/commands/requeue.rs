@@ -1,0 +1,58 @@
+//! `TASK.REQUEUE`: a worker gives a task back.
+
+use taskslot_engine::{Event, SPAN_MAX_MS};
+
+use super::args::Args;
+use super::handles::{HANDLES, work_on};
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+
+/// `TASK.REQUEUE`
+pub struct Requeue;
+
+impl Command for Requeue {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.REQUEUE",
+        summary: "Gives tasks back, to their place, later, or to the back; counts nothing against them",
+        complexity: "O(n log m) for n handles and m tasks",
+        since: FIRST,
+        arity: -3,
+        flags: "write fast",
+        acl: "write fast",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            HANDLES,
+            ArgDoc::integer("ms").after("DELAY").optional(),
+            ArgDoc::word("back", "BACK").optional(),
+        ],
+        reply: "1 given back, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, requeue(ctx, args));
+    }
+}
+
+fn requeue(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let handles = args.one_or_many("HANDLES", Args::handle)?;
+    let (mut delay_ms, mut back) = (None, false);
+    while let Some(option) = args.option(&["DELAY", "BACK"])? {
+        match option {
+            "DELAY" => delay_ms = Some(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
+            _ => back = true,
+        }
+    }
+    work_on(
+        ctx,
+        key,
+        &handles,
+        |queue, now, handle| queue.requeue(now, handle, delay_ms, back),
+        |_, event| i64::from(!matches!(event, Event::Cancelled { .. })),
+    )
+}

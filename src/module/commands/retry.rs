@@ -1,0 +1,64 @@
+//! `TASK.RETRY`: dead or delayed tasks are ready now.
+
+use taskslot_engine::Event;
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::write::{Missing, write};
+
+/// `TASK.RETRY`
+pub struct Retry;
+
+impl Command for Retry {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.RETRY",
+        summary: "Makes dead or delayed tasks ready, behind the others; COUNT takes the oldest dead",
+        complexity: "O(n log m) for n tasks of m",
+        since: FIRST,
+        arity: -3,
+        flags: "write",
+        acl: "write",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "tasks",
+                &[
+                    ArgDoc::text("id"),
+                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
+                        .after("IDS"),
+                    ArgDoc::integer("n").after("COUNT"),
+                ],
+            ),
+        ],
+        reply: "how many are ready now",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, retry(ctx, args));
+    }
+}
+
+fn retry(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
+    let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
+    args.finish()?;
+    let retried = write(ctx, key, Missing::Skip, |write| {
+        let queue = &write.value.queue;
+        let event = match (&ids, count) {
+            (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
+            (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
+        };
+        let Some(event) = event else { return Ok(0) };
+        write.commit(&event)?;
+        Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
+    })?;
+    ctx.reply().integer(retried.unwrap_or(0) as i64);
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The queue as a native data type: what the server asks of the value in a key.
+
+use std::cell::Cell;
+
+use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Queue};
+
+use crate::api::Arg;
+use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
+use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
+use crate::wakeups::{self, Place};
+
+/// The type of queues. Registered at load.
+pub static QUEUES: DataType<TaskQueue> = DataType::new();
+
+/// A queue in a key, with what only this node knows of it.
+#[derive(Default)]
+pub struct TaskQueue {
+    /// The queue.
+    pub queue: Queue,
+    /// Why the queue was given up; empty while it wasn't.
+    pub broken: String,
+    /// The earliest hint that is out for the queue under its present name; see `wakeups`.
+    pub hinted: Cell<Option<Millis>>,
+    /// Pushes that were refused here.
+    pub refused: u64,
+    /// Requests sent again with a token that was answered here.
+    pub duplicate: u64,
+}
+
+impl TaskQueue {
+    fn of(queue: Queue, broken: String) -> TaskQueue {
+        TaskQueue { queue, broken, ..TaskQueue::default() }
+    }
+}
+
+impl Value for TaskQueue {
+    const NAME: &'static std::ffi::CStr = c"taskqueue";
+    const ENCODING: i32 = FORMAT_VERSION as i32;
+
+    /// Why it is broken (empty for sound), the queue's chunks, an empty chunk.
+    fn save(&self, out: &mut RdbWriter<'_>) {
+        out.save_bytes(self.broken.as_bytes());
+        self.queue.save(&mut |chunk| out.save_bytes(chunk));
+        out.save_bytes(&[]);
+    }
+
+    fn load(input: &mut RdbReader<'_>, _encoding: i32) -> Option<TaskQueue> {
+        match load(input)? {
+            Ok(value) => {
+                // Told here too, since a replica that loads beside its data tells nobody when keys get their place.
+                let place = input.db().zip(input.key()).map(|(db, key)| Place::new(db, key.as_bytes()));
+                value.hinted.set(place.and_then(wakeups::loaded));
+                Some(value)
+            }
+            Err(Mismatch(what)) => {
+                input.log_error(&format!("a damaged queue is refused: it should have {what}"));
+                None
+            }
+        }
+    }
+
+    fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>) {
+        let mut mode = LOAD_HEAD;
+        let mut written = true;
+        self.queue.save(&mut |chunk| {
+            written = written && out.emit(LOAD, key, &[mode, chunk]);
+            mode = LOAD_MORE;
+        });
+        if written {
+            out.emit(LOAD, key, &[LOAD_END, self.broken.as_bytes()]);
+        }
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<TaskQueue>() - size_of::<Queue>() + self.queue.memory()
+    }
+
+    fn digest(&self, out: &mut Digest<'_>) {
+        self.queue.digest(&mut |bytes| out.add_bytes(bytes));
+        out.end_sequence();
+    }
+
+    fn free_effort(&self) -> usize {
+        self.queue.free_effort()
+    }
+
+    fn copy(&self) -> Option<TaskQueue> {
+        let copy = self.queue.copied().ok()?;
+        self.broken.is_empty().then(|| TaskQueue::of(copy, String::new()))
+    }
+}
+
+/// Reads what `save` wrote: `None` where the input ends too early.
+fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
+    let broken = String::from_utf8_lossy(&input.load_bytes()?).into_owned();
+    let mut queue = match Queue::load_head(&input.load_bytes()?) {
+        Ok(queue) => queue,
+        Err(mismatch) => return Some(Err(mismatch)),
+    };
+    let mut result = Ok(());
+    loop {
+        let chunk = input.load_bytes()?;
+        if chunk.is_empty() {
+            break;
+        }
+        if result.is_ok() {
+            result = queue.load_chunk(&chunk);
+        }
+    }
+    // A queue that was given up may be damaged: what can be read of it is kept to be read.
+    if !broken.is_empty() {
+        return Some(Ok(TaskQueue::of(queue, broken)));
+    }
+    Some(result.and_then(|()| queue.validate()).map(|()| TaskQueue::of(queue, broken)))
+}

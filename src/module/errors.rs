@@ -1,0 +1,73 @@
+//! What can go wrong, and the one table of texts that clients get for it. No text holds a byte of a user's.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use taskslot_engine::Refusal;
+
+use crate::api::key::KeyError;
+
+/// Why a command does nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The key holds something else.
+    WrongType,
+    /// An option is unknown, there twice, or without its value.
+    Syntax,
+    /// A number isn't one or is out of its bounds.
+    Range(&'static str, RangeInclusive<i64>),
+    /// A text is too long, in bytes.
+    TooLong(&'static str, usize),
+    /// A bad argument, said in full.
+    Bad(&'static str),
+    /// The queue refuses.
+    Refused(Refusal),
+    /// The queue was given up after a change that failed half way.
+    Broken,
+    /// The server doesn't let us at the value.
+    Busy,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::WrongType => {
+                f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
+            }
+            Error::Syntax => f.write_str("ERR syntax error"),
+            Error::Range(what, bounds) => {
+                write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
+            }
+            Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
+            Error::Bad(what) => write!(f, "ERR {what}"),
+            Error::Refused(refusal) => f.write_str(match refusal {
+                Refusal::FullLen => "QFULL the queue holds max-len tasks",
+                Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",
+                Refusal::Paused => "PAUSED the queue takes no tasks until TASK.RESUME",
+                Refusal::Gone => "ERR there is no such task",
+                Refusal::Stale => "STALE the lease is over and the task lives on without it",
+                Refusal::CancelAsked => "CANCELLED the task is to be cancelled",
+                Refusal::Exhausted => "ERR the queue has used up its ids",
+            }),
+            Error::Broken => f.write_str(
+                "BROKEN the queue is readable only: a change failed half way, see the server's log",
+            ),
+            Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(refusal)
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Error {
+        match error {
+            KeyError::WrongType => Error::WrongType,
+            KeyError::Busy => Error::Busy,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the server tells us: that we became a primary, loaded data, lost a client, and where queues have moved.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+use crate::api::events::{
+    Direction, Kind, LoadPhase, MovePhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, SlotRange, subscribe,
+    subscribe_to_keys,
+};
+use crate::api::key::KeyRead;
+use crate::api::load::LoadError;
+use crate::api::{Arg, Context, Level};
+use crate::datatype::QUEUES;
+use crate::{clock, slots, term, ties, wakeups};
+
+thread_local! {
+    /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
+    static IMPORTS: RefCell<Vec<SlotRange>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Asks to be told.
+pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
+    let kinds = [Kind::Role, Kind::Loading, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
+    let unknown = subscribe(ctx, &kinds, on_event);
+    if unknown.iter().any(|kind| *kind != Kind::Slots) {
+        ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
+    }
+    subscribe_to_keys(ctx, NOTIFY_GENERIC | NOTIFY_LOADED, on_key)
+}
+
+fn on_event(ctx: Context<'_>, event: ServerEvent) {
+    match event {
+        ServerEvent::RoleChanged { primary: true } => {
+            term::begin();
+            clock::took_over(ctx);
+            wakeups::soon();
+        }
+        ServerEvent::Loading(LoadPhase::Ended) => clock::took_over(ctx),
+        ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
+        ServerEvent::Cron { hz } => {
+            clock::beats(hz);
+            wakeups::beat(ctx);
+        }
+        ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
+        ServerEvent::SlotsMove { direction: Direction::Import, phase, ranges } => {
+            IMPORTS.with_borrow_mut(|imports| match phase {
+                MovePhase::Started => imports.extend(ranges),
+                MovePhase::Failed | MovePhase::Completed => imports.retain(|range| !ranges.contains(range)),
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Whether this node owns the key, so that its clock may act on it.
+pub fn is_ours(ctx: Context<'_>, key: &[u8]) -> bool {
+    if !ctx.is_cluster() {
+        return true;
+    }
+    let slot = slots::of_key(key);
+    let is_copy = IMPORTS.with_borrow(|imports| imports.iter().any(|range| range.contains(&slot)));
+    !is_copy && ctx.can_access_slot(slot)
+}
+
+/// A key has come into being or got another name: if it is a queue, its hints and waiters are to know.
+fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
+    let comes = [&b"rename_to"[..], b"move_to", b"copy_to", b"restore", b"loaded"];
+    if !comes.contains(&event.to_bytes()) {
+        return;
+    }
+    let Some(open) = KeyRead::peek(ctx, key) else { return };
+    if let Ok(Some(value)) = open.value(&QUEUES) {
+        let now = clock::now(ctx);
+        wakeups::arrived(ctx, key, value, &now);
+        ties::arrived(ctx.selected_db(), key, &value.queue);
+    }
+}

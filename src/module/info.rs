@@ -1,0 +1,12 @@
+//! The module's part of INFO.
+
+use crate::api::info::InfoWriter;
+use crate::waiters;
+
+/// Writes it.
+pub fn write(out: &mut InfoWriter<'_>) {
+    if out.section(c"taskslot") {
+        out.text(c"version", env!("CARGO_PKG_VERSION"));
+        out.u64(c"blocked_workers", waiters::total() as u64);
+    }
+}

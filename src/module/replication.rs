@@ -1,0 +1,183 @@
+//! What goes to replicas and AOF: effects, and the commands that carry them.
+//!
+//! `TASK._APPLY key effect [payload …]` applies events that a primary decided; `TASK._LOAD key HEAD|MORE|END chunk`
+//! makes a whole queue, for AOFs without RDB preamble and Valkey's slot migration. Ordinary clients are refused.
+
+use std::ffi::CStr;
+
+use taskslot_engine::{Effect, Event, Mismatch, Queue};
+
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::guard::guard;
+use crate::api::key::KeyWrite;
+use crate::api::{Arg, Context, Level};
+use crate::clock;
+use crate::datatype::{QUEUES, TaskQueue};
+use crate::errors::Error;
+use crate::settings::ALLOW_EFFECTS;
+use crate::wakeups;
+
+/// The command that carries an effect.
+pub const APPLY: &CStr = c"TASK._APPLY";
+/// The command that carries a part of a stored queue.
+pub const LOAD: &CStr = c"TASK._LOAD";
+/// The part is the head: it makes the queue, in place of any other.
+pub const LOAD_HEAD: &[u8] = b"HEAD";
+/// The part is one of the chunks after the head.
+pub const LOAD_MORE: &[u8] = b"MORE";
+/// There is no more: the queue is checked. The part says why the queue was given up, or is empty.
+pub const LOAD_END: &[u8] = b"END";
+
+const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
+
+/// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
+/// not changed.
+pub fn apply(value: &mut TaskQueue, event: &Event) -> Result<(), Error> {
+    let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
+    applied.map_err(|Mismatch(what)| {
+        value.broken = format!("a change should have {what}");
+        crate::api::log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
+        Error::Broken
+    })
+}
+
+/// `TASK._APPLY`
+pub struct Apply;
+
+impl Command for Apply {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK._APPLY",
+        summary: "Internal: applies what a primary decided",
+        complexity: "O(n) for n tasks",
+        since: "0.1.0",
+        arity: -3,
+        flags: "write",
+        acl: "write admin dangerous",
+        keys: KEYS,
+        args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
+        reply: "OK",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, apply_effect(ctx, args));
+    }
+}
+
+/// `TASK._LOAD`
+pub struct Load;
+
+impl Command for Load {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK._LOAD",
+        summary: "Internal: makes a queue of its stored form, part by part",
+        complexity: "O(n) for n tasks",
+        since: "0.1.0",
+        arity: 4,
+        flags: "write",
+        acl: "write admin dangerous",
+        keys: KEYS,
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "part",
+                &[ArgDoc::word("head", "HEAD"), ArgDoc::word("more", "MORE"), ArgDoc::word("end", "END")],
+            ),
+            ArgDoc::text("chunk"),
+        ],
+        reply: "OK",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, load_part(ctx, args));
+    }
+}
+
+fn answer(ctx: Context<'_>, result: Result<(), Error>) {
+    match result {
+        Ok(()) => {
+            ctx.replicate_verbatim();
+            ctx.reply().status(c"OK");
+        }
+        Err(error) => ctx.reply().error(&error.to_string()),
+    }
+}
+
+/// Whether the command comes from a primary, a slot's former owner or a file.
+fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
+    let flags = ctx.flags();
+    match flags.is_replicated() || flags.is_loading() {
+        from_peer if from_peer || ALLOW_EFFECTS.is_on() => Ok(from_peer),
+        _ => Err(Error::Bad("only a primary and its AOF send this command")),
+    }
+}
+
+fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let from_peer = is_from_peer(ctx)?;
+    let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
+    let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
+    let events = Effect::decode(effect.as_bytes(), &payloads);
+    let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
+    let now = clock::now(ctx);
+    let mut made = TaskQueue::default();
+    let (value, is_new) = match open.value_mut(&QUEUES)? {
+        Some(value) => (value, false),
+        None => (&mut made, true),
+    };
+    if !value.broken.is_empty() {
+        return Err(Error::Broken);
+    }
+    if !from_peer {
+        // A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
+        let mut copy = value.queue.clone();
+        let events = events.as_ref().map_err(|_| Error::Bad("invalid effect"))?;
+        let fits =
+            guard("an effect on trial", false, || events.iter().all(|event| copy.apply(event).is_ok()));
+        if !fits {
+            return Err(Error::Bad("invalid effect"));
+        }
+    }
+    let result = match &events {
+        Ok(events) => events.iter().try_for_each(|event| apply(value, event)),
+        Err(Mismatch(what)) => {
+            value.broken = format!("an effect should have {what}");
+            ctx.log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
+            Err(Error::Broken)
+        }
+    };
+    wakeups::note(ctx, *key, value, &now);
+    if is_new {
+        open.set_value(&QUEUES, made)?;
+    }
+    ctx.signal_modified(*key);
+    result
+}
+
+fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    is_from_peer(ctx)?;
+    let [_, key, part, chunk] = args else { return Err(Error::Syntax) };
+    let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
+    let now = clock::now(ctx);
+    let chunk = chunk.as_bytes();
+    if part.as_bytes() == LOAD_HEAD {
+        let queue = Queue::load_head(chunk).map_err(|_| Error::Bad("invalid head of a queue"))?;
+        ctx.signal_modified(*key);
+        return Ok(open.set_value(&QUEUES, TaskQueue { queue, ..TaskQueue::default() })?);
+    }
+    let value = open.value_mut(&QUEUES)?.ok_or(Error::Bad("a queue's head comes first"))?;
+    let is_end = part.as_bytes() == LOAD_END;
+    if is_end && !chunk.is_empty() {
+        value.broken = String::from_utf8_lossy(chunk).into_owned();
+        return Ok(());
+    }
+    let added = if is_end { value.queue.validate() } else { value.queue.load_chunk(chunk) };
+    if let Err(Mismatch(what)) = added {
+        ctx.log(Level::Warning, &format!("a damaged queue is refused: it should have {what}"));
+        open.delete();
+        return Err(Error::Bad("invalid part of a queue"));
+    }
+    wakeups::note(ctx, *key, value, &now);
+    ctx.signal_modified(*key);
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! The one way a queue changes on a primary: what is due moves first, then the verb decides and its events are
+//! applied, waiting workers get what is ready, and one effect tells replicas and AOF what happened.
+
+use taskslot_engine::{Answer, Effect, Event, Handle, Now, Refusal};
+
+use crate::api::blocked::Waiter;
+use crate::api::key::KeyWrite;
+use crate::api::{Arg, Context, Level};
+use crate::claims::{Claims, Delivery};
+use crate::datatype::{QUEUES, TaskQueue};
+use crate::errors::Error;
+use crate::waiters::{self, Worker};
+use crate::{clock, entropy, replication, term, ties, wakeups};
+
+/// Pages of due tasks that a command moves before its own work, at most.
+const DUE_PAGES: usize = 8;
+
+/// What a write does where there is no key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It makes a queue, if it changes anything.
+    Create,
+    /// It does nothing.
+    Skip,
+}
+
+/// A queue while it is being changed.
+pub struct Write<'a, 'q> {
+    /// The context of the call.
+    pub ctx: Context<'a>,
+    /// The queue's key.
+    pub key: Arg<'a>,
+    /// The queue; changed by [`Write::commit`] only.
+    pub value: &'q mut TaskQueue,
+    /// What time it is in this call.
+    pub now: Now,
+    effect: Effect,
+    payloads: Vec<Arg<'a>>,
+    served: Vec<Waiter<Worker>>,
+}
+
+/// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
+pub fn write<'a, R>(
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    missing: Missing,
+    body: impl FnOnce(&mut Write<'a, '_>) -> Result<R, Error>,
+) -> Result<Option<R>, Error> {
+    let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
+    let now = clock::now(ctx);
+    let mut made = None;
+    let value = match open.value_mut(&QUEUES)? {
+        Some(value) => value,
+        None if missing == Missing::Skip => return Ok(None),
+        None => made.insert(TaskQueue::default()),
+    };
+    if !value.broken.is_empty() {
+        return Err(Error::Broken);
+    }
+    let (effect, payloads, served) = (Effect::default(), Vec::new(), Vec::new());
+    let mut write = Write { ctx, key, value, now, effect, payloads, served };
+    let result = write.run(body);
+    let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
+    write.finish();
+    if let Some(made) = made.filter(|_| changed) {
+        open.set_value(&QUEUES, made)?;
+    }
+    drop(open);
+    // Waking may run the other client's reply at once: nothing is open any more.
+    waiters::wake(served);
+    result.map(Some)
+}
+
+impl<'a, 'q> Write<'a, 'q> {
+    fn run<R>(&mut self, body: impl FnOnce(&mut Write<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
+        self.move_due(DUE_PAGES)?;
+        self.serve()?;
+        let result = body(self);
+        self.serve()?;
+        result
+    }
+
+    /// Moves what is due, at most `pages` pages. True if there may be more.
+    pub fn move_due(&mut self, pages: usize) -> Result<bool, Error> {
+        let mut left = pages;
+        while let Some(event) = self.value.queue.tick(self.now, &mut entropy::bits, &mut left) {
+            self.commit(&event)?;
+        }
+        Ok(left == 0)
+    }
+
+    /// Applies an event and puts it into the effect.
+    pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
+        replication::apply(self.value, event)?;
+        self.effect.add(event);
+        Ok(())
+    }
+
+    /// Applies a push, whose payloads go along as the server's own strings.
+    pub fn commit_push(&mut self, event: &Event, payloads: &[Arg<'a>]) -> Result<(), Error> {
+        self.commit(event)?;
+        self.payloads.extend_from_slice(payloads);
+        Ok(())
+    }
+
+    /// Decides and applies a claim for a client; `deliver` sees the tasks, before they are gone if there is no lease.
+    /// The leases' handles, none with NOACK.
+    pub fn claim(
+        &mut self,
+        claims: &Claims<'_>,
+        client: u64,
+        mut deliver: impl FnMut(&[Delivery<'_>]),
+    ) -> Result<Vec<Handle>, Error> {
+        if let Some(event) = self.value.queue.begin_term(term::current()) {
+            if !self.value.queue.is_claimable(self.now.at) {
+                return Ok(Vec::new());
+            }
+            self.commit(&event)?;
+        }
+        let event = match self.value.queue.claim(self.now, &mut entropy::bits, &claims.claim) {
+            Ok(Some(event)) => event,
+            Ok(None) | Err(Refusal::Paused) => return Ok(Vec::new()),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        if let Event::Taken { ids } = &event {
+            let queue = &self.value.queue;
+            let tasks: Vec<_> = ids.iter().filter_map(|&id| queue.task(&self.now, id)).collect();
+            deliver(&tasks.iter().map(Delivery::taken).collect::<Vec<_>>());
+            self.commit(&event)?;
+            return Ok(Vec::new());
+        }
+        self.commit(&event)?;
+        let Event::Claimed { leases, .. } = &event else { return Ok(Vec::new()) };
+        let handle =
+            |lease: &taskslot_engine::Lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
+        let handles: Vec<Handle> = leases.iter().map(handle).collect();
+        if claims.claim.tied {
+            ties::tie(client, self.ctx.selected_db(), self.key);
+            handles.iter().for_each(|handle| self.value.queue.tie(client, handle.id));
+        }
+        if let Some(token) = claims.request {
+            let answer = Answer::Claimed { handles: handles.clone() };
+            let event = self.value.queue.answered(self.now, token, answer);
+            self.commit(&event)?;
+        }
+        let queue = &self.value.queue;
+        let leased = handles
+            .iter()
+            .filter_map(|handle| Some(Delivery::leased(queue.task(&self.now, handle.id)?, *handle)));
+        deliver(&leased.collect::<Vec<_>>());
+        Ok(handles)
+    }
+
+    /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
+    /// after that, since what follows in it may still change what is ready.
+    fn serve(&mut self) -> Result<(), Error> {
+        if !waiters::any(self.ctx, self.key) || !self.value.queue.is_claimable(self.now.at) {
+            return Ok(());
+        }
+        if self.ctx.flags().is_multi_or_lua() {
+            wakeups::serve_soon(self.ctx, self.key);
+            return Ok(());
+        }
+        while self.value.queue.is_claimable(self.now.at) {
+            let Some(waiter) = waiters::next(self.ctx, self.key) else { break };
+            let worker = waiter.state();
+            let claims = worker.claims();
+            let handles = self.claim(&claims, worker.client, |tasks| worker.receive(tasks))?;
+            worker.hold(handles);
+            self.served.push(waiter);
+        }
+        Ok(())
+    }
+
+    fn finish(self) {
+        let Write { ctx, key, value, now, effect, payloads, .. } = self;
+        if !effect.is_empty() {
+            if ctx.replicate(replication::APPLY, key, effect.as_bytes(), &payloads).is_err() {
+                ctx.log(Level::Warning, "a change of a queue could not be replicated");
+            }
+            ctx.signal_modified(key);
+        }
+        wakeups::note(ctx, key, value, &now);
+    }
+}

@@ -1,0 +1,77 @@
+//! The ways in which a queue comes to be somewhere else: saved and loaded, or told by effects. And the digest by
+//! which copies are compared.
+
+#![allow(dead_code)]
+
+use taskslot_engine::{Effect, Event, Mismatch, Queue};
+
+/// A queue in its stored form.
+pub fn save(queue: &Queue) -> Vec<Vec<u8>> {
+    let mut chunks = Vec::new();
+    queue.save(&mut |chunk| chunks.push(chunk.to_vec()));
+    chunks
+}
+
+/// The loading procedure: head, chunks, check.
+pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
+    let (head, rest) = chunks.split_first().ok_or(Mismatch("a head"))?;
+    let mut queue = Queue::load_head(head)?;
+    rest.iter().try_for_each(|chunk| queue.load_chunk(chunk))?;
+    queue.validate()?;
+    Ok(queue)
+}
+
+/// What makes two queues equal, in 64 bits (FNV-1a over each part with its length): stable for ever, since the
+/// samples' digests are written down.
+pub fn digest(queue: &Queue) -> u64 {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    queue.digest(&mut |part| {
+        hash.eat(&(part.len() as u64).to_le_bytes());
+        hash.eat(part);
+    });
+    hash.0
+}
+
+struct Fnv(u64);
+
+impl Fnv {
+    fn eat(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// An event as it travels: encoded and decoded, payloads beside it.
+pub fn told(replica: &mut Queue, event: &Event) -> Result<(), Mismatch> {
+    let mut effect = Effect::default();
+    effect.add(event);
+    let payloads = if let Event::Pushed { payloads, .. } = event { payloads } else { &[][..] };
+    let events = Effect::decode(effect.as_bytes(), payloads)?;
+    assert_eq!(events, std::slice::from_ref(event), "an event survives its journey");
+    events.iter().try_for_each(|event| replica.apply(event))
+}
+
+/// Random numbers that a seed repeats (splitmix64).
+#[derive(Clone)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n.max(1)
+    }
+
+    pub fn words(&mut self) -> [u32; 4] {
+        let (a, b) = (self.roll(), self.roll());
+        [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
+    }
+}

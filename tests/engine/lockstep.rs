@@ -1,0 +1,636 @@
+//! A queue, a replica of it that only hears of events, and the naive model, taken through the same history step by
+//! step. A step is four words, so that a seed or proptest can make it. Whatever they disagree on is a panic.
+
+use std::collections::BTreeMap;
+
+use taskslot_engine::{
+    Answer, Claim, Cursor, Due, Entropy, Event, Gate, Grace, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
+    Rule, State, TaskId, Then,
+};
+
+use crate::copies::{Dice, digest, load, save, told};
+use crate::model::{Fate, Model, Place, Task};
+
+/// How many tasks a history gets to.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Depth {
+    Shallow,
+    /// Thousands: pages seal, compact and vanish.
+    Deep,
+}
+
+pub struct Lockstep {
+    pub queue: Queue,
+    replica: Queue,
+    pub model: Model,
+    now: Now,
+    depth: Depth,
+    dice: Dice,
+    handles: Vec<Handle>,
+    last_number: u64,
+    /// Which connection holds what, as far as this node can know it.
+    ties: BTreeMap<TaskId, u64>,
+    pub steps: u64,
+}
+
+const LEASES: [u32; 6] = [1, 10, 100, 1000, 30_000, 86_400_000];
+const CONFIGS: [(&str, &[i64]); 12] = [
+    ("lease", &[1, 50, 30_000]),
+    ("attempts", &[-1, 1, 2, 3, 25]),
+    ("stalls", &[-1, 1, 2, 3, 5]),
+    ("backoff", &[0, 1, 2]),
+    ("backoff-base", &[1, 10, 1000]),
+    ("backoff-max", &[1, 500, 3_600_000]),
+    ("backoff-jitter", &[0, 10, 100]),
+    ("max-len", &[-1, -1, 0, 10, 40]),
+    ("max-bytes", &[-1, -1, 0, 5000]),
+    ("dead-max", &[0, 1, 5, -1, 100_000]),
+    ("dead-ttl", &[-1, -1, 0, 1000]),
+    ("run-max", &[-1, 20, 1000]),
+];
+
+fn pick<T: Copy>(from: &[T], word: u32) -> T {
+    from[word as usize % from.len()]
+}
+
+impl Lockstep {
+    pub fn new(depth: Depth) -> Lockstep {
+        Lockstep {
+            queue: Queue::new(),
+            replica: Queue::new(),
+            model: Model::new(),
+            now: Now::plain(1_700_000_000_000),
+            depth,
+            dice: Dice(0),
+            handles: Vec::new(),
+            last_number: 0,
+            ties: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    /// One step of a history.
+    pub fn step(&mut self, words: [u32; 4]) {
+        let [op, a, b, c] = words;
+        self.dice = Dice(u64::from(a) << 32 | u64::from(b));
+        self.passes(c);
+        match op % 1000 {
+            0..220 => self.push(a, b, c),
+            220..440 => self.claim(a, b, c),
+            440..600 => self.ack(a),
+            600..680 => self.fail(a, b),
+            680..740 => self.requeue(a, b),
+            740..790 => self.extend(a, b),
+            790..820 => self.cancel(a),
+            820..845 => self.retry(a, b),
+            845..860 => self.purge(a, b),
+            860..870 => self.unclaim(a),
+            870..880 => self.disconnect(u64::from(a % 4)),
+            880..900 => self.configure(a, b),
+            900..912 => self.pause(a, b),
+            912..930 => self.resume(a),
+            930..935 => self.begin_term(a),
+            935..940 => self.wall_is_corrected(a),
+            940..945 => self.grace(a),
+            945..950 => self.reload(),
+            950..952 => self.copy(),
+            _ => self.tick(if op & 1024 == 0 { usize::MAX } else { 1 + a as usize % 3 }),
+        }
+        self.steps += 1;
+        self.compare_counts();
+        let size = self.model.tasks.len() as u64;
+        if self.steps.is_multiple_of(1 + size / 4) {
+            self.queue.validate().unwrap();
+            assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
+        }
+        if self.steps.is_multiple_of(7 + size / 2) {
+            self.compare_lists();
+        }
+    }
+
+    /// Time goes on, mostly a little, and mostly what is due moves then.
+    fn passes(&mut self, word: u32) {
+        let span = u64::from(word >> 8);
+        let span = match word % 100 {
+            0..70 => 0,
+            70..90 => span % 20,
+            90..98 => span % 2000,
+            98 => span % 100_000,
+            _ => span % 7_200_000,
+        };
+        self.set_now(self.now.at.0 + span);
+        if !word.is_multiple_of(3) {
+            self.tick(usize::MAX);
+        }
+    }
+
+    fn set_now(&mut self, at: u64) {
+        let wall = self.now.wall.0 + (at - self.now.at.0);
+        let grace = self.now.grace.filter(|grace| at < grace.until.0);
+        self.now = Now { at: Millis(at), wall: Millis(wall), grace };
+    }
+
+    /// An event that was decided changes the queue, and the replica by way of bytes.
+    fn apply(&mut self, event: &Event) {
+        self.queue.apply(event).unwrap();
+        told(&mut self.replica, event).unwrap();
+    }
+
+    /// Lets the queue decide with random bits of the step.
+    fn decide<R>(&mut self, verb: impl FnOnce(&mut Queue, Now, Entropy) -> R) -> R {
+        let mut dice = self.dice.clone();
+        let result = verb(&mut self.queue, self.now, &mut || dice.roll() as u32);
+        self.dice = dice;
+        result
+    }
+
+    fn push(&mut self, a: u32, b: u32, c: u32) {
+        let most = if self.depth == Depth::Deep { 60 } else { 3 };
+        let count = 1 + self.dice.below(most) as usize;
+        let size = |dice: &mut Dice| match dice.below(100) {
+            0..60 => dice.below(30),
+            60..92 => dice.below(300),
+            92..98 => dice.below(2000),
+            _ => 3000 + dice.below(2200),
+        };
+        let payloads: Vec<Vec<u8>> =
+            (0..count).map(|_| vec![self.dice.roll() as u8; size(&mut self.dice) as usize]).collect();
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let due = match b % 8 {
+            0 => Some(Due::Clock(Millis(self.now.at.0 + u64::from(c % 500)))),
+            1 => Some(Due::Wall(Millis(self.now.wall.0 + u64::from(c % 900) - 100))),
+            _ => None,
+        };
+        let headers = match a % 16 {
+            0 => Headers::pack(&[(b"trace", b"abc"), (b"", b"")]),
+            _ => Vec::new(),
+        };
+        let options = Options {
+            priority: pick(&[0, 0, 0, 0, 0, 1, -1, 127, -128], b >> 8),
+            attempts: pick(&[None, None, None, Some(1), Some(3), Some(-1)], b >> 12),
+            lease_ms: pick(&[None, None, None, Some(5), Some(700)], b >> 16),
+            headers: &headers,
+        };
+        let token = format!("p{}", a % 7).into_bytes();
+        if b & 0x8000_0000 != 0 {
+            let known = self.queue.recall_push(self.now, &token);
+            assert_eq!(known, self.model.recall_push(&self.now, &token), "a push sent again");
+            if known.is_some() {
+                return;
+            }
+        }
+        let push = Push { due, options, payloads: &payloads };
+        let event = self.queue.push(self.now, &push);
+        let task = blank(&options);
+        let said = self.model.push(&self.now, &task, due, &payloads, self.queue.record_bytes());
+        assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), said);
+        let Ok(event) = event else { return };
+        self.apply(&event);
+        if b & 0x8000_0000 != 0 {
+            self.answered(&token, Answer::Pushed { first: first_of(&event), count: count as u32 });
+        }
+    }
+
+    fn answered(&mut self, token: &[u8], answer: Answer) {
+        self.model.answered(&self.now, token, answer.clone());
+        let event = self.queue.answered(self.now, token, answer);
+        self.apply(&event);
+    }
+
+    fn claim(&mut self, a: u32, b: u32, c: u32) {
+        let most = if self.depth == Depth::Deep { 50 } else { 4 };
+        let worker = format!("worker-{}", b % 23).into_bytes();
+        let claim = Claim {
+            count: 1 + a as usize % most,
+            bytes: (a >> 8 & 7 == 0).then_some(u64::from(b % 1000)),
+            lease_ms: (a >> 11 & 1 == 0).then(|| pick(&LEASES, a >> 12)),
+            worker: if b >> 8 & 1 == 0 { &worker } else { &[] },
+            tied: b >> 9 & 3 == 0,
+            noack: b >> 11 & 15 == 0,
+        };
+        let token = format!("c{}", c % 5).into_bytes();
+        let is_request = b >> 20 & 7 == 0;
+        if is_request {
+            let known = self.queue.recall_claim(self.now, &token);
+            assert_eq!(known, self.model.recall_claim(&self.now, &token), "a claim sent again");
+            if known.is_some() {
+                return;
+            }
+        }
+        let event = self.decide(|queue, now, entropy| queue.claim(now, entropy, &claim));
+        let said = self.model.claim(&self.now, &claim);
+        let event = match event {
+            Ok(event) => event,
+            Err(refusal) => return assert_eq!(said, Err(refusal)),
+        };
+        let given = match &event {
+            Some(Event::Claimed { leases, .. }) => {
+                leases.iter().map(|lease| (lease.id, lease.number.0, lease.lease_ms, lease.deadline.0)).collect()
+            }
+            Some(Event::Taken { ids }) => ids.iter().map(|&id| (id, 0, 0, 0)).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(Ok(given), said, "a claim");
+        let Some(event) = event else { return };
+        self.apply(&event);
+        let Event::Claimed { leases, .. } = &event else { return };
+        let handles: Vec<Handle> = leases.iter().map(handle_of).collect();
+        for handle in &handles {
+            assert!(handle.lease.0 > self.last_number, "lease numbers increase");
+            self.last_number = handle.lease.0;
+            self.model.learn(handle);
+            if claim.tied {
+                let holder = u64::from(c % 4);
+                self.queue.tie(holder, handle.id);
+                self.ties.insert(handle.id, holder);
+            }
+        }
+        self.handles.extend(&handles);
+        if is_request {
+            self.answered(&token, Answer::Claimed { handles });
+        }
+    }
+
+    /// A handle that was given once, mostly of late, at times with a wrong number or nonce.
+    fn handle(&self, word: u32) -> Handle {
+        let known = self.handles.len();
+        let reach = if word.is_multiple_of(4) { known } else { known.min(20) };
+        let nobodys = Handle { id: TaskId { ms: 1, seq: 1 }, lease: taskslot_engine::LeaseNumber(1), nonce: 1 };
+        let Some(from) = known.checked_sub(1 + (word >> 8) as usize % reach.max(1)) else { return nobodys };
+        let mut handle = self.handles[from];
+        match word >> 4 & 63 {
+            0 => handle.nonce ^= 1,
+            1 => handle.lease.0 -= 1,
+            2 => handle.id.seq += 1,
+            _ => {}
+        }
+        handle
+    }
+
+    fn ack(&mut self, a: u32) {
+        let handle = self.handle(a);
+        let event = self.queue.ack(self.now, &handle);
+        let said = self.model.ack(&self.now, &handle);
+        let late = |event: &Event| matches!(event, Event::Acked { late: true, .. });
+        assert_eq!(event.as_ref().map(late).map_err(|refusal| *refusal), said, "an ack");
+        self.apply_if(event.ok());
+    }
+
+    fn apply_if(&mut self, event: Option<Event>) {
+        event.iter().for_each(|event| self.apply(event));
+    }
+
+    /// The model takes over what the engine drew, within its bounds.
+    fn settle(&mut self, id: TaskId, then: Option<Then>, fate: Fate) {
+        match (then, fate) {
+            (None, Fate::Gone) => {}
+            (Some(Then::Ready(at)), Fate::Ready) => assert_eq!(at, self.now.at),
+            (Some(Then::Dead(at)), Fate::Dead) => assert_eq!(at, self.now.at),
+            (Some(Then::Delayed(due)), Fate::Between(low, high)) => {
+                let Due::Clock(at) = due else { panic!("a delay runs on the queue's clock") };
+                assert!((low..=high).contains(&at.0), "a delay until {} is in {low}..={high}", at.0);
+                self.model.delay(id, due);
+            }
+            other => panic!("{id}: {other:?}"),
+        }
+    }
+
+    fn fail(&mut self, a: u32, b: u32) {
+        let handle = self.handle(a);
+        let retry = match b % 8 {
+            0 => taskslot_engine::Retry::Dead,
+            1 | 2 => taskslot_engine::Retry::After(u64::from(b >> 8) % 100),
+            _ => taskslot_engine::Retry::Backoff,
+        };
+        let error = vec![b'e'; pick(&[0, 0, 3, 40, 1024], b >> 4)];
+        let event = self.decide(|queue, now, entropy| queue.fail(now, entropy, &handle, retry, &error));
+        let said = self.model.fail(&self.now, &handle, retry, &error);
+        self.ended(handle.id, event, said);
+    }
+
+    fn ended(&mut self, id: TaskId, event: Result<Event, taskslot_engine::Refusal>, said: Result<Fate, taskslot_engine::Refusal>) {
+        let (event, fate) = match (event, said) {
+            (Ok(event), Ok(fate)) => (event, fate),
+            (event, said) => return assert_eq!(event.map(|_| ()), said.map(|_| ())),
+        };
+        let then = match &event {
+            Event::Failed { then, .. } | Event::Requeued { then, .. } => Some(*then),
+            _ => None,
+        };
+        self.settle(id, then, fate);
+        self.apply(&event);
+    }
+
+    fn requeue(&mut self, a: u32, b: u32) {
+        let handle = self.handle(a);
+        let (delay_ms, back) = (pick(&[0, 0, 1, 70], b), b >> 8 & 1 == 0);
+        let event = self.queue.requeue(self.now, &handle, (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms), back);
+        let said = self.model.requeue(&self.now, &handle, delay_ms, back);
+        self.ended(handle.id, event, said);
+    }
+
+    fn extend(&mut self, a: u32, b: u32) {
+        let handle = self.handle(a);
+        let lease_ms = (b & 1 == 0).then(|| pick(&LEASES, b >> 1));
+        let event = self.queue.extend(self.now, &handle, lease_ms);
+        let said = self.model.extend(&self.now, &handle, lease_ms);
+        let until = |event: &Event| if let Event::Extended { deadline, .. } = event { deadline.0 } else { 0 };
+        assert_eq!(event.as_ref().map(until).map_err(|refusal| *refusal), said, "an extension");
+        self.apply_if(event.ok());
+    }
+
+    /// The id of a task that is there, or was.
+    fn id(&self, word: u32) -> TaskId {
+        match self.model.tasks.len() {
+            0 => TaskId { ms: 0, seq: 0 },
+            _ if word.is_multiple_of(8) => self.handle(word).id,
+            n => self.model.tasks[(word >> 3) as usize % n].id,
+        }
+    }
+
+    fn cancel(&mut self, a: u32) {
+        let id = self.id(a);
+        let event = self.queue.cancel(id);
+        let said = self.model.cancel(id);
+        let is_gone = |event: &Event| matches!(event, Event::Cancelled { .. });
+        assert_eq!(event.as_ref().map(is_gone).map_err(|refusal| *refusal), said, "a cancellation");
+        self.apply_if(event.ok());
+    }
+
+    fn retry(&mut self, a: u32, b: u32) {
+        let count = 1 + (b % 3) as usize;
+        let event = if b & 8 == 0 {
+            let ids: Vec<TaskId> = (0..count as u32).map(|i| self.id(a.wrapping_mul(i + 1))).collect();
+            let event = self.queue.retry(self.now, &ids);
+            let mut wanted = ids.clone();
+            wanted.dedup();
+            let said = self.model.retry(&self.now, &wanted);
+            assert_eq!(ids_of(&event), said, "a retry of {ids:?}");
+            event
+        } else {
+            let event = self.queue.retry_oldest(self.now, count);
+            let ids: Vec<TaskId> = self.model.by_death().iter().take(count).map(|(_, task)| task.id).collect();
+            assert_eq!(ids_of(&event), self.model.retry(&self.now, &ids), "a retry of the oldest");
+            event
+        };
+        self.apply_if(event);
+    }
+
+    fn purge(&mut self, a: u32, b: u32) {
+        let state = pick(&[State::Ready, State::Delayed, State::Dead], a);
+        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None);
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        ids.iter().for_each(|&id| self.model.purge(id));
+        self.apply(&Event::Purged { ids });
+    }
+
+    fn unclaim(&mut self, a: u32) {
+        let handle = self.handle(a);
+        let event = self.queue.unclaim(self.now, &handle);
+        let fate = self.model.unclaim(&self.now, &handle);
+        match &event {
+            None => assert_eq!(fate, None, "a claim that is undone"),
+            Some(Event::Cancelled { .. }) => assert_eq!(fate, Some(Fate::Gone)),
+            Some(_) => assert_eq!(fate, Some(Fate::Ready)),
+        }
+        self.apply_if(event);
+    }
+
+    fn disconnect(&mut self, holder: u64) {
+        let leased = |model: &Model, id: TaskId| {
+            model.tasks.iter().any(|task| task.id == id && matches!(task.place, Place::Leased { tied: true, .. }))
+        };
+        let model = &self.model;
+        self.ties.retain(|&id, _| leased(model, id));
+        let ids = self.queue.tied_to(holder, usize::MAX);
+        let expected: Vec<TaskId> = self.ties.iter().filter(|(_, by)| **by == holder).map(|(id, _)| *id).collect();
+        assert_eq!(ids, expected, "what hangs on a connection");
+        for id in ids {
+            let event = self.decide(|queue, now, entropy| queue.abandon(now, entropy, id)).unwrap();
+            self.stalled(&event);
+            self.apply(&event);
+        }
+        assert!(self.queue.holders().all(|other| other != holder));
+    }
+
+    fn stalled(&mut self, event: &Event) {
+        let Event::Stalled { tasks } = event else { panic!("leases that end: {event:?}") };
+        for (id, then) in tasks {
+            let fate = self.model.stall(&self.now, *id).unwrap();
+            self.settle(*id, *then, fate);
+        }
+    }
+
+    fn configure(&mut self, a: u32, b: u32) {
+        let (name, values) = pick(&CONFIGS, a);
+        let value = pick(values, b);
+        assert!(Rule::named(name.as_bytes()).unwrap().allows(value));
+        self.model.configure(name, value);
+        self.apply(&Event::Configured { values: vec![(name, value)] });
+    }
+
+    fn pause(&mut self, a: u32, b: u32) {
+        let gate = pick(&[Gate::In, Gate::Out, Gate::All], a);
+        let until = (b & 1 == 0).then(|| self.now.at.0 + 1 + u64::from(b >> 1) % 500);
+        self.model.pause(gate, until);
+        self.apply(&Event::Paused { gate, until: until.map(Millis) });
+    }
+
+    fn resume(&mut self, a: u32) {
+        let gate = pick(&[Gate::In, Gate::Out, Gate::All, Gate::All], a);
+        self.model.resume(gate);
+        self.apply(&Event::Resumed { gate });
+    }
+
+    fn begin_term(&mut self, a: u32) {
+        let term = u64::from(a % 3);
+        let event = self.queue.begin_term(term);
+        assert_eq!(event.is_some(), self.model.begin_term(term));
+        self.apply_if(event);
+    }
+
+    fn wall_is_corrected(&mut self, a: u32) {
+        self.now.wall = Millis(self.now.wall.0 + u64::from(a % 4000) - 2000);
+    }
+
+    /// The server stands still for a while.
+    fn grace(&mut self, a: u32) {
+        let (from, span) = (self.now.at, 500 + u64::from(a % 5000));
+        self.set_now(from.0 + span);
+        let (to, until) = (self.now.at, self.now.at.plus(span.min(5000)));
+        self.now.grace = Some(Grace { from, to, until });
+    }
+
+    fn reload(&mut self) {
+        let loaded = load(&save(&self.queue)).unwrap();
+        assert_eq!(digest(&loaded), digest(&self.queue), "what is loaded equals what was saved");
+        assert_eq!(loaded.record_bytes(), self.queue.record_bytes());
+        self.queue = loaded;
+        self.ties.clear();
+    }
+
+    fn copy(&mut self) {
+        self.queue = self.queue.copied().unwrap();
+        self.replica = self.replica.copied().unwrap();
+        self.model = self.model.copied();
+        assert_eq!(self.queue.holders().count(), 0);
+    }
+
+    /// What is due moves; with few pages at a time it takes more calls, and comes to the same.
+    fn tick(&mut self, pages: usize) {
+        loop {
+            let mut left = pages;
+            while let Some(event) = self.decide(|queue, now, entropy| queue.tick(now, entropy, &mut left)) {
+                if let Event::Stalled { .. } = event {
+                    self.stalled(&event);
+                }
+                self.apply(&event);
+            }
+            if left > 0 || (self.now.grace.is_some() && pages < usize::MAX) {
+                break;
+            }
+        }
+        if pages < usize::MAX {
+            return self.tick(usize::MAX);
+        }
+        assert_eq!(self.model.over(&self.now), [], "no lease that is over is left");
+        self.model.passes(&self.now);
+        let next = self.queue.next_due(&self.now);
+        assert!(next.is_none_or(|next| next > self.now.at), "what is due has moved");
+        if let Some(certain) = self.model.next_due(&self.now) {
+            assert!(next.is_some_and(|next| next.0 <= certain), "{next:?} isn't later than {certain}");
+        }
+    }
+
+    fn compare_counts(&self) {
+        for state in State::ALL {
+            assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
+        }
+        let (t, m) = (self.queue.totals(), &self.model.told);
+        let engine = [t.pushed, t.claimed, t.acked, t.late, t.failed, t.stalled, t.requeued, t.retried, t.dead];
+        assert_eq!(engine, [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]);
+        assert_eq!([t.cancelled, t.purged, t.dropped], [m.cancelled, m.purged, m.dropped]);
+        let gone = m.acked + m.cancelled + m.purged + m.dropped;
+        assert_eq!(m.pushed, self.model.tasks.len() as u64 + gone, "nothing is lost and nothing appears");
+    }
+
+    /// All that can be seen of every task, in the order of every list.
+    pub fn compare_lists(&self) {
+        let mut by_id: Vec<&Task> = self.model.tasks.iter().filter(|task| task.state() == State::Leased).collect();
+        by_id.sort_by_key(|task| task.id);
+        self.compare_list(State::Leased, by_id);
+        self.compare_list(State::Ready, self.model.in_turn());
+        self.compare_list(State::Delayed, self.model.by_due(&self.now).iter().map(|(_, task)| *task).collect());
+        self.compare_list(State::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
+    }
+
+    fn compare_list(&self, state: State, expected: Vec<&Task>) {
+        let (mut cursor, mut at, count) = (Cursor::default(), 0, 1 + self.steps as usize % 50);
+        loop {
+            let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None);
+            for task in tasks {
+                let other = expected.get(at).expect("no more tasks than in the model");
+                assert_eq!(task.id, other.id, "{} task {at}", state.name());
+                assert_eq!(format!("{:?}", self.seen(task.id)), format!("{:?}", shown(&self.now, other)));
+                at += 1;
+            }
+            if next == Cursor::default() {
+                break;
+            }
+            cursor = next;
+        }
+        assert_eq!(at, expected.len(), "all {} tasks", state.name());
+    }
+
+    fn seen(&self, id: TaskId) -> (State, Vec<u8>, Options<'_>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+        let task = self.queue.task(&self.now, id).unwrap();
+        let lease = task.lease.map(|lease| {
+            let flags = (lease.tied, lease.cancel_asked);
+            (lease.number.0, lease.lease_ms, lease.claimed_at.0, lease.worker.to_vec(), flags)
+        });
+        let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
+        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec())
+    }
+
+    /// The faults are over: all that is there can be worked off, and nothing stays behind.
+    pub fn drain(&mut self) {
+        self.resume(2);
+        self.now.grace = None;
+        for _ in 0..100_000 {
+            self.tick(usize::MAX);
+            self.claim(49, 1 << 8 | 1 << 11 | 1 << 20 | 1 << 9, 0);
+            let handles: Vec<Handle> = self.handles.drain(..).collect();
+            for handle in handles {
+                let event = self.queue.ack(self.now, &handle).ok();
+                assert_eq!(event.is_some(), self.model.ack(&self.now, &handle).is_ok());
+                self.apply_if(event);
+            }
+            let dead: Vec<TaskId> = self.model.by_death().iter().map(|(_, task)| task.id).collect();
+            if let Some(event) = self.queue.retry(self.now, &dead) {
+                self.model.retry(&self.now, &dead);
+                self.apply(&event);
+            }
+            if self.queue.count(State::Ready) == 0 {
+                let Some(next) = self.queue.next_due(&self.now).filter(|_| !self.model.tasks.is_empty()) else { break };
+                self.set_now(next.0);
+            }
+        }
+        self.compare_counts();
+        assert_eq!(self.model.tasks.len(), 0, "everything is worked off");
+        self.queue.validate().unwrap();
+        assert_eq!(digest(&self.queue), digest(&self.replica));
+        assert_eq!(self.queue.record_bytes(), 0);
+        assert!(self.queue.memory() < 64 * 1024, "{} bytes stay behind", self.queue.memory());
+    }
+}
+
+type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
+
+fn shown<'a>(now: &Now, task: &'a Task) -> (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+    let (instant, lease) = match &task.place {
+        Place::Ready { since } => (*since, None),
+        Place::Delayed { due } => (due.on_clock(now).0, None),
+        Place::Dead { at } => (*at, None),
+        Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
+            (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
+        }
+    };
+    let Task { priority, attempts, lease_ms, .. } = *task;
+    let options = Options { priority, attempts, lease_ms, headers: &task.headers };
+    let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
+    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
+}
+
+fn blank(options: &Options) -> Task {
+    Task {
+        id: TaskId::default(),
+        payload: Vec::new(),
+        priority: options.priority,
+        attempts: options.attempts,
+        lease_ms: options.lease_ms,
+        headers: options.headers.to_vec(),
+        place: Place::Dead { at: 0 },
+        pushed: 0,
+        turn: 0,
+        number: 0,
+        nonce: 0,
+        own_ms: 0,
+        stalled: false,
+        deliveries: 0,
+        failures: 0,
+        stalls: 0,
+        error: Vec::new(),
+    }
+}
+
+fn first_of(event: &Event) -> TaskId {
+    if let Event::Pushed { first, .. } = event { *first } else { panic!("a push: {event:?}") }
+}
+
+fn ids_of(event: &Option<Event>) -> Vec<TaskId> {
+    if let Some(Event::Retried { ids, .. }) = event { ids.clone() } else { Vec::new() }
+}
+
+fn handle_of(lease: &Lease) -> Handle {
+    Handle { id: lease.id, lease: lease.number, nonce: lease.nonce }
+}

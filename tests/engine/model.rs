@@ -1,0 +1,583 @@
+//! A queue as naive as can be, written from the contract (SPEC §3) and not from the engine: one list of tasks, linear
+//! searches, no indexes. What the contract leaves to chance (nonces, jitter) it takes from the engine, within bounds.
+
+use taskslot_engine::{Answer, Claim, Due, Gate, Handle, LeaseNumber, Now, Refusal, Retry, State, TaskId};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    Ready { since: u64 },
+    Delayed { due: Due },
+    Leased { deadline: u64, claimed_at: u64, worker: Vec<u8>, tied: bool, cancel: bool },
+    Dead { at: u64 },
+}
+
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub id: TaskId,
+    pub payload: Vec<u8>,
+    pub priority: i8,
+    pub attempts: Option<i32>,
+    pub lease_ms: Option<u32>,
+    pub headers: Vec<u8>,
+    pub place: Place,
+    /// How many were pushed before it.
+    pub pushed: u64,
+    /// Its turn, once it has been ready.
+    pub turn: u64,
+    /// The last lease; 0 before the first.
+    pub number: u64,
+    pub nonce: u32,
+    pub own_ms: u32,
+    /// Whether the last lease ended as a stall.
+    pub stalled: bool,
+    pub deliveries: u32,
+    pub failures: u32,
+    pub stalls: u32,
+    pub error: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    pub pushed: u64,
+    pub claimed: u64,
+    pub acked: u64,
+    pub late: u64,
+    pub failed: u64,
+    pub stalled: u64,
+    pub requeued: u64,
+    pub retried: u64,
+    pub dead: u64,
+    pub cancelled: u64,
+    pub purged: u64,
+    pub dropped: u64,
+}
+
+/// What a claim gave: id, lease number, length, deadline.
+pub type Given = (TaskId, u64, u32, u64);
+
+/// What became of a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fate {
+    Gone,
+    Ready,
+    Dead,
+    /// Delayed until an instant between these.
+    Between(u64, u64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub tasks: Vec<Task>,
+    pub told: Told,
+    pub settings: Vec<(&'static str, i64)>,
+    last_id: TaskId,
+    turns: u64,
+    last_number: u64,
+    term: u64,
+    closed: [Option<Option<u64>>; 2],
+    requests: Vec<(Vec<u8>, u64, Answer)>,
+}
+
+fn is_over(now: &Now, deadline: u64) -> bool {
+    let is_spared = match now.grace {
+        Some(g) => now.at.0 < g.until.0 && deadline > g.from.0 && deadline <= g.to.0,
+        None => false,
+    };
+    deadline <= now.at.0 && !is_spared
+}
+
+/// When a task is due on the queue's clock.
+fn due_at(now: &Now, due: Due) -> u64 {
+    match due {
+        Due::Clock(at) => at.0,
+        Due::Wall(at) => (at.0 as i128 + now.at.0 as i128 - now.wall.0 as i128).max(0) as u64,
+    }
+}
+
+fn gate(gate: Gate) -> &'static [usize] {
+    match gate {
+        Gate::In => &[0],
+        Gate::Out => &[1],
+        Gate::All => &[0, 1],
+    }
+}
+
+impl Task {
+    pub fn state(&self) -> State {
+        match self.place {
+            Place::Ready { .. } => State::Ready,
+            Place::Delayed { .. } => State::Delayed,
+            Place::Leased { .. } => State::Leased,
+            Place::Dead { .. } => State::Dead,
+        }
+    }
+
+    fn is_cancel_asked(&self) -> bool {
+        matches!(self.place, Place::Leased { cancel: true, .. })
+    }
+
+    fn is_given_as(&self, handle: &Handle) -> bool {
+        self.number != 0 && self.number == handle.lease.0 && self.nonce == handle.nonce
+    }
+}
+
+impl Model {
+    pub fn new() -> Model {
+        let settings = vec![
+            ("lease", 30_000),
+            ("attempts", 25),
+            ("stalls", 5),
+            ("backoff", 0),
+            ("backoff-base", 1000),
+            ("backoff-max", 3_600_000),
+            ("backoff-jitter", 10),
+            ("max-len", -1),
+            ("max-bytes", -1),
+            ("dead-max", 100_000),
+            ("dead-ttl", -1),
+            ("run-max", -1),
+        ];
+        Model {
+            tasks: Vec::new(),
+            told: Told::default(),
+            settings,
+            last_id: TaskId::default(),
+            turns: 0,
+            last_number: 0,
+            term: 0,
+            closed: [None, None],
+            requests: Vec::new(),
+        }
+    }
+
+    fn setting(&self, name: &str) -> i64 {
+        self.settings.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    fn limit(&self, name: &str) -> Option<u64> {
+        u64::try_from(self.setting(name)).ok()
+    }
+
+    pub fn configure(&mut self, name: &str, value: i64) {
+        self.settings.iter_mut().find(|(known, _)| *known == name).unwrap().1 = value;
+    }
+
+    pub fn count(&self, state: State) -> u64 {
+        self.tasks.iter().filter(|task| task.state() == state).count() as u64
+    }
+
+    fn find(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.iter_mut().find(|task| task.id == id)
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
+    }
+
+    fn forget(&mut self, id: TaskId) {
+        self.tasks.retain(|task| task.id != id);
+    }
+
+    fn is_closed(&self, now: &Now, which: usize) -> bool {
+        self.closed[which].is_some_and(|until| until.is_none_or(|until| until > now.at.0))
+    }
+
+    pub fn pause(&mut self, which: Gate, until: Option<u64>) {
+        gate(which).iter().for_each(|&i| self.closed[i] = Some(until));
+    }
+
+    pub fn resume(&mut self, which: Gate) {
+        gate(which).iter().for_each(|&i| self.closed[i] = None);
+    }
+
+    /// `bytes` is what the queue says its tasks take.
+    pub fn push(&mut self, now: &Now, task: &Task, due: Option<Due>, payloads: &[&[u8]], bytes: u64) -> Result<TaskId, Refusal> {
+        if self.is_closed(now, 0) {
+            return Err(Refusal::Paused);
+        }
+        let alive = self.tasks.len() as u64 - self.count(State::Dead);
+        if self.limit("max-len").is_some_and(|max| alive + payloads.len() as u64 > max) {
+            return Err(Refusal::FullLen);
+        }
+        let added: usize = payloads.iter().map(|payload| payload.len() + task.headers.len()).sum();
+        if self.limit("max-bytes").is_some_and(|max| bytes + added as u64 > max) {
+            return Err(Refusal::FullBytes);
+        }
+        let mut first = None;
+        for payload in payloads {
+            let mut id = TaskId { ms: now.at.0, seq: 0 };
+            if id <= self.last_id || first.is_some() {
+                id = TaskId { ms: self.last_id.ms, seq: self.last_id.seq + 1 };
+            }
+            self.last_id = id;
+            first.get_or_insert(id);
+            let place = match due {
+                None => Place::Ready { since: id.ms },
+                Some(due) => Place::Delayed { due },
+            };
+            let turn = self.turn();
+            let pushed = self.told.pushed;
+            self.told.pushed += 1;
+            self.tasks.push(Task { id, payload: payload.to_vec(), place, pushed, turn, ..task.clone() });
+        }
+        Ok(first.unwrap())
+    }
+
+    /// Ready tasks in the order of claims.
+    pub fn in_turn(&self) -> Vec<&Task> {
+        let mut ready: Vec<&Task> = self.tasks.iter().filter(|task| task.state() == State::Ready).collect();
+        ready.sort_by_key(|task| (-i32::from(task.priority), task.turn));
+        ready
+    }
+
+    pub fn claim(&mut self, now: &Now, claim: &Claim) -> Result<Vec<Given>, Refusal> {
+        if self.is_closed(now, 1) {
+            return Err(Refusal::Paused);
+        }
+        let mut taken: Vec<TaskId> = Vec::new();
+        let mut bytes = 0;
+        for task in self.in_turn() {
+            bytes += task.payload.len() as u64;
+            let is_alone = task.stalls >= 2;
+            let is_too_much = claim.bytes.is_some_and(|max| bytes > max);
+            if taken.len() == claim.count || (!taken.is_empty() && (is_alone || is_too_much)) {
+                break;
+            }
+            taken.push(task.id);
+            if is_alone {
+                break;
+            }
+        }
+        let (own, run_max) = (self.setting("lease") as u32, self.limit("run-max"));
+        let mut given = Vec::new();
+        for id in taken {
+            self.told.claimed += 1;
+            if claim.noack {
+                self.told.acked += 1;
+                self.forget(id);
+                given.push((id, 0, 0, 0));
+                continue;
+            }
+            self.last_number = (self.last_number + 1).max(now.at.0 * 1000);
+            let number = self.last_number;
+            let (worker, tied) = (claim.worker.to_vec(), claim.tied);
+            let task = self.find(id).unwrap();
+            let length = claim.lease_ms.or(task.lease_ms).unwrap_or(own);
+            let deadline = now.at.0 + u64::from(length).min(run_max.unwrap_or(u64::MAX));
+            task.place = Place::Leased { deadline, claimed_at: now.at.0, worker, tied, cancel: false };
+            task.number = number;
+            task.own_ms = length;
+            task.stalled = false;
+            task.deliveries += 1;
+            given.push((id, number, length, deadline));
+        }
+        Ok(given)
+    }
+
+    /// The nonce that the engine drew.
+    pub fn learn(&mut self, handle: &Handle) {
+        self.find(handle.id).unwrap().nonce = handle.nonce;
+    }
+
+    pub fn unclaim(&mut self, now: &Now, handle: &Handle) -> Option<Fate> {
+        let task = self.find(handle.id).filter(|task| task.is_given_as(handle))?;
+        let Place::Leased { cancel, .. } = task.place else { return None };
+        if cancel {
+            return Some(self.cancelled(handle.id));
+        }
+        task.deliveries -= 1;
+        task.place = Place::Ready { since: now.at.0 };
+        self.told.claimed -= 1;
+        Some(Fate::Ready)
+    }
+
+    fn cancelled(&mut self, id: TaskId) -> Fate {
+        self.told.cancelled += 1;
+        self.forget(id);
+        Fate::Gone
+    }
+
+    pub fn ack(&mut self, now: &Now, handle: &Handle) -> Result<bool, Refusal> {
+        let task = self.find(handle.id).ok_or(Refusal::Gone)?;
+        let late = match task.place {
+            Place::Leased { deadline, .. } => is_over(now, deadline),
+            _ => true,
+        };
+        let is_welcome = matches!(task.place, Place::Leased { .. }) || task.stalled;
+        if !is_welcome || !task.is_given_as(handle) {
+            return Err(Refusal::Stale);
+        }
+        self.told.acked += 1;
+        self.told.late += u64::from(late);
+        self.forget(handle.id);
+        Ok(late)
+    }
+
+    fn is_held(&mut self, now: &Now, handle: &Handle) -> bool {
+        self.find(handle.id).is_some_and(|task| match task.place {
+            Place::Leased { deadline, .. } => !is_over(now, deadline) && task.is_given_as(handle),
+            _ => false,
+        })
+    }
+
+    fn held(&mut self, now: &Now, handle: &Handle) -> Result<&mut Task, Refusal> {
+        self.find(handle.id).ok_or(Refusal::Gone)?;
+        if !self.is_held(now, handle) {
+            return Err(Refusal::Stale);
+        }
+        Ok(self.find(handle.id).unwrap())
+    }
+
+    /// The shortest and longest delay after the n-th failure.
+    fn backoff(&self, n: u32) -> (u64, u64) {
+        let (base, max) = (self.setting("backoff-base") as f64, self.setting("backoff-max") as f64);
+        let delay = match self.setting("backoff") {
+            0 => base * 2f64.powi(n as i32 - 1),
+            1 => base * f64::from(n),
+            _ => base,
+        };
+        let delay = delay.min(max);
+        let reach = delay * self.setting("backoff-jitter") as f64 / 100.0;
+        (((delay - reach) as u64).max(1), ((delay + reach) as u64).min(max as u64).max(1))
+    }
+
+    pub fn fail(&mut self, now: &Now, handle: &Handle, retry: Retry, error: &[u8]) -> Result<Fate, Refusal> {
+        let usual = self.limit("attempts");
+        let task = self.held(now, handle)?;
+        if task.is_cancel_asked() {
+            return Ok(self.cancelled(handle.id));
+        }
+        task.failures += 1;
+        task.error = error.to_vec();
+        let (failures, attempts) = (task.failures, task.attempts);
+        self.told.failed += 1;
+        let limit = attempts.map_or(usual, |attempts| u64::try_from(attempts).ok());
+        let at = now.at.0;
+        if retry == Retry::Dead || limit.is_some_and(|limit| u64::from(failures) >= limit) {
+            return Ok(self.dies(handle.id, at));
+        }
+        Ok(match retry {
+            Retry::After(ms) => Fate::Between(at + ms.max(1), at + ms.max(1)),
+            _ => {
+                let (low, high) = self.backoff(failures);
+                Fate::Between(at + low, at + high)
+            }
+        })
+    }
+
+    fn dies(&mut self, id: TaskId, at: u64) -> Fate {
+        self.find(id).unwrap().place = Place::Dead { at };
+        self.told.dead += 1;
+        Fate::Dead
+    }
+
+    /// The instant that the engine drew for a task that is delayed now.
+    pub fn delay(&mut self, id: TaskId, due: Due) {
+        self.find(id).unwrap().place = Place::Delayed { due };
+    }
+
+    pub fn requeue(&mut self, now: &Now, handle: &Handle, delay_ms: u64, back: bool) -> Result<Fate, Refusal> {
+        if self.held(now, handle)?.is_cancel_asked() {
+            return Ok(self.cancelled(handle.id));
+        }
+        self.told.requeued += 1;
+        let turn = self.turn();
+        let task = self.find(handle.id).unwrap();
+        if back {
+            task.turn = turn;
+        }
+        if delay_ms > 0 {
+            return Ok(Fate::Between(now.at.0 + delay_ms, now.at.0 + delay_ms));
+        }
+        task.place = Place::Ready { since: now.at.0 };
+        Ok(Fate::Ready)
+    }
+
+    pub fn extend(&mut self, now: &Now, handle: &Handle, lease_ms: Option<u32>) -> Result<u64, Refusal> {
+        let run_max = self.limit("run-max");
+        let task = self.held(now, handle)?;
+        let own = task.own_ms;
+        let Place::Leased { deadline, claimed_at, cancel, .. } = &mut task.place else { unreachable!() };
+        if *cancel {
+            return Err(Refusal::CancelAsked);
+        }
+        let last = run_max.map_or(u64::MAX, |run_max| *claimed_at + run_max);
+        let wanted = (now.at.0 + u64::from(lease_ms.unwrap_or(own))).min(last);
+        *deadline = wanted.max(*deadline);
+        Ok(*deadline)
+    }
+
+    /// A lease ends without an answer.
+    pub fn stall(&mut self, now: &Now, id: TaskId) -> Option<Fate> {
+        let limit = self.limit("stalls");
+        let task = self.find(id).filter(|task| matches!(task.place, Place::Leased { .. }))?;
+        let is_cancelled = task.is_cancel_asked();
+        task.stalls += 1;
+        task.stalled = true;
+        let stalls = task.stalls;
+        self.told.stalled += 1;
+        if is_cancelled {
+            return Some(self.cancelled(id));
+        }
+        if limit.is_some_and(|limit| u64::from(stalls) >= limit) {
+            return Some(self.dies(id, now.at.0));
+        }
+        if stalls == 1 {
+            self.find(id).unwrap().place = Place::Ready { since: now.at.0 };
+            return Some(Fate::Ready);
+        }
+        let (low, high) = self.backoff(stalls - 1);
+        Some(Fate::Between(now.at.0 + low, now.at.0 + high))
+    }
+
+    /// Leases that are over, to be stalled.
+    pub fn over(&self, now: &Now) -> Vec<TaskId> {
+        let over = |task: &&Task| matches!(task.place, Place::Leased { deadline, .. } if is_over(now, deadline));
+        self.tasks.iter().filter(over).map(|task| task.id).collect()
+    }
+
+    /// Delayed tasks by due time.
+    pub fn by_due(&self, now: &Now) -> Vec<(u64, &Task)> {
+        let due = |task: &Task| if let Place::Delayed { due } = task.place { Some(due_at(now, due)) } else { None };
+        let mut delayed: Vec<_> = self.tasks.iter().filter_map(|task| Some((due(task)?, task))).collect();
+        delayed.sort_by_key(|(due, task)| (*due, task.pushed));
+        delayed
+    }
+
+    /// Dead tasks by when they died.
+    pub fn by_death(&self) -> Vec<(u64, &Task)> {
+        let died = |task: &Task| if let Place::Dead { at } = task.place { Some(at) } else { None };
+        let mut dead: Vec<_> = self.tasks.iter().filter_map(|task| Some((died(task)?, task))).collect();
+        dead.sort_by_key(|(at, task)| (*at, task.pushed));
+        dead
+    }
+
+    fn comes_back(&mut self, now: &Now, id: TaskId) {
+        let turn = self.turn();
+        let task = self.find(id).unwrap();
+        task.turn = turn;
+        task.place = Place::Ready { since: now.at.0 };
+    }
+
+    /// What time does, but for leases that are over.
+    pub fn passes(&mut self, now: &Now) {
+        let due: Vec<TaskId> =
+            self.by_due(now).iter().take_while(|(due, _)| *due <= now.at.0).map(|(_, task)| task.id).collect();
+        due.into_iter().for_each(|id| self.comes_back(now, id));
+        for which in 0..2 {
+            if !self.is_closed(now, which) {
+                self.closed[which] = None;
+            }
+        }
+        let (max, ttl) = (self.limit("dead-max"), self.limit("dead-ttl"));
+        let dead = self.by_death();
+        let surplus = max.map_or(0, |max| dead.len().saturating_sub(max as usize));
+        let old = ttl.map_or(0, |ttl| dead.iter().take_while(|(at, _)| at + ttl <= now.at.0).count());
+        let gone: Vec<TaskId> = dead.iter().take(surplus.max(old)).map(|(_, task)| task.id).collect();
+        for id in gone {
+            self.told.dropped += 1;
+            self.forget(id);
+        }
+    }
+
+    /// When the next thing is due for certain, after all that was due by now.
+    pub fn next_due(&self, now: &Now) -> Option<u64> {
+        let lease = self.tasks.iter().filter_map(|task| match task.place {
+            Place::Leased { deadline, .. } if deadline > now.at.0 => Some(deadline),
+            Place::Leased { .. } => now.grace.map(|grace| grace.until.0),
+            _ => None,
+        });
+        let ttl = self.limit("dead-ttl");
+        let old = self.by_death().first().and_then(|(at, _)| Some(at + ttl?));
+        let pauses = self.closed.into_iter().flatten().flatten();
+        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(pauses).min()
+    }
+
+    pub fn cancel(&mut self, id: TaskId) -> Result<bool, Refusal> {
+        match &mut self.find(id).ok_or(Refusal::Gone)?.place {
+            Place::Dead { .. } => Err(Refusal::Gone),
+            Place::Leased { cancel, .. } => {
+                *cancel = true;
+                Ok(false)
+            }
+            _ => {
+                self.cancelled(id);
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn retry(&mut self, now: &Now, ids: &[TaskId]) -> Vec<TaskId> {
+        let mut retried = Vec::new();
+        for &id in ids {
+            let Some(task) = self.find(id) else { continue };
+            match task.place {
+                Place::Dead { .. } => (task.failures, task.stalls) = (0, 0),
+                Place::Delayed { .. } => {}
+                _ => continue,
+            }
+            self.told.retried += 1;
+            self.comes_back(now, id);
+            retried.push(id);
+        }
+        retried
+    }
+
+    pub fn purge(&mut self, id: TaskId) {
+        self.told.purged += 1;
+        self.forget(id);
+    }
+
+    pub fn begin_term(&mut self, term: u64) -> bool {
+        let is_other = self.term != term;
+        if is_other {
+            self.term = term;
+            self.last_number = (self.last_number + (1 << 36)).min(LeaseNumber::MAX.0);
+        }
+        is_other
+    }
+
+    pub fn answered(&mut self, now: &Now, token: &[u8], answer: Answer) {
+        let mut until = now.at.0 + 300_000;
+        if let Answer::Claimed { handles } = &answer {
+            for handle in handles {
+                if let Some(Place::Leased { deadline, .. }) = self.find(handle.id).map(|task| &task.place) {
+                    until = until.max(*deadline);
+                }
+            }
+        }
+        self.requests.retain(|(known, _, _)| known != token);
+        self.requests.push((token.to_vec(), until, answer));
+    }
+
+    fn recall(&self, now: &Now, token: &[u8]) -> Option<Answer> {
+        let known = self.requests.iter().find(|(known, until, _)| known == token && *until > now.at.0);
+        known.map(|(_, _, answer)| answer.clone())
+    }
+
+    pub fn recall_push(&self, now: &Now, token: &[u8]) -> Option<(TaskId, u32)> {
+        let Some(Answer::Pushed { first, count }) = self.recall(now, token) else { return None };
+        Some((first, count))
+    }
+
+    pub fn recall_claim(&mut self, now: &Now, token: &[u8]) -> Option<Vec<Handle>> {
+        let Some(Answer::Claimed { mut handles }) = self.recall(now, token) else { return None };
+        handles.retain(|handle| self.is_held(now, handle));
+        (!handles.is_empty()).then_some(handles)
+    }
+
+    /// A copy holds no leases.
+    pub fn copied(&self) -> Model {
+        let mut copy = self.clone();
+        for task in &self.tasks {
+            let Place::Leased { claimed_at, cancel, .. } = task.place else { continue };
+            if cancel {
+                copy.cancelled(task.id);
+            } else {
+                copy.find(task.id).unwrap().place = Place::Ready { since: claimed_at };
+            }
+        }
+        copy
+    }
+}

@@ -1,0 +1,71 @@
+//! Random histories of all verbs, on which a queue, its replica, what it saves and loads, and a naive model must agree.
+//! `TASKSLOT_SEED=n` runs one seed, `TASKSLOT_STEPS=n` makes the seeded loops longer.
+
+mod copies;
+mod lockstep;
+mod model;
+
+use copies::Dice;
+use lockstep::{Depth, Lockstep};
+use proptest::prelude::*;
+
+/// Says which seed it was if the history fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the history failed: run it again with TASKSLOT_SEED={}", self.0);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Histories of `length` steps from one seed after the other, until there were `steps` in all.
+fn histories(first: u64, steps: u64, length: u64, depth: Depth) {
+    let only = number("TASKSLOT_SEED");
+    let steps = number("TASKSLOT_STEPS").unwrap_or(steps);
+    let mut done = 0;
+    for seed in only.map_or(first..u64::MAX, |only| only..only + 1) {
+        let _seed = Seed(seed);
+        let mut dice = Dice(seed);
+        let mut lockstep = Lockstep::new(depth);
+        for _ in 0..length {
+            lockstep.step(dice.words());
+        }
+        lockstep.compare_lists();
+        lockstep.drain();
+        done += length;
+        if done >= steps {
+            break;
+        }
+    }
+}
+
+#[test]
+fn shallow_histories_agree_with_the_model() {
+    histories(0, 550_000, 1000, Depth::Shallow);
+}
+
+#[test]
+fn other_shallow_histories_agree_with_the_model() {
+    histories(1 << 32, 550_000, 250, Depth::Shallow);
+}
+
+#[test]
+fn deep_histories_agree_with_the_model() {
+    histories(1 << 33, 30_000, 5000, Depth::Deep);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_history_that_fails_is_made_short(steps in prop::collection::vec(any::<[u32; 4]>(), 1..200)) {
+        let mut lockstep = Lockstep::new(Depth::Shallow);
+        steps.into_iter().for_each(|words| lockstep.step(words));
+        lockstep.drain();
+    }
+}
