@@ -5,7 +5,7 @@ use crate::waiters;
 
 /// Writes it.
 pub fn write(out: &mut InfoWriter<'_>) {
-    if out.section(c"taskslot") {
+    if out.section(c"") {
         out.text(c"version", env!("CARGO_PKG_VERSION"));
         out.u64(c"blocked_workers", waiters::total() as u64);
     }
