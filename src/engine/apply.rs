@@ -357,6 +357,10 @@ impl Queue {
     /// if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
     pub fn copied(&self) -> Result<Queue, Mismatch> {
         let mut copy = self.clone();
+        // A lease that ended as a stall may still be answered, in the queue where it was given.
+        for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
+            copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
+        }
         let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
         let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
         for id in ids {

@@ -40,6 +40,7 @@ const REQUESTS: u8 = b'r';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Head {
     version: u16,
     settings: BTreeMap<String, i64>,
@@ -55,6 +56,8 @@ struct Head {
 
 /// Until when each gate is closed: nothing for open, 0 for "until RESUME".
 #[derive(Serialize, Deserialize)]
+// Else a damaged name would pass for an open gate.
+#[serde(deny_unknown_fields)]
 struct StoredPauses {
     inward: Option<u64>,
     outward: Option<u64>,
@@ -102,7 +105,7 @@ impl Queue {
         let mut settings = Settings::default();
         for (name, value) in &head.settings {
             let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
-            ensure(settings.set(rule, *value), "a setting's bounds")?;
+            ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
         ensure(

@@ -43,7 +43,7 @@ impl Delayed {
     /// When the first task is due, on the queue's clock.
     pub fn first_due(&self, now: &Now) -> Option<Millis> {
         let clock = self.clock.first().map(|&(at, _)| at);
-        let wall = self.wall.first().map(|&(at, _)| now.from_wall(at));
+        let wall = self.wall.first().map(|&(at, _)| now.wall_on_clock(at));
         clock.into_iter().chain(wall).min()
     }
 
@@ -55,8 +55,9 @@ impl Delayed {
     ) -> impl Iterator<Item = (Millis, Order)> + '_ {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut clock = self.clock.range((start, Bound::Unbounded)).copied().peekable();
-        let start = after.map_or(Bound::Unbounded, |(at, order)| Bound::Excluded((now.to_wall(at), order)));
-        let on_clock = move |&(at, order): &(Millis, Order)| (now.from_wall(at), order);
+        let start =
+            after.map_or(Bound::Unbounded, |(at, order)| Bound::Excluded((now.clock_on_wall(at), order)));
+        let on_clock = move |&(at, order): &(Millis, Order)| (now.wall_on_clock(at), order);
         let mut wall = self.wall.range((start, Bound::Unbounded)).map(on_clock).peekable();
         std::iter::from_fn(move || match (clock.peek(), wall.peek()) {
             (Some(c), Some(w)) if w < c => wall.next(),

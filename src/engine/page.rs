@@ -273,12 +273,13 @@ impl Page {
         self.bound = self.deadlines().map(|(_, deadline)| deadline).min();
     }
 
-    /// The stored form: first order number, base id, slots as lengths of records (0 for none), the records,
-    /// the entries. Equal tasks have equal stored forms only in equal pages: it is no digest.
+    /// The stored form: first order number, base id, how many slots and entries, each slot's record with its
+    /// length (0 for none), the entries. Equal tasks have equal stored forms only in equal pages: it is no digest.
     pub fn save(&self) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(self.bytes.len() + self.slots.len() * 2 + self.entries.len() * 50 + 32);
-        for number in [self.first.0, self.base.ms, self.base.seq, self.slots.len() as u64] {
+        let (slots, entries) = (self.slots.len() as u64, self.entries.len() as u64);
+        for number in [self.first.0, self.base.ms, self.base.seq, slots, entries] {
             varint::put(&mut out, number);
         }
         for slot in 0..self.slots.len() {
@@ -299,7 +300,7 @@ impl Page {
         let mut rest = bytes;
         let first = Order(varint::get(&mut rest)?);
         let base = TaskId { ms: varint::get(&mut rest)?, seq: varint::get(&mut rest)? };
-        let slots = varint::get(&mut rest)?;
+        let (slots, entries) = (varint::get(&mut rest)?, varint::get(&mut rest)?);
         if slots == 0 || slots > PAGE_SLOTS || first.0.checked_add(slots)? > Order::MAX.0 {
             return None;
         }
@@ -323,10 +324,10 @@ impl Page {
             page.bytes.extend_from_slice(record);
             page.live += 1;
         }
-        if page.live == 0 || !rest.len().is_multiple_of(PACKED_BYTES) {
+        if page.live == 0 || entries > slots || rest.len() as u64 != entries * PACKED_BYTES as u64 {
             return None;
         }
-        page.entries.reserve_exact(rest.len() / PACKED_BYTES);
+        page.entries.reserve_exact(entries as usize);
         for stored in rest.chunks_exact(PACKED_BYTES) {
             let packed = Packed::read(stored)?;
             let slot = packed.slot;

@@ -104,10 +104,9 @@ impl Requests {
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        let token = |(token, (_, _, answer)): (&Box<[u8]>, &(u64, Millis, Answer))| {
-            let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
-            2 * token.len() + 120 + handles * size_of::<Handle>()
-        };
-        self.answers.iter().map(token).sum()
+        let handles =
+            |answer: &Answer| if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
+        let one = |token: &[u8], answer| 2 * token.len() + 120 + handles(answer) * size_of::<Handle>();
+        self.answers.iter().map(|(token, (_, _, answer))| one(token, answer)).sum()
     }
 }

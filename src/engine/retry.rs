@@ -17,6 +17,6 @@ pub(crate) fn delay_ms(settings: &Settings, n: u32, random: u32) -> u64 {
     let delay = delay.min(max);
     let reach = u128::from(delay) * u128::from(settings.span_ms(Setting::BackoffJitter)) / 100;
     // Evenly from −reach to +reach: random / 2^32 of the way.
-    let moved = (u128::from(delay) - reach) + ((2 * reach + 1) * u128::from(random) >> 32);
+    let moved = (u128::from(delay) - reach) + (((2 * reach + 1) * u128::from(random)) >> 32);
     u64::try_from(moved).unwrap_or(max).clamp(1, max)
 }

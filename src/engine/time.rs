@@ -71,12 +71,12 @@ impl Now {
     }
 
     /// An instant of the wall clock, told by the queue's clock.
-    pub(crate) fn from_wall(&self, wall: Millis) -> Millis {
+    pub(crate) fn wall_on_clock(&self, wall: Millis) -> Millis {
         Millis(wall.0.saturating_add(self.at.0).saturating_sub(self.wall.0))
     }
 
     /// An instant of the queue's clock, told by the wall clock.
-    pub(crate) fn to_wall(self, at: Millis) -> Millis {
+    pub(crate) fn clock_on_wall(self, at: Millis) -> Millis {
         Millis(at.0.saturating_add(self.wall.0).saturating_sub(self.at.0))
     }
 }
@@ -97,7 +97,7 @@ impl Due {
     pub fn on_clock(self, now: &Now) -> Millis {
         match self {
             Due::Clock(at) => at,
-            Due::Wall(at) => now.from_wall(at),
+            Due::Wall(at) => now.wall_on_clock(at),
         }
     }
 

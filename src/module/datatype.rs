@@ -77,6 +77,7 @@ impl Value for TaskQueue {
 
     fn digest(&self, out: &mut Digest<'_>) {
         self.queue.digest(&mut |bytes| out.add_bytes(bytes));
+        out.add_bytes(self.broken.as_bytes());
         out.end_sequence();
     }
 
@@ -85,8 +86,10 @@ impl Value for TaskQueue {
     }
 
     fn copy(&self) -> Option<TaskQueue> {
-        let copy = self.queue.copied().ok()?;
-        self.broken.is_empty().then(|| TaskQueue::of(copy, String::new()))
+        if !self.broken.is_empty() {
+            return None;
+        }
+        self.queue.copied().ok().map(|copy| TaskQueue::of(copy, String::new()))
     }
 }
 

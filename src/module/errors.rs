@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use taskslot_engine::Refusal;
+use taskslot_engine::{NAME_MAX_BYTES, Refusal};
 
 use crate::api::key::KeyError;
 
@@ -16,6 +16,8 @@ pub enum Error {
     Syntax,
     /// A number isn't one or is out of its bounds.
     Range(&'static str, RangeInclusive<i64>),
+    /// A name or token is empty or too long.
+    Name(&'static str),
     /// A text is too long, in bytes.
     TooLong(&'static str, usize),
     /// A bad argument, said in full.
@@ -38,6 +40,7 @@ impl fmt::Display for Error {
             Error::Range(what, bounds) => {
                 write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
             }
+            Error::Name(what) => write!(f, "ERR {what} must be 1 to {NAME_MAX_BYTES} bytes long"),
             Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
             Error::Bad(what) => write!(f, "ERR {what}"),
             Error::Refused(refusal) => f.write_str(match refusal {

@@ -27,6 +27,10 @@ pub const LOAD_HEAD: &[u8] = b"HEAD";
 pub const LOAD_MORE: &[u8] = b"MORE";
 /// There is no more: the queue is checked. The part says why the queue was given up, or is empty.
 pub const LOAD_END: &[u8] = b"END";
+/// Why a queue of which parts are still to come is given up, for as long.
+const UNFINISHED: &str = "its stored form has no end";
+/// Why a queue is given up that came damaged, before what is wrong.
+const DAMAGED: &str = "its stored form should have ";
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
 
@@ -95,11 +99,12 @@ impl Command for Load {
 }
 
 fn answer(ctx: Context<'_>, result: Result<(), Error>) {
+    // What a peer sent goes on as it came, also what doesn't fit: this node's AOF and replicas give up the same queue.
+    if result.is_ok() || is_from_peer(ctx) == Ok(true) {
+        ctx.replicate_verbatim();
+    }
     match result {
-        Ok(()) => {
-            ctx.replicate_verbatim();
-            ctx.reply().status(c"OK");
-        }
+        Ok(()) => ctx.reply().status(c"OK"),
         Err(error) => ctx.reply().error(&error.to_string()),
     }
 }
@@ -155,29 +160,56 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 }
 
 fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    is_from_peer(ctx)?;
+    let from_peer = is_from_peer(ctx)?;
     let [_, key, part, chunk] = args else { return Err(Error::Syntax) };
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
     let chunk = chunk.as_bytes();
     if part.as_bytes() == LOAD_HEAD {
-        let queue = Queue::load_head(chunk).map_err(|_| Error::Bad("invalid head of a queue"))?;
+        let (queue, broken) = match Queue::load_head(chunk) {
+            // Until its end comes, it isn't known to be whole.
+            Ok(queue) => (queue, UNFINISHED.to_owned()),
+            Err(_) if !from_peer => return Err(Error::Bad("invalid head of a queue")),
+            Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
+        };
+        let is_sound = broken == UNFINISHED;
+        open.set_value(&QUEUES, TaskQueue { queue, broken, ..TaskQueue::default() })?;
         ctx.signal_modified(*key);
-        return Ok(open.set_value(&QUEUES, TaskQueue { queue, ..TaskQueue::default() })?);
+        return if is_sound { Ok(()) } else { Err(Error::Broken) };
     }
-    let value = open.value_mut(&QUEUES)?.ok_or(Error::Bad("a queue's head comes first"))?;
+    let value = open.value_mut(&QUEUES)?;
+    let value = value.filter(|value| value.broken == UNFINISHED || value.broken.starts_with(DAMAGED));
+    let value = value.ok_or(Error::Bad("a queue's head comes first"))?;
+    ctx.signal_modified(*key);
     let is_end = part.as_bytes() == LOAD_END;
     if is_end && !chunk.is_empty() {
+        // A queue that was given up may be damaged: what can be read of it is kept to be read.
         value.broken = String::from_utf8_lossy(chunk).into_owned();
         return Ok(());
     }
+    if value.broken != UNFINISHED {
+        return Err(Error::Broken);
+    }
     let added = if is_end { value.queue.validate() } else { value.queue.load_chunk(chunk) };
-    if let Err(Mismatch(what)) = added {
-        ctx.log(Level::Warning, &format!("a damaged queue is refused: it should have {what}"));
+    if let Err(mismatch) = added {
+        // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
+        value.broken = damaged(ctx, mismatch);
+        if from_peer {
+            return Err(Error::Broken);
+        }
         open.delete();
         return Err(Error::Bad("invalid part of a queue"));
     }
+    if is_end {
+        value.broken.clear();
+    }
     wakeups::note(ctx, *key, value, &now);
-    ctx.signal_modified(*key);
     Ok(())
+}
+
+/// Why a queue is given up whose stored form isn't valid.
+fn damaged(ctx: Context<'_>, Mismatch(what): Mismatch) -> String {
+    let broken = format!("{DAMAGED}{what}");
+    ctx.log(Level::Warning, &format!("a queue is BROKEN: {broken}"));
+    broken
 }

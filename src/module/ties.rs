@@ -19,9 +19,25 @@ pub fn tie(client: Holder, db: i32, key: Arg<'_>) {
     });
 }
 
-/// A queue has come to a key: what hangs on connections in it does so there now.
+/// A queue has come to a key: what hangs on connections in it does so there now. A connection that holds leases and
+/// isn't known has closed just now, and what is to end them looks for the queue at its old name.
 pub fn arrived(db: i32, key: Arg<'_>, queue: &Queue) {
-    queue.holders().for_each(|holder| tie(holder, db, key));
+    for holder in queue.holders() {
+        if TIES.with_borrow(|ties| ties.contains_key(&holder)) {
+            tie(holder, db, key);
+        } else {
+            wakeups::later(Job::Abandon { client: holder, place: Place::new(db, key.as_bytes()) });
+        }
+    }
+}
+
+/// Queues have changed places, as `now_at` says.
+pub fn moved(now_at: impl Fn(Place) -> Place) {
+    TIES.with_borrow_mut(|ties| {
+        for places in ties.values_mut() {
+            *places = std::mem::take(places).into_iter().map(&now_at).collect();
+        }
+    });
 }
 
 /// A connection has closed: its leases end, soon.

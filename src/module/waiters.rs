@@ -3,6 +3,11 @@
 //! A worker blocks on a name of its queue's slot that no key ever has, so the server calls none of them when keys
 //! come and go. Whoever makes tasks ready gives them to the first waiter and wakes just that one: ten thousand
 //! idle workers don't change what a push costs.
+//!
+//! A hand-off wakes its worker at the end of the present round of the server's loop, just before replies are sent.
+//! Until then the client is blocked like any other, so one that is killed or unblocked with an error in the same
+//! round got nothing, and its leases are undone. Woken at once, it would have its reply and the server's error after
+//! it (6.2, 7.0), or the error alone and a lease that it knows nothing of (Valkey 9.1).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -51,6 +56,8 @@ thread_local! {
     static LINES: RefCell<Lines> = RefCell::new(HashMap::new());
     static WAITING: Cell<usize> = const { Cell::new(0) };
     static TICKETS: Cell<u64> = const { Cell::new(0) };
+    /// Who was given something and is to be woken.
+    static SERVED: RefCell<Vec<Waiter<Worker>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether anybody waits for this queue.
@@ -92,9 +99,17 @@ pub fn next(ctx: Context<'_>, key: Arg<'_>) -> Option<Waiter<Worker>> {
     }
 }
 
+/// Those who were given something are woken soon.
+pub fn wake_soon(mut served: Vec<Waiter<Worker>>) {
+    if !served.is_empty() {
+        SERVED.with_borrow_mut(|all| all.append(&mut served));
+        wakeups::soon();
+    }
+}
+
 /// Wakes those who were given something. Nothing is open, and no line is borrowed: a reply may run at once.
-pub fn wake(served: Vec<Waiter<Worker>>) {
-    for waiter in served {
+pub fn wake_served() {
+    for waiter in SERVED.take() {
         if !waiter.wake() {
             waiter.state().give_back();
         }
@@ -104,6 +119,9 @@ pub fn wake(served: Vec<Waiter<Worker>>) {
 /// Blocks the client of the running command until there is a task for it; false where it can't be blocked. A claim
 /// with a token that waits already is sent again: its copy takes its place, and the first one gets nothing.
 pub fn wait(ctx: Context<'_>, key: Arg<'_>, claims: &Claims<'_>, timeout_ms: u64) -> bool {
+    if ctx.flags().denies_blocking() {
+        return false;
+    }
     let place = Place::new(ctx.selected_db(), key.as_bytes());
     let older = claims.request.and_then(|token| take_by_token(&place, token));
     let ticket = older.as_ref().map_or_else(
@@ -214,6 +232,11 @@ impl Waiting for Worker {
         let gift = self.gift.take();
         ctx.reply().array(gift.len());
         gift.iter().for_each(|task| task.reply(ctx.reply(), self.wish.with_meta));
+    }
+
+    fn on_disconnect(&self, _ctx: Context<'_>) {
+        // At once, before the connection's end is counted as a stall of what it never got.
+        self.give_back();
     }
 
     fn on_end(&self) {

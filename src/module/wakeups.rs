@@ -18,7 +18,7 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, waiters};
+use crate::{clock, entropy, events, ties, waiters};
 
 /// How long one run may hold the server.
 const SLICE: Duration = Duration::from_millis(1);
@@ -70,7 +70,20 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// The job, where its queue is now. Workers wait at a name, whatever queue is there.
+    fn moved(self, now_at: impl Fn(Place) -> Place) -> Job {
+        match self {
+            Job::Serve(place) => Job::Serve(place),
+            Job::GiveBack { place, handles } => Job::GiveBack { place: now_at(place), handles },
+            Job::Abandon { client, place } => Job::Abandon { client, place: now_at(place) },
+        }
+    }
+}
+
 struct Wakeups {
+    /// A run is under way, or comes in this round of the server's loop.
+    soon: bool,
     hints: BTreeSet<(Millis, Place)>,
     jobs: VecDeque<Job>,
     /// The timer that is set, and for when.
@@ -79,7 +92,7 @@ struct Wakeups {
 
 thread_local! {
     static WAKEUPS: RefCell<Wakeups> =
-        const { RefCell::new(Wakeups { hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }) };
+        const { RefCell::new(Wakeups { soon: false, hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }) };
 }
 
 /// Notes when a queue has something to do, if that is earlier than what is noted.
@@ -119,9 +132,12 @@ pub fn later(job: Job) {
     soon();
 }
 
-/// Runs in the next round of the server's loop.
+/// Runs at the end of this round of the server's loop: after the commands that have come, before replies are sent.
 pub fn soon() {
-    Timer::start_detached(0, run);
+    // Once: many runs in a row would hold the server for as many slices.
+    if !WAKEUPS.with_borrow_mut(|wakeups| std::mem::replace(&mut wakeups.soon, true)) {
+        Timer::start_detached(0, run);
+    }
 }
 
 /// A queue is being loaded: it is looked at when this node may act on it. The value is told the same.
@@ -130,18 +146,20 @@ pub fn loaded(place: Place) -> Option<Millis> {
     Some(Millis(0))
 }
 
-/// Two databases have changed places, and their keys' hints with them.
+/// Two databases have changed places, and their keys' hints, jobs and ties with them.
 pub fn swapped(a: i32, b: i32) {
-    let swap = |db: i32| match db {
-        db if db == a => b,
-        db if db == b => a,
-        db => db,
+    let swap = |place: Place| match place.db {
+        db if db == a => Place { db: b, ..place },
+        db if db == b => Place { db: a, ..place },
+        _ => place,
     };
     WAKEUPS.with_borrow_mut(|wakeups| {
         let hints = std::mem::take(&mut wakeups.hints);
-        wakeups.hints =
-            hints.into_iter().map(|(due, place)| (due, Place { db: swap(place.db), ..place })).collect();
+        wakeups.hints = hints.into_iter().map(|(due, place)| (due, swap(place))).collect();
+        let jobs = std::mem::take(&mut wakeups.jobs);
+        wakeups.jobs = jobs.into_iter().map(|job| job.moved(swap)).collect();
     });
+    ties::moved(swap);
     for place in [a, b].into_iter().flat_map(waiters::places) {
         later(Job::Serve(place));
     }
@@ -179,12 +197,23 @@ pub fn beat(ctx: Context<'_>) {
     run(ctx);
 }
 
-/// Does what is due, for a slice of time at most, and sets the timer for the rest.
+/// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
 pub fn run(ctx: Context<'_>) {
+    WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = true);
+    let rest_ms = if may_change(ctx) {
+        work(ctx);
+        REST_MS
+    } else {
+        BLOCKED_MS
+    };
+    waiters::wake_served();
+    WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = false);
+    arm_rest(ctx, clock::now(ctx).at, rest_ms);
+}
+
+/// Jobs, then what is due, for a slice of time.
+fn work(ctx: Context<'_>) {
     let now = clock::now(ctx);
-    if !may_change(ctx) {
-        return arm_rest(ctx, now.at, BLOCKED_MS);
-    }
     let started = Instant::now();
     // Jobs that come up while others are done wait for the next run.
     let jobs = WAKEUPS.with_borrow(|wakeups| wakeups.jobs.len());
@@ -209,7 +238,6 @@ pub fn run(ctx: Context<'_>) {
             Ok(())
         });
     }
-    arm_rest(ctx, clock::now(ctx).at, REST_MS);
 }
 
 /// Sets the timer for what is left: not before a rest if it is due already.

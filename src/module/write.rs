@@ -66,8 +66,7 @@ pub fn write<'a, R>(
         open.set_value(&QUEUES, made)?;
     }
     drop(open);
-    // Waking may run the other client's reply at once: nothing is open any more.
-    waiters::wake(served);
+    waiters::wake_soon(served);
     result.map(Some)
 }
 
@@ -135,8 +134,7 @@ impl<'a, 'q> Write<'a, 'q> {
             |lease: &taskslot_engine::Lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
         let handles: Vec<Handle> = leases.iter().map(handle).collect();
         if claims.claim.tied {
-            ties::tie(client, self.ctx.selected_db(), self.key);
-            handles.iter().for_each(|handle| self.value.queue.tie(client, handle.id));
+            self.tie(client, &handles);
         }
         if let Some(token) = claims.request {
             let answer = Answer::Claimed { handles: handles.clone() };
@@ -149,6 +147,26 @@ impl<'a, 'q> Write<'a, 'q> {
             .filter_map(|handle| Some(Delivery::leased(queue.task(&self.now, handle.id)?, *handle)));
         deliver(&leased.collect::<Vec<_>>());
         Ok(handles)
+    }
+
+    /// The leases that the same request got before and that are still held. Those that hang on a connection hang on
+    /// that of `client` from now on: the one that asked before may be gone, or about to go.
+    pub fn recall(&mut self, request: &[u8], client: u64) -> Option<Vec<Handle>> {
+        let held = self.value.queue.recall_claim(self.now, request)?;
+        let is_tied = |handle: &&Handle| {
+            let lease = self.value.queue.task(&self.now, handle.id).and_then(|task| task.lease);
+            lease.is_some_and(|lease| lease.tied)
+        };
+        let tied: Vec<Handle> = held.iter().filter(is_tied).copied().collect();
+        self.tie(client, &tied);
+        Some(held)
+    }
+
+    fn tie(&mut self, client: u64, handles: &[Handle]) {
+        if !handles.is_empty() {
+            ties::tie(client, self.ctx.selected_db(), self.key);
+        }
+        handles.iter().for_each(|handle| self.value.queue.tie(client, handle.id));
     }
 
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it

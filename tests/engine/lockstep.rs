@@ -1,14 +1,17 @@
 //! A queue, a replica of it that only hears of events, and the naive model, taken through the same history step by
 //! step. A step is four words, so that a seed or proptest can make it. Whatever they disagree on is a panic.
 
+mod comparison;
+mod steering;
+
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Answer, Claim, Cursor, Due, Entropy, Event, Gate, Grace, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
-    Rule, State, TaskId, Then,
+    Answer, Claim, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue, TaskId,
+    Then,
 };
 
-use crate::copies::{Dice, digest, load, save, told};
+use crate::copies::{Dice, digest, told};
 use crate::model::{Fate, Model, Place, Task};
 
 /// How many tasks a history gets to.
@@ -99,11 +102,11 @@ impl Lockstep {
         self.steps += 1;
         self.compare_counts();
         let size = self.model.tasks.len() as u64;
-        if self.steps.is_multiple_of(1 + size / 4) {
+        if self.steps.is_multiple_of(1 + size / 2) {
             self.queue.validate().unwrap();
             assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
         }
-        if self.steps.is_multiple_of(7 + size / 2) {
+        if self.steps.is_multiple_of(7 + size) {
             self.compare_lists();
         }
     }
@@ -224,9 +227,10 @@ impl Lockstep {
             Err(refusal) => return assert_eq!(said, Err(refusal)),
         };
         let given = match &event {
-            Some(Event::Claimed { leases, .. }) => {
-                leases.iter().map(|lease| (lease.id, lease.number.0, lease.lease_ms, lease.deadline.0)).collect()
-            }
+            Some(Event::Claimed { leases, .. }) => leases
+                .iter()
+                .map(|lease| (lease.id, lease.number.0, lease.lease_ms, lease.deadline.0))
+                .collect(),
             Some(Event::Taken { ids }) => ids.iter().map(|&id| (id, 0, 0, 0)).collect(),
             _ => Vec::new(),
         };
@@ -255,7 +259,8 @@ impl Lockstep {
     fn handle(&self, word: u32) -> Handle {
         let known = self.handles.len();
         let reach = if word.is_multiple_of(4) { known } else { known.min(20) };
-        let nobodys = Handle { id: TaskId { ms: 1, seq: 1 }, lease: taskslot_engine::LeaseNumber(1), nonce: 1 };
+        let nobodys =
+            Handle { id: TaskId { ms: 1, seq: 1 }, lease: taskslot_engine::LeaseNumber(1), nonce: 1 };
         let Some(from) = known.checked_sub(1 + (word >> 8) as usize % reach.max(1)) else { return nobodys };
         let mut handle = self.handles[from];
         match word >> 4 & 63 {
@@ -308,7 +313,12 @@ impl Lockstep {
         self.ended(handle.id, event, said);
     }
 
-    fn ended(&mut self, id: TaskId, event: Result<Event, taskslot_engine::Refusal>, said: Result<Fate, taskslot_engine::Refusal>) {
+    fn ended(
+        &mut self,
+        id: TaskId,
+        event: Result<Event, taskslot_engine::Refusal>,
+        said: Result<Fate, taskslot_engine::Refusal>,
+    ) {
         let (event, fate) = match (event, said) {
             (Ok(event), Ok(fate)) => (event, fate),
             (event, said) => return assert_eq!(event.map(|_| ()), said.map(|_| ())),
@@ -324,7 +334,12 @@ impl Lockstep {
     fn requeue(&mut self, a: u32, b: u32) {
         let handle = self.handle(a);
         let (delay_ms, back) = (pick(&[0, 0, 1, 70], b), b >> 8 & 1 == 0);
-        let event = self.queue.requeue(self.now, &handle, (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms), back);
+        let event = self.queue.requeue(
+            self.now,
+            &handle,
+            (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms),
+            back,
+        );
         let said = self.model.requeue(&self.now, &handle, delay_ms, back);
         self.ended(handle.id, event, said);
     }
@@ -347,258 +362,6 @@ impl Lockstep {
             n => self.model.tasks[(word >> 3) as usize % n].id,
         }
     }
-
-    fn cancel(&mut self, a: u32) {
-        let id = self.id(a);
-        let event = self.queue.cancel(id);
-        let said = self.model.cancel(id);
-        let is_gone = |event: &Event| matches!(event, Event::Cancelled { .. });
-        assert_eq!(event.as_ref().map(is_gone).map_err(|refusal| *refusal), said, "a cancellation");
-        self.apply_if(event.ok());
-    }
-
-    fn retry(&mut self, a: u32, b: u32) {
-        let count = 1 + (b % 3) as usize;
-        let event = if b & 8 == 0 {
-            let ids: Vec<TaskId> = (0..count as u32).map(|i| self.id(a.wrapping_mul(i + 1))).collect();
-            let event = self.queue.retry(self.now, &ids);
-            let mut wanted = ids.clone();
-            wanted.dedup();
-            let said = self.model.retry(&self.now, &wanted);
-            assert_eq!(ids_of(&event), said, "a retry of {ids:?}");
-            event
-        } else {
-            let event = self.queue.retry_oldest(self.now, count);
-            let ids: Vec<TaskId> = self.model.by_death().iter().take(count).map(|(_, task)| task.id).collect();
-            assert_eq!(ids_of(&event), self.model.retry(&self.now, &ids), "a retry of the oldest");
-            event
-        };
-        self.apply_if(event);
-    }
-
-    fn purge(&mut self, a: u32, b: u32) {
-        let state = pick(&[State::Ready, State::Delayed, State::Dead], a);
-        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None);
-        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-        ids.iter().for_each(|&id| self.model.purge(id));
-        self.apply(&Event::Purged { ids });
-    }
-
-    fn unclaim(&mut self, a: u32) {
-        let handle = self.handle(a);
-        let event = self.queue.unclaim(self.now, &handle);
-        let fate = self.model.unclaim(&self.now, &handle);
-        match &event {
-            None => assert_eq!(fate, None, "a claim that is undone"),
-            Some(Event::Cancelled { .. }) => assert_eq!(fate, Some(Fate::Gone)),
-            Some(_) => assert_eq!(fate, Some(Fate::Ready)),
-        }
-        self.apply_if(event);
-    }
-
-    fn disconnect(&mut self, holder: u64) {
-        let leased = |model: &Model, id: TaskId| {
-            model.tasks.iter().any(|task| task.id == id && matches!(task.place, Place::Leased { tied: true, .. }))
-        };
-        let model = &self.model;
-        self.ties.retain(|&id, _| leased(model, id));
-        let ids = self.queue.tied_to(holder, usize::MAX);
-        let expected: Vec<TaskId> = self.ties.iter().filter(|(_, by)| **by == holder).map(|(id, _)| *id).collect();
-        assert_eq!(ids, expected, "what hangs on a connection");
-        for id in ids {
-            let event = self.decide(|queue, now, entropy| queue.abandon(now, entropy, id)).unwrap();
-            self.stalled(&event);
-            self.apply(&event);
-        }
-        assert!(self.queue.holders().all(|other| other != holder));
-    }
-
-    fn stalled(&mut self, event: &Event) {
-        let Event::Stalled { tasks } = event else { panic!("leases that end: {event:?}") };
-        for (id, then) in tasks {
-            let fate = self.model.stall(&self.now, *id).unwrap();
-            self.settle(*id, *then, fate);
-        }
-    }
-
-    fn configure(&mut self, a: u32, b: u32) {
-        let (name, values) = pick(&CONFIGS, a);
-        let value = pick(values, b);
-        assert!(Rule::named(name.as_bytes()).unwrap().allows(value));
-        self.model.configure(name, value);
-        self.apply(&Event::Configured { values: vec![(name, value)] });
-    }
-
-    fn pause(&mut self, a: u32, b: u32) {
-        let gate = pick(&[Gate::In, Gate::Out, Gate::All], a);
-        let until = (b & 1 == 0).then(|| self.now.at.0 + 1 + u64::from(b >> 1) % 500);
-        self.model.pause(gate, until);
-        self.apply(&Event::Paused { gate, until: until.map(Millis) });
-    }
-
-    fn resume(&mut self, a: u32) {
-        let gate = pick(&[Gate::In, Gate::Out, Gate::All, Gate::All], a);
-        self.model.resume(gate);
-        self.apply(&Event::Resumed { gate });
-    }
-
-    fn begin_term(&mut self, a: u32) {
-        let term = u64::from(a % 3);
-        let event = self.queue.begin_term(term);
-        assert_eq!(event.is_some(), self.model.begin_term(term));
-        self.apply_if(event);
-    }
-
-    fn wall_is_corrected(&mut self, a: u32) {
-        self.now.wall = Millis(self.now.wall.0 + u64::from(a % 4000) - 2000);
-    }
-
-    /// The server stands still for a while.
-    fn grace(&mut self, a: u32) {
-        let (from, span) = (self.now.at, 500 + u64::from(a % 5000));
-        self.set_now(from.0 + span);
-        let (to, until) = (self.now.at, self.now.at.plus(span.min(5000)));
-        self.now.grace = Some(Grace { from, to, until });
-    }
-
-    fn reload(&mut self) {
-        let loaded = load(&save(&self.queue)).unwrap();
-        assert_eq!(digest(&loaded), digest(&self.queue), "what is loaded equals what was saved");
-        assert_eq!(loaded.record_bytes(), self.queue.record_bytes());
-        self.queue = loaded;
-        self.ties.clear();
-    }
-
-    fn copy(&mut self) {
-        self.queue = self.queue.copied().unwrap();
-        self.replica = self.replica.copied().unwrap();
-        self.model = self.model.copied();
-        assert_eq!(self.queue.holders().count(), 0);
-    }
-
-    /// What is due moves; with few pages at a time it takes more calls, and comes to the same.
-    fn tick(&mut self, pages: usize) {
-        loop {
-            let mut left = pages;
-            while let Some(event) = self.decide(|queue, now, entropy| queue.tick(now, entropy, &mut left)) {
-                if let Event::Stalled { .. } = event {
-                    self.stalled(&event);
-                }
-                self.apply(&event);
-            }
-            if left > 0 || (self.now.grace.is_some() && pages < usize::MAX) {
-                break;
-            }
-        }
-        if pages < usize::MAX {
-            return self.tick(usize::MAX);
-        }
-        assert_eq!(self.model.over(&self.now), [], "no lease that is over is left");
-        self.model.passes(&self.now);
-        let next = self.queue.next_due(&self.now);
-        assert!(next.is_none_or(|next| next > self.now.at), "what is due has moved");
-        if let Some(certain) = self.model.next_due(&self.now) {
-            assert!(next.is_some_and(|next| next.0 <= certain), "{next:?} isn't later than {certain}");
-        }
-    }
-
-    fn compare_counts(&self) {
-        for state in State::ALL {
-            assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
-        }
-        let (t, m) = (self.queue.totals(), &self.model.told);
-        let engine = [t.pushed, t.claimed, t.acked, t.late, t.failed, t.stalled, t.requeued, t.retried, t.dead];
-        assert_eq!(engine, [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]);
-        assert_eq!([t.cancelled, t.purged, t.dropped], [m.cancelled, m.purged, m.dropped]);
-        let gone = m.acked + m.cancelled + m.purged + m.dropped;
-        assert_eq!(m.pushed, self.model.tasks.len() as u64 + gone, "nothing is lost and nothing appears");
-    }
-
-    /// All that can be seen of every task, in the order of every list.
-    pub fn compare_lists(&self) {
-        let mut by_id: Vec<&Task> = self.model.tasks.iter().filter(|task| task.state() == State::Leased).collect();
-        by_id.sort_by_key(|task| task.id);
-        self.compare_list(State::Leased, by_id);
-        self.compare_list(State::Ready, self.model.in_turn());
-        self.compare_list(State::Delayed, self.model.by_due(&self.now).iter().map(|(_, task)| *task).collect());
-        self.compare_list(State::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
-    }
-
-    fn compare_list(&self, state: State, expected: Vec<&Task>) {
-        let (mut cursor, mut at, count) = (Cursor::default(), 0, 1 + self.steps as usize % 50);
-        loop {
-            let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None);
-            for task in tasks {
-                let other = expected.get(at).expect("no more tasks than in the model");
-                assert_eq!(task.id, other.id, "{} task {at}", state.name());
-                assert_eq!(format!("{:?}", self.seen(task.id)), format!("{:?}", shown(&self.now, other)));
-                at += 1;
-            }
-            if next == Cursor::default() {
-                break;
-            }
-            cursor = next;
-        }
-        assert_eq!(at, expected.len(), "all {} tasks", state.name());
-    }
-
-    fn seen(&self, id: TaskId) -> (State, Vec<u8>, Options<'_>, [u64; 4], Option<SeenLease>, Vec<u8>) {
-        let task = self.queue.task(&self.now, id).unwrap();
-        let lease = task.lease.map(|lease| {
-            let flags = (lease.tied, lease.cancel_asked);
-            (lease.number.0, lease.lease_ms, lease.claimed_at.0, lease.worker.to_vec(), flags)
-        });
-        let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec())
-    }
-
-    /// The faults are over: all that is there can be worked off, and nothing stays behind.
-    pub fn drain(&mut self) {
-        self.resume(2);
-        self.now.grace = None;
-        for _ in 0..100_000 {
-            self.tick(usize::MAX);
-            self.claim(49, 1 << 8 | 1 << 11 | 1 << 20 | 1 << 9, 0);
-            let handles: Vec<Handle> = self.handles.drain(..).collect();
-            for handle in handles {
-                let event = self.queue.ack(self.now, &handle).ok();
-                assert_eq!(event.is_some(), self.model.ack(&self.now, &handle).is_ok());
-                self.apply_if(event);
-            }
-            let dead: Vec<TaskId> = self.model.by_death().iter().map(|(_, task)| task.id).collect();
-            if let Some(event) = self.queue.retry(self.now, &dead) {
-                self.model.retry(&self.now, &dead);
-                self.apply(&event);
-            }
-            if self.queue.count(State::Ready) == 0 {
-                let Some(next) = self.queue.next_due(&self.now).filter(|_| !self.model.tasks.is_empty()) else { break };
-                self.set_now(next.0);
-            }
-        }
-        self.compare_counts();
-        assert_eq!(self.model.tasks.len(), 0, "everything is worked off");
-        self.queue.validate().unwrap();
-        assert_eq!(digest(&self.queue), digest(&self.replica));
-        assert_eq!(self.queue.record_bytes(), 0);
-        assert!(self.queue.memory() < 64 * 1024, "{} bytes stay behind", self.queue.memory());
-    }
-}
-
-type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
-
-fn shown<'a>(now: &Now, task: &'a Task) -> (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>) {
-    let (instant, lease) = match &task.place {
-        Place::Ready { since } => (*since, None),
-        Place::Delayed { due } => (due.on_clock(now).0, None),
-        Place::Dead { at } => (*at, None),
-        Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
-            (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
-        }
-    };
-    let Task { priority, attempts, lease_ms, .. } = *task;
-    let options = Options { priority, attempts, lease_ms, headers: &task.headers };
-    let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
 }
 
 fn blank(options: &Options) -> Task {

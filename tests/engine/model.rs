@@ -1,7 +1,10 @@
 //! A queue as naive as can be, written from the contract (SPEC §3) and not from the engine: one list of tasks, linear
 //! searches, no indexes. What the contract leaves to chance (nonces, jitter) it takes from the engine, within bounds.
 
-use taskslot_engine::{Answer, Claim, Due, Gate, Handle, LeaseNumber, Now, Refusal, Retry, State, TaskId};
+mod steering;
+mod time;
+
+use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Now, Refusal, Retry, State, TaskId};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
@@ -192,7 +195,14 @@ impl Model {
     }
 
     /// `bytes` is what the queue says its tasks take.
-    pub fn push(&mut self, now: &Now, task: &Task, due: Option<Due>, payloads: &[&[u8]], bytes: u64) -> Result<TaskId, Refusal> {
+    pub fn push(
+        &mut self,
+        now: &Now,
+        task: &Task,
+        due: Option<Due>,
+        payloads: &[&[u8]],
+        bytes: u64,
+    ) -> Result<TaskId, Refusal> {
         if self.is_closed(now, 0) {
             return Err(Refusal::Paused);
         }
@@ -377,7 +387,13 @@ impl Model {
         self.find(id).unwrap().place = Place::Delayed { due };
     }
 
-    pub fn requeue(&mut self, now: &Now, handle: &Handle, delay_ms: u64, back: bool) -> Result<Fate, Refusal> {
+    pub fn requeue(
+        &mut self,
+        now: &Now,
+        handle: &Handle,
+        delay_ms: u64,
+        back: bool,
+    ) -> Result<Fate, Refusal> {
         if self.held(now, handle)?.is_cancel_asked() {
             return Ok(self.cancelled(handle.id));
         }
@@ -429,155 +445,5 @@ impl Model {
         }
         let (low, high) = self.backoff(stalls - 1);
         Some(Fate::Between(now.at.0 + low, now.at.0 + high))
-    }
-
-    /// Leases that are over, to be stalled.
-    pub fn over(&self, now: &Now) -> Vec<TaskId> {
-        let over = |task: &&Task| matches!(task.place, Place::Leased { deadline, .. } if is_over(now, deadline));
-        self.tasks.iter().filter(over).map(|task| task.id).collect()
-    }
-
-    /// Delayed tasks by due time.
-    pub fn by_due(&self, now: &Now) -> Vec<(u64, &Task)> {
-        let due = |task: &Task| if let Place::Delayed { due } = task.place { Some(due_at(now, due)) } else { None };
-        let mut delayed: Vec<_> = self.tasks.iter().filter_map(|task| Some((due(task)?, task))).collect();
-        delayed.sort_by_key(|(due, task)| (*due, task.pushed));
-        delayed
-    }
-
-    /// Dead tasks by when they died.
-    pub fn by_death(&self) -> Vec<(u64, &Task)> {
-        let died = |task: &Task| if let Place::Dead { at } = task.place { Some(at) } else { None };
-        let mut dead: Vec<_> = self.tasks.iter().filter_map(|task| Some((died(task)?, task))).collect();
-        dead.sort_by_key(|(at, task)| (*at, task.pushed));
-        dead
-    }
-
-    fn comes_back(&mut self, now: &Now, id: TaskId) {
-        let turn = self.turn();
-        let task = self.find(id).unwrap();
-        task.turn = turn;
-        task.place = Place::Ready { since: now.at.0 };
-    }
-
-    /// What time does, but for leases that are over.
-    pub fn passes(&mut self, now: &Now) {
-        let due: Vec<TaskId> =
-            self.by_due(now).iter().take_while(|(due, _)| *due <= now.at.0).map(|(_, task)| task.id).collect();
-        due.into_iter().for_each(|id| self.comes_back(now, id));
-        for which in 0..2 {
-            if !self.is_closed(now, which) {
-                self.closed[which] = None;
-            }
-        }
-        let (max, ttl) = (self.limit("dead-max"), self.limit("dead-ttl"));
-        let dead = self.by_death();
-        let surplus = max.map_or(0, |max| dead.len().saturating_sub(max as usize));
-        let old = ttl.map_or(0, |ttl| dead.iter().take_while(|(at, _)| at + ttl <= now.at.0).count());
-        let gone: Vec<TaskId> = dead.iter().take(surplus.max(old)).map(|(_, task)| task.id).collect();
-        for id in gone {
-            self.told.dropped += 1;
-            self.forget(id);
-        }
-    }
-
-    /// When the next thing is due for certain, after all that was due by now.
-    pub fn next_due(&self, now: &Now) -> Option<u64> {
-        let lease = self.tasks.iter().filter_map(|task| match task.place {
-            Place::Leased { deadline, .. } if deadline > now.at.0 => Some(deadline),
-            Place::Leased { .. } => now.grace.map(|grace| grace.until.0),
-            _ => None,
-        });
-        let ttl = self.limit("dead-ttl");
-        let old = self.by_death().first().and_then(|(at, _)| Some(at + ttl?));
-        let pauses = self.closed.into_iter().flatten().flatten();
-        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(pauses).min()
-    }
-
-    pub fn cancel(&mut self, id: TaskId) -> Result<bool, Refusal> {
-        match &mut self.find(id).ok_or(Refusal::Gone)?.place {
-            Place::Dead { .. } => Err(Refusal::Gone),
-            Place::Leased { cancel, .. } => {
-                *cancel = true;
-                Ok(false)
-            }
-            _ => {
-                self.cancelled(id);
-                Ok(true)
-            }
-        }
-    }
-
-    pub fn retry(&mut self, now: &Now, ids: &[TaskId]) -> Vec<TaskId> {
-        let mut retried = Vec::new();
-        for &id in ids {
-            let Some(task) = self.find(id) else { continue };
-            match task.place {
-                Place::Dead { .. } => (task.failures, task.stalls) = (0, 0),
-                Place::Delayed { .. } => {}
-                _ => continue,
-            }
-            self.told.retried += 1;
-            self.comes_back(now, id);
-            retried.push(id);
-        }
-        retried
-    }
-
-    pub fn purge(&mut self, id: TaskId) {
-        self.told.purged += 1;
-        self.forget(id);
-    }
-
-    pub fn begin_term(&mut self, term: u64) -> bool {
-        let is_other = self.term != term;
-        if is_other {
-            self.term = term;
-            self.last_number = (self.last_number + (1 << 36)).min(LeaseNumber::MAX.0);
-        }
-        is_other
-    }
-
-    pub fn answered(&mut self, now: &Now, token: &[u8], answer: Answer) {
-        let mut until = now.at.0 + 300_000;
-        if let Answer::Claimed { handles } = &answer {
-            for handle in handles {
-                if let Some(Place::Leased { deadline, .. }) = self.find(handle.id).map(|task| &task.place) {
-                    until = until.max(*deadline);
-                }
-            }
-        }
-        self.requests.retain(|(known, _, _)| known != token);
-        self.requests.push((token.to_vec(), until, answer));
-    }
-
-    fn recall(&self, now: &Now, token: &[u8]) -> Option<Answer> {
-        let known = self.requests.iter().find(|(known, until, _)| known == token && *until > now.at.0);
-        known.map(|(_, _, answer)| answer.clone())
-    }
-
-    pub fn recall_push(&self, now: &Now, token: &[u8]) -> Option<(TaskId, u32)> {
-        let Some(Answer::Pushed { first, count }) = self.recall(now, token) else { return None };
-        Some((first, count))
-    }
-
-    pub fn recall_claim(&mut self, now: &Now, token: &[u8]) -> Option<Vec<Handle>> {
-        let Some(Answer::Claimed { mut handles }) = self.recall(now, token) else { return None };
-        handles.retain(|handle| self.is_held(now, handle));
-        (!handles.is_empty()).then_some(handles)
-    }
-
-    /// A copy holds no leases.
-    pub fn copied(&self) -> Model {
-        let mut copy = self.clone();
-        for task in &self.tasks {
-            let Place::Leased { claimed_at, cancel, .. } = task.place else { continue };
-            if cancel {
-                copy.cancelled(task.id);
-            } else {
-                copy.find(task.id).unwrap().place = Place::Ready { since: claimed_at };
-            }
-        }
-        copy
     }
 }

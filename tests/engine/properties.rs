@@ -47,12 +47,12 @@ fn histories(first: u64, steps: u64, length: u64, depth: Depth) {
 
 #[test]
 fn shallow_histories_agree_with_the_model() {
-    histories(0, 550_000, 1000, Depth::Shallow);
+    histories(0, 500_000, 1000, Depth::Shallow);
 }
 
 #[test]
 fn other_shallow_histories_agree_with_the_model() {
-    histories(1 << 32, 550_000, 250, Depth::Shallow);
+    histories(1 << 32, 500_000, 250, Depth::Shallow);
 }
 
 #[test]

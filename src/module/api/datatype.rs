@@ -25,13 +25,13 @@ use super::string::{Arg, line};
 pub trait Value: Sized + Send + 'static {
     /// Nine characters of `[A-Za-z0-9_-]`, for ever.
     const NAME: &'static CStr;
-    /// Version of what `save` writes, 0 to 1023.
+    /// Version of what `save` writes, 1 to 1023.
     const ENCODING: i32;
 
     /// Writes the value to an RDB file (or DUMP's payload).
     fn save(&self, out: &mut RdbWriter<'_>);
     /// Reads what `save` of version `encoding` wrote. The bytes may be hostile: `None` where anything is wrong,
-    /// after [`RdbReader::log_error`] said what. Never called with a version above [`Value::ENCODING`].
+    /// after [`RdbReader::log_error`] said what. Never called with a version of 0 or above [`Value::ENCODING`].
     fn load(input: &mut RdbReader<'_>, encoding: i32) -> Option<Self>;
     /// Writes commands that make the value anew: AOF without RDB preamble, and Valkey's slot migration.
     fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>);
@@ -187,7 +187,7 @@ impl Drop for Borrowed<'_> {
 unsafe extern "C" fn rdb_load<T: Value>(io: *mut raw::Io, encoding: c_int) -> *mut c_void {
     guard("the load of a value", ptr::null_mut(), || {
         let mut reader = RdbReader { io, failed: false, life: PhantomData };
-        if encoding > T::ENCODING {
+        if !(1..=T::ENCODING).contains(&encoding) {
             reader.log_error("the value was written by a newer version of the module");
             return ptr::null_mut();
         }

@@ -93,11 +93,8 @@ impl<'a> Args<'a> {
 
     /// A name or token: 1 to 256 bytes.
     pub fn name(&mut self, what: &'static str) -> Result<&'a [u8], Error> {
-        match self.bytes()? {
-            [] => Err(Error::Bad("a name or token can't be empty")),
-            name if name.len() > NAME_MAX_BYTES => Err(Error::TooLong(what, NAME_MAX_BYTES)),
-            name => Ok(name),
-        }
+        let name = self.bytes()?;
+        if (1..=NAME_MAX_BYTES).contains(&name.len()) { Ok(name) } else { Err(Error::Name(what)) }
     }
 
     /// A task's id.

@@ -85,7 +85,7 @@ fn serve(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> 
         ctx.reply().array(tasks.len());
         tasks.iter().for_each(|task| task.reply(ctx.reply(), claims.with_meta));
     };
-    if let Some(held) = claims.request.and_then(|token| write.value.queue.recall_claim(write.now, token)) {
+    if let Some(held) = claims.request.and_then(|token| write.recall(token, ctx.client_id())) {
         write.value.duplicate += 1;
         let queue = &write.value.queue;
         let tasks = held

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
 
 use super::FIRST;
-use super::args::Args;
+use super::args::{Args, integer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -60,7 +60,7 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
         }
         let value = match resets {
             true => rule.default,
-            false => rule.parse(args.bytes().map_err(text)?).ok_or_else(|| bounds(rule))?,
+            false => parse(rule, args.bytes().map_err(text)?).ok_or_else(|| bounds(rule))?,
         };
         values.push((rule.name, value));
     }
@@ -73,6 +73,12 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     write(ctx, key, Missing::Create, |write| write.commit(&Event::Configured { values })).map_err(text)?;
     ctx.reply().status(c"OK");
     Ok(())
+}
+
+/// Reads a setting's value: a word, or a number as it is written everywhere else.
+fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
+    let is_number = integer(text, rule.name, i64::MIN..=i64::MAX).is_ok();
+    if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 
 /// What a setting can be, as an error.

@@ -63,12 +63,10 @@ impl Command for Resume {
     }
 }
 
-const OPTIONS: &[&str] = &["OUT", "IN", "ALL", "FOR"];
-
-/// The gate and the span of FOR. One gate at most.
-fn gate(args: &mut Args<'_>) -> Result<(Gate, Option<u64>), Error> {
+/// The gate and the span of FOR, if that is among `known`. One gate at most.
+fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64>), Error> {
     let (mut gate, mut for_ms) = (None, None);
-    while let Some(option) = args.option(OPTIONS)? {
+    while let Some(option) = args.option(known)? {
         let named = match option {
             "OUT" => Gate::Out,
             "IN" => Gate::In,
@@ -88,7 +86,7 @@ fn gate(args: &mut Args<'_>) -> Result<(Gate, Option<u64>), Error> {
 fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let (gate, for_ms) = gate(&mut args)?;
+    let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
     write(ctx, key, Missing::Create, |write| {
         let until = for_ms.map(|ms| write.now.at.plus(ms));
         write.commit(&Event::Paused { gate, until })
@@ -100,10 +98,7 @@ fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 fn resume(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let (gate, for_ms) = gate(&mut args)?;
-    if for_ms.is_some() {
-        return Err(Error::Syntax);
-    }
+    let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
     write(ctx, key, Missing::Skip, |write| {
         let is_closed = [Gate::In, Gate::Out]
             .into_iter()

@@ -125,10 +125,14 @@ struct Said<'a> {
     request: Option<&'a [u8]>,
 }
 
-const OPTIONS: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST", "TASKS"];
+const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST"];
+const MPUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST", "TASKS"];
 
-/// Reads options up to the end, or up to TASKS and the payloads behind it.
-fn options<'a>(args: &mut Args<'a>) -> Result<(Said<'a>, Option<&'a [Arg<'a>]>), Error> {
+/// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
+fn options<'a>(
+    args: &mut Args<'a>,
+    known: &[&'static str],
+) -> Result<(Said<'a>, Option<&'a [Arg<'a>]>), Error> {
     let mut said = Said {
         when: When::Now,
         priority: 0,
@@ -138,7 +142,7 @@ fn options<'a>(args: &mut Args<'a>) -> Result<(Said<'a>, Option<&'a [Arg<'a>]>),
         request: None,
     };
     let mut tasks = None;
-    while let Some(option) = args.option(OPTIONS)? {
+    while let Some(option) = args.option(known)? {
         match option {
             "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Syntax),
             "DELAY" => said.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
@@ -179,10 +183,7 @@ fn push(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let payload = args.take(1)?;
-    let (said, tasks) = options(&mut args)?;
-    if tasks.is_some() {
-        return Err(Error::Syntax);
-    }
+    let (said, _) = options(&mut args, PUSH)?;
     let (first, _) = push_all(ctx, key, &said, payload)?;
     ctx.reply().bulk(first.to_string().as_bytes());
     Ok(())
@@ -191,7 +192,7 @@ fn push(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 fn mpush(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let (said, tasks) = options(&mut args)?;
+    let (said, tasks) = options(&mut args, MPUSH)?;
     let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Syntax)?)?;
     ctx.reply().array(count as usize);
     for nth in 0..u64::from(count) {

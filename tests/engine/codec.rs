@@ -1,0 +1,357 @@
+//! The stored form and effects: samples of every version load for ever, and whatever is damaged or invented is refused
+//! or is a queue like any other.
+
+mod copies;
+mod sample;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use copies::{Dice, digest, load, save};
+use sample::{effect, live, lives_on};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use taskslot_engine::{EFFECT_VERSION, Effect, FORMAT_VERSION, Queue};
+
+/// The digest of the queue in each version's samples. A version's line and its files never change.
+const SAMPLES: [(u16, u64); 1] = [(1, 0x6749_cafd_b477_5bdf)];
+
+fn sample_file(kind: &str, version: u16) -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/engine/samples");
+    PathBuf::from(folder).join(format!("{kind}-v{version}.bin"))
+}
+
+/// Each part with its length before it, in four bytes.
+fn parts(path: PathBuf) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let (mut rest, mut parts) = (&bytes[..], Vec::new());
+    while let Some((length, tail)) = rest.split_first_chunk() {
+        let (part, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
+        parts.push(part.to_vec());
+        rest = tail;
+    }
+    parts
+}
+
+fn write_parts(path: PathBuf, parts: &[Vec<u8>]) {
+    let bytes = parts.iter().flat_map(|part| [&(part.len() as u32).to_le_bytes()[..], part].concat());
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    assert!(!path.exists(), "{path:?} stays as it is: a change of the format is a new version");
+    std::fs::write(path, bytes.collect::<Vec<u8>>()).unwrap();
+}
+
+#[test]
+#[ignore = "writes the samples of a new version: cargo test -p taskslot-engine --test codec -- --ignored new_version"]
+fn a_new_version_gets_its_samples() {
+    let queue = live(&mut |_, _| {});
+    let (effect, mut payloads) = effect();
+    write_parts(sample_file("queue", FORMAT_VERSION), &save(&queue));
+    payloads.insert(0, effect.as_bytes().to_vec());
+    write_parts(sample_file("effect", u16::from(EFFECT_VERSION)), &payloads);
+    println!("put ({FORMAT_VERSION}, {:#018x}) into SAMPLES", digest(&queue));
+}
+
+#[test]
+fn queues_of_every_version_load_for_ever() {
+    assert_eq!(SAMPLES.last().unwrap().0, FORMAT_VERSION, "a new version needs samples");
+    for (version, expected) in SAMPLES {
+        let queue = load(&parts(sample_file("queue", version))).unwrap();
+        assert_eq!(digest(&queue), expected, "queue-v{version}.bin");
+        lives_on(queue, &mut Dice(1), 200);
+    }
+}
+
+#[test]
+fn effects_of_every_version_apply_for_ever() {
+    for version in 1..=EFFECT_VERSION {
+        let parts = parts(sample_file("effect", version.into()));
+        let payloads: Vec<&[u8]> = parts[1..].iter().map(Vec::as_slice).collect();
+        let mut queue = Queue::new();
+        let events = Effect::decode(&parts[0], &payloads).unwrap();
+        events.iter().for_each(|event| queue.apply(event).unwrap());
+        queue.validate().unwrap();
+        assert_eq!(digest(&queue), SAMPLES[usize::from(version) - 1].1, "effect-v{version}.bin");
+    }
+}
+
+#[test]
+fn a_queue_that_is_saved_and_loaded_saves_to_the_same_bytes() {
+    let stored = save(&live(&mut |_, _| {}));
+    assert_eq!(save(&load(&stored).unwrap()), stored);
+}
+
+/// A stored queue with another part in place of one.
+fn with(stored: &[Vec<u8>], at: usize, part: &[u8]) -> Vec<Vec<u8>> {
+    let mut changed = stored.to_vec();
+    changed[at] = part.to_vec();
+    changed
+}
+
+#[test]
+fn a_stored_queue_that_ends_too_early_is_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    for (at, chunk) in stored.iter().enumerate() {
+        for length in 0..chunk.len() {
+            assert!(load(&with(&stored, at, &chunk[..length])).is_err(), "chunk {at} cut to {length}");
+        }
+        assert!(
+            load(&with(&stored, at, &[&chunk[..], b"\0"].concat())).is_err(),
+            "chunk {at} with more behind it"
+        );
+    }
+    assert!(load(&[]).is_err());
+}
+
+#[test]
+fn a_stored_queue_with_a_flipped_bit_is_refused_or_lives_on() {
+    let stored = save(&live(&mut |_, _| {}));
+    let mut dice = Dice(3);
+    let (mut refused, mut accepted) = (0, 0);
+    for (at, chunk) in stored.iter().enumerate() {
+        // The bytes within a long payload are all alike.
+        let is_dull = |at: usize| {
+            chunk.get(at.saturating_sub(16)..at + 16).is_some_and(|c| c.iter().all(|&b| b == c[0]))
+        };
+        for bit in (0..chunk.len() * 8).filter(|bit| !is_dull(bit / 8)) {
+            let mut flipped = chunk.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match load(&with(&stored, at, &flipped)) {
+                Err(_) => refused += 1,
+                Ok(queue) => {
+                    accepted += 1;
+                    lives_on(queue, &mut dice, 50);
+                }
+            }
+        }
+    }
+    assert!(refused > 1000 && accepted > 1000, "{refused} refused, {accepted} accepted");
+}
+
+#[test]
+fn a_stored_queue_with_random_bytes_is_refused_or_lives_on() {
+    let stored = save(&live(&mut |_, _| {}));
+    let mut dice = Dice(4);
+    for _ in 0..20_000 {
+        let at = dice.below(stored.len() as u64) as usize;
+        let mut chunk = stored[at].clone();
+        for _ in 0..=dice.below(4) {
+            let place = dice.below(chunk.len() as u64) as usize;
+            chunk[place] = dice.roll() as u8;
+        }
+        if let Ok(queue) = load(&with(&stored, at, &chunk)) {
+            lives_on(queue, &mut dice, 10);
+        }
+    }
+}
+
+#[test]
+fn chunks_that_miss_or_come_twice_are_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    for at in 0..stored.len() {
+        let mut twice = stored.clone();
+        twice.insert(at, stored[at].clone());
+        assert!(load(&twice).is_err(), "chunk {at} twice");
+        let mut missing = stored.clone();
+        missing.remove(at);
+        let is_optional = matches!(stored[at].first(), Some(b'e' | b'r'));
+        assert_eq!(load(&missing).is_ok(), is_optional, "chunk {at} missing");
+    }
+    let pages: Vec<usize> = (1..stored.len()).filter(|&at| stored[at][0] == b'p').collect();
+    let mut swapped = stored.clone();
+    swapped.swap(pages[0], pages[1]);
+    assert!(load(&swapped).is_err(), "pages out of order");
+}
+
+/// The head as a later version or an attacker might write it.
+#[derive(Serialize, Deserialize, Clone)]
+struct Head {
+    version: u16,
+    settings: BTreeMap<String, i64>,
+    totals: BTreeMap<String, u64>,
+    pauses: BTreeMap<String, Option<u64>>,
+    last_id: BTreeMap<String, u64>,
+    next_order: u64,
+    term: u64,
+    last_lease: u64,
+    workers: Vec<ByteBuf>,
+}
+
+fn with_head(stored: &[Vec<u8>], change: impl FnOnce(&mut Head)) -> Vec<Vec<u8>> {
+    let mut head: Head = rmp_serde::from_slice(&stored[0]).unwrap();
+    change(&mut head);
+    with(stored, 0, &rmp_serde::to_vec_named(&head).unwrap())
+}
+
+#[test]
+fn a_head_that_lies_is_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    assert!(load(&with_head(&stored, |_| {})).is_ok());
+    type Lie = fn(&mut Head);
+    let lies: [(&str, Lie); 18] = [
+        ("an older version", |h| h.version = 0),
+        ("a later version", |h| h.version = FORMAT_VERSION + 1),
+        ("an unknown setting", |h| _ = h.settings.insert("speed".into(), 1)),
+        ("a setting out of bounds", |h| _ = h.settings.insert("lease".into(), 0)),
+        ("a number that was not given", |h| h.next_order = 3),
+        ("no numbers left", |h| h.next_order = (1 << 48) - 2),
+        ("numbers beyond six bytes", |h| h.next_order = u64::MAX),
+        ("a lease number that was not given", |h| h.last_lease = 5),
+        ("a lease number beyond 2^53", |h| h.last_lease = 1 << 53),
+        ("an id that was not given", |h| _ = h.last_id.insert("ms".into(), 5)),
+        ("an id beyond six bytes", |h| _ = h.last_id.insert("ms".into(), 1 << 48)),
+        ("a task too many", |h| *h.totals.get_mut("pushed").unwrap() += 1),
+        ("totals that overflow", |h| _ = h.totals.insert("acked".into(), u64::MAX)),
+        ("a total that is nearly over", |h| _ = h.totals.insert("claimed".into(), u64::MAX)),
+        ("a worker's name that misses", |h| h.workers.clear()),
+        ("a free name that is in use", |h| h.workers.iter_mut().for_each(|name| name.clear())),
+        ("a name twice", |h| h.workers.push(h.workers.iter().find(|name| !name.is_empty()).unwrap().clone())),
+        ("a name of nobody", |h| h.workers.push(ByteBuf::from("nobody"))),
+    ];
+    for (what, lie) in lies {
+        assert!(load(&with_head(&stored, lie)).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_head_with_a_field_that_nobody_knows_is_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    let mut head = stored[0].clone();
+    assert_eq!(head[0], 0x89, "a map of nine fields");
+    head[0] += 1;
+    head.extend_from_slice(b"\xa3new\x93\x01\x02\x03");
+    assert!(load(&with(&stored, 0, &head)).is_err());
+    // A gate's name that is damaged must not pass for an open gate.
+    let pauses = with_head(&stored, |head| {
+        let inward = head.pauses.remove("inward").unwrap();
+        head.pauses.insert("inwarD".into(), inward);
+    });
+    assert!(load(&pauses).is_err());
+}
+
+const ENTRY: usize = 48;
+/// Where fields stand in an entry.
+const RANK: usize = 4;
+const LEASE: usize = 16;
+const WORKER: usize = 36;
+
+/// A copy of a page's chunk in which an entry has other bytes; entries are counted from the last.
+fn with_entry(chunk: &[u8], from_last: usize, field: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut chunk = chunk.to_vec();
+    let at = chunk.len() - (from_last + 1) * ENTRY + field;
+    chunk[at..at + bytes.len()].copy_from_slice(bytes);
+    chunk
+}
+
+#[test]
+fn entries_that_lie_are_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    let page = stored[1].clone();
+    let entries = 8;
+    let of = |entry: usize, field: usize, length: usize| {
+        let at = page.len() - (entry + 1) * ENTRY + field;
+        page[at..at + length].to_vec()
+    };
+    let leased = (0..entries).find(|&entry| of(entry, WORKER, 4) != [0; 4]).unwrap();
+    for (what, lie) in [
+        ("a rank that was not given", with_entry(&page, 0, RANK, &[0xff; 6])),
+        ("a lease number above the counter", with_entry(&page, leased, LEASE, &(1u64 << 52).to_le_bytes())),
+        ("a lease without a number", with_entry(&page, leased, LEASE, &[0; 8])),
+        ("a worker without a name", with_entry(&page, leased, WORKER, &77u32.to_le_bytes())),
+        ("two tasks with one turn", with_entry(&page, 0, RANK, &of(1, RANK, 6))),
+        ("two entries of one task", with_entry(&page, 0, 0, &of(1, 0, 2))),
+        ("an entry of no task", with_entry(&page, 0, 0, &127u16.to_le_bytes())),
+        ("an unknown flag", with_entry(&page, 0, 2, &[0x80])),
+    ] {
+        assert!(load(&with(&stored, 1, &lie)).is_err(), "{what}");
+    }
+    let held: Vec<usize> = (0..entries).filter(|&entry| of(entry, LEASE, 8) != [0; 8]).collect();
+    let twice = with_entry(&page, held[0], LEASE, &of(held[1], LEASE, 8));
+    assert!(load(&with(&stored, 1, &twice)).is_err(), "two tasks with one lease number");
+}
+
+/// Remembers the largest block that a thread asked for.
+struct Watched;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is; noting a size touches no memory of it.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        // SAFETY: the caller's promise about the layout is the one that System needs.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block came from System, with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static WATCHED: Watched = Watched;
+
+#[test]
+fn hostile_lengths_are_refused_without_a_large_allocation() {
+    let head = save(&Queue::new()).remove(0);
+    let mut varints = Vec::new();
+    for bits in [20, 24, 31, 32, 48, 63] {
+        let mut varint = vec![0x80; bits / 7];
+        varint.push(1 << (bits % 7));
+        varints.push(varint);
+    }
+    varints.push(vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+    let mut chunks: Vec<Vec<u8>> = Vec::new();
+    for varint in &varints {
+        for before in [&[0u8][..], &[0, 0, 0], &[0, 0, 0, 2], &[0, 0, 0, 2, 0], &[0, 0, 0, 1, 0, 5, 1, 0]] {
+            chunks.push([b"p", before, varint, &[1; 60]].concat());
+        }
+    }
+    for kind in [b'e', b'r'] {
+        for lengths in [
+            &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
+            &[0xdd, 0, 0x10, 0, 0],
+            &[0xdc, 0xff, 0xff],
+            &[0xdf, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            for inner in [
+                &[0x92, 0, 0xc6, 0xff, 0xff, 0xff, 0xff][..],
+                &[0xc6, 0x7f, 0xff, 0xff, 0xff],
+                &[0xdb, 0xff, 0xff, 0xff, 0xff],
+                &[],
+            ] {
+                chunks.push([&[kind], lengths, inner].concat());
+            }
+        }
+    }
+    LARGEST.set(0);
+    for chunk in &chunks {
+        assert!(load(&[head.clone(), chunk.clone()]).is_err(), "{chunk:x?}");
+    }
+    for at in 0..head.len() {
+        for huge in [0xc6, 0xdb, 0xdd, 0xdf] {
+            let lie = [&head[..at], &[huge, 0xff, 0xff, 0xff, 0xff], &head[at..]].concat();
+            let _ = Queue::load_head(&lie);
+        }
+    }
+    for huge in [0xdd, 0xdf, 0xc6, 0xdb] {
+        for event in [
+            &b""[..],
+            b"\x81\xa4take\x91",
+            b"\x81\xa5claim\x94\x00\xc4\x00\xc2",
+            b"\x81\xa3req\x94",
+            b"\x81\xa5stall\x91",
+            b"\x81\xa6config\x91",
+        ] {
+            let bytes = [&[EFFECT_VERSION, 0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();
+            assert!(Effect::decode(&bytes, &[]).is_err());
+        }
+        assert!(Effect::decode(&[EFFECT_VERSION, huge, 0xff, 0xff, 0xff, 0xff], &[]).is_err());
+    }
+    let largest = LARGEST.get();
+    assert!(largest <= 2 << 20, "{largest} bytes were asked for at once");
+}

@@ -1,0 +1,178 @@
+//! A digest sees every field: whatever one verb makes different is a different digest.
+
+mod copies;
+mod story;
+
+use std::collections::BTreeMap;
+
+use copies::{digest, load, save};
+use story::{START, Story, story};
+use taskslot_engine::{
+    Answer, Claim, Due, Event, Gate, Handle, Headers, LeaseNumber, Millis, Options, Retry, State, TaskId,
+    Then,
+};
+
+/// Tasks in every state, with something to tell of each.
+fn base() -> Story {
+    let mut s = story();
+    s.push_all(&["leased", "failed", "stalled", "dead", "ready"]).push_delayed("delayed", 9000);
+    s.claims("leased").claims("failed").claims_for("stalled", 10).claims("dead").passes(10);
+    s.fails_with("failed", Retry::After(7000), "text").fails_with("dead", Retry::Dead, "bad").passes(5);
+    s
+}
+
+type Change = fn(&mut Story);
+
+/// One change each, all of them different from each other.
+const CHANGES: [(&str, Change); 49] = [
+    ("nothing", |_| {}),
+    ("a push", |s| _ = s.push("x")),
+    ("another payload", |s| _ = s.push("y")),
+    ("an empty payload", |s| _ = s.push("")),
+    ("a priority", |s| _ = s.push_priority("x", 1)),
+    ("another priority", |s| _ = s.push_priority("x", -1)),
+    ("attempts", |s| with(s, Options { attempts: Some(3), ..Options::default() })),
+    ("no limit of attempts", |s| with(s, Options { attempts: Some(-1), ..Options::default() })),
+    ("a lease", |s| with(s, Options { lease_ms: Some(3), ..Options::default() })),
+    ("headers", |s| with(s, Options { headers: &Headers::pack(&[(b"a", b"b")]), ..Options::default() })),
+    ("other headers", |s| {
+        with(s, Options { headers: &Headers::pack(&[(b"ab", b"")]), ..Options::default() })
+    }),
+    ("an id", |s| _ = s.clock_shows(1).push("x")),
+    ("a delay", |s| _ = s.push_delayed("x", 5)),
+    ("another delay", |s| _ = s.push_delayed("x", 6)),
+    ("an instant", |s| _ = s.push_with("x", Some(Due::Wall(Millis(s.now.at.0 + 5))), Options::default())),
+    ("an id that is gone", |s| _ = s.push("x").purges("x")),
+    ("a claim", |s| claim(s, Claim::default())),
+    ("a nonce", |s| {
+        s.dice = 9;
+        claim(s, Claim::default());
+    }),
+    ("a worker", |s| claim(s, Claim { worker: b"w", ..Claim::default() })),
+    ("another worker", |s| claim(s, Claim { worker: b"v", ..Claim::default() })),
+    ("a tie", |s| claim(s, Claim { tied: true, ..Claim::default() })),
+    ("a lease's length", |s| claim(s, Claim { lease_ms: Some(29_999), ..Claim::default() })),
+    ("a lease that run-max cut", |s| _ = s.config("run-max", 29_999).claims("stalled").config("run-max", -1)),
+    ("a claim that is undone", |s| _ = s.claims("stalled").unclaims("stalled")),
+    ("a longer lease", |s| _ = s.extends("leased", Some(60_000), 60_000)),
+    ("a cancellation asked for", |s| _ = s.cancels("leased")),
+    ("a cancellation", |s| _ = s.cancels("ready")),
+    ("an ack", |s| _ = s.acks("leased")),
+    ("a late ack", |s| _ = s.acks("stalled")),
+    ("a late ack that counts as none", |s| _ = s.apply(&Event::Acked { id: s.id("stalled"), late: false })),
+    ("a requeue", |s| _ = s.requeues("leased")),
+    ("a requeue to the back", |s| _ = s.requeues_back("leased")),
+    ("a requeue later", |s| _ = s.requeues_later("leased", 6)),
+    ("a failure", |s| _ = s.fails_with("leased", Retry::After(6), "")),
+    ("an error", |s| _ = s.fails_with("leased", Retry::After(6), "e")),
+    ("another error", |s| _ = s.fails_with("leased", Retry::After(6), "f")),
+    ("a death", |s| _ = s.fails_with("leased", Retry::Dead, "")),
+    ("a death at another time", |s| {
+        _ = s.apply(&Event::Failed { id: s.id("leased"), then: Then::Dead(Millis(START)), error: b"" })
+    }),
+    ("a stall", |s| {
+        _ = s.apply(&Event::Stalled { tasks: vec![(s.id("leased"), Some(Then::Ready(s.now.at)))] })
+    }),
+    ("a stall at another time", |s| {
+        _ = s.apply(&Event::Stalled { tasks: vec![(s.id("leased"), Some(Then::Ready(Millis(START))))] })
+    }),
+    ("a retry", |s| _ = s.retries(&["dead"])),
+    ("a dead task that is dropped", |s| _ = s.apply(&Event::Dropped { ids: vec![s.id("dead")] })),
+    ("a dead task that is purged", |s| _ = s.purges("dead")),
+    ("a setting", |s| _ = s.config("lease", 7)),
+    ("a pause inward", |s| _ = s.pauses(Gate::In, None)),
+    ("a pause outward", |s| _ = s.pauses(Gate::Out, None)),
+    ("a pause for a time", |s| _ = s.pauses(Gate::Out, Some(5))),
+    ("a term", |s| _ = s.apply(&Event::Term { term: 4, floor: LeaseNumber(0) })),
+    ("a lease number", |s| _ = s.apply(&Event::Term { term: 0, floor: LeaseNumber(1 << 52) })),
+];
+
+fn with(s: &mut Story, options: Options) {
+    s.push_with("x", None, options);
+}
+
+fn claim(s: &mut Story, claim: Claim) {
+    assert_eq!(s.claim(&claim), ["stalled"]);
+}
+
+#[test]
+fn every_change_changes_the_digest_and_survives_a_save() {
+    let mut seen: BTreeMap<u64, &str> = BTreeMap::new();
+    for (what, change) in CHANGES {
+        let mut s = base();
+        change(&mut s);
+        let digest = digest(&s.queue);
+        assert_eq!(seen.insert(digest, what), None, "{what} looks like another change");
+        assert_eq!(copies::digest(&load(&save(&s.queue)).unwrap()), digest, "{what} is saved");
+    }
+}
+
+#[test]
+fn every_part_of_a_remembered_request_changes_the_digest() {
+    let first = TaskId { ms: START, seq: 0 };
+    let handle = Handle { id: first, lease: LeaseNumber(7), nonce: 8 };
+    let claimed = |handle| Answer::Claimed { handles: vec![handle] };
+    let answers: [(&[u8], u64, Answer); 9] = [
+        (b"t", 1, Answer::Pushed { first, count: 1 }),
+        (b"u", 1, Answer::Pushed { first, count: 1 }),
+        (b"t", 2, Answer::Pushed { first, count: 1 }),
+        (b"t", 1, Answer::Pushed { first, count: 2 }),
+        (b"t", 1, Answer::Pushed { first: TaskId { ms: START, seq: 1 }, count: 1 }),
+        (b"t", 1, claimed(handle)),
+        (b"t", 1, claimed(Handle { nonce: 9, ..handle })),
+        (b"t", 1, claimed(Handle { lease: LeaseNumber(9), ..handle })),
+        (b"t", 1, Answer::Claimed { handles: vec![handle, handle] }),
+    ];
+    let mut seen = std::collections::BTreeSet::from([digest(&base().queue)]);
+    for (token, later, answer) in answers {
+        let mut s = base();
+        let kept_until = s.now.at.plus(later);
+        s.apply(&Event::Answered { token, at: s.now.at, kept_until, answer: answer.clone() });
+        assert!(seen.insert(digest(&s.queue)), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_order_of_remembered_requests_is_part_of_the_digest() {
+    let digest_of = |tokens: [&[u8]; 2]| {
+        let mut s = base();
+        for token in tokens {
+            let answer = Answer::Pushed { first: TaskId { ms: START, seq: 0 }, count: 1 };
+            let event = s.queue.answered(s.now, token, answer);
+            s.apply(&event);
+        }
+        digest(&s.queue)
+    };
+    assert_ne!(digest_of([b"t", b"u"]), digest_of([b"u", b"t"]), "it says which is forgotten first");
+}
+
+#[test]
+fn equal_queues_have_equal_digests_however_they_are_laid_out() {
+    // The same names of workers come and go in another order, and pages fill and empty on the way.
+    let told = |workers: [&[u8]; 3]| {
+        let mut s = story();
+        s.push_all(&["a", "b", "c"]);
+        for worker in workers {
+            s.claim(&Claim { worker, ..Claim::default() });
+        }
+        s
+    };
+    let mut s = told([b"x", b"y", b"z"]);
+    s.requeues("b").requeues("a");
+    s.claim(&Claim { worker: b"y", ..Claim::default() });
+    s.claim(&Claim { worker: b"x", ..Claim::default() });
+    let loaded = load(&save(&s.queue)).unwrap();
+    assert_eq!(digest(&loaded), digest(&s.queue));
+    assert_eq!(s.queue.count(State::Leased), 3);
+    s.requeues("c");
+    let mut again = loaded;
+    let event = again.requeue(s.now, &s.handle("c"), None, false).unwrap();
+    again.apply(&event).unwrap();
+    for queue in [&mut again, &mut s.queue] {
+        let event =
+            queue.claim(s.now, &mut || 4, &Claim { worker: b"new", ..Claim::default() }).unwrap().unwrap();
+        queue.apply(&event).unwrap();
+        queue.validate().unwrap();
+    }
+    assert_eq!(digest(&again), digest(&s.queue));
+}

@@ -1,0 +1,227 @@
+//! Effects that were damaged, reordered or invented: never a panic, and what applies leaves a valid queue.
+
+mod copies;
+mod sample;
+
+use copies::{Dice, told};
+use sample::{START, effect, live, lives_on};
+use taskslot_engine::{
+    Answer, Due, Effect, Event, Gate, Handle, Lease, LeaseNumber, Millis, Mismatch, Options, Queue, TaskId,
+    Then,
+};
+
+/// Each event of the life, encoded, with its payloads and the queue before it.
+fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
+    let mut steps = Vec::new();
+    live(&mut |before, event| {
+        let mut effect = Effect::default();
+        effect.add(event);
+        let payloads = if let Event::Pushed { payloads, .. } = event { payloads } else { &[][..] };
+        let payloads = payloads.iter().map(|payload| payload.to_vec()).collect();
+        steps.push((before.clone(), effect.as_bytes().to_vec(), payloads));
+    });
+    steps
+}
+
+/// Applies an effect; a queue that took it must be valid.
+fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Mismatch> {
+    let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    let events = Effect::decode(bytes, &payloads)?;
+    events.iter().try_for_each(|event| queue.apply(event))
+}
+
+#[test]
+fn the_life_has_every_kind_of_event() {
+    let mut kinds = std::collections::BTreeSet::new();
+    live(&mut |_, event| {
+        kinds.insert(format!("{event:?}").split([' ', '{']).next().unwrap().to_owned());
+    });
+    assert_eq!(kinds.len(), 20, "{kinds:?}");
+}
+
+#[test]
+fn an_effect_that_ends_too_early_or_too_late_is_refused() {
+    let (whole, payloads) = effect();
+    let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    assert!(Effect::decode(whole.as_bytes(), &payloads).is_ok());
+    for length in 0..whole.as_bytes().len() {
+        assert!(Effect::decode(&whole.as_bytes()[..length], &payloads).is_err(), "cut to {length}");
+    }
+    let more = [whole.as_bytes(), &[0]].concat();
+    assert!(Effect::decode(&more, &payloads).is_err(), "with more behind it");
+    assert!(Effect::decode(whole.as_bytes(), &payloads[1..]).is_err(), "a payload too few");
+    let too_many = [&payloads[..], &[b"x"]].concat();
+    assert!(Effect::decode(whole.as_bytes(), &too_many).is_err(), "a payload too many");
+    let mut fewer = whole.as_bytes().to_vec();
+    fewer[5] -= 1;
+    assert!(Effect::decode(&fewer, &payloads).is_err(), "an event that nobody counts");
+}
+
+#[test]
+fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
+    let mut dice = Dice(5);
+    let (mut refused, mut accepted) = (0, 0);
+    for (before, bytes, payloads) in steps() {
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut queue = before.clone();
+            match hears(&mut queue, &flipped, &payloads) {
+                Err(_) => refused += 1,
+                Ok(()) => {
+                    accepted += 1;
+                    queue.validate().unwrap();
+                    lives_on(queue, &mut dice, 10);
+                }
+            }
+        }
+    }
+    assert!(refused > 1000 && accepted > 1000, "{refused} refused, {accepted} accepted");
+}
+
+#[test]
+fn effects_out_of_order_twice_or_missing_are_refused_or_leave_a_valid_queue() {
+    let steps = steps();
+    let mut dice = Dice(6);
+    for _ in 0..3000 {
+        let mut order: Vec<usize> = (0..steps.len()).collect();
+        for _ in 0..=dice.below(3) {
+            let (a, b) = (dice.below(order.len() as u64) as usize, dice.below(order.len() as u64) as usize);
+            match dice.below(3) {
+                0 => order.swap(a, b),
+                1 => order.insert(a, order[b]),
+                _ => _ = order.remove(a),
+            }
+        }
+        let mut queue = Queue::new();
+        let heard = order.iter().try_for_each(|&at| hears(&mut queue, &steps[at].1, &steps[at].2));
+        if heard.is_ok() {
+            queue.validate().unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_effect_that_comes_twice_is_refused() {
+    let mut refused = 0;
+    for (before, bytes, payloads) in steps() {
+        let mut queue = before.clone();
+        hears(&mut queue, &bytes, &payloads).unwrap();
+        refused += usize::from(hears(&mut queue, &bytes, &payloads).is_err());
+    }
+    assert!(refused >= 30, "{refused}");
+}
+
+fn lease(id: TaskId, number: u64, deadline: u64) -> Lease {
+    Lease { id, number: LeaseNumber(number), nonce: 1, lease_ms: 1, deadline: Millis(deadline) }
+}
+
+#[test]
+fn events_that_were_invented_are_refused() {
+    let queue = live(&mut |_, _| {});
+    let now = taskslot_engine::Now::plain(START);
+    let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None).1[0].id;
+    let states = taskslot_engine::State::ALL.map(first);
+    let [ready, delayed, leased, dead] = states;
+    let unknown = TaskId { ms: 5, seq: 5 };
+    let enormous = Millis(u64::MAX);
+    let new = TaskId { ms: START + 1_000_000, seq: 0 };
+    let options = Options::default();
+    let push = |first, count, due, options, payloads| Event::Pushed { first, count, due, options, payloads };
+    let one: &[&[u8]] = &[b"x"];
+    let many: Vec<&[u8]> = vec![b"x"; 1001];
+    let claim = |lease| Event::Claimed { at: Millis(START), worker: b"", tied: false, leases: vec![lease] };
+    let number = (START + 500_000_000) * 1000;
+    let long = [b'x'; 257];
+    let answer =
+        Answer::Claimed { handles: vec![Handle { id: ready, lease: LeaseNumber(1), nonce: 0 }; 1001] };
+    let request = |token, kept_until, answer| Event::Answered { token, at: now.at, kept_until, answer };
+    let pushed = |first, count| Answer::Pushed { first, count };
+    let invented = vec![
+        push(new, 2, None, options, one),
+        push(new, 0, None, options, &[]),
+        push(new, 1001, None, options, &many),
+        push(ready, 1, None, options, one),
+        push(TaskId { ms: u64::MAX, seq: 0 }, 1, None, options, one),
+        push(TaskId { ms: START + 9, seq: u64::MAX }, 1, None, options, one),
+        push(new, 1, Some(Due::Clock(enormous)), options, one),
+        push(new, 1, Some(Due::Wall(enormous)), options, one),
+        push(new, 1, None, Options { attempts: Some(0), ..options }, one),
+        push(new, 1, None, Options { attempts: Some(-2), ..options }, one),
+        push(new, 1, None, Options { lease_ms: Some(0), ..options }, one),
+        push(new, 1, None, Options { lease_ms: Some(u32::MAX), ..options }, one),
+        push(new, 1, None, Options { headers: b"\x01", ..options }, one),
+        push(new, 1, None, Options { headers: b"\x41", ..options }, one),
+        claim(lease(unknown, number, START + 9)),
+        claim(lease(delayed, number, START + 9)),
+        claim(lease(leased, number, START + 9)),
+        claim(lease(dead, number, START + 9)),
+        claim(lease(ready, 1, START + 9)),
+        claim(lease(ready, 1 << 53, START + 9)),
+        claim(lease(ready, number, START - 1)),
+        claim(lease(ready, number, u64::MAX)),
+        Event::Claimed {
+            at: now.at,
+            worker: &long,
+            tied: false,
+            leases: vec![lease(ready, number, START + 9)],
+        },
+        Event::Claimed {
+            at: now.at,
+            worker: b"",
+            tied: true,
+            leases: vec![lease(ready, number, START + 9), lease(ready, number + 1, START + 9)],
+        },
+        Event::Term { term: 1, floor: LeaseNumber(u64::MAX) },
+        Event::Taken { ids: vec![leased] },
+        Event::Taken { ids: vec![ready, ready] },
+        Event::Unclaimed { id: ready, at: now.at },
+        Event::Unclaimed { id: leased, at: enormous },
+        Event::Acked { id: unknown, late: false },
+        Event::Failed { id: ready, then: Then::Dead(now.at), error: b"" },
+        Event::Failed { id: leased, then: Then::Dead(enormous), error: b"" },
+        Event::Failed { id: leased, then: Then::Delayed(Due::Clock(enormous)), error: b"" },
+        Event::Requeued { id: dead, then: Then::Ready(now.at), back: true },
+        Event::Requeued { id: leased, then: Then::Ready(enormous), back: true },
+        Event::Extended { id: ready, deadline: Millis(START + 999_999) },
+        Event::Extended { id: leased, deadline: Millis(1) },
+        Event::Extended { id: leased, deadline: enormous },
+        Event::Stalled { tasks: vec![(ready, None)] },
+        Event::Stalled { tasks: vec![(leased, None), (leased, None)] },
+        Event::BecameReady { ids: vec![dead], at: now.at },
+        Event::BecameReady { ids: vec![delayed, delayed], at: now.at },
+        Event::BecameReady { ids: vec![delayed], at: enormous },
+        Event::Retried { ids: vec![ready], at: now.at },
+        Event::Retried { ids: vec![dead], at: enormous },
+        Event::Cancelled { id: dead },
+        Event::CancelAsked { id: ready },
+        Event::CancelAsked { id: unknown },
+        Event::Dropped { ids: vec![ready] },
+        Event::Purged { ids: vec![leased] },
+        Event::Configured { values: vec![("no such", 1)] },
+        Event::Configured { values: vec![("lease", 0)] },
+        Event::Paused { gate: Gate::In, until: Some(enormous) },
+        Event::Paused { gate: Gate::In, until: Some(Millis(0)) },
+        request(&long, Millis(START + 9), pushed(new, 1)),
+        request(b"t", enormous, pushed(new, 1)),
+        request(b"t", Millis(START + 9), answer),
+        request(b"t", Millis(START + 9), pushed(new, 1001)),
+        request(b"t", Millis(START + 9), pushed(TaskId { ms: 1, seq: u64::MAX }, 2)),
+    ];
+    for event in &invented {
+        let mut hearer = queue.clone();
+        assert!(hearer.apply(event).is_err(), "{event:?}");
+        assert!(told(&mut queue.clone(), event).is_err(), "{event:?}");
+    }
+}
+
+#[test]
+fn an_error_is_cut_to_its_length() {
+    let mut queue = live(&mut |_, _| {});
+    let now = taskslot_engine::Now::plain(START);
+    let id =
+        queue.list(&now, taskslot_engine::State::Leased, taskslot_engine::Cursor::default(), 1, None).1[0].id;
+    queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();
+    assert_eq!(queue.task(&now, id).unwrap().error.len(), 1024);
+    queue.validate().unwrap();
+}

@@ -1,0 +1,124 @@
+//! What a queue and the naive model must agree on, and how a history ends.
+
+use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId};
+
+use super::Lockstep;
+use crate::copies::digest;
+use crate::model::{Place, Task};
+
+impl Lockstep {
+    pub(super) fn compare_counts(&self) {
+        for state in State::ALL {
+            assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
+        }
+        let (t, m) = (self.queue.totals(), &self.model.told);
+        let engine =
+            [t.pushed, t.claimed, t.acked, t.late, t.failed, t.stalled, t.requeued, t.retried, t.dead];
+        assert_eq!(
+            engine,
+            [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]
+        );
+        assert_eq!([t.cancelled, t.purged, t.dropped], [m.cancelled, m.purged, m.dropped]);
+        let gone = m.acked + m.cancelled + m.purged + m.dropped;
+        assert_eq!(m.pushed, self.model.tasks.len() as u64 + gone, "nothing is lost and nothing appears");
+    }
+
+    /// All that can be seen of every task, in the order of every list.
+    pub fn compare_lists(&self) {
+        let mut by_id: Vec<&Task> =
+            self.model.tasks.iter().filter(|task| task.state() == State::Leased).collect();
+        by_id.sort_by_key(|task| task.id);
+        self.compare_list(State::Leased, by_id);
+        self.compare_list(State::Ready, self.model.in_turn());
+        self.compare_list(
+            State::Delayed,
+            self.model.by_due(&self.now).iter().map(|(_, task)| *task).collect(),
+        );
+        self.compare_list(State::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
+    }
+
+    pub(super) fn compare_list(&self, state: State, expected: Vec<&Task>) {
+        let (mut cursor, mut at, count) = (Cursor::default(), 0, 1 + self.steps as usize % 50);
+        loop {
+            let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None);
+            for task in tasks {
+                let other = expected.get(at).expect("no more tasks than in the model");
+                assert_eq!(task.id, other.id, "{} task {at}", state.name());
+                assert_eq!(format!("{:?}", self.seen(task.id)), format!("{:?}", shown(&self.now, other)));
+                at += 1;
+            }
+            if next == Cursor::default() {
+                break;
+            }
+            cursor = next;
+        }
+        assert_eq!(at, expected.len(), "all {} tasks", state.name());
+    }
+
+    pub(super) fn seen(
+        &self,
+        id: TaskId,
+    ) -> (State, Vec<u8>, Options<'_>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+        let task = self.queue.task(&self.now, id).unwrap();
+        let lease = task.lease.map(|lease| {
+            let flags = (lease.tied, lease.cancel_asked);
+            (lease.number.0, lease.lease_ms, lease.claimed_at.0, lease.worker.to_vec(), flags)
+        });
+        let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
+        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec())
+    }
+
+    /// The faults are over: all that is there can be worked off, and nothing stays behind.
+    pub fn drain(&mut self) {
+        self.resume(2);
+        self.now.grace = None;
+        for _ in 0..100_000 {
+            self.tick(usize::MAX);
+            self.claim(49, 1 << 8 | 1 << 11 | 1 << 20 | 1 << 9, 0);
+            let handles: Vec<Handle> = self.handles.drain(..).collect();
+            for handle in handles {
+                let event = self.queue.ack(self.now, &handle).ok();
+                assert_eq!(event.is_some(), self.model.ack(&self.now, &handle).is_ok());
+                self.apply_if(event);
+            }
+            let dead: Vec<TaskId> = self.model.by_death().iter().map(|(_, task)| task.id).collect();
+            if let Some(event) = self.queue.retry(self.now, &dead) {
+                self.model.retry(&self.now, &dead);
+                self.apply(&event);
+            }
+            if self.queue.count(State::Ready) == 0 {
+                let Some(next) = self.queue.next_due(&self.now).filter(|_| !self.model.tasks.is_empty())
+                else {
+                    break;
+                };
+                self.set_now(next.0);
+            }
+        }
+        self.compare_counts();
+        assert_eq!(self.model.tasks.len(), 0, "everything is worked off");
+        self.queue.validate().unwrap();
+        assert_eq!(digest(&self.queue), digest(&self.replica));
+        assert_eq!(self.queue.record_bytes(), 0);
+        assert!(self.queue.memory() < 64 * 1024, "{} bytes stay behind", self.queue.memory());
+    }
+}
+
+type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
+
+fn shown<'a>(
+    now: &Now,
+    task: &'a Task,
+) -> (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+    let (instant, lease) = match &task.place {
+        Place::Ready { since } => (*since, None),
+        Place::Delayed { due } => (due.on_clock(now).0, None),
+        Place::Dead { at } => (*at, None),
+        Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
+            (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
+        }
+    };
+    let Task { priority, attempts, lease_ms, .. } = *task;
+    let options = Options { priority, attempts, lease_ms, headers: &task.headers };
+    let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
+    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
+}

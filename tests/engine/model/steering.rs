@@ -1,0 +1,95 @@
+//! What others than workers do to the naive model: cancel, retry, purge, remember, copy.
+
+use taskslot_engine::{Answer, Handle, LeaseNumber, Now, Refusal, TaskId};
+
+use super::{Model, Place};
+
+impl Model {
+    pub fn cancel(&mut self, id: TaskId) -> Result<bool, Refusal> {
+        match &mut self.find(id).ok_or(Refusal::Gone)?.place {
+            Place::Dead { .. } => Err(Refusal::Gone),
+            Place::Leased { cancel, .. } => {
+                *cancel = true;
+                Ok(false)
+            }
+            _ => {
+                self.cancelled(id);
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn retry(&mut self, now: &Now, ids: &[TaskId]) -> Vec<TaskId> {
+        let mut retried = Vec::new();
+        for &id in ids {
+            let Some(task) = self.find(id) else { continue };
+            match task.place {
+                Place::Dead { .. } => (task.failures, task.stalls) = (0, 0),
+                Place::Delayed { .. } => {}
+                _ => continue,
+            }
+            self.told.retried += 1;
+            self.comes_back(now, id);
+            retried.push(id);
+        }
+        retried
+    }
+
+    pub fn purge(&mut self, id: TaskId) {
+        self.told.purged += 1;
+        self.forget(id);
+    }
+
+    pub fn begin_term(&mut self, term: u64) -> bool {
+        let is_other = self.term != term;
+        if is_other {
+            self.term = term;
+            self.last_number = (self.last_number + (1 << 36)).min(LeaseNumber::MAX.0);
+        }
+        is_other
+    }
+
+    pub fn answered(&mut self, now: &Now, token: &[u8], answer: Answer) {
+        let mut until = now.at.0 + 300_000;
+        if let Answer::Claimed { handles } = &answer {
+            for handle in handles {
+                if let Some(Place::Leased { deadline, .. }) = self.find(handle.id).map(|task| &task.place) {
+                    until = until.max(*deadline);
+                }
+            }
+        }
+        self.requests.retain(|(known, _, _)| known != token);
+        self.requests.push((token.to_vec(), until, answer));
+    }
+
+    pub(super) fn recall(&self, now: &Now, token: &[u8]) -> Option<Answer> {
+        let known = self.requests.iter().find(|(known, until, _)| known == token && *until > now.at.0);
+        known.map(|(_, _, answer)| answer.clone())
+    }
+
+    pub fn recall_push(&self, now: &Now, token: &[u8]) -> Option<(TaskId, u32)> {
+        let Some(Answer::Pushed { first, count }) = self.recall(now, token) else { return None };
+        Some((first, count))
+    }
+
+    pub fn recall_claim(&mut self, now: &Now, token: &[u8]) -> Option<Vec<Handle>> {
+        let Some(Answer::Claimed { mut handles }) = self.recall(now, token) else { return None };
+        handles.retain(|handle| self.is_held(now, handle));
+        (!handles.is_empty()).then_some(handles)
+    }
+
+    /// A copy holds no leases, and owes nobody the hearing of a late answer.
+    pub fn copied(&self) -> Model {
+        let mut copy = self.clone();
+        copy.tasks.iter_mut().for_each(|task| task.stalled = false);
+        for task in &self.tasks {
+            let Place::Leased { claimed_at, cancel, .. } = task.place else { continue };
+            if cancel {
+                copy.cancelled(task.id);
+            } else {
+                copy.find(task.id).unwrap().place = Place::Ready { since: claimed_at };
+            }
+        }
+        copy
+    }
+}

@@ -1,0 +1,76 @@
+//! What time does to the naive model.
+
+use taskslot_engine::{Now, TaskId};
+
+use super::{Model, Place, Task, due_at, is_over};
+
+impl Model {
+    /// Leases that are over, to be stalled.
+    pub fn over(&self, now: &Now) -> Vec<TaskId> {
+        let over =
+            |task: &&Task| matches!(task.place, Place::Leased { deadline, .. } if is_over(now, deadline));
+        self.tasks.iter().filter(over).map(|task| task.id).collect()
+    }
+
+    /// Delayed tasks by due time.
+    pub fn by_due(&self, now: &Now) -> Vec<(u64, &Task)> {
+        let due =
+            |task: &Task| if let Place::Delayed { due } = task.place { Some(due_at(now, due)) } else { None };
+        let mut delayed: Vec<_> = self.tasks.iter().filter_map(|task| Some((due(task)?, task))).collect();
+        delayed.sort_by_key(|(due, task)| (*due, task.pushed));
+        delayed
+    }
+
+    /// Dead tasks by when they died.
+    pub fn by_death(&self) -> Vec<(u64, &Task)> {
+        let died = |task: &Task| if let Place::Dead { at } = task.place { Some(at) } else { None };
+        let mut dead: Vec<_> = self.tasks.iter().filter_map(|task| Some((died(task)?, task))).collect();
+        dead.sort_by_key(|(at, task)| (*at, task.pushed));
+        dead
+    }
+
+    pub(super) fn comes_back(&mut self, now: &Now, id: TaskId) {
+        let turn = self.turn();
+        let task = self.find(id).unwrap();
+        task.turn = turn;
+        task.place = Place::Ready { since: now.at.0 };
+    }
+
+    /// What time does, but for leases that are over.
+    pub fn passes(&mut self, now: &Now) {
+        let due: Vec<TaskId> = self
+            .by_due(now)
+            .iter()
+            .take_while(|(due, _)| *due <= now.at.0)
+            .map(|(_, task)| task.id)
+            .collect();
+        due.into_iter().for_each(|id| self.comes_back(now, id));
+        for which in 0..2 {
+            if !self.is_closed(now, which) {
+                self.closed[which] = None;
+            }
+        }
+        let (max, ttl) = (self.limit("dead-max"), self.limit("dead-ttl"));
+        let dead = self.by_death();
+        let surplus = max.map_or(0, |max| dead.len().saturating_sub(max as usize));
+        let old = ttl.map_or(0, |ttl| dead.iter().take_while(|(at, _)| at + ttl <= now.at.0).count());
+        let gone: Vec<TaskId> = dead.iter().take(surplus.max(old)).map(|(_, task)| task.id).collect();
+        for id in gone {
+            self.told.dropped += 1;
+            self.forget(id);
+        }
+    }
+
+    /// When the next thing is due for certain, after all that was due by now.
+    pub fn next_due(&self, now: &Now) -> Option<u64> {
+        let lease = self.tasks.iter().filter_map(|task| match task.place {
+            Place::Leased { deadline, .. } if deadline > now.at.0 => Some(deadline),
+            Place::Leased { .. } => now.grace.map(|grace| grace.until.0),
+            _ => None,
+        });
+        let ttl = self.limit("dead-ttl");
+        let old = self.by_death().first().and_then(|(at, _)| Some(at + ttl?));
+        let pauses = self.closed.into_iter().flatten().flatten();
+        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(pauses).min()
+    }
+}

@@ -1,0 +1,194 @@
+//! A life in which every kind of event happens, and after which there is a task in every state: with errors, requests,
+//! workers, priorities, headers, instants of both clocks, large payloads, gaps. What it does is part of the samples
+//! that are stored for ever: it only changes with the format's version.
+
+#![allow(dead_code)]
+
+use taskslot_engine::{
+    Answer, Claim, Due, Effect, Event, Gate, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
+    Retry, TaskId,
+};
+
+use crate::copies::{Dice, digest, load, save};
+
+pub const START: u64 = 1_700_000_000_000;
+
+/// Lives the life; `hear` sees each event with the queue before it.
+pub fn live(hear: &mut dyn FnMut(&Queue, &Event)) -> Queue {
+    let mut life = Life { queue: Queue::new(), now: Now::plain(START), dice: Dice(1), hear };
+    life.is_set_up();
+    life.works();
+    life.goes_wrong();
+    life.is_steered();
+    life.queue.validate().unwrap();
+    life.queue
+}
+
+struct Life<'h> {
+    queue: Queue,
+    now: Now,
+    dice: Dice,
+    hear: &'h mut dyn FnMut(&Queue, &Event),
+}
+
+impl Life<'_> {
+    fn apply(&mut self, event: &Event) {
+        (self.hear)(&self.queue, event);
+        self.queue.apply(event).unwrap();
+    }
+
+    fn push(&mut self, due: Option<Due>, options: Options, payloads: &[&[u8]]) -> TaskId {
+        let event = self.queue.push(self.now, &Push { due, options, payloads }).unwrap();
+        self.apply(&event);
+        if let Event::Pushed { first, .. } = event { first } else { panic!() }
+    }
+
+    fn claim(&mut self, claim: Claim) -> Vec<Handle> {
+        let dice = &mut self.dice;
+        let event = self.queue.claim(self.now, &mut || dice.roll() as u32, &claim).unwrap().unwrap();
+        self.apply(&event);
+        let handle = |lease: &Lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
+        if let Event::Claimed { leases, .. } = &event {
+            leases.iter().map(handle).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn fail(&mut self, handle: &Handle, retry: Retry, error: &[u8]) {
+        let event = self.queue.fail(self.now, &mut || 1 << 31, handle, retry, error).unwrap();
+        self.apply(&event);
+    }
+
+    fn passes(&mut self, ms: u64) {
+        self.now = Now::plain(self.now.at.0 + ms);
+        let mut pages = usize::MAX;
+        while let Some(event) = self.queue.tick(self.now, &mut || 1 << 31, &mut pages) {
+            self.apply(&event);
+        }
+    }
+
+    fn is_set_up(&mut self) {
+        self.apply(&Event::Configured { values: vec![("lease", 20_000), ("backoff", 1), ("dead-max", 3)] });
+        let term = self.queue.begin_term(0x1234_5678_9abc_def0).unwrap();
+        self.apply(&term);
+        self.push(None, Options::default(), &[b"zero", b"one", b"two", b"three", b"four"]);
+        let headers = Headers::pack(&[(b"trace", b"0af7"), (b"empty", b"")]);
+        let options = Options { priority: 3, attempts: Some(2), lease_ms: Some(40_000), headers: &headers };
+        let first = self.push(None, options, &[b"special", b"special too"]);
+        let event = self.queue.answered(self.now, b"push-token", Answer::Pushed { first, count: 2 });
+        self.apply(&event);
+        self.passes(3);
+        self.push(None, Options { priority: -7, ..Options::default() }, &[&[7; 300], b"", &[8; 200]]);
+        self.push(Some(Due::Wall(Millis(START + 900_000))), Options::default(), &[b"at"]);
+        self.push(Some(Due::Clock(Millis(START + 800_000))), Options::default(), &[b"later"]);
+        self.push(Some(Due::Clock(Millis(START + 10))), Options::default(), &[b"soon"]);
+    }
+
+    fn works(&mut self) {
+        let handles = self.claim(Claim { count: 3, worker: b"alice", tied: true, ..Claim::default() });
+        let event =
+            self.queue.answered(self.now, b"claim-token", Answer::Claimed { handles: handles.clone() });
+        self.apply(&event);
+        let event = self.queue.ack(self.now, &handles[0]).unwrap();
+        self.apply(&event);
+        self.fail(&handles[1], Retry::Backoff, b"a connection was refused");
+        let event = self.queue.extend(self.now, &handles[2], Some(70_000)).unwrap();
+        self.apply(&event);
+        let bob = self.claim(Claim { worker: b"bob", lease_ms: Some(500), ..Claim::default() });
+        self.claim(Claim { noack: true, ..Claim::default() });
+        let event = self.queue.requeue(self.now, &bob[0], None, true).unwrap();
+        self.apply(&event);
+        self.passes(10);
+    }
+
+    fn goes_wrong(&mut self) {
+        let short = Claim { count: 2, lease_ms: Some(5), worker: b"mallory", ..Claim::default() };
+        let slow = self.claim(short);
+        self.passes(5);
+        let event = self.queue.ack(self.now, &slow[0]).unwrap();
+        self.apply(&event);
+        for retry in [Retry::Dead, Retry::After(700_000), Retry::Dead] {
+            let handles = self.claim(Claim { worker: b"bob", ..Claim::default() });
+            self.fail(&handles[0], retry, if retry == Retry::Dead { b"poison \xff" } else { b"" });
+        }
+        let undone = self.claim(Claim::default());
+        let event = self.queue.unclaim(self.now, &undone[0]).unwrap();
+        self.apply(&event);
+        let cancelled = self.claim(Claim { worker: b"carol", ..Claim::default() });
+        let event = self.queue.cancel(cancelled[0].id).unwrap();
+        self.apply(&event);
+    }
+
+    fn is_steered(&mut self) {
+        let event = self.queue.retry_oldest(self.now, 1).unwrap();
+        self.apply(&event);
+        let ids: Vec<TaskId> = (0..4).map(|n| self.push(None, Options::default(), &[&[n; 40]])).collect();
+        let event = self.queue.cancel(ids[0]).unwrap();
+        self.apply(&event);
+        self.apply(&Event::Purged { ids: vec![ids[1]] });
+        self.apply(&Event::Configured { values: vec![("dead-max", 1)] });
+        let handles = self.claim(Claim { worker: b"bob", ..Claim::default() });
+        self.fail(&handles[0], Retry::Dead, b"the last one");
+        self.passes(1);
+        for size in [4500, 8300, 4500] {
+            self.push(None, Options::default(), &[&vec![9; size]]);
+        }
+        self.push(None, Options::default(), &[b"after", b"and after"]);
+        self.apply(&Event::Paused { gate: Gate::All, until: Some(Millis(START + 500_000)) });
+        self.apply(&Event::Resumed { gate: Gate::Out });
+    }
+}
+
+/// The whole life as one effect, and the payloads beside it.
+pub fn effect() -> (Effect, Vec<Vec<u8>>) {
+    let (mut effect, mut beside) = (Effect::default(), Vec::new());
+    live(&mut |_, event| {
+        effect.add(event);
+        if let Event::Pushed { payloads, .. } = event {
+            beside.extend(payloads.iter().map(|payload| payload.to_vec()));
+        }
+    });
+    (effect, beside)
+}
+
+/// Whatever was let in must live on: random verbs, each of which applies, and another save and load.
+pub fn lives_on(mut queue: Queue, dice: &mut Dice, verbs: usize) {
+    let mut now = Now::plain(START + 20_000);
+    let mut handles = Vec::new();
+    for _ in 0..verbs {
+        now = Now::plain(now.at.0 + dice.below(5) * dice.below(10_000));
+        let (mut pages, mut more) = (5, Dice(dice.roll()));
+        while let Some(event) = queue.tick(now, &mut || more.roll() as u32, &mut pages) {
+            queue.apply(&event).unwrap();
+        }
+        let handle: Option<Handle> = handles.get(dice.below(handles.len() as u64) as usize).copied();
+        let mut random = || more.roll() as u32;
+        let event = match (dice.below(9), &handle) {
+            (0, _) => {
+                queue.push(now, &Push { due: None, options: Options::default(), payloads: &[b"new"] }).ok()
+            }
+            (1 | 2, _) => {
+                let claim = Claim { count: 2, worker: b"someone", ..Claim::default() };
+                queue.claim(now, &mut random, &claim).ok().flatten()
+            }
+            (3, _) => queue.retry_oldest(now, 1),
+            (4, Some(handle)) => queue.ack(now, handle).ok(),
+            (5, Some(handle)) => queue.fail(now, &mut random, handle, Retry::Backoff, b"again").ok(),
+            (6, Some(handle)) => queue.requeue(now, handle, None, true).ok(),
+            (7, Some(handle)) => queue.extend(now, handle, None).ok(),
+            (_, Some(handle)) => queue.cancel(handle.id).ok(),
+            _ => queue.begin_term(dice.below(3)),
+        };
+        if let Some(event) = event {
+            queue.apply(&event).unwrap();
+            if let Event::Claimed { leases, .. } = &event {
+                let handle = |lease: &Lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
+                handles.extend(leases.iter().map(handle));
+            }
+        }
+    }
+    queue.validate().unwrap();
+    let again = load(&save(&queue)).unwrap();
+    assert_eq!(digest(&again), digest(&queue));
+}

@@ -1,0 +1,166 @@
+//! Queues that are large in the way that hurts most: no work grows with the square of anything, and no memory stays.
+//! Each of these takes well under a second; what they guard against took minutes.
+
+mod copies;
+
+use std::time::{Duration, Instant};
+
+use copies::{digest, load, save};
+use taskslot_engine::{
+    Answer, Claim, Cursor, Due, Event, Handle, LeaseNumber, Millis, Now, Options, Push, Queue, REQUESTS_MAX,
+    State, TaskId,
+};
+
+const START: u64 = 1_700_000_000_000;
+const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None };
+
+fn push(queue: &mut Queue, due: Option<Due>, priority: i8, count: usize) -> TaskId {
+    let options = Options { priority, ..Options::default() };
+    let payloads: Vec<&[u8]> = vec![b"payload"; count];
+    let event = queue.push(NOW, &Push { due, options, payloads: &payloads }).unwrap();
+    queue.apply(&event).unwrap();
+    if let Event::Pushed { first, .. } = event { first } else { unreachable!() }
+}
+
+fn claim(queue: &mut Queue, claim: &Claim) -> Vec<Handle> {
+    let event = queue.claim(NOW, &mut || 0, claim).unwrap().unwrap();
+    queue.apply(&event).unwrap();
+    let Event::Claimed { leases, .. } = event else { unreachable!() };
+    leases.iter().map(|lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce }).collect()
+}
+
+fn ack(queue: &mut Queue, handle: &Handle) {
+    let event = queue.ack(NOW, handle).unwrap();
+    queue.apply(&event).unwrap();
+}
+
+/// Fails if the work takes so long that it must have grown with a square.
+fn soon<R>(work: impl FnOnce() -> R) -> R {
+    let began = Instant::now();
+    let result = work();
+    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
+    result
+}
+
+/// Tasks of one priority, each followed by nearly a page of tasks that were delayed: one run covers them all.
+fn sparse(fresh: usize) -> (Queue, Vec<TaskId>) {
+    let mut queue = Queue::new();
+    let due = Some(Due::Clock(Millis(START)));
+    let ids = (0..fresh)
+        .map(|_| {
+            let id = push(&mut queue, None, 0, 1);
+            push(&mut queue, due, 0, 100);
+            id
+        })
+        .collect();
+    let mut pages = usize::MAX;
+    while let Some(event) = queue.tick(NOW, &mut || 0, &mut pages) {
+        queue.apply(&event).unwrap();
+    }
+    (queue, ids)
+}
+
+#[test]
+fn claims_do_not_walk_over_numbers_whose_tasks_were_cancelled() {
+    let (mut queue, ids) = sparse(1000);
+    for id in ids.iter().rev() {
+        queue.apply(&Event::Cancelled { id: *id }).unwrap();
+    }
+    assert_eq!(queue.count(State::Ready), 100_000);
+    soon(|| (0..100_000).for_each(|_| _ = claim(&mut queue, &Claim::default())));
+}
+
+#[test]
+fn claims_do_not_walk_over_a_gap_before_the_last_fresh_task() {
+    let (mut queue, ids) = sparse(1000);
+    // Only the last is fresh, and its turn comes before all that were delayed.
+    for id in &ids[..999] {
+        queue.apply(&Event::Cancelled { id: *id }).unwrap();
+    }
+    soon(|| (0..100_000).for_each(|_| _ = claim(&mut queue, &Claim::default())));
+    queue.validate().unwrap();
+}
+
+#[test]
+fn cancelling_behind_a_gap_does_not_walk_over_it() {
+    let (mut queue, _) = sparse(1000);
+    let first = push(&mut queue, None, 0, 1000);
+    for n in (0..1000).rev() {
+        let event = queue.cancel(first.nth(n).unwrap()).unwrap();
+        soon(|| queue.apply(&event).unwrap());
+    }
+    queue.validate().unwrap();
+}
+
+#[test]
+fn ten_thousand_requests_load_and_come_again_quickly() {
+    let mut queue = Queue::new();
+    let handle = Handle { id: TaskId { ms: 1, seq: 1 }, lease: LeaseNumber(1), nonce: 1 };
+    let answer = || Answer::Claimed { handles: vec![handle; 100] };
+    let mut ask = |n: usize| {
+        let token = (n % REQUESTS_MAX).to_string();
+        let event = queue.answered(NOW, token.as_bytes(), answer());
+        queue.apply(&event).unwrap();
+    };
+    soon(|| (0..5 * REQUESTS_MAX).for_each(&mut ask));
+    let stored = save(&queue);
+    let loaded = soon(|| load(&stored)).unwrap();
+    assert_eq!(digest(&loaded), digest(&queue));
+}
+
+#[test]
+fn a_list_of_instants_of_the_wall_clock_goes_on_where_it_was() {
+    let mut queue = Queue::new();
+    (0..50).for_each(|n| _ = push(&mut queue, Some(Due::Wall(Millis(START + 1000 + n))), 0, 1000));
+    let (mut cursor, mut seen) = (Cursor::default(), 0);
+    soon(|| {
+        loop {
+            let (next, tasks) = queue.list(&NOW, State::Delayed, cursor, 10, None);
+            seen += tasks.len();
+            cursor = next;
+            if cursor == Cursor::default() {
+                break;
+            }
+        }
+    });
+    assert_eq!(seen, 50_000);
+}
+
+#[test]
+fn a_queue_that_was_large_gives_its_memory_back() {
+    let mut queue = Queue::new();
+    for n in 0..200 {
+        push(&mut queue, None, (n % 5) as i8, 1000);
+    }
+    let full = queue.memory();
+    assert!(full < 200_000 * (7 + 14), "{full} bytes for 200,000 tasks of 7 bytes");
+    let mut handles = Vec::new();
+    for n in 0..200 {
+        for m in 0..10 {
+            let worker = format!("worker {n} {m}");
+            handles.extend(claim(
+                &mut queue,
+                &Claim { count: 100, worker: worker.as_bytes(), ..Claim::default() },
+            ));
+        }
+    }
+    // At random, so that pages are left with few tasks.
+    handles.sort_by_key(|handle| handle.lease.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    handles.iter().for_each(|handle| ack(&mut queue, handle));
+    queue.validate().unwrap();
+    assert!(queue.memory() < 40_000, "{} bytes stay", queue.memory());
+}
+
+#[test]
+fn alternating_priorities_are_claimed_in_order_at_depth() {
+    let mut queue = Queue::new();
+    (0..30_000).for_each(|n| _ = push(&mut queue, None, [0, 3, -2][n % 3], 1));
+    let stored = save(&queue);
+    let mut loaded = soon(|| load(&stored)).unwrap();
+    for _ in 0..300 {
+        let all = Claim { count: 100, ..Claim::default() };
+        assert_eq!(claim(&mut queue, &all), claim(&mut loaded, &all));
+    }
+    assert_eq!(queue.count(State::Leased), 30_000);
+    queue.validate().unwrap();
+}

@@ -1,0 +1,362 @@
+//! A queue with a clock that is turned by hand, told as a story: `s.push("a").claims("a").passes(30_000).is_ready("a")`.
+//!
+//! Tasks have names (a name is also the payload). Every step is checked and reaches a replica as bytes. Random bits
+//! are the middle of their range, so that jitter moves nothing until a story says otherwise.
+
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+
+use taskslot_engine::{
+    Claim, Cursor, Due, Event, Gate, Grace, Handle, LeaseNumber, Millis, Now, Options, Push, Queue, Refusal,
+    Retry, State, TaskId, TaskView, Totals,
+};
+
+use crate::copies::{digest, told};
+
+pub const START: u64 = 1_000_000_000;
+pub const MIDDLE: u32 = 1 << 31;
+
+pub struct Story {
+    pub queue: Queue,
+    replica: Queue,
+    pub now: Now,
+    pub dice: u32,
+    ids: BTreeMap<String, TaskId>,
+    handles: BTreeMap<String, Handle>,
+}
+
+pub fn story() -> Story {
+    Story {
+        queue: Queue::new(),
+        replica: Queue::new(),
+        now: Now::plain(START),
+        dice: MIDDLE,
+        ids: BTreeMap::new(),
+        handles: BTreeMap::new(),
+    }
+}
+
+impl Story {
+    /// What was decided happens, here and on the replica.
+    pub fn apply(&mut self, event: &Event) -> &mut Self {
+        self.queue.apply(event).unwrap();
+        told(&mut self.replica, event).unwrap();
+        self.queue.validate().unwrap();
+        assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
+        self
+    }
+
+    // Pushing
+
+    pub fn push(&mut self, name: &str) -> &mut Self {
+        self.push_with(name, None, Options::default())
+    }
+
+    pub fn push_all(&mut self, names: &[&str]) -> &mut Self {
+        names.iter().for_each(|name| _ = self.push(name));
+        self
+    }
+
+    pub fn push_priority(&mut self, name: &str, priority: i8) -> &mut Self {
+        self.push_with(name, None, Options { priority, ..Options::default() })
+    }
+
+    pub fn push_delayed(&mut self, name: &str, ms: u64) -> &mut Self {
+        let due = Due::Clock(self.now.at.plus(ms));
+        self.push_with(name, Some(due), Options::default())
+    }
+
+    pub fn push_with(&mut self, name: &str, due: Option<Due>, options: Options) -> &mut Self {
+        self.try_push(name, due, options).unwrap();
+        self
+    }
+
+    pub fn try_push(&mut self, name: &str, due: Option<Due>, options: Options) -> Result<(), Refusal> {
+        let payloads: [&[u8]; 1] = [name.as_bytes()];
+        let event = self.queue.push(self.now, &Push { due, options, payloads: &payloads })?;
+        let Event::Pushed { first, .. } = &event else { panic!("{event:?}") };
+        self.ids.insert(name.to_owned(), *first);
+        self.apply(&event);
+        Ok(())
+    }
+
+    // Claiming
+
+    pub fn claim(&mut self, claim: &Claim) -> Vec<String> {
+        let dice = self.dice;
+        let Some(event) = self.queue.claim(self.now, &mut || dice, claim).unwrap() else { return Vec::new() };
+        let names = |ids: &mut dyn Iterator<Item = TaskId>| -> Vec<String> {
+            let payload = |id| self.queue.task(&self.now, id).unwrap().payload.to_vec();
+            ids.map(|id| String::from_utf8(payload(id)).unwrap()).collect()
+        };
+        let claimed = match &event {
+            Event::Claimed { leases, .. } => names(&mut leases.iter().map(|lease| lease.id)),
+            Event::Taken { ids } => names(&mut ids.iter().copied()),
+            _ => panic!("{event:?}"),
+        };
+        if let Event::Claimed { leases, .. } = &event {
+            for (name, lease) in claimed.iter().zip(leases) {
+                let handle = Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
+                self.handles.insert(name.clone(), handle);
+            }
+        }
+        self.apply(&event);
+        claimed
+    }
+
+    /// A claim of one task gets this one.
+    pub fn claims(&mut self, name: &str) -> &mut Self {
+        self.claims_all(1, &[name])
+    }
+
+    /// A claim of up to `count` tasks gets these.
+    pub fn claims_all(&mut self, count: usize, names: &[&str]) -> &mut Self {
+        let claimed = self.claim(&Claim { count, ..Claim::default() });
+        assert_eq!(claimed, names, "claimed");
+        self
+    }
+
+    pub fn claims_for(&mut self, name: &str, lease_ms: u32) -> &mut Self {
+        assert_eq!(self.claim(&Claim { lease_ms: Some(lease_ms), ..Claim::default() }), [name]);
+        self
+    }
+
+    pub fn claims_nothing(&mut self) -> &mut Self {
+        self.claims_all(1, &[])
+    }
+
+    /// All that is ready is claimed and finished, in this order.
+    pub fn drains(&mut self, names: &[&str]) -> &mut Self {
+        self.claims_all(1000, names);
+        names.iter().for_each(|name| _ = self.acks(name));
+        self
+    }
+
+    // Answering, with the last handle of a task
+
+    pub fn handle(&self, name: &str) -> Handle {
+        self.handles[name]
+    }
+
+    pub fn number(&self, name: &str) -> LeaseNumber {
+        self.handle(name).lease
+    }
+
+    fn answers(&mut self, event: Result<Event<'static>, Refusal>) -> &mut Self {
+        let event = event.unwrap();
+        self.apply(&event)
+    }
+
+    pub fn acks(&mut self, name: &str) -> &mut Self {
+        let event = self.queue.ack(self.now, &self.handle(name));
+        self.answers(event)
+    }
+
+    pub fn cannot_ack(&mut self, name: &str, refusal: Refusal) -> &mut Self {
+        assert_eq!(self.queue.ack(self.now, &self.handle(name)), Err(refusal));
+        self
+    }
+
+    pub fn fails(&mut self, name: &str) -> &mut Self {
+        self.fails_with(name, Retry::Backoff, "")
+    }
+
+    pub fn fails_with(&mut self, name: &str, retry: Retry, error: &str) -> &mut Self {
+        let dice = self.dice;
+        let event =
+            self.queue.fail(self.now, &mut || dice, &self.handle(name), retry, error.as_bytes()).unwrap();
+        self.apply(&event)
+    }
+
+    pub fn cannot_fail(&mut self, name: &str, refusal: Refusal) -> &mut Self {
+        let failed = self.queue.fail(self.now, &mut || 0, &self.handle(name), Retry::Backoff, b"");
+        assert_eq!(failed, Err(refusal));
+        self
+    }
+
+    pub fn requeues(&mut self, name: &str) -> &mut Self {
+        let event = self.queue.requeue(self.now, &self.handle(name), None, false);
+        self.answers(event)
+    }
+
+    pub fn requeues_back(&mut self, name: &str) -> &mut Self {
+        let event = self.queue.requeue(self.now, &self.handle(name), None, true);
+        self.answers(event)
+    }
+
+    pub fn requeues_later(&mut self, name: &str, ms: u64) -> &mut Self {
+        let event = self.queue.requeue(self.now, &self.handle(name), Some(ms), false);
+        self.answers(event)
+    }
+
+    pub fn cannot_requeue(&mut self, name: &str, refusal: Refusal) -> &mut Self {
+        assert_eq!(self.queue.requeue(self.now, &self.handle(name), None, false), Err(refusal));
+        self
+    }
+
+    /// Keeps a lease; it ends this many ms from now then.
+    pub fn extends(&mut self, name: &str, lease_ms: Option<u32>, left: u64) -> &mut Self {
+        let event = self.queue.extend(self.now, &self.handle(name), lease_ms);
+        self.answers(event).ends_in(name, left)
+    }
+
+    pub fn cannot_extend(&mut self, name: &str, refusal: Refusal) -> &mut Self {
+        assert_eq!(self.queue.extend(self.now, &self.handle(name), None), Err(refusal));
+        self
+    }
+
+    pub fn unclaims(&mut self, name: &str) -> &mut Self {
+        let event = self.queue.unclaim(self.now, &self.handle(name)).unwrap();
+        self.apply(&event)
+    }
+
+    // Steering
+
+    pub fn id(&self, name: &str) -> TaskId {
+        self.ids[name]
+    }
+
+    pub fn cancels(&mut self, name: &str) -> &mut Self {
+        let event = self.queue.cancel(self.id(name));
+        self.answers(event)
+    }
+
+    pub fn retries(&mut self, names: &[&str]) -> &mut Self {
+        let ids: Vec<TaskId> = names.iter().map(|name| self.id(name)).collect();
+        let event = self.queue.retry(self.now, &ids).unwrap();
+        self.apply(&event)
+    }
+
+    pub fn purges(&mut self, name: &str) -> &mut Self {
+        self.apply(&Event::Purged { ids: vec![self.id(name)] })
+    }
+
+    pub fn config(&mut self, name: &str, value: i64) -> &mut Self {
+        self.apply(&Event::Configured { values: vec![(name, value)] })
+    }
+
+    pub fn pauses(&mut self, gate: Gate, for_ms: Option<u64>) -> &mut Self {
+        let until = for_ms.map(|ms| self.now.at.plus(ms));
+        self.apply(&Event::Paused { gate, until })
+    }
+
+    pub fn resumes(&mut self, gate: Gate) -> &mut Self {
+        self.apply(&Event::Resumed { gate })
+    }
+
+    /// A connection closes: what hung on it stalls.
+    pub fn closes(&mut self, holder: u64) -> &mut Self {
+        let dice = self.dice;
+        for id in self.queue.tied_to(holder, 100) {
+            let event = self.queue.abandon(self.now, &mut || dice, id).unwrap();
+            self.apply(&event);
+        }
+        self
+    }
+
+    // Time
+
+    /// Time passes, and what is due moves.
+    pub fn passes(&mut self, ms: u64) -> &mut Self {
+        self.clock_shows(ms).ticks()
+    }
+
+    /// Time passes, but nobody looks at what is due yet.
+    pub fn clock_shows(&mut self, ms: u64) -> &mut Self {
+        let Now { at, wall, grace } = self.now;
+        let grace = grace.filter(|grace| at.plus(ms) < grace.until);
+        self.now = Now { at: at.plus(ms), wall: wall.plus(ms), grace };
+        self
+    }
+
+    pub fn ticks(&mut self) -> &mut Self {
+        let (dice, mut pages) = (self.dice, usize::MAX);
+        while let Some(event) = self.queue.tick(self.now, &mut || dice, &mut pages) {
+            self.apply(&event);
+        }
+        self
+    }
+
+    /// The wall clock is set `ms` ahead.
+    pub fn wall_jumps(&mut self, ms: i64) -> &mut Self {
+        self.now.wall = Millis(self.now.wall.0.saturating_add_signed(ms));
+        self
+    }
+
+    /// The server serves nobody for a while, and gives as long again to be heard.
+    pub fn stands_still(&mut self, ms: u64) -> &mut Self {
+        let from = self.now.at;
+        self.clock_shows(ms);
+        self.now.grace = Some(Grace { from, to: self.now.at, until: self.now.at.plus(ms.min(5000)) });
+        self.ticks()
+    }
+
+    pub fn next_due_in(&mut self, ms: Option<u64>) -> &mut Self {
+        assert_eq!(self.queue.next_due(&self.now).map(|due| due.since(self.now.at)), ms, "next due");
+        self
+    }
+
+    // Seeing
+
+    pub fn task(&self, name: &str) -> TaskView<'_> {
+        self.queue.task(&self.now, self.id(name)).unwrap_or_else(|| panic!("{name} is gone"))
+    }
+
+    fn is(&mut self, name: &str, state: State) -> &mut Self {
+        assert_eq!(self.task(name).state, state, "{name}");
+        self
+    }
+
+    pub fn is_ready(&mut self, name: &str) -> &mut Self {
+        self.is(name, State::Ready)
+    }
+
+    pub fn is_delayed(&mut self, name: &str, ms: u64) -> &mut Self {
+        assert_eq!(self.task(name).instant, self.now.at.plus(ms), "when {name} is due");
+        self.is(name, State::Delayed)
+    }
+
+    pub fn is_leased(&mut self, name: &str) -> &mut Self {
+        self.is(name, State::Leased)
+    }
+
+    pub fn is_dead(&mut self, name: &str) -> &mut Self {
+        self.is(name, State::Dead)
+    }
+
+    pub fn is_gone(&mut self, name: &str) -> &mut Self {
+        assert!(self.queue.task(&self.now, self.id(name)).is_none(), "{name} isn't gone");
+        self
+    }
+
+    /// A lease ends this many ms from now.
+    pub fn ends_in(&mut self, name: &str, ms: u64) -> &mut Self {
+        assert_eq!(self.task(name).instant, self.now.at.plus(ms), "when the lease of {name} ends");
+        self.is_leased(name)
+    }
+
+    /// Deliveries, failures, stalls.
+    pub fn counts(&mut self, name: &str, counters: [u32; 3]) -> &mut Self {
+        let task = self.task(name);
+        assert_eq!(
+            [task.deliveries, task.failures.into(), task.stalls.into()],
+            counters,
+            "counters of {name}"
+        );
+        self
+    }
+
+    pub fn total(&mut self, of: fn(&Totals) -> u64, total: u64) -> &mut Self {
+        assert_eq!(of(self.queue.totals()), total);
+        self
+    }
+
+    pub fn lists(&mut self, state: State, names: &[&str]) -> &mut Self {
+        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1000, None);
+        let listed: Vec<String> =
+            tasks.iter().map(|t| String::from_utf8(t.payload.to_vec()).unwrap()).collect();
+        assert_eq!(listed, names, "{} tasks", state.name());
+        self
+    }
+}

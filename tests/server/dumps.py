@@ -1,0 +1,207 @@
+"""What DUMP gives and RESTORE takes, taken apart and put together: to store what no server would.
+
+A payload is an object as in an RDB file (a byte for its type; for a module's value the module's id, the fields with
+a number before each that says what it is, a 0), two bytes for RDB's version and a CRC64 of it all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MODULE_2 = 7  # the type byte of a module's value
+EOF, STRING = 0, 5  # what a field of a module's value is
+
+# ---- the checksum
+
+
+def _table() -> list[int]:
+    """By byte: its CRC64 with the polynomial of Jones, reflected, as in Redis' crc64.c."""
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95AC9329AC4BC9B5 if crc & 1 else 0)
+        table.append(crc)
+    return table
+
+
+TABLE = _table()
+
+
+def crc64(data: bytes, crc: int = 0) -> int:
+    """Redis' CRC64 of the data, going on from that of what stands before it."""
+    for byte in data:
+        crc = TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc
+
+
+def opened(payload: bytes) -> tuple[bytes, bytes]:
+    """The object in a payload, and RDB's version; its checksum is right."""
+    assert crc64(payload[:-8]) == int.from_bytes(payload[-8:], "little")
+    return payload[:-10], payload[-10:-8]
+
+
+def sealed(value: bytes, version: bytes) -> bytes:
+    """A payload with a right checksum."""
+    return value + version + crc64(value + version).to_bytes(8, "little")
+
+
+def sealed_flips(value: bytes, version: bytes, first: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Every bit of the object from byte `first` on flipped in turn, with its number, each payload with a right checksum.
+
+    A CRC without a final turn is linear: a flipped bit changes it by what depends on the bit's place alone.
+    """
+    crc = crc64(value + version)
+    changes = [TABLE[1 << bit] for bit in range(8)]
+    for at in reversed(range(first, len(value) + len(version))):
+        if at < len(value):
+            for bit, change in enumerate(changes):
+                flipped = value[:at] + bytes([value[at] ^ 1 << bit]) + value[at + 1 :]
+                yield at * 8 + bit, flipped + version + (crc ^ change).to_bytes(8, "little")
+        changes = [TABLE[change & 0xFF] ^ change >> 8 for change in changes]
+
+
+# ---- lengths and strings, as in RDB files
+
+
+def length(n: int) -> bytes:
+    """A length or number in the shortest form."""
+    if n < 1 << 6:
+        return bytes([n])
+    if n < 1 << 14:
+        return bytes([0x40 | n >> 8, n & 0xFF])
+    return b"\x80" + n.to_bytes(4, "big") if n < 1 << 32 else b"\x81" + n.to_bytes(8, "big")
+
+
+def string(data: bytes, claimed: int | None = None) -> bytes:
+    """A field that is a string; `claimed` is the length to tell instead of the true one."""
+    return length(STRING) + length(len(data) if claimed is None else claimed) + data
+
+
+def read_length(data: bytes, at: int) -> tuple[int, int]:
+    """A length, and where it ends."""
+    first = data[at]
+    match first >> 6:
+        case 0:
+            return first, at + 1
+        case 1:
+            return (first & 0x3F) << 8 | data[at + 1], at + 2
+    size = {0x80: 4, 0x81: 8}[first]
+    return int.from_bytes(data[at + 1 : at + 1 + size], "big"), at + 1 + size
+
+
+def fields(value: bytes) -> tuple[bytes, list[bytes]]:
+    """A module's value: what stands before its fields, and they, all strings (`rdbcompression no`)."""
+    assert value[0] == MODULE_2
+    _, at = read_length(value, 1)
+    head, strings = value[:at], []
+    while True:
+        kind, at = read_length(value, at)
+        if kind == EOF:
+            assert at == len(value)
+            return head, strings
+        assert kind == STRING
+        if value[at] >> 6 == 3:  # a number, as servers store short strings that look like one
+            size = 1 << (value[at] & 0x3F)
+            number = int.from_bytes(value[at + 1 : at + 1 + size], "little", signed=True)
+            strings.append(str(number).encode())
+            at += 1 + size
+            continue
+        size, at = read_length(value, at)
+        strings.append(value[at : at + size])
+        at += size
+
+
+def value_of(head: bytes, strings: list[bytes]) -> bytes:
+    """A module's value of these strings."""
+    return head + b"".join(map(string, strings)) + length(EOF)
+
+
+# ---- pages: the module's own form of tasks
+
+
+def varint(n: int) -> bytes:
+    """A number, seven bits a byte, the lowest first."""
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    return bytes(out + bytes([n]))
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+@dataclass
+class Entry:
+    """What is known of a touched task: the 48 bytes of a stored entry."""
+
+    slot: int
+    bits: int
+    spare: int
+    rank: int
+    instant: int
+    lease: int
+    nonce: int
+    lease_ms: int
+    held_ms: int
+    worker: int
+    deliveries: int
+    failures: int
+    stalls: int
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether a worker has the task."""
+        return self.bits & 3 == 2
+
+
+ENTRY = struct.Struct("<HBB6s6sQIIIIIHH")
+
+
+@dataclass
+class Page:
+    """A page: the first order number, the id that others count from, a record for each slot (empty for none)."""
+
+    first: int = 0
+    base: tuple[int, int] = (0, 0)
+    records: list[bytes] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, chunk: bytes) -> Page:
+        """Take a page's chunk apart."""
+        assert chunk[:1] == b"p"
+        numbers, at = [], 1
+        for _ in range(5):
+            number, at = read_varint(chunk, at)
+            numbers.append(number)
+        first, ms, seq, slots, entries = numbers
+        page = cls(first, (ms, seq))
+        for _ in range(slots):
+            size, at = read_varint(chunk, at)
+            page.records.append(chunk[at : at + size])
+            at += size
+        for words in ENTRY.iter_unpack(chunk[at:]):
+            numbers = [int.from_bytes(word, "little") if isinstance(word, bytes) else word for word in words]
+            page.entries.append(Entry(*numbers))
+        assert len(page.entries) == entries
+        return page
+
+    def chunk(self, slots: int | None = None, entries: int | None = None) -> bytes:
+        """The page as a chunk; `slots` and `entries` are the numbers to tell instead of the true ones."""
+        counts = (len(self.records) if slots is None else slots, len(self.entries) if entries is None else entries)
+        out = b"p" + b"".join(map(varint, (self.first, *self.base, *counts)))
+        out += b"".join(varint(len(record)) + record for record in self.records)
+        for entry in self.entries:
+            slot, bits, spare, rank, instant, *rest = vars(entry).values()
+            out += ENTRY.pack(slot, bits, spare, rank.to_bytes(6, "little"), instant.to_bytes(6, "little"), *rest)
+        return out

@@ -1,0 +1,156 @@
+"""Who may do what: key patterns, read and write permissions, categories, in transactions and scripts too."""
+
+import pytest
+from talk import Error, Talk
+
+HANDLE = "1-1@1-00000000"
+# What a command needs to do with its key, as the server counts it: see data, change data, or neither.
+READERS = [["GET", "1-1"], ["LIST", "ready"], ["INFO"]]
+WRITERS = [
+    ["PUSH", "p"],
+    ["MPUSH", "TASKS", 1, "p"],
+    ["ACK", HANDLE],
+    ["REQUEUE", HANDLE],
+    ["EXTEND", HANDLE],
+    ["FAIL", HANDLE],
+    ["CANCEL", "1-1"],
+    ["RETRY", "1-1"],
+    ["CONFIG", "RESET"],
+    ["PAUSE"],
+    ["RESUME"],
+    ["PURGE", "ALL"],
+]
+BOTH = [["CLAIM"]]
+NEITHER = [["LEN"]]
+
+
+def on(key: str, commands: list[list]) -> list[list]:
+    """The commands on this key."""
+    return [[f"TASK.{name}", key, *rest] for name, *rest in commands]
+
+
+def user(server, *rules: str) -> Talk:
+    """A connection of a user with these rules."""
+    admin = Talk(server)
+    assert admin("ACL", "SETUSER", "u", "reset", "on", ">x", *rules) == "OK"
+    c = Talk(server)
+    assert c("AUTH", "u", "x") == "OK"
+    return c
+
+
+def denied(c: Talk, commands: list[list]) -> list[bool]:
+    """Which of the commands are refused for want of permission."""
+    return [isinstance(reply, Error) and reply.startswith("NOPERM") for reply in c.many(commands)]
+
+
+def test_a_user_has_the_keys_of_its_patterns(server):
+    """Every command is refused on another key, and the other key stays as it is."""
+    c = user(server, "+@all", "~jobs:*")
+    admin = Talk(server)
+    admin.push("secret")
+    digest = admin.digest("secret")
+    commands = READERS + WRITERS + BOTH + NEITHER
+    assert not any(denied(c, on("jobs:1", commands)))
+    assert all(denied(c, on("secret", commands)))
+    assert all(denied(c, on("xjobs:1", commands)))
+    assert admin.digest("secret") == digest
+
+
+def test_a_word_in_place_of_an_option_moves_no_key(server):
+    """The key is the first argument whatever follows, so no option evades a pattern."""
+    c = user(server, "+@all", "~jobs:*")
+    for word in ("KEYS", "TASKS", "HANDLES", "jobs:1", "STREAMS"):
+        assert denied(c, [["TASK.CLAIM", "secret", "WORKER", word, "BLOCK", 1]]) == [True]
+        assert denied(c, [["TASK.PUSH", "secret", word, "jobs:1"]]) == [True]
+        assert denied(c, [["TASK.CLAIM", "jobs:1", "WORKER", word, "BLOCK", 1]]) == [False]
+
+
+def test_read_and_write_permissions_tell_commands_apart(server):
+    """%R~ suffices to ask, %W~ to push and to answer, a claim needs both (from 7.0 on)."""
+    if server.installed.version < (7, 0):
+        admin = Talk(server)
+        assert isinstance(admin("ACL", "SETUSER", "u", "%R~q"), Error), "6.2 knows no such patterns"
+        return
+    reader = user(server, "+@all", "%R~q")
+    assert not any(denied(reader, on("q", READERS + NEITHER)))
+    assert all(denied(reader, on("q", WRITERS + BOTH)))
+    writer = user(server, "+@all", "%W~q")
+    assert not any(denied(writer, on("q", WRITERS + NEITHER)))
+    assert all(denied(writer, on("q", READERS + BOTH)))
+    worker = user(server, "+@all", "%RW~q")
+    assert not any(denied(worker, on("q", READERS + WRITERS + BOTH + NEITHER)))
+
+
+def test_a_user_has_the_commands_it_was_given(server):
+    """By name, on every server."""
+    c = user(server, "~*", "-@all", "+task.claim", "+task.ack")
+    assert denied(c, on("q", [["CLAIM"], ["ACK", HANDLE], ["PUSH", "p"], ["PURGE", "ALL"]])) == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_categories_hold_our_commands(server):
+    """@read, @write, @dangerous and the like from 7.2 on; without them every command of a module is let through."""
+    if server.installed.version < (7, 2):
+        return
+    c = user(server, "~*", "+@all", "-@write")
+    assert not any(denied(c, on("q", READERS + NEITHER)))
+    assert all(denied(c, on("q", WRITERS + BOTH)))
+    c = user(server, "~*", "-@all", "+@read")
+    assert not any(denied(c, on("q", READERS + NEITHER)))
+    assert all(denied(c, on("q", WRITERS + BOTH)))
+    c = user(server, "~*", "+@all", "-@dangerous")
+    assert denied(c, on("q", [["PURGE", "ALL"], ["PUSH", "p"]])) == [True, False]
+    assert denied(c, [["TASK._APPLY", "q", "x"], ["TASK._LOAD", "q", "HEAD", "x"]]) == [True, True]
+    c = user(server, "~*", "+@all", "-@blocking")
+    assert denied(c, on("q", [["CLAIM"], ["PUSH", "p"]])) == [True, False]
+
+
+def test_the_category_task_holds_all_commands_of_the_module(server):
+    """From 7.4 on, and in Valkey; -@task takes them all away."""
+    if server.installed.version < (7, 4):
+        return
+    admin = Talk(server)
+    commands = READERS + WRITERS + BOTH + NEITHER
+    names = {f"TASK.{name}".encode() for name, *_ in commands} | {b"TASK.HELP", b"TASK._APPLY", b"TASK._LOAD"}
+    assert {name.upper() for name in admin("ACL", "CAT", "task")} == names
+    c = user(server, "~*", "-@all", "+@task")
+    assert not any(denied(c, on("q", commands)))
+    assert denied(c, [["SET", "k", "v"]]) == [True]
+    c = user(server, "~*", "+@all", "-@task")
+    assert all(denied(c, on("q", commands)))
+
+
+@pytest.mark.parametrize(
+    "command, key", [("TASK.PUSH", "secret"), ("TASK.CLAIM", "secret"), ("TASK.PURGE", "q")]
+)
+def test_transactions_and_scripts_give_no_way_around(server, command, key):
+    """MULTI refuses what may not be done alone, and so does a script."""
+    c = user(server, "~q", "+@all", "-task.purge")
+    admin = Talk(server)
+    admin.push("secret")
+    digest = admin.digest("secret")
+    more = ["ALL"] if command == "TASK.PURGE" else ["p"] if command == "TASK.PUSH" else []
+    assert c("MULTI") == "OK"
+    assert c(command, key, *more).startswith("NOPERM")
+    assert c("EXEC").startswith("EXECABORT")
+    script = f"return redis.call('{command}', '{key}', unpack(ARGV))"
+    answer = c("EVAL", script, 0, *more)
+    assert isinstance(answer, Error) and ("NOPERM" in answer or "ACL" in answer or "can't run" in answer), (
+        answer
+    )
+    assert admin.digest("secret") == digest
+
+
+def test_permission_lost_while_waiting_is_the_servers_matter(server):
+    """A worker whose user is deleted is disconnected, and its place in the line is free."""
+    admin, c = Talk(server), user(server, "~q", "+@all")
+    c.send(["TASK.CLAIM", "q", "BLOCK", 0])
+    server.wait_until(lambda: b"taskslot_blocked_workers:1" in admin("INFO", "taskslot"), "the worker waits")
+    assert admin("ACL", "DELUSER", "u") == 1
+    server.wait_until(lambda: b"taskslot_blocked_workers:0" in admin("INFO", "taskslot"), "it waits no more")
+    admin.push()
+    assert admin("TASK.LEN", "q", "ready") == 1

@@ -1,0 +1,154 @@
+"""What the server and TASK.HELP tell of the commands: flags, keys, arguments, words."""
+
+import pytest
+from talk import Error, Talk
+
+# Name: arity, flags, what is done with the key.
+ABOUT = {
+    "TASK.PUSH": (-3, {"write", "denyoom", "fast"}, {"RW", "insert"}),
+    "TASK.MPUSH": (-5, {"write", "denyoom"}, {"RW", "insert"}),
+    "TASK.CLAIM": (-2, {"write", "fast", "blocking"}, {"RW", "access", "update"}),
+    "TASK.ACK": (-3, {"write", "fast"}, {"RW", "delete"}),
+    "TASK.REQUEUE": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.EXTEND": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.FAIL": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.GET": (3, {"readonly", "fast"}, {"RO", "access"}),
+    "TASK.LIST": (-3, {"readonly"}, {"RO", "access"}),
+    "TASK.LEN": (-2, {"readonly", "fast"}, {"RO"}),
+    "TASK.INFO": (-2, {"readonly"}, {"RO", "access"}),
+    "TASK.CANCEL": (-3, {"write", "fast"}, {"RW", "delete"}),
+    "TASK.RETRY": (-3, {"write"}, {"RW", "update"}),
+    "TASK.CONFIG": (-3, {"write"}, {"RW", "update"}),
+    "TASK.PAUSE": (-2, {"write", "fast"}, {"RW", "update"}),
+    "TASK.RESUME": (-2, {"write"}, {"RW", "update"}),
+    "TASK.PURGE": (-3, {"write"}, {"RW", "delete"}),
+    "TASK.HELP": (1, {"readonly", "fast"}, None),
+    "TASK._APPLY": (-3, {"write"}, {"RW", "update"}),
+    "TASK._LOAD": (4, {"write"}, {"RW", "update"}),
+}
+SHOWN = [name for name in ABOUT if "_" not in name]
+
+
+def test_the_module_has_these_commands_and_no_others(server):
+    """All that COMMAND shows of ours stands in this file."""
+    c = Talk(server)
+    names = {command[0].decode().upper() for command in c("COMMAND")}
+    assert {name for name in names if name.startswith("TASK")} == set(ABOUT)
+    [module] = [c.as_map(module) for module in c("MODULE", "LIST")]
+    assert module[b"name"] == b"taskslot"
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_command_info_tells_arity_flags_and_keys(server, name):
+    """deny-oom on PUSH and MPUSH only; the key is the first argument for clients that know no key specs."""
+    c = Talk(server)
+    arity, flags, key = ABOUT[name]
+    has_specs = server.installed.version >= (7, 0)
+    [about] = c("COMMAND", "INFO", name)
+    assert about[0].decode().upper() == name
+    # 6.2 is told no arity, and knows no flag for what blocks.
+    assert about[1] == (arity if has_specs else -1)
+    assert set(about[2]) - {"module"} == flags - (set() if has_specs else {"blocking"})
+    assert about[3:6] == ([1, 1, 1] if key else [0, 0, 0])
+    if has_specs:
+        specs = [c.as_map(spec) for spec in about[8]]
+        assert [set(spec[b"flags"]) for spec in specs] == ([key] if key else [])
+
+
+def test_getkeys_finds_the_first_argument_only(server):
+    """Whatever stands behind it, and however much of it."""
+    c = Talk(server)
+    for name, (arity, _, key) in ABOUT.items():
+        least = abs(arity) - 1
+        words = ["k", "COUNT", "HANDLES", "x", "TASKS"][:least]
+        if not key:
+            assert isinstance(c("COMMAND", "GETKEYS", name), Error)
+            continue
+        assert c("COMMAND", "GETKEYS", name, *words) == [b"k"]
+        if arity < 0:
+            assert c("COMMAND", "GETKEYS", name, *words, "x", "KEYS", 2, "y", "z") == [b"k"]
+        if server.installed.version >= (7, 0):
+            [[found, flags]] = c("COMMAND", "GETKEYSANDFLAGS", name, *words)
+            assert found == b"k" and set(flags) == key
+
+
+def test_command_docs_describe_every_command(server):
+    """Summary, complexity, version and arguments (from 7.0 on); the first argument is the key."""
+    if server.installed.version < (7, 0):
+        return
+    c = Talk(server)
+    for name, (_, _, key) in ABOUT.items():
+        [(told, about)] = c.map("COMMAND", "DOCS", name).items()
+        about = c.as_map(about)
+        assert told.decode().upper() == name
+        assert about[b"summary"] and not about[b"summary"].endswith(b".")
+        assert about[b"complexity"].startswith(b"O(") and about[b"since"] == b"0.1.0"
+        assert about[b"group"] == b"module" and about[b"module"] == b"taskslot"
+        arguments = [c.as_map(argument) for argument in about.get(b"arguments", [])]
+        if not key:
+            assert arguments == []
+            continue
+        assert (arguments[0][b"name"], arguments[0][b"type"]) == (b"key", b"key")
+        assert arguments[0][b"key_spec_index"] == 0
+
+
+def tokens(c: Talk, argument: object) -> set[str]:
+    """The words of an argument and of all below it."""
+    argument = c.as_map(argument)
+    found = {argument[b"token"].decode()} if b"token" in argument else set()
+    return found.union(*(tokens(c, sub) for sub in argument.get(b"arguments", [])))
+
+
+OPTIONS = {
+    "TASK.PUSH": "DELAY AT PRIORITY ATTEMPTS LEASE HEADERS REQUEST",
+    "TASK.MPUSH": "DELAY AT PRIORITY ATTEMPTS LEASE HEADERS REQUEST TASKS",
+    "TASK.CLAIM": "COUNT BYTES LEASE BLOCK WORKER TIED NOACK REQUEST WITHMETA",
+    "TASK.ACK": "HANDLES",
+    "TASK.REQUEUE": "HANDLES DELAY BACK",
+    "TASK.EXTEND": "HANDLES LEASE",
+    "TASK.FAIL": "HANDLES ERROR DELAY DEAD",
+    "TASK.GET": "",
+    "TASK.LIST": "READY DELAYED LEASED DEAD CURSOR COUNT WORKER WITHPAYLOAD",
+    "TASK.LEN": "READY DELAYED LEASED DEAD",
+    "TASK.INFO": "CONFIG",
+    "TASK.CANCEL": "IDS",
+    "TASK.RETRY": "IDS COUNT",
+    "TASK.CONFIG": "SET RESET",
+    "TASK.PAUSE": "OUT IN ALL FOR",
+    "TASK.RESUME": "OUT IN ALL",
+    "TASK.PURGE": "READY DELAYED DEAD ALL COUNT",
+    "TASK.HELP": "",
+}
+
+
+def test_help_shows_every_command_with_its_options(server):
+    """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
+    c = Talk(server)
+    lines = [line.decode() for line in c("TASK.HELP")]
+    assert [line.split()[0] for line in lines[::3]] == SHOWN
+    for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        name, *words = (
+            synopsis.replace("[", " ").replace("]", " ").replace("<", " ").replace(">", " ").split()
+        )
+        assert {word for word in words if word.isupper()} == set(OPTIONS[name].split())
+        assert summary.startswith("    ") and summary.endswith(".")
+        assert reply.startswith("    → ") and len(reply) > 7
+    help_text = c("TASK.HELP")
+    assert Talk(server, 3)("TASK.HELP") == help_text
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_command_docs_name_the_options_that_the_command_takes(server, name):
+    """All of them (from 7.0 on), and none that is still to be built."""
+    if server.installed.version < (7, 0):
+        return
+    c = Talk(server)
+    [about] = c.map("COMMAND", "DOCS", name).values()
+    arguments = c.as_map(about).get(b"arguments", [])
+    assert set().union(*(tokens(c, argument) for argument in arguments)) == set(OPTIONS[name].split())
+
+
+@pytest.mark.parametrize("name", ["TASK.CLAIM", "task.claim", "Task.Claim"])
+def test_a_command_is_found_in_any_case(server, name):
+    """As all commands are."""
+    assert Talk(server)(name, "q") == []
