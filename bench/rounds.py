@@ -3,8 +3,8 @@
 In a round each contender has a fresh server of its own, and they take turns, a slice of tasks each, so that
 what slows the machine slows all of them. In a slice so many tasks are pushed, claimed and acked, in that
 order, behind a backlog that stays. The server's own clock of processor time (nanoseconds, user and system,
-all threads) is read between the phases: what the client does meanwhile counts for nothing; what the server does
-then, idle work and what it left for later, is told as `aside`.
+all threads) is read between the phases: what the client does meanwhile counts for nothing; what the server
+does then, idle work and what it left for later, is told as `aside`.
 """
 
 from __future__ import annotations

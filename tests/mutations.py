@@ -65,7 +65,7 @@ BREAKS = [
     ("worker's name is in the digest", "codec.rs", "told.extend_from_slice(worker);", ""),
     ("errors are stored", "codec.rs", "put_batches(ERRORS, errors,", "put_batches(ERRORS, errors.take(0),"),
     ("two turns alike are refused", "check.rs", "are_unique(ranks) && ", ""),
-    ("loaded lease numbers", "apply.rs", "entry.rank < self.next_order && entry.lease <= self.last_lease", "entry.rank < self.next_order"),
+    ("loaded lease numbers", "check.rs", "entry.rank < self.next_order && entry.lease <= self.last_lease", "entry.rank < self.next_order"),
     ("a worker without a name", "names.rs", "(!self.name(number).is_empty() && self.count(number, 1).is_some())", "self.count(number, 1).is_some()"),
     ("bytes behind an effect", "codec.rs", "(whole.position() == bytes.len() as u64).then_some(value)", "Some(value)"),
     ("compaction keeps records", "page.rs", "let new = if *offset == VACANT { VACANT } else { bytes.len() as u16 };", "let new = if *offset == VACANT { VACANT } else { *offset };"),

@@ -11,7 +11,9 @@ use crate::log::Place;
 use crate::queue::Queue;
 use crate::requests::Request;
 use crate::settings::Rule;
-use crate::task::{BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, TaskId};
+use crate::task::{
+    BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
+};
 use crate::time::{Due, Millis};
 
 /// Why an event doesn't fit the queue it was given to.
@@ -172,6 +174,7 @@ impl Queue {
         let count = payloads.len() as u64;
         let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Mismatch("a task to push"))?;
         ensure(count <= BATCH_MAX as u64, "a push's size")?;
+        ensure(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES), "a payload's size")?;
         ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
         ensure(
             due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
@@ -334,17 +337,12 @@ impl Queue {
     /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
     pub(crate) fn index(&mut self, place: Place) -> Applied {
         let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
-        let (order, id, priority) = (found.order, found.record.id, found.record.options.priority);
-        let entry = found.entry;
-        ensure(order < self.next_order && id <= self.last_id, "a number and an id that were given")?;
-        let Some(entry) = entry else {
+        let (order, priority) = (found.order, found.record.options.priority);
+        let Some(entry) = found.entry else {
             self.lanes.push_fresh(priority, order);
             return Ok(());
         };
-        ensure(entry.rank < self.next_order && entry.lease <= self.last_lease, "numbers that were given")?;
-        ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
         if let Phase::Leased { worker, .. } = entry.phase {
-            ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
             ensure(self.workers.hold_number(worker), "a worker's name")?;
         }
         let was_dead = self.totals.dead;

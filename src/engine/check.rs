@@ -6,7 +6,7 @@ use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
 use crate::lanes::Turn;
 use crate::queue::Queue;
-use crate::task::State;
+use crate::task::{LEASE_MAX_MS, LeaseNumber, State};
 
 impl Queue {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
@@ -39,6 +39,7 @@ impl Queue {
                 entry.rank < self.next_order && entry.lease <= self.last_lease,
                 "numbers that were given",
             )?;
+            ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
             ranks.push(entry.rank.0);
             numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
             match entry.phase {
@@ -46,6 +47,7 @@ impl Queue {
                 Phase::Delayed { due } => delayed.push((due, found.order)),
                 Phase::Dead { at } => dead.push((at, found.order)),
                 Phase::Leased { worker, .. } => {
+                    ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
                     leased += 1;
                     let name = self.workers.name(worker);
                     if !name.is_empty() {

@@ -249,6 +249,17 @@ const ARRAY32: u8 = 0xdd;
 const HEAD_BYTES: usize = 6;
 
 impl Effect {
+    /// An empty effect in the memory of an earlier one.
+    pub fn reusing(mut bytes: Vec<u8>) -> Effect {
+        bytes.clear();
+        Effect { bytes, events: 0 }
+    }
+
+    /// The memory, to be used again.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Appends an event. The payloads of a push are not in it: they follow in the order of the events.
     pub fn add(&mut self, event: &Event) {
         if self.events == 0 {

@@ -120,7 +120,8 @@ impl Queue {
     /// The leases that a claim with this token got and that are still held; `None` where none is.
     pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
         let Answer::Claimed { handles } = self.requests.recall(now.at, token)? else { return None };
-        let held: Vec<Handle> = handles.iter().copied().filter(|handle| self.holds(now, handle)).collect();
+        let is_held = |handle: &&Handle| self.held(now, handle).is_ok();
+        let held: Vec<Handle> = handles.iter().filter(is_held).copied().collect();
         (!held.is_empty()).then_some(held)
     }
 
@@ -355,14 +356,15 @@ impl Queue {
     /// The task of a handle that holds it now.
     fn held(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
         let found = self.find(handle.id).ok_or(Refusal::Gone)?;
-        if self.holds(now, handle) { Ok(found) } else { Err(Refusal::Stale) }
+        if is_held(now, &found.entry(), handle) { Ok(found) } else { Err(Refusal::Stale) }
     }
+}
 
-    fn holds(&self, now: Now, handle: &Handle) -> bool {
-        self.find(handle.id).is_some_and(|found| match found.entry().phase {
-            Phase::Leased { deadline, .. } => !now.is_over(deadline) && is_last_lease(&found.entry(), handle),
-            _ => false,
-        })
+/// Whether the handle's lease is the task's present one, and isn't over.
+fn is_held(now: Now, entry: &Entry, handle: &Handle) -> bool {
+    match entry.phase {
+        Phase::Leased { deadline, .. } => !now.is_over(deadline) && is_last_lease(entry, handle),
+        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of a task that was touched: its phase, its turn, its last lease and its counters.
 //!
 //! A task that was only pushed has no entry. An entry is worked on as an [`Entry`] and stored as a
-//! [`Packed`] of 48 bytes, because every leased task has one.
+//! [`Packed`] of 45 bytes, because every leased task has one.
 
 use crate::task::{LeaseNumber, State};
 use crate::time::{Due, Millis};
@@ -95,38 +95,40 @@ impl Entry {
     }
 }
 
-/// A number below 2^48 in six bytes.
+/// A number in N bytes, the lowest first; a larger one stops at the largest that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct U48([u8; 6]);
+struct Short<const N: usize>([u8; N]);
 
-impl U48 {
-    fn new(value: u64) -> U48 {
-        let [a, b, c, d, e, f, _, _] = value.min((1 << 48) - 1).to_le_bytes();
-        U48([a, b, c, d, e, f])
+impl<const N: usize> Short<N> {
+    fn new(value: u64) -> Short<N> {
+        let value = value.min(u64::MAX >> (64 - 8 * N));
+        let mut short = [0; N];
+        short.iter_mut().zip(value.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        Short(short)
     }
 
     fn get(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+        let mut value = [0; 8];
+        value.iter_mut().zip(self.0).for_each(|(place, byte)| *place = byte);
+        u64::from_le_bytes(value)
     }
 }
 
 /// Bytes of a stored entry.
-pub(crate) const PACKED_BYTES: usize = 48;
+pub(crate) const PACKED_BYTES: usize = 45;
 
 /// An entry as it is stored, in the order of its bytes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, packed)]
 pub(crate) struct Packed {
     /// The slot of the task in its page.
-    pub slot: u16,
+    pub slot: u8,
     /// State and flags: see the constants below.
     bits: u8,
-    spare: u8,
-    rank: U48,
+    rank: Short<6>,
     /// Since when ready, when due, the deadline, or since when dead.
-    instant: U48,
-    lease: u64,
+    instant: Short<6>,
+    lease: Short<7>,
     nonce: u32,
     lease_ms: u32,
     /// Of a leased task, from the claim to the deadline; stops at 49 days.
@@ -144,7 +146,7 @@ const CANCEL: u8 = 0b0001_0000;
 const STALLED: u8 = 0b0010_0000;
 
 impl Packed {
-    pub fn new(slot: u16, entry: &Entry) -> Packed {
+    pub fn new(slot: u8, entry: &Entry) -> Packed {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         let (state, instant, held_ms, worker) = match entry.phase {
             Phase::Ready { since } => (0, since, 0, 0),
@@ -158,10 +160,9 @@ impl Packed {
         Packed {
             slot,
             bits: state | flag(entry.stalled, STALLED),
-            spare: 0,
-            rank: U48::new(entry.rank.0),
-            instant: U48::new(instant.0),
-            lease: entry.lease.0,
+            rank: Short::new(entry.rank.0),
+            instant: Short::new(instant.0),
+            lease: Short::new(entry.lease.0),
             nonce: entry.nonce,
             lease_ms: entry.lease_ms,
             held_ms,
@@ -190,7 +191,7 @@ impl Packed {
         Entry {
             phase,
             rank: Order(self.rank.get()),
-            lease: LeaseNumber(self.lease),
+            lease: LeaseNumber(self.lease.get()),
             nonce: self.nonce,
             lease_ms: self.lease_ms,
             stalled: self.bits & STALLED != 0,
@@ -207,11 +208,10 @@ impl Packed {
 
     /// The stored form: every field, little endian, in order.
     pub fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&{ self.slot }.to_le_bytes());
-        out.extend_from_slice(&[self.bits, self.spare]);
+        out.extend_from_slice(&[self.slot, self.bits]);
         out.extend_from_slice(&self.rank.0);
         out.extend_from_slice(&self.instant.0);
-        out.extend_from_slice(&{ self.lease }.to_le_bytes());
+        out.extend_from_slice(&self.lease.0);
         for word in [self.nonce, self.lease_ms, self.held_ms, self.worker, self.deliveries] {
             out.extend_from_slice(&word.to_le_bytes());
         }
@@ -224,11 +224,10 @@ impl Packed {
     /// the same entry, so that two different stored forms never mean the same.
     pub fn read(bytes: &[u8]) -> Option<Packed> {
         let mut rest = bytes;
-        let slot = u16::from_le_bytes(take(&mut rest)?);
-        let [bits, spare] = take(&mut rest)?;
-        let rank = U48(take(&mut rest)?);
-        let instant = U48(take(&mut rest)?);
-        let lease = u64::from_le_bytes(take(&mut rest)?);
+        let [slot, bits] = take(&mut rest)?;
+        let rank = Short(take(&mut rest)?);
+        let instant = Short(take(&mut rest)?);
+        let lease = Short(take(&mut rest)?);
         let mut word = || Some(u32::from_le_bytes(take(&mut rest)?));
         let (nonce, lease_ms, held_ms, worker, deliveries) = (word()?, word()?, word()?, word()?, word()?);
         let failures = u16::from_le_bytes(take(&mut rest)?);
@@ -236,7 +235,6 @@ impl Packed {
         let packed = Packed {
             slot,
             bits,
-            spare,
             rank,
             instant,
             lease,

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::requests::Answer;
-use crate::task::{LeaseNumber, Options, TaskId};
+use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis};
 
 /// Something that happened to a queue.
@@ -197,6 +197,13 @@ pub struct Lease {
     pub lease_ms: u32,
     /// When it ends.
     pub deadline: Millis,
+}
+
+impl Lease {
+    /// What its holder is given.
+    pub fn handle(&self) -> Handle {
+        Handle { id: self.id, lease: self.number, nonce: self.nonce }
+    }
 }
 
 /// What becomes of a task whose lease ended.

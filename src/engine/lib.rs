@@ -16,7 +16,7 @@
 //! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
 //! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
-//! was touched has an entry of 48 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
+//! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
 //!
 //! To read it: [`task`](Task) words, `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
@@ -42,6 +42,7 @@ mod requests;
 mod retry;
 mod settings;
 mod task;
+mod text;
 mod ties;
 mod time;
 mod varint;
@@ -58,6 +59,7 @@ pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, LEASE_MAX_MS,
     LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId,
 };
+pub use text::Text;
 pub use ties::Holder;
 pub use time::{Due, Grace, Millis, Now};
 pub use view::{Cursor, LeaseView, TaskView};

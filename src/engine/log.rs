@@ -4,6 +4,7 @@
 //! by its order number or its id, both by binary search over pages. Leases are found by their deadline through
 //! a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
@@ -17,7 +18,7 @@ use crate::time::Millis;
 const PAGES_KEPT: usize = 16;
 
 /// Where a task lies: valid until the next push or removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     page: usize,
     slot: usize,
@@ -38,6 +39,8 @@ pub(crate) struct Log {
     tasks: u64,
     record_bytes: u64,
     memory: usize,
+    /// Where a task was found last: a place to try first, which need not hold anything.
+    last: Cell<Place>,
 }
 
 impl Clone for Log {
@@ -46,7 +49,7 @@ impl Clone for Log {
         let pages = self.pages.clone();
         let memory = pages.iter().map(Page::memory).sum();
         let (tasks, record_bytes) = (self.tasks, self.record_bytes);
-        Log { pages, bounds: self.bounds.clone(), tasks, record_bytes, memory }
+        Log { pages, bounds: self.bounds.clone(), tasks, record_bytes, memory, last: Cell::default() }
     }
 }
 
@@ -133,9 +136,18 @@ impl Log {
 
     /// The task with this id.
     pub fn find(&self, id: TaskId) -> Option<Place> {
-        let page = self.pages.partition_point(|page| page.base() <= id).checked_sub(1)?;
-        let slot = self.pages.get(page)?.find(id)?;
-        Some(Place { page, slot })
+        // What is claimed, answered and shown comes one after the other, mostly.
+        let Place { page, slot } = self.last.get();
+        let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
+        let place = match near {
+            Some(slot) => Place { page, slot },
+            None => {
+                let page = self.pages.partition_point(|page| page.base() <= id).checked_sub(1)?;
+                Place { page, slot: self.pages.get(page)?.find(id)? }
+            }
+        };
+        self.last.set(place);
+        Some(place)
     }
 
     /// The task that drew this number at its push.

@@ -8,16 +8,16 @@
 
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Entry, Order, PACKED_BYTES, Packed};
-use crate::task::{Options, TaskId};
+use crate::task::{Options, PAYLOAD_MAX_BYTES, TaskId};
 use crate::time::Millis;
 use crate::varint;
 
 /// Bytes of records in a page; a larger record has a page of its own.
-pub(crate) const PAGE_BYTES: usize = 8192;
+pub(crate) const PAGE_BYTES: usize = 16_384;
 /// A new page of a queue begins this small and doubles.
 const FIRST_BYTES: usize = 256;
-/// Slots in a page: bounds the work of anything that goes through a page.
-pub(crate) const PAGE_SLOTS: u64 = 128;
+/// Slots in a page, so that one byte tells them apart: bounds the work of anything that goes through a page.
+pub(crate) const PAGE_SLOTS: u64 = 256;
 /// A slot without a record.
 const VACANT: u16 = u16::MAX;
 
@@ -46,7 +46,7 @@ pub(crate) struct Page {
     slots: Vec<u16>,
     entries: Vec<Packed>,
     live: u16,
-    dead_bytes: usize,
+    dead_bytes: u32,
     /// At or before the first deadline of a leased task here; `None` where none is leased.
     pub bound: Option<Millis>,
 }
@@ -99,7 +99,7 @@ impl Page {
 
     /// Bytes of the records of living tasks.
     pub fn live_bytes(&self) -> usize {
-        self.bytes.len() - self.dead_bytes
+        self.bytes.len() - self.dead_bytes as usize
     }
 
     /// Bytes that it took from the allocator.
@@ -195,7 +195,7 @@ impl Page {
             self.entries.remove(place);
         }
         self.live -= 1;
-        self.dead_bytes += bytes;
+        self.dead_bytes += bytes as u32;
         bytes
     }
 
@@ -208,10 +208,10 @@ impl Page {
 
     /// Rewrites a page that is three quarters dead, so that a few old tasks don't hold the memory of many.
     pub fn compact(&mut self) {
-        if self.live == 0 || self.dead_bytes * 4 < self.bytes.len() * 3 {
+        if self.live == 0 || self.dead_bytes as usize * 4 < self.bytes.len() * 3 {
             return;
         }
-        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes);
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes as usize);
         for slot in 0..self.slots.len() {
             let length = self.record_len(slot);
             let record = self.record_bytes(slot).and_then(|rest| rest.get(..length));
@@ -250,7 +250,7 @@ impl Page {
 
     /// Stores what is now known of the task in the slot.
     pub fn set_entry(&mut self, slot: usize, entry: &Entry) {
-        let packed = Packed::new(slot as u16, entry);
+        let packed = Packed::new(slot as u8, entry);
         match self.entry_place(slot) {
             Ok(place) => {
                 if let Some(old) = self.entries.get_mut(place) {
@@ -316,7 +316,8 @@ impl Page {
             let read = read_record(&mut tail, base)?;
             let ordered =
                 read.id >= base && read.id.ms <= Millis::MAX.0 && last.is_none_or(|last| read.id > last);
-            if !tail.is_empty() || !ordered || !read.options.are_valid() || page.bytes.len() > PAGE_BYTES {
+            let bounded = read.payload.len() <= PAYLOAD_MAX_BYTES && read.options.are_valid();
+            if !tail.is_empty() || !ordered || !bounded || page.bytes.len() > PAGE_BYTES {
                 return None;
             }
             last = Some(read.id);
@@ -331,7 +332,7 @@ impl Page {
         for stored in rest.chunks_exact(PACKED_BYTES) {
             let packed = Packed::read(stored)?;
             let slot = packed.slot;
-            let sorted = page.entries.last().is_none_or(|last| { last.slot } < slot);
+            let sorted = page.entries.last().is_none_or(|last| last.slot < slot);
             if !sorted || !page.is_live(usize::from(slot)) {
                 return None;
             }

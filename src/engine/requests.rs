@@ -106,7 +106,7 @@ impl Requests {
     pub fn memory(&self) -> usize {
         let handles =
             |answer: &Answer| if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
-        let one = |token: &[u8], answer| 2 * token.len() + 120 + handles(answer) * size_of::<Handle>();
+        let one = |token: &[u8], answer| 2 * token.len() + 190 + handles(answer) * size_of::<Handle>();
         self.answers.iter().map(|(token, (_, _, answer))| one(token, answer)).sum()
     }
 }

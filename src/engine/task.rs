@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Text;
 use crate::varint;
 
 /// A task's id, `<ms>-<seq>`: from the primary's clock, never going backwards, unique in its queue.
@@ -21,6 +22,15 @@ impl TaskId {
         Some(TaskId { ms: self.ms, seq: self.seq.checked_add(n)? })
     }
 
+    /// The id as it is shown, without an allocation.
+    pub fn text(self) -> Text {
+        self.before(Text::new())
+    }
+
+    fn before(self, text: Text) -> Text {
+        text.decimal(self.seq).byte(b'-').decimal(self.ms)
+    }
+
     /// Reads `<ms>-<seq>` in decimal, without signs, spaces or leading zeros.
     pub fn parse(text: &[u8]) -> Option<TaskId> {
         let dash = text.iter().position(|&byte| byte == b'-')?;
@@ -30,7 +40,7 @@ impl TaskId {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.seq)
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -57,6 +67,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// The handle as it is shown, without an allocation.
+    pub fn text(self) -> Text {
+        self.id.before(Text::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
+    }
+
     /// Reads a handle as it is displayed.
     pub fn parse(text: &[u8]) -> Option<Handle> {
         let at = text.iter().position(|&byte| byte == b'@')?;
@@ -76,17 +91,20 @@ impl Handle {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}-{:08x}", self.id, self.lease.0, self.nonce)
+        f.write_str(self.text().as_str())
     }
 }
 
 /// Reads an unsigned decimal that is written the one way a number is written.
 fn decimal(text: &[u8]) -> Option<u64> {
     let canonical = text == b"0" || !text.starts_with(b"0");
-    if text.is_empty() || !canonical || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || !canonical {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// The states a task can be in; a task is in exactly one.
@@ -143,6 +161,8 @@ pub const HEADERS_MAX_BYTES: usize = 4096;
 pub const NAME_MAX_BYTES: usize = 256;
 /// An error text is cut to this many bytes.
 pub const ERROR_MAX_BYTES: usize = 1024;
+/// The most bytes of a payload that a queue takes, whatever the server allows.
+pub const PAYLOAD_MAX_BYTES: usize = 1 << 30;
 /// The most tasks, handles or ids one call works on.
 pub const BATCH_MAX: usize = 1000;
 

@@ -40,6 +40,6 @@ impl Ties {
     }
 
     pub fn memory(&self) -> usize {
-        self.holders.len() * 64
+        self.holders.len() * 110
     }
 }

@@ -1,6 +1,6 @@
 //! What a worker asks for, and what it gets.
 
-use taskslot_engine::{Claim, Handle, Headers, Millis, TaskView};
+use taskslot_engine::{Claim, Handle, Headers, Millis, TaskView, Text};
 
 use crate::api::Reply;
 
@@ -16,18 +16,20 @@ pub struct Claims<'a> {
 }
 
 /// A task on its way to a worker.
+#[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// The handle; of a NOACK claim, the id.
-    handle: String,
+    name: Text,
     payload: &'a [u8],
-    deliveries: u32,
-    meta: Meta<'a>,
+    headers: Headers<'a>,
+    meta: Meta,
 }
 
-struct Meta<'a> {
+#[derive(Clone, Copy)]
+struct Meta {
+    deliveries: u32,
     lease: u64,
     priority: i8,
-    headers: Vec<(&'a [u8], &'a [u8])>,
     enqueued: Millis,
     deadline: Option<Millis>,
     failures: u16,
@@ -36,69 +38,69 @@ struct Meta<'a> {
 
 impl<'a> Delivery<'a> {
     /// A task under a lease.
-    pub fn leased(task: TaskView<'a>, handle: Handle) -> Delivery<'a> {
-        let (meta, deliveries) = (Meta::of(&task, handle.lease.0, Some(task.instant)), task.deliveries);
-        Delivery { handle: handle.to_string(), payload: task.payload, deliveries, meta }
+    pub fn leased(task: &TaskView<'a>, handle: Handle) -> Delivery<'a> {
+        let meta = Meta { lease: handle.lease.0, deadline: Some(task.instant), ..Meta::of(task) };
+        Delivery { name: handle.text(), meta, ..Delivery::of(task) }
     }
 
     /// A task that is given away for good: this is its one delivery more.
     pub fn taken(task: &TaskView<'a>) -> Delivery<'a> {
         let deliveries = task.deliveries.saturating_add(1);
-        let meta = Meta::of(task, 0, None);
-        Delivery { handle: task.id.to_string(), payload: task.payload, deliveries, meta }
+        Delivery { meta: Meta { deliveries, ..Meta::of(task) }, ..Delivery::of(task) }
+    }
+
+    fn of(task: &TaskView<'a>) -> Delivery<'a> {
+        let (name, headers) = (task.id.text(), Headers(task.options.headers));
+        Delivery { name, payload: task.payload, headers, meta: Meta::of(task) }
     }
 
     /// `[handle, payload, deliveries]`, and a map with WITHMETA.
     pub fn reply(&self, reply: Reply<'_>, with_meta: bool) {
         reply.array(if with_meta { 4 } else { 3 });
-        reply.bulk(self.handle.as_bytes());
+        reply.bulk(&self.name);
         reply.bulk(self.payload);
-        reply.integer(i64::from(self.deliveries));
+        reply.integer(i64::from(self.meta.deliveries));
         if with_meta {
-            self.meta.reply(reply);
+            self.reply_meta(reply);
         }
     }
 
-    /// A copy that outlives the call.
-    pub fn kept(&self) -> Kept {
-        let headers = self.meta.headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec()));
-        Kept {
-            handle: self.handle.clone(),
-            payload: self.payload.into(),
-            deliveries: self.deliveries,
-            headers: headers.collect(),
-            meta: Meta { headers: Vec::new(), ..self.meta },
-        }
-    }
-}
-
-impl<'a> Meta<'a> {
-    fn of(task: &TaskView<'a>, lease: u64, deadline: Option<Millis>) -> Meta<'a> {
-        Meta {
-            lease,
-            priority: task.options.priority,
-            headers: Headers(task.options.headers).pairs(),
-            enqueued: task.enqueued_at,
-            deadline,
-            failures: task.failures,
-            stalls: task.stalls,
-        }
-    }
-
-    fn reply(&self, reply: Reply<'_>) {
+    fn reply_meta(&self, reply: Reply<'_>) {
         let number = |name: &[u8], value: i64| {
             reply.bulk(name);
             reply.integer(value);
         };
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let meta = &self.meta;
         reply.map(7);
-        number(b"lease", signed(self.lease));
-        number(b"priority", i64::from(self.priority));
+        number(b"lease", signed(meta.lease));
+        number(b"priority", i64::from(meta.priority));
         reply.bulk(b"headers");
-        reply_headers(reply, &self.headers);
-        number(b"enqueued", signed(self.enqueued.0));
-        number(b"deadline", self.deadline.map_or(0, |deadline| signed(deadline.0)));
-        number(b"failures", i64::from(self.failures));
-        number(b"stalls", i64::from(self.stalls));
+        reply_headers(reply, &self.headers.pairs());
+        number(b"enqueued", signed(meta.enqueued.0));
+        number(b"deadline", meta.deadline.map_or(0, |deadline| signed(deadline.0)));
+        number(b"failures", i64::from(meta.failures));
+        number(b"stalls", i64::from(meta.stalls));
+    }
+
+    /// A copy that outlives the call.
+    pub fn kept(&self) -> Kept {
+        let (payload, headers) = (self.payload.into(), self.headers.0.into());
+        Kept { name: self.name, payload, headers, meta: self.meta }
+    }
+}
+
+impl Meta {
+    fn of(task: &TaskView<'_>) -> Meta {
+        Meta {
+            deliveries: task.deliveries,
+            lease: 0,
+            priority: task.options.priority,
+            enqueued: task.enqueued_at,
+            deadline: None,
+            failures: task.failures,
+            stalls: task.stalls,
+        }
     }
 }
 
@@ -111,25 +113,18 @@ pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
     }
 }
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 /// A delivery that waits to be written to a client that was blocked.
 pub struct Kept {
-    handle: String,
+    name: Text,
     payload: Box<[u8]>,
-    deliveries: u32,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    meta: Meta<'static>,
+    headers: Box<[u8]>,
+    meta: Meta,
 }
 
 impl Kept {
-    /// As [`Delivery::reply`].
-    pub fn reply(&self, reply: Reply<'_>, with_meta: bool) {
-        let headers = self.headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-        let meta = Meta { headers, ..self.meta };
-        let (handle, payload) = (self.handle.clone(), &*self.payload);
-        Delivery { handle, payload, deliveries: self.deliveries, meta }.reply(reply, with_meta);
+    /// The delivery.
+    pub fn delivery(&self) -> Delivery<'_> {
+        let (payload, headers) = (&*self.payload, Headers(&self.headers));
+        Delivery { name: self.name, payload, headers, meta: self.meta }
     }
 }

@@ -14,14 +14,23 @@ use crate::settings::FAILOVER_GRACE;
 /// A standstill shorter than this is nobody's trouble.
 const STANDSTILL_MS: u64 = 500;
 /// The clock is slewed by one part in this many.
-const SLEW: u64 = 100;
+pub const SLEW: u64 = 100;
+
+/// The wall clock is read this often.
+const WALL_READ_US: u64 = 10_000;
+/// A wall clock that is off by more than this was set by somebody.
+const STEP_US: u64 = 20_000;
 
 #[derive(Clone, Copy)]
 struct Clock {
     at_us: u64,
     read_at: Instant,
+    wall_us: u64,
+    wall_read_at: Instant,
     /// How long the server's regular work may keep us waiting: the time between two beats, at least.
     beat_ms: u64,
+    /// The wall clock was set since anybody asked.
+    stepped: bool,
     grace: Option<Grace>,
     writes_paused_since: Option<Millis>,
 }
@@ -33,12 +42,14 @@ thread_local! {
 /// What time it is. Every call is also a heartbeat: a long silence before it, or a pause of writes that has just
 /// ended, begins a grace for the leases that ran out meanwhile.
 pub fn now(ctx: Context<'_>) -> Now {
-    let wall_us = wall_us();
     let read_at = Instant::now();
-    let mut clock = CLOCK.get().unwrap_or(Clock {
-        at_us: wall_us,
+    let mut clock = CLOCK.get().unwrap_or_else(|| Clock {
+        at_us: wall_us(),
         read_at,
+        wall_us: wall_us(),
+        wall_read_at: read_at,
         beat_ms: 0,
+        stepped: false,
         grace: None,
         writes_paused_since: None,
     });
@@ -46,6 +57,7 @@ pub fn now(ctx: Context<'_>) -> Now {
     let elapsed_us = u64::try_from(read_at.duration_since(clock.read_at).as_micros()).unwrap_or(0);
     clock.read_at = read_at;
     clock.at_us += elapsed_us;
+    let wall_us = clock.wall(read_at);
     let slew_us = elapsed_us / SLEW;
     clock.at_us = wall_us.clamp(clock.at_us - slew_us, clock.at_us + slew_us);
 
@@ -68,6 +80,13 @@ pub fn now(ctx: Context<'_>) -> Now {
     Now { at, wall: Millis(wall_us / 1000), grace: clock.grace }
 }
 
+/// Whether the wall clock was set since this was asked before: what was noted for its instants may be too late.
+pub fn was_stepped() -> bool {
+    let Some(clock) = CLOCK.get() else { return false };
+    CLOCK.set(Some(Clock { stepped: false, ..clock }));
+    clock.stepped
+}
+
 /// The node has just loaded its data or become a primary: for how long nobody was served isn't known.
 pub fn took_over(ctx: Context<'_>) {
     let at = now(ctx).at;
@@ -87,6 +106,19 @@ pub fn beats(hz: i32) {
 }
 
 impl Clock {
+    /// The wall clock: read now and then, and told by the monotonic one between.
+    fn wall(&mut self, read_at: Instant) -> u64 {
+        let since_us = u64::try_from(read_at.duration_since(self.wall_read_at).as_micros()).unwrap_or(0);
+        let told_us = self.wall_us + since_us;
+        if since_us < WALL_READ_US {
+            return told_us;
+        }
+        self.wall_us = wall_us();
+        self.wall_read_at = read_at;
+        self.stepped |= self.wall_us.abs_diff(told_us) > STEP_US;
+        self.wall_us
+    }
+
     /// Spares the leases that ran out between the two instants, for as long again, at most `failover-grace`. A grace
     /// that runs already is made longer.
     fn begin_grace(&mut self, from: Millis, to: Millis) {

@@ -50,7 +50,7 @@ impl fmt::Display for Error {
                 Refusal::Gone => "ERR there is no such task",
                 Refusal::Stale => "STALE the lease is over and the task lives on without it",
                 Refusal::CancelAsked => "CANCELLED the task is to be cancelled",
-                Refusal::Exhausted => "ERR the queue has used up its ids",
+                Refusal::Exhausted => "ERR the queue has used up its ids or lease numbers",
             }),
             Error::Broken => f.write_str(
                 "BROKEN the queue is readable only: a change failed half way, see the server's log",

@@ -206,13 +206,13 @@ impl Worker {
         Claims { claim, request: request.as_deref(), with_meta: *with_meta }
     }
 
-    /// Takes tasks, to be written when it is woken.
-    pub fn receive(&self, tasks: &[Delivery<'_>]) {
-        self.gift.borrow_mut().extend(tasks.iter().map(Delivery::kept));
+    /// Takes a task, to be written when it is woken.
+    pub fn receive(&self, task: &Delivery<'_>) {
+        self.gift.borrow_mut().push(task.kept());
     }
 
     /// Notes the leases that it was given.
-    pub fn hold(&self, handles: Vec<Handle>) {
+    pub fn hold(&self, handles: impl Iterator<Item = Handle>) {
         self.handles.borrow_mut().extend(handles);
     }
 
@@ -231,7 +231,7 @@ impl Waiting for Worker {
         self.delivered.set(true);
         let gift = self.gift.take();
         ctx.reply().array(gift.len());
-        gift.iter().for_each(|task| task.reply(ctx.reply(), self.wish.with_meta));
+        gift.iter().for_each(|task| task.delivery().reply(ctx.reply(), self.wish.with_meta));
     }
 
     fn on_disconnect(&self, _ctx: Context<'_>) {

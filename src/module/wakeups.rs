@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use taskslot_engine::{Handle, Holder, Millis, Now, TaskId};
 
+use crate::api::key::KeyRead;
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
@@ -26,6 +27,8 @@ const SLICE: Duration = Duration::from_millis(1);
 const REST_MS: u64 = 3;
 /// How soon to look again when nothing may be changed now (a replica, writes paused).
 const BLOCKED_MS: u64 = 50;
+/// The time of a hint that is to be looked at as soon as may be.
+const NOW: Millis = Millis(0);
 /// A timer this late isn't coming.
 const LATE_MS: u64 = 20;
 /// Pages of due tasks between two looks at the clock.
@@ -97,7 +100,12 @@ thread_local! {
 
 /// Notes when a queue has something to do, if that is earlier than what is noted.
 pub fn note(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
-    let Some(due) = value.queue.next_due(now) else { return };
+    let Some(mut due) = value.queue.next_due(now) else { return };
+    if now.at > now.wall {
+        // Our clock waits for the wall's, by going slower than that: an instant of the wall clock comes earlier.
+        let span_ms = due.since(now.at);
+        due = due.min(now.at.plus(span_ms - span_ms.div_ceil(clock::SLEW)));
+    }
     if value.hinted.get().is_some_and(|hinted| hinted <= due) || !value.broken.is_empty() {
         return;
     }
@@ -142,8 +150,8 @@ pub fn soon() {
 
 /// A queue is being loaded: it is looked at when this node may act on it. The value is told the same.
 pub fn loaded(place: Place) -> Option<Millis> {
-    WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert((Millis(0), place)));
-    Some(Millis(0))
+    WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert((NOW, place)));
+    Some(NOW)
 }
 
 /// Two databases have changed places, and their keys' hints, jobs and ties with them.
@@ -186,15 +194,27 @@ fn fire(ctx: Context<'_>) {
     run(ctx);
 }
 
-/// The safety net: a timer that should have fired and didn't is frozen by a wall clock that was set back.
+/// The safety net: a timer that should have fired and didn't is frozen by a wall clock that was set back, and one
+/// that was set ahead may have passed instants that were noted for later.
 pub fn beat(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
+    if clock::was_stepped() {
+        look_at_all();
+    }
     let timer = WAKEUPS.with_borrow(|wakeups| wakeups.timer);
     if let Some((timer, _)) = timer.filter(|(_, set_for)| at.since(*set_for) > LATE_MS) {
         timer.stop(ctx);
         WAKEUPS.with_borrow_mut(|wakeups| wakeups.timer = None);
     }
     run(ctx);
+}
+
+/// Each queue that has something to do is looked at now.
+fn look_at_all() {
+    WAKEUPS.with_borrow_mut(|wakeups| {
+        let hints = std::mem::take(&mut wakeups.hints);
+        wakeups.hints = hints.into_iter().map(|(_, place)| (NOW, place)).collect();
+    });
 }
 
 /// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
@@ -230,8 +250,14 @@ fn work(ctx: Context<'_>) {
             if is_due { wakeups.hints.pop_first() } else { None }
         });
         let Some((due, place)) = first else { break };
+        if is_elsewhere(ctx, &place) {
+            let later = (now.at.plus(BLOCKED_MS), place);
+            WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert(later));
+            continue;
+        }
         done(ctx, &place, |write| {
-            if write.value.hinted.get() == Some(due) {
+            // Hints come in order, so one that was out for an earlier time is gone.
+            if due == NOW || write.value.hinted.get().is_some_and(|hinted| hinted <= due) {
                 write.value.hinted.set(None);
             }
             while write.move_due(PAGES_A_STEP)? && started.elapsed() < SLICE {}
@@ -294,6 +320,14 @@ fn done(ctx: Context<'_>, place: &Place, body: impl FnOnce(&mut Write<'_, '_>) -
         Ok(_) | Err(Error::WrongType | Error::Broken) => {}
         Err(error) => ctx.log(Level::Warning, &format!("timed work on a queue failed: {error}")),
     }
+}
+
+/// Whether there is a queue that isn't ours to change: the copy that comes before a slot, or what it leaves behind.
+fn is_elsewhere(ctx: Context<'_>, place: &Place) -> bool {
+    if ctx.select_db(place.db).is_err() || events::is_ours(ctx, &place.key) {
+        return false;
+    }
+    KeyRead::peek(ctx, OwnedString::new(&place.key).as_arg()).is_some()
 }
 
 /// Whether data may be changed outside a client's command: on a primary that isn't loading, not in a child, and not

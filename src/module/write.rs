@@ -1,7 +1,9 @@
 //! The one way a queue changes on a primary: what is due moves first, then the verb decides and its events are
 //! applied, waiting workers get what is ready, and one effect tells replicas and AOF what happened.
 
-use taskslot_engine::{Answer, Effect, Event, Handle, Now, Refusal};
+use std::cell::Cell;
+
+use taskslot_engine::{Answer, Effect, Event, Handle, Lease, Now, Refusal, TaskId};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
@@ -14,6 +16,14 @@ use crate::{clock, entropy, replication, term, ties, wakeups};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
+
+/// A larger buffer of an effect isn't kept for the next one.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// The last effect's buffer, so that a command doesn't pay for a new one.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What a write does where there is no key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +45,7 @@ pub struct Write<'a, 'q> {
     /// What time it is in this call.
     pub now: Now,
     effect: Effect,
-    payloads: Vec<Arg<'a>>,
+    payloads: &'a [Arg<'a>],
     served: Vec<Waiter<Worker>>,
 }
 
@@ -57,7 +67,7 @@ pub fn write<'a, R>(
     if !value.broken.is_empty() {
         return Err(Error::Broken);
     }
-    let (effect, payloads, served) = (Effect::default(), Vec::new(), Vec::new());
+    let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
     let mut write = Write { ctx, key, value, now, effect, payloads, served };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
@@ -72,7 +82,10 @@ pub fn write<'a, R>(
 
 impl<'a, 'q> Write<'a, 'q> {
     fn run<R>(&mut self, body: impl FnOnce(&mut Write<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
-        self.move_due(DUE_PAGES)?;
+        // A hint is never later than what is due.
+        if self.value.hinted.get().is_some_and(|hinted| hinted <= self.now.at) {
+            self.move_due(DUE_PAGES)?;
+        }
         self.serve()?;
         let result = body(self);
         self.serve()?;
@@ -95,25 +108,25 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
-    /// Applies a push, whose payloads go along as the server's own strings.
-    pub fn commit_push(&mut self, event: &Event, payloads: &[Arg<'a>]) -> Result<(), Error> {
+    /// Applies the one push of a write, whose payloads go along as the server's own strings.
+    pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         self.commit(event)?;
-        self.payloads.extend_from_slice(payloads);
+        self.payloads = payloads;
         Ok(())
     }
 
-    /// Decides and applies a claim for a client; `deliver` sees the tasks, before they are gone if there is no lease.
-    /// The leases' handles, none with NOACK.
+    /// Decides and applies a claim for a client. `deliver` sees how many tasks there are, and each: before they are
+    /// gone if there is no lease. The leases, none with NOACK.
     pub fn claim(
         &mut self,
         claims: &Claims<'_>,
         client: u64,
-        mut deliver: impl FnMut(&[Delivery<'_>]),
-    ) -> Result<Vec<Handle>, Error> {
+        mut deliver: impl FnMut(usize, &Delivery<'_>),
+    ) -> Result<Vec<Lease>, Error> {
+        if !self.value.queue.is_claimable(self.now.at) {
+            return Ok(Vec::new());
+        }
         if let Some(event) = self.value.queue.begin_term(term::current()) {
-            if !self.value.queue.is_claimable(self.now.at) {
-                return Ok(Vec::new());
-            }
             self.commit(&event)?;
         }
         let event = match self.value.queue.claim(self.now, &mut entropy::bits, &claims.claim) {
@@ -122,31 +135,28 @@ impl<'a, 'q> Write<'a, 'q> {
             Err(refusal) => return Err(refusal.into()),
         };
         if let Event::Taken { ids } = &event {
-            let queue = &self.value.queue;
-            let tasks: Vec<_> = ids.iter().filter_map(|&id| queue.task(&self.now, id)).collect();
-            deliver(&tasks.iter().map(Delivery::taken).collect::<Vec<_>>());
+            for task in ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id)) {
+                deliver(ids.len(), &Delivery::taken(&task));
+            }
             self.commit(&event)?;
             return Ok(Vec::new());
         }
         self.commit(&event)?;
-        let Event::Claimed { leases, .. } = &event else { return Ok(Vec::new()) };
-        let handle =
-            |lease: &taskslot_engine::Lease| Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
-        let handles: Vec<Handle> = leases.iter().map(handle).collect();
+        let Event::Claimed { leases, .. } = event else { return Ok(Vec::new()) };
         if claims.claim.tied {
-            self.tie(client, &handles);
+            self.tie(client, leases.iter().map(|lease| lease.id));
         }
         if let Some(token) = claims.request {
-            let answer = Answer::Claimed { handles: handles.clone() };
+            let answer = Answer::Claimed { handles: leases.iter().map(Lease::handle).collect() };
             let event = self.value.queue.answered(self.now, token, answer);
             self.commit(&event)?;
         }
-        let queue = &self.value.queue;
-        let leased = handles
-            .iter()
-            .filter_map(|handle| Some(Delivery::leased(queue.task(&self.now, handle.id)?, *handle)));
-        deliver(&leased.collect::<Vec<_>>());
-        Ok(handles)
+        for lease in &leases {
+            if let Some(task) = self.value.queue.task(&self.now, lease.id) {
+                deliver(leases.len(), &Delivery::leased(&task, lease.handle()));
+            }
+        }
+        Ok(leases)
     }
 
     /// The leases that the same request got before and that are still held. Those that hang on a connection hang on
@@ -157,16 +167,16 @@ impl<'a, 'q> Write<'a, 'q> {
             let lease = self.value.queue.task(&self.now, handle.id).and_then(|task| task.lease);
             lease.is_some_and(|lease| lease.tied)
         };
-        let tied: Vec<Handle> = held.iter().filter(is_tied).copied().collect();
-        self.tie(client, &tied);
+        let tied: Vec<TaskId> = held.iter().filter(is_tied).map(|handle| handle.id).collect();
+        if !tied.is_empty() {
+            self.tie(client, tied.into_iter());
+        }
         Some(held)
     }
 
-    fn tie(&mut self, client: u64, handles: &[Handle]) {
-        if !handles.is_empty() {
-            ties::tie(client, self.ctx.selected_db(), self.key);
-        }
-        handles.iter().for_each(|handle| self.value.queue.tie(client, handle.id));
+    fn tie(&mut self, client: u64, ids: impl Iterator<Item = TaskId>) {
+        ties::tie(client, self.ctx.selected_db(), self.key);
+        ids.for_each(|id| self.value.queue.tie(client, id));
     }
 
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
@@ -183,8 +193,8 @@ impl<'a, 'q> Write<'a, 'q> {
             let Some(waiter) = waiters::next(self.ctx, self.key) else { break };
             let worker = waiter.state();
             let claims = worker.claims();
-            let handles = self.claim(&claims, worker.client, |tasks| worker.receive(tasks))?;
-            worker.hold(handles);
+            let leases = self.claim(&claims, worker.client, |_, task| worker.receive(task))?;
+            worker.hold(leases.iter().map(Lease::handle));
             self.served.push(waiter);
         }
         Ok(())
@@ -193,11 +203,15 @@ impl<'a, 'q> Write<'a, 'q> {
     fn finish(self) {
         let Write { ctx, key, value, now, effect, payloads, .. } = self;
         if !effect.is_empty() {
-            if ctx.replicate(replication::APPLY, key, effect.as_bytes(), &payloads).is_err() {
+            if ctx.replicate(replication::APPLY, key, effect.as_bytes(), payloads).is_err() {
                 ctx.log(Level::Warning, "a change of a queue could not be replicated");
             }
             ctx.signal_modified(key);
         }
         wakeups::note(ctx, key, value, &now);
+        let buffer = effect.into_buffer();
+        if buffer.capacity() <= BUFFER_BYTES {
+            BUFFER.set(buffer);
+        }
     }
 }

@@ -280,6 +280,7 @@ fn a_list_one_by_one_shows_every_task_once() {
         loop {
             let (next, tasks) = queue.list(&now, state, cursor, 1, None);
             seen.extend(tasks.iter().map(|task| task.id));
+            assert!(seen.len() <= count, "a list without end");
             cursor = next;
             if cursor == Cursor::default() {
                 break;

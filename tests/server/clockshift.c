@@ -6,6 +6,7 @@
  * recurse into an allocator that is itself starting (faketime hangs Redis' jemalloc so).
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -34,6 +35,12 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     now->tv_sec += shift / 1000 + carry;
     now->tv_nsec = ns - carry * 1000000000LL;
     return 0;
+}
+
+/* Valkey gives modules their own libc (RTLD_DEEPBIND): they would be told the true time. */
+void *dlopen(const char *file, int mode) {
+    void *(*next)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+    return next(file, mode & ~RTLD_DEEPBIND);
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {

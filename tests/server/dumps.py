@@ -142,11 +142,10 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 @dataclass
 class Entry:
-    """What is known of a touched task: the 48 bytes of a stored entry."""
+    """What is known of a touched task: the 45 bytes of a stored entry."""
 
     slot: int
     bits: int
-    spare: int
     rank: int
     instant: int
     lease: int
@@ -164,7 +163,7 @@ class Entry:
         return self.bits & 3 == 2
 
 
-ENTRY = struct.Struct("<HBB6s6sQIIIIIHH")
+ENTRY = struct.Struct("<BB6s6s7sIIIIIHH")
 
 
 @dataclass
@@ -202,6 +201,7 @@ class Page:
         out = b"p" + b"".join(map(varint, (self.first, *self.base, *counts)))
         out += b"".join(varint(len(record)) + record for record in self.records)
         for entry in self.entries:
-            slot, bits, spare, rank, instant, *rest = vars(entry).values()
-            out += ENTRY.pack(slot, bits, spare, rank.to_bytes(6, "little"), instant.to_bytes(6, "little"), *rest)
+            slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls = vars(entry).values()
+            short = [number.to_bytes(size, "little") for number, size in zip(short, (6, 6, 7), strict=True)]
+            out += ENTRY.pack(slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls)
         return out

@@ -153,7 +153,7 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True) -> Rich:
     x("TASK.PUSH", key, "delayed", "DELAY", 10 * HOUR, "PRIORITY", 127)
     x("TASK.PUSH", key, "at", "AT", 4_102_444_800_500, "HEADERS", 1, "a", "b")
     rich.pushed = x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff")
-    x("TASK.MPUSH", key, "PRIORITY", -1, "TASKS", 200, *(f"one of many {n}" for n in range(200)))
+    x("TASK.MPUSH", key, "PRIORITY", -1, "TASKS", 600, *(f"many {n}" for n in range(600)))
     if paused:
         x("TASK.PAUSE", key, "OUT")
         x("TASK.PAUSE", key, "IN", "FOR", 1000 * HOUR)

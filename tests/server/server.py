@@ -158,7 +158,7 @@ def build_shim() -> Path:
 # ---- one running server
 
 LIBC = ctypes.CDLL(None)
-CRASH = re.compile(r"BUG REPORT|ASSERTION FAILED|Guru Meditation|panicked|crashed by signal")
+CRASH = re.compile(r"BUG REPORT|ASSERTION FAILED|Guru Meditation|panicked|panic at|crashed by signal")
 
 
 def end_with_parent() -> None:
@@ -180,7 +180,13 @@ class Server:
     gives `server.clock`, whose `step(ms)` moves the wall clock; `env` adds to the environment.
     """
 
-    DEFAULTS = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": 0, "crash-memcheck-enabled": "no"}
+    DEFAULTS = {
+        "save": "",
+        "appendonly": "no",
+        "appendfsync": "no",  # with everysec a reply can go out before its command is in the file
+        "repl-diskless-sync-delay": 0,
+        "crash-memcheck-enabled": "no",
+    }
     # These commands are off by default from 7.0 on, and the settings unknown before.
     SINCE_7_0 = {"enable-debug-command": "yes", "enable-module-command": "yes"}
 

@@ -32,6 +32,7 @@ class Talk:
     def __init__(self, server: Server, protocol: int = 2):
         self._socket = server.raw()
         self._file = self._socket.makefile("rb")
+        self._protocol = protocol
         self._has_maps = protocol == 3 and server.installed.version >= (7, 0)
         if protocol == 3:
             assert not isinstance(self("HELLO", 3), Error)
@@ -95,13 +96,14 @@ class Talk:
                 return Error(rest.decode("latin-1"))
             case b":":
                 return int(rest)
-            case b"$":
-                return None if rest == b"-1" else self._file.read(int(rest) + 2)[:-2]
-            case b"*" | b"~":
-                return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
+            case b"$" if rest != b"-1":
+                return self._file.read(int(rest) + 2)[:-2]
+            case b"*" | b"~" if rest != b"-1":
+                return [self.read() for _ in range(int(rest))]
             case b"%":
                 return {self.read(): self.read() for _ in range(int(rest))}
-            case b"_":
+            case b"_" | b"$" | b"*":
+                assert (kind == b"_") == (self._protocol == 3), f"null as this protocol has it, not {line!r}"
                 return None
         raise AssertionError(f"a reply of a type that no command of ours gives: {line!r}")
 

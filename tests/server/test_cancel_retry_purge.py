@@ -121,8 +121,8 @@ def test_purge_removes_tasks_of_a_state_or_all_but_the_leased(c):
     assert c("TASK.PURGE", "q", "Ready", "count", 2) == 2
     assert [task[1] for task in c("TASK.CLAIM", "q", "NOACK")] == [b"3"]
     assert c("TASK.PURGE", "q", "delayed") == 3 and c("TASK.PURGE", "q", "delayed") == 0
-    assert c("TASK.PURGE", "q", "all", "COUNT", 3) == 3
-    assert c("TASK.PURGE", "q", "ALL") == 1
+    assert c("TASK.PURGE", "q", "all", "COUNT", 2) == 2 and c("TASK.LEN", "q", "dead") == 2
+    assert c("TASK.PURGE", "q", "ALL") == 2
     assert c("TASK.LEN", "q") == 1 and c("TASK.ACK", "q", handle) == 1
     assert c.map("TASK.INFO", "q", "CONFIG")[b"lease"] == DAY
     assert c.map("TASK.INFO", "q")[b"purged"] == 9

@@ -1,5 +1,7 @@
 """What the server and TASK.HELP tell of the commands: flags, keys, arguments, words."""
 
+import re
+
 import pytest
 from talk import Error, Talk
 
@@ -34,8 +36,8 @@ def test_the_module_has_these_commands_and_no_others(server):
     c = Talk(server)
     names = {command[0].decode().upper() for command in c("COMMAND")}
     assert {name for name in names if name.startswith("TASK")} == set(ABOUT)
-    [module] = [c.as_map(module) for module in c("MODULE", "LIST")]
-    assert module[b"name"] == b"taskslot"
+    # Servers bring modules of their own.
+    assert b"taskslot" in [c.as_map(module)[b"name"] for module in c("MODULE", "LIST")]
 
 
 @pytest.mark.parametrize("name", ABOUT)
@@ -74,9 +76,10 @@ def test_getkeys_finds_the_first_argument_only(server):
 
 def test_command_docs_describe_every_command(server):
     """Summary, complexity, version and arguments (from 7.0 on); the first argument is the key."""
-    if server.installed.version < (7, 0):
-        return
     c = Talk(server)
+    if server.installed.version < (7, 0):
+        assert isinstance(c("COMMAND", "DOCS"), Error)
+        return
     for name, (_, _, key) in ABOUT.items():
         [(told, about)] = c.map("COMMAND", "DOCS", name).items()
         about = c.as_map(about)
@@ -127,9 +130,7 @@ def test_help_shows_every_command_with_its_options(server):
     lines = [line.decode() for line in c("TASK.HELP")]
     assert [line.split()[0] for line in lines[::3]] == SHOWN
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        name, *words = (
-            synopsis.replace("[", " ").replace("]", " ").replace("<", " ").replace(">", " ").split()
-        )
+        name, *words = re.findall(r"[^\s<>|\[\]]+", synopsis)
         assert {word for word in words if word.isupper()} == set(OPTIONS[name].split())
         assert summary.startswith("    ") and summary.endswith(".")
         assert reply.startswith("    → ") and len(reply) > 7
@@ -137,15 +138,17 @@ def test_help_shows_every_command_with_its_options(server):
     assert Talk(server, 3)("TASK.HELP") == help_text
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_command_docs_name_the_options_that_the_command_takes(server, name):
+def test_command_docs_name_the_options_that_a_command_takes(server):
     """All of them (from 7.0 on), and none that is still to be built."""
-    if server.installed.version < (7, 0):
-        return
     c = Talk(server)
-    [about] = c.map("COMMAND", "DOCS", name).values()
-    arguments = c.as_map(about).get(b"arguments", [])
-    assert set().union(*(tokens(c, argument) for argument in arguments)) == set(OPTIONS[name].split())
+    if server.installed.version < (7, 0):
+        assert isinstance(c("COMMAND", "DOCS"), Error)
+        return
+    for name in SHOWN:
+        [about] = c.map("COMMAND", "DOCS", name).values()
+        arguments = c.as_map(about).get(b"arguments", [])
+        named = set().union(*(tokens(c, argument) for argument in arguments))
+        assert named == set(OPTIONS[name].split()), name
 
 
 @pytest.mark.parametrize("name", ["TASK.CLAIM", "task.claim", "Task.Claim"])

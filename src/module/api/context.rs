@@ -267,11 +267,25 @@ impl<'a> Context<'a> {
         // SAFETY: "s" is a string, "b" a pointer and a size, "v" a pointer to strings and a size; `Arg` has the
         // layout of a pointer to a string. All of them live through the call.
         accepted(unsafe {
-            if extra.is_empty() {
-                (api().replicate)(ctx, cmd.as_ptr(), c"sb".as_ptr(), key.raw(), bytes, len)
-            } else {
-                let (strings, count) = (extra.as_ptr(), extra.len());
-                (api().replicate)(ctx, cmd.as_ptr(), c"sbv".as_ptr(), key.raw(), bytes, len, strings, count)
+            match extra {
+                [] => (api().replicate)(ctx, cmd.as_ptr(), c"sb".as_ptr(), key.raw(), bytes, len),
+                // The commonest case: "v" makes the server grow its list of arguments.
+                [one] => {
+                    (api().replicate)(ctx, cmd.as_ptr(), c"sbs".as_ptr(), key.raw(), bytes, len, one.raw())
+                }
+                all => {
+                    let (strings, count) = (all.as_ptr(), all.len());
+                    (api().replicate)(
+                        ctx,
+                        cmd.as_ptr(),
+                        c"sbv".as_ptr(),
+                        key.raw(),
+                        bytes,
+                        len,
+                        strings,
+                        count,
+                    )
+                }
             }
         })
     }

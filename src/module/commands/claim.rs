@@ -81,25 +81,23 @@ fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 /// Replies with tasks, if there are any: those that the same request got before, or new ones.
 fn serve(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
     let ctx = write.ctx;
-    let reply = |tasks: &[Delivery<'_>]| {
-        ctx.reply().array(tasks.len());
-        tasks.iter().for_each(|task| task.reply(ctx.reply(), claims.with_meta));
-    };
     if let Some(held) = claims.request.and_then(|token| write.recall(token, ctx.client_id())) {
         write.value.duplicate += 1;
-        let queue = &write.value.queue;
-        let tasks = held
-            .iter()
-            .filter_map(|handle| Some(Delivery::leased(queue.task(&write.now, handle.id)?, *handle)));
-        reply(&tasks.collect::<Vec<_>>());
+        ctx.reply().array(held.len());
+        for handle in held {
+            if let Some(task) = write.value.queue.task(&write.now, handle.id) {
+                Delivery::leased(&task, handle).reply(ctx.reply(), claims.with_meta);
+            }
+        }
         return Ok(true);
     }
-    let mut served = false;
-    write.claim(claims, ctx.client_id(), |tasks| {
-        served = !tasks.is_empty();
-        if served {
-            reply(tasks);
+    let mut delivered = 0;
+    write.claim(claims, ctx.client_id(), |tasks, task| {
+        if delivered == 0 {
+            ctx.reply().array(tasks);
         }
+        task.reply(ctx.reply(), claims.with_meta);
+        delivered += 1;
     })?;
-    Ok(served)
+    Ok(delivered > 0)
 }

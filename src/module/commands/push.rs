@@ -179,17 +179,17 @@ fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
     Ok(Headers::pack(&pairs))
 }
 
-fn push(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+fn push<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let payload = args.take(1)?;
     let (said, _) = options(&mut args, PUSH)?;
     let (first, _) = push_all(ctx, key, &said, payload)?;
-    ctx.reply().bulk(first.to_string().as_bytes());
+    ctx.reply().bulk(&first.text());
     Ok(())
 }
 
-fn mpush(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+fn mpush<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let (said, tasks) = options(&mut args, MPUSH)?;
@@ -197,7 +197,7 @@ fn mpush(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     ctx.reply().array(count as usize);
     for nth in 0..u64::from(count) {
         let id = first.nth(nth).unwrap_or(first);
-        ctx.reply().bulk(id.to_string().as_bytes());
+        ctx.reply().bulk(&id.text());
     }
     Ok(())
 }
@@ -207,9 +207,19 @@ fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
     said: &Said<'_>,
-    tasks: &[Arg<'a>],
+    tasks: &'a [Arg<'a>],
 ) -> Result<(TaskId, u32), Error> {
-    let payloads: Vec<&[u8]> = tasks.iter().map(|task| task.as_bytes()).collect();
+    let (one, many);
+    let payloads: &[&[u8]] = match tasks {
+        [task] => {
+            one = [task.as_bytes()];
+            &one
+        }
+        tasks => {
+            many = tasks.iter().map(|task| task.as_bytes()).collect::<Vec<_>>();
+            &many
+        }
+    };
     let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
     if payloads.iter().any(|payload| payload.len() > max_payload) {
         return Err(Error::TooLong("a payload", max_payload));
@@ -222,7 +232,7 @@ fn push_all<'a>(
             write.value.duplicate += 1;
             return Ok(before);
         }
-        let push = Pushing { due: said.when.due(&write.now), options, payloads: &payloads };
+        let push = Pushing { due: said.when.due(&write.now), options, payloads };
         let event = write.value.queue.push(write.now, &push).inspect_err(|_| write.value.refused += 1)?;
         write.commit_push(&event, tasks)?;
         let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
