@@ -111,15 +111,12 @@ impl Queue {
 
     /// What a push with this token was answered in the last five minutes.
     pub fn recall_push(&self, now: Now, token: &[u8]) -> Option<(TaskId, u32)> {
-        match self.requests.recall(now.at, token)? {
-            Answer::Pushed { first, count } => Some((*first, *count)),
-            Answer::Claimed { .. } => None,
-        }
+        self.requests.push(now.at, token)
     }
 
     /// The leases that a claim with this token got and that are still held; `None` where none is.
     pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
-        let Answer::Claimed { handles } = self.requests.recall(now.at, token)? else { return None };
+        let handles = self.requests.claim(now.at, token)?;
         let is_held = |handle: &&Handle| self.held(now, handle).is_ok();
         let held: Vec<Handle> = handles.iter().filter(is_held).copied().collect();
         (!held.is_empty()).then_some(held)

@@ -65,26 +65,50 @@ pub(crate) struct Requests {
     next: u64,
 }
 
+/// A push and a claim may carry the same token: what is remembered goes by the command's kind and the token.
+fn name(kind: u8, token: &[u8]) -> Box<[u8]> {
+    [&[kind], token].concat().into()
+}
+
+const PUSH: u8 = b'p';
+const CLAIM: u8 = b'c';
+
 impl Requests {
     /// How many are remembered.
     pub fn len(&self) -> usize {
         self.answers.len()
     }
 
-    /// What this token was answered, if that is still remembered.
-    pub fn recall(&self, now: Millis, token: &[u8]) -> Option<&Answer> {
-        self.answers.get(token).filter(|(_, kept_until, _)| *kept_until > now).map(|(_, _, answer)| answer)
+    /// What a push with this token was answered, if that is still remembered: the first id, and how many.
+    pub fn push(&self, now: Millis, token: &[u8]) -> Option<(TaskId, u32)> {
+        match self.recall(now, &name(PUSH, token))? {
+            Answer::Pushed { first, count } => Some((*first, *count)),
+            Answer::Claimed { .. } => None,
+        }
+    }
+
+    /// What a claim with this token was answered, if that is still remembered.
+    pub fn claim(&self, now: Millis, token: &[u8]) -> Option<&[Handle]> {
+        match self.recall(now, &name(CLAIM, token))? {
+            Answer::Claimed { handles } => Some(handles),
+            Answer::Pushed { .. } => None,
+        }
+    }
+
+    fn recall(&self, now: Millis, name: &[u8]) -> Option<&Answer> {
+        self.answers.get(name).filter(|(_, kept_until, _)| *kept_until > now).map(|(_, _, answer)| answer)
     }
 
     /// Remembers an answer given at `now`, and forgets what is over or too much.
     pub fn remember(&mut self, now: Millis, request: Request) {
         let Request { token, kept_until, answer } = request;
+        let name = name(if matches!(answer, Answer::Pushed { .. }) { PUSH } else { CLAIM }, &token);
         let came = self.next;
         self.next += 1;
-        if let Some((before, _, _)) = self.answers.insert(token.clone(), (came, kept_until, answer)) {
+        if let Some((before, _, _)) = self.answers.insert(name.clone(), (came, kept_until, answer)) {
             self.oldest.remove(&before);
         }
-        self.oldest.insert(came, token);
+        self.oldest.insert(came, name);
         while let Some(oldest) = self.oldest.first_entry() {
             let is_over = self.answers.get(oldest.get()).is_none_or(|(_, kept_until, _)| *kept_until <= now);
             if !is_over && self.answers.len() <= REQUESTS_MAX {
@@ -96,9 +120,9 @@ impl Requests {
 
     /// What is remembered, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
-        self.oldest.values().filter_map(|token| {
-            let (_, kept_until, answer) = self.answers.get(token)?;
-            Some(Request { token: token.clone(), kept_until: *kept_until, answer: answer.clone() })
+        self.oldest.values().filter_map(|name| {
+            let (_, kept_until, answer) = self.answers.get(name)?;
+            Some(Request { token: name.get(1..)?.into(), kept_until: *kept_until, answer: answer.clone() })
         })
     }
 

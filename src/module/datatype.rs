@@ -63,11 +63,11 @@ impl Value for TaskQueue {
         let mut mode = LOAD_HEAD;
         let mut written = true;
         self.queue.save(&mut |chunk| {
-            written = written && out.emit(LOAD, key, &[mode, chunk]);
+            written = written && out.emit(LOAD, key, [mode, chunk]);
             mode = LOAD_MORE;
         });
         if written {
-            out.emit(LOAD, key, &[LOAD_END, self.broken.as_bytes()]);
+            out.emit(LOAD, key, [LOAD_END, self.broken.as_bytes()]);
         }
     }
 

@@ -166,6 +166,21 @@ fn a_claim_sent_again_gets_the_tasks_that_are_still_leased() {
 }
 
 #[test]
+fn a_push_and_a_claim_may_carry_the_same_token() {
+    let mut s = story();
+    s.push("a").claims("a");
+    for answer in
+        [Answer::Pushed { first: s.id("a"), count: 1 }, Answer::Claimed { handles: vec![s.handle("a")] }]
+    {
+        let event = s.queue.answered(s.now, b"token", answer);
+        s.apply(&event);
+    }
+    assert_eq!(s.queue.recall_push(s.now, b"token"), Some((s.id("a"), 1)));
+    assert_eq!(s.queue.recall_claim(s.now, b"token"), Some(vec![s.handle("a")]));
+    assert_eq!(digest(&load(&save(&s.queue)).unwrap()), digest(&s.queue));
+}
+
+#[test]
 fn no_more_than_ten_thousand_tokens_are_remembered_and_the_oldest_go() {
     let mut queue = Queue::new();
     let now = Now::plain(START);

@@ -1,7 +1,7 @@
 """What DUMP gives and RESTORE takes, taken apart and put together: to store what no server would.
 
-A payload is an object as in an RDB file (a byte for its type; for a module's value the module's id, the fields with
-a number before each that says what it is, a 0), two bytes for RDB's version and a CRC64 of it all.
+A payload is an object as in an RDB file, two bytes for RDB's version and a CRC64 of it all. A module's value is
+a byte for its type, the module's id, fields with a number before each that says what it is, a 0.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def sealed(value: bytes, version: bytes) -> bytes:
 
 
 def sealed_flips(value: bytes, version: bytes, first: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Every bit of the object from byte `first` on flipped in turn, with its number, each payload with a right checksum.
+    """Each bit of the object from byte `first` on flipped in turn, with its number; checksums are right.
 
     A CRC without a final turn is linear: a flipped bit changes it by what depends on the bit's place alone.
     """
@@ -168,7 +168,7 @@ ENTRY = struct.Struct("<BB6s6s7sIIIIIHH")
 
 @dataclass
 class Page:
-    """A page: the first order number, the id that others count from, a record for each slot (empty for none)."""
+    """A page: its first order number, the id that others count from, a record (or none) for each slot."""
 
     first: int = 0
     base: tuple[int, int] = (0, 0)
@@ -197,11 +197,18 @@ class Page:
 
     def chunk(self, slots: int | None = None, entries: int | None = None) -> bytes:
         """The page as a chunk; `slots` and `entries` are the numbers to tell instead of the true ones."""
-        counts = (len(self.records) if slots is None else slots, len(self.entries) if entries is None else entries)
+        counts = (
+            len(self.records) if slots is None else slots,
+            len(self.entries) if entries is None else entries,
+        )
         out = b"p" + b"".join(map(varint, (self.first, *self.base, *counts)))
         out += b"".join(varint(len(record)) + record for record in self.records)
         for entry in self.entries:
-            slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls = vars(entry).values()
+            slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls = vars(
+                entry
+            ).values()
             short = [number.to_bytes(size, "little") for number, size in zip(short, (6, 6, 7), strict=True)]
-            out += ENTRY.pack(slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls)
+            out += ENTRY.pack(
+                slot, bits, *short, nonce, lease_ms, held_ms, worker, deliveries, failures, stalls
+            )
         return out

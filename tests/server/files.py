@@ -6,7 +6,7 @@ from server import Server
 
 
 def wait_aof(server: Server) -> None:
-    """Wait until no AOF is being written anew: also a replica does that after a full sync, and before it has none."""
+    """Wait until no AOF is being written: after a full sync a replica has none until then."""
     r = server.client()
 
     def settled() -> bool:
@@ -25,7 +25,9 @@ def rewrite_aof(server: Server) -> None:
 
 def aof_bytes(server: Server) -> bytes:
     """All that the AOF holds, the base file too."""
-    files = sorted(f for f in server.dir.rglob("appendonly*.*") if f.is_file() and not f.name.endswith("manifest"))
+    files = sorted(
+        f for f in server.dir.rglob("appendonly*.*") if f.is_file() and not f.name.endswith("manifest")
+    )
     return b"".join(f.read_bytes() for f in files)
 
 

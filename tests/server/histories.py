@@ -1,9 +1,10 @@
-"""Random histories: all commands that change queues, from a seed, while short leases end and short delays pass."""
+"""Random histories: all commands that change queues, from a seed, while leases end and delays pass."""
 
 from __future__ import annotations
 
 import random
 import socket
+
 from server import Server, wait_synced
 from talk import Error, Talk
 
@@ -28,7 +29,7 @@ WAVE = 25
 
 
 class History:
-    """Sends commands to a server. `step` after `step`, the same seed asks the same; what is answered depends on time."""
+    """Sends commands to a server, the same for the same seed; what is answered depends on time."""
 
     def __init__(self, server: Server, seed: int):
         self.server, self.dice = server, random.Random(seed)
@@ -126,7 +127,10 @@ class History:
         verb = self.dice.choice(["TASK.ACK", "TASK.ACK", "TASK.FAIL", "TASK.REQUEUE", "TASK.EXTEND"])
         options = {
             "TASK.ACK": [],
-            "TASK.FAIL": [*self.some(0.5, "ERROR", f"error {self.dice.randrange(5)}"), *self.some(0.2, "DEAD")],
+            "TASK.FAIL": [
+                *self.some(0.5, "ERROR", f"error {self.dice.randrange(5)}"),
+                *self.some(0.2, "DEAD"),
+            ],
             "TASK.REQUEUE": [*self.some(0.3, "BACK"), *self.some(0.3, "DELAY", self.dice.randrange(20))],
             "TASK.EXTEND": self.some(0.5, "LEASE", self.dice.randrange(1, 60)),
         }[verb]
@@ -145,7 +149,13 @@ class History:
                 ["TASK.CANCEL", key, "IDS", 2, self.dice.choice(ids), self.dice.choice(ids)],
                 ["TASK.RETRY", key, self.dice.choice(ids)],
                 ["TASK.RETRY", key, "COUNT", self.dice.randint(1, 10)],
-                ["TASK.PURGE", key, self.dice.choice(["ready", "delayed", "dead"]), "COUNT", self.dice.randint(1, 5)],
+                [
+                    "TASK.PURGE",
+                    key,
+                    self.dice.choice(["ready", "delayed", "dead"]),
+                    "COUNT",
+                    self.dice.randint(1, 5),
+                ],
             ]
         )
 
@@ -186,7 +196,7 @@ def state(c: Talk) -> dict[bytes, str]:
 
 
 def pause(primary: Server, *replicas: Server) -> Talk:
-    """Pause the primary's writes, its clock's too, and wait until each replica is where it is. CLIENT UNPAUSE ends it."""
+    """Pause the primary's writes, its clock's too, and wait until each replica is where it is."""
     c = Talk(primary)
     assert c("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
     for replica in replicas:

@@ -1,4 +1,4 @@
-"""A queue to which something came that doesn't fit is BROKEN: it is read, not written, kept as it is, and deleted at will.
+"""A queue to which something came that doesn't fit is BROKEN: read, not written, kept as it is.
 
 What doesn't fit is forged into AOF files, since no command gets it past a server.
 """
@@ -48,7 +48,9 @@ FORGED = {
     "a task that is not there": lambda ready: effect(acked(MISSING)),
     "a payload for nothing": lambda ready: effect(acked(ready), payloads=(b"x",)),
     "a push without payloads": lambda ready: effect({"push": [[2**44, 0], 2, None, [0, None, None, b""]]}),
-    "an id from before": lambda ready: effect({"push": [[1, 1], 1, None, [0, None, None, b""]]}, payloads=(b"x",)),
+    "an id from before": lambda ready: effect(
+        {"push": [[1, 1], 1, None, [0, None, None, b""]]}, payloads=(b"x",)
+    ),
     "an unknown setting": lambda ready: effect({"config": [[["more", 1]]]}),
     "a setting out of bounds": lambda ready: effect({"config": [[["lease", 0]]]}),
     "a ready task that fails": lambda ready: effect({"fail": [id_parts(ready), {"x": 1}, b""]}),
@@ -77,7 +79,7 @@ def with_forged(start, *forged: bytes, **settings) -> Server:
 
 
 def check_broken(server: Server) -> str:
-    """The queue is broken and says so; reads answer, writes are refused and change nothing. Why it is broken."""
+    """The queue is broken and says why; reads answer, writes are refused and change nothing."""
     r = server.client()
     why = info(r, "queue")["broken"].decode()
     assert why and f"BROKEN: {why}" in server.log(), "it says why, and so does the log"
@@ -98,7 +100,7 @@ def but_for_broken(kept: dict) -> dict:
 
 @pytest.mark.parametrize("name", FORGED)
 def test_an_effect_that_does_not_fit_breaks_its_queue_only(start, name):
-    """The server starts, the queue is what it was before the effect, and effects behind it change nothing either."""
+    """The server starts, the queue is as before the effect, and effects behind it change nothing."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r, paused=False)
@@ -128,11 +130,15 @@ def test_an_effect_that_fails_half_way_leaves_a_queue_that_is_read(start):
     assert info(r, "queue")["leased"] == info(r, "sound")["leased"] - 1
 
 
-@pytest.mark.parametrize("way", ["reload", "rewrite-as-rdb", "rewrite-as-commands", "save", "restore", "full-sync"])
+@pytest.mark.parametrize(
+    "way", ["reload", "rewrite-as-rdb", "rewrite-as-commands", "save", "restore", "full-sync"]
+)
 def test_a_broken_queue_stays_broken(start, way):
     """Whatever way it is kept, it comes back as it was, reason and all; a copy of it is not made."""
     preamble = "yes" if way == "rewrite-as-rdb" else "no"
-    server = with_forged(start, effect(acked(MISSING)), aof_use_rdb_preamble=preamble, port=way == "full-sync")
+    server = with_forged(
+        start, effect(acked(MISSING)), aof_use_rdb_preamble=preamble, port=way == "full-sync"
+    )
     r = server.client()
     before = digest(r, "queue"), contents(r, "queue")
     assert refusal(r, "COPY", "queue", "copy") == "ERR" and not r.exists("copy")
@@ -175,7 +181,7 @@ def test_time_leaves_a_broken_queue_alone(start):
 
 
 def damaged(server: Server, change) -> Server:
-    """The server after a restart from an AOF rewritten as commands, of which `change` makes other commands."""
+    """The server, restarted from an AOF rewritten as commands, of which `change` made others."""
     rewrite_aof(server)
     server.stop()
     (base,) = [f for f in server.dir.rglob("*.aof") if b"TASK._LOAD" in f.read_bytes()]
@@ -209,7 +215,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_rewritten_queue_that_is_damaged_is_broken_not_gone(start, name):
-    """Of a damaged AOF the server reads on; the queue is there, says that it is broken, and shows what could be read."""
+    """Of a damaged AOF the server reads on; the queue is there, broken, and shows what could be read."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r)
@@ -230,7 +236,7 @@ def test_a_rewritten_queue_that_is_damaged_is_broken_not_gone(start, name):
 
 
 def test_a_replica_that_cannot_follow_is_broken_and_stays_so(start):
-    """A replica whose queue differs (somebody wrote to it) gives the queue up, and so do its replica and its AOF."""
+    """A replica whose queue differs gives it up, and its AOF tells the same; a full copy mends it."""
     primary, leaf = start(port=True), start()
     replica = start(port=True, appendonly="yes", replica_read_only="no")
     p, c, d = primary.client(), replica.client(), leaf.client()
@@ -259,7 +265,11 @@ def test_clients_send_no_effects(r, server):
     """TASK._APPLY and TASK._LOAD are refused from clients, in scripts and transactions too."""
     rich_queue(r)
     before = digest(r, "queue")
-    for command in (("TASK._APPLY", "queue", "x"), ("TASK._LOAD", "queue", "HEAD", "x"), ("TASK._LOAD", "new", "END", "")):
+    for command in (
+        ("TASK._APPLY", "queue", "x"),
+        ("TASK._LOAD", "queue", "HEAD", "x"),
+        ("TASK._LOAD", "new", "END", ""),
+    ):
         assert refusal(r, *command) == "ERR"
         assert refusal(r, "EVAL", "return redis.call(unpack(ARGV))", 0, *command) == "ERR"
         with r.pipeline() as p, pytest.raises(Exception, match="only a primary"):
@@ -269,7 +279,7 @@ def test_clients_send_no_effects(r, server):
 
 
 def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
-    """With allow-effects an AOF can be sent to a live server; what doesn't fit is refused, and the queue stays whole."""
+    """With allow-effects an AOF can be sent to a live server; what doesn't fit changes nothing."""
     source = start(appendonly="yes", aof_use_rdb_preamble="no")
     # A replica of nobody that takes writes: on a primary the clock would act between two effects.
     target = start(
@@ -310,5 +320,7 @@ def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
 
 def load_commands(server: Server) -> list[list[bytes]]:
     """All commands in all files of an AOF without RDB."""
-    files = sorted(f for f in server.dir.rglob("appendonly*.aof*") if f.is_file() and not f.name.endswith("manifest"))
+    files = sorted(
+        f for f in server.dir.rglob("appendonly*.aof*") if f.is_file() and not f.name.endswith("manifest")
+    )
     return [words for file in files for words in parse_commands(file.read_bytes())[0]]

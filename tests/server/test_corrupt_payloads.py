@@ -1,7 +1,7 @@
-"""RESTORE of payloads that are damaged or hostile, with right checksums: refused, or the queue they make works.
+"""RESTORE of damaged payloads with right checksums: refused, or the queue they make works.
 
-The servers of these tests are replicas of nobody that take writes: no time passes for their queues until they are
-promoted, so that what was restored can be compared before.
+The servers of these tests are replicas of nobody that take writes: no time passes for their queues until they
+are promoted, so that what was restored can be compared before.
 """
 
 import pytest
@@ -103,7 +103,7 @@ def work(key: object, handles: list[bytes]) -> list[tuple]:
 
 
 def restore_all(c: Talk, payloads: dict[object, bytes]) -> list[object]:
-    """Restore each payload at its name; the names at which there is a queue now. All others were refused and left nothing."""
+    """Restore each payload at its name: the names at which that made a queue. The others left nothing."""
     before = c("DBSIZE")
     replies = c.many([("RESTORE", name, 0, payload) for name, payload in payloads.items()])
     accepted = [name for name, reply in zip(payloads, replies, strict=True) if reply == "OK"]
@@ -118,7 +118,7 @@ def digests(c: Talk, names: list[object]) -> list[object]:
 
 
 def check_they_work(server: Server, c: Talk, names: list[object], handles: list[bytes]) -> None:
-    """Each queue is stored, loaded and, once time passes, worked on like any other, and can be stored after that."""
+    """Each queue is stored, loaded, worked on like any other once time passes, and stored again."""
     found = digests(c, names)
     stored = c.many([("DUMP", name) for name in names])
     c("DEBUG", "RELOAD")
@@ -165,8 +165,8 @@ def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
 def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, seed):
     """With any bit flipped a payload is refused, or it is a queue with another digest that works.
 
-    From the module's id on: the type byte before it is the server's own business, and Redis 6.2.5 may take our bytes
-    for a list and crash.
+    From the module's id on: the type byte before it is the server's own, and Redis 6.2.5 may take our bytes for
+    a list and crash.
     """
     server = standing(start, rdbcompression="no")
     r, c = server.client(), Talk(server)

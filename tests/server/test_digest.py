@@ -68,7 +68,7 @@ def test_each_change_changes_the_digest(r, server):
 
 @pytest.mark.parametrize("field", PAIRS)
 def test_the_digest_tells_tasks_apart_by_each_field(r, server, field):
-    """Of tasks with the same id the equal ones have equal digests, and those that differ in one field don't."""
+    """Equal tasks with the same id have equal digests; those that differ in one field don't."""
     one, other = PAIRS[field]
     found = set()
 

@@ -1,4 +1,4 @@
-"""What a client was told is there after the server was killed: pushes, leases, answers, under a load of several clients."""
+"""What a client was told is there after the server was killed, under a load of several clients."""
 
 import random
 import threading
@@ -46,7 +46,8 @@ class Loader(threading.Thread):
         for handle, payload, _ in self.ask("TASK.CLAIM", "queue", "COUNT", 3):
             if payload != b"short":
                 self.held.append(handle)
-        # Short leases end by themselves, and the task goes to another: what the clock does goes to the file too.
+        # Short leases end by themselves, and the task goes to another: what the clock does goes to the file
+        # too.
         self.pushed.add(self.ask("TASK.PUSH", "queue", "short", "PRIORITY", -1, "LEASE", 1))
         while len(self.held) > 20:
             handle = self.held.pop(self.dice.randrange(len(self.held)))
@@ -58,16 +59,19 @@ class Loader(threading.Thread):
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(start):
-    """Under appendfsync always: after each of several kills all that was pushed is there unless acked, all that was acked
-    is gone, and the leases that are held can still be answered."""
+    """After each of several kills what was pushed is there, what was acked is gone, leases are held."""
     server = start(appendonly="yes", appendfsync="always", module_args=("failover-grace", 0))
-    server.client().execute_command("TASK.CONFIG", "queue", "SET", "lease", 3_600_000, "attempts", -1, "stalls", -1)
+    server.client().execute_command(
+        "TASK.CONFIG", "queue", "SET", "lease", 3_600_000, "attempts", -1, "stalls", -1
+    )
     pushed, acked, held = set(), set(), [[] for _ in range(LOADERS)]
     for kill in range(KILLS):
         loaders = [Loader(server, kill * LOADERS + n, held[n]) for n in range(LOADERS)]
         for loader in loaders:
             loader.start()
-        server.wait_until(lambda loaders=loaders: min(one.answers for one in loaders) > 100, "all are at work", 20)
+        server.wait_until(
+            lambda loaders=loaders: min(one.answers for one in loaders) > 100, "all are at work", 20
+        )
         server.kill9()
         for loader in loaders:
             loader.join(timeout=10)
@@ -75,11 +79,15 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(start):
             pushed |= loader.pushed
             acked |= loader.acked
         # What was asked and not answered may have happened or not.
-        unsure = {word.split(b"@")[0] for one in loaders for word in one.asked[2:3] if "TASK.ACK" in one.asked}
+        unsure = {
+            word.split(b"@")[0] for one in loaders for word in one.asked[2:3] if "TASK.ACK" in one.asked
+        }
         # A replica of nobody: no task moves from state to state while we look.
         r = server.restart(replicaof="127.0.0.1 1").client()
         there = {one["id"] for state in STATES for one in tasks(r, "queue", state)}
-        assert pushed - acked - unsure <= there, f"kill {kill}: {len(pushed - acked - unsure - there)} are lost"
+        assert pushed - acked - unsure <= there, (
+            f"kill {kill}: {len(pushed - acked - unsure - there)} are lost"
+        )
         assert not acked & there, f"kill {kill}: {len(acked & there)} are back"
         acked |= unsure - there
         assert info(r, "queue")["broken"] == b""

@@ -12,7 +12,7 @@ STEPS = 2000
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_copy_is_equal_at_every_offset(start, seed):
-    """At equal offsets replicas have the primary's digests; so have a reload, each AOF, and a promoted replica's own."""
+    """Equal offsets, equal digests; the same of a reload, each AOF, and a promoted replica's own."""
     aof = {"appendonly": "yes", "aof_use_rdb_preamble": "yes" if seed % 2 else "no"}
     primary, replica, leaf = start(port=True, **aof), start(port=True, **aof), start(**aof)
     replica.replicate(primary)

@@ -1,6 +1,6 @@
 """RESTORE of payloads that somebody made up: lengths that are lies, contents that contradict themselves.
 
-Each is one change of what a server stored of a queue that holds something of everything, with a right checksum.
+Each is one change of a rich queue as a server stored it, with a right checksum.
 """
 
 from pathlib import Path
@@ -36,7 +36,9 @@ class Stored:
 
     def payload(self, chunks: list[bytes] | None = None) -> bytes:
         """It all together again, or these chunks in its place."""
-        return sealed(value_of(self.type, [*(self.chunks() if chunks is None else chunks), b""]), self.version)
+        return sealed(
+            value_of(self.type, [*(self.chunks() if chunks is None else chunks), b""]), self.version
+        )
 
     @property
     def leased(self) -> list:
@@ -65,7 +67,9 @@ LIES = {
     "a lease of 0 ms": lambda q: q.head["settings"].update(lease=0),
     "a lease of for ever": lambda q: q.head["settings"].update(lease=2**62),
     "a task pushed that is nowhere": lambda q: q.head["totals"].update(pushed=q.head["totals"]["pushed"] + 1),
-    "a task acked that was not pushed": lambda q: q.head["totals"].update(acked=q.head["totals"]["acked"] + 1),
+    "a task acked that was not pushed": lambda q: q.head["totals"].update(
+        acked=q.head["totals"]["acked"] + 1
+    ),
     "totals about to overflow": lambda q: q.head["totals"].update(claimed=2**64 - 1),
     "negative totals": lambda q: q.head["totals"].update(claimed=-1),
     "ids above the last": lambda q: q.head["last_id"].update(seq=q.head["last_id"]["seq"] - 1),
@@ -89,8 +93,12 @@ LIES = {
     "a page from beyond": lambda q: setattr(q.pages[-1], "first", 2**64 - 1),
     "ids beyond all time": lambda q: setattr(q.pages[-1], "base", (2**64 - 1, 0)),
     "a task twice": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-2]),
-    "a record of unknown kind": lambda q: q.pages[-1].records.__setitem__(-1, b"\x80" + q.pages[-1].records[-1][1:]),
-    "a record that is too long": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-1] + b"x"),
+    "a record of unknown kind": lambda q: q.pages[-1].records.__setitem__(
+        -1, b"\x80" + q.pages[-1].records[-1][1:]
+    ),
+    "a record that is too long": lambda q: q.pages[-1].records.__setitem__(
+        -1, q.pages[-1].records[-1] + b"x"
+    ),
     "a record that is too short": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-1][:-1]),
     # entries
     "entries out of order": lambda q: q.pages[0].entries.reverse(),
@@ -123,7 +131,9 @@ LIES = {
     "an answer whose ids overflow": lambda q: q.requests.append(
         request(answer={"p": {"first": {"ms": 1, "seq": 2**64 - 1}, "count": 2}})
     ),
-    "an answer of too many leases": lambda q: q.requests.append(request(answer={"c": {"handles": [HANDLE] * 1001}})),
+    "an answer of too many leases": lambda q: q.requests.append(
+        request(answer={"c": {"handles": [HANDLE] * 1001}})
+    ),
     "too many tokens": lambda q: q.requests.extend(request(token=b"%d" % n) for n in range(10_000)),
 }
 
@@ -155,12 +165,14 @@ def check_refused(server: Server, c: Talk, payloads: dict[str, bytes]) -> None:
 
 
 def test_what_is_taken_apart_and_put_together_is_the_same(stored):
-    """Without a lie the payload is the server's own, to the byte: the lies are all that is wrong with the others."""
+    """Without a lie the payload is the server's own, to the byte: only the lies are wrong with others."""
     server, c, queue = stored
     assert queue.payload() == server.client().dump("queue")
     assert restore_all(c, {"twin": queue.payload()}) == ["twin"]
     assert c.digest("twin") == c.digest("queue")
-    assert len(queue.leased) >= 5 and len(queue.waiting) > 5 and len(queue.pages) > 2 and len(queue.errors) > 2
+    assert (
+        len(queue.leased) >= 5 and len(queue.waiting) > 5 and len(queue.pages) > 2 and len(queue.errors) > 2
+    )
 
 
 def test_a_queue_that_contradicts_itself_is_refused(stored):
@@ -188,7 +200,7 @@ def test_a_field_that_is_missing_is_missed(stored):
 
 
 def test_chunks_have_an_order_and_a_kind(stored):
-    """A chunk of unknown kind, a second head, no head, a chunk before its time, nothing at all: all are refused."""
+    """A chunk of unknown kind, a second head, no head, a chunk before its time: all are refused."""
     server, c, queue = stored
     broken, head, first, *rest = queue.chunks()
     lists = {
@@ -212,14 +224,16 @@ def test_chunks_have_an_order_and_a_kind(stored):
 
 
 def test_a_length_that_is_a_lie_costs_nothing(stored):
-    """A declared length or count of up to 2^64 - 1, in each place that has one, is refused without taking memory."""
+    """A declared length or count of up to 2^64 - 1, in each place that has one, takes no memory."""
     server, c, queue = stored
     chunks = queue.chunks()
     payloads = {}
     for n in HUGE:
         for at, chunk in enumerate(chunks):
             before = b"".join(map(string, chunks[:at]))
-            payloads[f"string {at} {n}"] = sealed(queue.type + before + string(chunk, n) + length(EOF), queue.version)
+            payloads[f"string {at} {n}"] = sealed(
+                queue.type + before + string(chunk, n) + length(EOF), queue.version
+            )
         packed_here = length(5) + b"\xc3" + length(4) + length(n) + b"\x03abc"
         payloads[f"packed {n}"] = sealed(queue.type + packed_here + length(EOF), queue.version)
         page = queue.pages[0]
@@ -248,7 +262,9 @@ def test_a_length_that_is_a_lie_costs_nothing(stored):
         for field in ("settings", "totals", "workers", "pauses", "last_id"):
             bad = dict(queue.head)
             bad[field] = "HERE"
-            payloads[f"{field} of {name}"] = queue.payload([b"", msgpack.packb(bad).replace(b"\xa4HERE", bomb)])
+            payloads[f"{field} of {name}"] = queue.payload(
+                [b"", msgpack.packb(bad).replace(b"\xa4HERE", bomb)]
+            )
         for kind in (b"e", b"r", b"p"):
             payloads[f"{kind} of {name}"] = queue.payload([b"", chunks[1], kind + bomb])
         for field in ("token", "answer", "more"):
@@ -258,7 +274,7 @@ def test_a_length_that_is_a_lie_costs_nothing(stored):
 
 
 def test_a_version_that_we_do_not_know_is_refused(stored):
-    """What a newer version of the module stored is refused whatever it is; so is version 0, which was never written."""
+    """What a newer version of the module stored is refused; so is version 0, which never was."""
     server, c, queue = stored
     value = value_of(queue.type, [b"", queue.chunks()[1], b""])
     number = int.from_bytes(value[2:10], "big")
@@ -274,7 +290,7 @@ def test_a_version_that_we_do_not_know_is_refused(stored):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_broken_queue_may_hold_anything_and_is_still_read(start, seed):
-    """A queue that was given up is not checked when it is loaded: whatever bit is wrong in it, all reads answer."""
+    """A queue that was given up isn't checked when loaded: whatever bit is wrong, all reads answer."""
     server = standing(start, rdbcompression="no")
     r, c = server.client(), Talk(server)
     handles = seed(r)

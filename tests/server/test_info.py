@@ -113,7 +113,7 @@ def test_info_tells_ages_as_spans_from_now(server):
     c.push("q", "p", "DELAY", DAY)
     c.push("q", "p", "DELAY", DAY // 2)
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"oldest-ready-ms"] > 2, "the task grows old")
-    assert 0 < c.map("TASK.INFO", "q")[b"next-delayed-ms"] < DAY // 2
+    assert 0 < c.map("TASK.INFO", "q")[b"next-delayed-ms"] <= DAY // 2
 
 
 def test_info_tells_for_how_long_gates_are_closed(server):

@@ -1,4 +1,4 @@
-"""What a queue costs is what MEMORY USAGE says and used_memory shows, and is given back, in the background if it is much."""
+"""What a queue costs is what MEMORY USAGE says and used_memory shows, and all of it is given back."""
 
 import pytest
 from queues import HOUR
@@ -125,7 +125,7 @@ def warm(server: Server) -> Talk:
 
 @pytest.mark.parametrize("fill", KINDS)
 def test_memory_usage_is_what_the_queue_took(start, fill):
-    """MEMORY USAGE is within 15 % of what used_memory grew by, and all of that comes back when the queue is removed."""
+    """MEMORY USAGE is within 15 % of what used_memory grew by, and all that comes back at the end."""
     server = start()
     c = warm(server)
     before = used(c)
@@ -138,11 +138,15 @@ def test_memory_usage_is_what_the_queue_took(start, fill):
 
 
 def test_a_large_queue_is_freed_in_the_background(start):
-    """UNLINK (of 200,000 tasks), FLUSHALL ASYNC and an expired key leave it to the server's other thread; none of it stays."""
+    """UNLINK (of 200,000 tasks), FLUSHALL ASYNC and an expired key leave it to the other thread."""
     server = start(lazyfree_lazy_expire="yes")
     c = warm(server)
     before = used(c)
-    for thousands, *remove in ((200, "UNLINK", "queue"), (30, "PEXPIRE", "queue", 1), (30, "FLUSHALL", "ASYNC")):
+    for thousands, *remove in (
+        (200, "UNLINK", "queue"),
+        (30, "PEXPIRE", "queue", 1),
+        (30, "FLUSHALL", "ASYNC"),
+    ):
         freed = int(info_field(c, "memory", "lazyfreed_objects"))
         push(c, thousands * 1000, "x" * 50)
         claimed = c("TASK.CLAIM", "queue", "COUNT", 1000, "LEASE", HOUR)
@@ -166,7 +170,7 @@ def test_a_small_queue_is_freed_at_once(server):
 
 
 def test_a_drained_queue_keeps_next_to_nothing(server):
-    """Memory follows the tasks: what 20,000 tasks took is given back while they are acked, and the queue stays."""
+    """What 20,000 tasks took is given back while they are acked, and the queue stays."""
     c = warm(server)
     before = used(c)
     push(c, 2 * TASKS, "x" * 100)
@@ -178,7 +182,7 @@ def test_a_drained_queue_keeps_next_to_nothing(server):
 
 
 def test_a_full_server_can_be_drained(start):
-    """Above maxmemory pushes are refused and nothing else is; draining brings it below, and pushes work again."""
+    """Above maxmemory only pushes are refused; draining brings it below, and pushes work again."""
     server = start(maxmemory_policy="noeviction")
     c = warm(server)
     push(c, 2 * TASKS, "x" * 100)

@@ -1,4 +1,4 @@
-"""A queue comes back equal from RDB files, AOF files of both kinds, and DUMP's payload, and goes on as if nothing was."""
+"""A queue comes back equal from RDB files, AOF files of both kinds and DUMP's payload, and goes on."""
 
 import pytest
 from files import aof_bytes, rewrite_aof
@@ -89,7 +89,7 @@ def test_a_queue_moves_by_migrate(start):
 
 
 def test_leases_that_came_back_end(start):
-    """A lease that was loaded stalls at its deadline by the server's own clock: nobody needs to touch the queue."""
+    """A lease that was loaded stalls at its deadline, without anybody touching the queue."""
     server = start(appendonly="yes", module_args=("failover-grace", 0))
     r = server.client()
     r.execute_command("TASK.CONFIG", "queue", "SET", "backoff-base", 1)
@@ -106,7 +106,7 @@ def test_leases_that_came_back_end(start):
 
 
 def test_an_aof_torn_anywhere_holds_what_was_whole(start):
-    """A last command that was cut short at any byte is left out; all before it is there (aof-load-truncated)."""
+    """A last command that was cut short at any byte is left out; all before it is there."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r)

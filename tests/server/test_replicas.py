@@ -1,4 +1,4 @@
-"""A replica holds what its primary holds, however it got it, and goes on with the leases when it takes over."""
+"""A replica holds what its primary holds, however it got it, and goes on with it as a primary."""
 
 import pytest
 from files import wait_aof
@@ -16,7 +16,7 @@ def lease_number(handle: bytes) -> int:
 
 @pytest.mark.parametrize("way", SYNCS)
 def test_a_full_copy_is_equal_and_can_take_over(start, way):
-    """After a full sync, over disk or not, digest and contents are equal; the promoted replica goes on with it."""
+    """After a full sync, over disk or not, the copies are equal; the promoted replica goes on."""
     sync, load = SYNCS[way]
     primary, replica = start(port=True, repl_diskless_sync=sync), start(repl_diskless_load=load)
     p, c = primary.client(), replica.client()
@@ -109,7 +109,11 @@ def test_time_passes_on_the_primary_only(start):
     due = max(int(pairs(one)["deadline"]) for one in c.execute_command("TASK.LIST", "queue", "leased")[1])
     replica.wait_until(lambda: c.time()[0] * 1000 + c.time()[1] // 1000 > due + 300, "all is due")
     assert digest(c, "queue") == before
-    assert c.execute_command("TASK.LEN", "queue", "leased") == c.execute_command("TASK.LEN", "queue", "delayed") == 1
+    assert (
+        c.execute_command("TASK.LEN", "queue", "leased")
+        == c.execute_command("TASK.LEN", "queue", "delayed")
+        == 1
+    )
     assert refusal(c, "TASK.CLAIM", "queue") == refusal(c, "TASK.PUSH", "queue", "x") == "READONLY"
     primary.thaw()
     primary.wait_until(lambda: p.execute_command("TASK.LEN", "queue", "ready") == 2, "the primary goes on")
@@ -118,7 +122,7 @@ def test_time_passes_on_the_primary_only(start):
 
 
 def test_a_promoted_replica_keeps_leases_and_gives_larger_numbers(start):
-    """Handles hold on the new primary, timeouts go on there, and its leases outnumber all of the old one's."""
+    """Handles hold on the new primary, timeouts go on, and its leases outnumber all of the old one's."""
     primary, replica = start(port=True), start(module_args=("failover-grace", 0))
     p, c = primary.client(), replica.client()
     p.execute_command("TASK.MPUSH", "queue", "LEASE", HOUR, "TASKS", 4, *"abcd")
@@ -159,7 +163,7 @@ def test_a_restarted_primary_gives_larger_numbers(start):
 
 
 def test_a_failover_in_order_loses_nothing(start):
-    """FAILOVER swaps the roles while leases end and workers wait: both are equal after it, and handles go on."""
+    """FAILOVER swaps the roles while leases end and workers wait: both are equal, handles go on."""
     primary, replica = (start(port=True, module_args=("failover-grace", 0)) for _ in range(2))
     p, c = primary.client(), replica.client()
     replica.replicate(primary)

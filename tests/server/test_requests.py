@@ -52,6 +52,17 @@ def test_a_push_that_was_refused_is_not_remembered(server):
     assert c.push("q", "p", "REQUEST", "t") == task and c("TASK.LEN", "q") == 1
 
 
+def test_a_push_and_a_claim_may_carry_the_same_token(server):
+    """Neither's answer takes the place of the other's."""
+    c = Talk(server)
+    task = c.push("q", "p", "REQUEST", "t")
+    claimed = c("TASK.CLAIM", "q", "REQUEST", "t")
+    assert claimed[0][1] == b"p"
+    assert c("TASK.PUSH", "q", "p", "REQUEST", "t") == task
+    assert c("TASK.CLAIM", "q", "REQUEST", "t") == claimed
+    assert c("TASK.LEN", "q") == 1
+
+
 def test_a_token_belongs_to_one_queue(server):
     """Another queue knows nothing of it, nor does a new one of the same name."""
     c = Talk(server)

@@ -66,11 +66,6 @@ impl<T: Waiting> Waiter<T> {
         &self.record.state
     }
 
-    /// Whether both are the same waiter.
-    pub fn is(&self, other: &Waiter<T>) -> bool {
-        Rc::ptr_eq(&self.record, &other.record)
-    }
-
     /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So put what it is to get into its
     /// state before, and hold no key open. False if the wait is over already.
     pub fn wake(&self) -> bool {

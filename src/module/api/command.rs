@@ -21,10 +21,6 @@ pub trait Command {
 
     /// Runs it and replies. `args` begins with the command's own name; their number fits [`CommandDoc::arity`].
     fn run(ctx: Context<'_>, args: &[Arg<'_>]);
-
-    /// Tells the positions of all keys, for commands with [`CommandDoc::moving_keys`] on Redis 6.2, which knows no
-    /// key specs. Later servers don't ask.
-    fn keys(_args: &[Arg<'_>], _found: &mut dyn FnMut(usize)) {}
 }
 
 /// All that is told about a command.
@@ -46,10 +42,8 @@ pub struct CommandDoc {
     pub acl: &'static str,
     /// Tips for clients, separated by blanks.
     pub tips: &'static str,
-    /// Where the keys are.
+    /// What is done with its key, the first argument; empty if it has none.
     pub keys: &'static [KeySpec],
-    /// [`KeySpec`] can't be told by first, last and step: Redis 6.2 asks [`Command::keys`].
-    pub moving_keys: bool,
     /// The arguments, the command's name left out.
     pub args: &'static [ArgDoc],
     /// What it replies, for HELP and the README.
@@ -68,7 +62,6 @@ impl CommandDoc {
         acl: "",
         tips: "",
         keys: &[],
-        moving_keys: false,
         args: &[],
         reply: "",
     };
@@ -91,12 +84,8 @@ pub enum ArgKind {
     Text,
     /// A whole number.
     Integer,
-    /// A number.
-    Double,
     /// A key's name; the key spec of this index finds it.
     Key(u8),
-    /// A pattern.
-    Pattern,
     /// An instant.
     UnixTime,
     /// A word alone.
@@ -138,11 +127,6 @@ impl ArgDoc {
     /// A whole number.
     pub const fn integer(name: &'static str) -> ArgDoc {
         ArgDoc::new(name, ArgKind::Integer)
-    }
-
-    /// A number.
-    pub const fn double(name: &'static str) -> ArgDoc {
-        ArgDoc::new(name, ArgKind::Double)
     }
 
     /// An instant.
@@ -232,10 +216,6 @@ pub mod key_flags {
     pub const RO: u64 = 1 << 0;
     /// Reads and writes it.
     pub const RW: u64 = 1 << 1;
-    /// Overwrites it.
-    pub const OW: u64 = 1 << 2;
-    /// Removes it.
-    pub const RM: u64 = 1 << 3;
     /// Gives data of it to the client.
     pub const ACCESS: u64 = 1 << 4;
     /// Changes data that is there.
@@ -246,40 +226,17 @@ pub mod key_flags {
     pub const DELETE: u64 = 1 << 7;
 }
 
-/// Where keys stand among the arguments.
+/// A key: always the first argument.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
-    /// What is done with them: [`key_flags`].
-    pub flags: u64,
-    /// Position of the argument the search begins at; the command's name is 0.
-    pub begin: i32,
-    /// How they go on from there.
-    pub find: KeyFind,
-}
-
-/// How keys go on from where they begin.
-#[derive(Clone, Copy, Debug)]
-pub enum KeyFind {
-    /// From the first on, up to `last` (relative to it; negative: from the end).
-    Range {
-        /// The last key.
-        last: i32,
-        /// Every how many arguments.
-        step: i32,
-    },
-    /// A number at the beginning says how many keys follow it.
-    Counted,
+    /// What is done with it: [`key_flags`].
+    flags: u64,
 }
 
 impl KeySpec {
-    /// One key, the first argument.
+    /// The key of a command that does this with it.
     pub const fn first(flags: u64) -> KeySpec {
-        KeySpec { flags, begin: 1, find: KeyFind::Range { last: 0, step: 1 } }
-    }
-
-    /// A number at this position, then that many keys.
-    pub const fn counted(flags: u64, begin: i32) -> KeySpec {
-        KeySpec { flags, begin, find: KeyFind::Counted }
+        KeySpec { flags }
     }
 }
 
@@ -304,16 +261,6 @@ unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::St
     answering(C::DOC.name, ctx, || {
         // SAFETY: and so do the arguments.
         let args = unsafe { Arg::slice(argv, argc) };
-        // SAFETY: the context lives.
-        if C::DOC.moving_keys && unsafe { (api().is_keys_position_request)(ctx.raw()) } != 0 {
-            C::keys(args, &mut |position| {
-                if let Ok(position) = c_int::try_from(position) {
-                    // SAFETY: the context lives.
-                    unsafe { (api().key_at_pos)(ctx.raw(), position) };
-                }
-            });
-            return;
-        }
         let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
         if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
     });
@@ -383,29 +330,19 @@ fn known_flags(doc: &CommandDoc, server: Server) -> String {
     let mut known = String::new();
     for word in doc.flags.split_whitespace() {
         let fits = match word {
-            "blocking" | "no-mandatory-keys" | "allow-busy" | "getchannels-api" => server.at_least(7, 0),
-            "internal" => !server.is_valkey() && server.at_least(8, 0),
-            "touches-arbitrary-keys" => !server.is_valkey() && server.at_least(8, 4),
+            "blocking" => server.at_least(7, 0),
             _ => true,
         };
         if fits {
             let _ = write!(known, "{word} ");
         }
     }
-    if doc.moving_keys && api().set_command_info.is_none() {
-        known.push_str("getkeys-api");
-    }
     known.trim_end().to_owned()
 }
 
 /// First, last and step, as servers and clients without key specs want them.
 fn legacy_keys(doc: &CommandDoc) -> (c_int, c_int, c_int) {
-    match doc.keys.first() {
-        Some(KeySpec { begin, find: KeyFind::Range { last, step }, .. }) => {
-            (*begin, if *last < 0 { *last } else { begin + last }, *step)
-        }
-        _ => (0, 0, 0),
-    }
+    if doc.keys.is_empty() { (0, 0, 0) } else { (1, 1, 1) }
 }
 
 fn key_specs(specs: &[KeySpec]) -> Vec<CommandKeySpec> {
@@ -413,22 +350,16 @@ fn key_specs(specs: &[KeySpec]) -> Vec<CommandKeySpec> {
     const INDEX: c_int = 2;
     /// `REDISMODULE_KSPEC_FK_RANGE`
     const RANGE: c_int = 2;
-    /// `REDISMODULE_KSPEC_FK_KEYNUM`
-    const KEYNUM: c_int = 3;
     let mut list: Vec<CommandKeySpec> = Vec::with_capacity(specs.len() + 1);
     for spec in specs {
-        let (find_keys, find) = match spec.find {
-            KeyFind::Range { last, step } => (RANGE, [last, step, 0]),
-            // The number stands at the beginning, the first key after it, each one argument on.
-            KeyFind::Counted => (KEYNUM, [0, 1, 1]),
-        };
         list.push(CommandKeySpec {
             notes: ptr::null(),
             flags: spec.flags,
             begin_search: INDEX,
-            begin: begin(spec.begin),
-            find_keys,
-            find,
+            begin: begin(1),
+            find_keys: RANGE,
+            // The last key is the first; every argument.
+            find: [0, 1, 0],
         });
     }
     list.push(CommandKeySpec {
@@ -483,9 +414,7 @@ impl Arena {
             let (kind, key_spec_index) = match doc.kind {
                 ArgKind::Text => (0, -1),
                 ArgKind::Integer => (1, -1),
-                ArgKind::Double => (2, -1),
                 ArgKind::Key(spec) => (3, c_int::from(spec)),
-                ArgKind::Pattern => (4, -1),
                 ArgKind::UnixTime => (5, -1),
                 ArgKind::Word => (6, -1),
                 ArgKind::OneOf => (7, -1),

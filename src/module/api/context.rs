@@ -1,12 +1,10 @@
 //! The context of a call: whom we serve, what the server is doing, and what we tell it.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-use super::guard::guard;
-use super::load::server;
 use super::raw::{self, api};
 use super::reply::Reply;
 use super::string::{Arg, line};
@@ -14,12 +12,6 @@ use super::string::{Arg, line};
 /// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// For developers.
-    Debug,
-    /// For the curious.
-    Verbose,
-    /// For operators.
-    Notice,
     /// For operators, now.
     Warning,
 }
@@ -27,9 +19,6 @@ pub enum Level {
 impl Level {
     pub(super) fn name(self) -> &'static CStr {
         match self {
-            Level::Debug => c"debug",
-            Level::Verbose => c"verbose",
-            Level::Notice => c"notice",
             Level::Warning => c"warning",
         }
     }
@@ -57,18 +46,8 @@ impl Flags {
     pub const MULTI: i32 = 1 << 1;
     /// This node is a primary.
     pub const PRIMARY: i32 = 1 << 2;
-    /// This node is a replica.
-    pub const REPLICA: i32 = 1 << 3;
-    /// This node takes no writes of clients.
-    pub const READ_ONLY: i32 = 1 << 4;
     /// Cluster mode is on.
     pub const CLUSTER: i32 = 1 << 5;
-    /// The AOF is on.
-    pub const AOF: i32 = 1 << 6;
-    /// `maxmemory` is set with a policy that may delete keys.
-    pub const EVICTS: i32 = 1 << 9;
-    /// Above `maxmemory`.
-    pub const OUT_OF_MEMORY: i32 = 1 << 10;
     /// The command came over the replication link (or from a slot migration).
     pub const REPLICATED: i32 = 1 << 12;
     /// An RDB or AOF file is being loaded.
@@ -77,15 +56,8 @@ impl Flags {
     pub const CHILD: i32 = 1 << 20;
     /// The client can't be blocked: transaction, script, AOF, a call of another module.
     pub const DENY_BLOCKING: i32 = 1 << 21;
-    /// The client speaks RESP3.
-    pub const RESP3: i32 = 1 << 22;
     /// A replica is loading a second dataset while it serves the first.
     pub const ASYNC_LOADING: i32 = 1 << 23;
-
-    /// All bits, as the server gave them.
-    pub fn bits(self) -> i32 {
-        self.0
-    }
 
     /// Whether any of these bits is set.
     pub fn any(self, bits: i32) -> bool {
@@ -117,16 +89,6 @@ impl Flags {
         self.any(Self::MULTI | Self::LUA)
     }
 
-    /// Above `maxmemory`.
-    pub fn is_out_of_memory(self) -> bool {
-        self.any(Self::OUT_OF_MEMORY)
-    }
-
-    /// `maxmemory` is set with a policy that may delete keys.
-    pub fn evicts(self) -> bool {
-        self.any(Self::EVICTS)
-    }
-
     /// This process is a forked child.
     pub fn is_child(self) -> bool {
         self.any(Self::CHILD)
@@ -135,11 +97,6 @@ impl Flags {
     /// Cluster mode is on.
     pub fn is_cluster(self) -> bool {
         self.any(Self::CLUSTER)
-    }
-
-    /// The client speaks RESP3.
-    pub fn is_resp3(self) -> bool {
-        self.any(Self::RESP3)
     }
 }
 
@@ -211,12 +168,6 @@ impl<'a> Context<'a> {
         unsafe { (api().get_client_id)(self.raw()) }
     }
 
-    /// Whether this client is (still) connected.
-    pub fn client_exists(self, id: u64) -> bool {
-        // SAFETY: the server allows null where only the existence is asked for.
-        unsafe { (api().get_client_info_by_id)(ptr::null_mut::<c_void>(), id) == raw::OK }
-    }
-
     /// Closes the connection of the client we serve, after what was replied so far.
     pub fn close_client(self) {
         // SAFETY: the context lives; an unknown client is an error, which there is nothing to do about.
@@ -235,23 +186,10 @@ impl<'a> Context<'a> {
         accepted(unsafe { (api().select_db)(self.raw(), db) })
     }
 
-    /// Random bytes, from the server's generator (SHA-1 of a random seed and a counter).
-    pub fn random<const N: usize>(self) -> [u8; N] {
-        random()
-    }
-
     /// Tells that the key was changed: WATCH fails, client caches let go of it.
     pub fn signal_modified(self, key: Arg<'_>) {
         // SAFETY: context and string live.
         unsafe { (api().signal_modified_key)(self.raw(), key.raw()) };
-    }
-
-    /// Publishes a keyspace event of class `d` (module), for those who turned it on. About 20 ns when nobody did.
-    pub fn notify_keyspace_event(self, event: &CStr, key: Arg<'_>) {
-        // SAFETY: context, string and key live.
-        unsafe {
-            (api().notify_keyspace_event)(self.raw(), super::events::NOTIFY_MODULE, event.as_ptr(), key.raw())
-        };
     }
 
     /// Sends `cmd key effect [extra …]` to replicas and AOF, at the end of the current unit. The key and the extra
@@ -311,45 +249,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Runs `job` at the end of the current unit (command, transaction, script), atomically with it; from 7.2 on.
-    /// False where the server can't or won't (loading, read-only replica): then use a timer of 0 ms.
-    pub fn after_unit(self, job: fn(Context<'_>)) -> bool {
-        let Some(add) = api().add_post_notification_job else { return false };
-        // SAFETY: the context lives; `run_job` gets back the pointer to the function that we give here.
-        unsafe { add(self.raw(), run_job, job as *mut c_void, free_job) == raw::OK }
-    }
-
-    /// One field of a section of INFO, e.g. `replication`, `repl_backlog_active`. About 4 µs.
-    pub fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
-        // SAFETY: the context lives; the data is freed below, after the text was copied.
-        unsafe {
-            let data = (api().get_server_info)(self.raw(), section.as_ptr());
-            if data.is_null() {
-                return None;
-            }
-            let text = (api().server_info_get_field_c)(data, field.as_ptr());
-            let found = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
-            (api().free_server_info)(self.raw(), data);
-            found
-        }
-    }
-
-    /// Adds to LATENCY's history, if `latency-monitor-threshold` asks for it.
-    pub fn latency(self, event: &CStr, ms: u64) {
-        let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-        // SAFETY: a C string and a number.
-        unsafe { (api().latency_add_sample)(event.as_ptr(), ms) }
-    }
-
     /// To reply to the client we serve.
     #[inline]
     pub fn reply(self) -> Reply<'a> {
         Reply::new(self)
-    }
-
-    /// The server this is.
-    pub fn server(self) -> super::load::Server {
-        server()
     }
 }
 
@@ -364,17 +267,3 @@ pub fn random<const N: usize>() -> [u8; N] {
 pub(super) fn accepted(status: c_int) -> Result<(), Refused> {
     if status == raw::OK { Ok(()) } else { Err(Refused) }
 }
-
-unsafe extern "C" fn run_job(ctx: *mut raw::Ctx, job: *mut c_void) {
-    guard("a job after a command", (), || {
-        // SAFETY: the pointer is the function that `after_unit` was given; null would be `None`.
-        let job = unsafe { std::mem::transmute::<*mut c_void, Option<fn(Context<'_>)>>(job) };
-        // SAFETY: the server gives a context that lives through this call, on its main thread.
-        if let (Some(ctx), Some(job)) = (unsafe { Context::new(ctx) }, job) {
-            job(ctx);
-        }
-    });
-}
-
-/// A function needs no freeing.
-unsafe extern "C" fn free_job(_job: *mut c_void) {}

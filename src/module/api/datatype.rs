@@ -5,7 +5,7 @@
 //! server frees while it is borrowed is left alone (and lost, with a log line) instead of freed under our hands.
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
@@ -43,11 +43,6 @@ pub trait Value: Sized + Send + 'static {
     fn free_effort(&self) -> usize;
     /// The value of a copied key; `None` makes COPY fail.
     fn copy(&self) -> Option<Self>;
-    /// Lets the server move what the value holds to denser memory. True when there is nothing left to do; false to
-    /// be called again, from [`Defrag::cursor`].
-    fn defrag(&mut self, _: &mut Defrag<'_>) -> bool {
-        true
-    }
 }
 
 /// A registered type; a `static` of the crate's.
@@ -285,19 +280,18 @@ unsafe extern "C" fn copy<T: Value>(
     })
 }
 
+/// Moves the block that the key points to, not what the value holds in other blocks.
 unsafe extern "C" fn defrag<T: Value>(
     ctx: *mut raw::DefragCtx,
     _key: *mut raw::Str,
     slot: *mut *mut c_void,
 ) -> c_int {
-    let done = guard("the defragmentation of a value", true, || {
+    guard("the defragmentation of a value", (), || {
         // SAFETY: the server hands out the place that holds what `Slot::boxed` made.
-        let (place, mut moving) = unsafe { (&mut *slot, Defrag { ctx, life: PhantomData }) };
+        let place = unsafe { &mut *slot };
         // SAFETY: as above.
-        if unsafe { &(*place.cast::<Slot<T>>()).borrowed }.load(Relaxed) != 0 {
-            return true;
-        }
-        if align_of::<Slot<T>>() <= 8 {
+        let borrowed = unsafe { &(*place.cast::<Slot<T>>()).borrowed }.load(Relaxed);
+        if borrowed == 0 && align_of::<Slot<T>>() <= 8 {
             // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), nobody
             // borrows what is in it, and the only pointer to it is the one that is changed here.
             let moved = unsafe { (api().defrag_alloc)(ctx, *place) };
@@ -305,11 +299,9 @@ unsafe extern "C" fn defrag<T: Value>(
                 *place = moved;
             }
         }
-        // SAFETY: nobody borrows the value, and nothing else runs meanwhile.
-        let value = unsafe { &mut *(*place.cast::<Slot<T>>()).value.get() };
-        value.defrag(&mut moving)
     });
-    c_int::from(!done)
+    // Nothing is left to do.
+    0
 }
 
 /// The longest string that a server tries to read as a number when it saves it.
@@ -322,12 +314,6 @@ pub struct RdbWriter<'a> {
 }
 
 impl RdbWriter<'_> {
-    /// A number.
-    pub fn save_u64(&mut self, value: u64) {
-        // SAFETY: the stream lives through the callback (so in all that follow).
-        unsafe { (api().save_unsigned)(self.io, value) }
-    }
-
     /// Bytes, with their length.
     pub fn save_bytes(&mut self, bytes: &[u8]) {
         // Redis 6.2 takes a string of up to 11 bytes for a number if it can, and reads on to a NUL to find out.
@@ -342,12 +328,6 @@ impl RdbWriter<'_> {
         // SAFETY: the stream lives, and the bytes are read during the call; a NUL follows where it is looked for.
         unsafe { (api().save_string_buffer)(self.io, text.cast(), bytes.len()) }
     }
-
-    /// Whether writing has failed (a full disk, say): what is written further is wasted.
-    pub fn failed(&self) -> bool {
-        // SAFETY: the stream lives.
-        unsafe { (api().is_io_error)(self.io) != 0 }
-    }
 }
 
 /// Reads a value from an RDB file. After the first failure every read fails.
@@ -358,16 +338,6 @@ pub struct RdbReader<'a> {
 }
 
 impl RdbReader<'_> {
-    /// A number; `None` if there is none.
-    pub fn load_u64(&mut self) -> Option<u64> {
-        if self.failed {
-            return None;
-        }
-        // SAFETY: the stream lives through the callback.
-        let value = unsafe { (api().load_unsigned)(self.io) };
-        self.checked(value)
-    }
-
     /// Bytes; `None` if there are none. Their length was told by the file, the bytes are there.
     pub fn load_bytes(&mut self) -> Option<Buffer> {
         if self.failed {
@@ -380,11 +350,6 @@ impl RdbReader<'_> {
         let buffer = self.checked(buffer)?;
         self.failed |= buffer.is_none();
         buffer
-    }
-
-    /// Whether a read has failed.
-    pub fn failed(&self) -> bool {
-        self.failed
     }
 
     /// The key that is being loaded, if the server knows it.
@@ -442,31 +407,13 @@ pub struct AofWriter<'a> {
 }
 
 impl AofWriter<'_> {
-    /// Writes `cmd key part …`, of one to three parts (each below 512 MB, the bound of a command's argument).
-    /// False if it couldn't: the rest is wasted.
-    pub fn emit(&mut self, cmd: &CStr, key: Arg<'_>, parts: &[&[u8]]) -> bool {
-        let (io, cmd, key) = (self.io, cmd.as_ptr(), key.raw());
+    /// Writes `cmd key part part` (each below 512 MB, the bound of a command's argument). False if it couldn't: the
+    /// rest is wasted.
+    pub fn emit(&mut self, cmd: &CStr, key: Arg<'_>, [a, b]: [&[u8]; 2]) -> bool {
+        let (io, format) = (self.io, c"sbb".as_ptr());
         // SAFETY: the stream lives; "s" is a string, each "b" a pointer and a size, and all live through the call.
         unsafe {
-            match *parts {
-                [a] => (api().emit_aof)(io, cmd, c"sb".as_ptr(), key, a.as_ptr(), a.len()),
-                [a, b] => {
-                    (api().emit_aof)(io, cmd, c"sbb".as_ptr(), key, a.as_ptr(), a.len(), b.as_ptr(), b.len());
-                }
-                [a, b, c] => (api().emit_aof)(
-                    io,
-                    cmd,
-                    c"sbbb".as_ptr(),
-                    key,
-                    a.as_ptr(),
-                    a.len(),
-                    b.as_ptr(),
-                    b.len(),
-                    c.as_ptr(),
-                    c.len(),
-                ),
-                _ => return false,
-            }
+            (api().emit_aof)(io, cmd.as_ptr(), format, key.raw(), a.as_ptr(), a.len(), b.as_ptr(), b.len());
             (api().is_io_error)(io) == 0
         }
     }
@@ -485,57 +432,9 @@ impl Digest<'_> {
         unsafe { (api().digest_add_string_buffer)(self.md, bytes.as_ptr().cast::<c_char>(), bytes.len()) }
     }
 
-    /// A number of the sequence.
-    pub fn add_i64(&mut self, value: i64) {
-        // SAFETY: the digest lives.
-        unsafe { (api().digest_add_long_long)(self.md, value) }
-    }
-
     /// Ends the sequence.
     pub fn end_sequence(&mut self) {
         // SAFETY: the digest lives.
         unsafe { (api().digest_end_sequence)(self.md) }
-    }
-}
-
-/// Moves blocks of the value to denser memory, where the server's allocator can.
-pub struct Defrag<'a> {
-    ctx: *mut raw::DefragCtx,
-    life: PhantomData<&'a mut raw::DefragCtx>,
-}
-
-impl Defrag<'_> {
-    /// Moves the bytes, if that helps.
-    pub fn bytes(&mut self, bytes: &mut Box<[u8]>) {
-        if bytes.is_empty() {
-            return;
-        }
-        let len = bytes.len();
-        let block = Box::into_raw(std::mem::take(bytes)).cast::<u8>();
-        // SAFETY: a block of bytes is the server's allocator's, and this is the only pointer to it.
-        let moved = unsafe { (api().defrag_alloc)(self.ctx, block.cast()) }.cast::<u8>();
-        let block = if moved.is_null() { block } else { moved };
-        // SAFETY: the block, old or new, holds the bytes, and is the server's allocator's.
-        *bytes = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(block, len)) };
-    }
-
-    /// Time is up: remember where we are by [`Defrag::set_cursor`] and answer false.
-    pub fn should_stop(&mut self) -> bool {
-        // SAFETY: the context lives through the callback (so below).
-        unsafe { (api().defrag_should_stop)(self.ctx) != 0 }
-    }
-
-    /// Where the last call left off; 0 at the first.
-    pub fn cursor(&mut self) -> c_ulong {
-        let mut cursor: c_ulong = 0;
-        // SAFETY: the context lives; a refusal leaves 0.
-        unsafe { (api().defrag_cursor_get)(self.ctx, &mut cursor) };
-        cursor
-    }
-
-    /// Where to go on. False if the server doesn't come back for this value: then do all of it now, or none.
-    pub fn set_cursor(&mut self, cursor: c_ulong) -> bool {
-        // SAFETY: the context lives.
-        unsafe { (api().defrag_cursor_set)(self.ctx, cursor) == raw::OK }
     }
 }

@@ -24,15 +24,6 @@ pub enum LoadPhase {
     Failed,
 }
 
-/// Where a flush stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushPhase {
-    /// The keys are still there.
-    Start,
-    /// They are gone (their memory may still be being freed).
-    End,
-}
-
 /// Where a move of slots stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MovePhase {
@@ -66,15 +57,6 @@ pub enum ServerEvent {
     },
     /// A dataset is loaded in place of the present one.
     Loading(LoadPhase),
-    /// A replica loads a second dataset while it serves the first (from 7.0 on); `Ended` swaps them.
-    AsyncLoading(LoadPhase),
-    /// Databases are emptied.
-    Flush {
-        /// Which; all if `None`.
-        db: Option<i32>,
-        /// Before or after.
-        phase: FlushPhase,
-    },
     /// Two databases changed places.
     SwapDb {
         /// One.
@@ -92,22 +74,12 @@ pub enum ServerEvent {
         /// Its id.
         client_id: u64,
     },
-    /// A child was forked, or ended.
-    ForkChild {
-        /// Forked just now.
-        born: bool,
-    },
     /// Slots move to or from this node as a whole (Redis 8.4, Valkey 9).
     SlotsMove {
         /// Which end this is.
         direction: Direction,
         /// How far it is.
         phase: MovePhase,
-        /// The slots.
-        ranges: Vec<SlotRange>,
-    },
-    /// Redis 8.4 removes the keys of slots that have gone; their values are freed on another thread.
-    SlotsTrim {
         /// The slots.
         ranges: Vec<SlotRange>,
     },
@@ -120,32 +92,22 @@ pub enum Kind {
     Role,
     /// [`ServerEvent::Loading`]
     Loading,
-    /// [`ServerEvent::AsyncLoading`]
-    AsyncLoading,
-    /// [`ServerEvent::Flush`]
-    Flush,
     /// [`ServerEvent::SwapDb`]
     SwapDb,
     /// [`ServerEvent::Cron`]
     Cron,
     /// [`ServerEvent::ClientDisconnected`]
     Client,
-    /// [`ServerEvent::ForkChild`]
-    ForkChild,
-    /// [`ServerEvent::SlotsMove`], [`ServerEvent::SlotsTrim`]
+    /// [`ServerEvent::SlotsMove`]
     Slots,
 }
 
 const ROLE: u64 = 0;
-const FLUSH: u64 = 2;
 const LOADING: u64 = 3;
 const CLIENT: u64 = 4;
 const CRON: u64 = 8;
 const SWAP_DB: u64 = 11;
-const FORK_CHILD: u64 = 13;
-const ASYNC_LOADING: u64 = 14;
 const REDIS_SLOTS: u64 = 18;
-const REDIS_TRIM: u64 = 19;
 const VALKEY_SLOTS: u64 = 19;
 
 static HANDLER: OnceLock<fn(Context<'_>, ServerEvent)> = OnceLock::new();
@@ -159,14 +121,11 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
         let ids: &[u64] = match kind {
             Kind::Role => &[ROLE],
             Kind::Loading => &[LOADING],
-            Kind::AsyncLoading => &[ASYNC_LOADING],
-            Kind::Flush => &[FLUSH],
             Kind::SwapDb => &[SWAP_DB],
             Kind::Cron => &[CRON],
             Kind::Client => &[CLIENT],
-            Kind::ForkChild => &[FORK_CHILD],
             Kind::Slots if server().is_valkey() => &[VALKEY_SLOTS],
-            Kind::Slots => &[REDIS_SLOTS, REDIS_TRIM],
+            Kind::Slots => &[REDIS_SLOTS],
         };
         for id in ids {
             let event = raw::Event { id: *id, data_version: 1 };
@@ -202,18 +161,6 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             4 => LoadPhase::Failed,
             _ => return None,
         })),
-        ASYNC_LOADING => Some(ServerEvent::AsyncLoading(match sub {
-            0 => LoadPhase::Started,
-            1 => LoadPhase::Failed,
-            2 => LoadPhase::Ended,
-            _ => return None,
-        })),
-        FLUSH => {
-            // SAFETY: the caller's promise (so in all that follow).
-            let info = unsafe { data.cast::<raw::FlushInfo>().as_ref() }?;
-            let phase = if sub == 0 { FlushPhase::Start } else { FlushPhase::End };
-            Some(ServerEvent::Flush { db: (info.dbnum >= 0).then_some(info.dbnum), phase })
-        }
         SWAP_DB => {
             // SAFETY: the caller's promise.
             let info = unsafe { data.cast::<raw::SwapDbInfo>().as_ref() }?;
@@ -229,7 +176,6 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             let info = unsafe { data.cast::<raw::ClientInfo>().as_ref() }?;
             Some(ServerEvent::ClientDisconnected { client_id: info.id })
         }
-        FORK_CHILD => Some(ServerEvent::ForkChild { born: sub == 0 }),
         VALKEY_SLOTS if server().is_valkey() => {
             // SAFETY: the caller's promise.
             let info = unsafe { data.cast::<raw::ValkeySlotMigrationInfo>().as_ref() }?;
@@ -262,13 +208,6 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             let ranges = unsafe { redis_ranges(info.slots) };
             Some(ServerEvent::SlotsMove { direction, phase, ranges })
         }
-        REDIS_TRIM => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::SlotTrimInfo>().as_ref() }?;
-            // Started (0) and in the background (2) come before keys go; completed (1) tells nothing new.
-            // SAFETY: the struct's own array.
-            (sub != 1).then(|| ServerEvent::SlotsTrim { ranges: unsafe { redis_ranges(info.slots) } })
-        }
         _ => None,
     }
 }
@@ -299,14 +238,8 @@ unsafe fn valkey_ranges(info: &raw::ValkeySlotMigrationInfo) -> Vec<SlotRange> {
 
 /// Class `g`: DEL, RENAME, RESTORE, COPY, MOVE, EXPIRE, …
 pub const NOTIFY_GENERIC: i32 = 1 << 2;
-/// Class `x`: expired.
-pub const NOTIFY_EXPIRED: i32 = 1 << 8;
-/// Class `e`: evicted.
-pub const NOTIFY_EVICTED: i32 = 1 << 9;
 /// For modules only: a key came out of an RDB file.
 pub const NOTIFY_LOADED: i32 = 1 << 12;
-/// Class `d`: of modules.
-pub const NOTIFY_MODULE: i32 = 1 << 13;
 
 /// Subscribes to keyspace events of these classes, whatever `notify-keyspace-events` says. The handler gets the
 /// event's name and the key, in the key's database; it may not change data. Once, while the module is loaded.

@@ -28,7 +28,6 @@ struct Handle<'a> {
     raw: NonNull<raw::Key>,
     /// The count of borrows of the value, if we hold one.
     held: Option<NonNull<AtomicI32>>,
-    name: Arg<'a>,
     life: PhantomData<Context<'a>>,
 }
 
@@ -36,7 +35,7 @@ impl<'a> Handle<'a> {
     fn open(ctx: Context<'a>, name: Arg<'a>, mode: i32) -> Option<Handle<'a>> {
         // SAFETY: context and name live.
         let raw = unsafe { (api().open_key)(ctx.raw(), name.raw(), mode) };
-        NonNull::new(raw).map(|raw| Handle { raw, held: None, name, life: PhantomData })
+        NonNull::new(raw).map(|raw| Handle { raw, held: None, life: PhantomData })
     }
 
     fn is_empty(&self) -> bool {
@@ -111,11 +110,6 @@ impl<'a> KeyRead<'a> {
         // SAFETY: our shared borrow lasts until the handle is dropped, which outlives the reference.
         Ok(Some(unsafe { &*slot.value() }))
     }
-
-    /// The key's name.
-    pub fn name(&self) -> Option<Arg<'a>> {
-        self.0.try_borrow().ok().map(|handle| handle.name)
-    }
 }
 
 /// A key that is open to write, whether it is there or not. Closing it signals no change: see
@@ -126,11 +120,6 @@ impl<'a> KeyWrite<'a> {
     /// Opens a key; an expired one is deleted first. `None` if the server refuses.
     pub fn open(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyWrite<'a>> {
         Handle::open(ctx, name, raw::READ | raw::WRITE).map(KeyWrite)
-    }
-
-    /// There is no such key.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The value, to change it; `Ok(None)` if the key is empty.
@@ -172,10 +161,5 @@ impl<'a> KeyWrite<'a> {
         self.0.release();
         // SAFETY: the handle is open to write.
         unsafe { (api().delete_key)(self.0.raw.as_ptr()) };
-    }
-
-    /// The key's name.
-    pub fn name(&self) -> Arg<'a> {
-        self.0.name
     }
 }

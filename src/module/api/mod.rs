@@ -18,7 +18,6 @@ pub mod key;
 pub mod load;
 pub mod raw;
 pub mod reply;
-pub mod scan;
 pub mod setting;
 pub mod string;
 pub mod timer;

@@ -4,7 +4,7 @@
 //! found at run time. What every supported server has (Redis 6.2 on) is a plain function pointer, what came later an
 //! `Option`. Layouts and numbers are those of `redismodule.h`; the names are shortened, not changed in meaning.
 
-use std::ffi::{CStr, c_char, c_double, c_int, c_long, c_longlong, c_uint, c_ulonglong, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_longlong, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 
 /// Declares types that only the server looks into.
@@ -40,10 +40,6 @@ opaque! {
     Command
     /// `RedisModuleInfoCtx`
     InfoCtx
-    /// `RedisModuleServerInfoData`
-    ServerInfo
-    /// `RedisModuleScanCursor`
-    ScanCursor
 }
 
 /// `REDISMODULE_OK`
@@ -72,8 +68,6 @@ pub const NOEFFECTS: c_int = 1 << 20;
 
 /// `KEYTYPE_EMPTY`
 pub const KEYTYPE_EMPTY: c_int = 0;
-/// `KEYTYPE_MODULE`
-pub const KEYTYPE_MODULE: c_int = 6;
 
 /// `RM_Load*` answer an error instead of ending the server.
 pub const OPTION_HANDLE_IO_ERRORS: c_int = 1 << 0;
@@ -102,23 +96,15 @@ pub type TimerFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 pub type EventFn = unsafe extern "C" fn(*mut Ctx, Event, u64, *mut c_void);
 /// A keyspace event's callback.
 pub type NotifyFn = unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut Str) -> c_int;
-/// A job that runs after the current command.
-pub type JobFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 /// INFO's callback.
 pub type InfoFn = unsafe extern "C" fn(*mut InfoCtx, c_int);
-/// A keyspace scan's callback.
-pub type ScanFn = unsafe extern "C" fn(*mut Ctx, *mut Str, *mut Key, *mut c_void);
-/// Reads a string setting.
-pub type GetStringFn = unsafe extern "C" fn(*const c_char, *mut c_void) -> *mut Str;
 /// Reads a numeric setting.
 pub type GetNumericFn = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_longlong;
-/// Reads a yes/no or enumerated setting.
+/// Reads a yes/no setting.
 pub type GetIntFn = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
-/// Writes a string setting.
-pub type SetStringFn = unsafe extern "C" fn(*const c_char, *mut Str, *mut c_void, *mut *mut Str) -> c_int;
 /// Writes a numeric setting.
 pub type SetNumericFn = unsafe extern "C" fn(*const c_char, c_longlong, *mut c_void, *mut *mut Str) -> c_int;
-/// Writes a yes/no or enumerated setting.
+/// Writes a yes/no setting.
 pub type SetIntFn = unsafe extern "C" fn(*const c_char, c_int, *mut c_void, *mut *mut Str) -> c_int;
 /// Called once after several settings changed together.
 pub type ApplyFn = unsafe extern "C" fn(*mut Ctx, *mut c_void, *mut *mut Str) -> c_int;
@@ -150,17 +136,6 @@ pub struct ClientInfo {
     pub port: u16,
     /// Its database.
     pub db: u16,
-}
-
-/// `RedisModuleFlushInfo`, version 1.
-#[repr(C)]
-pub struct FlushInfo {
-    /// Version of this struct.
-    pub version: u64,
-    /// Whether the flush is done at once.
-    pub sync: i32,
-    /// The database, or -1 for all.
-    pub dbnum: i32,
 }
 
 /// `RedisModuleCronLoopInfo`, version 1.
@@ -213,15 +188,6 @@ pub struct SlotMigrationInfo {
     pub destination: [c_char; 41],
     /// The migration's id.
     pub task: *const c_char,
-    /// The slots.
-    pub slots: *const SlotRangeArray,
-}
-
-/// `RedisModuleClusterSlotMigrationTrimInfo`, version 1 (Redis 8.4).
-#[repr(C)]
-pub struct SlotTrimInfo {
-    /// Version of this struct.
-    pub version: u64,
     /// The slots.
     pub slots: *const SlotRangeArray,
 }
@@ -415,9 +381,6 @@ pub unsafe fn find<F: Copy>(get: GetApi, name: &CStr) -> Option<F> {
 
 table! {
     required {
-        alloc c"RedisModule_Alloc" unsafe extern "C" fn(usize) -> *mut c_void;
-        calloc c"RedisModule_Calloc" unsafe extern "C" fn(usize, usize) -> *mut c_void;
-        realloc c"RedisModule_Realloc" unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
         free c"RedisModule_Free" unsafe extern "C" fn(*mut c_void);
 
         is_module_name_busy c"RedisModule_IsModuleNameBusy" unsafe extern "C" fn(*const c_char) -> c_int;
@@ -426,14 +389,11 @@ table! {
         create_command c"RedisModule_CreateCommand"
             unsafe extern "C" fn(*mut Ctx, *const c_char, CmdFn, *const c_char, c_int, c_int, c_int) -> c_int;
         wrong_arity c"RedisModule_WrongArity" unsafe extern "C" fn(*mut Ctx) -> c_int;
-        is_keys_position_request c"RedisModule_IsKeysPositionRequest" unsafe extern "C" fn(*mut Ctx) -> c_int;
-        key_at_pos c"RedisModule_KeyAtPos" unsafe extern "C" fn(*mut Ctx, c_int);
 
         log c"RedisModule_Log" unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...);
         get_context_flags c"RedisModule_GetContextFlags" unsafe extern "C" fn(*mut Ctx) -> c_int;
         avoid_replica_traffic c"RedisModule_AvoidReplicaTraffic" unsafe extern "C" fn() -> c_int;
         get_client_id c"RedisModule_GetClientId" unsafe extern "C" fn(*mut Ctx) -> c_ulonglong;
-        get_client_info_by_id c"RedisModule_GetClientInfoById" unsafe extern "C" fn(*mut c_void, u64) -> c_int;
         deauthenticate_and_close_client c"RedisModule_DeauthenticateAndCloseClient"
             unsafe extern "C" fn(*mut Ctx, u64) -> c_int;
         get_selected_db c"RedisModule_GetSelectedDb" unsafe extern "C" fn(*mut Ctx) -> c_int;
@@ -441,11 +401,6 @@ table! {
         get_random_bytes c"RedisModule_GetRandomBytes" unsafe extern "C" fn(*mut u8, usize);
         get_detached_thread_safe_context c"RedisModule_GetDetachedThreadSafeContext"
             unsafe extern "C" fn(*mut Ctx) -> *mut Ctx;
-        get_server_info c"RedisModule_GetServerInfo" unsafe extern "C" fn(*mut Ctx, *const c_char) -> *mut ServerInfo;
-        free_server_info c"RedisModule_FreeServerInfo" unsafe extern "C" fn(*mut Ctx, *mut ServerInfo);
-        server_info_get_field_c c"RedisModule_ServerInfoGetFieldC"
-            unsafe extern "C" fn(*mut ServerInfo, *const c_char) -> *const c_char;
-        latency_add_sample c"RedisModule_LatencyAddSample" unsafe extern "C" fn(*const c_char, c_longlong);
 
         create_string c"RedisModule_CreateString" unsafe extern "C" fn(*mut Ctx, *const c_char, usize) -> *mut Str;
         hold_string c"RedisModule_HoldString" unsafe extern "C" fn(*mut Ctx, *mut Str) -> *mut Str;
@@ -453,14 +408,12 @@ table! {
         string_ptr_len c"RedisModule_StringPtrLen" unsafe extern "C" fn(*const Str, *mut usize) -> *const c_char;
 
         reply_with_long_long c"RedisModule_ReplyWithLongLong" unsafe extern "C" fn(*mut Ctx, c_longlong) -> c_int;
-        reply_with_double c"RedisModule_ReplyWithDouble" unsafe extern "C" fn(*mut Ctx, c_double) -> c_int;
         reply_with_string_buffer c"RedisModule_ReplyWithStringBuffer"
             unsafe extern "C" fn(*mut Ctx, *const c_char, usize) -> c_int;
         reply_with_simple_string c"RedisModule_ReplyWithSimpleString"
             unsafe extern "C" fn(*mut Ctx, *const c_char) -> c_int;
         reply_with_error c"RedisModule_ReplyWithError" unsafe extern "C" fn(*mut Ctx, *const c_char) -> c_int;
         reply_with_null c"RedisModule_ReplyWithNull" unsafe extern "C" fn(*mut Ctx) -> c_int;
-        reply_with_null_array c"RedisModule_ReplyWithNullArray" unsafe extern "C" fn(*mut Ctx) -> c_int;
         reply_with_array c"RedisModule_ReplyWithArray" unsafe extern "C" fn(*mut Ctx, c_long) -> c_int;
         reply_set_array_length c"RedisModule_ReplySetArrayLength" unsafe extern "C" fn(*mut Ctx, c_long);
 
@@ -473,33 +426,21 @@ table! {
         module_type_set_value c"RedisModule_ModuleTypeSetValue"
             unsafe extern "C" fn(*mut Key, *mut Type, *mut c_void) -> c_int;
         signal_modified_key c"RedisModule_SignalModifiedKey" unsafe extern "C" fn(*mut Ctx, *mut Str) -> c_int;
-        notify_keyspace_event c"RedisModule_NotifyKeyspaceEvent"
-            unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut Str) -> c_int;
         replicate c"RedisModule_Replicate" unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...) -> c_int;
         replicate_verbatim c"RedisModule_ReplicateVerbatim" unsafe extern "C" fn(*mut Ctx) -> c_int;
-        scan_cursor_create c"RedisModule_ScanCursorCreate" unsafe extern "C" fn() -> *mut ScanCursor;
-        scan_cursor_destroy c"RedisModule_ScanCursorDestroy" unsafe extern "C" fn(*mut ScanCursor);
-        scan c"RedisModule_Scan" unsafe extern "C" fn(*mut Ctx, *mut ScanCursor, ScanFn, *mut c_void) -> c_int;
 
         create_data_type c"RedisModule_CreateDataType"
             unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, *mut TypeMethods) -> *mut Type;
         is_io_error c"RedisModule_IsIOError" unsafe extern "C" fn(*mut Io) -> c_int;
         log_io_error c"RedisModule_LogIOError" unsafe extern "C" fn(*mut Io, *const c_char, *const c_char, ...);
-        save_unsigned c"RedisModule_SaveUnsigned" unsafe extern "C" fn(*mut Io, u64);
-        load_unsigned c"RedisModule_LoadUnsigned" unsafe extern "C" fn(*mut Io) -> u64;
         save_string_buffer c"RedisModule_SaveStringBuffer" unsafe extern "C" fn(*mut Io, *const c_char, usize);
         load_string_buffer c"RedisModule_LoadStringBuffer" unsafe extern "C" fn(*mut Io, *mut usize) -> *mut c_char;
         emit_aof c"RedisModule_EmitAOF" unsafe extern "C" fn(*mut Io, *const c_char, *const c_char, ...);
         get_key_name_from_io c"RedisModule_GetKeyNameFromIO" unsafe extern "C" fn(*mut Io) -> *const Str;
         digest_add_string_buffer c"RedisModule_DigestAddStringBuffer"
             unsafe extern "C" fn(*mut Digest, *const c_char, usize);
-        digest_add_long_long c"RedisModule_DigestAddLongLong" unsafe extern "C" fn(*mut Digest, c_longlong);
         digest_end_sequence c"RedisModule_DigestEndSequence" unsafe extern "C" fn(*mut Digest);
         defrag_alloc c"RedisModule_DefragAlloc" unsafe extern "C" fn(*mut DefragCtx, *mut c_void) -> *mut c_void;
-        defrag_should_stop c"RedisModule_DefragShouldStop" unsafe extern "C" fn(*mut DefragCtx) -> c_int;
-        defrag_cursor_set c"RedisModule_DefragCursorSet" unsafe extern "C" fn(*mut DefragCtx, std::ffi::c_ulong) -> c_int;
-        defrag_cursor_get c"RedisModule_DefragCursorGet"
-            unsafe extern "C" fn(*mut DefragCtx, *mut std::ffi::c_ulong) -> c_int;
 
         create_timer c"RedisModule_CreateTimer"
             unsafe extern "C" fn(*mut Ctx, c_longlong, TimerFn, *mut c_void) -> TimerId;
@@ -522,10 +463,6 @@ table! {
         info_add_section c"RedisModule_InfoAddSection" unsafe extern "C" fn(*mut InfoCtx, *const c_char) -> c_int;
         info_add_field_c_string c"RedisModule_InfoAddFieldCString"
             unsafe extern "C" fn(*mut InfoCtx, *const c_char, *const c_char) -> c_int;
-        info_add_field_double c"RedisModule_InfoAddFieldDouble"
-            unsafe extern "C" fn(*mut InfoCtx, *const c_char, c_double) -> c_int;
-        info_add_field_long_long c"RedisModule_InfoAddFieldLongLong"
-            unsafe extern "C" fn(*mut InfoCtx, *const c_char, c_longlong) -> c_int;
         info_add_field_u_long_long c"RedisModule_InfoAddFieldULongLong"
             unsafe extern "C" fn(*mut InfoCtx, *const c_char, c_ulonglong) -> c_int;
     }
@@ -542,20 +479,12 @@ table! {
         reply_set_map_length c"RedisModule_ReplySetMapLength" unsafe extern "C" fn(*mut Ctx, c_long);
         get_db_id_from_io c"RedisModule_GetDbIdFromIO" unsafe extern "C" fn(*mut Io) -> c_int;
         cluster_can_access_keys_in_slot c"RedisModule_ClusterCanAccessKeysInSlot" unsafe extern "C" fn(c_int) -> c_int;
-        add_post_notification_job c"RedisModule_AddPostNotificationJob"
-            unsafe extern "C" fn(*mut Ctx, JobFn, *mut c_void, unsafe extern "C" fn(*mut c_void)) -> c_int;
         register_bool_config c"RedisModule_RegisterBoolConfig"
             unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_uint, GetIntFn, SetIntFn, Option<ApplyFn>, *mut c_void)
                 -> c_int;
         register_numeric_config c"RedisModule_RegisterNumericConfig"
             unsafe extern "C" fn(*mut Ctx, *const c_char, c_longlong, c_uint, c_longlong, c_longlong, GetNumericFn,
                 SetNumericFn, Option<ApplyFn>, *mut c_void) -> c_int;
-        register_string_config c"RedisModule_RegisterStringConfig"
-            unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, c_uint, GetStringFn, SetStringFn,
-                Option<ApplyFn>, *mut c_void) -> c_int;
-        register_enum_config c"RedisModule_RegisterEnumConfig"
-            unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_uint, *const *const c_char, *const c_int, c_int,
-                GetIntFn, SetIntFn, Option<ApplyFn>, *mut c_void) -> c_int;
         load_configs c"RedisModule_LoadConfigs" unsafe extern "C" fn(*mut Ctx) -> c_int;
     }
 }

@@ -16,11 +16,10 @@ pub struct Reply<'a> {
     ctx: Context<'a>,
 }
 
-/// An array or map whose length is told when it is complete. Dropping one untold would leave the client waiting.
-#[must_use = "tell the length when all elements are written"]
+/// A map whose length is told when it is complete. Dropping one untold would leave the client waiting.
+#[must_use = "tell the length when all pairs are written"]
 pub struct Pending<'a> {
     ctx: Context<'a>,
-    map: bool,
 }
 
 impl<'a> Reply<'a> {
@@ -39,12 +38,6 @@ impl<'a> Reply<'a> {
     pub fn integer(self, value: i64) {
         // SAFETY: the context lives (so in all that follow).
         unsafe { (api().reply_with_long_long)(self.raw(), value) };
-    }
-
-    /// A double: a number in RESP3, text in RESP2.
-    pub fn double(self, value: f64) {
-        // SAFETY: the context lives.
-        unsafe { (api().reply_with_double)(self.raw(), value) };
     }
 
     /// A bulk string of any bytes, which are copied once.
@@ -66,12 +59,6 @@ impl<'a> Reply<'a> {
         unsafe { (api().reply_with_null)(self.raw()) };
     }
 
-    /// A null array: `*-1` in RESP2, `_` in RESP3.
-    pub fn null_array(self) {
-        // SAFETY: the context lives.
-        unsafe { (api().reply_with_null_array)(self.raw()) };
-    }
-
     /// An array; its `len` elements follow.
     #[inline]
     pub fn array(self, len: usize) {
@@ -90,13 +77,6 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// An array whose length isn't known yet.
-    pub fn pending_array(self) -> Pending<'a> {
-        // SAFETY: the context lives.
-        unsafe { (api().reply_with_array)(self.raw(), raw::POSTPONED_LEN) };
-        Pending { ctx: self.ctx, map: false }
-    }
-
     /// A map whose length isn't known yet.
     pub fn pending_map(self) -> Pending<'a> {
         match (api().reply_with_map, api().reply_set_map_length) {
@@ -109,7 +89,7 @@ impl<'a> Reply<'a> {
                 (api().reply_with_array)(self.raw(), raw::POSTPONED_LEN);
             },
         }
-        Pending { ctx: self.ctx, map: true }
+        Pending { ctx: self.ctx }
     }
 
     /// An error: a code word, then a phrase. Control characters become blanks, since a line end would let the text
@@ -134,17 +114,13 @@ impl<'a> Reply<'a> {
 }
 
 impl Pending<'_> {
-    /// Tells how many elements (of a map: pairs) were written. The innermost open one is told first.
+    /// Tells how many pairs were written. The innermost open one is told first.
     pub fn finish(self, len: usize) {
-        match (self.map, api().reply_with_map, api().reply_set_map_length) {
+        match (api().reply_with_map, api().reply_set_map_length) {
             // SAFETY: the context lives, and the innermost open reply is a map.
-            (true, Some(_), Some(set)) => unsafe { set(self.ctx.raw(), long(len)) },
+            (Some(_), Some(set)) => unsafe { set(self.ctx.raw(), long(len)) },
             // SAFETY: the context lives, and the innermost open reply is an array that stands for a map.
-            (true, _, _) => unsafe {
-                (api().reply_set_array_length)(self.ctx.raw(), long(len.saturating_mul(2)));
-            },
-            // SAFETY: the context lives, and the innermost open reply is an array.
-            (false, _, _) => unsafe { (api().reply_set_array_length)(self.ctx.raw(), long(len)) },
+            _ => unsafe { (api().reply_set_array_length)(self.ctx.raw(), long(len.saturating_mul(2))) },
         }
     }
 }

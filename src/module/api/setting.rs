@@ -32,26 +32,23 @@ pub struct Setting {
     pub name: &'static CStr,
     /// What it may be.
     pub kind: SettingKind,
-    /// Its value as long as nobody sets another.
-    pub default: i64,
     value: AtomicI64,
 }
 
 impl Setting {
     /// A whole number.
     pub const fn number(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
-        Setting { name, kind: SettingKind::Number(between), default, value: AtomicI64::new(default) }
+        Setting { name, kind: SettingKind::Number(between), value: AtomicI64::new(default) }
     }
 
     /// A number of bytes.
     pub const fn memory(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
-        Setting { name, kind: SettingKind::Memory(between), default, value: AtomicI64::new(default) }
+        Setting { name, kind: SettingKind::Memory(between), value: AtomicI64::new(default) }
     }
 
     /// yes or no.
     pub const fn yes_no(name: &'static CStr, default: bool) -> Setting {
-        let default = default as i64;
-        Setting { name, kind: SettingKind::YesNo, default, value: AtomicI64::new(default) }
+        Setting { name, kind: SettingKind::YesNo, value: AtomicI64::new(default as i64) }
     }
 
     /// Its value; yes is 1.

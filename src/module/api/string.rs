@@ -96,12 +96,6 @@ impl OwnedString {
         // SAFETY: the string lives as long as our reference to it.
         unsafe { Arg::new(self.raw) }
     }
-
-    /// The bytes.
-    #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.as_arg().as_bytes()
-    }
 }
 
 impl Clone for OwnedString {
