@@ -63,8 +63,8 @@ BREAKS = [
     (
         "total of acks",
         "apply.rs",
-        "            Event::Acked { id, late } => {\n                let left = self.leave(*id, |_| true)?;\n                self.totals.acked += 1;",
-        "            Event::Acked { id, late } => {\n                let left = self.leave(*id, |_| true)?;",
+        "|_| true)?;\n                self.totals.acked += 1;",
+        "|_| true)?;",
     ),
     ("total of requeues", "apply.rs", "self.totals.requeued += 1;", ""),
     ("rank kept at requeue", "apply.rs", "if *back {", "if true {"),

@@ -22,7 +22,10 @@ thread_local! {
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
     let kinds = [Kind::Role, Kind::Loading, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
     let unknown = subscribe(ctx, &kinds, on_event);
-    if unknown.iter().any(|kind| *kind != Kind::Slots) {
+    if unknown.contains(&Kind::Client) {
+        ties::look_for_the_gone();
+    }
+    if unknown.iter().any(|kind| !matches!(kind, Kind::Slots | Kind::Client)) {
         ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
     }
     subscribe_to_keys(ctx, NOTIFY_GENERIC | NOTIFY_LOADED, on_key)
@@ -39,6 +42,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
         ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
         ServerEvent::Cron { hz } => {
             clock::beats(hz);
+            ties::beat();
             wakeups::beat(ctx);
         }
         ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),

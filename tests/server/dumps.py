@@ -1,7 +1,7 @@
 """What DUMP gives and RESTORE takes, taken apart and put together: to store what no server would.
 
-A payload is an object as in an RDB file, two bytes for RDB's version and a CRC64 of it all. A module's value is
-a byte for its type, the module's id, fields with a number before each that says what it is, a 0.
+A payload is an object as in an RDB file, two bytes for RDB's version and a CRC64 of it all. A module's value
+is a byte for its type, the module's id, fields with a number before each that says what it is, a 0.
 """
 
 from __future__ import annotations

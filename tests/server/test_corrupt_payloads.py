@@ -165,8 +165,8 @@ def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
 def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, seed):
     """With any bit flipped a payload is refused, or it is a queue with another digest that works.
 
-    From the module's id on: the type byte before it is the server's own, and Redis 6.2.5 may take our bytes for
-    a list and crash.
+    From the module's id on: the type byte before it is the server's own, and Redis 6.2.5 may take our bytes
+    for a list and crash.
     """
     server = standing(start, rdbcompression="no")
     r, c = server.client(), Talk(server)

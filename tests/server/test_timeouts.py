@@ -5,7 +5,6 @@ from server import Server, digest, wait_synced
 from talk import Talk, read_effect
 from waiting import Floor, Worker
 
-
 BY_ITSELF = ("due", "stall", "drop", "resume")
 
 

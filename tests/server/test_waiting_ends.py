@@ -196,3 +196,27 @@ def test_a_server_shuts_down_with_workers_waiting(start):
     line = floor.line(3) + [floor.waiting("other", "TIED")]
     server.stop()
     assert all(worker.is_cut() for worker in line)
+
+
+@pytest.mark.parametrize("end", ["KILL", "UNBLOCK", "hang up"])
+def test_a_client_that_waits_in_another_database_may_end(floor, end):
+    """Workers and others' BLPOP alike. (Redis 6.2.5, told of clients that close, moves them to db 0, and dies.)"""
+    worker, other = floor.worker(), floor.worker()
+    for client, command in [(worker, ["TASK.CLAIM", "q", "BLOCK", 0]), (other, ["BLPOP", "list", 0])]:
+        client("SELECT", 3)
+        floor.seen_to_wait(lambda client=client, command=command: client.send(command))
+    for client in (worker, other):
+        match end:
+            case "KILL":
+                assert floor.boss("CLIENT", "KILL", "ID", client.id) == 1
+            case "UNBLOCK":
+                assert floor.boss("CLIENT", "UNBLOCK", client.id, "ERROR") == 1
+            case _:
+                client.leave()
+    floor.nobody_waits()
+    again = floor.worker()
+    again("SELECT", 3)
+    again.send(["BLPOP", "list", 0])
+    floor.boss("SELECT", 3)
+    floor.boss("RPUSH", "list", "x")
+    assert again.read() == [b"list", b"x"]

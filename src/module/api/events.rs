@@ -119,6 +119,10 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
     let mut unknown = Vec::new();
     for kind in kinds {
         let ids: &[u64] = match kind {
+            Kind::Client if client_events_crash() => {
+                unknown.push(*kind);
+                &[]
+            }
             Kind::Role => &[ROLE],
             Kind::Loading => &[LOADING],
             Kind::SwapDb => &[SWAP_DB],
@@ -137,6 +141,19 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
         }
     }
     unknown
+}
+
+/// Redis before 6.2.8, and 7.0 before 7.0.6, put a client that has closed into database 0 before they tell of it. If it
+/// was blocked in another, by any command, the server then ends itself (redis PR 11500).
+fn client_events_crash() -> bool {
+    let version = server().version;
+    !server().is_valkey() && (version < 0x0006_0208 || (0x0007_0000..0x0007_0006).contains(&version))
+}
+
+/// Whether a client is still there, for servers that don't tell when one has gone.
+pub fn is_connected(client_id: u64) -> bool {
+    // SAFETY: the server takes null for "only whether it exists".
+    unsafe { (api().get_client_info_by_id)(std::ptr::null_mut(), client_id) == raw::OK }
 }
 
 unsafe extern "C" fn on_event(ctx: *mut raw::Ctx, event: raw::Event, sub: u64, data: *mut c_void) {

@@ -394,6 +394,7 @@ table! {
         get_context_flags c"RedisModule_GetContextFlags" unsafe extern "C" fn(*mut Ctx) -> c_int;
         avoid_replica_traffic c"RedisModule_AvoidReplicaTraffic" unsafe extern "C" fn() -> c_int;
         get_client_id c"RedisModule_GetClientId" unsafe extern "C" fn(*mut Ctx) -> c_ulonglong;
+        get_client_info_by_id c"RedisModule_GetClientInfoById" unsafe extern "C" fn(*mut c_void, u64) -> c_int;
         deauthenticate_and_close_client c"RedisModule_DeauthenticateAndCloseClient"
             unsafe extern "C" fn(*mut Ctx, u64) -> c_int;
         get_selected_db c"RedisModule_GetSelectedDb" unsafe extern "C" fn(*mut Ctx) -> c_int;
