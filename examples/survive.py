@@ -1,6 +1,6 @@
 """100,000 tasks, eight workers, two of them killed with -9 on the way: every task is done.
 
-Start a server with `make run`, then: .venv/bin/python examples/survive.py [port]
+Start a server with `make run`, then `make example`. It deletes and uses the keys demo, demo:done and demo:tries.
 """
 
 import multiprocessing

@@ -23,10 +23,13 @@ const STEP_US: u64 = 20_000;
 
 #[derive(Clone, Copy)]
 struct Clock {
+    /// Where all three clocks stood when the wall clock was read last. Time is counted from there, so that no
+    /// fraction is lost however often it is asked for.
+    anchor: Instant,
+    anchor_at_us: u64,
+    anchor_wall_us: u64,
+    /// What was answered last.
     at_us: u64,
-    read_at: Instant,
-    wall_us: u64,
-    wall_read_at: Instant,
     /// How long the server's regular work may keep us waiting: the time between two beats, at least.
     beat_ms: u64,
     /// The wall clock was set since anybody asked.
@@ -43,24 +46,9 @@ thread_local! {
 /// ended, begins a grace for the leases that ran out meanwhile.
 pub fn now(ctx: Context<'_>) -> Now {
     let read_at = Instant::now();
-    let mut clock = CLOCK.get().unwrap_or_else(|| Clock {
-        at_us: wall_us(),
-        read_at,
-        wall_us: wall_us(),
-        wall_read_at: read_at,
-        beat_ms: 0,
-        stepped: false,
-        grace: None,
-        writes_paused_since: None,
-    });
+    let mut clock = CLOCK.get().unwrap_or_else(|| Clock::new(read_at));
     let before = Millis(clock.at_us / 1000);
-    let elapsed_us = u64::try_from(read_at.duration_since(clock.read_at).as_micros()).unwrap_or(0);
-    clock.read_at = read_at;
-    clock.at_us += elapsed_us;
-    let wall_us = clock.wall(read_at);
-    let slew_us = elapsed_us / SLEW;
-    clock.at_us = wall_us.clamp(clock.at_us - slew_us, clock.at_us + slew_us);
-
+    let wall_us = clock.read(read_at);
     let at = Millis(clock.at_us / 1000);
     if at.since(before) > STANDSTILL_MS.max(2 * clock.beat_ms) {
         clock.begin_grace(before, at);
@@ -106,17 +94,33 @@ pub fn beats(hz: i32) {
 }
 
 impl Clock {
-    /// The wall clock: read now and then, and told by the monotonic one between.
-    fn wall(&mut self, read_at: Instant) -> u64 {
-        let since_us = u64::try_from(read_at.duration_since(self.wall_read_at).as_micros()).unwrap_or(0);
-        let told_us = self.wall_us + since_us;
-        if since_us < WALL_READ_US {
-            return told_us;
+    fn new(anchor: Instant) -> Clock {
+        let wall_us = wall_us();
+        Clock {
+            anchor,
+            anchor_at_us: wall_us,
+            anchor_wall_us: wall_us,
+            at_us: wall_us,
+            beat_ms: 0,
+            stepped: false,
+            grace: None,
+            writes_paused_since: None,
         }
-        self.wall_us = wall_us();
-        self.wall_read_at = read_at;
-        self.stepped |= self.wall_us.abs_diff(told_us) > STEP_US;
-        self.wall_us
+    }
+
+    /// Moves the clock on, and tells the wall clock: read now and then, and told by the monotonic one between.
+    fn read(&mut self, read_at: Instant) -> u64 {
+        let since_us = u64::try_from(read_at.duration_since(self.anchor).as_micros()).unwrap_or(0);
+        let (mut at_us, told_us) = (self.anchor_at_us + since_us, self.anchor_wall_us + since_us);
+        let mut wall = told_us;
+        if since_us >= WALL_READ_US {
+            wall = wall_us();
+            self.stepped |= wall.abs_diff(told_us) > STEP_US;
+            at_us = wall.clamp(at_us - since_us / SLEW, at_us + since_us / SLEW);
+            (self.anchor, self.anchor_at_us, self.anchor_wall_us) = (read_at, at_us, wall);
+        }
+        self.at_us = self.at_us.max(at_us);
+        wall
     }
 
     /// Spares the leases that ran out between the two instants, for as long again, at most `failover-grace`. A grace

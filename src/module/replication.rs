@@ -152,6 +152,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         }
     };
     wakeups::note(ctx, *key, value, &now);
+    wakeups::serve_who_waits(ctx, *key);
     if is_new {
         open.set_value(&QUEUES, made)?;
     }

@@ -23,9 +23,8 @@ pub fn load(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
         let known = ALL.iter().find(|s| s.name.to_bytes().eq_ignore_ascii_case(name.as_bytes()));
         let known = known.ok_or_else(|| format!("there is no setting {name:?}"))?;
         if !known.parse(value.as_bytes()) {
-            return Err(
-                format!("{value:?} is no value of {:?}, which is {:?}", known.name, known.kind).into()
-            );
+            let (name, kind) = (known.name.to_string_lossy(), &known.kind);
+            return Err(format!("{name} must be {kind}").into());
         }
     }
     setting::register(ctx, ALL)

@@ -16,20 +16,37 @@ const ALPHABET: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 static TAGS: LazyLock<Vec<Box<[u8]>>> = LazyLock::new(|| {
     let mut tags = vec![Box::<[u8]>::default(); usize::from(SLOTS)];
     let mut missing = usize::from(SLOTS);
-    let mut words: Vec<Vec<u8>> = vec![Vec::new()];
-    while missing > 0 {
-        let longer =
-            |word: &Vec<u8>| ALPHABET.iter().map(|&last| [&word[..], &[last]].concat()).collect::<Vec<_>>();
-        words = words.iter().flat_map(longer).collect();
-        for word in &words {
-            if let Some(tag) = tags.get_mut(usize::from(crc(word))).filter(|tag| tag.is_empty()) {
-                *tag = word.as_slice().into();
+    for length in 1.. {
+        let mut digits = vec![0; length];
+        loop {
+            let word: Vec<u8> =
+                digits.iter().filter_map(|&digit: &usize| ALPHABET.get(digit).copied()).collect();
+            if let Some(tag) = tags.get_mut(usize::from(crc(&word))).filter(|tag| tag.is_empty()) {
+                *tag = word.into();
                 missing -= 1;
+            }
+            if missing == 0 {
+                return tags;
+            }
+            if !count_up(&mut digits) {
+                break;
             }
         }
     }
     tags
 });
+
+/// The next word of the same length, as digits of the alphabet; false after the last.
+fn count_up(digits: &mut [usize]) -> bool {
+    for digit in digits.iter_mut().rev() {
+        *digit += 1;
+        if *digit < ALPHABET.len() {
+            return true;
+        }
+        *digit = 0;
+    }
+    false
+}
 
 fn crc(bytes: &[u8]) -> u16 {
     State::<XMODEM>::calculate(bytes) % SLOTS

@@ -31,6 +31,9 @@ const BLOCKED_MS: u64 = 50;
 const NOW: Millis = Millis(0);
 /// A timer this late isn't coming.
 const LATE_MS: u64 = 20;
+/// How many hints are put off at a time, and for how long.
+const PUT_OFF_HINTS: usize = 100;
+const PUT_OFF_MS: u64 = 1000;
 /// Pages of due tasks between two looks at the clock.
 const PAGES_A_STEP: usize = 2;
 /// Leases of a closed connection that end in one step.
@@ -120,6 +123,11 @@ pub fn note(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
 pub fn arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     value.hinted.set(None);
     note(ctx, key, value, now);
+    serve_who_waits(ctx, key);
+}
+
+/// Gives what has become ready in another way than by a write to those who wait, if anybody does.
+pub fn serve_who_waits(ctx: Context<'_>, key: Arg<'_>) {
     if waiters::any(ctx, key) {
         serve_soon(ctx, key);
     }
@@ -210,7 +218,7 @@ pub fn beat(ctx: Context<'_>) {
 }
 
 /// Each queue that has something to do is looked at now.
-fn look_at_all() {
+pub fn look_at_all() {
     WAKEUPS.with_borrow_mut(|wakeups| {
         let hints = std::mem::take(&mut wakeups.hints);
         wakeups.hints = hints.into_iter().map(|(_, place)| (NOW, place)).collect();
@@ -224,11 +232,34 @@ pub fn run(ctx: Context<'_>) {
         work(ctx);
         REST_MS
     } else {
+        put_off(ctx);
         BLOCKED_MS
     };
     waiters::wake_served();
     WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = false);
     arm_rest(ctx, clock::now(ctx).at, rest_ms);
+}
+
+/// Nothing may be changed here: what is due is put off, and hints of queues that have gone are dropped, since on a
+/// replica nothing else would ever drop them.
+fn put_off(ctx: Context<'_>) {
+    let at = clock::now(ctx).at;
+    for _ in 0..PUT_OFF_HINTS {
+        let Some((_, place)) = pop_due(at) else { break };
+        let key = OwnedString::new(&place.key);
+        let is_there = ctx.select_db(place.db).is_ok() && KeyRead::peek(ctx, key.as_arg()).is_some();
+        if is_there {
+            WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert((at.plus(PUT_OFF_MS), place)));
+        }
+    }
+}
+
+/// Takes out the first hint that is due.
+fn pop_due(at: Millis) -> Option<(Millis, Place)> {
+    WAKEUPS.with_borrow_mut(|wakeups| {
+        let is_due = wakeups.hints.first().is_some_and(|(due, _)| *due <= at);
+        if is_due { wakeups.hints.pop_first() } else { None }
+    })
 }
 
 /// Jobs, then what is due, for a slice of time.
@@ -245,11 +276,7 @@ fn work(ctx: Context<'_>) {
         }
     }
     while started.elapsed() < SLICE {
-        let first = WAKEUPS.with_borrow_mut(|wakeups| {
-            let is_due = wakeups.hints.first().is_some_and(|(due, _)| *due <= now.at);
-            if is_due { wakeups.hints.pop_first() } else { None }
-        });
-        let Some((due, place)) = first else { break };
+        let Some((due, place)) = pop_due(now.at) else { break };
         if is_elsewhere(ctx, &place) {
             let later = (now.at.plus(BLOCKED_MS), place);
             WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert(later));

@@ -17,6 +17,8 @@ use crate::{clock, entropy, replication, term, ties, wakeups};
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
 
+/// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
+const SERVED_TASKS: usize = 1000;
 /// A larger buffer of an effect isn't kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -86,9 +88,9 @@ impl<'a, 'q> Write<'a, 'q> {
         if self.value.hinted.get().is_some_and(|hinted| hinted <= self.now.at) {
             self.move_due(DUE_PAGES)?;
         }
-        self.serve()?;
+        self.serve();
         let result = body(self);
-        self.serve()?;
+        self.serve();
         result
     }
 
@@ -115,8 +117,8 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
-    /// Decides and applies a claim for a client. `deliver` sees how many tasks there are, and each: before they are
-    /// gone if there is no lease. The leases, none with NOACK.
+    /// Decides and applies a claim for a client. `deliver` sees how many tasks there are, and each. The leases,
+    /// none with NOACK.
     pub fn claim(
         &mut self,
         claims: &Claims<'_>,
@@ -135,10 +137,11 @@ impl<'a, 'q> Write<'a, 'q> {
             Err(refusal) => return Err(refusal.into()),
         };
         if let Event::Taken { ids } = &event {
-            for task in ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id)) {
-                deliver(ids.len(), &Delivery::taken(&task));
-            }
+            // Copies, since a reply that was begun can't be taken back if the change fails.
+            let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
+            let kept: Vec<_> = tasks.map(|task| Delivery::taken(&task).kept()).collect();
             self.commit(&event)?;
+            kept.iter().for_each(|task| deliver(kept.len(), &task.delivery()));
             return Ok(Vec::new());
         }
         self.commit(&event)?;
@@ -181,23 +184,33 @@ impl<'a, 'q> Write<'a, 'q> {
 
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
     /// after that, since what follows in it may still change what is ready.
-    fn serve(&mut self) -> Result<(), Error> {
+    fn serve(&mut self) {
         if !waiters::any(self.ctx, self.key) || !self.value.queue.is_claimable(self.now.at) {
-            return Ok(());
+            return;
         }
         if self.ctx.flags().is_multi_or_lua() {
-            wakeups::serve_soon(self.ctx, self.key);
-            return Ok(());
+            return wakeups::serve_soon(self.ctx, self.key);
         }
+        let mut tasks = 0;
         while self.value.queue.is_claimable(self.now.at) {
+            if tasks >= SERVED_TASKS {
+                return wakeups::serve_soon(self.ctx, self.key);
+            }
             let Some(waiter) = waiters::next(self.ctx, self.key) else { break };
             let worker = waiter.state();
             let claims = worker.claims();
-            let leases = self.claim(&claims, worker.client, |_, task| worker.receive(task))?;
-            worker.hold(leases.iter().map(Lease::handle));
+            let claimed = self.claim(&claims, worker.client, |_, task| {
+                tasks += 1;
+                worker.receive(task);
+            });
+            // Who gets nothing is woken too: it would stand in no line and wait for ever.
+            let failed = claimed.is_err();
+            worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));
             self.served.push(waiter);
+            if failed {
+                break;
+            }
         }
-        Ok(())
     }
 
     fn finish(self) {

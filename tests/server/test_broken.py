@@ -166,8 +166,8 @@ def test_time_leaves_a_broken_queue_alone(start):
     """Leases and delays of a broken queue end in nothing, and the clock goes on for others."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("failover-grace", 0))
     r = server.client()
-    r.execute_command("TASK.PUSH", "queue", "a", "DELAY", 1000)
-    r.execute_command("TASK.PUSH", "queue", "b", "LEASE", 1000)
+    r.execute_command("TASK.PUSH", "queue", "a", "DELAY", 1500)
+    r.execute_command("TASK.PUSH", "queue", "b", "LEASE", 1500)
     r.execute_command("TASK.CLAIM", "queue")
     server.stop()
     add_to_aof(server, effect(acked(MISSING)))

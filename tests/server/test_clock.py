@@ -4,7 +4,7 @@ import time
 
 import pytest
 from server import Server
-from talk import Talk, parts
+from talk import Talk, id_parts, parts
 from waiting import Floor
 
 HOUR = 3_600_000
@@ -179,3 +179,11 @@ def test_a_restart_with_another_clock_keeps_what_is_there(start):
         assert again > task and number > lease
         task, lease = again, number
     server.wait_until(lambda: talk.map("TASK.INFO", "q")[b"stalled"] == 1, "the first lease is over")
+
+
+def test_a_busy_server_loses_no_time(server, talk):
+    """However often the clock is asked, no fraction of a moment is dropped: an id tells the time of the wall."""
+    for _ in range(150):
+        talk.many([["TASK.LEN", "q"]] * 2000, 2000)
+    [pushed, _], now = id_parts(talk.push("q", "x")), ms(talk)
+    assert abs(now - pushed) < 40, "the module's clock is the server's"

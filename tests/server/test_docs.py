@@ -127,13 +127,13 @@ OPTIONS = {
 def test_help_shows_every_command_with_its_options(server):
     """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
     c = Talk(server)
-    lines = [line.decode() for line in c("TASK.HELP")]
+    lines = c("TASK.HELP")
     assert [line.split()[0] for line in lines[::3]] == SHOWN
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         name, *words = re.findall(r"[^\s<>|\[\]]+", synopsis)
         assert {word for word in words if word.isupper()} == set(OPTIONS[name].split())
         assert summary.startswith("    ") and summary.endswith(".")
-        assert reply.startswith("    → ") and len(reply) > 7
+        assert reply.startswith("    -> ") and len(reply) > 7
     help_text = c("TASK.HELP")
     assert Talk(server, 3)("TASK.HELP") == help_text
 

@@ -138,7 +138,7 @@ def test_info_tells_for_how_long_gates_are_closed(server):
 def test_info_counts_the_workers_that_wait(server):
     """Those of this queue only; INFO of the server counts all."""
     c = Talk(server)
-    c("TASK.CONFIG", "q", "RESET")
+    c("TASK.CONFIG", "q", "SET", "lease", 1000)
     workers = [Talk(server) for _ in range(3)]
     for worker, key in zip(workers, "qqr", strict=True):
         worker.send(["TASK.CLAIM", key, "BLOCK", 0])

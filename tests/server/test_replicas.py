@@ -18,18 +18,26 @@ def lease_number(handle: bytes) -> int:
 def test_a_full_copy_is_equal_and_can_take_over(start, way):
     """After a full sync, over disk or not, the copies are equal; the promoted replica goes on."""
     sync, load = SYNCS[way]
-    primary, replica = start(port=True, repl_diskless_sync=sync), start(repl_diskless_load=load)
+    primary, replica = (
+        start(port=True, repl_diskless_sync=sync),
+        start(repl_diskless_load=load, module_args=("failover-grace", 0)),
+    )
     p, c = primary.client(), replica.client()
     rich = rich_queue(p)
+    p.execute_command("TASK.PUSH", "short", "a", "LEASE", 2000)
+    p.execute_command("TASK.CLAIM", "short")
     rich_queue(c, "old")  # what the replica had is gone
     c.execute_command("TASK.PUSH", "queue", "old")
     replica.replicate(primary)
     assert ("to parser" in replica.log()) == (way == "diskless-to-memory"), "it was loaded as it was to be"
-    assert c.keys() == [b"queue"]
+    assert sorted(c.keys()) == [b"queue", b"short"]
     assert (digest(c, "queue"), contents(c, "queue")) == (digest(p, "queue"), contents(p, "queue"))
     primary.kill9()
     c.execute_command("REPLICAOF", "NO", "ONE")
     goes_on(c, rich)
+    # Nobody has touched this one since it was loaded.
+    ended = "the short lease has ended"
+    replica.wait_until(lambda: c.execute_command("TASK.LEN", "short", "ready") == 1, ended)
 
 
 def test_what_happens_after_the_copy_comes_as_effects(start):
@@ -100,9 +108,9 @@ def test_time_passes_on_the_primary_only(start):
     primary, replica = start(port=True), start()
     p, c = primary.client(), replica.client()
     replica.replicate(primary)
-    p.execute_command("TASK.PUSH", "queue", "a", "LEASE", 100)
+    p.execute_command("TASK.PUSH", "queue", "a", "LEASE", 1500)
     p.execute_command("TASK.CLAIM", "queue")
-    p.execute_command("TASK.PUSH", "queue", "b", "DELAY", 100)
+    p.execute_command("TASK.PUSH", "queue", "b", "DELAY", 1500)
     wait_synced(primary, replica)
     primary.freeze()
     before = digest(c, "queue")
@@ -128,7 +136,7 @@ def test_a_promoted_replica_keeps_leases_and_gives_larger_numbers(start):
     p.execute_command("TASK.MPUSH", "queue", "LEASE", HOUR, "TASKS", 4, *"abcd")
     replica.replicate(primary)
     ((held, *_), (to_end, *_)) = p.execute_command("TASK.CLAIM", "queue", "COUNT", 2)
-    ((short, *_),) = p.execute_command("TASK.CLAIM", "queue", "LEASE", 300)
+    ((short, *_),) = p.execute_command("TASK.CLAIM", "queue", "LEASE", 2000)
     wait_synced(primary, replica)
     # The old primary gives a lease that nobody hears of.
     c.execute_command("REPLICAOF", "NO", "ONE")
@@ -160,6 +168,18 @@ def test_a_restarted_primary_gives_larger_numbers(start):
     assert lease_number(second) - lease_number(first) >= TERM
     assert r.execute_command("TASK.ACK", "queue", "HANDLES", 2, first, second) == [1, 1]
     assert id_of(r.execute_command("TASK.PUSH", "queue", "c")) > id_of(second.split(b"@")[0])
+
+
+def test_a_primary_that_was_a_replica_meanwhile_gives_larger_numbers(r, server):
+    """Somebody else may have given leases in between that this server has never heard of."""
+    r.execute_command("TASK.MPUSH", "queue", "TASKS", 3, *"abc")
+    ((first, *_),) = r.execute_command("TASK.CLAIM", "queue")
+    ((second, *_),) = r.execute_command("TASK.CLAIM", "queue")
+    r.execute_command("REPLICAOF", "127.0.0.1", 1)
+    r.execute_command("REPLICAOF", "NO", "ONE")
+    ((third, *_),) = r.execute_command("TASK.CLAIM", "queue")
+    assert 0 < lease_number(second) - lease_number(first) < TERM <= lease_number(third) - lease_number(second)
+    assert r.execute_command("TASK.ACK", "queue", "HANDLES", 3, first, second, third) == [1, 1, 1]
 
 
 def test_a_failover_in_order_loses_nothing(start):

@@ -1,7 +1,7 @@
 """Workers that wait: who is served, with what, in which order."""
 
 import pytest
-from talk import Error
+from talk import Error, effects
 from waiting import Floor
 
 
@@ -223,3 +223,20 @@ def test_a_thousand_workers_are_served_one_by_one(floor):
     assert sorted(int(payload) for [payload] in got) == list(range(999))
     floor.nobody_waits()
     assert floor.counts()["blocked-workers"] == 0
+
+
+def test_many_hungry_workers_are_served_in_rounds(start):
+    """RESUME of 3,000 tasks for thirty workers of a hundred each: each gets its own, about a thousand at a time."""
+    floor = Floor(start(appendonly="yes"))
+    floor.boss("TASK.PAUSE", "q")
+    workers = [floor.waiting("q", "COUNT", 100) for _ in range(30)]
+    for _ in range(3):
+        floor.boss("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
+    floor.boss("TASK.RESUME", "q")
+    assert [len(worker.payloads()) for worker in workers] == [100] * 30
+    floor.nobody_waits()
+    rounds = [
+        sum(len(fields[3]) for name, fields in effect.events if name == "claim")
+        for effect in effects(floor.server)
+    ]
+    assert sum(rounds) == 3000 and max(rounds) <= 1000

@@ -202,7 +202,7 @@ impl ArgDoc {
             out.push('>');
         }
         if self.multiple {
-            out.push_str(" …");
+            out.push_str(" ...");
         }
         if self.optional {
             out.push(']');

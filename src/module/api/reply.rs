@@ -53,6 +53,13 @@ impl<'a> Reply<'a> {
         unsafe { (api().reply_with_simple_string)(self.raw(), text.as_ptr()) };
     }
 
+    /// A line of text, as a status. Control characters become blanks.
+    pub fn line(self, text: &str) {
+        let text = line(text);
+        // SAFETY: the context and the text live; the server copies it.
+        unsafe { (api().reply_with_simple_string)(self.raw(), text.as_ptr()) };
+    }
+
     /// Null: `$-1` in RESP2, `_` in RESP3.
     pub fn null(self) {
         // SAFETY: the context lives.

@@ -26,6 +26,17 @@ pub enum SettingKind {
     YesNo,
 }
 
+impl std::fmt::Display for SettingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SettingKind::Number(between) | SettingKind::Memory(between) => {
+                write!(f, "between {} and {}", between.start(), between.end())
+            }
+            SettingKind::YesNo => f.write_str("yes or no"),
+        }
+    }
+}
+
 /// A setting.
 pub struct Setting {
     /// Its name, without the module's.
@@ -63,12 +74,18 @@ impl Setting {
         self.get() != 0
     }
 
-    /// Sets it from an argument of `loadmodule`: digits, or yes and no. False if it can't be that.
+    /// Sets it from an argument of `loadmodule`: digits (of bytes, with kb, mb or gb), or yes and no. False if it can't be that.
     pub fn parse(&self, text: &[u8]) -> bool {
-        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
         let value = match &self.kind {
-            SettingKind::Number(between) | SettingKind::Memory(between) => {
-                number.filter(|number| between.contains(number))
+            SettingKind::Number(between) => number(text).filter(|number| between.contains(number)),
+            SettingKind::Memory(between) => {
+                let text = text.to_ascii_lowercase();
+                let units = [(&b"kb"[..], 10), (b"mb", 20), (b"gb", 30)];
+                let unit = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(*unit)?, *bits)));
+                let (digits, bits) = unit.unwrap_or((&text, 0));
+                let bytes = number(digits).and_then(|number| number.checked_mul(1 << bits));
+                bytes.filter(|bytes| between.contains(bytes))
             }
             SettingKind::YesNo if text.eq_ignore_ascii_case(b"yes") => Some(1),
             SettingKind::YesNo if text.eq_ignore_ascii_case(b"no") => Some(0),

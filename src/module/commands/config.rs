@@ -17,7 +17,7 @@ pub struct Config;
 impl Command for Config {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CONFIG",
-        summary: "Sets a queue's settings, or puts them back to their defaults; TASK.INFO key CONFIG shows them",
+        summary: "Sets a queue's settings, or puts some or all back to their defaults; TASK.INFO key CONFIG shows them",
         complexity: "O(n) for n settings",
         since: FIRST,
         arity: -3,
@@ -32,7 +32,7 @@ impl Command for Config {
                     ArgDoc::block("set", &[ArgDoc::text("name"), ArgDoc::text("value")])
                         .after("SET")
                         .multiple(),
-                    ArgDoc::text("name").after("RESET").multiple(),
+                    ArgDoc::block("reset", &[ArgDoc::text("name").multiple().optional()]).after("RESET"),
                 ],
             ),
         ],
@@ -70,7 +70,8 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     if values.is_empty() {
         return Err(text(Error::Syntax));
     }
-    write(ctx, key, Missing::Create, |write| write.commit(&Event::Configured { values })).map_err(text)?;
+    let missing = if resets { Missing::Skip } else { Missing::Create };
+    write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;
     ctx.reply().status(c"OK");
     Ok(())
 }

@@ -16,16 +16,18 @@ impl Command for Help {
         arity: 1,
         flags: "readonly fast",
         acl: "fast",
-        reply: "an array of lines",
+        reply: "lines of text",
         ..CommandDoc::EMPTY
     };
 
     fn run(ctx: Context<'_>, _args: &[Arg<'_>]) {
         let shown = TABLE.iter().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
         let lines: Vec<String> = shown
-            .flat_map(|doc| [doc.synopsis(), format!("    {}.", doc.summary), format!("    → {}", doc.reply)])
+            .flat_map(|doc| {
+                [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]
+            })
             .collect();
         ctx.reply().array(lines.len());
-        lines.iter().for_each(|line| ctx.reply().bulk(line.as_bytes()));
+        lines.iter().for_each(|line| ctx.reply().line(line));
     }
 }

@@ -1,0 +1,131 @@
+"""Measures what idle workers cost: the server's processor time for a push, with few and with many that wait.
+
+    bench/waiters.py                               on the default server; two minutes
+    bench/waiters.py --server redis-8.2,redis-7.0  on these, by name or path
+    bench/waiters.py --workers 10000
+
+Each figure is the median over rounds that alternate between two servers, one with ten waiting workers and one with
+many. Three kinds of push: to a queue that has tasks and nobody waiting; the first push of a new queue; and one that
+serves a worker, who then waits again behind all the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
+
+from server import SERVERS, Installed, Server, identify
+from talk import packed
+from waiting import Floor
+
+FEW = 10
+ROUNDS = 15
+PUSHES = 2000
+CLAIM = packed(["TASK.CLAIM", "q", "BLOCK", 0, "NOACK"])
+
+
+def cpu_us(pid: int) -> float:
+    """Processor time of a process so far, all its threads."""
+    cpuclock_sched = 2
+    return time.clock_gettime_ns((~pid << 3) | cpuclock_sched) / 1000
+
+
+class Side:
+    """A server with so many workers that wait at one queue."""
+
+    def __init__(self, installed: Installed, workers: int):
+        self.server = Server(installed, maxclients=workers + 100)
+        self.floor = Floor(self.server)
+        self.line = deque()
+        while len(self.line) < workers:
+            self.line.append(self.server.raw())
+            self.line[-1].sendall(CLAIM)
+            if len(self.line) % 100 == 0 or len(self.line) == workers:
+                # Not all at once: only so many connections may wait to be accepted.
+                self.floor.eventually(lambda: self.floor.blocked() == len(self.line), "all wait", 60)
+        self.made = 0
+
+    def to_others(self) -> None:
+        """Pushes to a queue that nobody waits for."""
+        self.floor.boss.many([["TASK.PUSH", "other", "x"]] * PUSHES)
+
+    def to_new_queues(self) -> None:
+        """First pushes."""
+        self.floor.boss.many([["TASK.PUSH", f"new:{self.made + at}", "x"] for at in range(PUSHES)])
+        self.made += PUSHES
+
+    def to_workers(self) -> None:
+        """Pushes one by one, each of which serves the worker that waits longest, who then asks again."""
+        for _ in range(PUSHES // 2):
+            self.floor.boss("TASK.PUSH", "q", "x")
+            worker = self.line.popleft()
+            worker.recv(4096)
+            worker.sendall(CLAIM)
+            self.line.append(worker)
+
+    def of_the_queue_anew(self) -> None:
+        """The queue that all wait for is deleted and comes to be again, with a push that serves one."""
+        for _ in range(PUSHES // 2):
+            self.floor.boss("DEL", "q")
+            self.floor.boss("TASK.PUSH", "q", "x")
+            worker = self.line.popleft()
+            worker.recv(4096)
+            worker.sendall(CLAIM)
+            self.line.append(worker)
+
+
+KINDS = {
+    "push, nobody waits for it": (Side.to_others, PUSHES),
+    "first push of a new queue": (Side.to_new_queues, PUSHES),
+    "push that serves a worker": (Side.to_workers, PUSHES // 2),
+    "the same, queue made anew": (Side.of_the_queue_anew, PUSHES // 2),
+}
+
+
+def measure(name: str, workers: int) -> None:
+    """All figures of one server."""
+    installed = SERVERS[name] if name in SERVERS else identify(name)
+    sides = [Side(installed, FEW), Side(installed, workers)]
+    try:
+        for kind, (act, pushes) in KINDS.items():
+            costs: list[list[float]] = [[], []]
+            for _ in range(ROUNDS):
+                for side, cost in zip(sides, costs, strict=True):
+                    before = cpu_us(side.server.pid)
+                    act(side)
+                    cost.append((cpu_us(side.server.pid) - before) / pushes)
+            few, many = (statistics.median(cost) for cost in costs)
+            ratio = statistics.median(b / a for a, b in zip(*costs, strict=True))
+            figures = f"{few:6.2f} µs with {FEW} waiting, {many:6.2f} µs with {workers}: {ratio - 1:+.1%}"
+            print(f"{name}: {kind}: {figures}", flush=True)
+        for side in sides:
+            side.server.check()
+    finally:
+        for side in sides:
+            side.server.discard()
+            for worker in side.line:
+                worker.close()
+
+
+def main() -> None:
+    """Measure on the servers asked for."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--server", default="valkey-9.1", help="names or paths, with commas between")
+    parser.add_argument("--workers", type=int, default=10_000)
+    chosen = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for name in chosen.server.split(","):
+        measure(name, chosen.workers)
+
+
+if __name__ == "__main__":
+    main()
