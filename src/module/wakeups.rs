@@ -90,6 +90,8 @@ impl Job {
 struct Wakeups {
     /// A run is under way, or comes in this round of the server's loop.
     soon: bool,
+    /// Hints were put off, while nothing might be changed.
+    put_off: bool,
     hints: BTreeSet<(Millis, Place)>,
     jobs: VecDeque<Job>,
     /// The timer that is set, and for when.
@@ -98,7 +100,7 @@ struct Wakeups {
 
 thread_local! {
     static WAKEUPS: RefCell<Wakeups> =
-        const { RefCell::new(Wakeups { soon: false, hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }) };
+        const { RefCell::new(Wakeups { soon: false, put_off: false, hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }) };
 }
 
 /// Notes when a queue has something to do, if that is earlier than what is noted.
@@ -229,6 +231,9 @@ pub fn look_at_all() {
 pub fn run(ctx: Context<'_>) {
     WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = true);
     let rest_ms = if may_change(ctx) {
+        if WAKEUPS.with_borrow_mut(|wakeups| std::mem::take(&mut wakeups.put_off)) {
+            look_at_all();
+        }
         work(ctx);
         REST_MS
     } else {
@@ -244,6 +249,7 @@ pub fn run(ctx: Context<'_>) {
 /// replica nothing else would ever drop them.
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
+    WAKEUPS.with_borrow_mut(|wakeups| wakeups.put_off = true);
     for _ in 0..PUT_OFF_HINTS {
         let Some((_, place)) = pop_due(at) else { break };
         let key = OwnedString::new(&place.key);

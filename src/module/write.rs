@@ -49,6 +49,8 @@ pub struct Write<'a, 'q> {
     effect: Effect,
     payloads: &'a [Arg<'a>],
     served: Vec<Waiter<Worker>>,
+    /// How many tasks they were given.
+    given: usize,
 }
 
 /// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
@@ -70,7 +72,7 @@ pub fn write<'a, R>(
         return Err(Error::Broken);
     }
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
-    let mut write = Write { ctx, key, value, now, effect, payloads, served };
+    let mut write = Write { ctx, key, value, now, effect, payloads, served, given: 0 };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
     write.finish();
@@ -191,18 +193,19 @@ impl<'a, 'q> Write<'a, 'q> {
         if self.ctx.flags().is_multi_or_lua() {
             return wakeups::serve_soon(self.ctx, self.key);
         }
-        let mut tasks = 0;
         while self.value.queue.is_claimable(self.now.at) {
-            if tasks >= SERVED_TASKS {
+            if self.given >= SERVED_TASKS {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
             let Some(waiter) = waiters::next(self.ctx, self.key) else { break };
             let worker = waiter.state();
             let claims = worker.claims();
-            let claimed = self.claim(&claims, worker.client, |_, task| {
-                tasks += 1;
+            let mut given = 0;
+            let claimed = self.claim(&claims, worker.client, |tasks, task| {
+                given = tasks;
                 worker.receive(task);
             });
+            self.given += given;
             // Who gets nothing is woken too: it would stand in no line and wait for ever.
             let failed = claimed.is_err();
             worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));
