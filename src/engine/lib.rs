@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A verb ([`Queue::claim`], [`Queue::ack`], …) looks at the queue and the time and *decides*: it returns an
-//! [`Event`]. [`Queue::apply`] is the only thing that changes a queue, and it decides nothing; a replica only
+//! [`Event`]. [`Queue::apply`] is the only thing that changes what is stored of a queue, and it decides nothing; a replica only
 //! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
 //! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
@@ -19,10 +19,8 @@
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
 //!
-//! To read it: [`task`](Task) words, `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
+//! To read it: the words in `task`, then `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
 //! What must always hold is written in `check`.
-//!
-//! [`Task`]: TaskView
 #![forbid(unsafe_code)]
 
 mod apply;

@@ -36,8 +36,6 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
         ServerEvent::RoleChanged { primary: true } => {
             term::begin();
             clock::took_over(ctx);
-            // What was put off while this was a replica.
-            wakeups::look_at_all();
             wakeups::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => clock::took_over(ctx),

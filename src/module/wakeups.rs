@@ -99,8 +99,13 @@ struct Wakeups {
 }
 
 thread_local! {
-    static WAKEUPS: RefCell<Wakeups> =
-        const { RefCell::new(Wakeups { soon: false, put_off: false, hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }) };
+    static WAKEUPS: RefCell<Wakeups> = const { RefCell::new(Wakeups::new()) };
+}
+
+impl Wakeups {
+    const fn new() -> Wakeups {
+        Wakeups { soon: false, put_off: false, hints: BTreeSet::new(), jobs: VecDeque::new(), timer: None }
+    }
 }
 
 /// Notes when a queue has something to do, if that is earlier than what is noted.
@@ -220,7 +225,7 @@ pub fn beat(ctx: Context<'_>) {
 }
 
 /// Each queue that has something to do is looked at now.
-pub fn look_at_all() {
+fn look_at_all() {
     WAKEUPS.with_borrow_mut(|wakeups| {
         let hints = std::mem::take(&mut wakeups.hints);
         wakeups.hints = hints.into_iter().map(|(_, place)| (NOW, place)).collect();

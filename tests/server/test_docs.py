@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from server import ROOT
 from talk import Error, Talk
 
 # Name: arity, flags, what is done with the key.
@@ -136,6 +137,15 @@ def test_help_shows_every_command_with_its_options(server):
         assert reply.startswith("    -> ") and len(reply) > 7
     help_text = c("TASK.HELP")
     assert Talk(server, 3)("TASK.HELP") == help_text
+
+
+def test_the_readme_shows_the_commands_as_help_does(server):
+    """One row for each command, with HELP's own words."""
+    readme = (ROOT / "README.md").read_text()
+    lines = [line.strip().replace("|", "\\|") for line in Talk(server)("TASK.HELP")]
+    for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        row = f"| `{synopsis}` | {summary} | {reply.removeprefix('-> ').removesuffix('.')} |"
+        assert row.replace("\\|", "|") in readme.replace("\\|", "|")
 
 
 def test_command_docs_name_the_options_that_a_command_takes(server):

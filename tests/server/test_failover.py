@@ -78,6 +78,20 @@ def test_a_tied_worker_that_dies_while_writes_are_paused_is_remembered(server):
     assert floor.counts("p")["claimed"] == 0
 
 
+def test_what_was_due_in_a_pause_comes_right_after_it(server):
+    """A task that became due while writes were paused is with its worker before one that becomes due later."""
+    floor = Floor(server)
+    overdue, later = floor.waiting("q"), floor.waiting("p")
+    floor.boss.push("q", "overdue", "DELAY", 1)
+    assert floor.boss("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
+    end = time.monotonic() + 0.2
+    floor.eventually(lambda: time.monotonic() > end, "the server has found it and may not move it")
+    assert floor.boss("CLIENT", "UNPAUSE") == "OK"
+    floor.boss.push("p", "later", "DELAY", 500)
+    assert later.payloads() == [b"later"]
+    assert overdue.has_tasks()
+
+
 def test_who_waits_is_let_go_while_writes_are_paused(server):
     """Time-outs and CLIENT UNBLOCK end a wait in a pause; who waits on is served after it."""
     floor = Floor(server)
