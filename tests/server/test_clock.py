@@ -123,15 +123,14 @@ def test_an_instant_goes_away_when_the_clock_is_set_back(server, talk):
 
 
 def test_an_instant_after_a_step_back_is_met(server, talk):
-    """While the module's clock is ahead of the wall's, a task for an instant is ready when the wall says so."""
+    """While the module's clock is ahead of the wall's and goes slower, a claim finds the task when the wall says so."""
     talk.push("q", "first", "DELAY", HOUR)
     step(server, talk, -HOUR)
-    due = ms(talk) + 200
+    due = ms(talk) + 1500
     talk.push("q", "x", "AT", due)
     assert talk("TASK.CLAIM", "q") == []
-    tasks = server.wait_until(lambda: talk("TASK.CLAIM", "q"), "its moment has come")
-    assert tasks[0][1] == b"x"
-    assert ms(talk) >= due
+    server.wait_until(lambda: ms(talk) > due + 2, "its moment has come")
+    assert [task[1] for task in talk("TASK.CLAIM", "q")] == [b"x"]
 
 
 def test_ids_and_lease_numbers_never_go_back(server, talk):

@@ -113,6 +113,7 @@ def test_a_failover_under_due_work_loses_nothing(start):
     one, two = Talk(first), Talk(second)
     due_soon(one, 400, 1200)
     line = Floor(first).line(3, "other")
+    first.wait_until(lambda: b"state=online" in one("INFO", "replication"), "the replica is online")
     assert one("FAILOVER") == "OK"
     first.wait_until(lambda: b"role:slave" in one("INFO", "replication"), "the first is a replica", 20)
     second.wait_until(lambda: b"role:master" in two("INFO", "replication"), "the second is the primary", 20)

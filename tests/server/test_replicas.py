@@ -192,6 +192,9 @@ def test_a_failover_in_order_loses_nothing(start):
     waiting = primary.client(socket_timeout=15)
     waiting.connection.send_command("TASK.CLAIM", "none", "BLOCK", 0)
     p.execute_command("TASK.CLAIM", "short", "COUNT", 500)
+    primary.wait_until(
+        lambda: p.info("replication")["slave0"]["state"] == "online", "the replica is online", 15
+    )
     p.execute_command("FAILOVER", "TO", "127.0.0.1", replica.port)
     replica.wait_until(lambda: c.role()[0] == b"master", "the replica is the primary", 15)
     primary.wait_until(lambda: p.role()[0] == b"slave", "the primary is the replica", 15)

@@ -180,15 +180,15 @@ def test_a_replica_moves_nothing_by_itself(start):
     """Leases and delays end on the primary only; the replica follows, and its offset is the primary's."""
     primary, replica = start(port=True), start()
     talk, far = Talk(primary), Talk(replica)
-    for at in range(200):
-        talk.push("q", at, "LEASE", 20 + at % 50)
-        talk.push("q", at, "DELAY", 20 + at % 50)
     replica.replicate(primary)
-    talk("TASK.CLAIM", "q", "COUNT", 200)
-    primary.wait_until(lambda: talk.map("TASK.INFO", "q")[b"stalled"] == 200, "all leases are over")
+    for at in range(200):
+        talk.push("leased", at, "LEASE", 20 + at % 50)
+        talk.push("q", at, "DELAY", 20 + at % 50)
+    talk("TASK.CLAIM", "leased", "COUNT", 200)
+    primary.wait_until(lambda: talk.map("TASK.INFO", "leased")[b"stalled"] == 200, "all leases are over")
     primary.wait_until(lambda: talk("TASK.LEN", "q", "delayed") == 0, "all delays are over")
     wait_synced(primary, replica)
-    assert far.digest() == talk.digest()
+    assert far.digest("q") == talk.digest("q") and far.digest("leased") == talk.digest("leased")
     # Cut off, it sees tasks of its own become due, and leaves them alone.
     talk.push("q", "after", "DELAY", 200)
     wait_synced(primary, replica)

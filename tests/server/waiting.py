@@ -26,7 +26,10 @@ class Worker(Talk):
 
     def first_byte(self) -> bytes | None:
         """What a reply that is there begins with: nothing if the connection is closed, None if there is no reply."""
-        if not select.select([self._socket], [], [], 0)[0]:
+        # poll, since select takes no more than 1024 connections.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if not poll.poll(0):
             return None
         try:
             return self._socket.recv(1, socket.MSG_PEEK)
