@@ -6,8 +6,10 @@
 
 use crate::entry::{Entry, Order, Phase};
 use crate::event::{Event, Gate, Lease, Then};
+use crate::groups::GroupNumber;
 use crate::lanes::Turn;
 use crate::log::Place;
+use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
 use crate::settings::Rule;
@@ -183,7 +185,7 @@ impl Queue {
         let mut id = first;
         for payload in payloads {
             let order = self.draw()?;
-            self.log.push(order, id, options, payload);
+            self.log.push(order, &Record::new(id, options, GroupNumber::default(), payload));
             self.last_id = id;
             self.totals.pushed += 1;
             match due {

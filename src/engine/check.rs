@@ -12,7 +12,7 @@ impl Queue {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
     ///
     /// - a task is in the structure of its state and in no other, and states are counted;
-    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped;
+    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired;
     /// - ids and order numbers grow together and were given by this queue;
     /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
@@ -68,7 +68,7 @@ impl Queue {
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;
-        let gone = [t.acked, t.cancelled, t.purged, t.dropped];
+        let gone = [t.acked, t.cancelled, t.purged, t.dropped, t.expired];
         let all = gone.into_iter().try_fold(counted, u64::checked_add);
         ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")
     }

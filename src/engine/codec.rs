@@ -24,9 +24,9 @@ use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
 
 /// The version of the stored form.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// The version of effects.
-pub const EFFECT_VERSION: u8 = 1;
+pub const EFFECT_VERSION: u8 = 2;
 
 /// Texts and requests are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -101,7 +101,7 @@ impl Queue {
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
     pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
         let head: Head = decode(bytes).ok_or(Mismatch("a stored head"))?;
-        ensure(head.version == FORMAT_VERSION, "a known version")?;
+        ensure((1..=FORMAT_VERSION).contains(&head.version), "a known version")?;
         let mut settings = Settings::default();
         for (name, value) in &head.settings {
             let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
@@ -287,7 +287,7 @@ impl Effect {
     /// The events in the bytes of an effect, with the payloads that came beside them.
     pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Vec<Event<'a>>, Mismatch> {
         let (&version, rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
-        ensure(version == EFFECT_VERSION, "a known version")?;
+        ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
         let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {

@@ -31,6 +31,7 @@ mod delayed;
 mod due;
 mod entry;
 mod event;
+mod groups;
 mod lanes;
 mod log;
 mod names;
@@ -54,8 +55,8 @@ pub use queue::{Queue, Totals};
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
 pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use task::{
-    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, LEASE_MAX_MS,
-    LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId,
+    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,
+    LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId, Unique,
 };
 pub use text::Text;
 pub use ties::Holder;

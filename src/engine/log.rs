@@ -11,7 +11,7 @@ use std::ops::Bound;
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Entry, Order};
 use crate::page::{Page, Record, record_len};
-use crate::task::{Options, TaskId};
+use crate::task::TaskId;
 use crate::time::Millis;
 
 /// Pages that the list of pages keeps room for.
@@ -74,12 +74,12 @@ impl Log {
         self.pages.len()
     }
 
-    /// Appends a task; `order` and `id` are larger than any before.
-    pub fn push(&mut self, order: Order, id: TaskId, options: &Options, payload: &[u8]) {
-        let length = self.make_room(order, id, options, payload);
+    /// Appends a task; its number and its id are larger than any before.
+    pub fn push(&mut self, order: Order, record: &Record) {
+        let length = self.make_room(order, record);
         if let Some(last) = self.pages.back_mut() {
             let before = last.memory();
-            last.push(order, id, options, payload);
+            last.push(order, record);
             self.memory = self.memory + last.memory() - before;
         }
         self.tasks += 1;
@@ -87,19 +87,20 @@ impl Log {
     }
 
     /// Sees to a last page that has room for the record, and returns the record's length.
-    fn make_room(&mut self, order: Order, id: TaskId, options: &Options, payload: &[u8]) -> usize {
+    fn make_room(&mut self, order: Order, record: &Record) -> usize {
+        let id = record.id;
         if let Some(last) = self.pages.back_mut() {
             if last.live() == 0 {
                 // A calm queue writes the same page again and again and allocates nothing.
                 let (bound, first) = (last.bound, last.first());
-                let length = record_len(id, id, options, payload);
+                let length = record_len(id, record);
                 last.reuse(order, id);
                 if let Some(bound) = bound {
                     self.bounds.remove(&(bound, first));
                 }
                 return length;
             }
-            let length = record_len(last.base(), id, options, payload);
+            let length = record_len(last.base(), record);
             if last.has_room(order, length) {
                 return length;
             }
@@ -107,7 +108,7 @@ impl Log {
             last.seal();
             self.memory = self.memory + last.memory() - before;
         }
-        let length = record_len(id, id, options, payload);
+        let length = record_len(id, record);
         let page = Page::new(order, id, length);
         self.memory += page.memory();
         self.pages.push_back(page);

@@ -22,6 +22,8 @@ use crate::time::Millis;
 
 /// How often what happened, since the queue came to be. They are stored and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+// Else a damaged name would pass for a total of an older version.
+#[serde(deny_unknown_fields)]
 pub struct Totals {
     /// Tasks that came in.
     pub pushed: u64,
@@ -47,13 +49,17 @@ pub struct Totals {
     pub purged: u64,
     /// Dead tasks removed for being too old or too many.
     pub dropped: u64,
+    // What follows came with version 2 of the stored form.
+    /// Tasks that nobody claimed within their TTL.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 impl Totals {
     /// Whether no counter is so large that it could overflow while any server lives.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
-        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped];
+        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired];
         let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
         gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
     }

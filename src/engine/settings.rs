@@ -47,6 +47,26 @@ pub enum Setting {
     DeadTtl,
     /// How long a lease can be held with all its extensions, in ms; −1 = no limit.
     RunMax,
+    /// How long a task is kept when it is done, in ms; 0 = not at all.
+    Retain,
+    /// Most tasks kept when they are done; the oldest go.
+    RetainMax,
+    /// Most leases at a time; −1 = no limit.
+    Concurrency,
+    /// Most claims in each `rate-per`; −1 = no limit.
+    Rate,
+    /// The span of `rate`, in ms.
+    RatePer,
+    /// Most leases at a time of each group; −1 = no limit.
+    GroupConcurrency,
+    /// Most claims of each group in each `group-rate-per`; −1 = no limit.
+    GroupRate,
+    /// The span of `group-rate`, in ms.
+    GroupRatePer,
+    /// Most groups.
+    GroupsMax,
+    /// Most UNIQUE tokens held.
+    TokensMax,
 }
 
 /// One row of the table.
@@ -73,6 +93,11 @@ pub const SPAN_MAX_MS: i64 = 100 * 365 * 86_400_000;
 /// The largest `run-max`: spans of a lease are stored in 32 bits.
 const RUN_MAX_MS: i64 = 30 * 86_400_000;
 
+/// The largest rate: so many claims in its span.
+pub const RATE_MAX: i64 = 1_000_000;
+/// The most groups or tokens of a queue.
+const NAMES_MAX: i64 = 10_000_000;
+
 const fn rule(setting: Setting, name: &'static str, default: i64, min: i64, max: i64) -> Rule {
     Rule { setting, name, default, min, max, unlimited: false }
 }
@@ -82,7 +107,7 @@ const fn or_unlimited(rule: Rule) -> Rule {
 }
 
 /// All settings, in the order in which they are shown; a setting's place is its number.
-pub const SETTINGS: [Rule; 12] = [
+pub const SETTINGS: [Rule; 22] = [
     rule(Setting::Lease, "lease", 30_000, 1, LEASE_MAX_MS as i64),
     or_unlimited(rule(Setting::Attempts, "attempts", 25, 1, ATTEMPTS_MAX)),
     or_unlimited(rule(Setting::Stalls, "stalls", 5, 1, ATTEMPTS_MAX)),
@@ -95,6 +120,16 @@ pub const SETTINGS: [Rule; 12] = [
     or_unlimited(rule(Setting::DeadMax, "dead-max", 100_000, 0, NUMBER_MAX)),
     or_unlimited(rule(Setting::DeadTtl, "dead-ttl", -1, 0, SPAN_MAX_MS)),
     or_unlimited(rule(Setting::RunMax, "run-max", -1, 1, RUN_MAX_MS)),
+    rule(Setting::Retain, "retain", 0, 0, SPAN_MAX_MS),
+    or_unlimited(rule(Setting::RetainMax, "retain-max", 10_000, 0, NUMBER_MAX)),
+    or_unlimited(rule(Setting::Concurrency, "concurrency", -1, 0, NUMBER_MAX)),
+    or_unlimited(rule(Setting::Rate, "rate", -1, 0, RATE_MAX)),
+    rule(Setting::RatePer, "rate-per", 1000, 1, SPAN_MAX_MS),
+    or_unlimited(rule(Setting::GroupConcurrency, "group-concurrency", -1, 0, NUMBER_MAX)),
+    or_unlimited(rule(Setting::GroupRate, "group-rate", -1, 0, RATE_MAX)),
+    rule(Setting::GroupRatePer, "group-rate-per", 1000, 1, SPAN_MAX_MS),
+    rule(Setting::GroupsMax, "groups-max", 1_000_000, 0, NAMES_MAX),
+    rule(Setting::TokensMax, "tokens-max", 1_000_000, 0, NAMES_MAX),
 ];
 
 impl Rule {

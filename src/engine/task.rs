@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::SPAN_MAX_MS;
 use crate::text::Text;
+use crate::time::Millis;
 use crate::varint;
 
 /// A task's id, `<ms>-<seq>`: from the primary's clock, never going backwards, unique in its queue.
@@ -147,6 +149,63 @@ pub struct Options<'a> {
     /// Encoded [`Headers`]; empty where there are none.
     #[serde(borrow, with = "serde_bytes")]
     pub headers: &'a [u8],
+    // What follows came with version 2 of effects.
+    /// The name of its group, empty for none. A stored record has the group's number in its place.
+    #[serde(default, borrow, with = "serde_bytes")]
+    pub group: &'a [u8],
+    /// What keeps others like it out.
+    #[serde(default, borrow)]
+    pub unique: Option<Unique<'a>>,
+    /// How long it waits for its first claim once it is due, 1 ms to 100 years.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// How long it is kept when it is done, 0 ms to 100 years.
+    #[serde(default)]
+    pub retain_ms: Option<u64>,
+}
+
+/// A token that no two tasks of a queue hold at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unique<'a> {
+    /// The token, 1 to 256 bytes.
+    #[serde(borrow, with = "serde_bytes")]
+    pub token: &'a [u8],
+    /// How long it is held.
+    pub hold: Hold,
+}
+
+/// How long a task holds its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// Until the task is done, dead, cancelled or expired.
+    #[serde(rename = "e")]
+    End,
+    /// Until its first claim.
+    #[serde(rename = "s")]
+    Start,
+    /// Until its end, but at the latest to this instant of the queue's clock.
+    #[serde(rename = "l")]
+    AtMost(Millis),
+    /// To this instant of the queue's clock, whatever becomes of the task.
+    #[serde(rename = "x")]
+    Exactly(Millis),
+}
+
+impl Hold {
+    /// The instant at which it ends by itself.
+    pub fn until(self) -> Option<Millis> {
+        match self {
+            Hold::End | Hold::Start => None,
+            Hold::AtMost(until) | Hold::Exactly(until) => Some(until),
+        }
+    }
+}
+
+impl Unique<'_> {
+    pub(crate) fn is_valid(&self) -> bool {
+        (1..=NAME_MAX_BYTES).contains(&self.token.len())
+            && self.hold.until().is_none_or(|until| until <= Millis::MAX)
+    }
 }
 
 /// The longest lease and the longest extension of one: 24 hours.
@@ -171,7 +230,15 @@ impl Options<'_> {
     pub(crate) fn are_valid(&self) -> bool {
         let attempts = self.attempts.is_none_or(|n| n == -1 || (1..=ATTEMPTS_MAX).contains(&i64::from(n)));
         let lease = self.lease_ms.is_none_or(|ms| (1..=LEASE_MAX_MS).contains(&u64::from(ms)));
-        attempts && lease && (self.headers.is_empty() || Headers(self.headers).are_valid())
+        let spans = [self.ttl_ms, self.retain_ms].into_iter().flatten().all(|ms| ms <= SPAN_MAX_MS as u64);
+        let names = self.group.len() <= NAME_MAX_BYTES && self.unique.is_none_or(|unique| unique.is_valid());
+        let is_timely = self.ttl_ms != Some(0);
+        attempts
+            && lease
+            && spans
+            && names
+            && is_timely
+            && (self.headers.is_empty() || Headers(self.headers).are_valid())
     }
 }
 

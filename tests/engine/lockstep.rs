@@ -173,6 +173,7 @@ impl Lockstep {
             attempts: pick(&[None, None, None, Some(1), Some(3), Some(-1)], b >> 12),
             lease_ms: pick(&[None, None, None, Some(5), Some(700)], b >> 16),
             headers: &headers,
+            ..Options::default()
         };
         let token = format!("p{}", a % 7).into_bytes();
         if b & 0x8000_0000 != 0 {

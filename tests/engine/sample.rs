@@ -74,7 +74,8 @@ impl Life<'_> {
         self.apply(&term);
         self.push(None, Options::default(), &[b"zero", b"one", b"two", b"three", b"four"]);
         let headers = Headers::pack(&[(b"trace", b"0af7"), (b"empty", b"")]);
-        let options = Options { priority: 3, attempts: Some(2), lease_ms: Some(40_000), headers: &headers };
+        let (attempts, lease_ms) = (Some(2), Some(40_000));
+        let options = Options { priority: 3, attempts, lease_ms, headers: &headers, ..Options::default() };
         let first = self.push(None, options, &[b"special", b"special too"]);
         let event = self.queue.answered(self.now, b"push-token", Answer::Pushed { first, count: 2 });
         self.apply(&event);

@@ -225,7 +225,7 @@ fn push_all<'a>(
         return Err(Error::TooLong("a payload", max_payload));
     }
     let (priority, attempts, lease_ms) = (said.priority, said.attempts, said.lease_ms);
-    let options = Options { priority, attempts, lease_ms, headers: &said.headers };
+    let options = Options { priority, attempts, lease_ms, headers: &said.headers, ..Options::default() };
     let pushed = write(ctx, key, Missing::Create, |write| {
         let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
         if let Some(before) = before {

@@ -118,7 +118,7 @@ fn shown<'a>(
         }
     };
     let Task { priority, attempts, lease_ms, .. } = *task;
-    let options = Options { priority, attempts, lease_ms, headers: &task.headers };
+    let options = Options { priority, attempts, lease_ms, headers: &task.headers, ..Options::default() };
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
     (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
 }
