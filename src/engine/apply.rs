@@ -6,8 +6,7 @@
 
 use crate::entry::{Entry, Order, Phase};
 use crate::event::{Event, Gate, Lease, Then};
-use crate::groups::GroupNumber;
-use crate::lanes::Turn;
+use crate::lanes::LaneKey;
 use crate::log::Place;
 use crate::page::Record;
 use crate::queue::Queue;
@@ -22,13 +21,13 @@ use crate::time::{Due, Millis};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str);
 
-type Applied = Result<(), Mismatch>;
+pub(crate) type Applied = Result<(), Mismatch>;
 
 /// What a task was when it left its state.
 struct Left {
     place: Place,
     order: Order,
-    priority: i8,
+    key: LaneKey,
     entry: Entry,
 }
 
@@ -58,8 +57,10 @@ impl Queue {
                 ensure(worker.len() <= NAME_MAX_BYTES, "a worker's name")?;
                 leases.iter().try_for_each(|lease| self.apply_lease(*at, worker, *tied, lease))
             }
-            Event::Taken { ids } => self.each(ids, |queue, id| {
+            Event::Taken { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Ready { .. }))?;
+                ensure(*at <= Millis::MAX, "an instant")?;
+                queue.spend(left.key, *at);
                 queue.totals.claimed += 1;
                 queue.totals.acked += 1;
                 queue.remove(&left)
@@ -137,10 +138,14 @@ impl Queue {
                 queue.totals.purged += 1;
                 queue.remove(&left)
             }),
-            Event::Configured { values } => values.iter().try_for_each(|(name, value)| {
-                let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
-                ensure(self.settings.set(rule, *value), "a setting's bounds")
+            Event::Configured { values } => self.apply_settings(|queue| {
+                values.iter().try_for_each(|(name, value)| {
+                    let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+                    ensure(queue.settings.set(rule, *value), "a setting's bounds")
+                })
             }),
+            Event::Grouped { name, limits } => self.apply_grouped(name, *limits),
+            Event::Rested { names, at } => self.apply_rested(names, *at),
             Event::Paused { gate, until } => {
                 ensure(until.is_none_or(|until| (Millis(1)..=Millis::MAX).contains(&until)), "an instant")?;
                 self.set_pause(*gate, Some(*until));
@@ -183,13 +188,19 @@ impl Queue {
             "a push's options",
         )?;
         let mut id = first;
+        let group = self.groups.known(options.group, &self.settings);
+        let key = LaneKey { priority: options.priority, group };
         for payload in payloads {
             let order = self.draw()?;
-            self.log.push(order, &Record::new(id, options, GroupNumber::default(), payload));
+            self.log.push(order, &Record::new(id, options, group, payload));
+            self.count_task_in_group(group, 1);
             self.last_id = id;
             self.totals.pushed += 1;
             match due {
-                None => self.lanes.push_fresh(options.priority, order),
+                None => {
+                    self.lanes.push_fresh(key, self.running(group), order);
+                    self.count_in_group(group, &Phase::Ready { since: Millis(id.ms) }, 0, 1);
+                }
                 Some(due) => {
                     let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
                     self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
@@ -209,6 +220,7 @@ impl Queue {
         )?;
         ensure(at <= lease.deadline, "a deadline after its claim")?;
         let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
+        self.spend(left.key, at);
         let worker = self.workers.hold(worker);
         self.last_lease = lease.number;
         self.totals.claimed += 1;
@@ -266,12 +278,12 @@ impl Queue {
     /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
     fn leave(&mut self, id: TaskId, is_expected: impl Fn(&Phase) -> bool) -> Result<Left, Mismatch> {
         let found = self.find(id).ok_or(Mismatch("a living task"))?;
-        let (place, order, priority) = (found.place, found.order, found.record.options.priority);
+        let (place, order, key) = (found.place, found.order, found.key());
         let (entry, was_touched) = (found.entry(), found.entry.is_some());
         ensure(is_expected(&entry.phase), "a task in such a state")?;
         match entry.phase {
-            Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(priority, order, &self.log),
-            Phase::Ready { .. } => self.lanes.take_returned(Turn { priority, rank: entry.rank }),
+            Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(key, order, &self.log),
+            Phase::Ready { .. } => self.lanes.take_returned(key, entry.rank),
             Phase::Delayed { due } => self.delayed.remove(due, order),
             Phase::Leased { worker, tied, .. } => {
                 self.leased -= 1;
@@ -284,7 +296,8 @@ impl Queue {
                 self.dead.remove(&(at, order));
             }
         }
-        Ok(Left { place, order, priority, entry })
+        self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
+        Ok(Left { place, order, key, entry })
     }
 
     /// Puts a task into the structure of its new state.
@@ -293,8 +306,8 @@ impl Queue {
         match left.entry.phase {
             Phase::Ready { since } => {
                 ensure(since <= Millis::MAX, "an instant")?;
-                let turn = Turn { priority: left.priority, rank: left.entry.rank };
-                ensure(self.lanes.put_returned(turn, left.order), "a turn of its own")?;
+                let (key, rank, weight) = (left.key, left.entry.rank, self.running(left.key.group));
+                ensure(self.lanes.put_returned(key, weight, rank, left.order), "a turn of its own")?;
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
@@ -310,6 +323,7 @@ impl Queue {
                 self.dead.insert((at, left.order));
             }
         }
+        self.count_in_group(left.key.group, &left.entry.phase, left.entry.deliveries, 1);
         self.log.set_entry(left.place, &left.entry, deadline);
         Ok(())
     }
@@ -324,7 +338,10 @@ impl Queue {
     }
 
     fn enter_at_back(&mut self, mut left: Left, at: Millis) -> Applied {
-        left.entry.rank = self.draw()?;
+        let is_back = matches!(left.entry.phase, Phase::Delayed { .. }) && left.entry.deliveries > 0;
+        if !is_back || !self.keeps_place(left.key.group) {
+            left.entry.rank = self.draw()?;
+        }
         left.entry.phase = Phase::Ready { since: at };
         self.enter(&left)
     }
@@ -333,22 +350,27 @@ impl Queue {
     fn remove(&mut self, left: &Left) -> Applied {
         self.errors.remove(&left.order);
         self.log.remove(left.place);
+        self.count_task_in_group(left.key.group, -1);
         Ok(())
     }
 
     /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
     pub(crate) fn index(&mut self, place: Place) -> Applied {
         let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
-        let (order, priority) = (found.order, found.record.options.priority);
-        let Some(entry) = found.entry else {
-            self.lanes.push_fresh(priority, order);
+        let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
+        let entry = found.entry;
+        ensure(key.group.0 == 0 || self.groups.get(key.group).is_some(), "a task's group")?;
+        self.count_task_in_group(key.group, 1);
+        let Some(entry) = entry else {
+            self.lanes.push_fresh(key, self.running(key.group), order);
+            self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
             return Ok(());
         };
         if let Phase::Leased { worker, .. } = entry.phase {
             ensure(self.workers.hold_number(worker), "a worker's name")?;
         }
         let was_dead = self.totals.dead;
-        self.enter(&Left { place, order, priority, entry })?;
+        self.enter(&Left { place, order, key, entry })?;
         self.totals.dead = was_dead;
         Ok(())
     }

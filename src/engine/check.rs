@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
-use crate::lanes::Turn;
+use crate::groups::GroupNumber;
+use crate::lanes::LaneKey;
 use crate::queue::Queue;
 use crate::task::{LEASE_MAX_MS, LeaseNumber, State};
 
@@ -16,10 +17,12 @@ impl Queue {
     /// - ids and order numbers grow together and were given by this queue;
     /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
-    /// - no lease ends before the bound of its page.
+    /// - no lease ends before the bound of its page;
+    /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
-        let (mut fresh, mut returned) = (Vec::new(), Vec::new());
+        let mut ready: BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
@@ -29,12 +32,22 @@ impl Queue {
                 found.order < self.next_order && found.record.id <= self.last_id,
                 "numbers that were given",
             )?;
-            let priority = found.record.options.priority;
-            let Some(entry) = found.entry else {
-                fresh.push(Turn { priority, rank: found.order });
+            let key = found.key();
+            let entry = found.entry();
+            let is_back = u64::from(entry.deliveries > 0);
+            let [tasks, is_ready, is_leased, returning] = groups.entry(key.group).or_default();
+            *tasks += 1;
+            match entry.phase {
+                Phase::Ready { .. } => *is_ready += 1,
+                Phase::Leased { .. } => *is_leased += 1,
+                Phase::Delayed { .. } => *returning += is_back,
+                Phase::Dead { .. } => {}
+            }
+            if found.entry.is_none() {
+                ready.entry(key).or_default().0.push(found.order);
                 ranks.push(found.order.0);
                 continue;
-            };
+            }
             ensure(
                 entry.rank < self.next_order && entry.lease <= self.last_lease,
                 "numbers that were given",
@@ -43,7 +56,7 @@ impl Queue {
             ranks.push(entry.rank.0);
             numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
             match entry.phase {
-                Phase::Ready { .. } => returned.push((Turn { priority, rank: entry.rank }, found.order)),
+                Phase::Ready { .. } => ready.entry(key).or_default().1.push((entry.rank, found.order)),
                 Phase::Delayed { due } => delayed.push((due, found.order)),
                 Phase::Dead { at } => dead.push((at, found.order)),
                 Phase::Leased { worker, .. } => {
@@ -57,7 +70,11 @@ impl Queue {
             }
         }
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
-        self.lanes.validate(&fresh, &returned, &self.log)?;
+        ready.values_mut().for_each(|(_, returned)| returned.sort_unstable());
+        self.lanes.validate(&ready, |group| self.running(group), &self.log)?;
+        groups.remove(&GroupNumber(0));
+        self.groups.validate(&groups, &self.settings)?;
+        ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")?;
         delayed.sort_unstable();
         dead.sort_unstable();
         ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;

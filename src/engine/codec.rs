@@ -15,9 +15,12 @@ use crate::apply::{Mismatch, ensure};
 use crate::delayed::Delayed;
 use crate::entry::Order;
 use crate::event::Event;
+use crate::groups::{GroupNumber, StoredGroup};
+use crate::lanes::LaneKey;
 use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
+use crate::rate::Spent;
 use crate::requests::Request;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
@@ -37,6 +40,8 @@ const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
+const GROUPS: u8 = b'g';
+const TURNS: u8 = b't';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -52,7 +57,13 @@ struct Head {
     last_lease: LeaseNumber,
     /// By number; free numbers have an empty name.
     workers: Vec<ByteBuf>,
+    /// What is used of the queue's rate; since version 2.
+    #[serde(default)]
+    spent: Spent,
 }
+
+/// One turn of a rotation: the priority, the group's number, what is left of the turn.
+type StoredTurn = (i8, GroupNumber, u32);
 
 /// Until when each gate is closed: nothing for open, 0 for "until RESUME".
 #[derive(Serialize, Deserialize)]
@@ -67,12 +78,15 @@ impl Queue {
     /// Gives the stored form to `put`, a chunk at a time, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
         put(&self.head(self.workers.stored()));
+        put_batches(GROUPS, self.groups.stored(), |_| 64, put);
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
         let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
         put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
+        let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
+        put_batches(TURNS, turns, |_| 8, put);
     }
 
     /// How many chunks [`Queue::save`] gives, found by counting them.
@@ -95,6 +109,7 @@ impl Queue {
             term: self.term,
             last_lease: self.last_lease,
             workers: workers.into_iter().map(ByteBuf::from).collect(),
+            spent: self.spent,
         })
     }
 
@@ -125,6 +140,7 @@ impl Queue {
             next_order: Order(head.next_order),
             term: head.term,
             last_lease: head.last_lease,
+            spent: head.spent,
             workers: Names::load(workers).ok_or(Mismatch("worker names"))?,
             delayed: Delayed::default(),
             ..Queue::new()
@@ -135,6 +151,18 @@ impl Queue {
     pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
+            Some((&GROUPS, groups)) => {
+                let groups: Vec<StoredGroup> = decode(groups).ok_or(Mismatch("stored groups"))?;
+                ensure(self.log.pages() == 0, "groups before their tasks")?;
+                groups.into_iter().try_for_each(|group| self.groups.load(group, &self.settings))
+            }
+            Some((&TURNS, turns)) => {
+                let turns: Vec<StoredTurn> = decode(turns).ok_or(Mismatch("stored turns"))?;
+                turns.into_iter().try_for_each(|(priority, group, left)| {
+                    let key = LaneKey { priority, group };
+                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
+                })
+            }
             Some((&ERRORS, errors)) => {
                 let errors: Vec<(u64, ByteBuf)> = decode(errors).ok_or(Mismatch("stored errors"))?;
                 errors.into_iter().try_for_each(|(order, text)| {
@@ -187,7 +215,15 @@ impl Queue {
             for part in [&found.order.0.to_le_bytes(), &told[..], &options, found.record.payload, error] {
                 add(part);
             }
+            add(self.groups.name(found.record.group));
             add(found.record.id.to_string().as_bytes());
+        }
+        for group in self.groups.by_name() {
+            add(&encode_named(&group));
+        }
+        for (key, left) in self.lanes.turns() {
+            add(self.groups.name(key.group));
+            add(&encode_named(&(key.priority, left)));
         }
         for request in self.requests.iter() {
             add(&encode_named(&request));

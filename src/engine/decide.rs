@@ -1,7 +1,7 @@
 //! The verbs: each reads the queue and the time and says what happens, as an [`Event`]. None changes anything.
 
 use crate::entry::{Entry, Phase};
-use crate::event::{Event, Gate, Lease, Then};
+use crate::event::{Event, Gate, Then};
 use crate::queue::{Found, Queue};
 use crate::requests::{Answer, REQUEST_KEPT_MS};
 use crate::retry;
@@ -14,8 +14,6 @@ pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
 
 /// A new primary skips this many lease numbers: 19 hours of microseconds, more than any clock is wrong.
 const TERM_STEP: u64 = 1 << 36;
-/// A task that stalled this often is delivered alone, so that a crash charges no innocent beside it.
-const POISON_STALLS: u16 = 2;
 
 /// Why a verb does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +22,8 @@ pub enum Refusal {
     FullLen,
     /// `max-bytes` is reached.
     FullBytes,
+    /// `groups-max` is reached.
+    FullGroups,
     /// The gate is closed.
     Paused,
     /// There is nothing left to work on: the task is finished or removed.
@@ -47,29 +47,6 @@ pub struct Push<'a> {
     pub payloads: &'a [&'a [u8]],
 }
 
-/// What a claim asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
-    /// The most tasks.
-    pub count: usize,
-    /// The most bytes of payloads, but for the first.
-    pub bytes: Option<u64>,
-    /// The leases' length, before the task's and the queue's.
-    pub lease_ms: Option<u32>,
-    /// The worker's name, empty for none.
-    pub worker: &'a [u8],
-    /// Whether the leases end with the connection.
-    pub tied: bool,
-    /// At most once: no lease, the tasks are gone.
-    pub noack: bool,
-}
-
-impl Default for Claim<'_> {
-    fn default() -> Self {
-        Claim { count: 1, bytes: None, lease_ms: None, worker: &[], tied: false, noack: false }
-    }
-}
-
 /// What a worker says of a failed attempt's future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -82,7 +59,7 @@ pub enum Retry {
 }
 
 impl Queue {
-    /// Lets tasks in. Errors: `Paused`, `FullLen`, `FullBytes`, `Exhausted`.
+    /// Lets tasks in. Errors: `Paused`, `FullLen`, `FullBytes`, `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
         if self.paused(now.at, Gate::In).is_some() {
             return Err(Refusal::Paused);
@@ -97,6 +74,9 @@ impl Queue {
             if self.record_bytes().saturating_add(added) > max {
                 return Err(Refusal::FullBytes);
             }
+        }
+        if !self.has_room_for_group(push.options.group) {
+            return Err(Refusal::FullGroups);
         }
         let first = if now.at.0 > self.last_id.ms {
             TaskId { ms: now.at.0, seq: 0 }
@@ -141,54 +121,8 @@ impl Queue {
         (self.term != term).then_some(Event::Term { term, floor })
     }
 
-    /// Hands out ready tasks; `None` where there is none. Errors: `Paused`, `Exhausted`.
-    pub fn claim<'a>(
-        &self,
-        now: Now,
-        entropy: Entropy,
-        claim: &Claim<'a>,
-    ) -> Result<Option<Event<'a>>, Refusal> {
-        if self.paused(now.at, Gate::Out).is_some() {
-            return Err(Refusal::Paused);
-        }
-        let mut number = self.last_lease.0;
-        let mut bytes = 0u64;
-        let mut leases = Vec::with_capacity(claim.count.min(self.lanes.ready() as usize));
-        for (_, place) in self.lanes.in_order(&self.log, None).take(claim.count) {
-            let Some(found) = self.at(place) else { break };
-            let is_poison = found.entry.is_some_and(|entry| entry.stalls >= POISON_STALLS);
-            bytes += found.record.payload.len() as u64;
-            if !leases.is_empty() && (is_poison || claim.bytes.is_some_and(|max| bytes > max)) {
-                break;
-            }
-            number = (number + 1).max(now.at.0.saturating_mul(1000));
-            if number > LeaseNumber::MAX.0 {
-                return Err(Refusal::Exhausted);
-            }
-            let lease_ms = claim.lease_ms.or(found.record.options.lease_ms);
-            let lease_ms = lease_ms.unwrap_or_else(|| self.settings.span_ms(Setting::Lease) as u32);
-            let deadline = self.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
-            let nonce = entropy();
-            leases.push(Lease {
-                id: found.record.id,
-                number: LeaseNumber(number),
-                nonce,
-                lease_ms,
-                deadline,
-            });
-            if is_poison {
-                break;
-            }
-        }
-        Ok(match () {
-            () if leases.is_empty() => None,
-            () if claim.noack => Some(Event::Taken { ids: leases.iter().map(|lease| lease.id).collect() }),
-            () => Some(Event::Claimed { at: now.at, worker: claim.worker, tied: claim.tied, leases }),
-        })
-    }
-
     /// The last deadline that a lease which began at `claimed_at` can have.
-    fn last_deadline(&self, claimed_at: Millis) -> Millis {
+    pub(crate) fn last_deadline(&self, claimed_at: Millis) -> Millis {
         self.settings.limit(Setting::RunMax).map_or(Millis::MAX, |run_max| claimed_at.plus(run_max))
     }
 

@@ -21,7 +21,8 @@ impl Queue {
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
             _ => None,
         };
-        self.delayed.first_due(now).into_iter().chain(lease).chain(dead).chain(pauses).min()
+        let groups = self.groups.first_wake().into_iter().chain(self.rate_due(now));
+        self.delayed.first_due(now).into_iter().chain(lease).chain(dead).chain(pauses).chain(groups).min()
     }
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
@@ -31,7 +32,8 @@ impl Queue {
         if ended.is_some() || *pages == 0 {
             return ended;
         }
-        let other = self.ended_pause(now).or_else(|| self.due_tasks(now)).or_else(|| self.old_dead(now));
+        let other = self.ended_pause(now).or_else(|| self.awake_groups(now));
+        let other = other.or_else(|| self.due_tasks(now)).or_else(|| self.old_dead(now));
         *pages -= usize::from(other.is_some());
         other
     }

@@ -5,7 +5,9 @@
 //! and stay for ever; a new kind of event gets a new name.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
+use crate::groups::GroupLimits;
 use crate::requests::Answer;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis};
@@ -69,6 +71,9 @@ pub enum Event<'a> {
     Taken {
         /// The tasks.
         ids: Vec<TaskId>,
+        /// When; since version 2.
+        #[serde(default)]
+        at: Millis,
     },
     /// A lease that never reached its worker is undone: the task is ready, and no delivery is counted.
     #[serde(rename = "undo")]
@@ -167,6 +172,23 @@ pub enum Event<'a> {
         /// Names and values.
         #[serde(borrow)]
         values: Vec<(&'a str, i64)>,
+    },
+    /// What holds for a group was said; nothing said any more where it is `None`.
+    #[serde(rename = "group")]
+    Grouped {
+        /// The group.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// All that is said of it now.
+        limits: Option<GroupLimits>,
+    },
+    /// The rates of groups allow claims again, or the groups are forgotten, since nothing is left of them.
+    #[serde(rename = "rest")]
+    Rested {
+        /// The groups.
+        names: Vec<ByteBuf>,
+        /// When.
+        at: Millis,
     },
     /// The gate is closed.
     #[serde(rename = "pause")]

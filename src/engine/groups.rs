@@ -1,7 +1,27 @@
-//! Groups: the named lines of one queue that share its workers fairly.
+//! Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
+//!
+//! A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
+//! up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
+//! each group: when its rate allows the next claim, or when an empty group can be forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::apply::{Mismatch, ensure};
+use crate::level::PLAIN_WEIGHT;
+use crate::rate::{Rate, Spent};
+use crate::settings::{NUMBER_MAX, Setting, Settings};
+use crate::task::NAME_MAX_BYTES;
+use crate::time::Millis;
+
+/// The largest weight of a group.
+pub const WEIGHT_MAX: u32 = 1_000_000;
 
 /// A group, as its number in the queue's table; 0 for tasks without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct GroupNumber(pub u32);
 
 impl GroupNumber {
@@ -15,3 +35,350 @@ impl GroupNumber {
         u32::try_from(stored).ok().filter(|&number| number != 0).map(GroupNumber)
     }
 }
+
+/// What was said of one group; what was not said is as the queue's settings say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupLimits {
+    /// Its share beside the other groups', 1 to 1,000,000; 1 where nothing was said.
+    pub weight: Option<u32>,
+    /// Most leases at a time, −1 for no limit.
+    pub concurrency: Option<i64>,
+    /// Most claims in a span; `Some(None)` for no limit.
+    #[serde(with = "said_rate")]
+    pub rate: Option<Option<Rate>>,
+    /// One at a time, and while its failed or requeued head is delayed, none.
+    pub ordered: bool,
+}
+
+/// A rate that was said to have no limit is stored as nothing in a list, since MessagePack has one nothing only.
+mod said_rate {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Rate;
+
+    pub fn serialize<S: Serializer>(rate: &Option<Option<Rate>>, to: S) -> Result<S::Ok, S::Error> {
+        let said: &[Option<Rate>] = rate.as_ref().map_or(&[], std::slice::from_ref);
+        said.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Rate>>, D::Error> {
+        let said = Vec::<Option<Rate>>::deserialize(from)?;
+        match said[..] {
+            [] => Ok(None),
+            [rate] => Ok(Some(rate)),
+            _ => Err(serde::de::Error::custom("one rate")),
+        }
+    }
+}
+
+impl GroupLimits {
+    pub(crate) fn are_valid(&self) -> bool {
+        self.weight.is_none_or(|weight| (1..=WEIGHT_MAX).contains(&weight))
+            && self.concurrency.is_none_or(|limit| (-1..=NUMBER_MAX).contains(&limit))
+            && self.rate.flatten().is_none_or(Rate::is_valid)
+    }
+}
+
+/// One group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    pub name: Box<[u8]>,
+    /// Tasks in any state.
+    pub tasks: u64,
+    pub ready: u64,
+    pub leased: u64,
+    /// Delayed tasks that had been claimed: while there are any, an ordered group waits for them.
+    pub returning: u64,
+    pub limits: Option<Box<GroupLimits>>,
+    pub spent: Spent,
+    /// Whether its rate is used up, until an event says that it isn't.
+    pub rests: bool,
+    /// When the passing of time changes something here.
+    wakes_at: Option<Millis>,
+}
+
+impl Group {
+    fn said(&self) -> GroupLimits {
+        self.limits.as_deref().copied().unwrap_or_default()
+    }
+
+    pub fn weight(&self) -> u32 {
+        self.said().weight.unwrap_or(PLAIN_WEIGHT)
+    }
+
+    pub fn is_ordered(&self) -> bool {
+        self.said().ordered
+    }
+
+    pub fn rate(&self, settings: &Settings) -> Option<Rate> {
+        self.said().rate.unwrap_or_else(|| settings.group_rate())
+    }
+
+    pub fn concurrency(&self, settings: &Settings) -> Option<u64> {
+        let said = self.said();
+        let limit = match said.concurrency {
+            Some(limit) => u64::try_from(limit).ok(),
+            None => settings.limit(Setting::GroupConcurrency),
+        };
+        if said.ordered { Some(limit.unwrap_or(1).min(1)) } else { limit }
+    }
+
+    /// How many of its tasks may be claimed at `at`.
+    pub fn allows(&self, at: Millis, settings: &Settings) -> u64 {
+        if self.is_ordered() && self.returning > 0 {
+            return 0;
+        }
+        let free = self.concurrency(settings).map_or(u64::MAX, |limit| limit.saturating_sub(self.leased));
+        let left = self.rate(settings).map_or(u64::MAX, |rate| self.spent.left(at, rate));
+        free.min(left)
+    }
+
+    /// Whether it may run: stands in the rotations where it has tasks.
+    fn runs(&self, settings: &Settings) -> bool {
+        let is_held = self.is_ordered() && self.returning > 0;
+        let is_full = self.concurrency(settings).is_some_and(|limit| self.leased >= limit);
+        !is_held && !is_full && !self.rests
+    }
+
+    /// All of its rate is there: a rate that was set begins anew.
+    pub fn begin_rate(&mut self, settings: &Settings) {
+        self.spent = Spent::default();
+        self.rests = self.rate(settings).is_some_and(|rate| rate.claims == 0);
+    }
+
+    /// When its rate allows the next claim, if it is used up.
+    pub fn rests_until(&self, settings: &Settings) -> Option<Millis> {
+        self.rate(settings).filter(|_| self.rests).and_then(|rate| self.spent.next_at(rate))
+    }
+
+    /// When the passing of time changes something.
+    fn next_wake(&self, settings: &Settings) -> Option<Millis> {
+        if self.is_idle() { Some(self.spent.is_over_at()) } else { self.rests_until(settings) }
+    }
+
+    fn stored(&self) -> StoredFields {
+        StoredFields {
+            name: ByteBuf::from(&*self.name),
+            limits: self.limits.as_deref().copied(),
+            spent: self.spent,
+            rests: self.rests,
+        }
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    fn is_idle(&self) -> bool {
+        self.tasks == 0 && self.limits.is_none()
+    }
+}
+
+/// A group as it is stored, by its number; nothing for a number that is free.
+pub(crate) type StoredGroup = Option<StoredFields>;
+
+/// See [`StoredGroup`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredFields {
+    name: ByteBuf,
+    limits: Option<GroupLimits>,
+    spent: Spent,
+    rests: bool,
+}
+
+/// The table of groups.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Groups {
+    numbers: BTreeMap<Box<[u8]>, GroupNumber>,
+    /// By number − 1; a free place has no name.
+    places: Vec<Option<Box<Group>>>,
+    free: Vec<GroupNumber>,
+    wakes: BTreeSet<(Millis, GroupNumber)>,
+    name_bytes: usize,
+}
+
+impl Groups {
+    /// How many groups are known.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The number of a name, if it is known.
+    pub fn find(&self, name: &[u8]) -> Option<GroupNumber> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The group of a number; `None` for none.
+    pub fn get(&self, number: GroupNumber) -> Option<&Group> {
+        let place = (number.0 as usize).checked_sub(1)?;
+        self.places.get(place)?.as_deref()
+    }
+
+    pub fn get_mut(&mut self, number: GroupNumber) -> Option<&mut Group> {
+        let place = (number.0 as usize).checked_sub(1)?;
+        self.places.get_mut(place)?.as_deref_mut()
+    }
+
+    /// The name; empty for none.
+    pub fn name(&self, number: GroupNumber) -> &[u8] {
+        self.get(number).map_or(&[], |group| &group.name)
+    }
+
+    /// The weight of a group that may run now; `None` for one that may not.
+    pub fn runs(&self, number: GroupNumber, settings: &Settings) -> Option<u32> {
+        if number.0 == 0 {
+            return Some(PLAIN_WEIGHT);
+        }
+        self.get(number).filter(|group| group.runs(settings)).map(Group::weight)
+    }
+
+    /// The group of a name, made if there is none; no group for an empty name.
+    pub fn known(&mut self, name: &[u8], settings: &Settings) -> GroupNumber {
+        if name.is_empty() {
+            return GroupNumber(0);
+        }
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            GroupNumber(self.places.len() as u32)
+        });
+        if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
+            let mut group = Group { name: name.into(), ..Group::default() };
+            group.begin_rate(settings);
+            *place = Some(Box::new(group));
+        }
+        self.numbers.insert(name.into(), number);
+        self.name_bytes += 2 * name.len();
+        number
+    }
+
+    /// All groups, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (GroupNumber, &Group)> {
+        self.numbers.values().filter_map(|&number| Some((number, self.get(number)?)))
+    }
+
+    /// The groups whose names come after `name`, by name.
+    pub fn after<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = (GroupNumber, &'a Group)> {
+        let behind = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
+        let numbers = self.numbers.range::<[u8], _>(behind).map(|(_, number)| *number);
+        numbers.filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// When the passing of time changes something in the first of them.
+    pub fn first_wake(&self) -> Option<Millis> {
+        self.wakes.first().map(|&(at, _)| at)
+    }
+
+    /// The names of those in which the passing of time has changed something by `at`, at most `limit`.
+    pub fn awake(&self, at: Millis, limit: usize) -> Vec<ByteBuf> {
+        let due = self.wakes.iter().take_while(|(wakes_at, _)| *wakes_at <= at).take(limit);
+        due.map(|&(_, number)| ByteBuf::from(self.name(number))).collect()
+    }
+
+    /// Something of a group has changed: notes when the passing of time changes more, and forgets a group that has
+    /// neither tasks nor limits when all of its rate is there again, which `at` tells if it is known.
+    pub fn settle(&mut self, number: GroupNumber, settings: &Settings, at: Option<Millis>) {
+        let Some(group) = self.get(number) else { return };
+        if group.is_idle() && group.spent.is_over_at() <= at.unwrap_or_default() {
+            return self.forget(number);
+        }
+        self.note_wake(number, settings);
+    }
+
+    /// Notes when the passing of time changes something in a group.
+    fn note_wake(&mut self, number: GroupNumber, settings: &Settings) {
+        let Some(group) = self.get(number) else { return };
+        let wakes_at = group.next_wake(settings);
+        let Some(group) = self.get_mut(number) else { return };
+        let before = std::mem::replace(&mut group.wakes_at, wakes_at);
+        if before != wakes_at {
+            if let Some(before) = before {
+                self.wakes.remove(&(before, number));
+            }
+            if let Some(wakes_at) = wakes_at {
+                self.wakes.insert((wakes_at, number));
+            }
+        }
+    }
+
+    fn forget(&mut self, number: GroupNumber) {
+        let place = (number.0 as usize).checked_sub(1).and_then(|place| self.places.get_mut(place));
+        let Some(group) = place.and_then(Option::take) else { return };
+        if let Some(wakes_at) = group.wakes_at {
+            self.wakes.remove(&(wakes_at, number));
+        }
+        self.numbers.remove(&group.name);
+        self.name_bytes -= 2 * group.name.len();
+        self.free.push(number);
+        if self.numbers.is_empty() {
+            *self = Groups::default();
+        }
+    }
+
+    /// Bytes taken from the allocator, about.
+    pub fn memory(&self) -> usize {
+        self.places.capacity() * 8
+            + self.numbers.len() * (size_of::<Group>() + 40)
+            + self.name_bytes
+            + self.free.capacity() * 4
+            + self.wakes.len() * 24
+    }
+
+    /// The table as it is stored, by number.
+    pub fn stored(&self) -> impl Iterator<Item = StoredGroup> + '_ {
+        self.places.iter().map(|group| group.as_deref().map(Group::stored))
+    }
+
+    /// The groups as they are stored, by name.
+    pub fn by_name(&self) -> impl Iterator<Item = StoredFields> + '_ {
+        self.iter().map(|(_, group)| group.stored())
+    }
+
+    /// Adds the next number's group, as a file holds it; its tasks are counted when they are loaded.
+    pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Mismatch> {
+        ensure(self.places.len() < GROUPS_LOADED_MAX, "not too many groups")?;
+        let number = GroupNumber(self.places.len() as u32 + 1);
+        let Some(StoredFields { name, limits, spent, rests }) = stored else {
+            self.places.push(None);
+            self.free.push(number);
+            return Ok(());
+        };
+        ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
+        ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
+        ensure(self.numbers.insert(name.as_slice().into(), number).is_none(), "a group's own name")?;
+        self.name_bytes += 2 * name.len();
+        let (name, limits) = (name.into_vec().into(), limits.map(Box::new));
+        self.places.push(Some(Box::new(Group { name, limits, spent, rests, ..Group::default() })));
+        // It has no tasks yet: whoever loads them notes it again.
+        self.note_wake(number, settings);
+        Ok(())
+    }
+
+    /// Whether the table says what is true of the tasks: how many each group has, ready, leased and returning.
+    pub fn validate(
+        &self,
+        counts: &BTreeMap<GroupNumber, [u64; 4]>,
+        settings: &Settings,
+    ) -> Result<(), Mismatch> {
+        let mut counted = 0;
+        for (number, group) in self.iter() {
+            let told = [group.tasks, group.ready, group.leased, group.returning];
+            let [tasks, ..] = told;
+            ensure(counts.get(&number).copied().unwrap_or_default() == told, "a group's tasks are counted")?;
+            counted += usize::from(tasks > 0);
+            ensure(group.wakes_at == group.next_wake(settings), "when time changes a group is known")?;
+            let is_rate = group.rate(settings).is_some();
+            ensure(is_rate || !group.rests, "only a rate makes a group rest")?;
+            ensure(group.spent.is_valid(group.rate(settings)), "what is used of a group's rate")?;
+        }
+        ensure(counted == counts.len(), "every task's group is known")?;
+        let wakes = self.iter().filter_map(|(number, group)| Some((group.wakes_at?, number)));
+        ensure(wakes.collect::<BTreeSet<_>>() == self.wakes, "what time changes is indexed")?;
+        let free = self.places.iter().filter(|group| group.is_none()).count();
+        ensure(free == self.free.len(), "free numbers are known")
+    }
+}
+
+/// A file holds no more groups and free numbers.
+const GROUPS_LOADED_MAX: usize = 10_000_000;

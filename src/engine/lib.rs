@@ -25,6 +25,7 @@
 
 mod apply;
 mod check;
+mod claim;
 mod codec;
 mod decide;
 mod delayed;
@@ -32,13 +33,18 @@ mod due;
 mod entry;
 mod event;
 mod groups;
+mod lane;
 mod lanes;
+mod level;
+mod limits;
 mod log;
 mod names;
 mod page;
 mod queue;
+mod rate;
 mod requests;
 mod retry;
+mod runs;
 mod settings;
 mod task;
 mod text;
@@ -48,12 +54,16 @@ mod varint;
 mod view;
 
 pub use apply::Mismatch;
+pub use claim::{Claim, Claiming};
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
-pub use decide::{Claim, Entropy, Push, Refusal, Retry};
+pub use decide::{Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
+pub use groups::{GroupLimits, WEIGHT_MAX};
+pub use limits::GroupView;
 pub use queue::{Queue, Totals};
+pub use rate::Rate;
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
-pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
+pub use settings::{Backoff, NUMBER_MAX, RATE_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,
     LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId, Unique,

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::delayed::Delayed;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
-use crate::lanes::Lanes;
+use crate::groups::Groups;
+use crate::lanes::{LaneKey, Lanes};
 use crate::log::{Log, Place};
 use crate::names::Names;
 use crate::page::Record;
+use crate::rate::Spent;
 use crate::requests::Requests;
 use crate::settings::{NUMBER_MAX, Settings};
 use crate::task::{LeaseNumber, State, TaskId};
@@ -84,6 +86,9 @@ pub struct Queue {
     pub(crate) last_lease: LeaseNumber,
     pub(crate) log: Log,
     pub(crate) lanes: Lanes,
+    pub(crate) groups: Groups,
+    /// What is used of the queue's rate.
+    pub(crate) spent: Spent,
     pub(crate) delayed: Delayed,
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) leased: u64,
@@ -103,6 +108,11 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// The lane it belongs in.
+    pub fn key(&self) -> LaneKey {
+        LaneKey { priority: self.record.options.priority, group: self.record.group }
+    }
+
     /// The entry, or what it would be: a task that was never touched is ready since its push.
     pub fn entry(&self) -> Entry {
         self.entry.unwrap_or_else(|| {
@@ -147,6 +157,7 @@ impl Queue {
         size_of::<Queue>()
             + self.log.memory()
             + self.lanes.memory()
+            + self.groups.memory()
             + self.delayed.memory()
             + self.dead.len() * 24
             + self.errors.values().map(|error| error.len() + 48).sum::<usize>()
@@ -179,11 +190,6 @@ impl Queue {
             Gate::Out => closed(self.pauses.outward),
             Gate::All => closed(self.pauses.inward).and(closed(self.pauses.outward)),
         }
-    }
-
-    /// Whether a claim would get a task now.
-    pub fn is_claimable(&self, now: Millis) -> bool {
-        self.lanes.ready() > 0 && self.paused(now, Gate::Out).is_none()
     }
 
     /// Notes that a TIED lease hangs on a connection. The node's own knowledge: no event, not stored.

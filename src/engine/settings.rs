@@ -2,6 +2,7 @@
 //!
 //! Settings are read when they are needed, never frozen into a task.
 
+use crate::rate::Rate;
 use crate::task::{ATTEMPTS_MAX, LEASE_MAX_MS};
 
 /// How the delay grows with each failure.
@@ -190,6 +191,21 @@ impl Settings {
     /// The value of a setting that is never "no limit".
     pub fn span_ms(&self, setting: Setting) -> u64 {
         self.limit(setting).unwrap_or_default()
+    }
+
+    /// The queue's own rate; `None` where there is none.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate_of(Setting::Rate, Setting::RatePer)
+    }
+
+    /// The rate of each group that has none of its own.
+    pub fn group_rate(&self) -> Option<Rate> {
+        self.rate_of(Setting::GroupRate, Setting::GroupRatePer)
+    }
+
+    fn rate_of(&self, claims: Setting, per: Setting) -> Option<Rate> {
+        let claims = u32::try_from(self.get(claims)).ok()?;
+        Some(Rate { claims, per_ms: self.span_ms(per) })
     }
 
     /// How delays grow.

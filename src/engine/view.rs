@@ -1,7 +1,7 @@
 //! What is shown of a queue and of its tasks. Nothing here changes anything.
 
 use crate::entry::{Order, Phase};
-use crate::lanes::Turn;
+use crate::groups::GroupNumber;
 use crate::queue::{Found, Queue};
 use crate::task::{LeaseNumber, Options, State, TaskId};
 use crate::time::{Millis, Now};
@@ -65,6 +65,23 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// A ready task's: priorities count down from 127, so that a cursor grows.
+    fn ready(priority: i8, rank: Order) -> Cursor {
+        Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
+    }
+
+    /// The priority in a ready task's cursor.
+    fn priority(self) -> i8 {
+        i8::try_from(128 - i64::try_from(self.0.clamp(1, 256)).unwrap_or(1)).unwrap_or(i8::MIN)
+    }
+
+    /// Whether a task of this priority can stand here in a list of a state.
+    fn is_for(self, state: State, priority: i8) -> bool {
+        state != State::Ready || self.priority() == priority
+    }
+}
+
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -101,7 +118,7 @@ impl Queue {
         TaskView {
             id: found.record.id,
             state: entry.phase.state(),
-            options: found.record.options,
+            options: Options { group: self.groups.name(found.record.group), ..found.record.options },
             payload: found.record.payload,
             enqueued_at: Millis(found.record.id.ms),
             deliveries: entry.deliveries,
@@ -114,8 +131,9 @@ impl Queue {
     }
 
     /// At most `count` tasks of a state after `cursor`, and the cursor to go on with: ready ones in the order of
-    /// claims, delayed by due time, leased by id, dead by the time they became so. With `worker`, only the leases of
-    /// that worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
+    /// claims, delayed by due time, leased by id, dead by the time they became so. Where groups take turns, ready ones
+    /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
+    /// worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
     pub fn list(
         &self,
         now: &Now,
@@ -123,14 +141,22 @@ impl Queue {
         cursor: Cursor,
         count: usize,
         worker: Option<&[u8]>,
+        group: Option<&[u8]>,
     ) -> (Cursor, Vec<TaskView<'_>>) {
         let mut shown = Vec::new();
-        for (looked_at, (at, found)) in self.in_order_of(now, state, cursor).enumerate() {
+        let group = match group.map(|name| self.groups.find(name)) {
+            Some(None) => return (Cursor::default(), shown),
+            known => known.flatten(),
+        };
+        for (looked_at, (at, found)) in self.in_order_of(now, state, cursor, group).enumerate() {
             let is_wanted = match (worker, &found.entry().phase) {
                 (None, phase) => phase.state() == state,
                 (Some(worker), Phase::Leased { worker: number, .. }) => self.workers.name(*number) == worker,
                 _ => false,
             };
+            let is_wanted = is_wanted && group.is_none_or(|group| found.record.group == group);
+            // Where tasks are looked for by id, those of other priorities come along.
+            let is_wanted = is_wanted && at.is_for(state, found.record.options.priority);
             if is_wanted {
                 shown.push(self.view(now, found));
             }
@@ -147,6 +173,7 @@ impl Queue {
         now: &Now,
         state: State,
         cursor: Cursor,
+        group: Option<GroupNumber>,
     ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
         let Cursor(major, minor) = cursor;
         // An instant counts from 1 in a cursor, so that no task stands at the start.
@@ -156,15 +183,22 @@ impl Queue {
         };
         match state {
             State::Ready => {
-                // Priorities count down from 127, so that a cursor grows.
-                let priority = i8::try_from(128 - i64::try_from(major.clamp(1, 256)).unwrap_or(1));
-                let after = after.and_then(|(_, rank)| Some(Turn { priority: priority.ok()?, rank }));
-                let at = |turn: Turn| Cursor((128 - i64::from(turn.priority)).unsigned_abs(), turn.rank.0);
-                Box::new(
-                    self.lanes
-                        .in_order(&self.log, after)
-                        .filter_map(move |(t, place)| Some((at(t), self.at(place)?))),
-                )
+                let first = if cursor == Cursor::default() { i8::MAX } else { cursor.priority() };
+                let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
+                Box::new(levels.flat_map(move |level| {
+                    let is_within = cursor != Cursor::default() && level.priority == first;
+                    let from = if is_within { Order(minor).next() } else { Order(0) };
+                    let at = move |rank: Order| Cursor::ready(level.priority, rank);
+                    let lane = match group {
+                        None if level.has_groups() => None,
+                        group => Some(level.lane(group.unwrap_or_default())),
+                    };
+                    let by_turn = lane.flatten().into_iter();
+                    let by_turn = by_turn.flat_map(move |lane| lane.in_order(&self.log, from));
+                    let by_id = lane.is_none().then(|| self.log.tasks_from(from)).into_iter().flatten();
+                    let by_id = by_id.map(|place| (self.log.order(place), place));
+                    by_turn.chain(by_id).filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
+                }))
             }
             State::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
             State::Dead => {
@@ -182,13 +216,20 @@ impl Queue {
         }
     }
 
-    /// Since when the task waits that has been ready for the longest, of those at the head of their lanes.
+    /// Since when the task waits that has been ready for the longest: of those at the head of their lanes, or where
+    /// groups take turns, of the first tasks by id.
     pub fn oldest_ready(&self) -> Option<Millis> {
-        let since = |found: Found| match found.entry().phase {
+        let since = |place| match self.at(place)?.entry().phase {
             Phase::Ready { since } => Some(since),
             _ => None,
         };
-        self.lanes.heads(&self.log).filter_map(|place| since(self.at(place)?)).min()
+        let levels = self.lanes.levels();
+        if levels.iter().any(|level| level.has_groups()) {
+            return self.log.tasks_from(Order(0)).take(LIST_LOOKED_AT).filter_map(since).min();
+        }
+        let lanes = levels.iter().flat_map(|level| level.lanes());
+        let heads = lanes.filter_map(|(_, lane)| lane.in_order(&self.log, Order(0)).next());
+        heads.filter_map(|(_, place)| since(place)).min()
     }
 
     /// When the next delayed task becomes ready.

@@ -22,6 +22,7 @@ pub struct Delivery<'a> {
     name: Text,
     payload: &'a [u8],
     headers: Headers<'a>,
+    group: &'a [u8],
     meta: Meta,
 }
 
@@ -51,7 +52,8 @@ impl<'a> Delivery<'a> {
 
     fn of(task: &TaskView<'a>) -> Delivery<'a> {
         let (name, headers) = (task.id.text(), Headers(task.options.headers));
-        Delivery { name, payload: task.payload, headers, meta: Meta::of(task) }
+        let (payload, group) = (task.payload, task.options.group);
+        Delivery { name, payload, headers, group, meta: Meta::of(task) }
     }
 
     /// `[handle, payload, deliveries]`, and a map with WITHMETA.
@@ -72,9 +74,11 @@ impl<'a> Delivery<'a> {
         };
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let meta = &self.meta;
-        reply.map(7);
+        reply.map(8);
         number(b"lease", signed(meta.lease));
         number(b"priority", i64::from(meta.priority));
+        reply.bulk(b"group");
+        reply.bulk(self.group);
         reply.bulk(b"headers");
         reply_headers(reply, &self.headers.pairs());
         number(b"enqueued", signed(meta.enqueued.0));
@@ -85,8 +89,8 @@ impl<'a> Delivery<'a> {
 
     /// A copy that outlives the call.
     pub fn kept(&self) -> Kept {
-        let (payload, headers) = (self.payload.into(), self.headers.0.into());
-        Kept { name: self.name, payload, headers, meta: self.meta }
+        let (payload, headers, group) = (self.payload.into(), self.headers.0.into(), self.group.into());
+        Kept { name: self.name, payload, headers, group, meta: self.meta }
     }
 }
 
@@ -118,13 +122,14 @@ pub struct Kept {
     name: Text,
     payload: Box<[u8]>,
     headers: Box<[u8]>,
+    group: Box<[u8]>,
     meta: Meta,
 }
 
 impl Kept {
     /// The delivery.
     pub fn delivery(&self) -> Delivery<'_> {
-        let (payload, headers) = (&*self.payload, Headers(&self.headers));
-        Delivery { name: self.name, payload, headers, meta: self.meta }
+        let (payload, headers, group) = (&*self.payload, Headers(&self.headers), &*self.group);
+        Delivery { name: self.name, payload, headers, group, meta: self.meta }
     }
 }

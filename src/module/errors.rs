@@ -46,6 +46,7 @@ impl fmt::Display for Error {
             Error::Refused(refusal) => f.write_str(match refusal {
                 Refusal::FullLen => "QFULL the queue holds max-len tasks",
                 Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",
+                Refusal::FullGroups => "QFULL the queue knows groups-max groups",
                 Refusal::Paused => "PAUSED the queue takes no pushes now",
                 Refusal::Gone => "ERR there is no such task",
                 Refusal::Stale => "STALE the lease is over and the task lives on without it",

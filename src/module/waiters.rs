@@ -131,7 +131,7 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, claims: &Claims<'_>, timeout_ms: u64
         },
         |older| older.state().ticket,
     );
-    let Claim { count, bytes, lease_ms, worker, tied, noack } = claims.claim;
+    let Claim { count, bytes, lease_ms, worker, tied, noack, .. } = claims.claim;
     let (worker, request) = (worker.into(), claims.request.map(Box::from));
     let wish = Wish { count, bytes, lease_ms, worker, tied, noack, request, with_meta: claims.with_meta };
     let name = OwnedString::new(&name(ctx, key.as_bytes()));
@@ -202,7 +202,7 @@ impl Worker {
     pub fn claims(&self) -> Claims<'_> {
         let Wish { count, bytes, lease_ms, worker, tied, noack, request, with_meta } = &self.wish;
         let (count, bytes, lease_ms, tied, noack) = (*count, *bytes, *lease_ms, *tied, *noack);
-        let claim = Claim { count, bytes, lease_ms, worker, tied, noack };
+        let claim = Claim { count, bytes, lease_ms, worker, tied, noack, group: None };
         Claims { claim, request: request.as_deref(), with_meta: *with_meta }
     }
 

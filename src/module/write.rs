@@ -3,12 +3,12 @@
 
 use std::cell::Cell;
 
-use taskslot_engine::{Answer, Effect, Event, Handle, Lease, Now, Refusal, TaskId};
+use taskslot_engine::{Answer, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
 use crate::api::{Arg, Context, Level};
-use crate::claims::{Claims, Delivery};
+use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::waiters::{self, Worker};
@@ -127,27 +127,15 @@ impl<'a, 'q> Write<'a, 'q> {
         client: u64,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
-        if !self.value.queue.is_claimable(self.now.at) {
+        if !self.value.queue.is_claimable_by(self.now.at, claims.claim.group) {
             return Ok(Vec::new());
         }
         if let Some(event) = self.value.queue.begin_term(term::current()) {
             self.commit(&event)?;
         }
-        let event = match self.value.queue.claim(self.now, &mut entropy::bits, &claims.claim) {
-            Ok(Some(event)) => event,
-            Ok(None) | Err(Refusal::Paused) => return Ok(Vec::new()),
-            Err(refusal) => return Err(refusal.into()),
-        };
-        if let Event::Taken { ids } = &event {
-            // Copies, since a reply that was begun can't be taken back if the change fails.
-            let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
-            let kept: Vec<_> = tasks.map(|task| Delivery::taken(&task).kept()).collect();
-            self.commit(&event)?;
-            kept.iter().for_each(|task| deliver(kept.len(), &task.delivery()));
-            return Ok(Vec::new());
-        }
-        self.commit(&event)?;
-        let Event::Claimed { leases, .. } = event else { return Ok(Vec::new()) };
+        let (event, taken) = self.take_turns(claims)?;
+        taken.iter().for_each(|task| deliver(taken.len(), &task.delivery()));
+        let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
         if claims.claim.tied {
             self.tie(client, leases.iter().map(|lease| lease.id));
         }
@@ -162,6 +150,42 @@ impl<'a, 'q> Write<'a, 'q> {
             }
         }
         Ok(leases)
+    }
+
+    /// Decides and applies a claim turn by turn; one event tells all of it. With it the tasks of a NOACK claim, as
+    /// copies, since a reply that was begun can't be taken back if the change fails.
+    fn take_turns<'c>(&mut self, claims: &Claims<'c>) -> Result<(Option<Event<'c>>, Vec<Kept>), Error> {
+        let mut claiming = Claiming::new(claims.claim);
+        let (mut all, mut taken) = (None, Vec::new());
+        let ended = loop {
+            let event = match claiming.turn(&self.value.queue, self.now, &mut entropy::bits) {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(Refusal::Paused) => break Ok(()),
+                Err(refusal) => break Err(refusal.into()),
+            };
+            if let Event::Taken { ids, .. } = &event {
+                let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
+                taken.extend(tasks.map(|task| Delivery::taken(&task).kept()));
+            }
+            if let Err(error) = replication::apply(self.value, &event) {
+                break Err(error);
+            }
+            match (&mut all, event) {
+                (Some(Event::Claimed { leases, .. }), Event::Claimed { leases: more, .. }) => {
+                    leases.extend(more)
+                }
+                (Some(Event::Taken { ids, .. }), Event::Taken { ids: more, .. }) => ids.extend(more),
+                (all, event) => *all = Some(event),
+            }
+        };
+        if let Some(event) = &all {
+            self.effect.add(event);
+        }
+        // Numbers that have come to their end in mid-claim are told to the next.
+        match ended {
+            Err(error) if all.is_none() || error == Error::Broken => Err(error),
+            _ => Ok((all, taken)),
+        }
     }
 
     /// The leases that the same request got before and that are still held. Those that hang on a connection hang on

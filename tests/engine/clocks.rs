@@ -267,7 +267,7 @@ fn lists_go_on_after_any_cursor_without_harm() {
     for state in State::ALL {
         for major in hostile {
             for minor in hostile {
-                s.queue.list(&s.now, state, Cursor(major, minor), 2, None);
+                s.queue.list(&s.now, state, Cursor(major, minor), 2, None, None);
             }
         }
     }
@@ -293,7 +293,7 @@ fn a_list_one_by_one_shows_every_task_once() {
     for (state, count) in [(State::Ready, 9), (State::Delayed, 6)] {
         let (mut cursor, mut seen) = (Cursor::default(), Vec::new());
         loop {
-            let (next, tasks) = queue.list(&now, state, cursor, 1, None);
+            let (next, tasks) = queue.list(&now, state, cursor, 1, None, None);
             seen.extend(tasks.iter().map(|task| task.id));
             assert!(seen.len() <= count, "a list without end");
             cursor = next;
@@ -312,8 +312,8 @@ fn leases_can_be_listed_by_worker() {
     for worker in [b"w1", b"w2", b"w1"] {
         s.claim(&Claim { worker, ..Claim::default() });
     }
-    let (_, tasks) = s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b"w1"));
+    let (_, tasks) = s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b"w1"), None);
     assert_eq!(tasks.iter().map(|task| task.id).collect::<Vec<_>>(), [s.id("a"), s.id("c")]);
     assert_eq!(tasks[0].lease.unwrap().worker, b"w1");
-    assert_eq!(s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b"")).1.len(), 0);
+    assert_eq!(s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b""), None).1.len(), 0);
 }

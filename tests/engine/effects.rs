@@ -120,7 +120,7 @@ fn lease(id: TaskId, number: u64, deadline: u64) -> Lease {
 fn events_that_were_invented_are_refused() {
     let queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
-    let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None).1[0].id;
+    let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
     let states = taskslot_engine::State::ALL.map(first);
     let [ready, delayed, leased, dead] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
@@ -173,8 +173,8 @@ fn events_that_were_invented_are_refused() {
             leases: vec![lease(ready, number, START + 9), lease(ready, number + 1, START + 9)],
         },
         Event::Term { term: 1, floor: LeaseNumber(u64::MAX) },
-        Event::Taken { ids: vec![leased] },
-        Event::Taken { ids: vec![ready, ready] },
+        Event::Taken { ids: vec![leased], at: Millis(1) },
+        Event::Taken { ids: vec![ready, ready], at: Millis(1) },
         Event::Unclaimed { id: ready, at: now.at },
         Event::Unclaimed { id: leased, at: enormous },
         Event::Acked { id: unknown, late: false },
@@ -219,8 +219,10 @@ fn events_that_were_invented_are_refused() {
 fn an_error_is_cut_to_its_length() {
     let mut queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
-    let id =
-        queue.list(&now, taskslot_engine::State::Leased, taskslot_engine::Cursor::default(), 1, None).1[0].id;
+    let id = queue
+        .list(&now, taskslot_engine::State::Leased, taskslot_engine::Cursor::default(), 1, None, None)
+        .1[0]
+        .id;
     queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();
     assert_eq!(queue.task(&now, id).unwrap().error.len(), 1024);
     queue.validate().unwrap();

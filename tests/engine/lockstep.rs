@@ -211,6 +211,7 @@ impl Lockstep {
             worker: if b >> 8 & 1 == 0 { &worker } else { &[] },
             tied: b >> 9 & 3 == 0,
             noack: b >> 11 & 15 == 0,
+            group: None,
         };
         let token = format!("c{}", c % 5).into_bytes();
         let is_request = b >> 20 & 7 == 0;
@@ -232,7 +233,7 @@ impl Lockstep {
                 .iter()
                 .map(|lease| (lease.id, lease.number.0, lease.lease_ms, lease.deadline.0))
                 .collect(),
-            Some(Event::Taken { ids }) => ids.iter().map(|&id| (id, 0, 0, 0)).collect(),
+            Some(Event::Taken { ids, .. }) => ids.iter().map(|&id| (id, 0, 0, 0)).collect(),
             _ => Vec::new(),
         };
         assert_eq!(Ok(given), said, "a claim");

@@ -115,7 +115,7 @@ fn a_list_of_instants_of_the_wall_clock_goes_on_where_it_was() {
     let (mut cursor, mut seen) = (Cursor::default(), 0);
     soon(|| {
         loop {
-            let (next, tasks) = queue.list(&NOW, State::Delayed, cursor, 10, None);
+            let (next, tasks) = queue.list(&NOW, State::Delayed, cursor, 10, None, None);
             seen += tasks.len();
             assert!(seen <= 50_000, "a list without end");
             cursor = next;

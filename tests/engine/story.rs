@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, Cursor, Due, Event, Gate, Grace, Handle, LeaseNumber, Millis, Now, Options, Push, Queue, Refusal,
-    Retry, State, TaskId, TaskView, Totals,
+    Claim, Claiming, Cursor, Due, Event, Gate, Grace, Handle, LeaseNumber, Millis, Now, Options, Push, Queue,
+    Refusal, Retry, State, TaskId, TaskView, Totals,
 };
 
 use crate::copies::{digest, told};
@@ -84,24 +84,31 @@ impl Story {
     // Claiming
 
     pub fn claim(&mut self, claim: &Claim) -> Vec<String> {
+        let (mut claiming, mut claimed) = (Claiming::new(*claim), Vec::new());
         let dice = self.dice;
-        let Some(event) = self.queue.claim(self.now, &mut || dice, claim).unwrap() else { return Vec::new() };
+        while let Some(event) = claiming.turn(&self.queue, self.now, &mut || dice).unwrap() {
+            claimed.extend(self.claimed(&event));
+        }
+        claimed
+    }
+
+    fn claimed(&mut self, event: &Event) -> Vec<String> {
         let names = |ids: &mut dyn Iterator<Item = TaskId>| -> Vec<String> {
             let payload = |id| self.queue.task(&self.now, id).unwrap().payload.to_vec();
             ids.map(|id| String::from_utf8(payload(id)).unwrap()).collect()
         };
-        let claimed = match &event {
+        let claimed = match event {
             Event::Claimed { leases, .. } => names(&mut leases.iter().map(|lease| lease.id)),
-            Event::Taken { ids } => names(&mut ids.iter().copied()),
+            Event::Taken { ids, .. } => names(&mut ids.iter().copied()),
             _ => panic!("{event:?}"),
         };
-        if let Event::Claimed { leases, .. } = &event {
+        if let Event::Claimed { leases, .. } = event {
             for (name, lease) in claimed.iter().zip(leases) {
                 let handle = Handle { id: lease.id, lease: lease.number, nonce: lease.nonce };
                 self.handles.insert(name.clone(), handle);
             }
         }
-        self.apply(&event);
+        self.apply(event);
         claimed
     }
 
@@ -353,7 +360,7 @@ impl Story {
     }
 
     pub fn lists(&mut self, state: State, names: &[&str]) -> &mut Self {
-        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1000, None);
+        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1000, None, None);
         let listed: Vec<String> =
             tasks.iter().map(|t| String::from_utf8(t.payload.to_vec()).unwrap()).collect();
         assert_eq!(listed, names, "{} tasks", state.name());

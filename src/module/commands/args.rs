@@ -8,6 +8,7 @@ use crate::api::Arg;
 use crate::errors::Error;
 
 /// Arguments from left to right. Options come in any order and any case, each at most once.
+#[derive(Clone)]
 pub struct Args<'a> {
     rest: &'a [Arg<'a>],
     /// The options that were there, as a bit for each place in the list of [`Args::option`].

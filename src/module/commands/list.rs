@@ -42,6 +42,7 @@ impl Command for List {
             STATE,
             ArgDoc::text("cursor").after("CURSOR").optional(),
             ArgDoc::integer("tasks").after("COUNT").optional(),
+            ArgDoc::text("name").after("GROUP").optional(),
             ArgDoc::text("name").after("WORKER").optional(),
             ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
         ],
@@ -59,12 +60,13 @@ fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let key = args.next()?;
     let state = args.one_of(&State::ALL.map(State::name))?;
     let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
-    let (mut cursor, mut count, mut worker, mut with_payload) =
-        (Cursor::default(), DEFAULT_COUNT, None, false);
-    while let Some(option) = args.option(&["CURSOR", "COUNT", "WORKER", "WITHPAYLOAD"])? {
+    let (mut cursor, mut count, mut with_payload) = (Cursor::default(), DEFAULT_COUNT, false);
+    let (mut group, mut worker) = (None, None);
+    while let Some(option) = args.option(&["CURSOR", "COUNT", "GROUP", "WORKER", "WITHPAYLOAD"])? {
         match option {
             "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
             "COUNT" => count = args.count("COUNT")?,
+            "GROUP" => group = Some(args.name("GROUP")?),
             "WORKER" => worker = Some(args.name("WORKER")?),
             _ => with_payload = true,
         }
@@ -74,7 +76,7 @@ fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     let reply = ctx.reply();
     let shown = read(ctx, key, |value, now| {
-        let (next, tasks) = value.queue.list(&now, state, cursor, count, worker);
+        let (next, tasks) = value.queue.list(&now, state, cursor, count, worker, group);
         reply.array(2);
         reply.bulk(next.to_string().as_bytes());
         reply.array(tasks.len());

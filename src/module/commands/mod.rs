@@ -9,6 +9,7 @@ mod config;
 mod extend;
 mod fail;
 mod get;
+mod group;
 mod handles;
 mod help;
 mod info;
@@ -42,6 +43,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),
+    Entry::of::<group::Group>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),

@@ -60,8 +60,14 @@ fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let removed = write(ctx, key, Missing::Skip, |write| {
         let mut removed = 0;
         for &state in states {
-            let (_, tasks) =
-                write.value.queue.list(&write.now, state, Cursor::default(), (count - removed).max(1), None);
+            let (_, tasks) = write.value.queue.list(
+                &write.now,
+                state,
+                Cursor::default(),
+                (count - removed).max(1),
+                None,
+                None,
+            );
             let ids: Vec<_> = tasks.iter().map(|task| task.id).take(count - removed).collect();
             if !ids.is_empty() {
                 removed += ids.len();

@@ -19,6 +19,9 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     if let Some(lease) = task.lease.filter(|lease| !lease.worker.is_empty()) {
         text("worker", lease.worker);
     }
+    if !task.options.group.is_empty() {
+        text("group", task.options.group);
+    }
     if !task.error.is_empty() {
         text("error", task.error);
     }

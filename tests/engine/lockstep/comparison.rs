@@ -40,7 +40,7 @@ impl Lockstep {
     pub(super) fn compare_list(&self, state: State, expected: Vec<&Task>) {
         let (mut cursor, mut at, count) = (Cursor::default(), 0, 1 + self.steps as usize % 50);
         loop {
-            let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None);
+            let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None, None);
             for task in tasks {
                 let other = expected.get(at).expect("no more tasks than in the model");
                 assert_eq!(task.id, other.id, "{} task {at}", state.name());

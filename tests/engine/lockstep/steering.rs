@@ -38,7 +38,7 @@ impl Lockstep {
 
     pub(super) fn purge(&mut self, a: u32, b: u32) {
         let state = pick(&[State::Ready, State::Delayed, State::Dead], a);
-        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None);
+        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None, None);
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         ids.iter().for_each(|&id| self.model.purge(id));
         self.apply(&Event::Purged { ids });

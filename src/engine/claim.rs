@@ -1,0 +1,184 @@
+//! Claims: which ready tasks a worker gets, and under which leases.
+//!
+//! A claim goes on turn by turn: each event hands out what one turn of the rotation holds, at most, and is applied
+//! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
+
+use crate::decide::{Entropy, Refusal};
+use crate::entry::Order;
+use crate::event::{Event, Gate, Lease};
+use crate::groups::GroupNumber;
+use crate::lane::Lane;
+use crate::queue::Queue;
+use crate::settings::Setting;
+use crate::task::LeaseNumber;
+use crate::time::{Millis, Now};
+
+/// A task that stalled this often is delivered alone, so that a crash charges no innocent beside it.
+const POISON_STALLS: u16 = 2;
+
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The most tasks.
+    pub count: usize,
+    /// The most bytes of payloads, but for the first.
+    pub bytes: Option<u64>,
+    /// The leases' length, before the task's and the queue's.
+    pub lease_ms: Option<u32>,
+    /// The worker's name, empty for none.
+    pub worker: &'a [u8],
+    /// Whether the leases end with the connection.
+    pub tied: bool,
+    /// At most once: no lease, the tasks are gone.
+    pub noack: bool,
+    /// Only tasks of this group.
+    pub group: Option<&'a [u8]>,
+}
+
+impl Default for Claim<'_> {
+    fn default() -> Self {
+        Claim { count: 1, bytes: None, lease_ms: None, worker: &[], tied: false, noack: false, group: None }
+    }
+}
+
+/// A claim that is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Claiming<'a> {
+    claim: Claim<'a>,
+    /// How many more tasks it may get.
+    left: usize,
+    got: usize,
+    bytes: u64,
+}
+
+impl<'a> Claiming<'a> {
+    /// The beginning of a claim.
+    pub fn new(claim: Claim<'a>) -> Claiming<'a> {
+        Claiming { claim, left: claim.count, got: 0, bytes: 0 }
+    }
+
+    /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. The event is to be
+    /// applied before the next turn. Errors: `Paused`, `Exhausted`.
+    pub fn turn(&mut self, queue: &Queue, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
+        if queue.paused(now.at, Gate::Out).is_some() {
+            return Err(Refusal::Paused);
+        }
+        let mut leases = Vec::with_capacity(self.left.min(queue.lanes.ready() as usize));
+        let mut allowed = queue.allowance(now.at);
+        for Source { lane, limit, is_turn } in queue.sources(now.at, self.claim.group) {
+            if is_turn && !leases.is_empty() {
+                break;
+            }
+            let before = leases.len();
+            self.take(queue, now, entropy, lane, limit.min(allowed), &mut leases)?;
+            allowed -= (leases.len() - before) as u64;
+            if is_turn {
+                break;
+            }
+        }
+        let Claim { worker, tied, noack, .. } = self.claim;
+        Ok(match () {
+            () if leases.is_empty() => None,
+            () if noack => {
+                Some(Event::Taken { ids: leases.iter().map(|lease| lease.id).collect(), at: now.at })
+            }
+            () => Some(Event::Claimed { at: now.at, worker, tied, leases }),
+        })
+    }
+
+    /// Leases for at most `limit` tasks of a lane.
+    fn take(
+        &mut self,
+        queue: &Queue,
+        now: Now,
+        entropy: Entropy,
+        lane: &Lane,
+        limit: u64,
+        leases: &mut Vec<Lease>,
+    ) -> Result<(), Refusal> {
+        let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        for (_, place) in lane.in_order(&queue.log, Order(0)).take(limit) {
+            let Some(found) = queue.at(place) else { break };
+            let is_poison = found.entry.is_some_and(|entry| entry.stalls >= POISON_STALLS);
+            self.bytes += found.record.payload.len() as u64;
+            let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
+            if self.got > 0 && (is_poison || is_too_much) {
+                self.left = 0;
+                break;
+            }
+            let last = leases.last().map_or(queue.last_lease, |lease| lease.number);
+            let number = LeaseNumber((last.0 + 1).max(now.at.0.saturating_mul(1000)));
+            if number > LeaseNumber::MAX {
+                return Err(Refusal::Exhausted);
+            }
+            let lease_ms = self.claim.lease_ms.or(found.record.options.lease_ms);
+            let lease_ms = lease_ms.unwrap_or_else(|| queue.settings.span_ms(Setting::Lease) as u32);
+            let deadline = queue.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
+            leases.push(Lease { id: found.record.id, number, nonce: entropy(), lease_ms, deadline });
+            self.got += 1;
+            self.left -= 1;
+            if is_poison {
+                self.left = 0;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a claim may take tasks from.
+struct Source<'q> {
+    lane: &'q Lane,
+    /// How many, as far as the lane's group is concerned.
+    limit: u64,
+    /// Whether it is a turn of a rotation, after which the next is to be looked up anew.
+    is_turn: bool,
+}
+
+impl Queue {
+    /// The first turn of a claim: all of it, where no groups take turns. Errors: `Paused`, `Exhausted`.
+    pub fn claim<'a>(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        claim: &Claim<'a>,
+    ) -> Result<Option<Event<'a>>, Refusal> {
+        Claiming::new(*claim).turn(self, now, entropy)
+    }
+
+    /// Whether a claim would get a task now.
+    pub fn is_claimable(&self, now: Millis) -> bool {
+        self.is_claimable_by(now, None)
+    }
+
+    /// Whether a claim that may be for one group only would get a task now.
+    pub fn is_claimable_by(&self, now: Millis, group: Option<&[u8]>) -> bool {
+        self.lanes.ready() > 0
+            && self.paused(now, Gate::Out).is_none()
+            && self.allowance(now) > 0
+            && self.sources(now, group).next().is_some()
+    }
+
+    /// Where a claim may take tasks from now, the first first.
+    fn sources<'q>(&'q self, at: Millis, group: Option<&[u8]>) -> impl Iterator<Item = Source<'q>> {
+        let only = group.map(|name| self.groups.find(name).unwrap_or(UNKNOWN));
+        let allowed = move |group| self.group_allowance(at, group);
+        self.lanes.levels().iter().filter_map(move |level| {
+            let (group, limit) = match only {
+                Some(group) => (group, allowed(group)),
+                None => {
+                    // Only where the clock went back (another node took over) may one in the rotation not run.
+                    let mut turns = level.turns_or_all();
+                    turns.find_map(|(group, left)| {
+                        Some((group, left.min(allowed(group)))).filter(|t| t.1 > 0)
+                    })?
+                }
+            };
+            let lane = level.lane(group).filter(|_| limit > 0)?;
+            Some(Source { lane, limit, is_turn: only.is_some() || level.has_groups() })
+        })
+    }
+}
+
+/// No group has this number.
+const UNKNOWN: GroupNumber = GroupNumber(u32::MAX);

@@ -1,0 +1,192 @@
+//! A level: the ready tasks of one priority, a lane for each group that has any.
+//!
+//! Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
+//! group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
+//! gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
+//! stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
+//! no group has a task here there is no rotation, and all is one lane.
+
+use std::collections::BTreeMap;
+
+use crate::apply::{Mismatch, ensure};
+use crate::groups::GroupNumber;
+use crate::lane::Lane;
+
+/// A group's part of a level.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Part {
+    pub lane: Lane,
+    turn: Option<Turn>,
+}
+
+/// A group's place in the rotation.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    ticket: u64,
+    left: u32,
+}
+
+/// See the head of the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Level {
+    pub priority: i8,
+    plain: Part,
+    grouped: BTreeMap<GroupNumber, Part>,
+    rotation: BTreeMap<u64, GroupNumber>,
+    next_ticket: u64,
+}
+
+/// Tasks without a group are in no group's table.
+const NONE: GroupNumber = GroupNumber(0);
+/// Their weight.
+pub(crate) const PLAIN_WEIGHT: u32 = 1;
+
+impl Level {
+    pub fn new(priority: i8) -> Level {
+        let (plain, grouped, rotation) = (Part::default(), BTreeMap::new(), BTreeMap::new());
+        Level { priority, plain, grouped, rotation, next_ticket: 0 }
+    }
+
+    /// Bytes taken from the allocator beside the level's own, about.
+    pub fn memory(&self) -> usize {
+        let grouped = self.grouped.values().map(|part| size_of::<Part>() + 8 + part.lane.memory());
+        self.plain.lane.memory() + grouped.sum::<usize>() + self.rotation.len() * 16
+    }
+
+    /// Whether groups take turns here.
+    pub fn has_groups(&self) -> bool {
+        !self.grouped.is_empty()
+    }
+
+    /// The lane of a group, if it has any task here.
+    pub fn lane(&self, group: GroupNumber) -> Option<&Lane> {
+        let part = if group == NONE { Some(&self.plain) } else { self.grouped.get(&group) };
+        part.map(|part| &part.lane).filter(|lane| !lane.is_empty())
+    }
+
+    /// All lanes that hold tasks.
+    pub fn lanes(&self) -> impl Iterator<Item = (GroupNumber, &Lane)> {
+        let plain = std::iter::once((NONE, &self.plain));
+        let all = plain.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
+        all.map(|(group, part)| (group, &part.lane)).filter(|(_, lane)| !lane.is_empty())
+    }
+
+    /// Who may run, the next first, and how many tasks each turn still holds: all of them where nobody else waits.
+    pub fn turns_or_all(&self) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
+        let plain = (self.grouped.is_empty() && !self.plain.lane.is_empty()).then_some((NONE, u64::MAX));
+        let is_alone = self.rotation.len() == 1;
+        let turns =
+            self.turns().map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
+        plain.into_iter().chain(turns)
+    }
+
+    fn part(&self, group: GroupNumber) -> Option<&Part> {
+        if group == NONE { Some(&self.plain) } else { self.grouped.get(&group) }
+    }
+
+    fn part_mut(&mut self, group: GroupNumber) -> Option<&mut Part> {
+        if group == NONE { Some(&mut self.plain) } else { self.grouped.get_mut(&group) }
+    }
+
+    /// Puts a task into a group's lane by `put`, and the group into the rotation if it may run.
+    pub fn put<R>(&mut self, group: GroupNumber, weight: Option<u32>, put: impl FnOnce(&mut Lane) -> R) -> R {
+        if group != NONE && self.grouped.is_empty() && !self.plain.lane.is_empty() {
+            // The first group to come: from now on there are turns.
+            self.join_at_end(NONE, PLAIN_WEIGHT);
+        }
+        let part = if group == NONE { &mut self.plain } else { self.grouped.entry(group).or_default() };
+        let result = put(&mut part.lane);
+        let has_turn = part.turn.is_some();
+        if let Some(weight) = weight.filter(|_| !has_turn && self.has_groups()) {
+            self.join_at_end(group, weight);
+        }
+        result
+    }
+
+    /// Takes a task out of a group's lane by `take`; a group without tasks leaves.
+    pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
+        let Some(part) = self.part_mut(group) else { return };
+        take(&mut part.lane);
+        if !part.lane.is_empty() {
+            return;
+        }
+        self.leave(group);
+        if group != NONE && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
+            // The last group is gone: no turns any more.
+            self.leave(NONE);
+        }
+    }
+
+    /// A task of the group was claimed: its turn has one less.
+    pub fn charge(&mut self, group: GroupNumber, weight: u32) {
+        let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
+        turn.left = turn.left.saturating_sub(1);
+        if turn.left == 0 {
+            self.leave(group);
+            self.join_at_end(group, weight);
+        }
+    }
+
+    /// A group that has tasks here may run again: it stands at the end of the line.
+    pub fn join(&mut self, group: GroupNumber, weight: u32) {
+        if self.grouped.get(&group).is_some_and(|part| part.turn.is_none()) {
+            self.join_at_end(group, weight);
+        }
+    }
+
+    fn join_at_end(&mut self, group: GroupNumber, left: u32) {
+        let ticket = self.next_ticket;
+        if let Some(part) = self.part_mut(group) {
+            part.turn = Some(Turn { ticket, left });
+            self.rotation.insert(ticket, group);
+            self.next_ticket += 1;
+        }
+    }
+
+    /// A group may not run now.
+    pub fn leave(&mut self, group: GroupNumber) {
+        if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.take()) {
+            self.rotation.remove(&turn.ticket);
+        }
+    }
+
+    /// A group's weight is another: its present turn isn't longer than that.
+    pub fn reweigh(&mut self, group: GroupNumber, weight: u32) {
+        if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) {
+            turn.left = turn.left.min(weight);
+        }
+    }
+
+    /// The rotation: who comes when, with what is left of each turn.
+    pub fn turns(&self) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
+        self.rotation.values().filter_map(|&group| Some((group, self.part(group)?.turn?.left)))
+    }
+
+    /// Moves a group to the end of the rotation, with what is left of its turn; false where it isn't in it.
+    pub fn restore_turn(&mut self, group: GroupNumber, left: u32) -> bool {
+        let is_in = self.part(group).is_some_and(|part| part.turn.is_some());
+        if is_in {
+            self.leave(group);
+            self.join_at_end(group, left);
+        }
+        is_in
+    }
+
+    /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
+    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Mismatch> {
+        ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
+        let all = std::iter::once((NONE, &self.plain));
+        let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
+        let mut members = 0;
+        for (group, part) in all {
+            let weight = runs(group).filter(|_| !part.lane.is_empty() && !self.grouped.is_empty());
+            ensure(part.turn.is_some() == weight.is_some(), "who may run has a turn")?;
+            let Some((turn, weight)) = part.turn.zip(weight) else { continue };
+            members += 1;
+            ensure(self.rotation.get(&turn.ticket) == Some(&group), "a turn has its place")?;
+            ensure((1..=weight).contains(&turn.left), "a turn is no longer than a weight")?;
+        }
+        ensure(self.rotation.len() == members, "the rotation holds nobody else")?;
+        ensure(self.rotation.keys().all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
+    }
+}

@@ -1,0 +1,237 @@
+//! Limits: how many tasks may be worked on, and how fast, in a queue and in each of its groups.
+
+use serde_bytes::ByteBuf;
+
+use crate::apply::{Applied, Mismatch, ensure};
+use crate::entry::Phase;
+use crate::event::Event;
+use crate::groups::{Group, GroupLimits, GroupNumber};
+use crate::lanes::LaneKey;
+use crate::level::PLAIN_WEIGHT;
+use crate::queue::Queue;
+use crate::settings::Setting;
+use crate::task::NAME_MAX_BYTES;
+use crate::time::{Millis, Now};
+
+/// Groups that one event wakes.
+const STEP_GROUPS: usize = 128;
+
+/// What is shown of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupView<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Tasks in any state.
+    pub tasks: u64,
+    /// Ready tasks.
+    pub ready: u64,
+    /// Leased tasks.
+    pub leased: u64,
+    /// What was said of it.
+    pub limits: GroupLimits,
+    /// Its share beside the others.
+    pub weight: u32,
+    /// Whether it may run now.
+    pub runs: bool,
+    /// When its rate allows the next claim, if it is used up.
+    pub rests_until: Option<Millis>,
+}
+
+impl Queue {
+    /// How many tasks may be claimed at `at`, as far as the queue's own limits say.
+    pub(crate) fn allowance(&self, at: Millis) -> u64 {
+        let limit = self.settings.limit(Setting::Concurrency);
+        let free = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.leased));
+        free.min(self.settings.rate().map_or(u64::MAX, |rate| self.spent.left(at, rate)))
+    }
+
+    /// How many tasks of a group may be claimed at `at`.
+    pub(crate) fn group_allowance(&self, at: Millis, group: GroupNumber) -> u64 {
+        match self.groups.get(group) {
+            Some(group) if !group.rests => group.allows(at, &self.settings),
+            Some(_) => 0,
+            None => u64::MAX,
+        }
+    }
+
+    /// When the queue's rate allows the next claim, if somebody could claim but for that.
+    pub(crate) fn rate_due(&self, now: &Now) -> Option<Millis> {
+        let rate = self.settings.rate().filter(|_| self.lanes.ready() > 0)?;
+        let is_free = self.settings.limit(Setting::Concurrency).is_none_or(|limit| self.leased < limit);
+        self.spent.next_at(rate).filter(|&at| is_free && at > now.at)
+    }
+
+    /// Whether a push into this group may make it known.
+    pub(crate) fn has_room_for_group(&self, name: &[u8]) -> bool {
+        let max = self.settings.limit(Setting::GroupsMax).unwrap_or(u64::MAX);
+        name.is_empty() || (self.groups.len() as u64) < max || self.groups.find(name).is_some()
+    }
+
+    /// What was said of a group; nothing for one that isn't known.
+    pub fn group_limits(&self, name: &[u8]) -> GroupLimits {
+        let group = self.groups.find(name).and_then(|number| self.groups.get(number));
+        group.and_then(|group| group.limits.as_deref().copied()).unwrap_or_default()
+    }
+
+    /// Says what holds for a group. Errors: `FullGroups`.
+    pub fn set_group<'a>(
+        &self,
+        name: &'a [u8],
+        limits: GroupLimits,
+    ) -> Result<Event<'a>, crate::decide::Refusal> {
+        match self.has_room_for_group(name) {
+            true => Ok(Event::Grouped { name, limits: Some(limits) }),
+            false => Err(crate::decide::Refusal::FullGroups),
+        }
+    }
+
+    /// Forgets what was said of a group; `None` where nothing was.
+    pub fn forget_group<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
+        let group = self.groups.get(self.groups.find(name)?)?;
+        group.limits.is_some().then_some(Event::Grouped { name, limits: None })
+    }
+
+    /// Groups whose rate allows a claim again by now, or that can be forgotten.
+    pub(crate) fn awake_groups(&self, now: Now) -> Option<Event<'static>> {
+        let names = self.groups.awake(now.at, STEP_GROUPS);
+        (!names.is_empty()).then_some(Event::Rested { names, at: now.at })
+    }
+
+    /// How many groups are known.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// What is known of the groups after the name `after`, by name.
+    pub fn group_views<'a>(&'a self, after: &'a [u8]) -> impl Iterator<Item = GroupView<'a>> + 'a {
+        self.groups.after(after).map(|(number, group)| GroupView {
+            name: &group.name,
+            tasks: group.tasks,
+            ready: group.ready,
+            leased: group.leased,
+            limits: group.limits.as_deref().copied().unwrap_or_default(),
+            weight: group.weight(),
+            runs: self.groups.runs(number, &self.settings).is_some(),
+            rests_until: group.rests_until(&self.settings),
+        })
+    }
+
+    /// A group's weight, if it may run.
+    pub(crate) fn running(&self, group: GroupNumber) -> Option<u32> {
+        self.groups.runs(group, &self.settings)
+    }
+
+    /// Changes what is counted of a group, and its place in the rotations with it.
+    fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
+        let before = self.running(number);
+        if let Some(group) = self.groups.get_mut(number) {
+            change(group);
+        }
+        let after = self.running(number);
+        if before.is_some() != after.is_some() {
+            self.lanes.set_running(number, after);
+        }
+    }
+
+    /// A task of a group came into a phase, or left it.
+    pub(crate) fn count_in_group(&mut self, number: GroupNumber, phase: &Phase, deliveries: u32, by: i64) {
+        if number.0 == 0 {
+            return;
+        }
+        self.change_group(number, |group| {
+            let count = match phase {
+                Phase::Ready { .. } => &mut group.ready,
+                Phase::Leased { .. } => &mut group.leased,
+                Phase::Delayed { .. } if deliveries > 0 => &mut group.returning,
+                _ => return,
+            };
+            *count = count.saturating_add_signed(by);
+        });
+    }
+
+    /// A group has one task more or less.
+    pub(crate) fn count_task_in_group(&mut self, number: GroupNumber, by: i64) {
+        if let Some(group) = self.groups.get_mut(number) {
+            group.tasks = group.tasks.saturating_add_signed(by);
+            self.groups.settle(number, &self.settings, None);
+        }
+    }
+
+    /// A task was claimed at `at`: it costs one of the queue's rate, of its group's, and of the group's turn.
+    pub(crate) fn spend(&mut self, key: LaneKey, at: Millis) {
+        if let Some(rate) = self.settings.rate() {
+            self.spent.spend(at, rate);
+        }
+        let group = self.groups.get(key.group);
+        let weight = group.map_or(PLAIN_WEIGHT, Group::weight);
+        self.lanes.charge(key, weight);
+        let Some(rate) = group.and_then(|group| group.rate(&self.settings)) else { return };
+        self.change_group(key.group, |group| {
+            group.spent.spend(at, rate);
+            group.rests = group.spent.left(at, rate) == 0;
+        });
+        self.groups.settle(key.group, &self.settings, None);
+    }
+
+    /// Whether a task that comes back keeps its place, because its group's order is strict.
+    pub(crate) fn keeps_place(&self, group: GroupNumber) -> bool {
+        self.groups.get(group).is_some_and(Group::is_ordered)
+    }
+
+    pub(crate) fn apply_grouped(&mut self, name: &[u8], limits: Option<GroupLimits>) -> Applied {
+        ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
+        ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
+        let number = self.groups.known(name, &self.settings);
+        let settings = self.settings.clone();
+        self.change_group(number, |group| {
+            let before = group.rate(&settings);
+            group.limits = limits.map(Box::new);
+            if group.rate(&settings) != before {
+                group.begin_rate(&settings);
+            }
+        });
+        let weight = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
+        self.lanes.reweigh(number, weight);
+        self.groups.settle(number, &self.settings, None);
+        Ok(())
+    }
+
+    pub(crate) fn apply_rested(&mut self, names: &[ByteBuf], at: Millis) -> Applied {
+        ensure(at <= Millis::MAX, "an instant")?;
+        for name in names {
+            let number = self.groups.find(name).ok_or(Mismatch("a group that rests"))?;
+            let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
+            self.change_group(number, |group| {
+                group.rests = group.rests && rate.is_some_and(|rate| group.spent.left(at, rate) == 0);
+            });
+            self.groups.settle(number, &self.settings, Some(at));
+        }
+        Ok(())
+    }
+
+    /// Gives the queue other settings by `set`, and to every group what follows from it.
+    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut Queue) -> Applied) -> Applied {
+        let before = self.settings.clone();
+        set(self)?;
+        if self.settings.rate() != before.rate() {
+            self.spent = Default::default();
+        }
+        let limits = |s: &crate::settings::Settings| (s.group_rate(), s.limit(Setting::GroupConcurrency));
+        if limits(&self.settings) == limits(&before) {
+            return Ok(());
+        }
+        let settings = self.settings.clone();
+        let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            if let Some(group) = self.groups.get_mut(number) {
+                if group.rate(&settings) != group.rate(&before) {
+                    group.begin_rate(&settings);
+                }
+            }
+            // Who may run stays where it stands; who comes in stands at the end.
+            self.lanes.set_running(number, self.groups.runs(number, &settings));
+            self.groups.settle(number, &settings, None);
+        }
+        Ok(())
+    }
+}

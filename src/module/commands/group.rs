@@ -1,0 +1,120 @@
+//! `TASK.GROUP`: what holds for one group of a queue.
+
+use taskslot_engine::{GroupLimits, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::write::{Missing, write};
+
+/// `TASK.GROUP`
+pub struct Group;
+
+impl Command for Group {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.GROUP",
+        summary: "Sets a group's share and limits, or forgets them; TASK.INFO key GROUPS shows them",
+        complexity: "O(log g) for g groups",
+        since: FIRST,
+        arity: -4,
+        flags: "write fast",
+        acl: "write fast",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "action",
+                &[
+                    ArgDoc::block(
+                        "set",
+                        &[
+                            ArgDoc::text("name"),
+                            ArgDoc::integer("share").after("WEIGHT").optional(),
+                            ArgDoc::integer("leases").after("CONCURRENCY").optional(),
+                            ArgDoc::block(
+                                "rate",
+                                &[ArgDoc::integer("claims"), ArgDoc::integer("ms").after("PER").optional()],
+                            )
+                            .after("RATE")
+                            .optional(),
+                            ArgDoc::one_of("order", &[ArgDoc::word("yes", "YES"), ArgDoc::word("no", "NO")])
+                                .after("ORDERED")
+                                .optional(),
+                        ],
+                    )
+                    .after("SET"),
+                    ArgDoc::text("name").after("DEL"),
+                ],
+            ),
+        ],
+        reply: "OK; with DEL 1, or 0 where nothing was said of the group",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, group(ctx, args));
+    }
+}
+
+fn group(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    match args.one_of(&["SET", "DEL"])? {
+        0 => set(ctx, key, args),
+        _ => forget(ctx, key, args),
+    }
+}
+
+/// What SET says anew; the rest stays.
+fn said(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
+    while let Some(option) = args.option(&["WEIGHT", "CONCURRENCY", "RATE", "ORDERED"])? {
+        match option {
+            "WEIGHT" => limits.weight = Some(args.unsigned("WEIGHT", 1..=i64::from(WEIGHT_MAX))? as u32),
+            "CONCURRENCY" => limits.concurrency = Some(args.integer("CONCURRENCY", -1..=NUMBER_MAX)?),
+            "RATE" => {
+                let claims = args.integer("RATE", -1..=RATE_MAX)?;
+                let per_ms = if args.word("PER") { args.unsigned("PER", 1..=SPAN_MAX_MS)? } else { PER_MS };
+                limits.rate = Some(u32::try_from(claims).ok().map(|claims| Rate { claims, per_ms }));
+            }
+            _ => limits.ordered = args.one_of(&["NO", "YES"])? == 1,
+        }
+    }
+    Ok(())
+}
+
+/// The span of a rate where PER says none.
+const PER_MS: u64 = 1000;
+
+fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
+    let name = args.name("the name of a group")?;
+    if args.left() == 0 {
+        return Err(Error::Syntax);
+    }
+    // What is said is checked before the queue is looked at, and again on what was said before.
+    said(&mut args.clone(), &mut GroupLimits::default())?;
+    write(ctx, key, Missing::Create, |write| {
+        let before = write.value.queue.group_limits(name);
+        let mut limits = before;
+        said(&mut args, &mut limits)?;
+        if limits == before {
+            return Ok(());
+        }
+        let event = write.value.queue.set_group(name, limits)?;
+        write.commit(&event)
+    })?;
+    ctx.reply().status(c"OK");
+    Ok(())
+}
+
+fn forget(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
+    let name = args.name("the name of a group")?;
+    args.finish()?;
+    let forgotten = write(ctx, key, Missing::Skip, |write| match write.value.queue.forget_group(name) {
+        Some(event) => write.commit(&event).map(|()| true),
+        None => Ok(false),
+    })?;
+    ctx.reply().integer(i64::from(forgotten.unwrap_or(false)));
+    Ok(())
+}
