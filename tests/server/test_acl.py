@@ -21,7 +21,7 @@ WRITERS = [
     ["PURGE", "ALL"],
 ]
 BOTH = [["CLAIM"]]
-NEITHER = [["LEN"]]
+NEITHER = [["LEN"], ["SHARDS", 2]]
 
 
 def on(key: str, commands: list[list]) -> list[list]:

@@ -97,6 +97,8 @@ TEMPLATES = [
     ["TASK.LEN", "q", "ready"],
     ["TASK.INFO", "q"],
     ["TASK.INFO", "q", "CONFIG"],
+    ["TASK.SHARDS", "q", 3],
+    ["TASK.SHARDS", "q", 3, "WITHSLOTS"],
     ["TASK.CANCEL", "q", READY],
     ["TASK.CANCEL", "q", "IDS", 2, DELAYED, READY],
     ["TASK.RETRY", "q", DEAD],

@@ -19,6 +19,7 @@ mod purge;
 mod push;
 mod requeue;
 mod retry;
+mod shards;
 mod task;
 
 use crate::api::Context;
@@ -39,6 +40,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),
     Entry::of::<info::Info>(),
+    Entry::of::<shards::Shards>(),
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),
