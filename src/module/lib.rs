@@ -17,6 +17,7 @@ mod errors;
 mod events;
 mod info;
 mod keyspace;
+mod lines;
 mod replication;
 mod settings;
 mod slots;

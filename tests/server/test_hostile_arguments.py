@@ -79,6 +79,8 @@ TEMPLATES = [
     ],
     ["TASK.CLAIM", "q", "TIED", "LEASE", 9, "WITHMETA"],
     ["TASK.CLAIM", "q", "NOACK", "WITHMETA"],
+    ["TASK.MCLAIM", "q", "KEYS", 2, "p", "q", "COUNT", 2, "BYTES", 9, "LEASE", 9, "BLOCK", 1, "TIED"],
+    ["TASK.MCLAIM", "p", "KEYS", 1, "q", "WORKER", "KEYS", "REQUEST", "t", "WITHMETA"],
     ["TASK.ACK", "q", HANDLE],
     ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER],
     ["TASK.REQUEUE", "q", HANDLE, "DELAY", 5, "BACK"],
@@ -206,6 +208,8 @@ def test_an_option_given_twice_is_a_syntax_error(server):
             *[["COUNT", 1], ["BYTES", 1], ["LEASE", 1], ["BLOCK", 1], ["WORKER", "w"], ["TIED"], ["NOACK"]],
             *[["REQUEST", "r"], ["WITHMETA"]],
         ],
+        "TASK.MCLAIM": [["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"], ["WITHMETA"]],
+        "TASK.SHARDS": [["WITHSLOTS"]],
         "TASK.REQUEUE": [["DELAY", 1], ["BACK"]],
         "TASK.EXTEND": [["LEASE", 1]],
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"]],
@@ -216,6 +220,8 @@ def test_an_option_given_twice_is_a_syntax_error(server):
     }
     heads = {
         "TASK.PUSH": ["p"],
+        "TASK.MCLAIM": ["KEYS", 1, "p"],
+        "TASK.SHARDS": [2],
         "TASK.REQUEUE": [HANDLE],
         "TASK.EXTEND": [HANDLE],
         "TASK.FAIL": [HANDLE],

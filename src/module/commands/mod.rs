@@ -32,6 +32,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<push::Push>(),
     Entry::of::<push::MPush>(),
     Entry::of::<claim::Claim>(),
+    Entry::of::<claim::MClaim>(),
     Entry::of::<ack::Ack>(),
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),

@@ -1,0 +1,117 @@
+//! The lines of waiting workers: one for each queue, by database and key, first come, first served.
+//!
+//! A worker that waits for several queues stands in the line of each, and leaves all of them at once. It stands in
+//! all its lines or in none.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+
+use crate::api::blocked::Waiter;
+use crate::waiters::Worker;
+use crate::wakeups::Place;
+
+/// A worker's place in the line of one queue. Who has the lower number came first.
+#[derive(Debug, Clone)]
+pub struct Stand {
+    /// The queue.
+    pub place: Place,
+    /// The number.
+    pub number: u64,
+}
+
+#[derive(Default)]
+struct Line {
+    waiters: BTreeMap<u64, Waiter<Worker>>,
+    tokens: BTreeMap<Box<[u8]>, u64>,
+}
+
+type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
+
+thread_local! {
+    static LINES: RefCell<Lines> = RefCell::new(HashMap::new());
+    static WAITING: Cell<usize> = const { Cell::new(0) };
+    static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many workers wait for a queue.
+pub fn waiting(db: i32, key: &[u8]) -> usize {
+    look(db, key, |line| line.waiters.len()).unwrap_or(0)
+}
+
+/// How many workers wait on this node, each counted once.
+pub fn total() -> usize {
+    WAITING.get()
+}
+
+/// The queues that workers of a database wait for.
+pub fn places(db: i32) -> Vec<Place> {
+    LINES.with_borrow(|lines| {
+        let keys = lines.get(&db).into_iter().flatten();
+        keys.map(|(key, _)| Place::new(db, key)).collect()
+    })
+}
+
+/// The first in the line of a queue.
+pub fn first(db: i32, key: &[u8]) -> Option<Waiter<Worker>> {
+    look(db, key, |line| line.waiters.first_key_value().map(|(_, waiter)| waiter.clone())).flatten()
+}
+
+/// The one in the line of a queue that waits with this token, and its number.
+pub fn with_token(place: &Place, token: &[u8]) -> Option<(u64, Waiter<Worker>)> {
+    look(place.db, &place.key, |line| {
+        let number = *line.tokens.get(token)?;
+        Some((number, line.waiters.get(&number)?.clone()))
+    })
+    .flatten()
+}
+
+/// The number of one who comes now.
+pub fn next_number() -> u64 {
+    LAST_NUMBER.set(LAST_NUMBER.get() + 1);
+    LAST_NUMBER.get()
+}
+
+/// Puts a worker into the lines of its queues.
+pub fn join(waiter: &Waiter<Worker>) {
+    let worker = waiter.state();
+    LINES.with_borrow_mut(|lines| {
+        for Stand { place, number } in worker.stands() {
+            let line = lines.entry(place.db).or_default().entry(place.key.clone()).or_default();
+            line.waiters.insert(*number, waiter.clone());
+            worker.token().into_iter().for_each(|token| {
+                line.tokens.insert(token.into(), *number);
+            });
+        }
+    });
+    WAITING.set(WAITING.get() + 1);
+}
+
+/// Takes a worker out of its lines, if it still stands there.
+pub fn leave(worker: &Worker) {
+    let mut stood = false;
+    LINES.with_borrow_mut(|lines| {
+        for Stand { place, number } in worker.stands() {
+            let Some(keys) = lines.get_mut(&place.db) else { return };
+            let Some(line) = keys.get_mut(&place.key) else { continue };
+            // A copy of the same request may stand there by now, with the same number.
+            let is_mine = |waiter: &Waiter<Worker>| std::ptr::eq(waiter.state(), worker);
+            if line.waiters.get(number).is_some_and(is_mine) {
+                stood = true;
+                line.waiters.remove(number);
+                worker.token().into_iter().for_each(|token| {
+                    line.tokens.remove(token);
+                });
+            }
+            if line.waiters.is_empty() {
+                keys.remove(&place.key);
+            }
+        }
+    });
+    if stood {
+        WAITING.set(WAITING.get().saturating_sub(1));
+    }
+}
+
+fn look<R>(db: i32, key: &[u8], look: impl FnOnce(&Line) -> R) -> Option<R> {
+    LINES.with_borrow(|lines| lines.get(&db)?.get(key).map(look))
+}
