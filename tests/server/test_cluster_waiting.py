@@ -1,6 +1,7 @@
 """Waiting and timeouts in cluster mode: a node that has all slots, and slots that move to another."""
 
 import pytest
+import redis
 from talk import Error
 from waiting import Floor, claim
 
@@ -74,6 +75,18 @@ def test_queues_of_one_slot_are_claimed_from_together(start):
         floor.boss.push(f"{{{tag}}}b", tag)
         assert worker.served() == (f"{{{tag}}}b".encode(), [tag.encode()])
     floor.nobody_waits()
+
+
+def test_a_cluster_client_finds_the_node_of_several_queues(start):
+    """redis-py asks the server for the keys of a command that it doesn't know, and refuses those of several slots."""
+    one, two = pair(start)
+    with redis.RedisCluster(host="127.0.0.1", port=two.server.port) as client:
+        for tag in "tuv":
+            client.execute_command("TASK.PUSH", f"{{{tag}}}b", tag)
+            reply = client.execute_command(*claim([f"{{{tag}}}a", f"{{{tag}}}b"]), "WORKER", "KEYS")
+            assert (reply[0], reply[1][0][1]) == (f"{{{tag}}}b".encode(), tag.encode())
+        with pytest.raises(redis.exceptions.RedisClusterException):
+            client.execute_command(*claim(["{t}a", "{u}a"]))
 
 
 def test_a_slot_that_moves_ends_the_wait_for_several_of_its_queues(start, installed):
