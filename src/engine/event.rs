@@ -206,6 +206,30 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// Calls `each` with every task of an event that is about tasks there were before; `None` for one that isn't.
+    pub fn for_each_task(&self, mut each: impl FnMut(TaskId)) -> Option<()> {
+        match self {
+            Event::Unclaimed { id, .. }
+            | Event::Acked { id, .. }
+            | Event::Failed { id, .. }
+            | Event::Requeued { id, .. }
+            | Event::Extended { id, .. }
+            | Event::Cancelled { id }
+            | Event::CancelAsked { id } => each(*id),
+            Event::Taken { ids, .. }
+            | Event::BecameReady { ids, .. }
+            | Event::Retried { ids, .. }
+            | Event::Dropped { ids }
+            | Event::Purged { ids } => ids.iter().for_each(|&id| each(id)),
+            Event::Claimed { leases, .. } => leases.iter().for_each(|lease| each(lease.id)),
+            Event::Stalled { tasks } => tasks.iter().for_each(|&(id, _)| each(id)),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 /// One lease of a claim. It ends `lease_ms` after the claim, or at `run-max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {

@@ -10,7 +10,7 @@ use crate::lanes::LaneKey;
 use crate::level::PLAIN_WEIGHT;
 use crate::queue::Queue;
 use crate::settings::Setting;
-use crate::task::NAME_MAX_BYTES;
+use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Millis, Now};
 
 /// Groups that one event wakes.
@@ -95,6 +95,17 @@ impl Queue {
     pub(crate) fn awake_groups(&self, now: Now) -> Option<Event<'static>> {
         let names = self.groups.awake(now.at, STEP_GROUPS);
         (!names.is_empty()).then_some(Event::Rested { names, at: now.at })
+    }
+
+    /// The name of a task's group; empty for none, and where there is no such task.
+    pub fn group_of(&self, id: TaskId) -> &[u8] {
+        self.find(id).map_or(&[], |found| self.groups.name(found.record.group))
+    }
+
+    /// The groups that have ready tasks and may run, level by level, in turn.
+    pub fn groups_in_turn(&self) -> impl Iterator<Item = &[u8]> {
+        let turns = self.lanes.turns().filter(|(key, _)| key.group.0 != 0);
+        turns.map(|(key, _)| self.groups.name(key.group))
     }
 
     /// How many groups are known.

@@ -13,6 +13,19 @@ pub struct Claims<'a> {
     pub request: Option<&'a [u8]>,
     /// Whether each task comes with all that is known of it.
     pub with_meta: bool,
+    /// Whether the tasks come with the key of their queue, since several were asked.
+    pub with_key: bool,
+}
+
+impl Claims<'_> {
+    /// Begins the reply: so many tasks of this queue follow, at least one.
+    pub fn begin_reply(&self, reply: Reply<'_>, key: &[u8], tasks: usize) {
+        if self.with_key {
+            reply.array(2);
+            reply.bulk(key);
+        }
+        reply.array(tasks);
+    }
 }
 
 /// A task on its way to a worker.

@@ -18,3 +18,12 @@ pub fn read<'a, R>(
     let now = clock::now(ctx);
     Ok(open.value(&QUEUES)?.map(|value| look(value, now)))
 }
+
+/// Whether a write to this key could go ahead: there is no key, or a queue that isn't broken. Leaves no trace.
+pub fn check(ctx: Context<'_>, key: Arg<'_>) -> Result<(), Error> {
+    let Some(open) = KeyRead::peek(ctx, key) else { return Ok(()) };
+    match open.value(&QUEUES)? {
+        Some(value) if !value.broken.is_empty() => Err(Error::Broken),
+        _ => Ok(()),
+    }
+}

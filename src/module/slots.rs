@@ -1,4 +1,4 @@
-//! Hash slots of Redis Cluster, and for each slot the shortest hash tag that lies in it.
+//! Hash slots of Redis Cluster, for each slot the shortest hash tag that lies in it, and the slots of shards.
 //!
 //! The slot of a key is CRC16 (XMODEM) of the key, or of its hash tag, mod 16384: Redis Cluster specification,
 //! "Key distribution model".
@@ -65,4 +65,10 @@ pub fn of_key(key: &[u8]) -> u16 {
 /// The shortest hash tag that lies in a slot. The table is built once, in some milliseconds.
 pub fn tag(slot: u16) -> &'static [u8] {
     TAGS.get(usize::from(slot % SLOTS)).map_or(&[], |tag| tag)
+}
+
+/// The slot of the shard with this number: its 14 bits in reverse. So any first 2^k shards lie evenly in the slots, any
+/// others nearly so, and no number of shards changes the slot of one.
+pub fn of_shard(nth: u16) -> u16 {
+    nth.reverse_bits() >> (u16::BITS - SLOTS.trailing_zeros())
 }

@@ -10,23 +10,26 @@
 //! it (6.2, 7.0), or the error alone and a lease that it knows nothing of (Valkey 9.1).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
 
-use taskslot_engine::{Claim, Handle};
+use taskslot_engine::{Claim, Handle, Millis, Queue};
 
 use crate::api::blocked::{Waiter, Waiting, block_on_key};
 use crate::api::{Arg, Context, OwnedString};
 use crate::claims::{Claims, Delivery, Kept};
+use crate::lines::{self, Stand};
+pub use crate::lines::{places, total, waiting};
 use crate::slots;
+use crate::stirred::Stirred;
 use crate::wakeups::{self, Job, Place};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct Worker {
-    place: Place,
-    ticket: u64,
+    stands: Vec<Stand>,
     /// Its connection.
     pub client: u64,
     wish: Wish,
+    /// Where it was served, once it was.
+    served_at: RefCell<Option<Place>>,
     gift: RefCell<Vec<Kept>>,
     handles: RefCell<Vec<Handle>>,
     delivered: Cell<bool>,
@@ -34,66 +37,59 @@ pub struct Worker {
 
 /// A claim that outlives its command.
 struct Wish {
-    count: usize,
-    bytes: Option<u64>,
-    lease_ms: Option<u32>,
+    /// What it claims, but for what is borrowed in a claim.
+    claim: Claim<'static>,
     worker: Box<[u8]>,
-    tied: bool,
-    noack: bool,
+    group: Option<Box<[u8]>>,
     request: Option<Box<[u8]>>,
     with_meta: bool,
+    with_key: bool,
 }
-
-#[derive(Default)]
-struct Line {
-    waiters: BTreeMap<u64, Waiter<Worker>>,
-    tokens: BTreeMap<Box<[u8]>, u64>,
-}
-
-type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
 
 thread_local! {
-    static LINES: RefCell<Lines> = RefCell::new(HashMap::new());
-    static WAITING: Cell<usize> = const { Cell::new(0) };
-    static TICKETS: Cell<u64> = const { Cell::new(0) };
     /// Who was given something and is to be woken.
     static SERVED: RefCell<Vec<Waiter<Worker>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether anybody waits for this queue.
 pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
-    WAITING.get() > 0 && waiting(ctx.selected_db(), key.as_bytes()) > 0
+    total() > 0 && waiting(ctx.selected_db(), key.as_bytes()) > 0
 }
 
-/// How many workers wait for a queue.
-pub fn waiting(db: i32, key: &[u8]) -> usize {
-    LINES.with_borrow(|lines| {
-        lines.get(&db).and_then(|keys| keys.get(key)).map_or(0, |line| line.waiters.len())
-    })
-}
-
-/// How many workers wait on this node.
-pub fn total() -> usize {
-    WAITING.get()
-}
-
-/// The queues that workers of a database wait for.
-pub fn places(db: i32) -> Vec<Place> {
-    LINES.with_borrow(|lines| {
-        let keys = lines.get(&db).into_iter().flatten();
-        keys.map(|(key, _)| Place::new(db, key)).collect()
-    })
-}
-
-/// Takes the first waiter out of its line.
-pub fn next(ctx: Context<'_>, key: Arg<'_>) -> Option<Waiter<Worker>> {
+/// Takes the first waiter that the queue has a task for out of its line, and so out of all its lines, to be served
+/// there. Of those who wait for one group only those of `stirred` groups are looked at.
+pub fn next(
+    ctx: Context<'_>,
+    key: Arg<'_>,
+    queue: &Queue,
+    now: Millis,
+    stirred: &Stirred,
+) -> Option<Waiter<Worker>> {
+    let db = ctx.selected_db();
     loop {
-        let waiter = LINES.with_borrow_mut(|lines| {
-            let line = lines.get_mut(&ctx.selected_db())?.get_mut(key.as_bytes())?;
-            line.waiters.first_key_value().map(|(_, waiter)| waiter.clone())
-        })?;
-        leave(waiter.state());
+        if !queue.is_claimable(now) {
+            return None;
+        }
+        let is_claimable = |group: &[u8]| queue.is_claimable_by(now, Some(group));
+        let (groups, name) = (lines::groups(db, key.as_bytes()), key.as_bytes());
+        let first = |group: &[u8]| {
+            let first = lines::first(db, name, Some(group))?;
+            is_claimable(group).then_some(first)
+        };
+        let of_group = match stirred {
+            _ if groups == 0 => None,
+            Stirred::Groups(stirred) => stirred.iter().filter_map(|group| first(group)).min_by_key(|f| f.0),
+            // Whichever are fewer: the groups that are waited for, or those that may run.
+            Stirred::All if groups <= queue.groups_in_turn().take(groups).count() => {
+                lines::first_of_groups(db, name, is_claimable)
+            }
+            Stirred::All => queue.groups_in_turn().filter_map(first).min_by_key(|(number, _)| *number),
+        };
+        let of_all = lines::first(db, name, None);
+        let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
+        lines::leave(waiter.state());
         if waiter.is_waiting() {
+            waiter.state().served_at.replace(Some(Place::new(db, name)));
             return Some(waiter);
         }
     }
@@ -116,49 +112,46 @@ pub fn wake_served() {
     }
 }
 
-/// Blocks the client of the running command until there is a task for it; false where it can't be blocked. A claim
-/// with a token that waits already is sent again: its copy takes its place, and the first one gets nothing.
-pub fn wait(ctx: Context<'_>, key: Arg<'_>, claims: &Claims<'_>, timeout_ms: u64) -> bool {
-    if ctx.flags().denies_blocking() {
-        return false;
-    }
-    let place = Place::new(ctx.selected_db(), key.as_bytes());
-    let older = claims.request.and_then(|token| take_by_token(&place, token));
-    let ticket = older.as_ref().map_or_else(
-        || {
-            TICKETS.set(TICKETS.get() + 1);
-            TICKETS.get()
-        },
-        |older| older.state().ticket,
-    );
-    let Claim { count, bytes, lease_ms, worker, tied, noack, .. } = claims.claim;
-    let (worker, request) = (worker.into(), claims.request.map(Box::from));
-    let wish = Wish { count, bytes, lease_ms, worker, tied, noack, request, with_meta: claims.with_meta };
-    let name = OwnedString::new(&name(ctx, key.as_bytes()));
+/// Blocks the client of the running command until one of these queues has a task for it; false where it can't be
+/// blocked. In a cluster all lie in one slot. A claim with a token that waits already is sent again: its copy takes its
+/// places, and the first one gets nothing.
+pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms: u64) -> bool {
+    let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
+    let (mut older, number) = (Vec::new(), lines::next_number());
+    let stands = keys.iter().map(|key| {
+        let place = Place::new(ctx.selected_db(), key.as_bytes());
+        // Its place in this line only: it may have come later to another, or stand in no other.
+        let copied = claims.request.and_then(|token| lines::with_token(&place, token));
+        let number = copied.as_ref().map_or(number, |(number, _)| *number);
+        older.extend(copied.map(|(_, waiter)| waiter));
+        Stand { place, number }
+    });
+    let stands = stands.collect();
+    older.iter().for_each(|waiter| lines::leave(waiter.state()));
+    let wish = Wish {
+        claim: Claim { worker: &[], group: None, ..claims.claim },
+        worker: claims.claim.worker.into(),
+        group: claims.claim.group.map(Box::from),
+        request: claims.request.map(Box::from),
+        with_meta: claims.with_meta,
+        with_key: claims.with_key,
+    };
+    let name = OwnedString::new(&name(ctx, first.as_bytes()));
     let state = Worker {
-        place,
-        ticket,
+        stands,
         client: ctx.client_id(),
         wish,
+        served_at: RefCell::default(),
         gift: RefCell::default(),
         handles: RefCell::default(),
         delivered: Cell::new(false),
     };
     let waiter = block_on_key(ctx, name.as_arg(), timeout_ms, state);
-    if let Some(older) = older {
-        older.wake();
+    for waiter in older {
+        waiter.wake();
     }
     let Ok(waiter) = waiter else { return false };
-    let worker = waiter.state();
-    let (place, token) = (worker.place.clone(), worker.wish.request.clone());
-    LINES.with_borrow_mut(|lines| {
-        let line = lines.entry(place.db).or_default().entry(place.key).or_default();
-        line.waiters.insert(ticket, waiter.clone());
-        token.into_iter().for_each(|token| {
-            line.tokens.insert(token, ticket);
-        });
-    });
-    WAITING.set(WAITING.get() + 1);
+    lines::join(&waiter);
     true
 }
 
@@ -168,42 +161,27 @@ fn name(ctx: Context<'_>, key: &[u8]) -> Vec<u8> {
     [b"\0taskslot:{", tag, b"}"].concat()
 }
 
-fn take_by_token(place: &Place, token: &[u8]) -> Option<Waiter<Worker>> {
-    let waiter = LINES.with_borrow(|lines| {
-        let line = lines.get(&place.db)?.get(&place.key)?;
-        line.waiters.get(line.tokens.get(token)?).cloned()
-    })?;
-    leave(waiter.state());
-    Some(waiter)
-}
-
-/// Takes a worker out of its line, if it still stands there.
-fn leave(worker: &Worker) {
-    LINES.with_borrow_mut(|lines| {
-        let Some(keys) = lines.get_mut(&worker.place.db) else { return };
-        let Some(line) = keys.get_mut(&worker.place.key) else { return };
-        // A copy of the same request may stand there by now, with the same ticket.
-        let is_mine = |waiter: &Waiter<Worker>| std::ptr::eq(waiter.state(), worker);
-        if line.waiters.get(&worker.ticket).is_some_and(is_mine) {
-            line.waiters.remove(&worker.ticket);
-            worker.wish.request.iter().for_each(|token| {
-                line.tokens.remove(token);
-            });
-            WAITING.set(WAITING.get().saturating_sub(1));
-        }
-        if line.waiters.is_empty() {
-            keys.remove(&worker.place.key);
-        }
-    });
-}
-
 impl Worker {
     /// What it claims.
     pub fn claims(&self) -> Claims<'_> {
-        let Wish { count, bytes, lease_ms, worker, tied, noack, request, with_meta } = &self.wish;
-        let (count, bytes, lease_ms, tied, noack) = (*count, *bytes, *lease_ms, *tied, *noack);
-        let claim = Claim { count, bytes, lease_ms, worker, tied, noack, group: None };
-        Claims { claim, request: request.as_deref(), with_meta: *with_meta }
+        let Wish { claim, worker, group, request, with_meta, with_key } = &self.wish;
+        let claim = Claim { worker, group: group.as_deref(), ..*claim };
+        Claims { claim, request: request.as_deref(), with_meta: *with_meta, with_key: *with_key }
+    }
+
+    /// Where it stands, or stood.
+    pub fn stands(&self) -> &[Stand] {
+        &self.stands
+    }
+
+    /// The group whose tasks it waits for; `None` for all.
+    pub fn group(&self) -> Option<&[u8]> {
+        self.wish.group.as_deref()
+    }
+
+    /// Its token, if it may ask again.
+    pub fn token(&self) -> Option<&[u8]> {
+        self.wish.request.as_deref()
     }
 
     /// Takes a task, to be written when it is woken.
@@ -218,19 +196,22 @@ impl Worker {
 
     /// Undoes the leases that never reached it.
     fn give_back(&self) {
-        let handles = self.handles.take();
-        if !handles.is_empty() && !self.delivered.get() {
-            wakeups::later(Job::GiveBack { place: self.place.clone(), handles });
+        let (handles, served_at) = (self.handles.take(), self.served_at.take());
+        if let Some(place) = served_at.filter(|_| !handles.is_empty() && !self.delivered.get()) {
+            wakeups::later(Job::GiveBack { place, handles });
         }
     }
 }
 
 impl Waiting for Worker {
     fn on_reply(&self, ctx: Context<'_>) {
-        leave(self);
+        lines::leave(self);
         self.delivered.set(true);
-        let gift = self.gift.take();
-        ctx.reply().array(gift.len());
+        let (gift, served_at) = (self.gift.take(), self.served_at.borrow());
+        match served_at.as_ref().filter(|_| !gift.is_empty()) {
+            Some(place) => self.claims().begin_reply(ctx.reply(), &place.key, gift.len()),
+            None => ctx.reply().array(0),
+        }
         gift.iter().for_each(|task| task.delivery().reply(ctx.reply(), self.wish.with_meta));
     }
 
@@ -240,7 +221,7 @@ impl Waiting for Worker {
     }
 
     fn on_end(&self) {
-        leave(self);
+        lines::leave(self);
         self.give_back();
     }
 }

@@ -318,7 +318,10 @@ fn arm_rest(ctx: Context<'_>, at: Millis, rest_ms: u64) {
 fn do_job(ctx: Context<'_>, job: Job) {
     match job {
         // To look at the queue is enough: a write gives what is ready to those who wait.
-        Job::Serve(place) => done(ctx, &place, |_| Ok(())),
+        Job::Serve(place) => done(ctx, &place, |write| {
+            write.stir_all();
+            Ok(())
+        }),
         Job::GiveBack { place, handles } => done(ctx, &place, |write| {
             for handle in &handles {
                 if let Some(event) = write.value.queue.unclaim(write.now, handle) {

@@ -11,6 +11,7 @@ use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
+use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
 use crate::{clock, entropy, replication, term, ties, wakeups};
 
@@ -51,6 +52,8 @@ pub struct Write<'a, 'q> {
     served: Vec<Waiter<Worker>>,
     /// How many tasks they were given.
     given: usize,
+    /// For whom there may be tasks now.
+    stirred: Stirred,
 }
 
 /// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
@@ -72,7 +75,8 @@ pub fn write<'a, R>(
         return Err(Error::Broken);
     }
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
-    let mut write = Write { ctx, key, value, now, effect, payloads, served, given: 0 };
+    let stirred = Stirred::at_first(&value.queue);
+    let mut write = Write { ctx, key, value, now, effect, payloads, served, given: 0, stirred };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
     write.finish();
@@ -107,9 +111,17 @@ impl<'a, 'q> Write<'a, 'q> {
 
     /// Applies an event and puts it into the effect.
     pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
+        if waiters::total() > 0 {
+            self.stirred.note(&self.value.queue, event);
+        }
         replication::apply(self.value, event)?;
         self.effect.add(event);
         Ok(())
+    }
+
+    /// It isn't known what has become claimable: all who wait are looked at.
+    pub fn stir_all(&mut self) {
+        self.stirred = Stirred::All;
     }
 
     /// Applies the one push of a write, whose payloads go along as the server's own strings.
@@ -217,11 +229,13 @@ impl<'a, 'q> Write<'a, 'q> {
         if self.ctx.flags().is_multi_or_lua() {
             return wakeups::serve_soon(self.ctx, self.key);
         }
-        while self.value.queue.is_claimable(self.now.at) {
+        loop {
             if self.given >= SERVED_TASKS {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
-            let Some(waiter) = waiters::next(self.ctx, self.key) else { break };
+            let (queue, at) = (&self.value.queue, self.now.at);
+            let waiter = waiters::next(self.ctx, self.key, queue, at, &self.stirred);
+            let Some(waiter) = waiter else { break };
             let worker = waiter.state();
             let claims = worker.claims();
             let mut given = 0;

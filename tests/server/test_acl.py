@@ -20,13 +20,16 @@ WRITERS = [
     ["RESUME"],
     ["PURGE", "ALL"],
 ]
-BOTH = [["CLAIM"]]
-NEITHER = [["LEN"]]
+KEY = "<key>"
+BOTH = [["CLAIM"], ["MCLAIM", "KEYS", 1, KEY]]
+NEITHER = [["LEN"], ["SHARDS", 2]]
 
 
 def on(key: str, commands: list[list]) -> list[list]:
     """The commands on this key."""
-    return [[f"TASK.{name}", key, *rest] for name, *rest in commands]
+    return [
+        [f"TASK.{name}", key, *(key if word == KEY else word for word in rest)] for name, *rest in commands
+    ]
 
 
 def user(server, *rules: str) -> Talk:
@@ -64,6 +67,50 @@ def test_a_word_in_place_of_an_option_moves_no_key(server):
         assert denied(c, [["TASK.CLAIM", "secret", "WORKER", word, "BLOCK", 1]]) == [True]
         assert denied(c, [["TASK.PUSH", "secret", word, "jobs:1"]]) == [True]
         assert denied(c, [["TASK.CLAIM", "jobs:1", "WORKER", word, "BLOCK", 1]]) == [False]
+
+
+OPTIONS_WITH_VALUES = ["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "REQUEST"]
+
+
+def test_every_key_of_several_has_to_be_the_users(server):
+    """One that isn't, in any place, and nothing is claimed of any; whatever words and numbers the options hold."""
+    c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
+    for key in ("secret", "jobs:1", "jobs:2"):
+        admin.push(key)
+    mine = ["TASK.MCLAIM", "jobs:1", "KEYS", 2, "jobs:2", "jobs:3"]
+    endings = [[], *([option, word] for option in OPTIONS_WITH_VALUES for word in ("KEYS", "1", "jobs:1"))]
+    endings += [["WORKER", "KEYS", "BLOCK", 1], ["REQUEST", "KEYS", "COUNT", 1], ["KEYS", 1, "jobs:1"]]
+    for place in (1, 4, 5):
+        theirs = [*mine[:place], "secret", *mine[place + 1 :]]
+        assert all(denied(c, [[*theirs, *ending] for ending in endings])), theirs
+    for key in ("secret", "jobs:1", "jobs:2"):
+        assert admin("TASK.INFO", key)[1] == 1, "it is ready still"
+    assert not any(denied(c, [[*mine, *ending] for ending in endings]))
+
+
+def test_a_number_of_keys_that_the_server_cannot_read_runs_nothing(server):
+    """The server checks no key of such a command: so the command looks at none, and says nothing of any."""
+    c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
+    admin.push("secret")
+    admin("SET", "text", "x")
+    digest = admin.digest("secret")
+    numbers = ["0", "-1", "-0", "+1", "01", " 1", "1 ", "1.0", "0x1", "x", "", "KEYS", 101, 2**31, 2**32 + 1]
+    numbers += [2**63 - 1, 2**63, 2**64 + 1, -(2**63), "\0", "1\0"]
+    for number in [*numbers, 2, 3, 4, 5, 6]:
+        answers = set()
+        for first, second in (("secret", "secret"), ("text", "text"), ("nothing", "nothing")):
+            for ending in ([], ["BLOCK", 0], ["COUNT", 1], ["WORKER", "KEYS"], ["REQUEST", "t"]):
+                answer = c("TASK.MCLAIM", first, "KEYS", number, second, *ending)
+                assert isinstance(answer, Error), (number, answer)
+                answers.add((tuple(ending), answer))
+        assert len({ending for ending, _ in answers}) == len(answers), "no key is told apart from another"
+    for word in ("KEY", "COUNT", "WORKER", "", "1", "jobs:1"):
+        answer = c("TASK.MCLAIM", "secret", word, 1, "secret")
+        assert isinstance(answer, Error)
+    assert isinstance(c("TASK.MCLAIM", "secret"), Error)
+    assert isinstance(c("TASK.MCLAIM", "secret", "KEYS"), Error)
+    assert isinstance(c("TASK.MCLAIM", "secret", "KEYS", 1), Error)
+    assert admin.digest("secret") == digest
 
 
 def test_read_and_write_permissions_tell_commands_apart(server):

@@ -16,6 +16,8 @@ WRITES = [
     ("TASK.CLAIM", "queue"),
     ("TASK.CLAIM", "queue", "BLOCK", 0),
     ("TASK.CLAIM", "queue", "NOACK"),
+    ("TASK.MCLAIM", "queue", "KEYS", 1, "other"),
+    ("TASK.MCLAIM", "other", "KEYS", 2, "nothing", "queue", "BLOCK", 0),
     ("TASK.ACK", "queue", "1-1@1-00000000"),
     ("TASK.FAIL", "queue", "1-1@1-00000000"),
     ("TASK.REQUEUE", "queue", "1-1@1-00000000"),
@@ -84,11 +86,13 @@ def check_broken(server: Server) -> str:
     why = info(r, "queue")["broken"].decode()
     assert why and f"BROKEN: {why}" in server.log(), "it says why, and so does the log"
     before = digest(r, "queue"), contents(r, "queue")
+    others = r.execute_command("TASK.LEN", "other", "ready")
     for write in WRITES:
         assert refusal(r, *write) == "BROKEN", write
     assert (digest(r, "queue"), contents(r, "queue")) == before
     assert digest(r, "queue") != digest(r, "sound"), "a broken queue is not equal to a sound one"
     assert r.memory_usage("queue") > 1000
+    assert r.execute_command("TASK.LEN", "other", "ready") == others, "not even where another queue has tasks"
     assert len(r.execute_command("TASK.CLAIM", "other")) <= 1, "other queues go on"
     return why
 

@@ -1,8 +1,9 @@
 """Waiting and timeouts in cluster mode: a node that has all slots, and slots that move to another."""
 
 import pytest
+import redis
 from talk import Error
-from waiting import Floor
+from waiting import Floor, claim
 
 SETTINGS = {"port": True, "cluster_enabled": "yes", "cluster_node_timeout": 2000}
 
@@ -59,6 +60,52 @@ def test_workers_wait_in_a_cluster_as_elsewhere(start):
         floor.boss.push(key, "x", "DELAY", 5)
     assert all(line[1].payloads() == [b"x"] for line in lines.values())
     floor.nobody_waits()
+
+
+def test_queues_of_one_slot_are_claimed_from_together(start):
+    """The server refuses keys of several slots; those of one serve who waits for them, whatever the slot."""
+    floor = node(start)
+    crossed = Error("CROSSSLOT Keys in request don't hash to the same slot")
+    for keys in (["a", "b"], ["{t}a", "{t}b", "t2"], ["{t}a", "{u}b"]):
+        for options in ([], ["BLOCK", 0], ["WORKER", "KEYS"]):
+            assert floor.boss(*claim(keys), *options) == crossed
+    tags = ["t", "u", "{", "0"]
+    workers = [floor.waiting([f"{{{tag}}}a", f"{{{tag}}}b"]) for tag in tags]
+    for tag, worker in zip(tags, workers, strict=True):
+        floor.boss.push(f"{{{tag}}}b", tag)
+        assert worker.served() == (f"{{{tag}}}b".encode(), [tag.encode()])
+    floor.nobody_waits()
+
+
+def test_a_cluster_client_finds_the_node_of_several_queues(start):
+    """redis-py asks the server for the keys of a command that it doesn't know, and refuses those of several slots."""
+    one, two = pair(start)
+    with redis.RedisCluster(host="127.0.0.1", port=two.server.port) as client:
+        for tag in "tuv":
+            client.execute_command("TASK.PUSH", f"{{{tag}}}b", tag)
+            reply = client.execute_command(*claim([f"{{{tag}}}a", f"{{{tag}}}b"]), "WORKER", "KEYS")
+            assert (reply[0], reply[1][0][1]) == (f"{{{tag}}}b".encode(), tag.encode())
+        with pytest.raises(redis.exceptions.RedisClusterException):
+            client.execute_command(*claim(["{t}a", "{u}a"]))
+
+
+def test_a_slot_that_moves_ends_the_wait_for_several_of_its_queues(start, installed):
+    """They are told MOVED (from 7.0 on), and stand in no line of the old node."""
+    if installed.version < (7, 0):
+        pytest.skip("6.2 lets them wait for their time")
+    one, two = pair(start)
+    one.boss.push("{q}b", "x")
+    one.boss("TASK.PAUSE", "{q}b")
+    keys = ["{q}a", "{q}b", "{q}c"]
+    workers = [one.waiting(keys), one.waiting(keys, block=60_000)]
+    slot = move("{q}b", one, two)
+    moved = Error(f"MOVED {slot} 127.0.0.1:{two.server.port}")
+    assert [worker.read() for worker in workers] == [moved] * 2
+    one.nobody_waits()
+    assert one.boss(*claim(keys)) == moved
+    worker = two.waiting(keys)
+    two.boss("TASK.RESUME", "{q}b")
+    assert worker.served() == (b"{q}b", [b"x"])
 
 
 def test_leases_end_in_a_cluster(start):

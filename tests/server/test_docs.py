@@ -11,6 +11,7 @@ ABOUT = {
     "TASK.PUSH": (-3, {"write", "denyoom", "fast"}, {"RW", "insert"}),
     "TASK.MPUSH": (-5, {"write", "denyoom"}, {"RW", "insert"}),
     "TASK.CLAIM": (-2, {"write", "fast", "blocking"}, {"RW", "access", "update"}),
+    "TASK.MCLAIM": (-5, {"write", "blocking", "movablekeys"}, {"RW", "access", "update"}),
     "TASK.ACK": (-3, {"write", "fast"}, {"RW", "delete"}),
     "TASK.REQUEUE": (-3, {"write", "fast"}, {"RW", "update"}),
     "TASK.EXTEND": (-3, {"write", "fast"}, {"RW", "update"}),
@@ -19,6 +20,7 @@ ABOUT = {
     "TASK.LIST": (-3, {"readonly"}, {"RO", "access"}),
     "TASK.LEN": (-2, {"readonly", "fast"}, {"RO"}),
     "TASK.INFO": (-2, {"readonly"}, {"RO", "access"}),
+    "TASK.SHARDS": (-3, {"readonly"}, {"RO"}),
     "TASK.CANCEL": (-3, {"write", "fast"}, {"RW", "delete"}),
     "TASK.RETRY": (-3, {"write"}, {"RW", "update"}),
     "TASK.CONFIG": (-3, {"write"}, {"RW", "update"}),
@@ -29,6 +31,8 @@ ABOUT = {
     "TASK._APPLY": (-3, {"write"}, {"RW", "update"}),
     "TASK._LOAD": (4, {"write"}, {"RW", "update"}),
 }
+# Commands whose further keys are counted, by a second key spec.
+COUNTED = {"TASK.MCLAIM"}
 SHOWN = [name for name in ABOUT if "_" not in name]
 
 
@@ -55,7 +59,8 @@ def test_command_info_tells_arity_flags_and_keys(server, name):
     assert about[3:6] == ([1, 1, 1] if key else [0, 0, 0])
     if has_specs:
         specs = [c.as_map(spec) for spec in about[8]]
-        assert [set(spec[b"flags"]) for spec in specs] == ([key] if key else [])
+        keys = 0 if not key else 2 if name in COUNTED else 1
+        assert [set(spec[b"flags"]) for spec in specs] == [key] * keys
 
 
 def test_getkeys_finds_the_first_argument_only(server):
@@ -64,6 +69,8 @@ def test_getkeys_finds_the_first_argument_only(server):
     for name, (arity, _, key) in ABOUT.items():
         least = abs(arity) - 1
         words = ["k", "COUNT", "HANDLES", "x", "TASKS"][:least]
+        if name in COUNTED:
+            continue
         if not key:
             assert isinstance(c("COMMAND", "GETKEYS", name), Error)
             continue
@@ -73,6 +80,24 @@ def test_getkeys_finds_the_first_argument_only(server):
         if server.installed.version >= (7, 0):
             [[found, flags]] = c("COMMAND", "GETKEYSANDFLAGS", name, *words)
             assert found == b"k" and set(flags) == key
+
+
+def test_getkeys_finds_keys_that_are_counted(server):
+    """The first argument and those behind KEYS, whatever the options say; the first alone where the number is none."""
+    c = Talk(server)
+    options = ["COUNT", 2, "WORKER", "KEYS", "REQUEST", "3", "BLOCK", 0]
+    for keys in (["a", "b"], ["a", "a", "KEYS", "b"], ["COUNT", *map(str, range(100))]):
+        command = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:], *options]
+        names = [key.encode() for key in keys]
+        assert c("COMMAND", "GETKEYS", *command) == names
+        if server.installed.version >= (7, 0):
+            found = c("COMMAND", "GETKEYSANDFLAGS", *command)
+            assert [[name, set(flags)] for name, flags in found] == [
+                [name, ABOUT["TASK.MCLAIM"][2]] for name in names
+            ]
+    for number in ("x", "-1", "", "1.0", 2**64):
+        assert c("COMMAND", "GETKEYS", "TASK.MCLAIM", "a", "KEYS", number, "b") == [b"a"]
+    assert c("COMMAND", "GETKEYS", "TASK.MCLAIM", "a", "KEYS", 9, "b") == [b"a", b"b"]
 
 
 def test_command_docs_describe_every_command(server):
@@ -107,6 +132,7 @@ OPTIONS = {
     "TASK.PUSH": "DELAY AT PRIORITY ATTEMPTS LEASE HEADERS REQUEST",
     "TASK.MPUSH": "DELAY AT PRIORITY ATTEMPTS LEASE HEADERS REQUEST TASKS",
     "TASK.CLAIM": "COUNT BYTES LEASE BLOCK WORKER TIED NOACK REQUEST WITHMETA",
+    "TASK.MCLAIM": "KEYS COUNT BYTES LEASE BLOCK WORKER TIED NOACK REQUEST WITHMETA",
     "TASK.ACK": "HANDLES",
     "TASK.REQUEUE": "HANDLES DELAY BACK",
     "TASK.EXTEND": "HANDLES LEASE",
@@ -115,6 +141,7 @@ OPTIONS = {
     "TASK.LIST": "READY DELAYED LEASED DEAD CURSOR COUNT WORKER WITHPAYLOAD",
     "TASK.LEN": "READY DELAYED LEASED DEAD",
     "TASK.INFO": "CONFIG",
+    "TASK.SHARDS": "WITHSLOTS",
     "TASK.CANCEL": "IDS",
     "TASK.RETRY": "IDS COUNT",
     "TASK.CONFIG": "SET RESET",

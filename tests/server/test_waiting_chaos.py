@@ -48,7 +48,9 @@ class Chaos:
         worker.takes_for_good = "NOACK" in options
         if self.dice.randrange(4) == 0:
             worker("SELECT", 1)
-        worker.asks(self.dice.choice(KEYS), *options, block=self.dice.choice([0, 0, 1, 20]))
+        keys = self.dice.choice([*KEYS, [*KEYS], [*reversed(KEYS)]])
+        worker.has_keys = isinstance(keys, list)
+        worker.asks(keys, *options, block=self.dice.choice([0, 0, 1, 20]))
         self.waiting.append(worker)
 
     def end(self) -> list[list[object]]:
@@ -94,7 +96,7 @@ class Chaos:
             if first != b"":
                 reply = worker.read()
                 if isinstance(reply, list):
-                    for handle, payload, _ in reply:
+                    for handle, payload, _ in reply[1] if worker.has_keys and reply else reply:
                         self.done(handle, payload, worker.takes_for_good)
             worker.leave()
 

@@ -12,6 +12,13 @@ from talk import Talk
 FORCED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 
 
+def claim(key: object) -> list[object]:
+    """The command that claims of a queue, or of a list of them, without its options."""
+    if not isinstance(key, list):
+        return ["TASK.CLAIM", key]
+    return ["TASK.MCLAIM", key[0], "KEYS", len(key) - 1, *key[1:]]
+
+
 class Worker(Talk):
     """A connection that claims. `asks` sends a claim and doesn't wait for its reply."""
 
@@ -20,8 +27,8 @@ class Worker(Talk):
         self.id = self("CLIENT", "ID")
 
     def asks(self, key: object = "q", *options: object, block: int = 0) -> Worker:
-        """Send a claim that waits for tasks."""
-        self.send(["TASK.CLAIM", key, "BLOCK", block, *options])
+        """Send a claim that waits for tasks: of a list of keys, of them all."""
+        self.send([*claim(key), "BLOCK", block, *options])
         return self
 
     def first_byte(self) -> bytes | None:
@@ -49,6 +56,12 @@ class Worker(Talk):
         tasks = self.read()
         assert isinstance(tasks, list), tasks
         return [task[1] for task in tasks]
+
+    def served(self) -> tuple[bytes, list[bytes]]:
+        """Of a claim of several queues: the key of the queue in the next reply, and the payloads."""
+        reply = self.read()
+        assert isinstance(reply, list) and len(reply) == 2, reply
+        return reply[0], [task[1] for task in reply[1]]
 
     def is_cut(self) -> bool:
         """Whether the server has closed the connection, and sent nothing before."""

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::ptr;
 
 use super::context::Context;
-use super::guard::answering;
+use super::guard::{answering, guard};
 use super::load::{LoadError, Server, server};
 use super::raw::{self, CommandArg, CommandKeySpec, KeySpecBegin, api};
 use super::string::Arg;
@@ -42,7 +42,7 @@ pub struct CommandDoc {
     pub acl: &'static str,
     /// Tips for clients, separated by blanks.
     pub tips: &'static str,
-    /// What is done with its key, the first argument; empty if it has none.
+    /// Its keys: the first argument, and maybe more that are counted; empty if it has none.
     pub keys: &'static [KeySpec],
     /// The arguments, the command's name left out.
     pub args: &'static [ArgDoc],
@@ -65,6 +65,18 @@ impl CommandDoc {
         args: &[],
         reply: "",
     };
+
+    /// Whether first, last and step don't tell all keys.
+    const fn has_counted_keys(&self) -> bool {
+        let mut left = self.keys;
+        while let [spec, rest @ ..] = left {
+            if spec.counted {
+                return true;
+            }
+            left = rest;
+        }
+        false
+    }
 
     /// One line for people: `TASK.PUSH key payload [DELAY ms | AT unix-ms]`.
     pub fn synopsis(&self) -> String {
@@ -226,17 +238,42 @@ pub mod key_flags {
     pub const DELETE: u64 = 1 << 7;
 }
 
-/// A key: always the first argument.
+/// Where keys stand. Servers check permissions and slots of the keys that they find, so what a command takes for a key
+/// must be what they take for one: all places are fixed, and numbers of keys read as strictly as by servers.
+///
+/// Permissions are checked by the specs (from 7.0 on); where a spec of a command doesn't fit, by no spec of it. Slots
+/// are checked by first, last and step alone. Both take our word instead where keys are counted: [`tell_keys`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
-    /// What is done with it: [`key_flags`].
+    /// What is done with them: [`key_flags`].
     flags: u64,
+    /// The argument that it begins at; the command's name is 0.
+    begin: u16,
+    /// The number of keys stands there, and they follow it; else it is the one key.
+    counted: bool,
 }
 
 impl KeySpec {
-    /// The key of a command that does this with it.
+    /// The first argument, with which the command does this.
     pub const fn first(flags: u64) -> KeySpec {
-        KeySpec { flags }
+        KeySpec { flags, begin: 1, counted: false }
+    }
+
+    /// As many keys as the argument at `begin` says, after it. The command's arity must count that argument: servers look
+    /// at it before they look whether it is there.
+    pub const fn counted(flags: u64, begin: u16) -> KeySpec {
+        KeySpec { flags, begin, counted: true }
+    }
+
+    /// The places of its keys in a command. A number that isn't one is refused by the command and counts for nothing.
+    fn places(&self, args: &[Arg<'_>]) -> std::ops::Range<usize> {
+        let begin = usize::from(self.begin);
+        if !self.counted {
+            return begin..(begin + 1).min(args.len());
+        }
+        let number =
+            args.get(begin).and_then(|number| std::str::from_utf8(number.as_bytes()).ok()?.parse().ok());
+        begin + 1..number.unwrap_or(0usize).saturating_add(begin + 1).min(args.len())
     }
 }
 
@@ -258,13 +295,28 @@ impl Entry {
 unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::Str, argc: c_int) -> c_int {
     // SAFETY: the server gives a context that lives through this call, on its main thread.
     let Some(ctx) = (unsafe { Context::new(ctx) }) else { return raw::ERR };
+    // SAFETY: and so do the arguments.
+    let args = unsafe { Arg::slice(argv, argc) };
+    // SAFETY: the context lives.
+    if C::DOC.has_counted_keys() && unsafe { (api().is_keys_position_request)(ctx.raw()) } != 0 {
+        guard(C::DOC.name, (), || tell_keys(ctx, C::DOC, args));
+        return raw::OK;
+    }
     answering(C::DOC.name, ctx, || {
-        // SAFETY: and so do the arguments.
-        let args = unsafe { Arg::slice(argv, argc) };
         let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
         if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
     });
     raw::OK
+}
+
+/// Tells the server where the keys are. It asks without a client, so there is nobody to reply to.
+fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
+    for place in doc.keys.iter().flat_map(|spec| spec.places(args)) {
+        if let Ok(place) = c_int::try_from(place) {
+            // SAFETY: the context lives.
+            unsafe { (api().key_at_pos)(ctx.raw(), place) };
+        }
+    }
 }
 
 /// Registers all commands of the table, with the ACL category `category` (from Redis 7.4 on); only while the module
@@ -337,10 +389,13 @@ fn known_flags(doc: &CommandDoc, server: Server) -> String {
             let _ = write!(known, "{word} ");
         }
     }
+    if doc.has_counted_keys() {
+        known.push_str("getkeys-api");
+    }
     known.trim_end().to_owned()
 }
 
-/// First, last and step, as servers and clients without key specs want them.
+/// First, last and step, as servers and clients without key specs want them; of counted keys they say nothing.
 fn legacy_keys(doc: &CommandDoc) -> (c_int, c_int, c_int) {
     if doc.keys.is_empty() { (0, 0, 0) } else { (1, 1, 1) }
 }
@@ -350,16 +405,19 @@ fn key_specs(specs: &[KeySpec]) -> Vec<CommandKeySpec> {
     const INDEX: c_int = 2;
     /// `REDISMODULE_KSPEC_FK_RANGE`
     const RANGE: c_int = 2;
+    /// `REDISMODULE_KSPEC_FK_KEYNUM`
+    const KEYNUM: c_int = 3;
     let mut list: Vec<CommandKeySpec> = Vec::with_capacity(specs.len() + 1);
     for spec in specs {
         list.push(CommandKeySpec {
             notes: ptr::null(),
             flags: spec.flags,
             begin_search: INDEX,
-            begin: begin(1),
-            find_keys: RANGE,
-            // The last key is the first; every argument.
-            find: [0, 1, 0],
+            begin: begin(c_int::from(spec.begin)),
+            find_keys: if spec.counted { KEYNUM } else { RANGE },
+            // Where the number is, where the first key and how far it is to the next; or: the last key is the
+            // first, every argument.
+            find: if spec.counted { [0, 1, 1] } else { [0, 1, 0] },
         });
     }
     list.push(CommandKeySpec {

@@ -389,6 +389,8 @@ table! {
         create_command c"RedisModule_CreateCommand"
             unsafe extern "C" fn(*mut Ctx, *const c_char, CmdFn, *const c_char, c_int, c_int, c_int) -> c_int;
         wrong_arity c"RedisModule_WrongArity" unsafe extern "C" fn(*mut Ctx) -> c_int;
+        is_keys_position_request c"RedisModule_IsKeysPositionRequest" unsafe extern "C" fn(*mut Ctx) -> c_int;
+        key_at_pos c"RedisModule_KeyAtPos" unsafe extern "C" fn(*mut Ctx, c_int);
 
         log c"RedisModule_Log" unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...);
         get_context_flags c"RedisModule_GetContextFlags" unsafe extern "C" fn(*mut Ctx) -> c_int;

@@ -1,4 +1,7 @@
-//! `TASK.CLAIM`: ready tasks go to a worker, each under a lease.
+//! `TASK.CLAIM`, `TASK.MCLAIM`: ready tasks go to a worker, each under a lease.
+
+use std::collections::BTreeSet;
+use std::slice;
 
 use taskslot_engine::{Claim as Claiming, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
@@ -8,8 +11,22 @@ use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{Claims, Delivery};
 use crate::errors::Error;
+use crate::keyspace;
 use crate::waiters;
 use crate::write::{Missing, Write, write};
+
+const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
+
+const COUNT: ArgDoc = ArgDoc::integer("tasks").after("COUNT").optional();
+const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional();
+const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional();
+const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional();
+const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
+const TIED: ArgDoc = ArgDoc::word("tied", "TIED").optional();
+const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional();
+const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
+const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional();
 
 /// `TASK.CLAIM`
 pub struct Claim;
@@ -23,18 +40,19 @@ impl Command for Claim {
         arity: -2,
         flags: "write fast blocking",
         acl: "write fast blocking",
-        keys: &[KeySpec::first(key_flags::RW | key_flags::ACCESS | key_flags::UPDATE)],
+        keys: &[KeySpec::first(TAKES)],
         args: &[
             ArgDoc::key("key", 0),
-            ArgDoc::integer("tasks").after("COUNT").optional(),
-            ArgDoc::integer("bytes").after("BYTES").optional(),
-            ArgDoc::integer("lease-ms").after("LEASE").optional(),
-            ArgDoc::integer("ms").after("BLOCK").optional(),
-            ArgDoc::text("name").after("WORKER").optional(),
-            ArgDoc::word("tied", "TIED").optional(),
-            ArgDoc::word("noack", "NOACK").optional(),
-            ArgDoc::text("token").after("REQUEST").optional(),
-            ArgDoc::word("withmeta", "WITHMETA").optional(),
+            COUNT,
+            BYTES,
+            LEASE,
+            BLOCK,
+            WORKER,
+            GROUP,
+            TIED,
+            NOACK,
+            REQUEST,
+            WITHMETA,
         ],
         reply: "an array of [handle, payload, deliveries], with WITHMETA a map more; empty if there is none",
         ..CommandDoc::EMPTY
@@ -45,12 +63,51 @@ impl Command for Claim {
     }
 }
 
-const OPTIONS: &[&str] =
-    &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "TIED", "NOACK", "REQUEST", "WITHMETA"];
+/// `TASK.MCLAIM`
+pub struct MClaim;
 
-fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
+impl Command for MClaim {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.MCLAIM",
+        summary: "Claims tasks of the first of several queues that has any; waits for all of them with BLOCK",
+        complexity: "O(k + n) for k queues and n tasks",
+        since: FIRST,
+        arity: -5,
+        flags: "write blocking",
+        acl: "write blocking",
+        keys: &[KeySpec::first(TAKES), KeySpec::counted(TAKES, 3)],
+        args: &[
+            ArgDoc::key("key", 0),
+            // In second place and never absent: where servers can't find the keys they check no permission.
+            ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS"),
+            COUNT,
+            BYTES,
+            LEASE,
+            BLOCK,
+            WORKER,
+            GROUP,
+            TIED,
+            NOACK,
+            REQUEST,
+            WITHMETA,
+        ],
+        reply: "[key, tasks] with tasks as TASK.CLAIM replies them; empty if none of the queues has any",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, mclaim(ctx, args));
+    }
+}
+
+/// The most keys behind KEYS: ten thousand workers that wait for as many stand in a million places.
+const KEYS_MAX: i64 = 100;
+
+const OPTIONS: &[&str] =
+    &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
+
+/// Reads options up to the end: the claim, and how long it waits.
+fn options<'a>(args: &mut Args<'a>, with_key: bool) -> Result<(Claims<'a>, Option<u64>), Error> {
     let mut claim = Claiming::default();
     let (mut block_ms, mut request, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
@@ -60,6 +117,7 @@ fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             "LEASE" => claim.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
             "BLOCK" => block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?),
             "WORKER" => claim.worker = args.name("WORKER")?,
+            "GROUP" => claim.group = Some(args.name("GROUP")?),
             "TIED" => claim.tied = true,
             "NOACK" => claim.noack = true,
             "REQUEST" => request = Some(args.name("REQUEST")?),
@@ -69,35 +127,90 @@ fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if claim.noack && (claim.tied || claim.lease_ms.is_some() || request.is_some()) {
         return Err(Error::Bad("NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST"));
     }
-    let claims = Claims { claim, request, with_meta };
-    let served = write(ctx, key, Missing::Skip, |write| serve(write, &claims))?.unwrap_or(false);
-    let waits = |ms| waiters::wait(ctx, key, &claims, ms);
-    if !served && !block_ms.is_some_and(waits) {
+    Ok((Claims { claim, request, with_meta, with_key }, block_ms))
+}
+
+fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let (claims, block_ms) = options(&mut args, false)?;
+    claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
+}
+
+fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let mut keys = vec![args.next()?];
+    if !args.word("KEYS") {
+        return Err(Error::Syntax);
+    }
+    let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
+    keys.extend(args.take(more)?);
+    let (claims, block_ms) = options(&mut args, true)?;
+    // A key that is there twice counts where it stands first.
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| seen.insert(key.as_bytes()));
+    for key in &keys {
+        keyspace::check(ctx, *key)?;
+    }
+    if claims.request.is_some() {
+        // What this request got before may lie in any of the queues: to look comes before taking from the first.
+        for key in &keys {
+            let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
+            if again.unwrap_or(false) {
+                return Ok(());
+            }
+        }
+    }
+    claim_from(ctx, &keys, &claims, block_ms)
+}
+
+/// Replies with tasks of the first queue that has any, or waits for them, or replies that there are none.
+fn claim_from(
+    ctx: Context<'_>,
+    keys: &[Arg<'_>],
+    claims: &Claims<'_>,
+    block_ms: Option<u64>,
+) -> Result<(), Error> {
+    for key in keys {
+        if write(ctx, *key, Missing::Skip, |write| give(write, claims))?.unwrap_or(false) {
+            return Ok(());
+        }
+    }
+    let waits = |ms| waiters::wait(ctx, keys, claims, ms);
+    if !block_ms.is_some_and(waits) {
         ctx.reply().array(0);
     }
     Ok(())
 }
 
 /// Replies with tasks, if there are any: those that the same request got before, or new ones.
-fn serve(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
-    let ctx = write.ctx;
-    if let Some(held) = claims.request.and_then(|token| write.recall(token, ctx.client_id())) {
-        write.value.duplicate += 1;
-        ctx.reply().array(held.len());
-        for handle in held {
-            if let Some(task) = write.value.queue.task(&write.now, handle.id) {
-                Delivery::leased(&task, handle).reply(ctx.reply(), claims.with_meta);
-            }
-        }
+fn give(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
+    if give_again(write, claims) {
         return Ok(true);
     }
-    let mut delivered = 0;
+    let (ctx, key, mut delivered) = (write.ctx, write.key, 0);
     write.claim(claims, ctx.client_id(), |tasks, task| {
         if delivered == 0 {
-            ctx.reply().array(tasks);
+            claims.begin_reply(ctx.reply(), key.as_bytes(), tasks);
         }
         task.reply(ctx.reply(), claims.with_meta);
         delivered += 1;
     })?;
     Ok(delivered > 0)
+}
+
+/// Replies with the tasks that the same request got before, if it still holds any.
+fn give_again(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> bool {
+    let ctx = write.ctx;
+    let Some(held) = claims.request.and_then(|token| write.recall(token, ctx.client_id())) else {
+        return false;
+    };
+    write.value.duplicate += 1;
+    claims.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
+    for handle in held {
+        if let Some(task) = write.value.queue.task(&write.now, handle.id) {
+            Delivery::leased(&task, handle).reply(ctx.reply(), claims.with_meta);
+        }
+    }
+    true
 }

@@ -20,6 +20,7 @@ mod purge;
 mod push;
 mod requeue;
 mod retry;
+mod shards;
 mod task;
 
 use crate::api::Context;
@@ -32,6 +33,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<push::Push>(),
     Entry::of::<push::MPush>(),
     Entry::of::<claim::Claim>(),
+    Entry::of::<claim::MClaim>(),
     Entry::of::<ack::Ack>(),
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
@@ -40,6 +42,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),
     Entry::of::<info::Info>(),
+    Entry::of::<shards::Shards>(),
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),
