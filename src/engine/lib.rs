@@ -31,7 +31,10 @@ mod delayed;
 mod due;
 mod entry;
 mod event;
+mod failures;
+mod histogram;
 mod lanes;
+mod load;
 mod log;
 mod names;
 mod page;
@@ -39,20 +42,25 @@ mod queue;
 mod requests;
 mod retry;
 mod settings;
+mod stats;
 mod task;
 mod text;
 mod ties;
 mod time;
 mod varint;
 mod view;
+mod workers;
 
 pub use apply::Mismatch;
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Claim, Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
+pub use histogram::Percentiles;
+pub use load::{Load, UTILISATION_AIM};
 pub use queue::{Queue, Totals};
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
 pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
+pub use stats::{Figures, Rates};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, LEASE_MAX_MS,
     LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId,
@@ -61,3 +69,4 @@ pub use text::Text;
 pub use ties::Holder;
 pub use time::{Due, Grace, Millis, Now};
 pub use view::{Cursor, LeaseView, TaskView};
+pub use workers::WorkerView;

@@ -3,19 +3,21 @@
 //! Verbs are in `decide.rs`, the only mutator in `apply.rs`, what time does in `due.rs`, what is shown in
 //! `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::delayed::Delayed;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
+use crate::failures::Failures;
 use crate::lanes::Lanes;
 use crate::log::{Log, Place};
 use crate::names::Names;
 use crate::page::Record;
 use crate::requests::Requests;
 use crate::settings::{NUMBER_MAX, Settings};
+use crate::stats::Stats;
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
@@ -50,6 +52,24 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Each total with the name under which it is shown.
+    pub fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("pushed", self.pushed),
+            ("claimed", self.claimed),
+            ("acked", self.acked),
+            ("late", self.late),
+            ("failed", self.failed),
+            ("stalled", self.stalled),
+            ("requeued", self.requeued),
+            ("retried", self.retried),
+            ("died", self.dead),
+            ("cancelled", self.cancelled),
+            ("purged", self.purged),
+            ("dropped", self.dropped),
+        ]
+    }
+
     /// Whether no counter is so large that it could overflow while any server lives.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
@@ -82,10 +102,11 @@ pub struct Queue {
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) leased: u64,
     /// What a worker said at a task's last failure.
-    pub(crate) errors: BTreeMap<Order, Box<[u8]>>,
+    pub(crate) errors: Failures,
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
+    pub(crate) stats: Stats,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -143,10 +164,11 @@ impl Queue {
             + self.lanes.memory()
             + self.delayed.memory()
             + self.dead.len() * 24
-            + self.errors.values().map(|error| error.len() + 48).sum::<usize>()
+            + self.errors.memory()
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
+            + self.stats.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
