@@ -52,21 +52,41 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Each total with the name under which it is shown.
-    pub fn named(&self) -> [(&'static str, u64); 12] {
+    /// How many totals there are.
+    pub const COUNT: usize = 12;
+
+    /// The names under which they are shown.
+    pub const NAMES: [&'static str; Totals::COUNT] = [
+        "pushed",
+        "claimed",
+        "acked",
+        "late",
+        "failed",
+        "stalled",
+        "requeued",
+        "retried",
+        "died",
+        "cancelled",
+        "purged",
+        "dropped",
+    ];
+
+    /// The totals, in the order of their names.
+    pub fn values(&self) -> [u64; Totals::COUNT] {
+        let t = self;
         [
-            ("pushed", self.pushed),
-            ("claimed", self.claimed),
-            ("acked", self.acked),
-            ("late", self.late),
-            ("failed", self.failed),
-            ("stalled", self.stalled),
-            ("requeued", self.requeued),
-            ("retried", self.retried),
-            ("died", self.dead),
-            ("cancelled", self.cancelled),
-            ("purged", self.purged),
-            ("dropped", self.dropped),
+            t.pushed,
+            t.claimed,
+            t.acked,
+            t.late,
+            t.failed,
+            t.stalled,
+            t.requeued,
+            t.retried,
+            t.dead,
+            t.cancelled,
+            t.purged,
+            t.dropped,
         ]
     }
 

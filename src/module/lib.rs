@@ -8,6 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod api;
+mod census;
 mod claims;
 mod clock;
 mod commands;
@@ -17,13 +18,16 @@ mod errors;
 mod events;
 mod info;
 mod keyspace;
+mod notices;
 mod replication;
 mod settings;
 mod slots;
+mod tally;
 mod term;
 mod ties;
 mod waiters;
 mod wakeups;
+mod warnings;
 mod write;
 
 use std::ffi::c_int;

@@ -72,6 +72,17 @@ pub fn waiting(db: i32, key: &[u8]) -> usize {
     })
 }
 
+/// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
+    LINES.with_borrow(|lines| {
+        let line = lines.get(&db).and_then(|keys| keys.get(key));
+        let waiting = line.into_iter().flat_map(|line| line.waiters.values()).take(limit);
+        let mut names = BTreeMap::new();
+        waiting.for_each(|waiter| *names.entry(waiter.state().wish.worker.clone()).or_default() += 1);
+        names
+    })
+}
+
 /// How many workers wait on this node.
 pub fn total() -> usize {
     WAITING.get()
