@@ -19,7 +19,7 @@ const LAGS: usize = 7;
 const LAG_SPAN_MS: u64 = 10_000;
 
 struct Tally {
-    totals: Cell<[u64; Totals::COUNT]>,
+    totals: [Cell<u64>; Totals::COUNT],
     slow_ticks: Cell<u64>,
     /// The threshold of LATENCY, 0 for off, and until when it is believed.
     threshold: Cell<(i64, Millis)>,
@@ -30,7 +30,7 @@ struct Tally {
 thread_local! {
     static TALLY: Tally = const {
         Tally {
-            totals: Cell::new([0; Totals::COUNT]),
+            totals: [const { Cell::new(0) }; Totals::COUNT],
             slow_ticks: Cell::new(0),
             threshold: Cell::new((0, Millis(0))),
             lags: RefCell::new([(0, 0); LAGS]),
@@ -42,18 +42,19 @@ thread_local! {
 #[inline]
 pub fn add(before: &[u64; Totals::COUNT], after: &[u64; Totals::COUNT]) {
     TALLY.with(|tally| {
-        let mut totals = tally.totals.get();
-        for ((total, before), after) in totals.iter_mut().zip(before).zip(after) {
-            // A delivery that never reached its worker is taken back: the difference may be below 0.
-            *total = total.wrapping_add(after.wrapping_sub(*before));
+        for ((total, before), after) in tally.totals.iter().zip(before).zip(after) {
+            // A command moves one or two of them. A delivery that never reached its worker is taken back: the
+            // difference may be below 0.
+            if before != after {
+                total.set(total.get().wrapping_add(after.wrapping_sub(*before)));
+            }
         }
-        tally.totals.set(totals);
     });
 }
 
 /// The totals of all that was changed on this node as a primary, in the order of [`Totals::NAMES`].
 pub fn totals() -> [u64; Totals::COUNT] {
-    TALLY.with(|tally| tally.totals.get())
+    TALLY.with(|tally| tally.totals.each_ref().map(Cell::get))
 }
 
 /// A run of timed work took so long.
