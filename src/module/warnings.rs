@@ -65,7 +65,7 @@ pub fn all() -> Vec<(&'static CStr, String)> {
     }
     let big = census::take().big;
     if big > 0 {
-        let text = format!("{big} queues take more than 256 MB: above 512 MB a queue can't be moved");
+        let text = format!("queues above 256 MB: {big}; one above 512 MB can't be moved to another node");
         all.push((c"warning_queue_size", text));
     }
     all

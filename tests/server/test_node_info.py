@@ -204,7 +204,7 @@ def test_a_queue_at_half_of_what_can_be_moved_is_warned_of(start):
     big = "x" * (44 << 20)
     for _ in range(6):
         c.push("q", big)
-    assert node(c)["warning_queue_size"].startswith("1 queue")
+    assert node(c)["warning_queue_size"].startswith("queues above 256 MB: 1;")
     assert "256 MB" in server.log()
     c("DEL", "q")
     server.wait_until(lambda: "warning_queue_size" not in node(c), "it is gone")
