@@ -19,6 +19,9 @@
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
 //!
+//! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
+//! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
+//!
 //! To read it: the words in `task`, then `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
 //! What must always hold is written in `check`.
 #![forbid(unsafe_code)]

@@ -60,6 +60,8 @@ struct Kept {
     until: Millis,
     /// The newest bucket's number, counted from the epoch.
     newest: u64,
+    /// Its place in the rings.
+    place: usize,
     /// By number, modulo their number.
     pushed: [u32; BUCKETS],
     acked: [u32; BUCKETS],
@@ -88,7 +90,7 @@ impl Stats {
     #[inline]
     pub fn pushed(&mut self, count: usize) {
         if let Some((kept, _)) = self.now() {
-            add(&mut kept.pushed, kept.newest, count);
+            add(&mut kept.pushed, kept.place, count);
         }
     }
 
@@ -104,7 +106,7 @@ impl Stats {
     #[inline]
     pub fn acked(&mut self, claimed_at: Option<Millis>) {
         let Some((kept, at)) = self.now() else { return };
-        add(&mut kept.acked, kept.newest, 1);
+        add(&mut kept.acked, kept.place, 1);
         if let Some(claimed_at) = claimed_at {
             let ms = at.since(claimed_at);
             kept.run.count(ms);
@@ -116,7 +118,7 @@ impl Stats {
     /// A task that was ready since an instant was taken without a lease.
     pub fn taken(&mut self, since: Millis) {
         if let Some((kept, at)) = self.now() {
-            add(&mut kept.acked, kept.newest, 1);
+            add(&mut kept.acked, kept.place, 1);
             kept.wait.count(at.since(since));
         }
     }
@@ -139,10 +141,15 @@ impl Stats {
 }
 
 #[inline]
-fn add(ring: &mut [u32; BUCKETS], bucket: u64, count: usize) {
-    if let Some(counted) = ring.get_mut((bucket % BUCKETS as u64) as usize) {
+fn add(ring: &mut [u32; BUCKETS], place: usize, count: usize) {
+    if let Some(counted) = ring.get_mut(place) {
         *counted = counted.saturating_add(count as u32);
     }
+}
+
+/// Where a bucket is counted.
+fn place(bucket: u64) -> usize {
+    (bucket % BUCKETS as u64) as usize
 }
 
 impl Kept {
@@ -153,6 +160,7 @@ impl Kept {
             began: at,
             until: Millis((newest + 1) * BUCKET_MS),
             newest,
+            place: place(newest),
             pushed: [0; BUCKETS],
             acked: [0; BUCKETS],
             wait: Histogram::default(),
@@ -169,7 +177,7 @@ impl Kept {
         let last = newest.min(self.newest.saturating_add(BUCKETS as u64));
         for bucket in self.newest + 1..=last {
             for ring in [&mut self.pushed, &mut self.acked] {
-                if let Some(count) = ring.get_mut((bucket % BUCKETS as u64) as usize) {
+                if let Some(count) = ring.get_mut(place(bucket)) {
                     *count = 0;
                 }
             }
@@ -183,6 +191,7 @@ impl Kept {
             self.runs *= left;
         }
         self.newest = newest;
+        self.place = place(newest);
         self.until = Millis((newest + 1) * BUCKET_MS);
     }
 
@@ -213,7 +222,7 @@ impl Kept {
         let present = now.0.max(self.newest * BUCKET_MS) / BUCKET_MS;
         let count = |bucket: u64| {
             let is_kept = bucket <= self.newest && bucket + BUCKETS as u64 > self.newest;
-            let count = ring.get((bucket % BUCKETS as u64) as usize).filter(|_| is_kept);
+            let count = ring.get(place(bucket)).filter(|_| is_kept);
             f64::from(count.copied().unwrap_or(0))
         };
         let whole: f64 = (0..buckets).filter_map(|back| present.checked_sub(back)).map(count).sum();

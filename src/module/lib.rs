@@ -3,7 +3,7 @@
 //! A command reads its arguments and goes through `write` (or `keyspace`, if it only looks) to the engine, which decides
 //! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
 //! `wakeups`; these come back to `write` when the time has come. `api` is the only raw FFI. All of it runs on the
-//! server's main thread; a thread-local is a global of that thread.
+//! server's main thread (but for the freeing of values, which `census` bears); a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
