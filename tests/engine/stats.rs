@@ -282,6 +282,9 @@ fn a_need_that_is_a_whole_number_is_not_rounded_up() {
     for (rate, need) in [(0.8, 1), (8.0, 10), (2.4, 3), (0.1, 1)] {
         assert_eq!(Load::of(&figures(rate, 0.0, Some(1000.0)), 0, 0, 0).workers_needed, Some(need), "{rate}");
     }
+    // 50 tasks in 11 s, of 880 ms each: five workers exactly, and a bit more in floating point.
+    let load = Load::of(&figures(50.0 / 11.0, 0.0, Some(880.0)), 0, 0, 0);
+    assert_eq!(load.workers_needed, Some(5));
 }
 
 #[test]
