@@ -25,7 +25,11 @@ SETTINGS = {
     "run-max": 20 * HOUR,
 }
 # What INFO says of the node, of the moment or of the memory's layout, not of the queue.
-OF_THE_MOMENT = {"duplicate", "refused", "memory", "blocked-workers", "oldest-ready-ms", "next-delayed-ms"}
+OF_THE_MOMENT = {
+    *["duplicate", "refused", "memory", "blocked-workers", "oldest-ready-ms", "next-delayed-ms", "load"],
+    *["in-per-second-1m", "in-per-second-5m", "out-per-second-1m", "out-per-second-5m"],
+    *["wait-p50-ms", "wait-p95-ms", "wait-p99-ms", "run-p50-ms", "run-p95-ms", "run-p99-ms"],
+}
 
 
 def pairs(reply: list) -> dict:
