@@ -19,6 +19,7 @@ impl Queue {
     /// - no lease ends before the bound of its page.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
+        self.schedules.validate()?;
         let (mut fresh, mut returned) = (Vec::new(), Vec::new());
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());

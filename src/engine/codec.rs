@@ -1,7 +1,7 @@
 //! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then pages, texts of errors and remembered requests, each chunk with a byte that says what it is. An
+//! some), then pages, texts of errors, remembered requests and schedules, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -19,6 +19,7 @@ use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
 use crate::requests::Request;
+use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
@@ -37,6 +38,7 @@ const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
+const SCHEDULES: u8 = b's';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -73,6 +75,7 @@ impl Queue {
         let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
         put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
+        put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
     }
 
     /// How many chunks [`Queue::save`] gives, found by counting them.
@@ -153,6 +156,9 @@ impl Queue {
                     ensure(self.requests.len() > before, "each request once, and not too many")
                 })
             }
+            Some((&SCHEDULES, schedules)) => {
+                self.schedules.load(decode(schedules).ok_or(Mismatch("stored schedules"))?)
+            }
             _ => Err(Mismatch("a known chunk")),
         }
     }
@@ -192,6 +198,9 @@ impl Queue {
         for request in self.requests.iter() {
             add(&encode_named(&request));
         }
+        for schedule in self.schedules.stored() {
+            add(&encode_named(&schedule));
+        }
     }
 }
 
@@ -223,7 +232,7 @@ fn put_batches<T: Serialize>(
 }
 
 /// Our own values always encode: they hold only numbers, bytes and names.
-fn encode_named(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()
 }
 

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod calendar;
 mod check;
 mod codec;
 mod decide;
@@ -39,6 +40,7 @@ mod page;
 mod queue;
 mod requests;
 mod retry;
+mod schedule;
 mod settings;
 mod task;
 mod text;
@@ -48,11 +50,15 @@ mod varint;
 mod view;
 
 pub use apply::Mismatch;
+pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Claim, Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
 pub use queue::{Queue, Totals};
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
+pub use schedule::{
+    Catchup, EVERY_MIN_MS, Plan, Runs, SCHEDULED_MAX_BYTES, SCHEDULES_MAX, ScheduleView, Timing, Unplanned,
+};
 pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,

@@ -15,6 +15,7 @@ use crate::log::{Log, Place};
 use crate::names::Names;
 use crate::page::Record;
 use crate::requests::Requests;
+use crate::schedule::Schedules;
 use crate::settings::{NUMBER_MAX, Settings};
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
@@ -92,6 +93,7 @@ pub struct Queue {
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
+    pub(crate) schedules: Schedules,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -153,11 +155,16 @@ impl Queue {
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
+            + self.schedules.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        self.log.pages() + self.delayed.len() as usize / 8 + self.dead.len() / 8 + self.errors.len()
+        self.log.pages()
+            + self.delayed.len() as usize / 8
+            + self.dead.len() / 8
+            + self.errors.len()
+            + self.schedules.len()
     }
 
     /// The settings.

@@ -65,7 +65,7 @@ pub fn now(ctx: Context<'_>) -> Now {
     }
     clock.grace = clock.grace.filter(|grace| at < grace.until);
     CLOCK.set(Some(clock));
-    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace }
+    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace, is_full: false }
 }
 
 /// Whether the wall clock was set since this was asked before: what was noted for its instants may be too late.

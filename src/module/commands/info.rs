@@ -17,15 +17,19 @@ pub struct Info;
 impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts by state, totals, ages and sizes of a queue, or its settings",
+        summary: "Tells counts by state, totals, ages and sizes of a queue, or its settings or schedules",
         complexity: "O(1)",
         since: FIRST,
         arity: -2,
         flags: "readonly",
         acl: "read",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::word("config", "CONFIG").optional()],
-        reply: "a map, or nil where there is no queue",
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of("section", &[ArgDoc::word("config", "CONFIG"), ArgDoc::word("cron", "CRON")])
+                .optional(),
+        ],
+        reply: "a map, with CRON an array of maps, or nil where there is no queue",
         ..CommandDoc::EMPTY
     };
 
@@ -37,6 +41,10 @@ impl Command for Info {
 fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
+    if args.word("CRON") {
+        args.finish()?;
+        return super::cron::info(ctx, key);
+    }
     let config = args.word("CONFIG");
     args.finish()?;
     let waiting = waiters::waiting(ctx.selected_db(), key.as_bytes());
