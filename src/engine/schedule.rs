@@ -195,8 +195,13 @@ impl Schedule {
         rmp_serde::from_slice(&self.plan).ok()
     }
 
+    /// Whether this build can tell when it runs, and that comes before the end of time.
+    fn runs_again(&self) -> bool {
+        self.rule != Rule::Unknown && self.next.instant() < Millis::MAX
+    }
+
     fn is_due(&self, now: &Now) -> bool {
-        self.rule != Rule::Unknown && self.next.on_clock(now) <= now.at
+        self.runs_again() && self.next.on_clock(now) <= now.at
     }
 
     /// Whether the next instant was decided by a clock that has been far ahead.
@@ -253,7 +258,9 @@ impl Bounds {
                 (Rule::Cron(_), _) => (&mut bounds.wall, &mut bounds.wall_seen, schedule.seen),
             };
             let next = schedule.next.instant();
-            *first = Some(first.map_or(next, |first| first.min(next)));
+            if schedule.runs_again() {
+                *first = Some(first.map_or(next, |first| first.min(next)));
+            }
             *seen = when.max(*seen);
         }
         bounds
