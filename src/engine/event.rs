@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Plan;
 use crate::requests::Answer;
-use crate::schedule::Plan;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis};
 

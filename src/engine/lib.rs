@@ -37,6 +37,7 @@ mod lanes;
 mod log;
 mod names;
 mod page;
+mod plan;
 mod queue;
 mod requests;
 mod retry;
@@ -54,11 +55,10 @@ pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Claim, Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
+pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::{Queue, Totals};
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
-pub use schedule::{
-    Catchup, EVERY_MIN_MS, Plan, Runs, SCHEDULED_MAX_BYTES, SCHEDULES_MAX, ScheduleView, Timing, Unplanned,
-};
+pub use schedule::{Runs, SCHEDULES_MAX, ScheduleView};
 pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,

@@ -15,64 +15,24 @@ use std::mem::discriminant;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::{Mismatch, ensure};
-use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
+use crate::calendar::BadRule;
 use crate::decide::Push;
 use crate::event::Event;
+use crate::plan::{Catchup, Plan, Rule, Timing, Unplanned};
 use crate::queue::Queue;
-use crate::settings::{NUMBER_MAX, SPAN_MAX_MS};
-use crate::task::{NAME_MAX_BYTES, Options, TaskId};
+use crate::settings::NUMBER_MAX;
+use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Due, Millis, Now};
 
 /// The most schedules of a queue: each is looked at when one of them changes.
 pub const SCHEDULES_MAX: usize = 1000;
-/// The shortest interval: a tenth of what a server does in a moment anyway, and longer than what a timer is late.
-pub const EVERY_MIN_MS: u64 = 100;
-/// The most bytes of a schedule's payload: it travels in an event, and is kept as long as the schedule.
-pub const SCHEDULED_MAX_BYTES: usize = 1 << 20;
-
 /// A run that is later than this is missed: with CATCHUP none it isn't made.
 const MISSED_MS: u64 = 10_000;
+/// A queue's clock that is further behind than this is another node's, and its intervals begin anew. One that is
+/// behind by less comes to the next instant soon enough.
+const ASTRAY_MS: u64 = 60_000;
 /// A wall clock that is set back further than this is taken at its word: its instants come again. The same as in cron.
 const CORRECTED_MS: u64 = 3 * 3_600_000;
-
-/// When a schedule runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Timing<'a> {
-    /// At intervals, the first time after one.
-    #[serde(rename = "e")]
-    Every(u64),
-    /// At the instants of an expression, in a time zone; see `calendar`.
-    #[serde(rename = "c")]
-    Cron(&'a str, &'a str),
-}
-
-/// What becomes of runs that were missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Catchup {
-    /// Nothing.
-    #[serde(rename = "n")]
-    None,
-    /// One run is made, however many were missed.
-    #[default]
-    #[serde(rename = "o")]
-    One,
-}
-
-/// What is set of a schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan<'a> {
-    /// When it runs.
-    #[serde(borrow)]
-    pub timing: Timing<'a>,
-    /// What becomes of missed runs.
-    pub catchup: Catchup,
-    /// What holds for each task.
-    #[serde(borrow)]
-    pub options: Options<'a>,
-    /// The payload of each task.
-    #[serde(with = "serde_bytes")]
-    pub payload: &'a [u8],
-}
 
 /// How a schedule has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,15 +46,6 @@ pub struct Runs {
     pub missed: u64,
     /// The last task, and when it came in by the wall clock.
     pub last: Option<(TaskId, Millis)>,
-}
-
-/// Why a schedule can't be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unplanned {
-    /// Its rule is none.
-    Bad(BadRule),
-    /// The queue holds [`SCHEDULES_MAX`] others.
-    TooMany,
 }
 
 /// A schedule as it is shown.
@@ -123,15 +74,6 @@ struct Schedule {
     runs: Runs,
 }
 
-/// The timing, ready to be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
-    Every(u64),
-    Cron(Calendar),
-    /// Of another build, which knows a zone that this doesn't.
-    Unknown,
-}
-
 /// One schedule as it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,40 +85,6 @@ pub(crate) struct Stored<'a> {
     next: Due,
     seen: Millis,
     runs: Runs,
-}
-
-impl Rule {
-    fn read(timing: Timing<'_>) -> Result<Rule, BadRule> {
-        Ok(match timing {
-            Timing::Every(ms) => Rule::Every(ms),
-            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone)?),
-        })
-    }
-
-    /// The first instant after now, on from the one before in the case of intervals.
-    fn next(&self, now: &Now, before: Option<Due>) -> Option<Due> {
-        Some(match self {
-            Rule::Every(ms) => {
-                let from = before.map_or(now.at, Due::instant);
-                let intervals = now.at.since(from) / (*ms).max(1) + 1;
-                Due::Clock(from.plus(intervals.saturating_mul(*ms)))
-            }
-            Rule::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
-            Rule::Unknown => return None,
-        })
-    }
-}
-
-impl Plan<'_> {
-    fn are_sizes_valid(&self) -> bool {
-        let timing = match self.timing {
-            Timing::Every(ms) => (EVERY_MIN_MS..=SPAN_MAX_MS.unsigned_abs()).contains(&ms),
-            Timing::Cron(expression, zone) => {
-                expression.len() <= EXPRESSION_MAX_BYTES && zone.len() <= ZONE_MAX_BYTES
-            }
-        };
-        timing && self.options.are_valid() && self.payload.len() <= SCHEDULED_MAX_BYTES
-    }
 }
 
 impl Schedule {
@@ -207,7 +115,7 @@ impl Schedule {
     /// Whether the next instant was decided by a clock that has been far ahead.
     fn is_astray(&self, now: &Now) -> bool {
         match (&self.rule, self.next) {
-            (Rule::Every(ms), Due::Clock(next)) => next.since(now.at) > *ms,
+            (Rule::Every(ms), Due::Clock(next)) => next.since(now.at.plus(*ms)) > ASTRAY_MS,
             (Rule::Cron(_), _) => self.seen.since(now.wall) > CORRECTED_MS,
             _ => false,
         }
@@ -285,7 +193,8 @@ impl Schedules {
 
     /// Whether a clock is behind what it was when an instant was decided: it was set back, or it is another node's.
     fn is_astray(&self, now: &Now) -> bool {
-        self.bounds.clock_seen > now.at || self.bounds.wall_seen.since(now.wall) > CORRECTED_MS
+        self.bounds.clock_seen.since(now.at) > ASTRAY_MS
+            || self.bounds.wall_seen.since(now.wall) > CORRECTED_MS
     }
 
     fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Box<[u8]>, Schedule>)) {
@@ -409,8 +318,9 @@ impl Queue {
             return None;
         }
         let all = || self.schedules.by_name.iter();
-        let replan = all().find(|(_, schedule)| schedule.is_astray(&now));
-        if let Some((name, schedule)) = replan {
+        if self.schedules.is_astray(&now)
+            && let Some((name, schedule)) = all().find(|(_, schedule)| schedule.is_astray(&now))
+        {
             return Some(Event::Replanned {
                 name: name.clone(),
                 next: next_or_never(schedule.rule.next(&now, None), schedule.next),
