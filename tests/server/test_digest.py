@@ -30,6 +30,7 @@ def changes(r, rich) -> dict[str, tuple]:
         "a retry of a delayed task": ("TASK.RETRY", "twin", delayed),
         "a retry of a dead task": ("TASK.RETRY", "twin", dead),
         "a purge": ("TASK.PURGE", "twin", "dead", "COUNT", 1),
+        "a schedule": ("TASK.CRON", "twin", "SET", "s", "EVERY", HOUR, "PAYLOAD", "x"),
         "a pause": ("TASK.PAUSE", "twin", "OUT"),
         "a pause for a while": ("TASK.PAUSE", "twin", "OUT", "FOR", HOUR),
         "a closed entrance": ("TASK.PAUSE", "twin", "IN"),

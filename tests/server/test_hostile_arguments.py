@@ -108,6 +108,10 @@ TEMPLATES = [
     ["TASK.RETRY", "q", "COUNT", 2],
     ["TASK.CONFIG", "q", "SET", "lease", 5, "backoff", "fixed", "max-len", 9, "run-max", 9],
     ["TASK.CONFIG", "q", "RESET", "lease", "backoff"],
+    ["TASK.CRON", "q", "SET", "s", "EVERY", 3_600_000, "CATCHUP", "none", "LEASE", 5, "PAYLOAD", "p"],
+    ["TASK.CRON", "q", "SET", "s", "CRON", "*/5 3-4 L jan,2 sun", "TZ", "Europe/Berlin", "PAYLOAD", "p"],
+    ["TASK.CRON", "q", "DEL", "s"],
+    ["TASK.INFO", "q", "CRON"],
     ["TASK.PAUSE", "q", "ALL", "FOR", 5],
     ["TASK.RESUME", "q", "ALL"],
     ["TASK.PURGE", "q", "dead", "COUNT", 5],
@@ -214,6 +218,7 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.EXTEND": [["LEASE", 1]],
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"]],
         "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["WITHPAYLOAD"]],
+        "TASK.CRON": [["EVERY", 500], ["CATCHUP", "one"], ["PRIORITY", 1], ["PAYLOAD", "p"]],
         "TASK.PAUSE": [["OUT"], ["IN"], ["ALL"], ["FOR", 1]],
         "TASK.RESUME": [["OUT"], ["IN"], ["ALL"]],
         "TASK.PURGE": [["COUNT", 1]],
@@ -227,6 +232,7 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.FAIL": [HANDLE],
         "TASK.LIST": ["ready"],
         "TASK.PURGE": ["ready"],
+        "TASK.CRON": ["SET", "s"],
     }
     attacks = []
     for name, known in options.items():

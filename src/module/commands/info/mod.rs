@@ -5,7 +5,7 @@ mod settings;
 mod workers;
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, answer, cron};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -17,7 +17,7 @@ pub struct Info;
 impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, or its workers",
+        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules or workers",
         complexity: "O(1); with WORKERS O(n) for n workers and at most 10,000 leases",
         since: FIRST,
         arity: -2,
@@ -28,11 +28,15 @@ impl Command for Info {
             ArgDoc::key("key", 0),
             ArgDoc::one_of(
                 "section",
-                &[ArgDoc::word("config", "CONFIG"), ArgDoc::word("workers", "WORKERS")],
+                &[
+                    ArgDoc::word("config", "CONFIG"),
+                    ArgDoc::word("cron", "CRON"),
+                    ArgDoc::word("workers", "WORKERS"),
+                ],
             )
             .optional(),
         ],
-        reply: "a map, or nil where there is no queue",
+        reply: "a map, with CRON an array of maps, or nil where there is no queue",
         ..CommandDoc::EMPTY
     };
 
@@ -44,10 +48,11 @@ impl Command for Info {
 fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let section = args.option(&["CONFIG", "WORKERS"])?;
+    let section = args.option(&["CONFIG", "CRON", "WORKERS"])?;
     args.finish()?;
     let (db, reply) = (ctx.selected_db(), ctx.reply());
     let told = read(ctx, key, |value, now| match section {
+        Some("CRON") => cron::reply_schedules(reply, value, now),
         Some("CONFIG") => settings::reply(reply, value),
         Some("WORKERS") => workers::reply(reply, value, now, db, key),
         _ => counts::reply(reply, value, now, db, key),
