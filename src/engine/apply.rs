@@ -5,13 +5,14 @@
 //! applies it must give the queue up (SPEC §6, BROKEN).
 
 use crate::entry::{Entry, Order, Phase};
-use crate::event::{Event, Gate, Lease, Then};
+use crate::event::{End, Event, Gate, Lease, Then};
 use crate::groups::GroupNumber;
 use crate::lanes::Turn;
 use crate::log::Place;
 use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
+use crate::results::PROGRESS_MAX_BYTES;
 use crate::settings::Rule;
 use crate::task::{
     BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
@@ -71,12 +72,7 @@ impl Queue {
                 self.totals.claimed = self.totals.claimed.saturating_sub(1);
                 self.enter(&left)
             }
-            Event::Acked { id, late } => {
-                let left = self.leave(*id, |_| true)?;
-                self.totals.acked += 1;
-                self.totals.late += u64::from(*late);
-                self.remove(&left)
-            }
+            Event::Acked { id, late, end } => self.apply_acked(*id, *late, end.as_ref()),
             Event::Failed { id, then, error } => {
                 let mut left = self.leave(*id, is_leased)?;
                 left.entry.failures = left.entry.failures.saturating_add(1);
@@ -96,7 +92,7 @@ impl Queue {
                 }
                 self.enter_then(left, then)
             }
-            Event::Extended { id, deadline } => self.apply_extended(*id, *deadline),
+            Event::Extended { id, deadline, progress } => self.apply_extended(*id, *deadline, *progress),
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
@@ -113,7 +109,8 @@ impl Queue {
                 queue.enter_at_back(left, *at)
             }),
             Event::Cancelled { id } => {
-                let left = self.leave(*id, |phase| !matches!(phase, Phase::Dead { .. }))?;
+                let left =
+                    self.leave(*id, |phase| !matches!(phase, Phase::Dead { .. } | Phase::Done { .. }))?;
                 self.totals.cancelled += 1;
                 self.remove(&left)
             }
@@ -132,8 +129,14 @@ impl Queue {
                 queue.totals.dropped += 1;
                 queue.remove(&left)
             }),
+            Event::Forgotten { ids } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Done { .. }))?;
+                queue.totals.forgotten += 1;
+                queue.remove(&left)
+            }),
             Event::Purged { ids } => self.each(ids, |queue, id| {
-                let left = queue.leave(id, |phase| !is_leased(phase))?;
+                let is_waiting = |phase: &Phase| !is_leased(phase) && !matches!(phase, Phase::Done { .. });
+                let left = queue.leave(id, is_waiting)?;
                 queue.totals.purged += 1;
                 queue.remove(&left)
             }),
@@ -219,18 +222,40 @@ impl Queue {
         entry.lease_ms = lease.lease_ms;
         entry.stalled = false;
         entry.deliveries = entry.deliveries.saturating_add(1);
+        self.progress.forget(left.order);
         self.enter(&left)
     }
 
-    fn apply_extended(&mut self, id: TaskId, until: Millis) -> Applied {
+    fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
+        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
+        let mut left = self.leave(id, |phase| !matches!(phase, Phase::Done { .. }))?;
+        self.totals.acked += 1;
+        self.totals.late += u64::from(late);
+        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
+        left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
+        left.entry.stalled = false;
+        self.progress.forget(left.order);
+        if let Some(result) = end.result {
+            self.results.set(left.order, result);
+        }
+        self.enter(&left)
+    }
+
+    fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
+        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
         let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
-        let (place, mut entry) = (found.place, found.entry());
+        let (place, order, mut entry) = (found.place, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
             return Err(Mismatch("a lease to extend"));
         };
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
         self.log.set_entry(place, &entry, None);
+        match progress {
+            None => {}
+            Some([]) => self.progress.forget(order),
+            Some(text) => _ = self.progress.set(order, text),
+        }
         Ok(())
     }
 
@@ -283,6 +308,7 @@ impl Queue {
             Phase::Dead { at } => {
                 self.dead.remove(&(at, order));
             }
+            Phase::Done { at, until } => self.done.remove(at, until, order, self.log.record_len(place)),
         }
         Ok(Left { place, order, priority, entry })
     }
@@ -309,6 +335,10 @@ impl Queue {
                 self.totals.dead += 1;
                 self.dead.insert((at, left.order));
             }
+            Phase::Done { at, until } => {
+                ensure(at <= Millis::MAX, "an instant")?;
+                self.done.insert(at, until, left.order, self.log.record_len(left.place));
+            }
         }
         self.log.set_entry(left.place, &left.entry, deadline);
         Ok(())
@@ -332,6 +362,8 @@ impl Queue {
     /// Forgets a task that left its state.
     fn remove(&mut self, left: &Left) -> Applied {
         self.errors.remove(&left.order);
+        self.results.forget(left.order);
+        self.progress.forget(left.order);
         self.log.remove(left.place);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then pages, texts of errors and remembered requests, each chunk with a byte that says what it is. An
+//! some), then pages, texts of errors, results, progress and remembered requests, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 
 use crate::apply::{Mismatch, ensure};
 use crate::delayed::Delayed;
@@ -19,6 +19,7 @@ use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
 use crate::requests::Request;
+use crate::results::Told;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
@@ -37,6 +38,10 @@ const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
+/// Results of done tasks.
+const RESULTS: u8 = b'd';
+/// Progress: how far workers are on their way.
+const PROGRESS: u8 = b'w';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -72,6 +77,10 @@ impl Queue {
         }
         let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
         put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
+        for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+            let values = told.iter().map(|(order, value)| (order.0, Bytes::new(value)));
+            put_batches(kind, values, |(_, value)| value.len() + 16, put);
+        }
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
     }
 
@@ -144,6 +153,8 @@ impl Queue {
                     ensure(known.is_none(), "one error a task")
                 })
             }
+            Some((&RESULTS, results)) => load_told(&mut self.results, results),
+            Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
@@ -188,11 +199,26 @@ impl Queue {
                 add(part);
             }
             add(found.record.id.to_string().as_bytes());
+            // One byte before each, which no other part is, since most tasks have neither.
+            for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+                if let Some(value) = told.get(found.order) {
+                    add(&[kind]);
+                    add(value);
+                }
+            }
         }
         for request in self.requests.iter() {
             add(&encode_named(&request));
         }
     }
+}
+
+/// Reads a chunk of results or progress. Whose they are, and how long, [`Queue::validate`] says.
+fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
+    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored results or progress"))?;
+    values.into_iter().try_for_each(|(order, value)| {
+        ensure(!told.set(Order(order), value), "one result or progress a task")
+    })
 }
 
 fn chunk(kind: u8, bytes: &[u8]) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           push                       claim                  ack
-//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ gone
+//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ done (only if kept) ─▶ gone
 //!    │              ▲  ▲ ▲                        │ │ │
 //!    │ due later    │  │ └──── requeue, stall ────┘ │ │
 //!    └──▶ delayed ──┘  │                            │ │
@@ -28,7 +28,9 @@ mod check;
 mod codec;
 mod decide;
 mod delayed;
+mod done;
 mod due;
+mod ends;
 mod entry;
 mod event;
 mod groups;
@@ -38,6 +40,7 @@ mod names;
 mod page;
 mod queue;
 mod requests;
+mod results;
 mod retry;
 mod settings;
 mod task;
@@ -50,9 +53,11 @@ mod view;
 pub use apply::Mismatch;
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Claim, Entropy, Push, Refusal, Retry};
-pub use event::{Event, Gate, Lease, Then};
+pub use ends::Outcome;
+pub use event::{End, Event, Gate, Lease, Then};
 pub use queue::{Queue, Totals};
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
+pub use results::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES};
 pub use settings::{Backoff, NUMBER_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,

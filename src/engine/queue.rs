@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::delayed::Delayed;
+use crate::done::Done;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
 use crate::lanes::Lanes;
@@ -15,6 +16,7 @@ use crate::log::{Log, Place};
 use crate::names::Names;
 use crate::page::Record;
 use crate::requests::Requests;
+use crate::results::Told;
 use crate::settings::{NUMBER_MAX, Settings};
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
@@ -53,13 +55,21 @@ pub struct Totals {
     /// Tasks that nobody claimed within their TTL.
     #[serde(default)]
     pub expired: u64,
+    /// Done tasks that were kept and are no longer. They are counted as acked before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forgotten: u64,
+}
+
+/// A total that most queues never see isn't stored, nor part of a digest, until it is needed.
+fn is_zero(total: &u64) -> bool {
+    *total == 0
 }
 
 impl Totals {
     /// Whether no counter is so large that it could overflow while any server lives.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
-        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired];
+        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired, t.forgotten];
         let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
         gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
     }
@@ -86,9 +96,14 @@ pub struct Queue {
     pub(crate) lanes: Lanes,
     pub(crate) delayed: Delayed,
     pub(crate) dead: BTreeSet<(Millis, Order)>,
+    pub(crate) done: Done,
     pub(crate) leased: u64,
     /// What a worker said at a task's last failure.
     pub(crate) errors: BTreeMap<Order, Box<[u8]>>,
+    /// What came of done tasks.
+    pub(crate) results: Told,
+    /// How far workers have come; kept until the task's next lease or its end.
+    pub(crate) progress: Told,
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
@@ -124,6 +139,7 @@ impl Queue {
             State::Delayed => self.delayed.len(),
             State::Leased => self.leased,
             State::Dead => self.dead.len() as u64,
+            State::Done => self.done.len(),
         }
     }
 
@@ -137,9 +153,9 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Bytes of all tasks: payloads and headers with a few bytes each. What `max-bytes` bounds.
+    /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
     pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes()
+        self.log.record_bytes() + self.results.bytes() + self.progress.bytes()
     }
 
     /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
@@ -150,6 +166,9 @@ impl Queue {
             + self.delayed.memory()
             + self.dead.len() * 24
             + self.errors.values().map(|error| error.len() + 48).sum::<usize>()
+            + self.done.memory()
+            + self.results.memory()
+            + self.progress.memory()
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
@@ -157,7 +176,8 @@ impl Queue {
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        self.log.pages() + self.delayed.len() as usize / 8 + self.dead.len() / 8 + self.errors.len()
+        let texts = self.errors.len() + self.results.len() + self.progress.len();
+        self.log.pages() + (self.delayed.len() + self.done.len()) as usize / 8 + self.dead.len() / 8 + texts
     }
 
     /// The settings.
