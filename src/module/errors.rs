@@ -26,6 +26,8 @@ pub enum Error {
     Refused(Refusal),
     /// The queue was given up after a change that failed half way.
     Broken,
+    /// The queue isn't here any more: it is gone, or on its way to another node.
+    TryAgain,
     /// The server doesn't let us at the value.
     Busy,
 }
@@ -55,6 +57,7 @@ impl fmt::Display for Error {
             Error::Broken => f.write_str(
                 "BROKEN the queue is readable only: a change failed half way, see the server's log",
             ),
+            Error::TryAgain => f.write_str("TRYAGAIN the queue is gone or has moved: ask again"),
             Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
         }
     }

@@ -18,6 +18,7 @@ mod events;
 mod info;
 mod keyspace;
 mod replication;
+mod results;
 mod settings;
 mod slots;
 mod term;

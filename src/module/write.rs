@@ -107,13 +107,17 @@ impl<'a, 'q> Write<'a, 'q> {
 
     /// Applies an event and puts it into the effect.
     pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
-        replication::apply(self.value, event)?;
+        replication::apply(self.ctx, self.key, self.value, &self.now, event)?;
         self.effect.add(event);
         Ok(())
     }
 
-    /// Applies the one push of a write, whose payloads go along as the server's own strings.
+    /// Applies the one push of a write, whose payloads go along as the server's own strings. Done tasks that are in its
+    /// way go first.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
+        while let Some(room) = self.value.queue.make_room(event) {
+            self.commit(&room)?;
+        }
         self.commit(event)?;
         self.payloads = payloads;
         Ok(())

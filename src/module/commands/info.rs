@@ -87,6 +87,7 @@ fn reply_counts(reply: Reply<'_>, value: &TaskQueue, now: Now, waiting: usize) {
         ("cancelled", totals.cancelled),
         ("purged", totals.purged),
         ("dropped", totals.dropped),
+        ("forgotten", totals.forgotten),
         ("duplicate", value.duplicate),
         ("refused", value.refused),
         ("bytes", queue.record_bytes()),

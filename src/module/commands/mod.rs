@@ -18,6 +18,7 @@ mod pause;
 mod purge;
 mod push;
 mod requeue;
+mod result;
 mod retry;
 mod task;
 
@@ -35,6 +36,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
     Entry::of::<fail::Fail>(),
+    Entry::of::<result::Outcome>(),
     Entry::of::<get::Get>(),
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),

@@ -21,6 +21,7 @@ const WHEN: ArgDoc =
 const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
 const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
 const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
 const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
     &[
@@ -52,6 +53,7 @@ impl Command for Push {
             PRIORITY,
             ATTEMPTS,
             LEASE,
+            RETAIN,
             HEADERS,
             REQUEST,
         ],
@@ -83,6 +85,7 @@ impl Command for MPush {
             PRIORITY,
             ATTEMPTS,
             LEASE,
+            RETAIN,
             HEADERS,
             REQUEST,
             ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()])
@@ -121,12 +124,14 @@ struct Said<'a> {
     priority: i8,
     attempts: Option<i32>,
     lease_ms: Option<u32>,
+    retain_ms: Option<u64>,
     headers: Vec<u8>,
     request: Option<&'a [u8]>,
 }
 
-const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST"];
-const MPUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST", "TASKS"];
+const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "RETAIN", "HEADERS", "REQUEST"];
+const MPUSH: &[&str] =
+    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "RETAIN", "HEADERS", "REQUEST", "TASKS"];
 
 /// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
 fn options<'a>(
@@ -138,6 +143,7 @@ fn options<'a>(
         priority: 0,
         attempts: None,
         lease_ms: None,
+        retain_ms: None,
         headers: Vec::new(),
         request: None,
     };
@@ -153,6 +159,7 @@ fn options<'a>(
                 attempts => said.attempts = Some(attempts as i32),
             },
             "LEASE" => said.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            "RETAIN" => said.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => said.headers = headers(args)?,
             "REQUEST" => said.request = Some(args.name("REQUEST")?),
             _ => {
@@ -224,8 +231,8 @@ fn push_all<'a>(
     if payloads.iter().any(|payload| payload.len() > max_payload) {
         return Err(Error::TooLong("a payload", max_payload));
     }
-    let (priority, attempts, lease_ms) = (said.priority, said.attempts, said.lease_ms);
-    let options = Options { priority, attempts, lease_ms, headers: &said.headers, ..Options::default() };
+    let Said { priority, attempts, lease_ms, retain_ms, ref headers, .. } = *said;
+    let options = Options { priority, attempts, lease_ms, retain_ms, headers, ..Options::default() };
     let pushed = write(ctx, key, Missing::Create, |write| {
         let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
         if let Some(before) = before {
