@@ -196,12 +196,8 @@ fn an_empty_result_is_a_result() {
 #[test]
 fn what_is_done_is_over_for_everybody() {
     let mut s = done(&["a"]);
-    for refusal in [Refusal::Gone] {
-        s.cannot_ack("a", refusal)
-            .cannot_fail("a", refusal)
-            .cannot_requeue("a", refusal)
-            .cannot_extend("a", refusal);
-    }
+    let gone = Refusal::Gone;
+    s.cannot_ack("a", gone).cannot_fail("a", gone).cannot_requeue("a", gone).cannot_extend("a", gone);
     assert_eq!(s.queue.cancel(s.id("a")), Err(Refusal::Gone));
     assert_eq!(s.queue.retry(s.now, &[s.id("a")]), None);
     assert_eq!(s.queue.retry_oldest(s.now, 9), None);

@@ -3,6 +3,7 @@
 import pytest
 from server import Server, wait_until
 from talk import SYNTAX, Error, Talk
+from test_cluster_waiting import move, pair
 from waiting import FORCED, Floor, Worker
 
 DAY = 86_400_000
@@ -377,7 +378,7 @@ GONE = {
     "SWAPDB": [["SWAPDB", 0, 1]],
     "MOVE": [["MOVE", "q", 2]],
     "SET": [["SET", "q", "a string"]],
-    "another queue": [["DEL", "q"], ["TASK.PUSH", "q", "another"]],
+    "another queue": [["DEL", "q"], ["TASK.CONFIG", "q", "SET", "lease", 5]],
 }
 
 
@@ -520,3 +521,28 @@ def test_copies_and_dumps_hold_what_is_done(c):
     for key in ("copy", "restored", "renamed"):
         assert c("TASK.RESULT", key, task) == [b"done", b"r"]
     assert c.digest("copy") == c.digest("restored") == c.digest("renamed")
+
+
+# ---- clusters
+
+
+def test_who_waits_in_a_cluster_is_sent_where_the_queue_went(start):
+    """A queue that is gone may have moved: whoever waits is told MOVED, or to ask again; who does is sent there."""
+    one, two = pair(start)
+    task = one.boss.push("q", "p")
+    waits = asker(one, task)
+    move("q", one, two)
+    answer = waits.read()
+    assert isinstance(answer, Error) and answer.split()[0] in ("MOVED", "TRYAGAIN"), answer
+    again = waits("TASK.RESULT", "q", task, "BLOCK", 0)
+    assert isinstance(again, Error) and again.startswith("MOVED"), again
+    waits = asker(two, task)
+    assert two.boss("TASK.ACK", "q", two.boss.claim(), "RESULT", "r") == 1
+    assert waits.read() == [b"done", b"r"]
+    task = two.boss.push("q", "p")
+    waits = asker(two, task)
+    two.boss("DEL", "q")
+    assert waits.read() == Error("TRYAGAIN the queue is gone or has moved: ask again")
+    assert waits("TASK.RESULT", "q", task, "BLOCK", 0) == 0
+    nobody_asks(one)
+    nobody_asks(two)
