@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import redis
 from server import wait_until
 
-STATES = ("ready", "delayed", "leased", "dead")
+STATES = ("ready", "delayed", "leased", "dead", "done")
 HOUR = 3_600_000
 # No task of a rich queue becomes due, ends or is dropped while a test runs.
 SETTINGS = {
@@ -23,6 +23,7 @@ SETTINGS = {
     "dead-max": 50,
     "dead-ttl": 1000 * HOUR,
     "run-max": 20 * HOUR,
+    "retain-max": 1000,
 }
 # What INFO says of the node, of the moment or of the memory's layout, not of the queue.
 OF_THE_MOMENT = {
@@ -148,6 +149,10 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
     x("TASK.REQUEUE", key, made.claim(), "DELAY", 30 * HOUR)
     rich.acked = [made.claim(), made.claim()]
     assert x("TASK.ACK", key, "HANDLES", 2, *rich.acked) == [1, 1]
+    done = made.claim(push=("RETAIN", 500 * HOUR))
+    assert x("TASK.ACK", key, done, "RESULT", b"came of it \x00\xff") == 1
+    assert x("TASK.ACK", key, made.claim(), "RETAIN", 600 * HOUR) == 1
+    x("TASK.EXTEND", key, made.claim("WORKER", "w3"), "PROGRESS", b"half \x00\xff")
     retried = made.claim()
     x("TASK.FAIL", key, retried, "ERROR", "and retried", "DEAD")
     assert x("TASK.RETRY", key, retried.split(b"@")[0]) == 1

@@ -26,12 +26,15 @@ class Stored:
         self.head = msgpack.unpackb(head)
         self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
         (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
+        (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
+        (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
 
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the last, which is empty."""
         pages = [page.chunk() for page in self.pages]
-        texts = [b"e" + msgpack.packb(self.errors), b"r" + msgpack.packb(self.requests)]
+        kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        texts = [kind + msgpack.packb(values) for kind, values in kinds.items()]
         return [self.broken, msgpack.packb(self.head), *pages, *texts]
 
     def payload(self, chunks: list[bytes] | None = None) -> bytes:
@@ -119,6 +122,14 @@ LIES = {
     "two errors of one task": lambda q: q.errors.append(q.errors[0]),
     "an error without a text": lambda q: q.errors[0].__setitem__(1, b""),
     "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"x" * 1025),
+    # results and progress
+    "a result of no task": lambda q: q.results.append([2**40, b"x"]),
+    "a result of a leased task": lambda q: q.results.append([q.progress[0][0], b"x"]),
+    "two results of one task": lambda q: q.results.append(q.results[0]),
+    "a result that is too long": lambda q: q.results[0].__setitem__(1, b"x" * (2**20 + 1)),
+    "a progress of a done task": lambda q: q.progress.append([q.results[0][0], b"x"]),
+    "a progress without a text": lambda q: q.progress[0].__setitem__(1, b""),
+    "a progress that is too long": lambda q: q.progress[0].__setitem__(1, b"x" * 4097),
     # requests
     "a token twice": lambda q: q.requests.append(q.requests[0]),
     "a token too long": lambda q: q.requests.append(request(token=b"t" * 257)),
