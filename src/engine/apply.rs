@@ -68,6 +68,7 @@ impl Queue {
                 let mut left = self.leave(*id, is_leased)?;
                 left.entry.deliveries = left.entry.deliveries.saturating_sub(1);
                 left.entry.phase = Phase::Ready { since: *at };
+                self.give_token_back(*at, left.place, &mut left.entry);
                 self.totals.claimed = self.totals.claimed.saturating_sub(1);
                 self.enter(&left)
             }
@@ -100,12 +101,17 @@ impl Queue {
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
-                queue.enter_at_back(left, *at)
+                let Phase::Delayed { due } = left.entry.phase else {
+                    return Err(Mismatch("a delayed task"));
+                };
+                let since = queue.ready_since(left.place, due, *at);
+                queue.enter_at_back(left, since)
             }),
             Event::Retried { ids, at } => self.each(ids, |queue, id| {
                 let mut left =
                     queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. } | Phase::Dead { .. }))?;
                 if matches!(left.entry.phase, Phase::Dead { .. }) {
+                    queue.take_again(*at, left.place, &left.entry)?;
                     left.entry.failures = 0;
                     left.entry.stalls = 0;
                 }
@@ -137,6 +143,14 @@ impl Queue {
                 queue.totals.purged += 1;
                 queue.remove(&left)
             }),
+            Event::Expired { at, ids } => self.each(ids, |queue, id| {
+                queue.check_expired(*at, id)?;
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Ready { .. }))?;
+                queue.totals.expired += 1;
+                queue.remove(&left)
+            }),
+            Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
+            Event::Freed { at, tokens } => self.apply_freed(*at, tokens),
             Event::Configured { values } => values.iter().try_for_each(|(name, value)| {
                 let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
                 ensure(self.settings.set(rule, *value), "a setting's bounds")
@@ -182,6 +196,10 @@ impl Queue {
             due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
             "a push's options",
         )?;
+        if let Some(unique) = &options.unique {
+            ensure(count == 1, "one task for a token")?;
+            self.take_token(Millis(first.ms), first, unique)?;
+        }
         let mut id = first;
         for payload in payloads {
             let order = self.draw()?;
@@ -189,7 +207,12 @@ impl Queue {
             self.last_id = id;
             self.totals.pushed += 1;
             match due {
-                None => self.lanes.push_fresh(options.priority, order),
+                None => {
+                    self.lanes.push_fresh(options.priority, order);
+                    if let Some(place) = options.ttl_ms.and_then(|_| self.log.locate(order)) {
+                        self.index_expiry(place, order, None);
+                    }
+                }
                 Some(due) => {
                     let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
                     self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
@@ -209,6 +232,7 @@ impl Queue {
         )?;
         ensure(at <= lease.deadline, "a deadline after its claim")?;
         let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
+        self.let_go_at_start(left.place);
         let worker = self.workers.hold(worker);
         self.last_lease = lease.number;
         self.totals.claimed += 1;
@@ -268,7 +292,11 @@ impl Queue {
         let found = self.find(id).ok_or(Mismatch("a living task"))?;
         let (place, order, priority) = (found.place, found.order, found.record.options.priority);
         let (entry, was_touched) = (found.entry(), found.entry.is_some());
+        let touched = found.entry;
         ensure(is_expected(&entry.phase), "a task in such a state")?;
+        if matches!(entry.phase, Phase::Ready { .. }) {
+            self.forget_expiry(place, order, touched.as_ref());
+        }
         match entry.phase {
             Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(priority, order, &self.log),
             Phase::Ready { .. } => self.lanes.take_returned(Turn { priority, rank: entry.rank }),
@@ -295,6 +323,7 @@ impl Queue {
                 ensure(since <= Millis::MAX, "an instant")?;
                 let turn = Turn { priority: left.priority, rank: left.entry.rank };
                 ensure(self.lanes.put_returned(turn, left.order), "a turn of its own")?;
+                self.index_expiry(left.place, left.order, Some(&left.entry));
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
@@ -308,6 +337,7 @@ impl Queue {
                 ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
                 self.dead.insert((at, left.order));
+                self.let_go(left.place);
             }
         }
         self.log.set_entry(left.place, &left.entry, deadline);
@@ -332,6 +362,8 @@ impl Queue {
     /// Forgets a task that left its state.
     fn remove(&mut self, left: &Left) -> Applied {
         self.errors.remove(&left.order);
+        self.let_go(left.place);
+        self.bodies.remove(left.order);
         self.log.remove(left.place);
         Ok(())
     }
@@ -342,7 +374,8 @@ impl Queue {
         let (order, priority) = (found.order, found.record.options.priority);
         let Some(entry) = found.entry else {
             self.lanes.push_fresh(priority, order);
-            return Ok(());
+            self.index_expiry(place, order, None);
+            return self.index_token(place);
         };
         if let Phase::Leased { worker, .. } = entry.phase {
             ensure(self.workers.hold_number(worker), "a worker's name")?;
@@ -350,7 +383,7 @@ impl Queue {
         let was_dead = self.totals.dead;
         self.enter(&Left { place, order, priority, entry })?;
         self.totals.dead = was_dead;
-        Ok(())
+        self.index_token(place)
     }
 
     /// A copy of the queue in which nobody holds a lease: what is leased here is ready there, in its place, or gone

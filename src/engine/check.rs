@@ -1,6 +1,6 @@
 //! What must hold of every queue. One place says it for files, peers and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
@@ -16,12 +16,15 @@ impl Queue {
     /// - ids and order numbers grow together and were given by this queue;
     /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
-    /// - no lease ends before the bound of its page.
+    /// - no lease ends before the bound of its page;
+    /// - no token is held twice, and each by a task that has it or had it;
+    /// - what may expire is indexed, and a body that was replaced is a task's.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
         let (mut fresh, mut returned) = (Vec::new(), Vec::new());
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
+        let (mut holders, mut expiring) = (0, BTreeSet::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
         for place in self.log.tasks_from(Order(0)) {
             let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
@@ -29,6 +32,8 @@ impl Queue {
                 found.order < self.next_order && found.record.id <= self.last_id,
                 "numbers that were given",
             )?;
+            holders += self.validate_token(&found)?;
+            expiring.extend(found.expires().map(|at| (at, found.order)));
             let priority = found.record.options.priority;
             let Some(entry) = found.entry else {
                 fresh.push(Turn { priority, rank: found.order });
@@ -65,6 +70,9 @@ impl Queue {
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
         ensure(self.errors.keys().all(|&order| self.log.locate(order).is_some()), "errors belong to tasks")?;
+        self.validate_tokens(holders)?;
+        self.validate_expiry(expiring)?;
+        self.validate_bodies()?;
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;

@@ -1,7 +1,7 @@
 //! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then pages, texts of errors and remembered requests, each chunk with a byte that says what it is. An
+//! some), then pages, texts of errors, remembered requests, tokens and bodies, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::apply::{Mismatch, ensure};
+use crate::bodies::StoredBody;
 use crate::delayed::Delayed;
 use crate::entry::Order;
 use crate::event::Event;
@@ -22,13 +23,14 @@ use crate::requests::Request;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
+use crate::unique::StoredToken;
 
 /// The version of the stored form.
 pub const FORMAT_VERSION: u16 = 2;
 /// The version of effects.
 pub const EFFECT_VERSION: u8 = 2;
 
-/// Texts and requests are stored in chunks of about this size.
+/// Texts, requests, tokens and bodies are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A queue that comes from a file still has this many order numbers to draw, 2^32 of them: it never runs out.
@@ -37,6 +39,8 @@ const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
+const TOKENS: u8 = b'u';
+const BODIES: u8 = b'b';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -73,6 +77,8 @@ impl Queue {
         let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
         put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
+        put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
+        put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
     }
 
     /// How many chunks [`Queue::save`] gives, found by counting them.
@@ -153,6 +159,14 @@ impl Queue {
                     ensure(self.requests.len() > before, "each request once, and not too many")
                 })
             }
+            Some((&TOKENS, tokens)) => {
+                let tokens: Vec<StoredToken> = decode(tokens).ok_or(Mismatch("stored tokens"))?;
+                tokens.iter().try_for_each(|token| self.load_token(token))
+            }
+            Some((&BODIES, bodies)) => {
+                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Mismatch("stored bodies"))?;
+                bodies.iter().try_for_each(|body| self.load_body(body))
+            }
             _ => Err(Mismatch("a known chunk")),
         }
     }
@@ -192,6 +206,7 @@ impl Queue {
         for request in self.requests.iter() {
             add(&encode_named(&request));
         }
+        self.tokens.all().for_each(|held| add(&encode_named(&held)));
     }
 }
 
@@ -291,10 +306,19 @@ impl Effect {
         let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {
-            if let Event::Pushed { count, payloads, .. } = event {
-                let (mine, others) = left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
-                *payloads = mine;
-                left = others;
+            match event {
+                Event::Pushed { count, payloads, .. } => {
+                    let (mine, others) =
+                        left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
+                    *payloads = mine;
+                    left = others;
+                }
+                Event::Replaced { payload, .. } => {
+                    let (mine, others) = left.split_first().ok_or(Mismatch("a payload"))?;
+                    *payload = mine;
+                    left = others;
+                }
+                _ => {}
             }
         }
         ensure(left.is_empty(), "a push for each payload")?;

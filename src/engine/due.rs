@@ -1,4 +1,5 @@
-//! What time does to a queue: leases end, delayed tasks become ready, dead ones grow too old.
+//! What time does to a queue: leases end, delayed tasks become ready, some nobody claims in time, dead ones grow too
+//! old, tokens are free.
 
 use crate::decide::Entropy;
 use crate::entry::Phase;
@@ -21,7 +22,8 @@ impl Queue {
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
             _ => None,
         };
-        self.delayed.first_due(now).into_iter().chain(lease).chain(dead).chain(pauses).min()
+        let ends = self.tokens.first_end().into_iter().chain(self.expiry.first());
+        self.delayed.first_due(now).into_iter().chain(lease).chain(dead).chain(pauses).chain(ends).min()
     }
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
@@ -31,7 +33,12 @@ impl Queue {
         if ended.is_some() || *pages == 0 {
             return ended;
         }
-        let other = self.ended_pause(now).or_else(|| self.due_tasks(now)).or_else(|| self.old_dead(now));
+        let other = self
+            .ended_pause(now)
+            .or_else(|| self.due_tasks(now))
+            .or_else(|| self.expired_tasks(now.at))
+            .or_else(|| self.old_dead(now))
+            .or_else(|| self.ended_tokens(now.at));
         *pages -= usize::from(other.is_some());
         other
     }

@@ -5,6 +5,7 @@
 //! and stay for ever; a new kind of event gets a new name.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::requests::Answer;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
@@ -161,6 +162,34 @@ pub enum Event<'a> {
         /// The tasks.
         ids: Vec<TaskId>,
     },
+    /// Nobody claimed these ready tasks in time: they are gone.
+    #[serde(rename = "expire")]
+    Expired {
+        /// When.
+        at: Millis,
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// A task that waits has another payload and other headers. The payload travels beside the event, as a push's do.
+    #[serde(rename = "replace")]
+    Replaced {
+        /// The task.
+        id: TaskId,
+        /// Encoded [`crate::Headers`]; empty where there are none.
+        #[serde(with = "serde_bytes")]
+        headers: &'a [u8],
+        /// What its worker gets.
+        #[serde(skip)]
+        payload: &'a [u8],
+    },
+    /// Tokens are free, since the time that they were to be held is over.
+    #[serde(rename = "free")]
+    Freed {
+        /// When.
+        at: Millis,
+        /// The tokens.
+        tokens: Vec<ByteBuf>,
+    },
     /// Settings have new values.
     #[serde(rename = "config")]
     Configured {
@@ -182,6 +211,17 @@ pub enum Event<'a> {
         /// Which.
         gate: Gate,
     },
+}
+
+impl<'a> Event<'a> {
+    /// The payloads that travel beside the event.
+    pub fn payloads(&self) -> &[&'a [u8]] {
+        match self {
+            Event::Pushed { payloads, .. } => payloads,
+            Event::Replaced { payload, .. } => std::slice::from_ref(payload),
+            _ => &[],
+        }
+    }
 }
 
 /// One lease of a claim. It ends `lease_ms` after the claim, or at `run-max`.

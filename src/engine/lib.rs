@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod bodies;
 mod check;
 mod codec;
 mod decide;
@@ -31,6 +32,7 @@ mod delayed;
 mod due;
 mod entry;
 mod event;
+mod expiry;
 mod groups;
 mod lanes;
 mod log;
@@ -44,6 +46,7 @@ mod task;
 mod text;
 mod ties;
 mod time;
+mod unique;
 mod varint;
 mod view;
 

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bodies::Bodies;
 use crate::delayed::Delayed;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
+use crate::expiry::Expiry;
 use crate::lanes::Lanes;
 use crate::log::{Log, Place};
 use crate::names::Names;
@@ -19,6 +21,7 @@ use crate::settings::{NUMBER_MAX, Settings};
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
+use crate::unique::Tokens;
 
 /// How often what happened, since the queue came to be. They are stored and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -92,6 +95,9 @@ pub struct Queue {
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
+    pub(crate) tokens: Tokens,
+    pub(crate) bodies: Bodies,
+    pub(crate) expiry: Expiry,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -139,7 +145,7 @@ impl Queue {
 
     /// Bytes of all tasks: payloads and headers with a few bytes each. What `max-bytes` bounds.
     pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes()
+        self.log.record_bytes() + self.bodies.bytes()
     }
 
     /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
@@ -153,11 +159,16 @@ impl Queue {
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
+            + self.tokens.memory()
+            + self.bodies.memory()
+            + self.expiry.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        self.log.pages() + self.delayed.len() as usize / 8 + self.dead.len() / 8 + self.errors.len()
+        let in_nodes = self.delayed.len() as usize + self.dead.len() + self.expiry.len();
+        let with_bytes = self.errors.len() + self.tokens.len() + self.bodies.len();
+        self.log.pages() + in_nodes / 8 + with_bytes
     }
 
     /// The settings.
@@ -183,7 +194,7 @@ impl Queue {
 
     /// Whether a claim would get a task now.
     pub fn is_claimable(&self, now: Millis) -> bool {
-        self.lanes.ready() > 0 && self.paused(now, Gate::Out).is_none()
+        self.has_unexpired(now) && self.paused(now, Gate::Out).is_none()
     }
 
     /// Notes that a TIED lease hangs on a connection. The node's own knowledge: no event, not stored.
@@ -207,7 +218,8 @@ impl Queue {
     }
 
     pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
-        let record = self.log.record(place)?;
-        Some(Found { place, order: self.log.order(place), record, entry: self.log.entry(place) })
+        let order = self.log.order(place);
+        let record = self.bodies.over(order, self.log.record(place)?);
+        Some(Found { place, order, record, entry: self.log.entry(place) })
     }
 }

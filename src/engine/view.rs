@@ -31,6 +31,10 @@ pub struct TaskView<'a> {
     pub lease: Option<LeaseView<'a>>,
     /// What the last FAIL said, empty for nothing.
     pub error: &'a [u8],
+    /// Whether it holds the token it was pushed with.
+    pub holds_token: bool,
+    /// When it is gone if nobody claims it: of a ready task with a time to live that was never claimed.
+    pub expires: Option<Millis>,
 }
 
 /// What is known of a lease, but for its nonce.
@@ -110,6 +114,8 @@ impl Queue {
             instant,
             lease,
             error: self.errors.get(&found.order).map_or(&[], |error| error),
+            holds_token: self.holds_token(now.at, &found),
+            expires: found.expires(),
         }
     }
 

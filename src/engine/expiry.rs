@@ -1,0 +1,150 @@
+//! Ready tasks that nobody has claimed yet and that are gone if nobody does in time (TTL), by when.
+//!
+//! The instant follows from the task: so long after it was ready first, while no delivery counts. A task is here
+//! if and only if that holds. The tick removes those whose instant has come; until it does, claims pass over them.
+
+use std::collections::BTreeSet;
+
+use crate::apply::{Mismatch, ensure};
+use crate::entry::{Entry, Order, Phase};
+use crate::event::Event;
+use crate::log::Place;
+use crate::page::Record;
+use crate::queue::{Found, Queue};
+use crate::task::TaskId;
+use crate::time::{Due, Millis};
+
+/// Tasks that one event removes.
+const STEP_TASKS: usize = 128;
+/// Expired tasks that one claim passes over, a fifth of a millisecond's worth. What lies behind more of them is found as
+/// soon as the tick has removed some: each write begins with that.
+const PASSED_MAX: usize = 4096;
+
+/// See the head of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expiry {
+    tasks: BTreeSet<(Millis, Order)>,
+}
+
+impl Expiry {
+    /// How many tasks may expire.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// When the first task is to go.
+    pub fn first(&self) -> Option<Millis> {
+        self.tasks.first().map(|&(at, _)| at)
+    }
+
+    /// Whether a task that should be gone is still there.
+    fn is_behind(&self, at: Millis) -> bool {
+        self.first().is_some_and(|first| first <= at)
+    }
+
+    /// Bytes taken from the allocator, about.
+    pub fn memory(&self) -> usize {
+        self.tasks.len() * 24
+    }
+}
+
+/// When a task is to go, if it may.
+fn expires(record: &Record, entry: Option<&Entry>) -> Option<Millis> {
+    let ttl_ms = record.options.ttl_ms?;
+    let since = match entry {
+        None => Millis(record.id.ms),
+        Some(Entry { phase: Phase::Ready { since }, deliveries: 0, .. }) => *since,
+        Some(_) => return None,
+    };
+    Some(since.plus(ttl_ms))
+}
+
+impl Found<'_> {
+    /// When the task is to go if nobody claims it: of one that is ready, and was never claimed.
+    pub fn expires(&self) -> Option<Millis> {
+        expires(&self.record, self.entry.as_ref())
+    }
+}
+
+impl Queue {
+    /// Whether there are ready tasks whose time to live is over and that nobody has removed yet. While there are, a claim
+    /// costs more than usual.
+    pub fn is_behind(&self, at: Millis) -> bool {
+        self.expiry.is_behind(at)
+    }
+
+    /// The first `count` of the ready tasks given that haven't expired.
+    pub(crate) fn unexpired<'a>(
+        &'a self,
+        at: Millis,
+        ready: impl Iterator<Item = Place> + 'a,
+        count: usize,
+    ) -> impl Iterator<Item = Place> + 'a {
+        let passed = if self.expiry.is_behind(at) { PASSED_MAX } else { 0 };
+        let lives = move |place: &Place| passed == 0 || !self.has_expired(at, *place);
+        ready.take(count.saturating_add(passed)).filter(lives).take(count)
+    }
+
+    fn has_expired(&self, at: Millis, place: Place) -> bool {
+        let record = self.log.record(place);
+        let expires = record.and_then(|record| expires(&record, self.log.entry(place).as_ref()));
+        expires.is_some_and(|expires| expires <= at)
+    }
+
+    /// Whether a claim would find a ready task that hasn't expired.
+    pub(crate) fn has_unexpired(&self, at: Millis) -> bool {
+        let mut ready = self.lanes.in_order(&self.log, None).map(|(_, place)| place);
+        match self.expiry.is_behind(at) {
+            false => self.lanes.ready() > 0,
+            true => self.unexpired(at, &mut ready, 1).next().is_some(),
+        }
+    }
+
+    /// Ready tasks whose time to live is over, at most as many as one step removes.
+    pub(crate) fn expired_tasks(&self, at: Millis) -> Option<Event<'static>> {
+        let expired = self.expiry.tasks.iter().take_while(|(expires, _)| *expires <= at).take(STEP_TASKS);
+        let id = |order: Order| Some(self.log.record(self.log.locate(order)?)?.id);
+        let ids: Vec<TaskId> = expired.filter_map(|&(_, order)| id(order)).collect();
+        (!ids.is_empty()).then_some(Event::Expired { at, ids })
+    }
+
+    /// Since when a task is ready that was delayed. With a time to live that is when it was due, though the tick may have
+    /// come later; an instant of the wall clock says nothing on ours, so there it is when the tick came.
+    pub(crate) fn ready_since(&self, place: Place, due: Due, at: Millis) -> Millis {
+        let has_ttl = self.log.record(place).is_some_and(|record| record.options.ttl_ms.is_some());
+        match due {
+            Due::Clock(due) if has_ttl => due.min(at),
+            _ => at,
+        }
+    }
+
+    /// A task is ready, in its place and with its entry: it may expire from now on.
+    pub(crate) fn index_expiry(&mut self, place: Place, order: Order, entry: Option<&Entry>) {
+        let record = self.log.record(place);
+        if let Some(expires) = record.and_then(|record| expires(&record, entry)) {
+            self.expiry.tasks.insert((expires, order));
+        }
+    }
+
+    /// A task is ready no more.
+    pub(crate) fn forget_expiry(&mut self, place: Place, order: Order, entry: Option<&Entry>) {
+        if self.expiry.tasks.is_empty() {
+            return;
+        }
+        let record = self.log.record(place);
+        if let Some(expires) = record.and_then(|record| expires(&record, entry)) {
+            self.expiry.tasks.remove(&(expires, order));
+        }
+    }
+
+    /// Nobody claimed these in time.
+    pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Mismatch> {
+        let expires = self.find(id).and_then(|found| found.expires());
+        ensure(expires.is_some_and(|expires| expires <= at), "a task whose time to live is over")
+    }
+
+    /// Whether the index holds just these.
+    pub(crate) fn validate_expiry(&self, expected: BTreeSet<(Millis, Order)>) -> Result<(), Mismatch> {
+        ensure(self.expiry.tasks == expected, "tasks that may expire are indexed")
+    }
+}
