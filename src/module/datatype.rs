@@ -25,6 +25,8 @@ pub struct TaskQueue {
     pub refused: u64,
     /// Requests sent again with a token that was answered here.
     pub duplicate: u64,
+    /// Pushes that found another task with their UNIQUE token here.
+    pub found: u64,
 }
 
 impl TaskQueue {

@@ -19,6 +19,8 @@ const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
 const SERVED_TASKS: usize = 1000;
+/// How many of them a claim counts as while it has to pass over tasks that have expired and aren't removed yet.
+const PASSING_TASKS: usize = SERVED_TASKS / 16;
 /// A larger buffer of an effect isn't kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -112,7 +114,7 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
-    /// Applies the one push of a write, whose payloads go along as the server's own strings.
+    /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         self.commit(event)?;
         self.payloads = payloads;
@@ -206,6 +208,9 @@ impl<'a, 'q> Write<'a, 'q> {
                 worker.receive(task);
             });
             self.given += given;
+            if self.value.queue.is_behind(self.now.at) {
+                self.given += PASSING_TASKS;
+            }
             // Who gets nothing is woken too: it would stand in no line and wait for ever.
             let failed = claimed.is_err();
             worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));

@@ -87,10 +87,13 @@ fn reply_counts(reply: Reply<'_>, value: &TaskQueue, now: Now, waiting: usize) {
         ("cancelled", totals.cancelled),
         ("purged", totals.purged),
         ("dropped", totals.dropped),
+        ("expired", totals.expired),
         ("duplicate", value.duplicate),
+        ("found", value.found),
         ("refused", value.refused),
         ("bytes", queue.record_bytes()),
         ("memory", queue.memory() as u64),
+        ("tokens", queue.tokens()),
         ("blocked-workers", waiting as u64),
     ] {
         number(name, total);

@@ -20,6 +20,7 @@ mod push;
 mod requeue;
 mod retry;
 mod task;
+mod unique;
 
 use crate::api::Context;
 use crate::api::command::Entry;

@@ -6,12 +6,13 @@ use taskslot_engine::{
 };
 
 use super::args::Args;
+use super::unique::{self, UNIQUE};
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
-use crate::write::{Missing, write};
+use crate::write::{Missing, Write, write};
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -21,6 +22,7 @@ const WHEN: ArgDoc =
 const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
 const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
 const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+const TTL: ArgDoc = ArgDoc::integer("ttl-ms").after("TTL").optional();
 const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
     &[
@@ -52,10 +54,12 @@ impl Command for Push {
             PRIORITY,
             ATTEMPTS,
             LEASE,
+            TTL,
+            UNIQUE,
             HEADERS,
             REQUEST,
         ],
-        reply: "the task's id",
+        reply: "the task's id; with UNIQUE [id, 1] for a new task, [id, 0] for one found that holds the token",
         ..CommandDoc::EMPTY
     };
 
@@ -83,6 +87,7 @@ impl Command for MPush {
             PRIORITY,
             ATTEMPTS,
             LEASE,
+            TTL,
             HEADERS,
             REQUEST,
             ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()])
@@ -122,11 +127,17 @@ struct Said<'a> {
     attempts: Option<i32>,
     lease_ms: Option<u32>,
     headers: Vec<u8>,
+    ttl_ms: Option<u64>,
+    unique: unique::Said<'a>,
     request: Option<&'a [u8]>,
 }
 
-const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST"];
-const MPUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "HEADERS", "REQUEST", "TASKS"];
+const PUSH: &[&str] = &[
+    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "TTL", "UNIQUE", "UNTIL", "FOR", "KEEP", "REPLACE",
+    "HEADERS", "REQUEST",
+];
+const MPUSH: &[&str] =
+    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "TTL", "HEADERS", "REQUEST", "TASKS"];
 
 /// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
 fn options<'a>(
@@ -139,6 +150,8 @@ fn options<'a>(
         attempts: None,
         lease_ms: None,
         headers: Vec::new(),
+        ttl_ms: None,
+        unique: unique::Said::default(),
         request: None,
     };
     let mut tasks = None;
@@ -153,14 +166,17 @@ fn options<'a>(
                 attempts => said.attempts = Some(attempts as i32),
             },
             "LEASE" => said.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            "TTL" => said.ttl_ms = Some(args.unsigned("TTL", 1..=SPAN_MAX_MS)?),
             "HEADERS" => said.headers = headers(args)?,
             "REQUEST" => said.request = Some(args.name("REQUEST")?),
+            option if said.unique.hear(option, args)? => {}
             _ => {
                 let count = args.count("TASKS")?;
                 tasks = Some(args.take(count)?);
             }
         }
     }
+    said.unique.check()?;
     Ok((said, tasks))
 }
 
@@ -184,8 +200,14 @@ fn push<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     let key = args.next()?;
     let payload = args.take(1)?;
     let (said, _) = options(&mut args, PUSH)?;
-    let (first, _) = push_all(ctx, key, &said, payload)?;
-    ctx.reply().bulk(&first.text());
+    let (id, count) = push_all(ctx, key, &said, payload)?;
+    if said.unique.is_some() {
+        ctx.reply().array(2);
+    }
+    ctx.reply().bulk(&id.text());
+    if said.unique.is_some() {
+        ctx.reply().integer(i64::from(count.min(1)));
+    }
     Ok(())
 }
 
@@ -202,7 +224,8 @@ fn mpush<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Pushes, or finds that it was done before with the same token: the first id, and how many follow on it.
+/// Pushes, or finds that it was done before with the same token of a request: the first id, and how many there are from
+/// it on. 0 for a task that was found, since it holds the UNIQUE token.
 fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -225,15 +248,19 @@ fn push_all<'a>(
         return Err(Error::TooLong("a payload", max_payload));
     }
     let (priority, attempts, lease_ms) = (said.priority, said.attempts, said.lease_ms);
-    let options = Options { priority, attempts, lease_ms, headers: &said.headers, ..Options::default() };
     let pushed = write(ctx, key, Missing::Create, |write| {
         let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
         if let Some(before) = before {
             write.value.duplicate += 1;
             return Ok(before);
         }
+        let (unique, ttl_ms, headers) = (said.unique.at(&write.now), said.ttl_ms, said.headers.as_slice());
+        let options = Options { priority, attempts, lease_ms, headers, unique, ttl_ms, ..Options::default() };
         let push = Pushing { due: said.when.due(&write.now), options, payloads };
-        let event = write.value.queue.push(write.now, &push).inspect_err(|_| write.value.refused += 1)?;
+        let event = match write.value.queue.push(write.now, &push) {
+            Err(Refusal::Held(id)) => return found(write, id, said, tasks),
+            pushed => pushed.inspect_err(|_| write.value.refused += 1)?,
+        };
         write.commit_push(&event, tasks)?;
         let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
         if let Some(token) = said.request {
@@ -243,4 +270,26 @@ fn push_all<'a>(
         Ok((first, count))
     })?;
     pushed.ok_or(Error::Busy)
+}
+
+/// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
+fn found<'a>(
+    write: &mut Write<'a, '_>,
+    id: TaskId,
+    said: &Said<'_>,
+    tasks: &'a [Arg<'a>],
+) -> Result<(TaskId, u32), Error> {
+    if let (true, [payload]) = (said.unique.replace, tasks) {
+        let replaced = write.value.queue.replace(id, &said.headers, payload.as_bytes());
+        if let Some(event) = replaced.inspect_err(|_| write.value.refused += 1)? {
+            write.commit_push(&event, tasks)?;
+        }
+    }
+    write.value.found += 1;
+    if let Some(token) = said.request {
+        let answer = Answer::Pushed { first: id, count: 0 };
+        let event = write.value.queue.answered(write.now, token, answer);
+        write.commit(&event)?;
+    }
+    Ok((id, 0))
 }

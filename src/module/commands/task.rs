@@ -25,6 +25,9 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     if with_payload {
         text("payload", task.payload);
     }
+    if let Some(unique) = task.options.unique {
+        text("unique", unique.token);
+    }
     let mut number = |name: &str, value: i64| {
         reply.bulk(name.as_bytes());
         reply.integer(value);
@@ -46,6 +49,16 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
         State::Dead => "dead-since",
     };
     number(instant, signed(task.instant.0));
+    if let Some(unique) = task.options.unique {
+        number("unique-held", i64::from(task.holds_token));
+        unique.hold.until().into_iter().for_each(|until| number("unique-until", signed(until.0)));
+    }
+    if let Some(ttl_ms) = task.options.ttl_ms {
+        number("ttl-ms", signed(ttl_ms));
+    }
+    if let Some(expires) = task.expires {
+        number("expires", signed(expires.0));
+    }
     if let Some(lease) = task.lease {
         number("claimed", signed(lease.claimed_at.0));
         number("lease", signed(lease.number.0));
