@@ -3,12 +3,13 @@
 
 mod comparison;
 mod steering;
+mod tokens;
 
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Answer, Claim, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue, TaskId,
-    Then,
+    Answer, Claim, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue, Refusal,
+    TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, told};
@@ -37,7 +38,7 @@ pub struct Lockstep {
 }
 
 const LEASES: [u32; 6] = [1, 10, 100, 1000, 30_000, 86_400_000];
-const CONFIGS: [(&str, &[i64]); 12] = [
+const CONFIGS: [(&str, &[i64]); 13] = [
     ("lease", &[1, 50, 30_000]),
     ("attempts", &[-1, 1, 2, 3, 25]),
     ("stalls", &[-1, 1, 2, 3, 5]),
@@ -50,6 +51,7 @@ const CONFIGS: [(&str, &[i64]); 12] = [
     ("dead-max", &[0, 1, 5, -1, 100_000]),
     ("dead-ttl", &[-1, -1, 0, 1000]),
     ("run-max", &[-1, 20, 1000]),
+    ("tokens-max", &[1_000_000, 1_000_000, 0, 2]),
 ];
 
 fn pick<T: Copy>(from: &[T], word: u32) -> T {
@@ -101,6 +103,7 @@ impl Lockstep {
         }
         self.steps += 1;
         self.compare_counts();
+        self.compare_holders();
         let size = self.model.tasks.len() as u64;
         if self.steps.is_multiple_of(1 + size / 2) {
             self.queue.validate().unwrap();
@@ -108,6 +111,7 @@ impl Lockstep {
         }
         if self.steps.is_multiple_of(7 + size) {
             self.compare_lists();
+            self.compare_tokens();
         }
     }
 
@@ -149,7 +153,8 @@ impl Lockstep {
 
     fn push(&mut self, a: u32, b: u32, c: u32) {
         let most = if self.depth == Depth::Deep { 60 } else { 3 };
-        let count = 1 + self.dice.below(most) as usize;
+        let unique = self.unique(a >> 4);
+        let count = if unique.is_some() { 1 } else { 1 + self.dice.below(most) as usize };
         let size = |dice: &mut Dice| match dice.below(100) {
             0..60 => dice.below(30),
             60..92 => dice.below(300),
@@ -173,6 +178,8 @@ impl Lockstep {
             attempts: pick(&[None, None, None, Some(1), Some(3), Some(-1)], b >> 12),
             lease_ms: pick(&[None, None, None, Some(5), Some(700)], b >> 16),
             headers: &headers,
+            unique,
+            ttl_ms: pick(&[None, None, None, Some(1), Some(300), Some(40_000)], b >> 20),
             ..Options::default()
         };
         let token = format!("p{}", a % 7).into_bytes();
@@ -188,6 +195,11 @@ impl Lockstep {
         let task = blank(&options);
         let said = self.model.push(&self.now, &task, due, &payloads, self.queue.record_bytes());
         assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), said);
+        if let Err(Refusal::Held(id)) = event
+            && c & 3 == 0
+        {
+            return self.replace(id, &headers, payloads[0]);
+        }
         let Ok(event) = event else { return };
         self.apply(&event);
         if b & 0x8000_0000 != 0 {
@@ -384,6 +396,9 @@ fn blank(options: &Options) -> Task {
         failures: 0,
         stalls: 0,
         error: Vec::new(),
+        unique: options.unique.map(|unique| (unique.token.to_vec(), unique.hold)),
+        ttl_ms: options.ttl_ms,
+        replaced: 0,
     }
 }
 

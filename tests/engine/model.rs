@@ -3,8 +3,9 @@
 
 mod steering;
 mod time;
+mod tokens;
 
-use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Now, Refusal, Retry, State, TaskId};
+use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Hold, Now, Refusal, Retry, State, TaskId};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
@@ -37,6 +38,10 @@ pub struct Task {
     pub failures: u32,
     pub stalls: u32,
     pub error: Vec<u8>,
+    pub unique: Option<(Vec<u8>, Hold)>,
+    pub ttl_ms: Option<u64>,
+    /// Bytes of the body that took the place of what was pushed.
+    pub replaced: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +58,7 @@ pub struct Told {
     pub cancelled: u64,
     pub purged: u64,
     pub dropped: u64,
+    pub expired: u64,
 }
 
 /// What a claim gave: id, lease number, length, deadline.
@@ -79,6 +85,8 @@ pub struct Model {
     term: u64,
     closed: [Option<Option<u64>>; 2],
     requests: Vec<(Vec<u8>, u64, Answer)>,
+    /// Tokens, who holds each, and until when if that ends by itself.
+    held: Vec<(Vec<u8>, TaskId, Option<u64>)>,
 }
 
 fn is_over(now: &Now, deadline: u64) -> bool {
@@ -139,6 +147,7 @@ impl Model {
             ("dead-max", 100_000),
             ("dead-ttl", -1),
             ("run-max", -1),
+            ("tokens-max", 1_000_000),
         ];
         Model {
             tasks: Vec::new(),
@@ -150,6 +159,7 @@ impl Model {
             term: 0,
             closed: [None, None],
             requests: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -179,6 +189,7 @@ impl Model {
     }
 
     fn forget(&mut self, id: TaskId) {
+        self.let_go(id);
         self.tasks.retain(|task| task.id != id);
     }
 
@@ -206,6 +217,7 @@ impl Model {
         if self.is_closed(now, 0) {
             return Err(Refusal::Paused);
         }
+        self.may_take(now, &task.unique)?;
         let alive = self.tasks.len() as u64 - self.count(State::Dead);
         if self.limit("max-len").is_some_and(|max| alive + payloads.len() as u64 > max) {
             return Err(Refusal::FullLen);
@@ -230,6 +242,7 @@ impl Model {
             let pushed = self.told.pushed;
             self.told.pushed += 1;
             self.tasks.push(Task { id, payload: payload.to_vec(), place, pushed, turn, ..task.clone() });
+            self.take(id);
         }
         Ok(first.unwrap())
     }
@@ -248,6 +261,9 @@ impl Model {
         let mut taken: Vec<TaskId> = Vec::new();
         let mut bytes = 0;
         for task in self.in_turn() {
+            if task.expires().is_some_and(|at| at <= now.at.0) {
+                continue;
+            }
             bytes += task.payload.len() as u64;
             let is_alone = task.stalls >= 2;
             let is_too_much = claim.bytes.is_some_and(|max| bytes > max);
@@ -271,6 +287,7 @@ impl Model {
             }
             self.last_number = (self.last_number + 1).max(now.at.0 * 1000);
             let number = self.last_number;
+            self.starts(id);
             let (worker, tied) = (claim.worker.to_vec(), claim.tied);
             let task = self.find(id).unwrap();
             let length = claim.lease_ms.or(task.lease_ms).unwrap_or(own);
@@ -299,6 +316,7 @@ impl Model {
         task.deliveries -= 1;
         task.place = Place::Ready { since: now.at.0 };
         self.told.claimed -= 1;
+        self.has_not_started(now, handle.id);
         Some(Fate::Ready)
     }
 
@@ -377,6 +395,7 @@ impl Model {
     }
 
     fn dies(&mut self, id: TaskId, at: u64) -> Fate {
+        self.let_go(id);
         self.find(id).unwrap().place = Place::Dead { at };
         self.told.dead += 1;
         Fate::Dead

@@ -1,6 +1,6 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId};
+use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId, Unique};
 
 use super::Lockstep;
 use crate::copies::digest;
@@ -18,8 +18,11 @@ impl Lockstep {
             engine,
             [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]
         );
-        assert_eq!([t.cancelled, t.purged, t.dropped], [m.cancelled, m.purged, m.dropped]);
-        let gone = m.acked + m.cancelled + m.purged + m.dropped;
+        assert_eq!(
+            [t.cancelled, t.purged, t.dropped, t.expired],
+            [m.cancelled, m.purged, m.dropped, m.expired]
+        );
+        let gone = m.acked + m.cancelled + m.purged + m.dropped + m.expired;
         assert_eq!(m.pushed, self.model.tasks.len() as u64 + gone, "nothing is lost and nothing appears");
     }
 
@@ -117,8 +120,10 @@ fn shown<'a>(
             (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
         }
     };
-    let Task { priority, attempts, lease_ms, .. } = *task;
-    let options = Options { priority, attempts, lease_ms, headers: &task.headers, ..Options::default() };
+    let Task { priority, attempts, lease_ms, ttl_ms, .. } = *task;
+    let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
+    let headers = &task.headers;
+    let options = Options { priority, attempts, lease_ms, headers, unique, ttl_ms, ..Options::default() };
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
     (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
 }
