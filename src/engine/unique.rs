@@ -314,20 +314,20 @@ impl Queue {
     /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
     /// with an end, each of a task that has it, or kept for one that is gone.
     pub(crate) fn validate_tokens(&self, holders: u64) -> Result<(), Mismatch> {
-        let (with_end, endless): (Vec<_>, Vec<_>) =
-            self.tokens.held.iter().partition(|(_, held)| held.until.is_some());
+        let held = self.tokens.held.iter().map(|(token, held)| (&**token, *held));
+        let (with_end, endless): (Vec<_>, Vec<_>) = held.partition(|(_, held)| held.until.is_some());
         ensure(endless.len() as u64 == holders, "a task for every token")?;
-        let ends: BTreeSet<_> =
-            with_end.iter().filter_map(|(token, held)| Some((held.until?, (*token).clone()))).collect();
+        let end = |(token, held): &(&[u8], Held)| Some((held.until?, (*token).into()));
+        let ends: BTreeSet<(Millis, Box<[u8]>)> = with_end.iter().filter_map(end).collect();
         ensure(ends == self.tokens.ends, "ends of tokens are indexed")?;
-        let bytes = |tokens: &[(&Box<[u8]>, &Held)]| tokens.iter().map(|(t, _)| t.len()).sum::<usize>();
+        let bytes = |tokens: &[(&[u8], Held)]| tokens.iter().map(|(token, _)| token.len()).sum::<usize>();
         ensure(self.tokens.bytes == 2 * bytes(&with_end) + bytes(&endless), "bytes of tokens are counted")?;
         for (token, held) in with_end {
             let Some(found) = self.find(held.id) else {
                 ensure(held.id <= self.last_id, "a token of a task that there was")?;
                 continue;
             };
-            let unique = found.record.options.unique.filter(|unique| unique.token == &**token);
+            let unique = found.record.options.unique.filter(|unique| unique.token == token);
             let unique = unique.filter(|unique| unique.hold.until() == held.until);
             let unique = unique.ok_or(Mismatch("a task's own token"))?;
             let is_kept = matches!(unique.hold, Hold::Exactly(_));

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use copies::{digest, load, save};
 use story::{START, Story, story};
 use taskslot_engine::{
-    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Options, Retry, State, TaskId,
-    Then,
+    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Options, Retry, State,
+    TaskId, Then,
 };
 
 /// Tasks in every state, with something to tell of each.

@@ -7,6 +7,9 @@ mod story;
 use story::{Story, story, unique};
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, State};
 
+/// A way in which the task `a` ends.
+type End = fn(&mut Story);
+
 /// A story with a task `a` that holds the token `t`.
 fn held(hold: Hold) -> Story {
     let mut s = story();
@@ -36,7 +39,7 @@ fn a_token_is_held_while_its_task_is_delayed_ready_or_leased() {
 
 #[test]
 fn a_token_is_free_when_its_task_is_done_dead_cancelled_purged_expired_or_taken() {
-    let ends: [(&str, fn(&mut Story)); 8] = [
+    let ends: [(&str, End); 8] = [
         ("acked", |s| _ = s.claims("a").acks("a")),
         ("acked late", |s| _ = s.claims_for("a", 10).passes(10).acks("a")),
         ("failed for good", |s| _ = s.claims("a").fails_with("a", Retry::Dead, "")),
@@ -131,8 +134,7 @@ fn a_token_for_a_time_is_free_when_its_task_ends_before() {
 
 #[test]
 fn a_token_that_is_kept_is_held_until_then_whatever_becomes_of_its_task() {
-    let ends: [fn(&mut Story); 3] =
-        [|s| _ = s.claims("a").acks("a"), |s| _ = s.cancels("a"), |s| _ = s.purges("a")];
+    let ends: [End; 3] = [|s| _ = s.claims("a").acks("a"), |s| _ = s.cancels("a"), |s| _ = s.purges("a")];
     for end in ends {
         let mut s = story();
         s.push_unique("a", "t", Hold::Exactly(s.in_ms(1000))).finds("a", "t").clock_shows(10);

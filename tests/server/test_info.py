@@ -8,8 +8,8 @@ DAY = 86_400_000
 FIELDS = [
     *[b"ready", b"delayed", b"leased", b"dead"],
     *[b"pushed", b"claimed", b"acked", b"late", b"failed", b"stalled", b"requeued", b"retried", b"died"],
-    *[b"cancelled", b"purged", b"dropped", b"duplicate", b"refused"],
-    *[b"bytes", b"memory", b"blocked-workers"],
+    *[b"cancelled", b"purged", b"dropped", b"expired", b"duplicate", b"found", b"refused"],
+    *[b"bytes", b"memory", b"tokens", b"blocked-workers"],
     *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out", b"broken"],
 ]
 
