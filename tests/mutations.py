@@ -181,6 +181,31 @@ BREAKS = [
     ),
     ("runs of a lane", "lanes.rs", "let extend = self.last == Some(priority);", "let extend = true;"),
     ("cursor goes on behind its task", "lanes.rs", "after.rank.next(),", "after.rank,"),
+    ("token free at the start", "apply.rs", "        self.let_go_at_start(left.place);\n", ""),
+    (
+        "token free at the end",
+        "apply.rs",
+        "self.let_go(left.place);\n        self.bodies",
+        "self.bodies",
+    ),
+    (
+        "token of an undone hand-off is told",
+        "unique.rs",
+        "(entry.lease, entry.nonce, entry.lease_ms) = Default::default();",
+        "",
+    ),
+    ("token that is kept", "unique.rs", "|hold| !matches!(hold, Hold::Exactly(_))", "|_| true"),
+    (
+        "token's end is over",
+        "unique.rs",
+        "until.is_some_and(|until| until <= at)",
+        "until.is_some_and(|until| until < at)",
+    ),
+    ("token of two that are retried", "unique.rs", "is_free && taken.insert(unique.token)", "is_free"),
+    ("body goes with its task (token)", "apply.rs", "        self.bodies.remove(left.order);\n", ""),
+    ("ttl: claims pass over", "expiry.rs", "passed == 0 || !self", "passed < usize::MAX || !self"),
+    ("ttl ends with a claim", "expiry.rs", "deliveries: 0, .. }) => *since", ".. }) => *since"),
+    ("ttl counts from when it was due", "expiry.rs", "=> due.min(at),", "=> due.max(at),"),
 ]
 
 

@@ -44,7 +44,8 @@ impl Expiry {
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        self.tasks.len() * 24
+        // They come in order, mostly, which leaves the set's nodes half full.
+        self.tasks.len() * 37
     }
 }
 
@@ -120,6 +121,10 @@ impl Queue {
 
     /// A task is ready, in its place and with its entry: it may expire from now on.
     pub(crate) fn index_expiry(&mut self, place: Place, order: Order, entry: Option<&Entry>) {
+        // What comes back from a worker needs no look at its record.
+        if entry.is_some_and(|entry| entry.deliveries > 0) {
+            return;
+        }
         let record = self.log.record(place);
         if let Some(expires) = record.and_then(|record| expires(&record, entry)) {
             self.expiry.tasks.insert((expires, order));
@@ -137,7 +142,7 @@ impl Queue {
         }
     }
 
-    /// Nobody claimed these in time.
+    /// Whether nobody claimed a task in time. Errors: it isn't ready, was claimed, or has time left.
     pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Mismatch> {
         let expires = self.find(id).and_then(|found| found.expires());
         ensure(expires.is_some_and(|expires| expires <= at), "a task whose time to live is over")
