@@ -215,6 +215,31 @@ BREAKS = [
         "Phase::Done { .. } => false,\n            _ if",
     ),
     ("long retentions", "entry.rs", "u64::from(self.worker) << 32 | u64", "u64"),
+    ("token free at the start", "apply.rs", "        self.let_go_at_start(left.place);\n", ""),
+    (
+        "token free at the end",
+        "apply.rs",
+        "self.let_go(left.place);\n        self.bodies",
+        "self.bodies",
+    ),
+    (
+        "token of an undone hand-off is told",
+        "unique.rs",
+        "(entry.lease, entry.nonce, entry.lease_ms) = Default::default();",
+        "",
+    ),
+    ("token that is kept", "unique.rs", "|hold| !matches!(hold, Hold::Exactly(_))", "|_| true"),
+    (
+        "token's end is over",
+        "unique.rs",
+        "until.is_some_and(|until| until <= at)",
+        "until.is_some_and(|until| until < at)",
+    ),
+    ("token of two that are retried", "unique.rs", "is_free && taken.insert(unique.token)", "is_free"),
+    ("body goes with its task (token)", "apply.rs", "        self.bodies.remove(left.order);\n", ""),
+    ("ttl: claims pass over", "expiry.rs", "passed == 0 || !self", "passed < usize::MAX || !self"),
+    ("ttl ends with a claim", "expiry.rs", "deliveries: 0, .. }) => *since", ".. }) => *since"),
+    ("ttl counts from when it was due", "expiry.rs", "=> due.min(at),", "=> due.max(at),"),
 ]
 
 

@@ -75,6 +75,7 @@ impl Queue {
                 let mut left = self.leave(*id, is_leased)?;
                 left.entry.deliveries = left.entry.deliveries.saturating_sub(1);
                 left.entry.phase = Phase::Ready { since: *at };
+                self.give_token_back(*at, left.place, &mut left.entry);
                 self.totals.claimed = self.totals.claimed.saturating_sub(1);
                 self.enter(&left)
             }
@@ -102,12 +103,17 @@ impl Queue {
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
-                queue.enter_at_back(left, *at)
+                let Phase::Delayed { due } = left.entry.phase else {
+                    return Err(Mismatch("a delayed task"));
+                };
+                let since = queue.ready_since(left.place, due, *at);
+                queue.enter_at_back(left, since)
             }),
             Event::Retried { ids, at } => self.each(ids, |queue, id| {
                 let mut left =
                     queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. } | Phase::Dead { .. }))?;
                 if matches!(left.entry.phase, Phase::Dead { .. }) {
+                    queue.take_again(*at, left.place, &left.entry)?;
                     left.entry.failures = 0;
                     left.entry.stalls = 0;
                 }
@@ -146,6 +152,14 @@ impl Queue {
                 queue.totals.purged += 1;
                 queue.remove(&left)
             }),
+            Event::Expired { at, ids } => self.each(ids, |queue, id| {
+                queue.check_expired(*at, id)?;
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Ready { .. }))?;
+                queue.totals.expired += 1;
+                queue.remove(&left)
+            }),
+            Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
+            Event::Freed { at, tokens } => self.apply_freed(*at, tokens),
             Event::Configured { values } => self.apply_settings(|queue| {
                 values.iter().try_for_each(|(name, value)| {
                     let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
@@ -201,6 +215,10 @@ impl Queue {
             "a push's options",
         )?;
         self.stats.pushed(payloads.len());
+        if let Some(unique) = &options.unique {
+            ensure(count == 1, "one task for a token")?;
+            self.take_token(Millis(first.ms), first, unique)?;
+        }
         let mut id = first;
         let group = self.groups.known(options.group, &self.settings);
         let key = LaneKey { priority: options.priority, group };
@@ -214,6 +232,9 @@ impl Queue {
                 None => {
                     self.lanes.push_fresh(key, self.running(group), order);
                     self.count_in_group(group, &Phase::Ready { since: Millis(id.ms) }, 0, 1);
+                    if let Some(place) = options.ttl_ms.and_then(|_| self.log.locate(order)) {
+                        self.index_expiry(place, order, None);
+                    }
                 }
                 Some(due) => {
                     let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
@@ -235,6 +256,7 @@ impl Queue {
         ensure(at <= lease.deadline, "a deadline after its claim")?;
         let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
         self.spend(left.key, at);
+        self.let_go_at_start(left.place);
         let worker = self.workers.hold(worker);
         self.last_lease = lease.number;
         self.totals.claimed += 1;
@@ -261,6 +283,7 @@ impl Queue {
         let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
         left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
         left.entry.stalled = false;
+        self.let_go(left.place);
         self.progress.forget(left.order);
         if let Some(result) = end.result {
             self.results.set(left.order, result);
@@ -320,7 +343,11 @@ impl Queue {
         let found = self.find(id).ok_or(Mismatch("a living task"))?;
         let (place, order, key) = (found.place, found.order, found.key());
         let (entry, was_touched) = (found.entry(), found.entry.is_some());
+        let touched = found.entry;
         ensure(is_expected(&entry.phase), "a task in such a state")?;
+        if matches!(entry.phase, Phase::Ready { .. }) {
+            self.forget_expiry(place, order, touched.as_ref());
+        }
         match entry.phase {
             Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(key, order, &self.log),
             Phase::Ready { .. } => self.lanes.take_returned(key, entry.rank),
@@ -335,7 +362,7 @@ impl Queue {
             Phase::Dead { at } => {
                 self.dead.remove(&(at, order));
             }
-            Phase::Done { at, until } => self.done.remove(at, until, order, self.log.record_len(place)),
+            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
         }
         self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
         Ok(Left { place, order, key, entry })
@@ -349,6 +376,7 @@ impl Queue {
                 ensure(since <= Millis::MAX, "an instant")?;
                 let (key, rank, weight) = (left.key, left.entry.rank, self.running(left.key.group));
                 ensure(self.lanes.put_returned(key, weight, rank, left.order), "a turn of its own")?;
+                self.index_expiry(left.place, left.order, Some(&left.entry));
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
@@ -362,10 +390,11 @@ impl Queue {
                 ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
                 self.dead.insert((at, left.order));
+                self.let_go(left.place);
             }
             Phase::Done { at, until } => {
                 ensure(at <= Millis::MAX, "an instant")?;
-                self.done.insert(at, until, left.order, self.log.record_len(left.place));
+                self.done.insert(at, until, left.order, self.task_bytes(left.place, left.order));
             }
         }
         self.count_in_group(left.key.group, &left.entry.phase, left.entry.deliveries, 1);
@@ -396,6 +425,8 @@ impl Queue {
         self.errors.forget(left.order);
         self.results.forget(left.order);
         self.progress.forget(left.order);
+        self.let_go(left.place);
+        self.bodies.remove(left.order);
         self.log.remove(left.place);
         self.count_task_in_group(left.key.group, -1);
         Ok(())
@@ -411,7 +442,8 @@ impl Queue {
         let Some(entry) = entry else {
             self.lanes.push_fresh(key, self.running(key.group), order);
             self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
-            return Ok(());
+            self.index_expiry(place, order, None);
+            return self.index_token(place);
         };
         if let Phase::Leased { worker, .. } = entry.phase {
             ensure(self.workers.hold_number(worker), "a worker's name")?;
@@ -419,7 +451,7 @@ impl Queue {
         let was_dead = self.totals.dead;
         self.enter(&Left { place, order, key, entry })?;
         self.totals.dead = was_dead;
-        Ok(())
+        self.index_token(place)
     }
 
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its

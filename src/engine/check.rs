@@ -1,6 +1,6 @@
 //! What must hold of every queue. One place says it for files, peers and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
@@ -21,7 +21,9 @@ impl Queue {
     /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
     /// - no lease ends before the bound of its page;
-    /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks.
+    /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
+    /// - no token is held twice, and each by a task that has it or had it;
+    /// - what may expire is indexed, and a body that was replaced is a task's.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
         let mut ready: BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)> = BTreeMap::new();
@@ -30,6 +32,7 @@ impl Queue {
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
         let (mut done, mut done_bytes) = (Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
+        let (mut holders, mut expiring) = (0, BTreeSet::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
         for place in self.log.tasks_from(Order(0)) {
             let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
@@ -37,6 +40,8 @@ impl Queue {
                 found.order < self.next_order && found.record.id <= self.last_id,
                 "numbers that were given",
             )?;
+            holders += self.validate_token(&found)?;
+            expiring.extend(found.expires().map(|at| (at, found.order)));
             let key = found.key();
             let entry = found.entry();
             let is_back = u64::from(entry.deliveries > 0);
@@ -68,7 +73,7 @@ impl Queue {
                     ensure(!entry.stalled, "no late answer to a done task")?;
                     ensure(until.since(at) <= SPAN_MAX_MS as u64, "a retention's length")?;
                     done.push((at, until, found.order));
-                    done_bytes += self.log.record_len(found.place) as u64;
+                    done_bytes += self.task_bytes(found.place, found.order) as u64;
                 }
                 Phase::Leased { worker, .. } => {
                     ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
@@ -92,6 +97,9 @@ impl Queue {
         ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")?;
         ensure(self.done.holds(&done, done_bytes), "done tasks are indexed and their bytes counted")?;
         self.validate_told()?;
+        self.validate_tokens(holders)?;
+        self.validate_expiry(expiring)?;
+        self.validate_bodies()?;
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();

@@ -49,19 +49,30 @@ pub struct Claiming<'a> {
     left: usize,
     got: usize,
     bytes: u64,
+    /// How often it may remove what has expired before.
+    sweeps: usize,
 }
+
+/// Steps in which one claim removes tasks that have expired; the tick sees to more of them.
+const SWEEPS: usize = 32;
 
 impl<'a> Claiming<'a> {
     /// The beginning of a claim.
     pub fn new(claim: Claim<'a>) -> Claiming<'a> {
-        Claiming { claim, left: claim.count, got: 0, bytes: 0 }
+        Claiming { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS }
     }
 
-    /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. The event is to be
-    /// applied before the next turn. Errors: `Paused`, `Exhausted`.
+    /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
+    /// first, so an event may say that instead. It is to be applied before the next turn. Errors: `Paused`,
+    /// `Exhausted`.
     pub fn turn(&mut self, queue: &Queue, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
         if queue.paused(now.at, Gate::Out).is_some() {
             return Err(Refusal::Paused);
+        }
+        if queue.is_behind(now.at) {
+            let expired = queue.expired_tasks(now.at).filter(|_| self.sweeps > 0);
+            self.sweeps = self.sweeps.saturating_sub(1);
+            return Ok(expired);
         }
         let mut leases = Vec::with_capacity(self.left.min(queue.lanes.ready() as usize));
         let mut allowed = queue.allowance(now.at);
@@ -154,6 +165,7 @@ impl Queue {
     /// Whether a claim that may be for one group only would get a task now.
     pub fn is_claimable_by(&self, now: Millis, group: Option<&[u8]>) -> bool {
         self.lanes.ready() > 0
+            && !self.is_behind(now)
             && self.paused(now, Gate::Out).is_none()
             && self.allowance(now) > 0
             && self.sources(now, group).next().is_some()

@@ -1,8 +1,7 @@
 //! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then pages, texts of errors, remembered requests and schedules, each chunk with a byte that says what it is. An
-//! some), then pages, texts of errors, results, progress and remembered requests, each chunk with a byte that says what it is. An
+//! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::apply::{Mismatch, ensure};
+use crate::bodies::StoredBody;
 use crate::delayed::Delayed;
 use crate::entry::Order;
 use crate::event::Event;
@@ -28,13 +28,14 @@ use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
 use crate::told::Told;
+use crate::unique::StoredToken;
 
 /// The version of the stored form.
 pub const FORMAT_VERSION: u16 = 2;
 /// The version of effects.
 pub const EFFECT_VERSION: u8 = 2;
 
-/// Texts and requests are stored in chunks of about this size.
+/// Texts, requests, tokens and bodies are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A queue that comes from a file still has this many order numbers to draw, 2^32 of them: it never runs out.
@@ -50,6 +51,8 @@ const SCHEDULES: u8 = b's';
 const RESULTS: u8 = b'd';
 /// Progress: how far workers are on their way.
 const PROGRESS: u8 = b'w';
+const TOKENS: u8 = b'u';
+const BODIES: u8 = b'b';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -87,6 +90,7 @@ impl Queue {
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
         put(&self.head(self.workers.stored()));
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
+        put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
@@ -98,6 +102,7 @@ impl Queue {
         let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
         put_batches(TURNS, turns, |_| 8, put);
         put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
+        put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
     }
 
     /// How many chunks [`Queue::save`] gives, found by counting them.
@@ -189,6 +194,14 @@ impl Queue {
             Some((&SCHEDULES, schedules)) => {
                 self.schedules.load(decode(schedules).ok_or(Mismatch("stored schedules"))?)
             }
+            Some((&TOKENS, tokens)) => {
+                let tokens: Vec<StoredToken> = decode(tokens).ok_or(Mismatch("stored tokens"))?;
+                tokens.iter().try_for_each(|token| self.load_token(token))
+            }
+            Some((&BODIES, bodies)) => {
+                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Mismatch("stored bodies"))?;
+                bodies.iter().try_for_each(|body| self.load_body(body))
+            }
             _ => Err(Mismatch("a known chunk")),
         }
     }
@@ -246,6 +259,7 @@ impl Queue {
         for schedule in self.schedules.stored() {
             add(&encode_named(&schedule));
         }
+        self.tokens.all().for_each(|held| add(&encode_named(&held)));
     }
 }
 
@@ -353,10 +367,19 @@ impl Effect {
         let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {
-            if let Event::Pushed { count, payloads, .. } = event {
-                let (mine, others) = left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
-                *payloads = mine;
-                left = others;
+            match event {
+                Event::Pushed { count, payloads, .. } => {
+                    let (mine, others) =
+                        left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
+                    *payloads = mine;
+                    left = others;
+                }
+                Event::Replaced { payload, .. } => {
+                    let (mine, others) = left.split_first().ok_or(Mismatch("a payload"))?;
+                    *payload = mine;
+                    left = others;
+                }
+                _ => {}
             }
         }
         ensure(left.is_empty(), "a push for each payload")?;

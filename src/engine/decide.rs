@@ -1,5 +1,7 @@
 //! The verbs: each reads the queue and the time and says what happens, as an [`Event`]. None changes anything.
 
+use std::collections::BTreeSet;
+
 use crate::entry::{Entry, Phase};
 use crate::event::{End, Event, Gate, Then};
 use crate::queue::{Found, Queue};
@@ -14,6 +16,8 @@ pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
 
 /// A new primary skips this many lease numbers: 19 hours of microseconds, more than any clock is wrong.
 const TERM_STEP: u64 = 1 << 36;
+/// Dead tasks that one retry of the oldest looks at, since others may hold their tokens.
+const RETRY_LOOKED_AT: usize = 10_000;
 
 /// Why a verb does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub enum Refusal {
     FullBytes,
     /// `groups-max` is reached.
     FullGroups,
+    /// `tokens-max` is reached.
+    FullTokens,
+    /// This task holds the token.
+    Held(TaskId),
     /// The gate is closed.
     Paused,
     /// There is nothing left to work on: the task is finished or removed.
@@ -59,11 +67,13 @@ pub enum Retry {
 }
 
 impl Queue {
-    /// Lets tasks in. Errors: `Paused`, `FullLen`, `FullBytes`, `FullGroups`, `Exhausted`.
+    /// Lets tasks in; with a token only one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
+    /// `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
         if self.paused(now.at, Gate::In).is_some() {
             return Err(Refusal::Paused);
         }
+        push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;
         let count = push.payloads.len() as u64;
         if self.settings.limit(Setting::MaxLen).is_some_and(|max| self.len().saturating_add(count) > max) {
             return Err(Refusal::FullLen);
@@ -291,21 +301,26 @@ impl Queue {
         }
     }
 
-    /// Makes dead or delayed tasks among `ids` ready; `None` where none is.
+    /// Makes dead or delayed tasks among `ids` ready, but for those whose token another holds; `None` where none is.
     pub fn retry(&self, now: Now, ids: &[TaskId]) -> Option<Event<'static>> {
-        let mut chosen: Vec<TaskId> = Vec::new();
+        let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
         for &id in ids {
-            let phase = self.find(id).map(|found| found.entry().phase);
-            if matches!(phase, Some(Phase::Dead { .. } | Phase::Delayed { .. })) && !chosen.contains(&id) {
+            let Some(found) = self.find(id).filter(|_| !chosen.contains(&id)) else { continue };
+            let is_retriable = matches!(found.entry().phase, Phase::Dead { .. } | Phase::Delayed { .. });
+            if is_retriable && self.may_retry(now.at, &found, &mut taken) {
                 chosen.push(id);
             }
         }
         (!chosen.is_empty()).then_some(Event::Retried { ids: chosen, at: now.at })
     }
 
-    /// Makes the oldest dead tasks ready, at most `count`; `None` where none is dead.
+    /// Makes the oldest dead tasks ready, at most `count`, but for those whose token another holds; `None` where none
+    /// is dead.
     pub fn retry_oldest(&self, now: Now, count: usize) -> Option<Event<'static>> {
-        let ids: Vec<TaskId> = self.oldest_dead(count).collect();
+        let mut taken = BTreeSet::new();
+        let dead = self.dead.iter().take(RETRY_LOOKED_AT).filter_map(|&(_, order)| self.locate(order));
+        let dead = dead.filter(|found| self.may_retry(now.at, found, &mut taken));
+        let ids: Vec<TaskId> = dead.map(|found| found.record.id).take(count).collect();
         (!ids.is_empty()).then_some(Event::Retried { ids, at: now.at })
     }
 

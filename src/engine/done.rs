@@ -98,8 +98,13 @@ impl Queue {
     /// What goes before a push that was decided on can be let in: the oldest of the done, a bounded number. To be
     /// applied, and asked again until it is `None`.
     pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
-        let Event::Pushed { options, payloads, .. } = push else { return None };
-        let added = payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum();
+        let added = match push {
+            Event::Pushed { options, payloads, .. } => {
+                payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
+            }
+            Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,
+            _ => return None,
+        };
         self.forget_oldest(0, self.bytes_above(added))
     }
 
@@ -127,8 +132,8 @@ impl Queue {
                 break;
             }
             let Some(found) = self.locate(order) else { continue };
-            freed +=
-                (self.log.record_len(found.place) + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
+            freed += (self.task_bytes(found.place, found.order)
+                + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
             ids.push(found.record.id);
         }
         (!ids.is_empty()).then_some(Event::Forgotten { ids })

@@ -47,6 +47,7 @@ impl<'a> Event<'a> {
                 None => end(*id, Outcome::Cancelled),
             }),
             Event::Cancelled { id } => end(*id, Outcome::Cancelled),
+            Event::Expired { ids, .. } => ids.iter().for_each(|&id| end(id, Outcome::Expired)),
             Event::Purged { ids } => ids.iter().for_each(|&id| end(id, Outcome::Purged)),
             // These were dead or done before: whoever waited has been told.
             Event::Dropped { .. } | Event::Forgotten { .. } => {}
@@ -62,6 +63,8 @@ impl<'a> Event<'a> {
             | Event::Retried { .. }
             | Event::CancelAsked { .. }
             | Event::Configured { .. }
+            | Event::Replaced { .. }
+            | Event::Freed { .. }
             | Event::Grouped { .. }
             | Event::Rested { .. }
             | Event::Scheduled { .. }

@@ -181,6 +181,34 @@ pub enum Event<'a> {
         /// The tasks.
         ids: Vec<TaskId>,
     },
+    /// Nobody claimed these ready tasks in time: they are gone.
+    #[serde(rename = "expire")]
+    Expired {
+        /// When.
+        at: Millis,
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// A task that waits has another payload and other headers. The payload travels beside the event, as a push's do.
+    #[serde(rename = "replace")]
+    Replaced {
+        /// The task.
+        id: TaskId,
+        /// Encoded [`crate::Headers`]; empty where there are none.
+        #[serde(with = "serde_bytes")]
+        headers: &'a [u8],
+        /// What its worker gets.
+        #[serde(skip)]
+        payload: &'a [u8],
+    },
+    /// Tokens are free, since the time that they were to be held is over.
+    #[serde(rename = "free")]
+    Freed {
+        /// When.
+        at: Millis,
+        /// The tokens.
+        tokens: Vec<ByteBuf>,
+    },
     /// Settings have new values.
     #[serde(rename = "config")]
     Configured {
@@ -295,9 +323,12 @@ impl Event<'_> {
             | Event::Retried { ids, .. }
             | Event::Dropped { ids }
             | Event::Forgotten { ids }
+            | Event::Expired { ids, .. }
             | Event::Purged { ids } => ids.iter().for_each(|&id| each(id)),
             Event::Claimed { leases, .. } => leases.iter().for_each(|lease| each(lease.id)),
             Event::Stalled { tasks } => tasks.iter().for_each(|&(id, _)| each(id)),
+            // What is no task's, or changes no task's state.
+            Event::Replaced { .. } | Event::Freed { .. } => {}
             _ => return None,
         }
         Some(())
@@ -323,6 +354,17 @@ impl End<'_> {
         self.at <= Millis::MAX
             && self.retain_ms <= SPAN_MAX_MS as u64
             && self.result.is_none_or(|result| result.len() <= RESULT_MAX_BYTES)
+    }
+}
+
+impl<'a> Event<'a> {
+    /// The payloads that travel beside the event.
+    pub fn payloads(&self) -> &[&'a [u8]] {
+        match self {
+            Event::Pushed { payloads, .. } => payloads,
+            Event::Replaced { payload, .. } => std::slice::from_ref(payload),
+            _ => &[],
+        }
     }
 }
 

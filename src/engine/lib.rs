@@ -9,6 +9,7 @@
 //!            ▲    due  └─ retry ── dead ◀───────────┘ │  a limit of failures or stalls, fail … dead
 //!            └───── fail, requeue later, 2nd stall ───┘
 //! ```
+//! What is ready is gone, too, when its time to live is over before its first claim.
 //!
 //! A verb ([`Queue::claim`], [`Queue::ack`], …) looks at the queue and the time and *decides*: it returns an
 //! [`Event`]. [`Queue::apply`] is the only thing that changes what is stored of a queue, and it decides nothing; a replica only
@@ -17,7 +18,8 @@
 //!
 //! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
-//! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
+//! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks. What only some
+//! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`).
 //!
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
 //! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod bodies;
 mod calendar;
 mod check;
 mod claim;
@@ -38,6 +41,7 @@ mod due;
 mod ends;
 mod entry;
 mod event;
+mod expiry;
 mod groups;
 mod histogram;
 mod lane;
@@ -62,6 +66,7 @@ mod text;
 mod ties;
 mod time;
 mod told;
+mod unique;
 mod varint;
 mod view;
 mod workers;

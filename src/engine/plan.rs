@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 use crate::settings::SPAN_MAX_MS;
-use crate::task::Options;
-use crate::time::{Due, Now};
+use crate::task::{Hold, Options, Unique};
+use crate::time::{Due, Millis, Now};
 
 /// The shortest interval: a tenth of what a server does in a moment anyway, and longer than what a timer is late.
 pub const EVERY_MIN_MS: u64 = 100;
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     pub timing: Timing<'a>,
     /// What becomes of missed runs.
     pub catchup: Catchup,
-    /// What holds for each task.
+    /// What holds for each task. A token's hold ends so long after the run: its instant is a span here.
     #[serde(borrow)]
     pub options: Options<'a>,
     /// The payload of each task.
@@ -91,7 +91,20 @@ impl Rule {
     }
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// What holds for the task of a run at `at`.
+    pub(crate) fn options_at(&self, at: Millis) -> Options<'a> {
+        let unique = self.options.unique.map(|unique| {
+            let hold = match unique.hold {
+                Hold::AtMost(span) => Hold::AtMost(at.plus(span.0)),
+                Hold::Exactly(span) => Hold::Exactly(at.plus(span.0)),
+                hold => hold,
+            };
+            Unique { hold, ..unique }
+        });
+        Options { unique, ..self.options }
+    }
+
     pub(crate) fn are_sizes_valid(&self) -> bool {
         let timing = match self.timing {
             Timing::Every(ms) => (EVERY_MIN_MS..=SPAN_MAX_MS.unsigned_abs()).contains(&ms),

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bodies::Bodies;
 use crate::delayed::Delayed;
 use crate::done::Done;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
+use crate::expiry::Expiry;
 use crate::groups::Groups;
 use crate::lanes::{LaneKey, Lanes};
 use crate::log::{Log, Place};
@@ -25,6 +27,7 @@ use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
 use crate::told::Told;
+use crate::unique::Tokens;
 
 /// How often what happened, since the queue came to be. They are stored and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -158,6 +161,9 @@ pub struct Queue {
     pub(crate) ties: Ties,
     pub(crate) stats: Stats,
     pub(crate) schedules: Schedules,
+    pub(crate) tokens: Tokens,
+    pub(crate) bodies: Bodies,
+    pub(crate) expiry: Expiry,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -211,7 +217,7 @@ impl Queue {
 
     /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
     pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes() + self.results.bytes() + self.progress.bytes()
+        self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
     }
 
     /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
@@ -231,13 +237,17 @@ impl Queue {
             + self.ties.memory()
             + self.stats.memory()
             + self.schedules.memory()
+            + self.tokens.memory()
+            + self.bodies.memory()
+            + self.expiry.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        let texts = self.errors.len() + self.results.len() + self.progress.len();
-        let indexed = self.delayed.len() as usize + self.dead.len() + self.done.len() as usize;
-        self.log.pages() + indexed / 8 + texts + self.schedules.len() + self.groups.len()
+        let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
+        let told = self.errors.len() + self.results.len() + self.progress.len();
+        let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
+        self.log.pages() + indexed as usize / 8 + told + named
     }
 
     /// The settings.
@@ -282,7 +292,8 @@ impl Queue {
     }
 
     pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
-        let record = self.log.record(place)?;
-        Some(Found { place, order: self.log.order(place), record, entry: self.log.entry(place) })
+        let order = self.log.order(place);
+        let record = self.bodies.over(order, self.log.record(place)?);
+        Some(Found { place, order, record, entry: self.log.entry(place) })
     }
 }

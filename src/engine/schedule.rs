@@ -252,7 +252,7 @@ impl Schedules {
 impl Stored<'_> {
     /// About the bytes that it takes.
     pub fn size(&self) -> usize {
-        self.name.len() + self.plan.payload.len() + self.plan.options.headers.len() + 256
+        self.name.len() + self.plan.payload.len() + self.plan.options.headers.len() + 1024
     }
 
     fn is_valid(&self) -> bool {
@@ -335,7 +335,7 @@ impl Queue {
         if schedule.catchup == Catchup::None && schedule.is_missed(&now) {
             return Some(Event::Skipped { name, next, at, missed: true });
         }
-        let push = Push { due: None, options: plan.options, payloads: &[plan.payload] };
+        let push = Push { due: None, options: plan.options_at(now.at), payloads: &[plan.payload] };
         Some(match self.push(now, &push) {
             Ok(Event::Pushed { first, .. }) if !now.is_full => Event::Fired { name, id: first, next, at },
             _ => Event::Skipped { name, next, at, missed: false },
@@ -375,7 +375,7 @@ impl Queue {
         let packed = self.schedules.by_name.get(name).map(|schedule| schedule.plan.clone());
         let packed = packed.ok_or(Mismatch("a schedule"))?;
         let plan: Plan = rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
-        self.apply_pushed(id, None, &plan.options, &[plan.payload])?;
+        self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
         self.schedules.update(name, next, at, |runs| {
             runs.made = count(runs.made);
             runs.last = Some((id, at));

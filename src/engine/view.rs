@@ -37,6 +37,10 @@ pub struct TaskView<'a> {
     pub kept_until: Option<Millis>,
     /// What came of a done task, if its worker said.
     pub result: Option<&'a [u8]>,
+    /// Whether it holds the token it was pushed with.
+    pub holds_token: bool,
+    /// When it is gone if nobody claims it: of a ready task with a time to live that was never claimed.
+    pub expires: Option<Millis>,
 }
 
 /// What is known of a lease, but for its nonce.
@@ -136,6 +140,8 @@ impl Queue {
             progress: self.progress.get(found.order).unwrap_or_default(),
             kept_until: if let Phase::Done { until, .. } = entry.phase { Some(until) } else { None },
             result: self.results.get(found.order),
+            holds_token: self.holds_token(now.at, &found),
+            expires: found.expires(),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct TaskQueue {
     pub duplicate: u64,
     /// Its part in what is told of all queues.
     pub place: census::Place,
+    /// Pushes that found another task with their UNIQUE token here.
+    pub found: u64,
 }
 
 impl TaskQueue {

@@ -51,6 +51,8 @@ impl fmt::Display for Error {
                 Refusal::FullLen => "QFULL the queue holds max-len tasks",
                 Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",
                 Refusal::FullGroups => "QFULL the queue knows groups-max groups",
+                Refusal::FullTokens => "QFULL the queue holds tokens-max tokens",
+                Refusal::Held(_) => "ERR another task holds the token",
                 Refusal::Paused => "PAUSED the queue takes no pushes now",
                 Refusal::Gone => "ERR there is no such task",
                 Refusal::Stale => "STALE the lease is over and the task lives on without it",

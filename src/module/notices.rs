@@ -73,6 +73,8 @@ fn kinds(event: &Event) -> u16 {
         }
         Event::Unclaimed { .. } | Event::BecameReady { .. } | Event::Retried { .. } => READY,
         Event::Cancelled { .. } => CANCELLED,
+        Event::Expired { .. } => EXPIRED,
+        Event::Fired { .. } => PUSHED | READY,
         _ => 0,
     }
 }

@@ -136,7 +136,7 @@ impl<'a, 'q> Write<'a, 'q> {
         self.stirred = Stirred::All;
     }
 
-    /// Applies the one push of a write, whose payloads go along as the server's own strings. Done tasks that are in its
+    /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings. Done tasks that are in its
     /// way go first.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         while let Some(room) = self.value.queue.make_room(event) {
@@ -155,7 +155,8 @@ impl<'a, 'q> Write<'a, 'q> {
         client: u64,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
-        if !self.value.queue.is_claimable_by(self.now.at, claims.claim.group) {
+        let (queue, at) = (&self.value.queue, self.now.at);
+        if !queue.is_claimable_by(at, claims.claim.group) && !queue.is_behind(at) {
             return Ok(Vec::new());
         }
         if let Some(event) = self.value.queue.begin_term(term::current()) {
@@ -191,6 +192,10 @@ impl<'a, 'q> Write<'a, 'q> {
                 Ok(None) | Err(Refusal::Paused) => break Ok(()),
                 Err(refusal) => break Err(refusal.into()),
             };
+            if let Event::Expired { .. } = event {
+                self.commit(&event)?;
+                continue;
+            }
             if let Event::Taken { ids, .. } = &event {
                 let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
                 taken.extend(tasks.map(|task| Delivery::taken(&task).kept()));

@@ -13,7 +13,9 @@ use copies::{Dice, digest, load, save};
 use sample::{effect, live, lives_on};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskslot_engine::{EFFECT_VERSION, Effect, FORMAT_VERSION, Queue};
+use taskslot_engine::{
+    EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, TaskId, Unique,
+};
 
 /// The digest of the queue in each version's samples. A version's line and its files never change.
 const SAMPLES: [(u16, u64); 2] = [(1, 0xc3cf385eb9c43597), (2, 0xc3cf_385e_b9c4_3597)];
@@ -155,7 +157,7 @@ fn chunks_that_miss_or_come_twice_are_refused() {
         assert!(load(&twice).is_err(), "chunk {at} twice");
         let mut missing = stored.clone();
         missing.remove(at);
-        let is_optional = matches!(stored[at].first(), Some(b'e' | b'r' | b'd' | b'w'));
+        let is_optional = matches!(stored[at].first(), Some(b'e' | b'r' | b'd' | b'w' | b'u' | b'b'));
         assert_eq!(load(&missing).is_ok(), is_optional, "chunk {at} missing");
     }
     let pages: Vec<usize> = (1..stored.len()).filter(|&at| stored[at][0] == b'p').collect();
@@ -228,6 +230,87 @@ fn a_head_with_a_field_that_nobody_knows_is_refused() {
         head.pauses.insert("inwarD".into(), inward);
     });
     assert!(load(&pauses).is_err());
+}
+
+#[derive(Serialize, Clone)]
+struct StoredToken {
+    token: ByteBuf,
+    id: BTreeMap<&'static str, u64>,
+    until: u64,
+}
+
+#[derive(Serialize)]
+struct StoredBody {
+    order: u64,
+    payload: ByteBuf,
+    headers: ByteBuf,
+}
+
+/// A task with a token of each kind; that of the second has another body. Its chunks: head, page, tokens, bodies.
+fn with_tokens() -> Vec<Vec<u8>> {
+    let mut queue = Queue::new();
+    let until = Now::plain(99).at;
+    for (ms, hold) in [(1, Hold::End), (2, Hold::AtMost(until)), (3, Hold::Exactly(until))] {
+        let token = format!("t{ms}");
+        let unique = Some(Unique { token: token.as_bytes(), hold });
+        let push = Push { due: None, options: Options { unique, ..Options::default() }, payloads: &[b"p"] };
+        let event = queue.push(Now::plain(ms), &push).unwrap();
+        queue.apply(&event).unwrap();
+    }
+    let event = queue.replace(TaskId { ms: 2, seq: 0 }, b"", b"other").unwrap().unwrap();
+    queue.apply(&event).unwrap();
+    let stored = save(&queue);
+    assert_eq!(stored.iter().skip(1).map(|chunk| chunk[0]).collect::<Vec<_>>(), b"pub");
+    stored
+}
+
+fn encoded(kind: &[u8], items: &impl Serialize) -> Vec<u8> {
+    [kind, &rmp_serde::to_vec_named(items).unwrap()].concat()
+}
+
+#[test]
+fn tokens_that_lie_are_refused() {
+    let stored = with_tokens();
+    let held = |token: &str, ms, until| StoredToken {
+        token: ByteBuf::from(token),
+        id: BTreeMap::from([("ms", ms), ("seq", 0)]),
+        until,
+    };
+    let load_with = |tokens: &[StoredToken]| load(&with(&stored, 2, &encoded(b"u", &tokens)));
+    let (two, three) = (held("t2", 2, 99), held("t3", 3, 99));
+    assert!(load_with(&[two.clone(), three]).is_ok());
+    for (what, lie) in [
+        ("one twice", vec![two.clone(), two]),
+        ("one that a task says it holds", vec![held("t1", 1, 99)]),
+        ("one of another task", vec![held("t2", 3, 99)]),
+        ("one that its task does not have", vec![held("x", 2, 99)]),
+        ("one with another end", vec![held("t2", 2, 98)]),
+        ("one of a task that never was", vec![held("x", 4, 99)]),
+        ("an end beyond six bytes", vec![held("t2", 2, 1 << 48)]),
+        ("an empty one", vec![held("", 2, 99)]),
+        ("a long one", vec![held(&"x".repeat(257), 2, 99)]),
+    ] {
+        assert!(load_with(&lie).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn bodies_that_lie_are_refused() {
+    let stored = with_tokens();
+    let body = |order, headers: &[u8]| StoredBody {
+        order,
+        payload: ByteBuf::from("p"),
+        headers: ByteBuf::from(headers),
+    };
+    let load_with = |bodies: &[StoredBody]| load(&with(&stored, 3, &encoded(b"b", &bodies)));
+    assert!(load_with(&[body(1, b"")]).is_ok());
+    for (what, lie) in [
+        ("two of one task", vec![body(1, b""), body(1, b"")]),
+        ("one of no task", vec![body(7, b"")]),
+        ("headers that are none", vec![body(1, b"\x41")]),
+    ] {
+        assert!(load_with(&lie).is_err(), "{what}");
+    }
 }
 
 const ENTRY: usize = 45;
@@ -314,7 +397,7 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             chunks.push([b"p", before, varint, &[1; 60]].concat());
         }
     }
-    for kind in [b'e', b'r', b's', b'd', b'w'] {
+    for kind in [b'e', b'r', b's', b'd', b'w', b'u', b'b'] {
         for lengths in [
             &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
             &[0xdd, 0, 0x10, 0, 0],

@@ -46,8 +46,7 @@ impl Fnv {
 pub fn told(replica: &mut Queue, event: &Event) -> Result<(), Mismatch> {
     let mut effect = Effect::default();
     effect.add(event);
-    let payloads = if let Event::Pushed { payloads, .. } = event { payloads } else { &[][..] };
-    let events = Effect::decode(effect.as_bytes(), payloads)?;
+    let events = Effect::decode(effect.as_bytes(), event.payloads())?;
     assert_eq!(events, std::slice::from_ref(event), "an event survives its journey");
     events.iter().try_for_each(|event| replica.apply(event))
 }

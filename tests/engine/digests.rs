@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use copies::{digest, load, save};
 use story::{START, Story, story};
 use taskslot_engine::{
-    Answer, Claim, Due, Event, Gate, Handle, Headers, LeaseNumber, Millis, Options, Retry, State, TaskId,
-    Then,
+    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Options, Retry, State,
+    TaskId, Then,
 };
 
 /// Tasks in every state, with something to tell of each.
@@ -24,7 +24,28 @@ fn base() -> Story {
 type Change = fn(&mut Story);
 
 /// One change each, all of them different from each other.
-const CHANGES: [(&str, Change); 61] = [
+const CHANGES: [(&str, Change); 73] = [
+    ("a token", |s| _ = s.push_unique("x", "t", Hold::End)),
+    ("another token", |s| _ = s.push_unique("x", "u", Hold::End)),
+    ("a token to the start", |s| _ = s.push_unique("x", "t", Hold::Start)),
+    ("a token for a time", |s| _ = s.push_unique("x", "t", Hold::AtMost(Millis(START + 500)))),
+    ("a token for another time", |s| _ = s.push_unique("x", "t", Hold::AtMost(Millis(START + 501)))),
+    ("a token that is kept", |s| _ = s.push_unique("x", "t", Hold::Exactly(Millis(START + 500)))),
+    ("a token that is kept for nobody", |s| {
+        _ = s.push_unique("x", "t", Hold::Exactly(Millis(START + 500))).cancels("x")
+    }),
+    ("a token that was free in time", |s| {
+        s.push_unique("x", "t", Hold::AtMost(Millis(START + 500)));
+        let tokens = vec![b"t".to_vec().into()];
+        s.apply(&Event::Freed { at: Millis(START + 500), tokens });
+    }),
+    ("a body in place of another", |s| _ = s.push_unique("x", "t", Hold::End).replaces("x", "y")),
+    ("a time to live", |s| _ = s.push_ttl("x", 500)),
+    ("another time to live", |s| _ = s.push_ttl("x", 501)),
+    ("an expired task", |s| {
+        let event = Event::Expired { at: Millis(START + 1000), ids: vec![s.push_ttl("x", 500).id("x")] };
+        s.apply(&event);
+    }),
     ("nothing", |_| {}),
     ("a push", |s| _ = s.push("x")),
     ("another payload", |s| _ = s.push("y")),

@@ -6,8 +6,8 @@ mod sample;
 use copies::{Dice, told};
 use sample::{START, effect, live, lives_on};
 use taskslot_engine::{
-    Answer, Due, Effect, End, Event, Gate, Handle, Lease, LeaseNumber, Millis, Mismatch, Options,
-    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, SPAN_MAX_MS, TaskId, Then,
+    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Lease, LeaseNumber, Millis, Mismatch, Options,
+    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, SPAN_MAX_MS, TaskId, Then, Unique,
 };
 
 /// Each event of the life, encoded, with its payloads and the queue before it.
@@ -16,8 +16,7 @@ fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
     live(&mut |before, event| {
         let mut effect = Effect::default();
         effect.add(event);
-        let payloads = if let Event::Pushed { payloads, .. } = event { payloads } else { &[][..] };
-        let payloads = payloads.iter().map(|payload| payload.to_vec()).collect();
+        let payloads = event.payloads().iter().map(|payload| payload.to_vec()).collect();
         steps.push((before.clone(), effect.as_bytes().to_vec(), payloads));
     });
     steps
@@ -135,6 +134,8 @@ fn events_that_were_invented_are_refused() {
     let long = [b'x'; 257];
     let answer =
         Answer::Claimed { handles: vec![Handle { id: ready, lease: LeaseNumber(1), nonce: 0 }; 1001] };
+    let with_token = |token, hold| Options { unique: Some(Unique { token, hold }), ..options };
+    let unique = queue.holder(now.at, b"to the end").unwrap();
     let request = |token, kept_until, answer| Event::Answered { token, at: now.at, kept_until, answer };
     let pushed = |first, count| Answer::Pushed { first, count };
     let acked = |id, end| Event::Acked { id, late: false, end };
@@ -204,7 +205,7 @@ fn events_that_were_invented_are_refused() {
         Event::Cancelled { id: dead },
         Event::Cancelled { id: done },
         Event::CancelAsked { id: done },
-        Event::Taken { ids: vec![done] },
+        Event::Taken { ids: vec![done], at: Millis(1) },
         Event::Retried { ids: vec![done], at: now.at },
         Event::Failed { id: done, then: Then::Dead(now.at), error: b"" },
         Event::CancelAsked { id: ready },
@@ -224,6 +225,24 @@ fn events_that_were_invented_are_refused() {
         request(b"t", Millis(START + 9), answer),
         request(b"t", Millis(START + 9), pushed(new, 1001)),
         request(b"t", Millis(START + 9), pushed(TaskId { ms: 1, seq: u64::MAX }, 2)),
+        push(new, 1, None, Options { ttl_ms: Some(0), ..options }, one),
+        push(new, 1, None, Options { ttl_ms: Some(u64::MAX), ..options }, one),
+        push(new, 1, None, with_token(b"to the end", Hold::End), one),
+        push(new, 1, None, with_token(b"", Hold::End), one),
+        push(new, 1, None, with_token(&long, Hold::End), one),
+        push(new, 1, None, with_token(b"x", Hold::AtMost(enormous)), one),
+        push(new, 2, None, with_token(b"x", Hold::End), &[b"x", b"y"]),
+        Event::Replaced { id: leased, headers: b"", payload: b"x" },
+        Event::Replaced { id: dead, headers: b"", payload: b"x" },
+        Event::Replaced { id: ready, headers: b"", payload: b"without a token" },
+        Event::Replaced { id: unknown, headers: b"", payload: b"x" },
+        Event::Replaced { id: unique, headers: b"\x41", payload: b"x" },
+        Event::Freed { at: now.at, tokens: vec![b"kept".to_vec().into()] },
+        Event::Freed { at: enormous, tokens: vec![b"to the end".to_vec().into()] },
+        Event::Freed { at: enormous, tokens: vec![b"kept".to_vec().into(), b"kept".to_vec().into()] },
+        Event::Expired { at: enormous, ids: vec![delayed] },
+        Event::Expired { at: now.at, ids: vec![unique] },
+        Event::Expired { at: enormous, ids: vec![unknown] },
     ];
     for event in &invented {
         let mut hearer = queue.clone();

@@ -4,12 +4,13 @@
 mod comparison;
 mod keeping;
 mod steering;
+mod tokens;
 
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Answer, Claim, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue, TaskId,
-    Then,
+    Answer, Claim, Claiming, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
+    Refusal, TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, told};
@@ -38,7 +39,7 @@ pub struct Lockstep {
 }
 
 const LEASES: [u32; 6] = [1, 10, 100, 1000, 30_000, 86_400_000];
-const CONFIGS: [(&str, &[i64]); 14] = [
+const CONFIGS: [(&str, &[i64]); 15] = [
     ("lease", &[1, 50, 30_000]),
     ("attempts", &[-1, 1, 2, 3, 25]),
     ("stalls", &[-1, 1, 2, 3, 5]),
@@ -53,6 +54,7 @@ const CONFIGS: [(&str, &[i64]); 14] = [
     ("run-max", &[-1, 20, 1000]),
     ("retain", &[0, 0, 50, 10_000]),
     ("retain-max", &[0, 1, 5, -1, 10_000]),
+    ("tokens-max", &[1_000_000, 1_000_000, 0, 2]),
 ];
 
 fn pick<T: Copy>(from: &[T], word: u32) -> T {
@@ -104,6 +106,7 @@ impl Lockstep {
         }
         self.steps += 1;
         self.compare_counts();
+        self.compare_holders();
         let size = self.model.tasks.len() as u64;
         if self.steps.is_multiple_of(1 + size / 2) {
             self.queue.validate().unwrap();
@@ -111,6 +114,7 @@ impl Lockstep {
         }
         if self.steps.is_multiple_of(7 + size) {
             self.compare_lists();
+            self.compare_tokens();
         }
     }
 
@@ -152,7 +156,8 @@ impl Lockstep {
 
     fn push(&mut self, a: u32, b: u32, c: u32) {
         let most = if self.depth == Depth::Deep { 60 } else { 3 };
-        let count = 1 + self.dice.below(most) as usize;
+        let unique = self.unique(a >> 4);
+        let count = if unique.is_some() { 1 } else { 1 + self.dice.below(most) as usize };
         let size = |dice: &mut Dice| match dice.below(100) {
             0..60 => dice.below(30),
             60..92 => dice.below(300),
@@ -177,6 +182,8 @@ impl Lockstep {
             lease_ms: pick(&[None, None, None, Some(5), Some(700)], b >> 16),
             headers: &headers,
             retain_ms: pick(&[None, None, Some(0), Some(300), Some(40_000)], b >> 20),
+            unique,
+            ttl_ms: pick(&[None, None, None, Some(1), Some(300), Some(40_000)], b >> 22),
             ..Options::default()
         };
         let token = format!("p{}", a % 7).into_bytes();
@@ -193,6 +200,11 @@ impl Lockstep {
         let bytes = self.bytes_without_done();
         let said = self.model.push(&self.now, &task, due, &payloads, bytes);
         assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), said);
+        if let Err(Refusal::Held(id)) = event
+            && c & 3 == 0
+        {
+            return self.replace(id, &headers, payloads[0]);
+        }
         let Ok(event) = event else { return };
         self.make_room(&event);
         self.apply(&event);
@@ -228,7 +240,12 @@ impl Lockstep {
                 return;
             }
         }
-        let event = self.decide(|queue, now, entropy| queue.claim(now, entropy, &claim));
+        let mut claiming = Claiming::new(claim);
+        let mut event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
+        while let Ok(Some(expired @ Event::Expired { .. })) = &event {
+            self.apply(expired);
+            event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
+        }
         let said = self.model.claim(&self.now, &claim);
         let event = match event {
             Ok(event) => event,
@@ -386,6 +403,9 @@ fn blank(options: &Options) -> Task {
         retain_ms: options.retain_ms,
         result: None,
         progress: Vec::new(),
+        unique: options.unique.map(|unique| (unique.token.to_vec(), unique.hold)),
+        ttl_ms: options.ttl_ms,
+        replaced: 0,
     }
 }
 

@@ -3,8 +3,9 @@
 
 mod steering;
 mod time;
+mod tokens;
 
-use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Now, Refusal, Retry, State, TaskId};
+use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Hold, Now, Refusal, Retry, State, TaskId};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
@@ -43,6 +44,10 @@ pub struct Task {
     pub result: Option<Vec<u8>>,
     /// How far its last worker said to be.
     pub progress: Vec<u8>,
+    pub unique: Option<(Vec<u8>, Hold)>,
+    pub ttl_ms: Option<u64>,
+    /// Bytes of the body that took the place of what was pushed.
+    pub replaced: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,6 +65,7 @@ pub struct Told {
     pub purged: u64,
     pub dropped: u64,
     pub forgotten: u64,
+    pub expired: u64,
 }
 
 /// What a claim gave: id, lease number, length, deadline.
@@ -86,6 +92,8 @@ pub struct Model {
     term: u64,
     closed: [Option<Option<u64>>; 2],
     requests: Vec<(Vec<u8>, u64, Answer)>,
+    /// Tokens, who holds each, and until when if that ends by itself.
+    held: Vec<(Vec<u8>, TaskId, Option<u64>)>,
 }
 
 fn is_over(now: &Now, deadline: u64) -> bool {
@@ -149,6 +157,7 @@ impl Model {
             ("run-max", -1),
             ("retain", 0),
             ("retain-max", 10_000),
+            ("tokens-max", 1_000_000),
         ];
         Model {
             tasks: Vec::new(),
@@ -160,6 +169,7 @@ impl Model {
             term: 0,
             closed: [None, None],
             requests: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -189,6 +199,7 @@ impl Model {
     }
 
     fn forget(&mut self, id: TaskId) {
+        self.let_go(id);
         self.tasks.retain(|task| task.id != id);
     }
 
@@ -216,6 +227,7 @@ impl Model {
         if self.is_closed(now, 0) {
             return Err(Refusal::Paused);
         }
+        self.may_take(now, &task.unique)?;
         let alive = self.tasks.len() as u64 - self.count(State::Dead) - self.count(State::Done);
         if self.limit("max-len").is_some_and(|max| alive + payloads.len() as u64 > max) {
             return Err(Refusal::FullLen);
@@ -240,6 +252,7 @@ impl Model {
             let pushed = self.told.pushed;
             self.told.pushed += 1;
             self.tasks.push(Task { id, payload: payload.to_vec(), place, pushed, turn, ..task.clone() });
+            self.take(id);
         }
         Ok(first.unwrap())
     }
@@ -255,6 +268,7 @@ impl Model {
         if self.is_closed(now, 1) {
             return Err(Refusal::Paused);
         }
+        self.expire(now);
         let mut taken: Vec<TaskId> = Vec::new();
         let mut bytes = 0;
         for task in self.in_turn() {
@@ -281,6 +295,7 @@ impl Model {
             }
             self.last_number = (self.last_number + 1).max(now.at.0 * 1000);
             let number = self.last_number;
+            self.starts(id);
             let (worker, tied) = (claim.worker.to_vec(), claim.tied);
             let task = self.find(id).unwrap();
             let length = claim.lease_ms.or(task.lease_ms).unwrap_or(own);
@@ -310,6 +325,7 @@ impl Model {
         task.deliveries -= 1;
         task.place = Place::Ready { since: now.at.0 };
         self.told.claimed -= 1;
+        self.has_not_started(now, handle.id);
         Some(Fate::Ready)
     }
 
@@ -346,6 +362,7 @@ impl Model {
         task.result = result.map(<[u8]>::to_vec);
         task.progress.clear();
         task.stalled = false;
+        self.let_go(handle.id);
         self.told.acked += 1;
         self.told.late += u64::from(late);
         if kept_ms == 0 {
@@ -409,6 +426,7 @@ impl Model {
     }
 
     fn dies(&mut self, id: TaskId, at: u64) -> Fate {
+        self.let_go(id);
         self.find(id).unwrap().place = Place::Dead { at };
         self.told.dead += 1;
         Fate::Dead

@@ -5,8 +5,8 @@
 #![allow(dead_code)]
 
 use taskslot_engine::{
-    Answer, Claim, Due, Effect, Event, Gate, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
-    Retry, TaskId,
+    Answer, Claim, Due, Effect, Event, Gate, Handle, Headers, Hold, Lease, Millis, Now, Options, Push, Queue,
+    Retry, TaskId, Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -19,6 +19,7 @@ pub fn live(hear: &mut dyn FnMut(&Queue, &Event)) -> Queue {
     life.is_set_up();
     life.works();
     life.goes_wrong();
+    life.is_unique();
     life.is_steered();
     life.queue.validate().unwrap();
     life.queue
@@ -121,6 +122,32 @@ impl Life<'_> {
         self.apply(&event);
     }
 
+    /// Tokens of every kind, held, kept, given back and free again; tasks that expired, and that may.
+    fn is_unique(&mut self) {
+        let at = |ms| Millis(START + ms);
+        let mut push = |token, hold, ttl_ms| {
+            let unique = Some(Unique { token, hold });
+            let options = Options { priority: -8, unique, ttl_ms, ..Options::default() };
+            self.push(None, options, &[token])
+        };
+        push(b"to the end", Hold::End, None);
+        push(b"to the start", Hold::Start, Some(5));
+        push(b"for a while", Hold::AtMost(at(600_000)), None);
+        push(b"for a moment", Hold::AtMost(at(20)), None);
+        push(b"kept", Hold::Exactly(at(600_000)), Some(900_000));
+        let gone = push(b"kept by nobody", Hold::Exactly(at(600_000)), None);
+        let event = self.queue.cancel(gone).unwrap();
+        self.apply(&event);
+        let headers = Headers::pack(&[(b"version", b"2")]);
+        for token in [&b"for a while"[..], b"kept"] {
+            let id = self.queue.holder(self.now.at, token).unwrap();
+            let event = self.queue.replace(id, &headers, b"a new payload").unwrap().unwrap();
+            self.apply(&event);
+        }
+        self.push(None, Options { ttl_ms: Some(700_000), ..Options::default() }, &[b"in time"]);
+        self.passes(10);
+    }
+
     fn is_steered(&mut self) {
         let event = self.queue.retry_oldest(self.now, 1).unwrap();
         self.apply(&event);
@@ -172,9 +199,7 @@ pub fn effect() -> (Effect, Vec<Vec<u8>>) {
     let (mut effect, mut beside) = (Effect::default(), Vec::new());
     live(&mut |_, event| {
         effect.add(event);
-        if let Event::Pushed { payloads, .. } = event {
-            beside.extend(payloads.iter().map(|payload| payload.to_vec()));
-        }
+        beside.extend(event.payloads().iter().map(|payload| payload.to_vec()));
     });
     (effect, beside)
 }

@@ -65,7 +65,7 @@ impl Story {
         self
     }
 
-    fn holds(&mut self, tasks: u64) -> &mut Self {
+    fn has(&mut self, tasks: u64) -> &mut Self {
         assert_eq!(self.queue.len(), tasks);
         self
     }
@@ -76,9 +76,9 @@ impl Story {
 #[test]
 fn an_interval_runs_after_each_and_never_drifts() {
     let mut s = story();
-    s.plans("a", every(1000)).next_due_in(Some(1000)).passes(999).holds(0).passes(1).holds(1);
+    s.plans("a", every(1000)).next_due_in(Some(1000)).passes(999).has(0).passes(1).has(1);
     // Late by a little, the next is where it was.
-    s.passes(1030).ran("a", [2, 0, 0]).runs_next_in("a", 970).passes(970).ran("a", [3, 0, 0]).holds(3);
+    s.passes(1030).ran("a", [2, 0, 0]).runs_next_in("a", 970).passes(970).ran("a", [3, 0, 0]).has(3);
     s.lists(State::Ready, &["p", "p", "p"]);
 }
 
@@ -122,7 +122,7 @@ fn with_catchup_none_a_run_that_is_late_or_overtaken_is_not_made() {
     let mut s = story();
     s.plans("a", none(Timing::Every(1000))).passes(1999).ran("a", [1, 0, 0]).runs_next_in("a", 1);
     let mut s = story();
-    s.plans("a", none(Timing::Every(1000))).passes(2000).ran("a", [0, 0, 1]).runs_next_in("a", 1000).holds(0);
+    s.plans("a", none(Timing::Every(1000))).passes(2000).ran("a", [0, 0, 1]).runs_next_in("a", 1000).has(0);
     s.passes(1000).ran("a", [1, 0, 1]);
     // Later than ten seconds.
     for (late, counts) in [(10_000, [1, 0, 0]), (10_001, [0, 0, 1])] {
@@ -148,9 +148,9 @@ fn a_calendar_runs_at_its_instants() {
     s.plans("a", cron("*/15 * * * *"))
         .runs_next_in("a", 15 * MINUTE)
         .passes(15 * MINUTE - 1)
-        .holds(0)
+        .has(0)
         .passes(1)
-        .holds(1);
+        .has(1);
     s.runs_next_in("a", 15 * MINUTE).passes(7 * HOUR).ran("a", [2, 0, 0]);
 }
 
@@ -208,9 +208,9 @@ fn a_run_that_cannot_come_in_is_skipped_and_counted() {
     s.config("max-len", 0).passes(1000).ran("a", [0, 2, 0]).config("max-len", -1);
     s.config("max-bytes", 0).passes(1000).ran("a", [0, 3, 0]).config("max-bytes", -1);
     s.now.is_full = true;
-    s.passes(1000).ran("a", [0, 4, 0]).holds(0);
+    s.passes(1000).ran("a", [0, 4, 0]).has(0);
     s.now.is_full = false;
-    s.passes(1000).ran("a", [1, 4, 0]).pauses(Gate::Out, None).passes(1000).ran("a", [2, 4, 0]).holds(2);
+    s.passes(1000).ran("a", [1, 4, 0]).pauses(Gate::Out, None).passes(1000).ran("a", [2, 4, 0]).has(2);
 }
 
 // SET, DEL
@@ -246,7 +246,7 @@ fn a_schedule_that_is_overdue_when_it_is_set_again_still_runs_once() {
 #[test]
 fn a_schedule_that_is_removed_leaves_its_tasks() {
     let mut s = story();
-    s.plans("a", every(1000)).passes(1000).unplans("a").passes(10_000).holds(1).next_due_in(None);
+    s.plans("a", every(1000)).passes(1000).unplans("a").passes(10_000).has(1).next_due_in(None);
     assert_eq!(s.queue.unschedule(b"a"), None);
     s.plans("a", every(1000)).ran("a", [0, 0, 0]);
 }

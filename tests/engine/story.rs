@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, Claiming, Cursor, Due, Event, Gate, Grace, Handle, LeaseNumber, Millis, Now, Options, Push, Queue,
-    Refusal, Retry, State, TaskId, TaskView, Totals,
+    Claim, Claiming, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options, Push,
+    Queue, Refusal, Retry, State, TaskId, TaskView, Totals, Unique,
 };
 
-use crate::copies::{digest, told};
+use crate::copies::{digest, load, save, told};
 
 pub const START: u64 = 1_000_000_000;
 pub const MIDDLE: u32 = 1 << 31;
@@ -37,6 +37,11 @@ pub fn story() -> Story {
     }
 }
 
+/// The options of a push with a token.
+pub fn unique(token: &str, hold: Hold) -> Options<'_> {
+    Options { unique: Some(Unique { token: token.as_bytes(), hold }), ..Options::default() }
+}
+
 impl Story {
     /// What was decided happens, here and on the replica.
     pub fn apply(&mut self, event: &Event) -> &mut Self {
@@ -44,6 +49,14 @@ impl Story {
         told(&mut self.replica, event).unwrap();
         self.queue.validate().unwrap();
         assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
+        self
+    }
+
+    /// The queue is saved and loaded.
+    pub fn reloads(&mut self) -> &mut Self {
+        let loaded = load(&save(&self.queue)).unwrap();
+        assert_eq!(digest(&loaded), digest(&self.queue), "what is loaded equals what was saved");
+        self.queue = loaded;
         self
     }
 
@@ -84,6 +97,43 @@ impl Story {
         Ok(())
     }
 
+    /// A push with a token, which nobody else holds.
+    pub fn push_unique(&mut self, name: &str, token: &str, hold: Hold) -> &mut Self {
+        self.push_with(name, None, unique(token, hold))
+    }
+
+    /// A push with a token finds that this task holds it.
+    pub fn finds(&mut self, name: &str, token: &str) -> &mut Self {
+        assert_eq!(self.try_push("?", None, unique(token, Hold::End)), Err(Refusal::Held(self.id(name))));
+        self
+    }
+
+    /// The task that holds a token gets another payload, if it waits.
+    pub fn replaces(&mut self, name: &str, payload: &str) -> bool {
+        let id = self.id(name);
+        let event = self.queue.replace(id, &[], payload.as_bytes()).unwrap();
+        event.is_some_and(|event| {
+            self.apply(&event);
+            true
+        })
+    }
+
+    /// This task holds the token; an empty name for none.
+    pub fn holds(&mut self, token: &str, name: &str) -> &mut Self {
+        let holder = self.queue.holder(self.now.at, token.as_bytes());
+        assert_eq!(holder, (!name.is_empty()).then(|| self.id(name)), "who holds {token}");
+        self
+    }
+
+    /// An instant so many ms from now.
+    pub fn in_ms(&self, ms: u64) -> Millis {
+        self.now.at.plus(ms)
+    }
+
+    pub fn push_ttl(&mut self, name: &str, ttl_ms: u64) -> &mut Self {
+        self.push_with(name, None, Options { ttl_ms: Some(ttl_ms), ..Options::default() })
+    }
+
     // Claiming
 
     pub fn claim(&mut self, claim: &Claim) -> Vec<String> {
@@ -103,6 +153,7 @@ impl Story {
         let claimed = match event {
             Event::Claimed { leases, .. } => names(&mut leases.iter().map(|lease| lease.id)),
             Event::Taken { ids, .. } => names(&mut ids.iter().copied()),
+            Event::Expired { .. } => Vec::new(),
             _ => panic!("{event:?}"),
         };
         if let Event::Claimed { leases, .. } = event {

@@ -97,7 +97,7 @@ def test_an_effect_that_does_not_fit_changes_nothing(allowing):
     digest = c.digest()
     unknown = b"\x01" + msgpack.packb([{"nothing": []}])
     gone = b"\x01" + msgpack.packb([{"pause": ["out", None]}, {"ack": [[1, 1], False]}])
-    for effect in (b"", b"\x01", b"\x02" + EMPTY[1:], unknown, gone, EMPTY + b"\0", real[0][0][:-1]):
+    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, gone, EMPTY + b"\0", real[0][0][:-1]):
         assert c("TASK._APPLY", "q", effect) == INVALID
         assert c("TASK._APPLY", "new", effect) == INVALID
     assert c("TASK._APPLY", "q", EMPTY, "a payload for nothing") == INVALID

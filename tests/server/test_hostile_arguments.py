@@ -52,7 +52,23 @@ HOSTILE = [
         b"DEAD",
         b"SET",
     ],
-    *[b"TTL", b"GROUP", b"UNIQUE", b"RESULT", b"RETAIN", b"PROGRESS", b"done", b"KEYS", b"ALL", b"ready"],
+    *[
+        b"TTL",
+        b"GROUP",
+        b"UNIQUE",
+        b"UNTIL",
+        b"start",
+        b"FOR",
+        b"KEEP",
+        b"REPLACE",
+        b"RESULT",
+        b"RETAIN",
+        b"PROGRESS",
+        b"done",
+        b"KEYS",
+        b"ALL",
+        b"ready",
+    ],
 ]
 
 READY, DELAYED, HANDLE, OTHER, DEAD = "<ready>", "<delayed>", "<handle>", "<other handle>", "<dead>"
@@ -61,7 +77,9 @@ TEMPLATES = [
     ["TASK.PUSH", "q", "p", "DELAY", 9, "PRIORITY", 3, "ATTEMPTS", 2, "LEASE", 5, "REQUEST", "t"],
     ["TASK.PUSH", "q", "p", "RETAIN", 9],
     ["TASK.PUSH", "q", "p", "AT", 9 * 10**12, "HEADERS", 2, "name", "value", "n", "v"],
-    ["TASK.MPUSH", "q", "PRIORITY", 1, "REQUEST", "t", "TASKS", 2, "a", "b"],
+    ["TASK.PUSH", "q", "p", "UNIQUE", "held", "FOR", 9, "KEEP", "REPLACE", "TTL", 9],
+    ["TASK.PUSH", "q", "p", "TTL", 9, "UNIQUE", "other", "UNTIL", "start", "REQUEST", "t"],
+    ["TASK.MPUSH", "q", "PRIORITY", 1, "TTL", 9, "REQUEST", "t", "TASKS", 2, "a", "b"],
     [
         "TASK.CLAIM",
         "q",
@@ -146,6 +164,7 @@ class Target:
         self.names = {
             READY: c.push("q", "p", "HEADERS", 1, "h", "v"),
             DELAYED: c.push("q", "p", "DELAY", 86_400_000),
+            "<unique>": c("TASK.PUSH", "q", "p", "PRIORITY", -9, "UNIQUE", "held")[0],
             HANDLE: handles[0],
             OTHER: handles[1],
             DEAD: handles[2].split(b"@")[0],
@@ -220,10 +239,12 @@ def test_an_option_given_twice_is_a_syntax_error(server):
     options = {
         "TASK.PUSH": [
             *[["DELAY", 1], ["PRIORITY", 1], ["ATTEMPTS", 1], ["LEASE", 1], ["RETAIN", 1], ["REQUEST", "r"]],
+            *[["TTL", 1], ["GROUP", "g"]],
+            *[["UNIQUE", "t"], ["FOR", 1], ["UNTIL", "start"], ["KEEP"], ["REPLACE"]],
         ],
         "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
         "TASK.RESULT": [["BLOCK", 1]],
-        "TASK.MPUSH": [["PRIORITY", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
+        "TASK.MPUSH": [["PRIORITY", 1], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
         "TASK.CLAIM": [
             *[["COUNT", 1], ["BYTES", 1], ["LEASE", 1], ["BLOCK", 1], ["WORKER", "w"], ["TIED"], ["NOACK"]],
             *[["REQUEST", "r"], ["WITHMETA"]],

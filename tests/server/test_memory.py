@@ -90,6 +90,23 @@ def requested(c: Talk) -> None:
     push(c, TASKS, "x" * 10, each=("REQUEST", "token number {}"))
 
 
+def unique(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, each=("UNIQUE", "token number {}"))
+
+
+def unique_for(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, "FOR", HOUR, each=("UNIQUE", "token number {}"))
+
+
+def replaced(c: Talk) -> None:
+    for size in (1, 200):
+        push(c, TASKS, "x" * size, "REPLACE", each=("UNIQUE", "token number {}"))
+
+
+def to_expire(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, "TTL", HOUR)
+
+
 def half_gone(c: Talk) -> None:
     push(c, TASKS * 2, "x" * 100)
     handles = claim_all(c)
@@ -109,6 +126,10 @@ KINDS = [
     dead,
     returned,
     requested,
+    unique,
+    unique_for,
+    replaced,
+    to_expire,
     half_gone,
 ]
 

@@ -98,6 +98,7 @@ def test_at_names_an_instant_and_the_past_is_now(server):
         ("PRIORITY", -128, 127),
         ("ATTEMPTS", -1, 65_535),
         ("LEASE", 1, DAY),
+        ("TTL", 1, SPAN_MAX),
     ],
 )
 def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, high):
@@ -132,7 +133,7 @@ def test_delay_and_at_exclude_each_other(server):
 
 @pytest.mark.parametrize(
     "option",
-    ["TTL 5", "GROUP g", "UNIQUE t", "RETAIN 5", "UNTIL start", "TASKS 1 a", "TASKS x", "BLOCK 0", "x"],
+    ["GROUP g", "RETAIN 5", "TASKS 1 a", "TASKS x", "BLOCK 0", "x"],
 )
 def test_an_option_that_push_does_not_know_is_a_syntax_error(server, option):
     """Those that are still to be built too, and those of other commands."""

@@ -1,12 +1,13 @@
 //! `TASK.CRON`: schedules of a queue, and what `TASK.INFO key CRON` tells of them.
 
 use taskslot_engine::{
-    BadRule, Catchup, EVERY_MIN_MS, Now, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleView, Timing,
-    Unplanned,
+    BadRule, Catchup, EVERY_MIN_MS, Millis, Now, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleView,
+    Timing, Unplanned,
 };
 
 use super::args::Args;
-use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, Said};
+use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, Said, TTL};
+use super::unique::UNIQUE_RUNS;
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context, Reply};
@@ -61,7 +62,9 @@ impl Command for Cron {
                             ATTEMPTS,
                             LEASE,
                             GROUP,
+                            TTL,
                             RETAIN,
+                            UNIQUE_RUNS,
                             HEADERS,
                             ArgDoc::text("payload").after("PAYLOAD"),
                         ],
@@ -139,10 +142,11 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
     if payload.len() > most {
         return Err(Error::TooLong("the payload of a schedule", most));
     }
+    said.check()?;
     if ctx.is_out_of_memory() {
         return Err(Error::OutOfMemory);
     }
-    let plan = Plan { timing, catchup, options: said.options(), payload };
+    let plan = Plan { timing, catchup, options: said.options(Millis(0)), payload };
     let is_new = write(ctx, key, Missing::Create, |write| {
         let is_new = !write.value.queue.has_schedule(name);
         let event = write.value.queue.schedule(write.now, name, plan).map_err(error)?;

@@ -24,6 +24,7 @@ mod result;
 mod retry;
 mod shards;
 mod task;
+mod unique;
 
 use crate::api::Context;
 use crate::api::command::Entry;

@@ -6,12 +6,13 @@ use taskslot_engine::{
 };
 
 use super::args::Args;
+use super::unique::{self, UNIQUE};
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
-use crate::write::{Missing, write};
+use crate::write::{Missing, Write, write};
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -28,6 +29,8 @@ pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
 pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
 /// `RETAIN`, as an argument.
 pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
+/// `TTL`, as an argument.
+pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms").after("TTL").optional();
 /// `HEADERS`, as an argument.
 pub const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
@@ -61,11 +64,13 @@ impl Command for Push {
             ATTEMPTS,
             LEASE,
             GROUP,
+            TTL,
             RETAIN,
+            UNIQUE,
             HEADERS,
             REQUEST,
         ],
-        reply: "the task's id",
+        reply: "the task's id; with UNIQUE [id, 1] for a new task, [id, 0] for one found that holds the token",
         ..CommandDoc::EMPTY
     };
 
@@ -94,6 +99,7 @@ impl Command for MPush {
             ATTEMPTS,
             LEASE,
             GROUP,
+            TTL,
             RETAIN,
             HEADERS,
             REQUEST,
@@ -138,17 +144,22 @@ pub struct Said<'a> {
     group: &'a [u8],
     retain_ms: Option<u64>,
     headers: Vec<u8>,
+    ttl_ms: Option<u64>,
+    unique: unique::Said<'a>,
     request: Option<&'a [u8]>,
 }
 
-const PUSH: &[&str] =
-    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS", "REQUEST"];
-const MPUSH: &[&str] =
-    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS", "REQUEST", "TASKS"];
+const PUSH: &[&str] = &[
+    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
+    "KEEP", "REPLACE", "HEADERS", "REQUEST",
+];
+const MPUSH: &[&str] = &[
+    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
+];
 /// What a schedule says, those of a push but for when, and which request it is.
 pub const CRON: &[&str] = &[
-    "EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS",
-    "PAYLOAD",
+    "EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE",
+    "UNTIL", "FOR", "KEEP", "HEADERS", "PAYLOAD",
 ];
 
 /// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
@@ -167,6 +178,7 @@ fn options<'a>(
             option => said.read(option, args)?,
         }
     }
+    said.check()?;
     Ok((said, tasks))
 }
 
@@ -184,20 +196,34 @@ impl<'a> Said<'a> {
                 attempts => said.attempts = Some(attempts as i32),
             },
             "LEASE" => said.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            "TTL" => said.ttl_ms = Some(args.unsigned("TTL", 1..=SPAN_MAX_MS)?),
             "GROUP" => said.group = args.name("GROUP")?,
             "RETAIN" => said.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => said.headers = headers(args)?,
             "REQUEST" => said.request = Some(args.name("REQUEST")?),
+            option if said.unique.hear(option, args)? => {}
             _ => return Err(Error::Syntax),
         }
         Ok(())
     }
 
-    /// What holds for each task.
-    pub fn options(&self) -> Options<'_> {
-        let (priority, attempts, lease_ms) = (self.priority, self.attempts, self.lease_ms);
-        let (group, retain_ms, headers) = (self.group, self.retain_ms, &self.headers);
-        Options { priority, attempts, lease_ms, headers, group, retain_ms, ..Options::default() }
+    /// Whether what was said goes together, now that all is.
+    pub fn check(&self) -> Result<(), Error> {
+        self.unique.check()
+    }
+
+    /// What holds for each task that is pushed at `at`.
+    pub fn options(&self, at: Millis) -> Options<'_> {
+        Options {
+            priority: self.priority,
+            attempts: self.attempts,
+            lease_ms: self.lease_ms,
+            headers: &self.headers,
+            group: self.group,
+            unique: self.unique.at(at),
+            ttl_ms: self.ttl_ms,
+            retain_ms: self.retain_ms,
+        }
     }
 }
 
@@ -221,8 +247,14 @@ fn push<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     let key = args.next()?;
     let payload = args.take(1)?;
     let (said, _) = options(&mut args, PUSH)?;
-    let (first, _) = push_all(ctx, key, &said, payload)?;
-    ctx.reply().bulk(&first.text());
+    let (id, count) = push_all(ctx, key, &said, payload)?;
+    if said.unique.is_some() {
+        ctx.reply().array(2);
+    }
+    ctx.reply().bulk(&id.text());
+    if said.unique.is_some() {
+        ctx.reply().integer(i64::from(count.min(1)));
+    }
     Ok(())
 }
 
@@ -239,7 +271,8 @@ fn mpush<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Pushes, or finds that it was done before with the same token: the first id, and how many follow on it.
+/// Pushes, or finds that it was done before with the same token of a request: the first id, and how many there are from
+/// it on. 0 for a task that was found, since it holds the UNIQUE token.
 fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -261,15 +294,17 @@ fn push_all<'a>(
     if payloads.iter().any(|payload| payload.len() > max_payload) {
         return Err(Error::TooLong("a payload", max_payload));
     }
-    let options = said.options();
     let pushed = write(ctx, key, Missing::Create, |write| {
         let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
         if let Some(before) = before {
             write.value.duplicate += 1;
             return Ok(before);
         }
-        let push = Pushing { due: said.when.due(&write.now), options, payloads };
-        let event = write.value.queue.push(write.now, &push).inspect_err(|_| write.value.refused += 1)?;
+        let push = Pushing { due: said.when.due(&write.now), options: said.options(write.now.at), payloads };
+        let event = match write.value.queue.push(write.now, &push) {
+            Err(Refusal::Held(id)) => return found(write, id, said, tasks),
+            pushed => pushed.inspect_err(|_| write.value.refused += 1)?,
+        };
         write.commit_push(&event, tasks)?;
         let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
         if let Some(token) = said.request {
@@ -279,4 +314,26 @@ fn push_all<'a>(
         Ok((first, count))
     })?;
     pushed.ok_or(Error::Busy)
+}
+
+/// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
+fn found<'a>(
+    write: &mut Write<'a, '_>,
+    id: TaskId,
+    said: &Said<'_>,
+    tasks: &'a [Arg<'a>],
+) -> Result<(TaskId, u32), Error> {
+    if let (true, [payload]) = (said.unique.replace, tasks) {
+        let replaced = write.value.queue.replace(id, &said.headers, payload.as_bytes());
+        if let Some(event) = replaced.inspect_err(|_| write.value.refused += 1)? {
+            write.commit_push(&event, tasks)?;
+        }
+    }
+    write.value.found += 1;
+    if let Some(token) = said.request {
+        let answer = Answer::Pushed { first: id, count: 0 };
+        let event = write.value.queue.answered(write.now, token, answer);
+        write.commit(&event)?;
+    }
+    Ok((id, 0))
 }

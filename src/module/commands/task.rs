@@ -32,6 +32,9 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
         text("payload", task.payload);
         task.result.into_iter().for_each(|result| text("result", result));
     }
+    if let Some(unique) = task.options.unique {
+        text("unique", unique.token);
+    }
     let mut number = |name: &str, value: i64| {
         reply.bulk(name.as_bytes());
         reply.integer(value);
@@ -59,6 +62,16 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     }
     if let Some(retain_ms) = task.options.retain_ms {
         number("retain", signed(retain_ms));
+    }
+    if let Some(unique) = task.options.unique {
+        number("unique-held", i64::from(task.holds_token));
+        unique.hold.until().into_iter().for_each(|until| number("unique-until", signed(until.0)));
+    }
+    if let Some(ttl_ms) = task.options.ttl_ms {
+        number("ttl-ms", signed(ttl_ms));
+    }
+    if let Some(expires) = task.expires {
+        number("expires", signed(expires.0));
     }
     if let Some(lease) = task.lease {
         number("claimed", signed(lease.claimed_at.0));

@@ -1,6 +1,6 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId};
+use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId, Unique};
 
 use super::Lockstep;
 use crate::copies::digest;
@@ -18,9 +18,9 @@ impl Lockstep {
             engine,
             [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]
         );
-        let removed = [t.cancelled, t.purged, t.dropped, t.forgotten];
-        assert_eq!(removed, [m.cancelled, m.purged, m.dropped, m.forgotten]);
-        let gone = m.acked + m.cancelled + m.purged + m.dropped;
+        let removed = [t.cancelled, t.purged, t.dropped, t.forgotten, t.expired];
+        assert_eq!(removed, [m.cancelled, m.purged, m.dropped, m.forgotten, m.expired]);
+        let gone = m.acked + m.cancelled + m.purged + m.dropped + m.expired;
         let unfinished = self.model.tasks.len() as u64 - self.model.count(State::Done);
         assert_eq!(m.pushed, unfinished + gone, "nothing is lost and nothing appears");
     }
@@ -119,9 +119,10 @@ fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
             (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
         }
     };
-    let Task { priority, attempts, lease_ms, retain_ms, .. } = *task;
-    let headers = &task.headers;
-    let options = Options { priority, attempts, lease_ms, retain_ms, headers, ..Options::default() };
+    let Task { priority, attempts, lease_ms, retain_ms, ttl_ms, .. } = *task;
+    let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
+    let (headers, group) = (&task.headers, &[]);
+    let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms };
     let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
     let told = (task.progress.clone(), task.result.clone(), until);
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];

@@ -20,7 +20,7 @@ impl Lockstep {
 
     /// All done tasks, the oldest first.
     fn done(&self) -> Vec<TaskId> {
-        let (_, tasks) = self.queue.list(&self.now, State::Done, Cursor::default(), usize::MAX, None);
+        let (_, tasks) = self.queue.list(&self.now, State::Done, Cursor::default(), usize::MAX, None, None);
         tasks.iter().map(|task| task.id).collect()
     }
 
@@ -31,11 +31,16 @@ impl Lockstep {
         without.record_bytes()
     }
 
-    /// Done tasks give way to a push that was let in: no more of them than must.
+    /// Done tasks give way to a push that was let in, or to a new body: no more of them than must.
     pub(super) fn make_room(&mut self, push: &Event) {
         let bytes = |lockstep: &Lockstep| {
-            let Event::Pushed { options, payloads, .. } = push else { panic!("a push: {push:?}") };
-            let added: usize = payloads.iter().map(|payload| payload.len() + options.headers.len()).sum();
+            let added: usize = match push {
+                Event::Pushed { options, payloads, .. } => {
+                    payloads.iter().map(|payload| payload.len() + options.headers.len()).sum()
+                }
+                Event::Replaced { headers, payload, .. } => headers.len() + payload.len(),
+                other => panic!("a push: {other:?}"),
+            };
             lockstep.queue.record_bytes() + added as u64
         };
         let max = self.queue.settings().limit(Setting::MaxBytes).unwrap_or(u64::MAX);

@@ -28,9 +28,7 @@ impl Lockstep {
             event
         } else {
             let event = self.queue.retry_oldest(self.now, count);
-            let ids: Vec<TaskId> =
-                self.model.by_death().iter().take(count).map(|(_, task)| task.id).collect();
-            assert_eq!(ids_of(&event), self.model.retry(&self.now, &ids), "a retry of the oldest");
+            assert_eq!(ids_of(&event), self.model.retry_oldest(&self.now, count), "a retry of the oldest");
             event
         };
         self.apply_if(event);
@@ -165,6 +163,7 @@ impl Lockstep {
         assert_eq!(self.model.over(&self.now), [], "no lease that is over is left");
         self.model.passes(&self.now);
         self.bytes_are_bounded();
+        assert_eq!(self.queue.tokens(), self.model.tokens(&self.now), "tokens that are over are forgotten");
         let next = self.queue.next_due(&self.now);
         assert!(next.is_none_or(|next| next > self.now.at), "what is due has moved");
         if let Some(certain) = self.model.next_due(&self.now) {

@@ -22,15 +22,29 @@ impl Model {
     pub fn retry(&mut self, now: &Now, ids: &[TaskId]) -> Vec<TaskId> {
         let mut retried = Vec::new();
         for &id in ids {
-            let Some(task) = self.find(id) else { continue };
-            match task.place {
-                Place::Dead { .. } => (task.failures, task.stalls) = (0, 0),
+            let Some(place) = self.find(id).map(|task| task.place.clone()) else { continue };
+            match place {
+                Place::Dead { .. } if self.takes_again(now, id) => {
+                    let task = self.find(id).unwrap();
+                    (task.failures, task.stalls) = (0, 0);
+                }
                 Place::Delayed { .. } => {}
                 _ => continue,
             }
             self.told.retried += 1;
-            self.comes_back(now, id);
+            self.comes_back(now.at.0, id);
             retried.push(id);
+        }
+        retried
+    }
+
+    pub fn retry_oldest(&mut self, now: &Now, count: usize) -> Vec<TaskId> {
+        let dead: Vec<TaskId> = self.by_death().iter().map(|(_, task)| task.id).collect();
+        let mut retried = Vec::new();
+        for id in dead {
+            if retried.len() < count {
+                retried.append(&mut self.retry(now, &[id]));
+            }
         }
         retried
     }

@@ -1,6 +1,6 @@
 //! What time does to the naive model.
 
-use taskslot_engine::{Now, TaskId};
+use taskslot_engine::{Due, Now, TaskId};
 
 use super::{Model, Place, Task, due_at, is_over};
 
@@ -41,22 +41,28 @@ impl Model {
         done
     }
 
-    pub(super) fn comes_back(&mut self, now: &Now, id: TaskId) {
+    pub(super) fn comes_back(&mut self, since: u64, id: TaskId) {
         let turn = self.turn();
         let task = self.find(id).unwrap();
         task.turn = turn;
-        task.place = Place::Ready { since: now.at.0 };
+        task.place = Place::Ready { since };
     }
 
     /// What time does, but for leases that are over.
     pub fn passes(&mut self, now: &Now) {
-        let due: Vec<TaskId> = self
+        // With a time to live a task counts from when it was due, if that was an instant of our clock.
+        let since = |task: &Task| match task.place {
+            Place::Delayed { due: Due::Clock(due) } if task.ttl_ms.is_some() => due.0,
+            _ => now.at.0,
+        };
+        let due: Vec<(u64, TaskId)> = self
             .by_due(now)
             .iter()
             .take_while(|(due, _)| *due <= now.at.0)
-            .map(|(_, task)| task.id)
+            .map(|(_, task)| (since(task), task.id))
             .collect();
-        due.into_iter().for_each(|id| self.comes_back(now, id));
+        due.into_iter().for_each(|(since, id)| self.comes_back(since, id));
+        self.expire(now);
         for which in 0..2 {
             if !self.is_closed(now, which) {
                 self.closed[which] = None;
@@ -101,6 +107,12 @@ impl Model {
         let old = self.by_death().first().and_then(|(at, _)| Some(at + ttl?));
         let kept = self.by_end().iter().map(|(_, until, _)| *until).min();
         let pauses = self.closed.into_iter().flatten().flatten();
-        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(kept).chain(pauses).min()
+        lease
+            .chain(self.by_due(now).first().map(|(due, _)| *due))
+            .chain(old)
+            .chain(kept)
+            .chain(pauses)
+            .chain(self.next_end(now))
+            .min()
     }
 }

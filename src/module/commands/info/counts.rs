@@ -56,9 +56,12 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
     totals.for_each(|(name, total)| fields.number(name, total));
     fields.number("duplicate", value.duplicate);
+    fields.number("found", value.found);
     fields.number("refused", value.refused);
     fields.number("bytes", queue.record_bytes());
     fields.number("memory", queue.memory() as u64);
+    fields.number("tokens", queue.tokens() as u64);
+    fields.number("groups", queue.groups() as u64);
     fields.number("blocked-workers", waiting);
     fields.span("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
     fields.span("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));

@@ -1,0 +1,76 @@
+//! What a push says of its token: `UNIQUE token [UNTIL start | FOR ms [KEEP]] [REPLACE]`.
+
+use taskslot_engine::{Hold, Millis, SPAN_MAX_MS, Unique};
+
+use super::args::Args;
+use crate::api::command::ArgDoc;
+use crate::errors::Error;
+
+const HOLD: ArgDoc = ArgDoc::one_of(
+    "hold",
+    &[
+        ArgDoc::block("until", &[ArgDoc::word("start", "START")]).after("UNTIL"),
+        ArgDoc::block("time", &[ArgDoc::integer("ms"), ArgDoc::word("keep", "KEEP").optional()]).after("FOR"),
+    ],
+)
+.optional();
+
+/// How it is written.
+pub const UNIQUE: ArgDoc =
+    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD, ArgDoc::word("replace", "REPLACE").optional()])
+        .after("UNIQUE")
+        .optional();
+
+/// How a schedule says it: each run is a push of its own, which replaces nothing.
+pub const UNIQUE_RUNS: ArgDoc =
+    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional();
+
+/// What was said so far. Its words may stand anywhere among the options of a push.
+#[derive(Clone, Copy, Default)]
+pub struct Said<'a> {
+    token: Option<&'a [u8]>,
+    until_start: bool,
+    for_ms: Option<u64>,
+    keep: bool,
+    /// Whether a task that holds the token and waits gets the payload of this push.
+    pub replace: bool,
+}
+
+impl<'a> Said<'a> {
+    /// Takes in an option and its value; false where it is none of these.
+    pub fn hear(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
+        match option {
+            "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
+            "UNTIL" if args.word("START") => self.until_start = true,
+            "UNTIL" => return Err(Error::Syntax),
+            "FOR" => self.for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?),
+            "KEEP" => self.keep = true,
+            "REPLACE" => self.replace = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Whether the words go together. Errors: a hold or REPLACE without a token, two holds, KEEP without FOR.
+    pub fn check(&self) -> Result<(), Error> {
+        let is_more = self.until_start || self.for_ms.is_some() || self.keep || self.replace;
+        let is_odd = (self.until_start && self.for_ms.is_some()) || (self.keep && self.for_ms.is_none());
+        if is_odd || (is_more && self.token.is_none()) { Err(Error::Syntax) } else { Ok(()) }
+    }
+
+    /// Whether there is a token.
+    pub fn is_some(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The token, with what its hold means for a push at `at`.
+    pub fn at(&self, at: Millis) -> Option<Unique<'a>> {
+        let hold = match self.for_ms.map(|ms| at.plus(ms)) {
+            Some(until) if self.keep => Hold::Exactly(until),
+            Some(until) => Hold::AtMost(until),
+            None if self.until_start => Hold::Start,
+            None => Hold::End,
+        };
+        self.token.map(|token| Unique { token, hold })
+    }
+}
