@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
+use crate::lane::LaneTasks;
 use crate::lanes::LaneKey;
 use crate::queue::Queue;
 use crate::settings::SPAN_MAX_MS;
@@ -26,7 +27,7 @@ impl Queue {
     /// - what may expire is indexed, and a body that was replaced is a task's.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
-        let mut ready: BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)> = BTreeMap::new();
+        let mut ready: BTreeMap<LaneKey, LaneTasks> = BTreeMap::new();
         let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         self.schedules.validate()?;
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);

@@ -13,6 +13,9 @@ use crate::entry::Order;
 use crate::log::{Log, Place};
 use crate::runs::Runs;
 
+/// What a lane should hold, sorted: fresh tasks, and those that came back with their ranks. For `check`.
+pub(crate) type LaneTasks = (Vec<Order>, Vec<(Order, Order)>);
+
 /// See the head of the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {

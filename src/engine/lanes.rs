@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::apply::{Mismatch, ensure};
 use crate::entry::Order;
 use crate::groups::GroupNumber;
+use crate::lane::LaneTasks;
 use crate::level::Level;
 use crate::log::Log;
 
@@ -125,7 +126,7 @@ impl Lanes {
     /// rank and number.
     pub fn validate(
         &self,
-        ready: &BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)>,
+        ready: &BTreeMap<LaneKey, LaneTasks>,
         runs: impl Fn(GroupNumber) -> Option<u32>,
         log: &Log,
     ) -> Result<(), Mismatch> {

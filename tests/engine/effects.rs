@@ -35,7 +35,7 @@ fn the_life_has_every_kind_of_event() {
     live(&mut |_, event| {
         kinds.insert(format!("{event:?}").split([' ', '{']).next().unwrap().to_owned());
     });
-    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    assert_eq!(kinds.len(), 31, "{kinds:?}");
 }
 
 #[test]

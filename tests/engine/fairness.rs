@@ -218,7 +218,7 @@ impl Watch {
     }
 
     fn shares_are_fair(&self, priority: i8) {
-        for group in 0..6 {
+        for (group, name) in NAMES.iter().enumerate() {
             let served = &self.served[&(priority, group)];
             for (&other, &(mine, others)) in &served.from {
                 let got = served.count - mine;
@@ -226,8 +226,7 @@ impl Watch {
                 let (weight, other_weight) = (self.weight(group), self.weight(other));
                 assert!(
                     got * other_weight <= (other_got + other_weight) * weight,
-                    "{:?} got {got} by weight {weight}, {:?} {other_got} by {other_weight}",
-                    NAMES[group],
+                    "{name:?} got {got} by weight {weight}, {:?} {other_got} by {other_weight}",
                     NAMES[other],
                 );
             }

@@ -8,8 +8,8 @@ use copies::{digest, load, save};
 use serde_bytes::ByteBuf;
 use story::{Story, story};
 use taskslot_engine::{
-    Claim, Effect, Event, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry, SPAN_MAX_MS,
-    State, TaskId,
+    Claim, Effect, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry,
+    SPAN_MAX_MS, State, TaskId,
 };
 
 fn keeps(retain_ms: u64) -> Options<'static> {
@@ -273,7 +273,7 @@ fn an_event_tells_which_tasks_it_ends() {
     assert_eq!(ends(&s.queue.cancel(b).unwrap()), [(b, "cancelled")]);
     assert_eq!(ends(&s.queue.cancel(a).unwrap()), []);
     assert_eq!(ends(&Event::Purged { ids: vec![b] }), [(b, "purged")]);
-    assert_eq!(ends(&Event::Taken { ids: vec![b] }), [(b, "done")]);
+    assert_eq!(ends(&Event::Taken { ids: vec![b], at: Millis(1) }), [(b, "done")]);
     s.clock_shows(10);
     let mut pages = 9;
     assert_eq!(ends(&s.queue.tick(s.now, &mut || 0, &mut pages).unwrap()), [(a, "dead")]);

@@ -5,8 +5,8 @@
 #![allow(dead_code)]
 
 use taskslot_engine::{
-    Answer, Claim, Due, Effect, Event, Gate, Handle, Headers, Hold, Lease, Millis, Now, Options, Push, Queue,
-    Retry, TaskId, Unique,
+    Answer, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease, Millis, Now,
+    Options, Plan, Push, Queue, Rate, Retry, TaskId, Timing, Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -164,6 +164,8 @@ impl Life<'_> {
         }
         self.push(None, Options::default(), &[b"after", b"and after"]);
         self.finishes();
+        self.is_shared();
+        self.is_scheduled();
         self.apply(&Event::Paused { gate: Gate::All, until: Some(Millis(START + 500_000)) });
         self.apply(&Event::Resumed { gate: Gate::Out });
     }
@@ -191,6 +193,74 @@ impl Life<'_> {
         let event = self.queue.progress(self.now, &handles[5], None, Some(b"37 %")).unwrap();
         self.apply(&event);
         self.passes(5);
+    }
+}
+
+impl Life<'_> {
+    /// Groups take turns, one rests, one is held by its order, one is forgotten.
+    fn is_shared(&mut self) {
+        let of = |group| Options { priority: 20, group, ..Options::default() };
+        self.push(None, of(b"a"), &[b"a1", b"a2", b"a3"]);
+        self.push(None, of(b"b"), &[b"b1", b"b2"]);
+        self.push(None, of(b""), &[b"none"]);
+        self.push(None, of(b"c"), &[b"c1"]);
+        self.push(None, of(b"gone"), &[b"gone"]);
+        let (slow, never) = (Rate { claims: 1, per_ms: 900_000 }, Rate { claims: 1, per_ms: 2 });
+        for (name, limits) in [
+            (&b"a"[..], GroupLimits { weight: Some(2), concurrency: Some(-1), ..GroupLimits::default() }),
+            (b"b", GroupLimits { rate: Some(Some(slow)), ..GroupLimits::default() }),
+            (b"c", GroupLimits { ordered: true, rate: Some(None), ..GroupLimits::default() }),
+            (b"idle", GroupLimits { concurrency: Some(3), ..GroupLimits::default() }),
+            (b"gone", GroupLimits { rate: Some(Some(never)), ..GroupLimits::default() }),
+        ] {
+            let event = self.queue.set_group(name, limits).unwrap();
+            self.apply(&event);
+        }
+        self.apply(&Event::Configured { values: vec![("rate", 100), ("group-concurrency", 50)] });
+        for _ in 0..5 {
+            let handles = self.claim(Claim { worker: b"erin", ..Claim::default() });
+            let payload = self.queue.task(&self.now, handles[0].id).unwrap().payload.to_vec();
+            match &payload[..] {
+                b"c1" => self.fail(&handles[0], Retry::After(800_000), b""),
+                b"gone" => {
+                    let event = self.queue.ack(self.now, &handles[0]).unwrap();
+                    self.apply(&event);
+                }
+                _ => {}
+            }
+        }
+        let event = self.queue.forget_group(b"gone").unwrap();
+        self.apply(&event);
+        self.push(None, of(b"gone"), &[b"back"]);
+        let event =
+            self.queue.set_group(b"gone", GroupLimits { rate: Some(Some(never)), ..GroupLimits::default() });
+        self.apply(&event.unwrap());
+        self.claim(Claim { group: Some(b"gone"), ..Claim::default() });
+        self.passes(2);
+    }
+
+    /// Schedules run, are skipped, planned anew, removed.
+    fn is_scheduled(&mut self) {
+        let options = Options { group: b"a", retain_ms: Some(5), ..Options::default() };
+        let every = |ms| Plan { timing: Timing::Every(ms), catchup: Catchup::One, options, payload: b"tick" };
+        let daily = Timing::Cron("30 4 * * *", "Europe/Berlin");
+        let daily = Plan { timing: daily, catchup: Catchup::None, options: Options::default(), payload: b"" };
+        for (name, plan) in [(&b"often"[..], every(100)), (b"daily", daily), (b"gone", every(900_000))] {
+            let event = self.queue.schedule(self.now, name, plan).unwrap();
+            self.apply(&event);
+        }
+        let event = self.queue.unschedule(b"gone").unwrap();
+        self.apply(&event);
+        self.passes(100);
+        self.apply(&Event::Paused { gate: Gate::In, until: None });
+        self.passes(100);
+        self.apply(&Event::Resumed { gate: Gate::In });
+        let now = self.now;
+        self.now = Now { wall: Millis(now.wall.0 - 4 * 3_600_000), ..now };
+        let (mut pages, queue) = (usize::MAX, &self.queue);
+        let event = queue.clone().tick(self.now, &mut || 1 << 31, &mut pages).unwrap();
+        self.apply(&event);
+        self.now = now;
     }
 }
 

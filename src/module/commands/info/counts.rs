@@ -60,7 +60,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.number("refused", value.refused);
     fields.number("bytes", queue.record_bytes());
     fields.number("memory", queue.memory() as u64);
-    fields.number("tokens", queue.tokens() as u64);
+    fields.number("tokens", queue.tokens());
     fields.number("groups", queue.groups() as u64);
     fields.number("blocked-workers", waiting);
     fields.span("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
