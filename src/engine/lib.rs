@@ -59,7 +59,7 @@ pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
 pub use groups::{GroupLimits, WEIGHT_MAX};
-pub use limits::GroupView;
+pub use limits::{GroupView, Held};
 pub use queue::{Queue, Totals};
 pub use rate::Rate;
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};

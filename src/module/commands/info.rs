@@ -3,6 +3,7 @@
 use taskslot_engine::{Backoff, Gate, Now, SETTINGS, Setting, State};
 
 use super::args::Args;
+use super::groups_info::{GROUPS, reply_groups};
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context, Reply};
@@ -17,15 +18,18 @@ pub struct Info;
 impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts by state, totals, ages and sizes of a queue, or its settings",
-        complexity: "O(1)",
+        summary: "Tells counts by state, totals, ages and sizes of a queue, or its settings, or what holds for its groups",
+        complexity: "O(1); with GROUPS O(g) for g groups, at most 1000",
         since: FIRST,
         arity: -2,
         flags: "readonly",
         acl: "read",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::word("config", "CONFIG").optional()],
-        reply: "a map, or nil where there is no queue",
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of("section", &[ArgDoc::word("config", "CONFIG"), GROUPS]).optional(),
+        ],
+        reply: "a map, with GROUPS an array of them, at most 1000, by name; nil where there is no queue",
         ..CommandDoc::EMPTY
     };
 
@@ -38,11 +42,14 @@ fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let config = args.word("CONFIG");
+    let groups = !config && args.word("GROUPS");
+    let after: &[u8] = if groups && args.word("AFTER") { args.name("AFTER")? } else { &[] };
     args.finish()?;
     let waiting = waiters::waiting(ctx.selected_db(), key.as_bytes());
-    let told = read(ctx, key, |value, now| match config {
-        true => reply_settings(ctx.reply(), value),
-        false => reply_counts(ctx.reply(), value, now, waiting),
+    let told = read(ctx, key, |value, now| match () {
+        () if config => reply_settings(ctx.reply(), value),
+        () if groups => reply_groups(ctx.reply(), value, now, after),
+        () => reply_counts(ctx.reply(), value, now, waiting),
     })?;
     if told.is_none() {
         ctx.reply().null();
@@ -91,6 +98,7 @@ fn reply_counts(reply: Reply<'_>, value: &TaskQueue, now: Now, waiting: usize) {
         ("refused", value.refused),
         ("bytes", queue.record_bytes()),
         ("memory", queue.memory() as u64),
+        ("groups", queue.groups() as u64),
         ("blocked-workers", waiting as u64),
     ] {
         number(name, total);
