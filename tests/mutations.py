@@ -181,6 +181,18 @@ BREAKS = [
     ),
     ("runs of a lane", "lanes.rs", "let extend = self.last == Some(priority);", "let extend = true;"),
     ("cursor goes on behind its task", "lanes.rs", "after.rank.next(),", "after.rank,"),
+    ("figures: a claim ends a wait", "apply.rs", "self.stats.claimed(since, at);", ""),
+    ("figures: an ACK is counted", "apply.rs", "self.stats.acked(claimed_at(&left.entry.phase));", ""),
+    ("figures: minutes are felt", "stats.rs", "if minutes > 0 {", "if minutes > 99 {"),
+    ("figures: a bucket is emptied", "stats.rs", "                    *count = 0;", ""),
+    (
+        "figures: a copy has none",
+        "apply.rs",
+        "Queue { stats: Stats::default(), ..self.clone() }",
+        "self.clone()",
+    ),
+    ("figures: rounding of a need", "load.rs", " - ROUNDING", ""),
+    ("figures: bytes of errors", "failures.rs", "self.bytes += text.len();", ""),
 ]
 
 

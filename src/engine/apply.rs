@@ -12,6 +12,7 @@ use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
 use crate::settings::Rule;
+use crate::stats::Stats;
 use crate::task::{
     BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
 };
@@ -63,6 +64,9 @@ impl Queue {
                 queue.spend(left.key, *at);
                 queue.totals.claimed += 1;
                 queue.totals.acked += 1;
+                if let Phase::Ready { since } = left.entry.phase {
+                    queue.stats.taken(since);
+                }
                 queue.remove(&left)
             }),
             Event::Unclaimed { id, at } => {
@@ -76,6 +80,7 @@ impl Queue {
                 let left = self.leave(*id, |_| true)?;
                 self.totals.acked += 1;
                 self.totals.late += u64::from(*late);
+                self.stats.acked(claimed_at(&left.entry.phase));
                 self.remove(&left)
             }
             Event::Failed { id, then, error } => {
@@ -187,6 +192,7 @@ impl Queue {
             due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
             "a push's options",
         )?;
+        self.stats.pushed(payloads.len());
         let mut id = first;
         let group = self.groups.known(options.group, &self.settings);
         let key = LaneKey { priority: options.priority, group };
@@ -224,6 +230,9 @@ impl Queue {
         let worker = self.workers.hold(worker);
         self.last_lease = lease.number;
         self.totals.claimed += 1;
+        if let Phase::Ready { since } = left.entry.phase {
+            self.stats.claimed(since, at);
+        }
         let entry = &mut left.entry;
         entry.phase = Phase::Leased { deadline: lease.deadline, claimed_at: at, worker, tied, cancel: false };
         entry.lease = lease.number;
@@ -378,7 +387,7 @@ impl Queue {
     /// A copy of the queue in which nobody holds a lease: what is leased here is ready there, in its place, or gone
     /// if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
     pub fn copied(&self) -> Result<Queue, Mismatch> {
-        let mut copy = self.clone();
+        let mut copy = Queue { stats: Stats::default(), ..self.clone() };
         // A lease that ended as a stall may still be answered, in the queue where it was given.
         for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
             copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
@@ -403,6 +412,13 @@ impl Queue {
 
 fn is_leased(phase: &Phase) -> bool {
     matches!(phase, Phase::Leased { .. })
+}
+
+fn claimed_at(phase: &Phase) -> Option<Millis> {
+    match phase {
+        Phase::Leased { claimed_at, .. } => Some(*claimed_at),
+        _ => None,
+    }
 }
 
 pub(crate) fn ensure(holds: bool, what: &'static str) -> Applied {

@@ -82,6 +82,7 @@ impl Queue {
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
         ensure(self.errors.keys().all(|&order| self.log.locate(order).is_some()), "errors belong to tasks")?;
+        ensure(self.errors.is_counted(), "bytes of errors are counted")?;
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;

@@ -210,7 +210,7 @@ impl Queue {
                 crate::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
                 told.extend_from_slice(worker);
             }
-            let error = self.errors.get(&found.order).map_or(&[] as &[u8], |error| error);
+            let error = self.errors.get(&found.order).unwrap_or(&[]);
             let options = encode_named(&found.record.options);
             for part in [&found.order.0.to_le_bytes(), &told[..], &options, found.record.payload, error] {
                 add(part);

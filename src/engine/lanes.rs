@@ -104,8 +104,8 @@ impl Lanes {
     }
 
     /// A group's weight is another.
-    pub fn reweigh(&mut self, group: GroupNumber, weight: u32) {
-        self.levels.iter_mut().for_each(|level| level.reweigh(group, weight));
+    pub fn reweigh(&mut self, group: GroupNumber, before: u32, weight: u32) {
+        self.levels.iter_mut().for_each(|level| level.reweigh(group, before, weight));
     }
 
     /// Moves a group to the end of a level's rotation: told for each in turn, it makes a stored rotation again.

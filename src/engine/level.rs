@@ -150,10 +150,13 @@ impl Level {
         }
     }
 
-    /// A group's weight is another: its present turn isn't longer than that.
-    pub fn reweigh(&mut self, group: GroupNumber, weight: u32) {
-        if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) {
-            turn.left = turn.left.min(weight);
+    /// A group's weight is another: what its turn has given so far counts.
+    pub fn reweigh(&mut self, group: GroupNumber, before: u32, weight: u32) {
+        let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
+        turn.left = weight.saturating_sub(before.saturating_sub(turn.left));
+        if turn.left == 0 {
+            self.leave(group);
+            self.join_at_end(group, weight);
         }
     }
 

@@ -19,6 +19,9 @@
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks.
 //!
+//! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
+//! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
+//!
 //! To read it: the words in `task`, then `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
 //! What must always hold is written in `check`.
 #![forbid(unsafe_code)]
@@ -32,11 +35,14 @@ mod delayed;
 mod due;
 mod entry;
 mod event;
+mod failures;
 mod groups;
+mod histogram;
 mod lane;
 mod lanes;
 mod level;
 mod limits;
+mod load;
 mod log;
 mod names;
 mod page;
@@ -46,12 +52,14 @@ mod requests;
 mod retry;
 mod runs;
 mod settings;
+mod stats;
 mod task;
 mod text;
 mod ties;
 mod time;
 mod varint;
 mod view;
+mod workers;
 
 pub use apply::Mismatch;
 pub use claim::{Claim, Claiming};
@@ -59,11 +67,14 @@ pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Entropy, Push, Refusal, Retry};
 pub use event::{Event, Gate, Lease, Then};
 pub use groups::{GroupLimits, WEIGHT_MAX};
+pub use histogram::Percentiles;
 pub use limits::{GroupView, Held};
+pub use load::{Load, UTILISATION_AIM};
 pub use queue::{Queue, Totals};
 pub use rate::Rate;
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
 pub use settings::{Backoff, NUMBER_MAX, RATE_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
+pub use stats::{Figures, Rates};
 pub use task::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,
     LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId, Unique,
@@ -72,3 +83,4 @@ pub use text::Text;
 pub use ties::Holder;
 pub use time::{Due, Grace, Millis, Now};
 pub use view::{Cursor, LeaseView, TaskView};
+pub use workers::WorkerView;

@@ -212,6 +212,10 @@ impl Queue {
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
         let number = self.groups.known(name, &self.settings);
         let settings = self.settings.clone();
+        let before = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
+        let weight = limits.and_then(|limits| limits.weight).unwrap_or(PLAIN_WEIGHT);
+        // First, so that one which may run from now on begins with its new weight.
+        self.lanes.reweigh(number, before, weight);
         self.change_group(number, |group| {
             let before = group.rate(&settings);
             group.limits = limits.map(Box::new);
@@ -219,8 +223,6 @@ impl Queue {
                 group.begin_rate(&settings);
             }
         });
-        let weight = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
-        self.lanes.reweigh(number, weight);
         self.groups.settle(number, &self.settings, None);
         Ok(())
     }

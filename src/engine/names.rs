@@ -15,6 +15,10 @@ pub(crate) struct Names {
     /// By number − 1: the name and how many leases carry it; a free place has none.
     places: Vec<(Box<[u8]>, u64)>,
     free: Vec<WorkerNumber>,
+    /// Leases that carry a name.
+    total: u64,
+    /// Bytes of the names in use.
+    bytes: usize,
 }
 
 impl Names {
@@ -37,6 +41,8 @@ impl Names {
         if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
             *place = (name.into(), 1);
         }
+        self.total += 1;
+        self.bytes += name.len();
         self.numbers.insert(name.into(), number);
         number
     }
@@ -60,6 +66,7 @@ impl Names {
             } else if names.numbers.insert(name.as_slice().into(), number).is_some() {
                 return None;
             }
+            names.bytes += name.len();
             names.places.push((name.into(), 0));
         }
         Some(names)
@@ -76,6 +83,7 @@ impl Names {
             let place = self.places.get_mut(number.0 as usize - 1).map(std::mem::take);
             if let Some((name, _)) = place {
                 self.numbers.remove(&name);
+                self.bytes -= name.len();
             }
             self.free.push(number);
             if self.numbers.is_empty() && self.places.len() > FREE_KEPT {
@@ -87,6 +95,7 @@ impl Names {
     fn count(&mut self, number: WorkerNumber, by: i64) -> Option<u64> {
         let (_, leases) = self.places.get_mut((number.0 as usize).checked_sub(1)?)?;
         *leases = leases.saturating_add_signed(by);
+        self.total = self.total.saturating_add_signed(by);
         Some(*leases)
     }
 
@@ -101,9 +110,26 @@ impl Names {
         self.places.iter().filter(|(name, _)| !name.is_empty()).map(|(name, leases)| (&**name, *leases))
     }
 
+    /// How many names are in use.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// How many leases carry a name.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The names in use in their order, each with its number and how many leases carry it.
+    pub fn by_name(&self) -> impl Iterator<Item = (&[u8], WorkerNumber, u64)> {
+        self.numbers.iter().map(|(name, &number)| {
+            let place = (number.0 as usize).checked_sub(1).and_then(|at| self.places.get(at));
+            (&**name, number, place.map_or(0, |(_, leases)| *leases))
+        })
+    }
+
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        let names: usize = self.numbers.keys().map(|name| 2 * name.len() + 56).sum();
-        names + self.places.capacity() * 24 + self.free.capacity() * 4
+        2 * self.bytes + self.numbers.len() * 56 + self.places.capacity() * 24 + self.free.capacity() * 4
     }
 }

@@ -3,13 +3,14 @@
 //! Verbs are in `decide.rs`, the only mutator in `apply.rs`, what time does in `due.rs`, what is shown in
 //! `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::delayed::Delayed;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
+use crate::failures::Failures;
 use crate::groups::Groups;
 use crate::lanes::{LaneKey, Lanes};
 use crate::log::{Log, Place};
@@ -18,6 +19,7 @@ use crate::page::Record;
 use crate::rate::Spent;
 use crate::requests::Requests;
 use crate::settings::{NUMBER_MAX, Settings};
+use crate::stats::Stats;
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
@@ -58,6 +60,44 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// How many totals there are.
+    pub const COUNT: usize = 12;
+
+    /// The names under which they are shown.
+    pub const NAMES: [&'static str; Totals::COUNT] = [
+        "pushed",
+        "claimed",
+        "acked",
+        "late",
+        "failed",
+        "stalled",
+        "requeued",
+        "retried",
+        "died",
+        "cancelled",
+        "purged",
+        "dropped",
+    ];
+
+    /// The totals, in the order of their names.
+    pub fn values(&self) -> [u64; Totals::COUNT] {
+        let t = self;
+        [
+            t.pushed,
+            t.claimed,
+            t.acked,
+            t.late,
+            t.failed,
+            t.stalled,
+            t.requeued,
+            t.retried,
+            t.dead,
+            t.cancelled,
+            t.purged,
+            t.dropped,
+        ]
+    }
+
     /// Whether no counter is so large that it could overflow while any server lives.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
@@ -93,10 +133,11 @@ pub struct Queue {
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) leased: u64,
     /// What a worker said at a task's last failure.
-    pub(crate) errors: BTreeMap<Order, Box<[u8]>>,
+    pub(crate) errors: Failures,
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
+    pub(crate) stats: Stats,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -160,10 +201,11 @@ impl Queue {
             + self.groups.memory()
             + self.delayed.memory()
             + self.dead.len() * 24
-            + self.errors.values().map(|error| error.len() + 48).sum::<usize>()
+            + self.errors.memory()
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
+            + self.stats.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.

@@ -63,11 +63,19 @@ pub(crate) struct Requests {
     /// Tokens by when they came, which is the number in `answers`.
     oldest: BTreeMap<u64, Box<[u8]>>,
     next: u64,
+    /// Bytes that the answers take, about.
+    bytes: usize,
 }
 
 /// A push and a claim may carry the same token: what is remembered goes by the command's kind and the token.
 fn name(kind: u8, token: &[u8]) -> Box<[u8]> {
     [&[kind], token].concat().into()
+}
+
+/// Bytes that a remembered answer takes, about: its name is there twice.
+fn size(name: &[u8], answer: &Answer) -> usize {
+    let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
+    2 * name.len() + 190 + handles * size_of::<Handle>()
 }
 
 const PUSH: u8 = b'p';
@@ -105,7 +113,9 @@ impl Requests {
         let name = name(if matches!(answer, Answer::Pushed { .. }) { PUSH } else { CLAIM }, &token);
         let came = self.next;
         self.next += 1;
-        if let Some((before, _, _)) = self.answers.insert(name.clone(), (came, kept_until, answer)) {
+        self.bytes += size(&name, &answer);
+        if let Some((before, _, answer)) = self.answers.insert(name.clone(), (came, kept_until, answer)) {
+            self.bytes -= size(&name, &answer);
             self.oldest.remove(&before);
         }
         self.oldest.insert(came, name);
@@ -114,7 +124,10 @@ impl Requests {
             if !is_over && self.answers.len() <= REQUESTS_MAX {
                 break;
             }
-            self.answers.remove(&oldest.remove());
+            let name = oldest.remove();
+            if let Some((_, _, answer)) = self.answers.remove(&name) {
+                self.bytes -= size(&name, &answer);
+            }
         }
     }
 
@@ -128,9 +141,6 @@ impl Requests {
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        let handles =
-            |answer: &Answer| if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
-        let one = |token: &[u8], answer| 2 * token.len() + 190 + handles(answer) * size_of::<Handle>();
-        self.answers.iter().map(|(token, (_, _, answer))| one(token, answer)).sum()
+        self.bytes
     }
 }

@@ -126,7 +126,7 @@ impl Queue {
             stalls: entry.stalls,
             instant,
             lease,
-            error: self.errors.get(&found.order).map_or(&[], |error| error),
+            error: self.errors.get(&found.order).unwrap_or(&[]),
         }
     }
 

@@ -68,6 +68,16 @@ pub fn now(ctx: Context<'_>) -> Now {
     Now { at, wall: Millis(wall_us / 1000), grace: clock.grace }
 }
 
+/// What time it is, and how far that is ahead of the wall clock, in ms: for INFO, which must neither count as a
+/// heartbeat nor hide a silence from the next one.
+pub fn glance() -> (Millis, i64) {
+    let read_at = Instant::now();
+    let mut clock = CLOCK.get().unwrap_or_else(|| Clock::new(read_at));
+    let wall_us = clock.read(read_at);
+    let skew_us = i64::try_from(clock.at_us).unwrap_or(i64::MAX) - i64::try_from(wall_us).unwrap_or(i64::MAX);
+    (Millis(clock.at_us / 1000), skew_us / 1000)
+}
+
 /// Whether the wall clock was set since this was asked before: what was noted for its instants may be too late.
 pub fn was_stepped() -> bool {
     let Some(clock) = CLOCK.get() else { return false };

@@ -6,6 +6,7 @@ use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Queue};
 
 use crate::api::Arg;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
+use crate::census;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
 
@@ -25,11 +26,22 @@ pub struct TaskQueue {
     pub refused: u64,
     /// Requests sent again with a token that was answered here.
     pub duplicate: u64,
+    /// Its part in what is told of all queues.
+    pub place: census::Place,
 }
 
 impl TaskQueue {
-    fn of(queue: Queue, broken: String) -> TaskQueue {
-        TaskQueue { queue, broken, ..TaskQueue::default() }
+    /// A queue that was loaded or copied.
+    pub fn of(queue: Queue, broken: String) -> TaskQueue {
+        let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
+        value.take_stock();
+        value
+    }
+
+    /// To be called after each change, so that INFO has walked no queue.
+    #[inline]
+    pub fn take_stock(&mut self) {
+        self.place.tell(self.memory(), !self.broken.is_empty());
     }
 }
 

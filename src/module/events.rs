@@ -11,7 +11,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, slots, term, ties, wakeups};
+use crate::{clock, slots, term, ties, wakeups, warnings};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
@@ -44,6 +44,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             clock::beats(hz);
             ties::beat();
             wakeups::beat(ctx);
+            warnings::beat(ctx, clock::now(ctx).at);
         }
         ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
         ServerEvent::SlotsMove { direction: Direction::Import, phase, ranges } => {

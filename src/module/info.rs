@@ -1,12 +1,33 @@
-//! The module's part of INFO.
+//! The module's part of INFO: what this node has done since its start, and how it is.
+
+use std::ffi::CString;
+
+use taskslot_engine::Totals;
 
 use crate::api::info::InfoWriter;
-use crate::waiters;
+use crate::{census, clock, tally, waiters, warnings};
 
-/// Writes it.
+/// Writes it. Nothing here walks queues.
 pub fn write(out: &mut InfoWriter<'_>) {
-    if out.section(c"") {
-        out.text(c"version", env!("CARGO_PKG_VERSION"));
-        out.u64(c"blocked_workers", waiters::total() as u64);
+    if !out.section(c"") {
+        return;
     }
+    let (at, skew_ms) = clock::glance();
+    let census = census::take();
+    out.text(c"version", env!("CARGO_PKG_VERSION"));
+    out.u64(c"blocked_workers", waiters::total() as u64);
+    out.u64(c"queues", census.queues as u64);
+    out.u64(c"queues_memory", census.bytes as u64);
+    out.u64(c"broken_queues", census.broken as u64);
+    for (name, total) in Totals::NAMES.iter().zip(tally::totals()) {
+        if let Ok(field) = CString::new(format!("total_{name}")) {
+            out.u64(&field, total);
+        }
+    }
+    out.u64(c"due_lag_ms", tally::lag_ms(at));
+    out.u64(c"slow_ticks", tally::slow_ticks());
+    out.i64(c"clock_skew_ms", skew_ms);
+    let warnings = warnings::all();
+    out.u64(c"warnings", warnings.len() as u64);
+    warnings.iter().for_each(|(field, text)| out.text(field, text));
 }

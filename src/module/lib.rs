@@ -3,11 +3,12 @@
 //! A command reads its arguments and goes through `write` (or `keyspace`, if it only looks) to the engine, which decides
 //! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
 //! `wakeups`; these come back to `write` when the time has come. `api` is the only raw FFI. All of it runs on the
-//! server's main thread; a thread-local is a global of that thread.
+//! server's main thread (but for the freeing of values, which `census` bears); a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod api;
+mod census;
 mod claims;
 mod clock;
 mod commands;
@@ -18,14 +19,17 @@ mod events;
 mod info;
 mod keyspace;
 mod lines;
+mod notices;
 mod replication;
 mod settings;
 mod slots;
 mod stirred;
+mod tally;
 mod term;
 mod ties;
 mod waiters;
 mod wakeups;
+mod warnings;
 mod write;
 
 use std::ffi::c_int;

@@ -40,6 +40,16 @@ pub fn waiting(db: i32, key: &[u8]) -> usize {
     look(db, key, |line| line.waiters.len()).unwrap_or(0)
 }
 
+/// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
+    let mut names = BTreeMap::new();
+    look(db, key, |line| {
+        let waiting = line.waiters.values().take(limit);
+        waiting.for_each(|waiter| *names.entry(waiter.state().name().into()).or_default() += 1);
+    });
+    names
+}
+
 /// How many workers wait on this node, each counted once.
 pub fn total() -> usize {
     WAITING.get()

@@ -14,6 +14,7 @@ use crate::api::{Arg, Context, Level};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
+use crate::notices::Notices;
 use crate::settings::ALLOW_EFFECTS;
 use crate::wakeups;
 
@@ -143,20 +144,35 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             return Err(Error::Bad("invalid effect"));
         }
     }
+    // A file that is replayed tells of the past: neither rates nor subscribers are to take it for the present.
+    let is_live = !ctx.flags().is_loading();
+    if is_live {
+        value.queue.observe(now.at);
+    }
+    let mut notices = Notices::default();
     let result = match &events {
-        Ok(events) => events.iter().try_for_each(|event| apply(value, event)),
+        Ok(events) => events.iter().try_for_each(|event| {
+            apply(value, event)?;
+            notices.add(event);
+            Ok(())
+        }),
         Err(Mismatch(what)) => {
             value.broken = format!("an effect should have {what}");
             ctx.log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
             Err(Error::Broken)
         }
     };
+    value.take_stock();
     wakeups::note(ctx, *key, value, &now);
     wakeups::serve_who_waits(ctx, *key);
     if is_new {
         open.set_value(&QUEUES, made)?;
     }
     ctx.signal_modified(*key);
+    drop(open);
+    if is_live {
+        notices.send(ctx, *key);
+    }
     result
 }
 
@@ -174,7 +190,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
         };
         let is_sound = broken == UNFINISHED;
-        open.set_value(&QUEUES, TaskQueue { queue, broken, ..TaskQueue::default() })?;
+        open.set_value(&QUEUES, TaskQueue::of(queue, broken))?;
         ctx.signal_modified(*key);
         return if is_sound { Ok(()) } else { Err(Error::Broken) };
     }
@@ -186,6 +202,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if is_end && !chunk.is_empty() {
         // A queue that was given up may be damaged: what can be read of it is kept to be read.
         value.broken = String::from_utf8_lossy(chunk).into_owned();
+        value.take_stock();
         return Ok(());
     }
     if value.broken != UNFINISHED {
@@ -195,6 +212,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if let Err(mismatch) = added {
         // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
         value.broken = damaged(ctx, mismatch);
+        value.take_stock();
         if from_peer {
             return Err(Error::Broken);
         }
@@ -204,6 +222,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if is_end {
         value.broken.clear();
     }
+    value.take_stock();
     wakeups::note(ctx, *key, value, &now);
     Ok(())
 }

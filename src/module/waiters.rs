@@ -17,7 +17,7 @@ use crate::api::blocked::{Waiter, Waiting, block_on_key};
 use crate::api::{Arg, Context, OwnedString};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::lines::{self, Stand};
-pub use crate::lines::{places, total, waiting};
+pub use crate::lines::{names, places, total, waiting};
 use crate::slots;
 use crate::stirred::Stirred;
 use crate::wakeups::{self, Job, Place};
@@ -172,6 +172,11 @@ impl Worker {
     /// Where it stands, or stood.
     pub fn stands(&self) -> &[Stand] {
         &self.stands
+    }
+
+    /// Its name, empty for none.
+    pub fn name(&self) -> &[u8] {
+        &self.wish.worker
     }
 
     /// The group whose tasks it waits for; `None` for all.

@@ -19,7 +19,7 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, ties, waiters};
+use crate::{clock, entropy, events, tally, ties, waiters};
 
 /// How long one run may hold the server.
 const SLICE: Duration = Duration::from_millis(1);
@@ -239,7 +239,9 @@ pub fn run(ctx: Context<'_>) {
         if WAKEUPS.with_borrow_mut(|wakeups| std::mem::take(&mut wakeups.put_off)) {
             look_at_all();
         }
+        let started = Instant::now();
         work(ctx);
+        tally::worked(ctx, clock::now(ctx).at, started.elapsed());
         REST_MS
     } else {
         put_off(ctx);
@@ -292,6 +294,9 @@ fn work(ctx: Context<'_>) {
             let later = (now.at.plus(BLOCKED_MS), place);
             WAKEUPS.with_borrow_mut(|wakeups| wakeups.hints.insert(later));
             continue;
+        }
+        if due > NOW {
+            tally::was_late(now.at, now.at.since(due));
         }
         done(ctx, &place, |write| {
             // Hints come in order, so one that was out for an earlier time is gone.

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use taskslot_engine::{Answer, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId};
+use taskslot_engine::{Answer, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId, Totals};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
@@ -11,9 +11,10 @@ use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
+use crate::notices::Notices;
 use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
-use crate::{clock, entropy, replication, term, ties, wakeups};
+use crate::{clock, entropy, replication, tally, term, ties, wakeups};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -54,6 +55,9 @@ pub struct Write<'a, 'q> {
     given: usize,
     /// For whom there may be tasks now.
     stirred: Stirred,
+    /// The queue's totals before.
+    before: [u64; Totals::COUNT],
+    notices: Notices,
 }
 
 /// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
@@ -74,17 +78,23 @@ pub fn write<'a, R>(
     if !value.broken.is_empty() {
         return Err(Error::Broken);
     }
+    value.queue.observe(now.at);
+    let before = value.queue.totals().values();
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
     let stirred = Stirred::at_first(&value.queue);
-    let mut write = Write { ctx, key, value, now, effect, payloads, served, given: 0, stirred };
+    let notices = Notices::default();
+    let mut write =
+        Write { ctx, key, value, now, effect, payloads, served, given: 0, stirred, before, notices };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
+    let notices = write.notices;
     write.finish();
     if let Some(made) = made.filter(|_| changed) {
         open.set_value(&QUEUES, made)?;
     }
     drop(open);
     waiters::wake_soon(served);
+    notices.send(ctx, key);
     result.map(Some)
 }
 
@@ -116,6 +126,7 @@ impl<'a, 'q> Write<'a, 'q> {
         }
         replication::apply(self.value, event)?;
         self.effect.add(event);
+        self.notices.add(event);
         Ok(())
     }
 
@@ -192,6 +203,7 @@ impl<'a, 'q> Write<'a, 'q> {
         };
         if let Some(event) = &all {
             self.effect.add(event);
+            self.notices.add(event);
         }
         // Numbers that have come to their end in mid-claim are told to the next.
         match ended {
@@ -255,7 +267,11 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     fn finish(self) {
-        let Write { ctx, key, value, now, effect, payloads, .. } = self;
+        let Write { ctx, key, value, now, effect, payloads, before, .. } = self;
+        if !effect.is_empty() || !value.broken.is_empty() {
+            tally::add(&before, &value.queue.totals().values());
+            value.take_stock();
+        }
         if !effect.is_empty() {
             if ctx.replicate(replication::APPLY, key, effect.as_bytes(), payloads).is_err() {
                 ctx.log(Level::Warning, "a change of a queue could not be replicated");

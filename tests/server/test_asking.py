@@ -20,6 +20,16 @@ DEFAULTS = {
     b"dead-max": 100_000,
     b"dead-ttl": -1,
     b"run-max": -1,
+    b"retain": 0,
+    b"retain-max": 10_000,
+    b"concurrency": -1,
+    b"rate": -1,
+    b"rate-per": 1000,
+    b"group-concurrency": -1,
+    b"group-rate": -1,
+    b"group-rate-per": 1000,
+    b"groups-max": 1_000_000,
+    b"tokens-max": 1_000_000,
 }
 
 
@@ -211,7 +221,7 @@ def test_any_cursor_ends_the_list_or_shows_tasks(c):
 
 
 @pytest.mark.parametrize(
-    "words", ["", "done", "all", "x", "ready GROUP g", "ready x", "ready COUNT", "ready IDS"]
+    "words", ["", "done", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
 )
 def test_a_list_of_what_there_is_not_is_a_syntax_error(c, words):
     """An unknown state, an unknown option, one without its value."""
@@ -248,7 +258,7 @@ def test_info_config_shows_every_setting(c):
     assert c.map("TASK.INFO", "q", "config") == DEFAULTS
     c("TASK.CONFIG", "q", "SET", "backoff", "linear", "max-len", 5)
     assert c.map("TASK.INFO", "q", "CONFIG") == {**DEFAULTS, b"backoff": b"linear", b"max-len": 5}
-    for words in (["GROUPS"], ["CRON"], ["WORKERS"], ["x"], ["CONFIG", "CONFIG"], [""]):
+    for words in (["CRON"], ["x"], ["CONFIG", "CONFIG"], ["CONFIG", "WORKERS"], [""]):
         assert c("TASK.INFO", "q", *words) == Error(SYNTAX)
 
 

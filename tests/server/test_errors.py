@@ -33,6 +33,7 @@ READS = [
     ["TASK.LEN", "k"],
     ["TASK.INFO", "k"],
     ["TASK.INFO", "k", "CONFIG"],
+    ["TASK.INFO", "k", "WORKERS"],
 ]
 # The least number of arguments, with the command's name, and whether there may be more.
 ARITIES = {

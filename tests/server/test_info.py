@@ -10,7 +10,10 @@ FIELDS = [
     *[b"pushed", b"claimed", b"acked", b"late", b"failed", b"stalled", b"requeued", b"retried", b"died"],
     *[b"cancelled", b"purged", b"dropped", b"duplicate", b"refused"],
     *[b"bytes", b"memory", b"blocked-workers"],
-    *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out", b"broken"],
+    *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out"],
+    *[b"in-per-second-1m", b"in-per-second-5m", b"out-per-second-1m", b"out-per-second-5m"],
+    *[b"wait-p50-ms", b"wait-p95-ms", b"wait-p99-ms", b"run-p50-ms", b"run-p95-ms", b"run-p99-ms"],
+    *[b"load", b"broken"],
 ]
 
 
@@ -27,6 +30,15 @@ def test_info_has_the_same_fields_for_every_queue(server, protocol):
         -1,
         b"",
     )
+    load = c.as_map(empty.pop(b"load"))
+    assert load == {
+        **{b"arrival-rate": b"0.000", b"completion-rate": b"0.000", b"run-mean-ms": b"-1"},
+        **{b"busy": 0, b"waiting": 0, b"utilisation": b"-1"},
+        **{b"backlog": 0, b"drain-ms": 0, b"workers-needed": 0},
+    }
+    rates = {empty.pop(name) for name in FIELDS if b"-per-second-" in name}
+    assert rates == {b"0.000"}
+    assert {empty.pop(name) for name in FIELDS if name.startswith((b"wait-", b"run-"))} == {-1}
     assert set(empty.values()) == {0}
     c("TASK.MPUSH", "q", "TASKS", 10, *range(10))
     assert list(c.map("TASK.INFO", "q")) == FIELDS

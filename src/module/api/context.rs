@@ -46,6 +46,8 @@ impl Flags {
     pub const MULTI: i32 = 1 << 1;
     /// This node is a primary.
     pub const PRIMARY: i32 = 1 << 2;
+    /// What is written goes to an AOF.
+    pub const AOF: i32 = 1 << 6;
     /// Cluster mode is on.
     pub const CLUSTER: i32 = 1 << 5;
     /// The command came over the replication link (or from a slot migration).
@@ -92,6 +94,11 @@ impl Flags {
     /// This process is a forked child.
     pub fn is_child(self) -> bool {
         self.any(Self::CHILD)
+    }
+
+    /// What is written goes to an AOF.
+    pub fn has_aof(self) -> bool {
+        self.any(Self::AOF)
     }
 
     /// Cluster mode is on.
@@ -192,6 +199,13 @@ impl<'a> Context<'a> {
         unsafe { (api().signal_modified_key)(self.raw(), key.raw()) };
     }
 
+    /// Tells subscribers of keyspace events, of class `d`, what happened to the key. No value may be borrowed, since
+    /// other modules are told too, and may do what they like.
+    pub fn notify(self, event: &CStr, key: Arg<'_>) {
+        // SAFETY: context, text and string live.
+        unsafe { (api().notify_keyspace_event)(self.raw(), NOTIFY_MODULE, event.as_ptr(), key.raw()) };
+    }
+
     /// Sends `cmd key effect [extra …]` to replicas and AOF, at the end of the current unit. The key and the extra
     /// arguments are shared with the server, the effect is copied. Refused if no such command exists.
     pub fn replicate(
@@ -254,6 +268,16 @@ impl<'a> Context<'a> {
     pub fn reply(self) -> Reply<'a> {
         Reply::new(self)
     }
+}
+
+/// Class `d`: events of keys of modules' types.
+const NOTIFY_MODULE: c_int = 1 << 13;
+
+/// Whether `notify-keyspace-events` has class `d`. The server returns a variable: 1–2 ns.
+#[inline]
+pub fn notifies() -> bool {
+    // SAFETY: takes nothing.
+    unsafe { (api().get_notify_keyspace_events)() & NOTIFY_MODULE != 0 }
 }
 
 /// Random bytes, without a context.

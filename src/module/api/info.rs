@@ -53,6 +53,12 @@ impl InfoWriter<'_> {
         unsafe { (api().info_add_field_u_long_long)(self.ctx, field.as_ptr(), value) };
     }
 
+    /// A number that may be negative.
+    pub fn i64(&mut self, field: &CStr, value: i64) {
+        // SAFETY: the context lives.
+        unsafe { (api().info_add_field_long_long)(self.ctx, field.as_ptr(), value) };
+    }
+
     /// A text, of one line.
     pub fn text(&mut self, field: &CStr, value: &str) {
         let value = line(value);

@@ -18,6 +18,7 @@ pub mod key;
 pub mod load;
 pub mod raw;
 pub mod reply;
+pub mod server;
 pub mod setting;
 pub mod string;
 pub mod timer;

@@ -40,6 +40,10 @@ opaque! {
     Command
     /// `RedisModuleInfoCtx`
     InfoCtx
+    /// `RedisModuleServerInfoData`
+    ServerInfo
+    /// `RedisModuleCallReply`
+    CallReply
 }
 
 /// `REDISMODULE_OK`
@@ -468,6 +472,24 @@ table! {
             unsafe extern "C" fn(*mut InfoCtx, *const c_char, *const c_char) -> c_int;
         info_add_field_u_long_long c"RedisModule_InfoAddFieldULongLong"
             unsafe extern "C" fn(*mut InfoCtx, *const c_char, c_ulonglong) -> c_int;
+        info_add_field_long_long c"RedisModule_InfoAddFieldLongLong"
+            unsafe extern "C" fn(*mut InfoCtx, *const c_char, c_longlong) -> c_int;
+
+        get_server_info c"RedisModule_GetServerInfo" unsafe extern "C" fn(*mut Ctx, *const c_char) -> *mut ServerInfo;
+        free_server_info c"RedisModule_FreeServerInfo" unsafe extern "C" fn(*mut Ctx, *mut ServerInfo);
+        server_info_get_field_c c"RedisModule_ServerInfoGetFieldC"
+            unsafe extern "C" fn(*mut ServerInfo, *const c_char) -> *const c_char;
+        call c"RedisModule_Call"
+            unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...) -> *mut CallReply;
+        call_reply_array_element c"RedisModule_CallReplyArrayElement"
+            unsafe extern "C" fn(*mut CallReply, usize) -> *mut CallReply;
+        call_reply_string_ptr c"RedisModule_CallReplyStringPtr"
+            unsafe extern "C" fn(*mut CallReply, *mut usize) -> *const c_char;
+        free_call_reply c"RedisModule_FreeCallReply" unsafe extern "C" fn(*mut CallReply);
+        latency_add_sample c"RedisModule_LatencyAddSample" unsafe extern "C" fn(*const c_char, c_longlong);
+        notify_keyspace_event c"RedisModule_NotifyKeyspaceEvent"
+            unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut Str) -> c_int;
+        get_notify_keyspace_events c"RedisModule_GetNotifyKeyspaceEvents" unsafe extern "C" fn() -> c_int;
     }
     optional {
         get_server_version c"RedisModule_GetServerVersion" unsafe extern "C" fn() -> c_int;

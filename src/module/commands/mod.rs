@@ -10,7 +10,6 @@ mod extend;
 mod fail;
 mod get;
 mod group;
-mod groups_info;
 mod handles;
 mod help;
 mod info;

@@ -3,19 +3,18 @@
 use taskslot_engine::{GroupView, Held, Now};
 
 use crate::api::Reply;
-use crate::api::command::ArgDoc;
 use crate::datatype::TaskQueue;
 
-/// The section, as an argument.
-pub const GROUPS: ArgDoc =
-    ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
+/// Groups that one reply tells of: a queue may have a million.
+const TOLD: usize = 1000;
 
-/// Groups that one call shows: a queue may have a million.
-const GROUPS_MAX: usize = 1000;
-
-/// Writes an array of maps: the groups whose names come after `after`, by name, a thousand at most.
-pub fn reply_groups(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {
-    let groups: Vec<_> = value.queue.group_views(after).take(GROUPS_MAX).collect();
+/// Writes how many groups are known, and an array of those whose names come after `after`, by name.
+pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {
+    let groups: Vec<_> = value.queue.group_views(after).take(TOLD).collect();
+    reply.map(2);
+    reply.bulk(b"known");
+    reply.integer(i64::try_from(value.queue.groups()).unwrap_or(i64::MAX));
+    reply.bulk(b"groups");
     reply.array(groups.len());
     groups.iter().for_each(|group| reply_group(reply, group, now));
 }

@@ -1,0 +1,80 @@
+//! What can be asked of the server about itself, and its latency monitor.
+
+use std::ffi::{CStr, c_longlong};
+use std::ptr::NonNull;
+
+use super::context::Context;
+use super::raw::{self, api};
+
+/// One section of INFO, as it is now.
+pub struct ServerInfo<'a> {
+    ctx: Context<'a>,
+    raw: NonNull<raw::ServerInfo>,
+}
+
+impl<'a> ServerInfo<'a> {
+    /// Asks for a section. It costs what INFO costs: some microseconds.
+    pub fn section(ctx: Context<'a>, name: &CStr) -> Option<ServerInfo<'a>> {
+        // SAFETY: context and name live.
+        let raw = unsafe { (api().get_server_info)(ctx.raw(), name.as_ptr()) };
+        NonNull::new(raw).map(|raw| ServerInfo { ctx, raw })
+    }
+
+    /// A field of it; `None` if it has no such field.
+    pub fn field(&self, name: &CStr) -> Option<&str> {
+        // SAFETY: the data is ours until it is dropped; the server answers a C string inside it, or null.
+        let value = unsafe { (api().server_info_get_field_c)(self.raw.as_ptr(), name.as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { CStr::from_ptr(value) }.to_str().ok().map(str::trim_end)
+    }
+}
+
+impl Drop for ServerInfo<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `section`, freed once, with a context that lives.
+        unsafe { (api().free_server_info)(self.ctx.raw(), self.raw.as_ptr()) };
+    }
+}
+
+/// A number among the server's settings, by CONFIG GET, which looks through all of them: some microseconds.
+/// `None` if it is no number, or CONFIG was renamed.
+pub fn setting(ctx: Context<'_>, name: &CStr) -> Option<i64> {
+    let (get, words) = (c"GET", c"cc");
+    // SAFETY: the context lives; "cc" takes two C strings and gets them.
+    let reply =
+        unsafe { (api().call)(ctx.raw(), c"CONFIG".as_ptr(), words.as_ptr(), get.as_ptr(), name.as_ptr()) };
+    let reply = NonNull::new(reply)?;
+    // SAFETY: a reply of ours; an element that isn't there is null, which `text` bears.
+    let value = unsafe { text((api().call_reply_array_element)(reply.as_ptr(), 1)) };
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    // SAFETY: freed once, after the last look into it.
+    unsafe { (api().free_call_reply)(reply.as_ptr()) };
+    number
+}
+
+/// # Safety
+/// Null, or a reply that lives for `'a`.
+unsafe fn text<'a>(reply: *mut raw::CallReply) -> &'a [u8] {
+    if reply.is_null() {
+        return &[];
+    }
+    let mut len = 0;
+    // SAFETY: the caller's promise; anything but a string answers null.
+    let bytes = unsafe { (api().call_reply_string_ptr)(reply, &mut len) };
+    if bytes.is_null() {
+        return &[];
+    }
+    // SAFETY: so many bytes are there, as long as the reply.
+    unsafe { std::slice::from_raw_parts(bytes.cast(), len) }
+}
+
+/// Adds a sample to LATENCY. The server leaves out what is below `latency-monitor-threshold`, but takes all where
+/// that is 0 (off): ask [`setting`] first.
+pub fn latency(event: &CStr, ms: u64) {
+    let ms = c_longlong::try_from(ms).unwrap_or(c_longlong::MAX);
+    // SAFETY: the server copies the text.
+    unsafe { (api().latency_add_sample)(event.as_ptr(), ms) };
+}

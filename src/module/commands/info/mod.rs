@@ -1,0 +1,69 @@
+//! `TASK.INFO`: what to know about a queue, a file for each section.
+
+mod counts;
+mod groups;
+mod settings;
+mod workers;
+
+use super::args::Args;
+use super::{FIRST, answer};
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::{Arg, Context};
+use crate::errors::Error;
+use crate::keyspace::read;
+
+/// GROUPS shows them a thousand at a time.
+const GROUPS: ArgDoc =
+    ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
+
+/// `TASK.INFO`
+pub struct Info;
+
+impl Command for Info {
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.INFO",
+        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, groups or workers",
+        complexity: "O(1); with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
+        since: FIRST,
+        arity: -2,
+        flags: "readonly",
+        acl: "read",
+        keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "section",
+                &[ArgDoc::word("config", "CONFIG"), GROUPS, ArgDoc::word("workers", "WORKERS")],
+            )
+            .optional(),
+        ],
+        reply: "a map, or nil where there is no queue",
+        ..CommandDoc::EMPTY
+    };
+
+    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
+        answer(ctx, info(ctx, args));
+    }
+}
+
+fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let mut args = Args::new(args);
+    let key = args.next()?;
+    let section = args.option(&["CONFIG", "GROUPS", "WORKERS"])?;
+    let after: &[u8] = match section {
+        Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
+        _ => &[],
+    };
+    args.finish()?;
+    let (db, reply) = (ctx.selected_db(), ctx.reply());
+    let told = read(ctx, key, |value, now| match section {
+        Some("CONFIG") => settings::reply(reply, value),
+        Some("GROUPS") => groups::reply(reply, value, now, after),
+        Some("WORKERS") => workers::reply(reply, value, now, db, key),
+        _ => counts::reply(reply, value, now, db, key),
+    })?;
+    if told.is_none() {
+        reply.null();
+    }
+    Ok(())
+}
