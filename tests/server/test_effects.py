@@ -4,7 +4,8 @@ import pytest
 from talk import Effect, Talk, effects, id_parts, parts
 
 DAY = 86_400_000
-DEFAULT_OPTIONS = [0, None, None, b""]
+# Priority, attempts, lease, headers, group; and what is still to come.
+DEFAULT_OPTIONS = [0, None, None, b"", b"", None, None, None]
 
 
 class Told:
