@@ -11,6 +11,7 @@ use crate::log::Place;
 use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
+use crate::schedule::Schedules;
 use crate::settings::Rule;
 use crate::stats::Stats;
 use crate::task::{
@@ -160,6 +161,11 @@ impl Queue {
                 self.set_pause(*gate, None);
                 Ok(())
             }
+            Event::Scheduled { name, plan, next, seen } => self.apply_scheduled(name, plan, *next, *seen),
+            Event::Unscheduled { name } => self.apply_unscheduled(name),
+            Event::Fired { name, id, next, at } => self.apply_fired(name, *id, *next, *at),
+            Event::Skipped { name, next, at, missed } => self.apply_skipped(name, *next, *at, *missed),
+            Event::Replanned { name, next, at } => self.apply_replanned(name, *next, *at),
         }
     }
 
@@ -176,7 +182,7 @@ impl Queue {
         ids.iter().try_for_each(|&id| step(self, id))
     }
 
-    fn apply_pushed(
+    pub(crate) fn apply_pushed(
         &mut self,
         first: TaskId,
         due: Option<Due>,
@@ -384,10 +390,12 @@ impl Queue {
         Ok(())
     }
 
-    /// A copy of the queue in which nobody holds a lease: what is leased here is ready there, in its place, or gone
-    /// if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
+    /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
+    /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
     pub fn copied(&self) -> Result<Queue, Mismatch> {
         let mut copy = Queue { stats: Stats::default(), ..self.clone() };
+        // A schedule in two queues would make every run twice.
+        copy.schedules = Schedules::default();
         // A lease that ended as a stall may still be answered, in the queue where it was given.
         for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
             copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);

@@ -23,6 +23,7 @@ impl Queue {
         self.log.validate()?;
         let mut ready: BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)> = BTreeMap::new();
         let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
+        self.schedules.validate()?;
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();

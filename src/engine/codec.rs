@@ -1,7 +1,7 @@
 //! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then pages, texts of errors and remembered requests, each chunk with a byte that says what it is. An
+//! some), then pages, texts of errors, remembered requests and schedules, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -22,6 +22,7 @@ use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
 use crate::rate::Spent;
 use crate::requests::Request;
+use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
 use crate::time::Millis;
@@ -42,6 +43,7 @@ const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
 const GROUPS: u8 = b'g';
 const TURNS: u8 = b't';
+const SCHEDULES: u8 = b's';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -87,6 +89,7 @@ impl Queue {
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
         let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
         put_batches(TURNS, turns, |_| 8, put);
+        put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
     }
 
     /// How many chunks [`Queue::save`] gives, found by counting them.
@@ -181,6 +184,9 @@ impl Queue {
                     ensure(self.requests.len() > before, "each request once, and not too many")
                 })
             }
+            Some((&SCHEDULES, schedules)) => {
+                self.schedules.load(decode(schedules).ok_or(Mismatch("stored schedules"))?)
+            }
             _ => Err(Mismatch("a known chunk")),
         }
     }
@@ -228,6 +234,9 @@ impl Queue {
         for request in self.requests.iter() {
             add(&encode_named(&request));
         }
+        for schedule in self.schedules.stored() {
+            add(&encode_named(&schedule));
+        }
     }
 }
 
@@ -259,7 +268,7 @@ fn put_batches<T: Serialize>(
 }
 
 /// Our own values always encode: they hold only numbers, bytes and names.
-fn encode_named(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()
 }
 

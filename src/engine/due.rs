@@ -1,4 +1,4 @@
-//! What time does to a queue: leases end, delayed tasks become ready, dead ones grow too old.
+//! What time does to a queue: leases end, delayed tasks become ready, schedules run, dead tasks grow too old.
 
 use crate::decide::Entropy;
 use crate::entry::Phase;
@@ -22,7 +22,8 @@ impl Queue {
             _ => None,
         };
         let groups = self.groups.first_wake().into_iter().chain(self.rate_due(now));
-        self.delayed.first_due(now).into_iter().chain(lease).chain(dead).chain(pauses).chain(groups).min()
+        let tasks = self.delayed.first_due(now).into_iter().chain(self.schedules.next_due(now));
+        tasks.chain(lease).chain(dead).chain(pauses).chain(groups).min()
     }
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
@@ -32,8 +33,12 @@ impl Queue {
         if ended.is_some() || *pages == 0 {
             return ended;
         }
-        let other = self.ended_pause(now).or_else(|| self.awake_groups(now));
-        let other = other.or_else(|| self.due_tasks(now)).or_else(|| self.old_dead(now));
+        let other = self
+            .ended_pause(now)
+            .or_else(|| self.awake_groups(now))
+            .or_else(|| self.due_tasks(now))
+            .or_else(|| self.due_schedule(now))
+            .or_else(|| self.old_dead(now));
         *pages -= usize::from(other.is_some());
         other
     }

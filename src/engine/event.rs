@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::groups::GroupLimits;
+use crate::plan::Plan;
 use crate::requests::Answer;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis};
@@ -203,6 +204,64 @@ pub enum Event<'a> {
     Resumed {
         /// Which.
         gate: Gate,
+    },
+    /// A schedule was set, new or in place of the one of this name, whose counters stay.
+    #[serde(rename = "sched")]
+    Scheduled {
+        /// Its name.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// What was set.
+        #[serde(borrow)]
+        plan: Plan<'a>,
+        /// Its next run.
+        next: Due,
+        /// The wall clock when that was decided.
+        seen: Millis,
+    },
+    /// A schedule is gone.
+    #[serde(rename = "unsched")]
+    Unscheduled {
+        /// Its name.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+    },
+    /// A schedule's task came in, ready, with the payload and the options that were set.
+    #[serde(rename = "fire")]
+    Fired {
+        /// The schedule.
+        #[serde(with = "serde_bytes")]
+        name: Box<[u8]>,
+        /// The task.
+        id: TaskId,
+        /// The next run.
+        next: Due,
+        /// The wall clock at this one.
+        at: Millis,
+    },
+    /// A schedule's run is not made.
+    #[serde(rename = "skip")]
+    Skipped {
+        /// The schedule.
+        #[serde(with = "serde_bytes")]
+        name: Box<[u8]>,
+        /// The next run.
+        next: Due,
+        /// The wall clock now.
+        at: Millis,
+        /// Whether it came too late; else it couldn't come in.
+        missed: bool,
+    },
+    /// A schedule that was planned by a clock far ahead is planned anew.
+    #[serde(rename = "replan")]
+    Replanned {
+        /// The schedule.
+        #[serde(with = "serde_bytes")]
+        name: Box<[u8]>,
+        /// The next run.
+        next: Due,
+        /// The wall clock now.
+        at: Millis,
     },
 }
 

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod calendar;
 mod check;
 mod claim;
 mod codec;
@@ -46,11 +47,13 @@ mod load;
 mod log;
 mod names;
 mod page;
+mod plan;
 mod queue;
 mod rate;
 mod requests;
 mod retry;
 mod runs;
+mod schedule;
 mod settings;
 mod stats;
 mod task;
@@ -62,6 +65,7 @@ mod view;
 mod workers;
 
 pub use apply::Mismatch;
+pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 pub use claim::{Claim, Claiming};
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Entropy, Push, Refusal, Retry};
@@ -70,9 +74,11 @@ pub use groups::{GroupLimits, WEIGHT_MAX};
 pub use histogram::Percentiles;
 pub use limits::{GroupView, Held};
 pub use load::{Load, UTILISATION_AIM};
+pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::{Queue, Totals};
 pub use rate::Rate;
 pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX};
+pub use schedule::{Runs, SCHEDULES_MAX, ScheduleView};
 pub use settings::{Backoff, NUMBER_MAX, RATE_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
 pub use stats::{Figures, Rates};
 pub use task::{

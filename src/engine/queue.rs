@@ -18,6 +18,7 @@ use crate::names::Names;
 use crate::page::Record;
 use crate::rate::Spent;
 use crate::requests::Requests;
+use crate::schedule::Schedules;
 use crate::settings::{NUMBER_MAX, Settings};
 use crate::stats::Stats;
 use crate::task::{LeaseNumber, State, TaskId};
@@ -138,6 +139,7 @@ pub struct Queue {
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
     pub(crate) stats: Stats,
+    pub(crate) schedules: Schedules,
 }
 
 /// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
@@ -206,11 +208,16 @@ impl Queue {
             + self.requests.memory()
             + self.ties.memory()
             + self.stats.memory()
+            + self.schedules.memory()
     }
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        self.log.pages() + self.delayed.len() as usize / 8 + self.dead.len() / 8 + self.errors.len()
+        self.log.pages()
+            + self.delayed.len() as usize / 8
+            + self.dead.len() / 8
+            + self.errors.len()
+            + self.schedules.len()
     }
 
     /// The settings.

@@ -31,6 +31,8 @@ pub struct Now {
     pub wall: Millis,
     /// Set while deadlines that passed when the server could not serve are held back.
     pub grace: Option<Grace>,
+    /// The server is out of memory: schedules make no runs.
+    pub is_full: bool,
 }
 
 /// A time in which nobody could be heard: leases that ran out in it are spared until `until`.
@@ -50,7 +52,7 @@ const GRACE_STEP_MS: u64 = 10;
 impl Now {
     /// A now on which both clocks agree and no grace runs.
     pub fn plain(ms: u64) -> Now {
-        Now { at: Millis(ms), wall: Millis(ms), grace: None }
+        Now { at: Millis(ms), wall: Millis(ms), grace: None, is_full: false }
     }
 
     /// Whether a lease with this deadline is over.

@@ -65,7 +65,7 @@ pub fn now(ctx: Context<'_>) -> Now {
     }
     clock.grace = clock.grace.filter(|grace| at < grace.until);
     CLOCK.set(Some(clock));
-    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace }
+    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace, is_full: false }
 }
 
 /// What time it is, and how far that is ahead of the wall clock, in ms: for INFO, which must neither count as a

@@ -26,6 +26,8 @@ pub enum Error {
     Refused(Refusal),
     /// The queue was given up after a change that failed half way.
     Broken,
+    /// The server is out of memory.
+    OutOfMemory,
     /// The server doesn't let us at the value.
     Busy,
 }
@@ -56,6 +58,8 @@ impl fmt::Display for Error {
             Error::Broken => f.write_str(
                 "BROKEN the queue is readable only: a change failed half way, see the server's log",
             ),
+            // The server's own words.
+            Error::OutOfMemory => f.write_str("OOM command not allowed when used memory > 'maxmemory'."),
             Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
         }
     }

@@ -113,6 +113,7 @@ impl<'a, 'q> Write<'a, 'q> {
     /// Moves what is due, at most `pages` pages. True if there may be more.
     pub fn move_due(&mut self, pages: usize) -> Result<bool, Error> {
         let mut left = pages;
+        self.now.is_full = self.ctx.is_out_of_memory();
         while let Some(event) = self.value.queue.tick(self.now, &mut entropy::bits, &mut left) {
             self.commit(&event)?;
         }

@@ -314,7 +314,7 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             chunks.push([b"p", before, varint, &[1; 60]].concat());
         }
     }
-    for kind in [b'e', b'r'] {
+    for kind in [b'e', b'r', b's'] {
         for lengths in [
             &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
             &[0xdd, 0, 0x10, 0, 0],

@@ -12,7 +12,7 @@ use taskslot_engine::{
 };
 
 const START: u64 = 1_700_000_000_000;
-const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None };
+const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None, is_full: false };
 
 fn push(queue: &mut Queue, due: Option<Due>, priority: i8, count: usize) -> TaskId {
     let options = Options { priority, ..Options::default() };

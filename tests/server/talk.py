@@ -135,7 +135,7 @@ def read_effect(command: list[bytes]) -> Effect:
     """Read a propagated command, which has to be an effect."""
     name, key, effect, *payloads = command
     assert name == b"TASK._APPLY", command
-    assert effect[0] == 2, "the version of effects"
+    assert effect[0] in (1, 2), "the version of effects"
     events = [next(iter(event.items())) for event in msgpack.unpackb(effect[1:])]
     return Effect(key, events, payloads)
 

@@ -17,6 +17,7 @@ WRITERS = [
     ["RETRY", "1-1"],
     ["CONFIG", "RESET"],
     ["GROUP", "DEL", "g"],
+    ["CRON", "DEL", "s"],
     ["PAUSE"],
     ["RESUME"],
     ["PURGE", "ALL"],

@@ -25,6 +25,7 @@ WRITES = [
     ("TASK.CANCEL", "queue", "1-1"),
     ("TASK.RETRY", "queue", "COUNT", 1),
     ("TASK.CONFIG", "queue", "RESET"),
+    ("TASK.CRON", "queue", "SET", "s", "EVERY", 1000, "PAYLOAD", "x"),
     ("TASK.PAUSE", "queue"),
     ("TASK.RESUME", "queue", "ALL"),
     ("TASK.PURGE", "queue", "ALL"),

@@ -42,6 +42,7 @@ def changes(r, rich) -> dict[str, tuple]:
         "a group's order": ("TASK.GROUP", "twin", "SET", "red", "ORDERED", "yes"),
         "a new group": ("TASK.GROUP", "twin", "SET", "new", "WEIGHT", 4),
         "a group forgotten": ("TASK.GROUP", "twin", "DEL", "red"),
+        "a schedule": ("TASK.CRON", "twin", "SET", "s", "EVERY", HOUR, "PAYLOAD", "x"),
         "a pause": ("TASK.PAUSE", "twin", "OUT"),
         "a pause for a while": ("TASK.PAUSE", "twin", "OUT", "FOR", HOUR),
         "a closed entrance": ("TASK.PAUSE", "twin", "IN"),

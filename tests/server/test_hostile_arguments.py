@@ -117,6 +117,10 @@ TEMPLATES = [
     ["TASK.GROUP", "q", "SET", "g", "WEIGHT", 2, "CONCURRENCY", 3, "RATE", 4, "PER", 5, "ORDERED", "yes"],
     ["TASK.GROUP", "q", "SET", "h", "ORDERED", "no", "RATE", -1],
     ["TASK.GROUP", "q", "DEL", "g"],
+    ["TASK.CRON", "q", "SET", "s", "EVERY", 3_600_000, "CATCHUP", "none", "LEASE", 5, "PAYLOAD", "p"],
+    ["TASK.CRON", "q", "SET", "s", "CRON", "*/5 3-4 L jan,2 sun", "TZ", "Europe/Berlin", "PAYLOAD", "p"],
+    ["TASK.CRON", "q", "DEL", "s"],
+    ["TASK.INFO", "q", "CRON"],
     ["TASK.PAUSE", "q", "ALL", "FOR", 5],
     ["TASK.RESUME", "q", "ALL"],
     ["TASK.PURGE", "q", "dead", "COUNT", 5],
@@ -225,6 +229,7 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.EXTEND": [["LEASE", 1]],
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"]],
         "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["GROUP", "g"], ["WITHPAYLOAD"]],
+        "TASK.CRON": [["EVERY", 500], ["CATCHUP", "one"], ["PRIORITY", 1], ["PAYLOAD", "p"]],
         "TASK.PAUSE": [["OUT"], ["IN"], ["ALL"], ["FOR", 1]],
         "TASK.RESUME": [["OUT"], ["IN"], ["ALL"]],
         "TASK.PURGE": [["COUNT", 1]],
@@ -239,6 +244,7 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.FAIL": [HANDLE],
         "TASK.LIST": ["ready"],
         "TASK.PURGE": ["ready"],
+        "TASK.CRON": ["SET", "s"],
     }
     attacks = []
     for name, known in options.items():

@@ -50,6 +50,10 @@ impl Flags {
     pub const AOF: i32 = 1 << 6;
     /// Cluster mode is on.
     pub const CLUSTER: i32 = 1 << 5;
+    /// The server frees memory by evicting keys.
+    pub const EVICT: i32 = 1 << 9;
+    /// More memory is used than `maxmemory`.
+    pub const OOM: i32 = 1 << 10;
     /// The command came over the replication link (or from a slot migration).
     pub const REPLICATED: i32 = 1 << 12;
     /// An RDB or AOF file is being loaded.
@@ -107,6 +111,9 @@ impl Flags {
     }
 }
 
+/// A server that evicts makes room before each command: between two it may be above its bound by this much.
+const EVICTING_RATIO: f32 = 1.05;
+
 /// The server refused a change or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
@@ -159,6 +166,17 @@ impl<'a> Context<'a> {
     pub fn flags(self) -> Flags {
         // SAFETY: the context lives.
         Flags(unsafe { (api().get_context_flags)(self.raw()) })
+    }
+
+    /// Whether the server has no memory for what grows, as it would say to a `deny-oom` command.
+    pub fn is_out_of_memory(self) -> bool {
+        let flags = self.flags();
+        let ratio = || match api().get_used_memory_ratio {
+            // SAFETY: takes nothing.
+            Some(ratio) => unsafe { ratio() },
+            None => 0.0,
+        };
+        flags.any(Flags::OOM) && (!flags.any(Flags::EVICT) || ratio() > EVICTING_RATIO)
     }
 
     /// Nothing may be replicated now (writes are paused, a failover or hand-off of slots is on): replicating all

@@ -492,6 +492,7 @@ table! {
         get_notify_keyspace_events c"RedisModule_GetNotifyKeyspaceEvents" unsafe extern "C" fn() -> c_int;
     }
     optional {
+        get_used_memory_ratio c"RedisModule_GetUsedMemoryRatio" unsafe extern "C" fn() -> f32;
         get_server_version c"RedisModule_GetServerVersion" unsafe extern "C" fn() -> c_int;
         get_module_options_all c"RedisModule_GetModuleOptionsAll" unsafe extern "C" fn() -> c_int;
         get_open_key_modes_all c"RedisModule_GetOpenKeyModesAll" unsafe extern "C" fn() -> c_int;

@@ -6,6 +6,7 @@ mod args;
 mod cancel;
 mod claim;
 mod config;
+mod cron;
 mod extend;
 mod fail;
 mod get;
@@ -47,6 +48,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),
     Entry::of::<group::Group>(),
+    Entry::of::<cron::Cron>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),

@@ -18,11 +18,16 @@ const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 const WHEN: ArgDoc =
     ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::unix_time("unix-ms").after("AT")])
         .optional();
-const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
-const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
-const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
-const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
-const HEADERS: ArgDoc = ArgDoc::block(
+/// `PRIORITY`, as an argument.
+pub const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
+/// `ATTEMPTS`, as an argument.
+pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
+/// `LEASE`, as an argument.
+pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+/// `GROUP`, as an argument.
+pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
+/// `HEADERS`, as an argument.
+pub const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
     &[
         ArgDoc::integer("n"),
@@ -101,8 +106,9 @@ impl Command for MPush {
 }
 
 /// When tasks are to be ready, as it was said: what that means is known when the time is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum When {
+    #[default]
     Now,
     After(u64),
     At(Millis),
@@ -119,7 +125,8 @@ impl When {
 }
 
 /// What a push says beside its payloads.
-struct Said<'a> {
+#[derive(Default)]
+pub struct Said<'a> {
     when: When,
     priority: i8,
     attempts: Option<i32>,
@@ -132,23 +139,33 @@ struct Said<'a> {
 const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "REQUEST"];
 const MPUSH: &[&str] =
     &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "REQUEST", "TASKS"];
+/// What a schedule says, those of a push but for when, and which request it is.
+pub const CRON: &[&str] =
+    &["EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "PAYLOAD"];
 
 /// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
 fn options<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
 ) -> Result<(Said<'a>, Option<&'a [Arg<'a>]>), Error> {
-    let mut said = Said {
-        when: When::Now,
-        priority: 0,
-        attempts: None,
-        lease_ms: None,
-        group: &[],
-        headers: Vec::new(),
-        request: None,
-    };
+    let mut said = Said::default();
     let mut tasks = None;
     while let Some(option) = args.option(known)? {
+        match option {
+            "TASKS" => {
+                let count = args.count("TASKS")?;
+                tasks = Some(args.take(count)?);
+            }
+            option => said.read(option, args)?,
+        }
+    }
+    Ok((said, tasks))
+}
+
+impl<'a> Said<'a> {
+    /// Reads the value of an option.
+    pub fn read(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
+        let said = self;
         match option {
             "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Syntax),
             "DELAY" => said.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
@@ -162,13 +179,17 @@ fn options<'a>(
             "GROUP" => said.group = args.name("GROUP")?,
             "HEADERS" => said.headers = headers(args)?,
             "REQUEST" => said.request = Some(args.name("REQUEST")?),
-            _ => {
-                let count = args.count("TASKS")?;
-                tasks = Some(args.take(count)?);
-            }
+            _ => return Err(Error::Syntax),
         }
+        Ok(())
     }
-    Ok((said, tasks))
+
+    /// What holds for each task.
+    pub fn options(&self) -> Options<'_> {
+        let (priority, attempts, lease_ms) = (self.priority, self.attempts, self.lease_ms);
+        let (group, headers) = (self.group, &self.headers);
+        Options { priority, attempts, lease_ms, headers, group, ..Options::default() }
+    }
 }
 
 fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
@@ -231,15 +252,7 @@ fn push_all<'a>(
     if payloads.iter().any(|payload| payload.len() > max_payload) {
         return Err(Error::TooLong("a payload", max_payload));
     }
-    let (priority, attempts, lease_ms) = (said.priority, said.attempts, said.lease_ms);
-    let options = Options {
-        priority,
-        attempts,
-        lease_ms,
-        headers: &said.headers,
-        group: said.group,
-        ..Options::default()
-    };
+    let options = said.options();
     let pushed = write(ctx, key, Missing::Create, |write| {
         let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
         if let Some(before) = before {

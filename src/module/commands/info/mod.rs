@@ -6,7 +6,7 @@ mod settings;
 mod workers;
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, answer, cron};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -22,7 +22,7 @@ pub struct Info;
 impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, groups or workers",
+        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
         complexity: "O(1); with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
         since: FIRST,
         arity: -2,
@@ -33,11 +33,16 @@ impl Command for Info {
             ArgDoc::key("key", 0),
             ArgDoc::one_of(
                 "section",
-                &[ArgDoc::word("config", "CONFIG"), GROUPS, ArgDoc::word("workers", "WORKERS")],
+                &[
+                    ArgDoc::word("config", "CONFIG"),
+                    ArgDoc::word("cron", "CRON"),
+                    GROUPS,
+                    ArgDoc::word("workers", "WORKERS"),
+                ],
             )
             .optional(),
         ],
-        reply: "a map, or nil where there is no queue",
+        reply: "a map, with CRON an array of maps, or nil where there is no queue",
         ..CommandDoc::EMPTY
     };
 
@@ -49,7 +54,7 @@ impl Command for Info {
 fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let section = args.option(&["CONFIG", "GROUPS", "WORKERS"])?;
+    let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
     let after: &[u8] = match section {
         Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
         _ => &[],
@@ -57,6 +62,7 @@ fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     args.finish()?;
     let (db, reply) = (ctx.selected_db(), ctx.reply());
     let told = read(ctx, key, |value, now| match section {
+        Some("CRON") => cron::reply_schedules(reply, value, now),
         Some("CONFIG") => settings::reply(reply, value),
         Some("GROUPS") => groups::reply(reply, value, now, after),
         Some("WORKERS") => workers::reply(reply, value, now, db, key),

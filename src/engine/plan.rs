@@ -1,0 +1,104 @@
+//! What is set of a schedule: when it runs, what becomes of missed runs, and what each run pushes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
+use crate::settings::SPAN_MAX_MS;
+use crate::task::Options;
+use crate::time::{Due, Now};
+
+/// The shortest interval: a tenth of what a server does in a moment anyway, and longer than what a timer is late.
+pub const EVERY_MIN_MS: u64 = 100;
+/// The most bytes of a schedule's payload: it travels in an event, and is kept as long as the schedule.
+pub const SCHEDULED_MAX_BYTES: usize = 1 << 20;
+
+/// When a schedule runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Timing<'a> {
+    /// At intervals, the first time after one.
+    #[serde(rename = "e")]
+    Every(u64),
+    /// At the instants of an expression, in a time zone; see `calendar`.
+    #[serde(rename = "c")]
+    Cron(&'a str, &'a str),
+}
+
+/// What becomes of runs that were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Catchup {
+    /// Nothing.
+    #[serde(rename = "n")]
+    None,
+    /// One run is made, however many were missed.
+    #[default]
+    #[serde(rename = "o")]
+    One,
+}
+
+/// What is set of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan<'a> {
+    /// When it runs.
+    #[serde(borrow)]
+    pub timing: Timing<'a>,
+    /// What becomes of missed runs.
+    pub catchup: Catchup,
+    /// What holds for each task.
+    #[serde(borrow)]
+    pub options: Options<'a>,
+    /// The payload of each task.
+    #[serde(with = "serde_bytes")]
+    pub payload: &'a [u8],
+}
+
+/// Why a schedule can't be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unplanned {
+    /// Its rule is none.
+    Bad(BadRule),
+    /// The queue holds [`SCHEDULES_MAX`] others.
+    TooMany,
+}
+
+/// The timing, ready to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Every(u64),
+    Cron(Calendar),
+    /// Of another build, which knows a zone that this doesn't.
+    Unknown,
+}
+
+impl Rule {
+    pub fn read(timing: Timing<'_>) -> Result<Rule, BadRule> {
+        Ok(match timing {
+            Timing::Every(ms) => Rule::Every(ms),
+            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone)?),
+        })
+    }
+
+    /// The first instant after now, on from the one before in the case of intervals.
+    pub fn next(&self, now: &Now, before: Option<Due>) -> Option<Due> {
+        Some(match self {
+            Rule::Every(ms) => {
+                let from = before.map_or(now.at, Due::instant);
+                let intervals = now.at.since(from) / (*ms).max(1) + 1;
+                Due::Clock(from.plus(intervals.saturating_mul(*ms)))
+            }
+            Rule::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
+            Rule::Unknown => return None,
+        })
+    }
+}
+
+impl Plan<'_> {
+    pub(crate) fn are_sizes_valid(&self) -> bool {
+        let timing = match self.timing {
+            Timing::Every(ms) => (EVERY_MIN_MS..=SPAN_MAX_MS.unsigned_abs()).contains(&ms),
+            Timing::Cron(expression, zone) => {
+                expression.len() <= EXPRESSION_MAX_BYTES && zone.len() <= ZONE_MAX_BYTES
+            }
+        };
+        timing && self.options.are_valid() && self.payload.len() <= SCHEDULED_MAX_BYTES
+    }
+}
