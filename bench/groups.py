@@ -114,12 +114,16 @@ def measure(name: str, module: Path, groups: int, tasks: int) -> None:
             )
         for side, count in zip(sides, counts, strict=True):
             side.server.check()
-            print(f"{name}: {side.bytes_each:.1f} bytes beside the payload of each of {tasks:,} tasks, {count:,} groups")
+            print(
+                f"{name}: {side.bytes_each:.1f} bytes beside the payload of each of {tasks:,} tasks, {count:,} groups"
+            )
     finally:
         for side in sides:
             side.server.discard()
     side = Side(installed, module, IN_MEMORY, tasks)
-    print(f"{name}: {side.bytes_each:.1f} bytes beside the payload of each of {tasks:,} tasks, {IN_MEMORY:,} groups")
+    print(
+        f"{name}: {side.bytes_each:.1f} bytes beside the payload of each of {tasks:,} tasks, {IN_MEMORY:,} groups"
+    )
     side.server.discard()
 
 

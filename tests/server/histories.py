@@ -198,7 +198,14 @@ class History:
             *self.some(0.3, "RATE", self.dice.choice([0, 1, 5, -1]), "PER", self.dice.choice([3, 20, 100])),
         ]
         ordered = ["ORDERED", self.dice.choice(["yes", "no"])]
-        return ["TASK.GROUP", key, "SET", group, *(options or ordered), *(options and self.some(0.3, *ordered))]
+        return [
+            "TASK.GROUP",
+            key,
+            "SET",
+            group,
+            *(options or ordered),
+            *(options and self.some(0.3, *ordered)),
+        ]
 
     def move(self, key: str) -> list:
         other = self.dice.choice(KEYS)

@@ -94,7 +94,10 @@ def contents(r: redis.Redis, key: object) -> dict:
 
 def groups(r: redis.Redis, key: object) -> dict:
     """What INFO says of each group, but for the spans to now, which pass meanwhile."""
-    told = {group["name"]: group for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])}
+    told = {
+        group["name"]: group
+        for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])
+    }
     for group in told.values():
         group["rests-ms"] = group["rests-ms"] > 0
     return told

@@ -258,7 +258,7 @@ def test_info_config_shows_every_setting(c):
     assert c.map("TASK.INFO", "q", "config") == DEFAULTS
     c("TASK.CONFIG", "q", "SET", "backoff", "linear", "max-len", 5)
     assert c.map("TASK.INFO", "q", "CONFIG") == {**DEFAULTS, b"backoff": b"linear", b"max-len": 5}
-    for words in (["CRON"], ["x"], ["CONFIG", "CONFIG"], ["CONFIG", "WORKERS"], [""]):
+    for words in (["x"], ["CONFIG", "CONFIG"], ["CONFIG", "WORKERS"], [""]):
         assert c("TASK.INFO", "q", *words) == Error(SYNTAX)
 
 

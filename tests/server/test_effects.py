@@ -62,9 +62,13 @@ def test_a_push_tells_id_and_options_and_its_payload_beside(told):
     assert effect.payloads == [payload]
     options = ["PRIORITY", -3, "ATTEMPTS", 4, "LEASE", 5, "HEADERS", 1, "h", "v"]
     task, effect = told.one("TASK.PUSH", "q", payload, *options)
-    assert effect.events == [("push", [id_parts(task), 1, None, [-3, 4, 5, b"\x01\x01h\x01v", b"", None, None, None]])]
+    assert effect.events == [
+        ("push", [id_parts(task), 1, None, [-3, 4, 5, b"\x01\x01h\x01v", b"", None, None, None]])
+    ]
     task, effect = told.one("TASK.PUSH", "q", payload, "GROUP", "g")
-    assert effect.events == [("push", [id_parts(task), 1, None, [*DEFAULT_OPTIONS[:4], b"g", *DEFAULT_OPTIONS[5:]]])]
+    assert effect.events == [
+        ("push", [id_parts(task), 1, None, [*DEFAULT_OPTIONS[:4], b"g", *DEFAULT_OPTIONS[5:]]])
+    ]
     _, effect = told.one("TASK.PUSH", "q", payload)
     told.server.propagated()
     told.c("TASK.PUSH", "q", payload)

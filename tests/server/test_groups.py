@@ -332,7 +332,9 @@ def test_a_bad_argument_of_group_changes_nothing(server, words):
     before = c.digest()
     for key in ("q", "missing"):
         told = c("TASK.GROUP", key, *words.split(" "))
-        assert told in (Error(BAD[words]), Error(arity), Error(arity.replace("task.group", "TASK.GROUP"))), told
+        assert told in (Error(BAD[words]), Error(arity), Error(arity.replace("task.group", "TASK.GROUP"))), (
+            told
+        )
     assert c.digest() == before and c("EXISTS", "missing") == 0
 
 
@@ -481,7 +483,17 @@ def test_a_transaction_serves_each_group_after_it(floor):
     assert line[0].payloads() == [b"a"]
 
 
-SOURCES = ["due", "retry", "resume", "pause runs out", "rename", "restore", "requeue", "stall", "unpushed queue"]
+SOURCES = [
+    "due",
+    "retry",
+    "resume",
+    "pause runs out",
+    "rename",
+    "restore",
+    "requeue",
+    "stall",
+    "unpushed queue",
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -653,7 +665,9 @@ def test_an_ordered_history_is_told_in_order(floor):
     seen = []
     while len(done) < 25:
         end, worker = next(ends), floor.worker()
-        [[handle, payload, _]] = worker("TASK.CLAIM", "q", "BLOCK", 0, "TIED", "LEASE", 30 if end == "stall" else HOUR)
+        [[handle, payload, _]] = worker(
+            "TASK.CLAIM", "q", "BLOCK", 0, "TIED", "LEASE", 30 if end == "stall" else HOUR
+        )
         seen.append(payload)
         assert c("TASK.LEN", "q", "leased") == 1 or end == "stall"
         match end:

@@ -216,8 +216,21 @@ def test_an_option_given_twice_is_a_syntax_error(server):
     """Every option of the templates, word and values, is put once more at the end."""
     target = Target(server)
     options = {
-        "TASK.GROUP": [["WEIGHT", 1], ["CONCURRENCY", 1], ["RATE", 1], ["RATE", 1, "PER", 5], ["ORDERED", "no"]],
-        "TASK.PUSH": [["DELAY", 1], ["PRIORITY", 1], ["GROUP", "g"], ["ATTEMPTS", 1], ["LEASE", 1], ["REQUEST", "r"]],
+        "TASK.GROUP": [
+            ["WEIGHT", 1],
+            ["CONCURRENCY", 1],
+            ["RATE", 1],
+            ["RATE", 1, "PER", 5],
+            ["ORDERED", "no"],
+        ],
+        "TASK.PUSH": [
+            ["DELAY", 1],
+            ["PRIORITY", 1],
+            ["GROUP", "g"],
+            ["ATTEMPTS", 1],
+            ["LEASE", 1],
+            ["REQUEST", "r"],
+        ],
         "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["REQUEST", "r"], ["TASKS", 1, "p"]],
         "TASK.CLAIM": [
             *[["COUNT", 1], ["BYTES", 1], ["LEASE", 1], ["BLOCK", 1], ["WORKER", "w"], ["TIED"], ["NOACK"]],

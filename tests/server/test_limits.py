@@ -4,6 +4,7 @@ and blocks no others."""
 from collections import Counter
 
 import pytest
+from server import wait_synced
 from talk import Talk
 from test_groups import HOUR, claims, fill, groups, payloads, tenants
 from waiting import Floor
@@ -100,7 +101,7 @@ def test_the_queue_s_limit_is_shared_by_all(server):
     assert take(c) == []
 
 
-ENDS = ["ack", "late ack", "fail", "fail dead", "requeue", "requeue later", "stall", "cancel", "disconnect"]
+ENDS = ["ack", "fail", "fail dead", "requeue", "requeue later", "stall", "cancel", "disconnect"]
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -110,13 +111,13 @@ def test_a_place_is_free_again(floor, whose, end):
     c = floor.boss
     c("TASK.CONFIG", "q", "SET", "lease", HOUR)
     limit(c, whose, 1)
-    fill(c, "a", 2)
-    holder = floor.worker()
     tied = ["TIED"] if end == "disconnect" else []
-    lease = ["LEASE", 60] if end in ("stall", "late ack") else []
-    [[handle, _, _]] = holder("TASK.CLAIM", "q", *tied, *lease)
+    lease = ["LEASE", 60] if end == "stall" else []
+    holder = floor.waiting("q", *tied, *lease)
     line = [floor.waiting("q", "GROUP", "a"), floor.waiting("q")]
-    again = end in ("requeue", "stall", "late ack", "disconnect")
+    fill(c, "a", 2)
+    [[handle, _, _]] = holder.read()
+    again = end in ("requeue", "stall", "disconnect")
     if not lease:
         assert floor.all_wait(line)
     match end:
@@ -341,3 +342,87 @@ def test_the_largest_rates_and_limits_let_everything_run(server):
     assert (got.count("a"), got.count("b")) == (2000, 1)
     told = groups(c)[b"b"]
     assert told[b"held-by"] == b"rate" and far - HOUR < told[b"rests-ms"] <= far
+
+
+# ---- copies
+
+
+def test_a_copy_holds_no_leases_and_so_no_places(server):
+    """COPY: what was leased may be claimed in the copy, under the same limits; what is used of a rate stays used."""
+    c = Talk(server)
+    limit(c, "this group", 1)
+    c("TASK.GROUP", "q", "SET", "b", "RATE", 2, "PER", HOUR)
+    for group in "ab":
+        fill(c, group, 4)
+    assert sorted(take(c)) == ["a1", "b1", "b2"]
+    assert c("COPY", "q", "copy") == 1
+    assert payloads(c("TASK.CLAIM", "copy", "COUNT", 10)) == ["a1"]
+    assert groups(c, "copy")[b"b"][b"ready"] == 4
+    # RESTORE keeps the leases, and so the places.
+    c("RESTORE", "twin", 0, c("DUMP", "q"))
+    assert c("TASK.CLAIM", "twin", "COUNT", 10) == []
+    assert c.digest("twin") == c.digest()
+
+
+@pytest.mark.parametrize("way", ["reload", "rdb", "aof", "promotion"])
+@pytest.mark.parametrize("whose", RATE)
+def test_a_rate_goes_on_where_it_stood(start, way, whose):
+    """After a restart or a failover nobody gets a new burst, and who waits is served when the next may run."""
+    server = start(port=True, appendonly="yes" if way == "aof" else "no")
+    c = Talk(server)
+    rate(c, whose, 2, 4000)
+    fill(c, "a", 10)
+    assert len(take(c)) == 2
+    before = c.digest()
+    match way:
+        case "reload":
+            c("DEBUG", "RELOAD")
+        case "rdb":
+            server.stop(save=True)
+            server.restart()
+        case "aof":
+            server.restart(kill=True)
+        case "promotion":
+            replica = start()
+            replica.replicate(server)
+            assert Talk(replica).digest() == before
+            server.kill9()
+            server = replica
+            assert Talk(server)("REPLICAOF", "NO", "ONE") == "OK"
+    floor = Floor(server)
+    c = floor.boss
+    if c.digest() == before:
+        # Else the rate has let the next one run meanwhile, on a slow machine.
+        assert take(c) == []
+    worker = floor.worker().asks("q")
+    assert worker.payloads() == [b"a3"]
+    assert c("TASK.LEN", "q", "ready") == 7
+
+
+def test_replicas_move_no_group(start):
+    """A replica's groups rest until its primary says otherwise; both are equal at each step."""
+    server, replica = start(port=True), start()
+    replica.replicate(server)
+    c, far = Talk(server), Talk(replica)
+    rate(c, "all groups", 2, 200)
+    c("TASK.GROUP", "q", "SET", "b", "WEIGHT", 3, "CONCURRENCY", 2)
+    for group in "abc":
+        fill(c, group, 20)
+    got: list[str] = []
+
+    def all_equal() -> bool:
+        got.extend(claims_of(c))
+        c("CLIENT", "PAUSE", 5000, "WRITE")
+        wait_synced(server, replica)
+        assert far.digest() == c.digest()
+        c("CLIENT", "UNPAUSE")
+        return len(got) > 20
+
+    server.wait_until(all_equal, "twenty tasks are claimed", 20)
+
+
+def claims_of(c: Talk) -> list[str]:
+    """What may be claimed now, claimed and acknowledged."""
+    tasks = c("TASK.CLAIM", "q", "COUNT", 5)
+    assert all(c("TASK.ACK", "q", task[0]) == 1 for task in tasks)
+    return payloads(tasks)

@@ -91,7 +91,13 @@ def test_config_that_says_nothing_sensible_is_refused(c):
     for words in (["GET", "lease"], [""], ["SET"], ["SET", "lease"], ["RESET", "lease", "LEASE"]):
         assert c("TASK.CONFIG", "q", *words) == Error(SYNTAX)
     assert c("TASK.CONFIG", "q", "SET", "lease", 1, "lease", 2) == Error(SYNTAX)
-    for words in (["SET", "x", 1], ["SET", "", 1], ["RESET", "x"], ["RESET", "lease", 5], ["SET", "rates", 1]):
+    for words in (
+        ["SET", "x", 1],
+        ["SET", "", 1],
+        ["RESET", "x"],
+        ["RESET", "lease", 5],
+        ["SET", "rates", 1],
+    ):
         assert c("TASK.CONFIG", "q", *words) == Error("ERR unknown setting")
     assert c("EXISTS", "q") == 0
     assert c("TASK.CONFIG", "q", "SET", "lease", 5) == "OK"
