@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
-use crate::lanes::LaneKey;
+use crate::lanes::ReadyTasks;
 use crate::queue::Queue;
 use crate::task::{LEASE_MAX_MS, LeaseNumber, State};
 
@@ -21,7 +21,7 @@ impl Queue {
     /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
-        let mut ready: BTreeMap<LaneKey, (Vec<Order>, Vec<(Order, Order)>)> = BTreeMap::new();
+        let mut ready = ReadyTasks::new();
         let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         self.schedules.validate()?;
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);

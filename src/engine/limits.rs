@@ -254,10 +254,10 @@ impl Queue {
         let settings = self.settings.clone();
         let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();
         for number in numbers {
-            if let Some(group) = self.groups.get_mut(number) {
-                if group.rate(&settings) != group.rate(&before) {
-                    group.begin_rate(&settings);
-                }
+            if let Some(group) = self.groups.get_mut(number)
+                && group.rate(&settings) != group.rate(&before)
+            {
+                group.begin_rate(&settings);
             }
             // Who may run stays where it stands; who comes in stands at the end.
             self.lanes.set_running(number, self.groups.runs(number, &settings));

@@ -608,6 +608,23 @@ def test_a_thousand_workers_wait_for_as_many_groups(floor):
     floor.nobody_waits()
 
 
+def test_those_of_one_group_and_of_any_are_served_by_arrival_at_once(floor):
+    """RESUME with tasks for all: who came first is first, whatever it waits for, also over many of one group."""
+    c = floor.boss
+    who = ["a", "", "b", "a", "c", "", "a", "b", "none", ""]
+    line = [floor.waiting("q", *(["GROUP", group] if group else [])) for group in who]
+    c("TASK.PAUSE", "q")
+    for group in "abc":
+        fill(c, group, 2)
+    c("TASK.RESUME", "q")
+    # a1, then in turn b1, then the rest of each by who is first in line for it.
+    got = [worker.payloads()[0].decode() for worker, group in zip(line[:6], who, strict=False)]
+    for name, group in zip(got, who, strict=False):
+        assert name.startswith(group)
+    assert sorted(got) == ["a1", "a2", "b1", "b2", "c1", "c2"]
+    assert floor.all_wait(line[6:])
+
+
 # ---- ORDERED
 
 
