@@ -43,9 +43,9 @@ BREAKS = [
         "_ if entry.stalled => true,",
         "_ if entry.stalled => return Err(Refusal::Stale),",
     ),
-    ("late ACK counted", "apply.rs", "self.totals.late += u64::from(*late);", ""),
+    ("late ACK counted", "apply.rs", "self.totals.late += u64::from(late);", ""),
     ("ACK of a given-back task", "decide.rs", "_ if entry.stalled => true,", "_ => true,"),
-    ("stalled mark ends with a claim", "apply.rs", "entry.stalled = false;", ""),
+    ("stalled mark ends with a claim", "apply.rs", "        entry.stalled = false;\n", ""),
     ("stall limit", "decide.rs", "u64::from(stalls) >= limit", "u64::from(stalls) > limit"),
     (
         "second stall waits",
@@ -63,7 +63,7 @@ BREAKS = [
     (
         "total of acks",
         "apply.rs",
-        "|_| true)?;\n                self.totals.acked += 1;",
+        "Phase::Done { .. }))?;\n        self.totals.acked += 1;",
         "|_| true)?;",
     ),
     ("total of requeues", "apply.rs", "self.totals.requeued += 1;", ""),
@@ -192,7 +192,29 @@ BREAKS = [
         "self.clone()",
     ),
     ("figures: rounding of a need", "load.rs", " - ROUNDING", ""),
-    ("figures: bytes of errors", "failures.rs", "self.bytes += text.len();", ""),
+    ("bytes of what is told", "told.rs", "self.bytes += value.len() as u64;", ""),
+    ("a retention's end", "done.rs", "until <= now.at", "until < now.at"),
+    ("no more done tasks go than must", "done.rs", "freed >= bytes", "freed > bytes"),
+    ("done tasks give way to a push", "decide.rs", ".saturating_sub(self.done_bytes());", ";"),
+    (
+        "the ack says first how long",
+        "decide.rs",
+        "retain_ms.or(found.record.options.retain_ms)",
+        "found.record.options.retain_ms.or(retain_ms)",
+    ),
+    (
+        "the next lease forgets progress",
+        "apply.rs",
+        "self.progress.forget(left.order);\n        self.enter",
+        "self.enter",
+    ),
+    (
+        "a done task is acked no more",
+        "decide.rs",
+        "Phase::Done { .. } => return Err(Refusal::Gone),\n            _ if",
+        "Phase::Done { .. } => false,\n            _ if",
+    ),
+    ("long retentions", "entry.rs", "u64::from(self.worker) << 32 | u64", "u64"),
 ]
 
 

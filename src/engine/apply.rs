@@ -5,7 +5,7 @@
 //! applies it must give the queue up (SPEC §6, BROKEN).
 
 use crate::entry::{Entry, Order, Phase};
-use crate::event::{Event, Gate, Lease, Then};
+use crate::event::{End, Event, Gate, Lease, Then};
 use crate::lanes::LaneKey;
 use crate::log::Place;
 use crate::page::Record;
@@ -18,6 +18,7 @@ use crate::task::{
     BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
 };
 use crate::time::{Due, Millis};
+use crate::told::PROGRESS_MAX_BYTES;
 
 /// Why an event doesn't fit the queue it was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,22 +78,16 @@ impl Queue {
                 self.totals.claimed = self.totals.claimed.saturating_sub(1);
                 self.enter(&left)
             }
-            Event::Acked { id, late } => {
-                let left = self.leave(*id, |_| true)?;
-                self.totals.acked += 1;
-                self.totals.late += u64::from(*late);
-                self.stats.acked(claimed_at(&left.entry.phase));
-                self.remove(&left)
-            }
+            Event::Acked { id, late, end } => self.apply_acked(*id, *late, end.as_ref()),
             Event::Failed { id, then, error } => {
                 let mut left = self.leave(*id, is_leased)?;
                 left.entry.failures = left.entry.failures.saturating_add(1);
                 self.totals.failed += 1;
                 let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
                 match error {
-                    [] => self.errors.remove(&left.order),
-                    error => self.errors.insert(left.order, error.into()),
-                };
+                    [] => self.errors.forget(left.order),
+                    error => _ = self.errors.set(left.order, error),
+                }
                 self.enter_then(left, then)
             }
             Event::Requeued { id, then, back } => {
@@ -103,7 +98,7 @@ impl Queue {
                 }
                 self.enter_then(left, then)
             }
-            Event::Extended { id, deadline } => self.apply_extended(*id, *deadline),
+            Event::Extended { id, deadline, progress } => self.apply_extended(*id, *deadline, *progress),
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
@@ -120,7 +115,8 @@ impl Queue {
                 queue.enter_at_back(left, *at)
             }),
             Event::Cancelled { id } => {
-                let left = self.leave(*id, |phase| !matches!(phase, Phase::Dead { .. }))?;
+                let left =
+                    self.leave(*id, |phase| !matches!(phase, Phase::Dead { .. } | Phase::Done { .. }))?;
                 self.totals.cancelled += 1;
                 self.remove(&left)
             }
@@ -139,8 +135,14 @@ impl Queue {
                 queue.totals.dropped += 1;
                 queue.remove(&left)
             }),
+            Event::Forgotten { ids } => self.each(ids, |queue, id| {
+                let left = queue.leave(id, |phase| matches!(phase, Phase::Done { .. }))?;
+                queue.totals.forgotten += 1;
+                queue.remove(&left)
+            }),
             Event::Purged { ids } => self.each(ids, |queue, id| {
-                let left = queue.leave(id, |phase| !is_leased(phase))?;
+                let is_waiting = |phase: &Phase| !is_leased(phase) && !matches!(phase, Phase::Done { .. });
+                let left = queue.leave(id, is_waiting)?;
                 queue.totals.purged += 1;
                 queue.remove(&left)
             }),
@@ -246,18 +248,41 @@ impl Queue {
         entry.lease_ms = lease.lease_ms;
         entry.stalled = false;
         entry.deliveries = entry.deliveries.saturating_add(1);
+        self.progress.forget(left.order);
         self.enter(&left)
     }
 
-    fn apply_extended(&mut self, id: TaskId, until: Millis) -> Applied {
+    fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
+        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
+        let mut left = self.leave(id, |phase| !matches!(phase, Phase::Done { .. }))?;
+        self.totals.acked += 1;
+        self.totals.late += u64::from(late);
+        self.stats.acked(claimed_at(&left.entry.phase));
+        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
+        left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
+        left.entry.stalled = false;
+        self.progress.forget(left.order);
+        if let Some(result) = end.result {
+            self.results.set(left.order, result);
+        }
+        self.enter(&left)
+    }
+
+    fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
+        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
         let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
-        let (place, mut entry) = (found.place, found.entry());
+        let (place, order, mut entry) = (found.place, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
             return Err(Mismatch("a lease to extend"));
         };
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
         self.log.set_entry(place, &entry, None);
+        match progress {
+            None => {}
+            Some([]) => self.progress.forget(order),
+            Some(text) => _ = self.progress.set(order, text),
+        }
         Ok(())
     }
 
@@ -310,6 +335,7 @@ impl Queue {
             Phase::Dead { at } => {
                 self.dead.remove(&(at, order));
             }
+            Phase::Done { at, until } => self.done.remove(at, until, order, self.log.record_len(place)),
         }
         self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
         Ok(Left { place, order, key, entry })
@@ -337,6 +363,10 @@ impl Queue {
                 self.totals.dead += 1;
                 self.dead.insert((at, left.order));
             }
+            Phase::Done { at, until } => {
+                ensure(at <= Millis::MAX, "an instant")?;
+                self.done.insert(at, until, left.order, self.log.record_len(left.place));
+            }
         }
         self.count_in_group(left.key.group, &left.entry.phase, left.entry.deliveries, 1);
         self.log.set_entry(left.place, &left.entry, deadline);
@@ -363,7 +393,9 @@ impl Queue {
 
     /// Forgets a task that left its state.
     fn remove(&mut self, left: &Left) -> Applied {
-        self.errors.remove(&left.order);
+        self.errors.forget(left.order);
+        self.results.forget(left.order);
+        self.progress.forget(left.order);
         self.log.remove(left.place);
         self.count_task_in_group(left.key.group, -1);
         Ok(())

@@ -7,13 +7,16 @@ use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
 use crate::lanes::ReadyTasks;
 use crate::queue::Queue;
-use crate::task::{LEASE_MAX_MS, LeaseNumber, State};
+use crate::settings::SPAN_MAX_MS;
+use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
+use crate::told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, Told};
 
 impl Queue {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
     ///
     /// - a task is in the structure of its state and in no other, and states are counted;
     /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired;
+    /// - done tasks are among the acked, and so are those forgotten: done + forgotten ≤ acked;
     /// - ids and order numbers grow together and were given by this queue;
     /// - no two tasks have the same turn or the same lease number;
     /// - every name that is kept is the name of as many leases as it counts;
@@ -25,6 +28,7 @@ impl Queue {
         let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         self.schedules.validate()?;
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
+        let (mut done, mut done_bytes) = (Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
         let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
         for place in self.log.tasks_from(Order(0)) {
@@ -42,7 +46,7 @@ impl Queue {
                 Phase::Ready { .. } => *is_ready += 1,
                 Phase::Leased { .. } => *is_leased += 1,
                 Phase::Delayed { .. } => *returning += is_back,
-                Phase::Dead { .. } => {}
+                Phase::Dead { .. } | Phase::Done { .. } => {}
             }
             if found.entry.is_none() {
                 ready.entry(key).or_default().0.push(found.order);
@@ -60,6 +64,12 @@ impl Queue {
                 Phase::Ready { .. } => ready.entry(key).or_default().1.push((entry.rank, found.order)),
                 Phase::Delayed { due } => delayed.push((due, found.order)),
                 Phase::Dead { at } => dead.push((at, found.order)),
+                Phase::Done { at, until } => {
+                    ensure(!entry.stalled, "no late answer to a done task")?;
+                    ensure(until.since(at) <= SPAN_MAX_MS as u64, "a retention's length")?;
+                    done.push((at, until, found.order));
+                    done_bytes += self.log.record_len(found.place) as u64;
+                }
                 Phase::Leased { worker, .. } => {
                     ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
                     leased += 1;
@@ -80,16 +90,41 @@ impl Queue {
         dead.sort_unstable();
         ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;
         ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")?;
+        ensure(self.done.holds(&done, done_bytes), "done tasks are indexed and their bytes counted")?;
+        self.validate_told()?;
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
-        ensure(self.errors.keys().all(|&order| self.log.locate(order).is_some()), "errors belong to tasks")?;
-        ensure(self.errors.is_counted(), "bytes of errors are counted")?;
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;
         let gone = [t.acked, t.cancelled, t.purged, t.dropped, t.expired];
-        let all = gone.into_iter().try_fold(counted, u64::checked_add);
-        ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")
+        let unfinished = counted.saturating_sub(self.count(State::Done));
+        let all = gone.into_iter().try_fold(unfinished, u64::checked_add);
+        ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")?;
+        let finished = self.count(State::Done).checked_add(t.forgotten);
+        ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks are counted as acked")
+    }
+
+    /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
+    fn validate_told(&self) -> Result<(), Mismatch> {
+        for (order, error) in self.errors.iter() {
+            let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
+            ensure(fits && self.log.locate(order).is_some(), "an error belongs to a task")?;
+        }
+        let phase = |order| self.locate(order).and_then(|found| found.entry).map(|entry| entry.phase);
+        for (order, result) in self.results.iter() {
+            let is_done = matches!(phase(order), Some(Phase::Done { .. }));
+            ensure(is_done && result.len() <= RESULT_MAX_BYTES, "a result belongs to a done task")?;
+        }
+        for (order, text) in self.progress.iter() {
+            let is_open = phase(order).is_some_and(|phase| !matches!(phase, Phase::Done { .. }));
+            let fits = (1..=PROGRESS_MAX_BYTES).contains(&text.len());
+            ensure(is_open && fits, "a progress belongs to a task that was leased")?;
+        }
+        ensure(
+            [&self.errors, &self.results, &self.progress].into_iter().all(Told::is_counted),
+            "told bytes are counted",
+        )
     }
 }
 

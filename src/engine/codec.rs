@@ -2,6 +2,7 @@
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
 //! some), then pages, texts of errors, remembered requests and schedules, each chunk with a byte that says what it is. An
+//! some), then pages, texts of errors, results, progress and remembered requests, each chunk with a byte that says what it is. An
 //! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
 //! old ones stay readable.
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 
 use crate::apply::{Mismatch, ensure};
 use crate::delayed::Delayed;
@@ -24,8 +25,9 @@ use crate::rate::Spent;
 use crate::requests::Request;
 use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
-use crate::task::{ERROR_MAX_BYTES, LeaseNumber, TaskId};
+use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
+use crate::told::Told;
 
 /// The version of the stored form.
 pub const FORMAT_VERSION: u16 = 2;
@@ -44,6 +46,10 @@ const REQUESTS: u8 = b'r';
 const GROUPS: u8 = b'g';
 const TURNS: u8 = b't';
 const SCHEDULES: u8 = b's';
+/// Results of done tasks.
+const RESULTS: u8 = b'd';
+/// Progress: how far workers are on their way.
+const PROGRESS: u8 = b'w';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -84,8 +90,10 @@ impl Queue {
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
-        let errors = self.errors.iter().map(|(order, text)| (order.0, ByteBuf::from(text.to_vec())));
-        put_batches(ERRORS, errors, |(_, text)| text.len() + 16, put);
+        for (kind, told) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
+            let values = told.iter().map(|(order, value)| (order.0, Bytes::new(value)));
+            put_batches(kind, values, |(_, value)| value.len() + 16, put);
+        }
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
         let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
         put_batches(TURNS, turns, |_| 8, put);
@@ -166,15 +174,9 @@ impl Queue {
                     ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
                 })
             }
-            Some((&ERRORS, errors)) => {
-                let errors: Vec<(u64, ByteBuf)> = decode(errors).ok_or(Mismatch("stored errors"))?;
-                errors.into_iter().try_for_each(|(order, text)| {
-                    ensure(self.log.locate(Order(order)).is_some(), "an error's task")?;
-                    ensure(!text.is_empty() && text.len() <= ERROR_MAX_BYTES, "an error's length")?;
-                    let known = self.errors.insert(Order(order), text.into_vec().into());
-                    ensure(known.is_none(), "one error a task")
-                })
-            }
+            Some((&ERRORS, errors)) => load_told(&mut self.errors, errors),
+            Some((&RESULTS, results)) => load_told(&mut self.results, results),
+            Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
@@ -216,13 +218,20 @@ impl Queue {
                 crate::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
                 told.extend_from_slice(worker);
             }
-            let error = self.errors.get(&found.order).unwrap_or(&[]);
+            let error = self.errors.get(found.order).unwrap_or_default();
             let options = encode_named(&found.record.options);
             for part in [&found.order.0.to_le_bytes(), &told[..], &options, found.record.payload, error] {
                 add(part);
             }
             add(self.groups.name(found.record.group));
             add(found.record.id.to_string().as_bytes());
+            // One byte before each, which no other part is, since most tasks have neither.
+            for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+                if let Some(value) = told.get(found.order) {
+                    add(&[kind]);
+                    add(value);
+                }
+            }
         }
         for group in self.groups.by_name() {
             add(&encode_named(&group));
@@ -238,6 +247,14 @@ impl Queue {
             add(&encode_named(&schedule));
         }
     }
+}
+
+/// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
+fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
+    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored errors, results or progress"))?;
+    values.into_iter().try_for_each(|(order, value)| {
+        ensure(!told.set(Order(order), value), "one error, result or progress a task")
+    })
 }
 
 fn chunk(kind: u8, bytes: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The verbs: each reads the queue and the time and says what happens, as an [`Event`]. None changes anything.
 
 use crate::entry::{Entry, Phase};
-use crate::event::{Event, Gate, Then};
+use crate::event::{End, Event, Gate, Then};
 use crate::queue::{Found, Queue};
 use crate::requests::{Answer, REQUEST_KEPT_MS};
 use crate::retry;
@@ -71,7 +71,9 @@ impl Queue {
         if let Some(max) = self.settings.limit(Setting::MaxBytes) {
             let added: u64 =
                 push.payloads.iter().map(|p| (p.len() + push.options.headers.len()) as u64).sum();
-            if self.record_bytes().saturating_add(added) > max {
+            // What is done gives way: see `make_room`.
+            let bytes = self.record_bytes().saturating_sub(self.done_bytes());
+            if bytes.saturating_add(added) > max {
                 return Err(Refusal::FullBytes);
             }
         }
@@ -138,17 +140,33 @@ impl Queue {
 
     /// Finishes a task, also after its lease was over but before it is claimed again. Errors: `Gone`, `Stale`.
     pub fn ack(&self, now: Now, handle: &Handle) -> Result<Event<'static>, Refusal> {
+        self.finish(now, handle, None, None)
+    }
+
+    /// An ack that leaves a result, and says how long the task is kept; else its push says, else the queue. Of the
+    /// result, no more than [`crate::RESULT_MAX_BYTES`] may be given. Errors: as of [`Queue::ack`].
+    pub fn finish<'a>(
+        &self,
+        now: Now,
+        handle: &Handle,
+        retain_ms: Option<u64>,
+        result: Option<&'a [u8]>,
+    ) -> Result<Event<'a>, Refusal> {
         let found = self.find(handle.id).ok_or(Refusal::Gone)?;
         let entry = found.entry();
         let late = match entry.phase {
             Phase::Leased { deadline, .. } => now.is_over(deadline),
+            Phase::Done { .. } => return Err(Refusal::Gone),
             _ if entry.stalled => true,
             _ => return Err(Refusal::Stale),
         };
         if !is_last_lease(&entry, handle) {
             return Err(Refusal::Stale);
         }
-        Ok(Event::Acked { id: handle.id, late })
+        let retain_ms = retain_ms.or(found.record.options.retain_ms);
+        let retain_ms = retain_ms.unwrap_or_else(|| self.settings.span_ms(Setting::Retain));
+        let end = (retain_ms > 0 || result.is_some()).then_some(End { at: now.at, retain_ms, result });
+        Ok(Event::Acked { id: handle.id, late, end })
     }
 
     /// Says that an attempt failed. Errors: `Gone`, `Stale`. A task that was to be cancelled is gone after it.
@@ -210,6 +228,18 @@ impl Queue {
         handle: &Handle,
         lease_ms: Option<u32>,
     ) -> Result<Event<'static>, Refusal> {
+        self.progress(now, handle, lease_ms, None)
+    }
+
+    /// The same, and says how far the worker has come; an empty text takes back what it said. Of it, no more than
+    /// [`crate::PROGRESS_MAX_BYTES`] may be given. Errors: as of [`Queue::extend`].
+    pub fn progress<'a>(
+        &self,
+        now: Now,
+        handle: &Handle,
+        lease_ms: Option<u32>,
+        progress: Option<&'a [u8]>,
+    ) -> Result<Event<'a>, Refusal> {
         let entry = self.held(now, handle)?.entry();
         let Phase::Leased { deadline, claimed_at, cancel, .. } = entry.phase else {
             return Err(Refusal::Stale);
@@ -219,7 +249,7 @@ impl Queue {
         }
         let asked = now.at.plus(u64::from(lease_ms.unwrap_or(entry.lease_ms)).min(LEASE_MAX_MS));
         let deadline = asked.min(self.last_deadline(claimed_at)).max(deadline);
-        Ok(Event::Extended { id: handle.id, deadline })
+        Ok(Event::Extended { id: handle.id, deadline, progress })
     }
 
     /// Ends a lease as a stall, whatever its deadline: its connection closed. `None` where it isn't held.
@@ -257,7 +287,7 @@ impl Queue {
         match self.find(id).ok_or(Refusal::Gone)?.entry().phase {
             Phase::Ready { .. } | Phase::Delayed { .. } => Ok(Event::Cancelled { id }),
             Phase::Leased { .. } => Ok(Event::CancelAsked { id }),
-            Phase::Dead { .. } => Err(Refusal::Gone),
+            Phase::Dead { .. } | Phase::Done { .. } => Err(Refusal::Gone),
         }
     }
 
@@ -287,7 +317,12 @@ impl Queue {
     /// The task of a handle that holds it now.
     fn held(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
         let found = self.find(handle.id).ok_or(Refusal::Gone)?;
-        if is_held(now, &found.entry(), handle) { Ok(found) } else { Err(Refusal::Stale) }
+        match found.entry() {
+            entry if is_held(now, &entry, handle) => Ok(found),
+            // Kept or not, there is nothing left to work on.
+            Entry { phase: Phase::Done { .. }, .. } => Err(Refusal::Gone),
+            _ => Err(Refusal::Stale),
+        }
     }
 }
 

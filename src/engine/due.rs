@@ -1,4 +1,4 @@
-//! What time does to a queue: leases end, delayed tasks become ready, schedules run, dead tasks grow too old.
+//! What time does to a queue: leases end, delayed tasks become ready, schedules run, dead and done tasks grow too old.
 
 use crate::decide::Entropy;
 use crate::entry::Phase;
@@ -23,7 +23,7 @@ impl Queue {
         };
         let groups = self.groups.first_wake().into_iter().chain(self.rate_due(now));
         let tasks = self.delayed.first_due(now).into_iter().chain(self.schedules.next_due(now));
-        tasks.chain(lease).chain(dead).chain(pauses).chain(groups).min()
+        tasks.chain(lease).chain(dead).chain(self.done_due(now)).chain(pauses).chain(groups).min()
     }
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
@@ -38,7 +38,8 @@ impl Queue {
             .or_else(|| self.awake_groups(now))
             .or_else(|| self.due_tasks(now))
             .or_else(|| self.due_schedule(now))
-            .or_else(|| self.old_dead(now));
+            .or_else(|| self.old_dead(now))
+            .or_else(|| self.old_done(now));
         *pages -= usize::from(other.is_some());
         other
     }

@@ -36,6 +36,8 @@ pub(crate) enum Phase {
     Leased { deadline: Millis, claimed_at: Millis, worker: WorkerNumber, tied: bool, cancel: bool },
     /// Given up.
     Dead { at: Millis },
+    /// Finished, and kept for a while.
+    Done { at: Millis, until: Millis },
 }
 
 impl Phase {
@@ -45,6 +47,7 @@ impl Phase {
             Phase::Delayed { .. } => State::Delayed,
             Phase::Leased { .. } => State::Leased,
             Phase::Dead { .. } => State::Dead,
+            Phase::Done { .. } => State::Done,
         }
     }
 }
@@ -126,13 +129,15 @@ pub(crate) struct Packed {
     /// State and flags: see the constants below.
     bits: u8,
     rank: Short<6>,
-    /// Since when ready, when due, the deadline, or since when dead.
+    /// Since when ready, when due, the deadline, or since when dead or done.
     instant: Short<6>,
     lease: Short<7>,
     nonce: u32,
     lease_ms: u32,
-    /// Of a leased task, from the claim to the deadline; stops at 49 days.
+    /// Of a leased task, from the claim to the deadline; stops at 49 days. Of a done one, the low half of how long it
+    /// is kept.
     held_ms: u32,
+    /// Of a done task, the high half of how long it is kept.
     worker: u32,
     deliveries: u32,
     failures: u16,
@@ -144,6 +149,8 @@ const WALL: u8 = 0b0000_0100;
 const TIED: u8 = 0b0000_1000;
 const CANCEL: u8 = 0b0001_0000;
 const STALLED: u8 = 0b0010_0000;
+/// A task that is over is done, not dead.
+const DONE: u8 = 0b0100_0000;
 
 impl Packed {
     pub fn new(slot: u8, entry: &Entry) -> Packed {
@@ -156,6 +163,10 @@ impl Packed {
                 (2 | flag(tied, TIED) | flag(cancel, CANCEL), deadline, held_ms, worker.0)
             }
             Phase::Dead { at } => (3, at, 0, 0),
+            Phase::Done { at, until } => {
+                let retain_ms = until.since(at);
+                (3 | DONE, at, retain_ms as u32, (retain_ms >> 32) as u32)
+            }
         };
         Packed {
             slot,
@@ -186,6 +197,10 @@ impl Packed {
                 tied: self.bits & TIED != 0,
                 cancel: self.bits & CANCEL != 0,
             },
+            _ if self.bits & DONE != 0 => {
+                let retain_ms = u64::from(self.worker) << 32 | u64::from(self.held_ms);
+                Phase::Done { at: instant, until: instant.plus(retain_ms) }
+            }
             _ => Phase::Dead { at: instant },
         };
         Entry {

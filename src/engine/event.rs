@@ -10,8 +10,10 @@ use serde_bytes::ByteBuf;
 use crate::groups::GroupLimits;
 use crate::plan::Plan;
 use crate::requests::Answer;
+use crate::settings::SPAN_MAX_MS;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis};
+use crate::told::RESULT_MAX_BYTES;
 
 /// Something that happened to a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +93,9 @@ pub enum Event<'a> {
         id: TaskId,
         /// Whether its lease was over.
         late: bool,
+        /// What the worker left, and how long the task is kept; `None` where nothing is kept and nothing was left.
+        #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+        end: Option<End<'a>>,
     },
     /// An attempt failed.
     #[serde(rename = "fail")]
@@ -120,6 +125,9 @@ pub enum Event<'a> {
         id: TaskId,
         /// Until when.
         deadline: Millis,
+        /// How far the worker has come, empty to take back what it said; `None` where it said nothing.
+        #[serde(default, borrow, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+        progress: Option<&'a [u8]>,
     },
     /// Leases ended without an answer.
     #[serde(rename = "stall")]
@@ -158,6 +166,12 @@ pub enum Event<'a> {
     /// Dead tasks are gone: too old or too many.
     #[serde(rename = "drop")]
     Dropped {
+        /// The tasks.
+        ids: Vec<TaskId>,
+    },
+    /// Done tasks are kept no longer: their time is over, they are too many or in the way, or somebody purged them.
+    #[serde(rename = "forget")]
+    Forgotten {
         /// The tasks.
         ids: Vec<TaskId>,
     },
@@ -280,12 +294,35 @@ impl Event<'_> {
             | Event::BecameReady { ids, .. }
             | Event::Retried { ids, .. }
             | Event::Dropped { ids }
+            | Event::Forgotten { ids }
             | Event::Purged { ids } => ids.iter().for_each(|&id| each(id)),
             Event::Claimed { leases, .. } => leases.iter().for_each(|lease| each(lease.id)),
             Event::Stalled { tasks } => tasks.iter().for_each(|&(id, _)| each(id)),
             _ => return None,
         }
         Some(())
+    }
+}
+
+/// What is left of a task when it is acked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End<'a> {
+    /// When.
+    pub at: Millis,
+    /// How long it is kept; 0 for not at all.
+    pub retain_ms: u64,
+    /// What came of it; `None` where the worker said nothing. It travels though the task isn't kept, since somebody may
+    /// wait for it, here or at a replica.
+    #[serde(borrow, with = "serde_bytes")]
+    pub result: Option<&'a [u8]>,
+}
+
+impl End<'_> {
+    /// Whether every field is within its bounds: asked of what a peer sent.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.at <= Millis::MAX
+            && self.retain_ms <= SPAN_MAX_MS as u64
+            && self.result.is_none_or(|result| result.len() <= RESULT_MAX_BYTES)
     }
 }
 

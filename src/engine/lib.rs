@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           push                       claim                  ack
-//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ gone
+//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ done (only if kept) ─▶ gone
 //!    │              ▲  ▲ ▲                        │ │ │
 //!    │ due later    │  │ └──── requeue, stall ────┘ │ │
 //!    └──▶ delayed ──┘  │                            │ │
@@ -33,10 +33,11 @@ mod claim;
 mod codec;
 mod decide;
 mod delayed;
+mod done;
 mod due;
+mod ends;
 mod entry;
 mod event;
-mod failures;
 mod groups;
 mod histogram;
 mod lane;
@@ -60,6 +61,7 @@ mod task;
 mod text;
 mod ties;
 mod time;
+mod told;
 mod varint;
 mod view;
 mod workers;
@@ -69,7 +71,8 @@ pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 pub use claim::{Claim, Claiming};
 pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
 pub use decide::{Entropy, Push, Refusal, Retry};
-pub use event::{Event, Gate, Lease, Then};
+pub use ends::Outcome;
+pub use event::{End, Event, Gate, Lease, Then};
 pub use groups::{GroupLimits, WEIGHT_MAX};
 pub use histogram::Percentiles;
 pub use limits::{GroupView, Held};
@@ -88,5 +91,6 @@ pub use task::{
 pub use text::Text;
 pub use ties::Holder;
 pub use time::{Due, Grace, Millis, Now};
+pub use told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES};
 pub use view::{Cursor, LeaseView, TaskView};
 pub use workers::WorkerView;

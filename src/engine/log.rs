@@ -172,6 +172,11 @@ impl Log {
         self.pages.get(place.page)?.record(place.slot)
     }
 
+    /// Bytes of the record at a place.
+    pub fn record_len(&self, place: Place) -> usize {
+        self.pages.get(place.page).map_or(0, |page| page.record_len(place.slot))
+    }
+
     /// The entry at a place; `None` for a task that was never touched.
     pub fn entry(&self, place: Place) -> Option<Entry> {
         self.pages.get(place.page)?.entry(place.slot)

@@ -212,7 +212,8 @@ impl Page {
         bytes
     }
 
-    fn record_len(&self, slot: usize) -> usize {
+    /// Bytes of the record in the slot.
+    pub fn record_len(&self, slot: usize) -> usize {
         let Some(bytes) = self.record_bytes(slot) else { return 0 };
         let mut rest = bytes;
         read_record(&mut rest, self.base);

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::delayed::Delayed;
+use crate::done::Done;
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Gate;
-use crate::failures::Failures;
 use crate::groups::Groups;
 use crate::lanes::{LaneKey, Lanes};
 use crate::log::{Log, Place};
@@ -24,6 +24,7 @@ use crate::stats::Stats;
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
 use crate::time::Millis;
+use crate::told::Told;
 
 /// How often what happened, since the queue came to be. They are stored and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,11 +59,19 @@ pub struct Totals {
     /// Tasks that nobody claimed within their TTL.
     #[serde(default)]
     pub expired: u64,
+    /// Done tasks that were kept and are no longer. They are counted as acked before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forgotten: u64,
+}
+
+/// A total that most queues never see isn't stored, nor part of a digest, until it is needed.
+fn is_zero(total: &u64) -> bool {
+    *total == 0
 }
 
 impl Totals {
     /// How many totals there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 14;
 
     /// The names under which they are shown.
     pub const NAMES: [&'static str; Totals::COUNT] = [
@@ -78,6 +87,8 @@ impl Totals {
         "cancelled",
         "purged",
         "dropped",
+        "forgotten",
+        "expired",
     ];
 
     /// The totals, in the order of their names.
@@ -96,13 +107,15 @@ impl Totals {
             t.cancelled,
             t.purged,
             t.dropped,
+            t.forgotten,
+            t.expired,
         ]
     }
 
     /// Whether no counter is so large that it could overflow while any server lives.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
-        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired];
+        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired, t.forgotten];
         let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
         gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
     }
@@ -132,9 +145,14 @@ pub struct Queue {
     pub(crate) spent: Spent,
     pub(crate) delayed: Delayed,
     pub(crate) dead: BTreeSet<(Millis, Order)>,
+    pub(crate) done: Done,
     pub(crate) leased: u64,
     /// What a worker said at a task's last failure.
-    pub(crate) errors: Failures,
+    pub(crate) errors: Told,
+    /// What came of done tasks.
+    pub(crate) results: Told,
+    /// How far workers have come; kept until the task's next lease or its end.
+    pub(crate) progress: Told,
     pub(crate) workers: Names,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
@@ -177,6 +195,7 @@ impl Queue {
             State::Delayed => self.delayed.len(),
             State::Leased => self.leased,
             State::Dead => self.dead.len() as u64,
+            State::Done => self.done.len(),
         }
     }
 
@@ -190,9 +209,9 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Bytes of all tasks: payloads and headers with a few bytes each. What `max-bytes` bounds.
+    /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
     pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes()
+        self.log.record_bytes() + self.results.bytes() + self.progress.bytes()
     }
 
     /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
@@ -204,6 +223,9 @@ impl Queue {
             + self.delayed.memory()
             + self.dead.len() * 24
             + self.errors.memory()
+            + self.done.memory()
+            + self.results.memory()
+            + self.progress.memory()
             + self.workers.memory()
             + self.requests.memory()
             + self.ties.memory()
@@ -213,11 +235,9 @@ impl Queue {
 
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
-        self.log.pages()
-            + self.delayed.len() as usize / 8
-            + self.dead.len() / 8
-            + self.errors.len()
-            + self.schedules.len()
+        let texts = self.errors.len() + self.results.len() + self.progress.len();
+        let indexed = self.delayed.len() as usize + self.dead.len() + self.done.len() as usize;
+        self.log.pages() + indexed / 8 + texts + self.schedules.len() + self.groups.len()
     }
 
     /// The settings.

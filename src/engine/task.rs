@@ -120,11 +120,13 @@ pub enum State {
     Leased,
     /// Reached a limit of failures or stalls; kept for a person to look at.
     Dead,
+    /// Finished, and kept for a while with its result.
+    Done,
 }
 
 impl State {
     /// All states, in the order in which they are shown.
-    pub const ALL: [State; 4] = [State::Ready, State::Delayed, State::Leased, State::Dead];
+    pub const ALL: [State; 5] = [State::Ready, State::Delayed, State::Leased, State::Dead, State::Done];
 
     /// The word users type and read.
     pub fn name(self) -> &'static str {
@@ -133,6 +135,7 @@ impl State {
             State::Delayed => "delayed",
             State::Leased => "leased",
             State::Dead => "dead",
+            State::Done => "done",
         }
     }
 }

@@ -25,12 +25,18 @@ pub struct TaskView<'a> {
     pub failures: u16,
     /// Stalls so far.
     pub stalls: u16,
-    /// What its state says of time: ready or dead since, due at, or the deadline.
+    /// What its state says of time: ready, dead or done since, due at, or the deadline.
     pub instant: Millis,
     /// The lease, of a leased task only.
     pub lease: Option<LeaseView<'a>>,
     /// What the last FAIL said, empty for nothing.
     pub error: &'a [u8],
+    /// How far the worker that holds it, or held it last, has come; empty where it said nothing.
+    pub progress: &'a [u8],
+    /// Until when a done task is kept; `None` for any other.
+    pub kept_until: Option<Millis>,
+    /// What came of a done task, if its worker said.
+    pub result: Option<&'a [u8]>,
 }
 
 /// What is known of a lease, but for its nonce.
@@ -105,7 +111,7 @@ impl Queue {
         let (instant, lease) = match entry.phase {
             Phase::Ready { since } => (since, None),
             Phase::Delayed { due } => (due.on_clock(now), None),
-            Phase::Dead { at } => (at, None),
+            Phase::Dead { at } | Phase::Done { at, .. } => (at, None),
             Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
                 let worker = self.workers.name(worker);
                 let (number, lease_ms) = (entry.lease, entry.lease_ms);
@@ -126,12 +132,15 @@ impl Queue {
             stalls: entry.stalls,
             instant,
             lease,
-            error: self.errors.get(&found.order).unwrap_or(&[]),
+            error: self.errors.get(found.order).unwrap_or_default(),
+            progress: self.progress.get(found.order).unwrap_or_default(),
+            kept_until: if let Phase::Done { until, .. } = entry.phase { Some(until) } else { None },
+            result: self.results.get(found.order),
         }
     }
 
     /// At most `count` tasks of a state after `cursor`, and the cursor to go on with: ready ones in the order of
-    /// claims, delayed by due time, leased by id, dead by the time they became so. Where groups take turns, ready ones
+    /// claims, delayed by due time, leased by id, dead and done by the time they became so. Where groups take turns, ready ones
     /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
     /// worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
     pub fn list(
@@ -205,6 +214,7 @@ impl Queue {
                 let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
                 Box::new(self.dead.range(from..).copied().filter_map(found))
             }
+            State::Done => Box::new(self.done.in_order(after).filter_map(found)),
             State::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
                 let places = self.log.tasks_from(from);

@@ -28,6 +28,8 @@ pub enum Error {
     Broken,
     /// The server is out of memory.
     OutOfMemory,
+    /// The queue isn't here any more: it is gone, or on its way to another node.
+    TryAgain,
     /// The server doesn't let us at the value.
     Busy,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Error {
             ),
             // The server's own words.
             Error::OutOfMemory => f.write_str("OOM command not allowed when used memory > 'maxmemory'."),
+            Error::TryAgain => f.write_str("TRYAGAIN the queue is gone or has moved: ask again"),
             Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
         }
     }

@@ -11,7 +11,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, slots, term, ties, wakeups, warnings};
+use crate::{clock, results, slots, term, ties, wakeups, warnings};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
@@ -43,6 +43,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
         ServerEvent::Cron { hz } => {
             clock::beats(hz);
             ties::beat();
+            results::beat(ctx);
             wakeups::beat(ctx);
             warnings::beat(ctx, clock::now(ctx).at);
         }

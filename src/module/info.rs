@@ -5,7 +5,7 @@ use std::ffi::CString;
 use taskslot_engine::Totals;
 
 use crate::api::info::InfoWriter;
-use crate::{census, clock, tally, waiters, warnings};
+use crate::{census, clock, results, tally, waiters, warnings};
 
 /// Writes it. Nothing here walks queues.
 pub fn write(out: &mut InfoWriter<'_>) {
@@ -16,6 +16,7 @@ pub fn write(out: &mut InfoWriter<'_>) {
     let census = census::take();
     out.text(c"version", env!("CARGO_PKG_VERSION"));
     out.u64(c"blocked_workers", waiters::total() as u64);
+    out.u64(c"result_waiters", results::total() as u64);
     out.u64(c"queues", census.queues as u64);
     out.u64(c"queues_memory", census.bytes as u64);
     out.u64(c"broken_queues", census.broken as u64);

@@ -22,6 +22,7 @@ mod keyspace;
 mod lines;
 mod notices;
 mod replication;
+mod results;
 mod settings;
 mod slots;
 mod stirred;

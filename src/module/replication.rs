@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-use taskslot_engine::{Effect, Event, Mismatch, Queue};
+use taskslot_engine::{Effect, Event, Mismatch, Now, Queue};
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
@@ -16,7 +16,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notices::Notices;
 use crate::settings::ALLOW_EFFECTS;
-use crate::wakeups;
+use crate::{results, wakeups};
 
 /// The command that carries an effect.
 pub const APPLY: &CStr = c"TASK._APPLY";
@@ -36,14 +36,22 @@ const DAMAGED: &str = "its stored form should have ";
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
 
 /// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
-/// not changed.
-pub fn apply(value: &mut TaskQueue, event: &Event) -> Result<(), Error> {
+/// not changed. Who waits for a task that it ended is told.
+pub fn apply(
+    ctx: Context<'_>,
+    key: Arg<'_>,
+    value: &mut TaskQueue,
+    now: &Now,
+    event: &Event,
+) -> Result<(), Error> {
     let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
     applied.map_err(|Mismatch(what)| {
         value.broken = format!("a change should have {what}");
         crate::api::log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
         Error::Broken
-    })
+    })?;
+    results::ended(ctx, key, &value.queue, now, event);
+    Ok(())
 }
 
 /// `TASK._APPLY`
@@ -152,7 +160,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut notices = Notices::default();
     let result = match &events {
         Ok(events) => events.iter().try_for_each(|event| {
-            apply(value, event)?;
+            apply(ctx, *key, value, &now, event)?;
             notices.add(event);
             Ok(())
         }),

@@ -142,7 +142,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
 }
 
 /// The name to block on: no client makes a key of it, and it lies in the queue's slot.
-fn name(ctx: Context<'_>, key: &[u8]) -> Vec<u8> {
+pub fn name(ctx: Context<'_>, key: &[u8]) -> Vec<u8> {
     let tag = if ctx.is_cluster() { slots::tag(slots::of_key(key)) } else { b"" };
     [b"\0taskslot:{", tag, b"}"].concat()
 }

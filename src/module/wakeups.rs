@@ -19,7 +19,7 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, tally, ties, waiters};
+use crate::{clock, entropy, events, results, tally, ties, waiters};
 
 /// How long one run may hold the server.
 const SLICE: Duration = Duration::from_millis(1);
@@ -248,8 +248,14 @@ pub fn run(ctx: Context<'_>) {
         BLOCKED_MS
     };
     waiters::wake_served();
+    let more = results::wake();
     WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = false);
-    arm_rest(ctx, clock::now(ctx).at, rest_ms);
+    let at = clock::now(ctx).at;
+    arm_rest(ctx, at, rest_ms);
+    if more {
+        // To wake changes nothing, so it goes on where nothing may be changed.
+        arm(ctx, at, at.plus(REST_MS));
+    }
 }
 
 /// Nothing may be changed here: what is due is put off, and hints of queues that have gone are dropped, since on a

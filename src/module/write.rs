@@ -126,7 +126,7 @@ impl<'a, 'q> Write<'a, 'q> {
         if waiters::total() > 0 {
             self.stirred.note(&self.value.queue, event);
         }
-        replication::apply(self.value, event)?;
+        replication::apply(self.ctx, self.key, self.value, &self.now, event)?;
         self.effect.add(event);
         self.notices.add(event);
         Ok(())
@@ -137,8 +137,12 @@ impl<'a, 'q> Write<'a, 'q> {
         self.stirred = Stirred::All;
     }
 
-    /// Applies the one push of a write, whose payloads go along as the server's own strings.
+    /// Applies the one push of a write, whose payloads go along as the server's own strings. Done tasks that are in its
+    /// way go first.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
+        while let Some(room) = self.value.queue.make_room(event) {
+            self.commit(&room)?;
+        }
         self.commit(event)?;
         self.payloads = payloads;
         Ok(())
@@ -192,7 +196,7 @@ impl<'a, 'q> Write<'a, 'q> {
                 let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
                 taken.extend(tasks.map(|task| Delivery::taken(&task).kept()));
             }
-            if let Err(error) = replication::apply(self.value, &event) {
+            if let Err(error) = replication::apply(self.ctx, self.key, self.value, &self.now, &event) {
                 break Err(error);
             }
             match (&mut all, event) {

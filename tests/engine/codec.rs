@@ -155,7 +155,7 @@ fn chunks_that_miss_or_come_twice_are_refused() {
         assert!(load(&twice).is_err(), "chunk {at} twice");
         let mut missing = stored.clone();
         missing.remove(at);
-        let is_optional = matches!(stored[at].first(), Some(b'e' | b'r'));
+        let is_optional = matches!(stored[at].first(), Some(b'e' | b'r' | b'd' | b'w'));
         assert_eq!(load(&missing).is_ok(), is_optional, "chunk {at} missing");
     }
     let pages: Vec<usize> = (1..stored.len()).filter(|&at| stored[at][0] == b'p').collect();
@@ -314,7 +314,7 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             chunks.push([b"p", before, varint, &[1; 60]].concat());
         }
     }
-    for kind in [b'e', b'r', b's'] {
+    for kind in [b'e', b'r', b's', b'd', b'w'] {
         for lengths in [
             &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
             &[0xdd, 0, 0x10, 0, 0],
@@ -348,6 +348,9 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x81\xa5claim\x94\x00\xc4\x00\xc2",
             b"\x81\xa3req\x94",
             b"\x81\xa5stall\x91",
+            b"\x81\xa3ack\x93\x92\x01\x01\xc2\x93\x01\x01",
+            b"\x81\xa6extend\x93\x92\x01\x01\x01",
+            b"\x81\xa6forget\x91",
             b"\x81\xa6config\x91",
         ] {
             let bytes = [&[EFFECT_VERSION, 0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();

@@ -24,7 +24,7 @@ fn base() -> Story {
 type Change = fn(&mut Story);
 
 /// One change each, all of them different from each other.
-const CHANGES: [(&str, Change); 49] = [
+const CHANGES: [(&str, Change); 61] = [
     ("nothing", |_| {}),
     ("a push", |s| _ = s.push("x")),
     ("another payload", |s| _ = s.push("y")),
@@ -59,7 +59,21 @@ const CHANGES: [(&str, Change); 49] = [
     ("a cancellation", |s| _ = s.cancels("ready")),
     ("an ack", |s| _ = s.acks("leased")),
     ("a late ack", |s| _ = s.acks("stalled")),
-    ("a late ack that counts as none", |s| _ = s.apply(&Event::Acked { id: s.id("stalled"), late: false })),
+    ("a late ack that counts as none", |s| {
+        _ = s.apply(&Event::Acked { id: s.id("stalled"), late: false, end: None })
+    }),
+    ("a task that is kept", |s| _ = s.finishes("leased", Some(9), None)),
+    ("a task that is kept for longer", |s| _ = s.finishes("leased", Some(10), None)),
+    ("a task that is kept for very long", |s| _ = s.finishes("leased", Some(9 + (1 << 32)), None)),
+    ("a task that is kept later", |s| _ = s.clock_shows(1).finishes("leased", Some(9), None)),
+    ("a result", |s| _ = s.finishes("leased", Some(9), Some(b"r"))),
+    ("another result", |s| _ = s.finishes("leased", Some(9), Some(b"s"))),
+    ("an empty result", |s| _ = s.finishes("leased", Some(9), Some(b""))),
+    ("a done task that is forgotten", |s| _ = s.finishes("leased", Some(9), Some(b"r")).forgets("leased")),
+    ("a retention", |s| with(s, Options { retain_ms: Some(3), ..Options::default() })),
+    ("no retention", |s| with(s, Options { retain_ms: Some(0), ..Options::default() })),
+    ("a progress", |s| _ = s.comes_to("leased", "half")),
+    ("another progress", |s| _ = s.comes_to("leased", "more")),
     ("a requeue", |s| _ = s.requeues("leased")),
     ("a requeue to the back", |s| _ = s.requeues_back("leased")),
     ("a requeue later", |s| _ = s.requeues_later("leased", 6)),

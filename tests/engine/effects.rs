@@ -6,8 +6,8 @@ mod sample;
 use copies::{Dice, told};
 use sample::{START, effect, live, lives_on};
 use taskslot_engine::{
-    Answer, Due, Effect, Event, Gate, Handle, Lease, LeaseNumber, Millis, Mismatch, Options, Queue, TaskId,
-    Then,
+    Answer, Due, Effect, End, Event, Gate, Handle, Lease, LeaseNumber, Millis, Mismatch, Options,
+    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, SPAN_MAX_MS, TaskId, Then,
 };
 
 /// Each event of the life, encoded, with its payloads and the queue before it.
@@ -36,7 +36,7 @@ fn the_life_has_every_kind_of_event() {
     live(&mut |_, event| {
         kinds.insert(format!("{event:?}").split([' ', '{']).next().unwrap().to_owned());
     });
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 21, "{kinds:?}");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn events_that_were_invented_are_refused() {
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
     let states = taskslot_engine::State::ALL.map(first);
-    let [ready, delayed, leased, dead] = states;
+    let [ready, delayed, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
     let enormous = Millis(u64::MAX);
     let new = TaskId { ms: START + 1_000_000, seq: 0 };
@@ -137,6 +137,8 @@ fn events_that_were_invented_are_refused() {
         Answer::Claimed { handles: vec![Handle { id: ready, lease: LeaseNumber(1), nonce: 0 }; 1001] };
     let request = |token, kept_until, answer| Event::Answered { token, at: now.at, kept_until, answer };
     let pushed = |first, count| Answer::Pushed { first, count };
+    let acked = |id, end| Event::Acked { id, late: false, end };
+    let extended = |id, deadline, progress| Event::Extended { id, deadline, progress };
     let invented = vec![
         push(new, 2, None, options, one),
         push(new, 0, None, options, &[]),
@@ -177,15 +179,21 @@ fn events_that_were_invented_are_refused() {
         Event::Taken { ids: vec![ready, ready], at: Millis(1) },
         Event::Unclaimed { id: ready, at: now.at },
         Event::Unclaimed { id: leased, at: enormous },
-        Event::Acked { id: unknown, late: false },
+        acked(unknown, None),
+        acked(done, None),
+        acked(leased, Some(End { at: enormous, retain_ms: 1, result: None })),
+        acked(leased, Some(End { at: now.at, retain_ms: SPAN_MAX_MS as u64 + 1, result: None })),
+        acked(leased, Some(End { at: now.at, retain_ms: 0, result: Some(&[0; RESULT_MAX_BYTES + 1]) })),
         Event::Failed { id: ready, then: Then::Dead(now.at), error: b"" },
         Event::Failed { id: leased, then: Then::Dead(enormous), error: b"" },
         Event::Failed { id: leased, then: Then::Delayed(Due::Clock(enormous)), error: b"" },
         Event::Requeued { id: dead, then: Then::Ready(now.at), back: true },
         Event::Requeued { id: leased, then: Then::Ready(enormous), back: true },
-        Event::Extended { id: ready, deadline: Millis(START + 999_999) },
-        Event::Extended { id: leased, deadline: Millis(1) },
-        Event::Extended { id: leased, deadline: enormous },
+        extended(ready, Millis(START + 999_999), None),
+        extended(done, Millis(START + 999_999), Some(b"more")),
+        extended(leased, Millis(1), None),
+        extended(leased, enormous, None),
+        extended(leased, Millis(START + 999_999), Some(&[b'x'; PROGRESS_MAX_BYTES + 1])),
         Event::Stalled { tasks: vec![(ready, None)] },
         Event::Stalled { tasks: vec![(leased, None), (leased, None)] },
         Event::BecameReady { ids: vec![dead], at: now.at },
@@ -194,10 +202,19 @@ fn events_that_were_invented_are_refused() {
         Event::Retried { ids: vec![ready], at: now.at },
         Event::Retried { ids: vec![dead], at: enormous },
         Event::Cancelled { id: dead },
+        Event::Cancelled { id: done },
+        Event::CancelAsked { id: done },
+        Event::Taken { ids: vec![done] },
+        Event::Retried { ids: vec![done], at: now.at },
+        Event::Failed { id: done, then: Then::Dead(now.at), error: b"" },
         Event::CancelAsked { id: ready },
         Event::CancelAsked { id: unknown },
         Event::Dropped { ids: vec![ready] },
+        Event::Dropped { ids: vec![done] },
+        Event::Forgotten { ids: vec![dead] },
+        Event::Forgotten { ids: vec![done, done] },
         Event::Purged { ids: vec![leased] },
+        Event::Purged { ids: vec![done] },
         Event::Configured { values: vec![("no such", 1)] },
         Event::Configured { values: vec![("lease", 0)] },
         Event::Paused { gate: Gate::In, until: Some(enormous) },

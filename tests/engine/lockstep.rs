@@ -2,6 +2,7 @@
 //! step. A step is four words, so that a seed or proptest can make it. Whatever they disagree on is a panic.
 
 mod comparison;
+mod keeping;
 mod steering;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ pub struct Lockstep {
 }
 
 const LEASES: [u32; 6] = [1, 10, 100, 1000, 30_000, 86_400_000];
-const CONFIGS: [(&str, &[i64]); 12] = [
+const CONFIGS: [(&str, &[i64]); 14] = [
     ("lease", &[1, 50, 30_000]),
     ("attempts", &[-1, 1, 2, 3, 25]),
     ("stalls", &[-1, 1, 2, 3, 5]),
@@ -50,6 +51,8 @@ const CONFIGS: [(&str, &[i64]); 12] = [
     ("dead-max", &[0, 1, 5, -1, 100_000]),
     ("dead-ttl", &[-1, -1, 0, 1000]),
     ("run-max", &[-1, 20, 1000]),
+    ("retain", &[0, 0, 50, 10_000]),
+    ("retain-max", &[0, 1, 5, -1, 10_000]),
 ];
 
 fn pick<T: Copy>(from: &[T], word: u32) -> T {
@@ -80,7 +83,7 @@ impl Lockstep {
         match op % 1000 {
             0..220 => self.push(a, b, c),
             220..440 => self.claim(a, b, c),
-            440..600 => self.ack(a),
+            440..600 => self.ack(a, b),
             600..680 => self.fail(a, b),
             680..740 => self.requeue(a, b),
             740..790 => self.extend(a, b),
@@ -173,6 +176,7 @@ impl Lockstep {
             attempts: pick(&[None, None, None, Some(1), Some(3), Some(-1)], b >> 12),
             lease_ms: pick(&[None, None, None, Some(5), Some(700)], b >> 16),
             headers: &headers,
+            retain_ms: pick(&[None, None, Some(0), Some(300), Some(40_000)], b >> 20),
             ..Options::default()
         };
         let token = format!("p{}", a % 7).into_bytes();
@@ -186,9 +190,11 @@ impl Lockstep {
         let push = Push { due, options, payloads: &payloads };
         let event = self.queue.push(self.now, &push);
         let task = blank(&options);
-        let said = self.model.push(&self.now, &task, due, &payloads, self.queue.record_bytes());
+        let bytes = self.bytes_without_done();
+        let said = self.model.push(&self.now, &task, due, &payloads, bytes);
         assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), said);
         let Ok(event) = event else { return };
+        self.make_room(&event);
         self.apply(&event);
         if b & 0x8000_0000 != 0 {
             self.answered(&token, Answer::Pushed { first: first_of(&event), count: count as u32 });
@@ -274,15 +280,6 @@ impl Lockstep {
         handle
     }
 
-    fn ack(&mut self, a: u32) {
-        let handle = self.handle(a);
-        let event = self.queue.ack(self.now, &handle);
-        let said = self.model.ack(&self.now, &handle);
-        let late = |event: &Event| matches!(event, Event::Acked { late: true, .. });
-        assert_eq!(event.as_ref().map(late).map_err(|refusal| *refusal), said, "an ack");
-        self.apply_if(event.ok());
-    }
-
     fn apply_if(&mut self, event: Option<Event>) {
         event.iter().for_each(|event| self.apply(event));
     }
@@ -349,8 +346,9 @@ impl Lockstep {
     fn extend(&mut self, a: u32, b: u32) {
         let handle = self.handle(a);
         let lease_ms = (b & 1 == 0).then(|| pick(&LEASES, b >> 1));
-        let event = self.queue.extend(self.now, &handle, lease_ms);
-        let said = self.model.extend(&self.now, &handle, lease_ms);
+        let progress = pick(&[None, None, Some(&b"half"[..]), Some(b"nearly all"), Some(b"")], b >> 8);
+        let event = self.queue.progress(self.now, &handle, lease_ms, progress);
+        let said = self.model.extend(&self.now, &handle, lease_ms, progress);
         let until = |event: &Event| if let Event::Extended { deadline, .. } = event { deadline.0 } else { 0 };
         assert_eq!(event.as_ref().map(until).map_err(|refusal| *refusal), said, "an extension");
         self.apply_if(event.ok());
@@ -385,6 +383,9 @@ fn blank(options: &Options) -> Task {
         failures: 0,
         stalls: 0,
         error: Vec::new(),
+        retain_ms: options.retain_ms,
+        result: None,
+        progress: Vec::new(),
     }
 }
 

@@ -12,6 +12,7 @@ pub enum Place {
     Delayed { due: Due },
     Leased { deadline: u64, claimed_at: u64, worker: Vec<u8>, tied: bool, cancel: bool },
     Dead { at: u64 },
+    Done { at: u64, until: u64 },
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +38,11 @@ pub struct Task {
     pub failures: u32,
     pub stalls: u32,
     pub error: Vec<u8>,
+    pub retain_ms: Option<u64>,
+    /// What came of it, once it is done.
+    pub result: Option<Vec<u8>>,
+    /// How far its last worker said to be.
+    pub progress: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +59,7 @@ pub struct Told {
     pub cancelled: u64,
     pub purged: u64,
     pub dropped: u64,
+    pub forgotten: u64,
 }
 
 /// What a claim gave: id, lease number, length, deadline.
@@ -112,6 +119,7 @@ impl Task {
             Place::Delayed { .. } => State::Delayed,
             Place::Leased { .. } => State::Leased,
             Place::Dead { .. } => State::Dead,
+            Place::Done { .. } => State::Done,
         }
     }
 
@@ -139,6 +147,8 @@ impl Model {
             ("dead-max", 100_000),
             ("dead-ttl", -1),
             ("run-max", -1),
+            ("retain", 0),
+            ("retain-max", 10_000),
         ];
         Model {
             tasks: Vec::new(),
@@ -194,7 +204,7 @@ impl Model {
         gate(which).iter().for_each(|&i| self.closed[i] = None);
     }
 
-    /// `bytes` is what the queue says its tasks take.
+    /// `bytes` is what the queue says its tasks take, but for the done.
     pub fn push(
         &mut self,
         now: &Now,
@@ -206,7 +216,7 @@ impl Model {
         if self.is_closed(now, 0) {
             return Err(Refusal::Paused);
         }
-        let alive = self.tasks.len() as u64 - self.count(State::Dead);
+        let alive = self.tasks.len() as u64 - self.count(State::Dead) - self.count(State::Done);
         if self.limit("max-len").is_some_and(|max| alive + payloads.len() as u64 > max) {
             return Err(Refusal::FullLen);
         }
@@ -279,6 +289,7 @@ impl Model {
             task.number = number;
             task.own_ms = length;
             task.stalled = false;
+            task.progress.clear();
             task.deliveries += 1;
             given.push((id, number, length, deadline));
         }
@@ -309,8 +320,20 @@ impl Model {
     }
 
     pub fn ack(&mut self, now: &Now, handle: &Handle) -> Result<bool, Refusal> {
+        self.finish(now, handle, None, None)
+    }
+
+    pub fn finish(
+        &mut self,
+        now: &Now,
+        handle: &Handle,
+        retain_ms: Option<u64>,
+        result: Option<&[u8]>,
+    ) -> Result<bool, Refusal> {
+        let usual = self.setting("retain") as u64;
         let task = self.find(handle.id).ok_or(Refusal::Gone)?;
         let late = match task.place {
+            Place::Done { .. } => return Err(Refusal::Gone),
             Place::Leased { deadline, .. } => is_over(now, deadline),
             _ => true,
         };
@@ -318,9 +341,16 @@ impl Model {
         if !is_welcome || !task.is_given_as(handle) {
             return Err(Refusal::Stale);
         }
+        let kept_ms = retain_ms.or(task.retain_ms).unwrap_or(usual);
+        task.place = Place::Done { at: now.at.0, until: now.at.0 + kept_ms };
+        task.result = result.map(<[u8]>::to_vec);
+        task.progress.clear();
+        task.stalled = false;
         self.told.acked += 1;
         self.told.late += u64::from(late);
-        self.forget(handle.id);
+        if kept_ms == 0 {
+            self.forget(handle.id);
+        }
         Ok(late)
     }
 
@@ -332,7 +362,9 @@ impl Model {
     }
 
     fn held(&mut self, now: &Now, handle: &Handle) -> Result<&mut Task, Refusal> {
-        self.find(handle.id).ok_or(Refusal::Gone)?;
+        if self.find(handle.id).ok_or(Refusal::Gone)?.state() == State::Done {
+            return Err(Refusal::Gone);
+        }
         if !self.is_held(now, handle) {
             return Err(Refusal::Stale);
         }
@@ -410,7 +442,13 @@ impl Model {
         Ok(Fate::Ready)
     }
 
-    pub fn extend(&mut self, now: &Now, handle: &Handle, lease_ms: Option<u32>) -> Result<u64, Refusal> {
+    pub fn extend(
+        &mut self,
+        now: &Now,
+        handle: &Handle,
+        lease_ms: Option<u32>,
+        progress: Option<&[u8]>,
+    ) -> Result<u64, Refusal> {
         let run_max = self.limit("run-max");
         let task = self.held(now, handle)?;
         let own = task.own_ms;
@@ -421,7 +459,11 @@ impl Model {
         let last = run_max.map_or(u64::MAX, |run_max| *claimed_at + run_max);
         let wanted = (now.at.0 + u64::from(lease_ms.unwrap_or(own))).min(last);
         *deadline = wanted.max(*deadline);
-        Ok(*deadline)
+        let until = *deadline;
+        if let Some(progress) = progress {
+            task.progress = progress.to_vec();
+        }
+        Ok(until)
     }
 
     /// A lease ends without an answer.

@@ -136,8 +136,34 @@ impl Life<'_> {
             self.push(None, Options::default(), &[&vec![9; size]]);
         }
         self.push(None, Options::default(), &[b"after", b"and after"]);
+        self.finishes();
         self.apply(&Event::Paused { gate: Gate::All, until: Some(Millis(START + 500_000)) });
         self.apply(&Event::Resumed { gate: Gate::Out });
+    }
+}
+
+impl Life<'_> {
+    /// Tasks are done, and kept or not; one is forgotten, another on its way.
+    fn finishes(&mut self) {
+        let retain = |retain_ms| Options { priority: 9, retain_ms, ..Options::default() };
+        self.push(None, retain(Some(5)), &[b"soon forgotten"]);
+        self.push(None, retain(Some(900_000)), &[b"kept as the push says", b"acked as none"]);
+        self.push(None, retain(None), &[b"kept as the ack says", b"not kept", b"on its way"]);
+        let handles = self.claim(Claim { count: 6, worker: b"dora", ..Claim::default() });
+        let keeps: [(Option<u64>, Option<&[u8]>); 5] = [
+            (None, None),
+            (None, Some(b"42")),
+            (None, Some(b"")),
+            (Some(1 << 33), Some(&[3; 70])),
+            (None, Some(b"x")),
+        ];
+        for (handle, (retain_ms, result)) in handles.iter().zip(keeps) {
+            let event = self.queue.finish(self.now, handle, retain_ms, result).unwrap();
+            self.apply(&event);
+        }
+        let event = self.queue.progress(self.now, &handles[5], None, Some(b"37 %")).unwrap();
+        self.apply(&event);
+        self.passes(5);
     }
 }
 
@@ -174,10 +200,10 @@ pub fn lives_on(mut queue: Queue, dice: &mut Dice, verbs: usize) {
                 queue.claim(now, &mut random, &claim).ok().flatten()
             }
             (3, _) => queue.retry_oldest(now, 1),
-            (4, Some(handle)) => queue.ack(now, handle).ok(),
+            (4, Some(handle)) => queue.finish(now, handle, Some(dice.below(9000)), Some(b"came of it")).ok(),
             (5, Some(handle)) => queue.fail(now, &mut random, handle, Retry::Backoff, b"again").ok(),
             (6, Some(handle)) => queue.requeue(now, handle, None, true).ok(),
-            (7, Some(handle)) => queue.extend(now, handle, None).ok(),
+            (7, Some(handle)) => queue.progress(now, handle, None, Some(b"half")).ok(),
             (_, Some(handle)) => queue.cancel(handle.id).ok(),
             _ => queue.begin_term(dice.below(3)),
         };

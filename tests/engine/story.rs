@@ -77,6 +77,9 @@ impl Story {
         let event = self.queue.push(self.now, &Push { due, options, payloads: &payloads })?;
         let Event::Pushed { first, .. } = &event else { panic!("{event:?}") };
         self.ids.insert(name.to_owned(), *first);
+        while let Some(room) = self.queue.make_room(&event) {
+            self.apply(&room);
+        }
         self.apply(&event);
         Ok(())
     }
@@ -160,6 +163,19 @@ impl Story {
         self.answers(event)
     }
 
+    /// An ack with RETAIN and RESULT.
+    pub fn finishes(&mut self, name: &str, retain_ms: Option<u64>, result: Option<&[u8]>) -> &mut Self {
+        let event = self.queue.finish(self.now, &self.handle(name), retain_ms, result).unwrap();
+        self.apply(&event)
+    }
+
+    /// An EXTEND with PROGRESS.
+    pub fn comes_to(&mut self, name: &str, progress: &str) -> &mut Self {
+        let handle = self.handle(name);
+        let event = self.queue.progress(self.now, &handle, None, Some(progress.as_bytes())).unwrap();
+        self.apply(&event)
+    }
+
     pub fn cannot_ack(&mut self, name: &str, refusal: Refusal) -> &mut Self {
         assert_eq!(self.queue.ack(self.now, &self.handle(name)), Err(refusal));
         self
@@ -233,6 +249,10 @@ impl Story {
         let ids: Vec<TaskId> = names.iter().map(|name| self.id(name)).collect();
         let event = self.queue.retry(self.now, &ids).unwrap();
         self.apply(&event)
+    }
+
+    pub fn forgets(&mut self, name: &str) -> &mut Self {
+        self.apply(&Event::Forgotten { ids: vec![self.id(name)] })
     }
 
     pub fn purges(&mut self, name: &str) -> &mut Self {
@@ -330,6 +350,22 @@ impl Story {
 
     pub fn is_dead(&mut self, name: &str) -> &mut Self {
         self.is(name, State::Dead)
+    }
+
+    /// Done, with this result, and kept for so many ms from now.
+    pub fn is_done(&mut self, name: &str, result: Option<&[u8]>, left: u64) -> &mut Self {
+        let task = self.task(name);
+        assert_eq!(
+            (task.result, task.kept_until),
+            (result, Some(self.now.at.plus(left))),
+            "what is left of {name}"
+        );
+        self.is(name, State::Done)
+    }
+
+    pub fn has_come_to(&mut self, name: &str, progress: &str) -> &mut Self {
+        assert_eq!(self.task(name).progress, progress.as_bytes(), "how far {name} is");
+        self
     }
 
     pub fn is_gone(&mut self, name: &str) -> &mut Self {

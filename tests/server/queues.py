@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import redis
 from server import wait_until
 
-STATES = ("ready", "delayed", "leased", "dead")
+STATES = ("ready", "delayed", "leased", "dead", "done")
 HOUR = 3_600_000
 # No task of a rich queue becomes due, ends or is dropped while a test runs.
 SETTINGS = {
@@ -30,6 +30,7 @@ SETTINGS = {
     "group-rate": 400_000,
     "group-rate-per": 3 * HOUR,
     "groups-max": 50,
+    "retain-max": 1000,
 }
 # The priority at which groups take turns in a rich queue, and what it gives out from then on.
 TURNS_AT = -50
@@ -170,6 +171,10 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
     x("TASK.REQUEUE", key, made.claim(), "DELAY", 30 * HOUR)
     rich.acked = [made.claim(), made.claim()]
     assert x("TASK.ACK", key, "HANDLES", 2, *rich.acked) == [1, 1]
+    done = made.claim(push=("RETAIN", 500 * HOUR))
+    assert x("TASK.ACK", key, done, "RESULT", b"came of it \x00\xff") == 1
+    assert x("TASK.ACK", key, made.claim(), "RETAIN", 600 * HOUR) == 1
+    x("TASK.EXTEND", key, made.claim("WORKER", "w3"), "PROGRESS", b"half \x00\xff")
     retried = made.claim()
     x("TASK.FAIL", key, retried, "ERROR", "and retried", "DEAD")
     assert x("TASK.RETRY", key, retried.split(b"@")[0]) == 1

@@ -5,7 +5,7 @@ from talk import Error, Talk
 
 HANDLE = "1-1@1-00000000"
 # What a command needs to do with its key, as the server counts it: see data, change data, or neither.
-READERS = [["GET", "1-1"], ["LIST", "ready"], ["INFO"]]
+READERS = [["RESULT", "1-1"], ["GET", "1-1"], ["LIST", "ready"], ["INFO"]]
 WRITERS = [
     ["PUSH", "p"],
     ["MPUSH", "TASKS", 1, "p"],

@@ -4,7 +4,7 @@ import pytest
 from talk import SYNTAX, Error, Talk, parts
 
 DAY = 86_400_000
-STATES = ["ready", "delayed", "leased", "dead"]
+STATES = ["ready", "delayed", "leased", "dead", "done"]
 NO_ID = Error("ERR invalid task id or handle")
 
 DEFAULTS = {
@@ -145,15 +145,17 @@ def test_list_shows_what_get_shows_but_for_the_payload(c):
     """WITHPAYLOAD shows that too."""
     c.push("q", "pay", "HEADERS", 1, "h", "v")
     c.push("q", "pay", "DELAY", DAY)
-    c.push("q", "pay", "PRIORITY", 9)
-    c.push("q", "pay", "PRIORITY", 9)
+    for _ in range(3):
+        c.push("q", "pay", "PRIORITY", 9)
     c.claim("q", "WORKER", "w")
     assert c("TASK.FAIL", "q", c.claim(), "DEAD", "ERROR", "e") == -1
+    assert c("TASK.ACK", "q", c.claim(), "RETAIN", DAY, "RESULT", "r") == 1
     for state in STATES:
         [bare] = listed(c, state)
         [full] = listed(c, state, "withpayload")
         assert full == c.map("TASK.GET", "q", full[b"id"])
         assert full.pop(b"payload") == b"pay"
+        assert full.pop(b"result", None) == (b"r" if state == "done" else None)
         assert full == bare
 
 
@@ -179,7 +181,7 @@ def test_list_finds_the_leases_of_a_worker(c):
         parts(handle)[1] for handle in mine
     }
     assert listed(c, "leased", "WORKER", "nobody") == []
-    for state in ("ready", "delayed", "dead"):
+    for state in ("ready", "delayed", "dead", "done"):
         error = Error("ERR WORKER goes with the state leased only")
         assert c("TASK.LIST", "q", state, "WORKER", "me") == error
     assert c("TASK.LIST", "q", "leased", "WORKER", "") == Error("ERR WORKER must be 1 to 256 bytes long")
@@ -221,7 +223,7 @@ def test_any_cursor_ends_the_list_or_shows_tasks(c):
 
 
 @pytest.mark.parametrize(
-    "words", ["", "done", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
+    "words", ["", "gone", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
 )
 def test_a_list_of_what_there_is_not_is_a_syntax_error(c, words):
     """An unknown state, an unknown option, one without its value."""
@@ -239,16 +241,18 @@ def test_a_queue_that_is_not_there_is_empty(c):
     assert c("EXISTS", "q") == 0
 
 
-def test_len_counts_by_state_or_all_but_the_dead(c):
+def test_len_counts_by_state_or_all_but_the_dead_and_done(c):
     """States in any case; any other word is a syntax error."""
     c("TASK.MPUSH", "q", "TASKS", 7, *range(7))
     c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 3, *"abc")
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3)]
     assert c("TASK.FAIL", "q", handles[0], "DEAD") == -1
-    assert [c("TASK.LEN", "q", state) for state in STATES] == [4, 3, 2, 1]
+    assert [c("TASK.LEN", "q", state) for state in STATES] == [4, 3, 2, 1, 0]
+    assert c("TASK.ACK", "q", handles[1], "RETAIN", DAY) == 1
+    assert [c("TASK.LEN", "q", state) for state in STATES] == [4, 3, 1, 1, 1]
     assert c("TASK.LEN", "q", "ReAdY") == 4
-    assert c("TASK.LEN", "q") == 9
-    for words in (["done"], ["all"], [""], ["ready", "dead"], ["ready", ""]):
+    assert c("TASK.LEN", "q") == 8
+    for words in (["gone"], ["all"], [""], ["ready", "dead"], ["ready", ""]):
         assert c("TASK.LEN", "q", *words) == Error(SYNTAX)
 
 

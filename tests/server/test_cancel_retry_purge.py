@@ -136,7 +136,7 @@ def test_purge_removes_1000_at_a_time(c):
     for count in (0, 1001, "x", -5):
         error = Error("ERR COUNT must be an integer between 1 and 1000")
         assert c("TASK.PURGE", "q", "ready", "COUNT", count) == error
-    for words in (["leased"], ["done"], ["x"], [""], ["ready", "dead"], ["ready", "COUNT"], ["COUNT", 5]):
+    for words in (["leased"], ["gone"], ["x"], [""], ["ready", "dead"], ["ready", "COUNT"], ["COUNT", 5]):
         assert c("TASK.PURGE", "q", *words) == Error(SYNTAX)
     assert c("TASK.LEN", "q") == 1500
     assert [c("TASK.PURGE", "q", "ALL") for _ in range(3)] == [1000, 500, 0]

@@ -56,9 +56,11 @@ HOSTILE = [
 ]
 
 READY, DELAYED, HANDLE, OTHER, DEAD = "<ready>", "<delayed>", "<handle>", "<other handle>", "<dead>"
+DONE = "<done>"
 TEMPLATES = [
     ["TASK.PUSH", "q", "p", "DELAY", 9, "PRIORITY", 3, "ATTEMPTS", 2, "LEASE", 5, "REQUEST", "t"],
     ["TASK.PUSH", "q", "p", "GROUP", "g", "PRIORITY", 3],
+    ["TASK.PUSH", "q", "p", "RETAIN", 9],
     ["TASK.PUSH", "q", "p", "AT", 9 * 10**12, "HEADERS", 2, "name", "value", "n", "v"],
     ["TASK.MPUSH", "q", "GROUP", "g", "TASKS", 2, "a", "b"],
     ["TASK.MPUSH", "q", "PRIORITY", 1, "REQUEST", "t", "TASKS", 2, "a", "b"],
@@ -86,9 +88,17 @@ TEMPLATES = [
     ["TASK.MCLAIM", "p", "KEYS", 1, "q", "WORKER", "KEYS", "REQUEST", "t", "WITHMETA"],
     ["TASK.ACK", "q", HANDLE],
     ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER],
+    ["TASK.ACK", "q", HANDLE, "RESULT", "r", "RETAIN", 9],
+    ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER, "RETAIN", 9, "RESULT", "r"],
+    ["TASK.RESULT", "q", READY],
+    ["TASK.RESULT", "q", DONE, "BLOCK", 1],
+    ["TASK.GET", "q", DONE],
+    ["TASK.PURGE", "q", "done", "COUNT", 5],
+    ["TASK.LIST", "q", "done", "CURSOR", "1-0", "WITHPAYLOAD"],
     ["TASK.REQUEUE", "q", HANDLE, "DELAY", 5, "BACK"],
     ["TASK.REQUEUE", "q", "HANDLES", 2, HANDLE, OTHER, "DELAY", 5],
     ["TASK.EXTEND", "q", HANDLE, "LEASE", 5],
+    ["TASK.EXTEND", "q", HANDLE, "PROGRESS", "half"],
     ["TASK.EXTEND", "q", "HANDLES", 2, HANDLE, OTHER, "LEASE", 5],
     ["TASK.FAIL", "q", HANDLE, "ERROR", "e", "DELAY", 5],
     ["TASK.FAIL", "q", "HANDLES", 2, HANDLE, OTHER, "DEAD"],
@@ -138,9 +148,10 @@ class Target:
         self.c = c = Talk(server, protocol)
         c("TASK.CONFIG", "q", "SET", "lease", 86_400_000)
         c("TASK.GROUP", "q", "SET", "g", "WEIGHT", 3, "RATE", 7)
-        for priority in (9, 8, 7):
+        for priority in (9, 8, 7, 6):
             c.push("q", "p", "PRIORITY", priority)
-        handles = [c.claim("q", "WORKER", "w") for _ in range(3)]
+        handles = [c.claim("q", "WORKER", "w") for _ in range(4)]
+        assert c("TASK.ACK", "q", handles[3], "RESULT", "r", "RETAIN", 86_400_000) == 1
         assert c("TASK.FAIL", "q", handles[2], "DEAD", "ERROR", "e") == -1
         self.names = {
             READY: c.push("q", "p", "HEADERS", 1, "h", "v", "GROUP", "g"),
@@ -148,6 +159,7 @@ class Target:
             HANDLE: handles[0],
             OTHER: handles[1],
             DEAD: handles[2].split(b"@")[0],
+            DONE: handles[3].split(b"@")[0],
         }
         self.dump = c("DUMP", "q")
 
@@ -229,9 +241,12 @@ def test_an_option_given_twice_is_a_syntax_error(server):
             ["GROUP", "g"],
             ["ATTEMPTS", 1],
             ["LEASE", 1],
+            ["RETAIN", 1],
             ["REQUEST", "r"],
         ],
         "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["REQUEST", "r"], ["TASKS", 1, "p"]],
+        "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
+        "TASK.RESULT": [["BLOCK", 1]],
         "TASK.CLAIM": [
             *[["COUNT", 1], ["BYTES", 1], ["LEASE", 1], ["BLOCK", 1], ["WORKER", "w"], ["TIED"], ["NOACK"]],
             *[["REQUEST", "r"], ["WITHMETA"], ["GROUP", "g"]],
@@ -239,7 +254,7 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.MCLAIM": [["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"], ["WITHMETA"]],
         "TASK.SHARDS": [["WITHSLOTS"]],
         "TASK.REQUEUE": [["DELAY", 1], ["BACK"]],
-        "TASK.EXTEND": [["LEASE", 1]],
+        "TASK.EXTEND": [["LEASE", 1], ["PROGRESS", "p"]],
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"]],
         "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["GROUP", "g"], ["WITHPAYLOAD"]],
         "TASK.CRON": [["EVERY", 500], ["CATCHUP", "one"], ["PRIORITY", 1], ["PAYLOAD", "p"]],
@@ -252,6 +267,8 @@ def test_an_option_given_twice_is_a_syntax_error(server):
         "TASK.PUSH": ["p"],
         "TASK.MCLAIM": ["KEYS", 1, "p"],
         "TASK.SHARDS": [2],
+        "TASK.ACK": [HANDLE],
+        "TASK.RESULT": [READY],
         "TASK.REQUEUE": [HANDLE],
         "TASK.EXTEND": [HANDLE],
         "TASK.FAIL": [HANDLE],

@@ -24,15 +24,24 @@ class Stored:
         self.type, (self.broken, head, *chunks, end) = fields(value)
         assert end == b""
         self.head = msgpack.unpackb(head)
+        # Groups and their turns, schedules: left as they are.
+        self.order = [chunk[:1] for chunk in chunks]
+        self.others = {chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"g", b"t", b"s")}
         self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
         (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
+        (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
+        (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
 
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the last, which is empty."""
         pages = [page.chunk() for page in self.pages]
-        texts = [b"e" + msgpack.packb(self.errors), b"r" + msgpack.packb(self.requests)]
-        return [self.broken, msgpack.packb(self.head), *pages, *texts]
+        kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
+        first = self.order.index(b"p")
+        before = [texts[kind] for kind in self.order[:first]]
+        behind = [texts[kind] for kind in self.order[first:] if kind != b"p"]
+        return [self.broken, msgpack.packb(self.head), *before, *pages, *behind]
 
     def payload(self, chunks: list[bytes] | None = None) -> bytes:
         """It all together again, or these chunks in its place."""
@@ -119,6 +128,14 @@ LIES = {
     "two errors of one task": lambda q: q.errors.append(q.errors[0]),
     "an error without a text": lambda q: q.errors[0].__setitem__(1, b""),
     "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"x" * 1025),
+    # results and progress
+    "a result of no task": lambda q: q.results.append([2**40, b"x"]),
+    "a result of a leased task": lambda q: q.results.append([q.progress[0][0], b"x"]),
+    "two results of one task": lambda q: q.results.append(q.results[0]),
+    "a result that is too long": lambda q: q.results[0].__setitem__(1, b"x" * (2**20 + 1)),
+    "a progress of a done task": lambda q: q.progress.append([q.results[0][0], b"x"]),
+    "a progress without a text": lambda q: q.progress[0].__setitem__(1, b""),
+    "a progress that is too long": lambda q: q.progress[0].__setitem__(1, b"x" * 4097),
     # requests
     "a token twice": lambda q: q.requests.append(q.requests[0]),
     "a token too long": lambda q: q.requests.append(request(token=b"t" * 257)),
@@ -278,9 +295,9 @@ def test_a_version_that_we_do_not_know_is_refused(stored):
     server, c, queue = stored
     value = value_of(queue.type, [b"", queue.chunks()[1], b""])
     number = int.from_bytes(value[2:10], "big")
-    assert value[:2] == b"\x07\x81" and number & 0x3FF == 1
+    assert value[:2] == b"\x07\x81" and number & 0x3FF == 2
     payloads = {}
-    for version in [0, *range(2, 1024)]:
+    for version in [0, *range(3, 1024)]:
         id_ = (number & ~0x3FF | version).to_bytes(8, "big")
         payloads[f"version {version}"] = sealed(value[:2] + id_ + value[10:], queue.version)
     log = len(server.log())

@@ -6,9 +6,9 @@ from talk import Talk
 DAY = 86_400_000
 
 FIELDS = [
-    *[b"ready", b"delayed", b"leased", b"dead"],
+    *[b"ready", b"delayed", b"leased", b"dead", b"done"],
     *[b"pushed", b"claimed", b"acked", b"late", b"failed", b"stalled", b"requeued", b"retried", b"died"],
-    *[b"cancelled", b"purged", b"dropped", b"duplicate", b"refused"],
+    *[b"cancelled", b"purged", b"dropped", b"forgotten", b"duplicate", b"refused"],
     *[b"bytes", b"memory", b"blocked-workers"],
     *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out"],
     *[b"in-per-second-1m", b"in-per-second-5m", b"out-per-second-1m", b"out-per-second-5m"],

@@ -1,5 +1,7 @@
 //! `TASK.ACK`: a task is finished.
 
+use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
+
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
 use super::{FIRST, answer};
@@ -7,20 +9,28 @@ use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 
+/// The most bytes of results that one call may leave, since each of its tasks gets its own.
+const RESULTS_MAX_BYTES: usize = 64 << 20;
+
 /// `TASK.ACK`
 pub struct Ack;
 
 impl Command for Ack {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.ACK",
-        summary: "Finishes tasks; also after the deadline, until the task is claimed again",
+        summary: "Finishes tasks, also after the deadline until claimed again; RETAIN keeps them, with their RESULT",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",
         acl: "write fast",
         keys: &[KeySpec::first(key_flags::RW | key_flags::DELETE)],
-        args: &[ArgDoc::key("key", 0), HANDLES],
+        args: &[
+            ArgDoc::key("key", 0),
+            HANDLES,
+            ArgDoc::text("payload").after("RESULT").optional(),
+            ArgDoc::integer("ms").after("RETAIN").optional(),
+        ],
         reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE",
         ..CommandDoc::EMPTY
     };
@@ -34,6 +44,19 @@ fn ack(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let handles = args.one_or_many("HANDLES", Args::handle)?;
-    args.finish()?;
-    work_on(ctx, key, &handles, |queue, now, handle| queue.ack(now, handle), |_, _| 1)
+    let (mut result, mut retain_ms) = (None, None);
+    while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
+        match option {
+            "RESULT" => result = Some(args.bytes()?),
+            _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+        }
+    }
+    let bytes = result.map_or(0, <[u8]>::len);
+    if bytes > RESULT_MAX_BYTES {
+        return Err(Error::TooLong("RESULT", RESULT_MAX_BYTES));
+    }
+    if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
+        return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
+    }
+    work_on(ctx, key, &handles, |queue, now, handle| queue.finish(now, handle, retain_ms, result), |_, _| 1)
 }

@@ -6,7 +6,7 @@ use taskslot_engine::{
 };
 
 use super::args::Args;
-use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, Said};
+use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, Said};
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context, Reply};
@@ -61,6 +61,7 @@ impl Command for Cron {
                             ATTEMPTS,
                             LEASE,
                             GROUP,
+                            RETAIN,
                             HEADERS,
                             ArgDoc::text("payload").after("PAYLOAD"),
                         ],

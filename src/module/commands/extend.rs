@@ -1,6 +1,6 @@
 //! `TASK.EXTEND`: a worker keeps a task for longer.
 
-use taskslot_engine::{Event, LEASE_MAX_MS};
+use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
@@ -15,14 +15,19 @@ pub struct Extend;
 impl Command for Extend {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.EXTEND",
-        summary: "Keeps leases for their own length again, or for LEASE ms from now; never shortens them",
+        summary: "Keeps leases for their own length again, or for LEASE ms from now, never shorter; PROGRESS shows how far they are",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",
         acl: "write fast",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
-        args: &[ArgDoc::key("key", 0), HANDLES, ArgDoc::integer("lease-ms").after("LEASE").optional()],
+        args: &[
+            ArgDoc::key("key", 0),
+            HANDLES,
+            ArgDoc::integer("lease-ms").after("LEASE").optional(),
+            ArgDoc::text("payload").after("PROGRESS").optional(),
+        ],
         reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
                 that; with HANDLES an array, -2 for STALE, -3 for CANCELLED",
         ..CommandDoc::EMPTY
@@ -37,15 +42,21 @@ fn extend(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let mut lease_ms = None;
-    while args.option(&["LEASE"])?.is_some() {
-        lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32);
+    let (mut lease_ms, mut progress) = (None, None);
+    while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
+        match option {
+            "LEASE" => lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            _ => progress = Some(args.bytes()?),
+        }
+    }
+    if progress.is_some_and(|progress| progress.len() > PROGRESS_MAX_BYTES) {
+        return Err(Error::TooLong("PROGRESS", PROGRESS_MAX_BYTES));
     }
     work_on(
         ctx,
         key,
         &handles,
-        |queue, now, handle| queue.extend(now, handle, lease_ms),
+        |queue, now, handle| queue.progress(now, handle, lease_ms, progress),
         |_, event| match event {
             Event::Extended { deadline, .. } => i64::try_from(deadline.0).unwrap_or(i64::MAX),
             _ => 0,

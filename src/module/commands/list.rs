@@ -21,6 +21,7 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
         ArgDoc::word("delayed", "DELAYED"),
         ArgDoc::word("leased", "LEASED"),
         ArgDoc::word("dead", "DEAD"),
+        ArgDoc::word("done", "DONE"),
     ],
 );
 
@@ -30,7 +31,7 @@ pub struct List;
 impl Command for List {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LIST",
-        summary: "Lists tasks of a state: ready in the order of claims, delayed by due time, leased by id, dead by age",
+        summary: "Lists tasks of a state: ready in the order of claims, delayed by due time, leased by id, dead and done by age",
         complexity: "O(n) for n tasks, at most 10000 looked at",
         since: FIRST,
         arity: -3,

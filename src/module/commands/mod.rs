@@ -20,6 +20,7 @@ mod pause;
 mod purge;
 mod push;
 mod requeue;
+mod result;
 mod retry;
 mod shards;
 mod task;
@@ -39,6 +40,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
     Entry::of::<fail::Fail>(),
+    Entry::of::<result::Outcome>(),
     Entry::of::<get::Get>(),
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),

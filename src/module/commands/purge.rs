@@ -1,4 +1,4 @@
-//! `TASK.PURGE`: waiting or dead tasks are thrown away.
+//! `TASK.PURGE`: waiting, dead or done tasks are thrown away.
 
 use taskslot_engine::{BATCH_MAX, Cursor, Event, State};
 
@@ -10,7 +10,7 @@ use crate::errors::Error;
 use crate::write::{Missing, write};
 
 /// What can be purged: a leased task is in a worker's hands.
-const STATES: [State; 3] = [State::Ready, State::Delayed, State::Dead];
+const STATES: [State; 4] = [State::Ready, State::Delayed, State::Dead, State::Done];
 
 /// `TASK.PURGE`
 pub struct Purge;
@@ -33,6 +33,7 @@ impl Command for Purge {
                     ArgDoc::word("ready", "READY"),
                     ArgDoc::word("delayed", "DELAYED"),
                     ArgDoc::word("dead", "DEAD"),
+                    ArgDoc::word("done", "DONE"),
                     ArgDoc::word("all", "ALL"),
                 ],
             ),
@@ -50,8 +51,8 @@ impl Command for Purge {
 fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let [ready, delayed, dead] = STATES.map(State::name);
-    let state = args.one_of(&[ready, delayed, dead, "ALL"])?;
+    let [ready, delayed, dead, done] = STATES.map(State::name);
+    let state = args.one_of(&[ready, delayed, dead, done, "ALL"])?;
     let mut count = BATCH_MAX;
     while args.option(&["COUNT"])?.is_some() {
         count = args.count("COUNT")?;
@@ -71,7 +72,9 @@ fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             let ids: Vec<_> = tasks.iter().map(|task| task.id).take(count - removed).collect();
             if !ids.is_empty() {
                 removed += ids.len();
-                write.commit(&Event::Purged { ids })?;
+                // Who is done is counted as acked, so not once more as purged.
+                let is_done = state == State::Done;
+                write.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
             }
         }
         Ok(removed)

@@ -26,6 +26,8 @@ pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optio
 pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
 /// `GROUP`, as an argument.
 pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
+/// `RETAIN`, as an argument.
+pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
 /// `HEADERS`, as an argument.
 pub const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
@@ -59,6 +61,7 @@ impl Command for Push {
             ATTEMPTS,
             LEASE,
             GROUP,
+            RETAIN,
             HEADERS,
             REQUEST,
         ],
@@ -91,6 +94,7 @@ impl Command for MPush {
             ATTEMPTS,
             LEASE,
             GROUP,
+            RETAIN,
             HEADERS,
             REQUEST,
             ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()])
@@ -132,16 +136,20 @@ pub struct Said<'a> {
     attempts: Option<i32>,
     lease_ms: Option<u32>,
     group: &'a [u8],
+    retain_ms: Option<u64>,
     headers: Vec<u8>,
     request: Option<&'a [u8]>,
 }
 
-const PUSH: &[&str] = &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "REQUEST"];
+const PUSH: &[&str] =
+    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS", "REQUEST"];
 const MPUSH: &[&str] =
-    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "REQUEST", "TASKS"];
+    &["DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS", "REQUEST", "TASKS"];
 /// What a schedule says, those of a push but for when, and which request it is.
-pub const CRON: &[&str] =
-    &["EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "HEADERS", "PAYLOAD"];
+pub const CRON: &[&str] = &[
+    "EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "RETAIN", "HEADERS",
+    "PAYLOAD",
+];
 
 /// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
 fn options<'a>(
@@ -177,6 +185,7 @@ impl<'a> Said<'a> {
             },
             "LEASE" => said.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
             "GROUP" => said.group = args.name("GROUP")?,
+            "RETAIN" => said.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => said.headers = headers(args)?,
             "REQUEST" => said.request = Some(args.name("REQUEST")?),
             _ => return Err(Error::Syntax),
@@ -187,8 +196,8 @@ impl<'a> Said<'a> {
     /// What holds for each task.
     pub fn options(&self) -> Options<'_> {
         let (priority, attempts, lease_ms) = (self.priority, self.attempts, self.lease_ms);
-        let (group, headers) = (self.group, &self.headers);
-        Options { priority, attempts, lease_ms, headers, group, ..Options::default() }
+        let (group, retain_ms, headers) = (self.group, self.retain_ms, &self.headers);
+        Options { priority, attempts, lease_ms, headers, group, retain_ms, ..Options::default() }
     }
 }
 

@@ -25,8 +25,12 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     if !task.error.is_empty() {
         text("error", task.error);
     }
+    if !task.progress.is_empty() {
+        text("progress", task.progress);
+    }
     if with_payload {
         text("payload", task.payload);
+        task.result.into_iter().for_each(|result| text("result", result));
     }
     let mut number = |name: &str, value: i64| {
         reply.bulk(name.as_bytes());
@@ -47,8 +51,15 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
         State::Delayed => "due",
         State::Leased => "deadline",
         State::Dead => "dead-since",
+        State::Done => "done-since",
     };
     number(instant, signed(task.instant.0));
+    if let Some(until) = task.kept_until {
+        number("kept-until", signed(until.0));
+    }
+    if let Some(retain_ms) = task.options.retain_ms {
+        number("retain", signed(retain_ms));
+    }
     if let Some(lease) = task.lease {
         number("claimed", signed(lease.claimed_at.0));
         number("lease", signed(lease.number.0));

@@ -18,9 +18,11 @@ impl Lockstep {
             engine,
             [m.pushed, m.claimed, m.acked, m.late, m.failed, m.stalled, m.requeued, m.retried, m.dead]
         );
-        assert_eq!([t.cancelled, t.purged, t.dropped], [m.cancelled, m.purged, m.dropped]);
+        let removed = [t.cancelled, t.purged, t.dropped, t.forgotten];
+        assert_eq!(removed, [m.cancelled, m.purged, m.dropped, m.forgotten]);
         let gone = m.acked + m.cancelled + m.purged + m.dropped;
-        assert_eq!(m.pushed, self.model.tasks.len() as u64 + gone, "nothing is lost and nothing appears");
+        let unfinished = self.model.tasks.len() as u64 - self.model.count(State::Done);
+        assert_eq!(m.pushed, unfinished + gone, "nothing is lost and nothing appears");
     }
 
     /// All that can be seen of every task, in the order of every list.
@@ -34,6 +36,7 @@ impl Lockstep {
             State::Delayed,
             self.model.by_due(&self.now).iter().map(|(_, task)| *task).collect(),
         );
+        self.compare_list(State::Done, self.model.by_end().iter().map(|(_, _, task)| *task).collect());
         self.compare_list(State::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
     }
 
@@ -55,17 +58,15 @@ impl Lockstep {
         assert_eq!(at, expected.len(), "all {} tasks", state.name());
     }
 
-    pub(super) fn seen(
-        &self,
-        id: TaskId,
-    ) -> (State, Vec<u8>, Options<'_>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+    pub(super) fn seen(&self, id: TaskId) -> Seen<'_> {
         let task = self.queue.task(&self.now, id).unwrap();
         let lease = task.lease.map(|lease| {
             let flags = (lease.tied, lease.cancel_asked);
             (lease.number.0, lease.lease_ms, lease.claimed_at.0, lease.worker.to_vec(), flags)
         });
         let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec())
+        let told = (task.progress.to_vec(), task.result.map(<[u8]>::to_vec), task.kept_until.map(|at| at.0));
+        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec(), told)
     }
 
     /// The faults are over: all that is there can be worked off, and nothing stays behind.
@@ -105,20 +106,24 @@ impl Lockstep {
 
 type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
 
-fn shown<'a>(
-    now: &Now,
-    task: &'a Task,
-) -> (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>) {
+/// Progress, result, and until when it is kept.
+type Told = (Vec<u8>, Option<Vec<u8>>, Option<u64>);
+type Seen<'a> = (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Told);
+
+fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
     let (instant, lease) = match &task.place {
         Place::Ready { since } => (*since, None),
         Place::Delayed { due } => (due.on_clock(now).0, None),
-        Place::Dead { at } => (*at, None),
+        Place::Dead { at } | Place::Done { at, .. } => (*at, None),
         Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
             (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
         }
     };
-    let Task { priority, attempts, lease_ms, .. } = *task;
-    let options = Options { priority, attempts, lease_ms, headers: &task.headers, ..Options::default() };
+    let Task { priority, attempts, lease_ms, retain_ms, .. } = *task;
+    let headers = &task.headers;
+    let options = Options { priority, attempts, lease_ms, retain_ms, headers, ..Options::default() };
+    let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
+    let told = (task.progress.clone(), task.result.clone(), until);
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone())
+    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone(), told)
 }

@@ -37,9 +37,13 @@ impl Lockstep {
     }
 
     pub(super) fn purge(&mut self, a: u32, b: u32) {
-        let state = pick(&[State::Ready, State::Delayed, State::Dead], a);
+        let state = pick(&[State::Ready, State::Delayed, State::Dead, State::Done], a);
         let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None, None);
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        if state == State::Done {
+            ids.iter().for_each(|&id| self.model.lets_go(id));
+            return self.apply(&Event::Forgotten { ids });
+        }
         ids.iter().for_each(|&id| self.model.purge(id));
         self.apply(&Event::Purged { ids });
     }
@@ -148,6 +152,7 @@ impl Lockstep {
                 if let Event::Stalled { .. } = event {
                     self.stalled(&event);
                 }
+                self.is_kept_no_longer(&event);
                 self.apply(&event);
             }
             if left > 0 || (self.now.grace.is_some() && pages < usize::MAX) {
@@ -159,6 +164,7 @@ impl Lockstep {
         }
         assert_eq!(self.model.over(&self.now), [], "no lease that is over is left");
         self.model.passes(&self.now);
+        self.bytes_are_bounded();
         let next = self.queue.next_due(&self.now);
         assert!(next.is_none_or(|next| next > self.now.at), "what is due has moved");
         if let Some(certain) = self.model.next_due(&self.now) {

@@ -7,7 +7,7 @@ use super::{Model, Place};
 impl Model {
     pub fn cancel(&mut self, id: TaskId) -> Result<bool, Refusal> {
         match &mut self.find(id).ok_or(Refusal::Gone)?.place {
-            Place::Dead { .. } => Err(Refusal::Gone),
+            Place::Dead { .. } | Place::Done { .. } => Err(Refusal::Gone),
             Place::Leased { cancel, .. } => {
                 *cancel = true;
                 Ok(false)
@@ -37,6 +37,12 @@ impl Model {
 
     pub fn purge(&mut self, id: TaskId) {
         self.told.purged += 1;
+        self.forget(id);
+    }
+
+    /// A done task is kept no longer.
+    pub fn lets_go(&mut self, id: TaskId) {
+        self.told.forgotten += 1;
         self.forget(id);
     }
 

@@ -29,6 +29,18 @@ impl Model {
         dead
     }
 
+    /// Done tasks by when they became so, each with when its time is over.
+    pub fn by_end(&self) -> Vec<(u64, u64, &Task)> {
+        let done = |task: &Task| match task.place {
+            Place::Done { at, until } => Some((at, until)),
+            _ => None,
+        };
+        let done = self.tasks.iter().filter_map(|task| done(task).map(|(at, until)| (at, until, task)));
+        let mut done: Vec<_> = done.collect();
+        done.sort_by_key(|(at, _, task)| (*at, task.pushed));
+        done
+    }
+
     pub(super) fn comes_back(&mut self, now: &Now, id: TaskId) {
         let turn = self.turn();
         let task = self.find(id).unwrap();
@@ -59,6 +71,23 @@ impl Model {
             self.told.dropped += 1;
             self.forget(id);
         }
+        let over: Vec<TaskId> = self
+            .by_end()
+            .iter()
+            .filter(|(_, until, _)| *until <= now.at.0)
+            .map(|(_, _, task)| task.id)
+            .collect();
+        over.into_iter().for_each(|id| self.lets_go(id));
+        let done: Vec<TaskId> = self.by_end().iter().map(|(_, _, task)| task.id).collect();
+        let surplus = self.limit("retain-max").map_or(0, |max| done.len().saturating_sub(max as usize));
+        done.into_iter().take(surplus).for_each(|id| self.lets_go(id));
+    }
+
+    /// What is done gives way to bytes: the oldest go, so many that only those of `left` stay.
+    pub fn gives_way(&mut self, left: u64) {
+        let done: Vec<TaskId> = self.by_end().iter().map(|(_, _, task)| task.id).collect();
+        let surplus = (done.len() as u64).checked_sub(left).expect("nothing comes back from done") as usize;
+        done.into_iter().take(surplus).for_each(|id| self.lets_go(id));
     }
 
     /// When the next thing is due for certain, after all that was due by now.
@@ -70,7 +99,8 @@ impl Model {
         });
         let ttl = self.limit("dead-ttl");
         let old = self.by_death().first().and_then(|(at, _)| Some(at + ttl?));
+        let kept = self.by_end().iter().map(|(_, until, _)| *until).min();
         let pauses = self.closed.into_iter().flatten().flatten();
-        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(pauses).min()
+        lease.chain(self.by_due(now).first().map(|(due, _)| *due)).chain(old).chain(kept).chain(pauses).min()
     }
 }

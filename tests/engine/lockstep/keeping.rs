@@ -1,0 +1,75 @@
+//! What is kept of finished tasks: results, progress, and which done tasks go when there is no room for them.
+
+use taskslot_engine::{Cursor, Event, Setting, State, TaskId};
+
+use super::{Lockstep, pick};
+
+const SPANS: [Option<u64>; 6] = [None, None, Some(0), Some(1), Some(500), Some(100_000)];
+const RESULTS: [Option<&[u8]>; 5] = [None, None, Some(b""), Some(b"result"), Some(&[7; 900])];
+
+impl Lockstep {
+    pub(super) fn ack(&mut self, a: u32, b: u32) {
+        let handle = self.handle(a);
+        let (retain_ms, result) = (pick(&SPANS, b), pick(&RESULTS, b >> 8));
+        let event = self.queue.finish(self.now, &handle, retain_ms, result);
+        let said = self.model.finish(&self.now, &handle, retain_ms, result);
+        let late = |event: &Event| matches!(event, Event::Acked { late: true, .. });
+        assert_eq!(event.as_ref().map(late).map_err(|refusal| *refusal), said, "an ack");
+        self.apply_if(event.ok());
+    }
+
+    /// All done tasks, the oldest first.
+    fn done(&self) -> Vec<TaskId> {
+        let (_, tasks) = self.queue.list(&self.now, State::Done, Cursor::default(), usize::MAX, None);
+        tasks.iter().map(|task| task.id).collect()
+    }
+
+    /// What the queue says it would hold if it kept nothing that is done.
+    pub(super) fn bytes_without_done(&self) -> u64 {
+        let mut without = self.queue.clone();
+        without.apply(&Event::Forgotten { ids: self.done() }).unwrap();
+        without.record_bytes()
+    }
+
+    /// Done tasks give way to a push that was let in: no more of them than must.
+    pub(super) fn make_room(&mut self, push: &Event) {
+        let bytes = |lockstep: &Lockstep| {
+            let Event::Pushed { options, payloads, .. } = push else { panic!("a push: {push:?}") };
+            let added: usize = payloads.iter().map(|payload| payload.len() + options.headers.len()).sum();
+            lockstep.queue.record_bytes() + added as u64
+        };
+        let max = self.queue.settings().limit(Setting::MaxBytes).unwrap_or(u64::MAX);
+        while let Some(event) = self.queue.make_room(push) {
+            let Event::Forgotten { ids } = &event else { panic!("room: {event:?}") };
+            for &id in ids {
+                assert!(bytes(self) > max, "{id} was not in the way");
+                self.apply(&Event::Forgotten { ids: vec![id] });
+            }
+        }
+        assert!(bytes(self) <= max, "there is room for a push that was let in");
+        self.model.gives_way(self.queue.count(State::Done));
+    }
+
+    /// Time made an event: a done task goes if its time is over, if there are too many, or too many bytes.
+    pub(super) fn is_kept_no_longer(&mut self, event: &Event) {
+        let Event::Forgotten { ids } = event else { return };
+        let settings = self.queue.settings();
+        let (most, bytes) = (settings.limit(Setting::RetainMax), settings.limit(Setting::MaxBytes));
+        let last = *ids.last().expect("somebody who goes");
+        let task = self.queue.task(&self.now, last).unwrap();
+        let is_over = task.kept_until.expect("a done task") <= self.now.at;
+        let mut before = self.queue.clone();
+        before.apply(&Event::Forgotten { ids: ids[..ids.len() - 1].to_vec() }).unwrap();
+        let is_too_many = most.is_some_and(|most| before.count(State::Done) > most);
+        let is_too_much = bytes.is_some_and(|bytes| before.record_bytes() > bytes);
+        assert!(is_over || is_too_many || is_too_much, "{last} could have stayed");
+    }
+
+    /// After all that is due: no more bytes than may be, or nothing that could give way.
+    pub(super) fn bytes_are_bounded(&mut self) {
+        let bytes = self.queue.settings().limit(Setting::MaxBytes);
+        let left = self.queue.count(State::Done);
+        assert!(bytes.is_none_or(|bytes| self.queue.record_bytes() <= bytes || left == 0));
+        self.model.gives_way(left);
+    }
+}

@@ -1,0 +1,360 @@
+//! What is left of finished tasks: how long they are kept, their results, and how far a worker has come.
+
+mod copies;
+mod sample;
+mod story;
+
+use copies::{digest, load, save};
+use serde_bytes::ByteBuf;
+use story::{Story, story};
+use taskslot_engine::{
+    Claim, Effect, Event, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry, SPAN_MAX_MS,
+    State, TaskId,
+};
+
+fn keeps(retain_ms: u64) -> Options<'static> {
+    Options { retain_ms: Some(retain_ms), ..Options::default() }
+}
+
+/// A queue in which tasks of these names are done, each a millisecond after the one before, and kept for a minute.
+fn done(names: &[&str]) -> Story {
+    let mut s = story();
+    s.push_all(names);
+    for name in names {
+        s.claims(name).finishes(name, Some(60_000), Some(b"result")).passes(1);
+    }
+    s
+}
+
+// How long
+
+#[test]
+fn an_acked_task_is_gone_unless_somebody_says_how_long_it_is_kept() {
+    story().push("a").claims("a").acks("a").is_gone("a").total(|t| t.forgotten, 0);
+    story().push("a").claims("a").finishes("a", None, Some(b"result")).is_gone("a").total(|t| t.acked, 1);
+}
+
+#[test]
+fn the_ack_goes_before_the_push_and_the_push_before_the_queue() {
+    let mut s = story();
+    s.config("retain", 70).push("queue").push_with("push", None, keeps(50)).push_with("ack", None, keeps(50));
+    s.push_with("none", None, keeps(0)).push("zero").claims_all(5, &["queue", "push", "ack", "none", "zero"]);
+    s.acks("queue").is_done("queue", None, 70);
+    s.acks("push").is_done("push", None, 50);
+    s.finishes("ack", Some(30), None).is_done("ack", None, 30);
+    s.acks("none").is_gone("none");
+    s.finishes("zero", Some(0), Some(b"lost")).is_gone("zero");
+}
+
+#[test]
+fn how_long_is_said_when_the_task_is_done_and_not_again() {
+    let mut s = story();
+    s.config("retain", 70).push("a").claims("a").acks("a").config("retain", 5).is_done("a", None, 70);
+}
+
+#[test]
+fn a_done_task_goes_when_its_time_is_over() {
+    let mut s = done(&[]);
+    s.push("a").claims("a").finishes("a", Some(100), Some(b"r")).next_due_in(Some(100)).passes(99);
+    s.is_done("a", Some(b"r"), 1).passes(1).is_gone("a").passes(30_000).next_due_in(None);
+    s.total(|t| t.forgotten, 1).total(|t| t.acked, 1).total(|t| t.dropped, 0);
+    assert_eq!(s.queue.record_bytes(), 0);
+}
+
+#[test]
+fn the_longest_retention_is_kept_to_the_millisecond() {
+    let mut s = story();
+    s.push("a").claims("a").finishes("a", Some(SPAN_MAX_MS as u64), None);
+    s.is_done("a", None, SPAN_MAX_MS as u64).passes(SPAN_MAX_MS as u64 - 1).is_done("a", None, 1);
+    s.passes(1).is_gone("a");
+}
+
+#[test]
+fn a_late_ack_is_kept_as_any_other() {
+    let mut s = story();
+    s.push("a").claims_for("a", 10).passes(10).is_ready("a").finishes("a", Some(9), Some(b"late"));
+    s.is_done("a", Some(b"late"), 9).total(|t| t.late, 1).claims_nothing();
+}
+
+#[test]
+fn a_cancelled_task_that_is_acked_is_done() {
+    let mut s = story();
+    s.push("a").claims("a").cancels("a").finishes("a", Some(9), None).is_done("a", None, 9);
+}
+
+// How many
+
+#[test]
+fn the_oldest_done_go_when_there_are_too_many() {
+    let mut s = done(&["a", "b", "c"]);
+    s.lists(State::Done, &["a", "b", "c"]).config("retain-max", 2).next_due_in(Some(0)).ticks();
+    s.lists(State::Done, &["b", "c"]).total(|t| t.forgotten, 1);
+    s.config("retain-max", 0).ticks().lists(State::Done, &[]).passes(30_000).next_due_in(None);
+    s.push("d").claims("d").finishes("d", Some(5), None).ticks().is_gone("d");
+}
+
+#[test]
+fn who_is_oldest_is_said_by_when_it_was_done_not_by_how_long_it_is_kept() {
+    let mut s = story();
+    s.push_all(&["long", "short"]).claims_all(2, &["long", "short"]);
+    s.finishes("long", Some(1000), None).passes(1).finishes("short", Some(10), None);
+    s.config("retain-max", 1).ticks().lists(State::Done, &["short"]);
+}
+
+#[test]
+fn done_tasks_count_neither_for_len_nor_for_max_len() {
+    let mut s = done(&["a", "b"]);
+    s.config("max-len", 1).push("c");
+    assert_eq!((s.queue.len(), s.queue.count(State::Done)), (1, 2));
+    s.claims("c").finishes("c", Some(50_000), None);
+    assert!(s.queue.is_empty());
+}
+
+#[test]
+fn thousands_go_in_bounded_steps() {
+    let mut s = story();
+    let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let mut queue = Queue::new();
+    for name in &names {
+        let push = taskslot_engine::Push { due: None, options: keeps(10), payloads: &[name.as_bytes()] };
+        let event = queue.push(s.now, &push).unwrap();
+        queue.apply(&event).unwrap();
+    }
+    let noack = Claim { count: 1000, ..Claim::default() };
+    let event = queue.claim(s.now, &mut || 0, &noack).unwrap().unwrap();
+    queue.apply(&event).unwrap();
+    let Event::Claimed { leases, .. } = event else { panic!() };
+    for lease in &leases {
+        let event = queue.ack(s.now, &lease.handle()).unwrap();
+        queue.apply(&event).unwrap();
+    }
+    s.clock_shows(10);
+    let (mut steps, mut pages) = (0, usize::MAX);
+    while let Some(event) = queue.tick(s.now, &mut || 0, &mut pages) {
+        assert!(matches!(&event, Event::Forgotten { ids } if ids.len() <= 128));
+        queue.apply(&event).unwrap();
+        steps += 1;
+    }
+    assert_eq!((steps, queue.count(State::Done), queue.record_bytes()), (8, 0, 0));
+    queue.validate().unwrap();
+}
+
+// How many bytes
+
+#[test]
+fn a_push_is_never_refused_for_what_is_done() {
+    let mut s = done(&["a", "b", "c"]);
+    let bytes = s.queue.record_bytes() as i64;
+    // There is room for one more byte: a push of two takes the place of the oldest.
+    s.config("max-bytes", bytes + 1).push("dd").lists(State::Done, &["b", "c"]);
+    s.config("max-bytes", 40).ticks().push("0123456789012345678901234").lists(State::Done, &[]);
+    s.total(|t| t.forgotten, 3);
+}
+
+#[test]
+fn a_push_that_is_refused_all_the_same_costs_no_done_task() {
+    let mut s = done(&["a", "b"]);
+    s.push("c").config("max-bytes", 60).ticks().lists(State::Done, &["a", "b"]);
+    assert_eq!(s.try_push(&"x".repeat(60), None, Options::default()), Err(Refusal::FullBytes));
+    s.lists(State::Done, &["a", "b"]);
+}
+
+#[test]
+fn results_and_progress_are_bytes_of_the_queue() {
+    let mut s = story();
+    s.push("a").claims("a");
+    let bare = s.queue.record_bytes();
+    s.comes_to("a", "half");
+    assert_eq!(s.queue.record_bytes(), bare + 4);
+    s.finishes("a", Some(9), Some(&[0; 700]));
+    assert_eq!(s.queue.record_bytes(), bare + 700, "a done task is on its way no longer");
+    assert!(s.queue.memory() > 700);
+}
+
+#[test]
+fn while_the_queue_holds_too_much_the_oldest_done_go() {
+    let mut s = done(&["a", "b"]);
+    let bytes = s.push("c").claims("c").queue.record_bytes() as i64;
+    s.config("max-bytes", bytes + 50);
+    s.finishes("c", Some(60_000), Some(&[1; 70])).next_due_in(Some(0)).ticks();
+    assert!(s.queue.count(State::Done) < 3 && s.queue.task(&s.now, s.id("a")).is_none());
+    s.config("max-bytes", 0).ticks().lists(State::Done, &[]).passes(30_000).next_due_in(None);
+}
+
+// Results
+
+#[test]
+fn an_empty_result_is_a_result() {
+    let mut s = story();
+    s.push_all(&["a", "b"]).claims_all(2, &["a", "b"]);
+    s.finishes("a", Some(9), Some(b""))
+        .finishes("b", Some(9), None)
+        .is_done("a", Some(b""), 9)
+        .is_done("b", None, 9);
+}
+
+#[test]
+fn what_is_done_is_over_for_everybody() {
+    let mut s = done(&["a"]);
+    let gone = Refusal::Gone;
+    s.cannot_ack("a", gone).cannot_fail("a", gone).cannot_requeue("a", gone).cannot_extend("a", gone);
+    assert_eq!(s.queue.cancel(s.id("a")), Err(Refusal::Gone));
+    assert_eq!(s.queue.retry(s.now, &[s.id("a")]), None);
+    assert_eq!(s.queue.retry_oldest(s.now, 9), None);
+    assert_eq!(s.queue.unclaim(s.now, &s.handle("a")), None);
+    s.claims_nothing();
+}
+
+#[test]
+fn a_copy_keeps_what_is_done() {
+    let mut s = done(&["a"]);
+    s.push("b").claims("b").comes_to("b", "half");
+    let copy = s.queue.copied().unwrap();
+    copy.validate().unwrap();
+    let task = copy.task(&s.now, s.id("a")).unwrap();
+    assert_eq!((task.state, task.result), (State::Done, Some(&b"result"[..])));
+    assert_eq!(copy.task(&s.now, s.id("b")).unwrap().progress, b"half");
+}
+
+#[test]
+fn a_dead_task_keeps_its_error_and_a_done_one_its_last() {
+    let mut s = story();
+    s.push("a").claims("a").fails_with("a", Retry::After(1), "first").passes(1).claims("a");
+    s.finishes("a", Some(9), Some(b"r"));
+    assert_eq!(s.task("a").error, b"first");
+}
+
+// Progress
+
+#[test]
+fn progress_is_replaced_by_the_next_and_taken_back_by_an_empty_one() {
+    let mut s = story();
+    s.push("a").claims("a").comes_to("a", "one").comes_to("a", "two").has_come_to("a", "two");
+    s.extends("a", None, 30_000).has_come_to("a", "two").comes_to("a", "").has_come_to("a", "");
+    assert_eq!(s.queue.record_bytes(), story().push("a").queue.record_bytes());
+}
+
+#[test]
+fn progress_stays_until_the_next_lease_or_the_end() {
+    let mut s = story();
+    s.push("a").claims_for("a", 10).comes_to("a", "half").passes(10).is_ready("a").has_come_to("a", "half");
+    s.claims("a").has_come_to("a", "").comes_to("a", "more").fails_with("a", Retry::Dead, "");
+    s.is_dead("a").has_come_to("a", "more").retries(&["a"]).has_come_to("a", "more").claims("a");
+    s.comes_to("a", "all").finishes("a", Some(9), None).has_come_to("a", "");
+}
+
+#[test]
+fn a_gone_task_leaves_no_progress() {
+    let mut s = story();
+    s.push("a").claims("a").comes_to("a", "half").cancels("a").fails("a").is_gone("a");
+    assert_eq!(s.queue.record_bytes(), 0);
+}
+
+// Ends
+
+fn ends(event: &Event) -> Vec<(TaskId, &'static str)> {
+    let mut ends = Vec::new();
+    event.ends(&mut |id, outcome| ends.push((id, outcome.name())));
+    ends
+}
+
+#[test]
+fn an_event_tells_which_tasks_it_ends() {
+    let mut s = story();
+    s.push_all(&["a", "b"]).claims_for("a", 10).config("stalls", 1);
+    let (a, b) = (s.id("a"), s.id("b"));
+    let event = s.queue.finish(s.now, &s.handle("a"), None, Some(b"r")).unwrap();
+    let mut told = None;
+    event.ends(&mut |id, outcome| told = Some((id, outcome)));
+    assert_eq!(told, Some((a, Outcome::Done(Some(b"r")))), "also where nothing is kept");
+    let fail = |retry| s.queue.fail(s.now, &mut || 0, &s.handle("a"), retry, b"e").unwrap();
+    assert_eq!(ends(&fail(Retry::Dead)), [(a, "dead")]);
+    assert_eq!(ends(&fail(Retry::Backoff)), []);
+    assert_eq!(ends(&s.queue.cancel(b).unwrap()), [(b, "cancelled")]);
+    assert_eq!(ends(&s.queue.cancel(a).unwrap()), []);
+    assert_eq!(ends(&Event::Purged { ids: vec![b] }), [(b, "purged")]);
+    assert_eq!(ends(&Event::Taken { ids: vec![b] }), [(b, "done")]);
+    s.clock_shows(10);
+    let mut pages = 9;
+    assert_eq!(ends(&s.queue.tick(s.now, &mut || 0, &mut pages).unwrap()), [(a, "dead")]);
+    s.cancels("a");
+    assert_eq!(ends(&s.queue.tick(s.now, &mut || 0, &mut pages).unwrap()), [(a, "cancelled")]);
+}
+
+#[test]
+fn an_ack_without_retention_or_result_is_as_short_as_it_was() {
+    let mut s = story();
+    s.push("a").claims("a");
+    let mut effect = Effect::default();
+    effect.add(&s.queue.ack(s.now, &s.handle("a")).unwrap());
+    assert!(effect.as_bytes().ends_with(&[0xc2]), "the last field is `late`: {:x?}", effect.as_bytes());
+}
+
+// Stored
+
+/// The chunk of a kind, read.
+fn values(chunk: &[u8]) -> Vec<(u64, ByteBuf)> {
+    rmp_serde::from_slice(&chunk[1..]).unwrap()
+}
+
+fn with(stored: &[Vec<u8>], kind: u8, values: &[(u64, ByteBuf)]) -> Vec<Vec<u8>> {
+    let mut chunks: Vec<Vec<u8>> = stored.iter().filter(|chunk| chunk[0] != kind).cloned().collect();
+    chunks.push([&[kind], &rmp_serde::to_vec_named(values).unwrap()[..]].concat());
+    chunks
+}
+
+#[test]
+fn results_and_progress_that_lie_are_refused() {
+    let mut s = done(&["a", "b"]);
+    s.push_all(&["c", "d"]).claims_all(1, &["c"]).comes_to("c", "half");
+    let stored = save(&s.queue);
+    assert_eq!(digest(&load(&stored).unwrap()), digest(&s.queue));
+    let find = |kind| values(stored.iter().find(|chunk| chunk[0] == kind).unwrap());
+    let (results, progress) = (find(b'd'), find(b'w'));
+    assert_eq!((results.len(), progress.len()), (2, 1));
+    let of = |order: u64, bytes: usize| vec![(order, ByteBuf::from(vec![1; bytes]))];
+    let (kept, leased) = (results[0].0, progress[0].0);
+    for (kind, right) in [(b'd', of(kept, RESULT_MAX_BYTES)), (b'w', of(leased, 4096)), (b'd', of(kept, 0))] {
+        load(&with(&stored, kind, &right)).unwrap();
+    }
+    for (what, kind, lie) in [
+        ("a result of nobody", b'd', of(99, 1)),
+        ("a result of a leased task", b'd', of(leased, 1)),
+        ("a result of a ready task", b'd', of(leased + 1, 1)),
+        ("a result that is too long", b'd', of(kept, RESULT_MAX_BYTES + 1)),
+        ("two results of a task", b'd', [of(kept, 1), of(kept, 2)].concat()),
+        ("a progress of nobody", b'w', of(99, 1)),
+        ("a progress of a done task", b'w', of(kept, 1)),
+        ("a progress of a task never leased", b'w', of(leased + 1, 1)),
+        ("an empty progress", b'w', of(leased, 0)),
+        ("a progress that is too long", b'w', of(leased, 4097)),
+    ] {
+        assert!(load(&with(&stored, kind, &lie)).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_total_that_nobody_needs_is_not_stored() {
+    let stored = |s: &Story| save(&s.queue)[0].windows(9).any(|word| word == b"forgotten");
+    let mut s = done(&["a"]);
+    assert!(!stored(&s));
+    assert!(stored(s.passes(60_000)));
+    assert_eq!(load(&save(&s.queue)).unwrap().totals().forgotten, 1);
+}
+
+#[test]
+fn a_retention_has_the_bounds_of_a_span() {
+    let mut s = story();
+    for retain_ms in [0, 1, SPAN_MAX_MS as u64] {
+        s.push_with("a", None, keeps(retain_ms));
+        assert_eq!(
+            load(&save(&s.queue)).unwrap().task(&s.now, s.id("a")).unwrap().options.retain_ms,
+            Some(retain_ms)
+        );
+    }
+    let push = |retain_ms| taskslot_engine::Push { due: None, options: keeps(retain_ms), payloads: &[b"x"] };
+    for retain_ms in [SPAN_MAX_MS as u64 + 1, NUMBER_MAX as u64, u64::MAX] {
+        let event = s.queue.push(s.now, &push(retain_ms)).unwrap();
+        assert!(s.queue.clone().apply(&event).is_err());
+    }
+}
