@@ -69,7 +69,7 @@ def request(**changes: object) -> dict:
 HANDLE = {"id": {"ms": 1, "seq": 1}, "lease": 1, "nonce": 1}
 LIES = {
     # the head
-    **{f"version {n}": lambda q, n=n: q.head.update(version=n) for n in (0, 2, 65535)},
+    **{f"version {n}": lambda q, n=n: q.head.update(version=n) for n in (0, 3, 65535)},
     "a field more": lambda q: q.head.update(more=1),
     "a setting more": lambda q: q.head["settings"].update(more=1),
     "a setting in capitals": lambda q: q.head["settings"].update(LEASE=1),
@@ -204,14 +204,15 @@ def test_a_queue_that_contradicts_itself_is_refused(stored):
 
 
 def test_a_field_that_is_missing_is_missed(stored):
-    """Each field of the head, and of the numbers in it, has to be there."""
+    """Each field of the head, and of the numbers in it, has to be there, but for what version 1 had not."""
     server, c, queue = stored
     payloads = {}
     for inside in (None, "totals", "last_id"):
         for name in queue.head if inside is None else queue.head[inside]:
             less = Stored(server.client().dump("queue"))
             (less.head if inside is None else less.head[inside]).pop(name)
-            payloads[f"{inside} {name}"] = less.payload()
+            if name not in ("spent", "expired"):
+                payloads[f"{inside} {name}"] = less.payload()
     assert len(payloads) > 20
     check_refused(server, c, payloads)
 
@@ -220,11 +221,12 @@ def test_chunks_have_an_order_and_a_kind(stored):
     """A chunk of unknown kind, a second head, no head, a chunk before its time: all are refused."""
     server, c, queue = stored
     broken, head, first, *rest = queue.chunks()
+    [errors] = [chunk for chunk in rest if chunk[:1] == b"e"]
     lists = {
         "an unknown chunk": [broken, head, first, *rest, b"?x"],
         "two heads": [broken, head, head, first, *rest],
         "no head": [broken, first, *rest],
-        "texts first": [broken, head, rest[-2], first, *rest[:-2], rest[-1]],
+        "texts first": [broken, head, errors, first, *(chunk for chunk in rest if chunk != errors)],
         "an empty head": [broken, b"", head, first, *rest],
         "only a head": [broken, head],
         "only a word": [broken],
