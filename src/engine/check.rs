@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
-use crate::lane::LaneTasks;
-use crate::lanes::LaneKey;
+use crate::lanes::ReadyTasks;
 use crate::queue::Queue;
 use crate::settings::SPAN_MAX_MS;
 use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
@@ -27,7 +26,7 @@ impl Queue {
     /// - what may expire is indexed, and a body that was replaced is a task's.
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.log.validate()?;
-        let mut ready: BTreeMap<LaneKey, LaneTasks> = BTreeMap::new();
+        let mut ready = ReadyTasks::new();
         let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         self.schedules.validate()?;
         let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);

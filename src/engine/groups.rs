@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use crate::apply::{Mismatch, ensure};
 use crate::level::PLAIN_WEIGHT;
+use crate::limits::Held;
 use crate::rate::{Rate, Spent};
 use crate::settings::{NUMBER_MAX, Setting, Settings};
 use crate::task::NAME_MAX_BYTES;
@@ -134,11 +135,16 @@ impl Group {
         free.min(left)
     }
 
-    /// Whether it may run: stands in the rotations where it has tasks.
-    fn runs(&self, settings: &Settings) -> bool {
-        let is_held = self.is_ordered() && self.returning > 0;
-        let is_full = self.concurrency(settings).is_some_and(|limit| self.leased >= limit);
-        !is_held && !is_full && !self.rests
+    /// Why it may not run, and so stands in no rotation.
+    pub fn held(&self, settings: &Settings) -> Option<Held> {
+        match () {
+            () if self.is_ordered() && self.returning > 0 => Some(Held::Order),
+            () if self.concurrency(settings).is_some_and(|limit| self.leased >= limit) => {
+                Some(Held::Concurrency)
+            }
+            () if self.rests => Some(Held::Rate),
+            () => None,
+        }
     }
 
     /// All of its rate is there: a rate that was set begins anew.
@@ -228,7 +234,7 @@ impl Groups {
         if number.0 == 0 {
             return Some(PLAIN_WEIGHT);
         }
-        self.get(number).filter(|group| group.runs(settings)).map(Group::weight)
+        self.get(number).filter(|group| group.held(settings).is_none()).map(Group::weight)
     }
 
     /// The group of a name, made if there is none; no group for an empty name.

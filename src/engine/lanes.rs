@@ -16,6 +16,9 @@ pub(crate) struct LaneKey {
     pub group: GroupNumber,
 }
 
+/// The tasks of each lane as the log knows them: fresh ones by number, those that came back with rank and number.
+pub(crate) type ReadyTasks = BTreeMap<LaneKey, LaneTasks>;
+
 /// All levels, the highest priority first. A level that was used stays.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lanes {
@@ -126,7 +129,7 @@ impl Lanes {
     /// rank and number.
     pub fn validate(
         &self,
-        ready: &BTreeMap<LaneKey, LaneTasks>,
+        ready: &ReadyTasks,
         runs: impl Fn(GroupNumber) -> Option<u32>,
         log: &Log,
     ) -> Result<(), Mismatch> {

@@ -27,13 +27,25 @@ struct Turn {
 }
 
 /// See the head of the file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Level {
     pub priority: i8,
     plain: Part,
     grouped: BTreeMap<GroupNumber, Part>,
+    /// Bytes that the lanes of groups take: counted, since it is asked after every write.
+    lane_bytes: usize,
     rotation: BTreeMap<u64, GroupNumber>,
     next_ticket: u64,
+}
+
+impl Clone for Level {
+    fn clone(&self) -> Level {
+        let (plain, grouped, rotation) = (self.plain.clone(), self.grouped.clone(), self.rotation.clone());
+        let mut level = Level { plain, grouped, rotation, lane_bytes: 0, ..*self };
+        // A copy has less to spare than what it was made of.
+        level.lane_bytes = level.lane_bytes_anew();
+        level
+    }
 }
 
 /// Tasks without a group are in no group's table.
@@ -44,13 +56,17 @@ pub(crate) const PLAIN_WEIGHT: u32 = 1;
 impl Level {
     pub fn new(priority: i8) -> Level {
         let (plain, grouped, rotation) = (Part::default(), BTreeMap::new(), BTreeMap::new());
-        Level { priority, plain, grouped, rotation, next_ticket: 0 }
+        Level { priority, plain, grouped, lane_bytes: 0, rotation, next_ticket: 0 }
     }
 
     /// Bytes taken from the allocator beside the level's own, about.
     pub fn memory(&self) -> usize {
-        let grouped = self.grouped.values().map(|part| size_of::<Part>() + 8 + part.lane.memory());
-        self.plain.lane.memory() + grouped.sum::<usize>() + self.rotation.len() * 16
+        let grouped = self.grouped.len() * (size_of::<Part>() + 8) + self.lane_bytes;
+        self.plain.lane.memory() + grouped + self.rotation.len() * 16
+    }
+
+    fn lane_bytes_anew(&self) -> usize {
+        self.grouped.values().map(|part| part.lane.memory()).sum()
     }
 
     /// Whether groups take turns here.
@@ -95,7 +111,11 @@ impl Level {
             self.join_at_end(NONE, PLAIN_WEIGHT);
         }
         let part = if group == NONE { &mut self.plain } else { self.grouped.entry(group).or_default() };
+        let before = part.lane.memory();
         let result = put(&mut part.lane);
+        if group != NONE {
+            self.lane_bytes = self.lane_bytes + part.lane.memory() - before;
+        }
         let has_turn = part.turn.is_some();
         if let Some(weight) = weight.filter(|_| !has_turn && self.has_groups()) {
             self.join_at_end(group, weight);
@@ -106,8 +126,13 @@ impl Level {
     /// Takes a task out of a group's lane by `take`; a group without tasks leaves.
     pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
         let Some(part) = self.part_mut(group) else { return };
+        let before = part.lane.memory();
         take(&mut part.lane);
-        if !part.lane.is_empty() {
+        let (after, is_empty) = (part.lane.memory(), part.lane.is_empty());
+        if group != NONE {
+            self.lane_bytes = self.lane_bytes + if is_empty { 0 } else { after } - before;
+        }
+        if !is_empty {
             return;
         }
         self.leave(group);
@@ -189,6 +214,7 @@ impl Level {
             ensure(self.rotation.get(&turn.ticket) == Some(&group), "a turn has its place")?;
             ensure((1..=weight).contains(&turn.left), "a turn is no longer than a weight")?;
         }
+        ensure(self.lane_bytes == self.lane_bytes_anew(), "the lanes' bytes are counted")?;
         ensure(self.rotation.len() == members, "the rotation holds nobody else")?;
         ensure(self.rotation.keys().all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
     }

@@ -9,6 +9,7 @@ use crate::groups::{Group, GroupLimits, GroupNumber};
 use crate::lanes::LaneKey;
 use crate::level::PLAIN_WEIGHT;
 use crate::queue::Queue;
+use crate::rate::Rate;
 use crate::settings::Setting;
 use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Millis, Now};
@@ -31,10 +32,25 @@ pub struct GroupView<'a> {
     pub limits: GroupLimits,
     /// Its share beside the others.
     pub weight: u32,
-    /// Whether it may run now.
-    pub runs: bool,
+    /// Most leases at a time, as was said of it or of all groups.
+    pub concurrency: Option<u64>,
+    /// Its rate, as was said of it or of all groups.
+    pub rate: Option<Rate>,
+    /// Why it may not run; nothing where it may.
+    pub held: Option<Held>,
     /// When its rate allows the next claim, if it is used up.
     pub rests_until: Option<Millis>,
+}
+
+/// What keeps a group from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A task that comes back is to go first.
+    Order,
+    /// As many are leased as may be.
+    Concurrency,
+    /// Its rate is used up.
+    Rate,
 }
 
 impl Queue {
@@ -115,14 +131,16 @@ impl Queue {
 
     /// What is known of the groups after the name `after`, by name.
     pub fn group_views<'a>(&'a self, after: &'a [u8]) -> impl Iterator<Item = GroupView<'a>> + 'a {
-        self.groups.after(after).map(|(number, group)| GroupView {
+        self.groups.after(after).map(|(_, group)| GroupView {
             name: &group.name,
             tasks: group.tasks,
             ready: group.ready,
             leased: group.leased,
             limits: group.limits.as_deref().copied().unwrap_or_default(),
             weight: group.weight(),
-            runs: self.groups.runs(number, &self.settings).is_some(),
+            concurrency: group.concurrency(&self.settings),
+            rate: group.rate(&self.settings),
+            held: group.held(&self.settings),
             rests_until: group.rests_until(&self.settings),
         })
     }
@@ -236,8 +254,9 @@ impl Queue {
         let settings = self.settings.clone();
         let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();
         for number in numbers {
-            let group = self.groups.get_mut(number);
-            if let Some(group) = group.filter(|group| group.rate(&settings) != group.rate(&before)) {
+            if let Some(group) = self.groups.get_mut(number)
+                && group.rate(&settings) != group.rate(&before)
+            {
                 group.begin_rate(&settings);
             }
             // Who may run stays where it stands; who comes in stands at the end.

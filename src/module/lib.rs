@@ -16,6 +16,7 @@ mod datatype;
 mod entropy;
 mod errors;
 mod events;
+mod firsts;
 mod info;
 mod keyspace;
 mod lines;

@@ -74,17 +74,14 @@ pub fn groups(db: i32, key: &[u8]) -> usize {
     look(db, key, groups).unwrap_or(0)
 }
 
-/// The first of all who wait for one group of those wanted.
-pub fn first_of_groups(
-    db: i32,
-    key: &[u8],
-    is_wanted: impl Fn(&[u8]) -> bool,
-) -> Option<(u64, Waiter<Worker>)> {
-    look(db, key, |line| {
-        let wanted = line.groups.iter().filter(|(group, _)| group.as_deref().is_some_and(&is_wanted));
-        wanted.filter_map(|(_, numbers)| line.first_of(numbers)).min_by_key(|(number, _)| *number)
-    })
-    .flatten()
+/// The first of each group that is waited for and wanted, by number.
+pub fn firsts(db: i32, key: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<u64, Box<[u8]>> {
+    let firsts = look(db, key, |line| {
+        let groups = line.groups.iter().filter_map(|(group, numbers)| Some((group.as_deref()?, numbers)));
+        let wanted = groups.filter(|(group, _)| is_wanted(group));
+        wanted.filter_map(|(group, numbers)| Some((*numbers.first()?, group.into()))).collect()
+    });
+    firsts.unwrap_or_default()
 }
 
 impl Line {

@@ -16,10 +16,10 @@ use taskslot_engine::{Claim, Handle, Millis, Queue};
 use crate::api::blocked::{Waiter, Waiting, block_on_key};
 use crate::api::{Arg, Context, OwnedString};
 use crate::claims::{Claims, Delivery, Kept};
+use crate::firsts::Firsts;
 use crate::lines::{self, Stand};
 pub use crate::lines::{names, places, total, waiting};
 use crate::slots;
-use crate::stirred::Stirred;
 use crate::wakeups::{self, Job, Place};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
@@ -57,34 +57,20 @@ pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
 }
 
 /// Takes the first waiter that the queue has a task for out of its line, and so out of all its lines, to be served
-/// there. Of those who wait for one group only those of `stirred` groups are looked at.
+/// there. Of those who wait for one group only those in `firsts` are looked at.
 pub fn next(
     ctx: Context<'_>,
     key: Arg<'_>,
     queue: &Queue,
     now: Millis,
-    stirred: &Stirred,
+    firsts: &mut Firsts,
 ) -> Option<Waiter<Worker>> {
-    let db = ctx.selected_db();
+    let (db, name) = (ctx.selected_db(), key.as_bytes());
     loop {
         if !queue.is_claimable(now) {
             return None;
         }
-        let is_claimable = |group: &[u8]| queue.is_claimable_by(now, Some(group));
-        let (groups, name) = (lines::groups(db, key.as_bytes()), key.as_bytes());
-        let first = |group: &[u8]| {
-            let first = lines::first(db, name, Some(group))?;
-            is_claimable(group).then_some(first)
-        };
-        let of_group = match stirred {
-            _ if groups == 0 => None,
-            Stirred::Groups(stirred) => stirred.iter().filter_map(|group| first(group)).min_by_key(|f| f.0),
-            // Whichever are fewer: the groups that are waited for, or those that may run.
-            Stirred::All if groups <= queue.groups_in_turn().take(groups).count() => {
-                lines::first_of_groups(db, name, is_claimable)
-            }
-            Stirred::All => queue.groups_in_turn().filter_map(first).min_by_key(|(number, _)| *number),
-        };
+        let of_group = firsts.peek(db, name, queue, now);
         let of_all = lines::first(db, name, None);
         let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
         lines::leave(waiter.state());

@@ -11,6 +11,7 @@ use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
+use crate::firsts::Firsts;
 use crate::notices::Notices;
 use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
@@ -251,12 +252,14 @@ impl<'a, 'q> Write<'a, 'q> {
         if self.ctx.flags().is_multi_or_lua() {
             return wakeups::serve_soon(self.ctx, self.key);
         }
+        let (db, name) = (self.ctx.selected_db(), self.key.as_bytes());
+        let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred);
         loop {
             if self.given >= SERVED_TASKS {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
             let (queue, at) = (&self.value.queue, self.now.at);
-            let waiter = waiters::next(self.ctx, self.key, queue, at, &self.stirred);
+            let waiter = waiters::next(self.ctx, self.key, queue, at, &mut firsts);
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
             let claims = worker.claims();

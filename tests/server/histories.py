@@ -23,7 +23,15 @@ SETTINGS = {
     "dead-max": (3, 20, -1),
     "dead-ttl": (10, 100, -1),
     "run-max": (10, 100, -1),
+    "concurrency": (0, 5, 30, -1),
+    "rate": (0, 3, 50, -1),
+    "rate-per": (5, 20),
+    "group-concurrency": (1, 3, -1),
+    "group-rate": (1, 4, -1),
+    "group-rate-per": (5, 20, 60),
+    "groups-max": (2, 100),
 }
+GROUPS = ["red", "green", "blue", "pink", "grey"]
 # A wave at a time, so that handles of one are answered in the next.
 WAVE = 25
 
@@ -72,8 +80,9 @@ class History:
                 self.workers[place]._socket.shutdown(socket.SHUT_RDWR)
                 self.workers[place] = Talk(self.server)
             key = self.dice.choice(KEYS)
-            tied = ["TIED"] if self.dice.random() < 0.6 else []
-            self.workers[place].send(["TASK.CLAIM", key, "BLOCK", self.dice.randint(1, 4), "COUNT", 2, *tied])
+            options = [*self.some(0.6, "TIED"), *self.group(0.3)]
+            block = self.dice.randint(1, 4)
+            self.workers[place].send(["TASK.CLAIM", key, "BLOCK", block, "COUNT", 2, *options])
             self.waiting[place] = key
 
     def command(self) -> list:
@@ -86,6 +95,9 @@ class History:
         """The words, by chance."""
         return list(words) if self.dice.random() < chance else []
 
+    def group(self, chance: float) -> list:
+        return self.some(chance, "GROUP", self.dice.choice(GROUPS))
+
     def token(self) -> list:
         return self.some(0.1, "REQUEST", f"token {self.dice.randrange(20)}")
 
@@ -97,6 +109,7 @@ class History:
             *self.some(0.2, "LEASE", 1 + roll(20)),
             *self.some(0.2, "ATTEMPTS", roll(1, 4)),
             *self.some(0.1, "HEADERS", 1, "name", roll(10)),
+            *self.group(0.5),
             *self.token(),
         ]
         payload = bytes(roll(256) for _ in range(roll(40))) * (200 if roll(100) == 0 else 1)
@@ -108,7 +121,7 @@ class History:
     def claim(self, key: str) -> list:
         roll = self.dice.randrange
         if roll(12) == 0:
-            return ["TASK.CLAIM", key, "NOACK", "COUNT", roll(1, 4)]
+            return ["TASK.CLAIM", key, "NOACK", "COUNT", roll(1, 4), *self.group(0.2)]
         return [
             "TASK.CLAIM",
             key,
@@ -117,6 +130,7 @@ class History:
             *self.some(0.5, "WORKER", f"worker {roll(10)}"),
             *self.some(0.1, "BYTES", roll(1, 100)),
             *self.some(0.1, "TIED"),
+            *self.group(0.2),
             *self.token(),
         ]
 
@@ -160,6 +174,8 @@ class History:
         )
 
     def steer(self, key: str) -> list:
+        if self.dice.random() < 0.3:
+            return self.steer_group(key)
         name, values = self.dice.choice(list(SETTINGS.items()))
         gate = self.dice.choice(["IN", "OUT", "ALL"])
         return self.dice.choice(
@@ -171,6 +187,25 @@ class History:
                 ["TASK.RESUME", key, "ALL"],
             ]
         )
+
+    def steer_group(self, key: str) -> list:
+        group = self.dice.choice(GROUPS)
+        if self.dice.random() < 0.3:
+            return ["TASK.GROUP", key, "DEL", group]
+        options = [
+            *self.some(0.5, "WEIGHT", self.dice.randint(1, 5)),
+            *self.some(0.3, "CONCURRENCY", self.dice.choice([0, 1, 4, -1])),
+            *self.some(0.3, "RATE", self.dice.choice([0, 1, 5, -1]), "PER", self.dice.choice([3, 20, 100])),
+        ]
+        ordered = ["ORDERED", self.dice.choice(["yes", "no"])]
+        return [
+            "TASK.GROUP",
+            key,
+            "SET",
+            group,
+            *(options or ordered),
+            *(options and self.some(0.3, *ordered)),
+        ]
 
     def move(self, key: str) -> list:
         other = self.dice.choice(KEYS)

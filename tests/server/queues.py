@@ -23,8 +23,18 @@ SETTINGS = {
     "dead-max": 50,
     "dead-ttl": 1000 * HOUR,
     "run-max": 20 * HOUR,
+    "concurrency": 90_000,
+    "rate": 500_000,
+    "rate-per": 2 * HOUR,
+    "group-concurrency": 80_000,
+    "group-rate": 400_000,
+    "group-rate-per": 3 * HOUR,
+    "groups-max": 50,
     "retain-max": 1000,
 }
+# The priority at which groups take turns in a rich queue, and what it gives out from then on.
+TURNS_AT = -50
+TURNS = ["red2", "red3", "none1", "blue2", "red4", "red5", "red6", "none2", "blue3", "none3", "blue4"]
 # What INFO says of the node, of the moment or of the memory's layout, not of the queue.
 OF_THE_MOMENT = {
     *["duplicate", "refused", "memory", "blocked-workers", "oldest-ready-ms", "next-delayed-ms", "load"],
@@ -79,7 +89,19 @@ def contents(r: redis.Redis, key: object) -> dict:
         assert task(r, key, one["id"]) == one, "GET and LIST say the same"
     for state, of_state in listed.items():
         assert r.execute_command("TASK.LEN", key, state) == len(of_state) == said[state]
-    return {"info": said, "config": pairs(r.execute_command("TASK.INFO", key, "CONFIG")), "tasks": listed}
+    config = pairs(r.execute_command("TASK.INFO", key, "CONFIG"))
+    return {"info": said, "config": config, "tasks": listed, "groups": groups(r, key)}
+
+
+def groups(r: redis.Redis, key: object) -> dict:
+    """What INFO says of each group, but for the spans to now, which pass meanwhile."""
+    told = {
+        group["name"]: group
+        for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])
+    }
+    for group in told.values():
+        group["rests-ms"] = group["rests-ms"] > 0
+    return told
 
 
 @dataclass
@@ -166,11 +188,35 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
     x("TASK.PUSH", key, "delayed", "DELAY", 10 * HOUR, "PRIORITY", 127)
     x("TASK.PUSH", key, "at", "AT", 4_102_444_800_500, "HEADERS", 1, "a", "b")
     rich.pushed = x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff")
+    with_groups(r, key)
     x("TASK.MPUSH", key, "PRIORITY", -1, "TASKS", many, *(f"many {n}" for n in range(many)))
     if paused:
         x("TASK.PAUSE", key, "OUT")
         x("TASK.PAUSE", key, "IN", "FOR", 1000 * HOUR)
     return rich
+
+
+def with_groups(r: redis.Redis, key: str) -> None:
+    """Groups in mid-turn, of each kind of limit, some used up, with tasks in each state."""
+
+    def put(group: str, count: int, *options: object) -> None:
+        of = ("GROUP", group) if group != "none" else ()
+        names = [f"{group}{n}" for n in range(1, count + 1)]
+        r.execute_command("TASK.MPUSH", key, "PRIORITY", TURNS_AT, *of, *options, "TASKS", count, *names)
+
+    for group, words in (
+        ("red", ("WEIGHT", 3)),
+        ("blue", ("RATE", 1000, "PER", HOUR)),
+        ("held", ("CONCURRENCY", 0, "RATE", -1)),
+        ("slow", ("RATE", 1, "PER", 100 * HOUR)),
+        ("strict", ("ORDERED", "yes")),
+    ):
+        assert r.execute_command("TASK.GROUP", key, "SET", group, *words) == b"OK"
+    for group, count in (("red", 6), ("blue", 4), ("none", 3), ("held", 2), ("slow", 2), ("strict", 2)):
+        put(group, count)
+    for group, option in (("red", "NOACK"), ("blue", "NOACK"), ("slow", "NOACK"), ("strict", "WITHMETA")):
+        assert len(r.execute_command("TASK.CLAIM", key, "GROUP", group, option)) == 1
+    put("later", 2, "DELAY", 40 * HOUR)
 
 
 def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
@@ -194,16 +240,23 @@ def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
     assert x("TASK.ACK", key, rich.stalled) == 1 and info(r, key)["late"] == late + 1
     last = max(one["id"] for state in STATES for one in tasks(r, key, state))
     assert id_of(x("TASK.PUSH", key, "new", "PRIORITY", -128)) > id_of(last)
-    order = [one["id"] for one in tasks(r, key, "ready")]
-    claimed = []
+    # Where groups take turns LIST shows tasks by id.
+    order = [one["id"] for one in tasks(r, key, "ready") if one["priority"] != TURNS_AT]
+    claimed, in_turn = [], []
     while got := x("TASK.CLAIM", key, "COUNT", 7, "WITHMETA"):
-        for handle, _, _, meta in got:
+        for handle, payload, _, meta in got:
             assert pairs(meta)["lease"] > number, "lease numbers grow"
             number = pairs(meta)["lease"]
-            claimed.append(handle.split(b"@")[0])
+            if pairs(meta)["priority"] == TURNS_AT:
+                in_turn.append(payload.decode())
+            else:
+                claimed.append(handle.split(b"@")[0])
         handles = [handle for handle, *_ in got]
         assert x("TASK.ACK", key, "HANDLES", len(handles), *handles) == [1] * len(handles)
     assert claimed == order and len(order) > 30, "tasks come in the order in which LIST shows them"
+    # Queues of the time before there were groups have none.
+    assert in_turn in (TURNS, []), "groups go on where they stood in turn"
+    assert bool(in_turn) == (pairs(x("TASK.INFO", key, "GROUPS"))["known"] > 0)
 
 
 def refusal(r: redis.Redis, *command: object) -> str:

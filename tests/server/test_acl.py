@@ -16,6 +16,7 @@ WRITERS = [
     ["CANCEL", "1-1"],
     ["RETRY", "1-1"],
     ["CONFIG", "RESET"],
+    ["GROUP", "DEL", "g"],
     ["CRON", "DEL", "s"],
     ["PAUSE"],
     ["RESUME"],

@@ -223,7 +223,7 @@ def test_any_cursor_ends_the_list_or_shows_tasks(c):
 
 
 @pytest.mark.parametrize(
-    "words", ["", "gone", "all", "x", "ready GROUP g", "ready x", "ready COUNT", "ready IDS"]
+    "words", ["", "gone", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
 )
 def test_a_list_of_what_there_is_not_is_a_syntax_error(c, words):
     """An unknown state, an unknown option, one without its value."""
@@ -262,7 +262,7 @@ def test_info_config_shows_every_setting(c):
     assert c.map("TASK.INFO", "q", "config") == DEFAULTS
     c("TASK.CONFIG", "q", "SET", "backoff", "linear", "max-len", 5)
     assert c.map("TASK.INFO", "q", "CONFIG") == {**DEFAULTS, b"backoff": b"linear", b"max-len": 5}
-    for words in (["GROUPS"], ["CRON"], ["x"], ["CONFIG", "CONFIG"], ["CONFIG", "WORKERS"], [""]):
+    for words in (["x"], ["CONFIG", "CONFIG"], ["CONFIG", "WORKERS"], [""]):
         assert c("TASK.INFO", "q", *words) == Error(SYNTAX)
 
 

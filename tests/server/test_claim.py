@@ -32,7 +32,7 @@ def test_a_claim_answers_handle_payload_and_deliveries(server, protocol):
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_withmeta_adds_a_map(server, protocol):
-    """Lease number, priority, headers, instants and the counters of failures and stalls, in this order."""
+    """Lease number, priority, group, headers, instants and the counters of failures and stalls, in this order."""
     c = Talk(server, protocol)
     c.push("q", "p", "PRIORITY", -7, "HEADERS", 2, "a", "1", "b", "2")
     assert c("TASK.FAIL", "q", c.claim("q"), "DELAY", 0) == 1
@@ -40,7 +40,9 @@ def test_withmeta_adds_a_map(server, protocol):
     [[handle, payload, deliveries, meta]] = c("TASK.CLAIM", "q", "WITHMETA", "LEASE", 5000)
     meta = c.as_map(meta)
     (ms, _), number, _ = parts(handle)
-    assert list(meta) == [b"lease", b"priority", b"headers", b"enqueued", b"deadline", b"failures", b"stalls"]
+    assert list(meta) == [
+        *[b"lease", b"priority", b"group", b"headers", b"enqueued", b"deadline", b"failures", b"stalls"],
+    ]
     assert (payload, deliveries) == (b"p", 2)
     assert (meta[b"lease"], meta[b"priority"], meta[b"enqueued"]) == (number, -7, ms)
     assert (meta[b"failures"], meta[b"stalls"]) == (1, 0)
@@ -236,7 +238,7 @@ def test_options_come_in_any_order_and_any_case(server):
 
 
 @pytest.mark.parametrize(
-    "option", ["GROUP g", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
+    "option", ["GROUP", "GROUP g GROUP h", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
 )
 def test_an_option_that_claim_does_not_know_is_a_syntax_error(server, option):
     """As one without its value, and one given twice."""

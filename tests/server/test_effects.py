@@ -4,7 +4,8 @@ import pytest
 from talk import Effect, Talk, effects, id_parts, parts
 
 DAY = 86_400_000
-DEFAULT_OPTIONS = [0, None, None, b""]
+# Priority, attempts, lease, headers, group; and what is still to come.
+DEFAULT_OPTIONS = [0, None, None, b"", b"", None, None, None]
 
 
 class Told:
@@ -61,7 +62,13 @@ def test_a_push_tells_id_and_options_and_its_payload_beside(told):
     assert effect.payloads == [payload]
     options = ["PRIORITY", -3, "ATTEMPTS", 4, "LEASE", 5, "HEADERS", 1, "h", "v"]
     task, effect = told.one("TASK.PUSH", "q", payload, *options)
-    assert effect.events == [("push", [id_parts(task), 1, None, [-3, 4, 5, b"\x01\x01h\x01v"]])]
+    assert effect.events == [
+        ("push", [id_parts(task), 1, None, [-3, 4, 5, b"\x01\x01h\x01v", b"", None, None, None]])
+    ]
+    task, effect = told.one("TASK.PUSH", "q", payload, "GROUP", "g")
+    assert effect.events == [
+        ("push", [id_parts(task), 1, None, [*DEFAULT_OPTIONS[:4], b"g", *DEFAULT_OPTIONS[5:]]])
+    ]
     _, effect = told.one("TASK.PUSH", "q", payload)
     told.server.propagated()
     told.c("TASK.PUSH", "q", payload)
@@ -115,12 +122,14 @@ def test_a_token_is_told_with_what_was_answered(told):
 
 
 def test_noack_tells_which_tasks_are_gone(told):
-    """By id, without a lease."""
+    """By id, without a lease, and when, since it costs of the rate."""
     tasks = told.c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     told.c("TASK.CLAIM", "q", "COUNT", 0)
     _, effect = told.one("TASK.CLAIM", "q", "NOACK", "COUNT", 5)
     assert effect.names == ["term", "take"]
-    assert effect.events[1] == ("take", [[id_parts(task) for task in tasks]])
+    name, [taken, at] = effect.events[1]
+    assert (name, taken) == ("take", [id_parts(task) for task in tasks])
+    assert at >= id_parts(tasks[1])[0]
 
 
 def test_answers_tell_what_became_of_the_task(told):

@@ -2,7 +2,7 @@
 
 import pytest
 from files import rewrite_aof, wait_aof
-from histories import KEYS, History, pause, state
+from histories import GROUPS, KEYS, History, pause, state
 from queues import info
 from server import wait_synced
 from talk import Talk
@@ -57,6 +57,8 @@ def test_a_history_ends_with_every_task_told(start, seed):
     r = server.client()
     for key in KEYS:
         c("TASK.CONFIG", key, "RESET")
+        for group in GROUPS:
+            c("TASK.GROUP", key, "DEL", group)
         c("TASK.CONFIG", key, "SET", "stalls", -1, "backoff-base", 1, "backoff-max", 1)
         c("TASK.RESUME", key, "ALL")
 

@@ -75,11 +75,14 @@ READY, DELAYED, HANDLE, OTHER, DEAD = "<ready>", "<delayed>", "<handle>", "<othe
 DONE = "<done>"
 TEMPLATES = [
     ["TASK.PUSH", "q", "p", "DELAY", 9, "PRIORITY", 3, "ATTEMPTS", 2, "LEASE", 5, "REQUEST", "t"],
+    ["TASK.PUSH", "q", "p", "GROUP", "g", "PRIORITY", 3],
     ["TASK.PUSH", "q", "p", "RETAIN", 9],
     ["TASK.PUSH", "q", "p", "AT", 9 * 10**12, "HEADERS", 2, "name", "value", "n", "v"],
     ["TASK.PUSH", "q", "p", "UNIQUE", "held", "FOR", 9, "KEEP", "REPLACE", "TTL", 9],
     ["TASK.PUSH", "q", "p", "TTL", 9, "UNIQUE", "other", "UNTIL", "start", "REQUEST", "t"],
     ["TASK.MPUSH", "q", "PRIORITY", 1, "TTL", 9, "REQUEST", "t", "TASKS", 2, "a", "b"],
+    ["TASK.MPUSH", "q", "GROUP", "g", "TASKS", 2, "a", "b"],
+    ["TASK.MPUSH", "q", "PRIORITY", 1, "REQUEST", "t", "TASKS", 2, "a", "b"],
     [
         "TASK.CLAIM",
         "q",
@@ -99,6 +102,7 @@ TEMPLATES = [
     ],
     ["TASK.CLAIM", "q", "TIED", "LEASE", 9, "WITHMETA"],
     ["TASK.CLAIM", "q", "NOACK", "WITHMETA"],
+    ["TASK.CLAIM", "q", "GROUP", "g", "COUNT", 5, "BLOCK", 1],
     ["TASK.MCLAIM", "q", "KEYS", 2, "p", "q", "COUNT", 2, "BYTES", 9, "LEASE", 9, "BLOCK", 1, "TIED"],
     ["TASK.MCLAIM", "p", "KEYS", 1, "q", "WORKER", "KEYS", "REQUEST", "t", "WITHMETA"],
     ["TASK.ACK", "q", HANDLE],
@@ -123,10 +127,12 @@ TEMPLATES = [
     ["TASK.LIST", "q", "delayed", "CURSOR", "1-0"],
     ["TASK.LIST", "q", "leased", "WORKER", "w", "CURSOR", "1-0"],
     ["TASK.LIST", "q", "dead", "CURSOR", "1-0"],
+    ["TASK.LIST", "q", "ready", "GROUP", "g", "COUNT", 3],
     ["TASK.LEN", "q"],
     ["TASK.LEN", "q", "ready"],
     ["TASK.INFO", "q"],
     ["TASK.INFO", "q", "CONFIG"],
+    ["TASK.INFO", "q", "GROUPS", "AFTER", "f"],
     ["TASK.SHARDS", "q", 3],
     ["TASK.SHARDS", "q", 3, "WITHSLOTS"],
     ["TASK.CANCEL", "q", READY],
@@ -136,6 +142,10 @@ TEMPLATES = [
     ["TASK.RETRY", "q", "COUNT", 2],
     ["TASK.CONFIG", "q", "SET", "lease", 5, "backoff", "fixed", "max-len", 9, "run-max", 9],
     ["TASK.CONFIG", "q", "RESET", "lease", "backoff"],
+    ["TASK.CONFIG", "q", "SET", "rate", 5, "concurrency", 9, "group-rate", 3, "groups-max", 2],
+    ["TASK.GROUP", "q", "SET", "g", "WEIGHT", 2, "CONCURRENCY", 3, "RATE", 4, "PER", 5, "ORDERED", "yes"],
+    ["TASK.GROUP", "q", "SET", "h", "ORDERED", "no", "RATE", -1],
+    ["TASK.GROUP", "q", "DEL", "g"],
     ["TASK.CRON", "q", "SET", "s", "EVERY", 3_600_000, "CATCHUP", "none", "LEASE", 5, "PAYLOAD", "p"],
     ["TASK.CRON", "q", "SET", "s", "CRON", "*/5 3-4 L jan,2 sun", "TZ", "Europe/Berlin", "PAYLOAD", "p"],
     ["TASK.CRON", "q", "DEL", "s"],
@@ -156,13 +166,14 @@ class Target:
         self.server = server
         self.c = c = Talk(server, protocol)
         c("TASK.CONFIG", "q", "SET", "lease", 86_400_000)
+        c("TASK.GROUP", "q", "SET", "g", "WEIGHT", 3, "RATE", 7)
         for priority in (9, 8, 7, 6):
             c.push("q", "p", "PRIORITY", priority)
         handles = [c.claim("q", "WORKER", "w") for _ in range(4)]
         assert c("TASK.ACK", "q", handles[3], "RESULT", "r", "RETAIN", 86_400_000) == 1
         assert c("TASK.FAIL", "q", handles[2], "DEAD", "ERROR", "e") == -1
         self.names = {
-            READY: c.push("q", "p", "HEADERS", 1, "h", "v"),
+            READY: c.push("q", "p", "HEADERS", 1, "h", "v", "GROUP", "g"),
             DELAYED: c.push("q", "p", "DELAY", 86_400_000),
             "<unique>": c("TASK.PUSH", "q", "p", "PRIORITY", -9, "UNIQUE", "held")[0],
             HANDLE: handles[0],
@@ -237,30 +248,45 @@ def test_an_option_given_twice_is_a_syntax_error(server):
     """Every option of the templates, word and values, is put once more at the end."""
     target = Target(server)
     options = {
+        "TASK.GROUP": [
+            ["WEIGHT", 1],
+            ["CONCURRENCY", 1],
+            ["RATE", 1],
+            ["RATE", 1, "PER", 5],
+            ["ORDERED", "no"],
+        ],
         "TASK.PUSH": [
             *[["DELAY", 1], ["PRIORITY", 1], ["ATTEMPTS", 1], ["LEASE", 1], ["RETAIN", 1], ["REQUEST", "r"]],
-            *[["TTL", 1], ["GROUP", "g"]],
-            *[["UNIQUE", "t"], ["FOR", 1], ["UNTIL", "start"], ["KEEP"], ["REPLACE"]],
+            *[
+                ["TTL", 1],
+                ["GROUP", "g"],
+                ["UNIQUE", "t"],
+                ["FOR", 1],
+                ["UNTIL", "start"],
+                ["KEEP"],
+                ["REPLACE"],
+            ],
         ],
+        "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
         "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
         "TASK.RESULT": [["BLOCK", 1]],
-        "TASK.MPUSH": [["PRIORITY", 1], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
         "TASK.CLAIM": [
             *[["COUNT", 1], ["BYTES", 1], ["LEASE", 1], ["BLOCK", 1], ["WORKER", "w"], ["TIED"], ["NOACK"]],
-            *[["REQUEST", "r"], ["WITHMETA"]],
+            *[["REQUEST", "r"], ["WITHMETA"], ["GROUP", "g"]],
         ],
         "TASK.MCLAIM": [["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"], ["WITHMETA"]],
         "TASK.SHARDS": [["WITHSLOTS"]],
         "TASK.REQUEUE": [["DELAY", 1], ["BACK"]],
         "TASK.EXTEND": [["LEASE", 1], ["PROGRESS", "p"]],
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"]],
-        "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["WITHPAYLOAD"]],
+        "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["GROUP", "g"], ["WITHPAYLOAD"]],
         "TASK.CRON": [["EVERY", 500], ["CATCHUP", "one"], ["PRIORITY", 1], ["PAYLOAD", "p"]],
         "TASK.PAUSE": [["OUT"], ["IN"], ["ALL"], ["FOR", 1]],
         "TASK.RESUME": [["OUT"], ["IN"], ["ALL"]],
         "TASK.PURGE": [["COUNT", 1]],
     }
     heads = {
+        "TASK.GROUP": ["SET", "g"],
         "TASK.PUSH": ["p"],
         "TASK.MCLAIM": ["KEYS", 1, "p"],
         "TASK.SHARDS": [2],

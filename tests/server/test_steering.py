@@ -20,6 +20,13 @@ SETTINGS = [  # name, smallest, largest, whether -1 is "no limit"
     ("dead-max", 0, NUMBER_MAX, True),
     ("dead-ttl", 0, SPAN_MAX, True),
     ("run-max", 1, 30 * DAY, True),
+    ("concurrency", 0, NUMBER_MAX, True),
+    ("rate", 0, 1_000_000, True),
+    ("rate-per", 1, SPAN_MAX, False),
+    ("group-concurrency", 0, NUMBER_MAX, True),
+    ("group-rate", 0, 1_000_000, True),
+    ("group-rate-per", 1, SPAN_MAX, False),
+    ("groups-max", 0, 10_000_000, False),
 ]
 
 
@@ -61,7 +68,7 @@ def test_config_set_takes_many_settings_all_or_none(c):
     """Names in any case; one bad value or name, and nothing changes."""
     assert c("TASK.CONFIG", "q", "set", "LEASE", 5, "Attempts", 6) == "OK"
     digest = c.digest()
-    for bad in (["lease", 0], ["nothing", 1], ["stalls"], ["ATTEMPTS", 8], [""], ["retain", 5]):
+    for bad in (["lease", 0], ["nothing", 1], ["stalls"], ["ATTEMPTS", 8], [""], ["retained", 5]):
         assert isinstance(c("TASK.CONFIG", "q", "SET", "attempts", 7, *bad), Error)
     assert c.digest() == digest
     settings = c.map("TASK.INFO", "q", "CONFIG")
@@ -84,7 +91,13 @@ def test_config_that_says_nothing_sensible_is_refused(c):
     for words in (["GET", "lease"], [""], ["SET"], ["SET", "lease"], ["RESET", "lease", "LEASE"]):
         assert c("TASK.CONFIG", "q", *words) == Error(SYNTAX)
     assert c("TASK.CONFIG", "q", "SET", "lease", 1, "lease", 2) == Error(SYNTAX)
-    for words in (["SET", "x", 1], ["SET", "", 1], ["RESET", "x"], ["RESET", "lease", 5], ["SET", "rate", 1]):
+    for words in (
+        ["SET", "x", 1],
+        ["SET", "", 1],
+        ["RESET", "x"],
+        ["RESET", "lease", 5],
+        ["SET", "rates", 1],
+    ):
         assert c("TASK.CONFIG", "q", *words) == Error("ERR unknown setting")
     assert c("EXISTS", "q") == 0
     assert c("TASK.CONFIG", "q", "SET", "lease", 5) == "OK"

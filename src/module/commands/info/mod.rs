@@ -1,6 +1,7 @@
 //! `TASK.INFO`: what to know about a queue, a file for each section.
 
 mod counts;
+mod groups;
 mod settings;
 mod workers;
 
@@ -11,14 +12,18 @@ use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 
+/// GROUPS shows them a thousand at a time.
+const GROUPS: ArgDoc =
+    ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
+
 /// `TASK.INFO`
 pub struct Info;
 
 impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules or workers",
-        complexity: "O(1); with WORKERS O(n) for n workers and at most 10,000 leases",
+        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
+        complexity: "O(1); with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
         since: FIRST,
         arity: -2,
         flags: "readonly",
@@ -31,6 +36,7 @@ impl Command for Info {
                 &[
                     ArgDoc::word("config", "CONFIG"),
                     ArgDoc::word("cron", "CRON"),
+                    GROUPS,
                     ArgDoc::word("workers", "WORKERS"),
                 ],
             )
@@ -48,12 +54,17 @@ impl Command for Info {
 fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let section = args.option(&["CONFIG", "CRON", "WORKERS"])?;
+    let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
+    let after: &[u8] = match section {
+        Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
+        _ => &[],
+    };
     args.finish()?;
     let (db, reply) = (ctx.selected_db(), ctx.reply());
     let told = read(ctx, key, |value, now| match section {
         Some("CRON") => cron::reply_schedules(reply, value, now),
         Some("CONFIG") => settings::reply(reply, value),
+        Some("GROUPS") => groups::reply(reply, value, now, after),
         Some("WORKERS") => workers::reply(reply, value, now, db, key),
         _ => counts::reply(reply, value, now, db, key),
     })?;
