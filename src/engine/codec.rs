@@ -179,6 +179,9 @@ impl Queue {
                     ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
                 })
             }
+            Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
+                Err(Mismatch("tasks before what is said of them"))
+            }
             Some((&ERRORS, errors)) => load_told(&mut self.errors, errors),
             Some((&RESULTS, results)) => load_told(&mut self.results, results),
             Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),

@@ -37,7 +37,16 @@ TURNS_AT = -50
 TURNS = ["red2", "red3", "none1", "blue2", "red4", "red5", "red6", "none2", "blue3", "none3", "blue4"]
 # What INFO says of the node, of the moment or of the memory's layout, not of the queue.
 OF_THE_MOMENT = {
-    *["duplicate", "refused", "memory", "blocked-workers", "oldest-ready-ms", "next-delayed-ms", "load"],
+    *[
+        "duplicate",
+        "found",
+        "refused",
+        "memory",
+        "blocked-workers",
+        "oldest-ready-ms",
+        "next-delayed-ms",
+        "load",
+    ],
     *["in-per-second-1m", "in-per-second-5m", "out-per-second-1m", "out-per-second-5m"],
     *["wait-p50-ms", "wait-p95-ms", "wait-p99-ms", "run-p50-ms", "run-p95-ms", "run-p99-ms"],
 }
@@ -60,6 +69,13 @@ def shown(reply: list) -> dict:
     if "due" in fields:
         fields["due"] //= 1000
     return fields
+
+
+def schedules(r: redis.Redis, key: object) -> list[dict]:
+    """What INFO says of the schedules, but for the spans to now."""
+    told = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
+    # The next instant of an interval is told by two clocks, which differ by a moment.
+    return [{name: one[name] for name in one if not name.startswith("next")} for one in told]
 
 
 def tasks(r: redis.Redis, key: object, state: str) -> list[dict]:
@@ -90,7 +106,13 @@ def contents(r: redis.Redis, key: object) -> dict:
     for state, of_state in listed.items():
         assert r.execute_command("TASK.LEN", key, state) == len(of_state) == said[state]
     config = pairs(r.execute_command("TASK.INFO", key, "CONFIG"))
-    return {"info": said, "config": config, "tasks": listed, "groups": groups(r, key)}
+    return {
+        "info": said,
+        "config": config,
+        "tasks": listed,
+        "groups": groups(r, key),
+        "cron": schedules(r, key),
+    }
 
 
 def groups(r: redis.Redis, key: object) -> dict:
@@ -118,6 +140,8 @@ class Rich:
     requeued: bytes = b""  # given back: STALE
     pushed: bytes = b""  # the id that REQUEST push-token was answered
     acked: list[bytes] = field(default_factory=list)
+    unique: bytes = b""  # the id that holds the token "one"
+    kept: bytes = b""  # the id of a task that is gone and whose token "kept" isn't free
 
 
 class Builder:
@@ -189,6 +213,12 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
     x("TASK.PUSH", key, "at", "AT", 4_102_444_800_500, "HEADERS", 1, "a", "b")
     rich.pushed = x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff")
     with_groups(r, key)
+    rich.unique, one = x("TASK.PUSH", key, "first", "PRIORITY", -3, "UNIQUE", "one", "TTL", 700 * HOUR)
+    assert one == 1 and x("TASK.PUSH", key, b"second \x00", "UNIQUE", "one", "REPLACE") == [rich.unique, 0]
+    rich.kept, _ = x("TASK.PUSH", key, "cancelled", "UNIQUE", "kept", "FOR", 800 * HOUR, "KEEP")
+    assert x("TASK.CANCEL", key, rich.kept) == 1
+    assert x("TASK.CRON", key, "SET", "seldom", "EVERY", 900 * HOUR, "PAYLOAD", "tick") == 1
+    assert x("TASK.CRON", key, "SET", "new year", "CRON", "0 0 1 1 *", "TZ", "Asia/Tokyo", "PAYLOAD", "") == 1
     x("TASK.MPUSH", key, "PRIORITY", -1, "TASKS", many, *(f"many {n}" for n in range(many)))
     if paused:
         x("TASK.PAUSE", key, "OUT")
@@ -231,6 +261,9 @@ def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
     assert x("TASK.ACK", key, "HANDLES", 2, *rich.acked) == [0, 0]
     assert x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff") == rich.pushed
     assert x("TASK.CLAIM", key, "REQUEST", "claim-token")[0][0] == rich.requested
+    if rich.unique:
+        assert x("TASK.PUSH", key, "third", "UNIQUE", "one") == [rich.unique, 0]
+        assert x("TASK.PUSH", key, "third", "UNIQUE", "kept") == [rich.kept, 0]
     number = max(one["lease"] for one in tasks(r, key, "leased"))
     held = [rich.leased, rich.extended, rich.requested, *([rich.tied] if tied else [])]
     assert min(x("TASK.EXTEND", key, "HANDLES", len(held), *held)) > 0

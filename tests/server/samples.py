@@ -27,7 +27,7 @@ def text(value: object) -> object:
         case bytes():
             return value.decode("latin-1")
         case dict():
-            return {name: text(part) for name, part in value.items()}
+            return {text(name): text(part) for name, part in value.items()}
         case list():
             return [text(part) for part in value]
     return value

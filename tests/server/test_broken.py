@@ -44,7 +44,7 @@ def acked(id_: bytes) -> dict:
 
 MISSING = b"1-1"
 FORGED = {
-    "an unknown version": lambda ready: effect(acked(ready), version=2),
+    "an unknown version": lambda ready: effect(acked(ready), version=3),
     "an unknown event": lambda ready: effect({"explode": [1]}),
     "no effect": lambda ready: packed(["TASK._APPLY", "queue", ""]),
     "an effect cut short": lambda ready: packed(["TASK._APPLY", "queue", b"\x01\xdd\0\0\0\1"]),

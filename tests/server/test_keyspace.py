@@ -64,6 +64,7 @@ def test_a_copy_holds_no_leases(r, server):
     assert digest(r, "queue") == before
     copy, origin = contents(r, "copy"), contents(r, "queue")
     assert copy["config"] == origin["config"]
+    assert copy["cron"] == [] and len(origin["cron"]) == 2
     for state in ("delayed", "dead"):
         assert copy["tasks"][state] == origin["tasks"][state]
     assert copy["tasks"]["leased"] == []

@@ -9,10 +9,10 @@ from talk import Talk, stored_parts
 DAY = 86_400_000
 TOTALS = [
     *["pushed", "claimed", "acked", "late", "failed", "stalled", "requeued", "retried", "died"],
-    *["cancelled", "purged", "dropped"],
+    *["cancelled", "purged", "dropped", "forgotten", "expired"],
 ]
 FIELDS = [
-    *["version", "blocked_workers", "queues", "queues_memory", "broken_queues"],
+    *["version", "blocked_workers", "result_waiters", "queues", "queues_memory", "broken_queues"],
     *[f"total_{name}" for name in TOTALS],
     *["due_lag_ms", "slow_ticks", "clock_skew_ms", "warnings"],
 ]

@@ -7,7 +7,7 @@ from queues import contents, goes_on
 from samples import FOLDER, rich_of, text
 from server import Server
 
-VERSIONS = [1]
+VERSIONS = [1, 2]
 
 
 def told(version: int) -> dict:
