@@ -208,13 +208,18 @@ def cut(commands: list, at: int) -> None:
     commands[at][3] = commands[at][3][:-1]
 
 
+def page(commands: list, ours: list[int], nth: int) -> int:
+    """Where a page of the queue is."""
+    return [at for at in ours if commands[at][3][:1] == b"p"][nth]
+
+
 DAMAGE = {
     "the end is missing": lambda c, ours: drop(c, ours[-1]),
-    "a page is missing": lambda c, ours: drop(c, ours[2]),
-    "a page is damaged": lambda c, ours: cut(c, ours[2]),
-    "the first page is damaged": lambda c, ours: cut(c, ours[1]),
+    "a page is missing": lambda c, ours: drop(c, page(c, ours, 1)),
+    "a page is damaged": lambda c, ours: cut(c, page(c, ours, 1)),
+    "the first page is damaged": lambda c, ours: cut(c, page(c, ours, 0)),
     "the head is damaged": lambda c, ours: cut(c, ours[0]),
-    "a chunk is there twice": lambda c, ours: c.insert(ours[2], c[ours[2]]),
+    "a chunk is there twice": lambda c, ours: c.insert(page(c, ours, 1), c[page(c, ours, 1)]),
 }
 
 
