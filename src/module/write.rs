@@ -137,8 +137,8 @@ impl<'a, 'q> Write<'a, 'q> {
         self.stirred = Stirred::All;
     }
 
-    /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings. Done tasks that are in its
-    /// way go first.
+    /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings.
+    /// Done tasks that are in its way go first.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         while let Some(room) = self.value.queue.make_room(event) {
             self.commit(&room)?;
