@@ -41,6 +41,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// A queue that comes from a file still has this many order numbers to draw, 2^32 of them: it never runs out.
 const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
 
+/// No chunk of groups is larger: [`CHUNK_BYTES`] are told for 64 bytes a group, which take at most six times that.
+const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
+
 const PAGE: u8 = b'p';
 const ERRORS: u8 = b'e';
 const REQUESTS: u8 = b'r';
@@ -105,13 +108,6 @@ impl Queue {
         put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
     }
 
-    /// How many chunks [`Queue::save`] gives, found by counting them.
-    pub fn chunks(&self) -> u64 {
-        let mut chunks = 0;
-        self.save(&mut |_| chunks += 1);
-        chunks
-    }
-
     fn head(&self, workers: Vec<Vec<u8>>) -> Vec<u8> {
         let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
         let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
@@ -139,6 +135,7 @@ impl Queue {
             ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
+        ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
         ensure(
             head.next_order <= ORDER_LOADED_MAX && head.last_lease <= LeaseNumber::MAX,
             "counters in bounds",
@@ -168,6 +165,8 @@ impl Queue {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
             Some((&GROUPS, groups)) => {
+                // A free number takes one byte here and many when it is read.
+                ensure(groups.len() <= GROUPS_CHUNK_MAX, "groups in small chunks")?;
                 let groups: Vec<StoredGroup> = decode(groups).ok_or(Mismatch("stored groups"))?;
                 ensure(self.log.pages() == 0, "groups before their tasks")?;
                 groups.into_iter().try_for_each(|group| self.groups.load(group, &self.settings))

@@ -1,7 +1,7 @@
 //! Done tasks that are kept for a while: who is the oldest, whose time is over first, and which of them go.
 //!
 //! They are bounded by age (each by its own RETAIN), by count (`retain-max`) and by bytes: while the queue holds more
-//! than `max-bytes`, and where a push needs the room, the oldest go. So a push is never refused for what is done.
+//! than `max-bytes`, and where a push needs the room, the oldest go. So a push is never refused for the bytes or the number of what is done.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

@@ -13,7 +13,7 @@ use crate::apply::{Mismatch, ensure};
 use crate::level::PLAIN_WEIGHT;
 use crate::limits::Held;
 use crate::rate::{Rate, Spent};
-use crate::settings::{NUMBER_MAX, Setting, Settings};
+use crate::settings::{NAMES_MAX, NUMBER_MAX, Setting, Settings};
 use crate::task::NAME_MAX_BYTES;
 use crate::time::Millis;
 
@@ -343,7 +343,7 @@ impl Groups {
 
     /// Adds the next number's group, as a file holds it; its tasks are counted when they are loaded.
     pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Mismatch> {
-        ensure(self.places.len() < GROUPS_LOADED_MAX, "not too many groups")?;
+        ensure(self.places.len() < NAMES_MAX as usize, "not too many groups")?;
         let number = GroupNumber(self.places.len() as u32 + 1);
         let Some(StoredFields { name, limits, spent, rests }) = stored else {
             self.places.push(None);
@@ -352,6 +352,7 @@ impl Groups {
         };
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
+        ensure(spent.is_over_at() < Millis::MAX, "what is used of a group's rate")?;
         ensure(self.numbers.insert(name.as_slice().into(), number).is_none(), "a group's own name")?;
         self.name_bytes += 2 * name.len();
         let (name, limits) = (name.into_vec().into(), limits.map(Box::new));
@@ -385,6 +386,3 @@ impl Groups {
         ensure(free == self.free.len(), "free numbers are known")
     }
 }
-
-/// A file holds no more groups and free numbers.
-const GROUPS_LOADED_MAX: usize = 10_000_000;

@@ -99,7 +99,7 @@ impl Lanes {
 
     /// A group may run, with this weight, or may not.
     pub fn set_running(&mut self, group: GroupNumber, weight: Option<u32>) {
-        for level in &mut self.levels {
+        for level in self.levels.iter_mut().filter(|level| level.has_groups()) {
             match weight {
                 Some(weight) => level.join(group, weight),
                 None => level.leave(group),

@@ -18,13 +18,17 @@
 //!
 //! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
-//! a lease costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks. What only some
-//! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`).
+//! a lease costs no index, its page keeps a lower bound of its deadlines. Ready tasks stand in a lane for each priority
+//! (`level`) and group (`lane`); where groups have tasks they take turns, and `groups` counts what each may do (`limits`,
+//! `rate`). No hash table grows with tasks. What only some
+//! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results
+//! (`told`). Done tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the
+//! instants of cron expressions in `calendar`.
 //!
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
 //! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
 //!
-//! To read it: the words in `task`, then `event`, `queue`, `decide`, `apply`, `due`; then the storage from `log` down.
+//! To read it: the words in `task`, then `event`, `queue`, `decide`, `claim`, `apply`, `due`; then the storage from `log` down.
 //! What must always hold is written in `check`.
 #![forbid(unsafe_code)]
 

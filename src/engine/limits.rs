@@ -53,12 +53,33 @@ pub enum Held {
     Rate,
 }
 
+impl Held {
+    /// The word that users read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Held::Order => "order",
+            Held::Concurrency => "concurrency",
+            Held::Rate => "rate",
+        }
+    }
+}
+
 impl Queue {
     /// How many tasks may be claimed at `at`, as far as the queue's own limits say.
     pub(crate) fn allowance(&self, at: Millis) -> u64 {
         let limit = self.settings.limit(Setting::Concurrency);
         let free = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.leased));
         free.min(self.settings.rate().map_or(u64::MAX, |rate| self.spent.left(at, rate)))
+    }
+
+    /// Which of the queue's own limits lets nobody claim at `at`; `None` where they let.
+    pub fn held_by(&self, at: Millis) -> Option<Held> {
+        let is_full = self.settings.limit(Setting::Concurrency).is_some_and(|limit| self.leased >= limit);
+        match () {
+            () if is_full => Some(Held::Concurrency),
+            () if self.allowance(at) == 0 => Some(Held::Rate),
+            () => None,
+        }
     }
 
     /// How many tasks of a group may be claimed at `at`.

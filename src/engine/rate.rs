@@ -33,7 +33,7 @@ pub(crate) struct Spent {
 impl Spent {
     /// From when on all of the rate is there again.
     pub fn is_over_at(self) -> Millis {
-        Millis(self.ms + u64::from(self.part > 0)).min(Millis::MAX)
+        Millis(self.ms.saturating_add(u64::from(self.part > 0))).min(Millis::MAX)
     }
 
     /// Whether it can have come about by this rate.

@@ -151,12 +151,15 @@ struct Bounds {
     /// What the clocks showed when an instant was decided, at the latest.
     clock_seen: Millis,
     wall_seen: Millis,
+    /// Bytes taken from the allocator, about.
+    bytes: usize,
 }
 
 impl Bounds {
-    fn of<'a>(schedules: impl Iterator<Item = &'a Schedule>) -> Bounds {
+    fn of(schedules: &BTreeMap<Box<[u8]>, Schedule>) -> Bounds {
         let mut bounds = Bounds::default();
-        for schedule in schedules {
+        for (name, schedule) in schedules {
+            bounds.bytes += name.len() + schedule.plan.len() + 300;
             let (first, seen, when) = match (&schedule.rule, schedule.next) {
                 (Rule::Unknown, _) => continue,
                 (Rule::Every(ms), next) => {
@@ -177,7 +180,7 @@ impl Bounds {
 
 impl Schedules {
     pub fn memory(&self) -> usize {
-        self.by_name.iter().map(|(name, schedule)| name.len() + schedule.plan.len() + 300).sum()
+        self.bounds.bytes
     }
 
     pub fn len(&self) -> usize {
@@ -199,7 +202,7 @@ impl Schedules {
 
     fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Box<[u8]>, Schedule>)) {
         change(&mut self.by_name);
-        self.bounds = Bounds::of(self.by_name.values());
+        self.bounds = Bounds::of(&self.by_name);
     }
 
     fn update(
@@ -232,7 +235,10 @@ impl Schedules {
     pub fn load(&mut self, stored: Vec<Stored<'_>>) -> Result<(), Mismatch> {
         let before = self.len();
         let count = stored.len();
-        ensure(count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid), "a schedule's bounds")?;
+        ensure(
+            before + count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid),
+            "a schedule's bounds",
+        )?;
         self.change(|by_name| {
             by_name.extend(stored.into_iter().map(|Stored { name, plan, next, seen, runs }| {
                 (name.into(), Schedule::new(&plan, next, seen, runs))
@@ -245,7 +251,7 @@ impl Schedules {
         ensure(self.len() <= SCHEDULES_MAX, "not too many schedules")?;
         ensure(self.stored().count() == self.len(), "plans that can be read")?;
         ensure(self.stored().all(|stored| stored.is_valid()), "a schedule's bounds")?;
-        ensure(self.bounds == Bounds::of(self.by_name.values()), "bounds of all schedules")
+        ensure(self.bounds == Bounds::of(&self.by_name), "bounds of all schedules")
     }
 }
 

@@ -97,7 +97,7 @@ const RUN_MAX_MS: i64 = 30 * 86_400_000;
 /// The largest rate: so many claims in its span.
 pub const RATE_MAX: i64 = 1_000_000;
 /// The most groups or tokens of a queue.
-const NAMES_MAX: i64 = 10_000_000;
+pub(crate) const NAMES_MAX: i64 = 10_000_000;
 
 const fn rule(setting: Setting, name: &'static str, default: i64, min: i64, max: i64) -> Rule {
     Rule { setting, name, default, min, max, unlimited: false }

@@ -232,20 +232,36 @@ impl Queue {
         }
     }
 
-    /// Since when the task waits that has been ready for the longest: of those at the head of their lanes, or where
-    /// groups take turns, of the first tasks by id.
+    /// Since when the task waits that has been ready for the longest, of those at the head of their lanes; of a bounded
+    /// number of lanes.
     pub fn oldest_ready(&self) -> Option<Millis> {
         let since = |place| match self.at(place)?.entry().phase {
             Phase::Ready { since } => Some(since),
             _ => None,
         };
-        let levels = self.lanes.levels();
-        if levels.iter().any(|level| level.has_groups()) {
-            return self.log.tasks_from(Order(0)).take(LIST_LOOKED_AT).filter_map(since).min();
-        }
-        let lanes = levels.iter().flat_map(|level| level.lanes());
-        let heads = lanes.filter_map(|(_, lane)| lane.in_order(&self.log, Order(0)).next());
+        let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
+        let heads =
+            lanes.take(LIST_LOOKED_AT).filter_map(|(_, lane)| lane.in_order(&self.log, Order(0)).next());
         heads.filter_map(|(_, place)| since(place)).min()
+    }
+
+    /// At most `count` tasks of a state, but for the leased, as PURGE takes them.
+    pub fn some(&self, now: &Now, state: State, count: usize) -> Vec<TaskId> {
+        let id = |place| Some(self.log.record(place)?.id);
+        let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
+            orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
+        };
+        match state {
+            State::Ready => {
+                let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
+                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0)));
+                places.take(count).filter_map(|(_, place)| id(place)).collect()
+            }
+            State::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
+            State::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
+            State::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
+            State::Leased => Vec::new(),
+        }
     }
 
     /// When the next delayed task becomes ready.

@@ -30,6 +30,8 @@ impl Stirred {
         };
         match event {
             Event::Claimed { .. } | Event::Extended { .. } | Event::Answered { .. } | Event::Term { .. } => {}
+            // Nothing could be claimed before what had expired was gone, whatever its group.
+            Event::Expired { .. } => is_all = true,
             Event::Pushed { options, .. } => add(options.group),
             Event::Grouped { name, .. } => add(name),
             Event::Rested { names, .. } => names.iter().for_each(|name| add(name)),

@@ -9,7 +9,10 @@ from talk import SYNTAX, Error, Talk, effects, id_parts
 HOUR = 3_600_000
 SPAN_MAX = 100 * 365 * 86_400_000
 EVERY = ["EVERY", 100, "PAYLOAD", "tick"]
-RULE = Error("ERR CRON must be five fields: minute hour day-of-month month day-of-week")
+RULE = Error(
+    "ERR CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, "
+    "day of week 0-7"
+)
 ZONE = Error("ERR TZ must be the name of a time zone, such as Europe/Berlin")
 NEVER = Error("ERR CRON names a date that never comes")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")

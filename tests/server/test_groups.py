@@ -777,3 +777,16 @@ def test_group_is_a_write_on_its_key(server):
     assert c("AUTH", "bob", "x") == "OK"
     assert c("TASK.GROUP", "mine", "DEL", "a").startswith("NOPERM")
     assert groups(c, "mine")[b"a"][b"weight"] == 2
+
+
+@pytest.mark.parametrize("state", ["ready", "ALL"])
+def test_a_purge_finds_the_few_ready_ones_behind_many_others(server, state):
+    """Until it says 0 there is something left, wherever in the queue that stands; the oldest ready one is known."""
+    c = Talk(server)
+    fill(c, "a", 11_000)
+    for _ in range(11):
+        assert len(c("TASK.CLAIM", "q", "COUNT", 1000)) == 1000
+    fill(c, "b", 5)
+    assert c.map("TASK.INFO", "q")[b"oldest-ready-ms"] >= 0
+    assert c("TASK.PURGE", "q", state) == 5 and c("TASK.PURGE", "q", state) == 0
+    assert c("TASK.LEN", "q", "leased") == 11_000

@@ -10,7 +10,7 @@ FIELDS = [
     *[b"pushed", b"claimed", b"acked", b"late", b"failed", b"stalled", b"requeued", b"retried", b"died"],
     *[b"cancelled", b"purged", b"dropped", b"forgotten", b"expired", b"duplicate", b"found", b"refused"],
     *[b"bytes", b"memory", b"tokens", b"groups", b"blocked-workers"],
-    *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out"],
+    *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out", b"held-by"],
     *[b"in-per-second-1m", b"in-per-second-5m", b"out-per-second-1m", b"out-per-second-5m"],
     *[b"wait-p50-ms", b"wait-p95-ms", b"wait-p99-ms", b"run-p50-ms", b"run-p95-ms", b"run-p99-ms"],
     *[b"load", b"broken"],
@@ -39,6 +39,7 @@ def test_info_has_the_same_fields_for_every_queue(server, protocol):
     rates = {empty.pop(name) for name in FIELDS if b"-per-second-" in name}
     assert rates == {b"0.000"}
     assert {empty.pop(name) for name in FIELDS if name.startswith((b"wait-", b"run-"))} == {-1}
+    assert empty.pop(b"held-by") == b""
     assert set(empty.values()) == {0}
     c("TASK.MPUSH", "q", "TASKS", 10, *range(10))
     assert list(c.map("TASK.INFO", "q")) == FIELDS

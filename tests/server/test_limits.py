@@ -426,3 +426,20 @@ def claims_of(c: Talk) -> list[str]:
     tasks = c("TASK.CLAIM", "q", "COUNT", 5)
     assert all(c("TASK.ACK", "q", task[0]) == 1 for task in tasks)
     return payloads(tasks)
+
+
+def test_info_says_which_limit_lets_nobody_claim(server):
+    """Ready tasks that nobody gets have a reason: leases, the rate, or none."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+
+    def held_by() -> bytes:
+        return c.map("TASK.INFO", "q")[b"held-by"]
+
+    assert held_by() == b""
+    c("TASK.CONFIG", "q", "SET", "concurrency", 1, "rate", 2, "rate-per", 3_600_000)
+    [[handle, *_]] = c("TASK.CLAIM", "q", "COUNT", 3)
+    assert held_by() == b"concurrency" and c("TASK.CLAIM", "q") == []
+    assert c("TASK.ACK", "q", handle) == 1 and held_by() == b""
+    [[handle, *_]] = c("TASK.CLAIM", "q")
+    assert c("TASK.ACK", "q", handle) == 1 and held_by() == b"rate" and c("TASK.CLAIM", "q") == []

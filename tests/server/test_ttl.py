@@ -5,6 +5,7 @@ import time
 import pytest
 from server import wait_synced
 from talk import Error, Talk, effects
+from waiting import Floor
 
 DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
@@ -27,7 +28,7 @@ def test_a_task_that_nobody_claims_is_gone_in_time(server, protocol):
     begun = time.monotonic()
     # LEN is a read: it moves nothing.
     server.wait_until(lambda: c("TASK.LEN", "q") == 1, "the task has expired")
-    assert 0.1 < time.monotonic() - begun < 0.3
+    assert time.monotonic() - begun > 0.1
     assert c("TASK.GET", "q", task) is None and expired(c) == 1
     assert c("TASK.CLAIM", "q")[0][1] == b"stays"
 
@@ -187,3 +188,17 @@ def test_a_token_is_free_when_its_task_expires(server):
     assert c("TASK.PUSH", "q", "p", "UNIQUE", "t") == [task, 0]
     server.wait_until(lambda: c("TASK.PUSH", "q", "p", "UNIQUE", "t")[1] == 1, "the token is free")
     assert expired(c) == 1
+
+
+def test_a_worker_of_another_group_is_served_behind_thousands_that_expired(server):
+    """They go in many steps, and until then nobody gets anything: then all who wait are looked at."""
+    floor = Floor(server)
+    c = floor.boss
+    for _ in range(20):
+        c("TASK.MPUSH", "q", "GROUP", "a", "TTL", 300, "TASKS", 1000, *["x"] * 1000)
+    worker = floor.waiting("q", "GROUP", "b")
+    c.send(["DEBUG", "SLEEP", "0.5"])
+    c.send(["TASK.PUSH", "q", "for b", "GROUP", "b"])
+    assert c.read() == "OK" and c.read()
+    assert worker.payloads() == [b"for b"]
+    floor.eventually(lambda: expired(c) == 20_000, "all are gone")

@@ -169,7 +169,7 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
 fn error(unplanned: Unplanned) -> Error {
     Error::Bad(match unplanned {
         Unplanned::Bad(BadRule::Expression) => {
-            "CRON must be five fields: minute hour day-of-month month day-of-week"
+            "CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7"
         }
         Unplanned::Bad(BadRule::Zone) => "TZ must be the name of a time zone, such as Europe/Berlin",
         Unplanned::Bad(BadRule::Never) => "CRON names a date that never comes",

@@ -1,6 +1,6 @@
 //! `TASK.PURGE`: waiting, dead or done tasks are thrown away.
 
-use taskslot_engine::{BATCH_MAX, Cursor, Event, State};
+use taskslot_engine::{BATCH_MAX, Event, State};
 
 use super::args::Args;
 use super::{FIRST, answer};
@@ -61,15 +61,7 @@ fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let removed = write(ctx, key, Missing::Skip, |write| {
         let mut removed = 0;
         for &state in states {
-            let (_, tasks) = write.value.queue.list(
-                &write.now,
-                state,
-                Cursor::default(),
-                (count - removed).max(1),
-                None,
-                None,
-            );
-            let ids: Vec<_> = tasks.iter().map(|task| task.id).take(count - removed).collect();
+            let ids = write.value.queue.some(&write.now, state, count - removed);
             if !ids.is_empty() {
                 removed += ids.len();
                 // Who is done is counted as acked, so not once more as purged.

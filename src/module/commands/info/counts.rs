@@ -3,7 +3,7 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Load, Now, Percentiles, State, Totals};
+use taskslot_engine::{Figures, Gate, Held, Load, Now, Percentiles, State, Totals};
 
 use crate::api::reply::Pending;
 use crate::api::{Arg, Reply};
@@ -71,6 +71,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
             Some(until) => fields.span(name, until.map(|until| until.since(now.at))),
         }
     }
+    fields.name("held-by").bulk(queue.held_by(now.at).map_or("", Held::name).as_bytes());
     let figures = queue.figures(now.at);
     reply_figures(&mut fields, &figures);
     let load = Load::of(&figures, queue.count(State::Leased), waiting, queue.count(State::Ready));

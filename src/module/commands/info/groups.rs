@@ -20,12 +20,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {
 }
 
 fn reply_group(reply: Reply<'_>, group: &GroupView<'_>, now: Now) {
-    let held = match group.held {
-        None => "",
-        Some(Held::Order) => "order",
-        Some(Held::Concurrency) => "concurrency",
-        Some(Held::Rate) => "rate",
-    };
+    let held = group.held.map_or("", Held::name);
     let texts = [("name", group.name), ("held-by", held.as_bytes())];
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let rate = group.rate.map(|rate| (u64::from(rate.claims), rate.per_ms));
