@@ -447,3 +447,40 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
     let largest = LARGEST.get();
     assert!(largest <= 2 << 20, "{largest} bytes were asked for at once");
 }
+
+#[derive(Serialize, Clone)]
+struct StoredSpent {
+    ms: u64,
+    part: u32,
+}
+
+#[derive(Serialize, Clone)]
+struct StoredGroup {
+    name: ByteBuf,
+    limits: Option<()>,
+    spent: StoredSpent,
+    rests: bool,
+}
+
+#[test]
+fn groups_that_lie_are_refused() {
+    let head = save(&Queue::new()).remove(0);
+    let group = |name: &str, ms, part, rests| {
+        Some(StoredGroup { name: ByteBuf::from(name), limits: None, spent: StoredSpent { ms, part }, rests })
+    };
+    let load_with = |groups: &[Option<StoredGroup>]| load(&[head.clone(), encoded(b"g", &groups)]);
+    assert!(load_with(&[None, group("a", 1, 0, false)]).is_ok());
+    for (what, lie) in [
+        ("an instant that no clock shows", group("a", u64::MAX, 1, false)),
+        ("a part of a rate that isn't there", group("a", 1, 1, false)),
+        ("a rest without a rate", group("a", 1, 0, true)),
+        ("no name", group("", 1, 0, false)),
+        ("a name too long", group(&"x".repeat(257), 1, 0, false)),
+    ] {
+        assert!(load_with(&[lie]).is_err(), "{what}");
+    }
+    let twice = [group("a", 1, 0, false), group("a", 1, 0, false)];
+    assert!(load_with(&twice).is_err(), "one name twice");
+    let free: Vec<Option<StoredGroup>> = vec![None; 600_000];
+    assert!(load_with(&free).is_err(), "a byte that becomes many");
+}
