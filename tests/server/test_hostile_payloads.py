@@ -26,7 +26,7 @@ class Stored:
         self.head = msgpack.unpackb(head)
         # Groups and their turns, schedules: left as they are.
         self.order = [chunk[:1] for chunk in chunks]
-        self.others = {chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"g", b"t", b"s")}
+        self.others = {chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"b", b"g", b"s", b"t", b"u")}
         self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
         (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
         (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
