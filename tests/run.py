@@ -51,9 +51,9 @@ def cargo_tests() -> Counter:
 
 
 def server_tests(servers: list[str], extra: list[str]) -> Counter:
-    """Test on real servers: as many tests at a time as there are cores, then those that measure, alone."""
+    """Test on real servers: two tests at a time for each core, since most wait, then those that measure, alone."""
     counts = Counter()
-    side_by_side = ["-n", str(os.cpu_count() or 1), "--dist", "worksteal"]
+    side_by_side = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
     for which, how in [("not timing", side_by_side), ("timing", [])]:
         heading(f"servers {', '.join(servers)}: pytest, {which}")
         report = RESULTS / f"{which.replace(' ', '-')}.xml"
