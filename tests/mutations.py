@@ -244,7 +244,12 @@ BREAKS = [
     ("groups: a claim costs the queue's rate", "limits.rs", "            self.spent.spend(at, rate);\n", ""),
     ("groups: a claim costs the group's rate", "limits.rs", "            group.spent.spend(at, rate);\n", ""),
     ("groups: the queue's leases", "limits.rs", "limit.saturating_sub(self.leased)", "limit"),
-    ("groups: order holds", "groups.rs", "() if self.is_ordered() && self.returning > 0", "() if false"),
+    (
+        "groups: order holds",
+        "groups.rs",
+        "        if self.is_ordered() && self.returning > 0 {",
+        "        if false {",
+    ),
     ("groups: order keeps its place", "apply.rs", "!is_back || !self.keeps_place(left.key.group)", "true"),
     ("groups: a new weight counts what was given", "level.rs", "before.saturating_sub(turn.left)", "0"),
     ("groups: parts of a rate", "rate.rs", "part: (whole % claims) as u32", "part: 0"),

@@ -543,3 +543,25 @@ fn nobody_is_over_a_limit_and_shares_are_fair_in_any_history() {
     }
     assert!(claims > 50 * steps && limited > 10 * steps, "{claims} claims, {limited} beside limits");
 }
+
+#[test]
+fn a_weight_that_changes_all_the_time_holds_nobody_up() {
+    let mut watch = Watch::new(1);
+    for group in ["ada", "bob"] {
+        let options = Options { group: group.as_bytes(), ..Options::default() };
+        let push = Push { due: None, options, payloads: &[b"x" as &[u8]; 12] };
+        let event = watch.queue.push(watch.now(), &push).unwrap();
+        watch.apply(&event);
+    }
+    let mut of_bob = 0;
+    for step in 0..12 {
+        let limits = GroupLimits { weight: Some(2 + step % 2), ..GroupLimits::default() };
+        let event = watch.queue.set_group(b"ada", limits).unwrap();
+        watch.apply(&event);
+        let event = watch.queue.claim(watch.now(), &mut || 7, &Claim::default()).unwrap().unwrap();
+        let Event::Claimed { leases, .. } = &event else { panic!("{event:?}") };
+        of_bob += u32::from(watch.queue.group_of(leases[0].id) == b"bob");
+        watch.apply(&event);
+    }
+    assert!(of_bob >= 3, "bob got {of_bob} of 12");
+}
