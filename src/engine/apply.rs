@@ -4,35 +4,20 @@
 //! doesn't fit is refused with a reason, and since an event may have changed half of its tasks by then, whoever
 //! applies it must give the queue up (SPEC §6, BROKEN).
 
-use crate::entry::{Entry, Order, Phase};
+use crate::entry::{Entry, Phase};
 use crate::event::{End, Event, Gate, Lease, Then};
 use crate::lanes::LaneKey;
-use crate::log::Place;
+use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
-use crate::schedule::Schedules;
 use crate::settings::Rule;
-use crate::stats::Stats;
+use crate::standing::is_leased;
 use crate::task::{
     BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
 };
 use crate::time::{Due, Millis};
 use crate::told::PROGRESS_MAX_BYTES;
-
-/// Why an event doesn't fit the queue it was given to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mismatch(pub &'static str);
-
-pub(crate) type Applied = Result<(), Mismatch>;
-
-/// What a task was when it left its state.
-struct Left {
-    place: Place,
-    order: Order,
-    key: LaneKey,
-    entry: Entry,
-}
 
 impl Queue {
     /// Changes the queue as the event says. Errors: it doesn't fit this queue, which is to be given up then.
@@ -329,161 +314,6 @@ impl Queue {
         first.into_iter().for_each(|order| self.log.tighten(order));
         Ok(())
     }
-
-    /// Draws the next order number.
-    fn draw(&mut self) -> Result<Order, Mismatch> {
-        let drawn = self.next_order;
-        ensure(drawn < Order::MAX, "an order number")?;
-        self.next_order = drawn.next();
-        Ok(drawn)
-    }
-
-    /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
-    fn leave(&mut self, id: TaskId, is_expected: impl Fn(&Phase) -> bool) -> Result<Left, Mismatch> {
-        let found = self.find(id).ok_or(Mismatch("a living task"))?;
-        let (place, order, key) = (found.place, found.order, found.key());
-        let (entry, was_touched) = (found.entry(), found.entry.is_some());
-        let touched = found.entry;
-        ensure(is_expected(&entry.phase), "a task in such a state")?;
-        if matches!(entry.phase, Phase::Ready { .. }) {
-            self.forget_expiry(place, order, touched.as_ref());
-        }
-        match entry.phase {
-            Phase::Ready { .. } if !was_touched => self.lanes.take_fresh(key, order, &self.log),
-            Phase::Ready { .. } => self.lanes.take_returned(key, entry.rank),
-            Phase::Delayed { due } => self.delayed.remove(due, order),
-            Phase::Leased { worker, tied, .. } => {
-                self.leased -= 1;
-                self.workers.release(worker);
-                if tied {
-                    self.ties.untie(id);
-                }
-            }
-            Phase::Dead { at } => {
-                self.dead.remove(&(at, order));
-            }
-            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
-        }
-        self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
-        Ok(Left { place, order, key, entry })
-    }
-
-    /// Puts a task into the structure of its new state.
-    fn enter(&mut self, left: &Left) -> Applied {
-        let mut deadline = None;
-        match left.entry.phase {
-            Phase::Ready { since } => {
-                ensure(since <= Millis::MAX, "an instant")?;
-                let (key, rank, weight) = (left.key, left.entry.rank, self.running(left.key.group));
-                ensure(self.lanes.put_returned(key, weight, rank, left.order), "a turn of its own")?;
-                self.index_expiry(left.place, left.order, Some(&left.entry));
-            }
-            Phase::Delayed { due } => {
-                ensure(due.instant() <= Millis::MAX, "an instant")?;
-                self.delayed.insert(due, left.order);
-            }
-            Phase::Leased { deadline: until, .. } => {
-                self.leased += 1;
-                deadline = Some(until);
-            }
-            Phase::Dead { at } => {
-                ensure(at <= Millis::MAX, "an instant")?;
-                self.totals.dead += 1;
-                self.dead.insert((at, left.order));
-                self.let_go(left.place);
-            }
-            Phase::Done { at, until } => {
-                ensure(at <= Millis::MAX, "an instant")?;
-                self.done.insert(at, until, left.order, self.task_bytes(left.place, left.order));
-            }
-        }
-        self.count_in_group(left.key.group, &left.entry.phase, left.entry.deliveries, 1);
-        self.log.set_entry(left.place, &left.entry, deadline);
-        Ok(())
-    }
-
-    fn enter_then(&mut self, mut left: Left, then: &Then) -> Applied {
-        left.entry.phase = match *then {
-            Then::Ready(since) => Phase::Ready { since },
-            Then::Delayed(due) => Phase::Delayed { due },
-            Then::Dead(at) => Phase::Dead { at },
-        };
-        self.enter(&left)
-    }
-
-    fn enter_at_back(&mut self, mut left: Left, at: Millis) -> Applied {
-        let is_back = matches!(left.entry.phase, Phase::Delayed { .. }) && left.entry.deliveries > 0;
-        if !is_back || !self.keeps_place(left.key.group) {
-            left.entry.rank = self.draw()?;
-        }
-        left.entry.phase = Phase::Ready { since: at };
-        self.enter(&left)
-    }
-
-    /// Forgets a task that left its state.
-    fn remove(&mut self, left: &Left) -> Applied {
-        self.errors.forget(left.order);
-        self.results.forget(left.order);
-        self.progress.forget(left.order);
-        self.let_go(left.place);
-        self.bodies.remove(left.order);
-        self.log.remove(left.place);
-        self.count_task_in_group(left.key.group, -1);
-        Ok(())
-    }
-
-    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
-    pub(crate) fn index(&mut self, place: Place) -> Applied {
-        let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
-        let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
-        let entry = found.entry;
-        ensure(key.group.0 == 0 || self.groups.get(key.group).is_some(), "a task's group")?;
-        self.count_task_in_group(key.group, 1);
-        let Some(entry) = entry else {
-            self.lanes.push_fresh(key, self.running(key.group), order);
-            self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
-            self.index_expiry(place, order, None);
-            return self.index_token(place);
-        };
-        if let Phase::Leased { worker, .. } = entry.phase {
-            ensure(self.workers.hold_number(worker), "a worker's name")?;
-        }
-        let was_dead = self.totals.dead;
-        self.enter(&Left { place, order, key, entry })?;
-        self.totals.dead = was_dead;
-        self.index_token(place)
-    }
-
-    /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
-    /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
-    pub fn copied(&self) -> Result<Queue, Mismatch> {
-        let mut copy = Queue { stats: Stats::default(), ..self.clone() };
-        // A schedule in two queues would make every run twice.
-        copy.schedules = Schedules::default();
-        // A lease that ended as a stall may still be answered, in the queue where it was given.
-        for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
-            copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
-        }
-        let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
-        let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
-        for id in ids {
-            let mut left = copy.leave(id, is_leased)?;
-            if let Phase::Leased { cancel: true, .. } = left.entry.phase {
-                copy.totals.cancelled += 1;
-                copy.remove(&left)?;
-                continue;
-            }
-            if let Phase::Leased { claimed_at, .. } = left.entry.phase {
-                left.entry.phase = Phase::Ready { since: claimed_at };
-            }
-            copy.enter(&left)?;
-        }
-        Ok(copy)
-    }
-}
-
-fn is_leased(phase: &Phase) -> bool {
-    matches!(phase, Phase::Leased { .. })
 }
 
 fn claimed_at(phase: &Phase) -> Option<Millis> {
@@ -491,8 +321,4 @@ fn claimed_at(phase: &Phase) -> Option<Millis> {
         Phase::Leased { claimed_at, .. } => Some(*claimed_at),
         _ => None,
     }
-}
-
-pub(crate) fn ensure(holds: bool, what: &'static str) -> Applied {
-    if holds { Ok(()) } else { Err(Mismatch(what)) }
 }

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::apply::{Mismatch, ensure};
 use crate::decide::Refusal;
 use crate::entry::{Order, Phase};
 use crate::event::Event;
 use crate::log::Place;
+use crate::mismatch::{Mismatch, ensure};
 use crate::page::Record;
 use crate::queue::Queue;
 use crate::settings::Setting;

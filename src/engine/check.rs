@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
 use crate::lanes::ReadyTasks;
+use crate::mismatch::{Mismatch, ensure};
 use crate::queue::Queue;
 use crate::settings::SPAN_MAX_MS;
 use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
@@ -88,7 +88,7 @@ impl Queue {
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
         ready.values_mut().for_each(|(_, returned)| returned.sort_unstable());
         self.lanes.validate(&ready, |group| self.running(group), &self.log)?;
-        groups.remove(&GroupNumber(0));
+        groups.remove(&GroupNumber::NONE);
         self.groups.validate(&groups, &self.settings)?;
         ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")?;
         delayed.sort_unstable();

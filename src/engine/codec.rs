@@ -1,9 +1,8 @@
-//! Bytes ⇄ queues and events. What comes from a file or a peer is not trusted: it is refused or it is valid.
+//! Bytes ⇄ queues. What comes from a file or a peer is not trusted: it is refused or it is valid.
 //!
 //! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is. An
-//! effect is a version byte and events one after the other (MessagePack, fields by place). Versions only grow, and
-//! old ones stay readable.
+//! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is.
+//! Versions only grow, and old ones stay readable.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -11,13 +10,12 @@ use std::io::Cursor;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
-use crate::apply::{Mismatch, ensure};
 use crate::bodies::StoredBody;
 use crate::delayed::Delayed;
 use crate::entry::Order;
-use crate::event::Event;
 use crate::groups::{GroupNumber, StoredGroup};
 use crate::lanes::LaneKey;
+use crate::mismatch::{Mismatch, ensure};
 use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
@@ -32,8 +30,6 @@ use crate::unique::StoredToken;
 
 /// The version of the stored form.
 pub const FORMAT_VERSION: u16 = 2;
-/// The version of effects.
-pub const EFFECT_VERSION: u8 = 2;
 
 /// Texts, requests, tokens and bodies are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -307,84 +303,9 @@ pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
 
 /// Reads one value; `None` where it is damaged or doesn't take all bytes, since what stands behind it would be lost
 /// without a word.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let value = rmp_serde::from_slice(bytes).ok()?;
     let mut whole = rmp_serde::Deserializer::new(Cursor::new(bytes));
     serde::de::IgnoredAny::deserialize(&mut whole).ok()?;
     (whole.position() == bytes.len() as u64).then_some(value)
-}
-
-/// An effect: what happened to one queue in one step, as replicas and the AOF get it.
-#[derive(Debug, Default)]
-pub struct Effect {
-    /// Version, the head of a MessagePack array, and as many events as `events`.
-    bytes: Vec<u8>,
-    events: u32,
-}
-
-/// MessagePack's mark of an array whose length follows in four bytes.
-const ARRAY32: u8 = 0xdd;
-const HEAD_BYTES: usize = 6;
-
-impl Effect {
-    /// An empty effect in the memory of an earlier one.
-    pub fn reusing(mut bytes: Vec<u8>) -> Effect {
-        bytes.clear();
-        Effect { bytes, events: 0 }
-    }
-
-    /// The memory, to be used again.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Appends an event. The payloads of a push are not in it: they follow in the order of the events.
-    pub fn add(&mut self, event: &Event) {
-        if self.events == 0 {
-            self.bytes.reserve(96);
-            self.bytes.extend_from_slice(&[EFFECT_VERSION, ARRAY32, 0, 0, 0, 0]);
-        }
-        self.events += 1;
-        if let Some(length) = self.bytes.get_mut(2..HEAD_BYTES) {
-            length.copy_from_slice(&self.events.to_be_bytes());
-        }
-        // Writing numbers, bytes and names to a vector can't fail.
-        let _ = rmp_serde::encode::write(&mut self.bytes, event);
-    }
-
-    /// Whether nothing happened.
-    pub fn is_empty(&self) -> bool {
-        self.events == 0
-    }
-
-    /// The bytes to send.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The events in the bytes of an effect, with the payloads that came beside them.
-    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Vec<Event<'a>>, Mismatch> {
-        let (&version, rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
-        ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
-        let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
-        let mut left = payloads;
-        for event in &mut events {
-            match event {
-                Event::Pushed { count, payloads, .. } => {
-                    let (mine, others) =
-                        left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
-                    *payloads = mine;
-                    left = others;
-                }
-                Event::Replaced { payload, .. } => {
-                    let (mine, others) = left.split_first().ok_or(Mismatch("a payload"))?;
-                    *payload = mine;
-                    left = others;
-                }
-                _ => {}
-            }
-        }
-        ensure(left.is_empty(), "a push for each payload")?;
-        Ok(events)
-    }
 }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::{Entry, Order, Phase};
 use crate::event::Event;
 use crate::log::Place;
+use crate::mismatch::{Mismatch, ensure};
 use crate::page::Record;
 use crate::queue::{Found, Queue};
 use crate::task::TaskId;

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::apply::{Mismatch, ensure};
 use crate::level::PLAIN_WEIGHT;
 use crate::limits::Held;
+use crate::mismatch::{Mismatch, ensure};
 use crate::rate::{Rate, Spent};
 use crate::settings::{NAMES_MAX, NUMBER_MAX, Setting, Settings};
 use crate::task::NAME_MAX_BYTES;
@@ -26,9 +26,16 @@ pub const WEIGHT_MAX: u32 = 1_000_000;
 pub(crate) struct GroupNumber(pub u32);
 
 impl GroupNumber {
+    /// Of a task without a group.
+    pub const NONE: GroupNumber = GroupNumber(0);
+
+    pub fn is_none(self) -> bool {
+        self == GroupNumber::NONE
+    }
+
     /// What a record holds; nothing for no group.
     pub fn stored(self) -> Option<u64> {
-        (self.0 != 0).then_some(u64::from(self.0))
+        (!self.is_none()).then_some(u64::from(self.0))
     }
 
     /// The number that a record holds; `None` for one that no group can have.
@@ -231,7 +238,7 @@ impl Groups {
 
     /// The weight of a group that may run now; `None` for one that may not.
     pub fn runs(&self, number: GroupNumber, settings: &Settings) -> Option<u32> {
-        if number.0 == 0 {
+        if number.is_none() {
             return Some(PLAIN_WEIGHT);
         }
         self.get(number).filter(|group| group.held(settings).is_none()).map(Group::weight)
@@ -240,7 +247,7 @@ impl Groups {
     /// The group of a name, made if there is none; no group for an empty name.
     pub fn known(&mut self, name: &[u8], settings: &Settings) -> GroupNumber {
         if name.is_empty() {
-            return GroupNumber(0);
+            return GroupNumber::NONE;
         }
         if let Some(&number) = self.numbers.get(name) {
             return number;

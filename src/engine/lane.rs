@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::Order;
 use crate::log::{Log, Place};
+use crate::mismatch::{Mismatch, ensure};
 use crate::runs::Runs;
 
 /// What a lane should hold, sorted: fresh tasks, and those that came back with their ranks. For `check`.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::Order;
 use crate::groups::GroupNumber;
 use crate::lane::LaneTasks;
 use crate::level::Level;
 use crate::log::Log;
+use crate::mismatch::{Mismatch, ensure};
 
 /// Which lane a task belongs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::apply::{Mismatch, ensure};
 use crate::groups::GroupNumber;
 use crate::lane::Lane;
+use crate::mismatch::{Mismatch, ensure};
 
 /// A group's part of a level.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +48,7 @@ impl Clone for Level {
     }
 }
 
-/// Tasks without a group are in no group's table.
-const NONE: GroupNumber = GroupNumber(0);
-/// Their weight.
+/// The weight of tasks without a group, and of a group that has none of its own.
 pub(crate) const PLAIN_WEIGHT: u32 = 1;
 
 impl Level {
@@ -76,20 +74,21 @@ impl Level {
 
     /// The lane of a group, if it has any task here.
     pub fn lane(&self, group: GroupNumber) -> Option<&Lane> {
-        let part = if group == NONE { Some(&self.plain) } else { self.grouped.get(&group) };
+        let part = if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) };
         part.map(|part| &part.lane).filter(|lane| !lane.is_empty())
     }
 
     /// All lanes that hold tasks.
     pub fn lanes(&self) -> impl Iterator<Item = (GroupNumber, &Lane)> {
-        let plain = std::iter::once((NONE, &self.plain));
+        let plain = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = plain.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
         all.map(|(group, part)| (group, &part.lane)).filter(|(_, lane)| !lane.is_empty())
     }
 
     /// Who may run, the next first, and how many tasks each turn still holds: all of them where nobody else waits.
     pub fn turns_or_all(&self) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
-        let plain = (self.grouped.is_empty() && !self.plain.lane.is_empty()).then_some((NONE, u64::MAX));
+        let plain =
+            (self.grouped.is_empty() && !self.plain.lane.is_empty()).then_some((GroupNumber::NONE, u64::MAX));
         let is_alone = self.rotation.len() == 1;
         let turns =
             self.turns().map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
@@ -97,23 +96,23 @@ impl Level {
     }
 
     fn part(&self, group: GroupNumber) -> Option<&Part> {
-        if group == NONE { Some(&self.plain) } else { self.grouped.get(&group) }
+        if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) }
     }
 
     fn part_mut(&mut self, group: GroupNumber) -> Option<&mut Part> {
-        if group == NONE { Some(&mut self.plain) } else { self.grouped.get_mut(&group) }
+        if group.is_none() { Some(&mut self.plain) } else { self.grouped.get_mut(&group) }
     }
 
     /// Puts a task into a group's lane by `put`, and the group into the rotation if it may run.
     pub fn put<R>(&mut self, group: GroupNumber, weight: Option<u32>, put: impl FnOnce(&mut Lane) -> R) -> R {
-        if group != NONE && self.grouped.is_empty() && !self.plain.lane.is_empty() {
+        if !group.is_none() && self.grouped.is_empty() && !self.plain.lane.is_empty() {
             // The first group to come: from now on there are turns.
-            self.join_at_end(NONE, PLAIN_WEIGHT);
+            self.join_at_end(GroupNumber::NONE, PLAIN_WEIGHT);
         }
-        let part = if group == NONE { &mut self.plain } else { self.grouped.entry(group).or_default() };
+        let part = if group.is_none() { &mut self.plain } else { self.grouped.entry(group).or_default() };
         let before = part.lane.memory();
         let result = put(&mut part.lane);
-        if group != NONE {
+        if !group.is_none() {
             self.lane_bytes = self.lane_bytes + part.lane.memory() - before;
         }
         let has_turn = part.turn.is_some();
@@ -129,16 +128,16 @@ impl Level {
         let before = part.lane.memory();
         take(&mut part.lane);
         let (after, is_empty) = (part.lane.memory(), part.lane.is_empty());
-        if group != NONE {
+        if !group.is_none() {
             self.lane_bytes = self.lane_bytes + if is_empty { 0 } else { after } - before;
         }
         if !is_empty {
             return;
         }
         self.leave(group);
-        if group != NONE && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
+        if !group.is_none() && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
             // The last group is gone: no turns any more.
-            self.leave(NONE);
+            self.leave(GroupNumber::NONE);
         }
     }
 
@@ -203,7 +202,7 @@ impl Level {
     /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
     pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Mismatch> {
         ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
-        let all = std::iter::once((NONE, &self.plain));
+        let all = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
         let mut members = 0;
         for (group, part) in all {

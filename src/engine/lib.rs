@@ -28,7 +28,7 @@
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
 //! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
 //!
-//! To read it: the words in `task`, then `event`, `queue`, `decide`, `claim`, `apply`, `due`; then the storage from `log` down.
+//! To read it: the words in `task`, then `event`, `queue`, `decide`, `claim`, `apply`, `standing`, `due`; then the storage from `log` down.
 //! What must always hold is written in `check`.
 #![forbid(unsafe_code)]
 
@@ -38,10 +38,12 @@ mod calendar;
 mod check;
 mod claim;
 mod codec;
+mod copy;
 mod decide;
 mod delayed;
 mod done;
 mod due;
+mod effect;
 mod ends;
 mod entry;
 mod event;
@@ -54,6 +56,7 @@ mod level;
 mod limits;
 mod load;
 mod log;
+mod mismatch;
 mod names;
 mod page;
 mod plan;
@@ -64,6 +67,7 @@ mod retry;
 mod runs;
 mod schedule;
 mod settings;
+mod standing;
 mod stats;
 mod task;
 mod text;
@@ -75,17 +79,18 @@ mod varint;
 mod view;
 mod workers;
 
-pub use apply::Mismatch;
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
 pub use claim::{Claim, Claiming};
-pub use codec::{EFFECT_VERSION, Effect, FORMAT_VERSION};
+pub use codec::FORMAT_VERSION;
 pub use decide::{Entropy, Push, Refusal, Retry};
+pub use effect::{EFFECT_VERSION, Effect};
 pub use ends::Outcome;
 pub use event::{End, Event, Gate, Lease, Then};
 pub use groups::{GroupLimits, WEIGHT_MAX};
 pub use histogram::Percentiles;
 pub use limits::{GroupView, Held};
 pub use load::{Load, UTILISATION_AIM};
+pub use mismatch::Mismatch;
 pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::{Queue, Totals};
 pub use rate::Rate;

@@ -2,15 +2,16 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::apply::{Applied, Mismatch, ensure};
+use crate::decide::Refusal;
 use crate::entry::Phase;
 use crate::event::Event;
 use crate::groups::{Group, GroupLimits, GroupNumber};
 use crate::lanes::LaneKey;
 use crate::level::PLAIN_WEIGHT;
+use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::queue::Queue;
 use crate::rate::Rate;
-use crate::settings::Setting;
+use crate::settings::{Setting, Settings};
 use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Millis, Now};
 
@@ -111,14 +112,10 @@ impl Queue {
     }
 
     /// Says what holds for a group. Errors: `FullGroups`.
-    pub fn set_group<'a>(
-        &self,
-        name: &'a [u8],
-        limits: GroupLimits,
-    ) -> Result<Event<'a>, crate::decide::Refusal> {
+    pub fn set_group<'a>(&self, name: &'a [u8], limits: GroupLimits) -> Result<Event<'a>, Refusal> {
         match self.has_room_for_group(name) {
             true => Ok(Event::Grouped { name, limits: Some(limits) }),
-            false => Err(crate::decide::Refusal::FullGroups),
+            false => Err(Refusal::FullGroups),
         }
     }
 
@@ -141,7 +138,7 @@ impl Queue {
 
     /// The groups that have ready tasks and may run, level by level, in turn.
     pub fn groups_in_turn(&self) -> impl Iterator<Item = &[u8]> {
-        let turns = self.lanes.turns().filter(|(key, _)| key.group.0 != 0);
+        let turns = self.lanes.turns().filter(|(key, _)| !key.group.is_none());
         turns.map(|(key, _)| self.groups.name(key.group))
     }
 
@@ -185,7 +182,7 @@ impl Queue {
 
     /// A task of a group came into a phase, or left it.
     pub(crate) fn count_in_group(&mut self, number: GroupNumber, phase: &Phase, deliveries: u32, by: i64) {
-        if number.0 == 0 {
+        if number.is_none() {
             return;
         }
         self.change_group(number, |group| {
@@ -268,7 +265,7 @@ impl Queue {
         if self.settings.rate() != before.rate() {
             self.spent = Default::default();
         }
-        let limits = |s: &crate::settings::Settings| (s.group_rate(), s.limit(Setting::GroupConcurrency));
+        let limits = |s: &Settings| (s.group_rate(), s.limit(Setting::GroupConcurrency));
         if limits(&self.settings) == limits(&before) {
             return Ok(());
         }

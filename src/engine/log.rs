@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::{Entry, Order};
+use crate::mismatch::{Mismatch, ensure};
 use crate::page::{Page, Record, record_len};
 use crate::task::TaskId;
 use crate::time::Millis;

@@ -6,9 +6,9 @@
 //! number unless 0, options if any, the payload with its length. Invariants: ids and slots grow together;
 //! entries are sorted by slot and belong to slots that hold a record.
 
-use crate::apply::{Mismatch, ensure};
 use crate::entry::{Entry, Order, PACKED_BYTES, Packed};
 use crate::groups::GroupNumber;
+use crate::mismatch::{Mismatch, ensure};
 use crate::task::{Hold, Options, PAYLOAD_MAX_BYTES, TaskId, Unique};
 use crate::time::Millis;
 use crate::varint;

@@ -14,10 +14,10 @@ use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Mismatch, ensure};
 use crate::calendar::BadRule;
 use crate::decide::Push;
 use crate::event::Event;
+use crate::mismatch::{Mismatch, ensure};
 use crate::plan::{Catchup, Plan, Rule, Timing, Unplanned};
 use crate::queue::Queue;
 use crate::settings::NUMBER_MAX;

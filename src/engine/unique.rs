@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::apply::{Mismatch, ensure};
 use crate::decide::Refusal;
 use crate::entry::{Entry, Phase};
 use crate::event::Event;
 use crate::log::Place;
+use crate::mismatch::{Mismatch, ensure};
 use crate::queue::{Found, Queue};
 use crate::settings::Setting;
 use crate::task::{Hold, NAME_MAX_BYTES, TaskId, Unique};

@@ -1,6 +1,7 @@
 """The test harness itself, where a fault in it would make other tests pass for nothing."""
 
 import os
+import runpy
 import signal
 
 import pytest
@@ -121,3 +122,12 @@ def test_the_settings_we_recommend_load_and_are_in_force(start):
     assert r.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     assert r.config_get("appendonly") == {"appendonly": "yes"}
     assert r.config_get("port") == {"port": "0"}, "the test's own settings go before the file's"
+
+
+def test_every_break_of_the_engine_is_found_where_it_should_be():
+    """A break whose text has moved breaks nothing: `tests/mutations.py` would prove nothing with it."""
+    breaks = runpy.run_path(str(ROOT / "tests/mutations.py"))["BREAKS"]
+    sources = {path.name: path.read_text() for path in (ROOT / "src/engine").glob("*.rs")}
+    lost = [name for name, file, text, _ in breaks if sources.get(file, "").count(text) != 1]
+    assert len(breaks) > 80 and lost == []
+    assert len({name for name, *_ in breaks}) == len(breaks)
