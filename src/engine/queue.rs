@@ -1,8 +1,8 @@
 //! The queue: what it holds, and what can be asked of it at a glance.
 //!
 //! Verbs are in `decide.rs`, `claim.rs` and `limits.rs`, the only mutator in `apply.rs` (with `standing.rs`), what time
-//! does in `due.rs`, what is shown in
-//! `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what replicas are told in `effect.rs`.
+//! does in `due.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what
+//! replicas are told in `effect.rs`.
 
 use std::collections::BTreeSet;
 
