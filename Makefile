@@ -56,8 +56,11 @@ lint: $(VENV) ## Check format and lints, Rust and Python
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/python clients/python/make_sync.py --check
+	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
 
-fmt: $(VENV) ## Format all code
+fmt: $(VENV) ## Format all code; make the sync half of the Python library
+	.venv/bin/python clients/python/make_sync.py
 	cargo fmt --all
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .

@@ -1,0 +1,66 @@
+"""Make the sync classes of the library from the asyncio ones: taskslot/_async -> taskslot/_sync, by unasync.
+
+make_sync.py            write them (`make fmt`)
+make_sync.py --check    fail if they are not what they would be written as (`make lint`)
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import unasync
+
+HERE = Path(__file__).parent
+SOURCE, TARGET = HERE / "taskslot/_async", HERE / "taskslot/_sync"
+NAMES = {
+    "AsyncQueue": "Queue",
+    "AsyncShardedQueue": "ShardedQueue",
+    "AsyncWire": "Wire",
+    "_async": "_sync",
+    "aclose": "close",
+    "asyncio": "time",
+}
+NOTE = "# Made of taskslot/_async/{name} by make_sync.py: change it there.\n"
+
+
+def written(folder: Path) -> dict[str, str]:
+    """The sync files by name, made in an empty folder."""
+    copies = folder / "_async"
+    shutil.copytree(SOURCE, copies, ignore=shutil.ignore_patterns("__pycache__"))
+    files = sorted(copies.glob("*.py"))
+    rule = unasync.Rule(f"{copies}/", f"{folder}/_sync/", additional_replacements=NAMES)
+    unasync.unasync_files([str(file) for file in files], [rule])
+    for file in files:
+        made = folder / "_sync" / file.name
+        text = made.read_text()
+        # unasync leaves words within strings alone; docstrings name the classes, too.
+        made.write_text(NOTE.format(name=file.name) + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire)", "", text))
+    (folder / "_sync/__init__.py").write_text(
+        '"""The sync classes, made of those in `_async` by make_sync.py."""\n'
+    )
+    ruff = [Path(sys.executable).with_name("ruff"), "--config", HERE.parents[1] / "pyproject.toml"]
+    for step in (["check", "--fix-only", "--quiet"], ["format", "--quiet"]):
+        subprocess.run([ruff[0], *step, *ruff[1:], folder / "_sync"], check=True)
+    return {file.name: file.read_text() for file in sorted((folder / "_sync").glob("*.py"))}
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        files = written(Path(folder))
+    if "--check" in sys.argv:
+        here = {file.name: file.read_text() for file in sorted(TARGET.glob("*.py"))}
+        if here != files:
+            print("taskslot/_sync is not what make_sync.py writes: run `make fmt`")
+            return 1
+        return 0
+    TARGET.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (TARGET / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""taskslot: the client library of the taskslot module for Redis and Valkey.
+
+    import redis, taskslot
+
+    mail = taskslot.Queue(redis.Redis(), "mail")
+    mail.push("welcome:bob")
+    for task in mail.claim(block_ms=5000):
+        mail.ack(task)
+
+`Queue` and `ShardedQueue` have one method for each command, `AsyncQueue` and `AsyncShardedQueue` the same to be
+awaited; `Worker` runs functions. The module's own manual tells what the commands do: README.md at the root.
+"""
+
+from ._async.queue import AsyncQueue
+from ._async.sharded import AsyncShardedQueue
+from ._sync.queue import Queue
+from ._sync.sharded import ShardedQueue
+from .commands import ClaimOptions, PushOptions, TaskOptions
+from .errors import (
+    CancelAsked,
+    LeaseLost,
+    OutOfMemory,
+    Paused,
+    QueueBroken,
+    QueueFull,
+    Refused,
+    TaskslotError,
+    UnknownTask,
+    WrongType,
+)
+from .replies import (
+    Answer,
+    Group,
+    Info,
+    Load,
+    Meta,
+    Result,
+    Schedule,
+    Settings,
+    Task,
+    TaskId,
+    TaskView,
+    WorkerView,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "AsyncQueue",
+    "AsyncShardedQueue",
+    "CancelAsked",
+    "ClaimOptions",
+    "Group",
+    "Info",
+    "LeaseLost",
+    "Load",
+    "Meta",
+    "OutOfMemory",
+    "Paused",
+    "PushOptions",
+    "Queue",
+    "QueueBroken",
+    "QueueFull",
+    "Refused",
+    "Result",
+    "Schedule",
+    "Settings",
+    "ShardedQueue",
+    "Task",
+    "TaskId",
+    "TaskOptions",
+    "TaskView",
+    "TaskslotError",
+    "UnknownTask",
+    "WorkerView",
+    "WrongType",
+]

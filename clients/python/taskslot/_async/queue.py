@@ -1,0 +1,383 @@
+"""A queue: one key, one method for each command."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Unpack
+
+from .. import commands
+from ..commands import ClaimOptions, Direction, Payload, PushOptions, TaskOptions
+from ..replies import (
+    Answer,
+    Group,
+    Info,
+    Result,
+    Schedule,
+    Settings,
+    State,
+    Task,
+    TaskId,
+    TaskView,
+    WorkerView,
+)
+from .wire import SLICE_MS, AsyncWire
+
+# The most handles, ids or payloads that one command takes.
+MOST = 1000
+
+
+class AsyncQueue:
+    """The queue in a key: `AsyncQueue(client, "mail")`.
+
+    `client` is a client of redis-py (5 or later) or valkey-py, standalone, of Sentinel or of Cluster. What waits in
+    the server has connections of its own, made like the client's; all else goes over the client. Spans are
+    milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
+    connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
+    `patience_ms` and raise the client's own error then. One queue object may be used by many threads.
+
+    Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client is
+    of no effect: payloads and results are bytes.
+    """
+
+    def __init__(self, client: Any, name: str, *, patience_ms: int = 10_000) -> None:
+        self.name = name
+        self.wire = AsyncWire(client, patience_ms)
+
+    async def __aenter__(self) -> AsyncQueue:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections that this queue made for itself; the client stays open."""
+        await self.wire.close()
+
+    # ---- producing
+
+    async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
+        """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
+        options.setdefault("request", token())
+        return await self.wire.run(commands.push(self.name, payload, **options))
+
+    async def push_many(self, payloads: Iterable[Payload], **options: Unpack[TaskOptions]) -> list[str]:
+        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none."""
+        ids: list[str] = []
+        for part in parts(list(payloads)):
+            made = await self.wire.run(commands.push_many(self.name, part, token(), **options))
+            ids += made
+        return ids
+
+    # ---- working
+
+    async def claim(
+        self,
+        count: int = 1,
+        *,
+        block_ms: int | None = None,
+        also: Sequence[str] = (),
+        request: str | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> list[Task]:
+        """Claim up to `count` tasks (1 to 1000), each under a lease; an empty list where there are none.
+
+        `block_ms` waits so long for the first one, 0 for ever. `also` names queues to claim from if this one has none
+        (in a cluster, of the same hash slot); a task's `key` tells where it was.
+        """
+        request = request or token()
+        keys = [self.name, *also]
+        if block_ms is None:
+            return await self.wire.run(commands.claim(keys, count, None, request, **options))
+        ends_at = deadline(block_ms)
+        while True:
+            wait_ms = slice_ms(ends_at)
+            command = commands.claim(keys, count, wait_ms, request, **options)
+            tasks = await self.wire.wait(command, self.wire.patience_ms)
+            if tasks or is_over(ends_at):
+                return tasks
+
+    async def ack(
+        self, task: Task | str, *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> bool:
+        """Finish a task: True; False if there is nothing left to finish (so an ack sent twice is harmless).
+
+        Counts also after the deadline, until the task is claimed again: then it raises `LeaseLost`.
+        """
+        command = commands.ack(key(task, self.name), handle(task), result, retain_ms)
+        return bool(await self.wire.run(command))
+
+    async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+        """Give a task back, to its place, later, or behind the others; it counts nothing against the task."""
+        command = commands.requeue(key(task, self.name), handle(task), delay_ms, back)
+        return bool(await self.wire.run(command))
+
+    async def extend(
+        self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> int:
+        """Keep the lease for its own length again, or `lease_ms`: the new deadline; 0 if the task is over.
+
+        Raises `LeaseLost`, or `CancelAsked` where somebody cancelled the task.
+        """
+        return int(
+            await self.wire.run(commands.extend(key(task, self.name), handle(task), lease_ms, progress))
+        )
+
+    async def fail(
+        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+    ) -> int:
+        """Say that the attempt failed: the ms until the task is ready again, -1 if it is dead now, 0 if it is over."""
+        return int(
+            await self.wire.run(commands.fail(key(task, self.name), handle(task), error, delay_ms, dead))
+        )
+
+    async def ack_many(
+        self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> list[int]:
+        """Finish tasks in one command for each key and thousand: for each in order an `Answer`."""
+        return await self._answer(tasks, lambda of, handles: commands.ack(of, handles, result, retain_ms))
+
+    async def requeue_many(
+        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+    ) -> list[int]:
+        """Give tasks back: for each in order an `Answer`."""
+        return await self._answer(tasks, lambda of, handles: commands.requeue(of, handles, delay_ms, back))
+
+    async def extend_many(
+        self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> list[int]:
+        """Keep leases: for each in order the new deadline, or an `Answer` that is 0 or below."""
+        return await self._answer(tasks, lambda of, handles: commands.extend(of, handles, lease_ms, progress))
+
+    async def fail_many(
+        self,
+        tasks: Iterable[Task | str],
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+    ) -> list[int]:
+        """Say that attempts failed: for each in order the ms until it is ready, or an `Answer` that is 0 or below."""
+        return await self._answer(
+            tasks, lambda of, handles: commands.fail(of, handles, error, delay_ms, dead)
+        )
+
+    async def _answer(self, tasks: Iterable[Task | str], command: Any) -> list[int]:
+        tasks = list(tasks)
+        places: dict[str, list[int]] = {}
+        for place, task in enumerate(tasks):
+            places.setdefault(key(task, self.name), []).append(place)
+        answers = [0] * len(tasks)
+        for of, here in places.items():
+            for part in parts(here):
+                said = await self.wire.run(command(of, [handle(tasks[place]) for place in part]))
+                for place, one in zip(part, said, strict=True):
+                    answers[place] = named(one)
+        return answers
+
+    # ---- asking
+
+    async def result(self, task: str, *, block_ms: int | None = None) -> Result | None:
+        """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
+
+        Raises `UnknownTask` where there is no such task, or it is over and was not kept.
+        """
+        if block_ms is None:
+            return await self.wire.run(commands.result(self.name, task, None))
+        ends_at = deadline(block_ms)
+        while True:
+            command = commands.result(self.name, task, slice_ms(ends_at))
+            ended = await self.wire.wait(command, self.wire.patience_ms)
+            if ended is not None or is_over(ends_at):
+                return ended
+
+    async def get(self, task: Task | str) -> TaskView | None:
+        """All that is known of a task, by its id or its handle; None if it is gone."""
+        return await self.wire.run(commands.get(key(task, self.name), handle(task)))
+
+    async def tasks(
+        self,
+        state: State,
+        *,
+        group: str | None = None,
+        worker: str | None = None,
+        payloads: bool = False,
+        page: int = 100,
+    ) -> AsyncIterator[TaskView]:
+        """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age."""
+        cursor = "0"
+        while True:
+            options = {"group": group, "worker": worker, "payloads": payloads}
+            cursor, found = await self.wire.run(commands.page(self.name, state, cursor, page, **options))
+            for task in found:
+                yield task
+            if cursor == "0":
+                return
+
+    async def len(self, state: State | None = None) -> int:
+        """How many tasks are ready, delayed or leased, or in one state."""
+        return await self.wire.run(commands.length(self.name, state))
+
+    async def info(self) -> Info | None:
+        """Counts, totals, rates, times and load; None where there is no queue yet."""
+        return await self.wire.run(commands.info(self.name))
+
+    async def settings(self) -> Settings | None:
+        """The settings; None where there is no queue yet."""
+        return await self.wire.run(commands.settings(self.name))
+
+    async def groups(self) -> list[Group]:
+        """All groups that are known, by name."""
+        found: list[Group] = []
+        while True:
+            more = await self.wire.run(commands.groups(self.name, found[-1].name if found else None))
+            found += more
+            if len(more) < MOST:
+                return found
+
+    async def workers(self) -> list[WorkerView]:
+        """Who holds leases and who waits, the first thousand by name."""
+        return await self.wire.run(commands.workers(self.name))
+
+    async def schedules(self) -> list[Schedule]:
+        """The schedules, by name."""
+        return await self.wire.run(commands.schedules(self.name))
+
+    async def shards(self, number: int) -> list[str]:
+        """The keys of so many shards of this queue, as the server names them."""
+        return await self.wire.run(commands.shards(self.name, number))
+
+    # ---- steering
+
+    async def cancel(self, task: str) -> Literal["removed", "asked"] | None:
+        """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
+        return cancelled((await self.wire.run(commands.cancel(self.name, [task])))[0])
+
+    async def cancel_many(self, tasks: Sequence[str]) -> list[Literal["removed", "asked"] | None]:
+        """The same for many, in order."""
+        found: list[int] = []
+        for part in parts(tasks):
+            said = await self.wire.run(commands.cancel(self.name, part))
+            found += said
+        return [cancelled(one) for one in found]
+
+    async def retry(self, tasks: Sequence[str]) -> int:
+        """Make dead or delayed tasks ready, behind the others: how many are."""
+        done = 0
+        for part in parts(tasks):
+            done += await self.wire.run(commands.retry(self.name, part))
+        return done
+
+    async def retry_dead(self, count: int = MOST) -> int:
+        """Make the oldest dead tasks ready, at most so many (1 to 1000): how many are."""
+        return await self.wire.run(commands.retry_dead(self.name, count))
+
+    async def configure(self, **values: Payload | int) -> None:
+        """Set settings by their names, with _ for -: `configure(lease=60_000, max_len=10_000)`."""
+        await self.wire.run(commands.configure(self.name, values))
+
+    async def reset(self, *names: str) -> None:
+        """Put settings back to their defaults, all of them if none is named."""
+        await self.wire.run(commands.reset(self.name, names))
+
+    async def set_group(
+        self,
+        name: str,
+        *,
+        weight: int | None = None,
+        concurrency: int | None = None,
+        rate: int | None = None,
+        rate_per_ms: int | None = None,
+        ordered: bool | None = None,
+    ) -> None:
+        """Set a group's share and limits; what isn't given stays as it was."""
+        await self.wire.run(
+            commands.set_group(self.name, name, weight, concurrency, rate, rate_per_ms, ordered)
+        )
+
+    async def forget_group(self, name: str) -> bool:
+        """Forget what was set for a group: whether anything was."""
+        return await self.wire.run(commands.forget_group(self.name, name))
+
+    async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
+        """Stop claims ("out"), pushes ("in") or both ("all"), for a time or until `resume`."""
+        await self.wire.run(commands.pause(self.name, direction, for_ms))
+
+    async def resume(self, direction: Direction = "out") -> None:
+        """Open what `pause` closed."""
+        await self.wire.run(commands.resume(self.name, direction))
+
+    async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
+        """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
+        return await self.wire.run(commands.purge(self.name, state, count))
+
+    async def schedule(
+        self,
+        name: str,
+        payload: Payload,
+        *,
+        every_ms: int | None = None,
+        cron: str | None = None,
+        tz: str | None = None,
+        catchup: Literal["none", "one"] | None = None,
+        **options: Unpack[PushOptions],
+    ) -> bool:
+        """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another."""
+        return await self.wire.run(
+            commands.schedule(self.name, name, payload, every_ms, cron, tz, catchup, **options)
+        )
+
+    async def unschedule(self, name: str) -> bool:
+        """Remove a schedule: whether there was one."""
+        return await self.wire.run(commands.unschedule(self.name, name))
+
+
+def token() -> str:
+    """A new REQUEST token."""
+    return os.urandom(9).hex()
+
+
+def key(task: Task | str, default: str) -> str:
+    """The key that a task was claimed from; of a bare handle the queue's."""
+    return task.key if isinstance(task, Task) else default
+
+
+def handle(task: Task | str) -> str:
+    """The handle of a task, or what was given in its place."""
+    return task.handle if isinstance(task, Task) else task
+
+
+def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
+    """What one command takes at a time."""
+    return [items[start : start + MOST] for start in range(0, len(items), MOST)]
+
+
+def named(answer: int) -> int:
+    """An answer that is no number of its own, by its name."""
+    return Answer(answer) if answer <= 1 else answer
+
+
+def cancelled(answer: int) -> Literal["removed", "asked"] | None:
+    """What TASK.CANCEL says."""
+    return "removed" if answer == 1 else "asked" if answer == 2 else None
+
+
+def deadline(block_ms: int) -> float | None:
+    """When a wait ends, as a monotonic time; None for never."""
+    return time.monotonic() + block_ms / 1000 if block_ms else None
+
+
+def slice_ms(ends_at: float | None) -> int:
+    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
+    if ends_at is None:
+        return SLICE_MS
+    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
+
+
+def is_over(ends_at: float | None) -> bool:
+    """Whether a wait has had its time."""
+    return ends_at is not None and time.monotonic() >= ends_at

@@ -1,0 +1,429 @@
+"""A queue over many slots: the same methods, and which shard each of them is for."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
+from types import TracebackType
+from typing import Any, Literal, Unpack
+
+from .. import commands
+from ..balance import Loads, Pace
+from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
+from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView
+from ..shards import names as shard_names
+from ..shards import shard_of_name
+from ..sums import total
+from .pause import pause
+from .queue import AsyncQueue, deadline, is_over, token
+from .wire import AsyncWire
+
+# How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
+CENSUS_S = 1.0
+
+
+class AsyncShardedQueue:
+    """A logical queue cut into `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
+
+    The same methods as `AsyncQueue`. Ids and handles have their shard's number before them, `5/1795334211134-0`, so
+    that they find their way back; `task.key` is the shard's key. A task with `group` goes to the shard of its group,
+    else with `unique` to the shard of its token, else to the less loaded of two picked at random. Limits, settings,
+    groups and tokens are each shard's own; `configure`, `pause` and `resume` tell all shards.
+    Schedules live on shard 0.
+
+    A claim that waits does so on a home shard, and looks at the others meanwhile: a task pushed anywhere is found
+    within some tens of milliseconds, though there be fewer workers than shards. It never leases more than `count`.
+    """
+
+    def __init__(self, client: Any, name: str, *, shards: int = 16, patience_ms: int = 10_000) -> None:
+        self.name = name
+        self.wire = AsyncWire(client, patience_ms)
+        self.keys = shard_names(name, shards)
+        self.queues = [AsyncQueue(client, key, patience_ms=patience_ms) for key in self.keys]
+        for queue in self.queues:
+            queue.wire = self.wire
+        self._numbers = {key: number for number, key in enumerate(self.keys)}
+        self._loads = Loads.of(shards)
+        self._pace = Pace()
+        self._home = random.randrange(shards)
+        self._census_at = 0.0
+
+    async def __aenter__(self) -> AsyncShardedQueue:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections that this queue made for itself; the client stays open."""
+        await self.wire.close()
+
+    # ---- producing
+
+    async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
+        """Push a task: its id, with its shard before it."""
+        options.setdefault("request", token())
+        shard = await self._shard_for(options.get("group"), options.get("unique"))
+        made = await self.queues[shard].push(payload, **options)
+        self._loads.pushed(shard, 1)
+        return TaskId.found(f"{shard}/{made}", made.is_new)
+
+    async def push_many(self, payloads: Iterable[Payload], **options: Unpack[TaskOptions]) -> list[str]:
+        """Push tasks with the same options: their ids. They go out by hundreds, each all or none, over the shards."""
+        ids: list[str] = []
+        todo = iter(payloads)
+        while part := list(islice(todo, 100)):
+            shard = await self._shard_for(options.get("group"), None)
+            made = await self.queues[shard].push_many(part, **options)
+            self._loads.pushed(shard, len(part))
+            ids += [f"{shard}/{task}" for task in made]
+        return ids
+
+    async def _shard_for(self, group: str | None, unique: str | None) -> int:
+        name = group if group is not None else unique
+        if name is not None:
+            return shard_of_name(name, len(self.keys))
+        if self._loads.is_stale(time.monotonic()):
+            await self._look()
+        return self._loads.choose(time.monotonic())
+
+    async def _look(self) -> None:
+        """See how many tasks are ready on each shard."""
+        # Before the answer: other threads need not ask the same meanwhile.
+        self._loads.seen_at = time.monotonic()
+        lengths = [commands.length(key, "ready") for key in self.keys]
+        found = await self.wire.look_at_all(lengths)
+        self._loads.saw(found, time.monotonic())
+
+    # ---- working
+
+    async def claim(
+        self,
+        count: int = 1,
+        *,
+        block_ms: int | None = None,
+        request: str | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> list[Task]:
+        """Claim up to `count` tasks from any shards; `block_ms` waits so long for the first one, 0 for ever."""
+        request = request or token()
+        ends_at = None if block_ms is None else deadline(block_ms)
+        unanswered: set[int] = set()
+        tasks = await self._take(count, request, unanswered, options)
+        while not tasks:
+            await self._look_for_work()
+            tasks = await self._take(count, request, unanswered, options)
+            self._pace.looked(bool(tasks))
+            if tasks or block_ms is None or is_over(ends_at):
+                break
+            tasks = await self._wait_at_home(count, request, ends_at, unanswered, options)
+        return tasks
+
+    async def _wait_at_home(
+        self, count: int, request: str, ends_at: float | None, unanswered: set[int], options: ClaimOptions
+    ) -> list[Task]:
+        """Wait for a span on the home shard, or on the next one whose node is there."""
+        wait_ms = self._pace.next_ms()
+        if ends_at is not None:
+            wait_ms = max(1, min(wait_ms, round((ends_at - time.monotonic()) * 1000)))
+        home = self._present_home()
+        command = commands.claim([self.keys[home]], count, wait_ms, request, **options)
+        try:
+            return self._named(home, await self.wire.wait(command))
+        except Exception as error:
+            self._is_away(home, error, unanswered)
+            await pause(wait_ms / 1000)
+            return []
+
+    def _present_home(self) -> int:
+        now, number = time.monotonic(), len(self.keys)
+        order = ((self._home + step) % number for step in range(number))
+        return next((shard for shard in order if not self._loads.is_away(shard, now)), self._home)
+
+    def _is_away(self, shard: int, error: Exception, unanswered: set[int]) -> None:
+        """Leave a shard alone for a while. Its claim may have been done all the same: it is asked for again."""
+        if not self.wire.kind.is_away(error):
+            raise error
+        self._loads.lost(shard, time.monotonic())
+        unanswered.add(shard)
+
+    async def _take(
+        self, count: int, request: str, unanswered: set[int], options: ClaimOptions
+    ) -> list[Task]:
+        """Claim from the shards that are known to have tasks, the fullest first, until there are enough."""
+        ready, now = self._loads.ready, time.monotonic()
+        full = [shard for shard in range(len(self.keys)) if ready[shard] > 0 or shard in unanswered]
+        tasks: list[Task] = []
+        for shard in sorted(full, key=lambda shard: -ready[shard]):
+            left = count - len(tasks)
+            if left <= 0 or self._loads.is_away(shard, now):
+                continue
+            command = commands.claim([self.keys[shard]], left, None, request, **options)
+            try:
+                found = await self.wire.look(command)
+            except Exception as error:
+                self._is_away(shard, error, unanswered)
+                continue
+            unanswered.discard(shard)
+            self._loads.took(shard, len(found), left)
+            tasks += self._named(shard, found)
+        return tasks
+
+    async def _look_for_work(self) -> None:
+        await self._census() if self._is_census_due() else await self._look()
+
+    def _is_census_due(self) -> bool:
+        now = time.monotonic()
+        is_due = now - self._census_at >= CENSUS_S
+        if is_due:
+            self._census_at = now
+        return is_due
+
+    async def _census(self) -> None:
+        """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
+        infos = await self.wire.look_at_all([told(key) for key in self.keys])
+        self._loads.saw([one and one[0] for one in infos], time.monotonic())
+        waiting = [one[1] for one in infos if one is not None]
+        self._pace.idle = max(1, sum(waiting))
+        if waiting and len(waiting) == len(self.keys):
+            fewest = min(waiting)
+            if waiting[self._home] > fewest + 1:
+                self._home = random.choice([n for n, here in enumerate(waiting) if here == fewest])
+
+    def _named(self, shard: int, tasks: list[Task]) -> list[Task]:
+        return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]
+
+    async def ack(
+        self, task: Task | str, *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> bool:
+        """Finish a task: True; False if there is nothing left to finish. Raises `LeaseLost`."""
+        queue, bare = self._of(task)
+        return await queue.ack(bare, result=result, retain_ms=retain_ms)
+
+    async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+        """Give a task back to its shard, to its place, later, or behind the others."""
+        queue, bare = self._of(task)
+        return await queue.requeue(bare, delay_ms=delay_ms, back=back)
+
+    async def extend(
+        self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> int:
+        """Keep the lease: the new deadline, 0 if the task is over. Raises `LeaseLost` or `CancelAsked`."""
+        queue, bare = self._of(task)
+        return await queue.extend(bare, lease_ms=lease_ms, progress=progress)
+
+    async def fail(
+        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+    ) -> int:
+        """Say that the attempt failed: the ms until the task is ready again, -1 if it is dead now, 0 if it is over."""
+        queue, bare = self._of(task)
+        return await queue.fail(bare, error, delay_ms=delay_ms, dead=dead)
+
+    async def ack_many(
+        self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> list[int]:
+        """Finish tasks, one command for each shard and thousand: for each in order an `Answer`."""
+        return await self.queues[0].ack_many(self._bare(tasks), result=result, retain_ms=retain_ms)
+
+    async def requeue_many(
+        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+    ) -> list[int]:
+        """Give tasks back: for each in order an `Answer`."""
+        return await self.queues[0].requeue_many(self._bare(tasks), delay_ms=delay_ms, back=back)
+
+    async def extend_many(
+        self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> list[int]:
+        """Keep leases: for each in order the new deadline, or an `Answer` that is 0 or below."""
+        return await self.queues[0].extend_many(self._bare(tasks), lease_ms=lease_ms, progress=progress)
+
+    async def fail_many(
+        self,
+        tasks: Iterable[Task | str],
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+    ) -> list[int]:
+        """Say that attempts failed: for each in order the ms until it is ready, or an `Answer` that is 0 or below."""
+        return await self.queues[0].fail_many(self._bare(tasks), error, delay_ms=delay_ms, dead=dead)
+
+    def _of(self, task: Task | str) -> tuple[AsyncQueue, str]:
+        """The shard of a task, an id or a handle, and its name there."""
+        number, slash, bare = (task.handle if isinstance(task, Task) else task).partition("/")
+        if not slash or not number.isdigit() or int(number) >= len(self.queues):
+            raise ValueError(
+                f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 5/…"
+            )
+        return self.queues[int(number)], bare
+
+    def _bare(self, tasks: Iterable[Task | str]) -> list[Task | str]:
+        """Tasks as their shards know them."""
+        found: list[Task | str] = []
+        for task in tasks:
+            queue, bare = self._of(task)
+            found.append(Task(queue.name, bare, b"", 0))
+        return found
+
+    # ---- asking
+
+    async def result(self, task: str, *, block_ms: int | None = None) -> Result | None:
+        """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
+        queue, bare = self._of(task)
+        return await queue.result(bare, block_ms=block_ms)
+
+    async def get(self, task: Task | str) -> TaskView | None:
+        """All that is known of a task; None if it is gone."""
+        queue, bare = self._of(task)
+        view = await queue.get(bare)
+        return view and replace(view, id=f"{self._numbers[queue.name]}/{view.id}")
+
+    async def tasks(
+        self,
+        state: State,
+        *,
+        group: str | None = None,
+        worker: str | None = None,
+        payloads: bool = False,
+        page: int = 100,
+    ) -> AsyncIterator[TaskView]:
+        """The tasks in a state, shard after shard; in order within a shard."""
+        for number, queue in enumerate(self.queues):
+            async for view in queue.tasks(state, group=group, worker=worker, payloads=payloads, page=page):
+                yield replace(view, id=f"{number}/{view.id}")
+
+    async def len(self, state: State | None = None) -> int:
+        """How many tasks are ready, delayed or leased, or in one state, on all shards."""
+        return sum([await queue.len(state) for queue in self.queues])
+
+    async def infos(self) -> dict[str, Info | None]:
+        """What each shard tells, by its key."""
+        return {queue.name: await queue.info() for queue in self.queues}
+
+    async def info(self) -> Info | None:
+        """What all shards tell together (`sums.total`); None where none of them exists yet."""
+        return total([info for info in (await self.infos()).values() if info is not None])
+
+    async def settings(self) -> Settings | None:
+        """The settings of the first shard that exists, as of the others unless somebody set them apart."""
+        for queue in self.queues:
+            if (found := await queue.settings()) is not None:
+                return found
+        return None
+
+    async def groups(self) -> list[Group]:
+        """All groups that are known, by name, each of the one shard that has it."""
+        return sorted(
+            [group for queue in self.queues for group in await queue.groups()], key=lambda one: one.name
+        )
+
+    async def schedules(self) -> list[Schedule]:
+        """The schedules, by name; they live on shard 0."""
+        return await self.queues[0].schedules()
+
+    # ---- steering
+
+    async def cancel(self, task: str) -> Literal["removed", "asked"] | None:
+        """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
+        queue, bare = self._of(task)
+        return await queue.cancel(bare)
+
+    async def retry(self, tasks: Sequence[str]) -> int:
+        """Make dead or delayed tasks ready, behind the others: how many are."""
+        by_shard: dict[str, list[str]] = {}
+        for task in tasks:
+            queue, bare = self._of(task)
+            by_shard.setdefault(queue.name, []).append(bare)
+        return sum([await self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
+
+    async def retry_dead(self, count: int = 1000) -> int:
+        """Make dead tasks ready, the oldest of each shard first, at most so many: how many are."""
+        done = 0
+        for queue in self.queues:
+            if done < count:
+                done += await queue.retry_dead(min(1000, count - done))
+        return done
+
+    async def purge(self, state: State | Literal["all"], count: int = 1000) -> int:
+        """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
+        done = 0
+        for queue in self.queues:
+            if done < count:
+                done += await queue.purge(state, count - done)
+        return done
+
+    async def configure(self, **values: Payload | int) -> None:
+        """Set settings on every shard. Limits hold for each shard alone."""
+        for queue in self.queues:
+            await queue.configure(**values)
+
+    async def reset(self, *names: str) -> None:
+        """Put settings of every shard back to their defaults, all of them if none is named."""
+        for queue in self.queues:
+            await queue.reset(*names)
+
+    async def set_group(
+        self,
+        name: str,
+        *,
+        weight: int | None = None,
+        concurrency: int | None = None,
+        rate: int | None = None,
+        rate_per_ms: int | None = None,
+        ordered: bool | None = None,
+    ) -> None:
+        """Set a group's share and limits, on the one shard that has the group."""
+        queue = self.queues[shard_of_name(name, len(self.queues))]
+        await queue.set_group(
+            name, weight=weight, concurrency=concurrency, rate=rate, rate_per_ms=rate_per_ms, ordered=ordered
+        )
+
+    async def forget_group(self, name: str) -> bool:
+        """Forget what was set for a group: whether anything was."""
+        return await self.queues[shard_of_name(name, len(self.queues))].forget_group(name)
+
+    async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
+        """Stop claims ("out"), pushes ("in") or both ("all") on every shard, for a time or until `resume`."""
+        for queue in self.queues:
+            await queue.pause(direction, for_ms=for_ms)
+
+    async def resume(self, direction: Direction = "out") -> None:
+        """Open on every shard what `pause` closed."""
+        for queue in self.queues:
+            await queue.resume(direction)
+
+    async def schedule(
+        self,
+        name: str,
+        payload: Payload,
+        *,
+        every_ms: int | None = None,
+        cron: str | None = None,
+        tz: str | None = None,
+        catchup: Literal["none", "one"] | None = None,
+        **options: Unpack[PushOptions],
+    ) -> bool:
+        """Set a schedule, which pushes to shard 0, whatever its group: True if it is new."""
+        return await self.queues[0].schedule(
+            name, payload, every_ms=every_ms, cron=cron, tz=tz, catchup=catchup, **options
+        )
+
+    async def unschedule(self, name: str) -> bool:
+        """Remove a schedule: whether there was one."""
+        return await self.queues[0].unschedule(name)
+
+
+def told(key: str) -> Command[tuple[int, int]]:
+    """TASK.INFO, of which only the ready tasks and the waiting workers are read."""
+    command = commands.info(key)
+
+    def read(reply: Any) -> tuple[int, int]:
+        info = command.read(reply)
+        return (info.ready, info.blocked_workers) if info is not None else (0, 0)
+
+    return Command(command.words, read)

@@ -1,0 +1,105 @@
+"""Which shard a task goes to, and how often a worker looks beyond its own: decisions without a connection or a clock.
+
+`now` is a monotonic time in seconds, as `time.monotonic()` tells it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
+FRESH_S = 0.1
+# How long a shard whose node didn't answer is left alone.
+AWAY_S = 1.0
+
+
+@dataclass
+class Loads:
+    """How many tasks are ready on each shard, as last seen, and what this producer has pushed since.
+
+    A task goes to the less loaded of two shards picked at random: with what is a tenth of a second old that spreads
+    nearly as well as a look at all of them, and many producers with the same knowledge don't all run to one shard
+    (M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001).
+    """
+
+    ready: list[float]
+    seen_at: float = float("-inf")
+    away_until: dict[int, float] = field(default_factory=dict)
+    random: random.Random = field(default_factory=random.Random)
+
+    @classmethod
+    def of(cls, number: int) -> Loads:
+        """Loads of so many shards, of which nothing is known yet."""
+        return cls([0.0] * number)
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it is time to look again."""
+        return now - self.seen_at > FRESH_S
+
+    def saw(self, ready: Sequence[int | None], now: float) -> None:
+        """Take in what a look found: tasks ready by shard, None where the node didn't answer."""
+        self.seen_at = now
+        for shard, seen in enumerate(ready):
+            if seen is None:
+                self.lost(shard, now)
+            else:
+                self.ready[shard] = seen
+                self.away_until.pop(shard, None)
+
+    def lost(self, shard: int, now: float) -> None:
+        """Its node doesn't answer: leave it alone for a while."""
+        self.away_until[shard] = now + AWAY_S
+
+    def is_away(self, shard: int, now: float) -> bool:
+        """Whether the shard's node was away a moment ago."""
+        return self.away_until.get(shard, now) > now
+
+    def choose(self, now: float) -> int:
+        """The shard for a task without group and token; of those that are there, if any is."""
+        there = [shard for shard in range(len(self.ready)) if not self.is_away(shard, now)]
+        there = there or list(range(len(self.ready)))
+        picked = self.random.sample(there, min(2, len(there)))
+        return min(picked, key=lambda shard: self.ready[shard])
+
+    def took(self, shard: int, tasks: int, asked: int) -> None:
+        """Count what a claim took; one that got less than it asked for has left nothing."""
+        self.ready[shard] = max(0.0, self.ready[shard] - tasks) if tasks == asked else 0.0
+
+    def pushed(self, shard: int, tasks: int) -> None:
+        """Count what this producer has added since the last look."""
+        self.ready[shard] += tasks
+
+
+# A task on another shard is found within such a span by a worker that is alone …
+LOOK_MS = 25.0
+# … and within 100 ms at the latest of each one's own look where many are idle and share the looking.
+LONGEST_LOOK_MS = 250.0
+
+
+@dataclass
+class Pace:
+    """How long a worker waits on its home shard before it looks at the others.
+
+    All idle workers look at random instants, so that together they look often enough: k of them each k times as rarely
+    as one alone, less what chance leaves open. A look that found something makes the next ones quick again, since
+    then those who wait are fewer than was known.
+    """
+
+    idle: int = 1
+    quick_ms: float = LOOK_MS
+    random: random.Random = field(default_factory=random.Random)
+
+    def next_ms(self) -> int:
+        """The next wait: a random span around the present pace, at least a millisecond."""
+        return max(1, round(self.quick_ms * self.random.uniform(0.6, 1.0)))
+
+    def looked(self, found: bool) -> None:
+        """After a look: quick where it found something, else slowly back to what suits so many idle workers.
+
+        For looks at random instants, λ a second in all, a task waits longer than 50 ms with e^(-0.05 λ): 1 % for
+        λ = 92. So of k idle workers each may look every k/92 s, 11 ms times k.
+        """
+        suits = min(LONGEST_LOOK_MS, max(LOOK_MS, 11.0 * self.idle))
+        self.quick_ms = LOOK_MS if found else min(suits, self.quick_ms * 1.25)

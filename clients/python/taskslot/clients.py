@@ -1,0 +1,139 @@
+"""What a user's client is: redis-py's or valkey-py's, sync or asyncio, standalone, Sentinel or Cluster.
+
+Nothing here talks to a server. It names the errors of the client's library, and makes *twins*: clients of the same
+kind, to the same servers, with connections and time-outs of their own. A claim that waits in the server must not
+share a time-out, a pool or a resend policy with the commands of the application.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .errors import OutOfMemory, TaskslotError, of_reply
+
+# Options of a connection that its twin shares, as the constructors of all the clients name them. What the libraries
+# keep beside them in their pools (handlers, registries) is their own.
+SHARED = (
+    "db", "username", "password", "credential_provider", "client_name", "protocol", "encoding",
+    "socket_keepalive", "health_check_interval",
+    "ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data",
+    "ssl_check_hostname", "ssl_password", "ssl_min_version", "ssl_ciphers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Client:
+    """A user's client, looked at from outside."""
+
+    client: Any
+
+    def __post_init__(self) -> None:
+        if self.library is None or not hasattr(self.client, "execute_command"):
+            raise TypeError(f"a client of redis-py or valkey-py is needed, not {type(self.client).__name__}")
+
+    @cached_property
+    def library(self) -> str | None:
+        """`redis` or `valkey`, also for a class that somebody derived."""
+        roots = (base.__module__.partition(".")[0] for base in type(self.client).__mro__)
+        return next((root for root in roots if root in ("redis", "valkey")), None)
+
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether its commands are awaited."""
+        return any(".asyncio" in base.__module__ for base in type(self.client).__mro__)
+
+    @cached_property
+    def is_cluster(self) -> bool:
+        """Whether it routes commands over the nodes of a cluster."""
+        return hasattr(self.client, "nodes_manager")
+
+    @cached_property
+    def errors(self) -> Any:
+        """The library's module of exceptions."""
+        return importlib.import_module(f"{self.library}.exceptions")
+
+    def is_away(self, error: BaseException) -> bool:
+        """Whether an error says that a server is away, or a slot on its way, so that the same words may be sent again.
+
+        A failover, a restart and a slot that moves look like this, for seconds. A wrong password does not.
+        """
+        errors = self.errors
+        if isinstance(error, (errors.AuthenticationError, getattr(errors, "AuthorizationError", ()))):
+            return False
+        lost = (errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError)
+        moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
+        if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
+            return True
+        return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
+
+    def meaning(self, error: BaseException) -> TaskslotError | None:
+        """What an error reply says, in this library's words; None for what is no reply of a server."""
+        if not isinstance(error, self.errors.ResponseError):
+            return None
+        # redis-py takes the code words that it knows off the text.
+        if isinstance(error, getattr(self.errors, "OutOfMemoryError", ())):
+            return OutOfMemory(str(error))
+        return of_reply(str(error))
+
+    def node_of(self, key: str) -> str:
+        """The name of the node that serves a key, as far as the client knows; one name for all where there is one."""
+        if not self.is_cluster:
+            return ""
+        node = self.client.get_node_from_key(key)
+        return node.name if node is not None else ""
+
+    # ---- twins
+
+    def twin(self, socket_timeout_s: float) -> Any:
+        """A client to the same servers, that waits so long for a reply and resends nothing by itself."""
+        own = {"decode_responses": False, "socket_timeout": socket_timeout_s, "socket_connect_timeout": 1.0}
+        if self.is_cluster:
+            return self._cluster_twin(own)
+        pool = self.client.connection_pool
+        shared = self._shared(pool.connection_kwargs, pool.connection_class)
+        own["retry"] = self._no_retry()
+        if hasattr(pool, "sentinel_manager"):
+            made = pool.sentinel_manager.master_for if pool.is_master else pool.sentinel_manager.slave_for
+            return made(pool.service_name, redis_class=type(self.client), **shared, **own)
+        kwargs = pool.connection_kwargs
+        if "path" in kwargs:
+            return type(self.client)(unix_socket_path=kwargs["path"], **shared, **own)
+        return type(self.client)(host=kwargs["host"], port=kwargs["port"], **shared, **own)
+
+    def _cluster_twin(self, own: dict[str, Any]) -> Any:
+        manager = self.client.nodes_manager
+        kwargs = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
+        shared = self._shared(kwargs, kwargs.get("connection_class"))
+        shared.pop("db", None)
+        nodes = manager.startup_nodes
+        known = [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
+        node = importlib.import_module(self._class_of_cluster().__module__).ClusterNode
+        own["startup_nodes"] = [node(host, port) for host, port in known]
+        own["require_full_coverage"] = False
+        return type(self.client)(**shared, **own, **self._no_cluster_retry())
+
+    def _class_of_cluster(self) -> type:
+        """The library's own class of a cluster client."""
+        return next(base for base in type(self.client).__mro__ if base.__module__.endswith(".cluster"))
+
+    def _no_cluster_retry(self) -> dict[str, Any]:
+        """How a cluster client is told to report an error at once, by what its version understands."""
+        version = importlib.import_module(str(self.library)).__version__
+        if self.library == "redis" and int(version.partition(".")[0]) >= 6:
+            return {"retry": self._no_retry()}
+        return {"cluster_error_retry_attempts": 0 if not self.is_async else 1}
+
+    def _no_retry(self) -> Any:
+        root = f"{self.library}.asyncio" if self.is_async else str(self.library)
+        backoff = importlib.import_module(f"{self.library}.backoff")
+        return importlib.import_module(f"{root}.retry").Retry(backoff.NoBackoff(), 0)
+
+    def _shared(self, kwargs: Mapping[str, Any], connection_class: type | None) -> dict[str, Any]:
+        shared = {name: kwargs[name] for name in SHARED if kwargs.get(name) is not None}
+        if connection_class is not None and "SSL" in connection_class.__name__:
+            shared["ssl"] = True
+        return shared

@@ -1,0 +1,337 @@
+"""What commands answer, as typed values, and how the server's replies become them.
+
+A map is a `dict` in RESP3 and a flat list in RESP2 and on Redis 6.2; names come as bytes. A field `oldest_ready_ms`
+is the server's `oldest-ready-ms`. What a newer server tells beyond the fields of a class stands in `more`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from functools import cache
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+
+T = TypeVar("T", bound="Reply")
+
+State = Literal["ready", "delayed", "leased", "dead", "done"]
+
+
+class TaskId(str):
+    """The id of a pushed task: a plain string, that also knows whether the push made the task.
+
+    `is_new` is False where a task was found that holds the `unique` token: the id is that one's.
+    """
+
+    is_new: bool = True
+
+    @classmethod
+    def found(cls, text: str, is_new: bool) -> TaskId:
+        """An id and whether its task is new."""
+        task = cls(text)
+        task.is_new = is_new
+        return task
+
+
+class Answer(IntEnum):
+    """What the many-handles forms say of one handle besides a plain success; the numbers are the server's."""
+
+    OK = 1
+    GONE = 0  # nothing left to work on: finished or removed before
+    DEAD = -1  # of `fail_many`: the task is dead now
+    LEASE_LOST = -2  # it lives on without this lease
+    CANCEL_ASKED = -3  # of `extend_many`: somebody cancelled the task
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed task: what a worker gets, and gives back to `ack`, `fail`, `requeue` and `extend`.
+
+    `key` is the queue's; of a sharded queue the shard's. `meta` is there with `meta=True`.
+    """
+
+    key: str
+    handle: str
+    payload: bytes
+    deliveries: int
+    meta: Meta | None = None
+
+    @property
+    def id(self) -> str:
+        """The task's id, which stands before the `@` of its handle (of a claim with `noack` it is the handle)."""
+        return self.handle.partition("@")[0]
+
+
+class Reply:
+    """A map of the server as a dataclass."""
+
+    more: Mapping[str, Any]
+    NAMES: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def read(cls: type[T], reply: Any) -> T:
+        """Make one of a server's map: numbers, texts and bytes as the fields ask for."""
+        known = converters(cls)  # type: ignore[arg-type]
+        values: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        for name, value in pairs(reply):
+            attribute = cls.NAMES.get(name, name.replace("-", "_"))
+            if attribute in known:
+                values[attribute] = known[attribute](value)
+            else:
+                more[name] = value
+        return cls(**values, more=more)  # type: ignore[call-arg]
+
+
+def pairs(reply: Any) -> Iterable[tuple[str, Any]]:
+    """Names and values of a map, of either protocol."""
+    items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return [(text(name), value) for name, value in items]
+
+
+def text(value: Any) -> str:
+    """A string of the server's."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def data(value: Any) -> bytes:
+    """Bytes that are a user's own."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@cache
+def converters(cls: type[Reply]) -> dict[str, Any]:
+    """By field, what makes its value."""
+    makers: dict[Any, Any] = {
+        int: int,
+        bool: lambda value: bool(int(value)),
+        float: lambda value: float(text(value)),
+        str: text,
+        bytes: data,
+        Mapping[str, bytes]: lambda value: {name: data(of) for name, of in pairs(value)},
+    }
+    hints = get_type_hints(cls)
+    found = {}
+    for item in fields(cls):  # type: ignore[arg-type]
+        hint = hints[item.name]
+        options = [one for one in getattr(hint, "__args__", ()) if one is not type(None)]
+        if hint not in makers and len(options) == 1:
+            hint = options[0]
+        if isinstance(hint, type) and issubclass(hint, Reply):
+            found[item.name] = hint.read
+        elif hint in makers:
+            found[item.name] = makers[hint]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Meta(Reply):
+    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms."""
+
+    lease: int
+    priority: int
+    enqueued: int
+    deadline: int
+    failures: int
+    stalls: int
+    group: str = ""
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView(Reply):
+    """All that the server tells of a task: TASK.GET and TASK.LIST. What doesn't go with its state is None."""
+
+    id: str
+    state: str
+    priority: int
+    enqueued: int
+    deliveries: int
+    failures: int
+    stalls: int
+    payload: bytes | None = None
+    result: bytes | None = None
+    progress: bytes | None = None
+    error: str | None = None
+    group: str | None = None
+    worker: str | None = None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+    attempts: int | None = None
+    ready_since: int | None = None
+    due: int | None = None
+    claimed: int | None = None
+    deadline: int | None = None
+    dead_since: int | None = None
+    done_since: int | None = None
+    kept_until: int | None = None
+    lease: int | None = None
+    lease_ms: int | None = None
+    tied: bool | None = None
+    cancel_asked: bool | None = None
+    retain: int | None = None
+    ttl_ms: int | None = None
+    expires: int | None = None
+    unique: str | None = None
+    unique_held: bool | None = None
+    unique_until: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a task ended: `value` is what its worker gave (None if nothing), `error` what it failed with."""
+
+    state: str
+    value: bytes | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Reply):
+    """The load of a queue, by Little's law. What isn't known yet is -1. Rates are tasks a second."""
+
+    arrival_rate: float
+    completion_rate: float
+    run_mean_ms: float
+    busy: int
+    waiting: int
+    utilisation: float
+    backlog: int
+    drain_ms: int
+    workers_needed: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Info(Reply):
+    """TASK.INFO: how many tasks are in which state now, what happened so far, rates, times and load."""
+
+    NAMES: ClassVar[Mapping[str, str]] = {
+        f"{way}-per-second-{span}m": f"{way}_per_second_{span}m" for way in ("in", "out") for span in (1, 5)
+    }
+
+    ready: int
+    delayed: int
+    leased: int
+    dead: int
+    done: int
+    pushed: int
+    claimed: int
+    acked: int
+    late: int
+    failed: int
+    stalled: int
+    requeued: int
+    retried: int
+    died: int
+    cancelled: int
+    purged: int
+    dropped: int
+    forgotten: int
+    expired: int
+    duplicate: int
+    found: int
+    refused: int
+    bytes: int
+    memory: int
+    tokens: int
+    groups: int
+    blocked_workers: int
+    oldest_ready_ms: int
+    next_delayed_ms: int
+    paused_in: int
+    paused_out: int
+    in_per_second_1m: float
+    in_per_second_5m: float
+    out_per_second_1m: float
+    out_per_second_5m: float
+    wait_p50_ms: int
+    wait_p95_ms: int
+    wait_p99_ms: int
+    run_p50_ms: int
+    run_p95_ms: int
+    run_p99_ms: int
+    load: Load
+    held_by: str = ""
+    broken: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(Reply):
+    """A queue's settings; spans in ms, -1 is "no limit"."""
+
+    lease: int
+    attempts: int
+    stalls: int
+    backoff: str
+    backoff_base: int
+    backoff_max: int
+    backoff_jitter: int
+    max_len: int
+    max_bytes: int
+    dead_max: int
+    dead_ttl: int
+    run_max: int
+    retain: int
+    retain_max: int
+    concurrency: int
+    rate: int
+    rate_per: int
+    group_concurrency: int
+    group_rate: int
+    group_rate_per: int
+    groups_max: int
+    tokens_max: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Reply):
+    """A group of a queue: its tasks, what holds for it (-1 no limit), and what holds it back now."""
+
+    name: str
+    held_by: str
+    tasks: int
+    ready: int
+    leased: int
+    weight: int
+    concurrency: int
+    rate: int
+    rate_per: int
+    ordered: bool
+    rests_ms: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView(Reply):
+    """A worker of a queue by its name: how many leases it holds, and how many of its claims wait."""
+
+    name: str
+    leases: int
+    oldest_lease_ms: int
+    blocked: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Reply):
+    """A schedule of a queue: `every` ms, or a `cron` expression in the zone `tz`; its next run and what it did."""
+
+    name: str
+    catchup: str
+    next_ms: int
+    next: int
+    made: int
+    skipped: int
+    missed: int
+    disabled: bool
+    payload_bytes: int
+    every: int | None = None
+    cron: str | None = None
+    tz: str | None = None
+    last: int | None = None
+    last_id: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,75 @@
+"""What several queues tell, as if they were one: the shards of a sharded queue, or all queues of a node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from .replies import Info, Load
+
+# What can't be added. Of times the worst counts, of instants the next; -1 says unknown or none.
+WORST = {"oldest_ready_ms", "paused_in", "paused_out"} | {
+    f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)
+}
+
+
+def total(infos: Sequence[Info]) -> Info | None:
+    """Counts, totals, bytes and rates added; of ages and percentiles the worst; the load anew. None of nothing."""
+    if not infos:
+        return None
+    if len(infos) == 1:
+        return infos[0]
+    values: dict[str, Any] = {}
+    for item in fields(Info):
+        of_all = [getattr(info, item.name) for info in infos]
+        if item.name == "load":
+            values["load"] = total_load([info.load for info in infos])
+        elif item.name == "next_delayed_ms":
+            values[item.name] = min([ms for ms in of_all if ms >= 0], default=-1)
+        elif item.name in ("held_by", "broken"):
+            values[item.name] = next((text for text in of_all if text), "")
+        elif item.name == "more":
+            values["more"] = {}
+        else:
+            values[item.name] = max(of_all) if item.name in WORST else sum(of_all)
+    return Info(**values)
+
+
+def total_load(loads: Sequence[Load]) -> Load:
+    """The load of several queues that share their workers, by the rules of TASK.INFO (README, "Load")."""
+    arrivals = sum(load.arrival_rate for load in loads)
+    completions = sum(load.completion_rate for load in loads)
+    busy, waiting = sum(load.busy for load in loads), sum(load.waiting for load in loads)
+    backlog = sum(load.backlog for load in loads)
+    run_mean_ms = mean_run_ms(loads)
+    work = arrivals * run_mean_ms / 1000
+    is_known = run_mean_ms >= 0
+    return Load(
+        arrival_rate=arrivals,
+        completion_rate=completions,
+        run_mean_ms=run_mean_ms,
+        busy=busy,
+        waiting=waiting,
+        utilisation=work / (busy + waiting) if is_known and busy + waiting else -1.0,
+        backlog=backlog,
+        drain_ms=drain_ms(backlog, completions - arrivals),
+        workers_needed=math.ceil(work / 0.8) if is_known else -1,
+    )
+
+
+def mean_run_ms(loads: Sequence[Load]) -> float:
+    """The mean run time over queues, each weighed by what it finishes; -1 where nobody knows."""
+    known = [load for load in loads if load.run_mean_ms >= 0]
+    weights = [load.completion_rate or 0.001 for load in known]
+    if not known:
+        return -1.0
+    return sum(load.run_mean_ms * weight for load, weight in zip(known, weights, strict=True)) / sum(weights)
+
+
+def drain_ms(backlog: int, shrinks_by: float) -> int:
+    """Until nothing is ready at such a speed, in tasks a second; -1 where the backlog doesn't shrink."""
+    if not backlog:
+        return 0
+    return round(backlog / shrinks_by * 1000) if shrinks_by > 0 else -1
