@@ -12,9 +12,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# What the sdist takes along of the workspace: all that `cargo build --locked` asks for, and the licences.
-SOURCES = ("Cargo.toml", "Cargo.lock", "LICENSE-MIT", "LICENSE-APACHE", "src")
-LICENCES = ("LICENSE-MIT", "LICENSE-APACHE")
+# What the sdist takes along of the workspace: all that `cargo build --locked` asks for.
+SOURCES = ("Cargo.toml", "Cargo.lock", "src")
 
 
 class ModuleHook(BuildHookInterface[Any]):
@@ -29,7 +28,6 @@ class ModuleHook(BuildHookInterface[Any]):
         included = build_data["force_include"]
         if self.target_name == "sdist":
             included.update({str(workspace / name): f"rust/{name}" for name in SOURCES})
-            included.update({str(workspace / name): name for name in LICENCES if not is_sdist(workspace)})
             return
         module = build_module(workspace)
         included[str(module)] = f"taskslot/_module/{module.name}"
@@ -44,11 +42,6 @@ def find_workspace(root: Path) -> Path:
         if (folder / "Cargo.lock").is_file() and (folder / "src/module").is_dir():
             return folder
     raise FileNotFoundError(f"no Rust sources of taskslot in {root / 'rust'} nor in {root.parents[1]}")
-
-
-def is_sdist(workspace: Path) -> bool:
-    """Whether the workspace came in an sdist."""
-    return workspace.name == "rust"
 
 
 def build_module(workspace: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -65,16 +66,18 @@ def tell_once(session: Session, nodes: Nodes, console: Console, shards_apart: bo
 
 
 def show(session: Session, nodes: Nodes, console: Console, interval_s: float, shards_apart: bool) -> None:
-    """Look and draw in the terminal's other screen until q is typed."""
+    """Look and draw in the terminal's other screen until q or Ctrl-C is typed."""
 
     def draw() -> RenderableType:
         seen = nodes.look()
         made = picture(session, seen, rows(seen.infos, shards_apart), nodes.limit)
         return made.draw(console.width, console.height)
 
-    with Keys() as keys, Live(draw(), console=console, screen=True, auto_refresh=False) as live:
-        while not keys.typed("qQ", interval_s):
-            live.update(draw(), refresh=True)
+    # Ctrl-C is a way to leave, not an interruption.
+    with suppress(KeyboardInterrupt), Keys() as keys:
+        with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
+            while not keys.typed("qQ", interval_s):
+                live.update(draw(), refresh=True)
 
 
 def picture(session: Session, seen: Seen, found: Sequence[Row], limit: int) -> Picture:

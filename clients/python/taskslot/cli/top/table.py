@@ -74,7 +74,8 @@ class Picture:
 def drawn(rows: Sequence[Row], width: int) -> Table:
     """The table itself, as wide as the screen and no wider."""
     columns = fitting(width)
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    # Between two columns the box has one space of its own.
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("queue", no_wrap=True, overflow="ellipsis", ratio=1, min_width=NAME_WIDTH)
     for column in columns:
         table.add_column(
@@ -171,7 +172,7 @@ def held(info: Info) -> Text:
 
 COLUMNS = (
     Column("ready", 5, 0, lambda info: number(info.ready, "bold")),
-    Column("delayed", 7, 7, lambda info: number(info.delayed)),
+    Column("delayed", 7, 8, lambda info: number(info.delayed)),
     Column("leased", 6, 1, lambda info: number(info.leased)),
     Column("dead", 5, 4, lambda info: number(info.dead, "red")),
     Column("in/s", 5, 2, lambda info: speed(info.in_per_second_1m)),
@@ -179,7 +180,7 @@ COLUMNS = (
     Column("oldest", 6, 5, lambda info: span(info.oldest_ready_ms)),
     Column("wait95", 6, 11, lambda info: span(info.wait_p95_ms)),
     Column("busy/idle", 9, 9, workers),
-    Column("ρ", 4, 8, utilisation),
+    Column("ρ", 4, 7, utilisation),
     Column("drain", 5, 10, drain),
     Column("need", 4, 12, needed),
     Column("held by", 11, 6, held, "left"),
