@@ -68,6 +68,10 @@ class Client:
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
             return True
+        # A cluster client stumbles over its own tables while another thread or task makes them anew (valkey-py 6.2:
+        # `'NoneType' object has no attribute 'name'`).
+        if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
+            return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 
     def meaning(self, error: BaseException) -> TaskslotError | None:
@@ -90,7 +94,11 @@ class Client:
 
     def twin(self, socket_timeout_s: float) -> Any:
         """A client to the same servers, that waits so long for a reply and resends nothing by itself."""
-        own = {"decode_responses": False, "socket_timeout": socket_timeout_s, "socket_connect_timeout": 1.0}
+        own: dict[str, Any] = {
+            "decode_responses": False,
+            "socket_timeout": socket_timeout_s,
+            "socket_connect_timeout": 1.0,
+        }
         if self.is_cluster:
             return self._cluster_twin(own)
         pool = self.client.connection_pool
@@ -98,7 +106,8 @@ class Client:
         own["retry"] = self._no_retry()
         if hasattr(pool, "sentinel_manager"):
             made = pool.sentinel_manager.master_for if pool.is_master else pool.sentinel_manager.slave_for
-            return made(pool.service_name, redis_class=type(self.client), **shared, **own)
+            own[f"{self.library}_class"] = type(self.client)
+            return made(pool.service_name, **shared, **own)
         kwargs = pool.connection_kwargs
         if "path" in kwargs:
             return type(self.client)(unix_socket_path=kwargs["path"], **shared, **own)
