@@ -16,7 +16,7 @@ from .. import shown
 from .rows import Row
 
 # Of room between two columns, and what the name of a queue needs at least.
-GAP, NAME_WIDTH = 2, 14
+GAP, NAME_WIDTH = 2, 13
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Picture:
         """The picture for a screen; of a given height the rows that don't fit are counted in a note."""
         rows, notes = list(self.rows), list(self.notes)
         if height is not None:
-            # Head, table head and its rule, one line for a note each, the last for the keys.
-            room = max(1, height - 4 - len(notes))
+            # The rest is the head, the table's head and its rule, and a line for each note.
+            room = max(2, height - 3 - len(notes))
             if len(rows) > room:
                 notes.append(f"and {len(rows) - room + 1} queues more with smaller backlogs")
                 rows = rows[: room - 1]
@@ -75,7 +75,9 @@ def drawn(rows: Sequence[Row], width: int) -> Table:
     """The table itself, as wide as the screen and no wider."""
     columns = fitting(width)
     # Between two columns the box has one space of its own.
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False
+    )
     table.add_column("queue", no_wrap=True, overflow="ellipsis", ratio=1, min_width=NAME_WIDTH)
     for column in columns:
         table.add_column(
@@ -183,7 +185,7 @@ COLUMNS = (
     Column("ρ", 4, 7, utilisation),
     Column("drain", 5, 10, drain),
     Column("need", 4, 12, needed),
-    Column("held by", 11, 6, held, "left"),
+    Column("held by", 13, 6, held, "left"),
 )
 
 
