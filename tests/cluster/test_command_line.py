@@ -24,7 +24,8 @@ def test_a_cluster_is_noticed_and_top_sees_all_primaries(start_cluster):
     for name in ("a", "b", "c", "d", "e"):
         run(*url, "push", name, "x")
     run(*url, "--shards", 16, "push", "orders", *["x"] * 900)
-    assert "3 primaries" in run(*url, "top")[0]
+    for scheme in ("redis", "valkey"):
+        assert "3 primaries" in run("--url", f"{scheme}://127.0.0.1:{cluster.nodes[4].port}", "top")[0]
 
     def seen() -> dict:
         rows = [json.loads(line) for line in run(*url, "top", "--json")]

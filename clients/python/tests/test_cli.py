@@ -70,6 +70,14 @@ def test_lines_of_stdin_are_tasks(run, queue):
     assert [task.id for task in queue.claim(10)] == [one["id"] for one in ids]
 
 
+def test_a_queue_that_gets_full_half_way_says_how_far_it_was(run, queue):
+    """So that whoever goes on knows from which line."""
+    queue.configure(max_len=1500)
+    said = run("push", "mail", "--lines", stdin="x\n" * 2500, status=1)
+    assert said.lines == ["pushed 1000"] and len(said.errors) == 1 and "max-len" in said.errors[0]
+    assert queue.len() == 1000
+
+
 def test_a_unique_task_is_found_again(run):
     """The id is that of the task that is there."""
     (first,) = run("push", "mail", "a", "--unique", "t").lines

@@ -118,16 +118,19 @@ def push_one(session: Session, queue: AnyQueue, payload: bytes, options: dict[st
 def push_lines(session: Session, queue: AnyQueue, options: dict[str, Any]) -> None:
     """Push each line of stdin, a thousand at a time, each thousand all or none."""
     source, done = sys.stdin.buffer, 0
-    with output.progress() as progress:
-        bar = progress.add_task(f"push to {queue.name}", total=None)
-        for part in steps(source):
-            for task in queue.push_many(part, **options):
-                if session.json:
-                    output.json_line({"id": task})
-            done += len(part)
-            show(progress, bar, done, source)
-    if not session.json:
-        output.line(f"pushed {done}")
+    try:
+        with output.progress() as progress:
+            bar = progress.add_task(f"push to {queue.name}", total=None)
+            for part in steps(source):
+                for task in queue.push_many(part, **options):
+                    if session.json:
+                        output.json_line({"id": task})
+                done += len(part)
+                show(progress, bar, done, source)
+    finally:
+        # Also where the queue is full half way: whoever goes on must know from which line.
+        if not session.json:
+            output.line(f"pushed {done}")
 
 
 def show(progress: Progress, bar: TaskID, done: int, source: BinaryIO) -> None:
