@@ -1,6 +1,7 @@
 """The command line against real servers: what it does, writes and refuses."""
 
 import json
+from datetime import datetime
 
 import command_line
 import pytest
@@ -67,7 +68,10 @@ def test_lines_of_stdin_are_tasks(run, queue):
     assert run("push", "mail", "--lines", "--delay-ms", "0", stdin="\n".join(lines)).lines == ["pushed 2502"]
     assert [task.payload.decode() for _ in range(3) for task in queue.claim(1000)] == lines
     ids = run("push", "mail", "--lines", "--json", stdin="a\r\nb\n").json()
-    assert [task.id for task in queue.claim(10)] == [one["id"] for one in ids]
+    assert [(task.id, task.payload) for task in queue.claim(10)] == [
+        (ids[0]["id"], b"a"),
+        (ids[1]["id"], b"b"),
+    ]
 
 
 def test_a_queue_that_gets_full_half_way_says_how_far_it_was(run, queue):
@@ -90,6 +94,8 @@ def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
     for at in ("2100-01-01T00:00Z", "2100-01-01T01:00+01:00", "4102444800000"):
         (task,) = run("push", "mail", "a", "--at", at).lines
         assert queue.get(task).due == 4102444800000
+    (task,) = run("push", "mail", "a", "--at", "2100-01-01T00:00").lines
+    assert queue.get(task).due == round(datetime(2100, 1, 1).timestamp() * 1000)
     run("push", "mail", "a", "--at", "tomorrow", status=2)
 
 
