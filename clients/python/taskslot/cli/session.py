@@ -152,8 +152,6 @@ def with_errors_told(work: Callable[[], None], session: Session) -> None:
             session.close()
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
     except ValueError as error:
         refuse(str(error), 2)
     except TaskslotError as error:
