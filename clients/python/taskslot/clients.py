@@ -90,6 +90,16 @@ class Client:
         node = self.client.get_node_from_key(key)
         return node.name if node is not None else ""
 
+    def bulk_for(self, node: str) -> Any:
+        """A pipeline for commands whose keys that node serves.
+
+        A sync cluster client has a plain client for each node, whose pipelines take a quarter of the time of its own.
+        """
+        if not self.is_cluster or self.is_async or not node:
+            return self.client.pipeline(transaction=False)
+        connection_of = getattr(self.client, f"get_{self.library}_connection")
+        return connection_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:

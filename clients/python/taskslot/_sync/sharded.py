@@ -190,7 +190,7 @@ class ShardedQueue:
         infos = dict(zip(asked, found, strict=True))
         self._loads.saw({shard: one and one[0] for shard, one in infos.items()}, time.monotonic())
         waiting = {shard: one[1] for shard, one in infos.items() if one is not None}
-        self._pace.idle = max(1, sum(waiting.values()))
+        self._pace.idle = 1 + sum(waiting.values())
         fewest = min(waiting.values(), default=0)
         if waiting.get(self._home, 0) > fewest + 1:
             self._home = random.choice([shard for shard, here in waiting.items() if here == fewest])
