@@ -74,4 +74,4 @@ def test_sentinels_are_asked_for_the_primary(start_sentinel, scheme):
     how = ("--url", f"{scheme}://", "--sentinel", hosts, "--service", "main")
     run(*how, "push", "mail", "hello")
     assert run(*how, "claim", "mail")[0].endswith("  hello")
-    assert run(*how, "top")[0].startswith("taskslot main by Sentinel  1 queue")
+    assert run(*how, "top")[0].startswith("main by Sentinel  1 queue")

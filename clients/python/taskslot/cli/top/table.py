@@ -56,7 +56,7 @@ class Picture:
 
     def _head(self, width: int) -> RenderableType:
         all_of_it = total([row.info for row in self.rows])
-        left = Text("taskslot ", style="bold").append(self.server, style="cyan")
+        left = Text(self.server, style="bold cyan")
         if self.primaries != 1:
             left.append(f", {self.primaries} primaries", style="cyan")
         if all_of_it is not None:
