@@ -192,6 +192,15 @@ def test_all_columns_fit_into_140():
     assert sum(column.width + GAP for column in fitting(80)) + NAME_WIDTH <= 80
 
 
+def test_the_head_is_whole_at_80_columns():
+    """Also on a cluster, where the clock gives way."""
+    found = rows({"q": info(ready=41_700, in_per_second_1m=2630, out_per_second_1m=538)})
+    told = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
+    assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == told
+    alone = drawn(Picture(found, "127.0.0.1:7001", "12:00:00"), 80)[0]
+    assert alone.startswith("127.0.0.1:7001  1 queue") and alone.endswith("out 538/s              12:00:00")
+
+
 def test_rows_that_do_not_fit_are_counted():
     """The screen is filled and no higher."""
     found = rows({f"q{n}": info(ready=n) for n in range(30)})

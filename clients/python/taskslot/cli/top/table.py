@@ -63,11 +63,13 @@ class Picture:
             left.append(f"  {plural(len(self.rows), 'queue')}, {shown.count(all_of_it.ready)} ready, ")
             left.append(f"in {shown.rate(all_of_it.in_per_second_1m)}/s, ")
             left.append(f"out {shown.rate(all_of_it.out_per_second_1m)}/s")
-        left.truncate(max(10, width - len(self.clock) - 1), overflow="ellipsis")
+        # Where both have no room the clock gives way.
+        clock = self.clock if len(left) + len(self.clock) < width else ""
+        left.truncate(width, overflow="ellipsis")
         grid = Table.grid(expand=True)
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_row(left, Text(self.clock, style="dim"))
+        grid.add_row(left, Text(clock, style="dim"))
         return grid
 
 
