@@ -26,24 +26,26 @@ class Traffic:
         self.cluster, self.keys = cluster, keys
         self.pushed: list[str] = []
         self.ran: list[str] = []
-        self.refused: list[int] = []
+        self.refused: list[object] = []  # answers of acks that came too late
         self.errors: list[BaseException] = []
         self._numbers = itertools.count()
-        self._stopped = threading.Event()
-        loops = [self._push] * pushers + [self._work] * workers
-        self._threads = [threading.Thread(target=self._guarded, args=(loop,), daemon=True) for loop in loops]
+        # Pushers stop first; then workers have all there is to come.
+        self._stopped, self._pushed_all = threading.Event(), threading.Event()
+        self._pushers = [self._thread(self._push) for _ in range(pushers)]
+        self._workers = [self._thread(self._work) for _ in range(workers)]
 
     def __enter__(self) -> Traffic:
-        for thread in self._threads:
+        for thread in (*self._pushers, *self._workers):
             thread.start()
         self.passes(50)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(30)
-        assert kind or not any(thread.is_alive() for thread in self._threads), "all threads come to an end"
+        for threads, told in ((self._pushers, self._stopped), (self._workers, self._pushed_all)):
+            told.set()
+            for thread in threads:
+                thread.join(20)
+            assert kind or not any(thread.is_alive() for thread in threads), "all come to an end"
         if self.errors and not kind:
             raise self.errors[0]
 
@@ -70,6 +72,9 @@ class Traffic:
 
     # ---- what the threads do
 
+    def _thread(self, loop: Callable[[redis.RedisCluster], None]) -> threading.Thread:
+        return threading.Thread(target=self._guarded, args=(loop,), daemon=True)
+
     def _guarded(self, loop: Callable[[redis.RedisCluster], None]) -> None:
         try:
             loop(self.cluster.client())
@@ -87,18 +92,19 @@ class Traffic:
                 self._stopped.wait(0.002)
 
     def _work(self, client: redis.RedisCluster) -> None:
+        empty = 0
         for turn in itertools.count():
-            key = self.keys[turn % len(self.keys)]
-            token = f"{threading.get_ident()} {turn}"
+            key, token = self.keys[turn % len(self.keys)], f"{threading.get_ident()} {turn}"
+            is_last_round = self._pushed_all.is_set()
             # Some find nothing and wait: they are redirected in mid-wait, or come back after a moment (on 6.2).
-            for handle, payload, _ in again(
-                client, "TASK.CLAIM", key, "COUNT", 3, "BLOCK", 20, "REQUEST", token
-            ):
+            tasks = again(client, "TASK.CLAIM", key, "COUNT", 3, "BLOCK", 20, "REQUEST", token)
+            for handle, payload, _ in tasks:
                 self.ran.append(payload.decode())
-                reply = again(client, "TASK.ACK", key, handle)
-                if reply != 1:
+                reply = again(client, "TASK.ACK", key, "HANDLES", 1, handle)
+                if reply != [1]:
                     self.refused.append(reply)
-            if self._stopped.is_set() and set(self.pushed) <= set(self.ran):
+            empty = empty + 1 if is_last_round and not tasks else 0
+            if empty == len(self.keys):
                 return
 
 
