@@ -38,16 +38,16 @@ def queues_of(cluster: Cluster, node: Node, count: int) -> list[str]:
 def test_slots_that_move_under_load_lose_nothing_and_double_nothing(cluster, way):
     """Pushes, claims that wait and acks go on while their slots go to a second node, and on to a third."""
     first, second, third = cluster.primaries()
-    keys = queues_of(cluster, first, 40)
+    keys = queues_of(cluster, first, 24)
     with Traffic(cluster, keys) as traffic:
         before = len(traffic.pushed), len(traffic.ran)
         move(cluster, way, keys, first, second)
-        move(cluster, way, keys[:20], second, third)
+        move(cluster, way, keys[:12], second, third)
         assert len(traffic.pushed) > before[0] and len(traffic.ran) > before[1], "there was traffic meanwhile"
         traffic.passes(100)
     cluster.wait_ok()
-    assert {cluster.node_of(key) for key in keys[:20]} == {third}
-    assert {cluster.node_of(key) for key in keys[20:]} == {second}
+    assert {cluster.node_of(key) for key in keys[:12]} == {third}
+    assert {cluster.node_of(key) for key in keys[12:]} == {second}
     assert first.say("DBSIZE") == 0
     traffic.account()
 
