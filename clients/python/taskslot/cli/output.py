@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Mapping
@@ -63,8 +64,6 @@ def named(name: str, value: Any) -> dict[str, Any]:
 
 def text_or_base64(data: bytes) -> tuple[str, bool]:
     """Bytes as UTF-8, if they are, and whether they are; else as base64."""
-    import base64
-
     try:
         return data.decode(), True
     except UnicodeDecodeError:
