@@ -1,7 +1,7 @@
 """Real servers for tests: where they are installed, and one running process with all a test asks of it.
 
 `SERVERS` maps a name as `valkey-9.1` to what is installed here. `Server` is one process on a Unix socket,
-with a directory of its own, ended and removed by `discard`. Tests get theirs from conftest.py.
+with a directory of its own, ended and removed by `discard`. Tests get theirs from server_fixtures.py.
 """
 
 from __future__ import annotations

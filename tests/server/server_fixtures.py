@@ -1,5 +1,6 @@
-"""Fixtures of the server tests: a fresh real server for each test, on each chosen version.
+"""Fixtures for all Python tests: a fresh real server for each test, on each chosen version.
 
+A plugin that pyproject.toml loads, so that tests/server, tests/cluster and clients/python/tests share it.
 `pytest tests/server --server valkey-9.1,redis-6.2` chooses; a path to a redis-server tries another one.
 """
 
