@@ -176,8 +176,8 @@ class Server:
 
     Settings are keyword arguments with `_` for `-`: `appendonly="yes"`, `save="60 1"`; a list gives the line
     many times. The defaults are a server that writes nothing to disk. `module_args` go to the module;
-    `module=None` starts a bare server; `port=True` also listens on a free port of 127.0.0.1; `clock=True`
-    gives `server.clock`, whose `step(ms)` moves the wall clock; `env` adds to the environment.
+    `module=None` starts a bare server; `port=True` also listens on a free port of 127.0.0.1, a number on
+    that one; `clock=True` gives `server.clock`, whose `step(ms)` moves the wall clock; `env` adds to the environment.
     """
 
     DEFAULTS = {
@@ -187,6 +187,8 @@ class Server:
         "repl-diskless-sync-delay": 0,
         "crash-memcheck-enabled": "no",
     }
+    # What stands after the configuration file on the command line.
+    ARGUMENTS: tuple[str, ...] = ()
     # These commands are off by default from 7.0 on, and the settings unknown before.
     SINCE_7_0 = {"enable-debug-command": "yes", "enable-module-command": "yes"}
 
@@ -196,7 +198,7 @@ class Server:
         *,
         module: Path | None = MODULE,
         module_args: tuple[object, ...] = (),
-        port: bool = False,
+        port: bool | int = False,
         clock: bool = False,
         env: dict[str, str] | None = None,
         **settings: object,
@@ -207,8 +209,8 @@ class Server:
         self.dir = Path(tempfile.mkdtemp(prefix=f"taskslot-{installed.name}-"))
         self.socket = str(self.dir / "socket")
         self.clock = Clock(self.dir) if clock else None
-        self.port = 0
-        self._listens = port
+        self.port = 0 if isinstance(port, bool) else port
+        self._listens, self._port_is_given = bool(port), self.port != 0
         self._module = (module, tuple(map(str, module_args)))
         self._env = dict(env or {})
         self._settings = {
@@ -240,7 +242,7 @@ class Server:
                 return self
             except ServerDied:
                 # Between our look and its bind somebody else may have taken the port.
-                if last_try or "Address already in use" not in self.log()[log_before:]:
+                if last_try or self._port_is_given or "Address already in use" not in self.log()[log_before:]:
                     raise
                 self.port = 0
         raise AssertionError("unreachable")
@@ -252,7 +254,7 @@ class Server:
         env = {**os.environ, **(self.clock.environment() if self.clock else {}), **self._env}
         with open(self.dir / "stdout", "ab") as out:
             self._process = subprocess.Popen(
-                [self.installed.path, str(config)],
+                [self.installed.path, str(config), *self.ARGUMENTS],
                 cwd=self.dir,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,316 @@
+"""A queue over one key: what each method sends, answers and raises, sync and asyncio, on redis-py and valkey-py."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+import valkey
+from server import wait_until
+from taskslot import (
+    Answer,
+    CancelAsked,
+    LeaseLost,
+    OutOfMemory,
+    Paused,
+    Queue,
+    QueueFull,
+    Refused,
+    UnknownTask,
+    WrongType,
+)
+
+
+def later(call):
+    """Run something beside the test's thread."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_task_is_pushed_claimed_and_acked(make):
+    """Payloads are bytes, also where they are no UTF-8; an ack sent twice is harmless."""
+    queue = make()
+    pushed = queue.push(b"\xff\x00")
+    (task,) = queue.claim(worker="w1")
+    assert (task.id, task.payload, task.deliveries, task.key) == (pushed, b"\xff\x00", 1, "mail")
+    assert pushed.is_new and queue.len() == 1
+    assert queue.ack(task) is True
+    assert queue.ack(task.handle) is False
+    assert queue.len() == 0 and queue.claim() == []
+
+
+def test_a_client_that_decodes_gets_bytes_all_the_same(server):
+    """decode_responses is of no effect on what the library reads."""
+    for protocol in (2, 3):
+        with redis.Redis(port=server.port, decode_responses=True, protocol=protocol) as client:
+            queue = Queue(client, "mail")
+            queue.push(b"\xff")
+            (task,) = queue.claim(meta=True)
+            assert (task.payload, task.meta.group) == (b"\xff", "")
+            queue.ack(task)
+
+
+def test_every_option_of_a_push_is_kept(make):
+    """As TASK.GET shows it."""
+    queue = make()
+    at = datetime.now(UTC) + timedelta(hours=1)
+    task = queue.push(
+        "p", at=at, priority=-3, attempts=7, lease_ms=5000, ttl_ms=60_000, group="g", retain_ms=1000,
+        headers={"trace": b"\xfe"}, unique="u", for_ms=50_000, keep=True,
+    )  # fmt: skip
+    view = queue.get(task)
+    assert view.due == round(at.timestamp() * 1000)
+    assert (view.state, view.priority, view.attempts, view.group) == ("delayed", -3, 7, "g")
+    assert (view.ttl_ms, view.retain, view.unique, view.unique_held) == (60_000, 1000, "u", True)
+    assert (view.headers, view.payload) == ({"trace": b"\xfe"}, b"p")
+    found = queue.push("q", unique="u", replace=True)
+    assert (found, found.is_new) == (task, False)
+    assert queue.get(task).payload == b"q"
+    assert queue.push("r", unique="v", until_start=True).is_new
+    with pytest.raises(ValueError, match="time zone"):
+        queue.push("p", at=datetime(2030, 1, 1))
+
+
+def test_many_are_pushed_claimed_and_answered_at_once(make):
+    """More than one command takes; each task gets its own answer, in order."""
+    queue = make()
+    ids = queue.push_many([str(n) for n in range(1500)], priority=1)
+    assert len(set(ids)) == 1500
+    tasks = queue.claim(1000) + queue.claim(1000)
+    assert [task.payload for task in tasks] == [str(n).encode() for n in range(1500)]
+    deadlines = queue.extend_many(tasks, lease_ms=60_000)
+    assert len(deadlines) == 1500 and min(deadlines) > 10**12
+    assert queue.ack_many(tasks[:1200]) == [Answer.OK] * 1200
+    queue.requeue(tasks[1200])
+    answers = queue.extend_many(tasks[1199:1202])
+    assert answers[:2] == [Answer.GONE, Answer.LEASE_LOST] and answers[2] > 10**12
+    assert queue.fail_many(tasks[1201:1203], "bad", dead=True) == [Answer.DEAD] * 2
+    assert queue.requeue_many(tasks[1203:], delay_ms=60_000) == [Answer.OK] * 297
+    assert (queue.len("delayed"), queue.len("dead"), queue.len("ready")) == (297, 2, 1)
+
+
+def test_what_goes_wrong_has_a_name(make, server):
+    """Each code word of the server is an exception of its own, with the server's text."""
+    queue = make()
+    queue.configure(max_len=1)
+    queue.push("a")
+    with pytest.raises(QueueFull):
+        queue.push("b")
+    (task,) = queue.claim()
+    queue.requeue(task)
+    for answer in (queue.ack, queue.fail, queue.extend, queue.requeue):
+        with pytest.raises(LeaseLost, match="lease is over"):
+            answer(task)
+    (task,) = queue.claim()
+    assert queue.cancel(task.id) == "asked"
+    with pytest.raises(CancelAsked):
+        queue.extend(task)
+    assert queue.extend_many([task]) == [Answer.CANCEL_ASKED]
+    queue.ack(task)
+    queue.pause("in")
+    with pytest.raises(Paused):
+        queue.push("b")
+    queue.resume("in")
+    with pytest.raises(Refused, match="DELAY"):
+        queue.push("b", delay_ms=-1)
+    with pytest.raises(UnknownTask):
+        queue.result("1-1")
+    server.client().set("text", "x")
+    with pytest.raises(WrongType):
+        make("text").push("b")
+    server.client().config_set("maxmemory", 1)
+    with pytest.raises(OutOfMemory):
+        queue.push("b")
+
+
+def test_a_claim_waits_for_a_task_and_no_longer_than_it_is_told(make):
+    """Longer than one slice of waiting, with nothing at the end; and until something comes."""
+    queue = make()
+    assert queue.claim(block_ms=1200) == []
+    other = make()
+    waiting = later(lambda: other.push("a"))
+    assert [task.payload for task in queue.claim(block_ms=0)] == [b"a"]
+    waiting.join()
+
+
+def test_a_claim_takes_from_several_queues_in_order(make):
+    """`also` names them; a task says of which it is, and is answered there."""
+    high, low = make("{m}high"), make("{m}low")
+    low.push("l")
+    high.push("h")
+    tasks = high.claim(also=["{m}low"]) + high.claim(also=["{m}low"], block_ms=1000)
+    assert [(task.key, task.payload) for task in tasks] == [("{m}high", b"h"), ("{m}low", b"l")]
+    assert high.ack_many(tasks) == [Answer.OK] * 2
+    assert low.len() == 0
+
+
+def test_a_result_is_waited_for(make):
+    """Done with a value, with none, dead with an error, cancelled; None where the time is over."""
+    queue, worker = make(), make()
+    first, second, third = queue.push_many(["a", "b", "c"], retain_ms=60_000)
+    assert queue.result(first) is None and queue.result(first, block_ms=20) is None
+
+    def work():
+        one, two, three = worker.claim(3)
+        worker.ack(one, result=b"\xff")
+        worker.ack(two)
+        worker.fail(three, "no route", dead=True)
+
+    working = later(work)
+    ended = [queue.result(task, block_ms=5000) for task in (first, second, third)]
+    working.join()
+    assert [(one.state, one.value, one.error) for one in ended] == [
+        ("done", b"\xff", None),
+        ("done", None, None),
+        ("dead", None, "no route"),
+    ]
+
+
+def test_a_failed_attempt_comes_back_and_dead_tasks_are_tried_again(make):
+    """With a delay of its own or the queue's; RETRY makes dead tasks ready."""
+    queue = make()
+    queue.push("a", attempts=2)
+    (task,) = queue.claim(noack=False)
+    assert queue.fail(task, "once", delay_ms=1) == 1
+    (task,) = queue.claim(block_ms=5000)
+    assert queue.fail(task, "twice") == -1
+    (view,) = queue.tasks("dead")
+    assert (view.error, view.failures) == ("twice", 2)
+    assert queue.retry([view.id]) == 1
+    (task,) = queue.claim()
+    queue.fail(task, dead=True)
+    assert queue.retry_dead() == 1
+    assert queue.claim(noack=True)[0].id == view.id
+
+
+def test_tasks_are_listed_page_by_page(make):
+    """All of a state, in order, with payloads if asked for."""
+    queue = make()
+    ids = queue.push_many([str(n) for n in range(25)])
+    assert [view.id for view in queue.tasks("ready", page=10)] == ids
+    assert [view.payload for view in queue.tasks("ready", payloads=True)] == [b"%d" % n for n in range(25)]
+    queue.claim(3, worker="w")
+    assert len(list(queue.tasks("leased", worker="w"))) == 3
+
+
+def test_a_queue_tells_of_itself(make):
+    """INFO and its sections, as typed values; None or nothing where there is no queue."""
+    queue = make()
+    assert queue.info() is None and queue.settings() is None
+    assert queue.groups() == [] and queue.workers() == [] and queue.schedules() == []
+    queue.set_group("acme", weight=2, concurrency=1, rate=5, rate_per_ms=100, ordered=True)
+    queue.push_many(["a", "b"], group="acme")
+    queue.claim(worker="w1")
+    info = queue.info()
+    assert (info.ready, info.leased, info.pushed, info.load.busy, info.load.backlog) == (1, 1, 2, 1, 1)
+    assert info.in_per_second_1m > 0 and info.broken == "" and not info.more
+    (group,) = queue.groups()
+    assert (group.name, group.weight, group.ordered, group.rate, group.held_by) == (
+        "acme",
+        2,
+        True,
+        5,
+        "concurrency",
+    )
+    assert [(worker.name, worker.leases) for worker in queue.workers()] == [("w1", 1)]
+    queue.configure(lease=1234, backoff="fixed")
+    assert (queue.settings().lease, queue.settings().backoff) == (1234, "fixed")
+    queue.reset("lease")
+    assert (queue.settings().lease, queue.settings().backoff) == (30_000, "fixed")
+    assert queue.forget_group("acme") is True and queue.forget_group("nobody") is False
+
+
+def test_a_queue_is_steered(make):
+    """Pause and resume, cancel, purge."""
+    queue = make()
+    ids = queue.push_many(["a", "b", "c"])
+    queue.pause(for_ms=60_000)
+    assert queue.claim() == [] and queue.info().paused_out > 0
+    queue.resume()
+    assert queue.cancel_many([*ids[:1], "1-1"]) == ["removed", None]
+    assert queue.purge("ready", 1) == 1 and queue.purge("all") == 1 and queue.purge("all") == 0
+
+
+def test_a_queue_has_schedules(make):
+    """At intervals and by a calendar; the tasks have the options that were given."""
+    queue = make()
+    assert queue.schedule("beat", "b", every_ms=100, catchup="none", priority=5) is True
+    assert queue.schedule("night", "n", cron="30 2 * * *", tz="Europe/Berlin") is True
+    assert queue.schedule("night", "n", cron="30 3 * * *") is False
+    beat, night = queue.schedules()
+    assert (beat.every, beat.catchup, night.cron, night.tz) == (100, "none", "30 3 * * *", "UTC")
+    (task,) = queue.claim(block_ms=5000, meta=True)
+    assert (task.payload, task.meta.priority) == (b"b", 5)
+    assert queue.unschedule("beat") is True and queue.unschedule("beat") is False
+
+
+def test_shards_are_named_as_the_server_names_them(make):
+    """The method asks the server."""
+    assert make("orders").shards(2) == ["orders:{1bz}", "orders:{fjl}"]
+
+
+def test_a_push_that_is_sent_again_pushes_nothing_twice(make):
+    """The caller's own token, and one of the library's for every call."""
+    queue = make()
+    assert queue.push("a", request="r1") == queue.push("a", request="r1")
+    queue.push("a")
+    assert queue.len() == 2
+
+
+def test_a_claim_that_is_sent_again_gets_the_same_tasks(make):
+    """A worker that gave up in the middle of a claim asks again with its token."""
+    queue = make()
+    queue.push_many(["a", "b"])
+    assert queue.claim(request="r") == queue.claim(request="r")
+    assert queue.len("ready") == 1
+
+
+def test_a_call_outlives_a_restart(make, server):
+    """While the server is away calls go on trying, and a worker that waits goes on waiting."""
+    queue, worker = make(), make()
+    queue.push("before")
+    queue.claim(noack=True)
+    got = []
+    waiting = later(lambda: got.extend(worker.claim(block_ms=20_000)))
+    wait_until(lambda: queue.info().blocked_workers == 1, "the worker waits")
+    server.kill9()
+    pushing = later(lambda: queue.push("after"))
+    server.start()
+    pushing.join(20)
+    waiting.join(20)
+    assert [task.payload for task in got] == [b"after"]
+
+
+def test_a_call_gives_up_when_its_patience_is_over(make, server):
+    """Then the client's own error is raised."""
+    queue = make(patience_ms=50)
+    assert queue.claim(block_ms=1) == []
+    server.kill9()
+    with pytest.raises((redis.ConnectionError, valkey.ConnectionError)):
+        queue.claim(block_ms=60_000)
+
+
+def test_no_task_is_stranded_by_a_worker_that_gave_up(make, server):
+    """Its connection breaks while the server gives it a task: the next claim has it, after its lease at the latest."""
+    queue = make(patience_ms=0)
+    queue.configure(lease=200)
+    with pytest.raises(Exception, match="(?i)time|connection|closed"):
+        later(lambda: wait_until(lambda: waits(server), "it waits") and kill_and_push(server))
+        queue.claim(block_ms=10_000)
+    (task,) = make().claim(block_ms=10_000)
+    assert task.payload == b"a"
+
+
+def waits(server):
+    """Whether a worker waits on this server."""
+    return server.client().info("taskslot")["taskslot_blocked_workers"] == 1
+
+
+def kill_and_push(server):
+    """Push a task and cut all connections of ordinary clients, in one go."""
+    c = server.client()
+    with c.pipeline(transaction=True) as both:
+        both.execute_command("TASK.PUSH", "mail", "a")
+        both.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        both.execute()

@@ -1,0 +1,184 @@
+"""A sharded queue: which shard a task goes to, how workers find it, and what is told and steered of all shards."""
+
+import threading
+from collections import Counter
+
+import pytest
+from server import wait_until
+from taskslot import Answer, Refused, shards
+
+SHARDS = 4
+
+
+@pytest.fixture
+def queue(make):
+    """An empty queue of four shards."""
+    return make("orders", shards=SHARDS)
+
+
+def shard(task):
+    """The number of the shard of an id or a handle."""
+    return int(str(task).partition("/")[0])
+
+
+def test_tasks_spread_over_the_shards(queue, client):
+    """No shard has much more than another; the ids tell where they are."""
+    ids = [queue.push(str(n)) for n in range(100)] + queue.push_many(map(str, range(100, 1000)))
+    counts = Counter(map(shard, ids))
+    assert sum(counts.values()) == 1000 and max(counts.values()) - min(counts.values()) <= 200
+    for number, key in enumerate(shards.names("orders", SHARDS)):
+        assert client.execute_command("TASK.LEN", key) == counts[number]
+
+
+def test_a_group_and_a_token_have_their_shard(queue):
+    """A group goes before a token; a token is found again where it was."""
+    for n in range(20):
+        assert shard(queue.push("p", group=f"g{n}")) == shards.shard_of_name(f"g{n}", SHARDS)
+        assert shard(queue.push("p", unique=f"u{n}")) == shards.shard_of_name(f"u{n}", SHARDS)
+        assert shard(queue.push("p", unique=f"v{n}", group="acme")) == shards.shard_of_name("acme", SHARDS)
+    assert [shard(task) for task in queue.push_many(["a", "b"], group="acme")] == [
+        shards.shard_of_name("acme", SHARDS)
+    ] * 2
+    first = queue.push("p", unique="once")
+    again = queue.push("p", unique="once")
+    assert (first, first.is_new, again.is_new) == (again, True, False)
+
+
+def test_tasks_of_all_shards_are_claimed_and_answered(queue):
+    """Each once; handles and tasks find their way back; never more than was asked for."""
+    queue.push_many([str(n) for n in range(300)])
+    tasks = []
+    while got := queue.claim(7):
+        assert len(got) <= 7
+        tasks += got
+    assert sorted(int(task.payload) for task in tasks) == list(range(300))
+    assert len({task.key for task in tasks}) > 1
+    assert all(deadline > 10**12 for deadline in queue.extend_many(tasks))
+    one, two, three, four, *others = tasks
+    assert queue.ack(one) is True and queue.ack(two.handle) is True
+    assert queue.fail(three, "bad", dead=True) == -1
+    assert queue.requeue(four) is True and queue.extend(others[0]) > 10**12
+    assert queue.ack_many(others[:-1]) == [Answer.OK] * 295
+    assert queue.fail_many(others[-1:], delay_ms=60_000) == [60_000]
+    assert (queue.len(), queue.len("dead"), queue.len("delayed")) == (2, 1, 1)
+
+
+def test_what_is_no_name_of_the_queue_is_refused(queue):
+    """A bare id, a shard that there isn't."""
+    for name in ("1-1", "9/1-1", "x/1-1", "", "/1-1", "-1/1-1"):
+        with pytest.raises(ValueError, match="begins with its shard"):
+            queue.get(name)
+
+
+@pytest.mark.parametrize("number", range(SHARDS))
+def test_a_worker_finds_a_task_on_any_shard(make, client, number):
+    """It waits on its home shard and looks at the others, also where it waits for ever."""
+    queue = make("orders", shards=SHARDS)
+    key = shards.names("orders", SHARDS)[number]
+    pushing = threading.Timer(0.1, lambda: client.execute_command("TASK.PUSH", key, "late"))
+    pushing.start()
+    (task,) = queue.claim(3, block_ms=0)
+    assert (task.payload, task.key) == (b"late", key)
+    pushing.join()
+
+
+def test_a_claim_that_finds_nothing_ends_in_time(queue):
+    """With nothing."""
+    assert queue.claim() == [] and queue.claim(block_ms=1) == [] and queue.claim(block_ms=150) == []
+
+
+def test_a_worker_waits_where_fewer_do(make, client):
+    """Four workers that have looked about have four homes."""
+    queues = [make("orders", shards=SHARDS) for _ in range(SHARDS)]
+    queues[0].push_many(map(str, range(1000)))
+    queues[0].purge("all")
+    stop = threading.Event()
+
+    def wait_about(queue):
+        while not stop.is_set():
+            queue.claim(block_ms=500)
+
+    workers = [threading.Thread(target=wait_about, args=[queue], daemon=True) for queue in queues]
+    for worker in workers:
+        worker.start()
+    keys = shards.names("orders", SHARDS)
+
+    def waiting():
+        infos = [client.execute_command("TASK.INFO", key) for key in keys]
+        fields = [
+            info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
+            for info in infos
+        ]
+        return [one[b"blocked-workers"] for one in fields]
+
+    wait_until(lambda: max(waiting()) <= 2 and sum(waiting()) >= 3, "the workers have spread", 15)
+    stop.set()
+    for worker in workers:
+        worker.join(10)
+
+
+def test_a_claim_that_is_sent_again_gets_the_same_tasks(queue):
+    """On the shard where it was, if that still has tasks."""
+    queue.push_many(["a", "b"], group="acme")
+    assert queue.claim(request="r") == queue.claim(request="r")
+
+
+def test_all_shards_tell_together(queue):
+    """Counts and rates are added; each shard's own is there too."""
+    assert queue.info() is None and queue.settings() is None and queue.groups() == []
+    queue.push_many(map(str, range(500)))
+    tasks = queue.claim(10)
+    info = queue.info()
+    assert (info.ready, info.leased, info.pushed, info.load.busy, info.load.backlog) == (
+        490,
+        10,
+        500,
+        10,
+        490,
+    )
+    assert sum(one.pushed for one in queue.infos().values() if one) == 500
+    assert queue.get(tasks[0]).state == "leased" and queue.get(tasks[0].id).id == tasks[0].id
+    assert len(list(queue.tasks("ready", page=50))) == 490
+    assert queue.cancel(next(iter(queue.tasks("ready"))).id) == "removed"
+
+
+def test_all_shards_are_steered_together(queue):
+    """Settings, pauses, purges and retries; a group's settings on its own shard."""
+    queue.configure(lease=1234)
+    assert queue.settings().lease == 1234
+    queue.reset()
+    assert queue.settings().lease == 30_000
+    ids = queue.push_many(map(str, range(400)))
+    queue.pause()
+    assert queue.claim() == [] and queue.claim(block_ms=60) == []
+    queue.resume()
+    dead = queue.claim(5)
+    queue.fail_many(dead, dead=True)
+    assert queue.retry([dead[0].id, dead[1].id]) == 2 and queue.retry_dead() == 3
+    assert queue.purge("ready", 150) == 150 and queue.purge("all") == len(ids) - 150
+    queue.set_group("acme", concurrency=1)
+    queue.push_many(["a", "b"], group="acme")
+    assert len(queue.claim(10)) == 1
+    (group,) = queue.groups()
+    assert (group.name, group.held_by) == ("acme", "concurrency")
+    assert queue.forget_group("acme") is True
+    with pytest.raises(Refused):
+        queue.push("x", delay_ms=-5)
+
+
+def test_a_result_of_a_shard_is_waited_for(queue):
+    """By the id that the push answered."""
+    task = queue.push("a")
+    working = threading.Timer(0.05, lambda: [queue.ack(one, result="r") for one in queue.claim()])
+    working.start()
+    assert queue.result(task, block_ms=5000).value == b"r"
+    working.join()
+
+
+def test_a_schedule_lives_on_the_first_shard(queue):
+    """Whatever its group: its tasks are claimed like others."""
+    assert queue.schedule("beat", "b", every_ms=100, group="acme") is True
+    assert [one.name for one in queue.schedules()] == ["beat"]
+    (task,) = queue.claim(block_ms=5000)
+    assert shard(task.handle) == 0
+    assert queue.unschedule("beat") is True

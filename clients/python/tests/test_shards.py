@@ -1,0 +1,69 @@
+"""Shards: their names, slots, and which of them a name has. The server is the oracle."""
+
+from collections import Counter
+
+import pytest
+from redis.crc import key_slot
+from taskslot import Queue, shards
+
+
+def test_the_checksum_is_the_one_of_the_cluster():
+    """The vector of the Redis Cluster specification, and redis-py's slots for keys of all kinds of tags."""
+    assert shards.crc16(b"123456789") == 0x31C3
+    for key in (
+        b"a",
+        b"{a}b",
+        b"x{a}",
+        b"{}a",
+        b"a{}",
+        b"{a",
+        b"a}b{c}",
+        b"{{a}}",
+        b"",
+        b"a{b}{c}",
+        bytes(range(256)),
+    ):
+        assert shards.slot_of(key) == key_slot(key), key
+
+
+def test_shards_have_the_names_that_the_server_gives_them(client):
+    """All of the first 200, and the last of 16384."""
+    for number in (1, 2, 3, 200):
+        assert shards.names("orders", number) == Queue(client, "orders").shards(number)
+    assert shards.names("q", 16384)[-1] == Queue(client, "q").shards(16384)[-1]
+
+
+def test_growing_renames_no_shard_and_every_slot_has_one():
+    """The names for a smaller number are the first of those for a larger one."""
+    names = shards.names("q", 16384)
+    assert shards.names("q", 100) == names[:100]
+    assert {key_slot(name.encode()) for name in names} == set(range(16384))
+
+
+@pytest.mark.parametrize("number", [0, -1, 16385])
+def test_a_number_of_shards_out_of_bounds_is_refused(number):
+    """Before anything is sent."""
+    with pytest.raises(ValueError, match="1 to 16384"):
+        shards.names("q", number)
+
+
+def test_a_name_with_a_hash_tag_has_no_shards():
+    """Its tag would have a say in the slot."""
+    with pytest.raises(ValueError, match="can't have shards"):
+        shards.names("q{x}", 4)
+
+
+@pytest.mark.parametrize("number", [2, 3, 16, 64])
+def test_names_spread_evenly_over_shards(number):
+    """Ten thousand names of a pattern: no shard has a fifth more than its share, and always the same shard."""
+    groups = [f"tenant-{n}" for n in range(10_000)]
+    counts = Counter(shards.shard_of_name(group, number) for group in groups)
+    assert set(counts) == set(range(number))
+    assert max(counts.values()) < 10_000 / number * 1.2
+    assert shards.shard_of_name("tenant-7", number) == shards.shard_of_name(b"tenant-7", number)
+
+
+def test_the_rule_for_names_is_the_one_in_the_manual():
+    """CRC16 of the bytes modulo the number of shards: other clients compute it too."""
+    assert shards.shard_of_name("123456789", 16) == 0x31C3 % 16
+    assert shards.shard_of_name("acme", 16) == key_slot(b"acme") % 16
