@@ -32,7 +32,7 @@ from .errors import LeaseLost, OutOfMemory, Refused, TaskslotError
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
-from .outcomes import Done, Fail, Failed, Outcome, described, of_error, of_unbegun
+from .outcomes import Done, Fail, Failed, Outcome, described, of_error
 from .replies import Task
 from .running import NOW, Running
 from .threads import Threads
@@ -45,6 +45,9 @@ BLOCK_MS = 1000
 MOST = 1000
 # The rest after an error of a server that is away: from, to. The queue has tried for its own patience before.
 REST_S = (0.1, 5.0)
+# How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to
+# another thread, which doesn't wake it.
+WAKE_S = 0.2
 # How long a stop waits for its TASK.REQUEUE where a server is away, and then for functions that were told to end.
 REQUEUE_S = 4.0
 TOLD_S = 1.0
@@ -97,13 +100,20 @@ class Engine:
         self._leases.open()
         self._threads.start(self._claim_on)
         log.info("worker %s works on %s", self.plan.name, self.plan.queue.name)
-        asked = self._asked.get()
-        while asked == "look" and self._broken is None:
-            asked = self._asked.get()
+        asked: Ask | None = None
+        while asked not in ("stop", "stop now") and self._broken is None:
+            asked = self._next_ask(WAKE_S)
         status = self._stop(0 if asked == "stop now" else self.plan.grace_ms / 1000)
         if self._broken is not None:
             raise self._broken
         return status
+
+    def _next_ask(self, seconds: float) -> Ask | None:
+        """The next thing that is asked for, None where it isn't soon."""
+        try:
+            return self._asked.get(timeout=max(0.0, min(WAKE_S, seconds)))
+        except Empty:
+            return None
 
     # ---- claiming
 
@@ -202,17 +212,14 @@ class Engine:
             except BaseException as error:
                 outcome = self._raised(running, function, error)
         else:
-            outcome = of_unbegun(running)
+            outcome = of_error(asyncio.CancelledError(), running, True)
         self._end(running, outcome)
 
     def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
         """Begin with an async function; runs on the event loop."""
-        if not running.begins():
-            self._threads.start(partial(self._end, running, of_unbegun(running)))
-            return
         context = contextvars.Context()
         context.run(NOW.set, running)
-        task = asyncio.get_running_loop().create_task(awaited(function, call), context=context)
+        task = asyncio.get_running_loop().create_task(awaited(running, function, call), context=context)
         task.add_done_callback(lambda task: self._ended_async(running, function, task))
         running.on_told(partial(self._loop.call, task.cancel))
 
@@ -303,7 +310,8 @@ class Engine:
         status = 0
         if not self._ends_within(grace_s):
             left = [running for running in self._all() if running.leave()]
-            log.warning("worker %s gives back %d tasks that still run", self.plan.name, len(left))
+            if left:
+                log.warning("worker %s gives back %d tasks that still run", self.plan.name, len(left))
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
             status = 1 if left else 0
@@ -321,11 +329,9 @@ class Engine:
         """Wait for the running tasks and the claim, at most so long, and not on when a stop at once is asked for."""
         until = time.monotonic() + seconds
         while self._claims or self._all():
-            try:
-                asked = self._asked.get(timeout=max(0.0, until - time.monotonic()))
-            except Empty:
-                return False
-            if asked == "stop now" and at_once:
+            left_s = until - time.monotonic()
+            asked = self._next_ask(left_s)
+            if (asked == "stop now" and at_once) or (asked is None and left_s <= 0):
                 return False
         return True
 
@@ -351,8 +357,10 @@ class Engine:
             log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
 
 
-async def awaited(function: AnyFunction, call: Call) -> tuple[Any, BaseException | None]:
+async def awaited(running: Running, function: AnyFunction, call: Call) -> tuple[Any, BaseException | None]:
     """What an async function returns or raises. SystemExit and the like would end the loop, were they let out."""
+    if not running.begins():
+        raise asyncio.CancelledError
     try:
         return await function.function(*call.args, **call.kwargs), None
     except BaseException as error:

@@ -131,7 +131,8 @@ class Leases:
         except Exception as error:
             # A server that is away comes back; one that refuses leaves the tasks to their leases. Neither is a reason
             # to stop the functions: they may well finish in time.
-            log.warning("heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error)
+            if not self._closed:
+                log.warning("heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error)
             rest_until = time.monotonic() + REST_S
         finally:
             with self._changed:

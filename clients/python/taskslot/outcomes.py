@@ -97,11 +97,6 @@ def of_error(error: BaseException, running: Running, is_stopping: bool) -> Outco
     return Failed(described(error))
 
 
-def of_unbegun(running: Running) -> Outcome | None:
-    """What becomes of a task whose function was never called: it was cancelled, or given back, before."""
-    return None if running.lease_lost else GivenBack()
-
-
 def described(error: BaseException) -> str:
     """An exception as the task's error: `ValueError: no such address`. The server keeps 1 KiB of it."""
     try:

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
 from .codecs import JSON, Codec
-from .engine import Engine, Plan, own_name
+from .engine import WAKE_S, Engine, Plan, own_name
 from .functions import AnyFunction, Function, name_of
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ class Worker:
         self._claim = {"group": group, "meta": meta}
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._stops_early = False
+        self._began = self._stops_early = False
 
     # ---- registering
 
@@ -112,13 +112,14 @@ class Worker:
 
     # ---- running
 
-    def run(self) -> int:
+    def run(self, *, signals: bool = True) -> int:
         """Work until SIGTERM, SIGINT or `stop()`: 0 if all tasks ended within the grace, 1 if some were given back.
 
         `raise SystemExit(worker.run())` ends a program. At the stop it claims no more, waits for the running tasks up
         to `grace_ms`, tells those that still run (`current()`) and requeues them; a second signal does so at once.
-        A sync function that runs on then runs on a thread that doesn't keep the process alive. Handlers of signals are
-        only installed on the main thread, and restored. Async functions run on an event loop of their own.
+        A sync function that runs on all the same is left on a thread that doesn't keep the process alive. Async
+        functions run on an event loop of their own. Handlers of signals are only installed on the main thread, and
+        restored at the end; with `signals=False` the program has its own, and they call `stop()`.
 
         Raises what the server refuses a claim with (`Refused`, `WrongType`, `QueueBroken`, a wrong password), after
         such a stop.
@@ -131,12 +132,12 @@ class Worker:
             raise RuntimeError("an event loop runs here: await worker.serve()")
         engine = self._begin(None)
         try:
-            with stopped_by_signals(engine):
+            with stopped_by_signals(engine, signals):
                 return engine.run()
         finally:
             self._over()
 
-    async def serve(self) -> int:
+    async def serve(self, *, signals: bool = True) -> int:
         """The same within a running event loop, on which async functions run then.
 
         Being cancelled is a stop at once: what runs is told and requeued before `serve` ends.
@@ -144,10 +145,13 @@ class Worker:
         loop = asyncio.get_running_loop()
         engine = self._begin(loop)
         try:
-            with stopped_by_signals(engine):
+            with stopped_by_signals(engine, signals):
                 ended = in_thread(engine.run, loop)
                 try:
-                    return await asyncio.shield(ended)
+                    # Awake now and then, as in `Engine.run`, so that a signal that woke another thread is handled.
+                    while not ended.done():
+                        await asyncio.wait([ended], timeout=WAKE_S)
+                    return ended.result()
                 except asyncio.CancelledError:
                     engine.ask("stop now")
                     await asyncio.wait([ended])
@@ -159,13 +163,13 @@ class Worker:
     def stop(self, *, at_once: bool = False) -> None:
         """Ask for a graceful stop, from any thread, also from a function; `at_once` without the grace.
 
-        Asked for before `run` or `serve`, it ends the next one as soon as it begins.
+        Asked for before the first `run` or `serve`, it ends that as soon as it begins; after the last it does nothing.
         """
         with self._lock:
-            if self._engine is None:
-                self._stops_early = True
-            else:
+            if self._engine is not None:
                 self._engine.ask("stop now" if at_once else "stop")
+            else:
+                self._stops_early = not self._began
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Engine:
         plan = Plan(
@@ -181,6 +185,7 @@ class Worker:
             if self._engine is not None:
                 raise RuntimeError("this worker runs already")
             self._engine = Engine(plan, self.functions, loop)
+            self._began = True
             if self._stops_early:
                 self._engine.ask("stop")
             return self._engine
@@ -191,9 +196,9 @@ class Worker:
 
 
 @contextmanager
-def stopped_by_signals(engine: Engine) -> Iterator[None]:
+def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
     """Have SIGTERM and SIGINT stop a run: the first gracefully, the next at once. Only on the main thread."""
-    if threading.current_thread() is not threading.main_thread():
+    if not signals or threading.current_thread() is not threading.main_thread():
         yield
         return
     seen: list[int] = []
