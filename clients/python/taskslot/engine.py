@@ -32,7 +32,7 @@ from .errors import LeaseLost, OutOfMemory, Refused, TaskslotError
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
-from .outcomes import Done, Fail, Failed, Outcome, described, of_error
+from .outcomes import Done, Fail, Failed, Outcome, described, of_error, sendable
 from .replies import Task
 from .running import NOW, Running
 from .threads import Threads
@@ -193,9 +193,8 @@ class Engine:
         if function is None:
             # Another worker may know it, as while a new version is being rolled out.
             log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
-            self._threads.start(
-                partial(self._end, running, Failed(f"UnknownTask: no function {call.task!r}"))
-            )
+            unknown = Failed(sendable(f"UnknownTask: no function {call.task!r}"))
+            self._threads.start(partial(self._end, running, unknown))
         elif function.is_async:
             if not self._loop.call(partial(self._begin_async, running, function, call)):
                 self.ask("stop now")  # the user's loop is closed: nothing async can run any more
@@ -260,6 +259,7 @@ class Engine:
 
     def _end(self, running: Running, outcome: Outcome | None) -> None:
         """Answer, and free the place."""
+        running.has_ended = True
         try:
             self._answer(running, outcome)
         finally:
@@ -339,6 +339,8 @@ class Engine:
         """Requeue tasks, and wait no longer for that than a server that is there needs."""
         if not left:
             return
+        for running in left:
+            self._leases.remove(running)
         done = threading.Event()
 
         def give_back() -> None:

@@ -187,8 +187,9 @@ class Leases:
         # Nothing more to keep: a task that is to be cancelled isn't extended by the server either.
         self.remove(kept.running)
         if answer == Answer.CANCEL_ASKED:
-            log.info("task %s is cancelled", kept.running.task.id)
             kept.running.tell(cancelled=True)
         else:
-            log.warning("the lease of task %s is lost", kept.running.task.id)
             kept.running.tell(lease_lost=True)
+        # Of a function that has ended meanwhile, its answer just came first.
+        if not kept.running.has_ended:
+            log.warning("task %s is no longer this worker's: %s", kept.running.task.id, Answer(answer).name)

@@ -10,6 +10,9 @@ from .errors import CancelAsked
 from .replies import Task
 from .running import Running
 
+# The server keeps 1 KiB of an error; a text may hold a payload of many MiB.
+ERROR_CHARACTERS = 1024
+
 
 class Fail(Exception):
     """Raised in a function: this attempt failed, with this text as the task's error.
@@ -98,7 +101,7 @@ def of_error(error: BaseException, running: Running, is_stopping: bool) -> Outco
 
 
 def described(error: BaseException) -> str:
-    """An exception as the task's error: `ValueError: no such address`. The server keeps 1 KiB of it."""
+    """An exception as the task's error: `ValueError: no such address`."""
     try:
         text = str(error)
     except Exception:
@@ -108,4 +111,4 @@ def described(error: BaseException) -> str:
 
 def sendable(text: str) -> str:
     """A text that can be sent: what isn't Unicode in it (the name of a file, say) is written as its code."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text[:ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()

@@ -67,6 +67,7 @@ class Worker:
             raise ValueError("concurrency must be at least 1")
         if grace_ms < 0:
             raise ValueError("grace_ms must not be negative")
+        codec.dumps(None)  # one whose package is missing says so here
         self.queue = queue
         self.concurrency = concurrency
         self.name = name

@@ -273,6 +273,17 @@ def test_a_worker_shows_its_name(queue):
             gate.open()
 
 
+def test_a_worker_may_be_for_one_group(queue):
+    """It leaves the tasks of others alone."""
+    worker = Worker(queue, group="acme")
+    task = worker.task("f")(lambda: None)
+    other = queue.push(task.call(), group="other")
+    queue.push(task.call(), group="acme")
+    with Working(worker):
+        wait_until(lambda: queue.info().acked == 1, "its own is done")
+    assert queue.get(other).deliveries == 0
+
+
 def test_valkey_py_does_it_too(server):
     """Its client, its errors."""
     with valkey.Valkey(port=server.port) as client:

@@ -45,6 +45,8 @@ def test_messagepack_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(ModuleNotFoundError, match="pip install msgpack"):
         taskslot.call("mail.send", codec=MSGPACK)
+    with pytest.raises(ModuleNotFoundError, match="pip install msgpack"):
+        Worker(Queue(redis.Redis(port=1), "mail"), codec=MSGPACK)
 
 
 def test_the_names_of_a_functions_arguments_are_its_own():
@@ -192,3 +194,4 @@ def test_an_error_can_be_sent_whatever_it_says():
 
     assert described(OSError("no\udcff such")) == "OSError: no\\udcff such"
     assert described(Shy()) == "Shy"
+    assert len(described(ValueError("x" * 10_000_000))) == 1024

@@ -11,6 +11,7 @@ import pytest
 import taskslot
 from server import wait_until
 from taskslot import Worker, current
+from taskslot.worker import stopped_by_signals
 from working import Gate, Working
 
 HERE = Path(__file__).parent
@@ -262,6 +263,16 @@ def test_a_signal_lets_tasks_finish(server, queue, client, how, number):
         assert program.ended() == (0, True)
     assert queue.info().acked >= 2 and queue.info().leased == 0
     assert queue.info().acked == 3 or queue.get(later).state == "ready"
+
+
+def test_signals_are_left_to_a_program_that_wants_them():
+    """With signals=False no handler is installed."""
+    before = signal.getsignal(signal.SIGTERM)
+    with stopped_by_signals(None, signals=False):
+        assert signal.getsignal(signal.SIGTERM) is before
+    with stopped_by_signals(None, signals=True):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_after_the_grace_tasks_are_given_back(server, queue, client):
