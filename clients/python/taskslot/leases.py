@@ -25,7 +25,7 @@ log = logging.getLogger("taskslot")
 ASK_AFTER_S = 0.05
 # What a lease is taken for where the server doesn't let this user ask (TASK.GET).
 UNKNOWN_S = 1.0
-# The rest after a heartbeat that failed. The queue has tried for its own patience before.
+# The longest rest after a heartbeat that failed: a tenth of the lease. The queue has tried for its own patience before.
 REST_S = 0.5
 # What may pass between a claim's hand-off and our hearing of it before the lease counts from the claim's start.
 LATE_S = 1.5
@@ -133,7 +133,7 @@ class Leases:
             # to stop the functions: they may well finish in time.
             if not self._closed:
                 log.warning("heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error)
-            rest_until = time.monotonic() + REST_S
+            rest_until = time.monotonic() + self._rest_s(key)
         finally:
             with self._changed:
                 self._busy.discard(key)
@@ -141,6 +141,9 @@ class Leases:
                 if rest_until:
                     self._rests[key] = rest_until
                 self._changed.notify()
+
+    def _rest_s(self, key: str) -> float:
+        return min([REST_S, *((kept.lease_s or UNKNOWN_S) / 10 for kept in self._of(key))])
 
     def _of(self, key: str) -> list[Kept]:
         with self._changed:
