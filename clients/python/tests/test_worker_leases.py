@@ -139,6 +139,30 @@ def test_an_async_function_is_cancelled_with_its_task(queue, how):
     assert tidied == [True]
 
 
+def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, caplog):
+    """As while the event loop stands still: the task is claimed, and cancelled without it."""
+    called = []
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=2, lease_ms=600)
+
+        @worker.task("f")
+        async def work(number):
+            called.append(number)
+            gate.enter()
+
+        with Working(worker):
+            queue.push(work.call(1))
+            gate.inside()
+            second = queue.push(work.call(2))
+            wait_until(lambda: queue.get(second).state == "leased", "it is claimed")
+            queue.cancel(second)
+            wait_until(lambda: "CANCEL_ASKED" in caplog.text, "the worker knows")
+            gate.open()
+            wait_until(lambda: queue.info().cancelled == 1, "it is cancelled")
+    assert called == [1]
+    assert (queue.info().acked, queue.info().stalled) == (1, 0)
+
+
 def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
     """Its work may as well count."""
     with Gate() as gate:
