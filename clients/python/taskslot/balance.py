@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
@@ -38,15 +38,20 @@ class Loads:
         """Whether it is time to look again."""
         return now - self.seen_at > FRESH_S
 
-    def saw(self, ready: Sequence[int | None], now: float) -> None:
+    def saw(self, ready: Mapping[int, int | None], now: float) -> None:
         """Take in what a look found: tasks ready by shard, None where the node didn't answer."""
         self.seen_at = now
-        for shard, seen in enumerate(ready):
+        for shard, seen in ready.items():
             if seen is None:
                 self.lost(shard, now)
             else:
                 self.ready[shard] = seen
                 self.away_until.pop(shard, None)
+
+    def there(self, now: float) -> list[int]:
+        """The shards whose nodes weren't away a moment ago; all of them if none is left."""
+        every = range(len(self.ready))
+        return [shard for shard in every if not self.is_away(shard, now)] or list(every)
 
     def lost(self, shard: int, now: float) -> None:
         """Its node doesn't answer: leave it alone for a while."""
@@ -58,8 +63,7 @@ class Loads:
 
     def choose(self, now: float) -> int:
         """The shard for a task without group and token; of those that are there, if any is."""
-        there = [shard for shard in range(len(self.ready)) if not self.is_away(shard, now)]
-        there = there or list(range(len(self.ready)))
+        there = self.there(now)
         picked = self.random.sample(there, min(2, len(there)))
         return min(picked, key=lambda shard: self.ready[shard])
 

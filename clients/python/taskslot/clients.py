@@ -68,6 +68,10 @@ class Client:
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
             return True
+        # A cluster client stumbles over its own tables while another thread or task makes them anew (valkey-py 6.2:
+        # `'NoneType' object has no attribute 'name'`).
+        if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
+            return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 
     def meaning(self, error: BaseException) -> TaskslotError | None:
@@ -86,11 +90,25 @@ class Client:
         node = self.client.get_node_from_key(key)
         return node.name if node is not None else ""
 
+    def bulk_for(self, node: str) -> Any:
+        """A pipeline for commands whose keys that node serves.
+
+        A sync cluster client has a plain client for each node, whose pipelines take a quarter of the time of its own.
+        """
+        if not self.is_cluster or self.is_async or not node:
+            return self.client.pipeline(transaction=False)
+        connection_of = getattr(self.client, f"get_{self.library}_connection")
+        return connection_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:
         """A client to the same servers, that waits so long for a reply and resends nothing by itself."""
-        own = {"decode_responses": False, "socket_timeout": socket_timeout_s, "socket_connect_timeout": 1.0}
+        own: dict[str, Any] = {
+            "decode_responses": False,
+            "socket_timeout": socket_timeout_s,
+            "socket_connect_timeout": 1.0,
+        }
         if self.is_cluster:
             return self._cluster_twin(own)
         pool = self.client.connection_pool
@@ -98,7 +116,8 @@ class Client:
         own["retry"] = self._no_retry()
         if hasattr(pool, "sentinel_manager"):
             made = pool.sentinel_manager.master_for if pool.is_master else pool.sentinel_manager.slave_for
-            return made(pool.service_name, redis_class=type(self.client), **shared, **own)
+            own[f"{self.library}_class"] = type(self.client)
+            return made(pool.service_name, **shared, **own)
         kwargs = pool.connection_kwargs
         if "path" in kwargs:
             return type(self.client)(unix_socket_path=kwargs["path"], **shared, **own)

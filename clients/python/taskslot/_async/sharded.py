@@ -93,12 +93,12 @@ class AsyncShardedQueue:
         return self._loads.choose(time.monotonic())
 
     async def _look(self) -> None:
-        """See how many tasks are ready on each shard."""
+        """See how many tasks are ready on each shard whose node is there."""
         # Before the answer: other threads need not ask the same meanwhile.
         self._loads.seen_at = time.monotonic()
-        lengths = [commands.length(key, "ready") for key in self.keys]
-        found = await self.wire.look_at_all(lengths)
-        self._loads.saw(found, time.monotonic())
+        asked = self._loads.there(time.monotonic())
+        found = await self.wire.look_at_all([commands.length(self.keys[shard], "ready") for shard in asked])
+        self._loads.saw(dict(zip(asked, found, strict=True)), time.monotonic())
 
     # ---- working
 
@@ -134,7 +134,7 @@ class AsyncShardedQueue:
         home = self._present_home()
         command = commands.claim([self.keys[home]], count, wait_ms, request, **options)
         try:
-            return self._named(home, await self.wire.wait(command))
+            return self._named(home, await self.wire.look(command))
         except Exception as error:
             self._is_away(home, error, unanswered)
             await pause(wait_ms / 1000)
@@ -186,14 +186,15 @@ class AsyncShardedQueue:
 
     async def _census(self) -> None:
         """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
-        infos = await self.wire.look_at_all([told(key) for key in self.keys])
-        self._loads.saw([one and one[0] for one in infos], time.monotonic())
-        waiting = [one[1] for one in infos if one is not None]
-        self._pace.idle = max(1, sum(waiting))
-        if waiting and len(waiting) == len(self.keys):
-            fewest = min(waiting)
-            if waiting[self._home] > fewest + 1:
-                self._home = random.choice([n for n, here in enumerate(waiting) if here == fewest])
+        asked = self._loads.there(time.monotonic())
+        found = await self.wire.look_at_all([told(self.keys[shard]) for shard in asked])
+        infos = dict(zip(asked, found, strict=True))
+        self._loads.saw({shard: one and one[0] for shard, one in infos.items()}, time.monotonic())
+        waiting = {shard: one[1] for shard, one in infos.items() if one is not None}
+        self._pace.idle = 1 + sum(waiting.values())
+        fewest = min(waiting.values(), default=0)
+        if waiting.get(self._home, 0) > fewest + 1:
+            self._home = random.choice([shard for shard, here in waiting.items() if here == fewest])
 
     def _named(self, shard: int, tasks: list[Task]) -> list[Task]:
         return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]

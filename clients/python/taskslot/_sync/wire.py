@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..clients import Client
 from ..commands import Command
+from ..errors import TaskslotError
 from .pause import pause
 
 R = TypeVar("R")
@@ -23,8 +24,8 @@ AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 SLICE_MS = 1000
 # How long a reply may be late before the connection is given up.
 LATE_S = 2.0
-# How long a look at other shards may take: a node that stands still must not hold up those that work.
-LOOK_S = 1.0
+# How long a look at a shard, and a short wait there, may take: a node that stands still must not hold up the others.
+LOOK_S = 0.6
 
 
 class Wire:
@@ -39,7 +40,7 @@ class Wire:
         self.kind = Client(client)
         self.patience_ms = patience_ms
         self._waiting: Any = None
-        self._looking: Any = None
+        self._looking: Client | None = None
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
@@ -52,54 +53,70 @@ class Wire:
         return self._patiently(self._waiting, command, patience_ms)
 
     def look(self, command: Command[R]) -> R:
-        """Send a command that must not be long, once: a node that is away is an error at once."""
-        return self._patiently(self._for_looks(), command, 0)
+        """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
+        return self._patiently(self._for_looks().client, command, 0)
 
     def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or not with a value."""
-        client = self._for_looks()
-        self._know_nodes(client)
+        looking = self._for_looks()
+        self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
-        for places in self._by_node(client, commands).values():
-            pipeline = client.pipeline(transaction=False)
-            for place in places:
-                pipeline.execute_command(*commands[place].words, **AS_BYTES)
+        for node, places in self._by_node(looking, commands).items():
             try:
-                replies = pipeline.execute(raise_on_error=False)
+                replies = self._in_bulk(looking, node, [commands[place] for place in places])
             except Exception as error:
                 if not self.kind.is_away(error):
                     raise
-                continue
+                replies = [error] * len(places)
             for place, reply in zip(places, replies, strict=True):
                 if not isinstance(reply, Exception):
                     found[place] = commands[place].read(reply)
+                elif not self._look_anew(commands[place], place, found):
+                    break
         return found
+
+    def _in_bulk(self, looking: Client, node: str, commands: Sequence[Command[R]]) -> list[Any]:
+        pipeline = looking.bulk_for(node)
+        for command in commands:
+            pipeline.execute_command(*command.words, **AS_BYTES)
+        return list(pipeline.execute(raise_on_error=False))
+
+    def _look_anew(self, command: Command[R], place: int, found: list[Any]) -> bool:
+        """Ask alone what a node of a cluster refused, so that the client learns who has the slot now: whether it is."""
+        try:
+            found[place] = self.look(command)
+        except TaskslotError:
+            return True
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         """Close the connections that were made here; the user's client stays open."""
-        for twin in (self._waiting, self._looking):
+        for twin in (self._waiting, self._looking.client if self._looking else None):
             if twin is not None:
                 twin.close()
         self._waiting = self._looking = None
 
     # ---- how
 
-    def _for_looks(self) -> Any:
+    def _for_looks(self) -> Client:
         if self._looking is None:
-            self._looking = self.kind.twin(LOOK_S)
+            self._looking = Client(self.kind.twin(LOOK_S))
         return self._looking
 
-    def _know_nodes(self, client: Any) -> None:
+    def _know_nodes(self, looking: Client) -> None:
         """An asyncio client of a cluster learns the slots with its first command, and then its nodes can be named."""
-        if self.kind.is_cluster and self.kind.is_async:
-            client.initialize()
+        if looking.is_cluster and looking.is_async:
+            looking.client.initialize()
 
-    def _by_node(self, client: Any, commands: Sequence[Command[Any]]) -> dict[str, list[int]]:
-        kind = Client(client)
+    def _by_node(self, looking: Client, commands: Sequence[Command[Any]]) -> dict[str, list[int]]:
         places: dict[str, list[int]] = {}
         for place, command in enumerate(commands):
             try:
-                node = kind.node_of(command.key)
+                node = looking.node_of(command.key)
             except Exception as error:
                 if not self.kind.is_away(error):
                     raise
@@ -112,7 +129,8 @@ class Wire:
         rest_s = 0.02
         while True:
             try:
-                return command.read(client.execute_command(*command.words, **AS_BYTES))
+                reply = client.execute_command(*command.words, **AS_BYTES)
+                break
             except Exception as error:
                 left_s = until - time.monotonic()
                 if not self.kind.is_away(error):
@@ -121,3 +139,4 @@ class Wire:
                     raise
             pause(min(left_s, rest_s * random.uniform(0.5, 1.0)))
             rest_s = min(0.5, rest_s * 2)
+        return command.read(reply)
