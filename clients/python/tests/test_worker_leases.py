@@ -276,7 +276,7 @@ def test_an_async_function_does_not_wait_by_blocking(queue):
 def test_progress_is_shown_while_the_function_runs(queue, how):
     """At once, not with the next heartbeat; the newest wins."""
     with Gate() as gate:
-        worker = Worker(queue)
+        worker = Worker(queue, lease_ms=60_000)
 
         def work():
             current().progress("1 of 3")

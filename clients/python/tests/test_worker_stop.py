@@ -165,7 +165,7 @@ def test_run_within_an_event_loop_is_an_error(queue):
 
 def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
     """As where a TaskGroup ends because of another task."""
-    tidied = []
+    tidied, leased = [], []
     with Gate() as gate:
         worker = Worker(queue)
 
@@ -184,11 +184,12 @@ def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
             serving.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await serving
+            leased.append(queue.info().leased)
 
         thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
         thread.start()
         wait_until(lambda: not thread.is_alive(), "it has ended", timeout=10)
-    assert tidied == [True]
+    assert (tidied, leased) == ([True], [0])
     # A claim of the worker that still waited may have got the task once more, and given it back.
     assert (queue.info().ready, queue.info().requeued >= 1, queue.info().failed) == (1, True, 0)
 
