@@ -15,6 +15,8 @@ from ._async.queue import AsyncQueue
 from ._async.sharded import AsyncShardedQueue
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
+from .calls import call
+from .codecs import JSON, MSGPACK, Codec
 from .commands import ClaimOptions, PushOptions, TaskOptions
 from .errors import (
     CancelAsked,
@@ -28,6 +30,7 @@ from .errors import (
     UnknownTask,
     WrongType,
 )
+from .outcomes import Fail, GiveBack
 from .replies import (
     Answer,
     Group,
@@ -42,6 +45,8 @@ from .replies import (
     TaskView,
     WorkerView,
 )
+from .running import Running, current
+from .worker import Worker
 
 __version__ = "0.1.0"
 
@@ -51,10 +56,15 @@ __all__ = [
     "AsyncShardedQueue",
     "CancelAsked",
     "ClaimOptions",
+    "Codec",
+    "Fail",
+    "GiveBack",
     "Group",
     "Info",
+    "JSON",
     "LeaseLost",
     "Load",
+    "MSGPACK",
     "Meta",
     "OutOfMemory",
     "Paused",
@@ -64,6 +74,7 @@ __all__ = [
     "QueueFull",
     "Refused",
     "Result",
+    "Running",
     "Schedule",
     "Settings",
     "ShardedQueue",
@@ -73,6 +84,9 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "UnknownTask",
+    "Worker",
     "WorkerView",
     "WrongType",
+    "call",
+    "current",
 ]
