@@ -30,7 +30,6 @@ from .errors import (
     UnknownTask,
     WrongType,
 )
-from .outcomes import Fail, GiveBack
 from .replies import (
     Answer,
     Group,
@@ -45,8 +44,7 @@ from .replies import (
     TaskView,
     WorkerView,
 )
-from .running import Running, current
-from .worker import Worker
+from .worker import Fail, GiveBack, Running, Worker, current
 
 __version__ = "0.1.0"
 

@@ -11,7 +11,7 @@ import redis
 import taskslot
 from taskslot import JSON, MSGPACK, AsyncQueue, Queue, Worker
 from taskslot.calls import BadPayload, Call
-from taskslot.outcomes import described
+from taskslot.worker.outcomes import described
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import redis
 from server import wait_until
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
-from taskslot.leases import Leases
-from taskslot.running import Running
-from taskslot.threads import Threads
+from taskslot.worker.leases import Leases
+from taskslot.worker.running import Running
+from taskslot.worker.threads import Threads
 from working import Gate, Working
 
 

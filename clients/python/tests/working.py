@@ -4,11 +4,11 @@ import asyncio
 import threading
 from queue import Queue as Line
 
-import taskslot.engine
+import taskslot.worker.engine
 from server import wait_until
 
 # A stop waits for a claim that waits in the server: tests stop often.
-taskslot.engine.BLOCK_MS = 50
+taskslot.worker.engine.BLOCK_MS = 50
 
 
 class Working:

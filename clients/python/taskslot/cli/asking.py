@@ -8,7 +8,6 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
-from .. import Queue
 from ..replies import Info, TaskView
 from . import output, shown
 from .session import Session, command, refuse
@@ -131,8 +130,6 @@ def tell_section(session: Session, name: str, section: Section) -> None:
     elif section is Section.schedules:
         found = queue.schedules()
     elif section is Section.workers:
-        if not isinstance(queue, Queue):
-            raise ValueError("workers are told shard by shard: name a shard's key, without --shards")
         found = queue.workers()
     else:
         assert_never(section)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .. import Queue
 from ..replies import Settings, State
 from . import output, shown
 from .session import AnyQueue, Session, command, refuse
@@ -56,16 +55,11 @@ def cancel(
 ) -> None:
     """Remove waiting tasks; of leased ones the worker is asked to stop."""
     words = {"removed": "removed", "asked": "leased: its worker is asked to stop", None: "nothing to cancel"}
-    for task, answer in zip(tasks, cancelled(session.queue(queue), tasks), strict=True):
+    for task, answer in zip(tasks, session.queue(queue).cancel_many(tasks), strict=True):
         if session.json:
             output.json_line({"id": task, "answer": answer or "nothing"})
         else:
             output.line(f"{task}  {words[answer]}")
-
-
-def cancelled(queue: AnyQueue, tasks: list[str]) -> list[Literal["removed", "asked"] | None]:
-    """What became of each; over shards each id finds its own."""
-    return queue.cancel_many(tasks) if isinstance(queue, Queue) else [queue.cancel(task) for task in tasks]
 
 
 def retry(

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CancelAsked
-from .replies import Task
+from ..errors import CancelAsked
+from ..replies import Task
 from .running import Running
 
 # The server keeps 1 KiB of an error; a text may hold a payload of many MiB.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from .errors import TaskslotError
-from .replies import Answer, Task
+from ..errors import TaskslotError
+from ..replies import Answer, Task
 from .running import Running
 from .threads import Threads
 

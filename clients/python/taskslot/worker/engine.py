@@ -24,16 +24,16 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from ._sync.queue import Queue, token
-from ._sync.sharded import ShardedQueue
-from .calls import BadPayload, Call
-from .codecs import Codec
-from .errors import LeaseLost, OutOfMemory, Refused, TaskslotError
+from .._sync.queue import Queue, token
+from .._sync.sharded import ShardedQueue
+from ..calls import BadPayload, Call
+from ..codecs import Codec
+from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
+from ..replies import Task
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
 from .outcomes import Done, Fail, Failed, Outcome, described, of_error, sendable
-from .replies import Task
 from .running import NOW, Running
 from .threads import Threads
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, overload
 
-from ._sync.queue import Queue
-from ._sync.sharded import ShardedQueue
-from .codecs import JSON, Codec
+from .._sync.queue import Queue
+from .._sync.sharded import ShardedQueue
+from ..codecs import JSON, Codec
 from .engine import WAKE_S, Engine, Plan, own_name
 from .functions import AnyFunction, Function, name_of
 

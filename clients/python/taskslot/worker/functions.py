@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from .calls import Call
-from .codecs import Codec
+from ..calls import Call
+from ..codecs import Codec
 
 P = ParamSpec("P")
 R = TypeVar("R")

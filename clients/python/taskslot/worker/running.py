@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from .commands import Payload
-from .errors import CancelAsked, LeaseLost
-from .replies import Task
+from ..commands import Payload
+from ..errors import CancelAsked, LeaseLost
+from ..replies import Task
 
 # What the server takes of PROGRESS.
 PROGRESS_BYTES = 4096
