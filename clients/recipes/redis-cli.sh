@@ -60,7 +60,7 @@ push() {
   if [[ ${reply##*$'\n'} == 0 ]]; then found=$((found + 1)); else pushed[$1]=$((pushed[$1] + 1)); fi
 }
 
-mapfile -t shards < <(task TASK.SHARDS "$queue" 8)
+mapfile -t shards < <(task TASK.SHARDS "$queue" 7)
 for shard in "${shards[@]}"; do pushed[$shard]=0; done
 
 for n in {0..11}; do push "$(shard_of "customer-$((n % 6))")" "of a group $n" GROUP "customer-$((n % 6))"; done

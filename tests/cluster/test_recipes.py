@@ -15,7 +15,8 @@ from server_fixtures import chosen
 pytestmark = pytest.mark.timeout(600)
 
 QUEUE = "orders"
-SHARDS = 8
+# Not a power of two, so that it shows if only 14 bits of the hash are used.
+SHARDS = 7
 
 
 @pytest.fixture
@@ -30,13 +31,18 @@ def nodes(pytestconfig, keep):
 
 def shards(client) -> list[str]:
     """The shards of the queue, as the server names them."""
-    names = client.execute_command("TASK.SHARDS", QUEUE, SHARDS, target_nodes=client.RANDOM)
-    return [name.decode() for name in names]
+    return [name.decode() for name in client.execute_command("TASK.SHARDS", QUEUE, SHARDS)]
 
 
 def address(cluster: Cluster) -> str:
     """Where a client starts."""
     return f"127.0.0.1:{cluster.nodes[0].port}"
+
+
+def moved(cluster: Cluster) -> int:
+    """How many commands went to a node that doesn't have their key."""
+    errors = [node.say("INFO", "errorstats").get("errorstat_MOVED", {"count": 0}) for node in cluster.nodes]
+    return sum(one["count"] for one in errors)
 
 
 def holds(cluster: Cluster, account: dict) -> None:
@@ -68,8 +74,9 @@ def spread(client, names: list[str]) -> None:
     unique = sum("unique" in task for there in done for task in there)
     sizes = [len(there) for there in done]
     assert grouped >= 12 and unique >= 3 and sum(sizes) - grouped - unique >= 32
-    # One picked at random would be off by 10 and more; what the hashes put on a shard is made up for.
-    assert max(sizes) - min(sizes) <= 7, sizes
+    # By two choices it is rarely more than 4, and what the hashes put on a shard is made up for; by one it is mostly 10
+    # and more.
+    assert max(sizes) - min(sizes) <= 9, sizes
 
 
 def crc16(name: bytes) -> int:
@@ -87,8 +94,9 @@ def meets_errors(account: dict) -> None:
 
 
 def test_the_recipe_for_ioredis_holds(nodes, tmp_path):
-    """Commands that tell their key, with the plain client."""
+    """Commands that tell their key, with the plain client: none is sent to a wrong node."""
     holds(nodes, recipes.account([*recipes.node("ioredis.mjs", tmp_path), address(nodes), QUEUE]))
+    assert moved(nodes) == 0
 
 
 def test_the_recipe_for_ioredis_with_auto_pipelining_holds(nodes, tmp_path):
@@ -101,11 +109,13 @@ def test_the_recipe_for_ioredis_with_auto_pipelining_holds(nodes, tmp_path):
 def test_the_recipe_for_node_redis_holds(nodes, tmp_path):
     """sendCommand with the key that routes."""
     holds(nodes, recipes.account([*recipes.node("node-redis.mjs", tmp_path), address(nodes), QUEUE]))
+    assert moved(nodes) == 0
 
 
 def test_the_recipe_for_redis_rs_holds(nodes):
     """cmd() with the key first, from threads."""
     holds(nodes, recipes.account([*recipes.rust("redis-rs"), address(nodes), QUEUE]))
+    assert moved(nodes) == 0
 
 
 def test_the_recipe_for_redis_cli_holds(nodes):
