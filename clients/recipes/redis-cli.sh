@@ -2,17 +2,18 @@
 # taskslot by redis-cli (or valkey-cli), for jobs of a shell: redis-cli.sh HOST:PORT [QUEUE]
 #
 # -c follows MOVED to the node of the key; each call connects anew, so it suits tens of tasks a second, not thousands.
-# It has no time-out of its own. When the connection breaks it sends a command once more, hence the REQUEST tokens.
+# It has no time-out of its own and sends nothing again: that is for the caller to do, with the same REQUEST token.
 set -euo pipefail
 
 address=${1:-127.0.0.1:6379}
 queue=${2:-orders}
 cli=(${REDIS_CLI:-redis-cli} -c -h "${address%:*}" -p "${address##*:}" --raw)
 
-# The reply, a line for each part of it. An error is a line, too, and begins with a word in capitals: 1 is returned.
+# The reply, a line for each part of it. An error is a line, too, and begins with a word in capitals: 1 is returned, as it
+# is where no answer came.
 task() {
   local reply
-  reply=$("${cli[@]}" "$@")
+  reply=$("${cli[@]}" "$@") || return 1
   printf '%s\n' "$reply"
   [[ ! $reply =~ ^[A-Z]{3,}\  ]]
 }
@@ -88,11 +89,20 @@ for shard in "${shards[@]}"; do
   done
 done
 
-# Wait for a task, here in the background, each call on a connection of its own. A slice that broke off would be sent
-# again with its token; an empty answer ends one, and the next has another token.
+# Wait for a task, here in the background, each call on a connection of its own. A slice that broke off is sent again
+# with its token: if it got a task all the same, the copy gets that one. After an empty answer the next has a new token.
 wait_for_one() {
-  local reply=""
-  while [[ -z $reply ]]; do reply=$(task TASK.CLAIM "$1" BLOCK 4000 REQUEST "$(token)") || fail "$reply"; done
+  local reply id tries=0
+  id=$(token)
+  while true; do
+    if reply=$(task TASK.CLAIM "$1" BLOCK 4000 REQUEST "$id"); then
+      [[ -z $reply ]] || break
+      id=$(token) tries=0
+    else
+      ((++tries <= 5)) || fail "$reply"
+      sleep 1
+    fi
+  done
   printf '%s\n' "$reply"
 }
 exec {waiter}< <(wait_for_one "${shards[0]}")

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
-use redis::cluster::ClusterConnection;
+use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{cmd, RedisError, RedisResult};
 
 /// A claimed task: its handle, its payload, how often it was claimed.
@@ -11,6 +11,8 @@ pub type Task = (String, String, u64);
 
 /// The longest wait of one claim, below every client's own time-outs.
 const SLICE: Duration = Duration::from_millis(4000);
+/// How long a claim is sent again and again before its error is told.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// CRC16/XMODEM, the hash of Redis Cluster, but all 16 bits of it: 0x31c3 for `123456789`.
 pub fn crc16(text: &str) -> u16 {
@@ -75,24 +77,33 @@ pub fn claim(conn: &mut ClusterConnection, shard: &str, count: u32, token: &str)
     cmd("TASK.CLAIM").arg(shard).arg("COUNT").arg(count).arg("REQUEST").arg(token).query(conn)
 }
 
-/// Wait until there is a task. `conn` should be a connection of its own: what uses it meanwhile waits as well.
+/// Wait until there is a task, on connections of its own: what shares a connection with a claim that waits, waits too.
 ///
 /// A slice that broke off is sent again with the same token, for half a minute: if the server had already given a
-/// task to it, the copy gets the same one.
-pub fn wait(conn: &mut ClusterConnection, shard: &str) -> RedisResult<Vec<Task>> {
+/// task to it, the copy gets the same one. It needs another connection, since on this one the first is in the way.
+pub fn wait(client: &ClusterClient, shard: &str) -> RedisResult<Vec<Task>> {
+    let mut conn = connect(client)?;
     let (mut id, mut answered) = (token(), Instant::now());
     loop {
         let mut claim = cmd("TASK.CLAIM");
         claim.arg(shard).arg("BLOCK").arg(SLICE.as_millis() as u64).arg("REQUEST").arg(&id);
-        match claim.query::<Vec<Task>>(conn) {
+        match claim.query::<Vec<Task>>(&mut conn) {
             Ok(tasks) if !tasks.is_empty() => return Ok(tasks),
             Ok(_) => (id, answered) = (token(), Instant::now()),
-            Err(error) if is_final(&error) || answered.elapsed() > Duration::from_secs(30) => {
-                return Err(error)
+            Err(error) if is_final(&error) || answered.elapsed() > PATIENCE => return Err(error),
+            Err(_) => {
+                std::thread::sleep(Duration::from_millis(200));
+                conn = connect(client).unwrap_or(conn);
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
         }
     }
+}
+
+/// A connection for claims that wait: it notices a node that hangs, later than a slice ends.
+fn connect(client: &ClusterClient) -> RedisResult<ClusterConnection> {
+    let conn = client.get_connection()?;
+    conn.set_read_timeout(Some(SLICE + Duration::from_secs(2)))?;
+    Ok(conn)
 }
 
 /// Whether the same claim would fail again. A failover, a slot that moves and a lost connection pass.
