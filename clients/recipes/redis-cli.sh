@@ -9,8 +9,8 @@ address=${1:-127.0.0.1:6379}
 queue=${2:-orders}
 cli=(${REDIS_CLI:-redis-cli} -c -h "${address%:*}" -p "${address##*:}" --raw)
 
-# The reply, a line for each part of it. An error is a line, too, and begins with a word in capitals: 1 is returned, as it
-# is where no answer came.
+# The reply, a line for each part of it. An error is a line, too, and begins with a word in capitals: 1 is returned, as
+# it is where no answer came.
 task() {
   local reply
   reply=$("${cli[@]}" "$@") || return 1

@@ -12,7 +12,8 @@ const GROUPS = 12;
 export async function story(client, queue = "orders") {
   const { send } = client;
   const shards = await shardsOf(send, queue, SHARDS);
-  const account = { client: client.name, crc16: crc16("123456789").toString(16), pushed: {}, found: 0, done: 0, extended: 0 };
+  const account = { client: client.name, pushed: {}, found: 0, done: 0, extended: 0 };
+  account.crc16 = crc16("123456789").toString(16);
   for (const shard of shards) account.pushed[shard] = 0;
 
   await fill(send, shards, account);
