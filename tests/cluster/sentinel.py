@@ -70,8 +70,8 @@ class Sentinel:
         primary = self.primary()
         return next(node for node in self.nodes if node is not primary)
 
-    def wait_promoted(self, replica: Server, timeout: float = 20.0) -> None:
-        """Wait until a server is the primary for itself and for all sentinels."""
+    def wait_promoted(self, replica: Server, timeout: float = 45.0) -> None:
+        """Wait until a server is the primary for itself and for all sentinels; a split vote costs them 6 s."""
 
         def promoted() -> bool:
             watchers = [watcher for watcher in self.watchers if watcher.alive()]

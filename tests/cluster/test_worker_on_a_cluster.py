@@ -4,11 +4,11 @@ import threading
 from collections import Counter
 
 import redis
-import taskslot.engine
+import taskslot.worker.engine
 from server import wait_until
 from taskslot import ShardedQueue, Worker
 
-taskslot.engine.BLOCK_MS = 50
+taskslot.worker.engine.BLOCK_MS = 50
 
 
 def test_a_worker_outlives_a_primary(cluster):

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 # How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
 FRESH_S = 0.1
-# How long a shard whose node didn't answer is left alone.
-AWAY_S = 1.0
+# How long a shard whose node didn't answer is left alone: longer each time, since asking a node that stands still costs
+# more than half a second, in which the others wait.
+AWAY_S = (1.0, 4.0)
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Loads:
     ready: list[float]
     seen_at: float = float("-inf")
     away_until: dict[int, float] = field(default_factory=dict)
+    away_s: dict[int, float] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
@@ -47,6 +49,7 @@ class Loads:
             else:
                 self.ready[shard] = seen
                 self.away_until.pop(shard, None)
+                self.away_s.pop(shard, None)
 
     def there(self, now: float) -> list[int]:
         """The shards whose nodes weren't away a moment ago; all of them if none is left."""
@@ -54,8 +57,10 @@ class Loads:
         return [shard for shard in every if not self.is_away(shard, now)] or list(every)
 
     def lost(self, shard: int, now: float) -> None:
-        """Its node doesn't answer: leave it alone for a while."""
-        self.away_until[shard] = now + AWAY_S
+        """Its node doesn't answer: leave it alone for a while, twice as long as the last time."""
+        shortest, longest = AWAY_S
+        self.away_s[shard] = min(longest, self.away_s.get(shard, shortest / 2) * 2)
+        self.away_until[shard] = now + self.away_s[shard]
 
     def is_away(self, shard: int, now: float) -> bool:
         """Whether the shard's node was away a moment ago."""

@@ -2,26 +2,48 @@
 
 import asyncio
 import threading
+from pathlib import Path
+from zlib import crc32
 
 import pytest
 import redis
 import valkey
 from blocking import Blocking
+from server_fixtures import chosen
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
+
+HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(config, items):
-    """Every client is tried on the newest and the oldest server, two of them on those between."""
-    between, enough = ("redis-7.0", "redis-8.2"), ("redis-py", "valkey-py asyncio")
-    dropped = [
+    """The library is tried in full on the first two servers asked for; on the others in part.
+
+    There two of the clients do what each command does, and a fixed quarter of what the worker and the command line do.
+    """
+    full = [server.name for server in chosen(config)[:2]]
+    dropped = {
         item
         for item in items
-        if (values := getattr(item, "callspec", None))
-        and getattr(values.params.get("installed"), "name", "") in between
-        and values.params.get("library", "redis-py") not in enough
-    ]
-    config.hook.pytest_deselected(items=dropped)
-    items[:] = [item for item in items if item not in set(dropped)]
+        if is_library(item) and server_of(item) not in [None, *full] and not is_enough(item)
+    }
+    config.hook.pytest_deselected(items=list(dropped))
+    items[:] = [item for item in items if item not in dropped]
+
+
+def is_library(item):
+    """Whether a test is one of the library's, here or on clusters."""
+    return HERE in item.path.parents or "library" in getattr(item, "fixturenames", ())
+
+
+def server_of(item):
+    """The server that a test runs on, None for those that need none."""
+    return getattr(item.callspec.params.get("installed"), "name", None) if hasattr(item, "callspec") else None
+
+
+def is_enough(item):
+    """Whether a test runs also on a server between the newest and the oldest."""
+    library = item.callspec.params.get("library")
+    return library in ("redis-py", "valkey-py asyncio") if library else crc32(item.nodeid.encode()) % 4 == 0
 
 
 @pytest.fixture
