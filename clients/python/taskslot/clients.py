@@ -72,6 +72,15 @@ class Client:
         # `'NoneType' object has no attribute 'name'`).
         if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
             return True
+        # redis-py's asyncio cluster client closes connections that other coroutines are just opening when it learns
+        # the slots anew, and trips over its own None ('NoneType' object has no attribute 'writelines').
+        if (
+            self.is_async
+            and self.is_cluster
+            and isinstance(error, AttributeError)
+            and "'NoneType'" in str(error)
+        ):
+            return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 
     def meaning(self, error: BaseException) -> TaskslotError | None:
