@@ -52,7 +52,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=30, help="how long tasks are pushed (default: %(default)s)"
     )
-    parser.add_argument("--rate", type=float, default=1000, help="pushes a second (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=500, help="pushes a second (default: %(default)s)")
     parser.add_argument("--shards", type=int, default=64, help="shards of the queue (default: %(default)s)")
     parser.add_argument(
         "--workers", type=int, default=8, help="worker processes, at least 2 (default: %(default)s)"

@@ -93,20 +93,19 @@ class Account:
 
     def _cause(self, before: Claim, claim: Claim) -> str:
         """Why a task was claimed again after this claim."""
-        answered, answer = self.books.answers.get(before.handle, (float("inf"), ""))
+        answered, answer = self.books.answers.get(before.handle, (0.0, ""))
         failover = self._failover(before, claim)
         if before.id != claim.id:
             return PUSH_UNDONE if failover else UNEXPLAINED
-        if answer in ("done", "gone") and answered < claim.t:
-            is_undone = failover and failover.cut - BUFFERED_S <= answered <= failover.promoted
+        if answer == "done":
+            is_undone = failover and before.t <= failover.killed and answered >= failover.cut - BUFFERED_S
             return ACK_UNDONE if is_undone else UNEXPLAINED
         killed = self.books.killed.get(before.worker)
         if killed is not None and before.t <= killed <= claim.t and not answer:
             return WORKER_KILLED
         if failover and claim.deliveries <= before.deliveries:
             return CLAIM_UNDONE
-        claimed_at = claim.deadline - self.books.lease_ms
-        if claimed_at >= before.deadline:
+        if claim.t * 1000 >= before.deadline:
             return NODE_AWAY if failover else LEASE_ENDED
         return UNEXPLAINED
 
@@ -235,7 +234,7 @@ class Account:
     def _by_the_dead(self, id_: str, wall_ms: int) -> bool:
         """Whether what happened to a task at this instant was done by a primary that died later."""
         for one in self.books.failovers:
-            if one.place == self.books.place_of(shard_of(id_), one.cut) and wall_ms <= one.killed_wall_ms:
+            if one.place == self.books.place_of(shard_of(id_), one.cut) and wall_ms / 1000 <= one.killed:
                 return True
         return False
 

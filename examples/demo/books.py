@@ -23,7 +23,7 @@ UNSEEN_S = 10.0
 class Claim:
     """A task as a worker got it."""
 
-    t: float
+    t: float  # when the server leased it: the worker may have read so much later
     worker: str
     handle: str
     deliveries: int
@@ -42,7 +42,7 @@ class Failover:
     place: int
     cut: float
     promoted: float
-    killed_wall_ms: int = 0  # 0 where we didn't kill it
+    killed: float = 0.0  # 0 where we didn't kill it
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,15 @@ class Books:
     def of(cls, folder: Path) -> Books:
         """Read all that a run left in its folder."""
         books = cls()
+        said = json.loads((folder / "server.json").read_text())
+        books.totals, books.live, books.lease_ms = said["totals"], said["live"], said["lease_ms"]
+        books.kept = {id_: Kept(*kept) for id_, kept in said["kept"].items()}
         books._read_producer(folder / "producer.log")
         for path in sorted(folder.glob("worker-*.log")):
             books._read_worker(path)
         for claims in books.claims.values():
             claims.sort(key=lambda claim: claim.t)
         books._read_story(folder / "story.log")
-        said = json.loads((folder / "server.json").read_text())
-        books.totals, books.live, books.lease_ms = said["totals"], said["live"], said["lease_ms"]
-        books.kept = {id_: Kept(*kept) for id_, kept in said["kept"].items()}
         return books
 
     def _read_producer(self, path: Path) -> None:
@@ -117,7 +117,8 @@ class Books:
         worker = path.stem.removeprefix("worker-")
         for line in read(path):
             if line["what"] == "claimed":
-                claim = Claim(line["t"], worker, line["handle"], line["deliveries"], line["deadline"])
+                leased_at = (line["deadline"] - self.lease_ms) / 1000
+                claim = Claim(leased_at, worker, line["handle"], line["deliveries"], line["deadline"])
                 self.claims[line["n"]].append(claim)
             elif line["what"] == "acked":
                 self.answers[line["handle"]] = (line["t"], line["answer"])
@@ -125,7 +126,7 @@ class Books:
     def _read_story(self, path: Path) -> None:
         lines = list(read(path))
         cut: dict[int, float] = {}
-        dead: dict[int, int] = {}
+        dead: dict[int, float] = {}
         begun = 0.0
         for line in lines:
             t, what = line["t"], line["what"]
@@ -136,7 +137,7 @@ class Books:
             elif what == "cut":
                 cut[line["place"]] = t
             elif what == "node killed":
-                dead[line["place"]] = line["wall_ms"]
+                dead[line["place"]] = t
             elif what == "promoted":
                 place = line["place"]
                 self.failovers.append(Failover(place, cut[place], t, dead[place]))

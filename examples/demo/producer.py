@@ -21,7 +21,7 @@ ROUND_S = 0.05
 # How long WAIT waits for the replica; what it hasn't by then is asked for again in the next round.
 WAIT_MS = 50
 # How many pushes may be under way; those to a node that is away wait for its replica to take over.
-MOST_UNDER_WAY = 150
+MOST_UNDER_WAY = 64
 # How long a task and its result are kept when it is done: the account asks the server for all of them.
 RETAIN_MS = 3_600_000
 
@@ -62,7 +62,7 @@ class Line:
         mark = "demo:mark:{" + keys[0].partition("{")[2]
         words = [f"TASK.LEN {key}" for key in keys] + [f"SET {mark} 1 PX 60000", f"WAIT 1 {WAIT_MS}"]
         self.writer.write("".join(f"{word}\r\n" for word in words).encode())
-        replies = [await asyncio.wait_for(self.reader.readline(), 2.0) for _ in words]
+        replies = [await asyncio.wait_for(self.reader.readline(), 5.0) for _ in words]
         if not all(reply.endswith(b"\r\n") for reply in replies):
             raise ConnectionError("the primary is gone")
         return [reply.decode().strip() for reply in replies]

@@ -160,12 +160,8 @@ def test_account_has_no_cause_for_a_redelivery_out_of_nothing(folder):
         for line in log.read_text().splitlines()
         if acked["handle"] in line and "claimed" in line
     )
-    again = {
-        **claimed,
-        "t": acked["t"] + 1,
-        "deliveries": claimed["deliveries"] + 1,
-        "handle": f"{claimed['handle']}x",
-    }
+    again = {**claimed, "deliveries": claimed["deliveries"] + 1, "handle": f"{claimed['handle']}x"}
+    again["deadline"] += 1
     with open(log, "a") as file:
         for line in (acked, again, {**acked, "t": acked["t"] + 2, "handle": again["handle"]}):
             file.write(f"{json.dumps(line)}\n")
