@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use taskslot_engine::{Event, Now, Outcome, Queue, State, TaskId, TaskView};
 
-use crate::api::blocked::{Waiter, Waiting, block_on_key};
+use crate::api::blocked::{Waiter, Waiting};
 use crate::api::key::KeyRead;
 use crate::api::{Arg, Context, OwnedString, Reply};
+use crate::blocking::block;
+use crate::clock;
 use crate::datatype::QUEUES;
 use crate::errors::Error;
 use crate::wakeups::{self, Place};
-use crate::{clock, waiters};
 
 /// How long one round may be spent on waking.
 const SLICE: Duration = Duration::from_millis(1);
@@ -171,9 +172,8 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool
     });
     TICKETS.set(TICKETS.get() + 1);
     let ticket = TICKETS.get();
-    let name = OwnedString::new(&waiters::name(ctx, key.as_bytes()));
     let asker = Asker { watch: Rc::clone(&watch), ticket };
-    let Ok(asker) = block_on_key(ctx, name.as_arg(), timeout_ms, asker) else { return false };
+    let Ok(asker) = block(ctx, key, timeout_ms, asker) else { return false };
     watch.askers.borrow_mut().insert(ticket, asker);
     ASKERS.set(ASKERS.get() + 1);
     let is_new =

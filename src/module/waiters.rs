@@ -13,13 +13,13 @@ use std::cell::{Cell, RefCell};
 
 use taskslot_engine::{Claim, Handle, Millis, Queue};
 
-use crate::api::blocked::{Waiter, Waiting, block_on_key};
-use crate::api::{Arg, Context, OwnedString};
+use crate::api::blocked::{Waiter, Waiting};
+use crate::api::{Arg, Context};
+use crate::blocking::block;
 use crate::claims::{Claims, Delivery, Kept};
 use crate::firsts::Firsts;
 use crate::lines::{self, Stand};
 pub use crate::lines::{names, places, total, waiting};
-use crate::slots;
 use crate::wakeups::{self, Job, Place};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
@@ -122,7 +122,6 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
         with_meta: claims.with_meta,
         with_key: claims.with_key,
     };
-    let name = OwnedString::new(&name(ctx, first.as_bytes()));
     let state = Worker {
         stands,
         client: ctx.client_id(),
@@ -132,19 +131,13 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
         handles: RefCell::default(),
         delivered: Cell::new(false),
     };
-    let waiter = block_on_key(ctx, name.as_arg(), timeout_ms, state);
+    let waiter = block(ctx, *first, timeout_ms, state);
     for waiter in older {
         waiter.wake();
     }
     let Ok(waiter) = waiter else { return false };
     lines::join(&waiter);
     true
-}
-
-/// The name to block on: no client makes a key of it, and it lies in the queue's slot.
-pub fn name(ctx: Context<'_>, key: &[u8]) -> Vec<u8> {
-    let tag = if ctx.is_cluster() { slots::tag(slots::of_key(key)) } else { b"" };
-    [b"\0taskslot:{", tag, b"}"].concat()
 }
 
 impl Worker {

@@ -227,9 +227,13 @@ class Cluster:
 
     def failover(self, replica: Node) -> None:
         """Let a replica take its primary's place in order, without loss (CLUSTER FAILOVER)."""
+        primary = next(node for node in self.nodes if node.id == replica.itself().primary)
         replica.say("CLUSTER", "FAILOVER")
         self.wait_promoted(replica)
         self.wait_ok()
+        if self.installed.version < (7, 0):
+            # It pauses writes and lets go of them after 10 s, promoted or not; from 6.2.7 on at once.
+            primary.say("CLIENT", "UNPAUSE")
 
     # ---- waiting
 

@@ -324,6 +324,18 @@ class Server:
         self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
         return self.start()
 
+    def begin(self, **changes: object) -> None:
+        """Start the process again after its end, and don't wait until it has loaded: `ready` does.
+
+        `changes` to the settings stay.
+        """
+        self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
+        self._launch()
+
+    def ready(self) -> None:
+        """Wait until it has loaded and answers."""
+        self._wait_ready()
+
     def freeze(self) -> None:
         """Stop the process where it stands (SIGSTOP), as a host that pauses; `thaw` lets it go on."""
         os.kill(self.pid, signal.SIGSTOP)

@@ -1,0 +1,121 @@
+"""A cluster on this machine to try things on: three primaries, each with a replica, in the foreground until Ctrl-C.
+
+`make cluster` runs it, on ports 7001 to 7006 (PORT=… is the first). What it prints is what to type next.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+# Before this file's own folder, whose cluster.py this is.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/server"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
+
+from cluster import Cluster, Node
+from server import CLI, SERVERS, Installed, ServerDied, identify
+
+SHARDS = 4
+BACK_AFTER_S = 10
+# Six nodes, each with a bus 10000 above its port.
+LAST_PORT = 65535 - 10000 - 5
+
+
+def ranges(node: Node) -> str:
+    """The slots of a node, as CLUSTER NODES has them."""
+    slots = sorted(node.itself().slots)
+    return f"slots {slots[0]}-{slots[-1]}" if slots else "no slots"
+
+
+def told(cluster: Cluster) -> str:
+    """What a newcomer wants to know, and can type next."""
+    first = cluster.nodes[0]
+    cli = f"{Path(CLI).name if CLI else 'redis-cli'} -c -p"
+    lines = ["", f"A cluster of {cluster.installed.name} with taskslot, on 127.0.0.1:", ""]
+    for node in cluster.primaries():
+        replica = cluster.replica_of(node)
+        lines.append(
+            f"  {node.port}  {ranges(node):18} pid {node.pid:<8} replica {replica.port}, pid {replica.pid}"
+        )
+    shards = first.say("TASK.SHARDS", "orders", SHARDS, "WITHSLOTS")
+    places = ", ".join(f"{name} on {cluster.node_of(slot).port}" for name, slot in shards)
+    victim, heir = cluster.node_of(shards[0][0]), cluster.replica_of(cluster.node_of(shards[0][0]))
+    lines += [
+        "",
+        "In another terminal (-c follows a queue to its node):",
+        "",
+        f"  {cli} {first.port} TASK.PUSH mail hello",
+        f"  {cli} {first.port} TASK.CLAIM mail WORKER w1 LEASE 15000",
+        f"  {cli} {first.port} TASK.ACK mail <the handle that CLAIM showed>",
+        "",
+        f"A queue that is too large for a node has shards, spread over all: {places}",
+        "",
+        f"  {cli} {first.port} TASK.SHARDS orders {SHARDS} WITHSLOTS",
+        f"  {cli} {first.port} TASK.PUSH '{shards[0][0]}' 'order 1'",
+        "",
+        f"Kill the node that has this shard: after 2 to 3 s its replica, {heir.port}, has slots and task. The node is",
+        f"started again {BACK_AFTER_S} s later, as the replica.",
+        "",
+        f"  kill -9 {victim.pid}",
+        f"  {cli} {heir.port} TASK.LEN '{shards[0][0]}'",
+        f"  {cli} {heir.port} CLUSTER NODES",
+        "",
+        f"Logs are in {first.dir.parent}/taskslot-*/log. Ctrl-C ends the cluster, and its data go with it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def chosen(name: str | None) -> Installed:
+    """The server to run: by name (valkey-9.1) or path, the first that is here by default."""
+    if name is None:
+        return next(iter(SERVERS.values()))
+    if name not in SERVERS and not Path(name).exists():
+        raise SystemExit(f"{name} is not installed; here are {', '.join(SERVERS)}")
+    return SERVERS.get(name) or identify(name)
+
+
+def watch(cluster: Cluster) -> None:
+    """Start nodes again that somebody has killed, after a while, until Ctrl-C."""
+    gone: dict[Node, float] = {}
+    while True:
+        time.sleep(0.5)
+        for node in cluster.nodes:
+            if node.alive():
+                gone.pop(node, None)
+            elif node not in gone:
+                gone[node] = time.monotonic()
+                print(f"{node.port} is gone; it is started again in {BACK_AFTER_S} s", flush=True)
+            elif time.monotonic() - gone[node] > BACK_AFTER_S:
+                node.start()
+                print(f"{node.port} is back, pid {node.pid}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=7001, help="the first of six ports (7001)")
+    parser.add_argument("--server", help=f"by name or path; here: {', '.join(SERVERS)}")
+    options = parser.parse_args()
+    if not 1 <= options.port <= LAST_PORT:
+        parser.error(f"--port must be between 1 and {LAST_PORT}: each node has a bus 10000 above")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cluster = None
+    try:
+        print("Starting six nodes …", flush=True)
+        cluster = Cluster(chosen(options.server), first_port=options.port)
+        print(told(cluster), flush=True)
+        watch(cluster)
+    except ServerDied as death:
+        raise SystemExit(
+            f"A node could not start. Is its port, or the one 10000 above, in use?\n{death}"
+        ) from None
+    except KeyboardInterrupt:
+        print("\nThe cluster has ended.")
+    finally:
+        if cluster:
+            cluster.discard()
+
+
+if __name__ == "__main__":
+    main()
