@@ -83,6 +83,10 @@ class Client:
             return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 
+    def is_of_slot(self, error: BaseException) -> bool:
+        """Whether an error that `is_away` is about a slot on its way, while its node works."""
+        return isinstance(error, (self.errors.TryAgainError, self.errors.AskError))
+
     def meaning(self, error: BaseException) -> TaskslotError | None:
         """What an error reply says, in this library's words; None for what is no reply of a server."""
         if not isinstance(error, self.errors.ResponseError):
