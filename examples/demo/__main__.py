@@ -39,8 +39,11 @@ from watch import Watch
 from worker import Worker
 
 QUEUE = "orders"
-# Long enough for a busy machine: none is taken for dead that is merely slow.
-NODE_TIMEOUT_MS = 2000
+SETTINGS = {
+    "cluster_node_timeout": 2000,  # long enough for a busy machine: none is taken for dead that is merely slow
+    # By default all nodes refuse all commands while one third of the slots has no primary.
+    "cluster_require_full_coverage": "no",
+}
 # How long the workers may take for what is left when the producer has stopped.
 DRAIN_S = 60
 FORK = multiprocessing.get_context("fork")
@@ -79,7 +82,11 @@ def options() -> argparse.Namespace:
 def sharded(port: int, shards: int) -> AsyncShardedQueue:
     """The queue, over a client that leaves it to the library to try again."""
     client = redis.asyncio.RedisCluster(
-        host="127.0.0.1", port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+        host="127.0.0.1",
+        port=port,
+        socket_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+        require_full_coverage=False,
     )
     return AsyncShardedQueue(client, QUEUE, shards=shards, patience_ms=60_000)
 
@@ -122,7 +129,7 @@ def main() -> int:
     shutil.rmtree(chosen.folder, ignore_errors=True)
     seed = random.SystemRandom().randrange(1000) if chosen.seed is None else chosen.seed
     print(f"Starting a cluster of 3 + 3 nodes with {chosen.server} and taskslot (seed {seed}) …", flush=True)
-    cluster = Cluster(SERVERS[chosen.server], cluster_node_timeout=NODE_TIMEOUT_MS)
+    cluster = Cluster(SERVERS[chosen.server], **SETTINGS)
     processes: list[BaseProcess] = []
     try:
         run(chosen, cluster, processes, random.Random(seed))
