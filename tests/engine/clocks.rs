@@ -1,14 +1,12 @@
 //! Time and what hangs on it: the wall clock's corrections, grace, ties to connections, requests sent again, copies.
 
-mod copies;
-mod story;
-
-use copies::{digest, load, save};
-use story::{START, Story, story};
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Millis, Now, Options, Push, Queue, REQUESTS_MAX, Refusal, Retry,
     State, TaskId,
 };
+
+use crate::copies::{digest, load, save};
+use crate::story::{START, Story, story};
 
 fn push_at(s: &mut Story, name: &str, wall: u64) {
     s.push_with(name, Some(Due::Wall(Millis(wall))), Options::default());

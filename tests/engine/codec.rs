@@ -1,21 +1,19 @@
 //! The stored form and effects: samples of every version load for ever, and whatever is damaged or invented is refused
 //! or is a queue like any other.
 
-mod copies;
-mod sample;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use copies::{Dice, digest, load, save};
-use sample::{effect, live, lives_on};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
     EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, TaskId, Unique,
 };
+
+use crate::copies::{Dice, digest, load, save};
+use crate::sample::{effect, live, lives_on};
 
 /// The digest of the queue in each version's samples. A version's line and its files never change.
 const SAMPLES: [(u16, u64); 2] = [(1, 0x66cf8bb9486552a1), (2, 0x4452_4024_7da6_7822)];

@@ -1,8 +1,6 @@
 //! The ways in which a queue comes to be somewhere else: saved and loaded, or told by effects. And the digest by
 //! which copies are compared.
 
-#![allow(dead_code)]
-
 use taskslot_engine::{Effect, Event, Mismatch, Queue};
 
 /// A queue in its stored form.

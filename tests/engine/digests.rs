@@ -1,16 +1,14 @@
 //! A digest sees every field: whatever one verb makes different is a different digest.
 
-mod copies;
-mod story;
-
 use std::collections::BTreeMap;
 
-use copies::{digest, load, save};
-use story::{START, Story, story};
 use taskslot_engine::{
     Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Options, Retry, State,
     TaskId, Then,
 };
+
+use crate::copies::{self, digest, load, save};
+use crate::story::{START, Story, story};
 
 /// Tasks in every state, with something to tell of each.
 fn base() -> Story {

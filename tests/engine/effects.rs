@@ -1,14 +1,12 @@
 //! Effects that were damaged, reordered or invented: never a panic, and what applies leaves a valid queue.
 
-mod copies;
-mod sample;
-
-use copies::{Dice, told};
-use sample::{START, effect, live, lives_on};
 use taskslot_engine::{
     Answer, Due, Effect, End, Event, Gate, Handle, Hold, Lease, LeaseNumber, Millis, Mismatch, Options,
     PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, SPAN_MAX_MS, TaskId, Then, Unique,
 };
+
+use crate::copies::{Dice, told};
+use crate::sample::{START, effect, live, lives_on};
 
 /// Each event of the life, encoded, with its payloads and the queue before it.
 fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {

@@ -7,15 +7,14 @@
 //! - of two groups that could have run all the time, neither got more than one quantum more than its share;
 //! - a group in strict order has one task out at a time and waits for the one that comes back.
 
-mod copies;
-
 use std::collections::BTreeMap;
 
-use copies::{Dice, digest, load, save, told};
 use taskslot_engine::{
     Claim, Claiming, Due, Event, GroupLimits, Handle, Lease, Millis, Now, Options, Push, Queue, Rate, Retry,
     TaskId, Then,
 };
+
+use crate::copies::{Dice, digest, load, save, told};
 
 const NAMES: [&str; 6] = ["", "ada", "bob", "cy", "dot", "eve"];
 

@@ -1,10 +1,8 @@
 //! The contract's sentences on ids, leases and late answers.
 
-mod copies;
-mod story;
-
-use story::{START, story};
 use taskslot_engine::{Claim, Event, LeaseNumber, Millis, Refusal, Retry, TaskId};
+
+use crate::story::{self, START, story};
 
 // Ids
 

@@ -1,12 +1,10 @@
 //! What settings, options and gates do: backoff, limits of attempts and sizes, pauses, lengths of leases.
 
-mod copies;
-mod story;
-
-use story::story;
 use taskslot_engine::{
     Claim, Gate, Headers, NUMBER_MAX, Options, Refusal, Retry, SETTINGS, SPAN_MAX_MS, State,
 };
+
+use crate::story::{self, story};
 
 fn with_attempts(attempts: i32) -> Options<'static> {
     Options { attempts: Some(attempts), ..Options::default() }

@@ -1,13 +1,10 @@
 //! Random histories of all verbs, on which a queue, its replica, what it saves and loads, and a naive model must agree.
 //! `TASKSLOT_SEED=n` runs one seed, `TASKSLOT_STEPS=n` makes the seeded loops longer.
 
-mod copies;
-mod lockstep;
-mod model;
-
-use copies::Dice;
-use lockstep::{Depth, Lockstep};
 use proptest::prelude::*;
+
+use crate::copies::Dice;
+use crate::lockstep::{Depth, Lockstep};
 
 /// Says which seed it was if the history fails.
 struct Seed(u64);

@@ -1,16 +1,13 @@
 //! What is left of finished tasks: how long they are kept, their results, and how far a worker has come.
 
-mod copies;
-mod sample;
-mod story;
-
-use copies::{digest, load, save};
 use serde_bytes::ByteBuf;
-use story::{Story, story};
 use taskslot_engine::{
     Claim, Effect, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry,
     SPAN_MAX_MS, State, TaskId,
 };
+
+use crate::copies::{digest, load, save};
+use crate::story::{Story, story};
 
 fn keeps(retain_ms: u64) -> Options<'static> {
     Options { retain_ms: Some(retain_ms), ..Options::default() }

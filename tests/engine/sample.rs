@@ -2,8 +2,6 @@
 //! workers, priorities, headers, instants of both clocks, large payloads, gaps. What it does is part of the samples
 //! that are stored for ever: it only changes with the format's version.
 
-#![allow(dead_code)]
-
 use taskslot_engine::{
     Answer, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease, Millis, Now,
     Options, Plan, Push, Queue, Rate, Retry, TaskId, Timing, Unique,

@@ -1,15 +1,14 @@
 //! Queues that are large in the way that hurts most: no work grows with the square of anything, and no memory stays.
 //! Each of these takes well under a second; what they guard against took minutes.
 
-mod copies;
-
 use std::time::{Duration, Instant};
 
-use copies::{digest, load, save};
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Handle, LeaseNumber, Millis, Now, Options, Push, Queue, REQUESTS_MAX,
     State, TaskId,
 };
+
+use crate::copies::{digest, load, save};
 
 const START: u64 = 1_700_000_000_000;
 const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None, is_full: false };

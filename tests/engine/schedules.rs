@@ -1,17 +1,15 @@
 //! Schedules: when they run, what they make of outages, of clocks that are set and of a full queue, and that no history
 //! loses or doubles a run.
 
-mod copies;
-mod story;
-
 use std::collections::BTreeMap;
 
-use copies::{Dice, digest, load, save, told};
-use story::{START, Story, story};
 use taskslot_engine::{
     BadRule, Calendar, Catchup, Due, Effect, Event, Gate, Headers, Millis, Now, Options, Plan, Queue, Runs,
     SCHEDULED_MAX_BYTES, SCHEDULES_MAX, State, TaskId, Timing, Unplanned,
 };
+
+use crate::copies::{Dice, digest, load, save, told};
+use crate::story::{START, Story, story};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

@@ -1,10 +1,8 @@
 //! The contract's section 3, a sentence a story: states, order, poison, counters.
 
-mod copies;
-mod story;
-
-use story::{START, story};
 use taskslot_engine::{Claim, Due, Event, Millis, Options, Refusal, Retry, State, TaskId};
+
+use crate::story::{START, story};
 
 // New
 

@@ -3,8 +3,6 @@
 //! Tasks have names (a name is also the payload). Every step is checked and reaches a replica as bytes. Random bits
 //! are the middle of their range, so that jitter moves nothing until a story says otherwise.
 
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 
 use taskslot_engine::{

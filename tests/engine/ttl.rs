@@ -1,10 +1,8 @@
 //! What the contract says of TTL: it counts from the moment a task is due, and ends at its first claim.
 
-mod copies;
-mod story;
-
-use story::{START, Story, story};
 use taskslot_engine::{Claim, Claiming, Due, Event, Gate, Millis, Options, Retry, State};
+
+use crate::story::{START, Story, story};
 
 fn delayed(s: &mut Story, name: &str, due: Due, ttl_ms: u64) {
     s.push_with(name, Some(due), Options { ttl_ms: Some(ttl_ms), ..Options::default() });

@@ -1,11 +1,9 @@
 //! What the contract says of UNIQUE (SPEC §9), a sentence a story: who holds a token, until when, and what a second push
 //! with it does.
 
-mod copies;
-mod story;
-
-use story::{Story, story, unique};
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, State};
+
+use crate::story::{self, Story, story, unique};
 
 /// A way in which the task `a` ends.
 type End = fn(&mut Story);

@@ -4,6 +4,9 @@ A plugin that pyproject.toml loads, so that tests/server, tests/cluster and clie
 `pytest tests/server --server valkey-9.1,redis-6.2` chooses; a path to a redis-server tries another one.
 """
 
+import random
+from collections.abc import Callable, Sequence
+
 import pytest
 from server import SERVERS, Installed, Server, identify
 
@@ -54,6 +57,23 @@ def start(request, installed):
     finally:
         for server in servers:
             server.discard()
+
+
+@pytest.fixture
+def share(request, installed) -> Callable[[Sequence], list]:
+    """Of many like cases, in their order: all on the first two of the servers asked for, a quarter on the others.
+
+    For what our own code makes of bytes and words, which is the same code on every server. The quarter is drawn at
+    random from all cases, always the same for a server and another for each.
+    """
+
+    def share_of(cases: Sequence) -> list:
+        if installed in chosen(request.config)[:2]:
+            return list(cases)
+        drawn = random.Random(installed.name).sample(range(len(cases)), len(cases) // 4)
+        return [cases[n] for n in sorted(drawn)]
+
+    return share_of
 
 
 @pytest.fixture

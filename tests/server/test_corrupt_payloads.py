@@ -163,7 +163,7 @@ def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, seed):
+def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, share, seed):
     """With any bit flipped a payload is refused, or it is a queue with another digest that works.
 
     From the module's id on: the type byte before it is the server's own, and Redis 6.2.5 may take our bytes
@@ -173,8 +173,9 @@ def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, s
     r, c = server.client(), Talk(server)
     handles = seed(r)
     value, version = opened(r.dump("seed"))
-    accepted = restore_all(c, dict(sealed_flips(value, version, 1)))
-    assert len(accepted) > 100
+    flips = share(list(sealed_flips(value, version, 1)))
+    accepted = restore_all(c, dict(flips))
+    assert len(accepted) > len(flips) / 20
     same = [
         bit for bit, found in zip(accepted, digests(c, accepted), strict=True) if found == c.digest("seed")
     ]

@@ -7,6 +7,7 @@ import signal
 import pytest
 import redis
 from server import ROOT, NotInTime, Server, ServerDied, digest, parse_commands, wait_synced, wait_until
+from server_fixtures import chosen
 
 
 def server_ms(client) -> int:
@@ -103,6 +104,17 @@ def test_a_condition_that_never_comes_is_named():
     """wait_until fails with the name of what it waited for and the last answer."""
     with pytest.raises(NotInTime, match="the moon is blue .last: None"):
         wait_until(lambda: None, "the moon is blue", timeout=0.01)
+
+
+def test_many_like_cases_are_tried_in_full_on_two_servers(request, installed, share):
+    """The first two servers asked for take all cases, each other one a quarter, in order, the same each time."""
+    cases, got = list(range(1000)), share(range(1000))
+    if installed in chosen(request.config)[:2]:
+        assert got == cases
+    else:
+        assert len(got) == 250 and got == sorted(set(got)) and set(got) < set(cases)
+        assert {case % 8 for case in got} == set(range(8)), "no place is left out"
+    assert share(range(1000)) == got
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

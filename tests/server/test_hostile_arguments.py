@@ -216,15 +216,20 @@ def is_echoed(value: bytes, error: str) -> bool:
     return len(text) > 3 and text != str(BIGGEST) and not text.isalpha() and text[:99] in error
 
 
+@pytest.mark.timeout(180)  # 150,000 commands
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_no_value_in_any_place_of_any_command_does_harm(server, protocol):
-    """Each argument of each command is replaced by each hostile value in turn."""
+def test_no_value_in_any_place_of_any_command_does_harm(server, share, protocol):
+    """Each argument of each command is replaced by each hostile value in turn; in RESP3 by each fourth.
+
+    RESP3 only changes how replies are written: which value meets which place is the matter of RESP2.
+    """
     target = Target(server, protocol)
-    attacks, values = [], []
+    cases = []
     for template in map(target.fill, TEMPLATES):
         for place in range(1, len(template)):
-            attacks += [[*template[:place], value, *template[place + 1 :]] for value in HOSTILE]
-            values += HOSTILE
+            values = HOSTILE if protocol == 2 else HOSTILE[place % 4 :: 4]
+            cases += [([*template[:place], value, *template[place + 1 :]], value) for value in values]
+    attacks, values = zip(*share(cases), strict=True)
     refused = 0
     for attack, value, answer in zip(attacks, values, target.attack(attacks), strict=True):
         if isinstance(answer, Error):

@@ -15,6 +15,8 @@ from ._async.queue import AsyncQueue
 from ._async.sharded import AsyncShardedQueue
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
+from .calls import call
+from .codecs import JSON, MSGPACK, Codec
 from .commands import ClaimOptions, PushOptions, TaskOptions
 from .errors import (
     CancelAsked,
@@ -42,6 +44,7 @@ from .replies import (
     TaskView,
     WorkerView,
 )
+from .worker import Fail, GiveBack, Running, Worker, current
 
 __version__ = "0.1.0"
 
@@ -51,10 +54,15 @@ __all__ = [
     "AsyncShardedQueue",
     "CancelAsked",
     "ClaimOptions",
+    "Codec",
+    "Fail",
+    "GiveBack",
     "Group",
     "Info",
+    "JSON",
     "LeaseLost",
     "Load",
+    "MSGPACK",
     "Meta",
     "OutOfMemory",
     "Paused",
@@ -64,6 +72,7 @@ __all__ = [
     "QueueFull",
     "Refused",
     "Result",
+    "Running",
     "Schedule",
     "Settings",
     "ShardedQueue",
@@ -73,6 +82,9 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "UnknownTask",
+    "Worker",
     "WorkerView",
     "WrongType",
+    "call",
+    "current",
 ]

@@ -141,7 +141,10 @@ def test_all_shards_tell_together(queue):
     assert sum(one.pushed for one in queue.infos().values() if one) == 500
     assert queue.get(tasks[0]).state == "leased" and queue.get(tasks[0].id).id == tasks[0].id
     assert len(list(queue.tasks("ready", page=50))) == 490
-    assert queue.cancel(next(iter(queue.tasks("ready"))).id) == "removed"
+    ids = [view.id for view in queue.tasks("ready")]
+    assert queue.cancel(ids[0]) == "removed" and queue.cancel_many(ids[:2]) == [None, "removed"]
+    queue.claim(2, worker="w1")
+    assert [(one.name, one.leases) for one in queue.workers()] == [("", 10), ("w1", 2)]
 
 
 def test_all_shards_are_steered_together(queue):

@@ -41,7 +41,7 @@ class AsyncWire:
         self.client = client
         self.kind = Client(client)
         self.patience_ms = patience_ms
-        self._turns = Turns()
+        self._turns, self._looks = Turns(), Turns()
         self._waiting: Any = None
         self._looking: Client | None = None
 
@@ -65,6 +65,9 @@ class AsyncWire:
         await self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
         for node, places in self._by_node(looking, commands).items():
+            if self._looks.wait_s(node, time.monotonic()) > 0:
+                continue
+            is_there = True
             try:
                 replies = await self._in_bulk(looking, node, [commands[place] for place in places])
             except Exception as error:
@@ -75,7 +78,9 @@ class AsyncWire:
                 if not isinstance(reply, Exception):
                     found[place] = commands[place].read(reply)
                 elif not await self._look_anew(commands[place], place, found):
+                    is_there = False
                     break
+            self._looks.worked(node) if is_there else self._looks.failed(node, time.monotonic())
         return found
 
     async def _in_bulk(self, looking: Client, node: str, commands: Sequence[Command[R]]) -> list[Any]:

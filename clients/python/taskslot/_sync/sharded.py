@@ -14,7 +14,7 @@ from typing import Any, Literal, Unpack
 from .. import commands
 from ..balance import Loads, Pace
 from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
-from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView
+from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
@@ -318,6 +318,15 @@ class ShardedQueue:
         """All groups that are known, by name, each of the one shard that has it."""
         return sorted([group for queue in self.queues for group in queue.groups()], key=lambda one: one.name)
 
+    def workers(self) -> list[WorkerView]:
+        """Who holds leases and who waits, by name: of each shard the first thousand, added up."""
+        found: dict[str, WorkerView] = {}
+        for queue in self.queues:
+            for one in queue.workers():
+                other = found.get(one.name)
+                found[one.name] = together(one, other) if other else one
+        return [found[name] for name in sorted(found)]
+
     def schedules(self) -> list[Schedule]:
         """The schedules, by name; they live on shard 0."""
         return self.queues[0].schedules()
@@ -328,6 +337,10 @@ class ShardedQueue:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
         queue, bare = self._of(task)
         return queue.cancel(bare)
+
+    def cancel_many(self, tasks: Sequence[str]) -> list[Literal["removed", "asked"] | None]:
+        """The same for many, in order."""
+        return [self.cancel(task) for task in tasks]
 
     def retry(self, tasks: Sequence[str]) -> int:
         """Make dead or delayed tasks ready, behind the others: how many are."""
@@ -412,6 +425,16 @@ class ShardedQueue:
     def unschedule(self, name: str) -> bool:
         """Remove a schedule: whether there was one."""
         return self.queues[0].unschedule(name)
+
+
+def together(one: WorkerView, other: WorkerView) -> WorkerView:
+    """What two shards tell of the same worker."""
+    return replace(
+        one,
+        leases=one.leases + other.leases,
+        oldest_lease_ms=max(one.oldest_lease_ms, other.oldest_lease_ms),
+        blocked=one.blocked + other.blocked,
+    )
 
 
 def told(key: str) -> Command[tuple[int, int]]:

@@ -42,7 +42,7 @@ class Wire:
         self.client = client
         self.kind = Client(client)
         self.patience_ms = patience_ms
-        self._turns = Turns()
+        self._turns, self._looks = Turns(), Turns()
         self._waiting: Any = None
         self._looking: Client | None = None
 
@@ -66,6 +66,9 @@ class Wire:
         self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
         for node, places in self._by_node(looking, commands).items():
+            if self._looks.wait_s(node, time.monotonic()) > 0:
+                continue
+            is_there = True
             try:
                 replies = self._in_bulk(looking, node, [commands[place] for place in places])
             except Exception as error:
@@ -76,7 +79,9 @@ class Wire:
                 if not isinstance(reply, Exception):
                     found[place] = commands[place].read(reply)
                 elif not self._look_anew(commands[place], place, found):
+                    is_there = False
                     break
+            self._looks.worked(node) if is_there else self._looks.failed(node, time.monotonic())
         return found
 
     def _in_bulk(self, looking: Client, node: str, commands: Sequence[Command[R]]) -> list[Any]:

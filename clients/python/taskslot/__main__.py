@@ -1,0 +1,5 @@
+"""`python -m taskslot`: the command line."""
+
+from .cli import main
+
+main()

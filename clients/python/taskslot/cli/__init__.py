@@ -1,0 +1,20 @@
+"""The command line: `taskslot push mail hello`, `taskslot top`; `taskslot --help` lists the commands.
+
+Nothing here is loaded by `import taskslot`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names. Status 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C."""
+    try:
+        # Loading takes a third of a second, in which Ctrl-C can come, too. From then on typer sees to it, and to a
+        # reader that has gone (`| head`).
+        from .app import app
+
+        app(prog_name="taskslot")
+    except KeyboardInterrupt:
+        sys.exit(130)

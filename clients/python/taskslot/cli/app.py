@@ -1,0 +1,53 @@
+"""The app: its commands, and what stands before their names."""
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import asking, packed, producing, steering, top, working
+from .session import (
+    JsonOption,
+    SentinelOption,
+    ServiceOption,
+    Session,
+    ShardsOption,
+    UrlOption,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"taskslot {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def shared(
+    context: typer.Context,
+    url: UrlOption = None,
+    sentinel: SentinelOption = None,
+    service: ServiceOption = None,
+    shards: ShardsOption = None,
+    json: JsonOption = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Task queues inside Redis and Valkey: push, work, look and steer.
+
+    The options below may stand before or after the command's name.
+    """
+    context.obj = Session(url, sentinel, service, shards, json)
+
+
+for module in (producing, working, asking, top, steering, packed):
+    module.register(app)

@@ -1,0 +1,112 @@
+"""From what the user says of the server to a client of redis-py or valkey-py: standalone, cluster or Sentinel."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..clients import Client
+
+DEFAULT_URL = "redis://127.0.0.1:6379"
+SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+# How long a server may take to accept a connection and to answer: a person waits for it.
+CONNECT_S, ANSWER_S = 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is: a URL, or Sentinels and the name of what they watch (the URL tells user, database, TLS)."""
+
+    url: str = DEFAULT_URL
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+
+    def __str__(self) -> str:
+        """As it may be shown: without the password."""
+        if self.sentinels:
+            return f"{self.service} by Sentinel"
+        parts = urlsplit(self.url)
+        return parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2] or "127.0.0.1:6379"
+
+
+def read_address(url: str, sentinels: str | None, service: str | None) -> Address:
+    """The address that the options name. Raises ValueError, which never repeats a password."""
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ValueError("--url must be redis://…, rediss://…, valkey://…, valkeys://… or unix://…")
+    if bool(sentinels) != bool(service):
+        raise ValueError("--sentinel and --service go together")
+    return Address(url, tuple(host_port(one) for one in (sentinels or "").split(",") if one), service or "")
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """`host:port`, or a host with Sentinel's own port; an IPv6 address stands in brackets."""
+    parts = urlsplit(f"//{text}")
+    try:
+        return parts.hostname or "127.0.0.1", parts.port or 26379
+    except ValueError:
+        raise ValueError("--sentinel takes host:port[,host:port …]") from None
+
+
+def library_for(url: str) -> tuple[Any, str]:
+    """valkey-py for valkey:// if it is here, else redis-py; and the URL as that one understands it."""
+    scheme, _, rest = url.partition("://")
+    if not scheme.startswith("valkey"):
+        return importlib.import_module("redis"), url
+    if importlib.util.find_spec("valkey") is not None:
+        return importlib.import_module("valkey"), url
+    return importlib.import_module("redis"), f"{scheme.replace('valkey', 'redis')}://{rest}"
+
+
+def connect(address: Address) -> Any:
+    """A client that has reached its server, and of a cluster one that routes. Raises the client library's errors."""
+    library, url = library_for(address.url)
+    options = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": no_retry(library)}
+    if address.sentinels:
+        return of_sentinel(library, url, address, options)
+    client = library.from_url(url, **options)
+    if not is_cluster(client):
+        return client
+    if url.startswith("unix:"):
+        # Other nodes are elsewhere: only what this one serves can be reached by its socket.
+        return client
+    client.close()
+    cluster = getattr(library, "RedisCluster", None) or library.ValkeyCluster
+    options.pop("retry")
+    # A cluster that fails over is waited for by the queue itself.
+    return cluster.from_url(url, require_full_coverage=False, **options)
+
+
+def no_retry(library: Any) -> Any:
+    """What tells a client to report at once that nobody answers: redis-py 8 would try for seconds."""
+    backoff = importlib.import_module(f"{library.__name__}.backoff")
+    return importlib.import_module(f"{library.__name__}.retry").Retry(backoff.NoBackoff(), 0)
+
+
+def of_sentinel(library: Any, url: str, address: Address, options: dict[str, Any]) -> Any:
+    """A client of the primary that Sentinels name now, and after each failover."""
+    connection = importlib.import_module(f"{library.__name__}.connection")
+    told = connection.parse_url(url)
+    own = {name: told[name] for name in ("username", "password", "db") if told.get(name)}
+    if "SSL" in getattr(told.get("connection_class"), "__name__", ""):
+        own["ssl"] = True
+    sentinel = importlib.import_module(f"{library.__name__}.sentinel").Sentinel
+    manager = sentinel(
+        list(address.sentinels), sentinel_kwargs={"socket_timeout": CONNECT_S, **options}, **options, **own
+    )
+    client = manager.master_for(address.service)
+    client.ping()
+    return client
+
+
+def is_cluster(client: Any) -> bool:
+    """Whether the server is a node of a cluster; one that may not be asked is taken for none."""
+    try:
+        return bool(int(client.info("cluster").get("cluster_enabled", 0)))
+    except Client(client).errors.ResponseError as error:
+        if "NOPERM" in str(error) or "no permissions" in str(error):
+            return False
+        raise

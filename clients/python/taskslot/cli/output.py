@@ -1,0 +1,85 @@
+"""What commands write: lines for people, or JSON lines for scripts, on stdout; notes on stderr."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+def line(text: str = "") -> None:
+    """A line for whoever asked."""
+    sys.stdout.write(text + "\n")
+
+
+def json_line(value: Any) -> None:
+    """A value as one line of JSON."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+
+
+def note(text: str) -> None:
+    """A line beside the answer: for people, not for pipes."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: of a dataclass a map of what is known, bytes as texts or, if they are none, base64."""
+    if is_dataclass(value) and not isinstance(value, type):
+        found: dict[str, Any] = {}
+        for item in fields(value):
+            one = getattr(value, item.name)
+            if item.name == "more":
+                found.update({str(name): plain(more) for name, more in one.items()})
+            elif one is not None:
+                found.update(named(item.name, one))
+        return found
+    if isinstance(value, Mapping):
+        return {key: one for name, of in value.items() for key, one in named(str(name), of).items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return text_or_base64(value)[0] if isinstance(value, bytes) else value
+
+
+def named(name: str, value: Any) -> dict[str, Any]:
+    """A field; of bytes that are no text `payload` becomes `payload_base64`."""
+    if isinstance(value, bytes):
+        text, is_text = text_or_base64(value)
+        return {name if is_text else f"{name}_base64": text}
+    return {name: plain(value)}
+
+
+def text_or_base64(data: bytes) -> tuple[str, bool]:
+    """Bytes as UTF-8, if they are, and whether they are; else as base64."""
+    try:
+        return data.decode(), True
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode(), False
+
+
+def progress() -> Progress:
+    """Bars for long work, on stderr, that go away when it is done; none where stderr is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

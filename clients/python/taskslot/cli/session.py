@@ -1,0 +1,186 @@
+"""What all commands share: the options that say where the server is, and how errors reach the user.
+
+A command is a function whose first parameter is a `Session`; `command` gives it the shared options in place of that.
+They may stand before the command's name as well: `taskslot --json info mail` is `taskslot info mail --json`.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from .. import Queue, ShardedQueue
+from ..errors import TaskslotError
+from . import output
+from .connection import DEFAULT_URL, Address, connect, read_address
+
+PANEL = "Connection and output"
+AnyQueue = Queue | ShardedQueue
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        rich_help_panel=PANEL,
+        help=f"redis://, rediss://, valkey:// or unix://; of a cluster any node. "
+        f"(env TASKSLOT_URL, else {DEFAULT_URL})",
+    ),
+]
+SentinelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sentinel", metavar="HOST:PORT,…", rich_help_panel=PANEL, help="Ask Sentinels for the primary."
+    ),
+]
+ServiceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--service", metavar="NAME", rich_help_panel=PANEL, help="The name that the Sentinels watch."
+    ),
+]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        metavar="N",
+        min=1,
+        max=16384,
+        rich_help_panel=PANEL,
+        help="The queue is cut into so many shards. (env TASKSLOT_SHARDS)",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", rich_help_panel=PANEL, help="Write JSON lines, for scripts.")
+]
+
+
+@dataclass
+class Session:
+    """One run of a command: how it was asked to reach the server and to write."""
+
+    url: str | None = None
+    sentinel: str | None = None
+    service: str | None = None
+    shards: int | None = None
+    json: bool = False
+    _opened: list[AnyQueue] = field(default_factory=list)
+
+    @cached_property
+    def address(self) -> Address:
+        """Where the server is. Raises ValueError."""
+        return read_address(
+            self.url or os.environ.get("TASKSLOT_URL") or DEFAULT_URL, self.sentinel, self.service
+        )
+
+    @cached_property
+    def client(self) -> Any:
+        """A client that has reached the server."""
+        return connect(self.address)
+
+    def queue(self, name: str) -> AnyQueue:
+        """The queue, or with `--shards` all its shards as one."""
+        number = self.shards or shards_of_environment()
+        made: AnyQueue = Queue(self.client, name)
+        if number is not None:
+            made = ShardedQueue(self.client, name, shards=number)
+        self._opened.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close all connections."""
+        for queue in self._opened:
+            queue.close()
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+def shards_of_environment() -> int | None:
+    """What TASKSLOT_SHARDS says. Read here, not by typer, so that an option before the command's name goes first."""
+    text = os.environ.get("TASKSLOT_SHARDS", "")
+    if text and not text.isdigit():
+        raise ValueError("TASKSLOT_SHARDS must be a number, 1 to 16384")
+    return int(text) if text else None
+
+
+SHARED = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("url", None, UrlOption),
+        ("sentinel", None, SentinelOption),
+        ("service", None, ServiceOption),
+        ("shards", None, ShardsOption),
+        ("json", False, JsonOption),
+    )
+]
+
+
+def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function `f(session, …)` a command of the app."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*, context: typer.Context, **given: Any) -> None:
+            shared = {one.name: given.pop(one.name) for one in SHARED}
+            before: Session = context.obj or Session()
+            session = Session(**{name: value or getattr(before, name) for name, value in shared.items()})
+            with_errors_told(lambda: function(session, **given), session)
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        # Typer reads what a command takes from its signature.
+        parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *SHARED, context]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(**options)(run)
+        return function
+
+    return register
+
+
+def with_errors_told(work: Callable[[], None], session: Session) -> None:
+    """Do a command's work; what goes wrong is one line on stderr and an exit status, never a traceback."""
+    try:
+        try:
+            work()
+        finally:
+            session.close()
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except ValueError as error:
+        refuse(str(error), 2)
+    except TaskslotError as error:
+        refuse(said(error), 1)
+    except OSError as error:
+        refuse(error.strerror or str(error), 1)
+    except Exception as error:
+        if not is_of_client(error):
+            raise
+        refuse(f"{session.address}: {error}", 1)
+
+
+def refuse(text: str, status: int) -> NoReturn:
+    """One line on stderr, and out."""
+    output.note("taskslot: " + " ".join(text.split()))
+    raise typer.Exit(status)
+
+
+def said(error: TaskslotError) -> str:
+    """An error of the library in words that help at a prompt."""
+    text = str(error)
+    if "unknown command" in text:
+        return (
+            "the server has no taskslot module (unknown command): start it with "
+            '--loadmodule "$(taskslot path)"'
+        )
+    return text
+
+
+def is_of_client(error: Exception) -> bool:
+    """Whether an error is one of redis-py's or valkey-py's."""
+    return any(base.__module__.partition(".")[0] in ("redis", "valkey") for base in type(error).__mro__)

@@ -1,0 +1,98 @@
+"""`taskslot top`: looks and draws, until q or Ctrl-C."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from ...clients import Client
+from .. import output
+from ..session import Session, command
+from .keys import Keys
+from .nodes import Nodes, Seen
+from .rows import Row, rows
+from .table import Picture, plural
+
+# How long a node may take to answer before the table goes on without it.
+PATIENCE_S = 2.0
+# Columns of a table that goes into a file or a pipe, where COLUMNS doesn't say.
+WIDTH = 140
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app)(top)
+
+
+def top(
+    session: Session,
+    interval_ms: Annotated[int, typer.Option(min=100, help="Look so often.")] = 1000,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one table, as where stdout is no terminal.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Look at so many queues at most.")] = 1000,
+    shards_apart: Annotated[bool, typer.Option("--shards-apart", help="A line for each shard.")] = False,
+) -> None:
+    """Show all queues live: backlog, rates, ages, workers. q or Ctrl-C ends it."""
+    client = Client(session.client).twin(PATIENCE_S)
+    try:
+        nodes = Nodes(client, limit)
+        console = Console()
+        if session.json or once or not console.is_terminal:
+            tell_once(session, nodes, console, shards_apart)
+        else:
+            show(session, nodes, console, interval_ms / 1000, shards_apart)
+    finally:
+        client.close()
+
+
+def tell_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
+    """One look at all keys, however many; as a table, or a JSON line for each queue."""
+    seen = nodes.look(whole=True)
+    found = rows(seen.infos, shards_apart)
+    if session.json:
+        for row in found:
+            output.json_line({"queue": row.queue, "shards": row.shards, **output.plain(row.info)})
+        for note in notes(seen, nodes.limit):
+            output.note(note)
+        return
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
+    Console(width=width).print(picture(session, seen, found, nodes.limit).draw(width))
+
+
+def show(session: Session, nodes: Nodes, console: Console, interval_s: float, shards_apart: bool) -> None:
+    """Look and draw in the terminal's other screen until q or Ctrl-C is typed."""
+
+    def draw() -> RenderableType:
+        seen = nodes.look()
+        made = picture(session, seen, rows(seen.infos, shards_apart), nodes.limit)
+        return made.draw(console.width, console.height)
+
+    # Ctrl-C is a way to leave, not an interruption.
+    with suppress(KeyboardInterrupt), Keys() as keys:
+        with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
+            while not keys.typed("qQ", interval_s):
+                live.update(draw(), refresh=True)
+
+
+def picture(session: Session, seen: Seen, found: Sequence[Row], limit: int) -> Picture:
+    """What is to be drawn of a look."""
+    clock = datetime.now().strftime("%H:%M:%S")
+    return Picture(found, str(session.address), clock, seen.primaries, notes(seen, limit))
+
+
+def notes(seen: Seen, limit: int) -> list[str]:
+    """What the table doesn't show, in words."""
+    told = []
+    if seen.was_cut:
+        told.append(f"there are more than {plural(limit, 'queue')}: --limit shows more")
+    if not seen.is_whole:
+        told.append("still searching the keys for queues")
+    if seen.away:
+        told.append(f"no answer from {', '.join(name or 'the server' for name in seen.away)}")
+    return told

@@ -1,0 +1,73 @@
+"""The rows of the table: each queue, or all shards of a logical queue as one. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ...replies import Info
+from ...shards import SLOTS, slot_of, slot_of_shard, tags
+from ...sums import total
+
+SHARD = re.compile(r"(?P<queue>[^{]*):\{(?P<tag>[0-9a-z]{1,4})\}")
+# A tag of somebody's own, as in `mail:{eu}`, is that of some shard, too: of any of 16384. So a number counts as a
+# shard's if it is small, or if many of the numbers below are there as well.
+SMALL = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a queue and its state; of a logical queue over shards how many of them there are."""
+
+    queue: str
+    info: Info
+    shards: int = 0
+
+
+def rows(infos: Mapping[str, Info], shards_apart: bool = False) -> list[Row]:
+    """A row for each queue, the largest backlog first; shards together unless they are wanted apart."""
+    together = {} if shards_apart else logical_queues(infos)
+    shards = {key for keys in together.values() for key in keys}
+    made = [Row(key, info) for key, info in infos.items() if key not in shards]
+    for queue, keys in together.items():
+        info = total([infos[key] for key in keys])
+        if info is not None:
+            made.append(Row(queue, info, len(keys)))
+    return sorted(made, key=lambda row: (-row.info.ready, -row.info.leased, row.queue))
+
+
+def logical_queues(keys: Iterable[str]) -> dict[str, set[str]]:
+    """By the name of each logical queue the keys of its shards that are there."""
+    numbered: dict[str, dict[int, str]] = {}
+    for key in keys:
+        if (found := shard_of_key(key)) is not None:
+            queue, number = found
+            numbered.setdefault(queue, {})[number] = key
+    found_keys = {}
+    for queue, shards in numbered.items():
+        end = plausible_number(list(shards))
+        found_keys[queue] = {key for number, key in shards.items() if number < end}
+    return {queue: of for queue, of in found_keys.items() if of}
+
+
+def shard_of_key(key: str) -> tuple[str, int] | None:
+    """The logical queue and the number of a key that is named as shards are (`shards.names`); else None."""
+    match = SHARD.fullmatch(key)
+    if match is None:
+        return None
+    slot = slot_of(match["tag"].encode())
+    if tags()[slot] != match["tag"]:
+        return None
+    # The number is the slot's bits in reverse, and reversing again gives it back.
+    return match["queue"], slot_of_shard(slot)
+
+
+def plausible_number(numbers: list[int]) -> int:
+    """The largest power of two below which a quarter of all numbers are there; `SMALL` at least."""
+    end = plausible = SMALL
+    while end < SLOTS:
+        end *= 2
+        if sum(number < end for number in numbers) * 4 >= end:
+            plausible = end
+    return plausible

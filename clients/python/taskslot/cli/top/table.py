@@ -1,0 +1,196 @@
+"""The picture: a header, a table that leaves out columns where there is no room, and notes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ...replies import Info
+from ...sums import total
+from .. import shown
+from .rows import Row
+
+# Of room between two columns, and what the name of a queue needs at least.
+GAP, NAME_WIDTH = 2, 13
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head, its width, how a row reads in it. Of a low `rank` it stays when room is short."""
+
+    head: str
+    width: int
+    rank: int
+    cell: Callable[[Info], Text]
+    justify: str = "right"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is shown at an instant: rows, where they are from, notes on what isn't shown."""
+
+    rows: Sequence[Row]
+    server: str
+    clock: str = ""
+    primaries: int = 1
+    notes: Sequence[str] = field(default_factory=list)
+
+    def draw(self, width: int, height: int | None = None) -> RenderableType:
+        """The picture for a screen; of a given height the rows that don't fit are counted in a note."""
+        rows, notes = list(self.rows), list(self.notes)
+        if height is not None:
+            # The rest is the head, the table's head and its rule, and a line for each note.
+            room = max(2, height - 3 - len(notes))
+            if len(rows) > room:
+                notes.append(f"and {len(rows) - room + 1} queues more with smaller backlogs")
+                rows = rows[: room - 1]
+        parts: list[RenderableType] = [self._head(width), drawn(rows, width)]
+        if not self.rows:
+            parts.append(Text("no queue yet: taskslot push mail hello", style="dim"))
+        return Group(*parts, *(Text(note, style="yellow") for note in notes))
+
+    def _head(self, width: int) -> RenderableType:
+        all_of_it = total([row.info for row in self.rows])
+        left = Text(self.server, style="bold cyan")
+        if self.primaries != 1:
+            left.append(f", {self.primaries} primaries", style="cyan")
+        if all_of_it is not None:
+            left.append(f"  {plural(len(self.rows), 'queue')}, {shown.count(all_of_it.ready)} ready, ")
+            left.append(f"in {shown.rate(all_of_it.in_per_second_1m)}/s, ")
+            left.append(f"out {shown.rate(all_of_it.out_per_second_1m)}/s")
+        # Where both have no room the clock gives way.
+        clock = self.clock if len(left) + len(self.clock) < width else ""
+        left.truncate(width, overflow="ellipsis")
+        grid = Table.grid(expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_row(left, Text(clock, style="dim"))
+        return grid
+
+
+def drawn(rows: Sequence[Row], width: int) -> Table:
+    """The table itself, as wide as the screen and no wider."""
+    columns = fitting(width)
+    # Between two columns the box has one space of its own.
+    table = Table(
+        box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False
+    )
+    table.add_column("queue", no_wrap=True, overflow="ellipsis", ratio=1, min_width=NAME_WIDTH)
+    for column in columns:
+        table.add_column(
+            column.head,
+            justify="right" if column.justify == "right" else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=column.width,
+        )
+    for row in rows:
+        table.add_row(name(row), *(column.cell(row.info) for column in columns))
+    return table
+
+
+def fitting(width: int) -> list[Column]:
+    """The columns that there is room for, the less important ones left out, in their order."""
+    left = width - NAME_WIDTH - GAP
+    chosen = set()
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        left -= column.width + GAP
+        if left < 0:
+            break
+        chosen.add(column.head)
+    return [column for column in COLUMNS if column.head in chosen]
+
+
+def name(row: Row) -> Text:
+    """The queue's name, and how many shards it has."""
+    text = Text(shown.payload(row.queue.encode("utf-8", "surrogateescape")))
+    return text.append(f" ×{row.shards}", style="dim") if row.shards else text
+
+
+# ---- cells
+
+
+def number(value: int, style: str = "") -> Text:
+    """A count; none at all is dim."""
+    return Text(shown.count(value), style=style if value else "dim")
+
+
+def speed(value: float) -> Text:
+    """Tasks a second."""
+    return Text(shown.rate(value), style="" if value else "dim")
+
+
+def span(ms: float, style: str = "") -> Text:
+    """A span; an unknown one is dim."""
+    return Text(shown.span(ms), style=style if ms >= 0 else "dim")
+
+
+def utilisation(info: Info) -> Text:
+    """ρ: yellow where waits grow, red where the backlog does."""
+    value = info.load.utilisation
+    if value < 0:
+        return Text(shown.UNKNOWN, style="dim")
+    text = f"{value:.2f}" if value < 9.995 else f"{min(value, 9999):.0f}"
+    return Text(
+        text, style="red" if value >= 1 else "yellow" if value >= 0.8 else "green" if value > 0 else "dim"
+    )
+
+
+def workers(info: Info) -> Text:
+    """Busy and waiting; red where tasks are ready and nobody works."""
+    load = info.load
+    style = "red" if info.ready and not load.busy + load.waiting else ""
+    return Text(
+        f"{shown.count(load.busy)}/{shown.count(load.waiting)}", style=style or "dim" * (not load.busy)
+    )
+
+
+def needed(info: Info) -> Text:
+    """How many workers keep up; yellow where there are fewer."""
+    load = info.load
+    if load.workers_needed < 0:
+        return Text(shown.UNKNOWN, style="dim")
+    return number(load.workers_needed, "yellow" if load.workers_needed > load.busy + load.waiting else "")
+
+
+def drain(info: Info) -> Text:
+    """Until the backlog is gone; a backlog that doesn't shrink never is."""
+    if not info.load.backlog:
+        return Text(shown.UNKNOWN, style="dim")
+    return Text("never", style="red") if info.load.drain_ms < 0 else span(info.load.drain_ms)
+
+
+def held(info: Info) -> Text:
+    """What lets nobody claim or push: broken, paused, or the limit that is reached."""
+    words = ["BROKEN"] if info.broken else []
+    ways = [way for way, left in (("in", info.paused_in), ("out", info.paused_out)) if left]
+    words += [f"paused {'+'.join(ways)}"] if ways else []
+    words += [info.held_by] if info.held_by else []
+    return Text(" ".join(words), style="red" if info.broken else "yellow")
+
+
+COLUMNS = (
+    Column("ready", 5, 0, lambda info: number(info.ready, "bold")),
+    Column("delayed", 7, 8, lambda info: number(info.delayed)),
+    Column("leased", 6, 1, lambda info: number(info.leased)),
+    Column("dead", 5, 4, lambda info: number(info.dead, "red")),
+    Column("in/s", 5, 2, lambda info: speed(info.in_per_second_1m)),
+    Column("out/s", 5, 3, lambda info: speed(info.out_per_second_1m)),
+    Column("oldest", 6, 5, lambda info: span(info.oldest_ready_ms)),
+    Column("wait95", 6, 11, lambda info: span(info.wait_p95_ms)),
+    Column("busy/idle", 9, 9, workers),
+    Column("ρ", 4, 7, utilisation),
+    Column("drain", 5, 10, drain),
+    Column("need", 4, 12, needed),
+    Column("held by", 13, 6, held, "left"),
+)
+
+
+def plural(number: int, what: str) -> str:
+    """`1 queue`, `2 queues`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

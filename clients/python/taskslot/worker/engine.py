@@ -1,0 +1,374 @@
+"""One run of a worker: claims as many tasks as it has places for, has their functions run, answers, and stops.
+
+What waits for a server runs on threads of its own, never on the event loop of async functions. The threads:
+
+- one claims (`_claim_on`);
+- one watches the leases (leases.py), and each heartbeat has one;
+- each sync function has one, which then sends its answer; so has the answer of an async function;
+- async functions share an event loop: the user's, or one on a thread of its own (loops.py);
+- whoever calls `run` waits for what is asked of it, first of all to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
+
+from .._sync.queue import Queue, token
+from .._sync.sharded import ShardedQueue
+from ..calls import BadPayload, Call
+from ..codecs import Codec
+from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
+from ..replies import Task
+from .functions import AnyFunction
+from .leases import Leases
+from .loops import Loop
+from .outcomes import Done, Fail, Failed, Outcome, described, of_error, sendable
+from .running import NOW, Running
+from .threads import Threads
+
+log = logging.getLogger("taskslot")
+
+# How long a claim waits in the server, and so how long a stop may wait for it.
+BLOCK_MS = 1000
+# The most tasks of one claim.
+MOST = 1000
+# The rest after an error of a server that is away: from, to. The queue has tried for its own patience before.
+REST_S = (0.1, 5.0)
+# How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to
+# another thread, which doesn't wake it.
+WAKE_S = 0.2
+# How long a stop waits for its TASK.REQUEUE where a server is away, and then for functions that were told to end.
+REQUEUE_S = 4.0
+TOLD_S = 1.0
+# Errors of a server that takes no writes for now, while others of their kind are for good.
+PASSING = ("MISCONF", "NOREPLICAS", "BUSY ")
+
+Ask = Literal["stop", "stop now", "look"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker was made with."""
+
+    queue: Queue | ShardedQueue
+    concurrency: int
+    name: str
+    lease_ms: int | None
+    codec: Codec
+    grace_ms: int
+    claim: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine:
+    """One run. `ask` may be called from anywhere, also from a signal handler; `run` blocks until it has stopped."""
+
+    def __init__(
+        self, plan: Plan, functions: Mapping[str, AnyFunction], loop: asyncio.AbstractEventLoop | None
+    ) -> None:
+        self.plan = plan
+        self.functions = functions
+        self._queue: Any = plan.queue
+        self._threads = Threads("taskslot")
+        self._leases = Leases(plan.queue, self._threads, plan.lease_ms)
+        self._loop = Loop(loop)
+        # Put by signal handlers, too: a SimpleQueue takes that in the midst of anything.
+        self._asked: SimpleQueue[Ask] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._changed = threading.Condition()
+        self._runs: dict[str, Running] = {}
+        self._claims = True
+        self._broken: Exception | None = None
+
+    def ask(self, what: Ask) -> None:
+        """Ask for a stop: gracefully, or at once."""
+        self._asked.put(what)
+
+    def run(self) -> int:
+        """Work until a stop is asked for: 0 if all tasks ended in time, 1 if some were given back."""
+        self._leases.open()
+        self._threads.start(self._claim_on)
+        log.info("worker %s works on %s", self.plan.name, self.plan.queue.name)
+        asked: Ask | None = None
+        while asked not in ("stop", "stop now") and self._broken is None:
+            asked = self._next_ask(WAKE_S)
+        status = self._stop(0 if asked == "stop now" else self.plan.grace_ms / 1000)
+        if self._broken is not None:
+            raise self._broken
+        return status
+
+    def _next_ask(self, seconds: float) -> Ask | None:
+        """The next thing that is asked for, None where it isn't soon."""
+        try:
+            return self._asked.get(timeout=max(0.0, min(WAKE_S, seconds)))
+        except Empty:
+            return None
+
+    # ---- claiming
+
+    def _claim_on(self) -> None:
+        """Claim until the stop. What the server refuses ends the worker: claiming again would not help."""
+        try:
+            while free := self._wait_for_places():
+                asked_at = time.monotonic()
+                tasks = self._claim(min(free, MOST))
+                if self._stopping.is_set():
+                    self._requeue(tasks)
+                    break
+                for task in tasks:
+                    self._take(task, asked_at)
+        except Exception as error:
+            log.error("worker %s stops: %s", self.plan.name, described(error))
+            self._broken = error
+        finally:
+            self._claims = False
+            self.ask("look")
+
+    def _wait_for_places(self) -> int:
+        """How many tasks may be claimed, once there may be any; 0 at the stop."""
+        with self._changed:
+            while not self._stopping.is_set():
+                if (free := self.plan.concurrency - len(self._runs)) > 0:
+                    return free
+                self._changed.wait()
+        return 0
+
+    def _claim(self, count: int) -> list[Task]:
+        """Claim, again and again while a server is away: with one token, since a claim may have been done unheard."""
+        request, rest_s = token(), REST_S[0]
+        while not self._stopping.is_set():
+            try:
+                tasks = self._queue.claim(
+                    count,
+                    block_ms=BLOCK_MS,
+                    request=request,
+                    worker=self.plan.name,
+                    lease_ms=self.plan.lease_ms,
+                    **self.plan.claim,
+                )
+                return list(tasks)
+            except Exception as error:
+                if not self._passes(error):
+                    raise
+                log.warning("claim of %s failed, trying again: %s", self.plan.queue.name, described(error))
+            self._stopping.wait(rest_s)
+            rest_s = min(REST_S[1], rest_s * 2)
+        return []
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether an error is of a server that is away, or takes no writes for now."""
+        if isinstance(error, TaskslotError):
+            waits = isinstance(error, Refused) and str(error).startswith(PASSING)
+            return waits or isinstance(error, OutOfMemory)
+        return self.plan.queue.wire.kind.is_away(error)
+
+    # ---- a task
+
+    def _take(self, task: Task, asked_at: float) -> None:
+        """Give a task a place and begin with it."""
+        running = Running(task, self._leases.nudge)
+        with self._changed:
+            if task.handle in self._runs:
+                return  # a claim that was sent again brought it twice
+            self._runs[task.handle] = running
+        self._leases.add(running, asked_at)
+        try:
+            call = Call.read(task.payload, self.plan.codec)
+        except BadPayload as error:
+            log.error("task %s of %s is dead: %s", task.id, task.key, error)
+            self._threads.start(partial(self._end, running, Failed(described(error), dead=True)))
+            return
+        function = self.functions.get(call.task)
+        if function is None:
+            # Another worker may know it, as while a new version is being rolled out.
+            log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
+            unknown = Failed(sendable(f"UnknownTask: no function {call.task!r}"))
+            self._threads.start(partial(self._end, running, unknown))
+        elif function.is_async:
+            if not self._loop.call(partial(self._begin_async, running, function, call)):
+                self.ask("stop now")  # the user's loop is closed: nothing async can run any more
+        else:
+            self._threads.start(partial(self._run_sync, running, function, call))
+
+    def _run_sync(self, running: Running, function: AnyFunction, call: Call) -> None:
+        if running.begins():
+            context = contextvars.Context()
+            context.run(NOW.set, running)
+            try:
+                value = context.run(function.function, *call.args, **call.kwargs)
+                outcome: Outcome | None = self._returned(function, value)
+            except BaseException as error:
+                outcome = self._raised(running, function, error)
+        else:
+            outcome = of_error(asyncio.CancelledError(), running, True)
+        self._end(running, outcome)
+
+    def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
+        """Begin with an async function; runs on the event loop."""
+        context = contextvars.Context()
+        context.run(NOW.set, running)
+        task = asyncio.get_running_loop().create_task(awaited(running, function, call), context=context)
+        task.add_done_callback(lambda task: self._ended_async(running, function, task))
+        running.on_told(partial(self._loop.call, task.cancel))
+
+    def _ended_async(
+        self, running: Running, function: AnyFunction, task: asyncio.Task[tuple[Any, BaseException | None]]
+    ) -> None:
+        """Have an async function answered for; also one that was cancelled before its first step."""
+        value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+
+        # Elsewhere, since writing a result and sending it would hold up the loop.
+        def answer() -> None:
+            self._end(
+                running, self._raised(running, function, error) if error else self._returned(function, value)
+            )
+
+        self._threads.start(answer)
+
+    def _returned(self, function: AnyFunction, value: Any) -> Outcome:
+        """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
+        try:
+            result = None if value is None else self.plan.codec.dumps(value)
+        except Exception as error:
+            why = f"the result of {function.name} can't be written as {self.plan.codec.name}: {described(error)}"
+            log.error("%s", why)
+            return Failed(why, dead=True)
+        return Done(result, function.retain_ms)
+
+    def _raised(self, running: Running, function: AnyFunction, error: BaseException) -> Outcome | None:
+        outcome = of_error(error, running, self._stopping.is_set())
+        if isinstance(outcome, Failed):
+            trace = None if isinstance(error, Fail) else error
+            log.warning(
+                "task %s, %s, failed: %s", running.task.id, function.name, outcome.error, exc_info=trace
+            )
+        return outcome
+
+    # ---- the end of a task
+
+    def _end(self, running: Running, outcome: Outcome | None) -> None:
+        """Answer, and free the place."""
+        running.has_ended = True
+        try:
+            self._answer(running, outcome)
+        finally:
+            self._leases.remove(running)
+            with self._changed:
+                self._runs.pop(running.task.handle, None)
+                self._changed.notify_all()
+            if self._stopping.is_set():
+                self.ask("look")
+
+    def _answer(self, running: Running, outcome: Outcome | None) -> None:
+        """Tell the server, again and again while it is away: the lease is kept meanwhile, as well as that goes.
+
+        A result is sent also where the heartbeat said that the lease is lost: the server takes it as long as nobody
+        else has claimed the task, which saves doing the work twice.
+        """
+        rest_s = REST_S[0]
+        while outcome is not None and not running.is_left():
+            try:
+                outcome.send(self._queue, running.task)
+                return
+            except LeaseLost:
+                log.warning("task %s: its lease was lost, the outcome is dropped", running.task.id)
+                return
+            except Exception as error:
+                if not self._passes(error):
+                    log.error("task %s can't be answered: %s", running.task.id, described(error))
+                    outcome = self._instead(outcome, error)
+                    continue
+                log.warning("answer for task %s failed, trying again: %s", running.task.id, described(error))
+            self._stopped.wait(rest_s)
+            rest_s = min(REST_S[1], rest_s * 2)
+
+    def _instead(self, outcome: Outcome, error: Exception) -> Outcome | None:
+        """What to say where the server refused a result, too long a one, say; or a failure's text or delay."""
+        if isinstance(error, Refused) and not (isinstance(outcome, Failed) and outcome.dead):
+            return Failed(f"the answer was refused: {described(error)}", dead=True)
+        return None
+
+    # ---- stopping
+
+    def _stop(self, grace_s: float) -> int:
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        log.info("worker %s stops; %d tasks run", self.plan.name, len(self._runs))
+        self._give_back([running for running in self._all() if running.leave(unless_begun=True)])
+        status = 0
+        if not self._ends_within(grace_s):
+            left = [running for running in self._all() if running.leave()]
+            if left:
+                log.warning("worker %s gives back %d tasks that still run", self.plan.name, len(left))
+            self._give_back(left)
+            self._ends_within(TOLD_S, at_once=False)
+            status = 1 if left else 0
+        self._stopped.set()
+        self._leases.close()
+        self._loop.close()
+        self._threads.close()
+        return status
+
+    def _all(self) -> Sequence[Running]:
+        with self._changed:
+            return list(self._runs.values())
+
+    def _ends_within(self, seconds: float, at_once: bool = True) -> bool:
+        """Wait for the running tasks and the claim, at most so long, and not on when a stop at once is asked for."""
+        until = time.monotonic() + seconds
+        while self._claims or self._all():
+            left_s = until - time.monotonic()
+            asked = self._next_ask(left_s)
+            if (asked == "stop now" and at_once) or (asked is None and left_s <= 0):
+                return False
+        return True
+
+    def _give_back(self, left: Sequence[Running]) -> None:
+        """Requeue tasks, and wait no longer for that than a server that is there needs."""
+        if not left:
+            return
+        for running in left:
+            self._leases.remove(running)
+        done = threading.Event()
+
+        def give_back() -> None:
+            self._requeue([running.task for running in left])
+            done.set()
+
+        self._threads.start(give_back)
+        done.wait(REQUEUE_S)
+
+    def _requeue(self, tasks: Sequence[Task]) -> None:
+        """Give tasks back in one command for each key; where that fails, they come back when their leases end."""
+        try:
+            if tasks:
+                self._queue.requeue_many(tasks)
+        except Exception as error:
+            log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
+
+
+async def awaited(running: Running, function: AnyFunction, call: Call) -> tuple[Any, BaseException | None]:
+    """What an async function returns or raises. SystemExit and the like would end the loop, were they let out."""
+    if not running.begins():
+        raise asyncio.CancelledError
+    try:
+        return await function.function(*call.args, **call.kwargs), None
+    except BaseException as error:
+        return None, error
+
+
+def own_name() -> str:
+    """The name of a worker that was given none: host and process."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,58 @@
+"""The functions that a worker may call: by name, sync or async."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from ..calls import Call
+from ..codecs import Codec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Function(Generic[P, R]):
+    """A registered function. It is called as before, here and now; `call` makes the payload that has a worker do it."""
+
+    def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: int | None) -> None:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{name} is a generator: a task's function returns its result or nothing")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.codec = codec
+        self.retain_ms = retain_ms
+        # The second is for an object whose __call__ is async.
+        self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
+        """The payload of a call, to be pushed: `queue.push(send.call("bob"), delay_ms=500)`.
+
+        Raises TypeError where the function doesn't take such arguments, or the codec can't write them.
+        """
+        inspect.signature(self.function).bind(*args, **kwargs)
+        return Call(self.name, args, kwargs).payload(self.codec)
+
+
+AnyFunction = Function[..., Any]
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function that was given none: `module.function`.
+
+    A module that runs as a program calls itself `__main__`; for those who import it, it is named as its file.
+    """
+    module = function.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name if spec else Path(file).stem if file else module
+    return f"{module}.{function.__qualname__}"

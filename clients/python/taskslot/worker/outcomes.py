@@ -1,0 +1,114 @@
+"""How a function's end becomes an answer to the server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CancelAsked
+from ..replies import Task
+from .running import Running
+
+# The server keeps 1 KiB of an error; a text may hold a payload of many MiB.
+ERROR_CHARACTERS = 1024
+
+
+class Fail(Exception):
+    """Raised in a function: this attempt failed, with this text as the task's error.
+
+    `delay_ms` is when it is tried again, in place of the queue's backoff; `dead` says that trying again is of no use.
+    """
+
+    def __init__(self, why: str = "", *, delay_ms: int | None = None, dead: bool = False) -> None:
+        super().__init__(why)
+        if dead and delay_ms is not None:
+            raise ValueError("a task that is dead is not tried again: give delay_ms or dead")
+        self.why = why
+        self.delay_ms = delay_ms
+        self.dead = dead
+
+
+class GiveBack(Exception):
+    """Raised in a function: not now. The task is ready again, or after `delay_ms`; it counts nothing against it.
+
+    Without a delay it goes to its old place, so that the next free worker has it at once.
+    """
+
+    def __init__(self, *, delay_ms: int | None = None) -> None:
+        super().__init__("given back")
+        self.delay_ms = delay_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The function returned: TASK.ACK."""
+
+    result: bytes | None
+    retain_ms: int | None
+
+    def send(self, queue: Any, task: Task) -> None:
+        """Say so."""
+        queue.ack(task, result=self.result, retain_ms=self.retain_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised: TASK.FAIL."""
+
+    error: str
+    delay_ms: int | None = None
+    dead: bool = False
+
+    def send(self, queue: Any, task: Task) -> None:
+        """Say so."""
+        queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """The task goes back: TASK.REQUEUE."""
+
+    delay_ms: int | None = None
+
+    def send(self, queue: Any, task: Task) -> None:
+        """Say so."""
+        queue.requeue(task, delay_ms=self.delay_ms)
+
+
+Outcome = Done | Failed | GivenBack
+
+
+def of_error(error: BaseException, running: Running, is_stopping: bool) -> Outcome | None:
+    """What an exception says; None where there is nobody to tell, since the lease is lost.
+
+    SystemExit and KeyboardInterrupt are failures of the task as any other: a library that calls `sys.exit` must not
+    take the worker down, with all that runs beside it.
+    """
+    if running.lease_lost:
+        return None
+    if isinstance(error, GiveBack):
+        return GivenBack(error.delay_ms)
+    if isinstance(error, Fail):
+        return Failed(sendable(error.why), error.delay_ms, error.dead)
+    # A task that somebody cancelled is gone with either answer; without an error, since the function did as asked.
+    if running.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
+        return GivenBack()
+    # Whoever ends an event loop cancels what runs on it.
+    if is_stopping and isinstance(error, asyncio.CancelledError):
+        return GivenBack()
+    return Failed(described(error))
+
+
+def described(error: BaseException) -> str:
+    """An exception as the task's error: `ValueError: no such address`."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return sendable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def sendable(text: str) -> str:
+    """A text that can be sent: what isn't Unicode in it (the name of a file, say) is written as its code."""
+    return text[:ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()

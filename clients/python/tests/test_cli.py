@@ -1,0 +1,417 @@
+"""The command line against real servers: what it does, writes and refuses."""
+
+import json
+from datetime import datetime
+
+import command_line
+import pytest
+import taskslot
+from server import wait_until
+
+
+@pytest.fixture
+def run(server):
+    """`run("push", "mail", "hello")` runs the command on the server."""
+    return lambda *words, **options: command_line.run(
+        "--url", f"redis://127.0.0.1:{server.port}", *words, **options
+    )
+
+
+# ---- producing and working
+
+
+def test_a_task_goes_its_way_by_hand(run, queue):
+    """Push, claim, ack: each says what the next one needs."""
+    (task,) = run("push", "mail", "hello world").lines
+    (line,) = run("claim", "mail", "--worker", "w1").lines
+    handle, payload = line.split("  ")
+    assert handle.startswith(f"{task}@") and payload == "hello world"
+    assert queue.workers()[0].name == "w1"
+    assert run("ack", "mail", handle, handle).lines == [
+        f"{handle}  acked",
+        f"{handle}  gone: finished or removed before",
+    ]
+    assert queue.len() == 0
+
+
+def test_nothing_to_claim_is_no_error(run):
+    """And nothing goes into the pipe."""
+    said = run("claim", "mail")
+    assert said.lines == [] and said.errors == ["nothing to claim"]
+
+
+def test_scripts_get_json_lines(run):
+    """With all that is known of a task; the option may stand before the command or after it."""
+    run("push", "mail", "a", "--group", "g", "--header", "trace=7", "--priority", "0")
+    (task,) = run("claim", "mail", "--json").json()
+    assert (task["payload"], task["group"], task["headers"], task["deliveries"]) == (
+        "a",
+        "g",
+        {"trace": "7"},
+        1,
+    )
+    assert run("--json", "ack", "mail", task["handle"]).json() == [
+        {"handle": task["handle"], "answer": "acked"}
+    ]
+    assert task["id"] == task["handle"].split("@")[0]
+
+
+def test_a_payload_is_bytes(run, queue):
+    """From stdin all of it, line ends too; in JSON as base64 where it is no text."""
+    run("push", "mail", "-", stdin=b"\xff\x00\n")
+    assert run("claim", "mail", "--json").json()[0]["payload_base64"] == "/wAK"
+
+
+def test_lines_of_stdin_are_tasks(run, queue):
+    """More than a step takes, in their order, the last without its end, empty ones too."""
+    lines = [f"task {n}" for n in range(2500)] + ["", "last"]
+    assert run("push", "mail", "--lines", "--delay-ms", "0", stdin="\n".join(lines)).lines == ["pushed 2502"]
+    assert [task.payload.decode() for _ in range(3) for task in queue.claim(1000)] == lines
+    ids = run("push", "mail", "--lines", "--json", stdin="a\r\nb\n").json()
+    assert [(task.id, task.payload) for task in queue.claim(10)] == [
+        (ids[0]["id"], b"a"),
+        (ids[1]["id"], b"b"),
+    ]
+
+
+def test_a_queue_that_gets_full_half_way_says_how_far_it_was(run, queue):
+    """So that whoever goes on knows from which line."""
+    queue.configure(max_len=1500)
+    said = run("push", "mail", "--lines", stdin="x\n" * 2500, status=1)
+    assert said.lines == ["pushed 1000"] and len(said.errors) == 1 and "max-len" in said.errors[0]
+    assert queue.len() == 1000
+
+
+def test_a_unique_task_is_found_again(run):
+    """The id is that of the task that is there."""
+    (first,) = run("push", "mail", "a", "--unique", "t").lines
+    assert run("push", "mail", "b", "--unique", "t").lines == [f"{first}  found"]
+    assert run("push", "mail", "b", "--unique", "t", "--json").json() == [{"id": first, "is_new": False}]
+
+
+def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
+    """And milliseconds are a unix time."""
+    for at in ("2100-01-01T00:00Z", "2100-01-01T01:00+01:00", "4102444800000"):
+        (task,) = run("push", "mail", "a", "--at", at).lines
+        assert queue.get(task).due == 4102444800000
+    (task,) = run("push", "mail", "a", "--at", "2100-01-01T00:00").lines
+    assert queue.get(task).due == round(datetime(2100, 1, 1).timestamp() * 1000)
+    run("push", "mail", "a", "--at", "tomorrow", status=2)
+
+
+def test_a_failure_says_when_it_is_tried_again(run):
+    """Or that it is dead."""
+    run("push", "mail", "a", "b")
+    a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
+    assert run("fail", "mail", a, "--delay-ms", "5000", "-e", "boom").lines == [
+        f"{a}  failed, ready again in 5.0s"
+    ]
+    assert run("fail", "mail", b, "--dead", "--json").json() == [{"handle": b, "answer": "dead"}]
+
+
+def test_a_lost_lease_is_an_error(run):
+    """Status 1, and the words say what it means."""
+    run("push", "mail", "a")
+    old = run("claim", "mail", "--json").json()[0]["handle"]
+    run("requeue", "mail", old)
+    new = run("claim", "mail", "--json").json()[0]["handle"]
+    assert run("ack", "mail", old, status=1).lines == [f"{old}  lease lost: the task lives on without it"]
+    assert run("extend", "mail", new).lines[0].startswith(f"{new}  extended until 2")
+
+
+def test_a_claim_may_wait_and_may_finish_at_once(run, queue):
+    """--block-ms waits for a delayed task, --noack leaves no lease."""
+    run("push", "mail", "a", "--delay-ms", "50")
+    (line,) = run("claim", "mail", "--block-ms", "10000", "--noack").lines
+    assert line.endswith("  a") and queue.info().leased == 0 and queue.info().acked == 1
+
+
+def test_a_result_comes_out_as_it_is(run):
+    """Byte by byte; a task that failed for good is status 1."""
+    first, second = run("push", "mail", "a", "b", "--retain-ms", "60000").lines
+    a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
+    assert run("result", "mail", first, status=1).errors == ["taskslot: the task isn't over yet"]
+    run("ack", "mail", a, "--result", "42")
+    run("fail", "mail", b, "--dead", "-e", "boom")
+    assert run("result", "mail", first).output == b"42"
+    assert run("result", "mail", second, status=1).errors == ["taskslot: dead: boom"]
+
+
+# ---- asking and steering
+
+
+def test_info_tells_the_state_in_words(run, queue):
+    """What holds it too, and JSON has every field of TASK.INFO."""
+    queue.push_many(["a", "b"])
+    queue.claim()
+    queue.pause()
+    words = run("info", "mail").words()
+    assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
+    assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
+    (told,) = run("info", "mail", "--json").json()
+    assert told["queue"] == "mail" and told["load"]["busy"] == 1 and told["in_per_second_1m"] > 0
+    assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
+
+
+def test_info_shows_groups_workers_and_schedules(run, queue):
+    """Each as a table with the server's names."""
+    queue.push("a", group="g1")
+    queue.claim(worker="w1")
+    queue.schedule("nightly", "x", every_ms=60_000)
+    assert run("info", "mail", "groups").lines[1].split()[0] == "g1"
+    assert run("info", "mail", "workers", "--json").json()[0]["name"] == "w1"
+    heads, line = run("info", "mail", "schedules").lines
+    assert heads.split()[0] == "name" and line.split()[0] == "nightly"
+
+
+def test_a_task_is_shown_with_all_that_is_known(run, queue):
+    """Instants as times, payload and headers as texts."""
+    task = queue.push(b"he\x1bllo", headers={"trace": "7"})
+    words = run("get", "mail", task).words()
+    assert (
+        words["payload"] == "he\\x1bllo"
+        and words["header trace"] == "7"
+        and words["enqueued"].startswith("2")
+    )
+    assert run("get", "mail", task, "--json").json()[0]["state"] == "ready"
+    assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task, or it is gone"]
+
+
+def test_a_list_is_cut_and_says_so(run, queue):
+    """Twenty rows, unless --count asks for more."""
+    queue.push_many([f"task {n}" for n in range(120)])
+    said = run("list", "mail", "ready")
+    assert (
+        len(said.lines) == 21
+        and said.lines[1].endswith("task 0")
+        and said.errors == ["… and more: --count 200"]
+    )
+    assert len(run("list", "mail", "ready", "-n", "120", "--json").json()) == 120
+    assert run("list", "mail", "dead").errors == ["nothing dead"]
+
+
+def test_the_dead_are_retried_in_steps(run, queue):
+    """More than one step, all of them, or the oldest few; without --all nothing happens by accident."""
+    queue.push_many(["a"] * 2300)
+    for _ in range(3):
+        queue.fail_many(queue.claim(1000), dead=True)
+    assert run("retry", "mail", "-n", "5").lines == ["retried 5"]
+    assert run("retry", "mail", "--all", "--yes").lines == ["retried 2295"]
+    assert queue.len("ready") == 2300 and queue.len("dead") == 0
+
+
+def test_retry_takes_ids(run, queue):
+    """Of dead and delayed tasks."""
+    task = queue.push("a", delay_ms=60_000)
+    assert run("retry", "mail", task, "1-1", "--json").json() == [{"retried": 1}]
+
+
+def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
+    """In steps, too."""
+    queue.push_many(["a"] * 2200)
+    queue.push_many(["b"] * 3, delay_ms=60_000)
+    queue.claim(10)
+    assert run("purge", "mail", "ready", "-n", "40").lines == ["purged 40"]
+    assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 2153"]
+    assert queue.len() == 10
+
+
+def test_what_takes_everything_asks_first(run, queue):
+    """Where nobody can answer it refuses, and changes nothing."""
+    queue.push("a")
+    assert run("purge", "mail", "ready", "--all", status=2).errors == [
+        "taskslot: Remove all 1 ready tasks of mail? Say --yes"
+    ]
+    for words in (["purge", "mail", "ready"], ["retry", "mail"], ["retry", "mail", "1-1", "--all"]):
+        run(*words, status=2)
+    assert queue.len("ready") == 1
+
+
+def test_cancel_says_what_became_of_each(run, queue):
+    """Removed, asked for, nothing."""
+    leased, waiting = queue.push("a"), queue.push("b")
+    queue.claim()
+    ends = [line.split("  ")[1] for line in run("cancel", "mail", waiting, leased, "1-1").lines]
+    assert ends == ["removed", "leased: its worker is asked to stop", "nothing to cancel"]
+
+
+def test_pause_and_resume_take_a_way(run, queue):
+    """Claims by default."""
+    assert run("pause", "mail").lines == ["mail paused: out"]
+    assert run("pause", "mail", "in", "--for-ms", "60000").lines == ["mail paused: in for 1m00"]
+    with pytest.raises(taskslot.Paused):
+        queue.push("a")
+    assert run("push", "mail", "a", status=1).lines == []
+    run("resume", "mail", "all")
+    assert queue.info().paused_in == queue.info().paused_out == 0
+
+
+def test_settings_are_shown_set_and_reset(run, queue):
+    """By the server's names."""
+    assert run("config", "mail", "max-len=7", "lease=1000").lines == ["lease    1000", "max-len  7"]
+    assert queue.settings().max_len == 7
+    assert run("config", "mail", "--reset", "lease").lines == ["lease  30000"]
+    assert run("config", "mail", "--json").json()[0]["max_len"] == 7
+    assert run("config", "mail", "max-len", status=2).errors == [
+        "taskslot: config takes name=value, not max-len"
+    ]
+
+
+def test_a_sharded_queue_is_one(run, client):
+    """Ids and handles name their shard; the environment can say how many there are."""
+    env = {"TASKSLOT_SHARDS": "4"}
+    ids = run("--shards", "4", "push", "orders", "--lines", "--json", stdin="x\n" * 300).json()
+    assert all("/" in one["id"] for one in ids)
+    assert run("info", "orders", env=env).words()["now"].startswith("300 ready")
+    handle = run("claim", "orders", "--json", env=env).json()[0]["handle"]
+    assert run("ack", "orders", handle, env=env).lines == [f"{handle}  acked"]
+    assert run("cancel", "orders", ids[-1]["id"], env=env).lines[0].endswith("removed")
+    assert run("purge", "orders", "all", "--all", "-y", env=env).lines == ["purged 298"]
+    run("ack", "orders", "1-1@1-1", status=2, env=env)
+
+
+def test_names_of_shards_need_no_server():
+    """The same as TASK.SHARDS answers."""
+    said = command_line.run("--url", "redis://127.0.0.1:1", "shards", "orders", "2")
+    assert [line.split() for line in said.lines[1:]] == [
+        ["0", "orders:{1bz}", "0"],
+        ["1", "orders:{fjl}", "8192"],
+    ]
+
+
+# ---- errors
+
+
+def test_a_refused_command_is_one_line(run, client):
+    """Status 1, the server's words; nothing on stdout."""
+    client.set("other", "x")
+    for words, said in (
+        (["push", "other", "a"], "wrong kind of value"),
+        (["push", "mail", "a", "--priority", "200"], "PRIORITY must be an integer between -128 and 127"),
+        (["config", "mail", "colour=red"], "unknown setting"),
+        (["get", "mail", "what"], "id"),
+    ):
+        told = run(*words, status=1)
+        assert told.lines == [] and len(told.errors) == 1 and said in told.errors[0], told.errors
+        assert told.errors[0].startswith("taskslot: ")
+
+
+def test_a_server_without_the_module_is_told_how_to_get_it(start):
+    """Not just that a command is unknown."""
+    bare = start(module=None, port=True)
+    (line,) = command_line.run(
+        "--url", f"redis://127.0.0.1:{bare.port}", "push", "mail", "a", status=1
+    ).errors
+    assert '--loadmodule "$(taskslot path)"' in line
+
+
+def test_a_wrong_address_is_one_line_at_once():
+    """Nobody listens, no such name, no such socket, no such scheme."""
+    for url in ("redis://127.0.0.1:1", "valkey://127.0.0.1:1", "unix:///nowhere"):
+        (line,) = command_line.run("--url", url, "info", "mail", status=1).errors
+        assert line.startswith("taskslot: ")
+    assert command_line.run("--url", "http://me:secret@x", "info", "mail", status=2).errors == [
+        "taskslot: --url must be redis://…, rediss://…, valkey://…, valkeys://… or unix://…"
+    ]
+
+
+def test_a_password_is_used_and_never_shown(start):
+    """In the URL; a wrong one is one line without it."""
+    server = start(port=True, requirepass="geheim")
+    run = command_line.run
+    run("--url", f"redis://:geheim@127.0.0.1:{server.port}", "push", "mail", "a")
+    (line,) = run("--url", f"redis://:verkehrt@127.0.0.1:{server.port}", "push", "mail", "a", status=1).errors
+    assert "verkehrt" not in line and "WRONGPASS" in line or "invalid" in line
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey", "unix"])
+def test_each_kind_of_address_works(server, scheme):
+    """valkey:// by valkey-py, a socket by its path; the environment can say it, and an option goes first."""
+    url = f"unix://{server.socket}" if scheme == "unix" else f"{scheme}://127.0.0.1:{server.port}"
+    env = {"TASKSLOT_URL": url}
+    assert command_line.run("push", "mail", "a", env=env).lines
+    assert command_line.run("claim", "mail", "--json", env=env).json()[0]["payload"] == "a"
+    command_line.run("--url", "redis://127.0.0.1:1", "info", "mail", status=1, env=env)
+    command_line.run("info", "mail", "--url", "redis://127.0.0.1:1", status=1, env=env)
+
+
+def test_who_may_not_ask_for_info_may_still_push(run, client, server):
+    """The cluster is noticed by INFO, which an ACL can forbid."""
+    client.execute_command(
+        "ACL", "SETUSER", "p", "on", ">x", "~*", "+task.push", "+ping", "+hello", "+client"
+    )
+    said = command_line.run("--url", f"redis://p:x@127.0.0.1:{server.port}", "push", "mail", "a")
+    assert len(said.lines) == 1
+
+
+# ---- top
+
+
+def test_top_prints_one_table_where_nobody_watches(run, client, queue):
+    """Largest backlog first, shards as one line, other types of keys not at all."""
+    client.mset({f"key {n}": "x" for n in range(3000)})
+    queue.push("a")
+    taskslot.ShardedQueue(client, "orders", shards=4).push_many(["x"] * 800)
+    lines = run("top").lines
+    assert [line.split()[:3] for line in lines[3:]] == [["orders", "×4", "800"], ["mail", "1", "0"]]
+    assert lines[0].split()[1:3] == ["2", "queues,"]
+    apart = run("top", "--shards-apart", "--json").json()
+    assert sorted(row["queue"] for row in apart) == sorted(["mail", *taskslot.shards.names("orders", 4)])
+    assert sum(row["ready"] for row in apart) == 801
+
+
+def test_top_of_an_empty_server_says_what_to_do(run):
+    """Not just an empty table."""
+    assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"
+
+
+def test_top_looks_at_so_many_queues_and_no_more(run, client):
+    """And says that there are more."""
+    for n in range(30):
+        taskslot.Queue(client, f"q{n}").push("a")
+    said = run("top", "--limit", "10", "--json")
+    assert len(said.lines) == 10 and said.errors == ["there are more than 10 queues: --limit shows more"]
+    assert len(run("top", "--limit", "30", "--json").lines) == 30
+
+
+def test_a_look_goes_on_where_the_last_one_stopped(client, queue, monkeypatch):
+    """So a queue among very many keys is found after some looks; one that is deleted is forgotten at once."""
+    from taskslot.cli.top import nodes
+
+    monkeypatch.setattr(nodes, "SCANS_A_LOOK", 1)
+    monkeypatch.setattr(nodes, "SCAN_COUNT", 10)
+    client.mset({f"key {n}": "x" for n in range(500)})
+    queue.push("a")
+    watched = nodes.Nodes(client, 1000)
+    first = watched.look()
+    assert not first.is_whole
+    seen = wait_until(lambda: (look := watched.look()).is_whole and look, "all keys were looked at")
+    assert list(seen.infos) == ["mail"]
+    assert list(watched.look().infos) == ["mail"]
+    client.delete("mail")
+    assert watched.look().infos == {}
+    client.set("mail", "another type")
+    assert watched.look().infos == {}
+
+
+def test_top_goes_on_while_its_server_is_away(server, client, queue):
+    """It says so, and sees the queues again when the server is back."""
+    from taskslot.cli.top.nodes import Nodes
+    from taskslot.clients import Client
+
+    queue.push("a")
+    watched = Nodes(Client(client).twin(0.5), 1000)
+    assert list(watched.look().infos) == ["mail"]
+    server.kill9()
+    assert watched.look().away == [""]
+    server.start()
+    taskslot.Queue(client, "back").push("a")
+    assert list(watched.look().infos) == ["back"] and watched.look().away == []
+
+
+def test_the_json_of_top_is_that_of_info(run, queue):
+    """One reader serves both."""
+    queue.push("a")
+    (row,) = run("top", "--json").json()
+    told = json.loads(run("info", "mail", "--json").lines[0])
+    assert row.keys() - {"shards"} == told.keys() and row["queue"] == "mail" and row["shards"] == 0

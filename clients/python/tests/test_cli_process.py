@@ -1,0 +1,126 @@
+"""The command as a process of its own: signals, pipes, terminals, what importing the library loads."""
+
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+import taskslot
+from server import wait_until
+
+LIBRARY = Path(taskslot.__file__).parents[1]
+COMMAND = [sys.executable, "-m", "taskslot"]
+
+
+@pytest.fixture
+def env(server):
+    """An environment in which the command finds library and server."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(LIBRARY),
+        "TASKSLOT_URL": f"redis://127.0.0.1:{server.port}",
+        "TERM": "xterm-256color",
+    }
+
+
+@pytest.fixture
+def terminal():
+    """Both ends of a terminal of 100 columns and 20 lines."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 100, 0, 0))
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def shown(ours: int, text: str) -> str:
+    """Read what a terminal gets until a text is among it."""
+    got = ""
+
+    def has_come():
+        nonlocal got
+        while select.select([ours], [], [], 0)[0]:
+            got += os.read(ours, 65536).decode("utf-8", "replace")
+        return text in got
+
+    wait_until(has_come, f"{text!r} on the terminal", 20)
+    return got
+
+
+def test_importing_the_library_loads_no_command_line():
+    """Nor what that is made with: a worker pays for none of it."""
+    script = "import sys, taskslot; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    said = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True
+    )
+    loaded = set(said.stdout.split())
+    assert "taskslot" in loaded and not loaded & {"typer", "rich", "click", "pydantic"}
+
+
+def test_ctrl_c_ends_a_waiting_claim_without_a_traceback(env, server, client):
+    """With the status that shells give for it, and the worker is gone from the queue."""
+    waiting = subprocess.Popen(
+        [*COMMAND, "claim", "mail", "--block-ms", "0"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: client.info("taskslot")["taskslot_blocked_workers"] == 1, "it waits", 20)
+    waiting.send_signal(signal.SIGINT)
+    output, errors = waiting.communicate(timeout=20)
+    assert (waiting.returncode, output, errors) == (130, b"", b"")
+    wait_until(lambda: client.info("taskslot")["taskslot_blocked_workers"] == 0, "it is gone")
+
+
+def test_a_reader_that_leaves_early_is_no_trouble(env, queue):
+    """As `| head` does."""
+    queue.push_many(["x" * 100] * 3000)
+    writer = subprocess.Popen(
+        [*COMMAND, "list", "mail", "ready", "-n", "3000", "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.stderr.read() == b"" and writer.wait(timeout=20) == 1
+
+
+@pytest.mark.parametrize("leave", ["q", "\x03"], ids=["q", "Ctrl-C"])
+def test_top_is_live_on_a_terminal(env, queue, terminal, leave):
+    """It shows what is pushed meanwhile; q or Ctrl-C ends it and gives the terminal back as it was."""
+    ours, theirs = terminal
+    before = termios.tcgetattr(theirs)
+    queue.push("a")
+    live = subprocess.Popen(
+        [*COMMAND, "top", "--interval-ms", "100"],
+        env=env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=lambda: (os.setsid(), ioctl(theirs, termios.TIOCSCTTY, 0)),
+    )
+    assert "mail" in shown(ours, "1 queue, 1 ready")
+    queue.push_many(["a"] * 41)
+    shown(ours, "42")
+    os.write(ours, leave.encode())
+    assert live.wait(timeout=20) == 0
+    assert "Traceback" not in shown(ours, "\x1b[?1049l")
+    assert termios.tcgetattr(theirs) == before
+
+
+def test_long_work_shows_a_bar_on_a_terminal(env, queue, terminal):
+    """On stderr, so that stdout stays clean."""
+    ours, theirs = terminal
+    queue.push_many(["a"] * 3000)
+    purge = [*COMMAND, "purge", "mail", "ready", "--all", "--yes"]
+    said = subprocess.run(purge, env=env, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
+    assert (said.returncode, said.stdout) == (0, b"purged 3000\n")
+    assert "purge mail" in shown(ours, "/3000")

@@ -1,0 +1,407 @@
+"""A worker: functions are called for tasks, and how they end is answered; sync and async, by `run` and by `serve`."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+import redis
+import taskslot
+import valkey
+from server import wait_until
+from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
+from working import Gate, Working
+
+
+@pytest.fixture(params=["sync", "async under run", "async under serve"])
+def how(request):
+    """What kind of function, and where it runs."""
+    return request.param
+
+
+def working(worker, how):
+    """Run a worker as `how` says."""
+    return Working(worker, "serve" if how.endswith("serve") else "run")
+
+
+def register(worker, how, function, name="f", **options):
+    """Register a function, as it is or as an async one."""
+    if how == "sync":
+        return worker.task(name, **options)(function)
+
+    async def later(*args, **kwargs):
+        await asyncio.sleep(0)
+        return function(*args, **kwargs)
+
+    return worker.task(name, **options)(later)
+
+
+def ended(queue, task):
+    """How a task ends, as somebody sees it who waits for that."""
+    result = queue.result(task, block_ms=5000)
+    assert result is not None, f"{task} has not ended"
+    return result
+
+
+def test_what_a_function_returns_is_the_tasks_result(queue, how):
+    """Arguments go in and the result comes out, as JSON."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue)
+    add = register(worker, how, lambda *args, **kwargs: {"args": args, "kwargs": kwargs})
+    with working(worker, how):
+        result = ended(queue, queue.push(add.call(1, "ü", x=[None])))
+    assert result.state == "done"
+    assert json.loads(result.value) == {"args": [1, "ü"], "kwargs": {"x": [None]}}
+
+
+def test_a_function_that_returns_nothing_leaves_no_result(queue, how):
+    """The task is done all the same."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue)
+    work = register(worker, how, lambda: None)
+    with working(worker, how):
+        result = ended(queue, queue.push(work.call()))
+    assert (result.state, result.value) == ("done", None)
+
+
+def test_a_payload_typed_by_hand_is_a_call(queue):
+    """Whoever can write JSON can have a function called."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue)
+    worker.task("add")(lambda a, b=1: a + b)
+    with Working(worker):
+        assert ended(queue, queue.push('{"task": "add", "args": [41]}')).value == b"42"
+
+
+def test_messagepack_carries_bytes(queue):
+    """Into the function and out of it."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue, codec=MSGPACK)
+    echo = worker.task("echo")(lambda data: data + b"\xfe")
+    with Working(worker):
+        assert MSGPACK.loads(ended(queue, queue.push(echo.call(b"\xff"))).value) == b"\xff\xfe"
+
+
+def test_retain_ms_keeps_the_task_and_its_result(queue):
+    """In place of the queue's, which keeps nothing."""
+    worker = Worker(queue)
+    kept = worker.task("kept", retain_ms=60_000)(lambda: 1)
+    gone = worker.task("gone")(lambda: 1)
+    with Working(worker):
+        first, second = queue.push(kept.call()), queue.push(gone.call())
+        wait_until(lambda: queue.info().acked == 2, "both are done")
+    assert queue.get(first).result == b"1"
+    assert queue.get(second) is None
+
+
+@pytest.mark.parametrize("error", [ValueError("no such"), SystemExit(3), KeyboardInterrupt(), RuntimeError()])
+def test_an_exception_is_a_failure_and_the_worker_goes_on(queue, how, error):
+    """Also one that would end a program. Its type and text are the task's error; the queue's backoff holds."""
+
+    def work(breaks):
+        if breaks:
+            raise error
+        return 1
+
+    worker = Worker(queue)
+    task = register(worker, how, work, retain_ms=60_000)
+    with working(worker, how):
+        failed = queue.push(task.call(True))
+        wait_until(lambda: queue.get(failed).state == "delayed", "it has failed")
+        assert ended(queue, queue.push(task.call(False))).state == "done"
+    view = queue.get(failed)
+    assert view.error == (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    assert view.failures == 1
+
+
+def test_fail_says_when_the_task_is_tried_again(queue, how):
+    """And with which error."""
+
+    def work():
+        raise Fail("not before noon", delay_ms=3_600_000)
+
+    worker = Worker(queue)
+    task = register(worker, how, work)
+    with working(worker, how):
+        failed = queue.push(task.call())
+        wait_until(lambda: queue.get(failed).state == "delayed", "it has failed")
+    view = queue.get(failed)
+    assert (view.error, view.failures) == ("not before noon", 1)
+    assert queue.info().next_delayed_ms > 3_000_000
+
+
+def test_fail_says_that_a_task_is_dead(queue, how):
+    """Trying again is of no use."""
+
+    def work():
+        raise Fail("no such user", dead=True)
+
+    worker = Worker(queue)
+    task = register(worker, how, work)
+    with working(worker, how):
+        result = ended(queue, queue.push(task.call()))
+    assert (result.state, result.error) == ("dead", "no such user")
+
+
+def test_give_back_counts_nothing_against_the_task(queue, how):
+    """It is there again after the delay, here far away."""
+
+    def work():
+        raise GiveBack(delay_ms=3_600_000)
+
+    worker = Worker(queue)
+    task = register(worker, how, work)
+    with working(worker, how):
+        given = queue.push(task.call())
+        wait_until(lambda: queue.get(given).state == "delayed", "it is given back")
+    view = queue.get(given)
+    assert (view.failures, view.stalls, view.error) == (0, 0, None)
+    assert queue.info().requeued == 1
+
+
+def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue):
+    """As while a new version is being rolled out: it isn't dead."""
+    with Working(Worker(queue)):
+        task = queue.push(taskslot.call("new"))
+        wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
+    assert queue.get(task).error == "UnknownTask: no function 'new'"
+
+
+def test_a_payload_that_cannot_be_read_is_dead(queue):
+    """It would be no better the next time."""
+    with Working(Worker(queue)):
+        result = ended(queue, queue.push(b"\xff"))
+    assert (result.state, result.error) == (
+        "dead", "BadPayload: the payload can't be read as JSON: UnicodeDecodeError",
+    )  # fmt: skip
+
+
+def test_a_result_that_cannot_be_written_makes_the_task_dead(queue, how):
+    """Its work is done, and would be done over and over."""
+    worker = Worker(queue)
+    task = register(worker, how, lambda: {1, 2})
+    with working(worker, how):
+        result = ended(queue, queue.push(task.call()))
+    assert result.state == "dead" and "the result of f can't be written as JSON: TypeError" in result.error
+
+
+def test_a_result_that_the_server_refuses_makes_the_task_dead(queue):
+    """One of more than a MiB."""
+    worker = Worker(queue)
+    task = worker.task("f")(lambda: "x" * 1_100_000)
+    with Working(worker):
+        result = ended(queue, queue.push(task.call()))
+    assert result.state == "dead" and "Refused: RESULT must be" in result.error
+
+
+def test_no_more_tasks_are_leased_than_there_are_places(queue):
+    """Sync and async ones together, however many wait."""
+    worker = Worker(queue, concurrency=3)
+    leased = []
+    sync = worker.task("sync")(lambda: leased.append(queue.info().leased))
+
+    @worker.task("async")
+    async def other():
+        leased.append(await asyncio.to_thread(lambda: queue.info().leased))
+
+    queue.push_many([sync.call(), other.call()] * 20)
+    with Working(worker):
+        wait_until(lambda: queue.info().acked == 40, "all are done")
+    assert max(leased) <= 3
+    assert queue.info().requeued == 0
+
+
+def test_all_places_are_used_at_once(queue):
+    """And no task is leased for which there is none."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=3)
+        task = worker.task("f")(gate.enter)
+        with Working(worker):
+            queue.push_many([task.call()] * 5)
+            for _ in range(3):
+                gate.inside()
+            assert (queue.info().leased, queue.info().ready) == (3, 2)
+            gate.open()
+            wait_until(lambda: queue.info().acked == 5, "all are done")
+
+
+def test_a_function_knows_its_task(queue):
+    """A sync one, an async one, and a thread that an async one waits for."""
+    seen = {}
+    worker = Worker(queue, meta=True)
+
+    @worker.task("sync")
+    def sync():
+        seen["sync"] = current().task
+
+    @worker.task("async")
+    async def later():
+        await asyncio.sleep(0)
+        seen["async"] = current().task
+        seen["thread"] = await asyncio.to_thread(lambda: current().task)
+
+    with Working(worker):
+        first = queue.push(sync.call(), priority=5)
+        wait_until(lambda: queue.info().acked == 1, "the first is done")
+        second = queue.push(later.call(), headers={"trace": "7"})
+        wait_until(lambda: queue.info().acked == 2, "both are done")
+    assert (seen["sync"].id, seen["sync"].meta.priority) == (first, 5)
+    assert (seen["async"].id, seen["async"].meta.headers) == (second, {"trace": b"7"})
+    assert seen["thread"] == seen["async"]
+
+
+def test_a_task_does_not_see_the_one_before_it(queue):
+    """Threads are used again, what was set in them is not."""
+    worker = Worker(queue, concurrency=1)
+    seen = []
+    task = worker.task("f")(lambda: seen.append((threading.get_ident(), current().task.id)))
+    with Working(worker):
+        ids = queue.push_many([task.call()] * 3)
+        wait_until(lambda: queue.info().acked == 3, "all are done")
+    assert [one for _, one in seen] == ids
+
+
+def test_a_worker_shows_its_name(queue):
+    """The one given, or host and process."""
+    with Gate() as gate:
+        worker = Worker(queue, name="w7")
+        task = worker.task("f")(gate.enter)
+        with Working(worker):
+            queue.push(task.call())
+            gate.inside()
+            assert [one.name for one in queue.workers()] == ["w7"]
+            gate.open()
+
+
+def test_a_worker_may_be_for_one_group(queue):
+    """It leaves the tasks of others alone."""
+    worker = Worker(queue, group="acme")
+    task = worker.task("f")(lambda: None)
+    other = queue.push(task.call(), group="other")
+    queue.push(task.call(), group="acme")
+    with Working(worker):
+        wait_until(lambda: queue.info().acked == 1, "its own is done")
+    assert queue.get(other).deliveries == 0
+
+
+def test_valkey_py_does_it_too(server):
+    """Its client, its errors."""
+    with valkey.Valkey(port=server.port) as client:
+        queue = Queue(client, "mail", patience_ms=0)
+        worker = Worker(queue)
+        task = worker.task("f", retain_ms=60_000)(lambda: 1)
+        with Working(worker) as run:
+            assert ended(queue, queue.push(task.call())).value == b"1"
+            server.restart(kill=True)
+            wait_until(lambda: answers(client), "the server is back")
+            assert ended(queue, queue.push(task.call())).value == b"1"
+            client.delete("mail")
+            client.set("mail", "a string")
+            run.ended()
+        assert isinstance(run.error, WrongType)
+
+
+def answers(client):
+    """Whether the server is there."""
+    try:
+        return client.ping()
+    except (redis.ConnectionError, valkey.ConnectionError):
+        return False
+
+
+def test_a_worker_takes_from_all_shards(client, how):
+    """And answers each where it came from."""
+    queue = ShardedQueue(client, "orders", shards=4)
+    queue.configure(retain=60_000)
+    worker = Worker(queue, concurrency=3, lease_ms=300)
+    task = register(worker, how, lambda n: n)
+    ids = [queue.push(task.call(n), group=f"g{n}") for n in range(12)]
+    assert len({one.partition("/")[0] for one in ids}) > 1
+    with working(worker, how):
+        assert [json.loads(ended(queue, one).value) for one in ids] == list(range(12))
+
+
+# ---- servers that are away, or refuse
+
+
+def test_an_answer_waits_for_the_server(start, how):
+    """A function ends while the server is away: its task is done when it is back."""
+    server = start(port=True, appendonly="yes", appendfsync="always")
+    with redis.Redis(port=server.port, retry=None) as client, Gate() as gate:
+        queue = Queue(client, "mail", patience_ms=0)
+        worker = Worker(queue, concurrency=1)
+        name = {"sync": lambda: (gate.enter(), 1)[1]}.get(how)
+        if name is None:
+
+            async def waits():
+                await asyncio.to_thread(gate.enter)
+                return 1
+
+            name = waits
+        task = worker.task("f", retain_ms=60_000)(name)
+        with working(worker, how):
+            pushed = queue.push(task.call())
+            gate.inside()
+            server.kill9()
+            gate.open()
+            server.start()
+            wait_until(lambda: answers(client), "the server is back")
+            wait_until(lambda: queue.get(pushed).state == "done", "it is answered for", timeout=10)
+        view = queue.get(pushed)
+        assert (view.result, view.deliveries) == (b"1", 1)
+
+
+def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog):
+    """NOREPLICAS, as MISCONF, goes by."""
+    with redis.Redis(port=server.port) as client:
+        queue = Queue(client, "mail")
+        worker = Worker(queue)
+        task = worker.task("f", retain_ms=60_000)(lambda: 1)
+        pushed = queue.push(task.call())
+        client.config_set("min-replicas-to-write", 1)
+        with Working(worker) as run:
+            wait_until(lambda: "NOREPLICAS" in caplog.text, "a claim was refused")
+            assert not run.is_over()
+            client.config_set("min-replicas-to-write", 0)
+            assert ended(queue, pushed).value == b"1"
+
+
+def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
+    """Rather than asking again and again; what runs is finished before."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=2)
+
+        async def waits():
+            await asyncio.to_thread(gate.enter)
+
+        task = worker.task("f")(gate.enter if how == "sync" else waits)
+        with working(worker, how) as run:
+            queue.push(task.call())
+            gate.inside()
+            client.rename("mail", "kept")
+            client.set("mail", "a string")
+            wait_until(lambda: worker._engine._stopping.is_set(), "the worker stops")
+            assert not run.is_over()
+            client.rename("kept", "mail")
+            gate.open()
+            run.ended()
+        assert isinstance(run.error, WrongType)
+        assert queue.info().acked == 1
+
+
+def test_a_server_without_the_module_is_an_error(start):
+    """It says which command it doesn't know."""
+    server = start(port=True, module=None)
+    with redis.Redis(port=server.port) as client, Working(Worker(Queue(client, "mail"))) as run:
+        run.ended()
+    assert isinstance(run.error, Refused) and "unknown command" in str(run.error)
+
+
+def test_a_wrong_password_is_an_error(server):
+    """Not something that goes by."""
+    with redis.Redis(port=server.port) as client:
+        client.config_set("requirepass", "secret")
+        with redis.Redis(port=server.port, password="wrong") as other:
+            with Working(Worker(Queue(other, "mail"))) as run:
+                run.ended()
+        assert isinstance(run.error, redis.AuthenticationError)

@@ -1,0 +1,197 @@
+"""What a payload says, how it is written and read, and what registering a function makes of it; without a server."""
+
+import importlib
+import json
+import runpy
+from pathlib import Path
+
+import msgpack
+import pytest
+import redis
+import taskslot
+from taskslot import JSON, MSGPACK, AsyncQueue, Queue, Worker
+from taskslot.calls import BadPayload, Call
+from taskslot.worker.outcomes import described
+
+
+@pytest.fixture
+def worker():
+    """A worker that never runs: its client has nobody to talk to."""
+    return Worker(Queue(redis.Redis(port=1), "mail"))
+
+
+def test_a_call_is_plain_json():
+    """As somebody would write it at redis-cli, text as UTF-8."""
+    made = taskslot.call("mail.send", "bob", 2, subject="hü")
+    assert made == '{"task":"mail.send","args":["bob",2],"kwargs":{"subject":"hü"}}'.encode()
+
+
+def test_a_call_may_be_messagepack():
+    """Which has bytes, too."""
+    made = taskslot.call("mail.send", b"\xff", codec=MSGPACK)
+    assert msgpack.unpackb(made) == {"task": "mail.send", "args": [b"\xff"], "kwargs": {}}
+    assert Call.read(made, MSGPACK) == Call("mail.send", (b"\xff",), {})
+
+
+def test_messagepack_without_its_package_says_what_to_install(monkeypatch):
+    """It is an optional dependency."""
+    real = importlib.import_module
+
+    def without(name, *more):
+        if name == "msgpack":
+            raise ModuleNotFoundError(name)
+        return real(name, *more)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(ModuleNotFoundError, match="pip install msgpack"):
+        taskslot.call("mail.send", codec=MSGPACK)
+    with pytest.raises(ModuleNotFoundError, match="pip install msgpack"):
+        Worker(Queue(redis.Redis(port=1), "mail"), codec=MSGPACK)
+
+
+def test_the_names_of_a_functions_arguments_are_its_own():
+    """A function may call an argument `task`."""
+    assert json.loads(taskslot.call("f", task="x"))["kwargs"] == {"task": "x"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), b"\xff", {1, 2}])
+def test_what_json_cannot_say_is_refused_at_the_push(value):
+    """Not at the worker, where nobody can mend it."""
+    with pytest.raises((TypeError, ValueError)):
+        taskslot.call("f", value)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"", b"\xff", b"[]", b"1", b"{}", b'{"task":1}', b'{"task":"f","args":{}}', b'{"task":"f","kwargs":[]}',
+        b'{"task":"f","args":null}', b"[" * 100_000, b'{"task":"f"} x',
+    ],
+)  # fmt: skip
+def test_what_is_no_call_is_refused_and_not_shown(payload):
+    """Each with an error that names what is wrong."""
+    with pytest.raises(BadPayload) as refusal:
+        Call.read(payload, JSON)
+    assert "\\xff" not in str(refusal.value) and len(str(refusal.value)) < 100
+
+
+def test_kwargs_whose_names_are_no_strings_are_refused():
+    """MessagePack can say that, JSON can't."""
+    with pytest.raises(BadPayload, match="names in kwargs"):
+        Call.read(msgpack.packb({"task": "f", "kwargs": {1: 2}}), MSGPACK)
+
+
+def test_args_and_kwargs_may_be_left_out():
+    """For who writes payloads by hand."""
+    assert Call.read(b'{"task": "f"}', JSON) == Call("f", (), {})
+
+
+def test_a_registered_function_is_a_plain_function_still(worker):
+    """With its name and docstring, and a payload to push."""
+
+    @worker.task("mail.send")
+    def send(to: str, subject: str = "hello") -> str:
+        """Send a mail."""
+        return f"{to}: {subject}"
+
+    assert send("bob") == "bob: hello"
+    assert (send.__name__, send.__doc__, send.name) == ("send", "Send a mail.", "mail.send")
+    assert Call.read(send.call("bob", subject="hi"), JSON) == Call("mail.send", ("bob",), {"subject": "hi"})
+
+
+def test_a_call_that_the_function_does_not_take_is_refused_at_once(worker):
+    """The producer learns it, not the worker."""
+
+    @worker.task("mail.send")
+    def send(to): ...
+
+    for wrong in (lambda: send.call(), lambda: send.call("a", "b"), lambda: send.call(too="a")):
+        with pytest.raises(TypeError, match=r"argument"):
+            wrong()
+
+
+def test_a_function_without_a_name_is_called_as_it_is(worker):
+    """With or without parentheses."""
+
+    @worker.task
+    def one(): ...
+
+    @worker.task()
+    def two(): ...
+
+    here = f"{__name__}.test_a_function_without_a_name_is_called_as_it_is.<locals>"
+    assert list(worker.functions) == [f"{here}.one", f"{here}.two"]
+
+
+def test_a_program_names_its_functions_as_those_who_import_it_do(tmp_path, monkeypatch):
+    """Though it calls itself __main__."""
+    (tmp_path / "jobs.py").write_text(
+        "import redis, taskslot\n"
+        "worker = taskslot.Worker(taskslot.Queue(redis.Redis(port=1), 'mail'))\n"
+        "@worker.task\n"
+        "def send(): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    as_file = runpy.run_path(str(tmp_path / "jobs.py"), run_name="__main__")
+    as_module = runpy.run_module("jobs", run_name="__main__", alter_sys=True)
+    imported = vars(importlib.import_module("jobs"))
+    assert [names["send"].name for names in (as_file, as_module, imported)] == ["jobs.send"] * 3
+
+
+def test_a_name_is_given_once(worker):
+    """Two functions under one name would be a coin toss."""
+    worker.task("f")(lambda: 1)
+    with pytest.raises(ValueError, match="f is registered already"):
+        worker.task("f")(lambda: 2)
+
+
+def test_generators_are_refused(worker):
+    """Nobody would run them."""
+
+    def one():
+        yield 1
+
+    async def two():
+        yield 1
+
+    for function in (one, two):
+        with pytest.raises(TypeError, match="generator"):
+            worker.task("g")(function)
+    assert worker.functions == {}
+
+
+def test_a_worker_says_what_it_needs(worker):
+    """A queue that isn't awaited, and places."""
+    with pytest.raises(TypeError, match="not AsyncQueue"):
+        Worker(AsyncQueue(redis.asyncio.Redis(), "mail"))
+    with pytest.raises(ValueError, match="concurrency"):
+        Worker(worker.queue, concurrency=0)
+    with pytest.raises(ValueError, match="grace_ms"):
+        Worker(worker.queue, grace_ms=-1)
+    with pytest.raises(ValueError, match="delay_ms or dead"):
+        taskslot.Fail("x", delay_ms=1, dead=True)
+
+
+def test_outside_of_a_task_there_is_no_current_one():
+    """Which is an error that says so."""
+    with pytest.raises(RuntimeError, match="no task runs here"):
+        taskslot.current()
+
+
+def test_nothing_here_reads_pickles():
+    """Bytes of a queue must never be able to run code."""
+    for file in Path(taskslot.__file__).parent.rglob("*.py"):
+        code = compile(file.read_text(), str(file), "exec")
+        assert "pickle" not in code.co_names and "marshal" not in code.co_names, file
+
+
+def test_an_error_can_be_sent_whatever_it_says():
+    """What isn't Unicode, as in the name of a file, is written as its code; else its type must do."""
+
+    class Shy(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert described(OSError("no\udcff such")) == "OSError: no\\udcff such"
+    assert described(Shy()) == "Shy"
+    assert len(described(ValueError("x" * 10_000_000))) == 1024

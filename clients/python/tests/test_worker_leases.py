@@ -1,0 +1,414 @@
+"""Leases are kept while functions run, whatever these do, and a function is told when it should stop."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+from server import wait_until
+from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
+from taskslot.worker.leases import Leases
+from taskslot.worker.running import Running
+from taskslot.worker.threads import Threads
+from working import Gate, Working
+
+
+def extends(client):
+    """How many TASK.EXTEND the server has seen."""
+    stats = client.info("commandstats")
+    return stats.get("cmdstat_TASK.EXTEND", stats.get("cmdstat_task.extend", {})).get("calls", 0)
+
+
+def test_one_extend_keeps_all_running_tasks(queue, client):
+    """However many there are."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=5, lease_ms=600)
+        task = worker.task("f")(gate.enter)
+        queue.push_many([task.call()] * 5)
+        with Working(worker), client.monitor() as seen:
+            for _ in range(5):
+                gate.inside()
+            beats = []
+            while len(beats) < 3:
+                words = seen.next_command()["command"].split()
+                if words[0] == "TASK.EXTEND":
+                    beats.append(words[2:4])
+            gate.open()
+            wait_until(lambda: queue.info().acked == 5, "all are done")
+    assert beats == [["HANDLES", "5"]] * 3
+
+
+@pytest.mark.parametrize("told_by", ["worker", "task", "queue"])
+def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
+    """Whoever says how long the lease is."""
+    queue.configure(lease=600 if told_by == "queue" else 60_000)
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600 if told_by == "worker" else None)
+        task = worker.task("f", retain_ms=60_000)(gate.enter)
+        with Working(worker):
+            pushed = queue.push(task.call(), **({"lease_ms": 600} if told_by == "task" else {}))
+            gate.inside()
+            wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
+            gate.open()
+            wait_until(lambda: queue.get(pushed).state == "done", "it is done")
+    assert queue.get(pushed).deliveries == 1
+    assert queue.info().stalled == 0
+
+
+def test_a_long_lease_is_left_alone(queue, client):
+    """The worker asks once how long it is, and has nothing to do for ten seconds then."""
+    with Gate() as gate:
+        worker = Worker(queue)
+        task = worker.task("f")(gate.enter)
+        with Working(worker):
+            queue.push(task.call())
+            gate.inside()
+            wait_until(lambda: "cmdstat_TASK.GET" in client.info("commandstats"), "it has asked")
+            gate.open()
+            wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert extends(client) == 0
+
+
+@pytest.mark.parametrize("how", ["run", "serve"])
+def test_an_event_loop_that_stands_still_loses_no_lease(queue, client, how):
+    """Heartbeats don't run on it: neither on the worker's nor on the user's."""
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+
+        @worker.task("f", retain_ms=60_000)
+        async def blocks():
+            gate.enter()
+
+        with Working(worker, how):
+            pushed = queue.push(blocks.call())
+            gate.inside()
+            wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
+            gate.open()
+            wait_until(lambda: queue.get(pushed).state == "done", "it is done")
+    assert queue.get(pushed).deliveries == 1
+    assert queue.info().stalled == 0
+
+
+# ---- told to stop
+
+
+def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
+    """`wait` ends at once, `check` raises, and the task is cancelled, not failed."""
+    seen = []
+
+    def work():
+        running = current()
+        gate.come()
+        seen.append((running.wait(30), running.cancelled, running.lease_lost))
+        running.check()
+
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+        task = worker.task("f")(work)
+        with Working(worker):
+            pushed = queue.push(task.call())
+            gate.inside()
+            assert queue.cancel(pushed) == "asked"
+            result = queue.result(pushed, block_ms=5000)
+    assert seen == [(True, True, False)]
+    assert (result.state, result.error) == ("cancelled", None)
+    assert queue.info().failed == 0
+
+
+@pytest.mark.parametrize("how", ["run", "serve"])
+def test_an_async_function_is_cancelled_with_its_task(queue, how):
+    """It may still tidy up."""
+    tidied = []
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+
+        @worker.task("f")
+        async def work():
+            gate.come()
+            try:
+                await asyncio.sleep(30)
+            finally:
+                tidied.append(current().cancelled)
+
+        with Working(worker, how):
+            pushed = queue.push(work.call())
+            gate.inside()
+            queue.cancel(pushed)
+            assert queue.result(pushed, block_ms=5000).state == "cancelled"
+    assert tidied == [True]
+
+
+def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, caplog):
+    """As while the event loop stands still: the task is claimed, and cancelled without it."""
+    called = []
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=2, lease_ms=600)
+
+        @worker.task("f")
+        async def work(number):
+            called.append(number)
+            gate.enter()
+
+        with Working(worker):
+            queue.push(work.call(1))
+            gate.inside()
+            second = queue.push(work.call(2))
+            wait_until(lambda: queue.get(second).state == "leased", "it is claimed")
+            queue.cancel(second)
+            wait_until(lambda: "CANCEL_ASKED" in caplog.text, "the worker knows")
+            gate.open()
+            wait_until(lambda: queue.info().cancelled == 1, "it is cancelled")
+    assert called == [1]
+    assert (queue.info().acked, queue.info().stalled) == (1, 0)
+
+
+def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
+    """Its work may as well count."""
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+        task = worker.task("f")(lambda: (gate.come(), current().wait(30), "done")[-1])
+        with Working(worker):
+            pushed = queue.push(task.call(), retain_ms=60_000)
+            gate.inside()
+            queue.cancel(pushed)
+            result = queue.result(pushed, block_ms=5000)
+    assert (result.state, result.value) == ("done", b'"done"')
+
+
+def test_a_cancelled_function_that_breaks_is_cancelled_too(queue):
+    """Not failed, and not tried again."""
+
+    def work():
+        gate.come()
+        current().wait(30)
+        raise ValueError("half way")
+
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+        task = worker.task("f")(work)
+        with Working(worker):
+            pushed = queue.push(task.call(), retain_ms=60_000)
+            gate.inside()
+            queue.cancel(pushed)
+            result = queue.result(pushed, block_ms=5000)
+    assert result.state == "cancelled"
+    assert (queue.info().cancelled, queue.info().failed, queue.len()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_function_whose_lease_is_lost_is_told_and_its_failure_dropped(queue, how):
+    """Its place is free for other tasks."""
+    seen = []
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=1, lease_ms=600)
+
+        def work():
+            gate.come(current().task)
+            current().wait(30)
+            seen.append(current().lease_lost)
+            current().check()
+
+        async def later():
+            gate.come(current().task)
+            try:
+                await asyncio.sleep(30)
+            finally:
+                seen.append(current().lease_lost)
+
+        task = worker.task("f")(work if how == "sync" else later)
+        other = worker.task("other")(lambda: None)
+        with Working(worker):
+            queue.push(task.call())
+            claimed = gate.inside()
+            queue.requeue(claimed, delay_ms=3_600_000)
+            queue.push(other.call())
+            wait_until(lambda: queue.info().acked == 1, "the other is done")
+    assert seen == [True]
+    assert (queue.get(claimed.id).state, queue.info().failed) == ("delayed", 0)
+
+
+def test_a_function_whose_task_is_over_is_told(queue):
+    """Somebody else has finished it."""
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=600)
+        seen = []
+        task = worker.task("f")(lambda: (gate.come(current().task), seen.append(current().wait(30))))
+        with Working(worker):
+            queue.push(task.call())
+            queue.ack(gate.inside())
+            wait_until(lambda: seen, "it is told")
+    assert seen == [True]
+
+
+def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
+    """The server takes it, and the work isn't done twice."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=1, lease_ms=100)
+        task = worker.task("f")(lambda: (gate.come(), current().wait(30), current().lease_lost)[-1])
+        queue.configure(**{"run-max": 100})
+        with Working(worker):
+            pushed = queue.push(task.call(), retain_ms=60_000)
+            gate.inside()
+            result = queue.result(pushed, block_ms=5000)
+    assert (result.state, result.value) == ("done", b"true")
+    assert queue.info().late == 1
+
+
+def test_an_async_function_does_not_wait_by_blocking(queue):
+    """wait() would hold up all others on the loop, so it is refused there."""
+    worker = Worker(queue)
+
+    @worker.task("f")
+    async def work():
+        current().wait(1)
+
+    with Working(worker):
+        pushed = queue.push(work.call())
+        wait_until(lambda: queue.get(pushed).state == "delayed", "it has failed")
+    assert "await asyncio.sleep()" in queue.get(pushed).error
+
+
+# ---- progress
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_progress_is_shown_while_the_function_runs(queue, how):
+    """At once, not with the next heartbeat; the newest wins."""
+    with Gate() as gate:
+        worker = Worker(queue, lease_ms=60_000)
+
+        def work():
+            current().progress("1 of 3")
+            current().progress(b"2 of 3")
+            gate.enter(current().task.id)
+
+        async def later():
+            work()
+
+        task = worker.task("f")(work if how == "sync" else later)
+        with Working(worker):
+            queue.push(task.call())
+            shown = gate.inside()
+            wait_until(lambda: queue.get(shown).progress == b"2 of 3", "it is shown")
+            gate.open()
+
+
+def test_progress_that_is_too_long_is_refused(queue):
+    """In the function, which can mend it."""
+    seen = []
+
+    def work():
+        with pytest.raises(ValueError, match="at most 4096 bytes, not 4098"):
+            current().progress("ü" * 2049)
+        seen.append(True)
+
+    worker = Worker(queue)
+    task = worker.task("f")(work)
+    with Working(worker):
+        queue.push(task.call())
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert seen == [True]
+
+
+# ---- servers that stand still
+
+
+def test_a_heartbeat_that_fails_is_tried_again(server):
+    """A server that stands still for a while doesn't end a function, or the worker."""
+    with redis.Redis(port=server.port, socket_timeout=0.2, retry=None) as client, Gate() as gate:
+        queue = Queue(client, "mail", patience_ms=0)
+        worker = Worker(queue, lease_ms=900)
+        task = worker.task("f", retain_ms=60_000)(gate.enter)
+        tried = threading.Event()
+        keep = queue.extend_many
+
+        def extend_many(*args, **options):
+            try:
+                return keep(*args, **options)
+            except redis.TimeoutError:
+                tried.set()
+                raise
+
+        queue.extend_many = extend_many
+        with Working(worker) as run:
+            pushed = queue.push(task.call())
+            gate.inside()
+            server.freeze()
+            assert tried.wait(5)
+            server.thaw()
+            before = extends(client)
+            wait_until(lambda: extends(client) >= before + 2, "heartbeats go on")
+            gate.open()
+            wait_until(lambda: queue.get(pushed).state == "done", "it is done")
+            assert not run.is_over()
+    assert queue.get(pushed).deliveries == 1
+
+
+class OneAway:
+    """A sharded queue of which one shard doesn't answer, and all others take every heartbeat."""
+
+    def __init__(self):
+        self.kept = []
+        self.comes_back = threading.Event()
+
+    def extend_many(self, tasks, **_):
+        """As the queue's."""
+        if tasks[0].key == "away":
+            assert self.comes_back.wait(20)
+        self.kept.append(tasks[0].key)
+        return [1_700_000_000_000] * len(tasks)
+
+
+def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
+    """Each key is kept by itself."""
+    queue, threads = OneAway(), Threads("test")
+    leases = Leases(queue, threads, lease_ms=30)
+    leases.open()
+    try:
+        for key in ("away", "here"):
+            leases.add(Running(Task(key, f"{key}-1", b"", 1), leases.nudge), time.monotonic())
+        wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
+        assert "away" not in queue.kept
+        queue.comes_back.set()
+        wait_until(lambda: queue.kept.count("away") >= 2, "the shard is kept, too, once it is back")
+    finally:
+        leases.close()
+        threads.close()
+
+
+class Says:
+    """A queue whose heartbeats are answered as a test says."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = 0
+
+    def extend_many(self, tasks, **_):
+        """As the queue's."""
+        self.asked += 1
+        return [self.answer] * len(tasks)
+
+
+@pytest.mark.parametrize(
+    ("answer", "raises"),
+    [(Answer.LEASE_LOST, LeaseLost), (Answer.GONE, LeaseLost), (Answer.CANCEL_ASKED, CancelAsked)],
+)
+def test_a_function_that_was_told_is_kept_no_more(answer, raises):
+    """There is nothing to keep; a function that runs on costs nothing."""
+    queue, threads = Says(answer), Threads("test")
+    leases = Leases(queue, threads, lease_ms=30)
+    leases.open()
+    try:
+        running = Running(Task("mail", "1-0@1-a", b"", 1), leases.nudge)
+        leases.add(running, time.monotonic())
+        assert running.wait(5)
+        with pytest.raises(raises):
+            running.check()
+        again = Running(Task("mail", "2-0@2-b", b"", 1), leases.nudge)
+        leases.add(again, time.monotonic())
+        assert again.wait(5)
+        assert queue.asked == 2
+    finally:
+        leases.close()
+        threads.close()

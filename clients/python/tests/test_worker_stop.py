@@ -1,0 +1,311 @@
+"""How a worker ends: asked, by a signal, by kill -9; what runs is finished or given back, and nothing hangs."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import taskslot
+from server import wait_until
+from taskslot import Worker, current
+from taskslot.worker.registry import stopped_by_signals
+from working import Gate, Working
+
+HERE = Path(__file__).parent
+
+
+# ---- asked
+
+
+@pytest.mark.parametrize("how", ["run", "serve"])
+def test_a_stop_waits_for_what_runs(queue, how):
+    """And claims no more."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=1)
+        task = worker.task("f")(gate.enter)
+        with Working(worker, how) as run:
+            queue.push_many([task.call()] * 2)
+            gate.inside()
+            worker.stop()
+            wait_until(lambda: worker._engine._stopping.is_set(), "the worker stops")
+            assert not run.is_over()
+            gate.open()
+            assert run.ended() == 0
+    assert (queue.info().acked, queue.info().ready, queue.info().leased) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("how", ["run", "serve"])
+def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
+    """The task is ready at once, nothing is counted against it, and the function's own end is dropped."""
+    told = []
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=2, grace_ms=50)
+
+        def work():
+            gate.come()
+            told.append(current().wait(30))
+            raise ValueError("interrupted")
+
+        async def later():
+            gate.come()
+            try:
+                await asyncio.sleep(30)
+            finally:
+                told.append(True)
+
+        task = worker.task("f")(work if kind == "sync" else later)
+        with Working(worker, how) as run:
+            ids = queue.push_many([task.call()] * 2)
+            gate.inside(), gate.inside()
+            worker.stop()
+            assert run.ended() == 1
+    assert told == [True, True]
+    for one in ids:
+        view = queue.get(one)
+        assert (view.state, view.failures, view.stalls) == ("ready", 0, 0)
+    assert (queue.info().requeued, queue.info().failed) == (2, 0)
+
+
+def test_a_function_that_does_not_listen_is_left_behind(queue):
+    """Its task is given back, its result comes too late and is dropped."""
+    with Gate() as gate:
+        worker = Worker(queue, grace_ms=0)
+        task = worker.task("f")(gate.enter)
+        with Working(worker) as run:
+            pushed = queue.push(task.call())
+            gate.inside()
+            worker.stop()
+            assert run.ended() == 1
+            gate.open()
+        assert queue.get(pushed).state == "ready"
+
+
+def test_all_is_given_back_in_one_command(queue, client):
+    """However many tasks run."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=4, grace_ms=0)
+        task = worker.task("f")(lambda: (gate.come(), current().wait(30)))
+        with Working(worker):
+            queue.push_many([task.call()] * 4)
+            for _ in range(4):
+                gate.inside()
+    stats = client.info("commandstats")
+    assert stats.get("cmdstat_TASK.REQUEUE", stats.get("cmdstat_task.requeue"))["calls"] == 1
+    assert queue.info().requeued == 4
+
+
+def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
+    """Those that wait for an event loop that stands still, while what holds it may finish."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=3)
+
+        @worker.task("f")
+        async def blocks():
+            gate.enter()
+
+        with Working(worker) as run:
+            queue.push_many([blocks.call()] * 3)
+            gate.inside()
+            wait_until(lambda: queue.info().leased == 3, "all are claimed")
+            worker.stop()
+            wait_until(lambda: queue.info().ready == 2, "two are given back")
+            assert queue.info().leased == 1 and not run.is_over()
+            gate.open()
+            assert run.ended() == 0
+    assert (queue.info().acked, queue.info().requeued) == (1, 2)
+
+
+def test_a_stop_before_the_start_holds(queue):
+    """Whoever stops a worker that another thread is about to start isn't overheard."""
+    worker = Worker(queue)
+    worker.stop()
+    with Working(worker) as run:
+        assert run.ended() == 0
+
+
+def test_a_function_may_stop_its_worker(queue):
+    """After a number of tasks, say, as against leaks; it can be run again."""
+    worker = Worker(queue)
+    task = worker.task("f")(worker.stop)
+    for number in (1, 2):
+        with Working(worker) as run:
+            queue.push(task.call())
+            assert run.ended() == 0
+        assert queue.info().acked == number
+
+
+def test_a_worker_runs_once_at_a_time(queue):
+    """The second run is an error, the first goes on."""
+    with Gate() as gate:
+        worker = Worker(queue)
+        task = worker.task("f")(gate.enter)
+        with Working(worker) as run:
+            queue.push(task.call())
+            gate.inside()
+            with pytest.raises(RuntimeError, match="runs already"):
+                worker.run()
+            assert not run.is_over()
+            gate.open()
+            wait_until(lambda: queue.info().acked == 1, "it is done")
+
+
+def test_run_within_an_event_loop_is_an_error(queue):
+    """It would block it: `serve` is there for that."""
+
+    async def wrong():
+        Worker(queue).run()
+
+    with pytest.raises(RuntimeError, match="await worker.serve"):
+        asyncio.run(wrong())
+
+
+def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
+    """As where a TaskGroup ends because of another task."""
+    tidied, leased = [], []
+    with Gate() as gate:
+        worker = Worker(queue)
+
+        @worker.task("f")
+        async def work():
+            gate.come()
+            try:
+                await asyncio.sleep(30)
+            finally:
+                tidied.append(current().lease_lost)
+
+        async def main():
+            serving = asyncio.create_task(worker.serve())
+            queue.push(work.call())
+            await asyncio.to_thread(gate.inside)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            leased.append(queue.info().leased)
+
+        thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+        thread.start()
+        wait_until(lambda: not thread.is_alive(), "it has ended", timeout=10)
+    assert (tidied, leased) == ([True], [0])
+    # A claim of the worker that still waited may have got the task once more, and given it back.
+    assert (queue.info().ready, queue.info().requeued >= 1, queue.info().failed) == (1, True, 0)
+
+
+def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
+    """What async functions had is given back."""
+    worker = Worker(queue, grace_ms=0)
+
+    @worker.task("f")
+    async def work(): ...
+
+    def live():
+        loop = asyncio.new_event_loop()
+        serving = loop.create_task(worker.serve())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        closed.append(serving)
+
+    closed = []
+    threading.Thread(target=live, daemon=True).start()
+    wait_until(lambda: closed, "the loop is closed")
+    engine = worker._engine
+    queue.push(work.call())
+    wait_until(engine._stopped.is_set, "the worker has ended", timeout=10)
+    assert (queue.info().leased, queue.info().ready, queue.info().requeued >= 1) == (0, 1, True)
+
+
+# ---- signals
+
+
+class Program:
+    """worker_program.py, running."""
+
+    def __init__(self, port, grace_ms=20_000, lease_ms=10_000):
+        words = [sys.executable, str(HERE / "worker_program.py"), *map(str, (port, grace_ms, lease_ms))]
+        path = f"{Path(taskslot.__file__).parents[1]}"
+        self.process = subprocess.Popen(words, env={"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+
+    def signal(self, number):
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def ended(self):
+        """Wait for its end: its exit status, and whether `run` came back."""
+        out, _ = self.process.communicate(timeout=15)
+        return self.process.returncode, "ended" in out
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+def comes(client, number=1):
+    """Wait until so many functions run."""
+    wait_until(lambda: int(client.get("came") or 0) >= number, "functions run", timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("how", ["run", "serve"])
+def test_a_signal_lets_tasks_finish(server, queue, client, how, number):
+    """Exit status 0, handlers as they were before, nothing left behind."""
+    client.set("serve", 1) if how == "serve" else None
+    with Program(server.port) as program:
+        queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
+        comes(client, 2)
+        program.signal(number)
+        later = queue.push(taskslot.call("waits"))
+        client.set("go", 1)
+        assert program.ended() == (0, True)
+    assert queue.info().acked >= 2 and queue.info().leased == 0
+    assert queue.info().acked == 3 or queue.get(later).state == "ready"
+
+
+def test_signals_are_left_to_a_program_that_wants_them():
+    """With signals=False no handler is installed."""
+    before = signal.getsignal(signal.SIGTERM)
+    with stopped_by_signals(None, signals=False):
+        assert signal.getsignal(signal.SIGTERM) is before
+    with stopped_by_signals(None, signals=True):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_after_the_grace_tasks_are_given_back(server, queue, client):
+    """Exit status 1; functions were told and could tidy up."""
+    with Program(server.port, grace_ms=50) as program:
+        queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
+        comes(client, 2)
+        program.signal(signal.SIGTERM)
+        assert program.ended() == (1, True)
+    assert int(client.get("went")) == 2
+    assert (queue.info().ready, queue.info().requeued, queue.info().failed) == (2, 2, 0)
+
+
+def test_a_second_signal_gives_back_at_once_also_what_hangs(server, queue, client):
+    """Though the grace is long; a thread that never ends doesn't keep the process."""
+    with Program(server.port, grace_ms=600_000) as program:
+        queue.push(taskslot.call("hangs"))
+        comes(client)
+        program.signal(signal.SIGTERM)
+        program.signal(signal.SIGINT)
+        assert program.ended() == (1, True)
+    assert (queue.info().ready, queue.info().leased) == (1, 0)
+
+
+def test_the_tasks_of_a_worker_that_is_killed_come_back(server, queue, client):
+    """With the end of their leases, as stalls."""
+    with Program(server.port, lease_ms=300) as program:
+        pushed = queue.push(taskslot.call("waits"))
+        comes(client)
+        program.signal(signal.SIGKILL)
+        program.ended()
+        wait_until(lambda: queue.get(pushed).state == "ready", "it is ready again")
+    assert queue.get(pushed).stalls == 1
+    with Working(Worker(queue)):
+        wait_until(lambda: queue.get(pushed).failures == 1, "another worker has had it")

@@ -1,0 +1,64 @@
+"""A worker as a program of its own, that tests send signals: worker_program.py port grace_ms lease_ms.
+
+Its functions show that they have come by a key, and wait until the test sets another.
+"""
+
+import asyncio
+import signal
+import sys
+
+import redis
+from taskslot import Queue, Worker, current
+
+PORT, GRACE_MS, LEASE_MS = map(int, sys.argv[1:])
+
+client = redis.Redis(port=PORT)
+worker = Worker(Queue(client, "mail"), concurrency=2, grace_ms=GRACE_MS, lease_ms=LEASE_MS)
+
+
+def goes_on():
+    """Whether the test lets functions go on."""
+    return client.get("go") is not None
+
+
+@worker.task("waits")
+def waits():
+    """Ends when it may, or is told."""
+    client.incr("came")
+    while not goes_on() and not current().wait(0.01):
+        pass
+    client.incr("went")
+    current().check()
+
+
+@worker.task("waits_async")
+async def waits_async():
+    """The same as a coroutine, that tidies up."""
+    client.incr("came")
+    try:
+        while not goes_on():
+            await asyncio.sleep(0.01)
+    finally:
+        await asyncio.sleep(0.1)  # what there is to tidy up takes a while
+        client.incr("went")
+
+
+@worker.task("hangs")
+def hangs():
+    """Listens to nobody."""
+    client.incr("came")
+    while not goes_on():
+        pass
+
+
+async def serve():
+    """Beside others in an event loop."""
+    return await worker.serve()
+
+
+if __name__ == "__main__":
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    status = asyncio.run(serve()) if client.get("serve") else worker.run()
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
+    print("ended", flush=True)
+    sys.exit(status)
