@@ -15,12 +15,13 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
 
+import redis
 import redis.asyncio
 import story as stories
 from account import Account
@@ -29,8 +30,9 @@ from cluster import Cluster
 from logs import Log, read
 from plot import plot
 from producer import Producer
-from redis.asyncio.retry import Retry
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rich.console import Console
 from screen import Screen
 from server import ROOT, SERVERS, end_with_parent, wait_until
@@ -44,6 +46,8 @@ SETTINGS = {
     # By default all nodes refuse all commands while one third of the slots has no primary.
     "cluster_require_full_coverage": "no",
 }
+# How long a call goes on trying while a node is away.
+PATIENCE_MS = 60_000
 # How long the workers may take for what is left when the producer has stopped.
 DRAIN_S = 60
 FORK = multiprocessing.get_context("fork")
@@ -79,45 +83,42 @@ def options() -> argparse.Namespace:
 # ---- the processes
 
 
-def sharded(port: int, shards: int) -> AsyncShardedQueue:
-    """The queue, over a client that leaves it to the library to try again."""
-    client = redis.asyncio.RedisCluster(
-        host="127.0.0.1",
-        port=port,
-        socket_timeout=5,
-        retry=Retry(NoBackoff(), 0),
-        require_full_coverage=False,
-    )
-    return AsyncShardedQueue(client, QUEUE, shards=shards, patience_ms=60_000)
+def client_options(port: int) -> dict[str, Any]:
+    """A client that leaves it to the library to try again, and goes on while some slots have no primary."""
+    return {"host": "127.0.0.1", "port": port, "socket_timeout": 5, "require_full_coverage": False}
 
 
-def start(what: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> BaseProcess:
-    """Run a coroutine in a process of its own, which ends when this one does."""
+def start(what: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Run a function in a process of its own, which ends when this one does."""
 
     def run() -> None:
         end_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that ends the others
-        asyncio.run(what(*arguments))
+        what(*arguments)
 
     process = FORK.Process(target=run, daemon=True)
     process.start()
     return process
 
 
-async def produce(chosen: argparse.Namespace, port: int, progress: SynchronizedArray) -> None:
+def produce(chosen: argparse.Namespace, port: int, progress: SynchronizedArray) -> None:
     """The producer's process."""
-    orders = sharded(port, chosen.shards)
-    await orders.wire.client.initialize()
-    await Producer(orders, Log(chosen.folder / "producer.log"), progress).run(chosen.rate)
+
+    async def run() -> None:
+        client = redis.asyncio.RedisCluster(**client_options(port), retry=AsyncRetry(NoBackoff(), 0))
+        await client.initialize()
+        orders = AsyncShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
+        await Producer(orders, Log(chosen.folder / "producer.log"), progress).run(chosen.rate)
+
+    asyncio.run(run())
 
 
-async def work(chosen: argparse.Namespace, port: int, progress: SynchronizedArray, number: int) -> None:
+def work(chosen: argparse.Namespace, port: int, progress: SynchronizedArray, number: int) -> None:
     """A worker's process."""
-    name = f"w{number}"
-    log = Log(chosen.folder / f"worker-{name}.log")
-    orders = sharded(port, chosen.shards)
-    await orders.wire.client.initialize()
-    await Worker(orders, name, log, chosen.lease_ms, progress, 1 + number).run()
+    client = redis.RedisCluster(**client_options(port), retry=Retry(NoBackoff(), 0))
+    orders = ShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
+    log = Log(chosen.folder / f"worker-w{number}.log")
+    Worker(orders, f"w{number}", log, chosen.lease_ms, progress, 1 + number).run()
 
 
 # ---- the run
