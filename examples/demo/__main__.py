@@ -19,10 +19,8 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
-from typing import Any
 
 import redis
-import redis.asyncio
 import story as stories
 from account import Account
 from books import Books, ask_servers
@@ -30,13 +28,12 @@ from cluster import Cluster
 from logs import Log, read
 from plot import plot
 from producer import Producer
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rich.console import Console
 from screen import Screen
 from server import ROOT, SERVERS, end_with_parent, wait_until
-from taskslot import AsyncShardedQueue, ShardedQueue
+from taskslot import ShardedQueue
 from watch import Watch
 from worker import Worker
 
@@ -83,9 +80,11 @@ def options() -> argparse.Namespace:
 # ---- the processes
 
 
-def client_options(port: int) -> dict[str, Any]:
-    """A client that leaves it to the library to try again, and goes on while some slots have no primary."""
-    return {"host": "127.0.0.1", "port": port, "socket_timeout": 5, "require_full_coverage": False}
+def sharded(chosen: argparse.Namespace, port: int) -> ShardedQueue:
+    """The queue, over a client that leaves it to the library to try again."""
+    retry = Retry(NoBackoff(), 0)
+    client = redis.RedisCluster("127.0.0.1", port, socket_timeout=5, retry=retry, require_full_coverage=False)
+    return ShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
 
 
 def start(what: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -103,22 +102,14 @@ def start(what: Callable[..., None], *arguments: object) -> BaseProcess:
 
 def produce(chosen: argparse.Namespace, port: int, progress: SynchronizedArray) -> None:
     """The producer's process."""
-
-    async def run() -> None:
-        client = redis.asyncio.RedisCluster(**client_options(port), retry=AsyncRetry(NoBackoff(), 0))
-        await client.initialize()
-        orders = AsyncShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
-        await Producer(orders, Log(chosen.folder / "producer.log"), progress).run(chosen.rate)
-
-    asyncio.run(run())
+    log = Log(chosen.folder / "producer.log")
+    asyncio.run(Producer(sharded(chosen, port), log, progress).run(chosen.rate))
 
 
 def work(chosen: argparse.Namespace, port: int, progress: SynchronizedArray, number: int) -> None:
     """A worker's process."""
-    client = redis.RedisCluster(**client_options(port), retry=Retry(NoBackoff(), 0))
-    orders = ShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
     log = Log(chosen.folder / f"worker-w{number}.log")
-    Worker(orders, f"w{number}", log, chosen.lease_ms, progress, 1 + number).run()
+    Worker(sharded(chosen, port), f"w{number}", log, chosen.lease_ms, progress, 1 + number).run()
 
 
 # ---- the run

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Callable, Iterable, MutableSequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from logs import Log, now
-from taskslot import AsyncShardedQueue
+from taskslot import ShardedQueue
 from taskslot.clients import Client
 
 ROUND_S = 0.05
 # How long WAIT waits for the replica; what it hasn't by then is asked for again in the next round.
 WAIT_MS = 50
 # How many pushes may be under way; those to a node that is away wait for its replica to take over.
-MOST_UNDER_WAY = 64
+MOST_UNDER_WAY = 200
 # How long a task and its result are kept when it is done: the account asks the server for all of them.
 RETAIN_MS = 3_600_000
 
@@ -71,10 +73,11 @@ class Line:
 class Producer:
     """Pushes numbers as payloads until it is told to stop, and goes on until each of them is confirmed."""
 
-    def __init__(self, orders: AsyncShardedQueue, log: Log, progress: MutableSequence[int]) -> None:
+    def __init__(self, orders: ShardedQueue, log: Log, progress: MutableSequence[int]) -> None:
         self.orders = orders
         self.log = log
         self.progress = progress  # its first two numbers: how many are pushed, and how many confirmed
+        self.threads = ThreadPoolExecutor(MOST_UNDER_WAY)
         self.kind = Client(orders.wire.client)
         self.lines: dict[str, Line] = {}
         self.again: list[Push] = []  # pushed, but nobody can say whether a replica has it
@@ -121,14 +124,14 @@ class Producer:
 
     async def _push(self, push: Push) -> None:
         """Push, the first time to the less loaded of two shards, then always to the same one."""
-        lines, payload = dict(self.lines), str(push.number)
+        lines = dict(self.lines)
         if not push.id:
-            push.id = await self.orders.push(payload, request=push.token, retain_ms=RETAIN_MS)
+            push.id = await self._send(self.orders.push, push)
             self.log.say("pushed", n=push.number, id=push.id)
             self.progress[0] += 1
         else:
             queue = self.orders.queues[push.shard]
-            task = f"{push.shard}/{await queue.push(payload, request=push.token, retain_ms=RETAIN_MS)}"
+            task = f"{push.shard}/{await self._send(queue.push, push)}"
             self.log.say("again", n=push.number, id=task, was=push.id)
             push.id = task
         line = lines.get(self._node_of(push.shard))
@@ -136,6 +139,11 @@ class Producer:
             line.unconfirmed.append(push)
         else:
             self.again.append(push)
+
+    async def _send(self, method: Callable[..., str], push: Push) -> str:
+        """Push in a thread: the sync client goes on where a node is away, redis-py's asyncio one stops for all."""
+        send = partial(method, str(push.number), request=push.token, retain_ms=RETAIN_MS)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, send)
 
     def _node_of(self, shard: int) -> str:
         """The node of a shard as the client knows it; "" where nobody has its slot now."""
