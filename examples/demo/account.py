@@ -65,10 +65,11 @@ class Account:
 
     @cached_property
     def silent(self) -> set[int]:
-        """Numbers that are done though no worker's log has the answer; those that can be explained are left out."""
+        """Numbers that are done though no worker's log has the answer, nor died the worker that claimed it last."""
         found = set()
         for id_, kept in self.books.kept.items():
-            mine = [claim for claim in self.books.claims.get(kept.n, []) if claim.id == id_]
+            claims = self.books.claims.get(kept.n, [])
+            mine = [claim for claim in claims if (claim.id, claim.deliveries) == (id_, kept.deliveries)]
             if not any(self._may_have_acked(claim) for claim in mine):
                 found.add(kept.n)
         return found

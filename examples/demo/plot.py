@@ -34,6 +34,7 @@ def plot(account: Account, title: str, path: Path) -> None:
     backlog.set_xlim(0, edges[-1])
     figure.suptitle(title, fontsize=13, fontweight="bold", x=0.06, ha="left")
     caption = "\n".join(fill(f"{m['mark']}  at {m['t'] - began:.1f} s: {m['text']}", 130) for m in marks)
+    caption += "\ngrey: a third of the slots has no primary, or one that its replica can't hear"
     figure.text(0.06, 0.015, caption, fontsize=9, va="bottom", linespacing=1.4)
     lines = caption.count("\n") + 1
     figure.subplots_adjust(left=0.08, right=0.97, top=0.9, bottom=0.11 + 0.024 * lines, hspace=0.12)

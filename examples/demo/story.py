@@ -94,7 +94,7 @@ class Story:
         process.join()
         self.say(
             "worker killed",
-            f"worker {name} is killed (-9) with {count} tasks in its hands",
+            f"worker {name} is killed (-9) with {count} task{'s' * (count > 1)} in its hands",
             True,
             worker=name,
         )
