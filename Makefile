@@ -15,7 +15,7 @@ SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valk
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cli example cluster test test-all bench lint fmt clean
+.PHONY: help build run cli example cluster demo test test-all bench lint fmt clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
@@ -45,6 +45,9 @@ example: $(VENV) ## Push 100,000 tasks to that server and kill two of eight work
 cluster: build $(VENV) ## Start a cluster, 3 primaries and 3 replicas, in the foreground (PORT=7001 is the first of six)
 	@.venv/bin/python examples/cluster.py \
 		--port $(if $(filter file,$(origin PORT)),7001,$(PORT)) $(if $(SERVER),--server $(SERVER))
+
+demo: build $(VENV) ## Show a cluster under load: nodes and workers killed, shards moved, and the account (ARGS=--help)
+	@PYTHONPATH=clients/python:tests/cluster:tests/server .venv/bin/python examples/demo $(ARGS)
 
 test: build $(VENV) ## Run all tests, on Valkey 9.1 and Redis 6.2 (ARGS='-k lease' goes to pytest)
 	@.venv/bin/python tests/run.py -- $(ARGS)

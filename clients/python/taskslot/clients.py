@@ -72,7 +72,20 @@ class Client:
         # `'NoneType' object has no attribute 'name'`).
         if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
             return True
+        # redis-py's asyncio cluster client closes connections that other coroutines are just opening when it learns
+        # the slots anew, and trips over its own None ('NoneType' object has no attribute 'writelines').
+        if (
+            self.is_async
+            and self.is_cluster
+            and isinstance(error, AttributeError)
+            and "'NoneType'" in str(error)
+        ):
+            return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
+
+    def is_of_slot(self, error: BaseException) -> bool:
+        """Whether an error that `is_away` is about a slot on its way, while its node works."""
+        return isinstance(error, (self.errors.TryAgainError, self.errors.AskError))
 
     def meaning(self, error: BaseException) -> TaskslotError | None:
         """What an error reply says, in this library's words; None for what is no reply of a server."""

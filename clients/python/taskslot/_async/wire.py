@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ..clients import Client
 from ..commands import Command
 from ..errors import TaskslotError
+from ..turns import Turns
 from .pause import pause
 
 R = TypeVar("R")
@@ -21,6 +22,8 @@ AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 # The longest wait of one command in the server. Longer waits are many of them, so that a connection that died quietly
 # is noticed, and whoever wants to stop waits no longer than this.
 SLICE_MS = 1000
+# How long a call rests while its slot is on the way to another node.
+SLOT_REST_S = 0.02
 # How long a reply may be late before the connection is given up.
 LATE_S = 2.0
 # How long a look at a shard, and a short wait there, may take: a node that stands still must not hold up the others.
@@ -38,6 +41,7 @@ class AsyncWire:
         self.client = client
         self.kind = Client(client)
         self.patience_ms = patience_ms
+        self._turns, self._looks = Turns(), Turns()
         self._waiting: Any = None
         self._looking: Client | None = None
 
@@ -61,6 +65,9 @@ class AsyncWire:
         await self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
         for node, places in self._by_node(looking, commands).items():
+            if self._looks.wait_s(node, time.monotonic()) > 0:
+                continue
+            is_there = True
             try:
                 replies = await self._in_bulk(looking, node, [commands[place] for place in places])
             except Exception as error:
@@ -71,7 +78,9 @@ class AsyncWire:
                 if not isinstance(reply, Exception):
                     found[place] = commands[place].read(reply)
                 elif not await self._look_anew(commands[place], place, found):
+                    is_there = False
                     break
+            self._looks.worked(node) if is_there else self._looks.failed(node, time.monotonic())
         return found
 
     async def _in_bulk(self, looking: Client, node: str, commands: Sequence[Command[R]]) -> list[Any]:
@@ -114,28 +123,51 @@ class AsyncWire:
     def _by_node(self, looking: Client, commands: Sequence[Command[Any]]) -> dict[str, list[int]]:
         places: dict[str, list[int]] = {}
         for place, command in enumerate(commands):
-            try:
-                node = looking.node_of(command.key)
-            except Exception as error:
-                if not self.kind.is_away(error):
-                    raise
-                node = ""  # nobody serves the slot now: the bulk of such keys fails by itself
-            places.setdefault(node, []).append(place)
+            # Where nobody serves the slot now, the bulk of such keys fails by itself.
+            places.setdefault(self._node_of(looking, command.key), []).append(place)
         return places
+
+    def _node_of(self, kind: Client, key: str) -> str:
+        """The name of the key's node; "" where nobody serves its slot, and where there is but one node."""
+        try:
+            return kind.node_of(key)
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            return ""
 
     async def _patiently(self, client: Any, command: Command[R], patience_ms: int) -> R:
         until = time.monotonic() + patience_ms / 1000
-        rest_s = 0.02
         while True:
+            node = await self._turn(command.key, until) if patience_ms else ""
             try:
                 reply = await client.execute_command(*command.words, **AS_BYTES)
                 break
             except Exception as error:
+                self._has_failed(node, error)
                 left_s = until - time.monotonic()
                 if not self.kind.is_away(error):
                     raise self.kind.meaning(error) or error from None
                 if left_s <= 0:
                     raise
-            await pause(min(left_s, rest_s * random.uniform(0.5, 1.0)))
-            rest_s = min(0.5, rest_s * 2)
+                if self.kind.is_of_slot(error):
+                    await pause(min(left_s, SLOT_REST_S * random.uniform(0.5, 1.0)))
+        self._turns.worked(node)
         return command.read(reply)
+
+    def _has_failed(self, node: str, error: Exception) -> None:
+        """Take down whether it is the node that doesn't answer; any reply says that it does."""
+        if self.kind.is_away(error) and not self.kind.is_of_slot(error):
+            self._turns.failed(node, time.monotonic())
+        else:
+            self._turns.worked(node)
+
+    async def _turn(self, key: str, until: float) -> str:
+        """Wait until it is this call's turn to try the key's node, or its patience is over: the name of the node."""
+        while True:
+            node = self._node_of(self.kind, key) or "?"
+            now = time.monotonic()
+            wait_s = min(self._turns.wait_s(node, now), until - now)
+            if wait_s <= 0:
+                return node
+            await pause(wait_s)

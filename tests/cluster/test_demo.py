@@ -1,0 +1,168 @@
+"""`make demo` as its users run it, only shorter: the account it closes with, its picture, and that it notices a lie."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from server import MODULE, ROOT
+
+pytestmark = pytest.mark.timeout(240)
+
+DEMO = ROOT / "examples/demo"
+PATHS = [ROOT / "clients/python", ROOT / "tests/cluster", ROOT / "tests/server"]
+# Small enough for a machine that runs other tests meanwhile.
+SMALL = ["--seconds=10", "--rate=60", "--shards=12", "--workers=3", "--seed=1"]
+
+
+def run(*command: object) -> subprocess.CompletedProcess:
+    """Run a script of the demo without a terminal."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS)), "TASKSLOT_MODULE": str(MODULE)}
+    return subprocess.run([sys.executable, *map(str, command)], env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """One run, whose folder is there for all tests."""
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    return folder, run(DEMO, *SMALL, f"--folder={folder}")
+
+
+@pytest.fixture
+def folder(demo, tmp_path) -> Path:
+    """The logs of that run, to be spoiled."""
+    return Path(shutil.copytree(demo[0], tmp_path / "run"))
+
+
+def count(output: str, name: str) -> int:
+    """A number of the account."""
+    line = next(line for line in output.splitlines() if line.startswith(name))
+    return int(line.removeprefix(name).split()[0].replace(",", ""))
+
+
+def test_demo_loses_nothing_and_its_books_agree(demo):
+    """A worker and a primary die, shards move, and what was pushed is done."""
+    _, ended = demo
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert count(ended.stdout, "pushed") == count(ended.stdout, "done") > 0
+    assert (count(ended.stdout, "lost"), count(ended.stdout, "pushed twice")) == (0, 0)
+    assert count(ended.stdout, "redelivered") > 0
+    assert "0   … unexplained" in ended.stdout
+    assert "the server's totals and the logs agree:" in ended.stdout
+
+
+def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
+    """All that befell the cluster is told, in order, with nothing meant for a terminal."""
+    said = demo[1].stdout
+    story = [
+        "worker w",
+        "is killed (-9), cut off",
+        "has taken over",
+        "is back, as a replica",
+        "moved from",
+        "is empty",
+    ]
+    places = [said.find(words) for words in story]
+    assert -1 not in places and places == sorted(places), said
+    assert "\x1b" not in said
+
+
+def test_demo_draws_a_picture_beside_its_folder(demo):
+    """The plot is a PNG large enough to be read, and not an empty one."""
+    picture = demo[0].with_suffix(".png").read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", picture[16:24])
+    assert width >= 1000 and height >= 700
+    assert len(picture) > 20_000
+
+
+def test_account_is_the_same_when_it_is_made_again(demo, folder):
+    """The logs alone make the account that the demo has shown."""
+    again = run(DEMO / "account.py", folder)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout in demo[1].stdout
+
+
+# ---- what is spoiled is noticed
+
+
+def spoiled(folder: Path) -> str:
+    """Make the account of spoiled books: it fails, and what doesn't hold."""
+    ended = run(DEMO / "account.py", folder)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    return "\n".join(line for line in ended.stdout.splitlines() if "✗" in line)
+
+
+def drop(log: Path, what: str) -> dict:
+    """Drop the last line of a kind."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    place = max(place for place, line in enumerate(lines) if line["what"] == what)
+    dropped = lines.pop(place)
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return dropped
+
+
+def survivor(folder: Path) -> Path:
+    """The log of a worker that wasn't killed."""
+    logs = sorted(folder.glob("worker-*.log"))
+    return next(log for log in logs if '"stopped"' in log.read_text())
+
+
+def test_account_notices_an_ack_that_no_worker_wrote_down(folder):
+    """A done task without an ack of a living worker is not taken for granted."""
+    drop(survivor(folder), "acked")
+    assert "each done task has its ack in a worker's log: 1 lack it" in spoiled(folder)
+
+
+def test_account_notices_a_claim_that_no_worker_wrote_down(folder):
+    """An ack of what nobody claimed stands out."""
+    drop(survivor(folder), "claimed")
+    assert "no worker acked what it hadn't claimed: 1 did" in spoiled(folder)
+
+
+def test_account_notices_a_lost_task(folder):
+    """A number that was pushed, and that the server knows nothing of, is lost."""
+    with open(folder / "producer.log", "a") as log:
+        log.write('{"t":1,"what":"pushed","n":999999,"id":"0/1-0"}\n')
+    said = spoiled(folder)
+    assert "every push is done: 1 lost, as 999999" in said
+    assert "a replica confirmed every push: 1 unconfirmed" in said
+
+
+def test_account_notices_a_push_that_the_producer_forgot(folder):
+    """The server has a task more than was pushed."""
+    drop(folder / "producer.log", "pushed")
+    said = spoiled(folder)
+    assert (
+        "tasks pushed" in said and "the ids of the producer's log are those of the server: 1 differ" in said
+    )
+
+
+def test_account_notices_a_task_that_was_pushed_twice(folder):
+    """Two tasks with the same number are a push that counted twice."""
+    server = json.loads((folder / "server.json").read_text())
+    n, deliveries, done_since = next(iter(server["kept"].values()))
+    server["kept"]["0/1-0"] = [n, deliveries, done_since]
+    (folder / "server.json").write_text(json.dumps(server))
+    assert f"no push made two tasks: 1 twice, as {n}" in spoiled(folder)
+
+
+def test_account_has_no_cause_for_a_redelivery_out_of_nothing(folder):
+    """A task that comes again though its ack was taken, and nothing had happened, is unexplained."""
+    log = survivor(folder)
+    acked = drop(log, "acked")
+    claimed = next(
+        json.loads(line)
+        for line in log.read_text().splitlines()
+        if acked["handle"] in line and "claimed" in line
+    )
+    again = {**claimed, "deliveries": claimed["deliveries"] + 1, "handle": f"{claimed['handle']}x"}
+    again["deadline"] += 1
+    with open(log, "a") as file:
+        for line in (acked, again, {**acked, "t": acked["t"] + 2, "handle": again["handle"]}):
+            file.write(f"{json.dumps(line)}\n")
+    assert "every redelivery has its cause (all but 1)" in spoiled(folder)
