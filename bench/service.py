@@ -66,7 +66,7 @@ class Teller:
 
     def __init__(self, node: Node, at_once: int):
         self.node, self.at_once = node, at_once
-        self.lines = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(2 * at_once)]
+        self.lines = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(2 * CROWD)]
         for line in self.lines:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.settimeout(30)
@@ -85,11 +85,11 @@ class Teller:
 
     def send(self, calls: Sequence[bytes], first: int = 0) -> None:
         """A call on each connection, seen by the server all at once."""
-        if self.at_once > 1:
+        if len(calls) > 1:
             self.node.freeze()
         for line, call in zip(self.lines[first:], calls, strict=False):
             line.sendall(call)
-        if self.at_once > 1:
+        if len(calls) > 1:
             self.node.thaw()
 
     def cost(self, calls: Sequence[bytes], replies: int = 1) -> tuple[float, list[Any]]:
@@ -106,20 +106,30 @@ class Teller:
 
     def handed(self, calls: int) -> float:
         """µs of a claim that waits and of the push that serves it."""
-        waits = packed(commands.claim([KEYS[0]], 1, 10_000, token(), noack=True))
-        before, began = cpu_ns(self.node.pid), time.monotonic()
+        spent = 0.0
         for start in range(0, calls, self.at_once):
             number = min(self.at_once, calls - start)
-            self.send([waits] * number)
-            # A push may not come before the claim of its connection's neighbour.
-            while int(self.node.facts("INFO", "taskslot")["taskslot_blocked_workers"]) < number:
-                pass
-            self.send([one_push() for _ in range(number)], first=self.at_once)
-            for line in self.lines[:number] + self.lines[self.at_once : self.at_once + number]:
+            waits = [packed(commands.claim([KEYS[0]], 1, 10_000, token(), noack=True))] * number
+            pushes = [one_push() for _ in waits]
+            for words, first in ((waits, 0), (pushes, self.at_once)):
+                before = cpu_ns(self.node.pid)
+                self.send(words, first)
+                # Until the server is done; it has nothing else to do then.
+                time.sleep(0.01)
+                spent += cpu_ns(self.node.pid) - before - self.idle_share * 1e7
+            for line in (*self.lines[:number], *self.lines[self.at_once : self.at_once + number]):
                 read(line)
-        asked = self.cost([encode(b"INFO", b"taskslot")] * calls)[0] / self.at_once
+        return spent / calls / 1000
+
+    def waited(self) -> float:
+        """µs of a claim that waits for BLOCK_MS in vain: so many at a time that what the server does aside is small."""
+        calls = [packed(commands.claim([KEYS[0]], 1, BLOCK_MS, token())) for _ in self.lines]
+        before, began = cpu_ns(self.node.pid), time.monotonic()
+        self.send(calls)
+        for line in self.lines:
+            read(line)
         idle_ns = self.idle_share * (time.monotonic() - began) * 1e9
-        return (cpu_ns(self.node.pid) - before - idle_ns) / calls / 1000 - 2 * asked
+        return (cpu_ns(self.node.pid) - before - idle_ns) / len(calls) / 1000
 
 
 def one_push() -> bytes:
@@ -129,18 +139,18 @@ def one_push() -> bytes:
 
 @dataclass(frozen=True)
 class Measured:
-    """What commands cost a node, and what its replicas spend on a task's life in µs."""
+    """What commands cost a node, and what its replicas spend on a task's life, in µs."""
 
     costs: Costs
-    replica_us: float
+    replica_us: float  # of lives one by one and by tens, as many commands of each
 
 
 def round_of(teller: Teller, calls: int) -> dict[str, float]:
     """Each kind of command once, µs."""
     key, found = KEYS[0], {}
 
-    def claims(count: int, block_ms: int | None = None) -> list[bytes]:
-        return [packed(commands.claim([key], count, block_ms, token())) for _ in range(calls)]
+    def claims(count: int) -> list[bytes]:
+        return [packed(commands.claim([key], count, None, token())) for _ in range(calls)]
 
     def bulks(of: Any, number: int) -> float:
         return teller.cost([b"".join(packed(of(one)) for one in KEYS[:number])] * calls, number)[0]
@@ -157,7 +167,7 @@ def round_of(teller: Teller, calls: int) -> dict[str, float]:
     if sum(map(sum, said)) != calls * SIZE:
         raise RuntimeError("not all tasks were acked")
     found["claim_empty"], _ = teller.cost(claims(1))
-    found["wait_over"], _ = teller.cost(claims(1, BLOCK_MS)[: max(20, teller.at_once)])
+    found["wait_over"] = teller.waited()
     found["handed"] = teller.handed(max(20, teller.at_once))
     found["length2"] = bulks(lambda one: commands.length(one, "ready"), SHORT)
     found["length22"] = bulks(lambda one: commands.length(one, "ready"), LONG)

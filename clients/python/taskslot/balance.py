@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
 FRESH_S = 0.1
+# How old it must be before a worker that waits looks again. Many workers with short tasks would look after each of
+# them, and see what the others are just taking: at home they are served without a look.
+AGAIN_S = 0.02
 # How long a shard whose node didn't answer is left alone.
 AWAY_S = 1.0
 # How far what is usually ready on a shard counts beside what is ready now, and how long ago "usually" reaches. Most of
@@ -54,6 +57,10 @@ class Loads:
         """Whether it is time to look again."""
         return now - self.seen_at > FRESH_S
 
+    def is_worth_a_look(self, now: float) -> bool:
+        """Whether a worker that found nothing may look again rather than wait."""
+        return now - self.learned_at > AGAIN_S
+
     def saw(self, ready: Mapping[int, int | None], now: float) -> None:
         """Take in what a look found: tasks ready by shard, None where the node didn't answer."""
         # Not since `seen_at`, which whoever looks sets beforehand.
@@ -85,6 +92,14 @@ class Loads:
         there = self.there(now)
         picked = self.random.sample(there, min(2, len(there)))
         return min(picked, key=lambda shard: self.ready[shard] + USUAL * self.usual[shard])
+
+    def by_chance(self, shards: Sequence[int]) -> list[int]:
+        """Shards in the order in which a worker tries them: by chance, the fuller the sooner.
+
+        The fullest first, and workers with the same knowledge would all run to one shard, empty it and ask in vain.
+        An order by weights: P. Efraimidis and P. Spirakis, "Weighted random sampling with a reservoir", 2006.
+        """
+        return sorted(shards, key=lambda shard: -(self.random.random() ** (1 / max(1.0, self.ready[shard]))))
 
     def took(self, shard: int, tasks: int, asked: int) -> None:
         """Count what a claim took; one that got less than it asked for has left nothing."""

@@ -124,6 +124,23 @@ def test_how_long_is_remembered_goes_by_time_and_not_by_looks():
     assert often.usual[0] == pytest.approx(rarely.usual[0])
 
 
+def test_workers_with_the_same_knowledge_try_different_shards():
+    """Each tries all, the fuller ones mostly first, and not all of them the fullest."""
+    orders = [loads([1, 3, 0, 9], seed).by_chance([0, 1, 3]) for seed in range(300)]
+    assert all(sorted(order) == [0, 1, 3] for order in orders)
+    first = [[order[0] for order in orders].count(shard) for shard in (0, 1, 3)]
+    assert 5 < first[0] < first[1] < first[2] < 260
+
+
+def test_a_worker_looks_again_after_20_ms_and_a_fresh_one_at_once():
+    """By when it learned something, not by when it began to ask."""
+    assert Loads.of(2).is_worth_a_look(0.0)
+    some = loads([0, 0])
+    assert not some.is_worth_a_look(0.019) and some.is_worth_a_look(0.021)
+    some.seen_at = 0.021
+    assert some.is_worth_a_look(0.021)
+
+
 # ---- one slow node
 
 

@@ -116,9 +116,10 @@ class AsyncShardedQueue:
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
         while not tasks:
-            await self._look_for_work()
-            tasks = await self._take(count, request, unanswered, options)
-            self._pace.looked(bool(tasks))
+            if block_ms is None or self._loads.is_worth_a_look(time.monotonic()):
+                await self._look_for_work()
+                tasks = await self._take(count, request, unanswered, options)
+                self._pace.looked(bool(tasks))
             if tasks or block_ms is None or is_over(ends_at):
                 break
             tasks = await self._wait_at_home(count, request, ends_at, unanswered, options)
@@ -155,11 +156,11 @@ class AsyncShardedQueue:
     async def _take(
         self, count: int, request: str, unanswered: set[int], options: ClaimOptions
     ) -> list[Task]:
-        """Claim from the shards that are known to have tasks, the fullest first, until there are enough."""
+        """Claim from the shards that are known to have tasks, the fuller the sooner, until there are enough."""
         ready, now = self._loads.ready, time.monotonic()
         full = [shard for shard in range(len(self.keys)) if ready[shard] > 0 or shard in unanswered]
         tasks: list[Task] = []
-        for shard in sorted(full, key=lambda shard: -ready[shard]):
+        for shard in self._loads.by_chance(full):
             left = count - len(tasks)
             if left <= 0 or self._loads.is_away(shard, now):
                 continue
