@@ -172,9 +172,9 @@ class Rule:
         return [sum(counts) / len(half) for counts in zip(*half, strict=True)]
 
     def ratio(self) -> float:
-        """The slow node's mean backlog to the others'."""
+        """The slow node's mean backlog to the others', which count as a task at least."""
         *others, slow = self.means()
-        return slow / max(0.01, sum(others) / len(others))
+        return slow / max(1.0, sum(others) / len(others))
 
 
 RULES = ("two choices", "two choices, without memory", "round robin")
