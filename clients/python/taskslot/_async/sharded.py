@@ -115,14 +115,16 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
+        must_look = block_ms is None
         while not tasks:
-            if block_ms is None or self._loads.is_worth_a_look(time.monotonic()):
+            if must_look or self._loads.is_worth_a_look(time.monotonic()):
                 await self._look_for_work()
                 tasks = await self._take(count, request, unanswered, options)
                 self._pace.looked(bool(tasks))
             if tasks or block_ms is None or is_over(ends_at):
                 break
             tasks = await self._wait_at_home(count, request, ends_at, unanswered, options)
+            must_look = True  # however short the wait was: the pace is what 50 ms hang on
         return tasks
 
     async def _wait_at_home(
