@@ -5,15 +5,28 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
 FRESH_S = 0.1
+# How old it must be before a worker that waits looks again. Many workers with short tasks would look after each of
+# them, and see what the others are just taking: at home they are served without a look.
+AGAIN_S = 0.02
 # How long a shard whose node didn't answer is left alone: longer each time, since asking a node that stands still costs
 # more than half a second, in which the others wait.
 AWAY_S = (1.0, 4.0)
+# How far what is usually ready on a shard counts beside what is ready now, and how long ago "usually" reaches. Most of
+# the time most shards are empty, those of a slow node just as those of a quick one, so that two lengths are often equal
+# and say nothing; which of the two mostly has tasks left does. With that, one of three nodes that is three times slower
+# has at most twice the others' backlog, and without it 3 to 5 times theirs (bench/balance.py slow, test_balance.py).
+USUAL = 4.0
+MEMORY_S = 20.0
+# What a look finds beyond so many isn't remembered: lengths differ by themselves there, and a backlog that was worked
+# off shall not keep tasks away for minutes.
+REMEMBERED = 8.0
 
 
 @dataclass
@@ -22,14 +35,20 @@ class Loads:
 
     A task goes to the less loaded of two shards picked at random: with what is a tenth of a second old that spreads
     nearly as well as a look at all of them, and many producers with the same knowledge don't all run to one shard
-    (M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001).
+    (M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001). Less loaded is where fewer tasks
+    are ready now and were ready lately: `usual` is the mean of what looks found, the older the less it counts.
     """
 
     ready: list[float]
+    usual: list[float] = field(default_factory=list)
     seen_at: float = float("-inf")
+    learned_at: float = float("-inf")
     away_until: dict[int, float] = field(default_factory=dict)
     away_s: dict[int, float] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self.usual = self.usual or [0.0] * len(self.ready)
 
     @classmethod
     def of(cls, number: int) -> Loads:
@@ -40,14 +59,21 @@ class Loads:
         """Whether it is time to look again."""
         return now - self.seen_at > FRESH_S
 
+    def is_worth_a_look(self, now: float) -> bool:
+        """Whether a worker that found nothing may look again rather than wait."""
+        return now - self.learned_at > AGAIN_S
+
     def saw(self, ready: Mapping[int, int | None], now: float) -> None:
         """Take in what a look found: tasks ready by shard, None where the node didn't answer."""
-        self.seen_at = now
+        # Not since `seen_at`, which whoever looks sets beforehand.
+        news = 1.0 - math.exp((self.learned_at - now) / MEMORY_S)
+        self.seen_at = self.learned_at = now
         for shard, seen in ready.items():
             if seen is None:
                 self.lost(shard, now)
             else:
                 self.ready[shard] = seen
+                self.usual[shard] += news * (min(seen, REMEMBERED) - self.usual[shard])
                 self.away_until.pop(shard, None)
                 self.away_s.pop(shard, None)
 
@@ -70,7 +96,15 @@ class Loads:
         """The shard for a task without group and token; of those that are there, if any is."""
         there = self.there(now)
         picked = self.random.sample(there, min(2, len(there)))
-        return min(picked, key=lambda shard: self.ready[shard])
+        return min(picked, key=lambda shard: self.ready[shard] + USUAL * self.usual[shard])
+
+    def by_chance(self, shards: Sequence[int]) -> list[int]:
+        """Shards in the order in which a worker tries them: by chance, the fuller the sooner.
+
+        The fullest first, and workers with the same knowledge would all run to one shard, empty it and ask in vain.
+        An order by weights: P. Efraimidis and P. Spirakis, "Weighted random sampling with a reservoir", 2006.
+        """
+        return sorted(shards, key=lambda shard: -(self.random.random() ** (1 / max(1.0, self.ready[shard]))))
 
     def took(self, shard: int, tasks: int, asked: int) -> None:
         """Count what a claim took; one that got less than it asked for has left nothing."""

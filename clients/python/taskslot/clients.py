@@ -68,18 +68,9 @@ class Client:
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
             return True
-        # A cluster client stumbles over its own tables while another thread or task makes them anew (valkey-py 6.2:
-        # `'NoneType' object has no attribute 'name'`).
+        # A cluster client stumbles over its own tables and connections while another thread or task makes them anew
+        # (asyncio: `'NoneType' object has no attribute 'name'` in valkey-py 6.2, `'writelines'` in redis-py 8.1).
         if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
-            return True
-        # redis-py's asyncio cluster client closes connections that other coroutines are just opening when it learns
-        # the slots anew, and trips over its own None ('NoneType' object has no attribute 'writelines').
-        if (
-            self.is_async
-            and self.is_cluster
-            and isinstance(error, AttributeError)
-            and "'NoneType'" in str(error)
-        ):
             return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 

@@ -256,6 +256,9 @@ def test_a_push_that_is_sent_again_pushes_nothing_twice(make):
     assert queue.push("a", request="r1") == queue.push("a", request="r1")
     queue.push("a")
     assert queue.len() == 2
+    many = [str(n) for n in range(1200)]
+    assert queue.push_many(many, request="m") == queue.push_many(many, request="m")
+    assert queue.len() == 1202
 
 
 def test_a_claim_that_is_sent_again_gets_the_same_tasks(make):

@@ -119,6 +119,15 @@ def test_a_worker_waits_where_fewer_do(make, client):
         worker.join(10)
 
 
+def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):
+    """Its shard goes by the token, so the same call finds it; a group and a unique token go before it."""
+    assert len({queue.push("a", request="r") for _ in range(20)}) == 1
+    assert shard(queue.push("a", request="r2", group="acme")) == shards.shard_of_name("acme", SHARDS)
+    many = [str(n) for n in range(350)]
+    assert queue.push_many(many, request="m") == queue.push_many(many, request="m")
+    assert queue.len() == 352
+
+
 def test_a_claim_that_is_sent_again_gets_the_same_tasks(queue):
     """On the shard where it was, if that still has tasks."""
     queue.push_many(["a", "b"], group="acme")

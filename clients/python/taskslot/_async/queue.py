@@ -65,11 +65,17 @@ class AsyncQueue:
         options.setdefault("request", token())
         return await self.wire.run(commands.push(self.name, payload, **options))
 
-    async def push_many(self, payloads: Iterable[Payload], **options: Unpack[TaskOptions]) -> list[str]:
-        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none."""
+    async def push_many(
+        self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
+    ) -> list[str]:
+        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none.
+
+        The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
+        """
         ids: list[str] = []
-        for part in parts(list(payloads)):
-            made = await self.wire.run(commands.push_many(self.name, part, token(), **options))
+        request = request or token()
+        for number, part in enumerate(parts(list(payloads))):
+            made = await self.wire.run(commands.push_many(self.name, part, f"{request}.{number}", **options))
             ids += made
         return ids
 
@@ -97,7 +103,7 @@ class AsyncQueue:
         while True:
             wait_ms = slice_ms(ends_at)
             command = commands.claim(keys, count, wait_ms, request, **options)
-            tasks = await self.wire.wait(command, self.wire.patience_ms)
+            tasks = await self.wire.wait(command)
             if tasks or is_over(ends_at):
                 return tasks
 
@@ -191,7 +197,7 @@ class AsyncQueue:
         ends_at = deadline(block_ms)
         while True:
             command = commands.result(self.name, task, slice_ms(ends_at))
-            ended = await self.wire.wait(command, self.wire.patience_ms)
+            ended = await self.wire.wait(command)
             if ended is not None or is_over(ends_at):
                 return ended
 

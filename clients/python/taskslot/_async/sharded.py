@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
 from types import TracebackType
 from typing import Any, Literal, Unpack
 
@@ -66,26 +66,38 @@ class AsyncShardedQueue:
     # ---- producing
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
-        """Push a task: its id, with its shard before it."""
-        options.setdefault("request", token())
-        shard = await self._shard_for(options.get("group"), options.get("unique"))
+        """Push a task: its id, with its shard before it.
+
+        With a `request` of yours, and neither group nor unique, it goes to the shard of that token, so that the same
+        call made again finds it.
+        """
+        name = first_given(options.get("group"), options.get("unique"), options.get("request"))
+        shard = await self._shard_for(name)
         made = await self.queues[shard].push(payload, **options)
         self._loads.pushed(shard, 1)
         return TaskId.found(f"{shard}/{made}", made.is_new)
 
-    async def push_many(self, payloads: Iterable[Payload], **options: Unpack[TaskOptions]) -> list[str]:
-        """Push tasks with the same options: their ids. They go out by hundreds, each all or none, over the shards."""
+    async def push_many(
+        self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
+    ) -> list[str]:
+        """Push tasks with the same options: their ids. They go out by hundreds, each all or none, over the shards.
+
+        The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
+        """
         ids: list[str] = []
         todo = iter(payloads)
-        while part := list(islice(todo, 100)):
-            shard = await self._shard_for(options.get("group"), None)
-            made = await self.queues[shard].push_many(part, **options)
+        for number in count():
+            if not (part := list(islice(todo, 100))):
+                return ids
+            again = f"{request}.{number}" if request else None
+            shard = await self._shard_for(first_given(options.get("group"), again))
+            made = await self.queues[shard].push_many(part, request=again, **options)
             self._loads.pushed(shard, len(part))
             ids += [f"{shard}/{task}" for task in made]
         return ids
 
-    async def _shard_for(self, group: str | None, unique: str | None) -> int:
-        name = group if group is not None else unique
+    async def _shard_for(self, name: str | None) -> int:
+        """The shard of a name, else the less loaded of two."""
         if name is not None:
             return shard_of_name(name, len(self.keys))
         if self._loads.is_stale(time.monotonic()):
@@ -115,13 +127,16 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
+        must_look = block_ms is None
         while not tasks:
-            await self._look_for_work()
-            tasks = await self._take(count, request, unanswered, options)
-            self._pace.looked(bool(tasks))
+            if must_look or self._loads.is_worth_a_look(time.monotonic()):
+                await self._look_for_work()
+                tasks = await self._take(count, request, unanswered, options)
+                self._pace.looked(bool(tasks))
             if tasks or block_ms is None or is_over(ends_at):
                 break
             tasks = await self._wait_at_home(count, request, ends_at, unanswered, options)
+            must_look = True  # however short the wait was: the pace is what 50 ms hang on
         return tasks
 
     async def _wait_at_home(
@@ -155,11 +170,11 @@ class AsyncShardedQueue:
     async def _take(
         self, count: int, request: str, unanswered: set[int], options: ClaimOptions
     ) -> list[Task]:
-        """Claim from the shards that are known to have tasks, the fullest first, until there are enough."""
+        """Claim from the shards that are known to have tasks, the fuller the sooner, until there are enough."""
         ready, now = self._loads.ready, time.monotonic()
         full = [shard for shard in range(len(self.keys)) if ready[shard] > 0 or shard in unanswered]
         tasks: list[Task] = []
-        for shard in sorted(full, key=lambda shard: -ready[shard]):
+        for shard in self._loads.by_chance(full):
             left = count - len(tasks)
             if left <= 0 or self._loads.is_away(shard, now):
                 continue
@@ -168,6 +183,8 @@ class AsyncShardedQueue:
                 found = await self.wire.look(command)
             except Exception as error:
                 self._is_away(shard, error, unanswered)
+                if tasks:
+                    break  # their leases run while others are asked
                 continue
             unanswered.discard(shard)
             self._loads.took(shard, len(found), left)
@@ -430,6 +447,11 @@ class AsyncShardedQueue:
     async def unschedule(self, name: str) -> bool:
         """Remove a schedule: whether there was one."""
         return await self.queues[0].unschedule(name)
+
+
+def first_given(*names: str | None) -> str | None:
+    """The first name that is given."""
+    return next((name for name in names if name is not None), None)
 
 
 def together(one: WorkerView, other: WorkerView) -> WorkerView:

@@ -41,23 +41,23 @@ class AsyncWire:
         self.client = client
         self.kind = Client(client)
         self.patience_ms = patience_ms
-        self._turns, self._looks = Turns(), Turns()
+        self._tries, self._waits = Turns(), Turns()
         self._waiting: Any = None
         self._looking: Client | None = None
 
     async def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
-        return await self._patiently(self.client, command, self.patience_ms)
+        return await self._patiently(self.client, command, self._tries, self.patience_ms)
 
-    async def wait(self, command: Command[R], patience_ms: int = 0) -> R:
+    async def wait(self, command: Command[R]) -> R:
         """Send a command that may wait in the server, on a connection that no other command shares."""
         if self._waiting is None:
             self._waiting = self.kind.twin(SLICE_MS / 1000 + LATE_S)
-        return await self._patiently(self._waiting, command, patience_ms)
+        return await self._patiently(self._waiting, command, self._waits, self.patience_ms)
 
     async def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return await self._patiently(self._for_looks().client, command, 0)
+        return await self._patiently(self._for_looks().client, command, Turns(), 0)
 
     async def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or not with a value."""
@@ -65,9 +65,6 @@ class AsyncWire:
         await self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
         for node, places in self._by_node(looking, commands).items():
-            if self._looks.wait_s(node, time.monotonic()) > 0:
-                continue
-            is_there = True
             try:
                 replies = await self._in_bulk(looking, node, [commands[place] for place in places])
             except Exception as error:
@@ -78,9 +75,7 @@ class AsyncWire:
                 if not isinstance(reply, Exception):
                     found[place] = commands[place].read(reply)
                 elif not await self._look_anew(commands[place], place, found):
-                    is_there = False
                     break
-            self._looks.worked(node) if is_there else self._looks.failed(node, time.monotonic())
         return found
 
     async def _in_bulk(self, looking: Client, node: str, commands: Sequence[Command[R]]) -> list[Any]:
@@ -136,38 +131,36 @@ class AsyncWire:
                 raise
             return ""
 
-    async def _patiently(self, client: Any, command: Command[R], patience_ms: int) -> R:
+    async def _patiently(self, client: Any, command: Command[R], turns: Turns, patience_ms: int) -> R:
         until = time.monotonic() + patience_ms / 1000
         while True:
-            node = await self._turn(command.key, until) if patience_ms else ""
+            if turns.away:
+                await self._turn(turns, command.key, until)
             try:
                 reply = await client.execute_command(*command.words, **AS_BYTES)
                 break
             except Exception as error:
-                self._has_failed(node, error)
-                left_s = until - time.monotonic()
                 if not self.kind.is_away(error):
+                    self._has_answered(turns, command.key)
                     raise self.kind.meaning(error) or error from None
-                if left_s <= 0:
+                now = time.monotonic()
+                if now >= until:
                     raise
                 if self.kind.is_of_slot(error):
-                    await pause(min(left_s, SLOT_REST_S * random.uniform(0.5, 1.0)))
-        self._turns.worked(node)
+                    await pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
+                else:
+                    turns.failed(self._node_of(self.kind, command.key), now)
+        self._has_answered(turns, command.key)
         return command.read(reply)
 
-    def _has_failed(self, node: str, error: Exception) -> None:
-        """Take down whether it is the node that doesn't answer; any reply says that it does."""
-        if self.kind.is_away(error) and not self.kind.is_of_slot(error):
-            self._turns.failed(node, time.monotonic())
-        else:
-            self._turns.worked(node)
+    def _has_answered(self, turns: Turns, key: str) -> None:
+        if turns.away:
+            turns.worked(self._node_of(self.kind, key))
 
-    async def _turn(self, key: str, until: float) -> str:
-        """Wait until it is this call's turn to try the key's node, or its patience is over: the name of the node."""
-        while True:
-            node = self._node_of(self.kind, key) or "?"
-            now = time.monotonic()
-            wait_s = min(self._turns.wait_s(node, now), until - now)
+    async def _turn(self, turns: Turns, key: str, until: float) -> None:
+        """Wait until it is this call's turn to try the key's node, or its patience is over."""
+        while (now := time.monotonic()) < until:
+            wait_s = turns.wait_s(self._node_of(self.kind, key), now)
             if wait_s <= 0:
-                return node
-            await pause(wait_s)
+                return
+            await pause(min(wait_s, until - now))

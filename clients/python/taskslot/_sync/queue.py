@@ -66,11 +66,17 @@ class Queue:
         options.setdefault("request", token())
         return self.wire.run(commands.push(self.name, payload, **options))
 
-    def push_many(self, payloads: Iterable[Payload], **options: Unpack[TaskOptions]) -> list[str]:
-        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none."""
+    def push_many(
+        self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
+    ) -> list[str]:
+        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none.
+
+        The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
+        """
         ids: list[str] = []
-        for part in parts(list(payloads)):
-            made = self.wire.run(commands.push_many(self.name, part, token(), **options))
+        request = request or token()
+        for number, part in enumerate(parts(list(payloads))):
+            made = self.wire.run(commands.push_many(self.name, part, f"{request}.{number}", **options))
             ids += made
         return ids
 
@@ -98,7 +104,7 @@ class Queue:
         while True:
             wait_ms = slice_ms(ends_at)
             command = commands.claim(keys, count, wait_ms, request, **options)
-            tasks = self.wire.wait(command, self.wire.patience_ms)
+            tasks = self.wire.wait(command)
             if tasks or is_over(ends_at):
                 return tasks
 
@@ -184,7 +190,7 @@ class Queue:
         ends_at = deadline(block_ms)
         while True:
             command = commands.result(self.name, task, slice_ms(ends_at))
-            ended = self.wire.wait(command, self.wire.patience_ms)
+            ended = self.wire.wait(command)
             if ended is not None or is_over(ends_at):
                 return ended
 

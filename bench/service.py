@@ -1,0 +1,225 @@
+"""What commands cost a server: its processor time, command by command, as the Python library sends them.
+
+Measured on one node of a real cluster over TCP, in three ways. *Busy*: fifty connections have sent a command each
+when the server comes to look: it is stopped (SIGSTOP) while they send, so that this is so each time. That is how a busy
+server works, with one round of its event loop for many commands. *One at a time* each has the round for itself. *At
+ease* there are some ms of rest before each: the server has slept and its caches are cold, which costs most, and matters
+least.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import Cluster, Node
+from pipe import decode_one, encode
+from rounds import cpu_ns
+from simulation import Costs
+from taskslot import commands
+from taskslot._async.queue import token
+
+CROWD = 50
+# Rests before commands of a server at ease, in s.
+REST_S = 0.004
+# Commands of one kind in a round of single ones.
+SINGLES, AT_EASE = 100, 40
+SIZE = 10
+KEYS = [f"q{at}" for at in range(22)]
+PAYLOAD = bytes(range(100))
+# Bulks of reading commands: two lengths, to tell what each command adds.
+SHORT, LONG = 2, len(KEYS)
+BLOCK_MS = 20
+
+
+def packed(command: Any) -> bytes:
+    """A command of the library as bytes."""
+    return encode(*(word.encode() if isinstance(word, str) else word for word in command.words))
+
+
+def is_whole(data: bytes, replies: int) -> bool:
+    """Whether so many replies are there."""
+    at = 0
+    try:
+        for _ in range(replies):
+            _, at = decode_one(data, at)
+    except (ValueError, IndexError):
+        return False
+    return at <= len(data)
+
+
+def read(connection: socket.socket, replies: int = 1) -> list[Any]:
+    """So many replies."""
+    data = b""
+    while not data or not is_whole(data, replies):
+        data += connection.recv(1 << 20)
+    found, at = [], 0
+    for _ in range(replies):
+        reply, at = decode_one(data, at)
+        found.append(reply)
+    return found
+
+
+class Teller:
+    """Commands to one node, and what they cost it."""
+
+    def __init__(self, node: Node, at_once: int, rest_s: float = 0.0):
+        self.node, self.at_once, self.rest_s = node, at_once, rest_s
+        self.lines = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(2 * CROWD)]
+        for line in self.lines:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            line.settimeout(30)
+        self.idle_share = self._idle()
+
+    def _idle(self) -> float:
+        """The share of a processor that the server takes for itself."""
+        before, began = cpu_ns(self.node.pid), time.monotonic()
+        time.sleep(1.0)
+        return (cpu_ns(self.node.pid) - before) / 1e9 / (time.monotonic() - began)
+
+    def close(self) -> None:
+        """End the connections."""
+        for line in self.lines:
+            line.close()
+
+    def send(self, calls: Sequence[bytes], first: int = 0) -> None:
+        """A call on each connection, seen by the server all at once."""
+        if len(calls) > 1:
+            self.node.freeze()
+        time.sleep(self.rest_s)
+        for line, call in zip(self.lines[first:], calls, strict=False):
+            line.sendall(call)
+        if len(calls) > 1:
+            self.node.thaw()
+
+    def cost(self, calls: Sequence[bytes], replies: int = 1) -> tuple[float, list[Any]]:
+        """µs of a call, and what was replied."""
+        before, began = cpu_ns(self.node.pid), time.monotonic()
+        answers = []
+        for start in range(0, len(calls), self.at_once):
+            part = calls[start : start + self.at_once]
+            self.send(part)
+            for line in self.lines[: len(part)]:
+                answers += read(line, replies)
+        idle_ns = self.idle_share * (time.monotonic() - began) * 1e9
+        return (cpu_ns(self.node.pid) - before - idle_ns) / len(calls) / 1000, answers
+
+    def handed(self) -> float:
+        """µs of a claim that waits and of the push that serves it."""
+        crowd, times = self._at_a_time()
+        waits = [packed(commands.claim([KEYS[0]], 1, 10_000, token(), noack=True))] * crowd
+        before, began = cpu_ns(self.node.pid), time.monotonic()
+        for _ in range(times):
+            self.send(waits)
+            # Until all wait.
+            time.sleep(0.02)
+            self.send([one_push() for _ in waits], first=CROWD)
+            for line in (*self.lines[:crowd], *self.lines[CROWD : CROWD + crowd]):
+                read(line)
+        idle_ns = self.idle_share * (time.monotonic() - began) * 1e9
+        return (cpu_ns(self.node.pid) - before - idle_ns) / crowd / times / 1000
+
+    def _at_a_time(self) -> tuple[int, int]:
+        """How many wait at once, and how often: a crowd, beside which what the server does aside is little, or one."""
+        return (1, AT_EASE // 2) if self.rest_s else (CROWD, 2)
+
+    def waited(self) -> float:
+        """µs of a claim that waits for BLOCK_MS in vain."""
+        crowd, times = self._at_a_time()
+        before, began = cpu_ns(self.node.pid), time.monotonic()
+        for _ in range(times):
+            self.send([packed(commands.claim([KEYS[0]], 1, BLOCK_MS, token())) for _ in range(crowd)])
+            for line in self.lines[:crowd]:
+                read(line)
+        idle_ns = self.idle_share * (time.monotonic() - began) * 1e9
+        return (cpu_ns(self.node.pid) - before - idle_ns) / crowd / times / 1000
+
+
+def one_push() -> bytes:
+    """As the library pushes one task."""
+    return packed(commands.push(KEYS[0], PAYLOAD, request=token()))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What commands cost a node, and what its replicas spend on a task's life, in µs."""
+
+    costs: Costs
+    replica_us: float  # of lives one by one and by tens, as many commands of each
+
+
+def round_of(teller: Teller, calls: int) -> dict[str, float]:
+    """Each kind of command once, µs."""
+    key, found = KEYS[0], {}
+
+    def claims(count: int) -> list[bytes]:
+        return [packed(commands.claim([key], count, None, token())) for _ in range(calls)]
+
+    def bulks(of: Any, number: int) -> float:
+        return teller.cost([b"".join(packed(of(one)) for one in KEYS[:number])] * calls, number)[0]
+
+    found["push"], _ = teller.cost([one_push() for _ in range(calls)])
+    found["claim"], got = teller.cost(claims(1))
+    handles = [task[0].decode() for tasks in got for task in tasks]
+    found["ack"], _ = teller.cost([packed(commands.ack(key, one, None, None)) for one in handles])
+    many = [packed(commands.push_many(key, [PAYLOAD] * SIZE, token())) for _ in range(calls)]
+    found["push_many"], _ = teller.cost(many)
+    found["claim_many"], got = teller.cost(claims(SIZE))
+    parts = [[task[0].decode() for task in tasks] for tasks in got]
+    found["ack_many"], said = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
+    if sum(map(sum, said)) != calls * SIZE:
+        raise RuntimeError("not all tasks were acked")
+    found["claim_empty"], _ = teller.cost(claims(1))
+    found["wait_over"] = teller.waited()
+    found["handed"] = teller.handed()
+    found["length2"] = bulks(lambda one: commands.length(one, "ready"), SHORT)
+    found["length22"] = bulks(lambda one: commands.length(one, "ready"), LONG)
+    found["info2"], found["info22"] = bulks(commands.info, SHORT), bulks(commands.info, LONG)
+    return found
+
+
+def costs_of(us: dict[str, float]) -> Costs:
+    """Costs as the simulation takes them, by two points of a line each."""
+    lines = {}
+    for kind in ("push", "claim", "ack"):
+        lines[f"{kind}_each"] = each = max(0.0, (us[f"{kind}_many"] - us[kind]) / (SIZE - 1))
+        lines[kind] = us[kind] - each
+    length, info = (
+        (us[f"{kind}{LONG}"] - us[f"{kind}{SHORT}"]) / (LONG - SHORT) for kind in ("length", "info")
+    )
+    return Costs(
+        **lines,
+        claim_empty=us["claim_empty"],
+        wait_over=max(us["wait_over"], us["claim_empty"]),
+        handed=max(us["handed"] - us["push"], us["claim_empty"]),
+        bulk=max(0.0, us[f"length{SHORT}"] - SHORT * length),
+        length=length,
+        info=info,
+    )
+
+
+def measure(cluster: Cluster, at_once: int, rounds: int, rest_s: float = 0.0) -> Measured:
+    """The lowest of the rounds, since a busy machine only adds, on the primary of a cluster of one."""
+    node, replicas = cluster.nodes[0], cluster.nodes[1:]
+    teller = Teller(node, at_once, rest_s)
+    calls = CROWD * 4 if at_once > 1 else AT_EASE if rest_s else SINGLES
+    try:
+        for key in KEYS:
+            node.say("TASK.CONFIG", key, "SET", "lease", 3_600_000)
+        round_of(teller, calls)
+        found, spent = [], []
+        for _ in range(rounds):
+            before = [cpu_ns(one.pid) for one in replicas]
+            found.append(round_of(teller, calls))
+            # A round is the lives of a task by itself and of ten together; both are told as one.
+            lives = calls * (1 + SIZE)
+            spent.append(
+                sum(cpu_ns(one.pid) - then for one, then in zip(replicas, before, strict=True)) / lives
+            )
+    finally:
+        teller.close()
+    lowest = {kind: min(one[kind] for one in found) for kind in found[0]}
+    return Measured(costs_of(lowest), min(spent) / 1000)

@@ -1,0 +1,217 @@
+"""Measures how soon a task starts while a worker is free anywhere, and what idle workers cost, on a real cluster.
+
+    bench/starts.py                       16 shards on 3 nodes, 1, 3, 8 and 24 idle workers; two minutes
+    bench/starts.py --workers 8           as many only
+    bench/starts.py --tasks 400           more tasks for each figure (200)
+    bench/starts.py --module A.so B.so    one build of the module beside another, in turns
+
+Workers are AsyncShardedQueues, eight to a process at most, that claim with BLOCK, ack and claim again. A producer
+pushes one task at a time, without group, at random instants. How soon: from the return of the push to the return of the
+claim, both on the machine's monotonic clock; below 0 (the worker had it first) counts as 0. A task pushed to the shard
+where a worker waits is handed over by the server at once; one pushed elsewhere waits for the next look of any worker.
+
+What it costs: while nobody pushes, the servers' own counts of commands (INFO commandstats) and the processor time of
+their processes, less what they take with no worker at all.
+
+The machine counts: two processors for servers, workers and whatever else runs there; the times of a busy machine are
+too long. `behind` is by how much a worker's process overslept in the mean: what the machine adds by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/cluster"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "clients/python"))
+
+import redis.asyncio
+from cluster import Cluster
+from rounds import cpu_ns
+from server import MODULE, SERVERS, wait_until
+from taskslot import AsyncShardedQueue, ShardedQueue
+
+SHARDS = 16
+QUEUE = "starts"
+# Workers of one process: more would wait for one another's Python.
+IN_A_PROCESS = 8
+# Pushes are so far apart, in s: longer than a worker needs to be free again, at random.
+APART_S = (0.03, 0.15)
+# For how long idle workers are watched.
+IDLE_S = 4.0
+AIM_MS = 50.0
+
+
+# ---- a process of workers
+
+
+async def work(client: redis.asyncio.RedisCluster) -> None:
+    """One worker, until it is cancelled: tells of each task when it had it."""
+    queue = AsyncShardedQueue(client, QUEUE, shards=SHARDS)
+    while True:
+        for task in await queue.claim(block_ms=0):
+            print(json.dumps([task.payload.decode(), time.monotonic()]), flush=True)
+            await queue.ack(task)
+
+
+async def oversleep() -> None:
+    """Tells once a second by how much sleeps of 10 ms were too long, in ms."""
+    while True:
+        late = 0.0
+        for _ in range(100):
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            late += time.monotonic() - before - 0.01
+        print(json.dumps(["behind", late * 10]), flush=True)
+
+
+async def workers(port: int, number: int) -> None:
+    """So many workers, until our standard input ends."""
+    client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port, protocol=2)
+    tasks = [asyncio.create_task(work(client)) for _ in range(number)]
+    tasks.append(asyncio.create_task(oversleep()))
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    done, _ = await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
+    for one in done:
+        one.result()
+    # A cancelled command of redis-py goes on at times, so that asyncio.run() would wait for ever.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+class Crew:
+    """Processes of workers."""
+
+    def __init__(self, cluster: Cluster, number: int):
+        self.processes = []
+        while number > 0:
+            words = [sys.executable, __file__, "--crew", cluster.nodes[0].port, min(number, IN_A_PROCESS)]
+            self.processes.append(
+                subprocess.Popen(
+                    list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            number -= IN_A_PROCESS
+
+    def cpu_s(self) -> float:
+        """Processor time of all of them so far."""
+        return sum(cpu_ns(process.pid) for process in self.processes) / 1e9
+
+    def end(self) -> dict[str, list[float]]:
+        """End them: what they told, by its name."""
+        told: dict[str, list[float]] = {}
+        for process in self.processes:
+            said, _ = process.communicate("")
+            for line in said.splitlines():
+                name, value = json.loads(line)
+                told.setdefault(name, []).append(value)
+        return told
+
+
+# ---- the measurements
+
+
+def servers(cluster: Cluster) -> tuple[float, dict[str, int]]:
+    """The servers' processor time so far in s, and how often they ran which of our commands."""
+    calls: dict[str, int] = {}
+    for node in cluster.nodes:
+        for name, facts in node.say("INFO", "commandstats").items():
+            if (word := name.upper().removeprefix("CMDSTAT_")).startswith("TASK."):
+                calls[word] = calls.get(word, 0) + facts["calls"]
+    return sum(cpu_ns(node.pid) for node in cluster.nodes) / 1e9, calls
+
+
+def idle(cluster: Cluster, crew: Crew | None) -> tuple[float, float, dict[str, float]]:
+    """While nobody pushes: the processor time of servers and of workers, s a second, and commands a second."""
+    (cpu, calls), own, began = servers(cluster), crew.cpu_s() if crew else 0.0, time.monotonic()
+    time.sleep(IDLE_S)
+    (cpu_then, calls_then), lasted = servers(cluster), time.monotonic() - began
+    rates = {name: (count - calls.get(name, 0)) / lasted for name, count in calls_then.items()}
+    return (cpu_then - cpu) / lasted, (crew.cpu_s() - own) / lasted if crew else 0.0, rates
+
+
+def push(cluster: Cluster, tasks: int, name: str) -> dict[str, float]:
+    """Push tasks at random instants: when each push had returned."""
+    queue, chance, pushed = ShardedQueue(cluster.client(), QUEUE, shards=SHARDS), random.Random(1), {}
+    for number in range(tasks):
+        time.sleep(chance.uniform(*APART_S))
+        queue.push(f"{name}-{number}")
+        pushed[f"{name}-{number}"] = time.monotonic()
+    wait_until(lambda: queue.len() == 0, "all tasks are done", 20)
+    queue.close()
+    return pushed
+
+
+def waiting(cluster: Cluster) -> int:
+    """How many workers wait."""
+    return sum(int(node.facts("INFO", "taskslot")["taskslot_blocked_workers"]) for node in cluster.nodes)
+
+
+def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bool:
+    """A row of the table; whether the aim is met."""
+    cluster = Cluster(SERVERS[server], replicas=0, module=module)
+    try:
+        alone, _, _ = idle(cluster, None)
+        crew = Crew(cluster, number)
+        try:
+            wait_until(lambda: waiting(cluster) >= max(1, number * 0.6), "the workers wait", 30)
+            push(cluster, 10, "warm")
+            time.sleep(2.5)  # until the paces suit the number of workers
+            cpu, own, rates = idle(cluster, crew)
+            pushed = push(cluster, tasks, "task")
+        finally:
+            told = crew.end()
+        cluster.check()
+    finally:
+        cluster.discard()
+    spans = sorted(max(0.0, told[task][0] - at) * 1000 for task, at in pushed.items())
+    p50, p95, p99 = (spans[min(len(spans) - 1, len(spans) * part // 100)] for part in (50, 95, 99))
+    behind = sum(told["behind"]) / len(told["behind"])
+    rate = {word: round(rates.get(f"TASK.{word}", 0)) for word in ("LEN", "CLAIM", "INFO")}
+    print(
+        f"| {name} | {number} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {spans[-1]:.1f} | {behind:.1f} "
+        f"| {rate['LEN']} + {rate['CLAIM']} + {rate['INFO']} | {max(0.0, cpu - alone):.2%} | {own:.1%} |",
+        flush=True,
+    )
+    return p99 <= AIM_MS
+
+
+def main() -> int:
+    """Measure, or be a process of workers."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--server", default="valkey-9.1", choices=SERVERS)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 3, 8, 24], help="how many are idle")
+    parser.add_argument("--tasks", type=int, default=200, help="tasks for each figure (200)")
+    parser.add_argument("--module", type=Path, nargs="+", default=[MODULE], help="builds to compare")
+    parser.add_argument("--crew", type=int, nargs=2, metavar=("PORT", "NUMBER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.crew:
+        asyncio.run(workers(*options.crew))
+        return 0
+    print(
+        f"{SHARDS} shards on 3 nodes, {options.tasks} tasks one at a time; times in ms from push to claim\n"
+    )
+    print(
+        "| module | idle workers | p50 | p95 | p99 | max | behind | idle: LEN + CLAIM + INFO a second "
+        "| servers' CPU | workers' CPU |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
+    met = [
+        measure(module.name, module, options.server, number, options.tasks)
+        for number in options.workers
+        for module in options.module
+    ]
+    print(f"\nThe aim is p99 of at most {AIM_MS:.0f} ms: {'met' if all(met) else 'MISSED'}")
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

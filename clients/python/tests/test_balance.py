@@ -1,0 +1,278 @@
+"""Where tasks go and how often workers look, without a server: the rules alone, with a clock turned by hand."""
+
+import heapq
+import random
+
+import pytest
+from taskslot.balance import FRESH_S, LONGEST_LOOK_MS, MEMORY_S, Loads, Pace
+
+
+def loads(ready, seed=1):
+    """Loads that have just been seen, at second 0."""
+    made = Loads.of(len(ready))
+    made.random = random.Random(seed)
+    made.saw(dict(enumerate(ready)), 0.0)
+    return made
+
+
+def fills(tasks, shards, choose):
+    """How many tasks each shard has in the end."""
+    full = [0] * shards
+    for _ in range(tasks):
+        full[choose()] += 1
+    return full
+
+
+def test_a_shard_that_is_away_is_never_chosen_while_another_is_there():
+    """For a second after its node didn't answer, however empty it was; then it is tried again."""
+    some = loads([50, 60, None, 70, 0])
+    some.lost(4, 0.0)
+    assert {some.choose(0.9) for _ in range(500)} <= {0, 1, 3}
+    assert {some.choose(1.1) for _ in range(500)} & {2, 4}
+
+
+def test_where_all_shards_are_away_each_is_tried():
+    """A push goes somewhere, and the client's own patience decides."""
+    some = loads([None, None, None])
+    assert {some.choose(0.5) for _ in range(200)} == {0, 1, 2}
+
+
+def test_a_shard_that_answers_again_is_there_at_once():
+    """It needn't wait for the second to end."""
+    some = loads([None, 3])
+    assert some.is_away(0, 0.1)
+    some.saw(dict(enumerate([0, 3])), 0.1)
+    assert not some.is_away(0, 0.1)
+
+
+def test_the_less_loaded_of_two_spreads_far_better_than_one_at_random():
+    """Of 6,400 tasks on 64 shards the fullest has a few more than 100, where chance alone gives it dozens more."""
+    some = loads([0] * 64)
+
+    def of_two():
+        shard = some.choose(0.0)
+        some.pushed(shard, 1)
+        return shard
+
+    chance = random.Random(1)
+    two, one = fills(6400, 64, of_two), fills(6400, 64, lambda: chance.randrange(64))
+    assert max(two) <= 103
+    assert max(one) >= 115
+
+
+def test_many_producers_with_the_same_knowledge_do_not_all_run_to_one_shard():
+    """Eight see shard 5 empty and the others with ten tasks each: it gets two of 64 in the mean, and not all."""
+    seen = [10] * 64
+    seen[5] = 0
+    crowd = [loads(seen, seed) for seed in range(8)]
+    chosen = [one.choose(0.0) for one in crowd for _ in range(100)]
+    assert 5 < chosen.count(5) < 60
+
+
+def test_what_a_producer_pushed_counts_until_it_looks_again():
+    """Its own tasks are on top of what it saw, and a look replaces both."""
+    some = loads([0, 0])
+    some.saw(dict(enumerate([0, 4])), 0.01)
+    some.pushed(0, 9)
+    assert [some.choose(0.01) for _ in range(5)] == [1] * 5
+    some.saw(dict(enumerate([0, 4])), 0.02)
+    assert [some.choose(0.02) for _ in range(5)] == [0] * 5
+
+
+def test_knowledge_is_stale_after_a_tenth_of_a_second():
+    """And there is none at the start."""
+    assert Loads.of(3).is_stale(0.0)
+    some = loads([1, 2])
+    assert not some.is_stale(FRESH_S) and some.is_stale(FRESH_S * 1.01)
+
+
+def test_a_claim_that_got_less_than_it_asked_for_has_left_nothing():
+    """One that got all leaves what was known, less these."""
+    some = loads([9, 9])
+    some.took(0, 5, 5)
+    some.took(1, 3, 5)
+    assert some.ready == [4, 0]
+
+
+def test_of_two_equal_shards_the_one_that_mostly_has_tasks_left_is_passed_over():
+    """Both are empty now; one of them had tasks at the looks before."""
+    some = loads([0, 0])
+    for look in range(1, 20):
+        some.saw(dict(enumerate([2, 0])), look * 0.1)
+    some.saw(dict(enumerate([0, 0])), 2.0)
+    assert [some.choose(2.0) for _ in range(5)] == [1] * 5
+
+
+def test_a_burst_is_forgotten():
+    """A shard that was full and has been empty for some times MEMORY_S counts as empty again."""
+    some = loads([1000, 0])
+    some.saw(dict(enumerate([1000, 0])), 1.0)
+    look = 1.0
+    while look < 4 * MEMORY_S:
+        look += FRESH_S
+        some.saw(dict(enumerate([0, 0])), look)
+    some.pushed(1, 1)
+    assert [some.choose(look) for _ in range(5)] == [0] * 5
+
+
+def test_how_long_is_remembered_goes_by_time_and_not_by_looks():
+    """A hundred looks within a second teach as much as one a second later."""
+    often, rarely = loads([0, 0]), loads([0, 0])
+    for look in range(1, 101):
+        often.saw(dict(enumerate([8, 0])), look / 100)
+    rarely.saw(dict(enumerate([8, 0])), 1.0)
+    assert often.usual[0] == pytest.approx(rarely.usual[0])
+
+
+def test_workers_with_the_same_knowledge_try_different_shards():
+    """Each tries all, the fuller ones mostly first, and not all of them the fullest."""
+    orders = [loads([1, 3, 0, 9], seed).by_chance([0, 1, 3]) for seed in range(300)]
+    assert all(sorted(order) == [0, 1, 3] for order in orders)
+    first = [[order[0] for order in orders].count(shard) for shard in (0, 1, 3)]
+    assert 5 < first[0] < first[1] < first[2] < 260
+
+
+def test_a_worker_looks_again_after_20_ms_and_a_fresh_one_at_once():
+    """By when it learned something, not by when it began to ask."""
+    assert Loads.of(2).is_worth_a_look(0.0)
+    some = loads([0, 0])
+    assert not some.is_worth_a_look(0.019) and some.is_worth_a_look(0.021)
+    some.seen_at = 0.021
+    assert some.is_worth_a_look(0.021)
+
+
+# ---- one slow node
+
+
+class Shop:
+    """64 shards, a worker bound to each, whose tasks take a second, or three on the third node; arrivals at random.
+
+    `backlogs` are the ready tasks of each node, as means over the second half of the time.
+    """
+
+    NODE = [0] * 22 + [1] * 21 + [2] * 21
+
+    def __init__(self, share, rule, seed=1, lasts_s=300.0, producers=4):
+        self.random = random.Random(seed)
+        self.producers = [loads([0] * 64, seed + at) for at in range(producers)]
+        self.ready, self.busy, self.turn = [0] * 64, [False] * 64, 0
+        self.spans = [3.0 if node == 2 else 1.0 for node in self.NODE]
+        self.rate = share * sum(1 / span for span in self.spans)
+        self.sums, self.half_s = [0.0] * 3, lasts_s / 2
+        self._run(rule, lasts_s)
+        self.backlogs = [total / self.half_s for total in self.sums]
+
+    def _run(self, rule, lasts_s):
+        events = [(0.0, -1)]
+        now = 0.0
+        while now < lasts_s:
+            before, (now, done) = now, heapq.heappop(events)
+            if now > self.half_s:
+                for node, ready in zip(self.NODE, self.ready, strict=True):
+                    self.sums[node] += ready * (now - before)
+            if done >= 0:
+                shard, self.busy[done] = done, False
+            else:
+                shard = rule(self, now)
+                self.ready[shard] += 1
+                heapq.heappush(events, (now + self.random.expovariate(self.rate), -1))
+            if self.ready[shard] and not self.busy[shard]:
+                self.ready[shard] -= 1
+                self.busy[shard] = True
+                heapq.heappush(events, (now + self.spans[shard], shard))
+
+    def two_choices(self, now):
+        """The library's rule."""
+        one = self.random.choice(self.producers)
+        if one.is_stale(now):
+            one.saw(dict(enumerate(self.ready)), now)
+        shard = one.choose(now)
+        one.pushed(shard, 1)
+        return shard
+
+    def in_turn(self, now):
+        """Round robin."""
+        self.turn += 1
+        return self.turn % 64
+
+    def ratio(self):
+        """The slow node's backlog to the mean of the others'."""
+        return self.backlogs[2] / max(0.01, sum(self.backlogs[:2]) / 2)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
+def test_a_node_three_times_slower_has_at_most_twice_the_backlog_of_the_others(share):
+    """At any share of what all nodes together can do."""
+    shop = Shop(share, Shop.two_choices)
+    assert shop.ratio() < 2
+    assert sum(shop.backlogs) < 64 * 10
+
+
+def test_round_robin_lets_the_slow_node_fall_ever_further_behind():
+    """An even third is more than it can do, at 70 % of what all can."""
+    assert Shop(0.7, Shop.in_turn).ratio() > 50
+
+
+# ---- how often workers look
+
+
+def waits_ms(idle, seed=1, instants=4000):
+    """How long tasks wait for the next look of any of so many workers, when all know how many they are."""
+    chance = random.Random(seed)
+    next_at = []
+    paces = [Pace(idle=idle, random=random.Random(chance.random())) for _ in range(idle)]
+    for pace in paces:
+        for _ in range(40):
+            pace.looked(False)
+        next_at.append(chance.uniform(0, pace.next_ms()))
+    found = []
+    now = 2 * LONGEST_LOOK_MS
+    for _ in range(instants):
+        now += chance.uniform(0, 100)
+        for at, pace in enumerate(paces):
+            while next_at[at] < now:
+                pace.looked(False)
+                next_at[at] += pace.next_ms()
+        found.append(min(next_at) - now)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("idle", [1, 2, 3, 5, 8, 13, 24, 60])
+def test_one_of_the_idle_workers_looks_within_50_ms(idle):
+    """Of 100 tasks 99 are seen within 50 ms, with some ms left for the look itself."""
+    waits = waits_ms(idle)
+    assert waits[len(waits) * 99 // 100] <= 46
+
+
+def test_many_idle_workers_each_look_rarely():
+    """Each one's pace slows down to what suits their number, and no further than LONGEST_LOOK_MS."""
+    looks = {}
+    for idle in (1, 8, 1000):
+        pace = Pace(idle=idle, random=random.Random(1))
+        for _ in range(40):
+            pace.looked(False)
+        looks[idle] = sum(pace.next_ms() for _ in range(200)) / 200
+    assert looks[1] < 25 and 60 < looks[8] < 88 and 180 < looks[1000] <= LONGEST_LOOK_MS
+
+
+def test_a_look_that_found_something_makes_the_next_ones_quick_again():
+    """Fewer wait now than was known."""
+    pace = Pace(idle=100, random=random.Random(1))
+    for _ in range(40):
+        pace.looked(False)
+    slow = pace.next_ms()
+    pace.looked(True)
+    assert pace.next_ms() <= 25 < slow
+
+
+def test_a_wait_is_never_zero_which_would_be_for_ever():
+    """BLOCK 0 waits for ever."""
+    pace = Pace(quick_ms=0.0, random=random.Random(1))
+    assert pace.next_ms() == 1
+
+
+def test_nothing_is_known_of_loads_at_the_start():
+    """The first look counts in full."""
+    fresh = Loads.of(2)
+    fresh.saw(dict(enumerate([4, 0])), 100.0)
+    assert fresh.usual == [4, 0] and fresh.ready == [4, 0]
