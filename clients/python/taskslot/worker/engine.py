@@ -123,11 +123,7 @@ class Engine:
             while free := self._wait_for_places():
                 asked_at = time.monotonic()
                 tasks = self._claim(min(free, MOST))
-                if self._stopping.is_set():
-                    self._requeue(tasks)
-                    break
-                for task in tasks:
-                    self._take(task, asked_at)
+                self._requeue([task for task in tasks if not self._take(task, asked_at)])
         except Exception as error:
             log.error("worker %s stops: %s", self.plan.name, described(error))
             self._broken = error
@@ -175,14 +171,21 @@ class Engine:
 
     # ---- a task
 
-    def _take(self, task: Task, asked_at: float) -> None:
-        """Give a task a place and begin with it."""
+    def _take(self, task: Task, asked_at: float) -> bool:
+        """Give a task a place and begin with it; False where the stop came before."""
         running = Running(task, self._leases.nudge)
         with self._changed:
+            if self._stopping.is_set():
+                return False
             if task.handle in self._runs:
-                return  # a claim that was sent again brought it twice
+                return True  # a claim that was sent again brought it twice
             self._runs[task.handle] = running
         self._leases.add(running, asked_at)
+        self._begin(running, task)
+        return True
+
+    def _begin(self, running: Running, task: Task) -> None:
+        """Run the function that the task is for, or answer at once that this can't be."""
         try:
             call = Call.read(task.payload, self.plan.codec)
         except BadPayload as error:
@@ -302,8 +305,9 @@ class Engine:
     # ---- stopping
 
     def _stop(self, grace_s: float) -> int:
-        self._stopping.set()
+        # Under the lock: a task has its place before, and is seen by what follows, or gets none.
         with self._changed:
+            self._stopping.set()
             self._changed.notify_all()
         log.info("worker %s stops; %d tasks run", self.plan.name, len(self._runs))
         self._give_back([running for running in self._all() if running.leave(unless_begun=True)])
