@@ -269,7 +269,7 @@ def validate(server: str, lasts_s: float) -> None:
         f"\n3 nodes, {traffic.rate:.0f} tasks a second of {traffic.run_s * 1000:.0f} ms, {traffic.producers} producers,"
     )
     print(
-        f"{traffic.workers} workers, {traffic.shards} shards; {net_s * 1000:.1f} ms a message, Python included\n"
+        f"{traffic.workers} workers, {traffic.shards} shards; {net_s * 1000:.2f} ms a message, Python included\n"
     )
     print(
         "| | processor, all nodes | " + " | ".join(sorted(rates)) + " |\n" + "|---" * (len(rates) + 2) + "|"

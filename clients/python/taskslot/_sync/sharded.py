@@ -14,7 +14,19 @@ from typing import Any, Literal, Unpack
 from .. import commands
 from ..balance import Loads, Pace
 from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
-from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView, WorkerView
+from ..replies import (
+    Group,
+    Info,
+    Result,
+    Schedule,
+    Settings,
+    State,
+    Task,
+    TaskId,
+    TaskView,
+    WorkerView,
+    pairs,
+)
 from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
@@ -460,11 +472,10 @@ def together(one: WorkerView, other: WorkerView) -> WorkerView:
 
 
 def told(key: str) -> Command[tuple[int, int]]:
-    """TASK.INFO, of which only the ready tasks and the waiting workers are read."""
-    command = commands.info(key)
+    """TASK.INFO, of which only two fields are read: all of them, of each shard, would take long."""
 
     def read(reply: Any) -> tuple[int, int]:
-        info = command.read(reply)
-        return (info.ready, info.blocked_workers) if info is not None else (0, 0)
+        facts = dict(pairs(reply or ()))
+        return int(facts.get("ready", 0)), int(facts.get("blocked-workers", 0))
 
-    return Command(command.words, read)
+    return Command(commands.info(key).words, read)
