@@ -4,8 +4,10 @@ import threading
 from collections import Counter
 
 import pytest
+import redis
+import valkey
 from server import wait_until
-from taskslot import Answer, Refused, shards
+from taskslot import Answer, Refused, WrongType, shards
 
 SHARDS = 4
 
@@ -196,3 +198,30 @@ def test_a_schedule_lives_on_the_first_shard(queue):
     (task,) = queue.claim(block_ms=5000)
     assert shard(task.handle) == 0
     assert queue.unschedule("beat") is True
+
+
+def test_a_server_that_is_gone_is_no_empty_queue(make, server):
+    """The client's own error is raised when the patience is over, also where the claim doesn't wait."""
+    queue = make("orders", shards=SHARDS, patience_ms=50)
+    queue.push("a")
+    server.kill9()
+    for block_ms in (None, 1, 0):
+        with pytest.raises((redis.ConnectionError, valkey.ConnectionError)):
+            queue.claim(block_ms=block_ms)
+
+
+def test_a_shard_that_refuses_holds_nobody_up_who_finds_tasks_elsewhere(queue, client):
+    """Tasks in hand are answered; the refusal is raised where there is nothing else."""
+    keys = shards.names("orders", SHARDS)
+    ids = queue.push_many([str(n) for n in range(200)])
+    others = [task for task in ids if shard(task) != 0]
+    client.set(keys[0], "no queue")
+    queue._loads.ready[0] = 5  # as it was known before
+    found = 0
+    for _ in range(1000):
+        try:
+            found += len(queue.ack_many(queue.claim(10)))
+        except WrongType:
+            if found == len(others):
+                break
+    assert found == len(others)

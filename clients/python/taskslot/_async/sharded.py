@@ -116,13 +116,14 @@ class AsyncShardedQueue:
             await self._look()
         return self._loads.choose(time.monotonic())
 
-    async def _look(self) -> None:
-        """See how many tasks are ready on each shard whose node is there."""
+    async def _look(self) -> bool:
+        """See how many tasks are ready on each shard whose node is there: whether any was."""
         # Before the answer: other threads need not ask the same meanwhile.
         self._loads.seen_at = time.monotonic()
         asked = self._loads.there(time.monotonic())
         found = await self.wire.look_at_all([commands.length(self.keys[shard], "ready") for shard in asked])
         self._loads.saw(dict(zip(asked, found, strict=True)), time.monotonic())
+        return any(ready is not None for ready in found)
 
     # ---- working
 
@@ -142,7 +143,9 @@ class AsyncShardedQueue:
         must_look = block_ms is None
         while not tasks:
             if must_look or self._loads.is_worth_a_look(time.monotonic()):
-                await self._look_for_work()
+                if not await self._look_for_work():
+                    # Nobody is there. That isn't an empty queue: so long as patience lasts, or the client's own error.
+                    await self.queues[self._home].len()
                 tasks = await self._take(count, request, unanswered, options)
                 self._pace.looked(bool(tasks))
             if tasks or block_ms is None or is_over(ends_at):
@@ -194,6 +197,8 @@ class AsyncShardedQueue:
             try:
                 found = await self.wire.look(command)
             except Exception as error:
+                if tasks and not self.wire.kind.is_away(error):
+                    break  # it is raised when there is nothing else to be had
                 self._is_away(shard, error, unanswered)
                 if tasks:
                     break  # their leases run while others are asked
@@ -203,8 +208,8 @@ class AsyncShardedQueue:
             tasks += self._named(shard, found)
         return tasks
 
-    async def _look_for_work(self) -> None:
-        await self._census() if self._is_census_due() else await self._look()
+    async def _look_for_work(self) -> bool:
+        return await self._census() if self._is_census_due() else await self._look()
 
     def _is_census_due(self) -> bool:
         now = time.monotonic()
@@ -213,7 +218,7 @@ class AsyncShardedQueue:
             self._census_at = now
         return is_due
 
-    async def _census(self) -> None:
+    async def _census(self) -> bool:
         """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
         asked = self._loads.there(time.monotonic())
         found = await self.wire.look_at_all([told(self.keys[shard]) for shard in asked])
@@ -224,6 +229,7 @@ class AsyncShardedQueue:
         fewest = min(waiting.values(), default=0)
         if waiting.get(self._home, 0) > fewest + 1:
             self._home = random.choice([shard for shard, here in waiting.items() if here == fewest])
+        return bool(waiting)
 
     def _named(self, shard: int, tasks: list[Task]) -> list[Task]:
         return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]
