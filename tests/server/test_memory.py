@@ -141,6 +141,9 @@ def warm(server: Server) -> Talk:
         fill(c)
         c("DEL", "queue")
     c.many([("ECHO", "x" * 1000)] * 1000)
+    # Valkey frees what DEL removes on another thread.
+    is_freed = b"lazyfree_pending_objects:0"
+    server.wait_until(lambda: is_freed in c("INFO", "memory"), "what was deleted is freed")
     return c
 
 
