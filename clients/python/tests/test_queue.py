@@ -72,6 +72,24 @@ def test_every_option_of_a_push_is_kept(make):
         queue.push("p", at=datetime(2030, 1, 1))
 
 
+def test_an_option_that_a_method_does_not_have_is_refused(make):
+    """`delay` for `delay_ms` must not push a task for now, nor `unique` of many be forgotten. Nothing is done."""
+    queue, sharded = make(), make("orders", shards=2)
+    queue.push("a")
+    for call in (
+        lambda: queue.push("b", delay=5000),
+        lambda: queue.push_many(["b", "c"], unique="u"),
+        lambda: queue.claim(lease=1000),
+        lambda: queue.schedule("beat", "b", every_ms=100, delay_ms=1000),
+        lambda: sharded.push("b", delay=5000),
+        lambda: sharded.push_many(["b", "c"], request="r", unique="u"),
+        lambda: sharded.claim(also=["mail"]),
+    ):
+        with pytest.raises(TypeError, match="no option (delay|unique|lease|delay_ms|also): there are "):
+            call()
+    assert (queue.len("ready"), sharded.len(), queue.schedules()) == (1, 0, [])
+
+
 def test_many_are_pushed_claimed_and_answered_at_once(make):
     """More than one command takes; each task gets its own answer, in order."""
     queue = make()

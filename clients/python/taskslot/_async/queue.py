@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Unpack
 
 from .. import commands
-from ..commands import ClaimOptions, Direction, Payload, PushOptions, TaskOptions
+from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions
 from ..replies import (
     Answer,
     Group,
@@ -62,7 +62,7 @@ class AsyncQueue:
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
-        options.setdefault("request", token())
+        options["request"] = options.get("request") or token()
         return await self.wire.run(commands.push(self.name, payload, **options))
 
     async def push_many(
@@ -217,8 +217,10 @@ class AsyncQueue:
         """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age."""
         cursor = "0"
         while True:
-            options = {"group": group, "worker": worker, "payloads": payloads}
-            cursor, found = await self.wire.run(commands.page(self.name, state, cursor, page, **options))
+            command = commands.page(
+                self.name, state, cursor, page, group=group, worker=worker, payloads=payloads
+            )
+            cursor, found = await self.wire.run(command)
             for task in found:
                 yield task
             if cursor == "0":
@@ -330,7 +332,7 @@ class AsyncQueue:
         cron: str | None = None,
         tz: str | None = None,
         catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[PushOptions],
+        **options: Unpack[ScheduleOptions],
     ) -> bool:
         """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another."""
         return await self.wire.run(

@@ -12,7 +12,15 @@ from typing import Any, Literal, Unpack
 
 from .. import commands
 from ..balance import Loads, Pace
-from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
+from ..commands import (
+    ClaimOptions,
+    Command,
+    Direction,
+    Payload,
+    PushOptions,
+    ScheduleOptions,
+    TaskOptions,
+)
 from ..replies import (
     Group,
     Info,
@@ -136,6 +144,7 @@ class AsyncShardedQueue:
         **options: Unpack[ClaimOptions],
     ) -> list[Task]:
         """Claim up to `count` tasks from any shards; `block_ms` waits so long for the first one, 0 for ever."""
+        commands.refuse_unknown(options, ClaimOptions)  # also where all shards are empty
         request = request or token()
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
@@ -455,7 +464,7 @@ class AsyncShardedQueue:
         cron: str | None = None,
         tz: str | None = None,
         catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[PushOptions],
+        **options: Unpack[ScheduleOptions],
     ) -> bool:
         """Set a schedule, which pushes to shard 0, whatever its group: True if it is new."""
         return await self.queues[0].schedule(
