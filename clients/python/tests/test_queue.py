@@ -9,6 +9,8 @@ import valkey
 from server import wait_until
 from taskslot import (
     Answer,
+    AsyncQueue,
+    AsyncShardedQueue,
     CancelAsked,
     LeaseLost,
     OutOfMemory,
@@ -16,6 +18,7 @@ from taskslot import (
     Queue,
     QueueFull,
     Refused,
+    ShardedQueue,
     UnknownTask,
     WrongType,
 )
@@ -70,6 +73,17 @@ def test_every_option_of_a_push_is_kept(make):
     assert queue.push("r", unique="v", until_start=True).is_new
     with pytest.raises(ValueError, match="time zone"):
         queue.push("p", at=datetime(2030, 1, 1))
+
+
+def test_a_client_of_the_other_kind_is_refused():
+    """Over an asyncio client a sync queue would push nothing, and say nothing."""
+    for kind in (Queue, ShardedQueue, AsyncQueue, AsyncShardedQueue):
+        is_async = kind in (AsyncQueue, AsyncShardedQueue)
+        for other in (
+            (redis.Redis, valkey.Valkey) if is_async else (redis.asyncio.Redis, valkey.asyncio.Valkey)
+        ):
+            with pytest.raises(TypeError, match="redis.asyncio"):
+                kind(other(), "q")
 
 
 def test_an_option_that_a_method_does_not_have_is_refused(make):

@@ -37,7 +37,8 @@ class Queue:
     the server has connections of its own, made like the client's; all else goes over the client. Spans are
     milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
     connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
-    `patience_ms` and raise the client's own error then. One queue object may be used by many threads.
+    `patience_ms` and raise the client's own error then. A queue object may be shared: by threads, and an asyncio one by
+    the tasks of its event loop.
 
     Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client is
     of no effect: payloads and results are bytes.

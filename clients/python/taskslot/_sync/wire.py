@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ class Wire:
     def __init__(self, client: Any, patience_ms: int) -> None:
         self.client = client
         self.kind = Client(client)
+        if self.kind.is_async != inspect.iscoroutinefunction(self.run):
+            raise TypeError(
+                "the Async… classes, and they only, take a client of redis.asyncio or valkey.asyncio"
+            )
         self.patience_ms = patience_ms
         self._tries, self._waits = Turns(), Turns()
         self._waiting: Any = None
