@@ -7,7 +7,8 @@ import pytest
 import redis
 import valkey
 from server import wait_until
-from taskslot import Answer, Refused, WrongType, shards
+from taskslot import Answer, Refused, ShardedQueue, WrongType, shards
+from taskslot.clients import Client
 
 SHARDS = 4
 
@@ -119,6 +120,26 @@ def test_a_worker_waits_where_fewer_do(make, client):
     stop.set()
     for worker in workers:
         worker.join(10)
+
+
+def test_threads_that_begin_at_once_share_the_connections(client, monkeypatch):
+    """One client for looks and one for waits: another one would be lost, and never be closed."""
+    made, second, twin = [], threading.Event(), Client.twin
+
+    def slow_twin(self, timeout_s):
+        made.append(timeout_s)
+        second.set() if len(made) > 2 else second.wait(0.3)
+        return twin(self, timeout_s)
+
+    monkeypatch.setattr(Client, "twin", slow_twin)
+    with ShardedQueue(client, "orders", shards=2) as queue:
+        threads = [threading.Thread(target=queue.claim, kwargs={"block_ms": 10}) for _ in range(4)]
+        threads += [threading.Thread(target=queue.queues[0].claim, kwargs={"block_ms": 10}) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert len(made) == 2
 
 
 def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):

@@ -176,7 +176,7 @@ class ShardedQueue:
         try:
             return self._named(home, self.wire.look(command))
         except Exception as error:
-            self._is_away(home, error, unanswered)
+            self._leave_alone(home, error, unanswered)
             pause(wait_ms / 1000)
             return []
 
@@ -185,11 +185,16 @@ class ShardedQueue:
         order = ((self._home + step) % number for step in range(number))
         return next((shard for shard in order if not self._loads.is_away(shard, now)), self._home)
 
-    def _is_away(self, shard: int, error: Exception, unanswered: set[int]) -> None:
-        """Leave a shard alone for a while. Its claim may have been done all the same: it is asked for again."""
+    def _leave_alone(self, shard: int, error: Exception, unanswered: set[int]) -> None:
+        """Leave a shard alone for a while, and where its node doesn't answer all that lie there.
+
+        Its claim may have been done all the same: it is asked for again. Other errors are raised.
+        """
         if not self.wire.kind.is_away(error):
             raise error
-        self._loads.lost(shard, time.monotonic())
+        # One after another they would take the look's time-out each, and all the others wait meanwhile.
+        for key in self.wire.gone_with(self.keys[shard], self.keys, error):
+            self._loads.lost(self._numbers[key], time.monotonic())
         unanswered.add(shard)
 
     def _take(self, count: int, request: str, unanswered: set[int], options: ClaimOptions) -> list[Task]:
@@ -207,7 +212,7 @@ class ShardedQueue:
             except Exception as error:
                 if tasks and not self.wire.kind.is_away(error):
                     break  # it is raised when there is nothing else to be had
-                self._is_away(shard, error, unanswered)
+                self._leave_alone(shard, error, unanswered)
                 if tasks:
                     break  # their leases run while others are asked
                 continue
