@@ -15,6 +15,10 @@ from typing import Any
 
 from .errors import OutOfMemory, TaskslotError, of_reply
 
+# A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of a command in
+# redis-py and valkey-py, which never reaches the server.
+AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
+
 # What a cluster client says where it learned nothing of its nodes, which are away, or in the midst of a failover.
 UNSETTLED = ("cannot be connected", "could not agree", "slots are not covered")
 
@@ -115,8 +119,11 @@ class Client:
         """
         if not self.is_cluster or self.is_async or not node:
             return self.client.pipeline(transaction=False)
-        connection_of = getattr(self.client, f"get_{self.library}_connection")
-        return connection_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+        return self.client_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+
+    def client_of(self, node: Any) -> Any:
+        """The plain client that a sync cluster client has for a node."""
+        return getattr(self.client, f"get_{self.library}_connection")(node)
 
     # ---- twins
 
@@ -149,7 +156,8 @@ class Client:
         kwargs = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
         shared = self._shared(kwargs, kwargs.get("connection_class"))
         shared.pop("db", None)
-        nodes = manager.startup_nodes
+        # valkey-py takes those that it lost off the nodes to start from, at last all of them.
+        nodes = manager.startup_nodes or manager.nodes_cache
         known = [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
         node = importlib.import_module(self._class_of_cluster().__module__).ClusterNode
         own["startup_nodes"] = [node(host, port) for host, port in known]

@@ -1,5 +1,6 @@
 """A sharded queue: which shard a task goes to, how workers find it, and what is told and steered of all shards."""
 
+import inspect
 import threading
 from collections import Counter
 
@@ -7,7 +8,7 @@ import pytest
 import redis
 import valkey
 from server import wait_until
-from taskslot import Answer, Refused, ShardedQueue, WrongType, shards
+from taskslot import Answer, Queue, Refused, ShardedQueue, WrongType, shards
 from taskslot.clients import Client
 
 SHARDS = 4
@@ -22,6 +23,19 @@ def queue(make):
 def shard(task):
     """The number of the shard of an id or a handle."""
     return int(str(task).partition("/")[0])
+
+
+def test_it_has_the_methods_of_a_queue():
+    """With the same parameters, so that one can stand in for the other; what differs is in its docstring."""
+    methods = [
+        {name: inspect.signature(method) for name, method in vars(kind).items() if not name.startswith("_")}
+        for kind in (Queue, ShardedQueue)
+    ]
+    one, many = methods
+    assert one.keys() - many.keys() == {"shards"} and many.keys() - one.keys() == {"infos"}
+    assert [name for name in one.keys() & many.keys() if one[name] != many[name]] == [
+        "claim"
+    ]  # but for `also`
 
 
 def test_tasks_spread_over_the_shards(queue, client):

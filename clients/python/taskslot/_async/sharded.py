@@ -38,7 +38,7 @@ from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
 from .pause import pause
-from .queue import AsyncQueue, deadline, is_over, token
+from .queue import MOST, AsyncQueue, deadline, is_over, token
 from .wire import AsyncWire
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
@@ -48,7 +48,8 @@ CENSUS_S = 1.0
 class AsyncShardedQueue:
     """A logical queue cut into `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
 
-    The same methods as `AsyncQueue`. Ids and handles have their shard's number before them, `5/1795334211134-0`, so
+    The same methods as `AsyncQueue`, but for `shards`, which are its `keys` here, and `infos`, which tells of each. Ids
+    and handles have their shard's number before them, `5/1795334211134-0`, so
     that they find their way back; `task.key` is the shard's key. A task with `group` goes to the shard of its group,
     else with `unique` to the shard of its token, else to the less loaded of two picked at random. Limits, settings,
     groups and tokens are each shard's own; `configure`, `pause` and `resume` tell all shards.
@@ -223,14 +224,10 @@ class AsyncShardedQueue:
         return tasks
 
     async def _look_for_work(self) -> bool:
-        return await self._census() if self._is_census_due() else await self._look()
-
-    def _is_census_due(self) -> bool:
-        now = time.monotonic()
-        is_due = now - self._census_at >= CENSUS_S
-        if is_due:
-            self._census_at = now
-        return is_due
+        if time.monotonic() - self._census_at < CENSUS_S:
+            return await self._look()
+        self._census_at = time.monotonic()
+        return await self._census()
 
     async def _census(self) -> bool:
         """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
@@ -404,15 +401,15 @@ class AsyncShardedQueue:
             by_shard.setdefault(queue.name, []).append(bare)
         return sum([await self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
 
-    async def retry_dead(self, count: int = 1000) -> int:
+    async def retry_dead(self, count: int = MOST) -> int:
         """Make dead tasks ready, the oldest of each shard first, at most so many: how many are."""
         done = 0
         for queue in self.queues:
             if done < count:
-                done += await queue.retry_dead(min(1000, count - done))
+                done += await queue.retry_dead(min(MOST, count - done))
         return done
 
-    async def purge(self, state: State | Literal["all"], count: int = 1000) -> int:
+    async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
         """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
         done = 0
         for queue in self.queues:

@@ -10,17 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..clients import Client
+from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import TaskslotError
 from ..turns import Turns
 from .pause import pause
 
 R = TypeVar("R")
-
-# A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of the command
-# in redis-py and valkey-py, which never reaches the server.
-AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 
 # The longest wait of one command in the server. Longer waits are many of them, so that a connection that died quietly
 # is noticed, and whoever wants to stop waits no longer than this.
@@ -170,7 +166,7 @@ class Wire:
                 break
             except Exception as error:
                 if not self.kind.is_away(error):
-                    self._has_answered(turns, command.key)
+                    self._note_answer(turns, command.key)
                     raise self.kind.meaning(error) or error from None
                 now = time.monotonic()
                 if now >= until:
@@ -179,10 +175,10 @@ class Wire:
                     pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
                 else:
                     turns.failed(self._node_of(self.kind, command.key), now)
-        self._has_answered(turns, command.key)
+        self._note_answer(turns, command.key)
         return command.read(reply)
 
-    def _has_answered(self, turns: Turns, key: str) -> None:
+    def _note_answer(self, turns: Turns, key: str) -> None:
         if turns.away:
             turns.worked(self._node_of(self.kind, key))
 
