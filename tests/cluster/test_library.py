@@ -155,6 +155,66 @@ def test_workers_of_other_nodes_go_on_while_a_primary_stands_still(start_cluster
     assert queue.ack(task)
 
 
+def test_a_node_that_stands_still_is_asked_for_one_of_its_shards_only(start_cluster, monkeypatch):
+    """However many of them are known to have tasks: each try takes as long as the time-out, and the others wait."""
+    cluster = start_cluster(replicas=0, cluster_node_timeout=60_000)
+    still = cluster.primaries()[0]
+    queue = ShardedQueue(client_of(cluster, "redis-py"), "orders", shards=16)
+    here = {key for key in queue.keys if cluster.node_of(key) is still}
+    for one in queue.queues:
+        if one.name in here:
+            one.push_many(["a", "b"])
+    assert len(queue.claim()) == 1 and len(here) >= 5
+    asked, look = [], queue.wire.look
+
+    def noted(command):
+        asked.append(command.key)
+        return look(command)
+
+    monkeypatch.setattr(queue.wire, "look", noted)
+    elsewhere = next(one for one in queue.queues if one.name not in here)
+    elsewhere.push("c")
+    cluster.freeze(still)
+    (task,) = queue.claim(block_ms=20_000)
+    assert task.key == elsewhere.name
+    assert len(here.intersection(asked)) == 1, asked
+
+
+@pytest.mark.parametrize("library", ["redis-py", "valkey-py"])
+def test_calls_outlive_a_cluster_that_is_gone_for_a_while(start_cluster, library):
+    """All nodes at once: the client can't even learn the slots then. Pushes and claims go on while patience lasts."""
+    cluster = start_cluster(replicas=0)
+    client = client_of(cluster, library)
+    queue = Queue(client, "mail", patience_ms=30_000)
+    sharded = ShardedQueue(client, "orders", shards=SHARDS, patience_ms=30_000)
+    # Its clients for waits and looks are to be made while nobody is there.
+    queue.push("before"), sharded.push("before")
+    for node in cluster.nodes:
+        cluster.kill(node)
+    got, broken = [], []
+
+    def call(what):
+        try:
+            got.append(what())
+        except BaseException as error:
+            broken.append(error)
+
+    calls = [
+        lambda: queue.push("after"),
+        lambda: sharded.push("after"),
+        lambda: queue.claim(block_ms=60_000)[0].payload,
+        lambda: sharded.claim(block_ms=60_000)[0].payload,
+    ]
+    threads = [threading.Thread(target=call, args=[one], daemon=True) for one in calls]
+    for thread in threads:
+        thread.start()
+    for node in cluster.nodes:
+        node.start()
+    for thread in threads:
+        thread.join(45)
+    assert not broken and got.count(b"after") == 2, (broken, got)
+
+
 def test_a_push_leaves_a_shard_alone_whose_node_is_away(cluster):
     """Tasks without a group go to other nodes meanwhile."""
     queue = ShardedQueue(client_of(cluster, "redis-py"), "orders", shards=SHARDS)

@@ -17,7 +17,7 @@ from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
 from .calls import call
 from .codecs import JSON, MSGPACK, Codec
-from .commands import ClaimOptions, PushOptions, TaskOptions
+from .commands import ClaimOptions, PushOptions, ScheduleOptions, TaskOptions
 from .errors import (
     CancelAsked,
     LeaseLost,
@@ -74,6 +74,7 @@ __all__ = [
     "Result",
     "Running",
     "Schedule",
+    "ScheduleOptions",
     "Settings",
     "ShardedQueue",
     "Task",

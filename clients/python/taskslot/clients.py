@@ -1,6 +1,6 @@
 """What a user's client is: redis-py's or valkey-py's, sync or asyncio, standalone, Sentinel or Cluster.
 
-Nothing here talks to a server. It names the errors of the client's library, and makes *twins*: clients of the same
+Nothing here sends a command. It names the errors of the client's library, and makes *twins*: clients of the same
 kind, to the same servers, with connections and time-outs of their own. A claim that waits in the server must not
 share a time-out, a pool or a resend policy with the commands of the application.
 """
@@ -14,6 +14,13 @@ from functools import cached_property
 from typing import Any
 
 from .errors import OutOfMemory, TaskslotError, of_reply
+
+# A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of a command in
+# redis-py and valkey-py, which never reaches the server.
+AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
+
+# What a cluster client says where it learned nothing of its nodes, which are away, or in the midst of a failover.
+UNSETTLED = ("cannot be connected", "could not agree", "slots are not covered")
 
 # Options of a connection that its twin shares, as the constructors of all the clients name them. What the libraries
 # keep beside them in their pools (handlers, registries) is their own.
@@ -68,11 +75,22 @@ class Client:
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
             return True
+        if isinstance(error, self._cluster_error) and any(text in str(error) for text in UNSETTLED):
+            return error.__cause__ is None or self.is_away(error.__cause__)
         # A cluster client stumbles over its own tables and connections while another thread or task makes them anew
         # (asyncio: `'NoneType' object has no attribute 'name'` in valkey-py 6.2, `'writelines'` in redis-py 8.1).
         if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
             return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
+
+    @property
+    def _cluster_error(self) -> Any:
+        """What a cluster client raises besides what servers say; no error of its library's base class."""
+        return getattr(self.errors, "RedisClusterException", None) or self.errors.ValkeyClusterException
+
+    def is_of_node(self, error: BaseException) -> bool:
+        """Whether an error that `is_away` says that a node doesn't answer, so that none of its slots can be had."""
+        return isinstance(error, (self.errors.ConnectionError, self.errors.TimeoutError, OSError))
 
     def is_of_slot(self, error: BaseException) -> bool:
         """Whether an error that `is_away` is about a slot on its way, while its node works."""
@@ -101,13 +119,19 @@ class Client:
         """
         if not self.is_cluster or self.is_async or not node:
             return self.client.pipeline(transaction=False)
-        connection_of = getattr(self.client, f"get_{self.library}_connection")
-        return connection_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+        return self.client_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
+
+    def client_of(self, node: Any) -> Any:
+        """The plain client that a sync cluster client has for a node."""
+        return getattr(self.client, f"get_{self.library}_connection")(node)
 
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:
-        """A client to the same servers, that waits so long for a reply and resends nothing by itself."""
+        """A client to the same servers, that waits so long for a reply and resends nothing by itself.
+
+        A sync client of a cluster asks it for its slots as it is made, and raises what that meets.
+        """
         own: dict[str, Any] = {
             "decode_responses": False,
             "socket_timeout": socket_timeout_s,
@@ -132,10 +156,12 @@ class Client:
         kwargs = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
         shared = self._shared(kwargs, kwargs.get("connection_class"))
         shared.pop("db", None)
-        nodes = manager.startup_nodes
+        # valkey-py takes those that it lost off the nodes to start from, at last all of them.
+        nodes = manager.startup_nodes or manager.nodes_cache
         known = [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
         node = importlib.import_module(self._class_of_cluster().__module__).ClusterNode
         own["startup_nodes"] = [node(host, port) for host, port in known]
+        own["address_remap"] = manager.address_remap
         own["require_full_coverage"] = False
         return type(self.client)(**shared, **own, **self._no_cluster_retry())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from .errors import UnknownTask
 from .replies import (
@@ -34,7 +34,6 @@ R = TypeVar("R")
 Word = bytes | str | int
 Payload = bytes | str
 Direction = Literal["out", "in", "all"]
-Ended = TypeVar("Ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,9 @@ class Command(Generic[R]):
         return text(self.words[1])
 
 
-class TaskOptions(TypedDict, total=False):
-    """What a push can say of its tasks; all of it can be left out."""
+class CommonOptions(TypedDict, total=False):
+    """What can be said of the tasks of a push, or of a schedule; all of it can be left out."""
 
-    delay_ms: int  # ready so many ms from now
-    at: datetime | int  # ready at this instant: with its time zone, or a unix time in ms
     priority: int  # -128 to 127, higher first, 0 where nobody says
     attempts: int  # failures until it is dead, in place of the queue's
     lease_ms: int  # how long a lease of it is, in place of the queue's
@@ -64,13 +61,29 @@ class TaskOptions(TypedDict, total=False):
     headers: Mapping[str, Payload]  # at most 64, together 4 KiB
 
 
-class PushOptions(TaskOptions, total=False):
-    """What a push of one task can say besides: uniqueness, and a token of the caller's own."""
+class TaskOptions(CommonOptions, total=False):
+    """What a push can say of its tasks."""
+
+    delay_ms: int  # ready so many ms from now
+    at: datetime | int  # ready at this instant: with its time zone, or a unix time in ms
+
+
+class UniqueOptions(TypedDict, total=False):
+    """How a task is kept from being there twice."""
 
     unique: str  # adds nothing while a task of the queue holds this token
     until_start: bool  # the token is free at the first claim
     for_ms: int  # the token is free after so many ms at the latest
     keep: bool  # … and exactly then, though the task be gone
+
+
+class ScheduleOptions(CommonOptions, UniqueOptions, total=False):
+    """What a schedule can say of its tasks."""
+
+
+class PushOptions(TaskOptions, UniqueOptions, total=False):
+    """What a push of one task can say besides: uniqueness, and a token of the caller's own."""
+
     replace: bool  # puts payload and headers into the task found, if it still waits
     request: str  # the same token within 5 minutes: the same reply, nothing pushed
 
@@ -87,19 +100,27 @@ class ClaimOptions(TypedDict, total=False):
     meta: bool  # tell lease number, priority, group, headers, times
 
 
+def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
+    """Raise TypeError for an option that isn't one of this kind's: dropped, a `delay` would push a task for now."""
+    if unknown := options.keys() - kind.__optional_keys__:
+        raise TypeError(f"no option {min(unknown)}: there are {', '.join(sorted(kind.__optional_keys__))}")
+
+
 # ---- producing
 
 
-def push(key: str, payload: Payload, **options: Any) -> Command[TaskId]:
-    """TASK.PUSH with `PushOptions`."""
+def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[TaskId]:
+    """TASK.PUSH."""
+    refuse_unknown(options, PushOptions)
     words = ("TASK.PUSH", key, payload, *task_words(options), *unique_words(options))
-    return Command(words, lambda reply: pushed(reply))
+    return Command(words, pushed)
 
 
 def push_many(
-    key: str, payloads: Sequence[Payload], request: str | None, **options: Any
+    key: str, payloads: Sequence[Payload], request: str | None, **options: Unpack[TaskOptions]
 ) -> Command[list[str]]:
-    """TASK.MPUSH with `TaskOptions`: at most 1000 payloads, all or none."""
+    """TASK.MPUSH: at most 1000 payloads, all or none."""
+    refuse_unknown(options, TaskOptions)
     token = ("REQUEST", request) if request else ()
     words = ("TASK.MPUSH", key, *task_words(options), *token, "TASKS", len(payloads), *payloads)
     return Command(words, texts)
@@ -113,11 +134,8 @@ def pushed(reply: Any) -> TaskId:
 
 
 def task_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words of `TaskOptions`."""
-    words: list[Word] = []
-    for name, word in TASK_WORDS.items():
-        if options.get(name) is not None:
-            words += [word, options[name]]
+    """The words of `TaskOptions`, or of some of them."""
+    words = [one for name, word in TASK_WORDS.items() for one in given(word, options.get(name))]
     if (at := options.get("at")) is not None:
         words += ["AT", unix_ms(at)]
     if headers := options.get("headers"):
@@ -161,23 +179,30 @@ def unix_ms(at: datetime | int) -> int:
 
 
 def claim(
-    keys: Sequence[str], count: int, block_ms: int | None, request: str | None, **options: Any
+    keys: Sequence[str],
+    count: int,
+    block_ms: int | None,
+    request: str | None,
+    **options: Unpack[ClaimOptions],
 ) -> Command[list[Task]]:
-    """TASK.CLAIM of the only key, or TASK.MCLAIM of the first of several that has tasks, with `ClaimOptions`."""
+    """TASK.CLAIM of the only key, or TASK.MCLAIM of the first of several that has tasks."""
+    refuse_unknown(options, ClaimOptions)
     words: list[Word] = ["TASK.CLAIM", keys[0]]
     if len(keys) > 1:
         words = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:]]
     words += ["COUNT", count]
     words += ["BLOCK", block_ms] if block_ms is not None else []
-    for name, word in CLAIM_WORDS.items():
-        if options.get(name) is not None:
-            words += [word, options[name]]
-    for name, word in CLAIM_FLAGS.items():
-        words += [word] if options.get(name) else []
+    words += claim_words(options)
     words += ["REQUEST", request] if request and not options.get("noack") else []
     if len(keys) == 1:
         return Command(tuple(words), lambda reply: [read_task(keys[0], one) for one in reply or []])
-    return Command(tuple(words), lambda reply: claimed_of_several(reply))
+    return Command(tuple(words), claimed_of_several)
+
+
+def claim_words(options: Mapping[str, Any]) -> list[Word]:
+    """The words of `ClaimOptions`."""
+    words = [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
+    return words + [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
 
 
 CLAIM_WORDS = {"lease_ms": "LEASE", "worker": "WORKER", "group": "GROUP", "max_bytes": "BYTES"}
@@ -261,12 +286,18 @@ def get(key: str, task: str) -> Command[TaskView | None]:
 
 
 def page(
-    key: str, state: State, cursor: str, count: int, **options: Any
+    key: str,
+    state: State,
+    cursor: str,
+    count: int,
+    *,
+    group: str | None = None,
+    worker: str | None = None,
+    payloads: bool = False,
 ) -> Command[tuple[str, list[TaskView]]]:
     """TASK.LIST: the cursor of the next page, "0" after the last, and the tasks of this one."""
     words: list[Word] = ["TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count]
-    words += [*given("GROUP", options.get("group")), *given("WORKER", options.get("worker"))]
-    words += ["WITHPAYLOAD"] if options.get("payloads") else []
+    words += [*given("GROUP", group), *given("WORKER", worker), *(["WITHPAYLOAD"] if payloads else [])]
     return Command(tuple(words), lambda reply: (text(reply[0]), [TaskView.read(one) for one in reply[1]]))
 
 
@@ -380,9 +411,10 @@ def purge(key: str, state: str, count: int) -> Command[int]:
 
 def schedule(
     key: str, name: str, payload: Payload, every_ms: int | None, cron: str | None, tz: str | None,
-    catchup: str | None, **options: Any,
+    catchup: str | None, **options: Unpack[ScheduleOptions],
 ) -> Command[bool]:  # fmt: skip
     """TASK.CRON … SET: whether it is new."""
+    refuse_unknown(options, ScheduleOptions)
     words = [*given("EVERY", every_ms), *given("CRON", cron), *given("TZ", tz), *given("CATCHUP", catchup)]
     words += [*task_words(options), *unique_words(options), "PAYLOAD", payload]
     return Command(("TASK.CRON", key, "SET", name, *words), lambda reply: bool(int(reply)))

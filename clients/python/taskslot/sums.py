@@ -10,9 +10,7 @@ from typing import Any
 from .replies import Info, Load
 
 # What can't be added. Of times the worst counts, of instants the next; -1 says unknown or none.
-WORST = {"oldest_ready_ms", "paused_in", "paused_out"} | {
-    f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)
-}
+WORST = {"oldest_ready_ms"} | {f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)}
 
 
 def total(infos: Sequence[Info]) -> Info | None:
@@ -28,6 +26,9 @@ def total(infos: Sequence[Info]) -> Info | None:
             values["load"] = total_load([info.load for info in infos])
         elif item.name == "next_delayed_ms":
             values[item.name] = min([ms for ms in of_all if ms >= 0], default=-1)
+        elif item.name in ("paused_in", "paused_out"):
+            # Of one that is paused until somebody resumes it, -1, the end is the last.
+            values[item.name] = -1 if -1 in of_all else max(of_all)
         elif item.name in ("held_by", "broken"):
             values[item.name] = next((text for text in of_all if text), "")
         elif item.name == "more":

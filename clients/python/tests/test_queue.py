@@ -9,6 +9,8 @@ import valkey
 from server import wait_until
 from taskslot import (
     Answer,
+    AsyncQueue,
+    AsyncShardedQueue,
     CancelAsked,
     LeaseLost,
     OutOfMemory,
@@ -16,6 +18,7 @@ from taskslot import (
     Queue,
     QueueFull,
     Refused,
+    ShardedQueue,
     UnknownTask,
     WrongType,
 )
@@ -70,6 +73,35 @@ def test_every_option_of_a_push_is_kept(make):
     assert queue.push("r", unique="v", until_start=True).is_new
     with pytest.raises(ValueError, match="time zone"):
         queue.push("p", at=datetime(2030, 1, 1))
+
+
+def test_a_client_of_the_other_kind_is_refused():
+    """Over an asyncio client a sync queue would push nothing, and say nothing."""
+    for kind in (Queue, ShardedQueue, AsyncQueue, AsyncShardedQueue):
+        is_async = kind in (AsyncQueue, AsyncShardedQueue)
+        for other in (
+            (redis.Redis, valkey.Valkey) if is_async else (redis.asyncio.Redis, valkey.asyncio.Valkey)
+        ):
+            with pytest.raises(TypeError, match="redis.asyncio"):
+                kind(other(), "q")
+
+
+def test_an_option_that_a_method_does_not_have_is_refused(make):
+    """`delay` for `delay_ms` must not push a task for now, nor `unique` of many be forgotten. Nothing is done."""
+    queue, sharded = make(), make("orders", shards=2)
+    queue.push("a")
+    for call in (
+        lambda: queue.push("b", delay=5000),
+        lambda: queue.push_many(["b", "c"], unique="u"),
+        lambda: queue.claim(lease=1000),
+        lambda: queue.schedule("beat", "b", every_ms=100, delay_ms=1000),
+        lambda: sharded.push("b", delay=5000),
+        lambda: sharded.push_many(["b", "c"], request="r", unique="u"),
+        lambda: sharded.claim(also=["mail"]),
+    ):
+        with pytest.raises(TypeError, match="no option (delay|unique|lease|delay_ms|also): there are "):
+            call()
+    assert (queue.len("ready"), sharded.len(), queue.schedules()) == (1, 0, [])
 
 
 def test_many_are_pushed_claimed_and_answered_at_once(make):

@@ -1,5 +1,6 @@
 """A sharded queue: which shard a task goes to, how workers find it, and what is told and steered of all shards."""
 
+import inspect
 import threading
 from collections import Counter
 
@@ -7,7 +8,8 @@ import pytest
 import redis
 import valkey
 from server import wait_until
-from taskslot import Answer, Refused, WrongType, shards
+from taskslot import Answer, Queue, Refused, ShardedQueue, WrongType, shards
+from taskslot.clients import Client
 
 SHARDS = 4
 
@@ -21,6 +23,19 @@ def queue(make):
 def shard(task):
     """The number of the shard of an id or a handle."""
     return int(str(task).partition("/")[0])
+
+
+def test_it_has_the_methods_of_a_queue():
+    """With the same parameters, so that one can stand in for the other; what differs is in its docstring."""
+    methods = [
+        {name: inspect.signature(method) for name, method in vars(kind).items() if not name.startswith("_")}
+        for kind in (Queue, ShardedQueue)
+    ]
+    one, many = methods
+    assert one.keys() - many.keys() == {"shards"} and many.keys() - one.keys() == {"infos"}
+    assert [name for name in one.keys() & many.keys() if one[name] != many[name]] == [
+        "claim"
+    ]  # but for `also`
 
 
 def test_tasks_spread_over_the_shards(queue, client):
@@ -119,6 +134,26 @@ def test_a_worker_waits_where_fewer_do(make, client):
     stop.set()
     for worker in workers:
         worker.join(10)
+
+
+def test_threads_that_begin_at_once_share_the_connections(client, monkeypatch):
+    """One client for looks and one for waits: another one would be lost, and never be closed."""
+    made, second, twin = [], threading.Event(), Client.twin
+
+    def slow_twin(self, timeout_s):
+        made.append(timeout_s)
+        second.set() if len(made) > 2 else second.wait(0.3)
+        return twin(self, timeout_s)
+
+    monkeypatch.setattr(Client, "twin", slow_twin)
+    with ShardedQueue(client, "orders", shards=2) as queue:
+        threads = [threading.Thread(target=queue.claim, kwargs={"block_ms": 10}) for _ in range(4)]
+        threads += [threading.Thread(target=queue.queues[0].claim, kwargs={"block_ms": 10}) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert len(made) == 2
 
 
 def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Unpack
 
 from .. import commands
-from ..commands import ClaimOptions, Direction, Payload, PushOptions, TaskOptions
+from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions
 from ..replies import (
     Answer,
     Group,
@@ -36,7 +36,8 @@ class AsyncQueue:
     the server has connections of its own, made like the client's; all else goes over the client. Spans are
     milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
     connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
-    `patience_ms` and raise the client's own error then. One queue object may be used by many threads.
+    `patience_ms` and raise the client's own error then. A queue object may be shared: by threads, and an asyncio one by
+    the tasks of its event loop.
 
     Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client is
     of no effect: payloads and results are bytes.
@@ -62,7 +63,7 @@ class AsyncQueue:
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
-        options.setdefault("request", token())
+        options["request"] = options.get("request") or token()
         return await self.wire.run(commands.push(self.name, payload, **options))
 
     async def push_many(
@@ -217,8 +218,10 @@ class AsyncQueue:
         """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age."""
         cursor = "0"
         while True:
-            options = {"group": group, "worker": worker, "payloads": payloads}
-            cursor, found = await self.wire.run(commands.page(self.name, state, cursor, page, **options))
+            command = commands.page(
+                self.name, state, cursor, page, group=group, worker=worker, payloads=payloads
+            )
+            cursor, found = await self.wire.run(command)
             for task in found:
                 yield task
             if cursor == "0":
@@ -330,7 +333,7 @@ class AsyncQueue:
         cron: str | None = None,
         tz: str | None = None,
         catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[PushOptions],
+        **options: Unpack[ScheduleOptions],
     ) -> bool:
         """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another."""
         return await self.wire.run(

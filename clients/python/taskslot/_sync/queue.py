@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Unpack
 
 from .. import commands
-from ..commands import ClaimOptions, Direction, Payload, PushOptions, TaskOptions
+from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions
 from ..replies import (
     Answer,
     Group,
@@ -37,7 +37,8 @@ class Queue:
     the server has connections of its own, made like the client's; all else goes over the client. Spans are
     milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
     connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
-    `patience_ms` and raise the client's own error then. One queue object may be used by many threads.
+    `patience_ms` and raise the client's own error then. A queue object may be shared: by threads, and an asyncio one by
+    the tasks of its event loop.
 
     Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client is
     of no effect: payloads and results are bytes.
@@ -63,7 +64,7 @@ class Queue:
 
     def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
-        options.setdefault("request", token())
+        options["request"] = options.get("request") or token()
         return self.wire.run(commands.push(self.name, payload, **options))
 
     def push_many(
@@ -210,8 +211,10 @@ class Queue:
         """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age."""
         cursor = "0"
         while True:
-            options = {"group": group, "worker": worker, "payloads": payloads}
-            cursor, found = self.wire.run(commands.page(self.name, state, cursor, page, **options))
+            command = commands.page(
+                self.name, state, cursor, page, group=group, worker=worker, payloads=payloads
+            )
+            cursor, found = self.wire.run(command)
             for task in found:
                 yield task
             if cursor == "0":
@@ -321,7 +324,7 @@ class Queue:
         cron: str | None = None,
         tz: str | None = None,
         catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[PushOptions],
+        **options: Unpack[ScheduleOptions],
     ) -> bool:
         """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another."""
         return self.wire.run(

@@ -13,7 +13,15 @@ from typing import Any, Literal, Unpack
 
 from .. import commands
 from ..balance import Loads, Pace
-from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
+from ..commands import (
+    ClaimOptions,
+    Command,
+    Direction,
+    Payload,
+    PushOptions,
+    ScheduleOptions,
+    TaskOptions,
+)
 from ..replies import (
     Group,
     Info,
@@ -31,7 +39,7 @@ from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
 from .pause import pause
-from .queue import Queue, deadline, is_over, token
+from .queue import MOST, Queue, deadline, is_over, token
 from .wire import Wire
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
@@ -41,7 +49,8 @@ CENSUS_S = 1.0
 class ShardedQueue:
     """A logical queue cut into `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
 
-    The same methods as `Queue`. Ids and handles have their shard's number before them, `5/1795334211134-0`, so
+    The same methods as `Queue`, but for `shards`, which are its `keys` here, and `infos`, which tells of each. Ids
+    and handles have their shard's number before them, `5/1795334211134-0`, so
     that they find their way back; `task.key` is the shard's key. A task with `group` goes to the shard of its group,
     else with `unique` to the shard of its token, else to the less loaded of two picked at random. Limits, settings,
     groups and tokens are each shard's own; `configure`, `pause` and `resume` tell all shards.
@@ -137,6 +146,7 @@ class ShardedQueue:
         **options: Unpack[ClaimOptions],
     ) -> list[Task]:
         """Claim up to `count` tasks from any shards; `block_ms` waits so long for the first one, 0 for ever."""
+        commands.refuse_unknown(options, ClaimOptions)  # also where all shards are empty
         request = request or token()
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
@@ -167,7 +177,7 @@ class ShardedQueue:
         try:
             return self._named(home, self.wire.look(command))
         except Exception as error:
-            self._is_away(home, error, unanswered)
+            self._leave_alone(home, error, unanswered)
             pause(wait_ms / 1000)
             return []
 
@@ -176,11 +186,16 @@ class ShardedQueue:
         order = ((self._home + step) % number for step in range(number))
         return next((shard for shard in order if not self._loads.is_away(shard, now)), self._home)
 
-    def _is_away(self, shard: int, error: Exception, unanswered: set[int]) -> None:
-        """Leave a shard alone for a while. Its claim may have been done all the same: it is asked for again."""
+    def _leave_alone(self, shard: int, error: Exception, unanswered: set[int]) -> None:
+        """Leave a shard alone for a while, and where its node doesn't answer all that lie there.
+
+        Its claim may have been done all the same: it is asked for again. Other errors are raised.
+        """
         if not self.wire.kind.is_away(error):
             raise error
-        self._loads.lost(shard, time.monotonic())
+        # One after another they would take the look's time-out each, and all the others wait meanwhile.
+        for key in self.wire.gone_with(self.keys[shard], self.keys, error):
+            self._loads.lost(self._numbers[key], time.monotonic())
         unanswered.add(shard)
 
     def _take(self, count: int, request: str, unanswered: set[int], options: ClaimOptions) -> list[Task]:
@@ -198,7 +213,7 @@ class ShardedQueue:
             except Exception as error:
                 if tasks and not self.wire.kind.is_away(error):
                     break  # it is raised when there is nothing else to be had
-                self._is_away(shard, error, unanswered)
+                self._leave_alone(shard, error, unanswered)
                 if tasks:
                     break  # their leases run while others are asked
                 continue
@@ -208,14 +223,10 @@ class ShardedQueue:
         return tasks
 
     def _look_for_work(self) -> bool:
-        return self._census() if self._is_census_due() else self._look()
-
-    def _is_census_due(self) -> bool:
-        now = time.monotonic()
-        is_due = now - self._census_at >= CENSUS_S
-        if is_due:
-            self._census_at = now
-        return is_due
+        if time.monotonic() - self._census_at < CENSUS_S:
+            return self._look()
+        self._census_at = time.monotonic()
+        return self._census()
 
     def _census(self) -> bool:
         """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
@@ -385,15 +396,15 @@ class ShardedQueue:
             by_shard.setdefault(queue.name, []).append(bare)
         return sum([self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
 
-    def retry_dead(self, count: int = 1000) -> int:
+    def retry_dead(self, count: int = MOST) -> int:
         """Make dead tasks ready, the oldest of each shard first, at most so many: how many are."""
         done = 0
         for queue in self.queues:
             if done < count:
-                done += queue.retry_dead(min(1000, count - done))
+                done += queue.retry_dead(min(MOST, count - done))
         return done
 
-    def purge(self, state: State | Literal["all"], count: int = 1000) -> int:
+    def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
         """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
         done = 0
         for queue in self.queues:
@@ -450,7 +461,7 @@ class ShardedQueue:
         cron: str | None = None,
         tz: str | None = None,
         catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[PushOptions],
+        **options: Unpack[ScheduleOptions],
     ) -> bool:
         """Set a schedule, which pushes to shard 0, whatever its group: True if it is new."""
         return self.queues[0].schedule(

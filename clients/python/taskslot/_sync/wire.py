@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..clients import Client
+from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import TaskslotError
 from ..turns import Turns
 from .pause import pause
 
 R = TypeVar("R")
-
-# A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of the command
-# in redis-py and valkey-py, which never reaches the server.
-AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 
 # The longest wait of one command in the server. Longer waits are many of them, so that a connection that died quietly
 # is noticed, and whoever wants to stop waits no longer than this.
@@ -41,30 +39,40 @@ class Wire:
     def __init__(self, client: Any, patience_ms: int) -> None:
         self.client = client
         self.kind = Client(client)
+        if self.kind.is_async != inspect.iscoroutinefunction(self.run):
+            raise TypeError(
+                "the Async… classes, and they only, take a client of redis.asyncio or valkey.asyncio"
+            )
         self.patience_ms = patience_ms
+        # Apart, since a try of a wait takes as long as the wait, and calls that don't wait would stand behind it.
         self._tries, self._waits = Turns(), Turns()
-        self._waiting: Any = None
+        self._waiting: Client | None = None
         self._looking: Client | None = None
+        # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
+        self._making = threading.Lock()
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
-        return self._patiently(self.client, command, self._tries, self.patience_ms)
+        return self._patiently(lambda: self.kind, command, self._tries, self.patience_ms)
 
     def wait(self, command: Command[R]) -> R:
         """Send a command that may wait in the server, on a connection that no other command shares."""
-        if self._waiting is None:
-            self._waiting = self.kind.twin(SLICE_MS / 1000 + LATE_S)
-        return self._patiently(self._waiting, command, self._waits, self.patience_ms)
+        return self._patiently(self._for_waits, command, self._waits, self.patience_ms)
 
     def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return self._patiently(self._for_looks().client, command, Turns(), 0)
+        return self._patiently(self._for_looks, command, Turns(), 0)
 
     def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or not with a value."""
-        looking = self._for_looks()
-        self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
+        try:
+            looking = self._for_looks()
+            self._know_nodes(looking)
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            return found
         for node, places in self._by_node(looking, commands).items():
             try:
                 replies = self._in_bulk(looking, node, [commands[place] for place in places])
@@ -97,19 +105,33 @@ class Wire:
             return False
         return True
 
+    def gone_with(self, key: str, keys: Sequence[str], error: BaseException) -> list[str]:
+        """After an error of a key: it, and if its node doesn't answer, all of these keys that lie there."""
+        if self._looking is None or not self.kind.is_of_node(error):
+            return [key]
+        node = self._node_of(self._looking, key)
+        return [other for other in keys if other == key or self._node_of(self._looking, other) == node]
+
     def close(self) -> None:
         """Close the connections that were made here; the user's client stays open."""
-        for twin in (self._waiting, self._looking.client if self._looking else None):
+        for twin in (self._waiting, self._looking):
             if twin is not None:
-                twin.close()
+                twin.client.close()
         self._waiting = self._looking = None
 
     # ---- how
 
+    def _for_waits(self) -> Client:
+        with self._making:
+            if self._waiting is None:
+                self._waiting = Client(self.kind.twin(SLICE_MS / 1000 + LATE_S))
+            return self._waiting
+
     def _for_looks(self) -> Client:
-        if self._looking is None:
-            self._looking = Client(self.kind.twin(LOOK_S))
-        return self._looking
+        with self._making:
+            if self._looking is None:
+                self._looking = Client(self.kind.twin(LOOK_S))
+            return self._looking
 
     def _know_nodes(self, looking: Client) -> None:
         """An asyncio client of a cluster learns the slots with its first command, and then its nodes can be named."""
@@ -132,17 +154,19 @@ class Wire:
                 raise
             return ""
 
-    def _patiently(self, client: Any, command: Command[R], turns: Turns, patience_ms: int) -> R:
+    def _patiently(
+        self, over: Callable[[], Client], command: Command[R], turns: Turns, patience_ms: int
+    ) -> R:
         until = time.monotonic() + patience_ms / 1000
         while True:
             if turns.away:
                 self._turn(turns, command.key, until)
             try:
-                reply = client.execute_command(*command.words, **AS_BYTES)
+                reply = over().client.execute_command(*command.words, **AS_BYTES)
                 break
             except Exception as error:
                 if not self.kind.is_away(error):
-                    self._has_answered(turns, command.key)
+                    self._note_answer(turns, command.key)
                     raise self.kind.meaning(error) or error from None
                 now = time.monotonic()
                 if now >= until:
@@ -151,10 +175,10 @@ class Wire:
                     pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
                 else:
                     turns.failed(self._node_of(self.kind, command.key), now)
-        self._has_answered(turns, command.key)
+        self._note_answer(turns, command.key)
         return command.read(reply)
 
-    def _has_answered(self, turns: Turns, key: str) -> None:
+    def _note_answer(self, turns: Turns, key: str) -> None:
         if turns.away:
             turns.worked(self._node_of(self.kind, key))
 

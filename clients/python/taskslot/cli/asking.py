@@ -10,9 +10,8 @@ import typer
 
 from ..replies import Info, TaskView
 from . import output, shown
-from .session import Session, command, refuse
+from .session import QueueName, Session, command, refuse
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's key.")]
 TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or its handle.")]
 
 # Fields of a task that are instants, and those that are bytes of a user's own.

@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from . import output
-from .session import AnyQueue, Session, command
+from .session import AnyQueue, QueueName, Session, assigned, command
 
 # Lines that one step pushes: what one TASK.MPUSH takes.
 STEP = 1000
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def push(
     session: Session,
-    queue: Annotated[str, typer.Argument(help="The queue's key.")],
+    queue: QueueName,
     payloads: Annotated[
         list[str] | None, typer.Argument(metavar="[PAYLOAD]…", help="A task each; - reads one from stdin.")
     ] = None,
@@ -85,7 +85,8 @@ def push(
     """Push tasks; prints their ids."""
     options: dict[str, Any] = {
         "delay_ms": delay_ms, "at": instant(at), "ttl_ms": ttl_ms, "priority": priority, "group": group,
-        "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms, "headers": headers(header or []),
+        "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms,
+        "headers": assigned("--header", header or []),
     }  # fmt: skip
     single = {
         "unique": unique, "until_start": until_start, "for_ms": for_ms, "keep": keep, "replace": replace,
@@ -153,13 +154,6 @@ def steps(source: BinaryIO) -> Iterator[list[bytes]]:
 def content(word: str) -> bytes:
     """A payload as it was typed, byte by byte; - is all of stdin."""
     return sys.stdin.buffer.read() if word == "-" else os.fsencode(word)
-
-
-def headers(words: list[str]) -> dict[str, str]:
-    """Headers of `name=value`."""
-    if bad := [word for word in words if "=" not in word]:
-        raise ValueError(f"--header takes name=value, not {bad[0]}")
-    return dict(word.split("=", 1) for word in words)
 
 
 def instant(text: str | None) -> datetime | int | None:

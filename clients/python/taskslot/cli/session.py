@@ -7,7 +7,7 @@ They may stand before the command's name as well: `taskslot --json info mail` is
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, NoReturn
@@ -21,6 +21,8 @@ from .connection import DEFAULT_URL, Address, connect, read_address
 
 PANEL = "Connection and output"
 AnyQueue = Queue | ShardedQueue
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's key.")]
 
 UrlOption = Annotated[
     str | None,
@@ -98,6 +100,13 @@ class Session:
             queue.close()
         if "client" in self.__dict__:
             self.client.close()
+
+
+def assigned(what: str, words: Sequence[str]) -> dict[str, str]:
+    """Words of the form `name=value` as a map; `what` takes them, and says so where one is none."""
+    if bad := [word for word in words if "=" not in word]:
+        raise ValueError(f"{what} takes name=value, not {bad[0]}")
+    return dict(word.split("=", 1) for word in words)
 
 
 def shards_of_environment() -> int | None:

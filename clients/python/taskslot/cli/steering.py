@@ -10,12 +10,11 @@ import typer
 
 from ..replies import Settings, State
 from . import output, shown
-from .session import AnyQueue, Session, command, refuse
+from .session import AnyQueue, QueueName, Session, assigned, command, refuse
 
 # Tasks that one step of long work takes: a command of a millisecond or so.
 STEP = 1000
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's key.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 ForOption = Annotated[int | None, typer.Option("--for-ms", min=1, help="Open again by itself after so long.")]
 
@@ -176,7 +175,7 @@ def config(
     if reset:
         opened.reset(*words)
     elif words:
-        opened.configure(**assigned(words))
+        opened.configure(**assigned("config", words))
     settings = opened.settings()
     if settings is None:
         refuse(f"there is no queue {queue}", 1)
@@ -187,13 +186,6 @@ def config(
     rows = [row for row in named(settings) if not wanted or row[0] in wanted]
     for line in shown.columns(rows):
         output.line(line)
-
-
-def assigned(words: list[str]) -> dict[str, str]:
-    """Settings of `name=value`."""
-    if bad := [word for word in words if "=" not in word]:
-        raise ValueError(f"config takes name=value, not {bad[0]}")
-    return dict(word.split("=", 1) for word in words)
 
 
 def named(settings: Settings) -> list[tuple[str, str]]:

@@ -8,9 +8,8 @@ import typer
 
 from ..replies import Answer, Task
 from . import output, shown
-from .session import Session, command
+from .session import QueueName, Session, command
 
-Queue = Annotated[str, typer.Argument(help="The queue's key.")]
 Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="What the claim showed.")]
 
 WORDS = {
@@ -28,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def claim(
     session: Session,
-    queue: Queue,
+    queue: QueueName,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Claim up to so many.")] = 1,
     block_ms: Annotated[
         int | None, typer.Option(min=0, help="Wait so long for the first one, 0 for ever.")
@@ -63,7 +62,7 @@ def as_map(task: Task) -> dict[str, Any]:
 
 def ack(
     session: Session,
-    queue: Queue,
+    queue: QueueName,
     handles: Handles,
     result: Annotated[str | None, typer.Option(help="What came of it.")] = None,
     retain_ms: Annotated[int | None, typer.Option(help="Keep it so long, with its result.")] = None,
@@ -75,7 +74,7 @@ def ack(
 
 def fail(
     session: Session,
-    queue: Queue,
+    queue: QueueName,
     handles: Handles,
     error: Annotated[str | None, typer.Option("--error", "-e", help="What went wrong.")] = None,
     delay_ms: Annotated[int | None, typer.Option(help="Try again so late, in place of the backoff.")] = None,
@@ -88,7 +87,7 @@ def fail(
 
 def requeue(
     session: Session,
-    queue: Queue,
+    queue: QueueName,
     handles: Handles,
     delay_ms: Annotated[int | None, typer.Option(help="Ready again so late.")] = None,
     back: Annotated[bool, typer.Option("--back", help="Behind the others, not at its old place.")] = False,
@@ -100,7 +99,7 @@ def requeue(
 
 def extend(
     session: Session,
-    queue: Queue,
+    queue: QueueName,
     handles: Handles,
     lease_ms: Annotated[int | None, typer.Option(help="From now on; else the lease's own length.")] = None,
     progress: Annotated[str | None, typer.Option(help="How far it is, for `get`.")] = None,

@@ -24,7 +24,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from .._sync.queue import Queue, token
+from .._sync.queue import MOST, Queue, token
 from .._sync.sharded import ShardedQueue
 from ..calls import BadPayload, Call
 from ..codecs import Codec
@@ -41,8 +41,6 @@ log = logging.getLogger("taskslot")
 
 # How long a claim waits in the server, and so how long a stop may wait for it.
 BLOCK_MS = 1000
-# The most tasks of one claim.
-MOST = 1000
 # The rest after an error of a server that is away: from, to. The queue has tried for its own patience before.
 REST_S = (0.1, 5.0)
 # How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to

@@ -13,15 +13,13 @@ from itertools import islice
 from typing import Any
 
 from ... import commands
-from ...clients import Client
+from ...clients import AS_BYTES, Client
 from ...replies import Info, text
 
 # Keys that one SCAN looks at, and how many of them a look sends to each node.
 SCAN_COUNT, SCANS_A_LOOK = 1000, 100
 # TASK.INFOs that go out together: each takes the server some microseconds.
 INFOS_AT_ONCE = 200
-
-AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 
 
 @dataclass
@@ -91,12 +89,7 @@ class Nodes:
             seen.away.append("cluster")
             return
         for node in self.client.get_primaries():
-            yield (
-                node.name,
-                self.client.get_redis_connection(node)
-                if self.kind.library == "redis"
-                else (self.client.get_valkey_connection(node)),
-            )
+            yield node.name, self.kind.client_of(node)
 
     def _search(self, client: Any, sweep: Sweep, whole: bool, seen: Seen) -> None:
         """Search on: to the end if `whole`, else some steps, and no further than the end of the keys."""
