@@ -90,8 +90,15 @@ class ClaimOptions(TypedDict, total=False):
 # ---- producing
 
 
+def known(options: Mapping[str, Any], kind: type[TaskOptions] | type[ClaimOptions]) -> None:
+    """Refuse an option that isn't one of the kind: left out silently, `delay=500` would run a task at once."""
+    if wrong := [name for name in options if name not in kind.__annotations__]:
+        raise TypeError(f"there is no option {wrong[0]} here; those of {kind.__name__} are there")
+
+
 def push(key: str, payload: Payload, **options: Any) -> Command[TaskId]:
-    """TASK.PUSH with `PushOptions`."""
+    """TASK.PUSH with `PushOptions`. Raises TypeError for an option that isn't one of them."""
+    known(options, PushOptions)
     words = ("TASK.PUSH", key, payload, *task_words(options), *unique_words(options))
     return Command(words, lambda reply: pushed(reply))
 
@@ -99,7 +106,8 @@ def push(key: str, payload: Payload, **options: Any) -> Command[TaskId]:
 def push_many(
     key: str, payloads: Sequence[Payload], request: str | None, **options: Any
 ) -> Command[list[str]]:
-    """TASK.MPUSH with `TaskOptions`: at most 1000 payloads, all or none."""
+    """TASK.MPUSH with `TaskOptions`: at most 1000 payloads, all or none. Raises TypeError for another option."""
+    known(options, TaskOptions)
     token = ("REQUEST", request) if request else ()
     words = ("TASK.MPUSH", key, *task_words(options), *token, "TASKS", len(payloads), *payloads)
     return Command(words, texts)
@@ -163,7 +171,11 @@ def unix_ms(at: datetime | int) -> int:
 def claim(
     keys: Sequence[str], count: int, block_ms: int | None, request: str | None, **options: Any
 ) -> Command[list[Task]]:
-    """TASK.CLAIM of the only key, or TASK.MCLAIM of the first of several that has tasks, with `ClaimOptions`."""
+    """TASK.CLAIM of the only key, or TASK.MCLAIM of the first of several that has tasks, with `ClaimOptions`.
+
+    Raises TypeError for an option that isn't one of them.
+    """
+    known(options, ClaimOptions)
     words: list[Word] = ["TASK.CLAIM", keys[0]]
     if len(keys) > 1:
         words = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:]]
@@ -286,10 +298,18 @@ def settings(key: str) -> Command[Settings | None]:
     return Command(("TASK.INFO", key, "CONFIG"), lambda reply: read(reply) if reply is not None else None)
 
 
-def groups(key: str, after: str | None) -> Command[list[Group]]:
-    """TASK.INFO … GROUPS: at most a thousand, by name, those after a name."""
-    words = ("TASK.INFO", key, "GROUPS", *given("AFTER", after))
-    return Command(words, lambda reply: [Group.read(one) for one in part(reply, "groups")])
+def groups(key: str, after: Word | None) -> Command[tuple[list[Group], Word | None]]:
+    """TASK.INFO … GROUPS: at most a thousand, by name, those after a name; and the last name, to go on after it.
+
+    That is as the server has it: a name that is no UTF-8 reads as another one in `Group`.
+    """
+
+    def read(reply: Any) -> tuple[list[Group], Word | None]:
+        found = part(reply, "groups")
+        last = dict(pairs(found[-1]))["name"] if found else None
+        return [Group.read(one) for one in found], last
+
+    return Command(("TASK.INFO", key, "GROUPS", *given("AFTER", after)), read)
 
 
 def workers(key: str) -> Command[list[WorkerView]]:
@@ -383,6 +403,7 @@ def schedule(
     catchup: str | None, **options: Any,
 ) -> Command[bool]:  # fmt: skip
     """TASK.CRON … SET: whether it is new."""
+    known(options, PushOptions)
     words = [*given("EVERY", every_ms), *given("CRON", cron), *given("TZ", tz), *given("CATCHUP", catchup)]
     words += [*task_words(options), *unique_words(options), "PAYLOAD", payload]
     return Command(("TASK.CRON", key, "SET", name, *words), lambda reply: bool(int(reply)))

@@ -9,6 +9,7 @@ import valkey
 from server import wait_until
 from taskslot import (
     Answer,
+    AsyncQueue,
     CancelAsked,
     LeaseLost,
     OutOfMemory,
@@ -317,3 +318,68 @@ def kill_and_push(server):
         both.execute_command("TASK.PUSH", "mail", "a")
         both.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         both.execute()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda queue: queue.push("p", delay=5000),
+        lambda queue: queue.push_many(["p"], unique="once"),
+        lambda queue: queue.claim(lease=5),
+        lambda queue: queue.schedule("nightly", "p", every_ms=1000, delay=5000),
+        lambda queue: queue.push_many("letters"),
+        lambda queue: queue.push_many(b"bytes"),
+    ],
+)
+@pytest.mark.parametrize("shards", [{}, {"shards": 4}])
+def test_an_option_that_is_none_is_refused_before_anything_is_sent(make, call, shards):
+    """Left out silently, it would run a task at once that should wait, or twice what should be unique."""
+    queue = make(**shards)
+    with pytest.raises(TypeError):
+        call(queue)
+    assert queue.info() is None
+
+
+@pytest.mark.parametrize("shards", [{}, {"shards": 4}])
+def test_a_wait_that_is_over_before_it_begins_is_refused(make, shards):
+    """Who reckons a deadline may come out below 0, and must not wait for ever or not at all without knowing."""
+    queue = make(**shards)
+    task = queue.push("p")
+    with pytest.raises(ValueError, match="must not be negative"):
+        queue.claim(block_ms=-1)
+    with pytest.raises(ValueError, match="must not be negative"):
+        queue.result(task, block_ms=-1)
+    assert queue.len("ready") == 1
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_a_push_without_a_token_of_its_own_gets_one(server, token):
+    """Also where the caller hands on a token that may be None: without one a resend would push twice."""
+
+    class Resending(redis.Redis):
+        def execute_command(self, *words, **options):
+            super().execute_command(*words, **options)
+            return super().execute_command(*words, **options)
+
+    with Resending(port=server.port) as client:
+        queue = Queue(client, "mail")
+        queue.push("p", request=token)
+        assert queue.len() == 1
+
+
+def test_a_client_of_the_other_kind_is_refused(server):
+    """Before a push is sent that nobody awaits, or one is awaited that has no coroutine."""
+    for kind, client in ((Queue, redis.asyncio.Redis), (AsyncQueue, redis.Redis)):
+        with pytest.raises(TypeError, match="asyncio client"):
+            kind(client(port=server.port), "mail")
+    with redis.Redis(port=server.port) as client, pytest.raises(TypeError, match="pipeline"):
+        Queue(client.pipeline(), "mail")
+
+
+def test_groups_whose_names_are_no_text_are_told_page_by_page(make, client):
+    """They read alike, but the next page begins behind the last name as the server has it."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(1500):
+            pipeline.execute_command("TASK.PUSH", "mail", "p", "GROUP", b"\xff%04d" % number)
+        pipeline.execute()
+    assert [group.name[1:] for group in make().groups()] == [f"{number:04}" for number in range(1500)]

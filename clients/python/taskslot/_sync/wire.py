@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from ..clients import Client
@@ -41,6 +42,7 @@ class Wire:
     def __init__(self, client: Any, patience_ms: int) -> None:
         self.client = client
         self.kind = Client(client)
+        self.kind.must_be(is_async=iscoroutinefunction(pause))
         self.patience_ms = patience_ms
         self._tries, self._waits = Turns(), Turns()
         self._waiting: Any = None
