@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .errors import OutOfMemory, TaskslotError, of_reply
+from .errors import OutOfMemory, Refused, TaskslotError, of_reply
 
 # A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of a command in
 # redis-py and valkey-py, which never reaches the server.
@@ -53,6 +53,17 @@ class Client:
         """Whether its commands are awaited."""
         return any(".asyncio" in base.__module__ for base in type(self.client).__mro__)
 
+    def must_be(self, is_async: bool) -> None:
+        """Refuse a client that can't serve such a queue: one would send a push before the `await` fails."""
+        if any("Pipeline" in base.__name__ for base in type(self.client).__mro__):
+            raise TypeError("a pipeline sends later: give the queue the client that it is of")
+        if self.is_async and not is_async:
+            raise TypeError("an asyncio client is for AsyncQueue and AsyncShardedQueue")
+        if is_async and not self.is_async:
+            raise TypeError(
+                "AsyncQueue and AsyncShardedQueue need an asyncio client: redis.asyncio, valkey.asyncio"
+            )
+
     @cached_property
     def is_cluster(self) -> bool:
         """Whether it routes commands over the nodes of a cluster."""
@@ -71,6 +82,8 @@ class Client:
         errors = self.errors
         if isinstance(error, (errors.AuthenticationError, getattr(errors, "AuthorizationError", ()))):
             return False
+        if isinstance(error, errors.MovedError) and not self.is_cluster:
+            return False  # it can't go after the slot, however often it asks
         lost = (errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError)
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
@@ -103,6 +116,10 @@ class Client:
         # redis-py takes the code words that it knows off the text.
         if isinstance(error, getattr(self.errors, "OutOfMemoryError", ())):
             return OutOfMemory(str(error))
+        if isinstance(error, self.errors.MovedError) and not self.is_cluster:
+            return Refused(
+                "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
+            )
         return of_reply(str(error))
 
     def node_of(self, key: str) -> str:

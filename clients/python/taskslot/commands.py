@@ -317,10 +317,18 @@ def settings(key: str) -> Command[Settings | None]:
     return Command(("TASK.INFO", key, "CONFIG"), lambda reply: read(reply) if reply is not None else None)
 
 
-def groups(key: str, after: str | None) -> Command[list[Group]]:
-    """TASK.INFO … GROUPS: at most a thousand, by name, those after a name."""
-    words = ("TASK.INFO", key, "GROUPS", *given("AFTER", after))
-    return Command(words, lambda reply: [Group.read(one) for one in part(reply, "groups")])
+def groups(key: str, after: Word | None) -> Command[tuple[list[Group], Word | None]]:
+    """TASK.INFO … GROUPS: at most a thousand, by name, those after a name; and the last name, to go on after it.
+
+    That is as the server has it: a name that is no UTF-8 reads as another one in `Group`.
+    """
+
+    def read(reply: Any) -> tuple[list[Group], Word | None]:
+        found = part(reply, "groups")
+        last = dict(pairs(found[-1]))["name"] if found else None
+        return [Group.read(one) for one in found], last
+
+    return Command(("TASK.INFO", key, "GROUPS", *given("AFTER", after)), read)
 
 
 def workers(key: str) -> Command[list[WorkerView]]:

@@ -360,6 +360,15 @@ def test_top_prints_one_table_where_nobody_watches(run, client, queue):
     assert sum(row["ready"] for row in apart) == 801
 
 
+def test_top_shows_queues_whose_names_are_no_text(run, client):
+    """With escapes for what is none, as a table and as JSON; nothing that a terminal obeys."""
+    client.execute_command("TASK.PUSH", b"q\xff\x1b", "p")
+    (row,) = run("top", "--json").json()
+    assert row["queue"] == "q\\xff\x1b"
+    table = run("top").output
+    assert b"q\\xff\\x1b " in table and b"\x1b" not in table
+
+
 def test_top_of_an_empty_server_says_what_to_do(run):
     """Not just an empty table."""
     assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"

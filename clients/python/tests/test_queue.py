@@ -82,8 +82,10 @@ def test_a_client_of_the_other_kind_is_refused():
         for other in (
             (redis.Redis, valkey.Valkey) if is_async else (redis.asyncio.Redis, valkey.asyncio.Valkey)
         ):
-            with pytest.raises(TypeError, match="redis.asyncio"):
+            with pytest.raises(TypeError, match="asyncio client"):
                 kind(other(), "q")
+    with pytest.raises(TypeError, match="pipeline"):
+        Queue(redis.Redis().pipeline(), "q")
 
 
 def test_an_option_that_a_method_does_not_have_is_refused(make):
@@ -349,3 +351,47 @@ def kill_and_push(server):
         both.execute_command("TASK.PUSH", "mail", "a")
         both.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         both.execute()
+
+
+def test_a_text_is_not_many_payloads(make):
+    """Its letters are no tasks."""
+    for queue in (make(), make(shards=4)):
+        for payload in ("letters", b"bytes"):
+            with pytest.raises(TypeError):
+                queue.push_many(payload)
+        assert queue.info() is None
+
+
+def test_a_wait_that_is_over_before_it_begins_is_refused(make):
+    """Who reckons a deadline may come out below 0, and must not wait for ever or not at all without knowing."""
+    for queue in (make(), make("orders", shards=4)):
+        task = queue.push("p")
+        with pytest.raises(ValueError, match="must not be negative"):
+            queue.claim(block_ms=-1)
+        with pytest.raises(ValueError, match="must not be negative"):
+            queue.result(task, block_ms=-1)
+        assert queue.len("ready") == 1
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_a_push_without_a_token_of_its_own_gets_one(server, token):
+    """Also where the caller hands on a token that may be None: without one a resend would push twice."""
+
+    class Resending(redis.Redis):
+        def execute_command(self, *words, **options):
+            super().execute_command(*words, **options)
+            return super().execute_command(*words, **options)
+
+    with Resending(port=server.port) as client:
+        queue = Queue(client, "mail")
+        queue.push("p", request=token)
+        assert queue.len() == 1
+
+
+def test_groups_whose_names_are_no_text_are_told_page_by_page(make, client):
+    """They read alike, but the next page begins behind the last name as the server has it."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(1500):
+            pipeline.execute_command("TASK.PUSH", "mail", "p", "GROUP", b"\xff%04d" % number)
+        pipeline.execute()
+    assert [group.name[1:] for group in make().groups()] == [f"{number:04}" for number in range(1500)]

@@ -63,6 +63,15 @@ def test_a_group_and_a_token_have_their_shard(queue):
     assert (first, first.is_new, again.is_new) == (again, True, False)
 
 
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_a_count_out_of_bounds_is_refused_on_empty_shards_too(queue, count):
+    """Though no shard is asked, where none has tasks."""
+    with pytest.raises(ValueError, match="1 to 1000"):
+        queue.claim(count)
+    with pytest.raises(TypeError, match="also"):
+        queue.claim(also=["other"])
+
+
 def test_tasks_of_all_shards_are_claimed_and_answered(queue):
     """Each once; handles and tasks find their way back; never more than was asked for."""
     queue.push_many([str(n) for n in range(300)])

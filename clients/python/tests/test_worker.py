@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 
 import pytest
@@ -128,6 +129,50 @@ def test_fail_says_when_the_task_is_tried_again(queue, how):
     view = queue.get(failed)
     assert (view.error, view.failures) == ("not before noon", 1)
     assert queue.info().next_delayed_ms > 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("why", "told"), [(ValueError("no such address"), "ValueError: no such address"), (404, "404")]
+)
+def test_fail_takes_another_exception_for_its_text(queue, how, why, told):
+    """As `raise Fail(error) from error` is written; the place is free again after it."""
+    worker = Worker(queue, concurrency=1)
+
+    def give_up():
+        raise Fail(why, dead=True)
+
+    work = register(worker, how, give_up)
+    with working(worker, how):
+        waited = [ended(queue, queue.push(work.call())) for _ in range(2)]
+    assert [(one.state, one.error) for one in waited] == [("dead", told)] * 2
+
+
+def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how):
+    """Nothing that an exception or the log's handlers do may keep a task leased for ever."""
+    queue.configure(attempts=1)
+    worker = Worker(queue, concurrency=1)
+
+    class Mean(Exception):
+        def __str__(self):
+            raise SystemExit
+
+    def work():
+        raise Mean
+
+    def refuse(record):
+        raise KeyboardInterrupt
+
+    work = register(worker, how, work)
+    with working(worker, how):
+        first = ended(queue, queue.push(work.call()))
+        log = logging.getLogger("taskslot")
+        log.addFilter(refuse)
+        try:
+            second = ended(queue, queue.push(work.call()))
+        finally:
+            log.removeFilter(refuse)
+    assert (first.state, first.error) == ("dead", "Mean")
+    assert (second.state, second.error) == ("dead", "f can't be answered for: KeyboardInterrupt")
 
 
 def test_fail_says_that_a_task_is_dead(queue, how):

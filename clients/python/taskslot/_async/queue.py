@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Unpack
 
 from .. import commands
-from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions
+from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions, Word
 from ..replies import (
     Answer,
     Group,
@@ -75,7 +75,7 @@ class AsyncQueue:
         """
         ids: list[str] = []
         request = request or token()
-        for number, part in enumerate(parts(list(payloads))):
+        for number, part in enumerate(parts(list(several(payloads)))):
             made = await self.wire.run(commands.push_many(self.name, part, f"{request}.{number}", **options))
             ids += made
         return ids
@@ -242,8 +242,9 @@ class AsyncQueue:
     async def groups(self) -> list[Group]:
         """All groups that are known, by name."""
         found: list[Group] = []
+        last: Word | None = None
         while True:
-            more = await self.wire.run(commands.groups(self.name, found[-1].name if found else None))
+            more, last = await self.wire.run(commands.groups(self.name, last))
             found += more
             if len(more) < MOST:
                 return found
@@ -360,6 +361,13 @@ def handle(task: Task | str) -> str:
     return task.handle if isinstance(task, Task) else task
 
 
+def several(payloads: Iterable[Payload]) -> Iterable[Payload]:
+    """Payloads, and not one: the letters of a text could be taken for many."""
+    if isinstance(payloads, str | bytes | bytearray | memoryview):
+        raise TypeError("push_many takes many payloads, as a list: push takes one")
+    return payloads
+
+
 def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
     """What one command takes at a time."""
     return [items[start : start + MOST] for start in range(0, len(items), MOST)]
@@ -376,7 +384,9 @@ def cancelled(answer: int) -> Literal["removed", "asked"] | None:
 
 
 def deadline(block_ms: int) -> float | None:
-    """When a wait ends, as a monotonic time; None for never."""
+    """When a wait ends, as a monotonic time; None for never. Raises ValueError for one that is over already."""
+    if block_ms < 0:
+        raise ValueError("block_ms must not be negative: 0 waits for ever, None not at all")
     return time.monotonic() + block_ms / 1000 if block_ms else None
 
 

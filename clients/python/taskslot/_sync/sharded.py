@@ -39,7 +39,7 @@ from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
 from .pause import pause
-from .queue import MOST, Queue, deadline, is_over, token
+from .queue import MOST, Queue, deadline, is_over, several, token
 from .wire import Wire
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
@@ -107,7 +107,7 @@ class ShardedQueue:
         The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
         """
         ids: list[str] = []
-        todo = iter(payloads)
+        todo = iter(several(payloads))
         for number in count():
             if not (part := list(islice(todo, 100))):
                 return ids
@@ -145,8 +145,14 @@ class ShardedQueue:
         request: str | None = None,
         **options: Unpack[ClaimOptions],
     ) -> list[Task]:
-        """Claim up to `count` tasks from any shards; `block_ms` waits so long for the first one, 0 for ever."""
-        commands.refuse_unknown(options, ClaimOptions)  # also where all shards are empty
+        """Claim up to `count` tasks (1 to 1000) from any shards.
+
+        `block_ms` waits so long for the first one, 0 for ever.
+        """
+        # Here, since there may be nothing to ask any shard.
+        commands.refuse_unknown(options, ClaimOptions)
+        if not 1 <= count <= MOST:
+            raise ValueError(f"count must be 1 to {MOST}, not {count}")
         request = request or token()
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()

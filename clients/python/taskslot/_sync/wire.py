@@ -39,10 +39,7 @@ class Wire:
     def __init__(self, client: Any, patience_ms: int) -> None:
         self.client = client
         self.kind = Client(client)
-        if self.kind.is_async != inspect.iscoroutinefunction(self.run):
-            raise TypeError(
-                "the Async… classes, and they only, take a client of redis.asyncio or valkey.asyncio"
-            )
+        self.kind.must_be(is_async=inspect.iscoroutinefunction(self.run))
         self.patience_ms = patience_ms
         # Apart, since a try of a wait takes as long as the wait, and calls that don't wait would stand behind it.
         self._tries, self._waits = Turns(), Turns()

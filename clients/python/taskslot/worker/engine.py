@@ -207,13 +207,12 @@ class Engine:
             context = contextvars.Context()
             context.run(NOW.set, running)
             try:
-                value = context.run(function.function, *call.args, **call.kwargs)
-                outcome: Outcome | None = self._returned(function, value)
-            except BaseException as error:
-                outcome = self._raised(running, function, error)
+                value, error = context.run(function.function, *call.args, **call.kwargs), None
+            except BaseException as raised:
+                value, error = None, raised
+            self._end(running, self._outcome(running, function, value, error))
         else:
-            outcome = of_error(asyncio.CancelledError(), running, True)
-        self._end(running, outcome)
+            self._end(running, of_error(asyncio.CancelledError(), running, True))
 
     def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
         """Begin with an async function; runs on the event loop."""
@@ -231,11 +230,22 @@ class Engine:
 
         # Elsewhere, since writing a result and sending it would hold up the loop.
         def answer() -> None:
-            self._end(
-                running, self._raised(running, function, error) if error else self._returned(function, value)
-            )
+            self._end(running, self._outcome(running, function, value, error))
 
         self._threads.start(answer)
+
+    def _outcome(
+        self, running: Running, function: AnyFunction, value: Any, error: BaseException | None
+    ) -> Outcome | None:
+        """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
+        try:
+            return (
+                self._returned(function, value) if error is None else self._raised(running, function, error)
+            )
+        except BaseException as broken:
+            # A handler of the log can raise, and so can what the user's objects are asked for.
+            why = f"{function.name} can't be answered for: {type(broken).__name__}"
+            return Failed(sendable(why), dead=error is None)
 
     def _returned(self, function: AnyFunction, value: Any) -> Outcome:
         """A result that can't be written makes the task dead: the function has done its work, and would do it again."""

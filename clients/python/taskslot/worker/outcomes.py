@@ -15,16 +15,18 @@ ERROR_CHARACTERS = 1024
 
 
 class Fail(Exception):
-    """Raised in a function: this attempt failed, with this text as the task's error.
+    """Raised in a function: this attempt failed, with this text as the task's error, or that of another exception.
 
     `delay_ms` is when it is tried again, in place of the queue's backoff; `dead` says that trying again is of no use.
     """
 
-    def __init__(self, why: str = "", *, delay_ms: int | None = None, dead: bool = False) -> None:
+    def __init__(
+        self, why: str | BaseException = "", *, delay_ms: int | None = None, dead: bool = False
+    ) -> None:
         super().__init__(why)
         if dead and delay_ms is not None:
             raise ValueError("a task that is dead is not tried again: give delay_ms or dead")
-        self.why = why
+        self.why = described(why) if isinstance(why, BaseException) else str(why)
         self.delay_ms = delay_ms
         self.dead = dead
 
@@ -104,7 +106,7 @@ def described(error: BaseException) -> str:
     """An exception as the task's error: `ValueError: no such address`."""
     try:
         text = str(error)
-    except Exception:
+    except BaseException:
         text = ""
     return sendable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import commands
 from ...clients import AS_BYTES, Client
-from ...replies import Info, text
+from ...replies import Info
 
 # Keys that one SCAN looks at, and how many of them a look sends to each node.
 SCAN_COUNT, SCANS_A_LOOK = 1000, 100
@@ -27,14 +27,14 @@ class Sweep:
     """How far the search in a node's keys has come, and what it has found so far."""
 
     cursor: int = 0
-    keys: dict[str, None] = field(default_factory=dict)
+    keys: dict[bytes, None] = field(default_factory=dict)
     rounds: int = 0
 
     def step(self, client: Any) -> None:
         """One SCAN further."""
         words = ("SCAN", self.cursor, "COUNT", SCAN_COUNT, "TYPE", "taskqueue")
         cursor, found = client.execute_command(*words, **AS_BYTES)[:2]
-        self.keys.update(dict.fromkeys(text(key) for key in found))
+        self.keys.update(dict.fromkeys(found))
         self.cursor = int(cursor)
         self.rounds += self.cursor == 0
 
@@ -106,15 +106,15 @@ class Nodes:
         for keys in batches(islice(list(sweep.keys), left)):
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.execute_command(*commands.info(key).words, **AS_BYTES)
+                pipeline.execute_command("TASK.INFO", key, **AS_BYTES)
             for key, reply in zip(keys, pipeline.execute(raise_on_error=False), strict=True):
-                info = None if isinstance(reply, Exception) else commands.info(key).read(reply)
+                info = None if isinstance(reply, Exception) else commands.info("").read(reply)
                 if isinstance(reply, Exception) and not self._is_gone(reply):
                     raise reply
                 if info is None:
                     sweep.keys.pop(key, None)
                 else:
-                    seen.infos[key] = info
+                    seen.infos[key.decode("utf-8", "backslashreplace")] = info
 
     def _is_gone(self, error: Exception) -> bool:
         """Whether an error says that the key is no queue of this node any more."""
@@ -123,7 +123,7 @@ class Nodes:
         return isinstance(error, moving) or str(error).startswith("WRONGTYPE")
 
 
-def batches(keys: Iterable[str]) -> Iterator[list[str]]:
+def batches(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Keys by what is asked together."""
     source = iter(keys)
     while part := list(islice(source, INFOS_AT_ONCE)):
