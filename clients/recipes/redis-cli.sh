@@ -62,6 +62,7 @@ push() {
 }
 
 mapfile -t shards < <(task TASK.SHARDS "$queue" 7)
+[ ${#shards[@]} = 7 ] || fail "no shards from $address"
 for shard in "${shards[@]}"; do pushed[$shard]=0; done
 
 for n in {0..11}; do push "$(shard_of "customer-$((n % 6))")" "of a group $n" GROUP "customer-$((n % 6))"; done

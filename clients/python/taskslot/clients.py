@@ -31,6 +31,9 @@ SHARED = (
     "ssl_check_hostname", "ssl_password", "ssl_min_version", "ssl_ciphers",
 )  # fmt: skip
 
+# Connections of a twin to one server. More calls that wait at a time than this are refused by the client's pool.
+MOST_CONNECTIONS = 10_000
+
 
 @dataclass(frozen=True)
 class Client:
@@ -120,6 +123,8 @@ class Client:
             return Refused(
                 "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
             )
+        if str(error).startswith("unknown command") and "TASK." in str(error).upper():
+            return Refused('the server has no taskslot module: start it with --loadmodule "$(taskslot path)"')
         return of_reply(str(error))
 
     def node_of(self, key: str) -> str:
@@ -153,6 +158,8 @@ class Client:
             "decode_responses": False,
             "socket_timeout": socket_timeout_s,
             "socket_connect_timeout": 1.0,
+            # Each call that waits holds one. The libraries' own bounds, a hundred in some, are for short commands.
+            "max_connections": MOST_CONNECTIONS,
         }
         if self.is_cluster:
             return self._cluster_twin(own)

@@ -156,7 +156,7 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
             second = queue.push(work.call(2))
             wait_until(lambda: queue.get(second).state == "leased", "it is claimed")
             queue.cancel(second)
-            wait_until(lambda: "CANCEL_ASKED" in caplog.text, "the worker knows")
+            wait_until(lambda: "was cancelled" in caplog.text, "the worker knows")
             gate.open()
             wait_until(lambda: queue.info().cancelled == 1, "it is cancelled")
     assert called == [1]

@@ -164,7 +164,7 @@ def with_errors_told(work: Callable[[], None], session: Session) -> None:
     except ValueError as error:
         refuse(str(error), 2)
     except TaskslotError as error:
-        refuse(said(error), 1)
+        refuse(str(error), 1)
     except OSError as error:
         refuse(error.strerror or str(error), 1)
     except Exception as error:
@@ -177,17 +177,6 @@ def refuse(text: str, status: int) -> NoReturn:
     """One line on stderr, and out."""
     output.note("taskslot: " + " ".join(text.split()))
     raise typer.Exit(status)
-
-
-def said(error: TaskslotError) -> str:
-    """An error of the library in words that help at a prompt."""
-    text = str(error)
-    if "unknown command" in text:
-        return (
-            "the server has no taskslot module (unknown command): start it with "
-            '--loadmodule "$(taskslot path)"'
-        )
-    return text
 
 
 def is_of_client(error: Exception) -> bool:

@@ -195,4 +195,5 @@ class Leases:
             kept.running.tell(lease_lost=True)
         # Of a function that has ended meanwhile, its answer just came first.
         if not kept.running.has_ended:
-            log.warning("task %s is no longer this worker's: %s", kept.running.task.id, Answer(answer).name)
+            what = "was cancelled" if answer == Answer.CANCEL_ASKED else "is no longer this worker's"
+            log.warning("task %s %s: its function is told", kept.running.task.id, what)
