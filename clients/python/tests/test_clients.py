@@ -1,0 +1,89 @@
+"""What the library makes of a user's client, without a server: its twins, and the meaning of its errors."""
+
+import pytest
+import redis
+import valkey
+from taskslot.clients import SHARED, Client
+
+CLASSES = [redis.Redis, valkey.Valkey, redis.asyncio.Redis, valkey.asyncio.Valkey]
+OWN = {
+    "db": 3, "username": "worker", "password": "secret", "client_name": "mail", "socket_keepalive": True,
+    "health_check_interval": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_twin_is_at_the_same_server_in_the_same_name(kind):
+    """Address, database, user and password are the client's; time-out, decoding and pool its own."""
+    client = kind(host="127.0.0.9", port=6399, decode_responses=True, socket_timeout=1, **OWN)
+    twin = Client(client).twin(4.5)
+    assert type(twin) is kind and twin.connection_pool is not client.connection_pool
+    made = twin.connection_pool.connection_kwargs
+    assert (made["host"], made["port"]) == ("127.0.0.9", 6399)
+    assert {name: made.get(name) for name in OWN} == OWN
+    assert (made["socket_timeout"], made["decode_responses"]) == (4.5, False)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_twin_speaks_tls_as_the_client_does(kind):
+    """With its certificates and its checks."""
+    tls = {
+        "ssl_ca_certs": "/ca.pem",
+        "ssl_certfile": "/me.pem",
+        "ssl_keyfile": "/me.key",
+        "ssl_cert_reqs": "required",
+    }
+    pool = Client(kind(port=6399, ssl=True, **tls)).twin(1.0).connection_pool
+    assert "SSL" in pool.connection_class.__name__
+    assert {name: pool.connection_kwargs.get(name) for name in tls} == tls
+    plain = Client(kind(port=6399)).twin(1.0).connection_pool
+    assert "SSL" not in plain.connection_class.__name__
+    assert set(tls) <= set(SHARED)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_twin_of_a_unix_socket_is_at_that_socket(kind):
+    """There is no host then."""
+    pool = Client(kind(unix_socket_path="/run/redis.sock", password="p")).twin(1.0).connection_pool
+    assert (pool.connection_kwargs["path"], pool.connection_kwargs["password"]) == ("/run/redis.sock", "p")
+
+
+def test_a_client_of_another_library_is_refused():
+    """By its type, before anything is sent."""
+    for other in (None, object(), "redis://127.0.0.1"):
+        with pytest.raises(TypeError, match="redis-py or valkey-py"):
+            Client(other)
+
+
+def test_a_class_that_somebody_derived_is_known_by_its_library():
+    """Also where it is defined in a module of another name."""
+
+    class Mine(redis.Redis):
+        pass
+
+    assert (Client(Mine()).library, type(Client(Mine()).twin(1.0))) == ("redis", Mine)
+
+
+@pytest.mark.parametrize("module", [redis, valkey])
+def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(module):
+    """The first is worth trying again for; a wrong password, a slot of two keys, a bad argument are not."""
+    client = Client(module.Redis() if module is redis else module.Valkey())
+    errors = module.exceptions
+    cluster_error = errors.RedisClusterException if module is redis else errors.ValkeyClusterException
+    gone = cluster_error("Cluster cannot be connected. Please provide at least one reachable node")
+    gone.__cause__ = errors.ConnectionError("refused")
+    away = [
+        errors.ConnectionError("refused"), errors.TimeoutError("late"), errors.ReadOnlyError("a replica"),
+        errors.ClusterDownError("CLUSTERDOWN"), errors.TryAgainError("TRYAGAIN"), ConnectionResetError(),
+        errors.ResponseError("UNBLOCKED the node was demoted"), gone,
+    ]  # fmt: skip
+    locked_out = cluster_error("Cluster cannot be connected")
+    locked_out.__cause__ = errors.AuthenticationError("WRONGPASS")
+    for_good = [
+        errors.AuthenticationError("WRONGPASS"), errors.ResponseError("ERR syntax error"), ValueError("no"),
+        cluster_error("TASK.MCLAIM - all keys must map to the same key slot"), locked_out,
+    ]  # fmt: skip
+    assert [client.is_away(error) for error in away] == [True] * len(away)
+    assert [client.is_away(error) for error in for_good] == [False] * len(for_good)
+    of_node = [client.is_of_node(error) for error in away]
+    assert of_node == [True, True, False, False, False, True, False, False]

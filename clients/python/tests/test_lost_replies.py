@@ -1,0 +1,73 @@
+"""Replies that are lost on the way: the server has done it, and the library asks again. Nothing is done twice."""
+
+import pytest
+import redis
+from server import wait_until
+from taskslot import Queue, ShardedQueue
+
+
+class Lossy(redis.Redis):
+    """Loses the reply of the next command of each of these names; so do its twins."""
+
+    loses: list[str] = []
+
+    def execute_command(self, *words, **options):
+        """Have the command done, and break."""
+        reply = super().execute_command(*words, **options)
+        if words[0] in Lossy.loses:
+            Lossy.loses.remove(words[0])
+            raise redis.ConnectionError("the reply was lost")
+        return reply
+
+
+@pytest.fixture
+def lossy(server):
+    """A client that loses what a test says."""
+    Lossy.loses = []
+    with Lossy(port=server.port) as client:
+        yield client
+
+
+def test_a_push_whose_reply_is_lost_is_made_once(lossy):
+    """One by one and many, of one queue and of shards: the library gives each a token of its own."""
+    with Queue(lossy, "mail") as queue, ShardedQueue(lossy, "orders", shards=4) as sharded:
+        for one in (queue, sharded):
+            Lossy.loses = ["TASK.PUSH", "TASK.MPUSH"]
+            ids = [one.push("a"), *one.push_many(["b", "c"])]
+            assert Lossy.loses == []
+            assert sorted(view.id for view in one.tasks("ready")) == sorted(ids) and len(ids) == 3
+
+
+@pytest.mark.parametrize("block_ms", [None, 5000])
+def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
+    """The tasks that the first copy leased are those that the second brings."""
+    with Queue(lossy, "mail") as queue:
+        queue.push_many(["a", "b"])
+        Lossy.loses = ["TASK.CLAIM"]
+        (task,) = queue.claim(block_ms=block_ms)
+        assert (Lossy.loses, task.payload, task.deliveries) == ([], b"a", 1)
+        assert (queue.len("leased"), queue.len("ready")) == (1, 1)
+
+
+def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
+    """The shard is left alone for a second, has no ready task any more, and is asked all the same."""
+    with ShardedQueue(lossy, "orders", shards=4) as queue:
+        queue.push("a")
+        Lossy.loses = ["TASK.CLAIM"]
+        (task,) = queue.claim(block_ms=20_000)
+        assert (Lossy.loses, task.payload, task.deliveries) == ([], b"a", 1)
+        assert queue.len("leased") == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 4}])
+def test_close_closes_what_a_queue_opened_and_no_more(make, server, options):
+    """The connections for waits and looks; the client works on."""
+    looking, queue = server.client(), make("orders", **options)
+    assert queue.len() == 0  # over the client itself
+    before = len(looking.client_list())
+    queue.push("a")
+    assert queue.claim(block_ms=50) and queue.claim(block_ms=50) == []
+    assert len(looking.client_list()) > before
+    queue.close()
+    wait_until(lambda: len(looking.client_list()) == before, "only the client's own connections are left")
+    assert queue.push("b")
