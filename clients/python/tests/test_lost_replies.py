@@ -50,8 +50,11 @@ def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
 
 
 def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
-    """The shard is left alone for a second, has no ready task any more, and is asked all the same."""
-    with ShardedQueue(lossy, "orders", shards=4) as queue:
+    """The shard is left alone for a second, has no ready task any more, and is asked all the same.
+
+    Of so many shards it is hardly the worker's home, on which it would ask anyway.
+    """
+    with ShardedQueue(lossy, "orders", shards=64) as queue:
         queue.push("a")
         Lossy.loses = ["TASK.CLAIM"]
         (task,) = queue.claim(block_ms=20_000)

@@ -202,26 +202,45 @@ def test_all_shards_tell_together(queue):
     assert [(one.name, one.leases) for one in queue.workers()] == [("", 10), ("w1", 2)]
 
 
-def test_all_shards_are_steered_together(queue):
-    """Settings, pauses, purges and retries; a group's settings on its own shard."""
+def test_all_shards_are_steered_together(queue, client):
+    """Settings, pauses, purges and retries."""
+    shards_apart = [Queue(client, key) for key in shards.names("orders", SHARDS)]
     queue.configure(lease=1234)
-    assert queue.settings().lease == 1234
+    assert [one.settings().lease for one in shards_apart] == [
+        1234
+    ] * SHARDS and queue.settings().lease == 1234
     queue.reset()
-    assert queue.settings().lease == 30_000
+    assert [one.settings().lease for one in shards_apart] == [30_000] * SHARDS
     ids = queue.push_many(map(str, range(400)))
     queue.pause()
     assert queue.claim() == [] and queue.claim(block_ms=60) == []
     queue.resume()
-    dead = queue.claim(5)
+    tasks = queue.claim(400)
+    assert len(tasks) == 400
+    dead, others = tasks[::10], [task for task in tasks if task not in tasks[::10]]
     queue.fail_many(dead, dead=True)
-    assert queue.retry([dead[0].id, dead[1].id]) == 2 and queue.retry_dead() == 3
+    queue.requeue_many(others)
+    assert queue.retry([dead[0].id, dead[-1].id]) == 2
+    assert queue.retry_dead(15) == 15 and queue.retry_dead() == 23
     assert queue.purge("ready", 150) == 150 and queue.purge("all") == len(ids) - 150
-    queue.set_group("acme", concurrency=1)
-    queue.push_many(["a", "b"], group="acme")
-    assert len(queue.claim(10)) == 1
-    (group,) = queue.groups()
-    assert (group.name, group.held_by) == ("acme", "concurrency")
-    assert queue.forget_group("acme") is True
+
+
+def test_a_groups_settings_are_on_its_own_shard(queue):
+    """Where its tasks are, whichever that is."""
+    names = [f"tenant-{n}" for n in range(8)]
+    assert len({shards.shard_of_name(name, SHARDS) for name in names}) > 2
+    for name in names:
+        queue.set_group(name, concurrency=1)
+        queue.push_many(["a", "b"], group=name)
+    assert len(queue.claim(100)) == len(names)
+    assert [(group.name, group.held_by) for group in queue.groups()] == [
+        (name, "concurrency") for name in names
+    ]
+    assert [queue.forget_group(name) for name in names] == [True] * 8
+
+
+def test_a_bad_argument_is_refused_by_a_shard(queue):
+    """As by a queue."""
     with pytest.raises(Refused):
         queue.push("x", delay_ms=-5)
 
