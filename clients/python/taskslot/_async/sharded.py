@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Literal, Unpack
 from .. import commands
 from ..balance import Loads, Pace
 from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
+from ..errors import Refused
 from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_name
@@ -101,7 +103,8 @@ class AsyncShardedQueue:
         if name is not None:
             return shard_of_name(name, len(self.keys))
         if self._loads.is_stale(time.monotonic()):
-            await self._look()
+            with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
+                await self._look()
         return self._loads.choose(time.monotonic())
 
     async def _look(self) -> None:
@@ -189,6 +192,8 @@ class AsyncShardedQueue:
             try:
                 found = await self.wire.look(command)
             except Exception as error:
+                if tasks and not self.wire.kind.is_away(error):
+                    break  # which the next claim tells: the tasks of the other shards are leased
                 self._is_away(shard, error, unanswered)
                 if tasks:
                     break  # their leases run while others are asked

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..clients import Client
 from ..commands import Command
-from ..errors import TaskslotError
+from ..errors import Refused, TaskslotError
 from ..turns import Turns
 from .pause import pause
 
@@ -62,7 +62,10 @@ class AsyncWire:
         return await self._patiently(self._for_looks().client, command, Turns(), 0)
 
     async def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
-        """Send read commands in bulk, node by node: None where the node didn't answer, or not with a value."""
+        """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
+
+        Raises `Refused` where this user may not ask.
+        """
         looking = self._for_looks()
         await self._know_nodes(looking)
         found: list[R | None] = [None] * len(commands)
@@ -90,6 +93,8 @@ class AsyncWire:
         """Ask alone what a node of a cluster refused, so that the client learns who has the slot now: whether it is."""
         try:
             found[place] = await self.look(command)
+        except Refused:
+            raise
         except TaskslotError:
             return True
         except Exception as error:

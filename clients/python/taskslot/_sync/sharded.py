@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Any, Literal, Unpack
 from .. import commands
 from ..balance import Loads, Pace
 from ..commands import ClaimOptions, Command, Direction, Payload, PushOptions, TaskOptions
+from ..errors import Refused
 from ..replies import Group, Info, Result, Schedule, Settings, State, Task, TaskId, TaskView, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_name
@@ -102,7 +104,8 @@ class ShardedQueue:
         if name is not None:
             return shard_of_name(name, len(self.keys))
         if self._loads.is_stale(time.monotonic()):
-            self._look()
+            with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
+                self._look()
         return self._loads.choose(time.monotonic())
 
     def _look(self) -> None:
@@ -188,6 +191,8 @@ class ShardedQueue:
             try:
                 found = self.wire.look(command)
             except Exception as error:
+                if tasks and not self.wire.kind.is_away(error):
+                    break  # which the next claim tells: the tasks of the other shards are leased
                 self._is_away(shard, error, unanswered)
                 if tasks:
                     break  # their leases run while others are asked
