@@ -124,3 +124,32 @@ def test_long_work_shows_a_bar_on_a_terminal(env, queue, terminal):
     said = subprocess.run(purge, env=env, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
     assert (said.returncode, said.stdout) == (0, b"purged 3000\n")
     assert "purge mail" in shown(ours, "/3000")
+
+
+def test_a_name_is_no_markup_on_a_terminal(env, queue, client, terminal):
+    """Bars are drawn with the queue's name, which may hold brackets."""
+    client.execute_command("TASK.PUSH", "jobs[/]", "p")
+    ours, theirs = terminal
+    words = ["purge", "jobs[/]", "ready", "--all", "--yes"]
+    with subprocess.Popen([*COMMAND, *words], env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        assert "Traceback" not in shown(ours, "purged 1")
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "status"),
+    [("push mail --lines", "<&-", 0), ("list mail ready", ">&-", 0), ("info nothing", "2>&-", 1)],
+)
+def test_what_is_closed_is_as_empty_as_a_file(env, queue, words, closed, status):
+    """As a daemon or a careless cron job starts it; never a traceback."""
+    queue.push("p")
+    line = f"{sys.executable} -m taskslot {words} {closed}"
+    said = subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=30)
+    assert (said.returncode, said.stderr) == (status, b"")
+
+
+def test_an_option_of_the_url_that_nobody_knows_is_bad_usage(env, server):
+    """And no traceback of the client's library."""
+    url = f"redis://127.0.0.1:{server.port}?colour=red"
+    said = subprocess.run([*COMMAND, "info", "mail", "--url", url], env=env, capture_output=True, timeout=30)
+    assert said.returncode == 2 and b"has an option" in said.stderr and b"Traceback" not in said.stderr

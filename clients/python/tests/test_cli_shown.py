@@ -77,6 +77,23 @@ def test_a_payload_cannot_command_the_terminal():
     assert shown.payload(b"\x1b[31mred\n\xff\tj\xc3\xb6") == "\\x1b[31mred\\n\\xff\\tjö"
 
 
+def test_json_cannot_command_the_terminal_either(capsys):
+    """It is the same JSON, with escapes for what a terminal may obey."""
+    mean = "\x9b31m\x7f\u202e\u200d\U000e0001\udcff\x1b[0m ü 😀"
+    output.json_line({"payload": mean})
+    said = capsys.readouterr().out
+    assert said.removesuffix("\n").isprintable() and "ü 😀" in said
+    assert json.loads(said) == {"payload": mean}
+
+
+@pytest.mark.parametrize("url", ["redis://:pa/ss@host:1", "redis://:pa#ss@host:1", "redis://u:pa?ss@host"])
+def test_a_password_that_breaks_the_url_is_not_shown(url):
+    """Python takes it for the port and says so."""
+    with pytest.raises(ValueError, match="can't be read") as caught:
+        read_address(url, None, None)
+    assert "pa" not in str(caught.value).replace("password", "")
+
+
 def test_columns_are_aligned():
     """Names to the left, numbers to the right, no blanks at the end."""
     assert shown.columns([("a", "1", "x"), ("long", "100", "")], frozenset({1})) == [

@@ -3,12 +3,14 @@
 import inspect
 import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 import redis
 import valkey
+from blocking import Blocking
 from server import wait_until
-from taskslot import Answer, Queue, Refused, ShardedQueue, WrongType, shards
+from taskslot import Answer, AsyncShardedQueue, Queue, Refused, ShardedQueue, WrongType, shards
 from taskslot.clients import Client
 
 SHARDS = 4
@@ -70,6 +72,40 @@ def test_a_count_out_of_bounds_is_refused_on_empty_shards_too(queue, count):
         queue.claim(count)
     with pytest.raises(TypeError, match="also"):
         queue.claim(also=["other"])
+
+
+def test_a_user_who_may_not_look_is_told_so_rather_than_given_one_shard(library, server, client, loop):
+    """Without TASK.LEN and TASK.INFO a worker would find its home shard's tasks only; a producer needs neither."""
+    asks = ["+@connection", "+task.push", "+task.claim"]
+    client.execute_command("ACL", "SETUSER", "bob", "on", ">secret", "~*", *asks)
+    is_async = library.endswith("asyncio")
+    module = redis if library.startswith("redis") else valkey
+    kind = getattr(module.asyncio if is_async else module, "Redis" if module is redis else "Valkey")
+    theirs = kind(port=server.port, username="bob", password="secret")
+
+    def one():
+        if is_async:
+            return Blocking(AsyncShardedQueue(theirs, "orders", shards=SHARDS), loop)
+        return ShardedQueue(theirs, "orders", shards=SHARDS)
+
+    producer, worker = one(), one()
+    assert len({shard(producer.push("p")) for _ in range(50)}) == SHARDS
+    with pytest.raises(Refused, match="no permissions"):
+        worker.claim()
+    for queue in (producer, worker):
+        queue.close()
+
+
+def test_tasks_are_not_leased_in_vain_where_another_shard_refuses(queue, client):
+    """What was claimed from the shards before it is handed out, and the next claim tells of the error."""
+    queue.push_many([str(n) for n in range(1000)])
+    bad, *others = shards.names("orders", SHARDS)
+    client.set(bad, "no queue")
+    claimed = 0
+    for _ in range(20):
+        with suppress(WrongType):
+            claimed += len(queue.claim(1000))
+    assert claimed == sum(client.execute_command("TASK.LEN", key, "leased") for key in others) > 0
 
 
 def test_tasks_of_all_shards_are_claimed_and_answered(queue):

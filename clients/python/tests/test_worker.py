@@ -435,11 +435,11 @@ def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
 
 
 def test_a_server_without_the_module_is_an_error(start):
-    """It says which command it doesn't know."""
+    """It says what is missing."""
     server = start(port=True, module=None)
     with redis.Redis(port=server.port) as client, Working(Worker(Queue(client, "mail"))) as run:
         run.ended()
-    assert isinstance(run.error, Refused) and "unknown command" in str(run.error)
+    assert isinstance(run.error, Refused) and "no taskslot module" in str(run.error)
 
 
 def test_a_wrong_password_is_an_error(server):

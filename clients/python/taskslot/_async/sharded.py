@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
 from types import TracebackType
@@ -21,6 +22,7 @@ from ..commands import (
     ScheduleOptions,
     TaskOptions,
 )
+from ..errors import Refused
 from ..replies import (
     Group,
     Info,
@@ -122,7 +124,8 @@ class AsyncShardedQueue:
         if name is not None:
             return shard_of_name(name, len(self.keys))
         if self._loads.is_stale(time.monotonic()):
-            await self._look()
+            with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
+                await self._look()
         return self._loads.choose(time.monotonic())
 
     async def _look(self) -> bool:

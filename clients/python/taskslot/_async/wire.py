@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..clients import AS_BYTES, Client
 from ..commands import Command
-from ..errors import TaskslotError
+from ..errors import Refused, TaskslotError
 from ..turns import Turns
 from .pause import pause
 
@@ -60,7 +60,10 @@ class AsyncWire:
         return await self._patiently(self._for_looks, command, Turns(), 0)
 
     async def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
-        """Send read commands in bulk, node by node: None where the node didn't answer, or not with a value."""
+        """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
+
+        Raises `Refused` where this user may not ask.
+        """
         found: list[R | None] = [None] * len(commands)
         try:
             looking = self._for_looks()
@@ -93,6 +96,8 @@ class AsyncWire:
         """Ask alone what a node of a cluster refused, so that the client learns who has the slot now: whether it is."""
         try:
             found[place] = await self.look(command)
+        except Refused:
+            raise
         except TaskslotError:
             return True
         except Exception as error:

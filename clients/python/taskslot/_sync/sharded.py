@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
 from types import TracebackType
@@ -22,6 +23,7 @@ from ..commands import (
     ScheduleOptions,
     TaskOptions,
 )
+from ..errors import Refused
 from ..replies import (
     Group,
     Info,
@@ -123,7 +125,8 @@ class ShardedQueue:
         if name is not None:
             return shard_of_name(name, len(self.keys))
         if self._loads.is_stale(time.monotonic()):
-            self._look()
+            with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
+                self._look()
         return self._loads.choose(time.monotonic())
 
     def _look(self) -> bool:

@@ -34,7 +34,14 @@ class Address:
 
 def read_address(url: str, sentinels: str | None, service: str | None) -> Address:
     """The address that the options name. Raises ValueError, which never repeats a password."""
-    scheme = urlsplit(url).scheme
+    try:
+        parts = urlsplit(url)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError:
+        # What Python says names the port that it took a password for, where that has a / or a # in it.
+        raise ValueError(
+            "--url can't be read: redis://user:password@host:port/db, / # ? @ as %2F %23 %3F %40"
+        ) from None
     if scheme not in SCHEMES:
         raise ValueError("--url must be redis://…, rediss://…, valkey://…, valkeys://… or unix://…")
     if bool(sentinels) != bool(service):
@@ -68,6 +75,10 @@ def connect(address: Address) -> Any:
     if address.sentinels:
         return of_sentinel(library, url, address, options)
     client = library.from_url(url, **options)
+    try:
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except TypeError:
+        raise ValueError("--url has an option that the client library doesn't know") from None
     if not is_cluster(client):
         return client
     if url.startswith("unix:"):

@@ -27,7 +27,13 @@ def line(text: str = "") -> None:
 
 def json_line(value: Any) -> None:
     """A value as one line of JSON."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+    text = json.dumps(plain(value), ensure_ascii=False)
+    sys.stdout.write("".join(letter if letter.isprintable() else escaped(letter) for letter in text) + "\n")
+
+
+def escaped(letter: str) -> str:
+    """A character that a terminal may obey (C1, DEL, a change of direction) as JSON writes it; it reads the same."""
+    return json.dumps(letter)[1:-1] if ord(letter) > 0x7F else f"\\u{ord(letter):04x}"
 
 
 def note(text: str) -> None:
@@ -75,7 +81,7 @@ def progress() -> Progress:
     console = Console(stderr=True)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
