@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,7 +23,7 @@ from ..commands import (
     ScheduleOptions,
     TaskOptions,
 )
-from ..errors import Refused
+from ..errors import QueueBroken, Refused, WrongType
 from ..replies import (
     Group,
     Info,
@@ -42,6 +43,8 @@ from ..sums import total
 from .pause import pause
 from .queue import MOST, AsyncQueue, deadline, is_over, several, token
 from .wire import AsyncWire
+
+log = logging.getLogger("taskslot")
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
 CENSUS_S = 1.0
@@ -73,6 +76,7 @@ class AsyncShardedQueue:
         self._pace = Pace()
         self._home = random.randrange(shards)
         self._census_at = 0.0
+        self._faulty: set[int] = set()
 
     async def __aenter__(self) -> AsyncShardedQueue:
         return self
@@ -155,6 +159,8 @@ class AsyncShardedQueue:
         commands.refuse_unknown(options, ClaimOptions)
         if not 1 <= count <= MOST:
             raise ValueError(f"count must be 1 to {MOST}, not {count}")
+        if options.get("tied"):
+            raise ValueError("tied leases hang on one connection, and shards are claimed over a pool of them")
         request = request or token()
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
@@ -197,8 +203,15 @@ class AsyncShardedQueue:
     def _leave_alone(self, shard: int, error: Exception, unanswered: set[int]) -> None:
         """Leave a shard alone for a while, and where its node doesn't answer all that lie there.
 
-        Its claim may have been done all the same: it is asked for again. Other errors are raised.
+        Its claim may have been done all the same: it is asked for again. So is a key with a trouble of its own left
+        alone, unless all have one: the work on the others goes on. Other errors are raised.
         """
+        if isinstance(error, (QueueBroken, WrongType)) and len(self._faulty | {shard}) < len(self.keys):
+            if shard not in self._faulty:
+                log.error("shard %s is left out: %s", self.keys[shard], error)
+            self._faulty.add(shard)
+            self._loads.lost(shard, time.monotonic())
+            return
         if not self.wire.kind.is_away(error):
             raise error
         # One after another they would take the look's time-out each, and all the others wait meanwhile.
@@ -228,6 +241,7 @@ class AsyncShardedQueue:
                     break  # their leases run while others are asked
                 continue
             unanswered.discard(shard)
+            self._faulty.discard(shard)
             self._loads.took(shard, len(found), left)
             tasks += self._named(shard, found)
         return tasks

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ from ..commands import (
     ScheduleOptions,
     TaskOptions,
 )
-from ..errors import Refused
+from ..errors import QueueBroken, Refused, WrongType
 from ..replies import (
     Group,
     Info,
@@ -43,6 +44,8 @@ from ..sums import total
 from .pause import pause
 from .queue import MOST, Queue, deadline, is_over, several, token
 from .wire import Wire
+
+log = logging.getLogger("taskslot")
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
 CENSUS_S = 1.0
@@ -74,6 +77,7 @@ class ShardedQueue:
         self._pace = Pace()
         self._home = random.randrange(shards)
         self._census_at = 0.0
+        self._faulty: set[int] = set()
 
     def __enter__(self) -> ShardedQueue:
         return self
@@ -156,6 +160,8 @@ class ShardedQueue:
         commands.refuse_unknown(options, ClaimOptions)
         if not 1 <= count <= MOST:
             raise ValueError(f"count must be 1 to {MOST}, not {count}")
+        if options.get("tied"):
+            raise ValueError("tied leases hang on one connection, and shards are claimed over a pool of them")
         request = request or token()
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
@@ -198,8 +204,15 @@ class ShardedQueue:
     def _leave_alone(self, shard: int, error: Exception, unanswered: set[int]) -> None:
         """Leave a shard alone for a while, and where its node doesn't answer all that lie there.
 
-        Its claim may have been done all the same: it is asked for again. Other errors are raised.
+        Its claim may have been done all the same: it is asked for again. So is a key with a trouble of its own left
+        alone, unless all have one: the work on the others goes on. Other errors are raised.
         """
+        if isinstance(error, (QueueBroken, WrongType)) and len(self._faulty | {shard}) < len(self.keys):
+            if shard not in self._faulty:
+                log.error("shard %s is left out: %s", self.keys[shard], error)
+            self._faulty.add(shard)
+            self._loads.lost(shard, time.monotonic())
+            return
         if not self.wire.kind.is_away(error):
             raise error
         # One after another they would take the look's time-out each, and all the others wait meanwhile.
@@ -227,6 +240,7 @@ class ShardedQueue:
                     break  # their leases run while others are asked
                 continue
             unanswered.discard(shard)
+            self._faulty.discard(shard)
             self._loads.took(shard, len(found), left)
             tasks += self._named(shard, found)
         return tasks
