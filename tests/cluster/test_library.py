@@ -13,7 +13,7 @@ import redis
 import valkey
 from cluster import Cluster
 from server import wait_until
-from taskslot import AsyncShardedQueue, Queue, ShardedQueue, TaskslotError
+from taskslot import AsyncShardedQueue, Queue, Refused, ShardedQueue, TaskslotError
 
 SHARDS = 8
 
@@ -213,6 +213,15 @@ def test_calls_outlive_a_cluster_that_is_gone_for_a_while(start_cluster, library
     for thread in threads:
         thread.join(45)
     assert not broken and got.count(b"after") == 2, (broken, got)
+
+
+def test_a_client_that_does_not_route_is_told_so_at_once(start_cluster):
+    """A plain client on a node of a cluster would be told MOVED for as long as patience lasts."""
+    cluster = start_cluster(primaries=2, replicas=0)
+    one, two = cluster.primaries()
+    key = next(name for name in "abcdefgh" if cluster.node_of(name) is two)
+    with redis.Redis(port=one.port) as client, pytest.raises(Refused, match="RedisCluster"):
+        Queue(client, key, patience_ms=60_000).push("a")
 
 
 def test_a_push_leaves_a_shard_alone_whose_node_is_away(cluster):

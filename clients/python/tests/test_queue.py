@@ -22,6 +22,7 @@ from taskslot import (
     UnknownTask,
     WrongType,
 )
+from taskslot.clients import Client
 
 
 def later(call):
@@ -395,3 +396,20 @@ def test_groups_whose_names_are_no_text_are_told_page_by_page(make, client):
             pipeline.execute_command("TASK.PUSH", "mail", "p", "GROUP", b"\xff%04d" % number)
         pipeline.execute()
     assert [group.name[1:] for group in make().groups()] == [f"{number:04}" for number in range(1500)]
+
+
+def test_threads_that_begin_together_share_one_twin(server, monkeypatch):
+    """One twin for what waits, however many threads make the first claim, so that `close` closes all."""
+    made, real, second = [], Client.twin, threading.Event()
+
+    def twin(self, seconds):
+        made.append(seconds)
+        second.set() if len(made) > 1 else second.wait(0.3)
+        return real(self, seconds)
+
+    monkeypatch.setattr(Client, "twin", twin)
+    with redis.Redis(port=server.port) as client, Queue(client, "mail") as queue:
+        threads = [later(lambda: queue.claim(block_ms=10)) for _ in range(20)]
+        for thread in threads:
+            thread.join()
+    assert len(made) == 1
