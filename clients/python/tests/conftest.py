@@ -13,12 +13,13 @@ from server_fixtures import chosen
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 HERE = Path(__file__).parent
+ON_CLUSTERS = ("test_library", "test_command_line", "test_worker_on_a_cluster")
 
 
 def pytest_collection_modifyitems(config, items):
     """The library is tried in full on the first two servers asked for; on the others in part.
 
-    There two of the clients do what each command does, and a fixed quarter of what the worker and the command line do.
+    There two of the clients do what each command does, and of the rest, and of what is done on clusters, a fixed quarter is.
     """
     full = [server.name for server in chosen(config)[:2]]
     dropped = {
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(config, items):
 
 def is_library(item):
     """Whether a test is one of the library's, here or on clusters."""
-    return HERE in item.path.parents or "library" in getattr(item, "fixturenames", ())
+    return HERE in item.path.parents or item.path.stem in ON_CLUSTERS
 
 
 def server_of(item):
@@ -42,7 +43,7 @@ def server_of(item):
 
 def is_enough(item):
     """Whether a test runs also on a server between the newest and the oldest."""
-    library = item.callspec.params.get("library")
+    library = item.callspec.params.get("library") if HERE in item.path.parents else None
     return library in ("redis-py", "valkey-py asyncio") if library else crc32(item.nodeid.encode()) % 4 == 0
 
 
