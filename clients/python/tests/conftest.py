@@ -19,7 +19,7 @@ ON_CLUSTERS = ("test_library", "test_command_line", "test_worker_on_a_cluster")
 def pytest_collection_modifyitems(config, items):
     """The library is tried in full on the first two servers asked for; on the others in part.
 
-    There two of the clients do what each command does; of the rest, and of what is done on clusters, a fixed quarter is.
+    There two of the clients do what each command does; a fixed quarter of the rest is done, and of clusters.
     """
     full = [server.name for server in chosen(config)[:2]]
     dropped = {
