@@ -79,7 +79,7 @@ class Sentinel:
 
         wait_until(promoted, f"the replica on port {replica.port} is the primary", timeout)
 
-    def restart(self, node: Server, timeout: float = 20.0) -> None:
+    def restart(self, node: Server, timeout: float = 60.0) -> None:
         """Start a server that was ended as the replica of the other one; it has its copy when this returns.
 
         Sentinels would tell it so themselves, but only after it has been there for 8 to 10 s.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,10 +40,14 @@ class Client:
     """A user's client, looked at from outside."""
 
     client: Any
+    # Where a cluster was found: valkey-py forgets the nodes that don't answer, at last all of them.
+    starts: list[tuple[str, int]] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.library is None or not hasattr(self.client, "execute_command"):
             raise TypeError(f"a client of redis-py or valkey-py is needed, not {type(self.client).__name__}")
+        if self.is_cluster:
+            self.starts.extend(self._known_nodes())
 
     @cached_property
     def library(self) -> str | None:
@@ -180,14 +184,25 @@ class Client:
         kwargs = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
         shared = self._shared(kwargs, kwargs.get("connection_class"))
         shared.pop("db", None)
-        # valkey-py takes those that it lost off the nodes to start from, at last all of them.
-        nodes = manager.startup_nodes or manager.nodes_cache
-        known = [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
-        node = importlib.import_module(self._class_of_cluster().__module__).ClusterNode
-        own["startup_nodes"] = [node(host, port) for host, port in known]
+        own["startup_nodes"] = [
+            self._node_class()(*address) for address in self._known_nodes() or self.starts
+        ]
         own["address_remap"] = manager.address_remap
         own["require_full_coverage"] = False
         return type(self.client)(**shared, **own, **self._no_cluster_retry())
+
+    def _known_nodes(self) -> list[tuple[str, int]]:
+        nodes = self.client.nodes_manager.startup_nodes or self.client.nodes_manager.nodes_cache
+        return [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
+
+    def _node_class(self) -> Any:
+        return importlib.import_module(self._class_of_cluster().__module__).ClusterNode
+
+    def remember(self) -> None:
+        """Give a sync cluster client that has forgotten all nodes those back that it began with."""
+        if self.is_cluster and not self.is_async and not self.client.nodes_manager.startup_nodes:
+            nodes = [self._node_class()(*address) for address in self.starts]
+            self.client.nodes_manager.populate_startup_nodes(nodes)
 
     def _class_of_cluster(self) -> type:
         """The library's own class of a cluster client."""

@@ -123,6 +123,11 @@ class Wire:
 
     # ---- how
 
+    def _remember(self) -> None:
+        for one in (self.kind, self._waiting, self._looking):
+            if one is not None:
+                one.remember()
+
     def _for_waits(self) -> Client:
         with self._making:
             if self._waiting is None:
@@ -170,6 +175,7 @@ class Wire:
                 if not self.kind.is_away(error):
                     self._note_answer(turns, command.key)
                     raise self.kind.meaning(error) or error from None
+                self._remember()
                 now = time.monotonic()
                 if now >= until:
                     raise
