@@ -40,6 +40,7 @@ class Traffic:
         setting = self.queue()
         setting.configure(lease=1000, **{"backoff-base": 10})
         jobs = [(self._produce, n) for n in range(producers)] + [(self._work, n) for n in range(workers)]
+        self._producers = producers
         self._threads = [threading.Thread(target=self._run, args=job, daemon=True) for job in jobs]
         for thread in self._threads:
             thread.start()
@@ -81,11 +82,12 @@ class Traffic:
         assert not self.broken, self.broken
 
     def finish(self):
-        """Stop pushing, wait until all is done, and say what is missing."""
+        """Stop pushing, wait until nothing is left, and say what was lost and what was done again."""
         self._stop.set()
+        for producer in self._threads[: self._producers]:
+            producer.join(40)
         looking = self.queue()
-        wait_until(lambda: self.broken or not self.pushed - set(self.done), "every task is done", 30)
-        wait_until(lambda: self.broken or looking.len() == 0, "the queue is empty", 30)
+        wait_until(lambda: self.broken or looking.len() == 0, "the queue is empty", 60)
         self._drained.set()
         for thread in self._threads:
             thread.join(20)
