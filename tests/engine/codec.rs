@@ -43,7 +43,7 @@ fn write_parts(path: PathBuf, parts: &[Vec<u8>]) {
 }
 
 #[test]
-#[ignore = "writes the samples of a new version: cargo test -p taskslot-engine --test codec -- --ignored new_version"]
+#[ignore = "writes the samples of a new version: cargo test -p taskslot-engine -- --ignored new_version"]
 fn a_new_version_gets_its_samples() {
     let queue = live(&mut |_, _| {});
     let (effect, mut payloads) = effect();
