@@ -211,10 +211,9 @@ async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule
     asyncs: set[asyncio.Task] = set()
     for rule in rules:
         for node, keys, span in zip(nodes, rule.shards, spans, strict=True):
-            queues = [AsyncQueue(node, key) for key in keys]
-            for queue in queues:
-                queue.wire = queues[0].wire  # one client for all, with a connection for each that waits
-                asyncs.add(asyncio.create_task(rule.work(queue, span)))
+            wire = AsyncQueue(node, keys[0]).wire  # one for all, with a connection for each that waits
+            for key in keys:
+                asyncs.add(asyncio.create_task(rule.work(AsyncQueue(node, key, wire=wire), span)))
     await all_wait(nodes, len(asyncs))
     loop, chance = asyncio.get_running_loop(), random.Random(1)
     start = due = sampled = loop.time()

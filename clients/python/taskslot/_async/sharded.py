@@ -68,9 +68,7 @@ class AsyncShardedQueue:
         self.name = name
         self.wire = AsyncWire(client, patience_ms)
         self.keys = shard_names(name, shards)
-        self.queues = [AsyncQueue(client, key, patience_ms=patience_ms) for key in self.keys]
-        for queue in self.queues:
-            queue.wire = self.wire
+        self.queues = [AsyncQueue(client, key, wire=self.wire) for key in self.keys]
         self._numbers = {key: number for number, key in enumerate(self.keys)}
         self._loads = Loads.of(shards)
         self._pace = Pace()

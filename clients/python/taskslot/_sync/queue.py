@@ -37,16 +37,19 @@ class Queue:
     the server has connections of its own, made like the client's; all else goes over the client. Spans are
     milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
     connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
-    `patience_ms` and raise the client's own error then. A queue object may be shared: by threads, and an asyncio one by
+    `patience_ms` and raise the client's own error then. Queues that are given the `wire` of another share its
+    connections. A queue object may be shared: by threads, and an asyncio one by
     the tasks of its event loop.
 
     Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client is
     of no effect: payloads and results are bytes.
     """
 
-    def __init__(self, client: Any, name: str, *, patience_ms: int = 10_000) -> None:
+    def __init__(
+        self, client: Any, name: str, *, patience_ms: int = 10_000, wire: Wire | None = None
+    ) -> None:
         self.name = name
-        self.wire = Wire(client, patience_ms)
+        self.wire = wire or Wire(client, patience_ms)
 
     def __enter__(self) -> Queue:
         return self

@@ -69,9 +69,7 @@ class ShardedQueue:
         self.name = name
         self.wire = Wire(client, patience_ms)
         self.keys = shard_names(name, shards)
-        self.queues = [Queue(client, key, patience_ms=patience_ms) for key in self.keys]
-        for queue in self.queues:
-            queue.wire = self.wire
+        self.queues = [Queue(client, key, wire=self.wire) for key in self.keys]
         self._numbers = {key: number for number, key in enumerate(self.keys)}
         self._loads = Loads.of(shards)
         self._pace = Pace()
