@@ -78,7 +78,21 @@ BREAKS = [
     ),
     ("poison limit", "claim.rs", "const POISON_STALLS: u16 = 2;", "const POISON_STALLS: u16 = 3;"),
     ("retry of the dead resets counters", "apply.rs", "                    left.entry.failures = 0;\n", ""),
-    ("term step", "decide.rs", "const TERM_STEP: u64 = 1 << 36;", "const TERM_STEP: u64 = 1 << 35;"),
+    (
+        "promotion step",
+        "decide.rs",
+        "pub const PROMOTION_STEP: u64 = 1 << 36;",
+        "pub const PROMOTION_STEP: u64 = 1 << 35;",
+    ),
+    (
+        "a floor above the clock",
+        "decide.rs",
+        "last.max(clock).saturating_add(RESTART_STEP +",
+        "last.saturating_add(RESTART_STEP +",
+    ),
+    ("a lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
+    ("effects in turn", "effect.rs", "number == last + 1", "number > last"),
+    ("effects are counted", "effect.rs", "(self.effects().unwrap_or(0) + 1)", "self.effects().unwrap_or(0)"),
     (
         "page bound noted at a claim",
         "log.rs",
@@ -183,8 +197,8 @@ BREAKS = [
     (
         "figures: a copy has none",
         "copy.rs",
-        "Queue { stats: Stats::default(), ..self.clone() }",
-        "self.clone()",
+        "Queue { stats: Stats::default(), effects",
+        "Queue { effects",
     ),
     ("figures: rounding of a need", "load.rs", " - ROUNDING", ""),
     ("bytes of what is told", "told.rs", "self.bytes += value.len() as u64;", ""),

@@ -35,10 +35,16 @@ impl Queue {
                 self.requests.remember(*at, request);
                 Ok(())
             }
-            Event::Term { term, floor } => {
+            Event::Term { term, floor, clocks } => {
                 ensure(*floor <= LeaseNumber::MAX, "a lease number")?;
+                ensure(clocks.is_none_or(|clocks| clocks.is_valid()), "clocks in bounds")?;
                 self.term = *term;
                 self.last_lease = self.last_lease.max(*floor);
+                Ok(())
+            }
+            Event::Clock { offset_ms } => {
+                ensure(offset_ms.unsigned_abs() <= Millis::MAX.0, "a clock's offset")?;
+                self.clock_offset_ms = *offset_ms;
                 Ok(())
             }
             Event::Claimed { at, worker, tied, leases } => {

@@ -3,7 +3,7 @@
 //! A claim goes on turn by turn: each event hands out what one turn of the rotation holds, at most, and is applied
 //! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
 
-use crate::decide::{Entropy, Refusal};
+use crate::decide::{CLOCK_NUMBER_MAX, Entropy, Refusal};
 use crate::entry::Order;
 use crate::event::{Event, Gate, Lease};
 use crate::groups::GroupNumber;
@@ -118,7 +118,7 @@ impl<'a> Claiming<'a> {
                 break;
             }
             let last = leases.last().map_or(queue.last_lease, |lease| lease.number);
-            let number = LeaseNumber((last.0 + 1).max(now.at.0.saturating_mul(1000)));
+            let number = LeaseNumber((last.0 + 1).max(now.lease_number(CLOCK_NUMBER_MAX)));
             if number > LeaseNumber::MAX {
                 return Err(Refusal::Exhausted);
             }

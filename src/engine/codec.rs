@@ -12,6 +12,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bodies::StoredBody;
 use crate::delayed::Delayed;
+use crate::effect::Effects;
 use crate::entry::Order;
 use crate::groups::{GroupNumber, StoredGroup};
 use crate::lanes::LaneKey;
@@ -24,12 +25,12 @@ use crate::requests::Request;
 use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{LeaseNumber, TaskId};
-use crate::time::Millis;
+use crate::time::{Millis, Stamp};
 use crate::told::Told;
 use crate::unique::StoredToken;
 
 /// The version of the stored form.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 /// Texts, requests, tokens and bodies are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -52,6 +53,8 @@ const RESULTS: u8 = b'd';
 const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
 const BODIES: u8 = b'b';
+/// What the clocks of the node showed that saved the queue; since version 3.
+const CLOCKS: u8 = b'k';
 
 /// What a queue is beside its tasks, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -70,6 +73,12 @@ struct Head {
     /// What is used of the queue's rate; since version 2.
     #[serde(default)]
     spent: Spent,
+    // What follows came with version 3.
+    /// The last effect's number.
+    #[serde(default)]
+    effects: Option<u64>,
+    #[serde(default)]
+    clock_offset_ms: i64,
 }
 
 /// One turn of a rotation: the priority, the group's number, what is left of the turn.
@@ -87,7 +96,15 @@ struct StoredPauses {
 impl Queue {
     /// Gives the stored form to `put`, a chunk at a time, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
-        put(&self.head(self.workers.stored()));
+        self.save_at(None, put);
+    }
+
+    /// The same, with what the node's clocks show: spans go on by it where the queue is loaded.
+    pub fn save_at(&self, saved: Option<Stamp>, put: &mut dyn FnMut(&[u8])) {
+        put(&encode_named(&self.head(self.workers.stored())));
+        if let Some(saved) = saved {
+            put(&chunk(CLOCKS, &encode_named(&saved)));
+        }
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
         put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
         for page in self.log.stored_pages() {
@@ -104,10 +121,10 @@ impl Queue {
         put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
     }
 
-    fn head(&self, workers: Vec<Vec<u8>>) -> Vec<u8> {
+    fn head(&self, workers: Vec<Vec<u8>>) -> Head {
         let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
         let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
-        encode_named(&Head {
+        Head {
             version: FORMAT_VERSION,
             settings: settings.collect(),
             totals: self.totals,
@@ -118,7 +135,9 @@ impl Queue {
             last_lease: self.last_lease,
             workers: workers.into_iter().map(ByteBuf::from).collect(),
             spent: self.spent,
-        })
+            effects: self.effects(),
+            clock_offset_ms: self.clock_offset_ms,
+        }
     }
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
@@ -137,6 +156,11 @@ impl Queue {
             "counters in bounds",
         )?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
+        ensure(
+            head.effects.is_none_or(|effects| effects <= Effects::MAX)
+                && head.clock_offset_ms.unsigned_abs() <= Millis::MAX.0,
+            "counters and clocks in bounds",
+        )?;
         let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
         let pauses =
             Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
@@ -150,6 +174,8 @@ impl Queue {
             term: head.term,
             last_lease: head.last_lease,
             spent: head.spent,
+            effects: head.effects.map_or(Effects::Unknown, Effects::Counted),
+            clock_offset_ms: head.clock_offset_ms,
             workers: Names::load(workers).ok_or(Mismatch("worker names"))?,
             delayed: Delayed::default(),
             ..Queue::new()
@@ -200,6 +226,13 @@ impl Queue {
                 let bodies: Vec<StoredBody> = decode(bodies).ok_or(Mismatch("stored bodies"))?;
                 bodies.iter().try_for_each(|body| self.load_body(body))
             }
+            Some((&CLOCKS, clocks)) => {
+                let saved: Stamp = decode(clocks).ok_or(Mismatch("stored clocks"))?;
+                ensure(
+                    saved.is_valid() && self.saved.replace(Some(saved)).is_none(),
+                    "clocks in bounds, once",
+                )
+            }
             _ => Err(Mismatch("a known chunk")),
         }
     }
@@ -216,7 +249,8 @@ impl Queue {
 
     /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
-        add(&self.head(Vec::new()));
+        // Which effect was the last isn't known of a queue that an older version told of.
+        add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
         for place in self.log.tasks_from(Order(0)) {
             let Some(found) = self.at(place) else { continue };
             let mut told = Vec::new();

@@ -1,5 +1,6 @@
 //! What COPY makes of a queue.
 
+use crate::effect::Effects;
 use crate::entry::{Entry, Phase};
 use crate::mismatch::Mismatch;
 use crate::queue::Queue;
@@ -12,7 +13,8 @@ impl Queue {
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
     /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
     pub fn copied(&self) -> Result<Queue, Mismatch> {
-        let mut copy = Queue { stats: Stats::default(), ..self.clone() };
+        let mut copy = Queue { stats: Stats::default(), effects: Effects::default(), ..self.clone() };
+        copy.take_saved();
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::default();
         // A lease that ended as a stall may still be answered, in the queue where it was given.

@@ -54,6 +54,7 @@ impl<'a> Event<'a> {
             Event::Pushed { .. }
             | Event::Answered { .. }
             | Event::Term { .. }
+            | Event::Clock { .. }
             | Event::Claimed { .. }
             | Event::Unclaimed { .. }
             | Event::Failed { .. }

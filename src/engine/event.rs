@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::requests::Answer;
 use crate::settings::SPAN_MAX_MS;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
-use crate::time::{Due, Millis};
+use crate::time::{Due, Millis, Stamp};
 use crate::told::RESULT_MAX_BYTES;
 
 /// Something that happened to a queue.
@@ -48,13 +48,22 @@ pub enum Event<'a> {
         /// The answer.
         answer: Answer,
     },
-    /// Another primary gives leases now; their numbers are above `floor`.
+    /// Another primary changes the queue now; its lease numbers are above `floor`.
     #[serde(rename = "term")]
     Term {
         /// The primary's random id.
         term: u64,
         /// No lease number so far is larger.
         floor: LeaseNumber,
+        /// What the primary's clocks show, so that whoever reads this from a file carries its clock on; since version 3.
+        #[serde(default)]
+        clocks: Option<Stamp>,
+    },
+    /// The queue came from a node with another clock: its own, on which its spans go on, is so far ahead of its node's.
+    #[serde(rename = "clock")]
+    Clock {
+        /// In milliseconds; negative where it is behind.
+        offset_ms: i64,
     },
     /// Ready tasks were leased.
     #[serde(rename = "claim")]

@@ -4,6 +4,7 @@
 //! does in `due.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what
 //! replicas are told in `effect.rs`.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::bodies::Bodies;
 use crate::delayed::Delayed;
 use crate::done::Done;
+use crate::effect::Effects;
 use crate::entry::{Entry, Order, Phase};
-use crate::event::Gate;
+use crate::event::{Event, Gate};
 use crate::expiry::Expiry;
 use crate::groups::Groups;
 use crate::lanes::{LaneKey, Lanes};
@@ -26,7 +28,7 @@ use crate::settings::{NUMBER_MAX, Settings};
 use crate::stats::Stats;
 use crate::task::{LeaseNumber, State, TaskId};
 use crate::ties::{Holder, Ties};
-use crate::time::Millis;
+use crate::time::{Millis, Stamp};
 use crate::told::Told;
 use crate::unique::Tokens;
 
@@ -140,6 +142,10 @@ pub struct Queue {
     pub(crate) pauses: Pauses,
     pub(crate) last_id: TaskId,
     pub(crate) next_order: Order,
+    pub(crate) effects: Effects,
+    pub(crate) clock_offset_ms: i64,
+    /// What the clocks of the node showed that saved the queue; the node takes it when it has loaded the queue.
+    pub(crate) saved: Cell<Option<Stamp>>,
     pub(crate) term: u64,
     pub(crate) last_lease: LeaseNumber,
     pub(crate) log: Log,
@@ -193,6 +199,30 @@ impl Queue {
     /// An empty queue with default settings.
     pub fn new() -> Queue {
         Queue::default()
+    }
+
+    /// How far the queue's clock is ahead of its node's, in ms: not 0 only for a queue that came by RESTORE or with its
+    /// slot from a node with another clock. Whoever calls says what time it is on the queue's clock; see
+    /// [`crate::Now::ahead_by`].
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.clock_offset_ms
+    }
+
+    /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can
+    /// have any, until a primary says it: see [`Queue::clock_told`].
+    pub fn set_clock_offset(&mut self, offset_ms: i64) {
+        let most = Millis::MAX.0 as i64;
+        self.clock_offset_ms = offset_ms.clamp(-most, most);
+    }
+
+    /// What a primary says of the clock of a queue that has come to it.
+    pub fn clock_told(&self) -> Event<'static> {
+        Event::Clock { offset_ms: self.clock_offset_ms }
+    }
+
+    /// What the clocks showed when the queue that was loaded was saved, once; `None` of an older version.
+    pub fn take_saved(&self) -> Option<Stamp> {
+        self.saved.take()
     }
 
     /// How many tasks are in a state.

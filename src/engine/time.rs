@@ -33,6 +33,8 @@ pub struct Now {
     pub grace: Option<Grace>,
     /// The server is out of memory: schedules make no runs.
     pub is_full: bool,
+    /// How far lease numbers are ahead of the clock, in microseconds: more with each promotion in the line of primaries.
+    pub lead_us: u64,
 }
 
 /// A time in which nobody could be heard: leases that ran out in it are spared until `until`.
@@ -52,7 +54,19 @@ const GRACE_STEP_MS: u64 = 10;
 impl Now {
     /// A now on which both clocks agree and no grace runs.
     pub fn plain(ms: u64) -> Now {
-        Now { at: Millis(ms), wall: Millis(ms), grace: None, is_full: false }
+        Now { at: Millis(ms), wall: Millis(ms), grace: None, is_full: false, lead_us: 0 }
+    }
+
+    /// The same now for a queue whose clock is so far ahead of the node's; see [`crate::Queue::clock_offset_ms`].
+    pub fn ahead_by(self, offset_ms: i64) -> Now {
+        let on = |at: Millis| Millis(at.0.saturating_add_signed(offset_ms)).min(Millis::MAX);
+        let grace = self.grace.map(|g| Grace { from: on(g.from), to: on(g.to), until: on(g.until) });
+        Now { at: on(self.at), grace, ..self }
+    }
+
+    /// The lease number that belongs to this instant, at most `most`.
+    pub(crate) fn lease_number(&self, most: u64) -> u64 {
+        self.at.0.saturating_mul(1000).saturating_add(self.lead_us).min(most)
     }
 
     /// Whether a lease with this deadline is over.
@@ -80,6 +94,44 @@ impl Now {
     /// An instant of the queue's clock, told by the wall clock.
     pub(crate) fn clock_on_wall(self, at: Millis) -> Millis {
         Millis(at.0.saturating_add(self.wall.0).saturating_sub(self.at.0))
+    }
+}
+
+/// What a node's clocks showed at one instant, in microseconds, so that another process can carry its clock on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The node's clock, on which spans run.
+    pub at_us: u64,
+    /// The wall clock.
+    pub wall_us: u64,
+    /// Which machine, in the upper half, and which start of it, in the lower: random numbers, the same for all that runs
+    /// there since.
+    pub boot: u64,
+    /// Since that start; the machine may have slept meanwhile.
+    pub up_us: u64,
+    /// How far the node's lease numbers are ahead of its clock.
+    pub lead_us: u64,
+}
+
+impl Stamp {
+    /// How far the node's clock is ahead of the wall clock.
+    pub fn skew_ms(&self) -> i64 {
+        (self.at_us / 1000) as i64 - (self.wall_us / 1000) as i64
+    }
+
+    /// How far it is ahead of the time since the machine's start.
+    pub fn ahead_of_start_ms(&self) -> i64 {
+        (self.at_us / 1000) as i64 - (self.up_us / 1000) as i64
+    }
+
+    /// The node's clock.
+    pub fn at(&self) -> Millis {
+        Millis(self.at_us / 1000)
+    }
+
+    /// Whether every instant is one that a queue can hold.
+    pub fn is_valid(&self) -> bool {
+        [self.at_us, self.wall_us, self.up_us, self.lead_us].into_iter().all(|us| us <= Millis::MAX.0 * 1000)
     }
 }
 

@@ -1,149 +1,117 @@
-//! The only place that reads time, and that notices when nobody was served.
-//!
-//! The module's clock is the wall clock at the start plus the monotonic time since, slewed towards the wall clock by
-//! at most 1 %: a wall clock that jumps neither ends leases early nor freezes them.
+//! The only place that reads time. The arithmetic is `taskslot_node`'s.
 
 use std::cell::Cell;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::fs;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use taskslot_engine::{Grace, Millis, Now};
+use taskslot_engine::{Millis, Now, Stamp};
+use taskslot_node::{Clock, Reading, arrived_ahead_ms};
 
 use crate::api::Context;
+use crate::api::server::micros_since_boot;
+use crate::entropy;
 use crate::settings::FAILOVER_GRACE;
 
-/// A standstill shorter than this is nobody's trouble.
-const STANDSTILL_MS: u64 = 500;
-/// The clock is slewed by one part in this many.
-pub const SLEW: u64 = 100;
-
-/// The wall clock is read this often.
-const WALL_READ_US: u64 = 10_000;
-/// A wall clock that is off by more than this was set by somebody.
-const STEP_US: u64 = 20_000;
-
-#[derive(Clone, Copy)]
-struct Clock {
-    /// Where all three clocks stood when the wall clock was read last. Time is counted from there, so that no
-    /// fraction is lost however often it is asked for.
-    anchor: Instant,
-    anchor_at_us: u64,
-    anchor_wall_us: u64,
-    /// What was answered last.
-    at_us: u64,
-    /// How long the server's regular work may keep us waiting: the time between two beats, at least.
-    beat_ms: u64,
-    /// The wall clock was set since anybody asked.
-    stepped: bool,
-    grace: Option<Grace>,
-    writes_paused_since: Option<Millis>,
-}
+pub use taskslot_node::SLEW;
 
 thread_local! {
     static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
 }
 
+/// See [`boot`].
+static BOOT: OnceLock<u64> = OnceLock::new();
+
 /// What time it is. Every call is also a heartbeat: a long silence before it, or a pause of writes that has just
 /// ended, begins a grace for the leases that ran out meanwhile.
 pub fn now(ctx: Context<'_>) -> Now {
-    let read_at = Instant::now();
-    let mut clock = CLOCK.get().unwrap_or_else(|| Clock::new(read_at));
-    let before = Millis(clock.at_us / 1000);
-    let wall_us = clock.read(read_at);
-    let at = Millis(clock.at_us / 1000);
-    if at.since(before) > STANDSTILL_MS.max(2 * clock.beat_ms) {
-        clock.begin_grace(before, at);
-    }
-    match (ctx.avoid_replica_traffic(), clock.writes_paused_since) {
-        (true, None) => clock.writes_paused_since = Some(at),
-        (false, Some(since)) => {
-            clock.writes_paused_since = None;
-            if at.since(since) > STANDSTILL_MS {
-                clock.begin_grace(since, at);
-            }
-        }
-        _ => {}
-    }
-    clock.grace = clock.grace.filter(|grace| at < grace.until);
-    CLOCK.set(Some(clock));
-    Now { at, wall: Millis(wall_us / 1000), grace: clock.grace, is_full: false }
+    change(|clock, reading| clock.now(reading, wall_us, ctx.avoid_replica_traffic(), grace_ms()))
 }
 
-/// What time it is, and how far that is ahead of the wall clock, in ms: for INFO, which must neither count as a
-/// heartbeat nor hide a silence from the next one.
-pub fn glance() -> (Millis, i64) {
-    let read_at = Instant::now();
-    let mut clock = CLOCK.get().unwrap_or_else(|| Clock::new(read_at));
-    let wall_us = clock.read(read_at);
-    let skew_us = i64::try_from(clock.at_us).unwrap_or(i64::MAX) - i64::try_from(wall_us).unwrap_or(i64::MAX);
-    (Millis(clock.at_us / 1000), skew_us / 1000)
+/// What the clocks show, for INFO and for what is saved: it must neither count as a heartbeat nor hide a silence from the
+/// next one.
+pub fn stamp() -> Stamp {
+    let reading = reading();
+    current(reading).stamp(reading, wall_us())
 }
 
-/// Whether the wall clock was set since this was asked before: what was noted for its instants may be too late.
+/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where
+/// it came from.
+pub fn ahead_ms(written: &Stamp) -> i64 {
+    arrived_ahead_ms(written, &stamp())
+}
+
+/// Whether a clock was set since this was asked before: what was noted for its instants may be too late.
 pub fn was_stepped() -> bool {
-    let Some(clock) = CLOCK.get() else { return false };
-    CLOCK.set(Some(Clock { stepped: false, ..clock }));
-    clock.stepped
+    change(|clock, _| clock.was_stepped())
 }
 
-/// The node has just loaded its data or become a primary: for how long nobody was served isn't known.
+/// The data that are being loaded were written by a clock that this node carries on.
+pub fn resume(written: &Stamp) {
+    change(|clock, reading| clock.resume(reading, wall_us(), written));
+}
+
+/// This node's primary has said what its clock shows.
+pub fn follow(told: &Stamp) {
+    change(|clock, reading| clock.follow(reading, wall_us(), told));
+}
+
+/// The data show that somebody served at this instant.
+pub fn served(at: Millis) {
+    change(|clock, _| clock.served(at));
+}
+
+/// The node has just loaded its data or become a primary: nobody was served since the data were written.
 pub fn took_over(ctx: Context<'_>) {
-    let at = now(ctx).at;
-    if let Some(mut clock) = CLOCK.get() {
-        clock.begin_grace(Millis(0), at);
-        clock.writes_paused_since = None;
-        CLOCK.set(Some(clock));
-    }
+    now(ctx);
+    change(|clock, _| clock.took_over(grace_ms()));
 }
 
 /// The server's regular work comes `hz` times a second.
 pub fn beats(hz: i32) {
-    if let Some(mut clock) = CLOCK.get() {
-        clock.beat_ms = 1000 / u64::from(hz.max(1).unsigned_abs());
-        CLOCK.set(Some(clock));
-    }
+    change(|clock, _| clock.beats(1000 / u64::from(hz.max(1).unsigned_abs())));
 }
 
-impl Clock {
-    fn new(anchor: Instant) -> Clock {
-        let wall_us = wall_us();
-        Clock {
-            anchor,
-            anchor_at_us: wall_us,
-            anchor_wall_us: wall_us,
-            at_us: wall_us,
-            beat_ms: 0,
-            stepped: false,
-            grace: None,
-            writes_paused_since: None,
-        }
-    }
+/// The node has become a primary in place of another.
+pub fn promoted(term: u64) {
+    change(|clock, _| clock.promoted(term));
+}
 
-    /// Moves the clock on, and tells the wall clock: read now and then, and told by the monotonic one between.
-    fn read(&mut self, read_at: Instant) -> u64 {
-        let since_us = u64::try_from(read_at.duration_since(self.anchor).as_micros()).unwrap_or(0);
-        let (mut at_us, told_us) = (self.anchor_at_us + since_us, self.anchor_wall_us + since_us);
-        let mut wall = told_us;
-        if since_us >= WALL_READ_US {
-            wall = wall_us();
-            self.stepped |= wall.abs_diff(told_us) > STEP_US;
-            at_us = wall.clamp(at_us - since_us / SLEW, at_us + since_us / SLEW);
-            (self.anchor, self.anchor_at_us, self.anchor_wall_us) = (read_at, at_us, wall);
-        }
-        self.at_us = self.at_us.max(at_us);
-        wall
-    }
+fn grace_ms() -> u64 {
+    u64::try_from(FAILOVER_GRACE.get()).unwrap_or(0)
+}
 
-    /// Spares the leases that ran out between the two instants, for as long again, at most `failover-grace`. A grace
-    /// that runs already is made longer.
-    fn begin_grace(&mut self, from: Millis, to: Millis) {
-        let most = u64::try_from(FAILOVER_GRACE.get()).unwrap_or(0);
-        let until = to.plus(to.since(from).min(most));
-        let new = Grace { from, to, until };
-        self.grace = Some(match self.grace {
-            Some(old) => Grace { from: old.from.min(from), to, until: old.until.max(until) },
-            None => new,
-        });
-    }
+fn change<R>(change: impl FnOnce(&mut Clock, Reading) -> R) -> R {
+    let reading = reading();
+    let mut clock = current(reading);
+    let result = change(&mut clock, reading);
+    CLOCK.set(Some(clock));
+    result
+}
+
+fn current(reading: Reading) -> Clock {
+    CLOCK.get().unwrap_or_else(|| Clock::new(reading, wall_us()))
+}
+
+fn reading() -> Reading {
+    Reading { boot: *BOOT.get_or_init(boot), up_us: micros_since_boot() }
+}
+
+/// Which machine this is, in the upper half, and which start of it. Machines that don't tell are as good as one.
+fn boot() -> u64 {
+    let machine = read_number("/etc/machine-id").unwrap_or(0);
+    let start = read_number("/proc/sys/kernel/random/boot_id").unwrap_or_else(entropy::bits);
+    // Containers may count the time since the start from different instants.
+    let zero = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let start = zero.bytes().fold(start, |start, byte| start.rotate_left(5) ^ u32::from(byte));
+    u64::from(machine) << 32 | u64::from(start)
+}
+
+/// The first digits of a random number that the system keeps in a file.
+fn read_number(path: &str) -> Option<u32> {
+    let text = fs::read_to_string(path).ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    u32::from_str_radix(&digits, 16).ok()
 }
 
 fn wall_us() -> u64 {

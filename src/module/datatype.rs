@@ -2,13 +2,17 @@
 
 use std::cell::Cell;
 
-use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Queue};
+use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
 
 use crate::api::Arg;
+use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
-use crate::census;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
+use crate::{census, clock};
+
+/// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
+const SAME_CLOCK_MS: u64 = 20;
 
 /// The type of queues. Registered at load.
 pub static QUEUES: DataType<TaskQueue> = DataType::new();
@@ -30,6 +34,8 @@ pub struct TaskQueue {
     pub place: census::Place,
     /// Pushes that found another task with their UNIQUE token here.
     pub found: u64,
+    /// The queue came from elsewhere with a clock of its own, which replicas and the AOF haven't been told of.
+    pub clock_untold: bool,
 }
 
 impl TaskQueue {
@@ -38,6 +44,34 @@ impl TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
         value.take_stock();
         value
+    }
+
+    /// What time it is on the queue's clock.
+    pub fn now(&self, node: Now) -> Now {
+        node.ahead_by(self.queue.clock_offset_ms())
+    }
+
+    /// The queue is part of the data that this node loads: it carries on the clock that they were written by. (A RESTORE in
+    /// an AOF is no such part.)
+    pub fn carry_clock_on(&self) {
+        if let Some(saved) = self.queue.take_saved() {
+            clock::resume(&saved);
+        }
+    }
+
+    /// The queue has come alone, and its spans go on by its own clock.
+    pub fn keep_clock(&mut self) {
+        if let Some(saved) = self.queue.take_saved() {
+            self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
+        }
+    }
+
+    /// The queue came from elsewhere, with a clock that is so far ahead of this node's.
+    pub fn clock_is_ahead(&mut self, offset_ms: i64) {
+        if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
+            self.queue.set_clock_offset(offset_ms);
+            self.clock_untold = true;
+        }
     }
 
     /// To be called after each change, so that INFO has walked no queue.
@@ -54,13 +88,20 @@ impl Value for TaskQueue {
     /// Why it is broken (empty for sound), the queue's chunks, an empty chunk.
     fn save(&self, out: &mut RdbWriter<'_>) {
         out.save_bytes(self.broken.as_bytes());
-        self.queue.save(&mut |chunk| out.save_bytes(chunk));
+        self.queue.save_at(Some(clock::stamp()), &mut |chunk| out.save_bytes(chunk));
         out.save_bytes(&[]);
     }
 
     fn load(input: &mut RdbReader<'_>, _encoding: i32) -> Option<TaskQueue> {
         match load(input)? {
-            Ok(value) => {
+            Ok(mut value) => {
+                let flags = Flags::of_server();
+                if flags.is_loading_beside() {
+                    // Nothing else tells when keys that are loaded so get their place.
+                    value.carry_clock_on();
+                } else if !flags.is_loading() {
+                    value.keep_clock();
+                }
                 // Told here too, since a replica that loads beside its data tells nobody when keys get their place.
                 let place = input.db().zip(input.key()).map(|(db, key)| Place::new(db, key.as_bytes()));
                 value.hinted.set(place.and_then(wakeups::loaded));
@@ -76,7 +117,7 @@ impl Value for TaskQueue {
     fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>) {
         let mut mode = LOAD_HEAD;
         let mut written = true;
-        self.queue.save(&mut |chunk| {
+        self.queue.save_at(Some(clock::stamp()), &mut |chunk| {
             written = written && out.emit(LOAD, key, [mode, chunk]);
             mode = LOAD_MORE;
         });

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::ffi::CStr;
 
+use taskslot_engine::Beginning;
+
 use crate::api::events::{
     Direction, Kind, LoadPhase, MovePhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, SlotRange, subscribe,
     subscribe_to_keys,
@@ -11,7 +13,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, results, slots, term, ties, wakeups, warnings};
+use crate::{clock, clock_notice, results, slots, term, ties, wakeups, warnings};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
@@ -20,7 +22,8 @@ thread_local! {
 
 /// Asks to be told.
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
-    let kinds = [Kind::Role, Kind::Loading, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
+    let kinds =
+        [Kind::Role, Kind::Loading, Kind::Replica, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
     let unknown = subscribe(ctx, &kinds, on_event);
     if unknown.contains(&Kind::Client) {
         ties::look_for_the_gone();
@@ -34,11 +37,17 @@ pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
 fn on_event(ctx: Context<'_>, event: ServerEvent) {
     match event {
         ServerEvent::RoleChanged { primary: true } => {
-            term::begin();
+            term::begin(Beginning::Promotion);
+            clock::promoted(term::current().id);
             clock::took_over(ctx);
+            clock_notice::due();
             wakeups::soon();
         }
-        ServerEvent::Loading(LoadPhase::Ended) => clock::took_over(ctx),
+        ServerEvent::Loading(LoadPhase::Ended) => {
+            clock::took_over(ctx);
+            clock_notice::due();
+        }
+        ServerEvent::ReplicaOnline => clock_notice::due(),
         ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
         ServerEvent::Cron { hz } => {
             clock::beats(hz);
@@ -46,6 +55,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             results::beat(ctx);
             wakeups::beat(ctx);
             warnings::beat(ctx, clock::now(ctx).at);
+            clock_notice::beat(ctx);
         }
         ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
         ServerEvent::SlotsMove { direction: Direction::Import, phase, ranges } => {
@@ -76,6 +86,9 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
     if let Ok(Some(value)) = open.value(&QUEUES) {
+        if event == c"loaded" {
+            value.carry_clock_on();
+        }
         let now = clock::now(ctx);
         wakeups::arrived(ctx, key, value, &now);
         ties::arrived(ctx.selected_db(), key, &value.queue);

@@ -12,7 +12,7 @@ pub fn write(out: &mut InfoWriter<'_>) {
     if !out.section(c"") {
         return;
     }
-    let (at, skew_ms) = clock::glance();
+    let stamp = clock::stamp();
     let census = census::take();
     out.text(c"version", env!("CARGO_PKG_VERSION"));
     out.u64(c"blocked_workers", waiters::total() as u64);
@@ -25,9 +25,9 @@ pub fn write(out: &mut InfoWriter<'_>) {
             out.u64(&field, total);
         }
     }
-    out.u64(c"due_lag_ms", tally::lag_ms(at));
+    out.u64(c"due_lag_ms", tally::lag_ms(stamp.at()));
     out.u64(c"slow_ticks", tally::slow_ticks());
-    out.i64(c"clock_skew_ms", skew_ms);
+    out.i64(c"clock_skew_ms", stamp.skew_ms());
     let warnings = warnings::all();
     out.u64(c"warnings", warnings.len() as u64);
     warnings.iter().for_each(|(field, text)| out.text(field, text));

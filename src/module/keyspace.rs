@@ -16,7 +16,7 @@ pub fn read<'a, R>(
 ) -> Result<Option<R>, Error> {
     let Some(open) = KeyRead::open(ctx, key) else { return Ok(None) };
     let now = clock::now(ctx);
-    Ok(open.value(&QUEUES)?.map(|value| look(value, now)))
+    Ok(open.value(&QUEUES)?.map(|value| look(value, value.now(now))))
 }
 
 /// Whether a write to this key could go ahead: there is no key, or a queue that isn't broken. Leaves no trace.

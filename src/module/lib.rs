@@ -12,6 +12,7 @@ mod blocking;
 mod census;
 mod claims;
 mod clock;
+mod clock_notice;
 mod commands;
 mod datatype;
 mod entropy;
@@ -39,6 +40,7 @@ use std::ffi::c_int;
 
 use api::load::LoadError;
 use api::{Arg, Context, command, raw};
+use taskslot_engine::Beginning;
 
 /// The version as the server counts it: 100 a minor, 10000 a major.
 const VERSION: c_int = 100;
@@ -64,6 +66,6 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     command::register(ctx, commands::TABLE, "task")?;
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
-    term::begin();
+    term::begin(Beginning::Start);
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-use taskslot_engine::{Effect, Event, Mismatch, Now, Queue};
+use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue};
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
@@ -119,7 +119,7 @@ fn answer(ctx: Context<'_>, result: Result<(), Error>) {
 }
 
 /// Whether the command comes from a primary, a slot's former owner or a file.
-fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
+pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     let flags = ctx.flags();
     match flags.is_replicated() || flags.is_loading() {
         from_peer if from_peer || ALLOW_EFFECTS.is_on() => Ok(from_peer),
@@ -131,7 +131,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
     let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
-    let events = Effect::decode(effect.as_bytes(), &payloads);
+    let effect = Effect::decode(effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
     let mut made = TaskQueue::default();
@@ -145,9 +145,10 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if !from_peer {
         // A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
         let mut copy = value.queue.clone();
-        let events = events.as_ref().map_err(|_| Error::Bad("invalid effect"))?;
-        let fits =
-            guard("an effect on trial", false, || events.iter().all(|event| copy.apply(event).is_ok()));
+        let effect = effect.as_ref().map_err(|_| Error::Bad("invalid effect"))?;
+        let fits = guard("an effect on trial", false, || {
+            copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
+        });
         if !fits {
             return Err(Error::Bad("invalid effect"));
         }
@@ -155,12 +156,14 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     // A file that is replayed tells of the past: neither rates nor subscribers are to take it for the present.
     let is_live = !ctx.flags().is_loading();
     if is_live {
-        value.queue.observe(now.at);
+        value.queue.observe(value.now(now).at);
     }
+    let offset_ms = value.queue.clock_offset_ms();
     let mut notices = Notices::default();
-    let result = match &events {
-        Ok(events) => events.iter().try_for_each(|event| {
-            apply(ctx, *key, value, &now, event)?;
+    let expected = effect.and_then(|effect| value.queue.expect_effect(&effect).map(|()| effect));
+    let result = match &expected {
+        Ok(effect) => effect.events.iter().try_for_each(|event| {
+            apply(ctx, *key, value, &value.now(now), event)?;
             notices.add(event);
             Ok(())
         }),
@@ -170,6 +173,27 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             Err(Error::Broken)
         }
     };
+    if let (false, Ok(effect)) = (is_live, &expected) {
+        let clocks = effect.events.iter().filter_map(|event| match event {
+            Event::Term { clocks, .. } => clocks.as_ref(),
+            _ => None,
+        });
+        clocks.for_each(clock::resume);
+    }
+    if let Some((_, at)) = expected.ok().and_then(|effect| effect.stamp).filter(|_| from_peer) {
+        if is_live && ctx.flags().is_primary() {
+            // The slot's former owner goes on changing the queue, by its own clock; word of it takes its time.
+            let ahead_ms = at.0 as i64 - now.at.0 as i64;
+            value.queue.set_clock_offset(offset_ms);
+            value.clock_is_ahead(offset_ms.max(ahead_ms));
+        } else {
+            let offset_ms = value.queue.clock_offset_ms();
+            clock::served(Millis(at.0.saturating_add_signed(-offset_ms)));
+        }
+    }
+    // A primary has said what the queue's clock is.
+    value.queue.take_saved();
+    value.clock_untold &= ctx.flags().is_primary() && is_live;
     value.take_stock();
     wakeups::note(ctx, *key, value, &now);
     wakeups::serve_who_waits(ctx, *key);
@@ -198,7 +222,12 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
         };
         let is_sound = broken == UNFINISHED;
-        open.set_value(&QUEUES, TaskQueue::of(queue, broken))?;
+        let mut value = TaskQueue::of(queue, broken);
+        match ctx.flags().is_loading() {
+            true => value.carry_clock_on(),
+            false => value.keep_clock(),
+        }
+        open.set_value(&QUEUES, value)?;
         ctx.signal_modified(*key);
         return if is_sound { Ok(()) } else { Err(Error::Broken) };
     }

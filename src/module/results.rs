@@ -235,7 +235,7 @@ fn look_at(ctx: Context<'_>, place: &Place, ids: Vec<TaskId>) {
     for id in ids {
         let end = match value {
             None => End::NoQueue,
-            Some(value) => match value.queue.task(&now, id) {
+            Some(value) => match value.queue.task(&value.now(now), id) {
                 None => End::Unknown,
                 Some(task) => match told(&task) {
                     Some((word, value)) => End::Told { word, value: value.map(Box::from) },

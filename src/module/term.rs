@@ -1,20 +1,22 @@
-//! The term of this node as a primary: a random id, drawn when the module is loaded and at each promotion.
+//! The term of this node as a primary, drawn when the module is loaded and at each promotion.
 
 use std::cell::Cell;
+
+use taskslot_engine::{Beginning, Term};
 
 use crate::api::context::random;
 
 thread_local! {
-    static TERM: Cell<u64> = const { Cell::new(0) };
+    static TERM: Cell<Term> = const { Cell::new(Term { id: 0, beginning: Beginning::Start }) };
 }
 
 /// Begins a new term.
-pub fn begin() {
+pub fn begin(beginning: Beginning) {
     // 0 stands for "no term yet" in a new queue.
-    TERM.set(u64::from_le_bytes(random()).max(1));
+    TERM.set(Term { id: u64::from_le_bytes(random()).max(1), beginning });
 }
 
 /// The present term.
-pub fn current() -> u64 {
+pub fn current() -> Term {
     TERM.get()
 }

@@ -108,9 +108,11 @@ impl Wakeups {
     }
 }
 
-/// Notes when a queue has something to do, if that is earlier than what is noted.
+/// Notes when a queue has something to do, if that is earlier than what is noted. What is noted is on the node's clock,
+/// and so is `now`.
 pub fn note(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
-    let Some(mut due) = value.queue.next_due(now) else { return };
+    let Some(due) = value.queue.next_due(&value.now(*now)) else { return };
+    let mut due = Millis(due.0.saturating_add_signed(-value.queue.clock_offset_ms()));
     if now.at > now.wall {
         // Our clock waits for the wall's, by going slower than that: an instant of the wall clock comes earlier.
         let span_ms = due.since(now.at);
@@ -384,7 +386,7 @@ fn is_elsewhere(ctx: Context<'_>, place: &Place) -> bool {
 
 /// Whether data may be changed outside a client's command: on a primary that isn't loading, not in a child, and not
 /// while writes are paused, when replicating would end the server.
-fn may_change(ctx: Context<'_>) -> bool {
+pub fn may_change(ctx: Context<'_>) -> bool {
     let flags = ctx.flags();
     flags.is_primary() && !flags.is_loading() && !flags.is_child() && !ctx.avoid_replica_traffic()
 }

@@ -15,7 +15,7 @@ use crate::firsts::Firsts;
 use crate::notices::Notices;
 use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
-use crate::{clock, entropy, replication, tally, term, ties, wakeups};
+use crate::{clock, clock_notice, entropy, replication, tally, term, ties, wakeups};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -47,8 +47,10 @@ pub struct Write<'a, 'q> {
     pub key: Arg<'a>,
     /// The queue; changed by [`Write::commit`] only.
     pub value: &'q mut TaskQueue,
-    /// What time it is in this call.
+    /// What time it is in this call, on the queue's clock.
     pub now: Now,
+    /// The same on the node's clock.
+    node_now: Now,
     effect: Effect,
     payloads: &'a [Arg<'a>],
     served: Vec<Waiter<Worker>>,
@@ -69,7 +71,7 @@ pub fn write<'a, R>(
     body: impl FnOnce(&mut Write<'a, '_>) -> Result<R, Error>,
 ) -> Result<Option<R>, Error> {
     let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
-    let now = clock::now(ctx);
+    let node_now = clock::now(ctx);
     let mut made = None;
     let value = match open.value_mut(&QUEUES)? {
         Some(value) => value,
@@ -79,13 +81,27 @@ pub fn write<'a, R>(
     if !value.broken.is_empty() {
         return Err(Error::Broken);
     }
+    value.keep_clock();
+    let now = value.now(node_now);
     value.queue.observe(now.at);
     let before = value.queue.totals().values();
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
     let stirred = Stirred::at_first(&value.queue);
     let notices = Notices::default();
-    let mut write =
-        Write { ctx, key, value, now, effect, payloads, served, given: 0, stirred, before, notices };
+    let mut write = Write {
+        ctx,
+        key,
+        value,
+        now,
+        node_now,
+        effect,
+        payloads,
+        served,
+        given: 0,
+        stirred,
+        before,
+        notices,
+    };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
     let notices = write.notices;
@@ -102,7 +118,7 @@ pub fn write<'a, R>(
 impl<'a, 'q> Write<'a, 'q> {
     fn run<R>(&mut self, body: impl FnOnce(&mut Write<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
         // A hint is never later than what is due.
-        if self.value.hinted.get().is_some_and(|hinted| hinted <= self.now.at) {
+        if self.value.hinted.get().is_some_and(|hinted| hinted <= self.node_now.at) {
             self.move_due(DUE_PAGES)?;
         }
         self.serve();
@@ -123,6 +139,24 @@ impl<'a, 'q> Write<'a, 'q> {
 
     /// Applies an event and puts it into the effect.
     pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
+        self.begin_term()?;
+        self.apply(event)
+    }
+
+    /// What is said before the first change by this node: that the queue has its own clock, and that another primary
+    /// changes it now. Also before what depends on that is decided.
+    fn begin_term(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.value.clock_untold) {
+            self.apply(&self.value.queue.clock_told())?;
+        }
+        let Some(mut event) = self.value.queue.begin_term(self.now, term::current()) else { return Ok(()) };
+        if let Event::Term { clocks, .. } = &mut event {
+            *clocks = Some(clock::stamp());
+        }
+        self.apply(&event)
+    }
+
+    fn apply(&mut self, event: &Event) -> Result<(), Error> {
         if waiters::total() > 0 {
             self.stirred.note(&self.value.queue, event);
         }
@@ -160,9 +194,7 @@ impl<'a, 'q> Write<'a, 'q> {
         if !queue.is_claimable_by(at, claims.claim.group) && !queue.is_behind(at) {
             return Ok(Vec::new());
         }
-        if let Some(event) = self.value.queue.begin_term(term::current()) {
-            self.commit(&event)?;
-        }
+        self.begin_term()?;
         let (event, taken) = self.take_turns(claims)?;
         taken.iter().for_each(|task| deliver(taken.len(), &task.delivery()));
         let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
@@ -280,18 +312,20 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     fn finish(self) {
-        let Write { ctx, key, value, now, effect, payloads, before, .. } = self;
+        let Write { ctx, key, value, now, node_now, mut effect, payloads, before, .. } = self;
         if !effect.is_empty() || !value.broken.is_empty() {
             tally::add(&before, &value.queue.totals().values());
             value.take_stock();
         }
         if !effect.is_empty() {
-            if ctx.replicate(replication::APPLY, key, effect.as_bytes(), payloads).is_err() {
+            let bytes = effect.seal(value.queue.count_effect(), now.at);
+            if ctx.replicate(replication::APPLY, key, bytes, payloads).is_err() {
                 ctx.log(Level::Warning, "a change of a queue could not be replicated");
             }
             ctx.signal_modified(key);
+            clock_notice::changed();
         }
-        wakeups::note(ctx, key, value, &now);
+        wakeups::note(ctx, key, value, &node_now);
         let buffer = effect.into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);

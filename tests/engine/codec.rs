@@ -35,6 +35,9 @@ fn parts(path: PathBuf) -> Vec<Vec<u8>> {
     parts
 }
 
+/// Version, number and instant of an effect.
+const EFFECT_HEAD: [u8; 13] = [EFFECT_VERSION, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+
 fn write_parts(path: PathBuf, parts: &[Vec<u8>]) {
     let bytes = parts.iter().flat_map(|part| [&(part.len() as u32).to_le_bytes()[..], part].concat());
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -48,7 +51,7 @@ fn a_new_version_gets_its_samples() {
     let queue = live(&mut |_, _| {});
     let (effect, mut payloads) = effect();
     write_parts(sample_file("queue", FORMAT_VERSION), &save(&queue));
-    payloads.insert(0, effect.as_bytes().to_vec());
+    payloads.insert(0, effect);
     write_parts(sample_file("effect", u16::from(EFFECT_VERSION)), &payloads);
     println!("put ({FORMAT_VERSION}, {:#018x}) into SAMPLES", digest(&queue));
 }
@@ -69,8 +72,9 @@ fn effects_of_every_version_apply_for_ever() {
         let parts = parts(sample_file("effect", version.into()));
         let payloads: Vec<&[u8]> = parts[1..].iter().map(Vec::as_slice).collect();
         let mut queue = Queue::new();
-        let events = Effect::decode(&parts[0], &payloads).unwrap();
-        events.iter().for_each(|event| queue.apply(event).unwrap());
+        let received = Effect::decode(&parts[0], &payloads).unwrap();
+        queue.expect_effect(&received).unwrap();
+        received.events.iter().for_each(|event| queue.apply(event).unwrap());
         queue.validate().unwrap();
         assert_eq!(digest(&queue), SAMPLES[usize::from(version) - 1].1, "effect-v{version}.bin");
     }
@@ -220,7 +224,7 @@ fn a_head_that_lies_is_refused() {
 fn a_head_with_a_field_that_nobody_knows_is_refused() {
     let stored = save(&live(&mut |_, _| {}));
     let mut head = stored[0].clone();
-    assert_eq!(head[0], 0x8a, "a map of ten fields");
+    assert_eq!(head[0], 0x8c, "a map of twelve fields");
     head[0] += 1;
     head.extend_from_slice(b"\xa3new\x93\x01\x02\x03");
     assert!(load(&with(&stored, 0, &head)).is_err());
@@ -437,10 +441,10 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x81\xa6forget\x91",
             b"\x81\xa6config\x91",
         ] {
-            let bytes = [&[EFFECT_VERSION, 0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();
+            let bytes = [&EFFECT_HEAD[..], &[0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();
             assert!(Effect::decode(&bytes, &[]).is_err());
         }
-        assert!(Effect::decode(&[EFFECT_VERSION, huge, 0xff, 0xff, 0xff, 0xff], &[]).is_err());
+        assert!(Effect::decode(&[&EFFECT_HEAD[..], &[huge, 0xff, 0xff, 0xff, 0xff]].concat(), &[]).is_err());
     }
     let largest = LARGEST.get();
     assert!(largest <= 2 << 20, "{largest} bytes were asked for at once");

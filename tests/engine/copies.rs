@@ -1,7 +1,7 @@
 //! The ways in which a queue comes to be somewhere else: saved and loaded, or told by effects. And the digest by
 //! which copies are compared.
 
-use taskslot_engine::{Effect, Event, Mismatch, Queue};
+use taskslot_engine::{Effect, Event, Millis, Mismatch, Queue};
 
 /// A queue in its stored form.
 pub fn save(queue: &Queue) -> Vec<Vec<u8>> {
@@ -40,13 +40,23 @@ impl Fnv {
     }
 }
 
-/// An event as it travels: encoded and decoded, payloads beside it.
-pub fn told(replica: &mut Queue, event: &Event) -> Result<(), Mismatch> {
+/// The effect of one event, the first of its queue.
+pub fn first_effect(event: &Event) -> Vec<u8> {
     let mut effect = Effect::default();
     effect.add(event);
-    let events = Effect::decode(effect.as_bytes(), event.payloads())?;
-    assert_eq!(events, std::slice::from_ref(event), "an event survives its journey");
-    events.iter().try_for_each(|event| replica.apply(event))
+    effect.seal(1, Millis(1)).to_vec()
+}
+
+/// An event as it travels from its queue: encoded and decoded, numbered, payloads beside it.
+pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(), Mismatch> {
+    let mut effect = Effect::default();
+    effect.add(event);
+    let (number, at) = (queue.count_effect(), Millis(1_700_000_000_000));
+    let received = Effect::decode(effect.seal(number, at), event.payloads())?;
+    assert_eq!(received.stamp, Some((number, at)));
+    assert_eq!(received.events, std::slice::from_ref(event), "an event survives its journey");
+    replica.expect_effect(&received)?;
+    received.events.iter().try_for_each(|event| replica.apply(event))
 }
 
 /// Random numbers that a seed repeats (splitmix64).

@@ -22,7 +22,7 @@ fn base() -> Story {
 type Change = fn(&mut Story);
 
 /// One change each, all of them different from each other.
-const CHANGES: [(&str, Change); 73] = [
+const CHANGES: [(&str, Change); 74] = [
     ("a token", |s| _ = s.push_unique("x", "t", Hold::End)),
     ("another token", |s| _ = s.push_unique("x", "u", Hold::End)),
     ("a token to the start", |s| _ = s.push_unique("x", "t", Hold::Start)),
@@ -116,8 +116,11 @@ const CHANGES: [(&str, Change); 73] = [
     ("a pause inward", |s| _ = s.pauses(Gate::In, None)),
     ("a pause outward", |s| _ = s.pauses(Gate::Out, None)),
     ("a pause for a time", |s| _ = s.pauses(Gate::Out, Some(5))),
-    ("a term", |s| _ = s.apply(&Event::Term { term: 4, floor: LeaseNumber(0) })),
-    ("a lease number", |s| _ = s.apply(&Event::Term { term: 0, floor: LeaseNumber(1 << 52) })),
+    ("a term", |s| _ = s.apply(&Event::Term { term: 4, floor: LeaseNumber(0), clocks: None })),
+    ("a lease number", |s| {
+        s.apply(&Event::Term { term: 0, floor: LeaseNumber(1 << 52), clocks: None });
+    }),
+    ("the queue's clock", |s| _ = s.apply(&Event::Clock { offset_ms: 1 })),
 ];
 
 fn with(s: &mut Story, options: Options) {

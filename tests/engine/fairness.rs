@@ -123,7 +123,7 @@ impl Watch {
 
     fn apply(&mut self, event: &Event) {
         self.queue.apply(event).unwrap();
-        told(&mut self.replica, event).unwrap();
+        told(&mut self.queue, &mut self.replica, event).unwrap();
     }
 
     fn turn(&mut self) -> u64 {

@@ -1,8 +1,8 @@
 //! The contract's sentences on ids, leases and late answers.
 
-use taskslot_engine::{Claim, Event, LeaseNumber, Millis, Refusal, Retry, TaskId};
+use taskslot_engine::{Beginning, Claim, Event, LeaseNumber, Millis, Now, Refusal, Retry, TaskId, Term};
 
-use crate::story::{self, START, story};
+use crate::story::{self, START, Story, story};
 
 // Ids
 
@@ -45,27 +45,100 @@ fn lease_numbers_increase_though_the_clock_goes_back() {
     assert_eq!(s.number("a").0, first + 1);
 }
 
+/// A term that begins with a promotion, and one that begins with a start.
+fn promoted(id: u64) -> Term {
+    Term { id, beginning: Beginning::Promotion }
+}
+
+fn started(id: u64) -> Term {
+    Term { id, beginning: Beginning::Start }
+}
+
+/// The number of the next claim in a term.
+fn number_in(s: &mut Story, term: Term) -> u64 {
+    if let Some(event) = s.queue.begin_term(s.now, term) {
+        s.apply(&event);
+    }
+    s.claims("a");
+    let number = s.number("a").0;
+    s.requeues("a");
+    number
+}
+
 #[test]
-fn a_primary_of_another_term_raises_the_number_by_2_to_36() {
+fn a_promoted_primary_raises_the_number_by_2_to_36_at_least_whether_claimed_before_or_not() {
+    for claimed_before in [false, true] {
+        let mut s = story();
+        s.push("a");
+        if claimed_before {
+            s.claims("a").requeues("a");
+        }
+        let clock = s.now.at.0 * 1000;
+        s.now.lead_us = 1 << 36;
+        assert!(number_in(&mut s, promoted(7)) >= clock + (1 << 36));
+        assert_eq!(s.queue.begin_term(s.now, promoted(7)), None, "the term is its own");
+    }
+    // A number that is ahead of the clock, as a queue that was restored may have.
+    let mut s = story();
+    let floor = LeaseNumber(1 << 52);
+    s.push("a").apply(&Event::Term { term: 1, floor, clocks: None });
+    assert!(number_in(&mut s, promoted(7)) > floor.0 + (1 << 36));
+}
+
+#[test]
+fn who_lives_on_or_starts_again_stays_below_its_successor() {
+    let (mut first, mut second) = (story(), story());
+    first.push("a");
+    let event = first.queue.begin_term(first.now, started(1)).unwrap();
+    first.apply(&event);
+    second.push("a").apply(&event);
+    second.now.lead_us = 1 << 36;
+    let successor = number_in(&mut second, promoted(2));
+    for start in 3..1000 {
+        assert!(number_in(&mut first, started(start)) < successor, "start {start}");
+    }
+    // Its clock is 18 hours ahead.
+    first.now = Now::plain(first.now.at.0 + 18 * 3_600_000);
+    assert!(number_in(&mut first, started(1000)) < successor);
+    // A year later both still number by the clock, each by its own.
+    first.now = Now::plain(START + 365 * 86_400_000);
+    second.now = Now { lead_us: 1 << 36, ..first.now };
+    assert!(number_in(&mut first, started(1000)) < number_in(&mut second, promoted(2)));
+}
+
+#[test]
+fn a_start_skips_the_numbers_of_claims_that_its_file_may_have_lost() {
+    let mut s = story();
+    s.push("a");
+    let first = number_in(&mut s, started(1));
+    assert!(number_in(&mut s, started(2)) >= first + (1 << 24));
+}
+
+#[test]
+fn a_clock_that_is_set_far_ahead_uses_up_no_lease_numbers() {
     let mut s = story();
     s.push("a").claims("a").requeues("a");
-    let event = s.queue.begin_term(7).unwrap();
-    let first = s.number("a").0;
-    s.apply(&event).claims("a");
-    assert_eq!(s.number("a").0, first + (1 << 36) + 1);
-    assert_eq!(s.queue.begin_term(7), None, "the term is its own");
+    for year in [2254, 2255, 2256, 9999] {
+        s.now = Now::plain((year - 1970) * 365 * 86_400_000);
+        s.claims("a").requeues("a");
+    }
+    s.now = Now::plain(START);
+    s.now.lead_us = 1 << 36;
+    let far = number_in(&mut s, promoted(9));
+    assert!(far < LeaseNumber::MAX.0 - (1 << 45), "{far}");
 }
 
 #[test]
 fn there_is_no_lease_number_of_2_to_53() {
     let mut s = story();
     s.push("a")
-        .apply(&Event::Term { term: 1, floor: LeaseNumber(LeaseNumber::MAX.0 - 1) })
+        .apply(&Event::Term { term: 1, floor: LeaseNumber(LeaseNumber::MAX.0 - 1), clocks: None })
         .claims("a")
         .requeues("a");
     assert_eq!(s.number("a"), LeaseNumber::MAX);
     assert_eq!(s.queue.claim(s.now, &mut || 0, &Claim::default()), Err(Refusal::Exhausted));
-    assert_eq!(s.queue.begin_term(2), Some(Event::Term { term: 2, floor: LeaseNumber::MAX }));
+    let event = s.queue.begin_term(s.now, started(2));
+    assert_eq!(event, Some(Event::Term { term: 2, floor: LeaseNumber::MAX, clocks: None }));
 }
 
 #[test]

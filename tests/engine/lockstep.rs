@@ -143,7 +143,7 @@ impl Lockstep {
     /// An event that was decided changes the queue, and the replica by way of bytes.
     fn apply(&mut self, event: &Event) {
         self.queue.apply(event).unwrap();
-        told(&mut self.replica, event).unwrap();
+        told(&mut self.queue, &mut self.replica, event).unwrap();
     }
 
     /// Lets the queue decide with random bits of the step.

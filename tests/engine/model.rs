@@ -293,7 +293,7 @@ impl Model {
                 given.push((id, 0, 0, 0));
                 continue;
             }
-            self.last_number = (self.last_number + 1).max(now.at.0 * 1000);
+            self.last_number = (self.last_number + 1).max(now.at.0 * 1000 + now.lead_us);
             let number = self.last_number;
             self.starts(id);
             let (worker, tied) = (claim.worker.to_vec(), claim.tied);

@@ -2,11 +2,11 @@
 
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
-    Claim, Effect, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry,
-    SPAN_MAX_MS, State, TaskId,
+    Claim, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry, SPAN_MAX_MS,
+    State, TaskId,
 };
 
-use crate::copies::{digest, load, save};
+use crate::copies::{digest, first_effect, load, save};
 use crate::story::{Story, story};
 
 fn keeps(retain_ms: u64) -> Options<'static> {
@@ -282,9 +282,8 @@ fn an_event_tells_which_tasks_it_ends() {
 fn an_ack_without_retention_or_result_is_as_short_as_it_was() {
     let mut s = story();
     s.push("a").claims("a");
-    let mut effect = Effect::default();
-    effect.add(&s.queue.ack(s.now, &s.handle("a")).unwrap());
-    assert!(effect.as_bytes().ends_with(&[0xc2]), "the last field is `late`: {:x?}", effect.as_bytes());
+    let effect = first_effect(&s.queue.ack(s.now, &s.handle("a")).unwrap());
+    assert!(effect.ends_with(&[0xc2]), "the last field is `late`: {effect:x?}");
 }
 
 // Stored

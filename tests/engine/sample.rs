@@ -3,8 +3,8 @@
 //! that are stored for ever: it only changes with the format's version.
 
 use taskslot_engine::{
-    Answer, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease, Millis, Now,
-    Options, Plan, Push, Queue, Rate, Retry, TaskId, Timing, Unique,
+    Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease,
+    Millis, Now, Options, Plan, Push, Queue, Rate, Retry, TaskId, Term, Timing, Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -69,8 +69,9 @@ impl Life<'_> {
 
     fn is_set_up(&mut self) {
         self.apply(&Event::Configured { values: vec![("lease", 20_000), ("backoff", 1), ("dead-max", 3)] });
-        let term = self.queue.begin_term(0x1234_5678_9abc_def0).unwrap();
-        self.apply(&term);
+        let term = Term { id: 0x1234_5678_9abc_def0, beginning: Beginning::Promotion };
+        self.apply(&self.queue.begin_term(self.now, term).unwrap());
+        self.apply(&Event::Clock { offset_ms: -3 });
         self.push(None, Options::default(), &[b"zero", b"one", b"two", b"three", b"four"]);
         let headers = Headers::pack(&[(b"trace", b"0af7"), (b"empty", b"")]);
         let (attempts, lease_ms) = (Some(2), Some(40_000));
@@ -263,13 +264,13 @@ impl Life<'_> {
 }
 
 /// The whole life as one effect, and the payloads beside it.
-pub fn effect() -> (Effect, Vec<Vec<u8>>) {
+pub fn effect() -> (Vec<u8>, Vec<Vec<u8>>) {
     let (mut effect, mut beside) = (Effect::default(), Vec::new());
     live(&mut |_, event| {
         effect.add(event);
         beside.extend(event.payloads().iter().map(|payload| payload.to_vec()));
     });
-    (effect, beside)
+    (effect.seal(1, Millis(START)).to_vec(), beside)
 }
 
 /// Whatever was let in must live on: random verbs, each of which applies, and another save and load.
@@ -298,7 +299,10 @@ pub fn lives_on(mut queue: Queue, dice: &mut Dice, verbs: usize) {
             (6, Some(handle)) => queue.requeue(now, handle, None, true).ok(),
             (7, Some(handle)) => queue.progress(now, handle, None, Some(b"half")).ok(),
             (_, Some(handle)) => queue.cancel(handle.id).ok(),
-            _ => queue.begin_term(dice.below(3)),
+            _ => {
+                let beginning = if dice.below(2) == 0 { Beginning::Start } else { Beginning::Promotion };
+                queue.begin_term(now, Term { id: dice.below(3), beginning })
+            }
         };
         if let Some(event) = event {
             queue.apply(&event).unwrap();

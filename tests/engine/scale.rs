@@ -11,7 +11,7 @@ use taskslot_engine::{
 use crate::copies::{digest, load, save};
 
 const START: u64 = 1_700_000_000_000;
-const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None, is_full: false };
+const NOW: Now = Now { at: Millis(START), wall: Millis(START), grace: None, is_full: false, lead_us: 0 };
 
 fn push(queue: &mut Queue, due: Option<Due>, priority: i8, count: usize) -> TaskId {
     let options = Options { priority, ..Options::default() };

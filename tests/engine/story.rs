@@ -44,7 +44,7 @@ impl Story {
     /// What was decided happens, here and on the replica.
     pub fn apply(&mut self, event: &Event) -> &mut Self {
         self.queue.apply(event).unwrap();
-        told(&mut self.replica, event).unwrap();
+        told(&mut self.queue, &mut self.replica, event).unwrap();
         self.queue.validate().unwrap();
         assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
         self

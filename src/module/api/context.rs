@@ -44,6 +44,12 @@ impl Flags {
     pub const LUA: i32 = 1 << 0;
     /// In a transaction.
     pub const MULTI: i32 = 1 << 1;
+    /// What holds for the server whatever runs: nothing of the client or the command is told.
+    pub fn of_server() -> Flags {
+        // SAFETY: the server allows null and then tells of itself only.
+        Flags(unsafe { (api().get_context_flags)(std::ptr::null_mut()) })
+    }
+
     /// This node is a primary.
     pub const PRIMARY: i32 = 1 << 2;
     /// What is written goes to an AOF.
@@ -54,6 +60,11 @@ impl Flags {
     pub const EVICT: i32 = 1 << 9;
     /// More memory is used than `maxmemory`.
     pub const OOM: i32 = 1 << 10;
+    /// A dataset is being loaded beside the one that is served.
+    pub fn is_loading_beside(self) -> bool {
+        self.any(Self::ASYNC_LOADING)
+    }
+
     /// The command came over the replication link (or from a slot migration).
     pub const REPLICATED: i32 = 1 << 12;
     /// An RDB or AOF file is being loaded.
@@ -264,6 +275,14 @@ impl<'a> Context<'a> {
     pub fn replicate_verbatim(self) {
         // SAFETY: the context lives.
         unsafe { (api().replicate_verbatim)(self.raw()) };
+    }
+
+    /// Sends `cmd bytes`, which is about no key, to replicas and AOF.
+    pub fn replicate_keyless(self, cmd: &CStr, bytes: &[u8]) -> Result<(), Refused> {
+        // SAFETY: the context lives; "b" is a pointer and a size, which live through the call.
+        accepted(unsafe {
+            (api().replicate)(self.raw(), cmd.as_ptr(), c"b".as_ptr(), bytes.as_ptr(), bytes.len())
+        })
     }
 
     /// Cluster mode is on.

@@ -57,6 +57,8 @@ pub enum ServerEvent {
     },
     /// A dataset is loaded in place of the present one.
     Loading(LoadPhase),
+    /// A replica of this node has its data now, and gets each change from here on.
+    ReplicaOnline,
     /// Two databases changed places.
     SwapDb {
         /// One.
@@ -92,6 +94,8 @@ pub enum Kind {
     Role,
     /// [`ServerEvent::Loading`]
     Loading,
+    /// [`ServerEvent::ReplicaOnline`]
+    Replica,
     /// [`ServerEvent::SwapDb`]
     SwapDb,
     /// [`ServerEvent::Cron`]
@@ -105,6 +109,7 @@ pub enum Kind {
 const ROLE: u64 = 0;
 const LOADING: u64 = 3;
 const CLIENT: u64 = 4;
+const REPLICA: u64 = 6;
 const CRON: u64 = 8;
 const SWAP_DB: u64 = 11;
 const REDIS_SLOTS: u64 = 18;
@@ -125,6 +130,7 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
             }
             Kind::Role => &[ROLE],
             Kind::Loading => &[LOADING],
+            Kind::Replica => &[REPLICA],
             Kind::SwapDb => &[SWAP_DB],
             Kind::Cron => &[CRON],
             Kind::Client => &[CLIENT],
@@ -178,6 +184,7 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             4 => LoadPhase::Failed,
             _ => return None,
         })),
+        REPLICA if sub == 0 => Some(ServerEvent::ReplicaOnline),
         SWAP_DB => {
             // SAFETY: the caller's promise.
             let info = unsafe { data.cast::<raw::SwapDbInfo>().as_ref() }?;

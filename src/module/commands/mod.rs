@@ -29,7 +29,7 @@ mod unique;
 use crate::api::Context;
 use crate::api::command::Entry;
 use crate::errors::Error;
-use crate::replication;
+use crate::{clock_notice, replication};
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[
@@ -58,6 +58,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<help::Help>(),
     Entry::of::<replication::Apply>(),
     Entry::of::<replication::Load>(),
+    Entry::of::<clock_notice::Clock>(),
 ];
 
 /// The module's version that brought the commands of the first release.

@@ -1,6 +1,6 @@
 //! Steps that no worker takes: steering, time, faults, reloads.
 
-use taskslot_engine::{Cursor, Event, Gate, Grace, Millis, Rule, State, TaskId};
+use taskslot_engine::{Beginning, Cursor, Event, Gate, Grace, Millis, Rule, State, TaskId, Term};
 
 use super::{CONFIGS, Lockstep, ids_of, pick};
 use crate::copies::{digest, load, save};
@@ -109,9 +109,10 @@ impl Lockstep {
     }
 
     pub(super) fn begin_term(&mut self, a: u32) {
-        let term = u64::from(a % 3);
-        let event = self.queue.begin_term(term);
-        assert_eq!(event.is_some(), self.model.begin_term(term));
+        let beginning = if a & 4 == 0 { Beginning::Promotion } else { Beginning::Start };
+        let term = Term { id: u64::from(a % 3), beginning };
+        let event = self.queue.begin_term(self.now, term);
+        assert_eq!(event.is_some(), self.model.begin_term(&self.now, term));
         self.apply_if(event);
     }
 

@@ -1,6 +1,6 @@
 //! What others than workers do to the naive model: cancel, retry, purge, remember, copy.
 
-use taskslot_engine::{Answer, Handle, LeaseNumber, Now, Refusal, TaskId};
+use taskslot_engine::{Answer, Beginning, Handle, Now, Refusal, TaskId, Term};
 
 use super::{Model, Place};
 
@@ -60,13 +60,18 @@ impl Model {
         self.forget(id);
     }
 
-    pub fn begin_term(&mut self, term: u64) -> bool {
-        let is_other = self.term != term;
-        if is_other {
-            self.term = term;
-            self.last_number = (self.last_number + (1 << 36)).min(LeaseNumber::MAX.0);
+    pub fn begin_term(&mut self, now: &Now, term: Term) -> bool {
+        if self.term == term.id {
+            return false;
         }
-        is_other
+        let (last, clock) = (self.last_number, now.at.0 * 1000 + now.lead_us);
+        match term.beginning {
+            Beginning::Start if self.term == 0 && last == 0 => {}
+            Beginning::Start => self.last_number = last.max(clock) + (1 << 24) + term.id % (1 << 24),
+            Beginning::Promotion => self.last_number = (last + (1 << 36)).max(clock),
+        }
+        self.term = term.id;
+        true
     }
 
     pub fn answered(&mut self, now: &Now, token: &[u8], answer: Answer) {

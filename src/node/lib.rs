@@ -1,0 +1,9 @@
+//! What one node knows beside its queues, as plain values: no server, no I/O, and time comes in.
+//!
+//! `clock` is the arithmetic of the clock that spans run on: slewed towards the wall clock, carried on from what another
+//! process wrote, and spared while nobody could be heard.
+#![forbid(unsafe_code)]
+
+mod clock;
+
+pub use clock::{Clock, Reading, SLEW, arrived_ahead_ms};

@@ -1,0 +1,240 @@
+//! The node's clock: slewed, carried on, followed, and spared while nobody could be heard.
+
+use taskslot_engine::{Grace, Millis, Stamp};
+use taskslot_node::{Clock, Reading, arrived_ahead_ms};
+
+const START_US: u64 = 1_700_000_000_000_000;
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3600 * SECOND;
+
+/// A machine whose clocks a test turns.
+#[derive(Clone, Copy)]
+struct Machine {
+    boot: u64,
+    up_us: u64,
+    wall_us: u64,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        Machine { boot: 1, up_us: 50 * SECOND, wall_us: START_US }
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { boot: self.boot, up_us: self.up_us }
+    }
+
+    fn passes(&mut self, us: u64) -> &mut Machine {
+        self.up_us += us;
+        self.wall_us += us;
+        self
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::new(self.reading(), self.wall_us)
+    }
+
+    /// What the clock shows, in ms since the start, and the grace that runs.
+    fn asks(&self, clock: &mut Clock) -> (i64, Option<Grace>) {
+        let now = clock.now(self.reading(), || self.wall_us, false, 5000);
+        (now.at.0 as i64 - (START_US / 1000) as i64, now.grace)
+    }
+
+    fn at(&self, clock: &mut Clock) -> i64 {
+        self.asks(clock).0
+    }
+
+    fn stamp(&self, clock: &Clock) -> Stamp {
+        clock.stamp(self.reading(), self.wall_us)
+    }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_slews_the_clock_by_a_hundredth() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    machine.wall_us += HOUR;
+    assert_eq!(machine.passes(10 * SECOND).at(&mut clock), 10_100);
+    assert!(clock.was_stepped() && !clock.was_stepped());
+    machine.wall_us -= 3 * HOUR;
+    assert_eq!(machine.passes(10 * SECOND).at(&mut clock), 20_000);
+}
+
+#[test]
+fn a_machine_that_slept_has_lived_all_the_same() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let (at, grace) = machine.passes(HOUR).asks(&mut clock);
+    assert_eq!(at, 3_600_000);
+    assert!(grace.is_some(), "nobody was heard meanwhile");
+}
+
+#[test]
+fn a_restart_carries_the_clock_on_whatever_was_done_to_the_wall_clock() {
+    for step in [-2 * HOUR as i64, 0, 2 * HOUR as i64] {
+        let mut machine = Machine::new();
+        let mut clock = machine.clock();
+        machine.wall_us = machine.wall_us.wrapping_add_signed(step);
+        machine.passes(SECOND).at(&mut clock);
+        let written = machine.stamp(&clock);
+        machine.wall_us = machine.wall_us.wrapping_add_signed(-step / 2);
+        machine.passes(3 * SECOND);
+        let mut again = machine.clock();
+        again.resume(machine.reading(), machine.wall_us, &written);
+        let at = machine.at(&mut again);
+        assert!((3_980..=4_020).contains(&at), "{at} after a step of {step}");
+    }
+}
+
+#[test]
+fn after_a_start_of_the_machine_the_wall_clock_tells_how_long_it_was_off() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    machine.wall_us += HOUR;
+    machine.passes(SECOND).at(&mut clock);
+    let written = machine.stamp(&clock);
+    for (off, told) in [(7 * SECOND as i64, 8_010), (-(HOUR as i64), 1_010)] {
+        let mut other = Machine { boot: 2, up_us: 3, wall_us: machine.wall_us.wrapping_add_signed(off) };
+        let mut again = other.clock();
+        again.resume(other.reading(), other.wall_us, &written);
+        assert_eq!(other.at(&mut again), told, "off for {off}");
+        assert_eq!(other.passes(SECOND).at(&mut again) - told, if off > 0 { 1_010 } else { 990 });
+    }
+}
+
+#[test]
+fn data_that_tell_no_clocks_stand_still_at_least() {
+    let machine = Machine::new();
+    let mut clock = machine.clock();
+    clock.served(Millis(START_US / 1000 + 9000));
+    clock.took_over(5000);
+    assert_eq!(machine.at(&mut clock), 9000);
+}
+
+#[test]
+fn data_of_another_machine_go_on_where_they_were_written() {
+    let (mut far, mut here) = (Machine::new(), Machine::new());
+    (far.boot, far.wall_us) = (2 << 32, far.wall_us - HOUR);
+    let written = far.stamp(&far.clock());
+    let mut replica = here.passes(SECOND).clock();
+    replica.resume(here.reading(), here.wall_us, &written);
+    assert_eq!(here.at(&mut replica), -3_600_000);
+}
+
+#[test]
+fn a_replica_goes_by_its_primarys_clock() {
+    let (mut far, mut here) = (Machine::new(), Machine::new());
+    far.boot = 2;
+    far.wall_us += HOUR;
+    let (mut primary, mut replica) = (far.clock(), here.clock());
+    replica.follow(here.reading(), here.wall_us, &far.stamp(&primary));
+    assert_eq!(here.at(&mut replica), 3_600_000);
+    // It isn't slewed to its own wall clock.
+    far.passes(100 * SECOND).at(&mut primary);
+    assert_eq!(here.passes(100 * SECOND).at(&mut replica), 3_700_000);
+    // Word that was on its way for 30 s says that the clock is behind: it is believed by a fiftieth.
+    let old = far.stamp(&primary);
+    far.passes(30 * SECOND);
+    here.passes(30 * SECOND);
+    replica.follow(here.reading(), here.wall_us, &old);
+    assert_eq!(here.at(&mut replica), 3_730_000 - 130_000 / 50);
+    // The next word puts it right at once.
+    far.at(&mut primary);
+    replica.follow(here.reading(), here.wall_us, &far.stamp(&primary));
+    assert_eq!(here.at(&mut replica), 3_730_000);
+    // Promoted, it goes on, and is slewed to its own wall clock.
+    replica.took_over(5000);
+    assert_eq!(here.passes(10 * SECOND).at(&mut replica), 3_739_900);
+}
+
+#[test]
+fn the_first_word_of_another_primary_is_taken_as_it_is() {
+    let (mut far, here) = (Machine::new(), Machine::new());
+    far.boot = 2;
+    far.wall_us -= HOUR;
+    let mut replica = here.clock();
+    replica.follow(here.reading(), here.wall_us, &far.stamp(&far.clock()));
+    assert_eq!(here.at(&mut replica), -3_600_000);
+}
+
+#[test]
+fn a_grace_is_as_long_as_the_outage_that_the_data_show() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let served = Millis(START_US / 1000);
+    clock.served(served);
+    machine.passes(700_000).at(&mut clock);
+    clock.took_over(5000);
+    let to = Millis(served.0 + 700);
+    assert_eq!(machine.asks(&mut clock).1, Some(Grace { from: served, to, until: Millis(to.0 + 700) }));
+}
+
+#[test]
+fn a_server_that_crashes_again_and_again_has_a_grace_for_each_outage_alone() {
+    let mut machine = Machine::new();
+    let deadline = Millis(START_US / 1000 + 200);
+    let mut written = machine.stamp(&machine.clock());
+    for start in 0..7 {
+        machine.passes(300_000);
+        let mut clock = machine.clock();
+        clock.resume(machine.reading(), machine.wall_us, &written);
+        clock.took_over(5000);
+        written = machine.stamp(&clock);
+        let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
+        assert_eq!(now.is_over(deadline), start > 0, "start {start}");
+        machine.passes(4 * SECOND);
+    }
+}
+
+#[test]
+fn a_primary_that_was_demoted_forgets_its_grace() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    machine.passes(HOUR).at(&mut clock);
+    clock.served(Millis((START_US + HOUR) / 1000));
+    clock.took_over(5000);
+    assert_eq!(machine.asks(&mut clock).1, None);
+}
+
+#[test]
+fn a_queue_that_comes_here_keeps_its_clock() {
+    let (mut far, mut here) = (Machine::new(), Machine::new());
+    far.wall_us -= HOUR;
+    let written = far.stamp(&far.clock());
+    let clock = here.clock();
+    here.passes(5 * SECOND);
+    assert_eq!(
+        arrived_ahead_ms(&written, &here.stamp(&clock)),
+        -3_600_000,
+        "the same machine: 5 s have passed"
+    );
+    far.boot = 2;
+    let written = far.stamp(&far.clock());
+    assert_eq!(
+        arrived_ahead_ms(&written, &here.stamp(&clock)),
+        -3_605_000,
+        "another one: its time stood still"
+    );
+}
+
+#[test]
+fn absurd_stamps_do_no_harm() {
+    let machine = Machine::new();
+    let most = Millis::MAX.0 * 1000;
+    for at_us in [0, most, u64::MAX] {
+        for boot in [1, 2] {
+            for us in [0, most, u64::MAX] {
+                let stamp = Stamp { at_us, wall_us: us, boot, up_us: us, lead_us: us };
+                let (mut resumed, mut followed) = (machine.clock(), machine.clock());
+                resumed.resume(machine.reading(), machine.wall_us, &stamp);
+                resumed.took_over(5000);
+                followed.follow(machine.reading(), machine.wall_us, &stamp);
+                for clock in [&mut resumed, &mut followed] {
+                    let now = clock.now(machine.reading(), || machine.wall_us, false, u64::MAX);
+                    assert!(now.at <= Millis::MAX);
+                }
+                arrived_ahead_ms(&stamp, &machine.stamp(&machine.clock()));
+            }
+        }
+    }
+}

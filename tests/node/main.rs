@@ -1,0 +1,4 @@
+//! Tests of the node's values, alone and together with the engine.
+
+mod clock;
+mod nodes;

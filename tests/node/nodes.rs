@@ -1,0 +1,676 @@
+//! Several nodes with a copy of one queue each, in one process and by one seed: every node has its machine's clocks (offset,
+//! drift, steps), its term and its files; links are cut and healed, nodes promoted, demoted, killed and started at any
+//! step, also so that two believe to be the primary. Judged across nodes:
+//!
+//! - no lease number is given twice for a task, and none of a primary is as high as one of its successor's for that task;
+//! - spans (DELAY, LEASE, TTL) keep their length within the drift of the clocks;
+//! - copies that heard the same are equal;
+//! - in the end, when faults are over, leases end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use taskslot_engine::{
+    Beginning, Claim, Cursor, Due, Effect, Event, Handle, Millis, Now, Options, Push, Queue, Retry, Stamp,
+    State, TaskId, TaskView, Term,
+};
+use taskslot_node::{Clock, Reading};
+
+const START_US: u64 = 1_700_000_000_000_000;
+const NODES: usize = 3;
+const GRACE_MS: u64 = 5000;
+/// How often the server does its regular work.
+const BEAT_US: u64 = 100_000;
+/// How long word from one node to another takes, at most.
+const LINK_US: u64 = 50_000;
+/// A clock may be slewed by a hundredth, and machines drift by less than a thousandth.
+const DRIFT: f64 = 0.012;
+/// What links, beats and whole milliseconds add.
+const SLACK_US: u64 = 400_000;
+const SPANS_MS: [u64; 4] = [200, 1500, 10_000, 60_000];
+
+/// Random numbers that a seed repeats (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n.max(1)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// What a primary sends, and what stands in a file.
+#[derive(Clone)]
+enum Word {
+    Effect(Vec<u8>, Vec<Vec<u8>>),
+    Clock(Stamp),
+}
+
+struct Machine {
+    boot: u64,
+    /// The time since its start, ahead of the true one by some parts in a million.
+    drift_ppm: i64,
+    wall_ahead_us: i64,
+}
+
+impl Machine {
+    fn reading(&self, t: u64) -> Reading {
+        let drifted = t as i64 + (t as i64 / 1_000_000) * self.drift_ppm;
+        Reading { boot: self.boot, up_us: drifted as u64 }
+    }
+
+    fn wall_us(&self, t: u64) -> u64 {
+        (START_US + self.reading(t).up_us).wrapping_add_signed(self.wall_ahead_us)
+    }
+}
+
+struct Node {
+    machine: Machine,
+    clock: Clock,
+    queue: Queue,
+    term: Term,
+    /// How many promotions there were before this node became the primary, in the line of its data.
+    epoch: u32,
+    is_primary: bool,
+    is_alive: bool,
+    /// Whom it hears as a replica.
+    source: Option<usize>,
+    inbox: VecDeque<(u64, Word)>,
+    /// How many words of its source it has heard, and how many were sent to it.
+    heard: u64,
+    snapshot: Vec<Vec<u8>>,
+    log: Vec<Word>,
+    clock_told: Option<Stamp>,
+}
+
+/// What the judge knows of a task: it is told by its payload, since two primaries may give the same id.
+#[derive(Default)]
+struct Judged {
+    /// Lease numbers by the epoch of the primary that gave them.
+    numbers: BTreeMap<u64, u32>,
+}
+
+/// A span that runs, by the true time.
+#[derive(Clone, Copy)]
+struct Span {
+    began: u64,
+    ms: u64,
+}
+
+struct World {
+    seed: u64,
+    t: u64,
+    dice: Dice,
+    nodes: Vec<Node>,
+    tasks: BTreeMap<Vec<u8>, Judged>,
+    /// The last span that each node knows of a task: (what, node, payload).
+    spans: BTreeMap<(&'static str, Vec<u8>, u64), Span>,
+    handles: Vec<Handle>,
+    pushed: u64,
+    /// Terms and machines' starts, to be told apart.
+    drawn: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut dice = Dice(seed);
+        let nodes = (0..NODES)
+            .map(|at| {
+                let machine = Machine {
+                    boot: if dice.below(3) == 0 { 1 } else { (10 + at as u64) << 32 },
+                    drift_ppm: dice.below(400) as i64 - 200,
+                    wall_ahead_us: (dice.below(16 * 3600) as i64 - 8 * 3600) * 1_000_000,
+                };
+                let clock = Clock::new(machine.reading(1), machine.wall_us(1));
+                Node {
+                    machine,
+                    clock,
+                    queue: Queue::new(),
+                    term: Term { id: 1 + at as u64, beginning: Beginning::Start },
+                    epoch: 0,
+                    is_primary: at == 0,
+                    is_alive: true,
+                    source: None,
+                    inbox: VecDeque::new(),
+                    heard: 0,
+                    snapshot: Vec::new(),
+                    log: Vec::new(),
+                    clock_told: None,
+                }
+            })
+            .collect();
+        let mut world = World {
+            seed,
+            t: 1,
+            dice,
+            nodes,
+            tasks: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            handles: Vec::new(),
+            pushed: 0,
+            drawn: 100,
+            counts: BTreeMap::new(),
+        };
+        world.write(0, |_, _, _| {
+            Some(Event::Configured {
+                values: vec![("backoff-jitter", 0), ("stalls", 100), ("backoff-base", 1)],
+            })
+        });
+        for at in 1..NODES {
+            world.full_sync(at, 0);
+        }
+        world
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn now(&mut self, at: usize) -> Now {
+        let (t, node) = (self.t, &mut self.nodes[at]);
+        let wall_us = node.machine.wall_us(t);
+        let now = node.clock.now(node.machine.reading(t), || wall_us, false, GRACE_MS);
+        now.ahead_by(node.queue.clock_offset_ms())
+    }
+
+    fn stamp(&self, at: usize) -> Stamp {
+        let node = &self.nodes[at];
+        node.clock.stamp(node.machine.reading(self.t), node.machine.wall_us(self.t))
+    }
+
+    // What a node does.
+
+    /// A change of a primary's queue: what was decided, once it was applied and told.
+    fn write(
+        &mut self,
+        at: usize,
+        decide: impl for<'q> FnOnce(&'q mut Queue, Now, &mut dyn FnMut() -> u32) -> Option<Event<'static>>,
+    ) -> Option<Event<'static>> {
+        let (now, stamp) = (self.now(at), self.stamp(at));
+        let node = &mut self.nodes[at];
+        let mut effect = Effect::default();
+        if let Some(mut event) = node.queue.begin_term(now, node.term) {
+            if let Event::Term { clocks, .. } = &mut event {
+                *clocks = Some(stamp);
+            }
+            node.queue.apply(&event).unwrap();
+            effect.add(&event);
+        }
+        let dice = &mut self.dice;
+        let decided = decide(&mut node.queue, now, &mut || dice.roll() as u32);
+        let mut payloads = Vec::new();
+        if let Some(event) = &decided {
+            node.queue.apply(event).unwrap();
+            effect.add(event);
+            payloads.extend(event.payloads().iter().map(|payload| payload.to_vec()));
+        }
+        if !effect.is_empty() {
+            let bytes = effect.seal(node.queue.count_effect(), now.at).to_vec();
+            self.tell(at, Word::Effect(bytes, payloads));
+        }
+        decided
+    }
+
+    /// To replicas and to the file.
+    fn tell(&mut self, from: usize, word: Word) {
+        self.nodes[from].log.push(word.clone());
+        for at in 0..NODES {
+            if self.nodes[at].source == Some(from) && self.nodes[at].is_alive {
+                let arrives = self.t + self.dice.below(LINK_US);
+                let before = self.nodes[at].inbox.back().map_or(0, |(at, _)| *at);
+                self.nodes[at].inbox.push_back((arrives.max(before), word.clone()));
+            }
+        }
+    }
+
+    fn tell_clock(&mut self, at: usize) {
+        let stamp = self.stamp(at);
+        self.nodes[at].clock_told = Some(stamp);
+        self.tell(at, Word::Clock(stamp));
+    }
+
+    /// A replica hears what has arrived.
+    fn hear(&mut self, at: usize) {
+        while let Some((arrives, _)) = self.nodes[at].inbox.front()
+            && *arrives <= self.t
+        {
+            let Some((_, word)) = self.nodes[at].inbox.pop_front() else { return };
+            let (t, node) = (self.t, &mut self.nodes[at]);
+            let (reading, wall_us) = (node.machine.reading(t), node.machine.wall_us(t));
+            match word {
+                Word::Effect(..) => {
+                    node.applies(&word, false, reading, wall_us, self.seed);
+                    node.log.push(word);
+                }
+                Word::Clock(stamp) => {
+                    node.clock.follow(reading, wall_us, &stamp);
+                    let own = node.clock.stamp(reading, wall_us);
+                    node.log.push(Word::Clock(own));
+                }
+            }
+            node.heard += 1;
+        }
+    }
+
+    fn beat(&mut self, at: usize) {
+        if !self.nodes[at].is_alive {
+            return;
+        }
+        self.hear(at);
+        self.now(at);
+        if !self.nodes[at].is_primary {
+            return;
+        }
+        let mut pages = usize::MAX;
+        while let Some((kind, tasks)) = self.write_tick(at, &mut pages) {
+            for (name, number) in tasks {
+                self.judge_span(kind, name, number);
+            }
+        }
+        let (stamp, told) = (self.stamp(at), self.nodes[at].clock_told);
+        let is_off = told.is_none_or(|told| {
+            told.skew_ms().abs_diff(stamp.skew_ms()) > 250
+                || told.ahead_of_start_ms().abs_diff(stamp.ahead_of_start_ms()) > 250
+                || stamp.up_us - told.up_us > 60_000_000
+        });
+        if is_off {
+            self.tell_clock(at);
+        }
+    }
+
+    /// What is due next: the kind of span that has ended, and of which tasks, each with the number of its lease.
+    fn write_tick(&mut self, at: usize, pages: &mut usize) -> Option<(&'static str, Vec<(Vec<u8>, u64)>)> {
+        let now = self.now(at);
+        self.nodes[at].queue.next_due(&now).filter(|due| *due <= now.at)?;
+        let mut ended = ("other", Vec::new());
+        self.write(at, |queue, now, entropy| {
+            let event = queue.tick(now, entropy, pages);
+            let (kind, ids) = match &event {
+                Some(Event::BecameReady { ids, .. }) => ("delay", ids.clone()),
+                Some(Event::Expired { ids, .. }) => ("ttl", ids.clone()),
+                Some(Event::Stalled { tasks }) => ("lease", tasks.iter().map(|(id, _)| *id).collect()),
+                _ => return event,
+            };
+            let tasks = ids.into_iter().filter_map(|id| queue.task(&now, id));
+            let number = |task: &TaskView| task.lease.map_or(0, |lease| lease.number.0);
+            ended = (kind, tasks.map(|task| (task.payload.to_vec(), number(&task))).collect());
+            event
+        })?;
+        Some(ended)
+    }
+
+    /// A primary's data go to a replica whole, and word of its clock.
+    fn full_sync(&mut self, at: usize, from: usize) {
+        let stamp = self.stamp(from);
+        let mut chunks = Vec::new();
+        self.nodes[from].queue.save_at(Some(stamp), &mut |chunk| chunks.push(chunk.to_vec()));
+        // Whoever heard this node before must get its data anew.
+        self.nodes.iter_mut().filter(|other| other.source == Some(at)).for_each(|other| other.source = None);
+        let (t, epoch) = (self.t, self.nodes[from].epoch);
+        let node = &mut self.nodes[at];
+        (node.is_primary, node.source, node.epoch) = (false, Some(from), epoch);
+        node.inbox.clear();
+        node.snapshot = chunks;
+        node.log.clear();
+        node.loads(t, self.seed);
+        self.tell_clock(from);
+    }
+
+    // What happens to nodes.
+
+    fn promote(&mut self, at: usize) {
+        self.drawn += 1;
+        let (t, id, dice) = (self.t, self.drawn, self.dice.roll());
+        let node = &mut self.nodes[at];
+        if node.is_primary || !node.is_alive {
+            return;
+        }
+        let reading = node.machine.reading(t);
+        let wall_us = node.machine.wall_us(t);
+        node.term = Term { id: id << 40 | dice >> 24, beginning: Beginning::Promotion };
+        (node.is_primary, node.source, node.clock_told) = (true, None, None);
+        node.epoch += 1;
+        node.inbox.clear();
+        node.clock.now(reading, || wall_us, false, GRACE_MS);
+        node.clock.promoted(dice);
+        node.clock.took_over(GRACE_MS);
+        self.tell_clock(at);
+        self.count("promotions");
+    }
+
+    /// SIGKILL, or a power cut: then the file lacks its last effects.
+    fn kill(&mut self, at: usize) {
+        let lost = self.dice.pick(&[0, 0, 0, 1, 3]);
+        let node = &mut self.nodes[at];
+        if node.is_alive {
+            node.is_alive = false;
+            node.inbox.clear();
+            for _ in 0..lost {
+                if matches!(node.log.last(), Some(Word::Effect(..))) {
+                    node.log.pop();
+                }
+            }
+            self.count("kills");
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        self.drawn += 1;
+        let (t, id) = (self.t, self.drawn);
+        let node = &mut self.nodes[at];
+        if node.is_alive {
+            return;
+        }
+        node.is_alive = true;
+        node.term = Term { id, beginning: Beginning::Start };
+        node.clock_told = None;
+        node.loads(t, self.seed);
+        if let Some(source) = node.source {
+            if self.nodes[source].is_alive && self.nodes[source].is_primary {
+                self.full_sync(at, source);
+            } else {
+                self.nodes[at].source = None;
+            }
+        }
+        // Replicas of a primary that starts again get its data anew.
+        for other in 0..NODES {
+            if self.nodes[at].is_primary && self.nodes[other].source == Some(at) && self.nodes[other].is_alive
+            {
+                self.full_sync(other, at);
+            }
+        }
+    }
+
+    fn follow_somebody(&mut self, at: usize) {
+        let primaries: Vec<usize> = (0..NODES)
+            .filter(|&from| from != at && self.nodes[from].is_primary && self.nodes[from].is_alive)
+            .collect();
+        if primaries.is_empty() || !self.nodes[at].is_alive {
+            return;
+        }
+        let best = primaries.iter().map(|&from| self.nodes[from].epoch).max();
+        let from = primaries.into_iter().find(|&from| Some(self.nodes[from].epoch) == best);
+        let Some(from) = from.filter(|&from| self.nodes[from].epoch >= self.nodes[at].epoch) else { return };
+        if self.nodes[at].is_primary && self.nodes[from].epoch == self.nodes[at].epoch {
+            return;
+        }
+        self.full_sync(at, from);
+        self.count("demotions and syncs");
+    }
+
+    /// A server that is killed again and again, each time before the longest grace is over: its short leases end all the
+    /// same.
+    fn crash_loop(&mut self, at: usize) {
+        self.claim(at);
+        for _ in 0..7 {
+            self.kill(at);
+            self.passes(300_000);
+            self.start(at);
+            self.passes(4_000_000);
+        }
+        let now = self.now(at);
+        for task in self.nodes[at].queue.list(&now, State::Leased, Cursor::default(), 1000, None, None).1 {
+            let key = ("lease", task.payload.to_vec(), task.lease.map_or(0, |lease| lease.number.0));
+            let Some(span) = self.spans.get(&key).filter(|span| span.ms <= 10_000) else { continue };
+            let most = (span.ms as f64 * 1000.0 * (1.0 + DRIFT)) as u64 + 2 * GRACE_MS * 1000 + SLACK_US;
+            assert!(self.t - span.began <= most, "seed {}: a lease of {} ms lasts", self.seed, span.ms);
+        }
+        self.count("crash loops");
+    }
+
+    fn step_wall_clock(&mut self, at: usize) {
+        let seconds = self.dice.pick(&[-7200, -3600, -60, 60, 3600, 7200]);
+        let ahead = &mut self.nodes[at].machine.wall_ahead_us;
+        *ahead = (*ahead + seconds * 1_000_000).clamp(-8 * 3_600_000_000, 8 * 3_600_000_000);
+        self.count("steps of wall clocks");
+    }
+
+    // What clients do, at any node that believes to be a primary.
+
+    fn push(&mut self, at: usize) {
+        let (name, kind) = (format!("task {}", self.pushed).into_bytes(), self.dice.below(3));
+        self.pushed += 1;
+        let span_ms = self.dice.pick(&SPANS_MS);
+        let payload: &'static [u8] = Vec::leak(name.clone());
+        let payloads: &'static [&'static [u8]] = Vec::leak(vec![payload]);
+        let done = self.write(at, |queue, now, _| {
+            let due = (kind == 1).then(|| Due::Clock(now.at.plus(span_ms)));
+            let options = Options { ttl_ms: (kind == 2).then_some(span_ms), ..Options::default() };
+            queue.push(now, &Push { due, options, payloads }).ok()
+        });
+        assert!(done.is_some());
+        let span = Span { began: self.t, ms: span_ms };
+        match kind {
+            1 => _ = self.spans.insert(("delay", name, 0), span),
+            2 => _ = self.spans.insert(("ttl", name, 0), span),
+            _ => {}
+        }
+        self.count("pushes");
+    }
+
+    fn claim(&mut self, at: usize) {
+        let now = self.now(at);
+        if !self.nodes[at].queue.is_claimable(now.at) {
+            return;
+        }
+        let lease_ms = self.dice.pick(&SPANS_MS) as u32;
+        let claim = Claim { count: 1, lease_ms: Some(lease_ms), ..Claim::default() };
+        let event = self.write(at, |queue, now, entropy| queue.claim(now, entropy, &claim).ok().flatten());
+        let Some(Event::Claimed { leases, .. }) = event else { return };
+        for lease in leases {
+            let (name, epoch, number) = (self.name(at, lease.id), self.nodes[at].epoch, lease.number.0);
+            let judged = self.tasks.entry(name.clone()).or_default();
+            for (other, its_epoch) in &judged.numbers {
+                assert_ne!(*other, number, "seed {}: a lease number twice", self.seed);
+                let in_order = match its_epoch.cmp(&epoch) {
+                    std::cmp::Ordering::Less => *other < number,
+                    std::cmp::Ordering::Greater => *other > number,
+                    std::cmp::Ordering::Equal => true,
+                };
+                assert!(
+                    in_order,
+                    "seed {}: {number} of promotion {epoch} beside {other} of {its_epoch}",
+                    self.seed
+                );
+            }
+            judged.numbers.insert(number, epoch);
+            self.handles.push(lease.handle());
+            self.spans.insert(("lease", name, number), Span { began: self.t, ms: lease_ms.into() });
+            self.count("claims");
+        }
+    }
+
+    /// A worker answers one of the leases that the node knows.
+    fn answer(&mut self, at: usize) {
+        let (kind, back) = (self.dice.below(3), self.dice.below(8) as usize);
+        let Some(handle) = self.handles.len().checked_sub(1 + back).map(|place| self.handles[place]) else {
+            return;
+        };
+        let answered = self.write(at, |queue, now, entropy| match kind {
+            0 => queue.ack(now, &handle).ok(),
+            1 => queue.requeue(now, &handle, None, false).ok(),
+            _ => queue.fail(now, entropy, &handle, Retry::After(1), b"").ok(),
+        });
+        if answered.is_some() {
+            self.count("answers");
+        }
+    }
+
+    // The judge.
+
+    fn name(&self, at: usize, id: TaskId) -> Vec<u8> {
+        self.nodes[at].queue.task(&Now::plain(1), id).map(|task| task.payload.to_vec()).unwrap_or_default()
+    }
+
+    /// What a primary lets happen because it is due: never before its time. (That it comes at all is asked in the end,
+    /// when nobody is away any more.)
+    fn judge_span(&mut self, kind: &'static str, name: Vec<u8>, number: u64) {
+        let task = String::from_utf8_lossy(&name).into_owned();
+        let Some(span) = self.spans.get(&(kind, name, number)).copied() else { return };
+        let (passed, whole) = (self.t - span.began, span.ms * 1000);
+        let least = (whole as f64 * (1.0 - DRIFT)) as u64;
+        assert!(
+            passed + SLACK_US >= least,
+            "seed {}: the {kind} of {task} ({} ms) ended after {} ms",
+            self.seed,
+            span.ms,
+            passed / 1000
+        );
+        self.count(kind);
+    }
+
+    /// Whoever heard all that its primary told has what that has.
+    fn judge_copies(&self) {
+        for node in &self.nodes {
+            let Some(source) = node.source.filter(|_| node.is_alive && node.inbox.is_empty()) else {
+                continue;
+            };
+            let primary = &self.nodes[source];
+            if primary.is_alive && primary.is_primary {
+                assert_eq!(digest(&node.queue), digest(&primary.queue), "seed {}: copies differ", self.seed);
+            }
+        }
+    }
+
+    // The course of time.
+
+    fn passes(&mut self, us: u64) {
+        let end = self.t + us;
+        while self.t < end {
+            self.t = (self.t + BEAT_US).min(end);
+            (0..NODES).for_each(|at| self.beat(at));
+        }
+    }
+
+    fn step(&mut self) {
+        let at = self.dice.below(NODES as u64) as usize;
+        let is_primary = self.nodes[at].is_primary && self.nodes[at].is_alive;
+        match self.dice.below(100) {
+            0..25 if is_primary => self.push(at),
+            25..55 if is_primary => self.claim(at),
+            55..65 if is_primary => self.answer(at),
+            65..67 => self.promote(at),
+            67..70 => self.kill(at),
+            70..76 => self.start(at),
+            76..80 => self.follow_somebody(at),
+            80..82 => self.step_wall_clock(at),
+            82..97 => {
+                let us = self.dice.pick(&[1000, 10_000, 150_000, 1_000_000, 4_000_000]);
+                self.passes(us);
+            }
+            97 => {
+                let us = self.dice.pick(&[30_000_000, 90_000_000]);
+                self.passes(us);
+            }
+            98 if is_primary => self.crash_loop(at),
+            _ => self.judge_copies(),
+        }
+    }
+
+    /// Faults are over: everybody is there, one is the primary, and in the time of the longest span and its grace all
+    /// spans end.
+    fn heals(&mut self) {
+        (0..NODES).for_each(|at| self.start(at));
+        if !self.nodes.iter().any(|node| node.is_primary) {
+            self.promote(0);
+        }
+        let primary =
+            (0..NODES).filter(|&at| self.nodes[at].is_primary).max_by_key(|&at| self.nodes[at].epoch);
+        let primary = primary.unwrap();
+        for at in (0..NODES).filter(|&at| at != primary) {
+            self.full_sync(at, primary);
+        }
+        let longest = SPANS_MS.iter().max().unwrap() * 1000;
+        self.passes((longest as f64 * (1.0 + DRIFT)) as u64 + GRACE_MS * 1000 + 3 * SLACK_US);
+        self.judge_copies();
+        for state in [State::Leased, State::Delayed] {
+            assert_eq!(self.nodes[primary].queue.count(state), 0, "seed {}: {state:?} for ever", self.seed);
+        }
+        self.nodes[primary].queue.validate().unwrap();
+    }
+}
+
+impl Node {
+    /// A process starts with what its files have, or a replica with what its primary has sent.
+    fn loads(&mut self, t: u64, seed: u64) {
+        let (reading, wall_us) = (self.machine.reading(t), self.machine.wall_us(t));
+        self.clock = Clock::new(reading, wall_us);
+        self.queue = Queue::new();
+        if let Some((head, rest)) = self.snapshot.split_first() {
+            self.queue = Queue::load_head(head).unwrap();
+            rest.iter().for_each(|chunk| self.queue.load_chunk(chunk).unwrap());
+            self.queue.validate().unwrap();
+            if let Some(saved) = self.queue.take_saved() {
+                self.clock.resume(reading, wall_us, &saved);
+            }
+        }
+        for word in std::mem::take(&mut self.log) {
+            match &word {
+                Word::Effect(..) => self.applies(&word, true, reading, wall_us, seed),
+                Word::Clock(stamp) => self.clock.resume(reading, wall_us, stamp),
+            }
+            self.log.push(word);
+        }
+        self.clock.now(reading, || wall_us, false, GRACE_MS);
+        self.clock.took_over(GRACE_MS);
+    }
+
+    fn applies(&mut self, word: &Word, is_loading: bool, reading: Reading, wall_us: u64, seed: u64) {
+        let Word::Effect(bytes, payloads) = word else { return };
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let effect = Effect::decode(bytes, &payloads).unwrap();
+        if let Err(gap) = self.queue.expect_effect(&effect) {
+            panic!("seed {seed}: {gap:?}");
+        }
+        for event in &effect.events {
+            self.queue.apply(event).unwrap();
+            if let (true, Event::Term { clocks: Some(clocks), .. }) = (is_loading, event) {
+                self.clock.resume(reading, wall_us, clocks);
+            }
+        }
+        let (_, at) = effect.stamp.unwrap();
+        self.clock.served(Millis(at.0.saturating_add_signed(-self.queue.clock_offset_ms())));
+    }
+}
+
+fn digest(queue: &Queue) -> Vec<Vec<u8>> {
+    let mut parts = Vec::new();
+    queue.digest(&mut |part| parts.push(part.to_vec()));
+    parts
+}
+
+#[test]
+fn several_nodes_with_clocks_of_their_own_give_no_number_twice_and_keep_spans() {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..2000 {
+        let mut world = World::new(seed);
+        (0..400).for_each(|_| world.step());
+        world.heals();
+        world.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
+    }
+    // A history in which nothing happens would prove nothing.
+    for what in [
+        "claims",
+        "promotions",
+        "kills",
+        "demotions and syncs",
+        "delay",
+        "lease",
+        "ttl",
+        "answers",
+        "crash loops",
+    ] {
+        assert!(counts.get(what).is_some_and(|count| *count > 1000), "{what}: {counts:?}");
+    }
+}
