@@ -1,14 +1,19 @@
-/* LD_PRELOAD shim: shifts the wall clock of one process by the milliseconds that stand in a file.
+/* LD_PRELOAD shim: shifts the clocks of one process by the milliseconds that stand in a file, and gives it a machine of its own.
  *
- * The file (8 bytes, a signed native integer) is named by CLOCKSHIFT_FILE and mapped shared, so a test steps the
- * clock of a running server by writing to it. Only the wall clock moves; the monotonic clock stays true, as on a
- * machine whose clock is set. The true time comes from the system call, never from dlsym: that allocates, and would
+ * The file (two signed native integers of 8 bytes: wall clock, time since the machine's start) is named by CLOCKSHIFT_FILE
+ * and mapped shared, so a test steps the clocks of a running server by writing to it. The monotonic clock stays true, as on
+ * a machine whose clock is set, or that sleeps. CLOCKSHIFT_MACHINE names the folder whose files `machine` and
+ * `boot` are read in place of those by which a machine and its start are known. The true time comes from the system call, never from dlsym: that allocates, and would
  * recurse into an allocator that is itself starting (faketime hangs Redis' jemalloc so).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -16,25 +21,42 @@
 #include <unistd.h>
 
 static const volatile long long *shift_ms;
+static const char *machine;
 
 __attribute__((constructor)) static void map_shift(void) {
     const char *path = getenv("CLOCKSHIFT_FILE");
+    const char *name = getenv("CLOCKSHIFT_MACHINE");
+    machine = name ? strdup(name) : NULL; /* servers write their title over the environment */
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return;
-    void *page = mmap(NULL, sizeof(long long), PROT_READ, MAP_SHARED, fd, 0);
+    void *page = mmap(NULL, 2 * sizeof(long long), PROT_READ, MAP_SHARED, fd, 0);
     if (page != MAP_FAILED) shift_ms = page;
     close(fd);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int failed = (int)syscall(SYS_clock_gettime, clock, now);
-    if (failed || !shift_ms || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)) return failed;
-    long long shift = *shift_ms; /* read once: a test may write it meanwhile */
+    int is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (failed || !shift_ms || (!is_wall && clock != CLOCK_BOOTTIME)) return failed;
+    long long shift = shift_ms[is_wall ? 0 : 1]; /* read once: a test may write it meanwhile */
     long long ns = now->tv_nsec + shift % 1000 * 1000000LL;
     long long carry = (ns >= 1000000000LL) - (ns < 0);
     now->tv_sec += shift / 1000 + carry;
     now->tv_nsec = ns - carry * 1000000000LL;
     return 0;
+}
+
+int open64(const char *path, int flags, ...) {
+    char own[PATH_MAX];
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    const char *name = !strcmp(path, "/etc/machine-id")                  ? "machine"
+                       : !strcmp(path, "/proc/sys/kernel/random/boot_id") ? "boot"
+                                                                          : NULL;
+    if (name && machine && snprintf(own, sizeof own, "%s/%s", machine, name) < (int)sizeof own) path = own;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 /* Valkey gives modules their own libc (RTLD_DEEPBIND): they would be told the true time. */

@@ -91,6 +91,13 @@ def read_length(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at + 1 : at + 1 + size], "big"), at + 1 + size
 
 
+def without_clocks(payload: bytes) -> bytes:
+    """A payload without what the clocks of its node showed, by which two of the same queue differ."""
+    value, version = opened(payload)
+    before, strings = fields(value)
+    return sealed(value_of(before, [each for each in strings if each[:1] != b"k"]), version)
+
+
 def fields(value: bytes) -> tuple[bytes, list[bytes]]:
     """A module's value: what stands before its fields, and they, all strings (`rdbcompression no`)."""
     assert value[0] == MODULE_2

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgpack
 from server import Server
-from talk import Talk
+from talk import EFFECT_HEAD_BYTES, Talk
 
 DAY = 86_400_000
 EDGES = [
@@ -69,7 +69,7 @@ class Forger:
 
     def __init__(self, seed: int, real: list[list[bytes]]):
         self.rng = random.Random(seed)
-        decoded = [msgpack.unpackb(effect[1:]) for effect, *_ in real]
+        decoded = [msgpack.unpackb(effect[EFFECT_HEAD_BYTES:]) for effect, *_ in real]
         self.pool = [lookup(events, at) for events in decoded for at in places(events) if at]
 
     def bytes(self, text: bytes) -> bytes:
@@ -114,7 +114,8 @@ class Forger:
             effect = self.bytes(effect)
         else:
             try:
-                effect = effect[:1] + msgpack.packb(self.value(msgpack.unpackb(effect[1:])))
+                head, events = effect[:EFFECT_HEAD_BYTES], effect[EFFECT_HEAD_BYTES:]
+                effect = head + msgpack.packb(self.value(msgpack.unpackb(events)))
             except OverflowError:
                 pass  # beyond 64 bits: the format has no such number
         if self.rng.random() < 0.1:

@@ -14,6 +14,7 @@ import mmap
 import os
 import random
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -114,23 +115,37 @@ def wait_until(condition: Callable[[], object], what: str, timeout: float = 5.0)
 
 
 class Clock:
-    """The wall clock of one server, shifted by an LD_PRELOAD shim, clockshift.c, which reads our file."""
+    """The clocks of one server, shifted by an LD_PRELOAD shim, clockshift.c, which reads our file.
+
+    The server believes to be alone on its machine.
+    """
 
     def __init__(self, folder: Path):
         self.library = build_shim()
         self.file = folder / "clockshift"
-        self.file.write_bytes(bytes(8))
+        self.file.write_bytes(bytes(16))
+        self.machine, self.boot = secrets.token_hex(4), secrets.token_hex(4)
         with open(self.file, "r+b") as file:
-            self._shift = mmap.mmap(file.fileno(), 8)
+            self._shift = mmap.mmap(file.fileno(), 16)
+
+    def starts_anew(self, is_same: bool) -> None:
+        """While the server is down: its machine is started anew, or it finds itself on another one."""
+        self.boot = secrets.token_hex(4)
+        self.machine = self.machine if is_same else secrets.token_hex(4)
 
     @property
     def shift(self) -> int:
         """Milliseconds by which the server's wall clock is ahead of the true one."""
-        return struct.unpack("=q", self._shift[:])[0]
+        return struct.unpack("=q", self._shift[:8])[0]
 
     @shift.setter
     def shift(self, ms: int) -> None:
-        self._shift[:] = struct.pack("=q", ms)
+        self._shift[:8] = struct.pack("=q", ms)
+
+    def passes(self, ms: int) -> None:
+        """Let so much time pass at once, as where the machine sleeps, or where the server was off for as long."""
+        self.step(ms)
+        self._shift[8:] = struct.pack("=q", struct.unpack("=q", self._shift[8:])[0] + ms)
 
     def step(self, ms: int) -> None:
         """Step the clock from where it stands, as an administrator or ntpd would."""
@@ -138,7 +153,10 @@ class Clock:
 
     def environment(self) -> dict[str, str]:
         """What the server's process needs to see the shift."""
-        return {"LD_PRELOAD": str(self.library), "CLOCKSHIFT_FILE": str(self.file)}
+        for name in ("machine", "boot"):
+            (self.file.parent / name).write_text(getattr(self, name))
+        files = {"CLOCKSHIFT_FILE": str(self.file), "CLOCKSHIFT_MACHINE": str(self.file.parent)}
+        return {"LD_PRELOAD": str(self.library), **files}
 
 
 def build_shim() -> Path:

@@ -116,14 +116,22 @@ def packed(words: Iterable[object]) -> bytes:
 
 # ---- effects
 
+EFFECT_VERSION = 3
+# Version, number and instant; events follow.
+EFFECT_HEAD_BYTES = 13
+
 
 @dataclass
 class Effect:
     """What a server told replicas and AOF of one change: events by name, each with its fields in order."""
 
     key: bytes
+    number: int
+    at: int
     events: list[tuple[str, list]]
     payloads: list[bytes]
+    # What a primary says before its first change of a queue; it isn't among the events.
+    term: list | None
 
     @property
     def names(self) -> list[str]:
@@ -135,17 +143,20 @@ def read_effect(command: list[bytes]) -> Effect:
     """Read a propagated command, which has to be an effect."""
     name, key, effect, *payloads = command
     assert name == b"TASK._APPLY", command
-    assert effect[0] == 2, "the version of effects"
-    events = [next(iter(event.items())) for event in msgpack.unpackb(effect[1:])]
-    return Effect(key, events, payloads)
+    assert effect[0] == EFFECT_VERSION, "the version of effects"
+    number, at = (int.from_bytes(part, "big") for part in (effect[1:7], effect[7:EFFECT_HEAD_BYTES]))
+    events = [next(iter(event.items())) for event in msgpack.unpackb(effect[EFFECT_HEAD_BYTES:])]
+    term = events.pop(0)[1] if events[0][0] == "term" else None
+    return Effect(key, number, at, events, payloads, term)
 
 
 def effects(server: Server) -> list[Effect]:
     """The effects a server has propagated since this was last asked; it needs `appendonly="yes"`.
 
-    Redis 6.2 puts MULTI and EXEC around whatever a module propagates: they are left out.
+    Redis 6.2 puts MULTI and EXEC around whatever a module propagates: they are left out, and so is word of the clock.
     """
-    return [read_effect(command) for command in server.propagated() if command[0] not in (b"MULTI", b"EXEC")]
+    others = (b"MULTI", b"EXEC", b"TASK._CLOCK")
+    return [read_effect(command) for command in server.propagated() if command[0] not in others]
 
 
 def stored_parts(server: Server) -> list[list[bytes]]:
@@ -163,7 +174,7 @@ def stored_parts(server: Server) -> list[list[bytes]]:
     server.wait_until(is_done, "the AOF is rewritten")
     bases = list((server.dir / "appendonlydir").glob("*.base.aof")) or [server.dir / "appendonly.aof"]
     commands, _ = parse_commands(bases[0].read_bytes())
-    return [words for name, _, *words in commands if name == b"TASK._LOAD"]
+    return [words[2:] for words in commands if words[0] == b"TASK._LOAD"]
 
 
 def parts(handle: bytes) -> tuple[list[int], int, int]:

@@ -151,7 +151,10 @@ def test_categories_hold_our_commands(server):
     assert all(denied(c, on("q", WRITERS + BOTH)))
     c = user(server, "~*", "+@all", "-@dangerous")
     assert denied(c, on("q", [["PURGE", "ALL"], ["PUSH", "p"]])) == [True, False]
-    assert denied(c, [["TASK._APPLY", "q", "x"], ["TASK._LOAD", "q", "HEAD", "x"]]) == [True, True]
+    assert (
+        denied(c, [["TASK._APPLY", "q", "x"], ["TASK._LOAD", "q", "HEAD", "x"], ["TASK._CLOCK", "x"]])
+        == [True] * 3
+    )
     c = user(server, "~*", "+@all", "-@blocking")
     assert denied(c, on("q", [["CLAIM"], ["PUSH", "p"]])) == [True, False]
 
@@ -164,6 +167,7 @@ def test_the_category_task_holds_all_commands_of_the_module(server):
         return
     commands = READERS + WRITERS + BOTH + NEITHER
     names = {f"TASK.{name}".encode() for name, *_ in commands} | {b"TASK.HELP", b"TASK._APPLY", b"TASK._LOAD"}
+    names.add(b"TASK._CLOCK")
     assert {name.upper() for name in admin("ACL", "CAT", "task")} == names
     c = user(server, "~*", "-@all", "+echo", "+@task")
     assert not any(denied(c, on("q", commands)))

@@ -5,7 +5,7 @@ are promoted, so that what was restored can be compared before.
 """
 
 import pytest
-from dumps import crc64, opened, sealed, sealed_flips
+from dumps import crc64, opened, sealed, sealed_flips, without_clocks
 from queues import HOUR, Builder, rich_queue
 from server import Server, digest
 from talk import Error, Talk
@@ -120,11 +120,14 @@ def digests(c: Talk, names: list[object]) -> list[object]:
 
 def check_they_work(server: Server, c: Talk, names: list[object], handles: list[bytes]) -> None:
     """Each queue is stored, loaded, worked on like any other once time passes, and stored again."""
-    found = digests(c, names)
-    stored = c.many([("DUMP", name) for name in names])
+
+    def dumps() -> list[bytes]:
+        return [without_clocks(payload) for payload in c.many([("DUMP", name) for name in names])]
+
+    found, stored = digests(c, names), dumps()
     c("DEBUG", "RELOAD")
     assert digests(c, names) == found
-    assert c.many([("DUMP", name) for name in names]) == stored, "what came back is stored alike"
+    assert dumps() == stored, "what came back is stored alike"
     assert c("REPLICAOF", "NO", "ONE") == "OK"
     for name in names:
         replies = c.many(work(name, handles))
@@ -162,6 +165,14 @@ def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
     assert digest(r, "whole") == digest(r, "seed")
 
 
+def not_in_the_digest(value: bytes) -> set[int]:
+    """The bytes of a stored queue that tell of its node or its form: effects so far, what clocks showed, versions."""
+    count, behind = value.index(b"\xa7effects") + 8, value.index(b"\xafclock_offset_ms")
+    clocks = value.index(b"k\x85\xa5at_us")
+    version = value.index(b"\xa7version") + 8
+    return {9, version, *range(count, behind), *range(clocks, value.index(b"\xa7lead_us", clocks) + 17)}
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, share, seed):
     """With any bit flipped a payload is refused, or it is a queue with another digest that works.
@@ -173,7 +184,8 @@ def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, s
     r, c = server.client(), Talk(server)
     handles = seed(r)
     value, version = opened(r.dump("seed"))
-    flips = share(list(sealed_flips(value, version, 1)))
+    untold = not_in_the_digest(value)
+    flips = share([(bit, flip) for bit, flip in sealed_flips(value, version, 1) if bit // 8 not in untold])
     accepted = restore_all(c, dict(flips))
     assert len(accepted) > len(flips) / 20
     same = [

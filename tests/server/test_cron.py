@@ -369,7 +369,7 @@ def test_a_run_that_was_missed_while_the_server_was_down(start):
         c("TASK.CRON", "q", "SET", f"e-{name}", "EVERY", HOUR, "CATCHUP", catchup, "PAYLOAD", name)
     server.stop()
     # To half past of a later hour, so that no run is on time.
-    server.clock.step(10 * HOUR + (30 - minute_of(server)) % 60 * 60_000)
+    server.clock.passes(10 * HOUR + (30 - minute_of(server)) % 60 * 60_000)
     server.start()
     c = Talk(server)
     server.wait_until(lambda: made(c, b"one") == 1 and made(c, b"e-one") == 1, "one run")

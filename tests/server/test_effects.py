@@ -92,14 +92,12 @@ def test_an_mpush_is_one_event_with_all_payloads(told):
 
 
 def test_a_claim_tells_lease_numbers_nonces_and_deadlines(told):
-    """Its first in a term tells the term too; the handle says the same."""
+    """The handle says the same."""
     told.c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
     [[handle, *_]], effect = told.one("TASK.CLAIM", "q", "WORKER", "w", "LEASE", 5000, "TIED")
-    assert effect.names == ["term", "claim"] and effect.payloads == []
-    term, floor = effect.events[0][1]
-    at, worker, tied, leases = effect.events[1][1]
+    assert effect.names == ["claim"] and effect.payloads == []
+    at, worker, tied, leases = effect.events[0][1]
     task, number, nonce = parts(handle)
-    assert term > 0 and 0 < floor < number
     assert (worker, tied) == (b"w", True)
     assert leases == [[task, number, nonce, 5000, at + 5000]]
     tasks, fields = told.event("TASK.CLAIM", "q", "COUNT", 2)
@@ -116,8 +114,8 @@ def test_a_token_is_told_with_what_was_answered(told):
     assert (token, until, answer) == (b"t", at + 300_000, {"p": [id_parts(task), 1]})
     assert told.by("TASK.PUSH", "q", "p", "REQUEST", "t") == (task, [])
     tasks, effect = told.one("TASK.CLAIM", "q", "REQUEST", "c")
-    assert effect.names == ["term", "claim", "req"]
-    assert effect.events[2][1][3] == {"c": [[list(parts(tasks[0][0]))]]}
+    assert effect.names == ["claim", "req"]
+    assert effect.events[1][1][3] == {"c": [[list(parts(tasks[0][0]))]]}
     assert told.by("TASK.CLAIM", "q", "REQUEST", "c") == (tasks, [])
 
 
@@ -126,8 +124,8 @@ def test_noack_tells_which_tasks_are_gone(told):
     tasks = told.c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     told.c("TASK.CLAIM", "q", "COUNT", 0)
     _, effect = told.one("TASK.CLAIM", "q", "NOACK", "COUNT", 5)
-    assert effect.names == ["term", "take"]
-    name, [taken, at] = effect.events[1]
+    assert effect.names == ["take"]
+    name, [taken, at] = effect.events[0]
     assert (name, taken) == ("take", [id_parts(task) for task in tasks])
     assert at >= id_parts(tasks[1])[0]
 
@@ -244,9 +242,9 @@ def test_a_push_that_wakes_a_worker_is_one_effect(told):
     waiting = b"taskslot_blocked_workers:1"
     told.server.wait_until(lambda: waiting in told.c("INFO", "taskslot"), "the worker waits")
     task, effect = told.one("TASK.PUSH", "q", "p")
-    assert effect.names == ["push", "term", "claim"] and effect.payloads == [b"p"]
+    assert effect.names == ["push", "claim"] and effect.payloads == [b"p"]
     [[handle, _, _]] = worker.read()
-    at, name, _, leases = effect.events[2][1]
+    at, name, _, leases = effect.events[1][1]
     assert name == b"w" and leases == [[*parts(handle), 30_000, at + 30_000]]
     assert parts(handle)[0] == id_parts(task)
 

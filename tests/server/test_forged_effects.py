@@ -81,6 +81,7 @@ def test_effects_that_are_allowed_make_the_same_queue(allowing):
     c = Talk(allowing)
     c("TASK.PAUSE", "r")  # so that time changes nothing in what is compared
     c("DEL", "r")
+    allowing.propagated()
     real = story(allowing, c)
     assert len(real) > 20
     replies = c.many([["TASK._APPLY", "r", *effect] for effect in real])

@@ -138,7 +138,7 @@ def test_each_command_of_a_transaction_has_one_effect_inside_it(start):
     told = [read_effect(command) for command in inside]
     assert [(effect.key, effect.names) for effect in told] == [
         (b"q", ["push"]),
-        (b"q", ["term", "claim"]),
+        (b"q", ["claim"]),
         (b"r", ["push"]),
     ]
 
@@ -151,7 +151,7 @@ def test_a_script_propagates_its_effects_and_not_itself(start):
     handle = c("EVAL", two, 1, "q")
     commands = server.propagated()
     assert [command[0] for command in commands] == [b"MULTI", b"TASK._APPLY", b"TASK._APPLY", b"EXEC"]
-    assert [read_effect(command).names for command in commands[1:3]] == [["push"], ["term", "claim"]]
+    assert [read_effect(command).names for command in commands[1:3]] == [["push"], ["claim"]]
     c("EVAL", "return redis.call('TASK.LEN', KEYS[1])", 1, "q")
     assert effects(server) == []
     c("EVAL", "return redis.call('TASK.ACK', KEYS[1], ARGV[1])", 1, "q", handle)
