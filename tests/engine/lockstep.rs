@@ -137,7 +137,7 @@ impl Lockstep {
     fn set_now(&mut self, at: u64) {
         let wall = self.now.wall.0 + (at - self.now.at.0);
         let grace = self.now.grace.filter(|grace| at < grace.until.0);
-        self.now = Now { at: Millis(at), wall: Millis(wall), grace, is_full: false };
+        self.now = Now { at: Millis(at), wall: Millis(wall), grace, is_full: false, lead_us: 0 };
     }
 
     /// An event that was decided changes the queue, and the replica by way of bytes.

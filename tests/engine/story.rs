@@ -340,9 +340,9 @@ impl Story {
 
     /// Time passes, but nobody looks at what is due yet.
     pub fn clock_shows(&mut self, ms: u64) -> &mut Self {
-        let Now { at, wall, grace, is_full } = self.now;
+        let Now { at, wall, grace, is_full, lead_us } = self.now;
         let grace = grace.filter(|grace| at.plus(ms) < grace.until);
-        self.now = Now { at: at.plus(ms), wall: wall.plus(ms), grace, is_full };
+        self.now = Now { at: at.plus(ms), wall: wall.plus(ms), grace, is_full, lead_us };
         self
     }
 

@@ -100,6 +100,9 @@ struct Judged {
     numbers: BTreeMap<u64, u32>,
 }
 
+/// The kind of span that has ended, and of which tasks, each with the number of its lease.
+type Ended = (&'static str, Vec<(Vec<u8>, u64)>);
+
 /// A span that runs, by the true time.
 #[derive(Clone, Copy)]
 struct Span {
@@ -289,8 +292,8 @@ impl World {
         }
     }
 
-    /// What is due next: the kind of span that has ended, and of which tasks, each with the number of its lease.
-    fn write_tick(&mut self, at: usize, pages: &mut usize) -> Option<(&'static str, Vec<(Vec<u8>, u64)>)> {
+    /// What is due next.
+    fn write_tick(&mut self, at: usize, pages: &mut usize) -> Option<Ended> {
         let now = self.now(at);
         self.nodes[at].queue.next_due(&now).filter(|due| *due <= now.at)?;
         let mut ended = ("other", Vec::new());
