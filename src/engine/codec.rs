@@ -70,6 +70,12 @@ struct Head {
     /// What is used of the queue's rate; since version 2.
     #[serde(default)]
     spent: Spent,
+    /// Since when ready suspects have been passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed_over: Option<Millis>,
+    /// The name of the worker that is to get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaited: Option<ByteBuf>,
 }
 
 /// One turn of a rotation: the priority, the group's number, what is left of the turn.
@@ -118,6 +124,8 @@ impl Queue {
             last_lease: self.last_lease,
             workers: workers.into_iter().map(ByteBuf::from).collect(),
             spent: self.spent,
+            passed_over: self.passed_over,
+            awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
         })
     }
 
@@ -140,7 +148,12 @@ impl Queue {
         let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
         let pauses =
             Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
+        let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;
+        let awaited =
+            head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
+        let awaited = awaited.transpose()?.map(|(number, _)| number);
         Ok(Queue {
             settings,
             totals: head.totals,
@@ -150,7 +163,9 @@ impl Queue {
             term: head.term,
             last_lease: head.last_lease,
             spent: head.spent,
-            workers: Names::load(workers).ok_or(Mismatch("worker names"))?,
+            workers,
+            passed_over: head.passed_over,
+            awaited,
             delayed: Delayed::default(),
             ..Queue::new()
         })

@@ -55,6 +55,7 @@ impl<'a> Event<'a> {
             | Event::Answered { .. }
             | Event::Term { .. }
             | Event::Claimed { .. }
+            | Event::PassedOver { .. }
             | Event::Unclaimed { .. }
             | Event::Failed { .. }
             | Event::Requeued { .. }

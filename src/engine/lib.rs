@@ -69,6 +69,7 @@ mod schedule;
 mod settings;
 mod standing;
 mod stats;
+mod suspects;
 mod task;
 mod text;
 mod ties;
