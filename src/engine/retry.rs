@@ -18,7 +18,7 @@ pub(crate) fn delay_ms(settings: &Settings, n: u32, random: u32) -> u64 {
 /// least 1, whatever `backoff-jitter` is. Tasks that stalled together, since their worker died, don't come back together.
 pub(crate) fn full_jitter_ms(settings: &Settings, n: u32, random: u32) -> u64 {
     let longest = steady_ms(settings, n);
-    let drawn = (u128::from(longest) + 1) * u128::from(random) >> 32;
+    let drawn = ((u128::from(longest) + 1) * u128::from(random)) >> 32;
     u64::try_from(drawn).unwrap_or(longest).max(1)
 }
 
