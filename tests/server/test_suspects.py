@@ -155,9 +155,9 @@ def test_after_a_lease_a_suspect_that_is_passed_over_waits_for_one_worker(floor)
     comes_back(floor, poison)
 
     def is_awaited():
-        """Whether a task that comes is left to the other worker; else the first, which has waited, has got it."""
+        """Whether a task that comes is left to the other worker; else the first, which waits, gets it."""
         floor.boss.push("q", "x", "LEASE", 3_600_000)
-        if claim(floor, "w2", 1):
+        if floor.all_wait([waits]):
             return True
         assert waits.payloads() == [b"x"]
         floor.seen_to_wait(lambda: waits.asks("q", "WORKER", "w1"))
@@ -165,6 +165,7 @@ def test_after_a_lease_a_suspect_that_is_passed_over_waits_for_one_worker(floor)
 
     assert not is_awaited(), "it is passed over for the first time"
     floor.eventually(is_awaited, "it has been passed over for a lease")
+    assert payloads(claim(floor, "w2", 1)) == [b"x"]
     floor.boss.push("q", "y", "LEASE", 3_600_000)
     assert floor.all_wait([waits])
     assert payloads(claim(floor, "w2", 1)) == [b"y"]
