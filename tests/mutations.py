@@ -24,8 +24,8 @@ BREAKS = [
     (
         "order of claims in a lane",
         "lane.rs",
-        "if first.is_none_or(|first| rank < first)",
-        "if first.is_none_or(|first| rank > first)",
+        "first.into_iter().chain(back).chain(suspect).min()?",
+        "first.into_iter().chain(back).chain(suspect).max()?",
     ),
     ("order of priorities", "lanes.rs", "priority.cmp(&level.priority)", "level.priority.cmp(&priority)"),
     ("lease nonce check", "decide.rs", " && entry.nonce == handle.nonce", ""),
@@ -78,7 +78,12 @@ BREAKS = [
     ),
     ("poison limit", "entry.rs", "const SUSPECT_STALLS: u16 = 2;", "const SUSPECT_STALLS: u16 = 3;"),
     ("a suspect's holder gets nothing", "suspects.rs", "holds.suspects > 0 || ", ""),
-    ("a busy worker gets no suspect", "suspects.rs", "Some(_) => Allowed::Sound,", "Some(_) => Allowed::All,"),
+    (
+        "a busy worker gets no suspect",
+        "suspects.rs",
+        "Some(_) => Allowed::Sound,",
+        "Some(_) => Allowed::All,",
+    ),
     ("an awaited worker gets nothing", "suspects.rs", " || self.awaited == Some(number)", ""),
     ("one worker is awaited at a time", "suspects.rs", "self.awaited.is_none() && is_overdue", "is_overdue"),
     ("passed over for a lease", "suspects.rs", ".plus(lease_ms) <= now.at", ".plus(lease_ms) < now.at"),
@@ -178,8 +183,8 @@ BREAKS = [
     (
         "a worker without a name",
         "names.rs",
-        "(!self.name(number).is_empty() && self.count(number, 1).is_some())",
-        "self.count(number, 1).is_some()",
+        "(!self.name(number).is_empty() && self.count(number, is_suspect, 1).is_some())",
+        "self.count(number, is_suspect, 1).is_some()",
     ),
     (
         "bytes behind an effect",
