@@ -11,7 +11,7 @@ use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::page::Record;
 use crate::queue::Queue;
 use crate::requests::Request;
-use crate::settings::Rule;
+use crate::settings::{Rule, Setting};
 use crate::standing::is_leased;
 use crate::task::{
     BATCH_MAX, ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, PAYLOAD_MAX_BYTES, TaskId,
@@ -51,6 +51,7 @@ impl Queue {
                 ensure(worker.len() <= NAME_MAX_BYTES, "a worker's name")?;
                 leases.iter().try_for_each(|lease| self.apply_lease(*at, worker, *tied, lease))
             }
+            Event::PassedOver { at, worker } => self.apply_passed_over(*at, worker),
             Event::Taken { ids, at } => self.each(ids, |queue, id| {
                 let left = queue.leave(id, |phase| matches!(phase, Phase::Ready { .. }))?;
                 ensure(*at <= Millis::MAX, "an instant")?;
@@ -248,7 +249,11 @@ impl Queue {
         let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
         self.spend(left.key, at);
         self.let_go_at_start(left.place);
-        let worker = self.workers.hold(worker);
+        if left.entry.is_suspect() {
+            // Whoever it waited for.
+            self.awaited = None;
+        }
+        let worker = self.workers.hold(worker, left.entry.is_suspect());
         self.last_lease = lease.number;
         self.totals.claimed += 1;
         if let Phase::Ready { since } = left.entry.phase {
@@ -303,7 +308,14 @@ impl Queue {
     fn apply_stalled(&mut self, tasks: &[(TaskId, Option<Then>)]) -> Applied {
         let mut first = None;
         for (id, then) in tasks {
+            let why = match then {
+                Some(Then::Dead(at)) => self.why_dead(*id, *at),
+                _ => None,
+            };
             let mut left = self.leave(*id, is_leased)?;
+            if let Some(why) = why {
+                self.errors.set(left.order, &why);
+            }
             first.get_or_insert(left.order);
             self.totals.stalled += 1;
             left.entry.stalls = left.entry.stalls.saturating_add(1);
@@ -319,6 +331,32 @@ impl Queue {
         // Leases that end together lie in one page: its bound is what brought the tick here.
         first.into_iter().for_each(|order| self.log.tighten(order));
         Ok(())
+    }
+
+    /// What is said of a task that dies by this stall, in place of the error of a FAIL: how often it stalled, how long the
+    /// last lease was held, by whom, and what else ended it but its own length.
+    fn why_dead(&self, id: TaskId, at: Millis) -> Option<Vec<u8>> {
+        let entry = self.find(id)?.entry?;
+        let Phase::Leased { deadline, claimed_at, worker, tied, .. } = entry.phase else { return None };
+        let run_max = self.settings.limit(Setting::RunMax);
+        let cause: &[u8] = match () {
+            () if tied && at < deadline => b" (connection closed)",
+            () if run_max.is_some_and(|run_max| claimed_at.plus(run_max) <= deadline) => b" (run-max)",
+            () => b"",
+        };
+        let held_ms = at.min(deadline).since(claimed_at);
+        let mut why = match entry.stalls.saturating_add(1) {
+            1 => format!("1 stall, after {held_ms} ms"),
+            stalls => format!("{stalls} stalls, the last after {held_ms} ms"),
+        }
+        .into_bytes();
+        let name = self.workers.name(worker);
+        if !name.is_empty() {
+            why.extend_from_slice(b" at worker ");
+            why.extend_from_slice(name);
+        }
+        why.extend_from_slice(cause);
+        Some(why)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
 use crate::lanes::ReadyTasks;
 use crate::mismatch::{Mismatch, ensure};
+use crate::names::Holds;
 use crate::queue::Queue;
 use crate::settings::SPAN_MAX_MS;
 use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
@@ -19,7 +20,8 @@ impl Queue {
     /// - done tasks are among the acked, and so are those forgotten: done + forgotten ≤ acked;
     /// - ids and order numbers grow together and were given by this queue;
     /// - no two tasks have the same turn or the same lease number;
-    /// - every name that is kept is the name of as many leases as it counts;
+    /// - every name that is kept is the name of as many leases, and of suspects among them, as it counts;
+    /// - what was said of suspects that are passed over ends with the last ready suspect;
     /// - no lease ends before the bound of its page;
     /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
     /// - no token is held twice, and each by a task that has it or had it;
@@ -33,7 +35,7 @@ impl Queue {
         let (mut done, mut done_bytes) = (Vec::new(), 0u64);
         let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
         let (mut holders, mut expiring) = (0, BTreeSet::new());
-        let mut workers: BTreeMap<&[u8], u64> = BTreeMap::new();
+        let mut workers: BTreeMap<&[u8], Holds> = BTreeMap::new();
         for place in self.log.tasks_from(Order(0)) {
             let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
             ensure(
@@ -54,7 +56,7 @@ impl Queue {
                 Phase::Dead { .. } | Phase::Done { .. } => {}
             }
             if found.entry.is_none() {
-                ready.entry(key).or_default().0.push(found.order);
+                ready.entry(key).or_default().fresh.push(found.order);
                 ranks.push(found.order.0);
                 continue;
             }
@@ -66,7 +68,11 @@ impl Queue {
             ranks.push(entry.rank.0);
             numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
             match entry.phase {
-                Phase::Ready { .. } => ready.entry(key).or_default().1.push((entry.rank, found.order)),
+                Phase::Ready { .. } => {
+                    let tasks = ready.entry(key).or_default();
+                    let tasks = if entry.is_suspect() { &mut tasks.suspects } else { &mut tasks.returned };
+                    tasks.push((entry.rank, found.order));
+                }
                 Phase::Delayed { due } => delayed.push((due, found.order)),
                 Phase::Dead { at } => dead.push((at, found.order)),
                 Phase::Done { at, until } => {
@@ -80,13 +86,16 @@ impl Queue {
                     leased += 1;
                     let name = self.workers.name(worker);
                     if !name.is_empty() {
-                        *workers.entry(name).or_default() += 1;
+                        workers.entry(name).or_default().change(entry.is_suspect(), 1);
                     }
                 }
             }
         }
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
-        ready.values_mut().for_each(|(_, returned)| returned.sort_unstable());
+        for tasks in ready.values_mut() {
+            tasks.returned.sort_unstable();
+            tasks.suspects.sort_unstable();
+        }
         self.lanes.validate(&ready, |group| self.running(group), &self.log)?;
         groups.remove(&GroupNumber::NONE);
         self.groups.validate(&groups, &self.settings)?;
@@ -97,11 +106,12 @@ impl Queue {
         ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")?;
         ensure(self.done.holds(&done, done_bytes), "done tasks are indexed and their bytes counted")?;
         self.validate_told()?;
+        self.validate_suspects()?;
         self.validate_tokens(holders)?;
         self.validate_expiry(expiring)?;
         self.validate_bodies()?;
         ensure(self.leased == leased, "leased tasks are counted")?;
-        ensure(self.workers.leases().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
+        ensure(self.workers.all().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
         let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;

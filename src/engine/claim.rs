@@ -7,14 +7,12 @@ use crate::decide::{CLOCK_NUMBER_MAX, Entropy, Refusal};
 use crate::entry::Order;
 use crate::event::{Event, Gate, Lease};
 use crate::groups::GroupNumber;
-use crate::lane::Lane;
+use crate::lane::{Lane, Which};
 use crate::queue::Queue;
 use crate::settings::Setting;
+use crate::suspects::Allowed;
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
-
-/// A task that stalled this often is delivered alone, so that a crash charges no innocent beside it.
-const POISON_STALLS: u16 = 2;
 
 /// What a claim asks for.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +49,8 @@ pub struct Claiming<'a> {
     bytes: u64,
     /// How often it may remove what has expired before.
     sweeps: usize,
+    /// What its worker may be given, as it was at the first turn.
+    allowed: Option<Allowed>,
 }
 
 /// Steps in which one claim removes tasks that have expired; the tick sees to more of them.
@@ -59,12 +59,12 @@ const SWEEPS: usize = 32;
 impl<'a> Claiming<'a> {
     /// The beginning of a claim.
     pub fn new(claim: Claim<'a>) -> Claiming<'a> {
-        Claiming { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS }
+        Claiming { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
     }
 
     /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
-    /// first, so an event may say that instead. It is to be applied before the next turn. Errors: `Paused`,
-    /// `Exhausted`.
+    /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
+    /// [`Queue::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
     pub fn turn(&mut self, queue: &Queue, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
         if queue.paused(now.at, Gate::Out).is_some() {
             return Err(Refusal::Paused);
@@ -74,14 +74,19 @@ impl<'a> Claiming<'a> {
             self.sweeps = self.sweeps.saturating_sub(1);
             return Ok(expired);
         }
+        let which = match *self.allowed.get_or_insert_with(|| queue.allowed(self.claim.worker)) {
+            Allowed::All => Which::All,
+            Allowed::Sound => Which::Sound,
+            Allowed::Nothing => return Ok(None),
+        };
         let mut leases = Vec::with_capacity(self.left.min(queue.lanes.ready() as usize));
         let mut allowed = queue.allowance(now.at);
-        for Source { lane, limit, is_turn } in queue.sources(now.at, self.claim.group) {
+        for Source { lane, limit, is_turn } in queue.sources(now.at, self.claim.group, which) {
             if is_turn && !leases.is_empty() {
                 break;
             }
             let before = leases.len();
-            self.take(queue, now, entropy, lane, limit.min(allowed), &mut leases)?;
+            self.take(queue, now, entropy, (lane, which), limit.min(allowed), &mut leases)?;
             allowed -= (leases.len() - before) as u64;
             if is_turn {
                 break;
@@ -103,17 +108,17 @@ impl<'a> Claiming<'a> {
         queue: &Queue,
         now: Now,
         entropy: Entropy,
-        lane: &Lane,
+        (lane, which): (&Lane, Which),
         limit: u64,
         leases: &mut Vec<Lease>,
     ) -> Result<(), Refusal> {
         let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        for (_, place) in lane.in_order(&queue.log, Order(0)).take(limit) {
+        for (_, place) in lane.in_order(&queue.log, Order(0), which).take(limit) {
             let Some(found) = queue.at(place) else { break };
-            let is_poison = found.entry.is_some_and(|entry| entry.stalls >= POISON_STALLS);
+            let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
             self.bytes += found.record.payload.len() as u64;
             let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
-            if self.got > 0 && (is_poison || is_too_much) {
+            if self.got > 0 && (is_suspect || is_too_much) {
                 self.left = 0;
                 break;
             }
@@ -128,7 +133,7 @@ impl<'a> Claiming<'a> {
             leases.push(Lease { id: found.record.id, number, nonce: entropy(), lease_ms, deadline });
             self.got += 1;
             self.left -= 1;
-            if is_poison {
+            if is_suspect {
                 self.left = 0;
                 break;
             }
@@ -138,8 +143,8 @@ impl<'a> Claiming<'a> {
 }
 
 /// Where a claim may take tasks from.
-struct Source<'q> {
-    lane: &'q Lane,
+pub(crate) struct Source<'q> {
+    pub lane: &'q Lane,
     /// How many, as far as the lane's group is concerned.
     limit: u64,
     /// Whether it is a turn of a rotation, after which the next is to be looked up anew.
@@ -157,22 +162,45 @@ impl Queue {
         Claiming::new(*claim).turn(self, now, entropy)
     }
 
-    /// Whether a claim would get a task now.
+    /// Whether a claim without a worker's name would get a task now.
     pub fn is_claimable(&self, now: Millis) -> bool {
         self.is_claimable_by(now, None)
     }
 
-    /// Whether a claim that may be for one group only would get a task now.
+    /// The same of a claim that may be for one group only.
     pub fn is_claimable_by(&self, now: Millis, group: Option<&[u8]>) -> bool {
+        self.has_for(now, group, Which::All)
+    }
+
+    /// The same of a claim by a worker with a name; empty for none.
+    pub fn is_claimable_for(&self, now: Millis, group: Option<&[u8]>, worker: &[u8]) -> bool {
+        match self.allowed(worker) {
+            Allowed::All => self.has_for(now, group, Which::All),
+            Allowed::Sound => self.has_for(now, group, Which::Sound),
+            Allowed::Nothing => false,
+        }
+    }
+
+    /// Whether all that could be claimed now are suspects, so that no worker that holds anything gets one.
+    pub fn has_only_suspects(&self, now: Millis, group: Option<&[u8]>) -> bool {
+        self.lanes.suspects() > 0 && !self.has_for(now, group, Which::Sound)
+    }
+
+    fn has_for(&self, now: Millis, group: Option<&[u8]>, which: Which) -> bool {
         self.lanes.ready() > 0
             && !self.is_behind(now)
             && self.paused(now, Gate::Out).is_none()
             && self.allowance(now) > 0
-            && self.sources(now, group).next().is_some()
+            && self.sources(now, group, which).next().is_some()
     }
 
     /// Where a claim may take tasks from now, the first first.
-    fn sources<'q>(&'q self, at: Millis, group: Option<&[u8]>) -> impl Iterator<Item = Source<'q>> {
+    pub(crate) fn sources<'q>(
+        &'q self,
+        at: Millis,
+        group: Option<&[u8]>,
+        which: Which,
+    ) -> impl Iterator<Item = Source<'q>> {
         let only = group.map(|name| self.groups.find(name).unwrap_or(UNKNOWN));
         let allowed = move |group| self.group_allowance(at, group);
         self.lanes.levels().iter().filter_map(move |level| {
@@ -180,13 +208,13 @@ impl Queue {
                 Some(group) => (group, allowed(group)),
                 None => {
                     // Only where the clock went back (another node took over) may one in the rotation not run.
-                    let mut turns = level.turns_or_all();
+                    let mut turns = level.turns_or_all(which);
                     turns.find_map(|(group, left)| {
                         Some((group, left.min(allowed(group)))).filter(|t| t.1 > 0)
                     })?
                 }
             };
-            let lane = level.lane(group).filter(|_| limit > 0)?;
+            let lane = level.lane(group).filter(|lane| limit > 0 && lane.has(which))?;
             Some(Source { lane, limit, is_turn: only.is_some() || level.has_groups() })
         })
     }

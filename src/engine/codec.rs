@@ -79,6 +79,12 @@ struct Head {
     effects: Option<u64>,
     #[serde(default)]
     clock_offset_ms: i64,
+    /// Since when ready suspects have been passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed_over: Option<Millis>,
+    /// The name of the worker that is to get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaited: Option<ByteBuf>,
 }
 
 /// One turn of a rotation: the priority, the group's number, what is left of the turn.
@@ -137,6 +143,8 @@ impl Queue {
             spent: self.spent,
             effects: self.effects(),
             clock_offset_ms: self.clock_offset_ms,
+            passed_over: self.passed_over,
+            awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
         }
     }
 
@@ -164,7 +172,12 @@ impl Queue {
         let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
         let pauses =
             Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
+        let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;
+        let awaited =
+            head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
+        let awaited = awaited.transpose()?.map(|(number, _)| number);
         Ok(Queue {
             settings,
             totals: head.totals,
@@ -176,7 +189,9 @@ impl Queue {
             spent: head.spent,
             effects: head.effects.map_or(Effects::Unknown, Effects::Counted),
             clock_offset_ms: head.clock_offset_ms,
-            workers: Names::load(workers).ok_or(Mismatch("worker names"))?,
+            workers,
+            passed_over: head.passed_over,
+            awaited,
             delayed: Delayed::default(),
             ..Queue::new()
         })

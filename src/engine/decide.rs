@@ -323,7 +323,7 @@ impl Queue {
             _ if limit.is_some_and(|limit| u64::from(stalls) >= limit) => Then::Dead(now.at),
             1 => Then::Ready(now.at),
             _ => {
-                let delay_ms = retry::delay_ms(&self.settings, stalls - 1, entropy());
+                let delay_ms = retry::full_jitter_ms(&self.settings, stalls - 1, entropy());
                 Then::Delayed(Due::Clock(now.at.plus(delay_ms)))
             }
         })

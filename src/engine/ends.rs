@@ -56,6 +56,7 @@ impl<'a> Event<'a> {
             | Event::Term { .. }
             | Event::Clock { .. }
             | Event::Claimed { .. }
+            | Event::PassedOver { .. }
             | Event::Unclaimed { .. }
             | Event::Failed { .. }
             | Event::Requeued { .. }

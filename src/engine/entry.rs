@@ -41,6 +41,16 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// What its state says of time: ready, dead or done since, due at, or the deadline.
+    pub fn instant(&self) -> Millis {
+        match *self {
+            Phase::Ready { since } => since,
+            Phase::Delayed { due } => due.instant(),
+            Phase::Leased { deadline, .. } => deadline,
+            Phase::Dead { at } | Phase::Done { at, .. } => at,
+        }
+    }
+
     pub fn state(&self) -> State {
         match self {
             Phase::Ready { .. } => State::Ready,
@@ -51,6 +61,9 @@ impl Phase {
         }
     }
 }
+
+/// A task that stalled this often is a suspect: its worker may have died of it.
+const SUSPECT_STALLS: u16 = 2;
 
 /// What is known of a touched task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +84,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether the task is to be delivered alone, so that a crash charges no innocent beside it.
+    pub fn is_suspect(&self) -> bool {
+        self.stalls >= SUSPECT_STALLS
+    }
+
     /// The entry with a nameless worker.
     pub fn without_worker(self) -> Entry {
         match self.phase {

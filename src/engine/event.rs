@@ -78,6 +78,15 @@ pub enum Event<'a> {
         /// One for each task, in the order of claims.
         leases: Vec<Lease>,
     },
+    /// A ready suspect was in turn, but its worker held other tasks and goes on without it.
+    #[serde(rename = "pass")]
+    PassedOver {
+        /// When.
+        at: Millis,
+        /// The worker that gets nothing more until it holds nothing, and then the suspect; empty where it may go on.
+        #[serde(with = "serde_bytes")]
+        worker: &'a [u8],
+    },
     /// Ready tasks were handed out without a lease, and are gone.
     #[serde(rename = "take")]
     Taken {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::entry::Order;
 use crate::groups::GroupNumber;
-use crate::lane::LaneTasks;
+use crate::lane::{Lane, LaneTasks};
 use crate::level::Level;
 use crate::log::Log;
 use crate::mismatch::{Mismatch, ensure};
@@ -16,7 +16,7 @@ pub(crate) struct LaneKey {
     pub group: GroupNumber,
 }
 
-/// The tasks of each lane as the log knows them: fresh ones by number, those that came back with rank and number.
+/// The tasks of each lane as the log knows them.
 pub(crate) type ReadyTasks = BTreeMap<LaneKey, LaneTasks>;
 
 /// All levels, the highest priority first. A level that was used stays.
@@ -26,12 +26,19 @@ pub(crate) struct Lanes {
     /// The lane of the last fresh task: its last run may be extended over what came between.
     last: Option<LaneKey>,
     ready: u64,
+    /// How many of the ready are suspects.
+    suspects: u64,
 }
 
 impl Lanes {
     /// How many tasks are ready.
     pub fn ready(&self) -> u64 {
         self.ready
+    }
+
+    /// How many of them are suspects.
+    pub fn suspects(&self) -> u64 {
+        self.suspects
     }
 
     /// Bytes taken from the allocator, about.
@@ -74,20 +81,28 @@ impl Lanes {
     }
 
     /// A task came back; false where another holds its turn.
-    pub fn put_returned(&mut self, key: LaneKey, weight: Option<u32>, rank: Order, order: Order) -> bool {
-        let level = self.level(key.priority);
-        let free =
-            level.is_some_and(|level| level.put(key.group, weight, |lane| lane.put_returned(rank, order)));
+    pub fn put_returned(
+        &mut self,
+        key: LaneKey,
+        weight: Option<u32>,
+        rank: Order,
+        order: Order,
+        is_suspect: bool,
+    ) -> bool {
+        let put = |lane: &mut Lane| lane.put_returned(rank, order, is_suspect);
+        let free = self.level(key.priority).is_some_and(|level| level.put(key.group, weight, put));
         self.ready += u64::from(free);
+        self.suspects += u64::from(free && is_suspect);
         free
     }
 
     /// A task that had come back leaves.
-    pub fn take_returned(&mut self, key: LaneKey, rank: Order) {
+    pub fn take_returned(&mut self, key: LaneKey, rank: Order, is_suspect: bool) {
         if let Some(level) = self.level(key.priority) {
-            level.take(key.group, |lane| lane.take_returned(rank));
+            level.take(key.group, |lane| lane.take_returned(rank, is_suspect));
         }
         self.ready -= 1;
+        self.suspects -= u64::from(is_suspect);
     }
 
     /// A task of a group was claimed.
@@ -125,8 +140,7 @@ impl Lanes {
         })
     }
 
-    /// Whether the lanes hold just the tasks that the log says are ready: fresh ones by their number, others with
-    /// rank and number.
+    /// Whether the lanes hold just the tasks that the log says are ready.
     pub fn validate(
         &self,
         ready: &ReadyTasks,
@@ -139,12 +153,13 @@ impl Lanes {
             for (group, lane) in level.lanes() {
                 lanes += 1;
                 let tasks = ready.get(&LaneKey { priority: level.priority, group });
-                let (fresh, returned) = tasks.ok_or(Mismatch("a lane's tasks"))?;
-                lane.validate(fresh, returned, log)?;
+                lane.validate(tasks.ok_or(Mismatch("a lane's tasks"))?, log)?;
             }
         }
-        let counted: usize = ready.values().map(|(fresh, returned)| fresh.len() + returned.len()).sum();
-        ensure(self.ready == counted as u64, "ready tasks are counted")?;
+        let suspects: usize = ready.values().map(|tasks| tasks.suspects.len()).sum();
+        let counted: usize = ready.values().map(|tasks| tasks.fresh.len() + tasks.returned.len()).sum();
+        ensure(self.ready == (counted + suspects) as u64, "ready tasks are counted")?;
+        ensure(self.suspects == suspects as u64, "suspects are counted")?;
         ensure(lanes == ready.len(), "every ready task is in a lane")
     }
 }

@@ -5,11 +5,14 @@
 //! gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
 //! stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
 //! no group has a task here there is no rotation, and all is one lane.
+//!
+//! Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
+//! same counter: who may have them goes by both lines, who may not walks over none of them.
 
 use std::collections::BTreeMap;
 
 use crate::groups::GroupNumber;
-use crate::lane::Lane;
+use crate::lane::{Lane, Which};
 use crate::mismatch::{Mismatch, ensure};
 
 /// A group's part of a level.
@@ -35,13 +38,16 @@ pub(crate) struct Level {
     /// Bytes that the lanes of groups take: counted, since it is asked after every write.
     lane_bytes: usize,
     rotation: BTreeMap<u64, GroupNumber>,
+    /// The part of the rotation in which groups have only suspects.
+    suspects: BTreeMap<u64, GroupNumber>,
     next_ticket: u64,
 }
 
 impl Clone for Level {
     fn clone(&self) -> Level {
-        let (plain, grouped, rotation) = (self.plain.clone(), self.grouped.clone(), self.rotation.clone());
-        let mut level = Level { plain, grouped, rotation, lane_bytes: 0, ..*self };
+        let (plain, grouped) = (self.plain.clone(), self.grouped.clone());
+        let (rotation, suspects) = (self.rotation.clone(), self.suspects.clone());
+        let mut level = Level { plain, grouped, rotation, suspects, lane_bytes: 0, ..*self };
         // A copy has less to spare than what it was made of.
         level.lane_bytes = level.lane_bytes_anew();
         level
@@ -53,14 +59,15 @@ pub(crate) const PLAIN_WEIGHT: u32 = 1;
 
 impl Level {
     pub fn new(priority: i8) -> Level {
-        let (plain, grouped, rotation) = (Part::default(), BTreeMap::new(), BTreeMap::new());
-        Level { priority, plain, grouped, lane_bytes: 0, rotation, next_ticket: 0 }
+        let (plain, grouped) = (Part::default(), BTreeMap::new());
+        let (rotation, suspects) = (BTreeMap::new(), BTreeMap::new());
+        Level { priority, plain, grouped, lane_bytes: 0, rotation, suspects, next_ticket: 0 }
     }
 
     /// Bytes taken from the allocator beside the level's own, about.
     pub fn memory(&self) -> usize {
         let grouped = self.grouped.len() * (size_of::<Part>() + 8) + self.lane_bytes;
-        self.plain.lane.memory() + grouped + self.rotation.len() * 16
+        self.plain.lane.memory() + grouped + (self.rotation.len() + self.suspects.len()) * 16
     }
 
     fn lane_bytes_anew(&self) -> usize {
@@ -85,14 +92,14 @@ impl Level {
         all.map(|(group, part)| (group, &part.lane)).filter(|(_, lane)| !lane.is_empty())
     }
 
-    /// Who may run, the next first, and how many tasks each turn still holds: all of them where nobody else waits.
-    pub fn turns_or_all(&self) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
-        let plain =
-            (self.grouped.is_empty() && !self.plain.lane.is_empty()).then_some((GroupNumber::NONE, u64::MAX));
-        let is_alone = self.rotation.len() == 1;
-        let turns =
-            self.turns().map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
-        plain.into_iter().chain(turns)
+    /// Who may run and has such tasks, the next first, and how many tasks each turn still holds: all of them where nobody
+    /// else waits.
+    pub fn turns_or_all(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
+        let is_plain = self.grouped.is_empty() && self.plain.lane.has(which);
+        let is_alone = self.rotation.len() + self.suspects.len() == 1;
+        let turns = self.turns_of(which);
+        let turns = turns.map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
+        is_plain.then_some((GroupNumber::NONE, u64::MAX)).into_iter().chain(turns)
     }
 
     fn part(&self, group: GroupNumber) -> Option<&Part> {
@@ -111,13 +118,17 @@ impl Level {
         }
         let part = if group.is_none() { &mut self.plain } else { self.grouped.entry(group).or_default() };
         let before = part.lane.memory();
+        let was_sound = part.lane.has(Which::Sound);
         let result = put(&mut part.lane);
+        let is_sound = part.lane.has(Which::Sound);
         if !group.is_none() {
             self.lane_bytes = self.lane_bytes + part.lane.memory() - before;
         }
         let has_turn = part.turn.is_some();
         if let Some(weight) = weight.filter(|_| !has_turn && self.has_groups()) {
             self.join_at_end(group, weight);
+        } else if is_sound != was_sound {
+            self.change_line(group);
         }
         result
     }
@@ -126,12 +137,17 @@ impl Level {
     pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
         let Some(part) = self.part_mut(group) else { return };
         let before = part.lane.memory();
+        let was_sound = part.lane.has(Which::Sound);
         take(&mut part.lane);
+        let is_sound = part.lane.has(Which::Sound);
         let (after, is_empty) = (part.lane.memory(), part.lane.is_empty());
         if !group.is_none() {
             self.lane_bytes = self.lane_bytes + if is_empty { 0 } else { after } - before;
         }
         if !is_empty {
+            if is_sound != was_sound {
+                self.change_line(group);
+            }
             return;
         }
         self.leave(group);
@@ -162,15 +178,28 @@ impl Level {
         let ticket = self.next_ticket;
         if let Some(part) = self.part_mut(group) {
             part.turn = Some(Turn { ticket, left });
-            self.rotation.insert(ticket, group);
+            self.change_line(group);
             self.next_ticket += 1;
         }
+    }
+
+    /// Puts a turn into the line where it belongs by what its group has, out of the other.
+    fn change_line(&mut self, group: GroupNumber) {
+        let Some(part) = self.part(group) else { return };
+        let (Some(Turn { ticket, .. }), is_sound) = (part.turn, part.lane.has(Which::Sound)) else { return };
+        let (to, from) = match is_sound {
+            true => (&mut self.rotation, &mut self.suspects),
+            false => (&mut self.suspects, &mut self.rotation),
+        };
+        from.remove(&ticket);
+        to.insert(ticket, group);
     }
 
     /// A group may not run now.
     pub fn leave(&mut self, group: GroupNumber) {
         if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.take()) {
             self.rotation.remove(&turn.ticket);
+            self.suspects.remove(&turn.ticket);
         }
     }
 
@@ -186,7 +215,18 @@ impl Level {
 
     /// The rotation: who comes when, with what is left of each turn.
     pub fn turns(&self) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
-        self.rotation.values().filter_map(|&group| Some((group, self.part(group)?.turn?.left)))
+        self.turns_of(Which::All)
+    }
+
+    fn turns_of(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
+        let mut sound = self.rotation.iter().peekable();
+        let mut suspects = self.suspects.iter().filter(move |_| which == Which::All).peekable();
+        let groups = std::iter::from_fn(move || match (sound.peek(), suspects.peek()) {
+            (Some((ticket, _)), Some((other, _))) if other < ticket => suspects.next(),
+            (Some(_), _) => sound.next(),
+            (None, _) => suspects.next(),
+        });
+        groups.filter_map(|(_, &group)| Some((group, self.part(group)?.turn?.left)))
     }
 
     /// Moves a group to the end of the rotation, with what is left of its turn; false where it isn't in it.
@@ -210,11 +250,13 @@ impl Level {
             ensure(part.turn.is_some() == weight.is_some(), "who may run has a turn")?;
             let Some((turn, weight)) = part.turn.zip(weight) else { continue };
             members += 1;
-            ensure(self.rotation.get(&turn.ticket) == Some(&group), "a turn has its place")?;
+            let line = if part.lane.has(Which::Sound) { &self.rotation } else { &self.suspects };
+            ensure(line.get(&turn.ticket) == Some(&group), "a turn has its place")?;
             ensure((1..=weight).contains(&turn.left), "a turn is no longer than a weight")?;
         }
         ensure(self.lane_bytes == self.lane_bytes_anew(), "the lanes' bytes are counted")?;
-        ensure(self.rotation.len() == members, "the rotation holds nobody else")?;
-        ensure(self.rotation.keys().all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
+        ensure(self.rotation.len() + self.suspects.len() == members, "the rotation holds nobody else")?;
+        let mut tickets = self.rotation.keys().chain(self.suspects.keys());
+        ensure(tickets.all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
     }
 }

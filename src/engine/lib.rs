@@ -19,7 +19,7 @@
 //! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. Ready tasks stand in a lane for each priority
-//! (`level`) and group (`lane`); where groups have tasks they take turns, and `groups` counts what each may do (`limits`,
+//! (`level`) and group (`lane`), those that may have killed their workers apart (`suspects`); where groups have tasks they take turns, and `groups` counts what each may do (`limits`,
 //! `rate`). No hash table grows with tasks. What only some
 //! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results
 //! (`told`). Done tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the
@@ -69,6 +69,7 @@ mod schedule;
 mod settings;
 mod standing;
 mod stats;
+mod suspects;
 mod task;
 mod text;
 mod ties;

@@ -1,4 +1,4 @@
-//! The names of workers that hold leases, each stored once and counted.
+//! The names of workers that hold leases, each stored once and counted, and what each of them holds.
 
 use std::collections::BTreeMap;
 
@@ -8,48 +8,63 @@ use crate::task::NAME_MAX_BYTES;
 /// Free places that a table keeps when no name is in use.
 const FREE_KEPT: usize = 64;
 
+/// How many leases carry a name, and how many of them are of suspects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Holds {
+    pub leases: u64,
+    pub suspects: u64,
+}
+
+impl Holds {
+    /// One lease more or fewer.
+    pub fn change(&mut self, is_suspect: bool, by: i64) {
+        self.leases = self.leases.saturating_add_signed(by);
+        self.suspects = self.suspects.saturating_add_signed(if is_suspect { by } else { 0 });
+    }
+}
+
 /// A table of names. Number 0 stands for "no name" and is never in the table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     numbers: BTreeMap<Box<[u8]>, WorkerNumber>,
-    /// By number − 1: the name and how many leases carry it; a free place has none.
-    places: Vec<(Box<[u8]>, u64)>,
+    /// By number − 1: the name and what it holds; a free place has none.
+    places: Vec<(Box<[u8]>, Holds)>,
     free: Vec<WorkerNumber>,
-    /// Leases that carry a name.
-    total: u64,
+    /// What all names hold together.
+    total: Holds,
     /// Bytes of the names in use.
     bytes: usize,
 }
 
 impl Names {
     /// The number of a name for one more lease.
-    pub fn hold(&mut self, name: &[u8]) -> WorkerNumber {
+    pub fn hold(&mut self, name: &[u8], is_suspect: bool) -> WorkerNumber {
         if name.is_empty() {
             return WorkerNumber(0);
         }
         if let Some(&number) = self.numbers.get(name) {
-            self.count(number, 1);
+            self.count(number, is_suspect, 1);
             return number;
         }
         let number = match self.free.pop() {
             Some(number) => number,
             None => {
-                self.places.push((Box::default(), 0));
+                self.places.push((Box::default(), Holds::default()));
                 WorkerNumber(self.places.len() as u32)
             }
         };
         if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
-            *place = (name.into(), 1);
+            place.0 = name.into();
         }
-        self.total += 1;
+        self.count(number, is_suspect, 1);
         self.bytes += name.len();
         self.numbers.insert(name.into(), number);
         number
     }
 
     /// Counts one more lease for a number that a file named; false where no name has it.
-    pub fn hold_number(&mut self, number: WorkerNumber) -> bool {
-        number.0 == 0 || (!self.name(number).is_empty() && self.count(number, 1).is_some())
+    pub fn hold_number(&mut self, number: WorkerNumber, is_suspect: bool) -> bool {
+        number.0 == 0 || (!self.name(number).is_empty() && self.count(number, is_suspect, 1).is_some())
     }
 
     /// The table that a file holds: names by number, an empty one for a free number. Nobody holds any yet.
@@ -67,7 +82,7 @@ impl Names {
                 return None;
             }
             names.bytes += name.len();
-            names.places.push((name.into(), 0));
+            names.places.push((name.into(), Holds::default()));
         }
         Some(names)
     }
@@ -77,9 +92,10 @@ impl Names {
         self.places.iter().map(|(name, _)| name.to_vec()).collect()
     }
 
-    /// One lease fewer carries the name; the last one's end forgets it.
-    pub fn release(&mut self, number: WorkerNumber) {
-        if self.count(number, -1) == Some(0) {
+    /// One lease fewer carries the name; the last one's end forgets it. True where it is forgotten.
+    pub fn release(&mut self, number: WorkerNumber, is_suspect: bool) -> bool {
+        let is_last = self.count(number, is_suspect, -1) == Some(0);
+        if is_last {
             let place = self.places.get_mut(number.0 as usize - 1).map(std::mem::take);
             if let Some((name, _)) = place {
                 self.numbers.remove(&name);
@@ -90,13 +106,25 @@ impl Names {
                 *self = Names::default();
             }
         }
+        is_last
     }
 
-    fn count(&mut self, number: WorkerNumber, by: i64) -> Option<u64> {
-        let (_, leases) = self.places.get_mut((number.0 as usize).checked_sub(1)?)?;
-        *leases = leases.saturating_add_signed(by);
-        self.total = self.total.saturating_add_signed(by);
-        Some(*leases)
+    fn count(&mut self, number: WorkerNumber, is_suspect: bool, by: i64) -> Option<u64> {
+        let (_, holds) = self.places.get_mut((number.0 as usize).checked_sub(1)?)?;
+        holds.change(is_suspect, by);
+        self.total.change(is_suspect, by);
+        Some(holds.leases)
+    }
+
+    /// The number of a name in use, and what it holds.
+    pub fn find(&self, name: &[u8]) -> Option<(WorkerNumber, Holds)> {
+        let number = *self.numbers.get(name)?;
+        Some((number, self.holds(number)))
+    }
+
+    fn holds(&self, number: WorkerNumber) -> Holds {
+        let place = (number.0 as usize).checked_sub(1).and_then(|at| self.places.get(at));
+        place.map_or(Holds::default(), |(_, holds)| *holds)
     }
 
     /// The name; empty for none.
@@ -105,9 +133,9 @@ impl Names {
         place.map_or(&[], |(name, _)| name)
     }
 
-    /// How many leases carry each name in use.
-    pub fn leases(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.places.iter().filter(|(name, _)| !name.is_empty()).map(|(name, leases)| (&**name, *leases))
+    /// What each name in use holds.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], Holds)> {
+        self.places.iter().filter(|(name, _)| !name.is_empty()).map(|(name, holds)| (&**name, *holds))
     }
 
     /// How many names are in use.
@@ -115,21 +143,18 @@ impl Names {
         self.numbers.len()
     }
 
-    /// How many leases carry a name.
-    pub fn total(&self) -> u64 {
+    /// What all names hold together.
+    pub fn total(&self) -> Holds {
         self.total
     }
 
     /// The names in use in their order, each with its number and how many leases carry it.
     pub fn by_name(&self) -> impl Iterator<Item = (&[u8], WorkerNumber, u64)> {
-        self.numbers.iter().map(|(name, &number)| {
-            let place = (number.0 as usize).checked_sub(1).and_then(|at| self.places.get(at));
-            (&**name, number, place.map_or(0, |(_, leases)| *leases))
-        })
+        self.numbers.iter().map(|(name, &number)| (&**name, number, self.holds(number).leases))
     }
 
     /// Bytes taken from the allocator, about.
     pub fn memory(&self) -> usize {
-        2 * self.bytes + self.numbers.len() * 56 + self.places.capacity() * 24 + self.free.capacity() * 4
+        2 * self.bytes + self.numbers.len() * 56 + self.places.capacity() * 32 + self.free.capacity() * 4
     }
 }

@@ -1,7 +1,7 @@
 //! The queue: what it holds, and what can be asked of it at a glance.
 //!
 //! Verbs are in `decide.rs`, `claim.rs` and `limits.rs`, the only mutator in `apply.rs` (with `standing.rs`), what time
-//! does in `due.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what
+//! does in `due.rs`, who may have a suspect in `suspects.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what
 //! replicas are told in `effect.rs`.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use crate::bodies::Bodies;
 use crate::delayed::Delayed;
 use crate::done::Done;
 use crate::effect::Effects;
-use crate::entry::{Entry, Order, Phase};
+use crate::entry::{Entry, Order, Phase, WorkerNumber};
 use crate::event::{Event, Gate};
 use crate::expiry::Expiry;
 use crate::groups::Groups;
@@ -157,13 +157,17 @@ pub struct Queue {
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) done: Done,
     pub(crate) leased: u64,
-    /// What a worker said at a task's last failure.
+    /// What a worker said at a task's last failure, or why it died without one.
     pub(crate) errors: Told,
     /// What came of done tasks.
     pub(crate) results: Told,
     /// How far workers have come; kept until the task's next lease or its end.
     pub(crate) progress: Told,
     pub(crate) workers: Names,
+    /// Since when ready suspects have been passed over.
+    pub(crate) passed_over: Option<Millis>,
+    /// Which worker is to get one.
+    pub(crate) awaited: Option<WorkerNumber>,
     pub(crate) requests: Requests,
     pub(crate) ties: Ties,
     pub(crate) stats: Stats,

@@ -42,13 +42,18 @@ impl Queue {
                 self.forget_expiry(place, order, touched.as_ref());
                 match touched {
                     None => self.lanes.take_fresh(key, order, &self.log),
-                    Some(_) => self.lanes.take_returned(key, entry.rank),
+                    Some(_) => self.lanes.take_returned(key, entry.rank, entry.is_suspect()),
+                }
+                if self.lanes.suspects() == 0 {
+                    (self.passed_over, self.awaited) = (None, None);
                 }
             }
             Phase::Delayed { due } => self.delayed.remove(due, order),
             Phase::Leased { worker, tied, .. } => {
                 self.leased -= 1;
-                self.workers.release(worker);
+                if self.workers.release(worker, entry.is_suspect()) && self.awaited == Some(worker) {
+                    self.awaited = None;
+                }
                 if tied {
                     self.ties.untie(id);
                 }
@@ -69,7 +74,8 @@ impl Queue {
             Phase::Ready { since } => {
                 ensure(since <= Millis::MAX, "an instant")?;
                 let (key, rank, weight) = (left.key, left.entry.rank, self.running(left.key.group));
-                ensure(self.lanes.put_returned(key, weight, rank, left.order), "a turn of its own")?;
+                let is_free = self.lanes.put_returned(key, weight, rank, left.order, left.entry.is_suspect());
+                ensure(is_free, "a turn of its own")?;
                 self.index_expiry(left.place, left.order, Some(&left.entry));
             }
             Phase::Delayed { due } => {
@@ -140,7 +146,7 @@ impl Queue {
             return self.index_token(place);
         };
         if let Phase::Leased { worker, .. } = entry.phase {
-            ensure(self.workers.hold_number(worker), "a worker's name")?;
+            ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
         }
         let was_dead = self.totals.dead;
         self.enter(&Left { place, order, key, entry })?;

@@ -2,6 +2,7 @@
 
 use crate::entry::{Order, Phase};
 use crate::groups::GroupNumber;
+use crate::lane::Which;
 use crate::queue::{Found, Queue};
 use crate::task::{LeaseNumber, Options, State, TaskId};
 use crate::time::{Millis, Now};
@@ -29,7 +30,7 @@ pub struct TaskView<'a> {
     pub instant: Millis,
     /// The lease, of a leased task only.
     pub lease: Option<LeaseView<'a>>,
-    /// What the last FAIL said, empty for nothing.
+    /// What the last FAIL said, or why it died without one; empty for nothing.
     pub error: &'a [u8],
     /// How far the worker that holds it, or held it last, has come; empty where it said nothing.
     pub progress: &'a [u8],
@@ -209,7 +210,7 @@ impl Queue {
                         group => Some(level.lane(group.unwrap_or_default())),
                     };
                     let by_turn = lane.flatten().into_iter();
-                    let by_turn = by_turn.flat_map(move |lane| lane.in_order(&self.log, from));
+                    let by_turn = by_turn.flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
                     let by_id = lane.is_none().then(|| self.log.tasks_from(from)).into_iter().flatten();
                     let by_id = by_id.map(|place| (self.log.order(place), place));
                     by_turn.chain(by_id).filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
@@ -240,8 +241,9 @@ impl Queue {
             _ => None,
         };
         let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-        let heads =
-            lanes.take(LIST_LOOKED_AT).filter_map(|(_, lane)| lane.in_order(&self.log, Order(0)).next());
+        let heads = lanes
+            .take(LIST_LOOKED_AT)
+            .filter_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All).next());
         heads.filter_map(|(_, place)| since(place)).min()
     }
 
@@ -254,7 +256,7 @@ impl Queue {
         match state {
             State::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0)));
+                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All));
                 places.take(count).filter_map(|(_, place)| id(place)).collect()
             }
             State::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),

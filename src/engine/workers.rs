@@ -39,7 +39,7 @@ impl Queue {
     }
 
     fn unnamed_leases(&self) -> u64 {
-        self.leased.saturating_sub(self.workers.total())
+        self.leased.saturating_sub(self.workers.total().leases)
     }
 
     fn oldest_leases(&self) -> BTreeMap<u32, Millis> {

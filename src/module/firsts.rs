@@ -1,6 +1,7 @@
 //! Who may be served next, of those who wait for one group: looked up once for a write, however many it serves.
 //!
-//! While workers are served nothing becomes claimable and nobody joins a line, so groups are only dropped from here.
+//! While workers are served nobody joins a line and nothing becomes claimable (unless a worker is awaited no longer, when
+//! this is looked up anew), so groups are only dropped from here.
 //! Ten thousand workers that wait for as many groups would else be looked through for each of them.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use taskslot_engine::{Millis, Queue};
 
 use crate::api::blocked::Waiter;
 use crate::lines;
-use crate::stirred::Stirred;
+use crate::stirred::Groups;
 use crate::waiters::Worker;
 
 /// The first of each group that may run, by arrival.
@@ -19,21 +20,21 @@ pub struct Firsts {
 
 impl Firsts {
     /// Those for whom there may be tasks in a queue.
-    pub fn of(db: i32, key: &[u8], queue: &Queue, now: Millis, stirred: &Stirred) -> Firsts {
+    pub fn of(db: i32, key: &[u8], queue: &Queue, now: Millis, stirred: &Groups) -> Firsts {
         let waited_for = lines::groups(db, key);
-        let claimable = |group: &[u8]| queue.is_claimable_by(now, Some(group));
         let first = |group: &[u8]| {
-            let (number, _) = lines::first(db, key, Some(group))?;
-            claimable(group).then(|| (number, group.into()))
+            let is_claimable = queue.is_claimable_by(now, Some(group));
+            let (number, _) = lines::first(db, key, Some(group), queue, now).filter(|_| is_claimable)?;
+            Some((number, group.into()))
         };
         let groups = match stirred {
             _ if waited_for == 0 => BTreeMap::new(),
-            Stirred::Groups(stirred) => stirred.iter().filter_map(|group| first(group)).collect(),
+            Groups::Some(stirred) => stirred.iter().filter_map(|group| first(group)).collect(),
             // Whichever are fewer: the groups that are waited for, or those that may run.
-            Stirred::All if waited_for <= queue.groups_in_turn().take(waited_for).count() => {
-                lines::firsts(db, key, claimable)
+            Groups::All if waited_for <= queue.groups_in_turn().take(waited_for).count() => {
+                lines::firsts(db, key, queue, now)
             }
-            Stirred::All => queue.groups_in_turn().filter_map(first).collect(),
+            Groups::All => queue.groups_in_turn().filter_map(first).collect(),
         };
         Firsts { groups }
     }
@@ -44,7 +45,7 @@ impl Firsts {
             if !queue.is_claimable_by(now, Some(&group)) {
                 continue;
             }
-            let Some((first, waiter)) = lines::first(db, key, Some(&group)) else { continue };
+            let Some((first, waiter)) = lines::first(db, key, Some(&group), queue, now) else { continue };
             self.groups.insert(first, group);
             if first == number {
                 return Some((number, waiter));

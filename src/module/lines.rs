@@ -2,9 +2,15 @@
 //!
 //! A worker that waits for several queues stands in the line of each, and leaves all of them at once. It stands in
 //! all its lines or in none.
+//!
+//! Where the queue has suspects, not everybody may have what there is: who may not is skipped and keeps its place. Those
+//! who hold a suspect, or are awaited, are few. Those who hold anything at all may be all: where only suspects are
+//! ready, they are looked at once, and again when a lease of theirs has ended.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use taskslot_engine::{Millis, Queue};
 
 use crate::api::blocked::Waiter;
 use crate::waiters::Worker;
@@ -23,8 +29,20 @@ pub struct Stand {
 struct Line {
     waiters: BTreeMap<u64, Waiter<Worker>>,
     /// Numbers by the group that they wait for; those who take any task wait for none.
-    groups: BTreeMap<Option<Box<[u8]>>, BTreeSet<u64>>,
+    groups: BTreeMap<Option<Box<[u8]>>, Part>,
     tokens: BTreeMap<Box<[u8]>, u64>,
+    /// Numbers by the worker's name.
+    names: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+}
+
+/// Those of a line who wait for the same.
+#[derive(Default)]
+struct Part {
+    numbers: BTreeSet<u64>,
+    /// Up to this number all were found to hold something while only suspects were ready, but for those in `again`.
+    looked_to: u64,
+    /// Who is to be looked at again.
+    again: BTreeSet<u64>,
 }
 
 type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
@@ -33,6 +51,8 @@ thread_local! {
     static LINES: RefCell<Lines> = RefCell::new(HashMap::new());
     static WAITING: Cell<usize> = const { Cell::new(0) };
     static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
+    /// Whether in any line somebody was looked at in vain.
+    static LOOKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How many workers wait for a queue.
@@ -63,9 +83,20 @@ pub fn places(db: i32) -> Vec<Place> {
     })
 }
 
-/// The first in the line of a queue, of those who wait for this group or of those who take any task.
-pub fn first(db: i32, key: &[u8], group: Option<&[u8]>) -> Option<(u64, Waiter<Worker>)> {
-    look(db, key, |line| line.first_of(line.groups.get(&group.map(Box::from))?)).flatten()
+/// The first in the line of a queue who may have what is ready now, of those who wait for this group or of those who
+/// take any task.
+pub fn first(
+    db: i32,
+    key: &[u8],
+    group: Option<&[u8]>,
+    queue: &Queue,
+    now: Millis,
+) -> Option<(u64, Waiter<Worker>)> {
+    LINES.with_borrow_mut(|lines| {
+        let Line { waiters, groups, .. } = lines.get_mut(&db)?.get_mut(key)?;
+        let number = groups.get_mut(&group.map(Box::from))?.first(waiters, group, queue, now)?;
+        Some((number, waiters.get(&number)?.clone()))
+    })
 }
 
 /// For how many groups alone workers wait.
@@ -74,20 +105,85 @@ pub fn groups(db: i32, key: &[u8]) -> usize {
     look(db, key, groups).unwrap_or(0)
 }
 
-/// The first of each group that is waited for and wanted, by number.
-pub fn firsts(db: i32, key: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<u64, Box<[u8]>> {
-    let firsts = look(db, key, |line| {
-        let groups = line.groups.iter().filter_map(|(group, numbers)| Some((group.as_deref()?, numbers)));
-        let wanted = groups.filter(|(group, _)| is_wanted(group));
-        wanted.filter_map(|(group, numbers)| Some((*numbers.first()?, group.into()))).collect()
-    });
-    firsts.unwrap_or_default()
+/// The first of each group that is waited for and has a task now, by number.
+pub fn firsts(db: i32, key: &[u8], queue: &Queue, now: Millis) -> BTreeMap<u64, Box<[u8]>> {
+    LINES.with_borrow_mut(|lines| {
+        let Some(Line { waiters, groups, .. }) = lines.get_mut(&db).and_then(|keys| keys.get_mut(key)) else {
+            return BTreeMap::new();
+        };
+        let groups = groups.iter_mut().filter_map(|(group, part)| Some((group.as_deref()?, part)));
+        let wanted = groups.filter(|(group, _)| queue.is_claimable_by(now, Some(group)));
+        let first = |(group, part): (&[u8], &mut Part)| {
+            Some((part.first(waiters, Some(group), queue, now)?, group.into()))
+        };
+        wanted.filter_map(first).collect()
+    })
 }
 
-impl Line {
-    fn first_of(&self, numbers: &BTreeSet<u64>) -> Option<(u64, Waiter<Worker>)> {
-        let number = *numbers.first()?;
-        Some((number, self.waiters.get(&number)?.clone()))
+/// Those who wait by this name may be given more than when they were looked at. `stir` is told the group that each
+/// waits for, if it waits for one.
+pub fn look_again(db: i32, key: &[u8], name: &[u8], stir: &mut dyn FnMut(&[u8])) {
+    LINES.with_borrow_mut(|lines| {
+        let Some(line) = lines.get_mut(&db).and_then(|keys| keys.get_mut(key)) else { return };
+        for number in line.names.get(name).into_iter().flatten() {
+            let Some(waiter) = line.waiters.get(number) else { continue };
+            let group = waiter.state().group();
+            group.into_iter().for_each(&mut *stir);
+            if let Some(part) = line.groups.get_mut(&group.map(Box::from))
+                && *number <= part.looked_to
+            {
+                part.again.insert(*number);
+            }
+        }
+    });
+}
+
+/// Nothing is known any more of what those in the line of a queue hold.
+pub fn look_at_all(db: i32, key: &[u8]) {
+    if !LOOKED.get() {
+        return;
+    }
+    LINES.with_borrow_mut(|lines| {
+        let line = lines.get_mut(&db).and_then(|keys| keys.get_mut(key));
+        for part in line.into_iter().flat_map(|line| line.groups.values_mut()) {
+            part.looked_to = 0;
+            part.again.clear();
+        }
+    });
+}
+
+impl Part {
+    /// The first who may have what is ready now.
+    fn first(
+        &mut self,
+        waiters: &BTreeMap<u64, Waiter<Worker>>,
+        group: Option<&[u8]>,
+        queue: &Queue,
+        now: Millis,
+    ) -> Option<u64> {
+        if !queue.has_suspects() {
+            return self.numbers.first().copied();
+        }
+        let name = |number: &u64| Some(waiters.get(number)?.state().name());
+        let may_have =
+            |number: &u64| name(number).is_some_and(|name| queue.is_claimable_for(now, group, name));
+        if !queue.has_only_suspects(now, group) {
+            return self.numbers.iter().find(|number| may_have(number)).copied();
+        }
+        while let Some(number) = self.again.first() {
+            if may_have(number) {
+                return Some(*number);
+            }
+            self.again.pop_first();
+        }
+        LOOKED.set(true);
+        for number in self.numbers.range(self.looked_to.saturating_add(1)..) {
+            if may_have(number) {
+                return Some(*number);
+            }
+            self.looked_to = *number;
+        }
+        None
     }
 }
 
@@ -113,7 +209,15 @@ pub fn join(waiter: &Waiter<Worker>) {
         for Stand { place, number } in worker.stands() {
             let line = lines.entry(place.db).or_default().entry(place.key.clone()).or_default();
             line.waiters.insert(*number, waiter.clone());
-            line.groups.entry(worker.group().map(Box::from)).or_default().insert(*number);
+            let part = line.groups.entry(worker.group().map(Box::from)).or_default();
+            part.numbers.insert(*number);
+            if *number <= part.looked_to {
+                // It takes the place of another, which was looked at.
+                part.again.insert(*number);
+            }
+            if !worker.name().is_empty() {
+                line.names.entry(worker.name().into()).or_default().insert(*number);
+            }
             worker.token().into_iter().for_each(|token| {
                 line.tokens.insert(token.into(), *number);
             });
@@ -135,10 +239,17 @@ pub fn leave(worker: &Worker) {
                 stood = true;
                 line.waiters.remove(number);
                 let group = worker.group().map(Box::from);
-                if let Some(numbers) = line.groups.get_mut(&group) {
+                if let Some(part) = line.groups.get_mut(&group) {
+                    part.numbers.remove(number);
+                    part.again.remove(number);
+                    if part.numbers.is_empty() {
+                        line.groups.remove(&group);
+                    }
+                }
+                if let Some(numbers) = line.names.get_mut(worker.name()) {
                     numbers.remove(number);
                     if numbers.is_empty() {
-                        line.groups.remove(&group);
+                        line.names.remove(worker.name());
                     }
                 }
                 worker.token().into_iter().for_each(|token| {

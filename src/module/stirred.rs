@@ -1,35 +1,70 @@
-//! Which groups a write may have made claimable: so that ten thousand workers that wait for as many groups don't
-//! change what a push into another group costs.
+//! For whom a write may have made something claimable: so that ten thousand workers that wait for as many groups don't
+//! change what a push into another group costs, nor as many that hold tasks what a suspect costs that none of them may
+//! have.
 
 use std::collections::BTreeSet;
 
 use taskslot_engine::{Event, Queue, Setting};
 
 /// See the head of the file.
-pub enum Stirred {
+pub struct Stirred {
+    /// The groups that may have become claimable.
+    pub groups: Groups,
+    /// Who holds less than before, or isn't awaited any more, by name: each may be given more.
+    pub workers: BTreeSet<Box<[u8]>>,
+    /// Who holds what isn't known: another queue may stand here.
+    pub is_unknown: bool,
+}
+
+/// Groups that a write stirred.
+pub enum Groups {
     /// These at most.
-    Groups(BTreeSet<Box<[u8]>>),
+    Some(BTreeSet<Box<[u8]>>),
     /// It isn't known.
     All,
+}
+
+impl Groups {
+    /// Notes a group; an empty name is none.
+    pub fn add(&mut self, name: &[u8]) {
+        if let Groups::Some(groups) = self
+            && !name.is_empty()
+        {
+            groups.insert(name.into());
+        }
+    }
 }
 
 impl Stirred {
     /// Nothing has happened yet. A rate fills up without an event.
     pub fn at_first(queue: &Queue) -> Stirred {
-        if queue.settings().rate().is_some() { Stirred::All } else { Stirred::Groups(BTreeSet::new()) }
+        let has_rate = queue.settings().rate().is_some();
+        let groups = if has_rate { Groups::All } else { Groups::Some(BTreeSet::new()) };
+        Stirred { groups, workers: BTreeSet::new(), is_unknown: false }
+    }
+
+    /// Nothing is known of what has happened.
+    pub fn unknown() -> Stirred {
+        Stirred { groups: Groups::All, workers: BTreeSet::new(), is_unknown: true }
     }
 
     /// Notes what an event is about to stir.
     pub fn note(&mut self, queue: &Queue, event: &Event) {
-        let Stirred::Groups(groups) = self else { return };
+        if queue.has_suspects() {
+            self.note_workers(queue, event);
+        } else {
+            // Whose leases ended until there are suspects again, nobody notes.
+            self.is_unknown = true;
+        }
+        let Groups::Some(_) = self.groups else { return };
         let mut is_all = false;
-        let mut add = |name: &[u8]| {
-            if !name.is_empty() {
-                groups.insert(name.into());
-            }
-        };
+        let mut add = |name: &[u8]| self.groups.add(name);
         match event {
-            Event::Claimed { .. } | Event::Extended { .. } | Event::Answered { .. } | Event::Term { .. } => {}
+            Event::Claimed { .. }
+            | Event::PassedOver { .. }
+            | Event::Extended { .. }
+            | Event::Answered { .. }
+            | Event::Term { .. } => {}
             // Nothing could be claimed before what had expired was gone, whatever its group.
             Event::Expired { .. } => is_all = true,
             Event::Pushed { options, .. } => add(options.group),
@@ -42,7 +77,26 @@ impl Stirred {
             _ => is_all = true,
         }
         if is_all {
-            *self = Stirred::All;
+            self.groups = Groups::All;
         }
+    }
+
+    /// Notes whose leases an event may end, and who is awaited before it.
+    fn note_workers(&mut self, queue: &Queue, event: &Event) {
+        self.note_awaited(queue);
+        if let Event::Claimed { .. } | Event::Extended { .. } = event {
+            return;
+        }
+        let mut add = |name: Option<&[u8]>| {
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                self.workers.insert(name.into());
+            }
+        };
+        event.for_each_task(|id| add(queue.worker_of(id)));
+    }
+
+    /// Notes who is awaited, before something that may end that.
+    pub fn note_awaited(&mut self, queue: &Queue) {
+        self.workers.extend(queue.awaited_worker().map(Box::from));
     }
 }

@@ -20,6 +20,7 @@ use crate::claims::{Claims, Delivery, Kept};
 use crate::firsts::Firsts;
 use crate::lines::{self, Stand};
 pub use crate::lines::{names, places, total, waiting};
+use crate::stirred::Stirred;
 use crate::wakeups::{self, Job, Place};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
@@ -56,9 +57,20 @@ pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
     total() > 0 && waiting(ctx.selected_db(), key.as_bytes()) > 0
 }
 
-/// Takes the first waiter that the queue has a task for out of its line, and so out of all its lines, to be served
-/// there. Of those who wait for one group only those in `firsts` are looked at.
-pub fn next(
+/// Those who may have become able to get something are looked at again, and their groups are stirred.
+pub fn look_again(ctx: Context<'_>, key: Arg<'_>, stirred: &mut Stirred) {
+    let (db, name) = (ctx.selected_db(), key.as_bytes());
+    if std::mem::take(&mut stirred.is_unknown) {
+        lines::look_at_all(db, name);
+    }
+    for worker in std::mem::take(&mut stirred.workers) {
+        lines::look_again(db, name, &worker, &mut |group| stirred.groups.add(group));
+    }
+}
+
+/// The first waiter that may have a task which the queue has now. Of those who wait for one group only those in `firsts`
+/// are looked at.
+pub fn first(
     ctx: Context<'_>,
     key: Arg<'_>,
     queue: &Queue,
@@ -66,19 +78,22 @@ pub fn next(
     firsts: &mut Firsts,
 ) -> Option<Waiter<Worker>> {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
-    loop {
-        if !queue.is_claimable(now) {
-            return None;
-        }
-        let of_group = firsts.peek(db, name, queue, now);
-        let of_all = lines::first(db, name, None);
-        let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
-        lines::leave(waiter.state());
-        if waiter.is_waiting() {
-            waiter.state().served_at.replace(Some(Place::new(db, name)));
-            return Some(waiter);
-        }
+    if !queue.is_claimable(now) {
+        return None;
     }
+    let of_group = firsts.peek(db, name, queue, now);
+    let of_all = lines::first(db, name, None, queue, now);
+    let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
+    Some(waiter)
+}
+
+/// Takes a waiter out of its line, and so out of all its lines, to be served here; false where it waits no longer.
+pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<Worker>) -> bool {
+    lines::leave(waiter.state());
+    if waiter.is_waiting() {
+        waiter.state().served_at.replace(Some(Place::new(ctx.selected_db(), key.as_bytes())));
+    }
+    waiter.is_waiting()
 }
 
 /// Those who were given something are woken soon.

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use taskslot_engine::{Answer, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId, Totals};
+use taskslot_engine::{Answer, Claim, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId, Totals};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
@@ -73,10 +73,14 @@ pub fn write<'a, R>(
     let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
     let node_now = clock::now(ctx);
     let mut made = None;
+    let mut is_new = false;
     let value = match open.value_mut(&QUEUES)? {
         Some(value) => value,
         None if missing == Missing::Skip => return Ok(None),
-        None => made.insert(TaskQueue::default()),
+        None => {
+            is_new = true;
+            made.insert(TaskQueue::default())
+        }
     };
     if !value.broken.is_empty() {
         return Err(Error::Broken);
@@ -86,7 +90,8 @@ pub fn write<'a, R>(
     value.queue.observe(now.at);
     let before = value.queue.totals().values();
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
-    let stirred = Stirred::at_first(&value.queue);
+    let mut stirred = Stirred::at_first(&value.queue);
+    stirred.is_unknown = is_new;
     let notices = Notices::default();
     let mut write = Write {
         ctx,
@@ -168,7 +173,7 @@ impl<'a, 'q> Write<'a, 'q> {
 
     /// It isn't known what has become claimable: all who wait are looked at.
     pub fn stir_all(&mut self) {
-        self.stirred = Stirred::All;
+        self.stirred = Stirred::unknown();
     }
 
     /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings.
@@ -190,9 +195,16 @@ impl<'a, 'q> Write<'a, 'q> {
         client: u64,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
+        if let Some(event) = self.value.queue.pass_over(self.now, &claims.claim) {
+            self.commit(&event)?;
+        }
         let (queue, at) = (&self.value.queue, self.now.at);
-        if !queue.is_claimable_by(at, claims.claim.group) && !queue.is_behind(at) {
+        let Claim { group, worker, .. } = claims.claim;
+        if !queue.is_claimable_for(at, group, worker) && !queue.is_behind(at) {
             return Ok(Vec::new());
+        }
+        if waiters::total() > 0 {
+            self.stirred.note_awaited(queue);
         }
         self.begin_term()?;
         let (event, taken) = self.take_turns(claims)?;
@@ -278,23 +290,38 @@ impl<'a, 'q> Write<'a, 'q> {
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
     /// after that, since what follows in it may still change what is ready.
     fn serve(&mut self) {
-        if !waiters::any(self.ctx, self.key) || !self.value.queue.is_claimable(self.now.at) {
+        if !waiters::any(self.ctx, self.key) {
+            return;
+        }
+        waiters::look_again(self.ctx, self.key, &mut self.stirred);
+        if !self.value.queue.is_claimable(self.now.at) {
             return;
         }
         if self.ctx.flags().is_multi_or_lua() {
             return wakeups::serve_soon(self.ctx, self.key);
         }
         let (db, name) = (self.ctx.selected_db(), self.key.as_bytes());
-        let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred);
+        let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred.groups);
         loop {
             if self.given >= SERVED_TASKS {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
             let (queue, at) = (&self.value.queue, self.now.at);
-            let waiter = waiters::next(self.ctx, self.key, queue, at, &mut firsts);
+            let waiter = waiters::first(self.ctx, self.key, queue, at, &mut firsts);
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
             let claims = worker.claims();
+            if let Some(event) = queue.pass_over(self.now, &claims.claim) {
+                // It may get nothing now: then it keeps its place, and the next one is looked for.
+                if self.commit(&event).is_err() {
+                    break;
+                }
+                continue;
+            }
+            let was_awaited = queue.awaited_worker().is_some();
+            if !waiters::take_out(self.ctx, self.key, &waiter) {
+                continue;
+            }
             let mut given = 0;
             let claimed = self.claim(&claims, worker.client, |tasks, task| {
                 given = tasks;
@@ -307,6 +334,10 @@ impl<'a, 'q> Write<'a, 'q> {
             self.served.push(waiter);
             if failed {
                 break;
+            }
+            if was_awaited && self.value.queue.awaited_worker().is_none() {
+                waiters::look_again(self.ctx, self.key, &mut self.stirred);
+                firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred.groups);
             }
         }
     }

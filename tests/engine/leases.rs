@@ -186,7 +186,7 @@ fn an_ack_is_accepted_until_the_task_is_claimed_again() {
     let late = |s: &mut story::Story| _ = s.acks("a").is_gone("a").total(|t| t.late, 1).total(|t| t.acked, 1);
     late(story().push("a").claims("a").clock_shows(30_000));
     late(story().push("a").claims("a").passes(40_000).is_ready("a"));
-    late(story().push("a").claims("a").passes(30_000).claims("a").passes(30_000).is_delayed("a", 1000));
+    late(story().push("a").claims("a").passes(30_000).claims("a").passes(30_000).is_delayed("a", 500));
     late(story().config("stalls", 1).push("a").claims("a").passes(30_000).is_dead("a"));
 }
 

@@ -105,6 +105,8 @@ impl Lockstep {
             _ => self.tick(if op & 1024 == 0 { usize::MAX } else { 1 + a as usize % 3 }),
         }
         self.steps += 1;
+        self.model.remembers_suspects();
+        assert_eq!(self.queue.awaited_worker(), self.model.awaited.as_deref(), "who is awaited");
         self.compare_counts();
         self.compare_holders();
         let size = self.model.tasks.len() as u64;
@@ -221,7 +223,8 @@ impl Lockstep {
 
     fn claim(&mut self, a: u32, b: u32, c: u32) {
         let most = if self.depth == Depth::Deep { 50 } else { 4 };
-        let worker = format!("worker-{}", b % 23).into_bytes();
+        let names = if b >> 24 & 1 == 0 { 3 } else { 23 };
+        let worker = format!("worker-{}", b % names).into_bytes();
         let claim = Claim {
             count: 1 + a as usize % most,
             bytes: (a >> 8 & 7 == 0).then_some(u64::from(b % 1000)),
@@ -240,6 +243,14 @@ impl Lockstep {
                 return;
             }
         }
+        self.model.remembers_suspects();
+        let passed_over = self.queue.pass_over(self.now, &claim);
+        let awaited = |event: &Event| match event {
+            Event::PassedOver { worker, .. } => worker.to_vec(),
+            other => panic!("who is passed over: {other:?}"),
+        };
+        assert_eq!(passed_over.as_ref().map(awaited), self.model.pass_over(&self.now, &claim));
+        self.apply_if(passed_over);
         let mut claiming = Claiming::new(claim);
         let mut event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
         while let Ok(Some(expired @ Event::Expired { .. })) = &event {

@@ -22,6 +22,7 @@ mod scale;
 mod schedules;
 mod scripts;
 mod stats;
+mod suspects;
 mod texts;
 mod ttl;
 mod unique;

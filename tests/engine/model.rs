@@ -2,6 +2,7 @@
 //! searches, no indexes. What the contract leaves to chance (nonces, jitter) it takes from the engine, within bounds.
 
 mod steering;
+mod suspects;
 mod time;
 mod tokens;
 
@@ -92,6 +93,10 @@ pub struct Model {
     term: u64,
     closed: [Option<Option<u64>>; 2],
     requests: Vec<(Vec<u8>, u64, Answer)>,
+    /// Since when suspects that are ready have been passed over.
+    passed_over: Option<u64>,
+    /// The worker that gets nothing more until it holds nothing, and then a suspect.
+    pub awaited: Option<Vec<u8>>,
     /// Tokens, who holds each, and until when if that ends by itself.
     held: Vec<(Vec<u8>, TaskId, Option<u64>)>,
 }
@@ -169,6 +174,8 @@ impl Model {
             term: 0,
             closed: [None, None],
             requests: Vec::new(),
+            passed_over: None,
+            awaited: None,
             held: Vec::new(),
         }
     }
@@ -269,11 +276,18 @@ impl Model {
             return Err(Refusal::Paused);
         }
         self.expire(now);
+        if self.gets_nothing(claim.worker) {
+            return Ok(Vec::new());
+        }
+        let is_busy = self.is_busy(claim.worker);
         let mut taken: Vec<TaskId> = Vec::new();
         let mut bytes = 0;
         for task in self.in_turn() {
+            if is_busy && task.is_suspect() {
+                continue;
+            }
             bytes += task.payload.len() as u64;
-            let is_alone = task.stalls >= 2;
+            let is_alone = task.is_suspect();
             let is_too_much = claim.bytes.is_some_and(|max| bytes > max);
             if taken.len() == claim.count || (!taken.is_empty() && (is_alone || is_too_much)) {
                 break;
@@ -296,6 +310,9 @@ impl Model {
             self.last_number = (self.last_number + 1).max(now.at.0 * 1000 + now.lead_us);
             let number = self.last_number;
             self.starts(id);
+            if self.find(id).unwrap().is_suspect() {
+                self.awaited = None;
+            }
             let (worker, tied) = (claim.worker.to_vec(), claim.tied);
             let task = self.find(id).unwrap();
             let length = claim.lease_ms.or(task.lease_ms).unwrap_or(own);
@@ -390,15 +407,21 @@ impl Model {
 
     /// The shortest and longest delay after the n-th failure.
     fn backoff(&self, n: u32) -> (u64, u64) {
+        let delay = self.steady(n);
+        let reach = delay * self.setting("backoff-jitter") as f64 / 100.0;
+        let max = self.setting("backoff-max") as u64;
+        (((delay - reach) as u64).max(1), ((delay + reach) as u64).min(max).max(1))
+    }
+
+    /// The n-th delay without jitter.
+    fn steady(&self, n: u32) -> f64 {
         let (base, max) = (self.setting("backoff-base") as f64, self.setting("backoff-max") as f64);
         let delay = match self.setting("backoff") {
             0 => base * 2f64.powi(n as i32 - 1),
             1 => base * f64::from(n),
             _ => base,
         };
-        let delay = delay.min(max);
-        let reach = delay * self.setting("backoff-jitter") as f64 / 100.0;
-        (((delay - reach) as u64).max(1), ((delay + reach) as u64).min(max as u64).max(1))
+        delay.min(max)
     }
 
     pub fn fail(&mut self, now: &Now, handle: &Handle, retry: Retry, error: &[u8]) -> Result<Fate, Refusal> {
@@ -497,13 +520,14 @@ impl Model {
             return Some(self.cancelled(id));
         }
         if limit.is_some_and(|limit| u64::from(stalls) >= limit) {
+            self.says_why(now, id);
             return Some(self.dies(id, now.at.0));
         }
         if stalls == 1 {
             self.find(id).unwrap().place = Place::Ready { since: now.at.0 };
             return Some(Fate::Ready);
         }
-        let (low, high) = self.backoff(stalls - 1);
-        Some(Fate::Between(now.at.0 + low, now.at.0 + high))
+        let longest = (self.steady(stalls - 1) as u64).max(1);
+        Some(Fate::Between(now.at.0 + 1, now.at.0 + longest))
     }
 }

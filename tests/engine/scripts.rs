@@ -2,7 +2,7 @@
 
 use taskslot_engine::{Claim, Due, Event, Millis, Options, Refusal, Retry, State, TaskId};
 
-use crate::story::{START, story};
+use crate::story::{self, START, story};
 
 // New
 
@@ -154,10 +154,14 @@ fn an_expired_lease_makes_the_task_ready_again() {
 }
 
 #[test]
-fn the_second_stall_delays_the_task_by_its_backoff() {
-    let mut s = story();
-    s.push("a").claims("a").passes(30_000).claims("a").passes(30_000).is_delayed("a", 1000).passes(1000);
-    s.claims("a").passes(30_000).is_delayed("a", 2000);
+fn the_second_stall_delays_the_task_by_anything_up_to_its_backoff() {
+    for (dice, first, second) in [(0, 1, 1), (story::MIDDLE, 500, 1000), (u32::MAX, 1000, 2000)] {
+        let mut s = story();
+        s.dice = dice;
+        s.config("backoff-jitter", 0).push("a").claims("a").passes(30_000).claims("a");
+        s.passes(30_000).is_delayed("a", first).passes(first);
+        s.claims("a").passes(30_000).is_delayed("a", second);
+    }
 }
 
 #[test]

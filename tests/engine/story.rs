@@ -135,6 +135,9 @@ impl Story {
     // Claiming
 
     pub fn claim(&mut self, claim: &Claim) -> Vec<String> {
+        if let Some(event) = self.queue.pass_over(self.now, claim) {
+            self.apply(&event);
+        }
         let (mut claiming, mut claimed) = (Claiming::new(*claim), Vec::new());
         let dice = self.dice;
         while let Some(event) = claiming.turn(&self.queue, self.now, &mut || dice).unwrap() {
@@ -178,6 +181,13 @@ impl Story {
 
     pub fn claims_for(&mut self, name: &str, lease_ms: u32) -> &mut Self {
         assert_eq!(self.claim(&Claim { lease_ms: Some(lease_ms), ..Claim::default() }), [name]);
+        self
+    }
+
+    /// A claim of up to `count` tasks by a worker with a name gets these.
+    pub fn claims_as(&mut self, worker: &str, count: usize, names: &[&str]) -> &mut Self {
+        let claimed = self.claim(&Claim { count, worker: worker.as_bytes(), ..Claim::default() });
+        assert_eq!(claimed, names, "claimed by {worker}");
         self
     }
 

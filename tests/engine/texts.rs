@@ -63,7 +63,7 @@ proptest! {
         prop_assert_eq!(Millis(at).since(Millis(at)), 0);
         let grace = Some(Grace { from: Millis(due), to: Millis(wall), until: Millis(span) });
         for grace in [None, grace] {
-            let now = Now { at: Millis(at), wall: Millis(wall), grace, is_full: false };
+            let now = Now { at: Millis(at), wall: Millis(wall), grace, is_full: false, lead_us: 0 };
             prop_assert!(!now.is_over(Millis(due)) || due <= at);
             prop_assert_eq!(Due::Clock(Millis(due)).on_clock(&now), Millis(due));
             Due::Wall(Millis(due)).on_clock(&now);

@@ -291,7 +291,7 @@ def is_acked_in_a_script(floor: Floor, task: bytes) -> None:
 
 ENDS = {
     "failures": (dies_of_failures, [b"dead", b"one failure"]),
-    "stalls": (dies_of_stalls, [b"dead", None]),
+    "stalls": (dies_of_stalls, [b"dead", b"1 stall, after 1 ms"]),
     "cancelled": (is_cancelled, [b"cancelled", None]),
     "cancelled in its lease": (is_cancelled_in_its_lease, [b"cancelled", None]),
     "taken": (is_taken, [b"done", None]),

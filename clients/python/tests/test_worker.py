@@ -307,7 +307,7 @@ def test_a_task_does_not_see_the_one_before_it(queue):
 
 
 def test_a_worker_shows_its_name(queue):
-    """The one given, or host and process."""
+    """The one given; else one that tells host and process (test_worker_poison)."""
     with Gate() as gate:
         worker = Worker(queue, name="w7")
         task = worker.task("f")(gate.enter)

@@ -248,7 +248,7 @@ def line_of(view: TaskView, state: In) -> tuple[str, ...]:
     at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
         state
     )
-    own = shown.instant(at)[5:19] if at is not None else cut(cell(view.error or ""), 30)
+    own = shown.instant(at)[5:19] if at is not None else cut(cell(view.error or ""), 72)
     if state is In.leased and view.worker:
         own += f" {cut(cell(view.worker), 16)}"
     group, payload = cut(cell(view.group or ""), 16), cut(shown.payload(view.payload or b""), 40)

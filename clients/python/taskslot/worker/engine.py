@@ -15,12 +15,13 @@ import asyncio
 import contextvars
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
@@ -382,5 +383,15 @@ async def awaited(running: Running, function: AnyFunction, call: Call) -> tuple[
 
 
 def own_name() -> str:
-    """The name of a worker that was given none: host and process."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """The name of a worker that was given none: host, process, and something that no other process has.
+
+    The server gives a task that may have killed its worker only to a name that holds nothing else: so workers of one
+    process, which die together, have one name, and two containers with the same host name and process number don't.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{mark_of(os.getpid())}"
+
+
+@cache
+def mark_of(_pid: int) -> str:
+    """Drawn once for each process, anew in one that was forked."""
+    return secrets.token_hex(3)

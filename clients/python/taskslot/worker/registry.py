@@ -42,11 +42,12 @@ class Worker:
     that can't be written, is dead. At least once: a function may run again for the same task.
 
     `queue` is a `Queue` or a `ShardedQueue`, not an async one: async functions need none. `name` is what TASK.INFO …
-    WORKERS shows, host and process where none is given. `lease_ms` is the length of leases; without it the
-    task's or the queue's holds, for which the worker asks where a task takes longer than 50 ms. `codec` reads payloads
-    and writes results. `grace_ms` is how long a stop waits for running tasks; keep it below what the supervisor
-    waits before it kills (Kubernetes: 30 s). `group` restricts the worker to tasks of a group; `meta` has
-    `current().task.meta` tell priority, headers and so on.
+    WORKERS shows; where none is given it has host and process. One of your own must differ from process to process: a
+    task that may have killed its worker is only given to a name that holds nothing else. `lease_ms` is the length of
+    leases; without it the task's or the queue's holds, for which the worker asks where a task takes longer than
+    50 ms. `codec` reads payloads and writes results. `grace_ms` is how long a stop waits for running tasks; keep it
+    below what the supervisor waits before it kills (Kubernetes: 30 s). `group` restricts the worker to tasks of a
+    group; `meta` has `current().task.meta` tell priority, headers and so on.
     """
 
     def __init__(

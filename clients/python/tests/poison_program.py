@@ -1,0 +1,27 @@
+"""A worker of which one task ends the process, as a crash in C or the OOM killer does: poison_program.py port."""
+
+import os
+import sys
+import time
+
+import redis
+from taskslot import Queue, Worker
+
+worker = Worker(Queue(redis.Redis(port=int(sys.argv[1])), "mail"), concurrency=4, lease_ms=500)
+
+
+@worker.task("poison")
+def poison():
+    """Takes the process along, after a while."""
+    time.sleep(0.7)
+    os._exit(3)
+
+
+@worker.task("innocent", retain_ms=60_000)
+def innocent():
+    """Runs for longer than its lease, and than the first backoffs."""
+    time.sleep(2)
+
+
+if __name__ == "__main__":
+    sys.exit(worker.run())

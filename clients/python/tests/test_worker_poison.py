@@ -1,0 +1,80 @@
+"""A task that ends its worker's process, time after time, and those that run beside it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import taskslot
+from server import wait_until
+from taskslot import Worker
+from taskslot.worker.engine import own_name
+from working import Working
+
+HERE = Path(__file__).parent
+
+
+class Supervised:
+    """poison_program.py, started again whenever it ends."""
+
+    def __init__(self, port):
+        self._words = [sys.executable, str(HERE / "poison_program.py"), str(port)]
+        self._environment = {"PYTHONPATH": f"{Path(taskslot.__file__).parents[1]}"}
+        self._process = None
+        self.started = 0
+
+    def __enter__(self):
+        self.look()
+        return self
+
+    def look(self):
+        """Start it, if it has ended."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(self._words, env=self._environment, stderr=subprocess.DEVNULL)
+            self.started += 1
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+
+
+def test_only_the_poison_ends_dead(server, queue):
+    """One of four tasks ends the process; a supervisor starts it again. Default settings but for the lease."""
+    queue.pause()
+    poison = queue.push(taskslot.call("poison"))
+    innocents = queue.push_many([taskslot.call("innocent")] * 3)
+    queue.resume()
+    with Supervised(server.port) as supervised:
+
+        def is_over():
+            supervised.look()
+            return queue.len() == 0
+
+        wait_until(is_over, "no task is left", timeout=60)
+    assert [(task.id, task.stalls) for task in queue.tasks("dead")] == [(poison, 5)]
+    assert [queue.get(innocent).state for innocent in innocents] == ["done"] * 3
+    assert supervised.started >= 5
+
+
+def test_a_dead_task_says_why_where_one_looks(queue):
+    """A function that runs for longer than `run-max`, and nobody failed it."""
+    queue.configure(run_max=200, stalls=1)
+    worker = Worker(queue, name="w1")
+    hangs = worker.task("hangs")(lambda: taskslot.current().wait(20))
+    with Working(worker):
+        result = queue.result(queue.push(hangs.call()), block_ms=10_000)
+    why = "1 stall, after 200 ms at worker w1 (run-max)"
+    assert (result.state, result.error) == ("dead", why)
+    assert [task.error for task in queue.tasks("dead")] == [why]
+
+
+def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
+    """As those of two containers may be: a crash in one charges nothing in the other."""
+    code = "import os; os.getpid = lambda: 1; from taskslot.worker.engine import own_name; print(own_name())"
+    words, environment = [sys.executable, "-c", code], {"PYTHONPATH": f"{Path(taskslot.__file__).parents[1]}"}
+    names = {subprocess.check_output(words, env=environment, text=True) for _ in range(2)}
+    assert len(names) == 2 and all("-1-" in name for name in names)
+    assert own_name() == own_name(), "workers of one process die together"
+    mine = own_name()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert own_name() != mine, "a fork is another process"
