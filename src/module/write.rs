@@ -22,6 +22,10 @@ const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
 const SERVED_TASKS: usize = 1000;
+/// Names of workers that a queue takes while the server is out of memory.
+const NAMES_WHEN_FULL: usize = 1000;
+/// Bytes of answers to requests that a queue goes on remembering while the server is out of memory.
+const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
 /// A larger buffer of an effect isn't kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -33,8 +37,10 @@ thread_local! {
 /// What a write does where there is no key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// It makes a queue, if it changes anything.
+    /// It makes a queue, if it changes anything. The server has refused the command if it is out of memory.
     Create,
+    /// The same, of a command that the server lets pass: refused here where the server is out of memory.
+    CreateWithMemory,
     /// It does nothing.
     Skip,
 }
@@ -74,6 +80,9 @@ pub fn write<'a, R>(
     let value = match open.value_mut(&QUEUES)? {
         Some(value) => value,
         None if missing == Missing::Skip => return Ok(None),
+        None if missing == Missing::CreateWithMemory && ctx.is_out_of_memory() => {
+            return Err(Error::OutOfMemory);
+        }
         None => made.insert(TaskQueue::default()),
     };
     if !value.broken.is_empty() {
@@ -132,6 +141,27 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
+    /// Refuses what makes the data grow, by so many bytes, where the server is out of memory. To be asked before anything
+    /// is changed.
+    pub fn afford(&self, growth: i64) -> Result<(), Error> {
+        if growth > 0 && self.ctx.is_out_of_memory() { Err(Error::OutOfMemory) } else { Ok(()) }
+    }
+
+    /// A claim as the server can bear it. Out of memory it isn't refused, since that is how a full queue drains, but of
+    /// what it leaves beside leases no more than a little is kept: a name that isn't there yet, an answer that could
+    /// be given again.
+    fn bearable<'c>(&self, claims: &Claims<'c>) -> Claims<'c> {
+        let (queue, mut claims) = (&self.value.queue, *claims);
+        let worker = claims.claim.worker;
+        let adds_name = queue.workers_busy() >= NAMES_WHEN_FULL && !queue.knows_worker(worker);
+        let adds_answer = claims.request.is_some() && queue.request_bytes() >= REQUEST_BYTES_WHEN_FULL;
+        if (adds_name || adds_answer) && self.ctx.is_out_of_memory() {
+            claims.claim.worker = if adds_name { &[] } else { worker };
+            claims.request = claims.request.filter(|_| !adds_answer);
+        }
+        claims
+    }
+
     /// It isn't known what has become claimable: all who wait are looked at.
     pub fn stir_all(&mut self) {
         self.stirred = Stirred::All;
@@ -163,6 +193,7 @@ impl<'a, 'q> Write<'a, 'q> {
         if let Some(event) = self.value.queue.begin_term(term::current()) {
             self.commit(&event)?;
         }
+        let claims = &self.bearable(claims);
         let (event, taken) = self.take_turns(claims)?;
         taken.iter().for_each(|task| deliver(taken.len(), &task.delivery()));
         let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
