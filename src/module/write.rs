@@ -22,6 +22,9 @@ const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
 const SERVED_TASKS: usize = 1000;
+/// Payloads that one write gives to waiting workers, in bytes, about: each is copied for its worker and once more for the
+/// reply.
+const SERVED_BYTES: usize = 16 << 20;
 /// Names of workers that a queue takes while the server is out of memory.
 const NAMES_WHEN_FULL: usize = 1000;
 /// Bytes of answers to requests that a queue goes on remembering while the server is out of memory.
@@ -58,8 +61,9 @@ pub struct Write<'a, 'q> {
     effect: Effect,
     payloads: &'a [Arg<'a>],
     served: Vec<Waiter<Worker>>,
-    /// How many tasks they were given.
+    /// How many tasks they were given, and how many bytes of payloads.
     given: usize,
+    given_bytes: usize,
     /// For whom there may be tasks now.
     stirred: Stirred,
     /// The queue's totals before.
@@ -93,8 +97,20 @@ pub fn write<'a, R>(
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
     let stirred = Stirred::at_first(&value.queue);
     let notices = Notices::default();
-    let mut write =
-        Write { ctx, key, value, now, effect, payloads, served, given: 0, stirred, before, notices };
+    let mut write = Write {
+        ctx,
+        key,
+        value,
+        now,
+        effect,
+        payloads,
+        served,
+        given: 0,
+        given_bytes: 0,
+        stirred,
+        before,
+        notices,
+    };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
     let notices = write.notices;
@@ -286,7 +302,7 @@ impl<'a, 'q> Write<'a, 'q> {
         let (db, name) = (self.ctx.selected_db(), self.key.as_bytes());
         let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred);
         loop {
-            if self.given >= SERVED_TASKS {
+            if self.given >= SERVED_TASKS || self.given_bytes >= SERVED_BYTES {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
             let (queue, at) = (&self.value.queue, self.now.at);
@@ -294,12 +310,14 @@ impl<'a, 'q> Write<'a, 'q> {
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
             let claims = worker.claims();
-            let mut given = 0;
+            let (mut given, mut given_bytes) = (0, 0);
             let claimed = self.claim(&claims, worker.client, |tasks, task| {
                 given = tasks;
+                given_bytes += task.bytes();
                 worker.receive(task);
             });
             self.given += given;
+            self.given_bytes += given_bytes;
             // Who gets nothing is woken too: it would stand in no line and wait for ever.
             let failed = claimed.is_err();
             worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));
