@@ -173,6 +173,11 @@ BREAKS = [
     ("jitter", "retry.rs", "u128::from(delay) - reach)", "u128::from(delay))"),
     ("backoff counts from the first", "retry.rs", "n.saturating_sub(1).min(63)", "n.min(63)"),
     ("requests forgotten in order", "requests.rs", "self.oldest.remove(&before);", ""),
+    ("requests bounded in bytes", "requests.rs", " || self.bytes as u64 > REQUESTS_MAX_BYTES", ""),
+    ("bytes of a list", "view.rs", "bytes > limit.bytes && !shown", "bytes > u64::MAX - 1 && !shown"),
+    ("a list goes on before what was too much", "view.rs", "return (before, shown)", "return (at, shown)"),
+    ("a result makes the data grow", "growth.rs", "result.map_or(0, len) - self", "-self"),
+    ("one group of a name", "groups.rs", "!self.numbers.contains_key(name.as_slice())", "true"),
     (
         "requests kept five minutes",
         "requests.rs",

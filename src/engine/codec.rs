@@ -21,7 +21,7 @@ use crate::names::Names;
 use crate::page::Page;
 use crate::queue::{Pauses, Queue, Totals};
 use crate::rate::Spent;
-use crate::requests::Request;
+use crate::requests::{REQUESTS_MAX, Request};
 use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::task::{LeaseNumber, TaskId};
@@ -197,7 +197,8 @@ impl Queue {
         })
     }
 
-    /// Adds one chunk after the head.
+    /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
+    /// can be read, and is to be the same when it is stored and loaded again.
     pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
@@ -224,10 +225,12 @@ impl Queue {
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
-                    let before = self.requests.len();
                     ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
+                    let is_new = !self.requests.holds(&request) && self.requests.len() < REQUESTS_MAX;
+                    ensure(is_new, "each request once, and not too many")?;
+                    // A version that didn't bound their bytes may have stored more: the oldest are forgotten.
                     self.requests.remember(Millis(0), request);
-                    ensure(self.requests.len() > before, "each request once, and not too many")
+                    Ok(())
                 })
             }
             Some((&SCHEDULES, schedules)) => {
@@ -314,7 +317,9 @@ impl Queue {
 fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
     let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(!told.set(Order(order), value), "one error, result or progress a task")
+        ensure(told.get(Order(order)).is_none(), "one error, result or progress a task")?;
+        told.set(Order(order), value);
+        Ok(())
     })
 }
 

@@ -360,7 +360,8 @@ impl Groups {
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
         ensure(spent.is_over_at() < Millis::MAX, "what is used of a group's rate")?;
-        ensure(self.numbers.insert(name.as_slice().into(), number).is_none(), "a group's own name")?;
+        ensure(!self.numbers.contains_key(name.as_slice()), "a group's own name")?;
+        self.numbers.insert(name.as_slice().into(), number);
         self.name_bytes += 2 * name.len();
         let (name, limits) = (name.into_vec().into(), limits.map(Box::new));
         self.places.push(Some(Box::new(Group { name, limits, spent, rests, ..Group::default() })));

@@ -138,6 +138,11 @@ impl Names {
         self.places.iter().filter(|(name, _)| !name.is_empty()).map(|(name, holds)| (&**name, *holds))
     }
 
+    /// Whether a name is in use.
+    pub fn knows(&self, name: &[u8]) -> bool {
+        self.numbers.contains_key(name)
+    }
+
     /// How many names are in use.
     pub fn len(&self) -> usize {
         self.numbers.len()

@@ -255,6 +255,17 @@ impl Queue {
         self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
     }
 
+    /// Bytes of all tasks, and of what is remembered of requests: what users see as the queue's bytes. What is remembered
+    /// doesn't count for `max-bytes`, since it is bounded by itself and a full queue would have to wait for its end.
+    pub fn bytes(&self) -> u64 {
+        self.record_bytes() + self.requests.bytes()
+    }
+
+    /// Bytes that are remembered of requests.
+    pub fn request_bytes(&self) -> u64 {
+        self.requests.bytes()
+    }
+
     /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
     pub fn memory(&self) -> usize {
         size_of::<Queue>()

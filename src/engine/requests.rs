@@ -1,7 +1,7 @@
 //! What was answered to requests with a token, so that one sent again gets the same answer.
 //!
-//! At most [`REQUESTS_MAX`] tokens a queue, the oldest go first; each is kept for five minutes or, for a claim,
-//! as long as the lease it got.
+//! At most [`REQUESTS_MAX`] tokens a queue, and at most [`REQUESTS_MAX_BYTES`], since a claim's answer names every lease
+//! that it got; the oldest go first. Each is kept for five minutes or, for a claim, as long as the lease it got.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ use crate::time::Millis;
 
 /// The most tokens remembered in a queue.
 pub const REQUESTS_MAX: usize = 10_000;
+/// The most bytes that a queue remembers of requests, about: 10,000 tokens of pushes fit, however long, or the answers to
+/// 250 claims of a thousand tasks.
+pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
 /// How long the answer to a push is remembered.
 pub const REQUEST_KEPT_MS: u64 = 300_000;
 
@@ -54,6 +57,10 @@ impl Request {
         };
         answer && self.token.len() <= NAME_MAX_BYTES && self.kept_until <= Millis::MAX
     }
+
+    fn name(&self) -> Box<[u8]> {
+        name(if matches!(self.answer, Answer::Pushed { .. }) { PUSH } else { CLAIM }, &self.token)
+    }
 }
 
 /// See the head of the file.
@@ -87,6 +94,16 @@ impl Requests {
         self.answers.len()
     }
 
+    /// Bytes that they take, about.
+    pub fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// Whether an answer to such a request is remembered, over or not.
+    pub fn holds(&self, request: &Request) -> bool {
+        self.answers.contains_key(&request.name())
+    }
+
     /// What a push with this token was answered, if that is still remembered: the first id, and how many.
     pub fn push(&self, now: Millis, token: &[u8]) -> Option<(TaskId, u32)> {
         match self.recall(now, &name(PUSH, token))? {
@@ -109,8 +126,8 @@ impl Requests {
 
     /// Remembers an answer given at `now`, and forgets what is over or too much.
     pub fn remember(&mut self, now: Millis, request: Request) {
-        let Request { token, kept_until, answer } = request;
-        let name = name(if matches!(answer, Answer::Pushed { .. }) { PUSH } else { CLAIM }, &token);
+        let name = request.name();
+        let Request { kept_until, answer, .. } = request;
         let came = self.next;
         self.next += 1;
         self.bytes += size(&name, &answer);
@@ -121,7 +138,8 @@ impl Requests {
         self.oldest.insert(came, name);
         while let Some(oldest) = self.oldest.first_entry() {
             let is_over = self.answers.get(oldest.get()).is_none_or(|(_, kept_until, _)| *kept_until <= now);
-            if !is_over && self.answers.len() <= REQUESTS_MAX {
+            let is_too_much = self.answers.len() > REQUESTS_MAX || self.bytes as u64 > REQUESTS_MAX_BYTES;
+            if !is_over && !is_too_much {
                 break;
             }
             let name = oldest.remove();

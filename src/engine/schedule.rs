@@ -9,7 +9,7 @@
 //! that turns out to have been far ahead would keep its schedules silent until it comes there again: what
 //! was planned by it is planned anew ([`Schedules::is_astray`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ use crate::time::{Due, Millis, Now};
 
 /// The most schedules of a queue: each is looked at when one of them changes.
 pub const SCHEDULES_MAX: usize = 1000;
+/// What a schedule takes beside its name and its plan, about.
+const SCHEDULE_BYTES: usize = 300;
 /// A run that is later than this is missed: with CATCHUP none it isn't made.
 const MISSED_MS: u64 = 10_000;
 /// A queue's clock that is further behind than this is another node's, and its intervals begin anew. One that is
@@ -159,7 +161,7 @@ impl Bounds {
     fn of(schedules: &BTreeMap<Box<[u8]>, Schedule>) -> Bounds {
         let mut bounds = Bounds::default();
         for (name, schedule) in schedules {
-            bounds.bytes += name.len() + schedule.plan.len() + 300;
+            bounds.bytes += name.len() + schedule.plan.len() + SCHEDULE_BYTES;
             let (first, seen, when) = match (&schedule.rule, schedule.next) {
                 (Rule::Unknown, _) => continue,
                 (Rule::Every(ms), next) => {
@@ -233,18 +235,17 @@ impl Schedules {
 
     /// Adds what was stored.
     pub fn load(&mut self, stored: Vec<Stored<'_>>) -> Result<(), Mismatch> {
-        let before = self.len();
-        let count = stored.len();
-        ensure(
-            before + count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid),
-            "a schedule's bounds",
-        )?;
+        let count = self.len() + stored.len();
+        ensure(count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid), "a schedule's bounds")?;
+        let known = self.by_name.keys().map(|name| &**name);
+        let names: BTreeSet<&[u8]> = known.chain(stored.iter().map(|stored| stored.name)).collect();
+        ensure(names.len() == count, "each schedule once")?;
         self.change(|by_name| {
             by_name.extend(stored.into_iter().map(|Stored { name, plan, next, seen, runs }| {
                 (name.into(), Schedule::new(&plan, next, seen, runs))
             }));
         });
-        ensure(self.len() == before + count, "each schedule once")
+        Ok(())
     }
 
     pub fn validate(&self) -> Result<(), Mismatch> {
@@ -291,6 +292,13 @@ impl Queue {
             None => (rule.next(&now, None).ok_or(Unplanned::Bad(BadRule::Never))?, now.wall),
         };
         Ok(Event::Scheduled { name, plan, next, seen })
+    }
+
+    /// Bytes that a schedule takes more than the one in whose place it comes.
+    pub(crate) fn schedule_growth(&self, name: &[u8], plan: &Plan<'_>) -> i64 {
+        let size = |plan: usize| i64::try_from(name.len() + plan + SCHEDULE_BYTES).unwrap_or(i64::MAX);
+        let before = self.schedules.by_name.get(name).map_or(0, |old| size(old.plan.len()));
+        size(crate::codec::encode_named(plan).len()) - before
     }
 
     /// Removes a schedule; `None` where there is none of this name. Tasks that it made stay.

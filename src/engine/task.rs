@@ -142,6 +142,8 @@ impl State {
 
 /// What a push said about a task, beside its payload. Settings fill in what is `None` when needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+// Else a damaged name, in a schedule, would pass for an option that nobody gave.
+#[serde(deny_unknown_fields)]
 pub struct Options<'a> {
     /// Higher goes first.
     pub priority: i8,

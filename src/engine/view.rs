@@ -102,6 +102,39 @@ impl std::fmt::Display for Cursor {
     }
 }
 
+/// How much one call lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The most tasks.
+    pub count: usize,
+    /// The most bytes of what is shown of them, but for the first, about.
+    pub bytes: u64,
+    /// Whether payloads and results are shown.
+    pub with_payload: bool,
+}
+
+impl From<usize> for Limit {
+    /// So many tasks, whatever they hold.
+    fn from(count: usize) -> Limit {
+        Limit { count, bytes: u64::MAX, with_payload: false }
+    }
+}
+
+/// Bytes that a task is shown with beside what users gave: names of fields, numbers and times, about.
+const SHOWN_BYTES: usize = 600;
+
+impl TaskView<'_> {
+    /// Bytes that the task is shown with, about; with its payload and its result, or without.
+    fn shown_bytes(&self, with_payload: bool) -> u64 {
+        let worker = self.lease.map_or(0, |lease| lease.worker.len());
+        let token = self.options.unique.map_or(0, |unique| unique.token.len());
+        let said = [self.error, self.progress, self.options.headers, self.options.group];
+        let said: usize = said.into_iter().map(<[u8]>::len).sum();
+        let body = if with_payload { self.payload.len() + self.result.map_or(0, <[u8]>::len) } else { 0 };
+        (SHOWN_BYTES + worker + token + said + body) as u64
+    }
+}
+
 /// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
 const LIST_LOOKED_AT: usize = 10_000;
 
@@ -146,7 +179,7 @@ impl Queue {
         }
     }
 
-    /// At most `count` tasks of a state after `cursor`, and the cursor to go on with: ready ones in the order of
+    /// At most as many tasks of a state after `cursor` as `limit` says, and the cursor to go on with: ready ones in the order of
     /// claims, delayed by due time, leased by id, dead and done by the time they became so. Where groups take turns, ready ones
     /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
     /// worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
@@ -155,11 +188,12 @@ impl Queue {
         now: &Now,
         state: State,
         cursor: Cursor,
-        count: usize,
+        limit: impl Into<Limit>,
         worker: Option<&[u8]>,
         group: Option<&[u8]>,
     ) -> (Cursor, Vec<TaskView<'_>>) {
-        let mut shown = Vec::new();
+        let (mut shown, mut bytes, mut before) = (Vec::new(), 0u64, cursor);
+        let limit = limit.into();
         let group = match group.map(|name| self.groups.find(name)) {
             Some(None) => return (Cursor::default(), shown),
             known => known.flatten(),
@@ -174,11 +208,17 @@ impl Queue {
             // Where tasks are looked for by id, those of other priorities come along.
             let is_wanted = is_wanted && at.is_for(state, found.record.options.priority);
             if is_wanted {
-                shown.push(self.view(now, found));
+                let task = self.view(now, found);
+                bytes += task.shown_bytes(limit.with_payload);
+                if bytes > limit.bytes && !shown.is_empty() {
+                    return (before, shown);
+                }
+                shown.push(task);
             }
-            if shown.len() >= count || looked_at + 1 >= LIST_LOOKED_AT {
+            if shown.len() >= limit.count || looked_at + 1 >= LIST_LOOKED_AT {
                 return (at, shown);
             }
+            before = at;
         }
         (Cursor::default(), shown)
     }

@@ -69,6 +69,11 @@ impl<'a> Delivery<'a> {
         Delivery { name, payload, headers, group, meta: Meta::of(task) }
     }
 
+    /// Bytes that it carries of what users gave.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.headers.0.len() + self.group.len()
+    }
+
     /// `[handle, payload, deliveries]`, and a map with WITHMETA.
     pub fn reply(&self, reply: Reply<'_>, with_meta: bool) {
         reply.array(if with_meta { 4 } else { 3 });

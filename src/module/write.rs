@@ -22,6 +22,13 @@ const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
 const SERVED_TASKS: usize = 1000;
+/// Payloads that one write gives to waiting workers, in bytes, about: each is copied for its worker and once more for the
+/// reply.
+const SERVED_BYTES: usize = 16 << 20;
+/// Names of workers that a queue takes while the server is out of memory.
+const NAMES_WHEN_FULL: usize = 1000;
+/// Bytes of answers to requests that a queue goes on remembering while the server is out of memory.
+const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
 /// A larger buffer of an effect isn't kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -33,8 +40,10 @@ thread_local! {
 /// What a write does where there is no key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// It makes a queue, if it changes anything.
+    /// It makes a queue, if it changes anything. The server has refused the command if it is out of memory.
     Create,
+    /// The same, of a command that the server lets pass: refused here where the server is out of memory.
+    CreateWithMemory,
     /// It does nothing.
     Skip,
 }
@@ -54,8 +63,9 @@ pub struct Write<'a, 'q> {
     effect: Effect,
     payloads: &'a [Arg<'a>],
     served: Vec<Waiter<Worker>>,
-    /// How many tasks they were given.
+    /// How many tasks they were given, and how many bytes of payloads.
     given: usize,
+    given_bytes: usize,
     /// For whom there may be tasks now.
     stirred: Stirred,
     /// The queue's totals before.
@@ -77,6 +87,9 @@ pub fn write<'a, R>(
     let value = match open.value_mut(&QUEUES)? {
         Some(value) => value,
         None if missing == Missing::Skip => return Ok(None),
+        None if missing == Missing::CreateWithMemory && ctx.is_out_of_memory() => {
+            return Err(Error::OutOfMemory);
+        }
         None => {
             is_new = true;
             made.insert(TaskQueue::default())
@@ -103,6 +116,7 @@ pub fn write<'a, R>(
         payloads,
         served,
         given: 0,
+        given_bytes: 0,
         stirred,
         before,
         notices,
@@ -171,6 +185,27 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
+    /// Refuses what makes the data grow, by so many bytes, where the server is out of memory. To be asked before anything
+    /// is changed.
+    pub fn afford(&self, growth: i64) -> Result<(), Error> {
+        if growth > 0 && self.ctx.is_out_of_memory() { Err(Error::OutOfMemory) } else { Ok(()) }
+    }
+
+    /// A claim as the server can bear it. Out of memory it isn't refused, since that is how a full queue drains, but of
+    /// what it leaves beside leases no more than a little is kept: a name that isn't there yet, an answer that could
+    /// be given again.
+    fn bearable<'c>(&self, claims: &Claims<'c>) -> Claims<'c> {
+        let (queue, mut claims) = (&self.value.queue, *claims);
+        let worker = claims.claim.worker;
+        let adds_name = queue.workers_busy() >= NAMES_WHEN_FULL && !queue.knows_worker(worker);
+        let adds_answer = claims.request.is_some() && queue.request_bytes() >= REQUEST_BYTES_WHEN_FULL;
+        if (adds_name || adds_answer) && self.ctx.is_out_of_memory() {
+            claims.claim.worker = if adds_name { &[] } else { worker };
+            claims.request = claims.request.filter(|_| !adds_answer);
+        }
+        claims
+    }
+
     /// It isn't known what has become claimable: all who wait are looked at.
     pub fn stir_all(&mut self) {
         self.stirred = Stirred::unknown();
@@ -195,6 +230,7 @@ impl<'a, 'q> Write<'a, 'q> {
         client: u64,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
+        let claims = &self.bearable(claims);
         if let Some(event) = self.value.queue.pass_over(self.now, &claims.claim) {
             self.commit(&event)?;
         }
@@ -303,7 +339,7 @@ impl<'a, 'q> Write<'a, 'q> {
         let (db, name) = (self.ctx.selected_db(), self.key.as_bytes());
         let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred.groups);
         loop {
-            if self.given >= SERVED_TASKS {
+            if self.given >= SERVED_TASKS || self.given_bytes >= SERVED_BYTES {
                 return wakeups::serve_soon(self.ctx, self.key);
             }
             let (queue, at) = (&self.value.queue, self.now.at);
@@ -322,12 +358,14 @@ impl<'a, 'q> Write<'a, 'q> {
             if !waiters::take_out(self.ctx, self.key, &waiter) {
                 continue;
             }
-            let mut given = 0;
+            let (mut given, mut given_bytes) = (0, 0);
             let claimed = self.claim(&claims, worker.client, |tasks, task| {
                 given = tasks;
+                given_bytes += task.bytes();
                 worker.receive(task);
             });
             self.given += given;
+            self.given_bytes += given_bytes;
             // Who gets nothing is woken too: it would stand in no line and wait for ever.
             let failed = claimed.is_err();
             worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));

@@ -12,7 +12,7 @@ use taskslot_engine::{
     EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, TaskId, Unique,
 };
 
-use crate::copies::{Dice, digest, load, save};
+use crate::copies::{Dice, digest, load, load_given_up, save};
 use crate::sample::{effect, live, lives_on};
 
 /// The digest of the queue in each version's samples. A version's line and its files never change.
@@ -385,6 +385,64 @@ unsafe impl GlobalAlloc for Watched {
 
 #[global_allocator]
 static WATCHED: Watched = Watched;
+
+/// The chunk of a table with each of its items twice; `None` for a page, which is no table.
+fn doubled(chunk: &[u8]) -> Option<Vec<u8>> {
+    let (count, items) = match chunk {
+        [b'p', ..] => return None,
+        [_, few @ 0x90..=0x9f, items @ ..] => (u16::from(few & 0xf), items),
+        [_, 0xdc, high, low, items @ ..] => (u16::from_be_bytes([*high, *low]), items),
+        other => panic!("not the chunk of a table: {other:x?}"),
+    };
+    let twice = (2 * count).to_be_bytes();
+    Some([&chunk[..1], &[0xdc], &twice[..], items, items].concat())
+}
+
+/// A queue that was given up is stored and loaded as it is, again and again.
+fn assert_stays_as_it_is(chunks: &[Vec<u8>], what: &str) {
+    let Ok(queue) = load_given_up(chunks) else { return };
+    let again = load_given_up(&save(&queue)).unwrap();
+    assert_eq!(digest(&again), digest(&queue), "{what}");
+}
+
+#[test]
+fn a_table_that_holds_a_key_twice_is_refused() {
+    let mut kinds = Vec::new();
+    for stored in [save(&live(&mut |_, _| {})), with_tokens()] {
+        for (at, chunk) in stored.iter().enumerate().skip(1) {
+            let Some(twice) = doubled(chunk) else { continue };
+            kinds.push(chunk[0]);
+            // What a rotation says twice it says once.
+            assert_eq!(load(&with(&stored, at, &twice)).is_ok(), chunk[0] == b't', "{chunk:x?}");
+            assert_stays_as_it_is(&with(&stored, at, &twice), &format!("{twice:x?}"));
+            // One key, and two values.
+            for byte in (chunk.len()..twice.len()).filter(|_| twice.len() < 4000) {
+                for bit in 0..8 {
+                    let mut flipped = twice.clone();
+                    flipped[byte] ^= 1 << bit;
+                    assert_stays_as_it_is(&with(&stored, at, &flipped), &format!("{flipped:x?}"));
+                }
+            }
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, b"bdegrstuw", "every table was tried");
+}
+
+#[test]
+fn a_damaged_queue_that_was_given_up_stays_as_it_is() {
+    for stored in [save(&live(&mut |_, _| {})), with_tokens()] {
+        for (at, chunk) in stored.iter().enumerate() {
+            let step = if chunk.len() > 2000 { 7 } else { 1 };
+            for bit in (0..chunk.len() * 8).step_by(step) {
+                let mut flipped = chunk.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_stays_as_it_is(&with(&stored, at, &flipped), &format!("bit {bit} of chunk {at}"));
+            }
+        }
+    }
+}
 
 #[test]
 fn hostile_lengths_are_refused_without_a_large_allocation() {

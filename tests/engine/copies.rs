@@ -19,6 +19,14 @@ pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
     Ok(queue)
 }
 
+/// The same for a queue that was given up: what can be read of it is kept, up to the first chunk that is damaged.
+pub fn load_given_up(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
+    let (head, rest) = chunks.split_first().ok_or(Mismatch("a head"))?;
+    let mut queue = Queue::load_head(head)?;
+    let _ = rest.iter().try_for_each(|chunk| queue.load_chunk(chunk));
+    Ok(queue)
+}
+
 /// What makes two queues equal, in 64 bits (FNV-1a over each part with its length): stable for ever, since the
 /// samples' digests are written down.
 pub fn digest(queue: &Queue) -> u64 {

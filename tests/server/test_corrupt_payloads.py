@@ -63,13 +63,22 @@ def seed_requests(r) -> list[bytes]:
     return [handle]
 
 
+def seed_named(r) -> list[bytes]:
+    """Groups, schedules and tokens whose names are one bit apart: what is damaged may hold one of them twice."""
+    for name in ("a", "c"):
+        r.execute_command("TASK.PUSH", "seed", "p", "GROUP", name, "UNIQUE", name, "FOR", HOUR)
+        r.execute_command("TASK.GROUP", "seed", "SET", name, "WEIGHT", 2)
+        r.execute_command("TASK.CRON", "seed", "SET", name, "EVERY", HOUR, "PAYLOAD", "p")
+    return [Builder(r, "seed").claim()]
+
+
 def seed_empty(r) -> list[bytes]:
     """A queue without tasks."""
     r.execute_command("TASK.CONFIG", "seed", "SET", "lease", 1)
     return []
 
 
-SEEDS = [seed_ready, seed_delayed, seed_leased, seed_dead, seed_requests, seed_empty]
+SEEDS = [seed_ready, seed_delayed, seed_leased, seed_dead, seed_requests, seed_named, seed_empty]
 
 
 def work(key: object, handles: list[bytes]) -> list[tuple]:

@@ -294,10 +294,12 @@ def page(
     group: str | None = None,
     worker: str | None = None,
     payloads: bool = False,
+    max_bytes: int | None = None,
 ) -> Command[tuple[str, list[TaskView]]]:
     """TASK.LIST: the cursor of the next page, "0" after the last, and the tasks of this one."""
     words: list[Word] = ["TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count]
     words += [*given("GROUP", group), *given("WORKER", worker), *(["WITHPAYLOAD"] if payloads else [])]
+    words += given("BYTES", max_bytes)
     return Command(tuple(words), lambda reply: (text(reply[0]), [TaskView.read(one) for one in reply[1]]))
 
 

@@ -32,7 +32,7 @@ class WrongType(TaskslotError):
 
 
 class OutOfMemory(TaskslotError):
-    """The server is out of memory and takes no pushes (`OOM`)."""
+    """The server is out of memory (`OOM`): it takes no push, no result to be kept, no progress, no new settings."""
 
 
 class UnknownTask(TaskslotError):

@@ -225,6 +225,7 @@ def test_tasks_are_listed_page_by_page(make):
     ids = queue.push_many([str(n) for n in range(25)])
     assert [view.id for view in queue.tasks("ready", page=10)] == ids
     assert [view.payload for view in queue.tasks("ready", payloads=True)] == [b"%d" % n for n in range(25)]
+    assert [view.id for view in queue.tasks("ready", payloads=True, max_bytes=1)] == ids, "one on a page"
     queue.claim(3, worker="w")
     assert len(list(queue.tasks("leased", worker="w"))) == 3
 

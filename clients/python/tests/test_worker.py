@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -394,6 +395,23 @@ def test_an_answer_waits_for_the_server(start, how):
             wait_until(lambda: queue.get(pushed).state == "done", "it is answered for", timeout=10)
         view = queue.get(pushed)
         assert (view.result, view.deliveries) == (b"1", 1)
+
+
+def test_a_worker_finishes_tasks_on_a_full_server(queue, server, how, caplog):
+    """Which keeps no more results: who waits for one gets it, and the log says that nothing is kept."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue)
+    work = register(worker, how, lambda: "x" * 1000)
+    task = queue.push(work.call())
+    server.client().config_set("maxmemory", 1)
+    with ThreadPoolExecutor() as threads:
+        result = threads.submit(queue.result, task, block_ms=10_000)
+        asked = server.client()
+        wait_until(lambda: asked.info("taskslot")["taskslot_result_waiters"] == 1, "somebody waits for it")
+        with working(worker, how):
+            assert json.loads(result.result().value) == "x" * 1000
+            wait_until(lambda: "not kept: the server is out of memory" in caplog.text, "the log says so")
+            assert queue.get(task) is None
 
 
 def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog):

@@ -294,6 +294,31 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
             gate.open()
 
 
+def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, caplog):
+    """The word is left out, in the log; the lease is kept, and what is said later is shown."""
+    with Gate() as first, Gate() as second:
+        worker = Worker(queue, lease_ms=1000)
+
+        @worker.task("f")
+        def work():
+            current().progress("left out")
+            first.enter(current().task.id)
+            current().progress("shown")
+            second.enter()
+
+        with Working(worker):
+            queue.push(work.call())
+            server.client().config_set("maxmemory", 1)
+            shown = first.inside()
+            wait_until(lambda: "takes no progress" in caplog.text, "it is refused")
+            before = queue.get(shown).deadline
+            wait_until(lambda: queue.get(shown).deadline > before, "the lease is extended")
+            assert queue.get(shown).progress is None
+            server.client().config_set("maxmemory", 0)
+            first.open()
+            wait_until(lambda: queue.get(shown).progress == b"shown", "what was said next is shown")
+
+
 def test_progress_that_is_too_long_is_refused(queue):
     """In the function, which can mend it."""
     seen = []

@@ -31,7 +31,8 @@ impl Command for Ack {
             ArgDoc::text("payload").after("RESULT").optional(),
             ArgDoc::integer("ms").after("RETAIN").optional(),
         ],
-        reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE",
+        reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE; OOM for a RESULT \
+                to be retained in a full server: RETAIN 0 is taken",
         ..CommandDoc::EMPTY
     };
 
@@ -58,5 +59,12 @@ fn ack(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
         return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
     }
-    work_on(ctx, key, &handles, |queue, now, handle| queue.finish(now, handle, retain_ms, result), |_, _| 1)
+    work_on(
+        ctx,
+        key,
+        &handles,
+        result.is_some(),
+        |queue, now, handle| queue.finish(now, handle, retain_ms, result),
+        |_, _| 1,
+    )
 }

@@ -6,7 +6,7 @@ use std::slice;
 use taskslot_engine::{Claim as Claiming, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, REPLY_BYTES, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{Claims, Delivery};
@@ -108,7 +108,7 @@ const OPTIONS: &[&str] =
 
 /// Reads options up to the end: the claim, and how long it waits.
 fn options<'a>(args: &mut Args<'a>, with_key: bool) -> Result<(Claims<'a>, Option<u64>), Error> {
-    let mut claim = Claiming::default();
+    let mut claim = Claiming { bytes: Some(REPLY_BYTES), ..Claiming::default() };
     let (mut block_ms, mut request, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
         match option {

@@ -70,7 +70,7 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     if values.is_empty() {
         return Err(text(Error::Syntax));
     }
-    let missing = if resets { Missing::Skip } else { Missing::Create };
+    let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
     write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;
     ctx.reply().status(c"OK");
     Ok(())

@@ -143,13 +143,11 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
         return Err(Error::TooLong("the payload of a schedule", most));
     }
     said.check()?;
-    if ctx.is_out_of_memory() {
-        return Err(Error::OutOfMemory);
-    }
     let plan = Plan { timing, catchup, options: said.options(Millis(0)), payload };
-    let is_new = write(ctx, key, Missing::Create, |write| {
+    let is_new = write(ctx, key, Missing::CreateWithMemory, |write| {
         let is_new = !write.value.queue.has_schedule(name);
         let event = write.value.queue.schedule(write.now, name, plan).map_err(error)?;
+        write.afford(write.value.queue.growth(&event))?;
         write.commit(&event)?;
         Ok(is_new)
     })?;

@@ -29,7 +29,7 @@ impl Command for Extend {
             ArgDoc::text("payload").after("PROGRESS").optional(),
         ],
         reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
-                that; with HANDLES an array, -2 for STALE, -3 for CANCELLED",
+                that; with HANDLES an array, -2 for STALE, -3 for CANCELLED; OOM for a longer PROGRESS in a full server",
         ..CommandDoc::EMPTY
     };
 
@@ -56,6 +56,7 @@ fn extend(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         ctx,
         key,
         &handles,
+        progress.is_some(),
         |queue, now, handle| queue.progress(now, handle, lease_ms, progress),
         |_, event| match event {
             Event::Extended { deadline, .. } => i64::try_from(deadline.0).unwrap_or(i64::MAX),

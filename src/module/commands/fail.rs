@@ -59,7 +59,13 @@ fn fail(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         ctx,
         key,
         &handles,
-        |queue, now, handle| queue.fail(now, &mut entropy::bits, handle, retry, error),
+        false,
+        |queue, now, handle| {
+            let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
+            // A full server drains by failures too, so only their texts are left out.
+            let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
+            if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
+        },
         |now, event| match event {
             Event::Failed { then: Then::Delayed(due), .. } => {
                 i64::try_from(due.on_clock(&now).since(now.at)).unwrap_or(i64::MAX).max(1)

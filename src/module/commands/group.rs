@@ -94,7 +94,7 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     }
     // What is said is checked before the queue is looked at, and again on what was said before.
     said(&mut args.clone(), &mut GroupLimits::default())?;
-    write(ctx, key, Missing::Create, |write| {
+    write(ctx, key, Missing::CreateWithMemory, |write| {
         let before = write.value.queue.group_limits(name);
         let mut limits = before;
         said(&mut args, &mut limits)?;
@@ -102,6 +102,7 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
             return Ok(());
         }
         let event = write.value.queue.set_group(name, limits)?;
+        write.afford(write.value.queue.growth(&event))?;
         write.commit(&event)
     })?;
     ctx.reply().status(c"OK");

@@ -24,34 +24,50 @@ pub const HANDLES: ArgDoc = ArgDoc::one_of(
     ],
 );
 
-/// Decides on each handle in turn, applies what was decided, and replies the integer that `outcome` makes of it.
+/// What a command decides for a handle.
+type Decide<'d, 'e> = dyn FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal> + 'd;
+
+/// Decides on each handle in turn, applies what was decided, and replies the integer that `outcome` makes of it. A call
+/// that `may_grow` is refused as a whole where the server is out of memory and the data would grow by it.
 pub fn work_on<'a, 'e>(
     ctx: Context<'a>,
     key: Arg<'a>,
     handles: &OneOrMany<Handle>,
+    may_grow: bool,
     mut decide: impl FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
     outcome: impl Fn(Now, &Event<'e>) -> i64,
 ) -> Result<(), Error> {
-    let mut one = |write: &mut Write<'_, '_>, handle: &Handle| -> Result<i64, Error> {
-        match decide(&write.value.queue, write.now, handle) {
-            Ok(event) => {
-                write.commit(&event)?;
-                Ok(outcome(write.now, &event))
-            }
-            Err(Refusal::Gone) => Ok(GONE),
-            Err(refusal) => Err(refusal.into()),
+    let afford = |write: &Write<'_, '_>, decide: &mut Decide<'_, 'e>| {
+        let queue = &write.value.queue;
+        let decided = handles.as_slice().iter().filter_map(|handle| decide(queue, write.now, handle).ok());
+        write.afford(if may_grow { decided.map(|event| queue.growth(&event)).sum() } else { 0 })
+    };
+    let one = |write: &mut Write<'_, '_>, decide: &mut Decide<'_, 'e>, handle: &Handle| match decide(
+        &write.value.queue,
+        write.now,
+        handle,
+    ) {
+        Ok(event) => {
+            write.commit(&event)?;
+            Ok(outcome(write.now, &event))
         }
+        Err(Refusal::Gone) => Ok(GONE),
+        Err(refusal) => Err(refusal.into()),
     };
     match handles {
         OneOrMany::One(handle) => {
-            let answer = write(ctx, key, Missing::Skip, |write| one(write, handle))?;
+            let answer = write(ctx, key, Missing::Skip, |write| {
+                afford(write, &mut decide)?;
+                one(write, &mut decide, handle)
+            })?;
             ctx.reply().integer(answer.unwrap_or(GONE));
         }
         OneOrMany::Many(handles) => {
             let mut answers = vec![GONE; handles.len()];
             write(ctx, key, Missing::Skip, |write| {
+                afford(write, &mut decide)?;
                 for (handle, answer) in handles.iter().zip(&mut answers) {
-                    *answer = match one(write, handle) {
+                    *answer = match one(write, &mut decide, handle) {
                         Err(Error::Refused(Refusal::Stale)) => STALE,
                         Err(Error::Refused(Refusal::CancelAsked)) => CANCELLED,
                         result => result?,

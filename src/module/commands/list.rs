@@ -1,10 +1,10 @@
 //! `TASK.LIST`: the tasks in a state, a few at a time.
 
-use taskslot_engine::{Cursor, State};
+use taskslot_engine::{Cursor, Limit, NUMBER_MAX, State};
 
 use super::args::Args;
 use super::task::reply_task;
-use super::{FIRST, answer};
+use super::{FIRST, REPLY_BYTES, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -43,11 +43,12 @@ impl Command for List {
             STATE,
             ArgDoc::text("cursor").after("CURSOR").optional(),
             ArgDoc::integer("tasks").after("COUNT").optional(),
+            ArgDoc::integer("bytes").after("BYTES").optional(),
             ArgDoc::text("name").after("GROUP").optional(),
             ArgDoc::text("name").after("WORKER").optional(),
             ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
         ],
-        reply: "[cursor, maps]; the cursor goes on with the next call, 0 says there is no more",
+        reply: "[cursor, maps], at most 16 MiB or BYTES; the cursor goes on with the next call, 0 says there is no more",
         ..CommandDoc::EMPTY
     };
 
@@ -56,20 +57,24 @@ impl Command for List {
     }
 }
 
+const OPTIONS: &[&str] = &["CURSOR", "COUNT", "BYTES", "GROUP", "WORKER", "WITHPAYLOAD"];
+
 fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let state = args.one_of(&State::ALL.map(State::name))?;
     let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
-    let (mut cursor, mut count, mut with_payload) = (Cursor::default(), DEFAULT_COUNT, false);
+    let mut cursor = Cursor::default();
+    let mut limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
     let (mut group, mut worker) = (None, None);
-    while let Some(option) = args.option(&["CURSOR", "COUNT", "GROUP", "WORKER", "WITHPAYLOAD"])? {
+    while let Some(option) = args.option(OPTIONS)? {
         match option {
             "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
-            "COUNT" => count = args.count("COUNT")?,
+            "COUNT" => limit.count = args.count("COUNT")?,
+            "BYTES" => limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
             "GROUP" => group = Some(args.name("GROUP")?),
             "WORKER" => worker = Some(args.name("WORKER")?),
-            _ => with_payload = true,
+            _ => limit.with_payload = true,
         }
     }
     if worker.is_some() && state != State::Leased {
@@ -77,11 +82,11 @@ fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     let reply = ctx.reply();
     let shown = read(ctx, key, |value, now| {
-        let (next, tasks) = value.queue.list(&now, state, cursor, count, worker, group);
+        let (next, tasks) = value.queue.list(&now, state, cursor, limit, worker, group);
         reply.array(2);
         reply.bulk(next.to_string().as_bytes());
         reply.array(tasks.len());
-        tasks.iter().for_each(|task| reply_task(reply, task, with_payload));
+        tasks.iter().for_each(|task| reply_task(reply, task, limit.with_payload));
     })?;
     if shown.is_none() {
         reply.array(2);

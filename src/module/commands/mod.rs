@@ -61,6 +61,10 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<clock_notice::Clock>(),
 ];
 
+/// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
+/// seconds and take as much memory again.
+const REPLY_BYTES: u64 = 16 << 20;
+
 /// The module's version that brought the commands of the first release.
 const FIRST: &str = "0.1.0";
 

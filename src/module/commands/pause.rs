@@ -87,7 +87,7 @@ fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
-    write(ctx, key, Missing::Create, |write| {
+    write(ctx, key, Missing::CreateWithMemory, |write| {
         let until = for_ms.map(|ms| write.now.at.plus(ms));
         write.commit(&Event::Paused { gate, until })
     })?;

@@ -52,6 +52,7 @@ fn requeue(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         ctx,
         key,
         &handles,
+        false,
         |queue, now, handle| queue.requeue(now, handle, delay_ms, back),
         |_, event| i64::from(!matches!(event, Event::Cancelled { .. })),
     )

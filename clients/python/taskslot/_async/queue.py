@@ -217,12 +217,23 @@ class AsyncQueue:
         worker: str | None = None,
         payloads: bool = False,
         page: int = 100,
+        max_bytes: int | None = None,
     ) -> AsyncIterator[TaskView]:
-        """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age."""
+        """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age.
+
+        A page holds at most so many tasks and bytes, by default 16 MiB, and at least one task.
+        """
         cursor = "0"
         while True:
             command = commands.page(
-                self.name, state, cursor, page, group=group, worker=worker, payloads=payloads
+                self.name,
+                state,
+                cursor,
+                page,
+                group=group,
+                worker=worker,
+                payloads=payloads,
+                max_bytes=max_bytes,
             )
             cursor, found = await self.wire.run(command)
             for task in found:

@@ -359,10 +359,14 @@ class AsyncShardedQueue:
         worker: str | None = None,
         payloads: bool = False,
         page: int = 100,
+        max_bytes: int | None = None,
     ) -> AsyncIterator[TaskView]:
         """The tasks in a state, shard after shard; in order within a shard."""
         for number, queue in enumerate(self.queues):
-            async for view in queue.tasks(state, group=group, worker=worker, payloads=payloads, page=page):
+            views = queue.tasks(
+                state, group=group, worker=worker, payloads=payloads, page=page, max_bytes=max_bytes
+            )
+            async for view in views:
                 yield replace(view, id=f"{number}/{view.id}")
 
     async def len(self, state: State | None = None) -> int:

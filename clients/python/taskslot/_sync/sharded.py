@@ -356,10 +356,14 @@ class ShardedQueue:
         worker: str | None = None,
         payloads: bool = False,
         page: int = 100,
+        max_bytes: int | None = None,
     ) -> Iterator[TaskView]:
         """The tasks in a state, shard after shard; in order within a shard."""
         for number, queue in enumerate(self.queues):
-            for view in queue.tasks(state, group=group, worker=worker, payloads=payloads, page=page):
+            views = queue.tasks(
+                state, group=group, worker=worker, payloads=payloads, page=page, max_bytes=max_bytes
+            )
+            for view in views:
                 yield replace(view, id=f"{number}/{view.id}")
 
     def len(self, state: State | None = None) -> int:

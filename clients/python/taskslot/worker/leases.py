@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..errors import TaskslotError
+from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer, Task
 from .running import Running
 from .threads import Threads
@@ -170,6 +170,12 @@ class Leases:
                 sent_at = time.monotonic()
                 try:
                     answers = self._queue.extend_many([kept.running.task], progress=said)
+                except OutOfMemory:
+                    # A full server takes none: what is said next may find room. The lease was extended before.
+                    log.warning(
+                        "task %s: the server is out of memory and takes no progress", kept.running.task.id
+                    )
+                    continue
                 except Exception:
                     kept.running.put_back(said)
                     raise

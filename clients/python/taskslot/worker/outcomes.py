@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CancelAsked
+from ..errors import CancelAsked, OutOfMemory
 from ..replies import Task
 from .running import Running
+
+log = logging.getLogger("taskslot")
 
 # The server keeps 1 KiB of an error; a text may hold a payload of many MiB.
 ERROR_CHARACTERS = 1024
@@ -50,8 +53,13 @@ class Done:
     retain_ms: int | None
 
     def send(self, queue: Any, task: Task) -> None:
-        """Say so."""
-        queue.ack(task, result=self.result, retain_ms=self.retain_ms)
+        """Say so. A full server keeps no more results, and drains only by tasks that are finished."""
+        try:
+            queue.ack(task, result=self.result, retain_ms=self.retain_ms)
+        except OutOfMemory:
+            # Who waits for the result gets it all the same.
+            queue.ack(task, result=self.result, retain_ms=0)
+            log.warning("task %s is done, but not kept: the server is out of memory", task.id)
 
 
 @dataclass(frozen=True, slots=True)

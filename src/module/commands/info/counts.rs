@@ -58,7 +58,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.number("duplicate", value.duplicate);
     fields.number("found", value.found);
     fields.number("refused", value.refused);
-    fields.number("bytes", queue.record_bytes());
+    fields.number("bytes", queue.bytes());
     fields.number("memory", queue.memory() as u64);
     fields.number("tokens", queue.tokens());
     fields.number("groups", queue.groups() as u64);
