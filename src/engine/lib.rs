@@ -48,6 +48,7 @@ mod ends;
 mod entry;
 mod event;
 mod expiry;
+mod fingerprint;
 mod groups;
 mod histogram;
 mod lane;
