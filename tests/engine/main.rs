@@ -15,6 +15,7 @@ mod digests;
 mod effects;
 mod fairness;
 mod leases;
+mod many_groups;
 mod limits;
 mod properties;
 mod results;
