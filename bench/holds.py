@@ -41,7 +41,10 @@ def ping(server: Server, longest: multiprocessing.Value) -> None:
         while True:
             began = time.perf_counter()
             s.sendall(b"PING\r\n")
-            if not s.recv(64):
+            try:
+                if not s.recv(64):
+                    return
+            except ConnectionResetError:
                 return
             took = time.perf_counter() - began
             with longest.get_lock():
