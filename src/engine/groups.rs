@@ -17,6 +17,7 @@ use serde_bytes::ByteBuf;
 use crate::level::PLAIN_WEIGHT;
 use crate::limits::Held;
 use crate::mismatch::{Mismatch, ensure};
+use crate::name::Name;
 use crate::rate::{Rate, Spent};
 use crate::settings::{NAMES_MAX, NUMBER_MAX, Setting, Settings};
 use crate::task::NAME_MAX_BYTES;
@@ -111,7 +112,7 @@ impl Used {
 /// One group.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
-    pub name: Box<[u8]>,
+    pub name: Name,
     /// Tasks in any state.
     pub tasks: u64,
     pub ready: u64,
@@ -231,7 +232,7 @@ struct Behind {
 /// and only their differences mean something.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Groups {
-    numbers: BTreeMap<Box<[u8]>, GroupNumber>,
+    numbers: BTreeMap<Name, GroupNumber>,
     /// By number − 1; a free place has no name.
     places: Vec<Option<Box<Group>>>,
     free: Vec<GroupNumber>,
@@ -373,8 +374,9 @@ impl Groups {
             group.runs = group.held(group.used, settings).is_none();
             *place = Some(Box::new(group));
         }
-        self.numbers.insert(name.into(), number);
-        self.name_bytes += 2 * name.len();
+        let name = Name::from(name);
+        self.name_bytes += 2 * name.memory();
+        self.numbers.insert(name, number);
         number
     }
 
@@ -435,7 +437,7 @@ impl Groups {
             self.wakes.remove(&(wakes_at, number));
         }
         self.numbers.remove(&group.name);
-        self.name_bytes -= 2 * group.name.len();
+        self.name_bytes -= 2 * group.name.memory();
         self.free.push(number);
         if self.numbers.is_empty() {
             *self = Groups::default();
@@ -485,9 +487,9 @@ impl Groups {
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
         ensure(spent.is_over_at() < Millis::MAX, "what is used of a group's rate")?;
-        ensure(self.numbers.insert(name.as_slice().into(), number).is_none(), "a group's own name")?;
-        self.name_bytes += 2 * name.len();
-        let (name, limits) = (name.into_vec().into(), limits.map(Box::new));
+        let (name, limits) = (Name::from(name.as_slice()), limits.map(Box::new));
+        ensure(self.numbers.insert(name.clone(), number).is_none(), "a group's own name")?;
+        self.name_bytes += 2 * name.memory();
         let mut group = Group { name, limits, used: Used { spent, rests }, ..Group::default() };
         // A setting changed before the queue was stored, and its rate with it or one before.
         self.rate_epoch = self.epoch.wrapping_sub(1);

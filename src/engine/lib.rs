@@ -58,6 +58,7 @@ mod limits;
 mod load;
 mod log;
 mod mismatch;
+mod name;
 mod names;
 mod page;
 mod plan;

@@ -21,7 +21,7 @@ use crate::{clock, entropy, replication, tally, term, ties, wakeups};
 const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
-const SERVED_TASKS: usize = 1000;
+const SERVED_TASKS: usize = 250;
 /// A larger buffer of an effect isn't kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
