@@ -314,7 +314,8 @@ impl Groups {
 
     /// Whether a group was not visited since the rate of all groups changed.
     fn has_new_rate(&self, group: &Group) -> bool {
-        self.is_behind(group) && self.epoch.wrapping_sub(group.epoch) > self.epoch.wrapping_sub(self.rate_epoch)
+        self.is_behind(group)
+            && self.epoch.wrapping_sub(group.epoch) > self.epoch.wrapping_sub(self.rate_epoch)
     }
 
     /// How many were not visited since the settings changed.
@@ -350,7 +351,8 @@ impl Groups {
                 break;
             }
             let group = self.places.get(self.next_place).and_then(|place| place.as_deref());
-            names.extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
+            names
+                .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
             self.next_place = (self.next_place + 1) % self.places.len();
         }
         names
@@ -514,15 +516,19 @@ impl Groups {
             let [tasks, ..] = told;
             ensure(counts.get(&number).copied().unwrap_or_default() == told, "a group's tasks are counted")?;
             counted += usize::from(tasks > 0);
+            let used = self.used(group, settings);
+            let is_rate = group.rate(settings).is_some();
+            ensure(is_rate || !used.rests, "only a rate makes a group rest")?;
+            ensure(used.spent.is_valid(group.rate(settings)), "what is used of a group's rate")?;
             if self.is_behind(group) {
                 behind += 1;
                 continue;
             }
-            ensure(group.runs == self.held(group, settings).is_none(), "who may run stands in the rotations")?;
+            ensure(
+                group.runs == self.held(group, settings).is_none(),
+                "who may run stands in the rotations",
+            )?;
             ensure(group.wakes_at == group.next_wake(settings), "when time changes a group is known")?;
-            let is_rate = group.rate(settings).is_some();
-            ensure(is_rate || !group.used.rests, "only a rate makes a group rest")?;
-            ensure(group.used.spent.is_valid(group.rate(settings)), "what is used of a group's rate")?;
         }
         ensure(behind == self.behind, "groups behind are counted")?;
         ensure(counted == counts.len(), "every task's group is known")?;

@@ -179,7 +179,9 @@ impl Queue {
     fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
         let Some(group) = self.groups.get_mut(number) else { return };
         change(group);
-        let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else { return };
+        let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else {
+            return;
+        };
         let runs = self.groups.held(group, &self.settings).is_none();
         if runs != group.runs {
             // Who may run stays where it stands; who comes in stands at the end.

@@ -15,7 +15,8 @@ fn name(number: usize) -> String {
 /// Two tasks in each group, the second with a lower priority.
 fn many() -> Story {
     let mut s = story();
-    for (priority, number) in [0, -1].into_iter().flat_map(|priority| (0..GROUPS).map(move |n| (priority, n))) {
+    for (priority, number) in [0, -1].into_iter().flat_map(|priority| (0..GROUPS).map(move |n| (priority, n)))
+    {
         let name = name(number);
         let options = Options { group: name.as_bytes(), priority, ..Options::default() };
         s.push_unchecked(options);
@@ -162,4 +163,24 @@ fn a_group_that_goes_while_it_is_behind_is_counted() {
     let id = s.queue.list(&s.now, State::Ready, Default::default(), 1, None, None).1[0].id;
     s.apply(&Event::Purged { ids: vec![id] });
     catches_up(&mut s);
+}
+
+#[test]
+fn a_group_is_found_by_a_name_of_any_length_and_shown_in_order() {
+    let mut s = story();
+    let names: Vec<String> = (1..=256).map(|length| "n".repeat(length)).collect();
+    for name in names.iter().rev() {
+        s.push_unchecked(Options { group: name.as_bytes(), ..Options::default() });
+    }
+    s.reloads();
+    let shown: Vec<String> =
+        s.queue.group_views(b"").map(|group| String::from_utf8(group.name.to_vec()).unwrap()).collect();
+    assert_eq!(shown, names);
+    for name in &names {
+        let claim = Claim { group: Some(name.as_bytes()), noack: true, ..Claim::default() };
+        let event = s.queue.claim(s.now, &mut || 0, &claim).unwrap().unwrap();
+        s.apply_unchecked(&event);
+    }
+    assert_eq!((s.queue.groups(), s.queue.count(State::Ready)), (0, 0));
+    s.checks();
 }
