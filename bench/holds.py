@@ -95,8 +95,15 @@ def large_queues(bench: Bench, groups: int) -> None:
     """Settings, copies and ends of a queue with as many groups as tasks, and of one without groups."""
     bench.boss.many([["TASK.PUSH", "groups", "payload", "GROUP", f"tenant-{n}"] for n in range(groups)])
     for n in range(0, groups, 1000):
-        bench.boss("TASK.MPUSH", "plain", "TASKS", min(1000, groups - n), *["p" * 100] * min(1000, groups - n))
-    for setting in (("group-concurrency", 0), ("group-concurrency", 1), ("group-rate", 5), ("group-rate", -1)):
+        bench.boss(
+            "TASK.MPUSH", "plain", "TASKS", min(1000, groups - n), *["p" * 100] * min(1000, groups - n)
+        )
+    for setting in (
+        ("group-concurrency", 0),
+        ("group-concurrency", 1),
+        ("group-rate", 5),
+        ("group-rate", -1),
+    ):
         bench.command("TASK.CONFIG", "groups", "SET", *setting)
     for queue in ("groups", "plain"):
         bench.command("COPY", queue, "copy")
@@ -139,7 +146,9 @@ def waiting_workers(bench: Bench) -> None:
         bench.measure(f"{' '.join(map(str, words))}, {WORKERS} wait", lambda words=words: bench.boss(*words))
         end_all(workers)
     bench.boss("FLUSHALL")
-    workers = wait_for_all(bench, [["TASK.MCLAIM", names[0], "KEYS", QUEUES - 1, *names[1:], "BLOCK", 0]] * WORKERS)
+    workers = wait_for_all(
+        bench, [["TASK.MCLAIM", names[0], "KEYS", QUEUES - 1, *names[1:], "BLOCK", 0]] * WORKERS
+    )
     tasks = ["TASK.MPUSH", names[0], "TASKS", 1000, *["x"] * 1000]
     bench.measure(f"1000 of {WORKERS} who wait for {QUEUES} are served", lambda: bench.boss(*tasks))
     end_all(workers)

@@ -117,7 +117,7 @@ impl Watch {
             was_behind: false,
             passed_behind: 0,
         };
-        if seed % 10 == 4 {
+        if seed % 10 == 4 && seed < 300 {
             // So many groups that a setting of all groups visits none of them.
             for number in 0..1000 {
                 let limits = Some(GroupLimits { weight: Some(1), ..GroupLimits::default() });
@@ -568,7 +568,7 @@ fn nobody_is_over_a_limit_and_shares_are_fair_in_any_history() {
         limited += watch.limited;
         behind += watch.passed_behind;
     }
-    assert!(behind > steps / 4, "{behind} times behind");
+    assert!(behind > steps.min(300) / 4, "{behind} times behind");
     assert!(claims > 50 * steps && limited > 10 * steps, "{claims} claims, {limited} beside limits");
 }
 
