@@ -207,8 +207,10 @@ impl Queue {
             let (group, limit) = match only {
                 Some(group) => (group, allowed(group)),
                 None => {
-                    // Only where the clock went back (another node took over) may one in the rotation not run.
-                    let mut turns = level.turns_or_all(which);
+                    // One in the rotation may not run where the clock went back (another node took over), or if it is
+                    // behind: no claim looks through a million of these.
+                    let most = if self.groups_behind() > 0 { BEHIND_LOOKED_AT } else { usize::MAX };
+                    let mut turns = level.turns_or_all(which).take(most);
                     turns.find_map(|(group, left)| {
                         Some((group, left.min(allowed(group)))).filter(|t| t.1 > 0)
                     })?
@@ -219,6 +221,9 @@ impl Queue {
         })
     }
 }
+
+/// Groups that may not run and still stand in a rotation, that a claim passes over until the tick has seen to them.
+const BEHIND_LOOKED_AT: usize = 1000;
 
 /// No group has this number.
 const UNKNOWN: GroupNumber = GroupNumber(u32::MAX);

@@ -24,7 +24,7 @@ use crate::rate::Spent;
 use crate::requests::{REQUESTS_MAX, Request};
 use crate::schedule::Stored;
 use crate::settings::{Rule, SETTINGS, Settings};
-use crate::task::{LeaseNumber, TaskId};
+use crate::task::{LeaseNumber, Options, TaskId};
 use crate::time::{Millis, Stamp};
 use crate::told::Told;
 use crate::unique::StoredToken;
@@ -269,9 +269,12 @@ impl Queue {
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
         // Which effect was the last isn't known of a queue that an older version told of.
         add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
+        // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
+        let (mut told, mut named) = (Vec::new(), Vec::new());
+        let usual = encode_named(&Options::default());
         for place in self.log.tasks_from(Order(0)) {
             let Some(found) = self.at(place) else { continue };
-            let mut told = Vec::new();
+            told.clear();
             if let Some(entry) = found.entry {
                 // The number of a worker's name depends on the history, the name doesn't.
                 let worker = match entry.phase {
@@ -282,12 +285,15 @@ impl Queue {
                 told.extend_from_slice(worker);
             }
             let error = self.errors.get(found.order).unwrap_or_default();
-            let options = encode_named(&found.record.options);
-            for part in [&found.order.0.to_le_bytes(), &told[..], &options, found.record.payload, error] {
+            let options = match found.record.options {
+                options if options == Options::default() => &usual,
+                options => named_in(&mut named, &options),
+            };
+            for part in [&found.order.0.to_le_bytes(), &told[..], options, found.record.payload, error] {
                 add(part);
             }
             add(self.groups.name(found.record.group));
-            add(found.record.id.to_string().as_bytes());
+            add(found.record.id.text().as_str().as_bytes());
             // One byte before each, which no other part is, since most tasks have neither.
             for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
                 if let Some(value) = told.get(found.order) {
@@ -297,19 +303,19 @@ impl Queue {
             }
         }
         for group in self.groups.by_name() {
-            add(&encode_named(&group));
+            add(named_in(&mut named, &group));
         }
         for (key, left) in self.lanes.turns() {
             add(self.groups.name(key.group));
-            add(&encode_named(&(key.priority, left)));
+            add(named_in(&mut named, &(key.priority, left)));
         }
         for request in self.requests.iter() {
-            add(&encode_named(&request));
+            add(named_in(&mut named, &request));
         }
         for schedule in self.schedules.stored() {
-            add(&encode_named(&schedule));
+            add(named_in(&mut named, &schedule));
         }
-        self.tokens.all().for_each(|held| add(&encode_named(&held)));
+        self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
     }
 }
 
@@ -353,6 +359,15 @@ fn put_batches<T: Serialize>(
 /// Our own values always encode: they hold only numbers, bytes and names.
 pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()
+}
+
+/// [`encode_named`] into a buffer that is used again.
+fn named_in<'a>(buffer: &'a mut Vec<u8>, value: &impl Serialize) -> &'a [u8] {
+    buffer.clear();
+    match rmp_serde::encode::write_named(buffer, value) {
+        Ok(()) => buffer,
+        Err(_) => &[],
+    }
 }
 
 /// Reads one value; `None` where it is damaged or doesn't take all bytes, since what stands behind it would be lost

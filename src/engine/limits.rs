@@ -17,6 +17,8 @@ use crate::time::{Millis, Now};
 
 /// Groups that one event wakes.
 const STEP_GROUPS: usize = 128;
+/// Of a queue with more groups a change of the settings visits none: the tick does, step by step.
+const GROUPS_AT_ONCE: usize = 1000;
 
 /// What is shown of a group.
 #[derive(Debug, Clone, Copy)]
@@ -85,11 +87,7 @@ impl Queue {
 
     /// How many tasks of a group may be claimed at `at`.
     pub(crate) fn group_allowance(&self, at: Millis, group: GroupNumber) -> u64 {
-        match self.groups.get(group) {
-            Some(group) if !group.rests => group.allows(at, &self.settings),
-            Some(_) => 0,
-            None => u64::MAX,
-        }
+        self.groups.allows(group, at, &self.settings)
     }
 
     /// When the queue's rate allows the next claim, if somebody could claim but for that.
@@ -125,9 +123,18 @@ impl Queue {
         group.limits.is_some().then_some(Event::Grouped { name, limits: None })
     }
 
-    /// Groups whose rate allows a claim again by now, or that can be forgotten.
-    pub(crate) fn awake_groups(&self, now: Now) -> Option<Event<'static>> {
-        let names = self.groups.awake(now.at, STEP_GROUPS);
+    /// How many groups don't follow the queue's settings yet in their place in the rotations: the tick sees to them. What
+    /// they may do follows at once.
+    pub fn groups_behind(&self) -> usize {
+        self.groups.behind()
+    }
+
+    /// Groups whose rate allows a claim again by now, that can be forgotten, or that are behind.
+    pub(crate) fn awake_groups(&mut self, now: Now) -> Option<Event<'static>> {
+        let mut names = self.groups.awake(now.at, STEP_GROUPS);
+        if names.is_empty() {
+            names = self.groups.next_behind(STEP_GROUPS);
+        }
         (!names.is_empty()).then_some(Event::Rested { names, at: now.at })
     }
 
@@ -158,25 +165,35 @@ impl Queue {
             weight: group.weight(),
             concurrency: group.concurrency(&self.settings),
             rate: group.rate(&self.settings),
-            held: group.held(&self.settings),
-            rests_until: group.rests_until(&self.settings),
+            held: self.groups.held(group, &self.settings),
+            rests_until: self.groups.rests_until(group, &self.settings),
         })
     }
 
-    /// A group's weight, if it may run.
+    /// A group's weight, if it stands in the rotations.
     pub(crate) fn running(&self, group: GroupNumber) -> Option<u32> {
-        self.groups.runs(group, &self.settings)
+        self.groups.runs(group)
     }
 
-    /// Changes what is counted of a group, and its place in the rotations with it.
+    /// Changes what is counted of a group, and its place in the rotations with it; not that of a group behind.
     fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
-        let before = self.running(number);
-        if let Some(group) = self.groups.get_mut(number) {
-            change(group);
+        let Some(group) = self.groups.get_mut(number) else { return };
+        change(group);
+        let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else {
+            return;
+        };
+        let runs = self.groups.held(group, &self.settings).is_none();
+        if runs != group.runs {
+            // Who may run stays where it stands; who comes in stands at the end.
+            self.lanes.set_running(number, runs.then(|| group.weight()));
+            self.groups.get_mut(number).into_iter().for_each(|group| group.runs = runs);
         }
-        let after = self.running(number);
-        if before.is_some() != after.is_some() {
-            self.lanes.set_running(number, after);
+    }
+
+    /// Visits a group, which follows the queue's settings from now on, if it is behind.
+    fn catch_up(&mut self, number: GroupNumber) {
+        if self.groups.catch_up(number, &self.settings) {
+            self.change_group(number, |_| {});
         }
     }
 
@@ -209,13 +226,14 @@ impl Queue {
         if let Some(rate) = self.settings.rate() {
             self.spent.spend(at, rate);
         }
+        self.catch_up(key.group);
         let group = self.groups.get(key.group);
         let weight = group.map_or(PLAIN_WEIGHT, Group::weight);
         self.lanes.charge(key, weight);
         let Some(rate) = group.and_then(|group| group.rate(&self.settings)) else { return };
         self.change_group(key.group, |group| {
-            group.spent.spend(at, rate);
-            group.rests = group.spent.left(at, rate) == 0;
+            group.used.spent.spend(at, rate);
+            group.used.rests = group.used.spent.left(at, rate) == 0;
         });
         self.groups.settle(key.group, &self.settings, None);
     }
@@ -229,6 +247,7 @@ impl Queue {
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
         let number = self.groups.known(name, &self.settings);
+        self.catch_up(number);
         let settings = self.settings.clone();
         let before = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
         let weight = limits.and_then(|limits| limits.weight).unwrap_or(PLAIN_WEIGHT);
@@ -249,37 +268,38 @@ impl Queue {
         ensure(at <= Millis::MAX, "an instant")?;
         for name in names {
             let number = self.groups.find(name).ok_or(Mismatch("a group that rests"))?;
+            self.catch_up(number);
             let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
             self.change_group(number, |group| {
-                group.rests = group.rests && rate.is_some_and(|rate| group.spent.left(at, rate) == 0);
+                let used = &mut group.used;
+                used.rests = used.rests && rate.is_some_and(|rate| used.spent.left(at, rate) == 0);
             });
             self.groups.settle(number, &self.settings, Some(at));
         }
         Ok(())
     }
 
-    /// Gives the queue other settings by `set`, and to every group what follows from it.
+    /// Gives the queue other settings by `set`, and to every group what follows from it: at once, or of many groups by and
+    /// by, so that the server isn't held.
     pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut Queue) -> Applied) -> Applied {
         let before = self.settings.clone();
         set(self)?;
         if self.settings.rate() != before.rate() {
             self.spent = Default::default();
         }
-        let limits = |s: &Settings| (s.group_rate(), s.limit(Setting::GroupConcurrency));
-        if limits(&self.settings) == limits(&before) {
+        let has_new_rate = self.settings.group_rate() != before.group_rate();
+        let concurrency = |settings: &Settings| settings.limit(Setting::GroupConcurrency);
+        if !has_new_rate && concurrency(&self.settings) == concurrency(&before) {
             return Ok(());
         }
-        let settings = self.settings.clone();
+        self.groups.begin_epoch(has_new_rate);
+        if self.groups.len() > GROUPS_AT_ONCE {
+            return Ok(());
+        }
         let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();
         for number in numbers {
-            if let Some(group) = self.groups.get_mut(number)
-                && group.rate(&settings) != group.rate(&before)
-            {
-                group.begin_rate(&settings);
-            }
-            // Who may run stays where it stands; who comes in stands at the end.
-            self.lanes.set_running(number, self.groups.runs(number, &settings));
-            self.groups.settle(number, &settings, None);
+            self.catch_up(number);
+            self.groups.settle(number, &self.settings, None);
         }
         Ok(())
     }

@@ -1,20 +1,27 @@
 //! The lines of waiting workers: one for each queue, by database and key, first come, first served.
 //!
 //! A worker that waits for several queues stands in the line of each, and leaves all of them at once. It stands in
-//! all its lines or in none.
+//! all its lines or in none: that is noted with it, and a line may still hold it for a while. Thousands that wait for a
+//! hundred queues each may die at once, so all but its first few places are cleared soon, a slice at a time.
 //!
 //! Where the queue has suspects, not everybody may have what there is: who may not is skipped and keeps its place. Those
 //! who hold a suspect, or are awaited, are few. Those who hold anything at all may be all: where only suspects are
 //! ready, they are looked at once, and again when a lease of theirs has ended.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
 
 use taskslot_engine::{Millis, Queue};
 
 use crate::api::blocked::Waiter;
 use crate::waiters::Worker;
-use crate::wakeups::Place;
+use crate::wakeups::{self, Place, SLICE};
+
+/// Places of a worker that are cleared as soon as it leaves.
+const CLEARED_AT_ONCE: usize = 4;
+/// Places that are cleared between two looks at the clock.
+const PLACES_A_STEP: usize = 100;
 
 /// A worker's place in the line of one queue. Who has the lower number came first.
 #[derive(Debug, Clone)]
@@ -53,18 +60,30 @@ thread_local! {
     static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
     /// Whether in any line somebody was looked at in vain.
     static LOOKED: Cell<bool> = const { Cell::new(false) };
+    /// Who has left and may still be in some lines: from which of its places on.
+    static GONE: RefCell<VecDeque<(Waiter<Worker>, usize)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// How many workers wait for a queue.
 pub fn waiting(db: i32, key: &[u8]) -> usize {
-    look(db, key, |line| line.waiters.len()).unwrap_or(0)
+    let is_clear = GONE.with_borrow(VecDeque::is_empty);
+    let count = |line: &Line| match is_clear {
+        true => line.waiters.len(),
+        false => line.waiters.values().filter(|waiter| waiter.state().stands_in_line()).count(),
+    };
+    look(db, key, count).unwrap_or(0)
+}
+
+/// Whether a queue has a line, perhaps only of those who have left.
+pub fn has_line(db: i32, key: &[u8]) -> bool {
+    look(db, key, |_| ()).is_some()
 }
 
 /// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
 pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
     let mut names = BTreeMap::new();
     look(db, key, |line| {
-        let waiting = line.waiters.values().take(limit);
+        let waiting = line.waiters.values().filter(|waiter| waiter.state().stands_in_line()).take(limit);
         waiting.for_each(|waiter| *names.entry(waiter.state().name().into()).or_default() += 1);
     });
     names
@@ -191,7 +210,8 @@ impl Part {
 pub fn with_token(place: &Place, token: &[u8]) -> Option<(u64, Waiter<Worker>)> {
     look(place.db, &place.key, |line| {
         let number = *line.tokens.get(token)?;
-        Some((number, line.waiters.get(&number)?.clone()))
+        let waiter = line.waiters.get(&number).filter(|waiter| waiter.state().stands_in_line())?;
+        Some((number, waiter.clone()))
     })
     .flatten()
 }
@@ -205,6 +225,7 @@ pub fn next_number() -> u64 {
 /// Puts a worker into the lines of its queues.
 pub fn join(waiter: &Waiter<Worker>) {
     let worker = waiter.state();
+    worker.stands_in_line.set(true);
     LINES.with_borrow_mut(|lines| {
         for Stand { place, number } in worker.stands() {
             let line = lines.entry(place.db).or_default().entry(place.key.clone()).or_default();
@@ -226,44 +247,83 @@ pub fn join(waiter: &Waiter<Worker>) {
     WAITING.set(WAITING.get() + 1);
 }
 
-/// Takes a worker out of its lines, if it still stands there.
-pub fn leave(worker: &Worker) {
-    let mut stood = false;
+/// Takes a worker out of its lines; false where it has left before. It may be found in some of them until they are
+/// cleared.
+pub fn leave(worker: &Worker) -> bool {
+    if !worker.stands_in_line.replace(false) {
+        return false;
+    }
+    WAITING.set(WAITING.get().saturating_sub(1));
+    let (first, others) = worker.stands().split_at(CLEARED_AT_ONCE.min(worker.stands().len()));
+    let cleared = first.iter().map(|stand| clear(worker, stand)).fold(None, |all, one| all.or(one));
+    if let Some(waiter) = cleared.filter(|_| !others.is_empty()) {
+        GONE.with_borrow_mut(|gone| gone.push_back((waiter, first.len())));
+        wakeups::soon();
+    }
+    true
+}
+
+/// As [`leave`], out of all its lines at once, since a copy is about to take its places.
+pub fn leave_to_copy(worker: &Worker) {
+    if worker.stands_in_line.replace(false) {
+        WAITING.set(WAITING.get().saturating_sub(1));
+        worker.stands().iter().for_each(|stand| _ = clear(worker, stand));
+    }
+}
+
+/// Takes a worker out of the line of one queue.
+pub fn clear_from(worker: &Worker, db: i32, key: &[u8]) {
+    let stand = worker.stands().iter().find(|stand| stand.place.db == db && *stand.place.key == *key);
+    stand.into_iter().for_each(|stand| _ = clear(worker, stand));
+}
+
+/// Clears the places of those who have left, for a slice of time. Whether there are more.
+pub fn clear_gone() -> bool {
+    let started = Instant::now();
+    while let Some((waiter, from)) = GONE.with_borrow_mut(VecDeque::pop_front) {
+        let stands = waiter.state().stands();
+        let next = stands.iter().skip(from).take(PLACES_A_STEP);
+        next.for_each(|stand| _ = clear(waiter.state(), stand));
+        if from + PLACES_A_STEP < stands.len() {
+            GONE.with_borrow_mut(|gone| gone.push_front((waiter, from + PLACES_A_STEP)));
+        }
+        if started.elapsed() >= SLICE {
+            return GONE.with_borrow(|gone| !gone.is_empty());
+        }
+    }
+    false
+}
+
+/// Takes a worker out of one line, if it is still there: what the line held.
+fn clear(worker: &Worker, Stand { place, number }: &Stand) -> Option<Waiter<Worker>> {
     LINES.with_borrow_mut(|lines| {
-        for Stand { place, number } in worker.stands() {
-            let Some(keys) = lines.get_mut(&place.db) else { return };
-            let Some(line) = keys.get_mut(&place.key) else { continue };
-            // A copy of the same request may stand there by now, with the same number.
-            let is_mine = |waiter: &Waiter<Worker>| std::ptr::eq(waiter.state(), worker);
-            if line.waiters.get(number).is_some_and(is_mine) {
-                stood = true;
-                line.waiters.remove(number);
-                let group = worker.group().map(Box::from);
-                if let Some(part) = line.groups.get_mut(&group) {
-                    part.numbers.remove(number);
-                    part.again.remove(number);
-                    if part.numbers.is_empty() {
-                        line.groups.remove(&group);
-                    }
-                }
-                if let Some(numbers) = line.names.get_mut(worker.name()) {
-                    numbers.remove(number);
-                    if numbers.is_empty() {
-                        line.names.remove(worker.name());
-                    }
-                }
-                worker.token().into_iter().for_each(|token| {
-                    line.tokens.remove(token);
-                });
-            }
-            if line.waiters.is_empty() {
-                keys.remove(&place.key);
+        let keys = lines.get_mut(&place.db)?;
+        let line = keys.get_mut(&place.key)?;
+        // A copy of the same request may stand there by now, with the same number.
+        line.waiters.get(number).filter(|waiter| std::ptr::eq(waiter.state(), worker))?;
+        let waiter = line.waiters.remove(number);
+        let group = worker.group().map(Box::from);
+        if let Some(part) = line.groups.get_mut(&group) {
+            part.numbers.remove(number);
+            part.again.remove(number);
+            if part.numbers.is_empty() {
+                line.groups.remove(&group);
             }
         }
-    });
-    if stood {
-        WAITING.set(WAITING.get().saturating_sub(1));
-    }
+        if let Some(numbers) = line.names.get_mut(worker.name()) {
+            numbers.remove(number);
+            if numbers.is_empty() {
+                line.names.remove(worker.name());
+            }
+        }
+        if let Some(token) = worker.token().filter(|&token| line.tokens.get(token) == Some(number)) {
+            line.tokens.remove(token);
+        }
+        if line.waiters.is_empty() {
+            keys.remove(&place.key);
+        }
+        waiter
+    })
 }
 
 fn look<R>(db: i32, key: &[u8], look: impl FnOnce(&Line) -> R) -> Option<R> {

@@ -26,6 +26,8 @@ use crate::wakeups::{self, Job, Place};
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct Worker {
     stands: Vec<Stand>,
+    /// Whether it stands there, for `lines` to tell.
+    pub stands_in_line: Cell<bool>,
     /// Its connection.
     pub client: u64,
     wish: Wish,
@@ -54,7 +56,7 @@ thread_local! {
 
 /// Whether anybody waits for this queue.
 pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
-    total() > 0 && waiting(ctx.selected_db(), key.as_bytes()) > 0
+    total() > 0 && lines::has_line(ctx.selected_db(), key.as_bytes())
 }
 
 /// Those who may have become able to get something are looked at again, and their groups are stirred.
@@ -78,22 +80,32 @@ pub fn first(
     firsts: &mut Firsts,
 ) -> Option<Waiter<Worker>> {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
-    if !queue.is_claimable(now) {
-        return None;
-    }
-    let of_group = firsts.peek(db, name, queue, now);
-    let of_all = lines::first(db, name, None, queue, now);
-    let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
+    let waiter = loop {
+        if !queue.is_claimable(now) {
+            return None;
+        }
+        let of_group = firsts.peek(db, name, queue, now);
+        let of_all = lines::first(db, name, None, queue, now);
+        let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
+        if waiter.state().stands_in_line() && waiter.is_waiting() {
+            break waiter;
+        }
+        // Who has left before is still here until its place is cleared, perhaps served in another line.
+        lines::clear_from(waiter.state(), db, name);
+        lines::leave(waiter.state());
+    };
     Some(waiter)
 }
 
 /// Takes a waiter out of its line, and so out of all its lines, to be served here; false where it waits no longer.
 pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<Worker>) -> bool {
-    lines::leave(waiter.state());
-    if waiter.is_waiting() {
-        waiter.state().served_at.replace(Some(Place::new(ctx.selected_db(), key.as_bytes())));
+    let (db, name) = (ctx.selected_db(), key.as_bytes());
+    lines::clear_from(waiter.state(), db, name);
+    let is_here = lines::leave(waiter.state()) && waiter.is_waiting();
+    if is_here {
+        waiter.state().served_at.replace(Some(Place::new(db, name)));
     }
-    waiter.is_waiting()
+    is_here
 }
 
 /// Those who were given something are woken soon.
@@ -128,7 +140,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
         Stand { place, number }
     });
     let stands = stands.collect();
-    older.iter().for_each(|waiter| lines::leave(waiter.state()));
+    older.iter().for_each(|waiter| lines::leave_to_copy(waiter.state()));
     let wish = Wish {
         claim: Claim { worker: &[], group: None, ..claims.claim },
         worker: claims.claim.worker.into(),
@@ -139,6 +151,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
     };
     let state = Worker {
         stands,
+        stands_in_line: Cell::new(false),
         client: ctx.client_id(),
         wish,
         served_at: RefCell::default(),
@@ -161,6 +174,11 @@ impl Worker {
         let Wish { claim, worker, group, request, with_meta, with_key } = &self.wish;
         let claim = Claim { worker, group: group.as_deref(), ..*claim };
         Claims { claim, request: request.as_deref(), with_meta: *with_meta, with_key: *with_key }
+    }
+
+    /// Whether it stands in the lines of its queues.
+    pub fn stands_in_line(&self) -> bool {
+        self.stands_in_line.get()
     }
 
     /// Where it stands, or stood.

@@ -19,10 +19,10 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, results, tally, ties, waiters};
+use crate::{clock, entropy, events, lines, results, tally, ties, waiters};
 
 /// How long one run may hold the server.
-const SLICE: Duration = Duration::from_millis(1);
+pub const SLICE: Duration = Duration::from_millis(1);
 /// How long the server is left alone after a run that didn't get done: it has three quarters of the time.
 const REST_MS: u64 = 3;
 /// How soon to look again when nothing may be changed now (a replica, writes paused).
@@ -250,12 +250,12 @@ pub fn run(ctx: Context<'_>) {
         BLOCKED_MS
     };
     waiters::wake_served();
-    let more = results::wake();
+    let more = results::wake() | lines::clear_gone();
     WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = false);
     let at = clock::now(ctx).at;
     arm_rest(ctx, at, rest_ms);
     if more {
-        // To wake changes nothing, so it goes on where nothing may be changed.
+        // To wake or to clear changes nothing, so it goes on where nothing may be changed.
         arm(ctx, at, at.plus(REST_MS));
     }
 }

@@ -21,7 +21,7 @@ use crate::{clock, clock_notice, entropy, replication, tally, term, ties, wakeup
 const DUE_PAGES: usize = 8;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
-const SERVED_TASKS: usize = 1000;
+const SERVED_TASKS: usize = 250;
 /// Payloads that one write gives to waiting workers, in bytes, about: each is copied for its worker and once more for the
 /// reply.
 const SERVED_BYTES: usize = 16 << 20;

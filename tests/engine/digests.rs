@@ -1,10 +1,10 @@
 //! A digest sees every field: whatever one verb makes different is a different digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{
-    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Options, Retry, State,
-    TaskId, Then,
+    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Now, Options, Push, Queue,
+    Retry, State, TaskId, Then,
 };
 
 use crate::copies::{self, digest, load, save};
@@ -134,12 +134,17 @@ fn claim(s: &mut Story, claim: Claim) {
 #[test]
 fn every_change_changes_the_digest_and_survives_a_save() {
     let mut seen: BTreeMap<u64, &str> = BTreeMap::new();
+    let mut fingerprints = BTreeMap::new();
     for (what, change) in CHANGES {
         let mut s = base();
         change(&mut s);
         let digest = digest(&s.queue);
         assert_eq!(seen.insert(digest, what), None, "{what} looks like another change");
-        assert_eq!(copies::digest(&load(&save(&s.queue)).unwrap()), digest, "{what} is saved");
+        let loaded = load(&save(&s.queue)).unwrap();
+        assert_eq!(copies::digest(&loaded), digest, "{what} is saved");
+        let fingerprint = s.queue.fingerprint();
+        assert_eq!(fingerprints.insert(fingerprint, what), None, "{what} has another's fingerprint");
+        assert_eq!(loaded.fingerprint(), fingerprint, "{what} has a fingerprint for ever");
     }
 }
 
@@ -211,4 +216,38 @@ fn equal_queues_have_equal_digests_however_they_are_laid_out() {
         queue.validate().unwrap();
     }
     assert_eq!(digest(&again), digest(&s.queue));
+}
+
+/// A queue with one task, of these bytes.
+fn fingerprint_of(payload: &[u8], headers: &[(&[u8], &[u8])]) -> [u8; 16] {
+    let mut queue = Queue::new();
+    let headers = Headers::pack(headers);
+    let options = Options { headers: &headers, ..Options::default() };
+    let push = Push { due: None, options, payloads: &[payload] };
+    let event = queue.push(Now::plain(START), &push).unwrap();
+    queue.apply(&event).unwrap();
+    queue.fingerprint()
+}
+
+#[test]
+fn a_fingerprint_sees_each_bit_and_each_length_of_a_payload() {
+    let mut seen = BTreeSet::new();
+    let payload = b"seventeen bytes !";
+    for length in 0..=payload.len() {
+        assert!(seen.insert(fingerprint_of(&payload[..length], &[])), "{length} bytes");
+    }
+    for bit in 0..payload.len() * 8 {
+        let mut other = *payload;
+        other[bit / 8] ^= 1 << (bit % 8);
+        assert!(seen.insert(fingerprint_of(&other, &[])), "bit {bit}");
+    }
+    // Zeros at the end are told from the zeros that fill up a word.
+    for zeros in 1..20 {
+        assert!(seen.insert(fingerprint_of(&vec![0; zeros], &[])), "{zeros} zeros");
+    }
+    // What is payload and what is not.
+    for cut in 1..payload.len() {
+        let (name, rest) = payload.split_at(cut);
+        assert!(seen.insert(fingerprint_of(rest, &[(name, b"")])), "cut at {cut}");
+    }
 }

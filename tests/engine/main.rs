@@ -16,6 +16,7 @@ mod effects;
 mod fairness;
 mod leases;
 mod limits;
+mod many_groups;
 mod memory;
 mod properties;
 mod results;

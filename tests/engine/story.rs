@@ -50,6 +50,24 @@ impl Story {
         self
     }
 
+    /// As `apply`, of a queue that is too large to be checked at each step: `checks` does.
+    pub fn apply_unchecked(&mut self, event: &Event) {
+        self.queue.apply(event).unwrap();
+        told(&mut self.queue, &mut self.replica, event).unwrap();
+    }
+
+    /// The queue is sound and its replica equal.
+    pub fn checks(&self) {
+        self.queue.validate().unwrap();
+        assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
+    }
+
+    /// A task without a name.
+    pub fn push_unchecked(&mut self, options: Options) {
+        let event = self.queue.push(self.now, &Push { due: None, options, payloads: &[b"x"] }).unwrap();
+        self.apply_unchecked(&event);
+    }
+
     /// The queue is saved and loaded.
     pub fn reloads(&mut self) -> &mut Self {
         let loaded = load(&save(&self.queue)).unwrap();

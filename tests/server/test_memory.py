@@ -141,9 +141,10 @@ def warm(server: Server) -> Talk:
         fill(c)
         c("DEL", "queue")
     c.many([("ECHO", "x" * 1000)] * 1000)
-    # Valkey frees what DEL removes on another thread.
+    # Valkey frees what DEL removes on another thread, and so do we what is large.
     is_freed = b"lazyfree_pending_objects:0"
     server.wait_until(lambda: is_freed in c("INFO", "memory"), "what was deleted is freed")
+    server.wait_until(lambda: b"taskslot_queues:0" in c("INFO", "taskslot"), "large queues are freed too")
     return c
 
 

@@ -13,6 +13,7 @@ use std::slice;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::Relaxed};
 
 use super::context::{Context, Flags, Level, log};
+use super::freeing;
 use super::guard::guard;
 use super::load::LoadError;
 use super::raw::{self, api};
@@ -257,7 +258,12 @@ unsafe extern "C" fn free<T: Value>(slot: *mut c_void) {
             return;
         }
         // SAFETY: as above, and the server has let go of it; nobody borrows it, and nobody can any more.
-        unsafe { Slot::<T>::unbox(slot) }
+        let slot = unsafe { Box::from_raw(slot.cast::<Slot<T>>()) };
+        // SAFETY: it is ours alone by now.
+        let blocks = unsafe { &*slot.value.get() }.free_effort();
+        if freeing::holds_the_server(blocks) {
+            freeing::free_elsewhere(Box::new(slot.value.into_inner()));
+        }
     });
 }
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::alloc;
 use super::context::{Context, Level};
+use super::freeing;
 use super::guard;
 use super::raw::{self, GetApi};
 use super::string::Arg;
@@ -97,6 +98,7 @@ pub unsafe fn load(
     };
     raw::install(table);
     guard::install_hook();
+    freeing::is_main_thread();
 
     guard::guard("the load of the module", raw::ERR, || {
         // SAFETY: the server's context lives through OnLoad.

@@ -12,6 +12,7 @@ pub mod command;
 pub mod context;
 pub mod datatype;
 pub mod events;
+mod freeing;
 pub mod guard;
 pub mod info;
 pub mod key;

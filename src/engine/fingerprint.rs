@@ -1,0 +1,74 @@
+//! A fingerprint of a queue: 128 bits that tell whether two copies are equal, for the price of reading them once.
+
+use crate::queue::Queue;
+
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over parts instead of a stream of bytes: each part is its
+/// length and its bytes, filled up with zeros to whole words. So no two lists of parts are the same words.
+///
+/// Its key is fixed: it finds copies that have come apart, and is no proof against somebody who wants two queues
+/// to have the same one. Nothing stores it, so it may change with a version of the module.
+struct Fingerprint([u64; 4]);
+
+impl Fingerprint {
+    fn new() -> Fingerprint {
+        // "somepseudorandomlygeneratedbytes", with the mark of the form with 128 bits; the key is zero.
+        Fingerprint([
+            0x736f_6d65_7073_6575,
+            0x646f_7261_6e64_6f6d ^ 0xee,
+            0x6c79_6765_6e65_7261,
+            0x7465_6462_7974_6573,
+        ])
+    }
+
+    fn round(&mut self) {
+        let [mut a, mut b, mut c, mut d] = self.0;
+        a = a.wrapping_add(b);
+        b = b.rotate_left(13) ^ a;
+        a = a.rotate_left(32);
+        c = c.wrapping_add(d);
+        d = d.rotate_left(16) ^ c;
+        a = a.wrapping_add(d);
+        d = d.rotate_left(21) ^ a;
+        c = c.wrapping_add(b);
+        b = b.rotate_left(17) ^ c;
+        c = c.rotate_left(32);
+        self.0 = [a, b, c, d];
+    }
+
+    fn word(&mut self, word: u64) {
+        self.0[3] ^= word;
+        self.round();
+        self.0[0] ^= word;
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            self.word(u64::from_le_bytes(last));
+        }
+    }
+
+    fn half(&mut self, mark: (usize, u64)) -> u64 {
+        self.0[mark.0] ^= mark.1;
+        (0..3).for_each(|_| self.round());
+        self.0.iter().fold(0, |all, word| all ^ word)
+    }
+
+    fn finish(mut self) -> [u8; 16] {
+        let (first, second) = (self.half((2, 0xee)), self.half((1, 0xdd)));
+        (u128::from(first) | u128::from(second) << 64).to_le_bytes()
+    }
+}
+
+impl Queue {
+    /// What equal queues have in common and others don't: [`Queue::digest`] in 16 bytes, the same on every machine.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let mut fingerprint = Fingerprint::new();
+        self.digest(&mut |part| fingerprint.part(part));
+        fingerprint.finish()
+    }
+}
