@@ -8,9 +8,9 @@ from waiting import Floor, claim
 SETTINGS = {"port": True, "cluster_enabled": "yes", "cluster_node_timeout": 2000}
 
 
-def node(start) -> Floor:
+def node(start, **settings: object) -> Floor:
     """A node that has all slots of its cluster."""
-    floor = Floor(start(**SETTINGS))
+    floor = Floor(start(**SETTINGS, **settings))
     assert floor.boss("CLUSTER", "ADDSLOTS", *range(16384)) == "OK"
     floor.eventually(lambda: is_up(floor), "the cluster is up", 10)
     return floor
@@ -21,9 +21,9 @@ def is_up(floor: Floor) -> bool:
     return b"cluster_state:ok" in floor.boss("CLUSTER", "INFO")
 
 
-def pair(start) -> tuple[Floor, Floor]:
+def pair(start, **settings: object) -> tuple[Floor, Floor]:
     """Two nodes that know each other, the first with all slots."""
-    one, two = node(start), Floor(start(**SETTINGS))
+    one, two = node(start, **settings), Floor(start(**SETTINGS, **settings))
     assert one.boss("CLUSTER", "MEET", "127.0.0.1", two.server.port) == "OK"
 
     def know_each_other() -> bool:

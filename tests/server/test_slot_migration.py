@@ -5,6 +5,8 @@ from queues import STATES, contents, goes_on, info, rich_queue, tasks
 from server import digest
 from talk import Error
 from test_cluster_waiting import pair
+from test_time_over_nodes import HOUR, check_moved_spans, spans
+from waiting import Floor
 
 
 @pytest.fixture
@@ -116,3 +118,20 @@ def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
         lambda: one.boss("TASK.LEN", "{queue}short", "ready") == 3, "the short leases have ended", 15
     )
     goes_on(r, rich)
+
+
+@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+def test_a_queue_that_moves_to_a_node_with_another_clock_keeps_its_spans(start, installed, step):
+    """The clock of the new node's machine is two hours off; a change comes while the queue moves."""
+    if not installed.is_valkey or installed.version < (9, 0):
+        pytest.skip("only Valkey 9 migrates slots by itself")
+    one, two = pair(start, clock=True)
+    two.server.clock.step(step)
+    two.server.restart()
+    two = Floor(two.server)
+    one.eventually(lambda: two.boss("CLUSTER", "INFO").count(b"cluster_state:ok") == 1, "it is back", 20)
+    found = spans(one.boss)
+    migrate(one, two, "q")
+    wait_moved(one, two, "q")
+    check_moved_spans(two.boss, found)
+    assert two.boss("TASK.LEN", "q", "delayed") == 2
