@@ -6,6 +6,7 @@ import pytest
 from files import wait_aof
 from server import Server, wait_synced
 from talk import Talk
+from test_grace import passes
 
 HOUR = 3_600_000
 STEPS = pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
@@ -218,7 +219,9 @@ def test_leases_end_in_a_crash_loop_that_is_shorter_than_the_grace(start):
         return talk.map("TASK.INFO", "q")[b"stalled"] == 1
 
     for _ in range(3):
-        server.restart(kill=True)
+        server.kill9()
+        passes(300)
+        server.start()
         talk, end = Talk(server), time.monotonic() + 1.5
         server.wait_until(lambda end=end: has_ended() or time.monotonic() > end, "a life that is too short")
         if has_ended():
