@@ -14,7 +14,7 @@ impl Queue {
     pub fn copied(&self) -> Result<Queue, Mismatch> {
         let mut copy = Queue { stats: Stats::default(), ..self.clone() };
         // A schedule in two queues would make every run twice.
-        copy.schedules = Schedules::default();
+        copy.schedules = Schedules::of(self.schedules.zones());
         // A lease that ended as a stall may still be answered, in the queue where it was given.
         for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
             copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
