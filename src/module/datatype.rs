@@ -9,6 +9,7 @@ use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Va
 use crate::census;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
+use crate::zones;
 
 /// The type of queues. Registered at load.
 pub static QUEUES: DataType<TaskQueue> = DataType::new();
@@ -33,6 +34,13 @@ pub struct TaskQueue {
 }
 
 impl TaskQueue {
+    /// A queue with nothing in it.
+    pub fn new() -> TaskQueue {
+        let mut value = TaskQueue::default();
+        value.queue.use_zones(zones::HERE);
+        value
+    }
+
     /// A queue that was loaded or copied.
     pub fn of(queue: Queue, broken: String) -> TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
@@ -114,6 +122,7 @@ fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
         Ok(queue) => queue,
         Err(mismatch) => return Some(Err(mismatch)),
     };
+    queue.use_zones(zones::HERE);
     let mut result = Ok(());
     loop {
         let chunk = input.load_bytes()?;

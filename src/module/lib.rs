@@ -34,6 +34,7 @@ mod waiters;
 mod wakeups;
 mod warnings;
 mod write;
+mod zones;
 
 use std::ffi::c_int;
 
@@ -65,5 +66,6 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
     term::begin();
+    zones::begin();
     Ok(())
 }

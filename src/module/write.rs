@@ -74,7 +74,7 @@ pub fn write<'a, R>(
     let value = match open.value_mut(&QUEUES)? {
         Some(value) => value,
         None if missing == Missing::Skip => return Ok(None),
-        None => made.insert(TaskQueue::default()),
+        None => made.insert(TaskQueue::new()),
     };
     if !value.broken.is_empty() {
         return Err(Error::Broken);
