@@ -16,7 +16,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notices::Notices;
 use crate::settings::ALLOW_EFFECTS;
-use crate::{results, wakeups};
+use crate::{results, wakeups, zones};
 
 /// The command that carries an effect.
 pub const APPLY: &CStr = c"TASK._APPLY";
@@ -137,7 +137,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let effect = Effect::decode(effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
-    let mut made = TaskQueue::default();
+    let mut made = TaskQueue::new();
     let (value, is_new) = match open.value_mut(&QUEUES)? {
         Some(value) => (value, false),
         None => (&mut made, true),
@@ -220,7 +220,10 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if part.as_bytes() == LOAD_HEAD {
         let (queue, broken) = match Queue::load_head(chunk) {
             // Until its end comes, it isn't known to be whole.
-            Ok(queue) => (queue, UNFINISHED.to_owned()),
+            Ok(mut queue) => {
+                queue.use_zones(zones::HERE);
+                (queue, UNFINISHED.to_owned())
+            }
             Err(_) if !from_peer => return Err(Error::Bad("invalid head of a queue")),
             Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
         };

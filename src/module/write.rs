@@ -92,7 +92,7 @@ pub fn write<'a, R>(
         }
         None => {
             is_new = true;
-            made.insert(TaskQueue::default())
+            made.insert(TaskQueue::new())
         }
     };
     if !value.broken.is_empty() {
