@@ -32,6 +32,8 @@ pub enum Error {
     TryAgain,
     /// The server doesn't let us at the value.
     Busy,
+    /// There is no connection that a lease could hang on.
+    NoConnection,
 }
 
 impl fmt::Display for Error {
@@ -66,6 +68,9 @@ impl fmt::Display for Error {
             Error::OutOfMemory => f.write_str("OOM command not allowed when used memory > 'maxmemory'."),
             Error::TryAgain => f.write_str("TRYAGAIN the queue is gone or has moved: ask again"),
             Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
+            Error::NoConnection => f.write_str(
+                "ERR TIED needs the worker's own connection: scripts, functions and calls of other modules have none",
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use taskslot_engine::{Claim, Handle, Millis, Queue};
+use taskslot_engine::{Claim, Handle, Holder, Millis, Queue};
 
 use crate::api::blocked::{Waiter, Waiting};
 use crate::api::{Arg, Context};
@@ -25,8 +25,6 @@ use crate::wakeups::{self, Job, Place};
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct Worker {
     stands: Vec<Stand>,
-    /// Its connection.
-    pub client: u64,
     wish: Wish,
     /// Where it was served, once it was.
     served_at: RefCell<Option<Place>>,
@@ -39,6 +37,7 @@ pub struct Worker {
 struct Wish {
     /// What it claims, but for what is borrowed in a claim.
     claim: Claim<'static>,
+    connection: Option<Holder>,
     worker: Box<[u8]>,
     group: Option<Box<[u8]>>,
     request: Option<Box<[u8]>>,
@@ -116,6 +115,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
     older.iter().for_each(|waiter| lines::leave(waiter.state()));
     let wish = Wish {
         claim: Claim { worker: &[], group: None, ..claims.claim },
+        connection: claims.connection,
         worker: claims.claim.worker.into(),
         group: claims.claim.group.map(Box::from),
         request: claims.request.map(Box::from),
@@ -124,7 +124,6 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
     };
     let state = Worker {
         stands,
-        client: ctx.client_id(),
         wish,
         served_at: RefCell::default(),
         gift: RefCell::default(),
@@ -143,9 +142,14 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
 impl Worker {
     /// What it claims.
     pub fn claims(&self) -> Claims<'_> {
-        let Wish { claim, worker, group, request, with_meta, with_key } = &self.wish;
-        let claim = Claim { worker, group: group.as_deref(), ..*claim };
-        Claims { claim, request: request.as_deref(), with_meta: *with_meta, with_key: *with_key }
+        let Wish { claim, connection, worker, group, request, with_meta, with_key } = &self.wish;
+        Claims {
+            claim: Claim { worker, group: group.as_deref(), ..*claim },
+            connection: *connection,
+            request: request.as_deref(),
+            with_meta: *with_meta,
+            with_key: *with_key,
+        }
     }
 
     /// Where it stands, or stood.
