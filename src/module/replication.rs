@@ -10,6 +10,7 @@ use taskslot_engine::{Effect, Event, Mismatch, Now, Queue};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
+use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
@@ -121,6 +122,9 @@ fn answer(ctx: Context<'_>, result: Result<(), Error>) {
 /// Whether the command comes from a primary, a slot's former owner or a file.
 fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     let flags = ctx.flags();
+    if replicates_scripts(ctx) {
+        return Err(Error::ScriptReplicated);
+    }
     match flags.is_replicated() || flags.is_loading() {
         from_peer if from_peer || ALLOW_EFFECTS.is_on() => Ok(from_peer),
         _ => Err(Error::Bad("only a primary and its AOF send this command")),

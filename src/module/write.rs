@@ -7,6 +7,7 @@ use taskslot_engine::{Answer, Claiming, Effect, Event, Handle, Holder, Lease, No
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
+use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
@@ -68,6 +69,9 @@ pub fn write<'a, R>(
     missing: Missing,
     body: impl FnOnce(&mut Write<'a, '_>) -> Result<R, Error>,
 ) -> Result<Option<R>, Error> {
+    if replicates_scripts(ctx) {
+        return Err(Error::ScriptReplicated);
+    }
     let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
     let mut made = None;
