@@ -265,6 +265,12 @@ impl<'a, 'q> Write<'a, 'q> {
             let waiter = waiters::next(self.ctx, self.key, queue, at, &mut firsts);
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
+            if !worker.may_claim() {
+                // As much work as a task.
+                self.given += 1;
+                self.served.push(waiter);
+                continue;
+            }
             let claims = worker.claims();
             let mut given = 0;
             let claimed = self.claim(&claims, |tasks, task| {
