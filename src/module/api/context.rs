@@ -86,9 +86,9 @@ impl Flags {
         self.any(Self::REPLICATED)
     }
 
-    /// The client can't be blocked.
+    /// The client can't be blocked, or must not be: Redis would block the link to the primary, for ever.
     pub fn denies_blocking(self) -> bool {
-        self.any(Self::DENY_BLOCKING)
+        self.any(Self::DENY_BLOCKING | Self::REPLICATED)
     }
 
     /// In a transaction or a script: what follows in it sees what we do now.
