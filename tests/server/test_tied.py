@@ -245,22 +245,31 @@ def test_a_file_that_claims_ties_no_lease(start):
     assert Talk(server).map("TASK.INFO", "q")[b"claimed"] == 0
 
 
-@pytest.mark.parametrize("how", ["MIGRATE", "RESTORE", "RESTORE REPLACE"])
+@pytest.mark.parametrize("how", ["MIGRATE", "RESTORE", "RESTORE REPLACE", "promotion", "restart"])
 def test_a_tied_lease_of_a_queue_that_moved_ends_by_its_deadline(start, how):
-    """The other server knows nothing of the connection: the lease outlives it there, and ends in time all the same."""
-    one, two = Floor(start()), Floor(start(port=True))
+    """Whoever has the queue now knows nothing of the connection: the lease outlives it, and ends in time."""
+    settings = {"port": True, "appendonly": "yes", "module_args": ("failover-grace", 0)}
+    one, two = Floor(start(**settings)), Floor(start(**settings))
     worker = one.worker()
     for payload in ("short", "long"):
         one.boss.push("q", payload)
     worker.claim("q", "TIED", "LEASE", 1000)
     long = worker.claim("q", "TIED", "LEASE", 3_600_000)
-    if how == "MIGRATE":
-        assert one.boss("MIGRATE", "127.0.0.1", two.server.port, "q", 0, 5000) == "OK"
-    elif how == "RESTORE":
-        assert two.boss("RESTORE", "q", 0, one.boss("DUMP", "q")) == "OK"
-    else:
-        two = one
-        assert one.boss("RESTORE", "q", 0, one.boss("DUMP", "q"), "REPLACE") == "OK"
+    match how:
+        case "MIGRATE":
+            assert one.boss("MIGRATE", "127.0.0.1", two.server.port, "q", 0, 5000) == "OK"
+        case "RESTORE":
+            assert two.boss("RESTORE", "q", 0, one.boss("DUMP", "q")) == "OK"
+        case "RESTORE REPLACE":
+            two = one
+            assert one.boss("RESTORE", "q", 0, one.boss("DUMP", "q"), "REPLACE") == "OK"
+        case "promotion":
+            two.server.replicate(one.server)
+            one.server.kill9()
+            assert two.boss("REPLICAOF", "NO", "ONE") == "OK"
+        case "restart":
+            one.server.restart(kill=True)
+            two = Floor(one.server)
     worker.leave()
     two.eventually(lambda: two.counts()["stalled"] == 1, "the short lease has ended", 10)
     assert two.boss("TASK.LEN", "q", "leased") == 1
