@@ -10,6 +10,7 @@ use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
+use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
@@ -121,6 +122,9 @@ fn answer(ctx: Context<'_>, result: Result<(), Error>) {
 /// Whether the command comes from a primary, a slot's former owner or a file.
 pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     let flags = ctx.flags();
+    if replicates_scripts(ctx) {
+        return Err(Error::ScriptReplicated);
+    }
     match flags.is_replicated() || flags.is_loading() {
         true => Ok(true),
         // An effect may hold anything: a tool waits until there is memory.

@@ -116,3 +116,19 @@ def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
         lambda: one.boss("TASK.LEN", "{queue}short", "ready") == 3, "the short leases have ended", 15
     )
     goes_on(r, rich)
+
+
+def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
+    """The connection that claimed stays behind, and its end tells the new node nothing."""
+    one, two = nodes
+    worker = one.worker()
+    for payload in ("short", "long"):
+        one.boss.push("q", payload)
+    worker.claim("q", "TIED", "LEASE", 1000)
+    long = worker.claim("q", "TIED", "LEASE", 3_600_000)
+    migrate(one, two, "q")
+    wait_moved(one, two, "q")
+    worker.leave()
+    two.eventually(lambda: two.counts("q")["stalled"] == 1, "the short lease has ended", 10)
+    assert two.boss("TASK.LEN", "q", "leased") == 1
+    assert two.boss("TASK.ACK", "q", long) == 1
