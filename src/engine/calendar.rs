@@ -11,28 +11,28 @@
 //!   that is repeated, and makes no run for the one that is left out.
 //!
 //! A crate for this was tried (croner 4): an expression that never comes true (`0 0 31 2,4,6,9,11 *`) held the server for
-//! 62 ms, and what it does with changed clocks isn't what is said above. Zones are those of `chrono-tz`.
+//! 62 ms, and what it does with changed clocks isn't what is said above. Where the rules of a zone come from is told in `zones`.
 
-use chrono::{
-    DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, Utc,
-};
-use chrono_tz::{GapInfo, Tz};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::AmbiguousOffset;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::time::Millis;
+use crate::zones::{Zone, Zones};
 
 /// The most bytes of an expression.
 pub const EXPRESSION_MAX_BYTES: usize = 256;
-/// The most bytes of a zone's name.
-pub const ZONE_MAX_BYTES: usize = 64;
 
 /// No day is further away that comes at all: a 29th of February that is a certain weekday, over a year 2100.
-const HORIZON_YEARS: u32 = 41;
+const HORIZON_YEARS: i16 = 41;
 /// Within so many minutes every minute of the clock comes, also where clocks are changed by odd spans meanwhile.
-const HOURLY_MINUTES: u32 = 180;
+const HOURLY_MINUTES: i64 = 180;
 /// Days on which an hourly expression may find no minute at all, since the day is left out.
 const DAYS_LEFT_OUT: u32 = 32;
 /// Local times that are passed by since they exist twice: a day and more of minutes.
 const REPEATED_MINUTES: u32 = 2000;
+/// A gap ends with one of the next so many transitions: others may lie in it that change a name only.
+const GAP_TRANSITIONS: usize = 4;
 
 const MINUTE_MS: u64 = 60_000;
 const EVERY_HOUR: u64 = (1 << 24) - 1;
@@ -42,7 +42,7 @@ const EVERY_HOUR: u64 = (1 << 24) - 1;
 pub enum BadRule {
     /// Not five fields of minute, hour, day, month and weekday.
     Expression,
-    /// No time zone of this build.
+    /// No time zone that is known here.
     Zone,
     /// A date that no calendar has.
     Never,
@@ -59,12 +59,13 @@ pub struct Calendar {
     weekdays: u64,
     /// Both day fields must fit; else one of them.
     both_days: bool,
-    zone: Tz,
+    zone: Zone,
 }
 
 impl Calendar {
-    /// Reads an expression and the name of a zone, as `Europe/Berlin`, in that case. Errors: all of [`BadRule`] but `Never`.
-    pub fn parse(expression: &str, zone: &str) -> Result<Calendar, BadRule> {
+    /// Reads an expression and the name of a zone, as `Europe/Berlin`, in that case, which is one of `zones`. Errors: all of
+    /// [`BadRule`] but `Never`.
+    pub fn parse(expression: &str, zone: &str, zones: Zones) -> Result<Calendar, BadRule> {
         let mut fields = expression.split_ascii_whitespace();
         let mut next = || fields.next().ok_or(BadRule::Expression);
         let texts = [next()?, next()?, next()?, next()?, next()?];
@@ -80,7 +81,7 @@ impl Calendar {
             // Both 0 and 7 are Sunday.
             weekdays: (weekday_bits | weekday_bits >> 7) & 0x7f,
             both_days: days.starts_with('*') || weekdays.starts_with('*'),
-            zone: zone.parse().map_err(|_| BadRule::Zone)?,
+            zone: zones.find(zone).ok_or(BadRule::Zone)?,
         };
         if is_over { Ok(calendar) } else { Err(BadRule::Expression) }
     }
@@ -89,14 +90,14 @@ impl Calendar {
     pub fn next_after(&self, after: Millis) -> Option<Millis> {
         // Runs are at whole minutes.
         let minute = after.0 / MINUTE_MS * MINUTE_MS;
-        let after = DateTime::from_timestamp_millis(i64::try_from(minute).ok()?)?;
+        let after = Timestamp::from_millisecond(i64::try_from(minute).ok()?).ok()?;
         let next = if self.hours == EVERY_HOUR { self.next_real(after) } else { self.next_local(after) }?;
-        u64::try_from(next.timestamp_millis()).ok().map(Millis).filter(|next| *next <= Millis::MAX)
+        u64::try_from(next.as_millisecond()).ok().map(Millis).filter(|next| *next <= Millis::MAX)
     }
 
     /// By the clock on the wall: the local times in order, each at its first instant, and those left out after the gap.
     /// These instants never go back while local times go on.
-    fn next_local(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn next_local(&self, after: Timestamp) -> Option<Timestamp> {
         let mut local = self.local(after);
         for _ in 0..REPEATED_MINUTES {
             local = self.next_time(local)?;
@@ -109,76 +110,86 @@ impl Calendar {
     }
 
     /// By real time: a minute after the other, whatever the local clock does.
-    fn next_real(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn next_real(&self, after: Timestamp) -> Option<Timestamp> {
         let mut from = after;
         for _ in 0..DAYS_LEFT_OUT {
             for minutes in 1..=HOURLY_MINUTES {
-                let instant = from.checked_add_signed(chrono::TimeDelta::minutes(i64::from(minutes)))?;
+                let instant = from.checked_add(SignedDuration::from_mins(minutes)).ok()?;
                 let local = self.local(instant);
                 if self.has_day(local.date()) && has(self.minutes, local.minute()) {
                     return Some(instant);
                 }
             }
             // Not on this day any more: from the minute before the next, if that isn't behind us.
-            let day = self.next_day(self.local(from).date().succ_opt()?)?;
-            let midnight = self.instant(day.and_time(NaiveTime::MIN))?;
-            from = from.max(midnight.checked_sub_signed(chrono::TimeDelta::minutes(1))?);
+            let day = self.next_day(self.local(from).date().tomorrow().ok()?)?;
+            let midnight = self.instant(day.to_datetime(Time::midnight()))?;
+            from = from.max(midnight.checked_sub(SignedDuration::from_mins(1)).ok()?);
         }
         None
     }
 
-    fn local(&self, instant: DateTime<Utc>) -> NaiveDateTime {
-        instant.with_timezone(&self.zone).naive_local()
+    fn local(&self, instant: Timestamp) -> DateTime {
+        self.zone.rules().to_datetime(instant)
     }
 
     /// The first instant that a local time names, or where it doesn't exist, the first after the gap.
-    fn instant(&self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-        let earliest = self.zone.from_local_datetime(&local).earliest();
-        let instant = earliest.or_else(|| GapInfo::new(&local, &self.zone)?.end)?;
-        Some(instant.with_timezone(&Utc))
+    fn instant(&self, local: DateTime) -> Option<Timestamp> {
+        let rules = self.zone.rules();
+        match rules.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
+            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
+            AmbiguousOffset::Gap { after, .. } => {
+                // By the clock after the gap it would lie before it.
+                let before = after.to_timestamp(local).ok()?;
+                let mut ends = rules.following(before).take(GAP_TRANSITIONS);
+                ends.find(|end| end.offset() == after).map(|end| end.timestamp())
+            }
+        }
     }
 
     /// The next local time after one that the expression names.
-    fn next_time(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
+    fn next_time(&self, after: DateTime) -> Option<DateTime> {
+        let next_minute = i32::from(after.hour()) * 60 + i32::from(after.minute()) + 1;
         if self.has_day(after.date())
-            && let Some(time) = self.next_in_day(after.hour() * 60 + after.minute() + 1)
+            && let Some(time) = self.next_in_day(next_minute)
         {
-            return Some(after.date().and_time(time));
+            return Some(after.date().to_datetime(time));
         }
-        Some(self.next_day(after.date().succ_opt()?)?.and_time(self.next_in_day(0)?))
+        let tomorrow = after.date().tomorrow().ok()?;
+        Some(self.next_day(tomorrow)?.to_datetime(self.next_in_day(0)?))
     }
 
     /// The first time of a day from a minute of it on.
-    fn next_in_day(&self, from: u32) -> Option<NaiveTime> {
+    fn next_in_day(&self, from: i32) -> Option<Time> {
         let (hour, minute) = (from / 60, from % 60);
         let in_hour = (minute..60).find(|&m| has(self.hours, hour) && has(self.minutes, m));
         let (hour, minute) = match in_hour {
             Some(minute) => (hour, minute),
-            None => ((hour + 1..24).find(|&h| has(self.hours, h))?, self.minutes.trailing_zeros()),
+            None => (
+                (hour + 1..24).find(|&h| has(self.hours, h))?,
+                i32::try_from(self.minutes.trailing_zeros()).ok()?,
+            ),
         };
-        NaiveTime::from_hms_opt(hour, minute, 0)
+        Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0).ok()
     }
 
     /// The first day from this on that the expression names.
-    fn next_day(&self, from: NaiveDate) -> Option<NaiveDate> {
-        let end = from.checked_add_months(Months::new(12 * HORIZON_YEARS))?;
+    fn next_day(&self, from: Date) -> Option<Date> {
         let mut day = from;
-        while day < end {
-            if !has(self.months, day.month()) {
-                day = day.with_day(1)?.checked_add_months(Months::new(1))?;
-            } else if self.has_day(day) {
+        while day.year() - from.year() <= HORIZON_YEARS {
+            if self.has_day(day) {
                 return Some(day);
-            } else {
-                day = day.checked_add_days(Days::new(1))?;
             }
+            let last = if has(self.months, day.month()) { day } else { day.last_of_month() };
+            day = last.tomorrow().ok()?;
         }
         None
     }
 
-    fn has_day(&self, day: NaiveDate) -> bool {
-        let is_last = || day.succ_opt().is_some_and(|next| next.day() == 1);
+    fn has_day(&self, day: Date) -> bool {
+        let is_last = || day.day() == day.days_in_month();
         let in_month = has(self.days, day.day()) || (has(self.days, 0) && is_last());
-        let in_week = has(self.weekdays, day.weekday().num_days_from_sunday());
+        let in_week = has(self.weekdays, day.weekday().to_sunday_zero_offset());
         let fits = if self.both_days { in_month && in_week } else { in_month || in_week };
         fits && has(self.months, day.month())
     }
@@ -202,8 +213,9 @@ const WEEKDAYS: [(&str, u32); 7] =
     [("SUN", 0), ("MON", 1), ("TUE", 2), ("WED", 3), ("THU", 4), ("FRI", 5), ("SAT", 6)];
 const LAST_DAY: [(&str, u32); 1] = [("L", 0)];
 
-fn has(set: u64, number: u32) -> bool {
-    set.checked_shr(number).is_some_and(|rest| rest & 1 == 1)
+fn has(set: u64, number: impl Into<i32>) -> bool {
+    let rest = u32::try_from(number.into()).ok().and_then(|number| set.checked_shr(number));
+    rest.is_some_and(|rest| rest & 1 == 1)
 }
 
 /// Reads a field: numbers from `low` to `high` as bits.

@@ -16,7 +16,7 @@ impl Queue {
         let mut copy = Queue { stats: Stats::default(), effects: Effects::default(), ..self.clone() };
         copy.take_saved();
         // A schedule in two queues would make every run twice.
-        copy.schedules = Schedules::default();
+        copy.schedules = Schedules::of(self.schedules.zones());
         // A lease that ended as a stall may still be answered, in the queue where it was given.
         for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
             copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);

@@ -312,7 +312,7 @@ pub enum Event<'a> {
         /// Whether it came too late; else it couldn't come in.
         missed: bool,
     },
-    /// A schedule that was planned by a clock far ahead is planned anew.
+    /// A schedule that was planned by a clock far ahead, or by old rules of its time zone, is planned anew.
     #[serde(rename = "replan")]
     Replanned {
         /// The schedule.
@@ -320,7 +320,7 @@ pub enum Event<'a> {
         name: Box<[u8]>,
         /// The next run.
         next: Due,
-        /// The wall clock now.
+        /// When that counts as decided: the wall clock now, or for other rules when the old ones were asked.
         at: Millis,
     },
 }

@@ -23,7 +23,7 @@
 //! `rate`). No hash table grows with tasks. What only some
 //! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results
 //! (`told`). Done tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the
-//! instants of cron expressions in `calendar`.
+//! instants of cron expressions in `calendar`, by the rules of `zones`.
 //!
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
 //! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
@@ -82,8 +82,9 @@ mod unique;
 mod varint;
 mod view;
 mod workers;
+mod zones;
 
-pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
+pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 pub use claim::{Claim, Claiming};
 pub use codec::FORMAT_VERSION;
 pub use decide::{Beginning, Entropy, PROMOTION_STEP, Push, Refusal, Retry, Term};
@@ -112,3 +113,4 @@ pub use time::{Due, Grace, Millis, Now, Stamp};
 pub use told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES};
 pub use view::{Cursor, LeaseView, Limit, TaskView};
 pub use workers::WorkerView;
+pub use zones::{ZONE_MAX_BYTES, Zone, Zones};

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES, ZONE_MAX_BYTES};
+use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 use crate::settings::SPAN_MAX_MS;
 use crate::task::{Hold, Options, Unique};
 use crate::time::{Due, Millis, Now};
+use crate::zones::{ZONE_MAX_BYTES, Zones};
 
 /// The shortest interval: a tenth of what a server does in a moment anyway, and longer than what a timer is late.
 pub const EVERY_MIN_MS: u64 = 100;
@@ -65,15 +66,15 @@ pub enum Unplanned {
 pub(crate) enum Rule {
     Every(u64),
     Cron(Calendar),
-    /// Of another build, which knows a zone that this doesn't.
+    /// Of another node, which knows a zone that this doesn't.
     Unknown,
 }
 
 impl Rule {
-    pub fn read(timing: Timing<'_>) -> Result<Rule, BadRule> {
+    pub fn read(timing: Timing<'_>, zones: Zones) -> Result<Rule, BadRule> {
         Ok(match timing {
             Timing::Every(ms) => Rule::Every(ms),
-            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone)?),
+            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone, zones)?),
         })
     }
 

@@ -7,7 +7,8 @@
 //!
 //! EVERY runs on the queue's clock, from instant to instant, and so never drifts. CRON follows the wall clock. A clock
 //! that turns out to have been far ahead would keep its schedules silent until it comes there again: what
-//! was planned by it is planned anew ([`Schedules::is_astray`]).
+//! was planned by it is planned anew ([`Schedules::is_astray`]). So is what was planned by other rules of its time zone than
+//! those that are known now: a country has changed its mind, and this node has heard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -23,6 +24,7 @@ use crate::queue::Queue;
 use crate::settings::NUMBER_MAX;
 use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Due, Millis, Now};
+use crate::zones::Zones;
 
 /// The most schedules of a queue: each is looked at when one of them changes.
 pub const SCHEDULES_MAX: usize = 1000;
@@ -73,6 +75,8 @@ struct Schedule {
     next: Due,
     /// The wall clock when `next` was decided.
     seen: Millis,
+    /// It was decided by other rules than those that are known here.
+    is_outdated: bool,
     runs: Runs,
 }
 
@@ -90,14 +94,32 @@ pub(crate) struct Stored<'a> {
 }
 
 impl Schedule {
-    fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs) -> Schedule {
-        Schedule {
+    fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
+        let mut schedule = Schedule {
             plan: crate::codec::encode_named(plan).into(),
-            rule: Rule::read(plan.timing).unwrap_or(Rule::Unknown),
+            rule: Rule::read(plan.timing, zones).unwrap_or(Rule::Unknown),
             catchup: plan.catchup,
             next,
             seen,
+            is_outdated: false,
             runs,
+        };
+        schedule.compare();
+        schedule
+    }
+
+    /// Compares the next instant with what the rules that are known here say.
+    fn compare(&mut self) {
+        self.is_outdated = self.next_by_rule().is_some_and(|next| next != self.next);
+    }
+
+    /// What the next instant of a calendar should have been when it was decided.
+    fn next_by_rule(&self) -> Option<Due> {
+        match &self.rule {
+            Rule::Cron(calendar) => {
+                Some(next_or_never(calendar.next_after(self.seen).map(Due::Wall), self.next))
+            }
+            Rule::Every(_) | Rule::Unknown => None,
         }
     }
 
@@ -123,6 +145,15 @@ impl Schedule {
         }
     }
 
+    /// What is planned anew, of a schedule that is astray or outdated: the next run, and when that counts as decided. New
+    /// rules of a time zone hold from when the old ones were asked: what should have run since is due.
+    fn replanned(&self, now: &Now) -> Option<(Due, Millis)> {
+        if self.is_astray(now) {
+            return Some((next_or_never(self.rule.next(now, None), self.next), now.wall));
+        }
+        self.next_by_rule().filter(|_| self.is_outdated).map(|next| (next, self.seen))
+    }
+
     /// Whether a run that is made now comes too late to be the one it should be.
     fn is_missed(&self, now: &Now) -> bool {
         let late_ms = now.at.since(self.next.on_clock(now));
@@ -143,6 +174,8 @@ pub(crate) struct Schedules {
     by_name: BTreeMap<Box<[u8]>, Schedule>,
     /// What is known of all of them, since every write asks.
     bounds: Bounds,
+    /// What the names of time zones mean here.
+    zones: Zones,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,6 +186,8 @@ struct Bounds {
     /// What the clocks showed when an instant was decided, at the latest.
     clock_seen: Millis,
     wall_seen: Millis,
+    /// Whether one was decided by other rules than those that are known here.
+    is_outdated: bool,
     /// Bytes taken from the allocator, about.
     bytes: usize,
 }
@@ -162,6 +197,7 @@ impl Bounds {
         let mut bounds = Bounds::default();
         for (name, schedule) in schedules {
             bounds.bytes += name.len() + schedule.plan.len() + SCHEDULE_BYTES;
+            bounds.is_outdated |= schedule.is_outdated;
             let (first, seen, when) = match (&schedule.rule, schedule.next) {
                 (Rule::Unknown, _) => continue,
                 (Rule::Every(ms), next) => {
@@ -181,6 +217,15 @@ impl Bounds {
 }
 
 impl Schedules {
+    /// No schedules.
+    pub fn of(zones: Zones) -> Schedules {
+        Schedules { zones, ..Schedules::default() }
+    }
+
+    pub fn zones(&self) -> Zones {
+        self.zones
+    }
+
     pub fn memory(&self) -> usize {
         self.bounds.bytes
     }
@@ -196,9 +241,11 @@ impl Schedules {
         if self.is_astray(now) { Some(now.at) } else { first }
     }
 
-    /// Whether a clock is behind what it was when an instant was decided: it was set back, or it is another node's.
+    /// Whether a clock is behind what it was when an instant was decided: it was set back, or it is another node's. Or the
+    /// rules of a time zone are others.
     fn is_astray(&self, now: &Now) -> bool {
-        self.bounds.clock_seen.since(now.at) > ASTRAY_MS
+        self.bounds.is_outdated
+            || self.bounds.clock_seen.since(now.at) > ASTRAY_MS
             || self.bounds.wall_seen.since(now.wall) > CORRECTED_MS
     }
 
@@ -220,6 +267,7 @@ impl Schedules {
         self.change(|by_name| {
             if let Some(schedule) = by_name.get_mut(name) {
                 (schedule.next, schedule.seen) = (next, seen);
+                schedule.compare();
                 count(&mut schedule.runs);
             }
         });
@@ -235,14 +283,14 @@ impl Schedules {
 
     /// Adds what was stored.
     pub fn load(&mut self, stored: Vec<Stored<'_>>) -> Result<(), Mismatch> {
-        let count = self.len() + stored.len();
+        let (count, zones) = (self.len() + stored.len(), self.zones);
         ensure(count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid), "a schedule's bounds")?;
         let known = self.by_name.keys().map(|name| &**name);
         let names: BTreeSet<&[u8]> = known.chain(stored.iter().map(|stored| stored.name)).collect();
         ensure(names.len() == count, "each schedule once")?;
         self.change(|by_name| {
             by_name.extend(stored.into_iter().map(|Stored { name, plan, next, seen, runs }| {
-                (name.into(), Schedule::new(&plan, next, seen, runs))
+                (name.into(), Schedule::new(&plan, next, seen, runs, zones))
             }));
         });
         Ok(())
@@ -278,10 +326,15 @@ impl Stored<'_> {
 }
 
 impl Queue {
+    /// Says what the names of time zones mean on this node, before any schedule is set or loaded.
+    pub fn use_zones(&mut self, zones: Zones) {
+        self.schedules.zones = zones;
+    }
+
     /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
     /// their counters. Errors: `Bad`, `TooMany`.
     pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {
-        let rule = Rule::read(plan.timing).map_err(Unplanned::Bad)?;
+        let rule = Rule::read(plan.timing, self.schedules.zones).map_err(Unplanned::Bad)?;
         let old = self.schedules.by_name.get(name);
         if old.is_none() && self.schedules.len() >= SCHEDULES_MAX {
             return Err(Unplanned::TooMany);
@@ -333,13 +386,10 @@ impl Queue {
         }
         let all = || self.schedules.by_name.iter();
         if self.schedules.is_astray(&now)
-            && let Some((name, schedule)) = all().find(|(_, schedule)| schedule.is_astray(&now))
+            && let Some((name, (next, at))) =
+                all().find_map(|(name, schedule)| Some((name, schedule.replanned(&now)?)))
         {
-            return Some(Event::Replanned {
-                name: name.clone(),
-                next: next_or_never(schedule.rule.next(&now, None), schedule.next),
-                at: now.wall,
-            });
+            return Some(Event::Replanned { name: name.clone(), next, at });
         }
         let due = all().filter(|(_, schedule)| schedule.is_due(&now));
         let (name, schedule) = due.min_by_key(|(_, schedule)| schedule.next.on_clock(&now))?;
@@ -365,10 +415,11 @@ impl Queue {
     ) -> Result<(), Mismatch> {
         let old = self.schedules.by_name.get(name);
         let runs = old.map(|old| old.runs).unwrap_or_default();
+        let zones = self.schedules.zones;
         ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
         ensure(Stored { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
         self.schedules.change(|by_name| {
-            by_name.insert(name.into(), Schedule::new(plan, next, seen, runs));
+            by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
         });
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Which connection holds which TIED lease. It is the node's own knowledge: neither stored nor replicated,
-//! since no connection outlives its server.
+//! since no connection outlives its server, and a queue that moves leaves its connections behind. There such leases end
+//! by their deadlines alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! What a worker asks for, and what it gets.
 
-use taskslot_engine::{Claim, Handle, Headers, Millis, TaskView, Text};
+use taskslot_engine::{Claim, Handle, Headers, Holder, Millis, TaskView, Text};
 
 use crate::api::Reply;
 
@@ -9,6 +9,8 @@ use crate::api::Reply;
 pub struct Claims<'a> {
     /// What the queue is asked.
     pub claim: Claim<'a>,
+    /// The worker's connection, if the leases hang on it (TIED).
+    pub connection: Option<Holder>,
     /// The client's token, if it may send the claim again.
     pub request: Option<&'a [u8]>,
     /// Whether each task comes with all that is known of it.

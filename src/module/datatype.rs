@@ -9,7 +9,7 @@ use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
-use crate::{census, clock};
+use crate::{census, clock, zones};
 
 /// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
 const SAME_CLOCK_MS: u64 = 20;
@@ -39,6 +39,13 @@ pub struct TaskQueue {
 }
 
 impl TaskQueue {
+    /// A queue with nothing in it.
+    pub fn new() -> TaskQueue {
+        let mut value = TaskQueue::default();
+        value.queue.use_zones(zones::HERE);
+        value
+    }
+
     /// A queue that was loaded or copied.
     pub fn of(queue: Queue, broken: String) -> TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
@@ -156,6 +163,7 @@ fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
         Ok(queue) => queue,
         Err(mismatch) => return Some(Err(mismatch)),
     };
+    queue.use_zones(zones::HERE);
     let mut result = Ok(());
     loop {
         let chunk = input.load_bytes()?;

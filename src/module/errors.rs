@@ -32,6 +32,12 @@ pub enum Error {
     TryAgain,
     /// The server doesn't let us at the value.
     Busy,
+    /// The script that calls goes to replicas and AOF as it stands.
+    ScriptReplicated,
+    /// A client that waited may no longer have what it waited for.
+    NoPermission,
+    /// There is no connection that a lease could hang on.
+    NoConnection,
 }
 
 impl fmt::Display for Error {
@@ -66,6 +72,15 @@ impl fmt::Display for Error {
             Error::OutOfMemory => f.write_str("OOM command not allowed when used memory > 'maxmemory'."),
             Error::TryAgain => f.write_str("TRYAGAIN the queue is gone or has moved: ask again"),
             Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
+            Error::ScriptReplicated => f.write_str(
+                "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas",
+            ),
+            Error::NoPermission => f.write_str(
+                "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile",
+            ),
+            Error::NoConnection => f.write_str(
+                "ERR TIED needs the worker's own connection: scripts, functions and calls of other modules have none",
+            ),
         }
     }
 }

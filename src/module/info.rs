@@ -5,7 +5,7 @@ use std::ffi::CString;
 use taskslot_engine::Totals;
 
 use crate::api::info::InfoWriter;
-use crate::{census, clock, results, tally, waiters, warnings};
+use crate::{census, clock, results, tally, waiters, warnings, zones};
 
 /// Writes it. Nothing here walks queues.
 pub fn write(out: &mut InfoWriter<'_>) {
@@ -15,6 +15,8 @@ pub fn write(out: &mut InfoWriter<'_>) {
     let stamp = clock::stamp();
     let census = census::take();
     out.text(c"version", env!("CARGO_PKG_VERSION"));
+    out.text(c"time_zones", zones::version());
+    out.text(c"time_zones_from", &zones::source());
     out.u64(c"blocked_workers", waiters::total() as u64);
     out.u64(c"result_waiters", results::total() as u64);
     out.u64(c"queues", census.queues as u64);

@@ -35,6 +35,7 @@ mod waiters;
 mod wakeups;
 mod warnings;
 mod write;
+mod zones;
 
 use std::ffi::c_int;
 
@@ -67,5 +68,6 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
     term::begin(Beginning::Start);
+    zones::begin();
     Ok(())
 }

@@ -10,13 +10,14 @@ use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
+use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notices::Notices;
 use crate::settings::ALLOW_EFFECTS;
-use crate::{results, wakeups};
+use crate::{results, wakeups, zones};
 
 /// The command that carries an effect.
 pub const APPLY: &CStr = c"TASK._APPLY";
@@ -121,6 +122,9 @@ fn answer(ctx: Context<'_>, result: Result<(), Error>) {
 /// Whether the command comes from a primary, a slot's former owner or a file.
 pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     let flags = ctx.flags();
+    if replicates_scripts(ctx) {
+        return Err(Error::ScriptReplicated);
+    }
     match flags.is_replicated() || flags.is_loading() {
         true => Ok(true),
         // An effect may hold anything: a tool waits until there is memory.
@@ -137,7 +141,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let effect = Effect::decode(effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
-    let mut made = TaskQueue::default();
+    let mut made = TaskQueue::new();
     let (value, is_new) = match open.value_mut(&QUEUES)? {
         Some(value) => (value, false),
         None => (&mut made, true),
@@ -220,7 +224,10 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if part.as_bytes() == LOAD_HEAD {
         let (queue, broken) = match Queue::load_head(chunk) {
             // Until its end comes, it isn't known to be whole.
-            Ok(queue) => (queue, UNFINISHED.to_owned()),
+            Ok(mut queue) => {
+                queue.use_zones(zones::HERE);
+                (queue, UNFINISHED.to_owned())
+            }
             Err(_) if !from_peer => return Err(Error::Bad("invalid head of a queue")),
             Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
         };

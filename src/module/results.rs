@@ -18,6 +18,7 @@ use taskslot_engine::{Event, Now, Outcome, Queue, State, TaskId, TaskView};
 
 use crate::api::blocked::{Waiter, Waiting};
 use crate::api::key::KeyRead;
+use crate::api::user::User;
 use crate::api::{Arg, Context, OwnedString, Reply};
 use crate::blocking::block;
 use crate::clock;
@@ -54,6 +55,8 @@ struct Watch {
 struct Asker {
     watch: Rc<Watch>,
     ticket: u64,
+    /// Whose it is, if its rights can be asked for.
+    user: Option<User>,
 }
 
 type Watched = BTreeMap<Place, BTreeMap<TaskId, Rc<Watch>>>;
@@ -172,7 +175,7 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool
     });
     TICKETS.set(TICKETS.get() + 1);
     let ticket = TICKETS.get();
-    let asker = Asker { watch: Rc::clone(&watch), ticket };
+    let asker = Asker { watch: Rc::clone(&watch), ticket, user: User::of_client(ctx) };
     let Ok(asker) = block(ctx, key, timeout_ms, asker) else { return false };
     watch.askers.borrow_mut().insert(ticket, asker);
     ASKERS.set(ASKERS.get() + 1);
@@ -263,11 +266,20 @@ fn leave(asker: &Asker) {
     }
 }
 
+impl Asker {
+    /// Whether its user still may ask.
+    fn may_know(&self) -> bool {
+        let Watch { place, id, .. } = &*self.watch;
+        self.user.as_ref().is_none_or(|user| user.may(place.db, &[b"TASK.RESULT", &place.key, &id.text()]))
+    }
+}
+
 impl Waiting for Asker {
     fn on_reply(&self, ctx: Context<'_>) {
         leave(self);
         let reply = ctx.reply();
         match self.watch.end.get() {
+            Some(_) if !self.may_know() => reply.error(&Error::NoPermission.to_string()),
             Some(End::Told { word, value }) => reply_told(reply, word, value.as_deref()),
             Some(End::Broken) => reply.error(&Error::Broken.to_string()),
             // Whoever asks again is sent where the queue is, or told that there is none.

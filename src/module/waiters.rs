@@ -11,12 +11,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use taskslot_engine::{Claim, Handle, Millis, Queue};
+use taskslot_engine::{Claim, Handle, Holder, Millis, Queue};
 
 use crate::api::blocked::{Waiter, Waiting};
+use crate::api::user::User;
 use crate::api::{Arg, Context};
 use crate::blocking::block;
 use crate::claims::{Claims, Delivery, Kept};
+use crate::errors::Error;
 use crate::firsts::Firsts;
 use crate::lines::{self, Stand};
 pub use crate::lines::{names, places, total, waiting};
@@ -26,11 +28,13 @@ use crate::wakeups::{self, Job, Place};
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct Worker {
     stands: Vec<Stand>,
-    /// Whether it stands there, for `lines` to tell.
+    /// Whether it stands there, for  to tell.
     pub stands_in_line: Cell<bool>,
-    /// Its connection.
-    pub client: u64,
     wish: Wish,
+    /// Whose it is, if its rights can be asked for.
+    user: Option<User>,
+    /// It may no longer have what it waits for.
+    refused: Cell<bool>,
     /// Where it was served, once it was.
     served_at: RefCell<Option<Place>>,
     gift: RefCell<Vec<Kept>>,
@@ -42,6 +46,7 @@ pub struct Worker {
 struct Wish {
     /// What it claims, but for what is borrowed in a claim.
     claim: Claim<'static>,
+    connection: Option<Holder>,
     worker: Box<[u8]>,
     group: Option<Box<[u8]>>,
     request: Option<Box<[u8]>>,
@@ -143,6 +148,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
     older.iter().for_each(|waiter| lines::leave_to_copy(waiter.state()));
     let wish = Wish {
         claim: Claim { worker: &[], group: None, ..claims.claim },
+        connection: claims.connection,
         worker: claims.claim.worker.into(),
         group: claims.claim.group.map(Box::from),
         request: claims.request.map(Box::from),
@@ -152,8 +158,9 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
     let state = Worker {
         stands,
         stands_in_line: Cell::new(false),
-        client: ctx.client_id(),
         wish,
+        user: User::of_client(ctx),
+        refused: Cell::new(false),
         served_at: RefCell::default(),
         gift: RefCell::default(),
         handles: RefCell::default(),
@@ -171,9 +178,31 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms:
 impl Worker {
     /// What it claims.
     pub fn claims(&self) -> Claims<'_> {
-        let Wish { claim, worker, group, request, with_meta, with_key } = &self.wish;
-        let claim = Claim { worker, group: group.as_deref(), ..*claim };
-        Claims { claim, request: request.as_deref(), with_meta: *with_meta, with_key: *with_key }
+        let Wish { claim, connection, worker, group, request, with_meta, with_key } = &self.wish;
+        Claims {
+            claim: Claim { worker, group: group.as_deref(), ..*claim },
+            connection: *connection,
+            request: request.as_deref(),
+            with_meta: *with_meta,
+            with_key: *with_key,
+        }
+    }
+
+    /// Whether its user still may do what it asked for; if not, it is told so when it is woken.
+    pub fn may_claim(&self) -> bool {
+        let (Some(user), Some(first)) = (&self.user, self.stands.first()) else { return true };
+        let (db, key) = (first.place.db, &*first.place.key);
+        let may = if self.wish.with_key {
+            // The first key stands among the others too: of a number 0 servers would check no key at all.
+            let number = self.stands.len().to_string();
+            let keys = self.stands.iter().map(|stand| &*stand.place.key);
+            let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
+            user.may(db, &head.into_iter().chain(keys).collect::<Vec<_>>())
+        } else {
+            user.may(db, &[b"TASK.CLAIM", key])
+        };
+        self.refused.set(!may);
+        may
     }
 
     /// Whether it stands in the lines of its queues.
@@ -223,6 +252,9 @@ impl Worker {
 impl Waiting for Worker {
     fn on_reply(&self, ctx: Context<'_>) {
         lines::leave(self);
+        if self.refused.get() {
+            return ctx.reply().error(&Error::NoPermission.to_string());
+        }
         self.delivered.set(true);
         let (gift, served_at) = (self.gift.take(), self.served_at.borrow());
         match served_at.as_ref().filter(|_| !gift.is_empty()) {

@@ -3,10 +3,13 @@
 
 use std::cell::Cell;
 
-use taskslot_engine::{Answer, Claim, Claiming, Effect, Event, Handle, Lease, Now, Refusal, TaskId, Totals};
+use taskslot_engine::{
+    Answer, Claim, Claiming, Effect, Event, Handle, Holder, Lease, Now, Refusal, TaskId, Totals,
+};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
+use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
@@ -80,6 +83,9 @@ pub fn write<'a, R>(
     missing: Missing,
     body: impl FnOnce(&mut Write<'a, '_>) -> Result<R, Error>,
 ) -> Result<Option<R>, Error> {
+    if replicates_scripts(ctx) {
+        return Err(Error::ScriptReplicated);
+    }
     let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
     let node_now = clock::now(ctx);
     let mut made = None;
@@ -92,7 +98,7 @@ pub fn write<'a, R>(
         }
         None => {
             is_new = true;
-            made.insert(TaskQueue::default())
+            made.insert(TaskQueue::new())
         }
     };
     if !value.broken.is_empty() {
@@ -222,12 +228,10 @@ impl<'a, 'q> Write<'a, 'q> {
         Ok(())
     }
 
-    /// Decides and applies a claim for a client. `deliver` sees how many tasks there are, and each. The leases,
-    /// none with NOACK.
+    /// Decides and applies a claim. `deliver` sees how many tasks there are, and each. The leases, none with NOACK.
     pub fn claim(
         &mut self,
         claims: &Claims<'_>,
-        client: u64,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
         let claims = &self.bearable(claims);
@@ -246,8 +250,8 @@ impl<'a, 'q> Write<'a, 'q> {
         let (event, taken) = self.take_turns(claims)?;
         taken.iter().for_each(|task| deliver(taken.len(), &task.delivery()));
         let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
-        if claims.claim.tied {
-            self.tie(client, leases.iter().map(|lease| lease.id));
+        if let Some(connection) = claims.connection {
+            self.tie(connection, leases.iter().map(|lease| lease.id));
         }
         if let Some(token) = claims.request {
             let answer = Answer::Claimed { handles: leases.iter().map(Lease::handle).collect() };
@@ -304,23 +308,24 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     /// The leases that the same request got before and that are still held. Those that hang on a connection hang on
-    /// that of `client` from now on: the one that asked before may be gone, or about to go.
-    pub fn recall(&mut self, request: &[u8], client: u64) -> Option<Vec<Handle>> {
+    /// the one that asks now: the one that asked before may be gone, or about to go. In a script none asks, and they
+    /// stay where they are.
+    pub fn recall(&mut self, request: &[u8]) -> Option<Vec<Handle>> {
         let held = self.value.queue.recall_claim(self.now, request)?;
         let is_tied = |handle: &&Handle| {
             let lease = self.value.queue.task(&self.now, handle.id).and_then(|task| task.lease);
             lease.is_some_and(|lease| lease.tied)
         };
         let tied: Vec<TaskId> = held.iter().filter(is_tied).map(|handle| handle.id).collect();
-        if !tied.is_empty() {
-            self.tie(client, tied.into_iter());
+        if let Some(connection) = self.ctx.connection().filter(|_| !tied.is_empty()) {
+            self.tie(connection, tied.into_iter());
         }
         Some(held)
     }
 
-    fn tie(&mut self, client: u64, ids: impl Iterator<Item = TaskId>) {
-        ties::tie(client, self.ctx.selected_db(), self.key);
-        ids.for_each(|id| self.value.queue.tie(client, id));
+    fn tie(&mut self, connection: Holder, ids: impl Iterator<Item = TaskId>) {
+        ties::tie(connection, self.ctx.selected_db(), self.key);
+        ids.for_each(|id| self.value.queue.tie(connection, id));
     }
 
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
@@ -346,6 +351,14 @@ impl<'a, 'q> Write<'a, 'q> {
             let waiter = waiters::first(self.ctx, self.key, queue, at, &mut firsts);
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
+            if !worker.may_claim() {
+                // Asked before the queue is, so that no task is kept for it. As much work as a task.
+                self.given += 1;
+                if waiters::take_out(self.ctx, self.key, &waiter) {
+                    self.served.push(waiter);
+                }
+                continue;
+            }
             let claims = worker.claims();
             if let Some(event) = queue.pass_over(self.now, &claims.claim) {
                 // It may get nothing now: then it keeps its place, and the next one is looked for.
@@ -359,7 +372,7 @@ impl<'a, 'q> Write<'a, 'q> {
                 continue;
             }
             let (mut given, mut given_bytes) = (0, 0);
-            let claimed = self.claim(&claims, worker.client, |tasks, task| {
+            let claimed = self.claim(&claims, |tasks, task| {
                 given = tasks;
                 given_bytes += task.bytes();
                 worker.receive(task);

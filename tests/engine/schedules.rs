@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use taskslot_engine::{
     BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Plan, Queue, Runs,
-    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, State, TaskId, Timing, Unplanned,
+    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, State, TaskId, Timing, Unplanned, Zone, Zones,
 };
 
+use crate::calendars::tzif;
 use crate::copies::{Dice, digest, first_effect, load, save, told};
 use crate::story::{START, Story, story};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 const EVERY_MINUTE: Timing = Timing::Cron("* * * * *", "UTC");
 
 fn plan(timing: Timing<'static>, catchup: Catchup) -> Plan<'static> {
@@ -190,11 +192,92 @@ fn a_clock_of_another_node_that_is_behind_silences_no_interval() {
 #[test]
 fn a_calendar_that_has_come_to_the_end_of_time_is_silent() {
     let mut s = story();
-    let last = Millis::MAX.0 / MINUTE * MINUTE;
+    // The calendar's end is that of the year 9999, before that of a queue's instants.
+    let last = 253_402_207_200_000;
     s.now = Now::plain(last - MINUTE);
     s.plans("a", cron("* * * * *")).plans("e", every(HOUR)).passes(MINUTE).ran("a", [1, 0, 0]);
     s.clock_shows(MINUTE).ticks();
     assert!(s.runs("a").made < 4, "no storm at the end");
+}
+
+// New rules of a time zone
+
+/// A country whose clocks are an hour ahead of UTC, as the zones of one node say.
+fn an_hour_ahead(name: &str) -> Option<Zone> {
+    Zone::read(name, &tzif("<+01>-1"))
+}
+
+/// The same two hours ahead, as those of another node say.
+fn two_hours_ahead(name: &str) -> Option<Zone> {
+    Zone::read(name, &tzif("<+02>-2"))
+}
+
+/// The queue as another node has it, whose zones are these.
+fn elsewhere(queue: &Queue, zones: fn(&str) -> Option<Zone>) -> Queue {
+    let chunks = save(queue);
+    let mut copy = Queue::load_head(&chunks[0]).unwrap();
+    copy.use_zones(Zones::new(zones));
+    chunks[1..].iter().for_each(|chunk| copy.load_chunk(chunk).unwrap());
+    copy.validate().unwrap();
+    assert_eq!(digest(&copy), digest(queue), "zones are the node's, not the queue's");
+    copy
+}
+
+/// A run at nine, planned by one node's zones; then another node takes over.
+fn planned(by: fn(&str) -> Option<Zone>, then: fn(&str) -> Option<Zone>) -> Story {
+    let mut s = story();
+    s.now = Now::plain(START / DAY * DAY);
+    s.queue.use_zones(Zones::new(by));
+    s.plans("a", plan(Timing::Cron("0 9 * * *", "Made/Up"), Catchup::One)).plans("e", every(DAY));
+    s.queue = elsewhere(&s.queue, then);
+    s
+}
+
+#[test]
+fn a_run_goes_by_the_rules_of_its_zone_that_are_known_when_it_comes() {
+    // It comes later than was planned, and not twice.
+    let mut s = planned(two_hours_ahead, an_hour_ahead);
+    s.runs_next_in("a", 7 * HOUR).next_due_in(Some(0)).ticks().runs_next_in("a", 8 * HOUR);
+    s.passes(7 * HOUR).ran("a", [0, 0, 0]).passes(HOUR).ran("a", [1, 0, 0]).runs_next_in("a", DAY);
+    // It comes earlier.
+    let mut s = planned(an_hour_ahead, two_hours_ahead);
+    s.runs_next_in("a", 8 * HOUR).ticks().runs_next_in("a", 7 * HOUR);
+    s.passes(7 * HOUR).ran("a", [1, 0, 0]).runs_next_in("a", DAY).ran("e", [0, 0, 0]);
+    // It should have been half an hour ago: it runs at once.
+    let mut s = planned(an_hour_ahead, two_hours_ahead);
+    s.passes(7 * HOUR + HOUR / 2).ran("a", [1, 0, 0]).runs_next_in("a", DAY - HOUR / 2);
+}
+
+#[test]
+fn a_replica_with_other_rules_applies_what_its_primary_decides_until_it_decides_itself() {
+    let mut s = planned(an_hour_ahead, an_hour_ahead);
+    let mut replica = elsewhere(&s.queue, two_hours_ahead);
+    for _ in 0..3 {
+        s.clock_shows(DAY);
+        while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut usize::MAX.clone()) {
+            told(&mut s.queue.clone(), &mut replica, &event).unwrap();
+            s.apply(&event);
+        }
+        replica.validate().unwrap();
+        assert_eq!(digest(&replica), digest(&s.queue));
+    }
+    s.ran("a", [3, 0, 0]).runs_next_in("a", 8 * HOUR);
+    s.queue = replica;
+    s.ticks().runs_next_in("a", 7 * HOUR).passes(7 * HOUR).ran("a", [4, 0, 0]).runs_next_in("a", DAY);
+}
+
+#[test]
+fn a_replan_by_new_rules_has_an_end_whatever_was_planned() {
+    let mut dice = Dice(3);
+    for _ in 0..1000 {
+        let mut s = at_an_hour();
+        let (next, seen) = (Millis(dice.below(1 << 48)), Millis(dice.below(1 << 48)));
+        let plan = plan(Timing::Cron("0 9 * * *", "Europe/Berlin"), Catchup::One);
+        s.apply(&Event::Scheduled { name: b"a", plan, next: Due::Wall(next), seen });
+        s.ticks();
+        assert!(s.queue.next_due(&s.now).is_none_or(|due| due > s.now.at));
+        assert!(s.runs("a").made <= 1);
+    }
 }
 
 // What can't come in
@@ -531,7 +614,11 @@ impl Model {
                 }
             }
             Timing::Cron(expression, zone) => {
-                self.next = Calendar::parse(expression, zone).unwrap().next_after(now.wall).unwrap().0;
+                self.next = Calendar::parse(expression, zone, Zones::BUILT_IN)
+                    .unwrap()
+                    .next_after(now.wall)
+                    .unwrap()
+                    .0;
             }
         }
     }

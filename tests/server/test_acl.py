@@ -2,6 +2,7 @@
 
 import pytest
 from talk import Error, Talk
+from waiting import Floor, Worker
 
 HANDLE = "1-1@1-00000000"
 # What a command needs to do with its key, as the server counts it: see data, change data, or neither.
@@ -202,3 +203,162 @@ def test_permission_lost_while_waiting_is_the_servers_matter(server):
     server.wait_until(lambda: b"taskslot_blocked_workers:0" in admin("INFO", "taskslot"), "it waits no more")
     admin.push()
     assert admin("TASK.LEN", "q", "ready") == 1
+
+
+REFUSED = (
+    "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile"
+)
+# What is taken from a user who may do all: with it go the rights to wait for q, or for p and q.
+TAKEN = {
+    "all": ["resetkeys", "-@all"],
+    "keys": ["resetkeys", "~p"],
+    "commands": ["-task.claim", "-task.mclaim", "-task.result"],
+    "reading": ["resetkeys", "%W~q"],
+    "all but a part": ["resetkeys", "-@all", "(~p +@all)"],
+    "the database": ["resetdbs", "db=1"],
+}
+
+
+@pytest.fixture
+def floor(server):
+    """A fresh server with somebody who gives orders."""
+    return Floor(server)
+
+
+def waiting_user(floor: Floor, *command: object, rules: tuple = ("~*", "+@all")) -> Worker:
+    """A worker of a user with these rules who waits already."""
+    floor.boss("ACL", "SETUSER", "u", "on", ">x", *rules)
+    worker = floor.worker()
+    assert worker("AUTH", "u", "x") == "OK"
+    floor.seen_to_wait(lambda: worker.send(command))
+    return worker
+
+
+def take(floor: Floor, what: str) -> None:
+    """Take rights away from the user, as far as the server has them."""
+    version, is_valkey = floor.server.installed.version, floor.server.installed.is_valkey
+    if version < (7, 0):
+        pytest.skip("6.2 lets modules ask for no rights")
+    if what == "the database" and (not is_valkey or version < (9, 1)):
+        pytest.skip("rights to databases came with Valkey 9.1")
+    assert floor.boss("ACL", "SETUSER", "u", *TAKEN[what]) == "OK"
+
+
+WAITS = {
+    "CLAIM": ["TASK.CLAIM", "q", "BLOCK", 0],
+    "CLAIM with options": [
+        "TASK.CLAIM",
+        "q",
+        "TIED",
+        "REQUEST",
+        "t",
+        "COUNT",
+        5,
+        "WORKER",
+        "w",
+        "BLOCK",
+        10**6,
+    ],
+    "CLAIM of a group": ["TASK.CLAIM", "q", "GROUP", "g", "BLOCK", 0],
+    "MCLAIM": ["TASK.MCLAIM", "q", "KEYS", 1, "p", "BLOCK", 0],
+    "MCLAIM of one twice": ["TASK.MCLAIM", "q", "KEYS", 1, "q", "BLOCK", 0],
+    "MCLAIM, it is the last": ["TASK.MCLAIM", "p", "KEYS", 2, "p", "q", "BLOCK", 0],
+}
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_worker_whose_rights_were_taken_away_is_not_served(floor, wait, taken):
+    """NOPERM when it would be served, and no lease: the task goes to the next in the line, as never delivered."""
+    worker, behind = waiting_user(floor, *WAITS[wait]), floor.waiting()
+    take(floor, taken)
+    assert floor.all_wait([worker, behind])
+    floor.boss.push("q", "x", "GROUP", "g")
+    assert worker.read() == Error(REFUSED)
+    [[handle, payload, deliveries]] = behind.read()
+    assert (payload, deliveries) == (b"x", 1)
+    assert (floor.counts()["claimed"], floor.counts()["requeued"]) == (1, 0)
+    assert floor.boss("TASK.ACK", "q", handle) == 1
+    assert worker("PING").startswith(("PONG", "NOPERM")), "it goes on"
+    floor.nobody_waits()
+
+
+def test_a_queue_that_is_lost_among_several_refuses_the_whole_claim(floor):
+    """As the command would be refused now, whichever of its queues has the task; the task stays."""
+    worker = waiting_user(floor, "TASK.MCLAIM", "p", "KEYS", 1, "q", "BLOCK", 0)
+    take(floor, "keys")
+    floor.boss.push("p", "x")
+    assert worker.read() == Error(REFUSED)
+    assert floor.boss("TASK.LEN", "p", "ready") == 1
+
+
+SERVES = {
+    "a due task": [["TASK.PUSH", "q", "x", "DELAY", 5]],
+    "a transaction": [["MULTI"], ["TASK.PUSH", "q", "x"], ["EXEC"]],
+    "a script": [["EVAL", "return redis.call('TASK.PUSH', 'q', 'x')", 0]],
+    "RESUME": [["TASK.PAUSE", "q"], ["TASK.PUSH", "q", "x"], ["TASK.RESUME", "q"]],
+    "RENAME": [["TASK.PUSH", "p", "x"], ["RENAME", "p", "q"]],
+}
+
+
+@pytest.mark.parametrize("serves", SERVES)
+def test_rights_are_asked_for_however_a_worker_is_served(floor, serves):
+    """Ten workers without rights, in front of one with: each is refused, and the last one has the task."""
+    workers = [waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0) for _ in range(10)]
+    behind = floor.waiting()
+    take(floor, "keys")
+    for command in SERVES[serves]:
+        floor.boss(*command)
+    assert [worker.read() for worker in workers] == [Error(REFUSED)] * 10
+    assert behind.payloads() == [b"x"]
+    assert floor.counts()["claimed"] == 1
+    floor.nobody_waits()
+
+
+def test_a_worker_without_rights_is_not_told_before_it_would_be_served(floor):
+    """Its wait ends in time with nothing, or with a task if it has its rights back."""
+    worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
+    timed = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 30)
+    take(floor, "keys")
+    assert timed.read() == []
+    assert floor.all_wait([worker])
+    assert floor.boss("ACL", "SETUSER", "u", "~q") == "OK"
+    floor.boss.push("q", "x")
+    assert worker.payloads() == [b"x"]
+
+
+@pytest.mark.parametrize("again", [[], [["ACL", "SETUSER", "u", "on", ">x"]]], ids=["gone", "made anew"])
+def test_a_user_that_is_deleted_as_a_task_comes_gets_nothing(floor, again):
+    """In one batch, before its connection is closed; also if there is another user of the name by then."""
+    if floor.server.installed.version < (7, 0):
+        pytest.skip("6.2 lets modules ask for no rights")
+    worker, behind = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0), floor.waiting()
+    floor.boss.many([["ACL", "DELUSER", "u"], *again, ["TASK.PUSH", "q", "x"]])
+    [[_, payload, deliveries]] = behind.read()
+    assert (payload, deliveries) == (b"x", 1)
+    floor.eventually(worker.has_answer, "its connection is closed")
+    floor.nobody_waits()
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+def test_a_client_whose_rights_were_taken_away_learns_no_result(floor, taken):
+    """NOPERM when the task has ended; others who wait for it are told."""
+    task = floor.boss.push("q", "x")
+    asker = waiting_user(floor, "TASK.RESULT", "q", task, "BLOCK", 0)
+    other = floor.worker()
+    floor.seen_to_wait(lambda: other.send(["TASK.RESULT", "q", task, "BLOCK", 0]))
+    take(floor, taken)
+    floor.boss("TASK.ACK", "q", floor.boss.claim("q"), "RESULT", "secret")
+    assert asker.read() == Error(REFUSED)
+    assert other.read() == [b"done", b"secret"]
+    floor.nobody_waits()
+
+
+def test_on_6_2_rights_are_asked_for_when_the_wait_begins(floor):
+    """It lets modules ask for no rights later: a worker that waits is served."""
+    if floor.server.installed.version >= (7, 0):
+        pytest.skip("rights are asked for again from 7.0 on")
+    worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
+    floor.boss("ACL", "SETUSER", "u", *TAKEN["all"])
+    floor.boss.push("q", "x")
+    assert worker.payloads() == [b"x"]

@@ -271,6 +271,30 @@ def test_a_replica_that_cannot_follow_is_broken_and_stays_so(start):
     assert d.ping()
 
 
+def test_a_broken_replica_is_healed_by_a_full_copy(start):
+    """As the README says: a restart goes on where it was, REPLICAOF NO ONE makes the replica begin anew."""
+    primary = start(port=True)
+    replica = start(replica_read_only="no", save="3600 1")
+    p = primary.client()
+    replica.replicate(primary)
+    p.execute_command("TASK.MPUSH", "queue", "TASKS", 3, *"abc")
+    wait_synced(primary, replica)
+    replica.client().execute_command("TASK.PURGE", "queue", "ready", "COUNT", 1)
+    p.execute_command("TASK.CLAIM", "queue")
+    wait_synced(primary, replica)
+    assert info(replica.client(), "queue")["broken"]
+    copies = p.info("stats")["sync_full"]
+    replica.stop(save=True)
+    replica.begin(replicaof=f"127.0.0.1 {primary.port}")
+    replica.ready()
+    wait_synced(primary, replica)
+    assert info(replica.client(), "queue")["broken"] and p.info("stats")["sync_full"] == copies
+    replica.client().execute_command("REPLICAOF", "NO", "ONE")
+    replica.replicate(primary)
+    assert info(replica.client(), "queue")["broken"] == b"" and p.info("stats")["sync_full"] == copies + 1
+    assert digest(replica.client(), "queue") == digest(p, "queue")
+
+
 def test_clients_send_no_effects(r, server):
     """TASK._APPLY and TASK._LOAD are refused from clients, in scripts and transactions too."""
     rich_queue(r)

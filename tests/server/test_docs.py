@@ -16,11 +16,11 @@ ABOUT = {
     "TASK.REQUEUE": (-3, {"write", "fast"}, {"RW", "update"}),
     "TASK.EXTEND": (-3, {"write", "fast"}, {"RW", "update"}),
     "TASK.FAIL": (-3, {"write", "fast"}, {"RW", "update"}),
-    "TASK.RESULT": (-3, {"readonly", "fast", "blocking"}, {"RO", "access"}),
-    "TASK.GET": (3, {"readonly", "fast"}, {"RO", "access"}),
-    "TASK.LIST": (-3, {"readonly"}, {"RO", "access"}),
-    "TASK.LEN": (-2, {"readonly", "fast"}, {"RO"}),
-    "TASK.INFO": (-2, {"readonly"}, {"RO", "access"}),
+    "TASK.RESULT": (-3, {"readonly", "fast", "blocking", "random"}, {"RO", "access"}),
+    "TASK.GET": (3, {"readonly", "fast", "random"}, {"RO", "access"}),
+    "TASK.LIST": (-3, {"readonly", "random"}, {"RO", "access"}),
+    "TASK.LEN": (-2, {"readonly", "fast", "random"}, {"RO"}),
+    "TASK.INFO": (-2, {"readonly", "random"}, {"RO", "access"}),
     "TASK.SHARDS": (-3, {"readonly"}, {"RO"}),
     "TASK.CANCEL": (-3, {"write", "fast"}, {"RW", "delete"}),
     "TASK.RETRY": (-3, {"write"}, {"RW", "update"}),
@@ -57,9 +57,9 @@ def test_command_info_tells_arity_flags_and_keys(server, name):
     has_specs = server.installed.version >= (7, 0)
     [about] = c("COMMAND", "INFO", name)
     assert about[0].decode().upper() == name
-    # 6.2 is told no arity, and knows no flag for what blocks.
+    # 6.2 is told no arity, and knows no flag for what blocks; it alone has one for what depends on the clock.
     assert about[1] == (arity if has_specs else -1)
-    assert set(about[2]) - {"module"} == flags - (set() if has_specs else {"blocking"})
+    assert set(about[2]) - {"module"} == flags - ({"random"} if has_specs else {"blocking"})
     assert about[3:6] == ([1, 1, 1] if key else [0, 0, 0])
     if has_specs:
         specs = [c.as_map(spec) for spec in about[8]]

@@ -12,7 +12,8 @@ TOTALS = [
     *["cancelled", "purged", "dropped", "forgotten", "expired"],
 ]
 FIELDS = [
-    *["version", "blocked_workers", "result_waiters", "queues", "queues_memory", "broken_queues"],
+    *["version", "time_zones", "time_zones_from"],
+    *["blocked_workers", "result_waiters", "queues", "queues_memory", "broken_queues"],
     *[f"total_{name}" for name in TOTALS],
     *["due_lag_ms", "slow_ticks", "clock_skew_ms", "warnings"],
 ]

@@ -8,6 +8,7 @@ from talk import SYNTAX, Error, Talk
 DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
 INSTANT_MAX = 2**48 - 1
+AT_MIN = 10**11
 ID = re.compile(rb"[1-9][0-9]{12}-[0-9]+")
 
 
@@ -85,7 +86,7 @@ def test_at_names_an_instant_and_the_past_is_now(server):
     at = 4_102_444_800_000  # 2100-01-01
     task = c.map("TASK.GET", "q", c.push("q", "p", "AT", at))
     assert task[b"state"] == b"delayed" and abs(task[b"due"] - at) <= 1
-    for past in (0, 1, 1_000_000_000_000):
+    for past in (AT_MIN, 1_000_000_000_000):
         assert c.map("TASK.GET", "q", c.push("q", "p", "AT", past))[b"state"] == b"ready"
 
 
@@ -94,7 +95,7 @@ def test_at_names_an_instant_and_the_past_is_now(server):
     "option, low, high",
     [
         ("DELAY", 0, SPAN_MAX),
-        ("AT", 0, INSTANT_MAX),
+        ("AT", AT_MIN, INSTANT_MAX),
         ("PRIORITY", -128, 127),
         ("ATTEMPTS", -1, 65_535),
         ("LEASE", 1, DAY),
@@ -111,10 +112,23 @@ def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, hig
     digest = c.digest()
     assert c.map("TASK.INFO", "q")[b"pushed"] == 2
     for number in (low - 1, high + 1, 2**64, "x", "", "+1", "1.0", f"{high} "):
-        error = Error(f"ERR {option} must be an integer between {low} and {high}")
+        named = {"AT": "AT in unix milliseconds"}.get(option, option)
+        error = Error(f"ERR {named} must be an integer between {low} and {high}")
         assert c(*command, option, number) == error
     assert c(*command, option) == Error(SYNTAX)
     assert c.digest() == digest
+
+
+def test_an_at_in_seconds_is_refused(server):
+    """Seconds, in which most clocks tell the time, would lie in January 1970 and run at once: the error says ms."""
+    c = Talk(server)
+    for seconds in (0, 1, 1_795_334_211, 4_102_444_800, AT_MIN - 1):
+        for push in (
+            ["TASK.PUSH", "q", "p", "AT", seconds],
+            ["TASK.MPUSH", "q", "AT", seconds, "TASKS", 1, "p"],
+        ):
+            assert "AT in unix milliseconds must be" in str(c(*push))
+    assert c("EXISTS", "q") == 0
 
 
 def test_attempts_0_is_refused(server):
@@ -129,7 +143,7 @@ def test_attempts_0_is_refused(server):
 def test_delay_and_at_exclude_each_other(server):
     """Also where one of them says nothing."""
     c = Talk(server)
-    for both in (["DELAY", 5, "AT", 5], ["AT", 0, "DELAY", 0], ["DELAY", 0, "AT", 9]):
+    for both in (["DELAY", 5, "AT", AT_MIN], ["AT", AT_MIN, "DELAY", 0], ["DELAY", 0, "AT", AT_MIN]):
         assert c("TASK.PUSH", "q", "p", *both) == Error(SYNTAX)
 
 

@@ -4,6 +4,7 @@ import pytest
 from files import wait_aof
 from queues import HOUR, contents, goes_on, id_of, info, pairs, refusal, rich_queue, task
 from server import digest, wait_synced
+from talk import Talk
 
 SYNCS = {"disk": ("no", "disabled"), "diskless": ("yes", "disabled"), "diskless-to-memory": ("yes", "swapdb")}
 TERM = 2**36  # what a new primary leaves out of lease numbers
@@ -204,3 +205,23 @@ def test_a_failover_in_order_loses_nothing(start):
     wait_synced(replica, primary)
     assert digest(c, "short") == digest(p, "short") and digest(c, "queue") == digest(p, "queue")
     goes_on(c, rich)
+
+
+def test_a_command_that_waits_never_blocks_the_link_to_the_primary(start, installed):
+    """No primary of ours sends one; a replica that gets one answers it at once, ties nothing, and goes on."""
+    if installed.version < (7, 0):
+        pytest.skip("DEBUG REPLICATE came with 7.0")
+    primary, replica = start(port=True), start(port=True)
+    replica.replicate(primary)
+    c, at_replica = Talk(primary), Talk(replica)
+    task = c.push("q", "x")
+    for command in (
+        ["TASK.CLAIM", "missing", "BLOCK", 0],
+        ["TASK.MCLAIM", "missing", "KEYS", 1, "missing too", "BLOCK", 0],
+        ["TASK.RESULT", "q", task, "BLOCK", 0],
+        ["TASK.CLAIM", "q", "TIED"],
+    ):
+        assert c("DEBUG", "REPLICATE", *command) == "OK"
+    wait_synced(primary, replica)
+    assert at_replica("TASK.LEN", "q", "ready") == 1
+    assert b"\r\nblocked_clients:0\r\n" in at_replica("INFO", "clients")

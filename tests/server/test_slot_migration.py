@@ -135,3 +135,19 @@ def test_a_queue_that_moves_to_a_node_with_another_clock_keeps_its_spans(start, 
     wait_moved(one, two, "q")
     check_moved_spans(two.boss, found)
     assert two.boss("TASK.LEN", "q", "delayed") == 2
+
+
+def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
+    """The connection that claimed stays behind, and its end tells the new node nothing."""
+    one, two = nodes
+    worker = one.worker()
+    for payload in ("short", "long"):
+        one.boss.push("q", payload)
+    worker.claim("q", "TIED", "LEASE", 1000)
+    long = worker.claim("q", "TIED", "LEASE", 3_600_000)
+    migrate(one, two, "q")
+    wait_moved(one, two, "q")
+    worker.leave()
+    two.eventually(lambda: two.counts("q")["stalled"] == 1, "the short lease has ended", 10)
+    assert two.boss("TASK.LEN", "q", "leased") == 1
+    assert two.boss("TASK.ACK", "q", long) == 1

@@ -312,3 +312,45 @@ def test_a_task_that_dies_with_its_connection_says_so(floor):
         b"1 stall, after ",
         b"at worker w1 (connection closed)",
     )
+
+
+def user_waits(floor, *command):
+    """A worker with a user of its own that waits already."""
+    if floor.server.installed.version < (7, 0):
+        pytest.skip("6.2 lets modules ask for no rights later")
+    floor.boss("ACL", "SETUSER", "u", "on", ">x", "~*", "+@all")
+    worker = floor.worker()
+    assert worker("AUTH", "u", "x") == "OK"
+    floor.seen_to_wait(lambda: worker.send(command))
+    return worker
+
+
+def test_a_worker_without_rights_leaves_the_suspect_to_the_next(floor):
+    """It is refused and out of the line; who waits behind it has the suspect, alone."""
+    poison = suspect(floor)
+    refused = user_waits(floor, "TASK.CLAIM", "q", "WORKER", "w1", "COUNT", 9, "BLOCK", 0)
+    behind = floor.waiting("q", "WORKER", "w2", "COUNT", 9)
+    floor.boss("ACL", "SETUSER", "u", "resetkeys")
+    comes_back(floor, poison)
+    assert refused.read().startswith("NOPERM")
+    assert behind.payloads() == [b"poison"]
+    floor.nobody_waits()
+
+
+def test_a_worker_without_rights_is_not_awaited(floor):
+    """A suspect that has waited for a lease goes to the next who claims, not to one who was refused."""
+    floor.boss("TASK.CONFIG", "q", "SET", "lease", 1)
+    hold(floor, "w1", "held by w1", "LEASE", 3_600_000)
+    held = hold(floor, "w2", "held by w2", "LEASE", 3_600_000)
+    poison = suspect(floor)
+    refused = user_waits(floor, "TASK.CLAIM", "q", "WORKER", "w1", "BLOCK", 0)
+    comes_back(floor, poison)
+    assert claim(floor, "w2") == [], "the suspect is passed over for the first time"
+    begun = floor.boss("TIME")
+    floor.eventually(lambda: passed_ms(begun, floor.boss("TIME")) > 2, "it has been passed over for a lease")
+    floor.boss("ACL", "SETUSER", "u", "resetkeys")
+    floor.boss.push("q", "y", "LEASE", 3_600_000)
+    assert refused.read().startswith("NOPERM")
+    assert claim(floor, "w2") == [], "it is awaited"
+    floor.boss("TASK.ACK", "q", held)
+    assert payloads(claim(floor, "w2")) == [b"poison"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from talk import Error, Talk, packed
 from waiting import Floor
 
 # A worker in a process of its own: it claims, says so, and works for ever.
@@ -170,3 +171,106 @@ def test_a_claim_sent_again_on_another_connection_is_tied_to_that(floor):
     assert second("TASK.EXTEND", "q", handle) > 0
     second.leave()
     floor.eventually(lambda: floor.counts()["stalled"] == 1, "the second connection's end counts")
+
+
+NO_CONNECTION = (
+    "TIED needs the worker's own connection: scripts, functions and calls of other modules have none"
+)
+CLAIMS = {
+    "CLAIM": ["TASK.CLAIM", "q", "TIED"],
+    "MCLAIM": ["TASK.MCLAIM", "p", "KEYS", 1, "q", "TIED"],
+    "with a token": ["TASK.CLAIM", "q", "TIED", "REQUEST", "t", "BLOCK", 1],
+}
+
+
+@pytest.mark.parametrize("kind", ["script", "function"])
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_script_ties_no_lease_to_nobody(floor, kind, claim):
+    """A script and a function have no connection that could close: TIED is refused, and nothing is claimed."""
+    if kind == "script":
+        call = ["EVAL", "return redis.call(unpack(ARGV))", 2, "p", "q"]
+    else:
+        if floor.server.installed.version < (7, 0):
+            pytest.skip("functions came with 7.0")
+        code = "redis.register_function('claim', function(keys, args) return redis.call(unpack(args)) end)"
+        assert floor.boss("FUNCTION", "LOAD", f"#!lua name=taskslot\n{code}") == b"taskslot"
+        call = ["FCALL", "claim", 2, "p", "q"]
+    floor.boss.push("q", "x")
+    refused = floor.boss(*call, *CLAIMS[claim])
+    assert isinstance(refused, Error) and NO_CONNECTION in refused, refused
+    assert (floor.counts()["ready"], floor.counts()["claimed"]) == (1, 0)
+    assert len(floor.boss(*call, "TASK.CLAIM", "q")) == 1, "without TIED it claims"
+
+
+def test_a_transaction_ties_to_the_connection_that_runs_it(floor):
+    """MULTI has a connection: its end ends the lease, and nothing else does before."""
+    worker, other = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    assert worker("MULTI") == "OK" and worker("TASK.CLAIM", "q", "TIED") == "QUEUED"
+    [[[handle, *_]]] = worker("EXEC")
+    floor.boss.push("q", "other's")
+    other.claim("q", "TIED")
+    other.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the other's lease has ended")
+    assert worker("TASK.EXTEND", "q", handle) > 0
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended")
+
+
+def test_a_script_that_sends_a_claim_again_unties_nothing(floor):
+    """REQUEST in a script recalls the leases of a connection; they hang on it still, and not on the script's client."""
+    worker, other = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    handle = worker.claim("q", "TIED", "REQUEST", "t")
+    recall = "return redis.call('TASK.CLAIM', KEYS[1], 'REQUEST', 't')[1][1]"
+    assert floor.boss("EVAL", recall, 1, "q") == handle
+    floor.boss.push("q", "other's")
+    other.claim("q", "TIED")
+    other.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the other's lease has ended")
+    assert worker("TASK.EXTEND", "q", handle) > 0
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended with its connection")
+
+
+def test_a_file_that_claims_ties_no_lease(start):
+    """A claim that somebody wrote into an AOF comes from no connection: the server starts, and nothing is claimed."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    boss = Talk(server)
+    boss.push("q", "x")
+    server.stop()
+    with open(server._aof(), "ab") as aof:
+        aof.write(packed(["TASK.CLAIM", "q", "TIED", "LEASE", 86_400_000]))
+    server.start()
+    assert Talk(server).map("TASK.INFO", "q")[b"claimed"] == 0
+
+
+@pytest.mark.parametrize("how", ["MIGRATE", "RESTORE", "RESTORE REPLACE", "promotion", "restart"])
+def test_a_tied_lease_of_a_queue_that_moved_ends_by_its_deadline(start, how):
+    """Whoever has the queue now knows nothing of the connection: the lease outlives it, and ends in time."""
+    settings = {"port": True, "appendonly": "yes", "module_args": ("failover-grace", 0)}
+    one, two = Floor(start(**settings)), Floor(start(**settings))
+    worker = one.worker()
+    for payload in ("short", "long"):
+        one.boss.push("q", payload)
+    worker.claim("q", "TIED", "LEASE", 1000)
+    long = worker.claim("q", "TIED", "LEASE", 3_600_000)
+    match how:
+        case "MIGRATE":
+            assert one.boss("MIGRATE", "127.0.0.1", two.server.port, "q", 0, 5000) == "OK"
+        case "RESTORE":
+            assert two.boss("RESTORE", "q", 0, one.boss("DUMP", "q")) == "OK"
+        case "RESTORE REPLACE":
+            two = one
+            assert one.boss("RESTORE", "q", 0, one.boss("DUMP", "q"), "REPLACE") == "OK"
+        case "promotion":
+            two.server.replicate(one.server)
+            one.server.kill9()
+            assert two.boss("REPLICAOF", "NO", "ONE") == "OK"
+        case "restart":
+            one.server.restart(kill=True)
+            two = Floor(one.server)
+    worker.leave()
+    two.eventually(lambda: two.counts()["stalled"] == 1, "the short lease has ended", 10)
+    assert two.boss("TASK.LEN", "q", "leased") == 1
+    assert two.boss("TASK.ACK", "q", long) == 1

@@ -1,6 +1,7 @@
 """Commands in MULTI and in scripts: the same replies, one effect each, all or none of them on replicas."""
 
 import pytest
+from server import digest, wait_synced
 from talk import Error, Talk, effects, read_effect
 
 DAY = 86_400_000
@@ -166,3 +167,126 @@ def test_effects_of_commands_of_the_server_stay_its_own(start):
     server.propagated()
     assert c("COPY", "q", "r") == 1 and c("RENAME", "q", "s") == "OK" and c("DEL", "r") == 1
     assert propagated_words(server) == [b"COPY", b"RENAME", b"DEL"]
+
+
+NOT_IN_THIS_SCRIPT = (
+    "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas"
+)
+CALL = "return redis.call(unpack(ARGV))"
+
+
+@pytest.fixture
+def whole_scripts(start, installed):
+    """A server that replicates scripts as they stand, with an AOF, and its replica."""
+    if installed.version >= (7, 0):
+        pytest.skip("from 7.0 on the effects of scripts are replicated, always")
+    settings = {"appendonly": "yes", "aof_use_rdb_preamble": "no", "lua_replicate_commands": "no"}
+    primary, replica = start(port=True, **settings), start(port=True, **settings)
+    replica.replicate(primary)
+    return primary, replica
+
+
+def all_are_equal(primary, replica, *keys: str) -> bool:
+    """Whether keys are equal on the replica, and after a restart of the primary."""
+
+    def digests(server) -> list[bytes]:
+        with server.client() as r:
+            return [digest(r, key) for key in keys]
+
+    wait_synced(primary, replica)
+    before = digests(primary)
+    same = digests(replica) == before
+    primary.restart()
+    return same and digests(primary) == before
+
+
+def test_a_script_that_is_replicated_itself_changes_no_queue(whole_scripts):
+    """It would decide again on the replica: each command that changes a queue is refused, and reading is not."""
+    primary, replica = whole_scripts
+    c = Talk(primary)
+    c.push("q", "a")
+    handle = c.claim("q", "LEASE", DAY)
+    task = c.push("q", "b")
+    before = c.digest("q")
+    for command in (
+        ["TASK.PUSH", "q", "x"],
+        ["TASK.MPUSH", "new", "TASKS", 1, "x"],
+        ["TASK.CLAIM", "q"],
+        ["TASK.CLAIM", "nothing"],
+        ["TASK.MCLAIM", "q", "KEYS", 1, "p"],
+        ["TASK.ACK", "q", handle],
+        ["TASK.REQUEUE", "q", handle],
+        ["TASK.EXTEND", "q", handle],
+        ["TASK.FAIL", "q", handle],
+        ["TASK.CANCEL", "q", task],
+        ["TASK.RETRY", "q", task],
+        ["TASK.CONFIG", "q", "SET", "lease", 5],
+        ["TASK.GROUP", "q", "SET", "g", "WEIGHT", 2],
+        ["TASK.CRON", "q", "SET", "s", "EVERY", 1000, "PAYLOAD", "x"],
+        ["TASK.PAUSE", "q"],
+        ["TASK.RESUME", "q"],
+        ["TASK.PURGE", "q", "ALL"],
+    ):
+        refused = c("EVAL", CALL, 0, *command)
+        assert isinstance(refused, Error) and NOT_IN_THIS_SCRIPT in refused, (command, refused)
+    assert c("EVAL", CALL, 0, "TASK.LEN", "q") == 2
+    assert c.digest("q") == before
+    assert all_are_equal(primary, replica, "q", "new")
+
+
+def test_the_setting_decides_for_scripts_in_transactions_too(whole_scripts):
+    """Yes, as it is by default, or no, as changed a moment ago; redis.replicate_commands() shows to no module."""
+    primary, replica = whole_scripts
+    c = Talk(primary)
+    push = ["TASK.PUSH", "q", "x"]
+    pushed = 0
+    for setting in ("yes", "no", "yes"):
+        c("CONFIG", "SET", "lua-replicate-commands", setting)
+        c("MULTI")
+        c(*push)
+        c("EVAL", CALL, 0, *push)
+        replies = c("EXEC")
+        replies += [c("EVAL", script, 0, *push) for script in (CALL, f"redis.replicate_commands() {CALL}")]
+        refused = [isinstance(reply, Error) and NOT_IN_THIS_SCRIPT in reply for reply in replies]
+        assert refused == [False, *[setting == "no"] * 3]
+        pushed += refused.count(False)
+    assert c("TASK.LEN", "q") == pushed == 9
+    assert all_are_equal(primary, replica, "q")
+
+
+def test_scripts_work_where_config_was_renamed(start, installed):
+    """The setting can't be asked for: the default is taken for granted."""
+    server = start(rename_command='CONFIG ""')
+    assert isinstance(Talk(server)("EVAL", CALL, 0, "TASK.PUSH", "q", "x"), bytes)
+
+
+def test_a_script_that_is_replicated_itself_writes_nothing_after_it_looked_at_a_queue(whole_scripts):
+    """What it sees depends on the clock, and may be otherwise on the replica: the server refuses, as after TIME."""
+    primary, _ = whole_scripts
+    c = Talk(primary)
+    task = c.push("q", "x")
+    for look in (["LEN"], ["INFO"], ["GET", task], ["RESULT", task], ["LIST", "ready"]):
+        words = [f"TASK.{look[0]}", "q", *look[1:]]
+        script = "redis.call(unpack(ARGV)) return redis.call('SET', KEYS[1], 'v')"
+        assert "Write commands not allowed after non deterministic commands" in c(
+            "EVAL", script, 1, "k", *words
+        )
+    assert c("EXISTS", "k") == 0
+
+
+def test_an_effect_in_a_script_that_is_replicated_itself_is_refused(start, installed):
+    """A tool that replays an AOF may send effects; in such a script they would be applied twice."""
+    if installed.version >= (7, 0):
+        pytest.skip("from 7.0 on the effects of scripts are replicated, always")
+    server = start(
+        appendonly="yes",
+        aof_use_rdb_preamble="no",
+        lua_replicate_commands="no",
+        module_args=("allow-effects", "yes"),
+    )
+    c = Talk(server)
+    c.push("q", "x")
+    [effect] = server.propagated()[1:2]
+    answer = c("EVAL", "return redis.call(unpack(ARGV))", 0, effect[0], "copy", *effect[2:])
+    assert NOT_IN_THIS_SCRIPT in answer
+    assert c("EXISTS", "copy") == 0

@@ -383,6 +383,8 @@ fn known_flags(doc: &CommandDoc, server: Server) -> String {
     for word in doc.flags.split_whitespace() {
         let fits = match word {
             "blocking" => server.at_least(7, 0),
+            // What is read depends on the clock: a script that is replicated as it stands may not write after it.
+            "random" => !server.at_least(7, 0),
             _ => true,
         };
         if fits {

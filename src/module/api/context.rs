@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
+use super::events::is_connected;
 use super::raw::{self, api};
 use super::reply::Reply;
 use super::string::{Arg, line};
@@ -96,9 +97,9 @@ impl Flags {
         self.any(Self::REPLICATED)
     }
 
-    /// The client can't be blocked.
+    /// The client can't be blocked, or must not be: Redis would block the link to the primary, for ever.
     pub fn denies_blocking(self) -> bool {
-        self.any(Self::DENY_BLOCKING)
+        self.any(Self::DENY_BLOCKING | Self::REPLICATED)
     }
 
     /// In a transaction or a script: what follows in it sees what we do now.
@@ -198,16 +199,28 @@ impl<'a> Context<'a> {
         unsafe { (api().avoid_replica_traffic)() != 0 }
     }
 
-    /// The client we serve; 0 in timers and events.
-    pub fn client_id(self) -> u64 {
+    /// The client we serve; 0 in timers and events. It need not be anybody's: scripts, functions, calls of other modules
+    /// and files that are loaded run on clients of the server's own, which never disconnect.
+    fn client_id(self) -> u64 {
         // SAFETY: the context lives.
         unsafe { (api().get_client_id)(self.raw()) }
     }
 
-    /// Closes the connection of the client we serve, after what was replied so far.
+    /// The connection whose command this is, which will be told of when it closes. `None` where there is none: in scripts
+    /// and functions, in calls of other modules, in timers, and for what a primary or a file sends.
+    pub fn connection(self) -> Option<u64> {
+        let (id, flags) = (self.client_id(), self.flags());
+        // Valkey 9.1 finds the client of its scripts among those that are connected, so that alone doesn't tell.
+        let is_called = flags.any(Flags::LUA) || flags.denies_blocking() && !flags.any(Flags::MULTI);
+        let is_told = flags.is_replicated() || flags.is_loading();
+        (!is_called && !is_told && is_connected(id)).then_some(id)
+    }
+
+    /// Closes the connection of the client we serve, if it has one, after what was replied so far.
     pub fn close_client(self) {
+        let Some(id) = self.connection() else { return };
         // SAFETY: the context lives; an unknown client is an error, which there is nothing to do about.
-        unsafe { (api().deauthenticate_and_close_client)(self.raw(), self.client_id()) };
+        unsafe { (api().deauthenticate_and_close_client)(self.raw(), id) };
     }
 
     /// The database we are in.

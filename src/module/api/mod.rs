@@ -23,6 +23,7 @@ pub mod server;
 pub mod setting;
 pub mod string;
 pub mod timer;
+pub mod user;
 
 pub use context::{Context, Level, log};
 pub use reply::Reply;

@@ -44,6 +44,8 @@ opaque! {
     ServerInfo
     /// `RedisModuleCallReply`
     CallReply
+    /// `RedisModuleUser`
+    User
 }
 
 /// `REDISMODULE_OK`
@@ -486,6 +488,7 @@ table! {
         call_reply_string_ptr c"RedisModule_CallReplyStringPtr"
             unsafe extern "C" fn(*mut CallReply, *mut usize) -> *const c_char;
         free_call_reply c"RedisModule_FreeCallReply" unsafe extern "C" fn(*mut CallReply);
+        free_module_user c"RedisModule_FreeModuleUser" unsafe extern "C" fn(*mut User) -> c_int;
         latency_add_sample c"RedisModule_LatencyAddSample" unsafe extern "C" fn(*const c_char, c_longlong);
         notify_keyspace_event c"RedisModule_NotifyKeyspaceEvent"
             unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut Str) -> c_int;
@@ -504,6 +507,13 @@ table! {
         reply_with_map c"RedisModule_ReplyWithMap" unsafe extern "C" fn(*mut Ctx, c_long) -> c_int;
         reply_set_map_length c"RedisModule_ReplySetMapLength" unsafe extern "C" fn(*mut Ctx, c_long);
         get_db_id_from_io c"RedisModule_GetDbIdFromIO" unsafe extern "C" fn(*mut Io) -> c_int;
+        get_current_user_name c"RedisModule_GetCurrentUserName" unsafe extern "C" fn(*mut Ctx) -> *mut Str;
+        get_module_user_from_user_name c"RedisModule_GetModuleUserFromUserName"
+            unsafe extern "C" fn(*mut Str) -> *mut User;
+        acl_check_command_permissions c"RedisModule_ACLCheckCommandPermissions"
+            unsafe extern "C" fn(*mut User, *mut *mut Str, c_int) -> c_int;
+        acl_check_permissions c"RedisModule_ACLCheckPermissions"
+            unsafe extern "C" fn(*mut User, *mut *mut Str, c_int, c_int, *mut c_int) -> c_int;
         cluster_can_access_keys_in_slot c"RedisModule_ClusterCanAccessKeysInSlot" unsafe extern "C" fn(c_int) -> c_int;
         register_bool_config c"RedisModule_RegisterBoolConfig"
             unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_uint, GetIntFn, SetIntFn, Option<ApplyFn>, *mut c_void)

@@ -3,7 +3,8 @@
 use std::ffi::{CStr, c_longlong};
 use std::ptr::NonNull;
 
-use super::context::Context;
+use super::context::{Context, Flags};
+use super::load::server;
 use super::raw::{self, api};
 
 /// Microseconds since the machine's start. They go on while it sleeps, and are never set.
@@ -49,9 +50,23 @@ impl Drop for ServerInfo<'_> {
     }
 }
 
-/// A number among the server's settings, by CONFIG GET, which looks through all of them: some microseconds.
-/// `None` if it is no number, or CONFIG was renamed.
+/// A number among the server's settings. `None` if it is no number, or CONFIG was renamed.
 pub fn setting(ctx: Context<'_>, name: &CStr) -> Option<i64> {
+    look_up(ctx, name, |value| std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()))
+}
+
+/// Whether the script that runs the command goes to replicas and AOF as it stands, to run there again. What we replicate
+/// in it would come on top, so nothing may be changed. Redis 6.2 does so with `lua-replicate-commands no`. It tells
+/// modules nothing of a script that calls `redis.replicate_commands()`, so that doesn't help. Where CONFIG was renamed
+/// the default is taken for granted, which is yes.
+pub fn replicates_scripts(ctx: Context<'_>) -> bool {
+    !server().at_least(7, 0)
+        && ctx.flags().any(Flags::LUA)
+        && look_up(ctx, c"lua-replicate-commands", |value| Some(value == b"no")) == Some(true)
+}
+
+/// A setting of the server, by CONFIG GET, which looks through all of them: some microseconds.
+fn look_up<R>(ctx: Context<'_>, name: &CStr, read: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
     let (get, words) = (c"GET", c"cc");
     // SAFETY: the context lives; "cc" takes two C strings and gets them.
     let reply =
@@ -59,10 +74,10 @@ pub fn setting(ctx: Context<'_>, name: &CStr) -> Option<i64> {
     let reply = NonNull::new(reply)?;
     // SAFETY: a reply of ours; an element that isn't there is null, which `text` bears.
     let value = unsafe { text((api().call_reply_array_element)(reply.as_ptr(), 1)) };
-    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    let found = read(value);
     // SAFETY: freed once, after the last look into it.
     unsafe { (api().free_call_reply)(reply.as_ptr()) };
-    number
+    found
 }
 
 /// # Safety

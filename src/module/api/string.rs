@@ -82,7 +82,7 @@ impl OwnedString {
         OwnedString::from_raw(raw)
     }
 
-    fn from_raw(raw: *mut raw::Str) -> OwnedString {
+    pub(super) fn from_raw(raw: *mut raw::Str) -> OwnedString {
         match NonNull::new(raw) {
             Some(raw) => OwnedString { raw },
             // The server ends itself when it is out of memory, so it never answers null.

@@ -107,7 +107,11 @@ const OPTIONS: &[&str] =
     &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
 
 /// Reads options up to the end: the claim, and how long it waits.
-fn options<'a>(args: &mut Args<'a>, with_key: bool) -> Result<(Claims<'a>, Option<u64>), Error> {
+fn options<'a>(
+    ctx: Context<'_>,
+    args: &mut Args<'a>,
+    with_key: bool,
+) -> Result<(Claims<'a>, Option<u64>), Error> {
     let mut claim = Claiming { bytes: Some(REPLY_BYTES), ..Claiming::default() };
     let (mut block_ms, mut request, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
@@ -127,13 +131,17 @@ fn options<'a>(args: &mut Args<'a>, with_key: bool) -> Result<(Claims<'a>, Optio
     if claim.noack && (claim.tied || claim.lease_ms.is_some() || request.is_some()) {
         return Err(Error::Bad("NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST"));
     }
-    Ok((Claims { claim, request, with_meta, with_key }, block_ms))
+    let connection = match claim.tied {
+        true => Some(ctx.connection().ok_or(Error::NoConnection)?),
+        false => None,
+    };
+    Ok((Claims { claim, connection, request, with_meta, with_key }, block_ms))
 }
 
 fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
-    let (claims, block_ms) = options(&mut args, false)?;
+    let (claims, block_ms) = options(ctx, &mut args, false)?;
     claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
 }
 
@@ -145,7 +153,7 @@ fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
     keys.extend(args.take(more)?);
-    let (claims, block_ms) = options(&mut args, true)?;
+    let (claims, block_ms) = options(ctx, &mut args, true)?;
     // A key that is there twice counts where it stands first.
     let mut seen = BTreeSet::new();
     keys.retain(|key| seen.insert(key.as_bytes()));
@@ -189,7 +197,7 @@ fn give(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
         return Ok(true);
     }
     let (ctx, key, mut delivered) = (write.ctx, write.key, 0);
-    write.claim(claims, ctx.client_id(), |tasks, task| {
+    write.claim(claims, |tasks, task| {
         if delivered == 0 {
             claims.begin_reply(ctx.reply(), key.as_bytes(), tasks);
         }
@@ -202,7 +210,7 @@ fn give(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
 /// Replies with the tasks that the same request got before, if it still holds any.
 fn give_again(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> bool {
     let ctx = write.ctx;
-    let Some(held) = claims.request.and_then(|token| write.recall(token, ctx.client_id())) else {
+    let Some(held) = claims.request.and_then(|token| write.recall(token)) else {
         return false;
     };
     write.value.duplicate += 1;

@@ -20,7 +20,7 @@ impl Command for Get {
         complexity: "O(log m) for m tasks",
         since: FIRST,
         arity: 3,
-        flags: "readonly fast",
+        flags: "readonly fast random",
         acl: "read fast",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("task", &[ArgDoc::text("id"), ArgDoc::text("handle")])],

@@ -20,7 +20,7 @@ impl Command for Len {
         complexity: "O(1)",
         since: FIRST,
         arity: -2,
-        flags: "readonly fast",
+        flags: "readonly fast random",
         acl: "read fast",
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[ArgDoc::key("key", 0), STATE.optional()],

@@ -35,7 +35,7 @@ impl Command for List {
         complexity: "O(n) for n tasks, at most 10000 looked at",
         since: FIRST,
         arity: -3,
-        flags: "readonly",
+        flags: "readonly random",
         acl: "read",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[

@@ -149,6 +149,11 @@ pub struct Said<'a> {
     request: Option<&'a [u8]>,
 }
 
+/// How an error names AT: it says the unit, since seconds are what most clocks give.
+const AT: &str = "AT in unix milliseconds";
+/// The first AT, in 1973: what is below was meant in seconds (up to the year 5138), and would run at once.
+const AT_MIN: i64 = 100_000_000_000;
+
 const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
     "KEEP", "REPLACE", "HEADERS", "REQUEST",
@@ -189,7 +194,7 @@ impl<'a> Said<'a> {
         match option {
             "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Syntax),
             "DELAY" => said.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
-            "AT" => said.when = When::At(Millis(args.unsigned("AT", 0..=Millis::MAX.0 as i64)?)),
+            "AT" => said.when = When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?)),
             "PRIORITY" => said.priority = args.integer("PRIORITY", -128..=127)? as i8,
             "ATTEMPTS" => match args.integer("ATTEMPTS", -1..=ATTEMPTS_MAX)? {
                 0 => return Err(Error::Bad("ATTEMPTS must be -1 for no limit or at least 1")),

@@ -20,7 +20,7 @@ impl Command for Outcome {
         complexity: "O(log m) for m tasks",
         since: FIRST,
         arity: -3,
-        flags: "readonly fast blocking",
+        flags: "readonly fast blocking random",
         acl: "read fast blocking",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[ArgDoc::key("key", 0), ArgDoc::text("id"), ArgDoc::integer("ms").after("BLOCK").optional()],

@@ -26,7 +26,7 @@ impl Command for Info {
         complexity: "O(1); with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
         since: FIRST,
         arity: -2,
-        flags: "readonly",
+        flags: "readonly random",
         acl: "read",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[

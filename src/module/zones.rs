@@ -1,0 +1,124 @@
+//! The time zones of this node: those of the system where it has a newer release of the time zone database, else those
+//! that are built in.
+//!
+//! Distributions keep `tzdata` up to date long after a module was built. Which one is newer is seen once, when the
+//! module is loaded; a zone's file is read when the first schedule names it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use taskslot_engine::{Zone, Zones};
+
+use crate::api::guard::guard;
+use crate::api::{Level, log};
+
+/// Where zones are read from, as glibc has it: a variable of the environment, else this folder.
+const FOLDER_VARIABLE: &str = "TZDIR";
+const FOLDER: &str = "/usr/share/zoneinfo";
+/// Files of a folder whose first line names its release, as `# version 2026f` or `2026f`.
+const VERSION_FILES: [&str; 2] = ["tzdata.zi", "+VERSION"];
+/// No file of a zone is larger; they take some 3 KB.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
+/// So many zones are remembered. There are some 600.
+const ZONES_MAX: usize = 2000;
+
+/// A folder of zones that is newer than what is built in.
+struct Newer {
+    folder: PathBuf,
+    version: String,
+}
+
+static NEWER: OnceLock<Option<Newer>> = OnceLock::new();
+
+thread_local! {
+    /// Zones that were found: many schedules share one.
+    static FOUND: RefCell<HashMap<Box<str>, Zone>> = RefCell::new(HashMap::new());
+}
+
+/// The zones of this node, for a queue.
+pub const HERE: Zones = Zones::new(find);
+
+/// Looks whether the system has newer zones. Once, while the module is loaded.
+pub fn begin() {
+    NEWER.get_or_init(newer);
+}
+
+/// The release of the time zone database that holds here.
+pub fn version() -> &'static str {
+    NEWER.get().and_then(Option::as_ref).map_or(Zone::BUILT_IN_VERSION, |newer| &newer.version)
+}
+
+/// Where it is from.
+pub fn source() -> String {
+    let newer = NEWER.get().and_then(Option::as_ref);
+    newer.map_or("built-in".to_owned(), |newer| newer.folder.display().to_string())
+}
+
+fn newer() -> Option<Newer> {
+    let folder = env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
+    let folder = folder.map_or(PathBuf::from(FOLDER), PathBuf::from);
+    // Else it would be looked for in the server's own folder, where clients can have files written.
+    let version =
+        Some(&folder).filter(|folder| folder.is_absolute()).and_then(|folder| version_of(folder))?;
+    // Releases are named by year and letter, after z by two: they go in the order of the alphabet.
+    (version.as_str() > Zone::BUILT_IN_VERSION).then_some(Newer { folder, version })
+}
+
+/// The release of a folder of zones, if it says so.
+fn version_of(folder: &Path) -> Option<String> {
+    VERSION_FILES.iter().find_map(|name| {
+        let mut text = Vec::new();
+        open(&folder.join(name)).ok()?.take(64).read_to_end(&mut text).ok()?;
+        let line = text.split(|byte| *byte == b'\n').next()?;
+        let words = std::str::from_utf8(line).ok()?;
+        let version = words.strip_prefix("# version ").unwrap_or(words).trim();
+        let (year, letters) = version.split_at_checked(4)?;
+        let is_one = year.bytes().all(|byte| byte.is_ascii_digit())
+            && (1..=2).contains(&letters.len())
+            && letters.bytes().all(|byte| byte.is_ascii_lowercase());
+        is_one.then(|| version.to_owned())
+    })
+}
+
+/// Opens a file, and nothing else that may lie there: a pipe would hold the server.
+fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    File::open(path)
+}
+
+fn find(name: &str) -> Option<Zone> {
+    let found = FOUND.with_borrow(|found| found.get(name).cloned());
+    found.or_else(|| {
+        // A zone that the system doesn't have (some leave out old names) is the one that is built in.
+        let zone = from_system(name).or_else(|| Zone::built_in(name))?;
+        FOUND.with_borrow_mut(|found| {
+            if found.len() < ZONES_MAX {
+                found.insert(name.into(), zone.clone());
+            }
+        });
+        Some(zone)
+    })
+}
+
+fn from_system(name: &str) -> Option<Zone> {
+    let Newer { folder, .. } = NEWER.get()?.as_ref()?;
+    // A client says the name: it must not lead out of the folder.
+    if !Zone::is_name(name) {
+        return None;
+    }
+    let mut tzif = Vec::new();
+    open(&folder.join(name)).ok()?.take(FILE_MAX_BYTES + 1).read_to_end(&mut tzif).ok()?;
+    let is_whole = tzif.len() as u64 <= FILE_MAX_BYTES;
+    let zone = guard("a time zone's file", None, || Zone::read(name, &tzif).filter(|_| is_whole));
+    if zone.is_none() {
+        log(Level::Warning, &format!("the file of time zone {name} in {} is damaged", folder.display()));
+    }
+    zone
+}
