@@ -153,6 +153,19 @@ class Client:
         """The plain client that a sync cluster client has for a node."""
         return getattr(self.client, f"get_{self.library}_connection")(node)
 
+    @cached_property
+    def has_own_ways(self) -> bool:
+        """Whether a user derived a class that does something about each command, so that none may go past that."""
+        return type(self.client).execute_command is not self._own_class(self.client).execute_command
+
+    def lender_for(self, key: str) -> Any:
+        """Who lends connections to the server of a key: its pool; of an asyncio cluster client the node."""
+        if not self.is_cluster:
+            return self.client.connection_pool
+        if (node := self.client.get_node_from_key(key)) is None:
+            raise self.errors.SlotNotCoveredError("nobody serves the slot of the key")
+        return node if self.is_async else self.client_of(node).connection_pool
+
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:

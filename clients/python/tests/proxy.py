@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 
 
 class Proxy:
@@ -36,8 +37,9 @@ class Proxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader, writer):
-        there = await asyncio.open_connection("127.0.0.1", self._target)
-        await asyncio.gather(self._forward(reader, there[1]), self._forward(there[0], writer))
+        with suppress(asyncio.CancelledError):
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+            await asyncio.gather(self._forward(reader, there[1]), self._forward(there[0], writer))
 
     async def _forward(self, reader, writer):
         """Each piece goes on after the delay, and the next is read meanwhile."""

@@ -24,7 +24,7 @@ from ..replies import (
     TaskView,
     WorkerView,
 )
-from .wire import SLICE_MS, Wire
+from .wire import Wire, slice_ms
 
 # The most handles, ids or payloads that one command takes.
 MOST = 1000
@@ -193,8 +193,7 @@ class Queue:
             return self.wire.run(commands.result(self.name, task, None))
         ends_at = deadline(block_ms)
         while True:
-            command = commands.result(self.name, task, slice_ms(ends_at))
-            ended = self.wire.wait(command)
+            ended = self.wire.watch(lambda ms: commands.result(self.name, task, ms), ends_at)
             if ended is not None or is_over(ends_at):
                 return ended
 
@@ -382,13 +381,6 @@ def deadline(block_ms: int) -> float | None:
     if block_ms < 0:
         raise ValueError("block_ms must not be negative: 0 waits for ever, None not at all")
     return time.monotonic() + block_ms / 1000 if block_ms else None
-
-
-def slice_ms(ends_at: float | None) -> int:
-    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
-    if ends_at is None:
-        return SLICE_MS
-    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
 
 
 def is_over(ends_at: float | None) -> bool:

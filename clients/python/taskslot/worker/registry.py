@@ -19,6 +19,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# How long a finished task is kept where nobody says: whoever asks for a result, as a rule, asks after it is there.
+RETAIN_MS = 60_000
 
 
 class Worker:
@@ -87,15 +89,16 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: int | None = None
+        self, name: str | None = None, /, *, retain_ms: int | None = RETAIN_MS
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: int | None = None) -> Any:
-        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=60_000)`.
+    def task(self, name: Any = None, /, *, retain_ms: int | None = RETAIN_MS) -> Any:
+        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         Its name is `module.function` where none is given: then it must not move. `retain_ms` is how long a finished
-        task is kept with its result, in place of the push's or the queue's. The function stays what it was, and has
-        `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
+        task is kept with its result, a minute where you don't say, 0 not at all; it counts in place of the push's and
+        the queue's, and None leaves it to these. The function stays what it was, and has `.call(…)`, the payload to
+        push. Raises ValueError for a name that is taken.
         """
         if callable(name):
             return self._register(name, name_of(name), retain_ms)
