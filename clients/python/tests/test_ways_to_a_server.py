@@ -198,6 +198,27 @@ def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
     assert type(twin.connection_pool).__name__ == "Pool" and twin.connection_pool.settings == way.at
 
 
+def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, lone, loop):
+    """Here it puts a prefix before keys."""
+    way = Way(library, guarded, lone)
+
+    class Prefixed(way.kind):
+        def execute_command(self, name, key, *words, **options):
+            return super().execute_command(name, f"app:{key}", *words, **options)
+
+    if way.is_async:
+        queue = Blocking(AsyncQueue(Prefixed(**way.at), "mail"), loop)
+    else:
+        queue = Queue(Prefixed(**way.at), "mail")
+    task = queue.push("a", retain_ms=60_000)
+    (claimed,) = queue.claim(block_ms=5000)
+    queue.ack(claimed, result="done")
+    assert queue.result(task, block_ms=5000).value == b"done"
+    with redis.Redis(**way.at) as client:
+        assert client.keys() == [b"app:mail"]
+    queue.close()
+
+
 @pytest.mark.parametrize(
     "url", ["{scheme}://{secret}@{lone}", "{scheme}://{secret}@{lone}/3", "unix://{secret}@{socket}"]
 )
