@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from . import children
 from .engine import WAKE_S, Engine, Plan, own_name
 from .functions import AnyFunction, Function, name_of
 
@@ -211,13 +212,13 @@ def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
         engine.ask("stop now" if seen else "stop")
         seen.append(number)
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    children.HANDLERS.update(before)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            # None stands for a handler that Python didn't install; it can't be put back.
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        children.HANDLERS.clear()
+        children.install(before)
 
 
 def in_thread(run: Callable[[], int], loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
