@@ -288,7 +288,7 @@ def read_result(reply: Any) -> Result | None:
     if reply is None:
         return None
     if reply == 0:
-        raise UnknownTask("no such task, or it is over and wasn't kept")
+        raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
     state, said = text(reply[0]), reply[1]
     if state == "done":
         return Result(state, value=None if said is None else data(said))

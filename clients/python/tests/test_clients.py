@@ -134,3 +134,31 @@ def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(modul
     assert [client.is_away(error) for error in for_good] == [False] * len(for_good)
     of_node = [client.is_of_node(error) for error in away]
     assert of_node == [True, True, False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize("made", ["of a URL", "of options"])
+@pytest.mark.parametrize(
+    "kind",
+    [redis.RedisCluster, valkey.ValkeyCluster, redis.asyncio.RedisCluster, valkey.asyncio.ValkeyCluster],
+)
+def test_a_twin_of_a_cluster_speaks_tls_as_the_client_does(kind, made, monkeypatch):
+    """With its connections' class, its checks, its nodes."""
+    library = kind.__module__.partition(".")[0]
+    for module in (redis.cluster, valkey.cluster):
+        monkeypatch.setattr(module.NodesManager, "initialize", lambda manager: None)
+        monkeypatch.setattr(module, "CommandsParser", lambda client: None)
+    options = {"username": "me", "password": "s/e@t", "socket_keepalive": True}
+    if made == "of a URL":
+        client = kind.from_url(f"{library}s://h:7000?ssl_cert_reqs=none", **options)
+    else:
+        client = kind(host="h", port=7000, ssl=True, ssl_cert_reqs="none", **options)
+    twin = Client(client).twin(4.5)
+    manager = twin.nodes_manager
+    kwargs = getattr(twin, "connection_kwargs", None) or manager.connection_kwargs
+    assert kwargs.get("ssl") or "SSL" in kwargs["connection_class"].__name__
+    assert {name: kwargs[name] for name in options} == options and kwargs["ssl_cert_reqs"] == "none"
+    assert (kwargs["socket_timeout"], kwargs["decode_responses"]) == (4.5, False)
+    nodes = manager.startup_nodes
+    assert [(node.host, node.port) for node in nodes.values()] == [("h", 7000)]
+    connects = kwargs.get(f"{library}_connect_func")
+    assert connects is None or connects.__self__ is twin
