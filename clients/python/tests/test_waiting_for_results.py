@@ -12,7 +12,7 @@ import valkey
 from blocking import Blocking
 from proxy import Proxy
 from server import wait_until
-from taskslot import AsyncQueue, Queue, UnknownTask, Worker
+from taskslot import AsyncQueue, AsyncShardedQueue, Queue, UnknownTask, Worker
 from working import Working
 
 WAITERS = 48
@@ -139,6 +139,50 @@ def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short
                 claimed = await queue.claim(block_ms=1000)
                 assert [one.payload for one in claimed] == [b"a"]
                 await queue.requeue(claimed[0])
+
+    asyncio.run(give_up())
+
+
+@pytest.mark.parametrize("what", ["result", "claim", "claim of shards"])
+@pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
+def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, what, short_slices):
+    """As the libraries do now and then with one that comes while they connect."""
+
+    async def give_up():
+        swallowed = []
+
+        class Connection(
+            redis.asyncio.Connection if kind is redis.asyncio.Redis else valkey.asyncio.Connection
+        ):
+            async def connect(self):
+                await super().connect()
+                if asyncio.current_task() in waits:
+                    waits.discard(asyncio.current_task())
+                    try:
+                        came.set()
+                        await asyncio.sleep(20)
+                    except asyncio.CancelledError:
+                        swallowed.append(True)
+
+        waits, came = set(), asyncio.Event()
+        pools = redis.asyncio if kind is redis.asyncio.Redis else valkey.asyncio
+        pool = pools.ConnectionPool(connection_class=Connection, port=server.port)
+        async with kind.from_pool(pool) as client:
+            queue, shards = AsyncQueue(client, "mail"), AsyncShardedQueue(client, "orders", shards=2)
+            task = await queue.push("a", delay_ms=3_600_000)
+            begin = {
+                "result": lambda: queue.result(task, block_ms=0),
+                "claim": lambda: queue.claim(block_ms=0),
+                "claim of shards": lambda: shards.claim(block_ms=0),
+            }[what]
+            waiting = asyncio.create_task(begin())
+            waits.add(waiting)
+            await asyncio.wait_for(came.wait(), 20)
+            waiting.cancel()
+            await asyncio.wait([waiting], timeout=20)
+            assert swallowed and waiting.cancelled()
+            await queue.close()
+            await shards.close()
 
     asyncio.run(give_up())
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
+from ..cancels import cancels, heed
 from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions, Word
 from ..replies import (
     Answer,
@@ -105,8 +106,9 @@ class AsyncQueue:
         keys = [self.name, *several(also)]
         if block_ms is None:
             return await self.wire.run(commands.claim(keys, count, None, request, **options))
-        ends_at = deadline(block_ms)
+        ends_at, before = deadline(block_ms), cancels()
         while True:
+            heed(before)
             wait_ms = slice_ms(ends_at)
             command = commands.claim(keys, count, wait_ms, request, **options)
             tasks = await self.wire.wait(command)
@@ -201,8 +203,9 @@ class AsyncQueue:
         one = identity(task)
         if block_ms is None:
             return await self.wire.run(commands.result(self.name, one, None))
-        ends_at = deadline(block_ms)
+        ends_at, before = deadline(block_ms), cancels()
         while True:
+            heed(before)
             ended = await self.wire.watch(lambda ms: commands.result(self.name, one, ms), ends_at)
             if ended is not None or is_over(ends_at):
                 return ended

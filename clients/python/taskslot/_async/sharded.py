@@ -14,6 +14,7 @@ from typing import Any, Literal, Unpack
 
 from .. import commands
 from ..balance import Loads, Pace
+from ..cancels import cancels, heed
 from ..commands import (
     ClaimOptions,
     Command,
@@ -163,8 +164,9 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
-        must_look = block_ms is None
+        must_look, before = block_ms is None, cancels()
         while not tasks:
+            heed(before)
             if must_look or self._loads.is_worth_a_look(time.monotonic()):
                 if not await self._look_for_work():
                     # Nobody is there. That isn't an empty queue: so long as patience lasts, or the client's own error.
