@@ -96,7 +96,8 @@ def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
         assert queue.get(task).due == 4102444800000
     (task,) = run("push", "mail", "a", "--at", "2100-01-01T00:00").lines
     assert queue.get(task).due == round(datetime(2100, 1, 1).timestamp() * 1000)
-    run("push", "mail", "a", "--at", "tomorrow", status=2)
+    for wrong in ("tomorrow", "1760000000"):  # these are seconds
+        run("push", "mail", "a", "--at", wrong, status=2)
 
 
 def test_a_failure_says_when_it_is_tried_again(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
@@ -14,6 +14,7 @@ from typing import Any, Literal, Unpack
 
 from .. import commands
 from ..balance import Loads, Pace
+from ..cancels import cancels, heed
 from ..commands import (
     ClaimOptions,
     Command,
@@ -41,7 +42,7 @@ from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
 from .pause import pause
-from .queue import MOST, AsyncQueue, deadline, is_over, several, token
+from .queue import MOST, AsyncQueue, deadline, handle, identity, is_over, several, token
 from .wire import AsyncWire
 
 log = logging.getLogger("taskslot")
@@ -163,8 +164,9 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
-        must_look = block_ms is None
+        must_look, before = block_ms is None, cancels()
         while not tasks:
+            heed(before)
             if must_look or self._loads.is_worth_a_look(time.monotonic()):
                 if not await self._look_for_work():
                     # Nobody is there. That isn't an empty queue: so long as patience lasts, or the client's own error.
@@ -323,7 +325,7 @@ class AsyncShardedQueue:
 
     def _of(self, task: Task | str) -> tuple[AsyncQueue, str]:
         """The shard of a task, an id or a handle, and its name there."""
-        number, slash, bare = (task.handle if isinstance(task, Task) else task).partition("/")
+        number, slash, bare = handle(task).partition("/")
         if not slash or not number.isdigit() or int(number) >= len(self.queues):
             raise ValueError(
                 f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 5/…"
@@ -333,16 +335,16 @@ class AsyncShardedQueue:
     def _bare(self, tasks: Iterable[Task | str]) -> list[Task | str]:
         """Tasks as their shards know them."""
         found: list[Task | str] = []
-        for task in tasks:
+        for task in several(tasks):
             queue, bare = self._of(task)
             found.append(Task(queue.name, bare, b"", 0))
         return found
 
     # ---- asking
 
-    async def result(self, task: str, *, block_ms: int | None = None) -> Result | None:
+    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
-        queue, bare = self._of(task)
+        queue, bare = self._of(identity(task))
         return await queue.result(bare, block_ms=block_ms)
 
     async def get(self, task: Task | str) -> TaskView | None:
@@ -409,20 +411,20 @@ class AsyncShardedQueue:
 
     # ---- steering
 
-    async def cancel(self, task: str) -> Literal["removed", "asked"] | None:
+    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
-        queue, bare = self._of(task)
+        queue, bare = self._of(identity(task))
         return await queue.cancel(bare)
 
-    async def cancel_many(self, tasks: Sequence[str]) -> list[Literal["removed", "asked"] | None]:
+    async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
         """The same for many, in order."""
-        return [await self.cancel(task) for task in tasks]
+        return [await self.cancel(task) for task in several(tasks)]
 
-    async def retry(self, tasks: Sequence[str]) -> int:
+    async def retry(self, tasks: Iterable[Task | str]) -> int:
         """Make dead or delayed tasks ready, behind the others: how many are."""
         by_shard: dict[str, list[str]] = {}
-        for task in tasks:
-            queue, bare = self._of(task)
+        for task in several(tasks):
+            queue, bare = self._of(identity(task))
             by_shard.setdefault(queue.name, []).append(bare)
         return sum([await self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
 

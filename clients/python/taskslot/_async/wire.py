@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
+from ..cancels import cancels, heed
 from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
 from ..turns import Turns
+from .line import AsyncLine
 from .pause import pause
 
 R = TypeVar("R")
@@ -49,15 +53,28 @@ class AsyncWire:
 
     async def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
-        return await self._patiently(lambda: self.kind, command, self._tries, self.patience_ms)
+        return await self._patiently(self._over(lambda: self.kind), command, self._tries, self.patience_ms)
 
     async def wait(self, command: Command[R]) -> R:
         """Send a command that may wait in the server, on a connection that no other command shares."""
-        return await self._patiently(self._for_waits, command, self._waits, self.patience_ms)
+        return await self._patiently(self._over(self._for_waits), command, self._waits, self.patience_ms)
 
     async def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return await self._patiently(self._for_looks, command, Turns(), 0)
+        return await self._patiently(self._over(self._for_looks), command, Turns(), 0)
+
+    async def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
+        """Wait in the server for what is told but once, until a monotonic time, for ever with None.
+
+        `command` makes a slice of so many ms. Each is there before the server has answered the one ahead of it, so that
+        it begins with one as it ends the other: nothing falls between. None also where a connection broke meanwhile.
+        """
+        first = command(slice_ms(ends_at))
+
+        async def follow(_: Command[R]) -> Any:
+            return await self._follow(command, ends_at)
+
+        return await self._patiently(follow, first, self._waits, self.patience_ms)
 
     async def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
@@ -160,15 +177,53 @@ class AsyncWire:
                 raise
             return ""
 
+    async def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
+        """The first reply to slices that says something; nil at the end of the last."""
+        before, waiting = cancels(), self._for_waits()
+        await self._know_nodes(waiting)
+        lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
+        first, reply, answered = command(slice_ms(ends_at)), None, False
+        if waiting.has_own_ways:
+            return await waiting.client.execute_command(*first.words, **AS_BYTES)
+        try:
+            line = AsyncLine(waiting.lender_for(first.key))
+            await line.open()
+            try:
+                while reply is None:
+                    # So many that none is missing before the connection would be given up.
+                    for length_ms in islice(lengths, ahead - line.to_come):
+                        await line.send(command(length_ms).words)
+                    if not line.to_come:
+                        break
+                    reply, answered = await line.read(), True
+                    heed(before)
+                while line.to_come:  # those behind it have their answers, too
+                    await line.read()
+            finally:
+                await line.close()
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            if not answered and not waiting.is_cluster:
+                raise
+            if not answered:  # the client has to learn who serves the slot now
+                reply = await waiting.client.execute_command(*first.words, **AS_BYTES)
+            # Else it was there a moment ago, and whoever asks anew has new patience.
+        return reply
+
+    def _over(self, client: Callable[[], Client]) -> Callable[[Command[Any]], Any]:
+        """How a command is sent by a client, or by a twin that is made when it is needed."""
+        return lambda command: client().client.execute_command(*command.words, **AS_BYTES)
+
     async def _patiently(
-        self, over: Callable[[], Client], command: Command[R], turns: Turns, patience_ms: int
+        self, send: Callable[[Command[R]], Any], command: Command[R], turns: Turns, patience_ms: int
     ) -> R:
         until = time.monotonic() + patience_ms / 1000
         while True:
             if turns.away:
                 await self._turn(turns, command.key, until)
             try:
-                reply = await over().client.execute_command(*command.words, **AS_BYTES)
+                reply = await send(command)
                 break
             except Exception as error:
                 if not self.kind.is_away(error):
@@ -196,3 +251,21 @@ class AsyncWire:
             if wait_s <= 0:
                 return
             await pause(min(wait_s, until - now))
+
+
+def slice_ms(ends_at: float | None) -> int:
+    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
+    if ends_at is None:
+        return SLICE_MS
+    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
+
+
+def slices(ends_at: float | None) -> Iterator[int]:
+    """The lengths of waits in the server that follow each other until then."""
+    at = time.monotonic()
+    while True:
+        length_ms = SLICE_MS if ends_at is None else max(1, min(SLICE_MS, round((ends_at - at) * 1000)))
+        yield length_ms
+        at += length_ms / 1000
+        if ends_at is not None and at >= ends_at:
+            return

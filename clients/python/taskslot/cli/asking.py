@@ -199,10 +199,11 @@ def result(
     elif ended.value is not None:
         # As it is, like `cat`: it may go into a file.
         sys.stdout.flush()
-        sys.stdout.buffer.write(
-            ended.value if not sys.stdout.isatty() else shown.payload(ended.value).encode()
-        )
-        output.line() if sys.stdout.isatty() else sys.stdout.buffer.flush()
+        if sys.stdout.isatty():
+            output.line(shown.payload(ended.value))
+        else:
+            sys.stdout.buffer.write(ended.value)
+            sys.stdout.buffer.flush()
     if ended.state != "done":
         raise typer.Exit(1)
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from queue import Empty, SimpleQueue
@@ -31,6 +32,7 @@ from ..calls import BadPayload, Call
 from ..codecs import Codec
 from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
 from ..replies import Task
+from . import children
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
@@ -54,6 +56,7 @@ TOLD_S = 1.0
 PASSING = ("MISCONF", "NOREPLICAS", "BUSY ")
 
 Ask = Literal["stop", "stop now", "look"]
+Begin = Callable[[], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Engine:
     ) -> None:
         self.plan = plan
         self.functions = functions
+        self._pid = os.getpid()
         self._queue: Any = plan.queue
         self._threads = Threads("taskslot")
         self._leases = Leases(plan.queue, self._threads, plan.lease_ms)
@@ -204,22 +208,36 @@ class Engine:
             self._threads.start(partial(self._run_sync, running, function, call))
 
     def _run_sync(self, running: Running, function: AnyFunction, call: Call) -> None:
-        if running.begins():
-            context = contextvars.Context()
-            context.run(NOW.set, running)
-            try:
-                value, error = context.run(function.function, *call.args, **call.kwargs), None
-            except BaseException as raised:
-                value, error = None, raised
-            self._end(running, self._outcome(running, function, value, error))
-        else:
+        if not running.begins():
             self._end(running, of_error(asyncio.CancelledError(), running, True))
+            return
+        context = contextvars.Context()
+        context.run(NOW.set, running)
+        try:
+            value, error = context.run(function.function, *call.args, **call.kwargs), None
+        except BaseException as raised:
+            value, error = None, raised
+        if os.getpid() != self._pid:
+            children.end(error)
+        if inspect.isawaitable(value):
+            # An async function behind a plain one, a decorator's, say.
+            awaits = partial(self._await, running, function, partial(returned, value), context)
+            if not self._loop.call(awaits):
+                self.ask("stop now")
+            return
+        self._end(running, self._outcome(running, function, value, error))
 
     def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
         """Begin with an async function; runs on the event loop."""
         context = contextvars.Context()
         context.run(NOW.set, running)
-        task = asyncio.get_running_loop().create_task(awaited(running, function, call), context=context)
+        self._await(running, function, partial(called, running, function, call), context)
+
+    def _await(
+        self, running: Running, function: AnyFunction, begin: Begin, context: contextvars.Context
+    ) -> None:
+        """Go on on the event loop, where this runs."""
+        task = asyncio.get_running_loop().create_task(awaited(begin, self._pid), context=context)
         task.add_done_callback(lambda task: self._ended_async(running, function, task))
         running.on_told(partial(self._loop.call, task.cancel))
 
@@ -372,14 +390,28 @@ class Engine:
             log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
 
 
-async def awaited(running: Running, function: AnyFunction, call: Call) -> tuple[Any, BaseException | None]:
-    """What an async function returns or raises. SystemExit and the like would end the loop, were they let out."""
+async def called(running: Running, function: AnyFunction, call: Call) -> Any:
+    """What an async function returns."""
     if not running.begins():
         raise asyncio.CancelledError
+    return await function.function(*call.args, **call.kwargs)
+
+
+async def returned(value: Awaitable[Any]) -> Any:
+    """What comes of something awaitable that a function returned."""
+    return await value
+
+
+async def awaited(begin: Begin, pid: int) -> tuple[Any, BaseException | None]:
+    """What is returned or raised. SystemExit and the like would end the loop, were they let out."""
+    result, error = None, None
     try:
-        return await function.function(*call.args, **call.kwargs), None
-    except BaseException as error:
-        return None, error
+        result = await children.in_this_process(begin())
+    except BaseException as raised:
+        error = raised
+    if os.getpid() != pid:
+        children.end(error)
+    return result, error
 
 
 def own_name() -> str:

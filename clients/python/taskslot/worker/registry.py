@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from . import children
 from .engine import WAKE_S, Engine, Plan, own_name
 from .functions import AnyFunction, Function, name_of
 
@@ -19,6 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# How long a finished task is kept where nobody says: whoever asks for a result, as a rule, asks after it is there.
+RETAIN_MS = 60_000
 
 
 class Worker:
@@ -88,15 +91,16 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: int | None = None
+        self, name: str | None = None, /, *, retain_ms: int | None = RETAIN_MS
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: int | None = None) -> Any:
-        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=60_000)`.
+    def task(self, name: Any = None, /, *, retain_ms: int | None = RETAIN_MS) -> Any:
+        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         Its name is `module.function` where none is given: then it must not move. `retain_ms` is how long a finished
-        task is kept with its result, in place of the push's or the queue's. The function stays what it was, and has
-        `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
+        task is kept with its result, a minute where you don't say, 0 not at all; it counts in place of the push's and
+        the queue's, and None leaves it to these. The function stays what it was, and has `.call(…)`, the payload to
+        push. Raises ValueError for a name that is taken.
         """
         if callable(name):
             return self._register(name, name_of(name), retain_ms)
@@ -209,13 +213,13 @@ def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
         engine.ask("stop now" if seen else "stop")
         seen.append(number)
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    children.HANDLERS.update(before)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            # None stands for a handler that Python didn't install; it can't be put back.
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        children.HANDLERS.clear()
+        children.install(before)
 
 
 def in_thread(run: Callable[[], int], loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
