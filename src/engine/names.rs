@@ -47,6 +47,11 @@ impl Names {
         number
     }
 
+    /// Whether a lease carries the name.
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.numbers.contains_key(name)
+    }
+
     /// Counts one more lease for a number that a file named; false where no name has it.
     pub fn hold_number(&mut self, number: WorkerNumber) -> bool {
         number.0 == 0 || (!self.name(number).is_empty() && self.count(number, 1).is_some())

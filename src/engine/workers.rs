@@ -26,6 +26,16 @@ impl Queue {
         self.workers.len() + usize::from(self.unnamed_leases() > 0)
     }
 
+    /// Whether a worker of this name holds leases.
+    pub fn is_busy(&self, name: &[u8]) -> bool {
+        self.workers.has(name)
+    }
+
+    /// Whether each lease carries the name of its worker.
+    pub fn all_are_named(&self) -> bool {
+        self.unnamed_leases() == 0
+    }
+
     /// Workers that hold leases, by name, at most `limit`; those that gave no name come first, as one. The oldest
     /// lease of each is the oldest among the 10,000 leases of the queue that end first, about.
     pub fn workers(&self, limit: usize) -> Vec<WorkerView<'_>> {

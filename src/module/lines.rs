@@ -25,6 +25,30 @@ struct Line {
     /// Numbers by the group that they wait for; those who take any task wait for none.
     groups: BTreeMap<Option<Box<[u8]>>, BTreeSet<u64>>,
     tokens: BTreeMap<Box<[u8]>, u64>,
+    /// By the name that they gave: how many wait, and for how many tasks at a time.
+    names: BTreeMap<Box<[u8]>, Crew>,
+    crew: Crew,
+}
+
+/// Claims that wait, of one name or all of a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crew {
+    /// How many wait.
+    pub waiting: u64,
+    /// How many tasks they would take at a time.
+    pub places: u64,
+}
+
+impl Crew {
+    fn add(&mut self, places: u64) {
+        self.waiting += 1;
+        self.places = self.places.saturating_add(places);
+    }
+
+    fn take(&mut self, places: u64) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.places = self.places.saturating_sub(places);
+    }
 }
 
 type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
@@ -40,14 +64,25 @@ pub fn waiting(db: i32, key: &[u8]) -> usize {
     look(db, key, |line| line.waiters.len()).unwrap_or(0)
 }
 
-/// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
-pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
-    let mut names = BTreeMap::new();
-    look(db, key, |line| {
-        let waiting = line.waiters.values().take(limit);
-        waiting.for_each(|waiter| *names.entry(waiter.state().name().into()).or_default() += 1);
-    });
-    names
+/// All who wait for a queue.
+pub fn crew(db: i32, key: &[u8]) -> Crew {
+    look(db, key, |line| line.crew).unwrap_or_default()
+}
+
+/// Who waits for a queue, by name, the first `limit` of them.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Crew> {
+    let names =
+        |line: &Line| line.names.iter().take(limit).map(|(name, crew)| (name.clone(), *crew)).collect();
+    look(db, key, names).unwrap_or_default()
+}
+
+/// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than `limit`.
+pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    let count = |line: &Line| {
+        let is_known = line.names.len() <= limit && !line.names.contains_key(&b""[..]);
+        is_known.then(|| line.names.keys().filter(|name| is_wanted(name)).count() as u64)
+    };
+    look(db, key, count).unwrap_or(Some(0))
 }
 
 /// How many workers wait on this node, each counted once.
@@ -114,6 +149,8 @@ pub fn join(waiter: &Waiter<Worker>) {
             let line = lines.entry(place.db).or_default().entry(place.key.clone()).or_default();
             line.waiters.insert(*number, waiter.clone());
             line.groups.entry(worker.group().map(Box::from)).or_default().insert(*number);
+            line.names.entry(worker.name().into()).or_default().add(worker.places());
+            line.crew.add(worker.places());
             worker.token().into_iter().for_each(|token| {
                 line.tokens.insert(token.into(), *number);
             });
@@ -144,6 +181,13 @@ pub fn leave(worker: &Worker) {
                 worker.token().into_iter().for_each(|token| {
                     line.tokens.remove(token);
                 });
+                line.crew.take(worker.places());
+                if let Some(crew) = line.names.get_mut(worker.name()) {
+                    crew.take(worker.places());
+                    if crew.waiting == 0 {
+                        line.names.remove(worker.name());
+                    }
+                }
             }
             if line.waiters.is_empty() {
                 keys.remove(&place.key);

@@ -149,7 +149,7 @@ def test_info_tells_the_state_in_words(run, queue):
     assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
     assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
     (told,) = run("info", "mail", "--json").json()
-    assert told["queue"] == "mail" and told["load"]["busy"] == 1 and told["in_per_second_1m"] > 0
+    assert told["queue"] == "mail" and told["load"]["places_busy"] == 1 and told["in_per_second_1m"] > 0
     assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
 
 

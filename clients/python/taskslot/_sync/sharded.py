@@ -506,6 +506,7 @@ def together(one: WorkerView, other: WorkerView) -> WorkerView:
         leases=one.leases + other.leases,
         oldest_lease_ms=max(one.oldest_lease_ms, other.oldest_lease_ms),
         blocked=one.blocked + other.blocked,
+        places_free=one.places_free + other.places_free,
     )
 
 
