@@ -4,7 +4,7 @@ import time
 
 import pytest
 from server import Server
-from talk import Error, Talk
+from talk import SYNTAX, Talk
 
 
 def passes(server: Server, ms: int) -> None:
@@ -236,4 +236,4 @@ def test_info_of_what_is_not_there(server):
         assert c("TASK.INFO", "none", *section) is None
     c.push("q")
     for words in (["NO"], ["CONFIG", "WORKERS"], ["WORKERS", "WORKERS"]):
-        assert c("TASK.INFO", "q", *words) == Error("ERR syntax error")
+        assert c("TASK.INFO", "q", *words) == SYNTAX
