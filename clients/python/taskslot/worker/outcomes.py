@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CancelAsked
 from ..replies import Task
 from .running import Running
+
+log = logging.getLogger("taskslot")
 
 # The server keeps 1 KiB of an error; a text may hold a payload of many MiB.
 ERROR_CHARACTERS = 1024
@@ -49,9 +52,10 @@ class Done:
     result: bytes | None
     retain_ms: int | None
 
-    def send(self, queue: Any, task: Task) -> None:
+    def send(self, queue: Any, task: Task) -> int:
         """Say so."""
         queue.ack(task, result=self.result, retain_ms=self.retain_ms)
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,17 @@ class Failed:
     error: str
     delay_ms: int | None = None
     dead: bool = False
+    function: str = ""
+    trace: BaseException | None = field(default=None, compare=False)
 
-    def send(self, queue: Any, task: Task) -> None:
-        """Say so."""
-        queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
+    def send(self, queue: Any, task: Task) -> int:
+        """Say so: the ms until the task is ready again, -1 if it is dead, 0 if there is none any more."""
+        return int(queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead))
+
+    def tell(self, task: Task, next_: str) -> None:
+        """Say it in the log, with what happens next."""
+        name = f", {self.function}," if self.function else ""
+        log.warning("task %s%s failed%s: %s", task.id, name, next_, self.error, exc_info=self.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +84,10 @@ class GivenBack:
 
     delay_ms: int | None = None
 
-    def send(self, queue: Any, task: Task) -> None:
+    def send(self, queue: Any, task: Task) -> int:
         """Say so."""
         queue.requeue(task, delay_ms=self.delay_ms)
+        return 0
 
 
 Outcome = Done | Failed | GivenBack
