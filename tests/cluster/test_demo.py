@@ -80,6 +80,23 @@ def test_demo_draws_a_picture_beside_its_folder(demo):
     assert len(picture) > 20_000
 
 
+def told(log: Path) -> list[dict]:
+    """The lines of a log."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
+    """Two thirds of the pushes, and what is to be done of them: at least half of that in the time without a primary."""
+    folder = demo[0]
+    story = {line["what"]: line["t"] for line in told(folder / "story.log")}
+    dead, back = story["node killed"], story["promoted"]
+    expected = 60 * 2 / 3 * (back - dead)
+    workers = [line for log in folder.glob("worker-*.log") for line in told(log)]
+    for lines, what in ((told(folder / "producer.log"), "pushed"), (workers, "acked")):
+        meanwhile = sum(line["what"] == what and dead < line["t"] < back for line in lines)
+        assert meanwhile >= expected / 2, (what, meanwhile, expected)
+
+
 def test_account_is_the_same_when_it_is_made_again(demo, folder):
     """The logs alone make the account that the demo has shown."""
     again = run(DEMO / "account.py", folder)
