@@ -212,8 +212,11 @@ def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
     queue.push_many(["b"] * 3, delay_ms=60_000)
     queue.claim(10)
     assert run("purge", "mail", "ready", "-n", "40").lines == ["purged 40"]
-    assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 2153"]
+    assert run("purge", "mail", "all", "-y").lines == ["purged 2153"]
     assert queue.len() == 10
+    queue.push_many(["a"] * 30)
+    assert run("purge", "mail", "all", "-n", "20").lines == ["purged 20"]
+    assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 10"]
 
 
 def test_what_takes_everything_asks_first(run, queue):
@@ -222,6 +225,7 @@ def test_what_takes_everything_asks_first(run, queue):
     assert run("purge", "mail", "ready", "--all", status=2).errors == [
         "taskslot: Remove all 1 ready tasks of mail? Say --yes"
     ]
+    assert run("purge", "mail", "all", status=2).errors == ["taskslot: Remove all 1 tasks of mail? Say --yes"]
     for words in (["purge", "mail", "ready"], ["retry", "mail"], ["retry", "mail", "1-1", "--all"]):
         run(*words, status=2)
     assert queue.len("ready") == 1
@@ -372,6 +376,15 @@ def test_top_shows_queues_whose_names_are_no_text(run, client):
 def test_top_of_an_empty_server_says_what_to_do(run):
     """Not just an empty table."""
     assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"
+
+
+@pytest.mark.parametrize("words", [["--once"], ["--json"], []])
+def test_top_of_a_server_without_the_module_says_so(start, words):
+    """SCAN finds no queue there and is no error; an empty table would send its reader elsewhere."""
+    bare = start(module=None, port=True)
+    said = command_line.run("--url", f"redis://127.0.0.1:{bare.port}", "top", *words, status=1)
+    assert said.lines == [] and len(said.errors) == 1
+    assert "the server has no taskslot module" in said.errors[0]
 
 
 def test_top_looks_at_so_many_queues_and_no_more(run, client):
