@@ -1,5 +1,6 @@
 """`make demo` as its users run it, only shorter: the account it closes with, its picture, and that it notices a lie."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from server import MODULE, ROOT
+from taskslot import ShardedQueue
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -95,6 +100,41 @@ def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
     for lines, what in ((told(folder / "producer.log"), "pushed"), (workers, "acked")):
         meanwhile = sum(line["what"] == what and dead < line["t"] < back for line in lines)
         assert meanwhile >= expected / 2, (what, meanwhile, expected)
+
+
+def test_pushes_to_a_node_that_is_away_take_no_places_of_the_others(start_cluster, tmp_path, monkeypatch):
+    """However many wait for it: two thirds of 500 a second go on, for as long as one counts."""
+    monkeypatch.syspath_prepend(DEMO)
+    from logs import Log
+    from producer import Producer
+
+    cluster = start_cluster(replicas=0, cluster_node_timeout=60_000, cluster_require_full_coverage="no")
+    client = redis.RedisCluster(
+        "127.0.0.1", cluster.nodes[1].port, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+    )
+    progress = [0, 0]
+    producer = Producer(
+        ShardedQueue(client, "orders", shards=12, patience_ms=60_000), Log(tmp_path / "log"), progress
+    )
+
+    async def goes_on(running, count):
+        end = progress[0] + count
+        while progress[0] < end and not running.done():
+            await asyncio.sleep(0.01)
+
+    async def run():
+        running = asyncio.create_task(producer.run(500))
+        await goes_on(running, 200)
+        cluster.kill(victim)
+        await goes_on(running, 1500)
+        assert not running.done()
+        running.cancel()
+
+    victim = cluster.primaries()[0]
+    try:
+        asyncio.run(asyncio.wait_for(run(), 60))
+    finally:
+        victim.start()  # what waits for it ends
 
 
 def test_account_is_the_same_when_it_is_made_again(demo, folder):
