@@ -31,8 +31,9 @@ struct Line {
     /// Numbers by the group that they wait for; those who take any task wait for none.
     groups: BTreeMap<Option<Box<[u8]>>, Part>,
     tokens: BTreeMap<Box<[u8]>, u64>,
-    /// Numbers by the worker's name.
-    names: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    /// By the worker's name, empty for none.
+    names: BTreeMap<Box<[u8]>, Namesakes>,
+    crew: Crew,
 }
 
 /// Those of a line who wait for the same.
@@ -43,6 +44,34 @@ struct Part {
     looked_to: u64,
     /// Who is to be looked at again.
     again: BTreeSet<u64>,
+}
+
+/// Those of a line who gave the same name.
+#[derive(Default)]
+struct Namesakes {
+    numbers: BTreeSet<u64>,
+    crew: Crew,
+}
+
+/// Claims that wait, of one name or all of a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crew {
+    /// How many wait.
+    pub waiting: u64,
+    /// How many tasks they would take at a time.
+    pub places: u64,
+}
+
+impl Crew {
+    fn add(&mut self, places: u64) {
+        self.waiting += 1;
+        self.places = self.places.saturating_add(places);
+    }
+
+    fn take(&mut self, places: u64) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.places = self.places.saturating_sub(places);
+    }
 }
 
 type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
@@ -60,14 +89,27 @@ pub fn waiting(db: i32, key: &[u8]) -> usize {
     look(db, key, |line| line.waiters.len()).unwrap_or(0)
 }
 
-/// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
-pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
-    let mut names = BTreeMap::new();
+/// All who wait for a queue.
+pub fn crew(db: i32, key: &[u8]) -> Crew {
+    look(db, key, |line| line.crew).unwrap_or_default()
+}
+
+/// Who waits for a queue, by name, the first `limit` of them.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Crew> {
     look(db, key, |line| {
-        let waiting = line.waiters.values().take(limit);
-        waiting.for_each(|waiter| *names.entry(waiter.state().name().into()).or_default() += 1);
-    });
-    names
+        let names = line.names.iter().take(limit);
+        names.map(|(name, namesakes)| (name.clone(), namesakes.crew)).collect()
+    })
+    .unwrap_or_default()
+}
+
+/// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than `limit`.
+pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    let count = |line: &Line| {
+        let is_known = line.names.len() <= limit && !line.names.contains_key(&b""[..]);
+        is_known.then(|| line.names.keys().filter(|name| is_wanted(name)).count() as u64)
+    };
+    look(db, key, count).unwrap_or(Some(0))
 }
 
 /// How many workers wait on this node, each counted once.
@@ -125,7 +167,8 @@ pub fn firsts(db: i32, key: &[u8], queue: &Queue, now: Millis) -> BTreeMap<u64, 
 pub fn look_again(db: i32, key: &[u8], name: &[u8], stir: &mut dyn FnMut(&[u8])) {
     LINES.with_borrow_mut(|lines| {
         let Some(line) = lines.get_mut(&db).and_then(|keys| keys.get_mut(key)) else { return };
-        for number in line.names.get(name).into_iter().flatten() {
+        let namesakes = line.names.get(name).filter(|_| !name.is_empty());
+        for number in namesakes.into_iter().flat_map(|namesakes| &namesakes.numbers) {
             let Some(waiter) = line.waiters.get(number) else { continue };
             let group = waiter.state().group();
             group.into_iter().for_each(&mut *stir);
@@ -215,9 +258,10 @@ pub fn join(waiter: &Waiter<Worker>) {
                 // It takes the place of another, which was looked at.
                 part.again.insert(*number);
             }
-            if !worker.name().is_empty() {
-                line.names.entry(worker.name().into()).or_default().insert(*number);
-            }
+            let namesakes = line.names.entry(worker.name().into()).or_default();
+            namesakes.numbers.insert(*number);
+            namesakes.crew.add(worker.places());
+            line.crew.add(worker.places());
             worker.token().into_iter().for_each(|token| {
                 line.tokens.insert(token.into(), *number);
             });
@@ -246,9 +290,11 @@ pub fn leave(worker: &Worker) {
                         line.groups.remove(&group);
                     }
                 }
-                if let Some(numbers) = line.names.get_mut(worker.name()) {
-                    numbers.remove(number);
-                    if numbers.is_empty() {
+                line.crew.take(worker.places());
+                if let Some(namesakes) = line.names.get_mut(worker.name()) {
+                    namesakes.numbers.remove(number);
+                    namesakes.crew.take(worker.places());
+                    if namesakes.numbers.is_empty() {
                         line.names.remove(worker.name());
                     }
                 }

@@ -245,7 +245,7 @@ def test_an_option_that_claim_does_not_know_is_a_syntax_error(server, option):
     c = Talk(server)
     c.push()
     digest = c.digest()
-    assert c("TASK.CLAIM", "q", *option.split(" ")) == Error(SYNTAX)
+    assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX
     assert c.digest() == digest
 
 

@@ -118,6 +118,17 @@ class Client:
         """Whether an error that `is_away` is about a slot on its way, while its node works."""
         return isinstance(error, (self.errors.TryAgainError, self.errors.AskError))
 
+    def is_undone(self, error: BaseException) -> bool:
+        """Whether an error that `is_away` says that the command was surely not done: it was refused, or never sent."""
+        errors = self.errors
+        if isinstance(error, errors.ResponseError):
+            return not str(error).startswith("UNBLOCKED")
+        if isinstance(error, AttributeError):
+            return "write" in str(error)  # redis-py's asyncio client has closed the connection before
+        refused = (errors.BusyLoadingError, errors.SlotNotCoveredError, errors.ClusterDownError)
+        is_of_connection = isinstance(error, (errors.ConnectionError, errors.TimeoutError))
+        return isinstance(error, refused) or (is_of_connection and " connecting to " in str(error))
+
     def meaning(self, error: BaseException) -> TaskslotError | None:
         """What an error reply says, in this library's words; None for what is no reply of a server."""
         if not isinstance(error, self.errors.ResponseError):
@@ -129,9 +140,14 @@ class Client:
             return Refused(
                 "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
             )
-        if str(error).startswith("unknown command") and "TASK." in str(error).upper():
+        if self.lacks_module(error):
             return Refused('the server has no taskslot module: start it with --loadmodule "$(taskslot path)"')
         return of_reply(str(error))
+
+    def lacks_module(self, error: BaseException) -> bool:
+        """Whether a server says that it knows none of our commands."""
+        is_reply = isinstance(error, self.errors.ResponseError)
+        return is_reply and str(error).startswith("unknown command") and "TASK." in str(error).upper()
 
     def node_of(self, key: str) -> str:
         """The name of the node that serves a key, as far as the client knows; one name for all where there is one."""

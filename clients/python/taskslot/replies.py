@@ -189,16 +189,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Load(Reply):
-    """The load of a queue, by Little's law. What isn't known yet is -1. Rates are tasks a second."""
+    """The load of a queue, by Little's law, in places of workers. What isn't known is -1. Rates are tasks a second."""
 
     arrival_rate: float
     completion_rate: float
     run_mean_ms: float
-    busy: int
-    waiting: int
+    places_busy: int
+    places_free: int
     utilisation: float
     backlog: int
     drain_ms: int
+    places_needed: int
     workers_needed: int
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -307,12 +308,13 @@ class Group(Reply):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView(Reply):
-    """A worker of a queue by its name: how many leases it holds, and how many of its claims wait."""
+    """A worker of a queue by its name: how many leases it holds, how many of its claims wait and for how many tasks."""
 
     name: str
     leases: int
     oldest_lease_ms: int
     blocked: int
+    places_free: int
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

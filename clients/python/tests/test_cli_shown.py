@@ -12,7 +12,7 @@ from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows,
 from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
 from taskslot.replies import Info, Load
 
-LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1)
+LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
 
 
 def info(**values) -> Info:

@@ -240,7 +240,7 @@ def test_a_queue_tells_of_itself(make):
     queue.push_many(["a", "b"], group="acme")
     queue.claim(worker="w1")
     info = queue.info()
-    assert (info.ready, info.leased, info.pushed, info.load.busy, info.load.backlog) == (1, 1, 2, 1, 1)
+    assert (info.ready, info.leased, info.pushed, info.load.places_busy, info.load.backlog) == (1, 1, 2, 1, 1)
     assert info.in_per_second_1m > 0 and info.broken == "" and not info.more
     (group,) = queue.groups()
     assert (group.name, group.weight, group.ordered, group.rate, group.held_by) == (

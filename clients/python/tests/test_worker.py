@@ -249,8 +249,10 @@ def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how)
             second = ended(queue, queue.push(work.call()))
         finally:
             log.removeFilter(refuse)
-    assert (first.state, first.error) == ("dead", "Mean")
-    assert (second.state, second.error) == ("dead", "f can't be answered for: KeyboardInterrupt")
+        third = ended(queue, queue.push(work.call()))
+    for end in (first, second, third):
+        assert (end.state, end.error) == ("dead", "Mean")
+    assert queue.info().failed == 3
 
 
 def test_fail_says_that_a_task_is_dead(queue, how):

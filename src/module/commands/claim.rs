@@ -140,9 +140,7 @@ fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let mut keys = vec![args.next()?];
-    if !args.word("KEYS") {
-        return Err(Error::Syntax);
-    }
+    args.one_of(&["KEYS"])?;
     let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
     keys.extend(args.take(more)?);
     let (claims, block_ms) = options(&mut args, true)?;

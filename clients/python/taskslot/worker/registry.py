@@ -210,6 +210,7 @@ def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
     seen: list[int] = []
 
     def on_signal(number: int, _: object) -> None:
+        engine.interrupted = number == signal.SIGINT
         engine.ask("stop now" if seen else "stop")
         seen.append(number)
 

@@ -43,7 +43,8 @@ class Running:
         self.task = task
         self.cancelled = False  # somebody cancelled the task: stop, nobody needs it any more
         self.lease_lost = False  # the lease is over: another worker may have the task by now
-        self.has_ended = False  # the function has: what is left to do is to answer
+        self.begun_at = time.monotonic()
+        self.ended_at: float | None = None  # when the function did: what is left to do is to answer
         self._pid = os.getpid()
         self._said = said  # tells the worker that there is progress
         self._told = threading.Event()
