@@ -77,7 +77,7 @@ class Reply:
         for name, value in pairs(reply):
             attribute = cls.NAMES.get(name, name.replace("-", "_"))
             if attribute in known:
-                values[attribute] = known[attribute](value)
+                values[attribute] = None if value is None else known[attribute](value)
             else:
                 more[name] = value
         return cls(**values, more=more)  # type: ignore[call-arg]
@@ -126,7 +126,10 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Meta(Reply):
-    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms."""
+    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms.
+
+    `retain` is how many ms the task is kept once it is done, as the push or the queue says; None where neither does.
+    """
 
     lease: int
     priority: int
@@ -134,6 +137,7 @@ class Meta(Reply):
     deadline: int
     failures: int
     stalls: int
+    retain: int | None = None
     group: str = ""
     headers: Mapping[str, bytes] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)

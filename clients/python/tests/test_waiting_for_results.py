@@ -71,23 +71,32 @@ def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, que
 
 
 @pytest.mark.parametrize(
-    ("retain", "kept"), [({}, True), ({"retain_ms": 0}, False), ({"retain_ms": None}, False)]
+    ("function", "push", "setting", "kept_ms"),
+    [
+        ({}, {}, {}, 60_000),
+        ({}, {"retain_ms": 3_600_000}, {}, 3_600_000),
+        ({}, {"retain_ms": 3_600_000}, {"retain": 7_200_000}, 3_600_000),
+        ({}, {"retain_ms": 0}, {}, 0),
+        ({}, {}, {"retain": 7_200_000}, 7_200_000),
+        ({"retain_ms": None}, {}, {}, 0),
+        ({"retain_ms": None}, {"retain_ms": 3_600_000}, {}, 3_600_000),
+        ({"retain_ms": 0}, {"retain_ms": 3_600_000}, {"retain": 7_200_000}, 0),
+        ({"retain_ms": 5_000_000}, {"retain_ms": 3_600_000}, {}, 5_000_000),
+    ],
 )
-def test_a_function_says_otherwise_how_long_its_results_are_kept(queue, retain, kept):
-    """A minute where it says nothing; 0 is not at all, and None leaves it to the push or the queue."""
+def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
+    queue, function, push, setting, kept_ms
+):
+    """A minute where none of them says anything."""
+    if setting:
+        queue.configure(**setting)
     worker = Worker(queue)
-    task = worker.task("f", **retain)(lambda: 1)
+    task = worker.task("f", **function)(lambda: 1)
     with Working(worker):
-        pushed = queue.push(task.call())
-        own = queue.push(task.call(), retain_ms=3_600_000)
-        wait_until(lambda: queue.info().acked == 2, "both are done")
-    view, other = queue.get(pushed), queue.get(own)
-    assert (view is not None) == kept
-    if kept:
-        assert view.kept_until - view.done_since == 60_000
-    assert (other is not None) == (retain != {"retain_ms": 0})
-    if retain == {"retain_ms": None}:
-        assert other.kept_until - other.done_since == 3_600_000
+        pushed = queue.push(task.call(), **push)
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    view = queue.get(pushed)
+    assert (view.kept_until - view.done_since if view else 0) == kept_ms
 
 
 def test_a_waiter_whose_connection_breaks_asks_again(make, server, queue, short_slices):

@@ -207,7 +207,7 @@ fn give_again(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> bool {
     claims.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
     for handle in held {
         if let Some(task) = write.value.queue.task(&write.now, handle.id) {
-            Delivery::leased(&task, handle).reply(ctx.reply(), claims.with_meta);
+            Delivery::leased(&write.value.queue, &task, handle).reply(ctx.reply(), claims.with_meta);
         }
     }
     true

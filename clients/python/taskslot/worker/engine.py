@@ -176,7 +176,7 @@ class Engine:
                     request=request,
                     worker=self.plan.name,
                     lease_ms=self.plan.lease_ms,
-                    **self.plan.claim,
+                    **{**self.plan.claim, "meta": self._wants_meta()},
                 )
                 return list(tasks)
             except Exception as error:
@@ -186,6 +186,11 @@ class Engine:
             self._stopping.wait(rest_s)
             rest_s = min(REST_S[1], rest_s * 2)
         return []
+
+    def _wants_meta(self) -> bool:
+        """Whether it is to be known of tasks how long the push or the queue has them kept, or the user wants it all."""
+        is_default = any(function.retain_ms == "default" for function in list(self.functions.values()))
+        return is_default or bool(self.plan.claim.get("meta"))
 
     def _tell_retry(self, error: Exception, what: str) -> None:
         """A server that is away is in the log already, once; one that refuses for now is told of each time."""
@@ -285,15 +290,15 @@ class Engine:
     ) -> Outcome | None:
         """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
         try:
-            return (
-                self._returned(function, value) if error is None else self._raised(running, function, error)
-            )
+            if error is None:
+                return self._returned(running, function, value)
+            return self._raised(running, function, error)
         except BaseException as broken:
             # A handler of the log can raise, and so can what the user's objects are asked for.
             why = f"{function.name} can't be answered for: {type(broken).__name__}"
             return Failed(sendable(why), dead=error is None)
 
-    def _returned(self, function: AnyFunction, value: Any) -> Outcome:
+    def _returned(self, running: Running, function: AnyFunction, value: Any) -> Outcome:
         """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
         try:
             result = None if value is None else self.plan.codec.dumps(value)
@@ -301,7 +306,7 @@ class Engine:
             why = f"the result of {function.name} can't be written as {self.plan.codec.name}: {described(error)}"
             log.error("%s", why)
             return Failed(why, dead=True)
-        return Done(result, function.retain_ms)
+        return Done(result, function.retain_of(running.task))
 
     def _raised(self, running: Running, function: AnyFunction, error: BaseException) -> Outcome | None:
         outcome = of_error(error, running, self._stopping.is_set())

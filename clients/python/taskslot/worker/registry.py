@@ -14,14 +14,12 @@ from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
 from . import children
 from .engine import WAKE_S, Engine, Plan, own_name
-from .functions import AnyFunction, Function, name_of
+from .functions import AnyFunction, Function, Retain, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# How long a finished task is kept where nobody says: whoever asks for a result, as a rule, asks after it is there.
-RETAIN_MS = 60_000
 
 
 class Worker:
@@ -91,16 +89,16 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: int | None = RETAIN_MS
+        self, name: str | None = None, /, *, retain_ms: Retain = "default"
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: int | None = RETAIN_MS) -> Any:
+    def task(self, name: Any = None, /, *, retain_ms: Retain = "default") -> Any:
         """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         Its name is `module.function` where none is given: then it must not move. `retain_ms` is how long a finished
-        task is kept with its result, a minute where you don't say, 0 not at all; it counts in place of the push's and
-        the queue's, and None leaves it to these. The function stays what it was, and has `.call(…)`, the payload to
-        push. Raises ValueError for a name that is taken.
+        task is kept with its result, 0 not at all; it counts in place of the push's and the queue's, and None leaves it
+        to these. Where you don't say it is theirs, and a minute where they don't say either. The function stays what it
+        was, and has `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
         """
         if callable(name):
             return self._register(name, name_of(name), retain_ms)
@@ -110,7 +108,7 @@ class Worker:
 
         return register
 
-    def _register(self, function: Callable[P, R], name: str, retain_ms: int | None) -> Function[P, R]:
+    def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
         if name in self.functions:
             raise ValueError(f"{name} is registered already")
         self.functions[name] = made = Function(function, name, self.codec, retain_ms)
