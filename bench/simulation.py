@@ -216,7 +216,7 @@ class Wire:
         """As any other command."""
         return await self.run(command)
 
-    look = run
+    look = run_unless_away = run
 
     async def look_at_all(self, commands: Sequence[Any]) -> list[Any]:
         """Node after node, as the library's own does."""

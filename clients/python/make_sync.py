@@ -19,6 +19,7 @@ NAMES = {
     "AsyncQueue": "Queue",
     "AsyncShardedQueue": "ShardedQueue",
     "AsyncWire": "Wire",
+    "AsyncLine": "Line",
     "_async": "_sync",
     "aclose": "close",
     "asyncio": "time",
@@ -37,7 +38,9 @@ def written(folder: Path) -> dict[str, str]:
         made = folder / "_sync" / file.name
         text = made.read_text()
         # unasync leaves words within strings alone; docstrings name the classes, too.
-        made.write_text(NOTE.format(name=file.name) + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire)", "", text))
+        made.write_text(
+            NOTE.format(name=file.name) + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire|Line)", "", text)
+        )
     (folder / "_sync/__init__.py").write_text(
         '"""The sync classes, made of those in `_async` by make_sync.py."""\n'
     )

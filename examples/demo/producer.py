@@ -4,12 +4,16 @@ A push that a primary has acknowledged is lost if the primary dies before its re
 asynchronous. Redis has `WAIT` for that. The producer keeps a *line* to each primary, one connection over which it
 asks every 50 ms whether a replica has all that was pushed there; a push that isn't confirmed when the line breaks is
 sent again with the same REQUEST token, which adds nothing where the first one has survived.
+
+The token also says which shard a push goes to, so that a third of the pushes wait while one of three nodes is away.
+Each node has places of its own for them: what waits for one takes none of the others'.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterable, MutableSequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,12 +22,14 @@ from functools import partial
 from logs import Log, now
 from taskslot import ShardedQueue
 from taskslot.clients import Client
+from taskslot.shards import shard_of_name
 
 ROUND_S = 0.05
 # How long WAIT waits for the replica; what it hasn't by then is asked for again in the next round.
 WAIT_MS = 50
-# How many pushes may be under way; those to a node that is away wait for its replica to take over.
-MOST_UNDER_WAY = 200
+# How many pushes may be under way to each node; the others to it wait for a place, and to a node that is away for its
+# replica to take over.
+PLACES = 60
 # How long a task and its result are kept when it is done: the account asks the server for all of them.
 RETAIN_MS = 3_600_000
 
@@ -77,7 +83,7 @@ class Producer:
         self.orders = orders
         self.log = log
         self.progress = progress  # its first two numbers: how many are pushed, and how many confirmed
-        self.threads = ThreadPoolExecutor(MOST_UNDER_WAY)
+        self.places: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(PLACES))
         self.kind = Client(orders.wire.client)
         self.lines: dict[str, Line] = {}
         self.again: list[Push] = []  # pushed, but nobody can say whether a replica has it
@@ -95,7 +101,7 @@ class Producer:
             if due - number > rate / 4:  # held up: what was missed is not made up for in one burst
                 begun += (due - number) / rate
                 continue
-            while number < due and len(self.under_way) < MOST_UNDER_WAY:
+            while number < due:
                 self._start(Push(number))
                 number += 1
             await asyncio.sleep(0.005)
@@ -123,15 +129,16 @@ class Producer:
     # ---- pushing
 
     async def _push(self, push: Push) -> None:
-        """Push, the first time to the less loaded of two shards, then always to the same one."""
+        """Push, and again, if need be, to the same shard."""
         lines = dict(self.lines)
         if not push.id:
-            push.id = await self._send(self.orders.push, push)
+            shard = shard_of_name(push.token, len(self.orders.keys))
+            push.id = await self._send(self.orders.push, push, shard)
             self.log.say("pushed", n=push.number, id=push.id)
             self.progress[0] += 1
         else:
             queue = self.orders.queues[push.shard]
-            task = f"{push.shard}/{await self._send(queue.push, push)}"
+            task = f"{push.shard}/{await self._send(queue.push, push, push.shard)}"
             self.log.say("again", n=push.number, id=task, was=push.id)
             push.id = task
         line = lines.get(self._node_of(push.shard))
@@ -140,10 +147,11 @@ class Producer:
         else:
             self.again.append(push)
 
-    async def _send(self, method: Callable[..., str], push: Push) -> str:
+    async def _send(self, method: Callable[..., str], push: Push, shard: int) -> str:
         """Push in a thread: the sync client goes on where a node is away, redis-py's asyncio one stops for all."""
         send = partial(method, str(push.number), request=push.token, retain_ms=RETAIN_MS)
-        return await asyncio.get_running_loop().run_in_executor(self.threads, send)
+        places = self.places[self._node_of(shard)]
+        return await asyncio.get_running_loop().run_in_executor(places, send)
 
     def _node_of(self, shard: int) -> str:
         """The node of a shard as the client knows it; "" where nobody has its slot now."""

@@ -211,10 +211,15 @@ impl Queue {
         if !is_last_lease(&entry, handle) {
             return Err(Refusal::Stale);
         }
-        let retain_ms = retain_ms.or(found.record.options.retain_ms);
-        let retain_ms = retain_ms.unwrap_or_else(|| self.settings.span_ms(Setting::Retain));
+        let retain_ms = retain_ms.or_else(|| self.retain_ms(&found.record.options)).unwrap_or(0);
         let end = (retain_ms > 0 || result.is_some()).then_some(End { at: now.at, retain_ms, result });
         Ok(Event::Acked { id: handle.id, late, end })
+    }
+
+    /// How long a task is kept once it is done, where its ack doesn't say: its push does, else the queue's setting.
+    /// `None` where neither says anything.
+    pub fn retain_ms(&self, options: &Options<'_>) -> Option<u64> {
+        options.retain_ms.or_else(|| Some(self.settings.span_ms(Setting::Retain)).filter(|&ms| ms > 0))
     }
 
     /// Says that an attempt failed. Errors: `Gone`, `Stale`. A task that was to be cancelled is gone after it.

@@ -94,7 +94,7 @@ pub use event::{End, Event, Gate, Lease, Then};
 pub use groups::{GroupLimits, WEIGHT_MAX};
 pub use histogram::Percentiles;
 pub use limits::{GroupView, Held};
-pub use load::{Load, UTILISATION_AIM};
+pub use load::{Load, Places, UTILISATION_AIM};
 pub use mismatch::Mismatch;
 pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::{Queue, Totals};

@@ -31,6 +31,11 @@ impl Queue {
         self.workers.knows(name)
     }
 
+    /// Whether each lease carries the name of its worker.
+    pub fn all_are_named(&self) -> bool {
+        self.unnamed_leases() == 0
+    }
+
     /// Workers that hold leases, by name, at most `limit`; those that gave no name come first, as one. The oldest
     /// lease of each is the oldest among the 10,000 leases of the queue that end first, about.
     pub fn workers(&self, limit: usize) -> Vec<WorkerView<'_>> {

@@ -1,6 +1,6 @@
 //! What a worker asks for, and what it gets.
 
-use taskslot_engine::{Claim, Handle, Headers, Holder, Millis, TaskView, Text};
+use taskslot_engine::{Claim, Handle, Headers, Holder, Millis, Queue, TaskView, Text};
 
 use crate::api::Reply;
 
@@ -50,12 +50,15 @@ struct Meta {
     deadline: Option<Millis>,
     failures: u16,
     stalls: u16,
+    /// How long it is kept once it is done, if the ack doesn't say.
+    retain_ms: Option<u64>,
 }
 
 impl<'a> Delivery<'a> {
-    /// A task under a lease.
-    pub fn leased(task: &TaskView<'a>, handle: Handle) -> Delivery<'a> {
-        let meta = Meta { lease: handle.lease.0, deadline: Some(task.instant), ..Meta::of(task) };
+    /// A task of a queue under a lease.
+    pub fn leased(queue: &Queue, task: &TaskView<'a>, handle: Handle) -> Delivery<'a> {
+        let retain_ms = queue.retain_ms(&task.options);
+        let meta = Meta { lease: handle.lease.0, deadline: Some(task.instant), retain_ms, ..Meta::of(task) };
         Delivery { name: handle.text(), meta, ..Delivery::of(task) }
     }
 
@@ -94,7 +97,7 @@ impl<'a> Delivery<'a> {
         };
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let meta = &self.meta;
-        reply.map(8);
+        reply.map(9);
         number(b"lease", signed(meta.lease));
         number(b"priority", i64::from(meta.priority));
         reply.bulk(b"group");
@@ -105,6 +108,11 @@ impl<'a> Delivery<'a> {
         number(b"deadline", meta.deadline.map_or(0, |deadline| signed(deadline.0)));
         number(b"failures", i64::from(meta.failures));
         number(b"stalls", i64::from(meta.stalls));
+        reply.bulk(b"retain");
+        match meta.retain_ms {
+            Some(retain_ms) => reply.integer(signed(retain_ms)),
+            None => reply.null(),
+        }
     }
 
     /// A copy that outlives the call.
@@ -124,6 +132,7 @@ impl Meta {
             deadline: None,
             failures: task.failures,
             stalls: task.stalls,
+            retain_ms: None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What can go wrong, and the one table of texts that clients get for it. No text holds a byte of a user's.
+//! What can go wrong, and the one table of texts that clients get for it. Of a user's bytes a text
+//! holds a word that isn't known, cut and printable.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,13 +8,32 @@ use taskslot_engine::{NAME_MAX_BYTES, Refusal};
 
 use crate::api::key::KeyError;
 
+/// How much of a word that isn't known is shown.
+const SHOWN_BYTES: usize = 32;
+
 /// Why a command does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// The key holds something else.
     WrongType,
-    /// An option is unknown, there twice, or without its value.
+    /// Arguments are not what the server's own check of their number lets through.
     Syntax,
+    /// An option that the command doesn't have, or an argument behind the last.
+    Unknown(Shown),
+    /// A word that is none of those that may stand there.
+    Word(Shown, Vec<&'static str>),
+    /// A setting that queues don't have.
+    UnknownSetting(Shown),
+    /// An option is there twice.
+    Twice(&'static str),
+    /// An option, or a word that more follows, is the last one.
+    NoValue(&'static str),
+    /// What has to be there isn't.
+    Missing(&'static str),
+    /// Two options exclude each other.
+    Clash(&'static str, &'static str),
+    /// An option makes sense with another only.
+    Needs(&'static str, &'static str),
     /// A number isn't one or is out of its bounds.
     Range(&'static str, RangeInclusive<i64>),
     /// A name or token is empty or too long.
@@ -40,6 +60,26 @@ pub enum Error {
     NoConnection,
 }
 
+/// What a client said, as far as it may be shown: it lands in logs and on terminals, and may be large or secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+impl Shown {
+    /// Of a user's bytes, the first 32, and what isn't printable ASCII as a question mark.
+    pub fn of(bytes: &[u8]) -> Shown {
+        let shown = bytes.iter().take(SHOWN_BYTES);
+        let shown = shown.map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' });
+        let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
+        Shown(shown.chain(rest.chars()).collect())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,6 +87,17 @@ impl fmt::Display for Error {
                 f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
             }
             Error::Syntax => f.write_str("ERR syntax error"),
+            Error::Unknown(word) => write!(f, "ERR unknown option '{word}'"),
+            Error::Word(word, known) => {
+                let known: Vec<String> = known.iter().map(|word| word.to_ascii_uppercase()).collect();
+                write!(f, "ERR unknown option '{word}', expected {}", known.join(" or "))
+            }
+            Error::UnknownSetting(name) => write!(f, "ERR unknown setting '{name}'"),
+            Error::Twice(option) => write!(f, "ERR option {option} is there twice"),
+            Error::NoValue(option) => write!(f, "ERR option {option} lacks a value"),
+            Error::Missing(option) => write!(f, "ERR option {option} is missing"),
+            Error::Clash(one, other) => write!(f, "ERR options {one} and {other} exclude each other"),
+            Error::Needs(option, other) => write!(f, "ERR option {option} needs {other}"),
             Error::Range(what, bounds) => {
                 write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
             }

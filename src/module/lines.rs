@@ -38,8 +38,9 @@ struct Line {
     /// Numbers by the group that they wait for; those who take any task wait for none.
     groups: BTreeMap<Option<Box<[u8]>>, Part>,
     tokens: BTreeMap<Box<[u8]>, u64>,
-    /// Numbers by the worker's name.
-    names: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    /// By the worker's name, empty for none.
+    names: BTreeMap<Box<[u8]>, Namesakes>,
+    crew: Crew,
 }
 
 /// Those of a line who wait for the same.
@@ -50,6 +51,34 @@ struct Part {
     looked_to: u64,
     /// Who is to be looked at again.
     again: BTreeSet<u64>,
+}
+
+/// Those of a line who gave the same name.
+#[derive(Default)]
+struct Namesakes {
+    numbers: BTreeSet<u64>,
+    crew: Crew,
+}
+
+/// Claims that wait, of one name or all of a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crew {
+    /// How many wait.
+    pub waiting: u64,
+    /// How many tasks they would take at a time.
+    pub places: u64,
+}
+
+impl Crew {
+    fn add(&mut self, places: u64) {
+        self.waiting += 1;
+        self.places = self.places.saturating_add(places);
+    }
+
+    fn take(&mut self, places: u64) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.places = self.places.saturating_sub(places);
+    }
 }
 
 type Lines = HashMap<i32, HashMap<Box<[u8]>, Line>>;
@@ -64,14 +93,32 @@ thread_local! {
     static GONE: RefCell<VecDeque<(Waiter<Worker>, usize)>> = const { RefCell::new(VecDeque::new()) };
 }
 
+impl Line {
+    /// All who wait.
+    fn crew(&self) -> Crew {
+        self.without_the_gone(self.crew, self.waiters.values())
+    }
+
+    fn crew_of(&self, namesakes: &Namesakes) -> Crew {
+        let waiters = namesakes.numbers.iter().filter_map(|number| self.waiters.get(number));
+        self.without_the_gone(namesakes.crew, waiters)
+    }
+
+    /// What was counted, or counted anew while somebody may stand here that has left.
+    fn without_the_gone<'a>(&self, counted: Crew, waiters: impl Iterator<Item = &'a Waiter<Worker>>) -> Crew {
+        if GONE.with_borrow(VecDeque::is_empty) {
+            return counted;
+        }
+        let mut crew = Crew::default();
+        let present = waiters.map(Waiter::state).filter(|worker| worker.stands_in_line());
+        present.for_each(|worker| crew.add(worker.places()));
+        crew
+    }
+}
+
 /// How many workers wait for a queue.
 pub fn waiting(db: i32, key: &[u8]) -> usize {
-    let is_clear = GONE.with_borrow(VecDeque::is_empty);
-    let count = |line: &Line| match is_clear {
-        true => line.waiters.len(),
-        false => line.waiters.values().filter(|waiter| waiter.state().stands_in_line()).count(),
-    };
-    look(db, key, count).unwrap_or(0)
+    usize::try_from(crew(db, key).waiting).unwrap_or(usize::MAX)
 }
 
 /// Whether a queue has a line, perhaps only of those who have left.
@@ -79,14 +126,28 @@ pub fn has_line(db: i32, key: &[u8]) -> bool {
     look(db, key, |_| ()).is_some()
 }
 
-/// The names of workers that wait for a queue, each with how many wait, of the first `limit` in the line.
-pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, u64> {
-    let mut names = BTreeMap::new();
+/// All who wait for a queue.
+pub fn crew(db: i32, key: &[u8]) -> Crew {
+    look(db, key, Line::crew).unwrap_or_default()
+}
+
+/// Who waits for a queue, by name, the first `limit` of them.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Crew> {
     look(db, key, |line| {
-        let waiting = line.waiters.values().filter(|waiter| waiter.state().stands_in_line()).take(limit);
-        waiting.for_each(|waiter| *names.entry(waiter.state().name().into()).or_default() += 1);
-    });
-    names
+        let names = line.names.iter().map(|(name, namesakes)| (name.clone(), line.crew_of(namesakes)));
+        names.filter(|(_, crew)| crew.waiting > 0).take(limit).collect()
+    })
+    .unwrap_or_default()
+}
+
+/// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than `limit`.
+pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    let count = |line: &Line| {
+        let is_known = line.names.len() <= limit && !line.names.contains_key(&b""[..]);
+        let here = line.names.iter().filter(|(_, namesakes)| line.crew_of(namesakes).waiting > 0);
+        is_known.then(|| here.filter(|(name, _)| is_wanted(name)).count() as u64)
+    };
+    look(db, key, count).unwrap_or(Some(0))
 }
 
 /// How many workers wait on this node, each counted once.
@@ -144,7 +205,8 @@ pub fn firsts(db: i32, key: &[u8], queue: &Queue, now: Millis) -> BTreeMap<u64, 
 pub fn look_again(db: i32, key: &[u8], name: &[u8], stir: &mut dyn FnMut(&[u8])) {
     LINES.with_borrow_mut(|lines| {
         let Some(line) = lines.get_mut(&db).and_then(|keys| keys.get_mut(key)) else { return };
-        for number in line.names.get(name).into_iter().flatten() {
+        let namesakes = line.names.get(name).filter(|_| !name.is_empty());
+        for number in namesakes.into_iter().flat_map(|namesakes| &namesakes.numbers) {
             let Some(waiter) = line.waiters.get(number) else { continue };
             let group = waiter.state().group();
             group.into_iter().for_each(&mut *stir);
@@ -236,9 +298,10 @@ pub fn join(waiter: &Waiter<Worker>) {
                 // It takes the place of another, which was looked at.
                 part.again.insert(*number);
             }
-            if !worker.name().is_empty() {
-                line.names.entry(worker.name().into()).or_default().insert(*number);
-            }
+            let namesakes = line.names.entry(worker.name().into()).or_default();
+            namesakes.numbers.insert(*number);
+            namesakes.crew.add(worker.places());
+            line.crew.add(worker.places());
             worker.token().into_iter().for_each(|token| {
                 line.tokens.insert(token.into(), *number);
             });
@@ -310,9 +373,11 @@ fn clear(worker: &Worker, Stand { place, number }: &Stand) -> Option<Waiter<Work
                 line.groups.remove(&group);
             }
         }
-        if let Some(numbers) = line.names.get_mut(worker.name()) {
-            numbers.remove(number);
-            if numbers.is_empty() {
+        line.crew.take(worker.places());
+        if let Some(namesakes) = line.names.get_mut(worker.name()) {
+            namesakes.numbers.remove(number);
+            namesakes.crew.take(worker.places());
+            if namesakes.numbers.is_empty() {
                 line.names.remove(worker.name());
             }
         }

@@ -21,7 +21,7 @@ use crate::claims::{Claims, Delivery, Kept};
 use crate::errors::Error;
 use crate::firsts::Firsts;
 use crate::lines::{self, Stand};
-pub use crate::lines::{names, places, total, waiting};
+pub use crate::lines::{Crew, count_names, crew, names, places, total, waiting};
 use crate::stirred::Stirred;
 use crate::wakeups::{self, Job, Place};
 
@@ -218,6 +218,11 @@ impl Worker {
     /// Its name, empty for none.
     pub fn name(&self) -> &[u8] {
         &self.wish.worker
+    }
+
+    /// How many tasks it takes at a time: so many places are free.
+    pub fn places(&self) -> u64 {
+        self.wish.claim.count as u64
     }
 
     /// The group whose tasks it waits for; `None` for all.

@@ -260,7 +260,7 @@ impl<'a, 'q> Write<'a, 'q> {
         }
         for lease in &leases {
             if let Some(task) = self.value.queue.task(&self.now, lease.id) {
-                deliver(leases.len(), &Delivery::leased(&task, lease.handle()));
+                deliver(leases.len(), &Delivery::leased(&self.value.queue, &task, lease.handle()));
             }
         }
         Ok(leases)

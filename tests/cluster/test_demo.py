@@ -1,5 +1,6 @@
 """`make demo` as its users run it, only shorter: the account it closes with, its picture, and that it notices a lie."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from server import MODULE, ROOT
+from taskslot import ShardedQueue
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -78,6 +83,58 @@ def test_demo_draws_a_picture_beside_its_folder(demo):
     width, height = struct.unpack(">II", picture[16:24])
     assert width >= 1000 and height >= 700
     assert len(picture) > 20_000
+
+
+def told(log: Path) -> list[dict]:
+    """The lines of a log."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
+    """Two thirds of the pushes, and what is to be done of them: at least half of that in the time without a primary."""
+    folder = demo[0]
+    story = {line["what"]: line["t"] for line in told(folder / "story.log")}
+    dead, back = story["node killed"], story["promoted"]
+    expected = 60 * 2 / 3 * (back - dead)
+    workers = [line for log in folder.glob("worker-*.log") for line in told(log)]
+    for lines, what in ((told(folder / "producer.log"), "pushed"), (workers, "acked")):
+        meanwhile = sum(line["what"] == what and dead < line["t"] < back for line in lines)
+        assert meanwhile >= expected / 2, (what, meanwhile, expected)
+
+
+def test_pushes_to_a_node_that_is_away_take_no_places_of_the_others(start_cluster, tmp_path, monkeypatch):
+    """However many wait for it: two thirds of 500 a second go on, for as long as one counts."""
+    monkeypatch.syspath_prepend(DEMO)
+    from logs import Log
+    from producer import Producer
+
+    cluster = start_cluster(replicas=0, cluster_node_timeout=60_000, cluster_require_full_coverage="no")
+    client = redis.RedisCluster(
+        "127.0.0.1", cluster.nodes[1].port, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+    )
+    progress = [0, 0]
+    producer = Producer(
+        ShardedQueue(client, "orders", shards=12, patience_ms=60_000), Log(tmp_path / "log"), progress
+    )
+
+    async def goes_on(running, count):
+        end = progress[0] + count
+        while progress[0] < end and not running.done():
+            await asyncio.sleep(0.01)
+
+    async def run():
+        running = asyncio.create_task(producer.run(500))
+        await goes_on(running, 200)
+        cluster.kill(victim)
+        await goes_on(running, 1500)
+        assert not running.done()
+        running.cancel()
+
+    victim = cluster.primaries()[0]
+    try:
+        asyncio.run(asyncio.wait_for(run(), 60))
+    finally:
+        victim.start()  # what waits for it ends
 
 
 def test_account_is_the_same_when_it_is_made_again(demo, folder):

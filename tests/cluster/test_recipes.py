@@ -4,11 +4,13 @@ They are tests of clients, so one server is enough: the first of those asked for
 """
 
 import binascii
+import subprocess
 
 import pytest
 import recipes
 from cluster import Cluster
 from queues import info, tasks
+from server import Server
 from server_fixtures import chosen
 
 # A first build, or many tests beside, may take their time.
@@ -121,3 +123,36 @@ def test_the_recipe_for_redis_rs_holds(nodes):
 def test_the_recipe_for_redis_cli_holds(nodes):
     """redis-cli -c, in a script of the shell."""
     holds(nodes, recipes.account([*recipes.shell("redis-cli.sh"), address(nodes), QUEUE]))
+
+
+# ---- without a cluster
+
+
+@pytest.fixture
+def single(pytestconfig):
+    """The address of a server that is no node of a cluster."""
+    server = Server(chosen(pytestconfig)[0], port=True)
+    try:
+        yield f"127.0.0.1:{server.port}"
+        server.check()
+    finally:
+        server.discard()
+
+
+@pytest.mark.parametrize("program", ["ioredis.mjs", "ioredis-pipelining.mjs", "node-redis.mjs"])
+def test_a_program_for_clusters_says_so_on_a_single_server(single, program, tmp_path):
+    """And ends: its client would look for slots for ever, or say only that it found none."""
+    done = subprocess.run(
+        [*recipes.node(program, tmp_path), single], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert (
+        done.stderr
+        == f"{single} is a single server, and this program is for a cluster only: see ../README.md\n"
+    )
+
+
+def test_redis_cli_needs_no_cluster(single):
+    """A queue over shards works on one server, too."""
+    told = recipes.account([*recipes.shell("redis-cli.sh"), single, QUEUE])
+    assert told["done"] == sum(told["pushed"].values()) > 0

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgpack
 from server import Server, parse_commands
-
-SYNTAX = "ERR syntax error"
 
 
 class Error(str):
@@ -21,6 +20,23 @@ class Error(str):
         return isinstance(other, Error) and str.__eq__(self, other)
 
     __hash__ = str.__hash__
+
+
+class OfOptions(Error):
+    """Equal to any error that says which option is unknown, there twice, without a value, missing or out of place."""
+
+    SAYS = re.compile(
+        r"ERR (unknown option '[ -~]{0,35}'(, expected [A-Z]+( or [A-Z]+)*)?|options? [A-Za-z, -]+ "
+        r"(is there twice|lacks a value|is missing|exclude each other|needs [A-Z]+))"
+    )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Error) and self.SAYS.fullmatch(other) is not None
+
+    __hash__ = str.__hash__
+
+
+SYNTAX = OfOptions("any error that names an option")
 
 
 class Talk:

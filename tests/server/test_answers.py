@@ -111,9 +111,9 @@ def test_the_number_of_handles_is_1_to_1000(c, command):
     for count in (0, -1, 1001, "x", ""):
         error = Error("ERR HANDLES must be an integer between 1 and 1000")
         assert c(command, "q", "HANDLES", count, *handles, handles[0]) == error
-    assert c(command, "q", "HANDLES", 2, handles[0]) == Error(SYNTAX)
-    assert c(command, "q", "HANDLES", 1, handles[0], handles[1]) == Error(SYNTAX)
-    assert c(command, "q", handles[0], handles[1]) == Error(SYNTAX)
+    assert c(command, "q", "HANDLES", 2, handles[0]) == SYNTAX
+    assert c(command, "q", "HANDLES", 1, handles[0], handles[1]) == SYNTAX
+    assert c(command, "q", handles[0], handles[1]) == SYNTAX
     assert c(command, "q", "HANDLES", 2, handles[0], "x") == Error("ERR invalid handle")
     assert c.digest() == digest
     assert min(c(command, "q", "HANDLES", 1000, *handles)) >= 1
@@ -129,8 +129,8 @@ def test_an_option_that_is_not_known_is_a_syntax_error(c, command):
     for option in ("RESULT r", "RETAIN 5", "PROGRESS p", "TTL 5", "WORKER w", "", "HANDLES", "HANDLES 1"):
         if option in known:
             continue
-        assert c(command, "q", handle, *option.split(" ")) == Error(SYNTAX)
-        assert c(command, "q", "HANDLES", 1, handle, *option.split(" ")) == Error(SYNTAX)
+        assert c(command, "q", handle, *option.split(" ")) == SYNTAX
+        assert c(command, "q", "HANDLES", 1, handle, *option.split(" ")) == SYNTAX
     assert c.digest() == digest
 
 

@@ -92,7 +92,7 @@ def test_ids_are_checked_before_anything_is_done(c, command):
         error = Error("ERR IDS must be an integer between 1 and 1000")
         assert c(command, "q", "IDS", count, *tasks, tasks[0]) == error
     for words in (["IDS"], ["IDS", 2, tasks[0]], ["IDS", 1, *tasks[:2]], tasks[:2], ["IDS", 1]):
-        assert c(command, "q", *words) == Error(SYNTAX)
+        assert c(command, "q", *words) == SYNTAX
     for words in (["x"], [""], ["IDS", 2, tasks[0], "x"], [tasks[0] + b"@1-00000000"], [tasks[0] + b" "]):
         assert c(command, "q", *words) == Error("ERR invalid task id")
     assert c.digest() == digest
@@ -107,7 +107,7 @@ def test_retry_takes_ids_or_a_count(c):
         error = Error("ERR COUNT must be an integer between 1 and 1000")
         assert c("TASK.RETRY", "q", "COUNT", count) == error
     for words in (["COUNT"], ["COUNT", 1, dead[0]], ["COUNT", 1, "COUNT", 1], [dead[0], "COUNT", 1]):
-        assert c("TASK.RETRY", "q", *words) == Error(SYNTAX)
+        assert c("TASK.RETRY", "q", *words) == SYNTAX
     assert c("TASK.LEN", "q", "dead") == 1
 
 
@@ -137,6 +137,6 @@ def test_purge_removes_1000_at_a_time(c):
         error = Error("ERR COUNT must be an integer between 1 and 1000")
         assert c("TASK.PURGE", "q", "ready", "COUNT", count) == error
     for words in (["leased"], ["gone"], ["x"], [""], ["ready", "dead"], ["ready", "COUNT"], ["COUNT", 5]):
-        assert c("TASK.PURGE", "q", *words) == Error(SYNTAX)
+        assert c("TASK.PURGE", "q", *words) == SYNTAX
     assert c("TASK.LEN", "q") == 1500
     assert [c("TASK.PURGE", "q", "ALL") for _ in range(3)] == [1000, 500, 0]

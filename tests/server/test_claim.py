@@ -41,7 +41,17 @@ def test_withmeta_adds_a_map(server, protocol):
     meta = c.as_map(meta)
     (ms, _), number, _ = parts(handle)
     assert list(meta) == [
-        *[b"lease", b"priority", b"group", b"headers", b"enqueued", b"deadline", b"failures", b"stalls"],
+        *[
+            b"lease",
+            b"priority",
+            b"group",
+            b"headers",
+            b"enqueued",
+            b"deadline",
+            b"failures",
+            b"stalls",
+            b"retain",
+        ],
     ]
     assert (payload, deliveries) == (b"p", 2)
     assert (meta[b"lease"], meta[b"priority"], meta[b"enqueued"]) == (number, -7, ms)
@@ -49,6 +59,23 @@ def test_withmeta_adds_a_map(server, protocol):
     assert c.as_map(meta[b"headers"]) == {b"a": b"1", b"b": b"2"}
     task = c.map("TASK.GET", "q", handle)
     assert meta[b"deadline"] == task[b"deadline"] == task[b"claimed"] + 5000
+
+
+def test_withmeta_tells_how_long_the_task_will_be_kept(server):
+    """The push says, 0 too, else the queue; nil where neither does, and of a task that is taken for good."""
+    for protocol in (2, 3):
+        c = Talk(server, protocol)
+
+        def retain(*options, c=c, claim=()):
+            c("TASK.PUSH", "q", "p", *options)
+            [[_, _, _, meta]] = c("TASK.CLAIM", "q", "WITHMETA", *claim)
+            return c.as_map(meta)[b"retain"]
+
+        assert (retain(), retain("RETAIN", 0), retain("RETAIN", 5000)) == (None, 0, 5000)
+        c("TASK.CONFIG", "q", "SET", "retain", 70)
+        assert (retain(), retain("RETAIN", 0), retain("RETAIN", 5000)) == (70, 0, 5000)
+        assert retain("RETAIN", 5000, claim=["NOACK"]) is None
+        c("TASK.CONFIG", "q", "SET", "retain", 0)
 
 
 def test_a_task_without_headers_has_an_empty_map_of_them(server):
@@ -245,7 +272,7 @@ def test_an_option_that_claim_does_not_know_is_a_syntax_error(server, option):
     c = Talk(server)
     c.push()
     digest = c.digest()
-    assert c("TASK.CLAIM", "q", *option.split(" ")) == Error(SYNTAX)
+    assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX
     assert c.digest() == digest
 
 

@@ -79,6 +79,90 @@ def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(server, pr
     assert c("EXISTS", "only") == 0
 
 
+# What is said, and what is answered.
+NAMED = {
+    "TASK.PUSH q p PRIO 5": "unknown option 'PRIO'",
+    "TASK.PUSH q p PRIORITY 5 priority 6": "option PRIORITY is there twice",
+    "TASK.PUSH q p PRIORITY": "option PRIORITY lacks a value",
+    "TASK.PUSH q p DELAY 5 AT 2000000000000": "options DELAY and AT exclude each other",
+    "TASK.PUSH q p HEADERS 2 n v": "option HEADERS lacks a value",
+    "TASK.PUSH q p REPLACE": "option REPLACE needs UNIQUE",
+    "TASK.PUSH q p UNIQUE t KEEP": "option KEEP needs FOR",
+    "TASK.PUSH q p UNIQUE t UNTIL END": "unknown option 'END', expected START",
+    "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR exclude each other",
+    "TASK.PUSH q p TASKS 1 x": "unknown option 'TASKS'",
+    "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is missing",
+    "TASK.MPUSH q TASKS 3 x y": "option TASKS lacks a value",
+    "TASK.MPUSH q TASKS 1 x y": "unknown option 'y'",
+    "TASK.CLAIM q 5": "unknown option '5'",
+    "TASK.CLAIM q COUNT": "option COUNT lacks a value",
+    "TASK.CLAIM q TIED TIED": "option TIED is there twice",
+    "TASK.MCLAIM q KEY 1 r": "unknown option 'KEY', expected KEYS",
+    "TASK.MCLAIM q KEYS 3 r s": "option KEYS lacks a value",
+    "TASK.ACK q HANDLE 1": "invalid handle",
+    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES'",
+    "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES lacks a value",
+    "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is there twice",
+    "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE lacks a value",
+    "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD exclude each other",
+    "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT'",
+    "TASK.LIST q gone": "unknown option 'gone', expected READY or DELAYED or LEASED or DEAD or DONE",
+    "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT'",
+    "TASK.LEN q ready dead": "unknown option 'dead'",
+    "TASK.INFO q LOAD": "unknown option 'LOAD'",
+    "TASK.INFO q GROUPS AFTER": "option AFTER lacks a value",
+    "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS'",
+    "TASK.CANCEL q 1-1 2-1": "unknown option '2-1'",
+    "TASK.RETRY q COUNT": "option COUNT lacks a value",
+    "TASK.CONFIG q GET": "unknown option 'GET', expected SET or RESET",
+    "TASK.CONFIG q SET": "option SET lacks a value",
+    "TASK.CONFIG q SET colour red": "unknown setting 'colour'",
+    "TASK.CONFIG q SET lease": "option lease lacks a value",
+    "TASK.CONFIG q SET lease 5 lease 6": "option lease is there twice",
+    "TASK.GROUP q SET g": "option WEIGHT, CONCURRENCY, RATE or ORDERED is missing",
+    "TASK.GROUP q SET g ORDERED maybe": "unknown option 'maybe', expected NO or YES",
+    "TASK.CRON q SET s PAYLOAD p": "option EVERY or CRON is missing",
+    "TASK.CRON q SET s EVERY 5000": "option PAYLOAD is missing",
+    "TASK.CRON q SET s EVERY 5000 TZ UTC PAYLOAD p": "options EVERY and TZ exclude each other",
+    "TASK.CRON q SET s EVERY 5000 DELAY 5 PAYLOAD p": "unknown option 'DELAY'",
+    "TASK.PAUSE q OUT IN": "options OUT and IN exclude each other",
+    "TASK.RESUME q FOR 5": "unknown option 'FOR'",
+    "TASK.PURGE q leased": "unknown option 'leased', expected READY or DELAYED or DEAD or DONE or ALL",
+    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT'",
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_an_error_names_the_option_that_is_wrong(server, protocol):
+    """One that is unknown, there twice, without its value, missing, or out of place; nothing is changed."""
+    c = Talk(server, protocol)
+    for said, answer in NAMED.items():
+        assert c(*said.split()) == Error(f"ERR {answer}"), said
+    assert c("DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        (b"", ""),
+        (b"PRIO\r\n-ERR more", "PRIO??-ERR more"),
+        (b"\x1b[31mred\xff\0", "?[31mred??"),
+        ("größe".encode(), "gr????e"),
+        (b"it's 100%s", "it's 100%s"),
+        (b"x" * 32, "x" * 32),
+        (b"x" * 33, "x" * 32 + "..."),
+        (b"\n" * 5_000_000, "?" * 32 + "..."),
+    ],
+)
+def test_an_unknown_word_is_shown_cut_and_printable(server, word, shown):
+    """A reply is one line, and may land on a terminal or in a log."""
+    c = Talk(server)
+    for command in (["TASK.PUSH", "q", "p"], ["TASK.CLAIM", "q"], ["TASK.INFO", "q", "CONFIG"]):
+        assert c(*command, word) == Error(f"ERR unknown option '{shown}'")
+    assert c("TASK.CONFIG", "q", "SET", word, 5) == Error(f"ERR unknown setting '{shown}'")
+    assert c("PING") == "PONG"
+
+
 def test_a_key_of_another_type_is_refused_by_every_command(server):
     """WRONGTYPE, and the value stays; arguments that are bad are told first."""
     c = Talk(server)

@@ -73,8 +73,8 @@ def test_fail_dead_gives_up_at_once(c):
     a, b, third = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3))
     assert c("TASK.FAIL", "q", a, "dead", "error", "e") == -1
     assert c("TASK.FAIL", "q", b, "ERROR", "e", "DEAD") == -1
-    assert c("TASK.FAIL", "q", third, "DEAD", "DELAY", 5) == Error(SYNTAX)
-    assert c("TASK.FAIL", "q", third, "DELAY", 5, "DEAD") == Error(SYNTAX)
+    assert c("TASK.FAIL", "q", third, "DEAD", "DELAY", 5) == SYNTAX
+    assert c("TASK.FAIL", "q", third, "DELAY", 5, "DEAD") == SYNTAX
     assert c("TASK.FAIL", "q", "HANDLES", 1, third, "DEAD") == [-1]
     assert c("TASK.LEN", "q", "dead") == 3
     assert c("TASK.FAIL", "q", a) == STALE

@@ -33,8 +33,8 @@ def test_info_has_the_same_fields_for_every_queue(server, protocol):
     load = c.as_map(empty.pop(b"load"))
     assert load == {
         **{b"arrival-rate": b"0.000", b"completion-rate": b"0.000", b"run-mean-ms": b"-1"},
-        **{b"busy": 0, b"waiting": 0, b"utilisation": b"-1"},
-        **{b"backlog": 0, b"drain-ms": 0, b"workers-needed": 0},
+        **{b"places-busy": 0, b"places-free": 0, b"utilisation": b"-1"},
+        **{b"backlog": 0, b"drain-ms": 0, b"places-needed": 0, b"workers-needed": 0},
     }
     rates = {empty.pop(name) for name in FIELDS if b"-per-second-" in name}
     assert rates == {b"0.000"}

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from server import Server
-from talk import Error, Talk
+from talk import SYNTAX, Talk
 
 
 def passes(server: Server, ms: int) -> None:
@@ -47,7 +47,7 @@ def test_info_tells_rates_and_times(server, protocol):
 
 
 def test_info_tells_the_load(server):
-    """λ·s workers are kept busy: 20 a second for 100 ms and a little more each."""
+    """λ·s places are kept busy: 20 a second for 100 ms and a little more each."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 15)]
@@ -58,16 +58,89 @@ def test_info_tells_the_load(server):
     rate, mean = float(load[b"arrival-rate"]), float(load[b"run-mean-ms"])
     assert float(load[b"completion-rate"]) == pytest.approx(rate / 2, abs=0.001)
     assert mean >= 99
-    assert (load[b"busy"], load[b"waiting"], load[b"backlog"]) == (5, 0, 5)
+    assert (load[b"places-busy"], load[b"places-free"], load[b"backlog"]) == (5, 0, 5)
     assert float(load[b"utilisation"]) == pytest.approx(rate * mean / 1000 / 5, abs=0.001)
     assert load[b"drain-ms"] == -1, "more come than go"
-    assert load[b"workers-needed"] == -(-rate * mean / 1000 // 0.8)
+    assert load[b"places-needed"] == -(-rate * mean / 1000 // 0.8)
     idle.send(["TASK.CLAIM", "q", "COUNT", 5, "BLOCK", 0])
     assert len(idle.read()) == 5
     idle.send(["TASK.CLAIM", "q", "BLOCK", 0])
-    server.wait_until(
-        lambda: c.as_map(c.map("TASK.INFO", "q")[b"load"])[b"waiting"] == 1, "a worker waits for more"
-    )
+    load = loaded(server, c, places_free=1)
+    assert load[b"workers-needed"] == -1, "nobody gave a name"
+
+
+def loaded(server: Server, c: Talk, *, places_free: int, key: str = "q") -> dict[bytes, object]:
+    """The load, once so many places are free."""
+
+    def look() -> dict[bytes, object] | None:
+        load = c.as_map(c.map("TASK.INFO", key)[b"load"])
+        return load if load[b"places-free"] == places_free else None
+
+    return server.wait_until(look, f"{places_free} places are free")
+
+
+def test_a_worker_that_waits_for_fifty_has_fifty_places(server):
+    """A blocked claim is as many free places as its COUNT, and what it was given is no longer free."""
+    c, worker = Talk(server), Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 20, "WORKER", "w")]
+    passes(server, 100)
+    c("TASK.ACK", "q", "HANDLES", 18, *handles[:18])
+    claim = ["TASK.CLAIM", "q", "WORKER", "w", "BLOCK", 0, "COUNT"]
+    worker.send([*claim, 48])
+    load = loaded(server, c, places_free=48)
+    used = float(load[b"arrival-rate"]) * float(load[b"run-mean-ms"]) / 1000
+    assert float(load[b"utilisation"]) == pytest.approx(used / 50, abs=0.001) and used >= 1.9
+    assert (load[b"places-busy"], load[b"places-needed"], load[b"workers-needed"]) == (2, -(-used // 0.8), 1)
+    c.push("q")
+    assert len(worker.read()) == 1
+    assert loaded(server, c, places_free=0)[b"places-busy"] == 3
+    # A worker of 47 more places, and another that holds nothing: 30 places each on average.
+    worker.send([*claim, 47])
+    other = Talk(server)
+    other.send(["TASK.CLAIM", "q", "COUNT", 10, "WORKER", "v", "BLOCK", 0])
+    load = loaded(server, c, places_free=57)
+    assert load[b"workers-needed"] == -(-load[b"places-needed"] // 30)
+    workers = [c.as_map(worker) for worker in c.map("TASK.INFO", "q", "WORKERS")[b"workers"]]
+    told = [(w[b"name"], w[b"leases"], w[b"blocked"], w[b"places-free"]) for w in workers]
+    assert told == [(b"v", 0, 1, 10), (b"w", 3, 1, 47)]
+
+
+def test_ready_tasks_that_nobody_works_on_need_a_place(server):
+    """Else an autoscaler that has gone to zero would leave them where they are."""
+    c = Talk(server)
+    c("TASK.CONFIG", "q", "SET", "concurrency", 0)
+    c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
+    load = c.as_map(c.map("TASK.INFO", "q")[b"load"])
+    assert (load[b"backlog"], load[b"places-needed"], load[b"workers-needed"]) == (5, 1, -1)
+    worker = Talk(server)
+    worker.send(["TASK.CLAIM", "q", "COUNT", 4, "WORKER", "w", "BLOCK", 0])
+    assert loaded(server, c, places_free=4)[b"workers-needed"] == 1
+
+
+def test_places_are_those_of_who_still_waits(server):
+    """A claim that is sent again, one that ends and one of several queues: each counts once where it stands."""
+    c = Talk(server)
+    c("TASK.CONFIG", "q", "SET", "lease", 1000, "concurrency", 0)
+    c("TASK.CONFIG", "r", "SET", "lease", 1000)
+    first, again, of_two = Talk(server), Talk(server), Talk(server)
+    claim = ["TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t", "WORKER", "w", "COUNT"]
+    number = again("CLIENT", "ID")
+    first.send([*claim, 7])
+    loaded(server, c, places_free=7)
+    again.send([*claim, 7])
+    assert first.read() == []
+    loaded(server, c, places_free=7)
+    of_two.send(["TASK.MCLAIM", "r", "KEYS", 1, "q", "COUNT", 5, "BLOCK", 0])
+    loaded(server, c, places_free=12)
+    loaded(server, c, places_free=5, key="r")
+    c("TASK.MPUSH", "r", "TASKS", 2, 1, 2)
+    assert len(of_two.read()[1]) == 2
+    loaded(server, c, places_free=7)
+    loaded(server, c, places_free=0, key="r")
+    c("CLIENT", "KILL", "ID", number)
+    loaded(server, c, places_free=0)
+    assert c.map("TASK.INFO", "q", "WORKERS") == {b"holding": 0, b"blocked": 0, b"workers": []}
 
 
 def test_a_replica_has_rates_of_its_own(start):
@@ -163,4 +236,4 @@ def test_info_of_what_is_not_there(server):
         assert c("TASK.INFO", "none", *section) is None
     c.push("q")
     for words in (["NO"], ["CONFIG", "WORKERS"], ["WORKERS", "WORKERS"]):
-        assert c("TASK.INFO", "q", *words) == Error("ERR syntax error")
+        assert c("TASK.INFO", "q", *words) == SYNTAX

@@ -157,7 +157,7 @@ def test_keys_are_counted_and_stand_second(server):
         ["KEYS", 1, "b", "KEYS", 1, "c"],
         ["KEYS", 1, "b", "COUNT"],
     ):
-        assert c("TASK.MCLAIM", "k99", *words) == Error(SYNTAX), words
+        assert c("TASK.MCLAIM", "k99", *words) == SYNTAX, words
     assert c("TASK.MCLAIM", "KEYS", "KEYS", 2, "COUNT", "BLOCK", "COUNT", 1) == []
     wrong = c("TASK.MCLAIM", "k", "KEYS", 1)
     assert isinstance(wrong, Error) and wrong.startswith("ERR wrong number of arguments")

@@ -115,7 +115,7 @@ def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, hig
         named = {"AT": "AT in unix milliseconds"}.get(option, option)
         error = Error(f"ERR {named} must be an integer between {low} and {high}")
         assert c(*command, option, number) == error
-    assert c(*command, option) == Error(SYNTAX)
+    assert c(*command, option) == SYNTAX
     assert c.digest() == digest
 
 
@@ -144,7 +144,7 @@ def test_delay_and_at_exclude_each_other(server):
     """Also where one of them says nothing."""
     c = Talk(server)
     for both in (["DELAY", 5, "AT", AT_MIN], ["AT", AT_MIN, "DELAY", 0], ["DELAY", 0, "AT", AT_MIN]):
-        assert c("TASK.PUSH", "q", "p", *both) == Error(SYNTAX)
+        assert c("TASK.PUSH", "q", "p", *both) == SYNTAX
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_delay_and_at_exclude_each_other(server):
 def test_an_option_that_push_does_not_know_is_a_syntax_error(server, option):
     """Those that are still to be built too, and those of other commands."""
     c = Talk(server)
-    assert c("TASK.PUSH", "q", "p", *option.split()) == Error(SYNTAX)
+    assert c("TASK.PUSH", "q", "p", *option.split()) == SYNTAX
     if not option.startswith("TASKS"):
-        assert c("TASK.MPUSH", "q", *option.split(), "TASKS", 1, "a") == Error(SYNTAX)
+        assert c("TASK.MPUSH", "q", *option.split(), "TASKS", 1, "a") == SYNTAX
     assert c("EXISTS", "q") == 0
 
 
@@ -176,8 +176,8 @@ def test_headers_are_kept_to_their_bounds(server):
     name = Error("ERR the name of a header must be 1 to 256 bytes long")
     assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "", "v") == name
     assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "n" * 257, "v") == name
-    assert c("TASK.PUSH", "q", "p", "HEADERS", 2, "n", "v") == Error(SYNTAX)
-    assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "n") == Error(SYNTAX)
+    assert c("TASK.PUSH", "q", "p", "HEADERS", 2, "n", "v") == SYNTAX
+    assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "n") == SYNTAX
     assert c.digest() == digest
 
 
@@ -190,9 +190,9 @@ def test_mpush_takes_1_to_1000_tasks(server):
     assert c("TASK.MPUSH", "q", "TASKS", 1001, *range(1001)) == count
     assert c("TASK.MPUSH", "q", "TASKS", 0, "p") == count
     assert c("TASK.MPUSH", "q", "TASKS", -1, "p") == count
-    assert c("TASK.MPUSH", "q", "TASKS", 2, "p") == Error(SYNTAX)
-    assert c("TASK.MPUSH", "q", "TASKS", 1, "p", "p") == Error(SYNTAX)
-    assert c("TASK.MPUSH", "q", "PRIORITY", 1, "LEASE", 2) == Error(SYNTAX)
+    assert c("TASK.MPUSH", "q", "TASKS", 2, "p") == SYNTAX
+    assert c("TASK.MPUSH", "q", "TASKS", 1, "p", "p") == SYNTAX
+    assert c("TASK.MPUSH", "q", "PRIORITY", 1, "LEASE", 2) == SYNTAX
     assert c("TASK.LEN", "q") == 1001
 
 

@@ -15,9 +15,11 @@ FRESH_S = 0.1
 # How old it must be before a worker that waits looks again. Many workers with short tasks would look after each of
 # them, and see what the others are just taking: at home they are served without a look.
 AGAIN_S = 0.02
-# How long a shard whose node didn't answer is left alone: longer each time, since asking a node that stands still costs
-# more than half a second, in which the others wait.
-AWAY_S = (1.0, 4.0)
+# How long a shard whose node didn't answer is left alone: some times as long as asking it took, in which the others
+# wait. A node that stands still costs more than half a second; where nobody listens any more that is known at once.
+AWAY_TIMES, AWAY_S = 4.0, (0.25, 4.0)
+# For how long a look counts that finds a node away: no push tries it before the next one, however long that takes.
+TRUST_S = 10.0
 # How far what is usually ready on a shard counts beside what is ready now, and how long ago "usually" reaches. Most of
 # the time most shards are empty, those of a slow node just as those of a quick one, so that two lengths are often equal
 # and say nothing; which of the two mostly has tasks left does. With that, one of three nodes that is three times slower
@@ -44,7 +46,6 @@ class Loads:
     seen_at: float = float("-inf")
     learned_at: float = float("-inf")
     away_until: dict[int, float] = field(default_factory=dict)
-    away_s: dict[int, float] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
@@ -63,38 +64,41 @@ class Loads:
         """Whether a worker that found nothing may look again rather than wait."""
         return now - self.learned_at > AGAIN_S
 
-    def saw(self, ready: Mapping[int, int | None], now: float) -> None:
-        """Take in what a look found: tasks ready by shard, None where the node didn't answer."""
+    def saw(self, ready: Mapping[int, int | None], now: float, took_s: float = 0.25) -> None:
+        """Take in what a look found: tasks ready by shard, None where the node didn't answer; and how long it took."""
         # Not since `seen_at`, which whoever looks sets beforehand.
         news = 1.0 - math.exp((self.learned_at - now) / MEMORY_S)
         self.seen_at = self.learned_at = now
         for shard, seen in ready.items():
             if seen is None:
-                self.lost(shard, now)
+                self.lost(shard, now, took_s)
             else:
                 self.ready[shard] = seen
                 self.usual[shard] += news * (min(seen, REMEMBERED) - self.usual[shard])
                 self.away_until.pop(shard, None)
-                self.away_s.pop(shard, None)
 
     def there(self, now: float) -> list[int]:
         """The shards whose nodes weren't away a moment ago; all of them if none is left."""
         every = range(len(self.ready))
         return [shard for shard in every if not self.is_away(shard, now)] or list(every)
 
-    def lost(self, shard: int, now: float) -> None:
-        """Its node doesn't answer: leave it alone for a while, twice as long as the last time."""
+    def lost(self, shard: int, now: float, took_s: float = 0.25) -> None:
+        """Its node doesn't answer, which it took so long to learn: leave it alone for a while."""
         shortest, longest = AWAY_S
-        self.away_s[shard] = min(longest, self.away_s.get(shard, shortest / 2) * 2)
-        self.away_until[shard] = now + self.away_s[shard]
+        self.away_until[shard] = now + min(longest, max(shortest, AWAY_TIMES * took_s))
 
     def is_away(self, shard: int, now: float) -> bool:
         """Whether the shard's node was away a moment ago."""
         return self.away_until.get(shard, now) > now
 
     def choose(self, now: float) -> int:
-        """The shard for a task without group and token; of those that are there, if any is."""
+        """The shard for a task without group and token; of those that are there, if any is.
+
+        One that was away is there when a look has seen it: a push that tried it might wait for as long as it is away.
+        """
         there = self.there(now)
+        if now - self.learned_at < TRUST_S:
+            there = [shard for shard in there if shard not in self.away_until] or there
         picked = self.random.sample(there, min(2, len(there)))
         return min(picked, key=lambda shard: self.ready[shard] + USUAL * self.usual[shard])
 

@@ -8,6 +8,7 @@ share a time-out, a pool or a resend policy with the commands of the application
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,17 +23,18 @@ AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 # What a cluster client says where it learned nothing of its nodes, which are away, or in the midst of a failover.
 UNSETTLED = ("cannot be connected", "could not agree", "slots are not covered")
 
-# Options of a connection that its twin shares, as the constructors of all the clients name them. What the libraries
-# keep beside them in their pools (handlers, registries) is their own.
-SHARED = (
-    "db", "username", "password", "credential_provider", "client_name", "protocol", "encoding",
-    "socket_keepalive", "health_check_interval",
-    "ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data",
-    "ssl_check_hostname", "ssl_password", "ssl_min_version", "ssl_ciphers",
+# What the libraries put among the options of their connections by themselves, for one pool or one cluster client: its
+# registries, its handlers of notices, and the address and time-outs that a notice has changed for a while.
+OF_THE_POOL = (
+    "connection_pool", "event_dispatcher", "himport_registry", "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler", "maint_notifications_config", "maintenance_state",
+    "maintenance_notification_hash", "orig_host_address", "orig_socket_timeout", "orig_socket_connect_timeout",
 )  # fmt: skip
 
 # Connections of a twin to one server. More calls that wait at a time than this are refused by the client's pool.
 MOST_CONNECTIONS = 10_000
+# How long a twin's connection may take to be made.
+CONNECT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,17 @@ class Client:
         """Whether an error that `is_away` is about a slot on its way, while its node works."""
         return isinstance(error, (self.errors.TryAgainError, self.errors.AskError))
 
+    def is_undone(self, error: BaseException) -> bool:
+        """Whether an error that `is_away` says that the command was surely not done: it was refused, or never sent."""
+        errors = self.errors
+        if isinstance(error, errors.ResponseError):
+            return not str(error).startswith("UNBLOCKED")
+        if isinstance(error, AttributeError):
+            return "write" in str(error)  # redis-py's asyncio client has closed the connection before
+        refused = (errors.BusyLoadingError, errors.SlotNotCoveredError, errors.ClusterDownError)
+        is_of_connection = isinstance(error, (errors.ConnectionError, errors.TimeoutError))
+        return isinstance(error, refused) or (is_of_connection and " connecting to " in str(error))
+
     def meaning(self, error: BaseException) -> TaskslotError | None:
         """What an error reply says, in this library's words; None for what is no reply of a server."""
         if not isinstance(error, self.errors.ResponseError):
@@ -127,9 +140,14 @@ class Client:
             return Refused(
                 "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
             )
-        if str(error).startswith("unknown command") and "TASK." in str(error).upper():
+        if self.lacks_module(error):
             return Refused('the server has no taskslot module: start it with --loadmodule "$(taskslot path)"')
         return of_reply(str(error))
+
+    def lacks_module(self, error: BaseException) -> bool:
+        """Whether a server says that it knows none of our commands."""
+        is_reply = isinstance(error, self.errors.ResponseError)
+        return is_reply and str(error).startswith("unknown command") and "TASK." in str(error).upper()
 
     def node_of(self, key: str) -> str:
         """The name of the node that serves a key, as far as the client knows; one name for all where there is one."""
@@ -151,6 +169,19 @@ class Client:
         """The plain client that a sync cluster client has for a node."""
         return getattr(self.client, f"get_{self.library}_connection")(node)
 
+    @cached_property
+    def has_own_ways(self) -> bool:
+        """Whether a user derived a class that does something about each command, so that none may go past that."""
+        return type(self.client).execute_command is not self._own_class(self.client).execute_command
+
+    def lender_for(self, key: str) -> Any:
+        """Who lends connections to the server of a key: its pool; of an asyncio cluster client the node."""
+        if not self.is_cluster:
+            return self.client.connection_pool
+        if (node := self.client.get_node_from_key(key)) is None:
+            raise self.errors.SlotNotCoveredError("nobody serves the slot of the key")
+        return node if self.is_async else self.client_of(node).connection_pool
+
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:
@@ -161,42 +192,71 @@ class Client:
         own: dict[str, Any] = {
             "decode_responses": False,
             "socket_timeout": socket_timeout_s,
-            "socket_connect_timeout": 1.0,
+            "socket_connect_timeout": CONNECT_S,
             # Each call that waits holds one. The libraries' own bounds, a hundred in some, are for short commands.
             "max_connections": MOST_CONNECTIONS,
         }
-        if self.is_cluster:
-            return self._cluster_twin(own)
+        made = self._cluster_twin(own) if self.is_cluster else self._pool_twin(own)
+        return as_derived(made, self.client)
+
+    def _pool_twin(self, own: dict[str, Any]) -> Any:
+        """A client over a pool like the client's, whichever way that came to be."""
         pool = self.client.connection_pool
-        shared = self._shared(pool.connection_kwargs, pool.connection_class)
-        own["retry"] = self._no_retry()
-        if hasattr(pool, "sentinel_manager"):
-            made = pool.sentinel_manager.master_for if pool.is_master else pool.sentinel_manager.slave_for
-            own[f"{self.library}_class"] = type(self.client)
-            return made(pool.service_name, **shared, **own)
-        kwargs = pool.connection_kwargs
-        if "path" in kwargs:
-            return type(self.client)(unix_socket_path=kwargs["path"], **shared, **own)
-        return type(self.client)(host=kwargs["host"], port=kwargs["port"], **shared, **own)
+        kwargs = {**shared(pool.connection_kwargs), **own, "connection_class": pool.connection_class}
+        kwargs["retry"] = self._no_retry()
+        if (host := pool.connection_kwargs.get("orig_host_address")) is not None:
+            kwargs["host"] = host
+        if not issubclass(pool.connection_class, self._module("connection").Connection):
+            del kwargs["socket_connect_timeout"]  # of a unix socket there is none
+        if hasattr(pool, "maint_notifications_enabled") and not pool.maint_notifications_enabled():
+            notices = importlib.import_module(f"{self.library}.maint_notifications")
+            kwargs["maint_notifications_config"] = notices.MaintNotificationsConfig(enabled=False)
+        # What a pool that waits for a connection was told besides, and what one of Sentinel was.
+        told = ("timeout", "queue_class", "service_name", "sentinel_manager", "is_master", "check_connection")
+        kwargs |= {name: getattr(pool, name) for name in told if hasattr(pool, name)}
+        made = as_derived(self._own_class(pool)(**kwargs), pool)
+        return self._own_class(self.client).from_pool(made)
 
     def _cluster_twin(self, own: dict[str, Any]) -> Any:
-        manager = self.client.nodes_manager
-        kwargs = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
-        shared = self._shared(kwargs, kwargs.get("connection_class"))
-        shared.pop("db", None)
-        own["startup_nodes"] = [
-            self._node_class()(*address) for address in self._known_nodes() or self.starts
-        ]
-        own["address_remap"] = manager.address_remap
-        own["require_full_coverage"] = False
-        return type(self.client)(**shared, **own, **self._no_cluster_retry())
+        manager, kind = self.client.nodes_manager, self._own_class(self.client)
+        told = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
+        kwargs = {
+            **shared(told),
+            **own,
+            "address_remap": manager.address_remap,
+            "require_full_coverage": False,
+        }
+        # One that only knows its nodes by the names that it began with goes on with these.
+        kwargs["dynamic_startup_nodes"] = getattr(manager, "_dynamic_startup_nodes", True)
+        for name in ("db", "retry", "response_callbacks"):
+            kwargs.pop(name, None)
+        # There stands the client's own function, which calls the user's.
+        kwargs.pop(f"{self.library}_connect_func", None)
+        if (connected := getattr(self.client, "user_on_connect_func", None)) is not None:
+            kwargs[f"{self.library}_connect_func"] = connected
+        if (notices := getattr(self.client, "maint_notifications_config", None)) is not None:
+            kwargs["maint_notifications_config"] = notices
+        nodes = [self._node_class()(*address) for address in self._known_nodes() or self.starts]
+        if self.is_async:
+            # What has come of its options is more than it takes.
+            kwargs["ssl"] = "SSL" in told["connection_class"].__name__
+            takes = inspect.signature(kind.__init__).parameters
+            kwargs = {name: value for name, value in kwargs.items() if name in takes}
+        elif manager.from_url:
+            # Only one made of a URL takes the class of its connections; a URL that says nothing else leaves it.
+            first = nodes.pop(0)
+            host = f"[{first.host}]" if ":" in first.host else first.host
+            kwargs["url"] = f"{self.library}://{host}:{first.port}"
+        if hasattr(manager, "connection_pool_class"):
+            kwargs["connection_pool_class"] = manager.connection_pool_class
+        return kind(startup_nodes=nodes, **kwargs, **self._no_cluster_retry())
 
     def _known_nodes(self) -> list[tuple[str, int]]:
         nodes = self.client.nodes_manager.startup_nodes or self.client.nodes_manager.nodes_cache
         return [(node.host, node.port) for node in (nodes.values() if isinstance(nodes, Mapping) else nodes)]
 
     def _node_class(self) -> Any:
-        return importlib.import_module(self._class_of_cluster().__module__).ClusterNode
+        return importlib.import_module(self._own_class(self.client).__module__).ClusterNode
 
     def remember(self) -> None:
         """Give a sync cluster client that has forgotten all nodes those back that it began with."""
@@ -204,9 +264,13 @@ class Client:
             nodes = [self._node_class()(*address) for address in self.starts]
             self.client.nodes_manager.populate_startup_nodes(nodes)
 
-    def _class_of_cluster(self) -> type:
-        """The library's own class of a cluster client."""
-        return next(base for base in type(self.client).__mro__ if base.__module__.endswith(".cluster"))
+    def _own_class(self, of: Any) -> Any:
+        """The library's own class of a client or a pool, also where somebody derived one of it."""
+        return next(one for one in type(of).__mro__ if one.__module__.partition(".")[0] == self.library)
+
+    def _module(self, name: str) -> Any:
+        """A module of the library, of its asyncio side for an asyncio client."""
+        return importlib.import_module(f"{self.library}{'.asyncio' if self.is_async else ''}.{name}")
 
     def _no_cluster_retry(self) -> dict[str, Any]:
         """How a cluster client is told to report an error at once, by what its version understands."""
@@ -216,12 +280,21 @@ class Client:
         return {"cluster_error_retry_attempts": 0 if not self.is_async else 1}
 
     def _no_retry(self) -> Any:
-        root = f"{self.library}.asyncio" if self.is_async else str(self.library)
         backoff = importlib.import_module(f"{self.library}.backoff")
-        return importlib.import_module(f"{root}.retry").Retry(backoff.NoBackoff(), 0)
+        return self._module("retry").Retry(backoff.NoBackoff(), 0)
 
-    def _shared(self, kwargs: Mapping[str, Any], connection_class: type | None) -> dict[str, Any]:
-        shared = {name: kwargs[name] for name in SHARED if kwargs.get(name) is not None}
-        if connection_class is not None and "SSL" in connection_class.__name__:
-            shared["ssl"] = True
-        return shared
+
+def shared(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of connections that a twin shares: all but what the library put there."""
+    return {name: value for name, value in kwargs.items() if name not in OF_THE_POOL}
+
+
+def as_derived(made: Any, like: Any) -> Any:
+    """What was made of a library's own class, as the class that a user derived of it, with what that one has besides.
+
+    Its constructor isn't called: nobody knows what it takes.
+    """
+    if type(made) is not type(like):
+        made.__class__ = type(like)
+        vars(made).update({name: value for name, value in vars(like).items() if name not in vars(made)})
+    return made

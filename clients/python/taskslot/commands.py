@@ -7,6 +7,7 @@ has a connection of its own can do the same: `command = commands.push("mail", b"
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +66,7 @@ class TaskOptions(CommonOptions, total=False):
     """What a push can say of its tasks."""
 
     delay_ms: int  # ready so many ms from now
-    at: datetime | int  # ready at this instant: with its time zone, or a unix time in ms
+    at: datetime | float  # ready at this instant: with its time zone, or a unix time in ms
 
 
 class UniqueOptions(TypedDict, total=False):
@@ -166,13 +167,27 @@ def unique_words(options: Mapping[str, Any]) -> list[Word]:
     return words + (["REQUEST", options["request"]] if options.get("request") else [])
 
 
-def unix_ms(at: datetime | int) -> int:
-    """An instant as the server takes it. A naive datetime is refused: nobody knows which instant it means."""
-    if isinstance(at, int):
-        return at
-    if at.tzinfo is None:
-        raise ValueError("at needs a time zone: datetime(…, tzinfo=…) or a unix time in ms")
-    return round(at.timestamp() * 1000)
+# Unix times in ms from 1973 to 33658. In seconds none of these is near, nor in µs.
+PLAUSIBLE_MS = range(10**11, 10**15)
+
+
+def unix_ms(at: datetime | float) -> int:
+    """An instant as the server takes it. Raises ValueError for what is most likely another instant than was meant.
+
+    A unix time in seconds would be long ago, and the task ready at once. Of a naive datetime nobody knows which
+    instant it means.
+    """
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise ValueError("at needs a time zone: datetime(…, tzinfo=…) or a unix time in ms")
+        return round(at.timestamp() * 1000)
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        raise TypeError(f"at is a datetime with its zone or a unix time in ms, not {type(at).__name__}")
+    if not PLAUSIBLE_MS.start <= at < PLAUSIBLE_MS.stop:
+        raise ValueError(
+            f"at is a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with its zone, not {at}"
+        )
+    return round(at)
 
 
 # ---- working
@@ -273,7 +288,7 @@ def read_result(reply: Any) -> Result | None:
     if reply is None:
         return None
     if reply == 0:
-        raise UnknownTask("no such task, or it is over and wasn't kept")
+        raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
     state, said = text(reply[0]), reply[1]
     if state == "done":
         return Result(state, value=None if said is None else data(said))

@@ -77,7 +77,7 @@ class Reply:
         for name, value in pairs(reply):
             attribute = cls.NAMES.get(name, name.replace("-", "_"))
             if attribute in known:
-                values[attribute] = known[attribute](value)
+                values[attribute] = None if value is None else known[attribute](value)
             else:
                 more[name] = value
         return cls(**values, more=more)  # type: ignore[call-arg]
@@ -126,7 +126,10 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Meta(Reply):
-    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms."""
+    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms.
+
+    `retain` is how many ms the task is kept once it is done, as the push or the queue says; None where neither does.
+    """
 
     lease: int
     priority: int
@@ -134,6 +137,7 @@ class Meta(Reply):
     deadline: int
     failures: int
     stalls: int
+    retain: int | None = None
     group: str = ""
     headers: Mapping[str, bytes] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -189,16 +193,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Load(Reply):
-    """The load of a queue, by Little's law. What isn't known yet is -1. Rates are tasks a second."""
+    """The load of a queue, by Little's law, in places of workers. What isn't known is -1. Rates are tasks a second."""
 
     arrival_rate: float
     completion_rate: float
     run_mean_ms: float
-    busy: int
-    waiting: int
+    places_busy: int
+    places_free: int
     utilisation: float
     backlog: int
     drain_ms: int
+    places_needed: int
     workers_needed: int
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -307,12 +312,13 @@ class Group(Reply):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView(Reply):
-    """A worker of a queue by its name: how many leases it holds, and how many of its claims wait."""
+    """A worker of a queue by its name: how many leases it holds, how many of its claims wait and for how many tasks."""
 
     name: str
     leases: int
     oldest_lease_ms: int
     blocked: int
+    places_free: int
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

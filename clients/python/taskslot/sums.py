@@ -42,21 +42,25 @@ def total_load(loads: Sequence[Load]) -> Load:
     """The load of several queues that share their workers, by the rules of TASK.INFO (README, "Load")."""
     arrivals = sum(load.arrival_rate for load in loads)
     completions = sum(load.completion_rate for load in loads)
-    busy, waiting = sum(load.busy for load in loads), sum(load.waiting for load in loads)
+    busy, free = sum(load.places_busy for load in loads), sum(load.places_free for load in loads)
     backlog = sum(load.backlog for load in loads)
     run_mean_ms = mean_run_ms(loads)
     work = arrivals * run_mean_ms / 1000
-    is_known = run_mean_ms >= 0
+    is_known = run_mean_ms >= 0 or arrivals == 0
+    needed = math.ceil(max(0.0, work) / 0.8 - 1e-9) if is_known else -1
+    if backlog:
+        needed = max(1, needed)
     return Load(
         arrival_rate=arrivals,
         completion_rate=completions,
         run_mean_ms=run_mean_ms,
-        busy=busy,
-        waiting=waiting,
-        utilisation=work / (busy + waiting) if is_known and busy + waiting else -1.0,
+        places_busy=busy,
+        places_free=free,
+        utilisation=work / (busy + free) if is_known and busy + free else -1.0,
         backlog=backlog,
         drain_ms=drain_ms(backlog, completions - arrivals),
-        workers_needed=math.ceil(work / 0.8) if is_known else -1,
+        places_needed=needed,
+        workers_needed=needed if needed == 0 else -1,  # a worker may have places in several of them
     )
 
 

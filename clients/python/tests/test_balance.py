@@ -24,11 +24,25 @@ def fills(tasks, shards, choose):
 
 
 def test_a_shard_that_is_away_is_never_chosen_while_another_is_there():
-    """For a second after its node didn't answer, however empty it was; then it is tried again."""
+    """However empty it was, until a look has seen it; where nobody can look it is tried again after a while."""
     some = loads([50, 60, None, 70, 0])
     some.lost(4, 0.0)
     assert {some.choose(0.9) for _ in range(500)} <= {0, 1, 3}
-    assert {some.choose(1.1) for _ in range(500)} & {2, 4}
+    assert {some.choose(1.1) for _ in range(500)} <= {0, 1, 3}
+    assert set(some.there(1.1)) == {0, 1, 2, 3, 4}, "the next look asks for them"
+    assert {some.choose(11.0) for _ in range(500)} & {2, 4}
+    some.saw({2: 0, 4: 0}, 11.0)
+    assert {some.choose(11.0) for _ in range(500)} >= {2, 4}
+
+
+def test_a_node_is_left_alone_for_as_long_as_asking_it_costs():
+    """One that stands still costs each look its time-out; where nobody listens the others wait for nothing."""
+    some = loads([0, 0, 0])
+    for shard, took_s in enumerate((0.001, 0.6, 60.0)):
+        some.lost(shard, 0.0, took_s)
+    at = {now: [some.is_away(shard, now) for shard in range(3)] for now in (0.2, 0.3, 2.3, 2.5, 3.9, 4.1)}
+    assert at[0.2] == [True, True, True] and at[0.3] == at[2.3] == [False, True, True]
+    assert at[2.5] == at[3.9] == [False, False, True] and at[4.1] == [False, False, False]
 
 
 def test_where_all_shards_are_away_each_is_tried():

@@ -96,7 +96,8 @@ def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
         assert queue.get(task).due == 4102444800000
     (task,) = run("push", "mail", "a", "--at", "2100-01-01T00:00").lines
     assert queue.get(task).due == round(datetime(2100, 1, 1).timestamp() * 1000)
-    run("push", "mail", "a", "--at", "tomorrow", status=2)
+    for wrong in ("tomorrow", "1760000000"):  # these are seconds
+        run("push", "mail", "a", "--at", wrong, status=2)
 
 
 def test_a_failure_says_when_it_is_tried_again(run):
@@ -149,7 +150,7 @@ def test_info_tells_the_state_in_words(run, queue):
     assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
     assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
     (told,) = run("info", "mail", "--json").json()
-    assert told["queue"] == "mail" and told["load"]["busy"] == 1 and told["in_per_second_1m"] > 0
+    assert told["queue"] == "mail" and told["load"]["places_busy"] == 1 and told["in_per_second_1m"] > 0
     assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
 
 
@@ -212,8 +213,11 @@ def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
     queue.push_many(["b"] * 3, delay_ms=60_000)
     queue.claim(10)
     assert run("purge", "mail", "ready", "-n", "40").lines == ["purged 40"]
-    assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 2153"]
+    assert run("purge", "mail", "all", "-y").lines == ["purged 2153"]
     assert queue.len() == 10
+    queue.push_many(["a"] * 30)
+    assert run("purge", "mail", "all", "-n", "20").lines == ["purged 20"]
+    assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 10"]
 
 
 def test_what_takes_everything_asks_first(run, queue):
@@ -222,6 +226,7 @@ def test_what_takes_everything_asks_first(run, queue):
     assert run("purge", "mail", "ready", "--all", status=2).errors == [
         "taskslot: Remove all 1 ready tasks of mail? Say --yes"
     ]
+    assert run("purge", "mail", "all", status=2).errors == ["taskslot: Remove all 1 tasks of mail? Say --yes"]
     for words in (["purge", "mail", "ready"], ["retry", "mail"], ["retry", "mail", "1-1", "--all"]):
         run(*words, status=2)
     assert queue.len("ready") == 1
@@ -372,6 +377,15 @@ def test_top_shows_queues_whose_names_are_no_text(run, client):
 def test_top_of_an_empty_server_says_what_to_do(run):
     """Not just an empty table."""
     assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"
+
+
+@pytest.mark.parametrize("words", [["--once"], ["--json"], []])
+def test_top_of_a_server_without_the_module_says_so(start, words):
+    """SCAN finds no queue there and is no error; an empty table would send its reader elsewhere."""
+    bare = start(module=None, port=True)
+    said = command_line.run("--url", f"redis://127.0.0.1:{bare.port}", "top", *words, status=1)
+    assert said.lines == [] and len(said.errors) == 1
+    assert "the server has no taskslot module" in said.errors[0]
 
 
 def test_top_looks_at_so_many_queues_and_no_more(run, client):

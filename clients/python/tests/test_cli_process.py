@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from fcntl import ioctl
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,33 @@ def test_an_option_of_the_url_that_nobody_knows_is_bad_usage(env, server):
     url = f"redis://127.0.0.1:{server.port}?colour=red"
     said = subprocess.run([*COMMAND, "info", "mail", "--url", url], env=env, capture_output=True, timeout=30)
     assert said.returncode == 2 and b"has an option" in said.stderr and b"Traceback" not in said.stderr
+
+
+ALL = (
+    "list mail ready", "list mail ready -n 1", "get mail {id}", "info mail groups", "claim mail -n 9 --lease-ms 60000",
+    "info mail", "top --once", "--help", "push --help", "info \u2026", "list mail nonsense",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("encoding", "json", "commands"),
+    [
+        ("ascii", False, ALL),
+        ("latin-1", False, ALL[:1]),
+        ("ascii", True, ("list mail ready", "get mail {id}")),
+    ],
+)
+def test_what_the_terminal_cannot_write_is_written_otherwise(env, queue, encoding, json, commands):
+    """Names and payloads of any language, and our own signs; each command says what it says elsewhere."""
+    task = queue.push("j\xf6 \u0416 \U0001f600" * 20, group="\u0416")
+    queue.push("b")
+    plain = {**env, "PYTHONIOENCODING": encoding, "COLUMNS": "100"}
+    for words in commands:
+        words = [*words.format(id=task).split(), *(["--json"] if json else [])]
+        said = subprocess.run([*COMMAND, *words], env=plain, capture_output=True, timeout=30)
+        assert b"Traceback" not in said.stderr, said.stderr
+        assert said.returncode == {"nonsense": 2, "\u2026": 1}.get(words[-1], 0)
+        assert said.stdout.decode(encoding) or said.returncode
+        if json:
+            first = loads(said.stdout.splitlines()[0])
+            assert (first["group"], first["payload"][:4]) == ("\u0416", "j\xf6 \u0416")

@@ -12,7 +12,7 @@ from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows,
 from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
 from taskslot.replies import Info, Load
 
-LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1)
+LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
 
 
 def info(**values) -> Info:
@@ -86,12 +86,47 @@ def test_json_cannot_command_the_terminal_either(capsys):
     assert json.loads(said) == {"payload": mean}
 
 
-@pytest.mark.parametrize("url", ["redis://:pa/ss@host:1", "redis://:pa#ss@host:1", "redis://u:pa?ss@host"])
-def test_a_password_that_breaks_the_url_is_not_shown(url):
-    """Python takes it for the port and says so."""
-    with pytest.raises(ValueError, match="can't be read") as caught:
-        read_address(url, None, None)
-    assert "pa" not in str(caught.value).replace("password", "")
+SECRETS = [
+    "q/z",
+    "q#z",
+    "q?z",
+    "q@z",
+    "7/z",
+    "7#z",
+    "7?z",
+    "7@z",
+    "7@8/z",
+    "7/8@z",
+    "/z",
+    "#z",
+    "?z",
+    "@z",
+    "q[z",
+    "q]z",
+]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:{}@h:1",
+        "redis://{}@h",
+        "redis://u:{}@h/2",
+        "rediss://{}:x@h",
+        "unix://:{}@/s",
+        "unix://{}@/s",
+    ],
+)
+def test_no_piece_of_a_password_is_shown(url):
+    """One that breaks the URL is taken for a host, a port, a path; it is refused without a word of it."""
+    for secret in SECRETS:
+        try:
+            text = str(read_address(url.format(secret), None, None))
+        except ValueError as error:
+            text = str(error)
+            assert "can't be read" in text and not set("z78") & set(text.replace("%23", "")), (secret, text)
+        else:
+            assert text in ("h:1", "h:6379", "/s"), (secret, text)
 
 
 def test_columns_are_aligned():
@@ -118,7 +153,9 @@ def test_json_of_bytes_that_are_no_text_is_base64():
 def test_an_address_is_shown_without_its_password():
     """Errors name the server, and land in logs."""
     assert str(read_address("redis://me:secret@host:7000/2", None, None)) == "host:7000"
+    assert str(read_address("redis://me:secret@[::1]", None, None)) == "[::1]:6379"
     assert str(read_address("unix:///run/redis.sock", None, None)) == "/run/redis.sock"
+    assert str(read_address("unix://me:secret@/run/redis.sock?db=2", None, None)) == "/run/redis.sock"
 
 
 def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):

@@ -1,9 +1,12 @@
 """What the library makes of a user's client, without a server: its twins, and the meaning of its errors."""
 
+import inspect
+
 import pytest
 import redis
+import redis.maint_notifications
 import valkey
-from taskslot.clients import SHARED, Client
+from taskslot.clients import OF_THE_POOL, Client
 
 CLASSES = [redis.Redis, valkey.Valkey, redis.asyncio.Redis, valkey.asyncio.Valkey]
 OWN = {
@@ -32,13 +35,57 @@ def test_a_twin_speaks_tls_as_the_client_does(kind):
         "ssl_certfile": "/me.pem",
         "ssl_keyfile": "/me.key",
         "ssl_cert_reqs": "required",
+        "ssl_check_hostname": False,
+        "ssl_ca_data": "pem",
     }
     pool = Client(kind(port=6399, ssl=True, **tls)).twin(1.0).connection_pool
     assert "SSL" in pool.connection_class.__name__
     assert {name: pool.connection_kwargs.get(name) for name in tls} == tls
+    scheme = "rediss" if kind.__module__.startswith("redis") else "valkeys"
+    pool = Client(kind.from_url(f"{scheme}://h?ssl_cert_reqs=none")).twin(1.0).connection_pool
+    assert "SSL" in pool.connection_class.__name__ and pool.connection_kwargs["ssl_cert_reqs"] == "none"
     plain = Client(kind(port=6399)).twin(1.0).connection_pool
     assert "SSL" not in plain.connection_class.__name__
-    assert set(tls) <= set(SHARED)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_twin_has_each_option_of_the_client_but_its_own(kind):
+    """Whatever there is to say of a connection, so that none is forgotten that a library adds."""
+    more = {
+        "socket_keepalive_options": {4: 7}, "encoding": "latin-1", "encoding_errors": "replace", "socket_read_size": 77,
+    }  # fmt: skip
+    takes = inspect.signature(kind.__init__).parameters
+    client = kind(port=6399, **OWN, **{name: value for name, value in more.items() if name in takes})
+    made = Client(client).twin(1.0).connection_pool.connection_kwargs
+    own = {"retry", "socket_timeout", "socket_connect_timeout", "decode_responses", *OF_THE_POOL}
+    told = client.connection_pool.connection_kwargs
+    assert {name: made.get(name) for name in told if name not in own} == shared(told, own)
+
+
+def shared(told, own):
+    """What of a client's options its twin shares."""
+    return {name: value for name, value in told.items() if name not in own}
+
+
+def test_what_a_library_changed_for_a_while_stays_with_its_pool():
+    """A notice of maintenance moves a pool of redis-py to another host until it is over, and has its own handlers."""
+    client = redis.Redis(host="here", protocol=3)
+    moved = {"host": "there", "orig_host_address": "here", "maintenance_state": 1}
+    client.connection_pool.connection_kwargs.update(moved)
+    made = Client(client).twin(1.0).connection_pool.connection_kwargs
+    assert made["host"] == "here" and "maintenance_state" not in made
+    handler = "maint_notifications_pool_handler"
+    assert made[handler] is not client.connection_pool.connection_kwargs[handler]
+
+
+@pytest.mark.parametrize("asyncio", [False, True])
+def test_a_twin_is_told_of_no_maintenance_where_the_client_is_not(asyncio):
+    """redis-py asks for such notices by itself where RESP3 is spoken, unless somebody said no."""
+    kind = redis.asyncio.Redis if asyncio else redis.Redis
+    off = redis.maint_notifications.MaintNotificationsConfig(enabled=False)
+    for options, wanted in (({}, True), ({"maint_notifications_config": off}, False)):
+        pool = Client(kind(host="here", protocol=3, **options)).twin(1.0).connection_pool
+        assert bool(pool.maint_notifications_enabled()) == wanted
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -87,3 +134,31 @@ def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(modul
     assert [client.is_away(error) for error in for_good] == [False] * len(for_good)
     of_node = [client.is_of_node(error) for error in away]
     assert of_node == [True, True, False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize("made", ["of a URL", "of options"])
+@pytest.mark.parametrize(
+    "kind",
+    [redis.RedisCluster, valkey.ValkeyCluster, redis.asyncio.RedisCluster, valkey.asyncio.ValkeyCluster],
+)
+def test_a_twin_of_a_cluster_speaks_tls_as_the_client_does(kind, made, monkeypatch):
+    """With its connections' class, its checks, its nodes."""
+    library = kind.__module__.partition(".")[0]
+    for module in (redis.cluster, valkey.cluster):
+        monkeypatch.setattr(module.NodesManager, "initialize", lambda manager: None)
+        monkeypatch.setattr(module, "CommandsParser", lambda client: None)
+    options = {"username": "me", "password": "s/e@t", "socket_keepalive": True}
+    if made == "of a URL":
+        client = kind.from_url(f"{library}s://h:7000?ssl_cert_reqs=none", **options)
+    else:
+        client = kind(host="h", port=7000, ssl=True, ssl_cert_reqs="none", **options)
+    twin = Client(client).twin(4.5)
+    manager = twin.nodes_manager
+    kwargs = getattr(twin, "connection_kwargs", None) or manager.connection_kwargs
+    assert kwargs.get("ssl") or "SSL" in kwargs["connection_class"].__name__
+    assert {name: kwargs[name] for name in options} == options and kwargs["ssl_cert_reqs"] == "none"
+    assert (kwargs["socket_timeout"], kwargs["decode_responses"]) == (4.5, False)
+    nodes = manager.startup_nodes
+    assert [(node.host, node.port) for node in nodes.values()] == [("h", 7000)]
+    connects = kwargs.get(f"{library}_connect_func")
+    assert connects is None or connects.__self__ is twin

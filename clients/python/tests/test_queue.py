@@ -1,7 +1,8 @@
 """A queue over one key: what each method sends, answers and raises, sync and asyncio, on redis-py and valkey-py."""
 
 import threading
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 import redis
@@ -241,7 +242,7 @@ def test_a_queue_tells_of_itself(make):
     queue.push_many(["a", "b"], group="acme")
     queue.claim(worker="w1")
     info = queue.info()
-    assert (info.ready, info.leased, info.pushed, info.load.busy, info.load.backlog) == (1, 1, 2, 1, 1)
+    assert (info.ready, info.leased, info.pushed, info.load.places_busy, info.load.backlog) == (1, 1, 2, 1, 1)
     assert info.in_per_second_1m > 0 and info.broken == "" and not info.more
     (group,) = queue.groups()
     assert (group.name, group.weight, group.ordered, group.rate, group.held_by) == (
@@ -416,3 +417,70 @@ def test_threads_that_begin_together_share_one_twin(server, monkeypatch):
         for thread in threads:
             thread.join()
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_a_method_for_one_task_takes_no_list_and_one_for_many_no_single_one(make, options):
+    """A stale handle in a list would be a True, a text would be taken for as many tasks as it has letters."""
+    queue = make(**options)
+    queue.push_many(["a", "b"])
+    stale = queue.claim(2, lease_ms=60_000)
+    assert queue.requeue_many(stale) == [1, 1]
+    for name in ("ack", "requeue", "extend", "fail", "get", "result", "cancel"):
+        for wrong in ([stale[0]], [stale[0].handle], [], stale[0].handle.encode(), None):
+            with pytest.raises(TypeError, match="one task is needed"):
+                getattr(queue, name)(wrong)
+    for name in ("ack_many", "requeue_many", "extend_many", "fail_many", "cancel_many", "retry"):
+        for wrong in (stale[0], stale[0].handle, stale[0].handle.encode()):
+            with pytest.raises(TypeError, match="takes several"):
+                getattr(queue, name)(wrong)
+        with pytest.raises(TypeError, match="one task is needed"):
+            getattr(queue, name)([stale])
+    assert queue.len("ready") == 2
+    for name in ("ack", "requeue", "extend", "fail"):
+        with pytest.raises(LeaseLost):
+            getattr(queue, name)(stale[0])
+        answers = getattr(queue, f"{name}_many")(task for task in stale)
+        assert answers == [Answer.LEASE_LOST] * 2
+    if not options:
+        with pytest.raises(TypeError, match="takes several"):
+            queue.claim(also="other")
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_a_claimed_task_stands_for_its_id(make, options):
+    """As it does for its handle."""
+    queue = make(**options)
+    queue.push("a", retain_ms=60_000)
+    (task,) = queue.claim()
+    assert (
+        queue.result(task) is None
+        and queue.cancel(task) == "asked"
+        and queue.cancel_many([task]) == ["asked"]
+    )
+    queue.push("b")
+    (other,) = queue.claim()
+    assert queue.fail(other, dead=True) == Answer.DEAD and queue.retry([other]) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_an_instant_that_is_most_likely_another_one_is_refused(make, options):
+    """Unix seconds would be long ago, and the task ready at once; microseconds are far away."""
+    queue = make(**options)
+    numbers = [1_760_000_000, 1_760_000_000.5, 0, -5, float("nan"), float("inf"), 1_760_000_000_000_000]
+    wrong = dict.fromkeys([*numbers, datetime(2026, 5, 4, 12)], ValueError)
+    for at, error in {**wrong, date(2026, 5, 4): TypeError, "2026-05-04": TypeError, True: TypeError}.items():
+        with pytest.raises(error, match="^at "):
+            queue.push("a", at=at)
+        with pytest.raises(error, match="^at "):
+            queue.push_many(["a"], at=at)
+    assert queue.len() == queue.len("delayed") == 0
+
+
+def test_an_instant_may_be_a_datetime_or_ms(make):
+    """A float is rounded; a datetime has any zone."""
+    queue, now = make(), time.time()
+    hour = timezone(timedelta(hours=1))
+    instants = [now * 1000 + 60_000.4, round(now * 1000) + 60_000, datetime.fromtimestamp(now + 60, hour)]
+    dues = {queue.get(queue.push("a", at=at)).due for at in instants}
+    assert max(dues) - min(dues) <= 1 and abs(max(dues) - now * 1000 - 60_000) <= 1

@@ -212,7 +212,7 @@ def test_all_shards_tell_together(queue):
     queue.push_many(map(str, range(500)))
     tasks = queue.claim(10)
     info = queue.info()
-    assert (info.ready, info.leased, info.pushed, info.load.busy, info.load.backlog) == (
+    assert (info.ready, info.leased, info.pushed, info.load.places_busy, info.load.backlog) == (
         490,
         10,
         500,

@@ -6,7 +6,7 @@ import pytest
 from taskslot import Info, Load
 from taskslot.sums import total
 
-QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, -1)
+QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, 0, 0)
 EMPTY = Info(
     **{item.name: 0 for item in fields(Info) if item.name not in ("load", "held_by", "broken", "more")},
     load=QUIET,
@@ -63,25 +63,45 @@ def test_what_holds_any_queue_back_is_told():
 def test_the_load_is_that_of_workers_who_share_the_queues():
     """Means are weighed by what is finished; utilisation, drain and workers needed come of the sums (Little's law)."""
     one = replace(
-        QUIET, arrival_rate=6.0, completion_rate=9.0, run_mean_ms=1000.0, busy=6, waiting=2, backlog=10
+        QUIET,
+        arrival_rate=6.0,
+        completion_rate=9.0,
+        run_mean_ms=1000.0,
+        places_busy=6,
+        places_free=2,
+        backlog=10,
     )
     two = replace(
-        QUIET, arrival_rate=2.0, completion_rate=1.0, run_mean_ms=2000.0, busy=2, waiting=0, backlog=30
+        QUIET,
+        arrival_rate=2.0,
+        completion_rate=1.0,
+        run_mean_ms=2000.0,
+        places_busy=2,
+        places_free=0,
+        backlog=30,
     )
     load = total([told(load=one), told(load=two)]).load
-    assert (load.arrival_rate, load.completion_rate, load.busy, load.waiting, load.backlog) == (
-        8,
-        10,
-        8,
-        2,
-        40,
-    )
+    assert (load.arrival_rate, load.completion_rate, load.backlog) == (8, 10, 40)
+    assert (load.places_busy, load.places_free) == (8, 2)
     assert load.run_mean_ms == pytest.approx(1100)
-    assert load.utilisation == pytest.approx(0.88) and load.workers_needed == 11
+    assert load.utilisation == pytest.approx(0.88) and load.places_needed == 11
+    assert load.workers_needed == -1, "a worker may have places in both"
     assert load.drain_ms == 20_000
 
 
 def test_a_load_that_nobody_knows_is_unknown():
     """No run time, no workers: -1, no division by nothing; a backlog that doesn't shrink never ends."""
-    load = total([told(load=replace(QUIET, arrival_rate=1.0, backlog=5)), told()]).load
-    assert (load.run_mean_ms, load.utilisation, load.workers_needed, load.drain_ms) == (-1, -1, -1, -1)
+    load = total([told(load=replace(QUIET, arrival_rate=1.0)), told()]).load
+    assert (load.run_mean_ms, load.utilisation, load.places_needed, load.workers_needed) == (-1, -1, -1, -1)
+    assert total([told(load=replace(QUIET, arrival_rate=1.0, backlog=5)), told()]).load.drain_ms == -1
+
+
+def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
+    """As TASK.INFO has it for one queue; a need that is whole but for rounding is not rounded up."""
+    ready = total([told(load=replace(QUIET, backlog=5)), told()]).load
+    assert (ready.places_needed, ready.workers_needed) == (1, -1)
+    assert total([told(load=replace(QUIET, arrival_rate=1.0, backlog=5)), told()]).load.places_needed == 1
+    nothing = total([told(), told()]).load
+    assert (nothing.places_needed, nothing.workers_needed) == (0, 0)
+    whole = replace(QUIET, arrival_rate=50 / 11, run_mean_ms=880.0)
+    assert total([told(load=whole), told()]).load.places_needed == 5

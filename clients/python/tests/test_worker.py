@@ -1,6 +1,7 @@
 """A worker: functions are called for tasks, and how they end is answered; sync and async, by `run` and by `serve`."""
 
 import asyncio
+import functools
 import json
 import logging
 import threading
@@ -84,16 +85,92 @@ def test_messagepack_carries_bytes(queue):
         assert MSGPACK.loads(ended(queue, queue.push(echo.call(b"\xff"))).value) == b"\xff\xfe"
 
 
-def test_retain_ms_keeps_the_task_and_its_result(queue):
-    """In place of the queue's, which keeps nothing."""
+def plain(function):
+    """A decorator that knows nothing of async functions."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+class Promise:
+    """Something that can be awaited and is no coroutine."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __await__(self):
+        yield from asyncio.sleep(0.01).__await__()
+        return self.value
+
+
+@pytest.mark.parametrize("where", ["async under run", "async under serve"])
+def test_what_a_plain_function_returns_to_be_awaited_is_awaited(queue, where):
+    """An async function behind a decorator, a future, anything; its exceptions, its task and a cancel are the same."""
     worker = Worker(queue)
-    kept = worker.task("kept", retain_ms=60_000)(lambda: 1)
-    gone = worker.task("gone")(lambda: 1)
+
+    @worker.task("adds")
+    @plain
+    async def adds(left, right):
+        await asyncio.sleep(0)
+        assert current().task.deliveries == 1
+        return left + right
+
+    @worker.task("breaks")
+    @plain
+    async def breaks():
+        raise ValueError("late")
+
+    @worker.task("promises")
+    def promises():
+        return Promise("kept")
+
+    @worker.task("waits")
+    @plain
+    async def waits():
+        current().progress("here")
+        await asyncio.sleep(60)
+
+    with working(worker, where):
+        assert ended(queue, queue.push(adds.call(1, right=2))).value == b"3"
+        assert ended(queue, queue.push(promises.call())).value == b'"kept"'
+        failed = queue.push(breaks.call(), attempts=1)
+        assert ended(queue, failed).error == "ValueError: late"
+        waiting = queue.push(waits.call(), lease_ms=300)
+        wait_until(lambda: queue.get(waiting).progress == b"here", "it runs")
+        queue.cancel(waiting)
+        wait_until(lambda: queue.len() == 0, "it was cancelled")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_what_ends_an_event_loop_ends_a_task(queue, error):
+    """Where a task that a function made raises it, asyncio lets it out of the loop; so where one stops the loop."""
+    worker = Worker(queue)
+
+    async def breaks():
+        raise error
+
+    @worker.task("f")
+    async def f():
+        await asyncio.gather(breaks())
+
+    @worker.task("stops")
+    async def stops():
+        asyncio.get_running_loop().stop()
+        return "went on"
+
+    @worker.task("goes_on")
+    async def goes_on():
+        await asyncio.sleep(0.01)
+        return 1
+
     with Working(worker):
-        first, second = queue.push(kept.call()), queue.push(gone.call())
-        wait_until(lambda: queue.info().acked == 2, "both are done")
-    assert queue.get(first).result == b"1"
-    assert queue.get(second) is None
+        beside = queue.push(goes_on.call())
+        assert ended(queue, queue.push(f.call(), attempts=1)).error.startswith(type(error).__name__)
+        assert ended(queue, queue.push(stops.call())).value == b'"went on"'
+        assert ended(queue, beside).value == ended(queue, queue.push(goes_on.call())).value == b"1"
 
 
 @pytest.mark.parametrize("error", [ValueError("no such"), SystemExit(3), KeyboardInterrupt(), RuntimeError()])
@@ -172,8 +249,10 @@ def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how)
             second = ended(queue, queue.push(work.call()))
         finally:
             log.removeFilter(refuse)
-    assert (first.state, first.error) == ("dead", "Mean")
-    assert (second.state, second.error) == ("dead", "f can't be answered for: KeyboardInterrupt")
+        third = ended(queue, queue.push(work.call()))
+    for end in (first, second, third):
+        assert (end.state, end.error) == ("dead", "Mean")
+    assert queue.info().failed == 3
 
 
 def test_fail_says_that_a_task_is_dead(queue, how):

@@ -296,11 +296,12 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
 
 def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, caplog):
     """The word is left out, in the log; the lease is kept, and what is said later is shown."""
-    with Gate() as first, Gate() as second:
+    with Gate() as begun, Gate() as first, Gate() as second:
         worker = Worker(queue, lease_ms=1000)
 
         @worker.task("f")
         def work():
+            begun.enter()
             current().progress("left out")
             first.enter(current().task.id)
             current().progress("shown")
@@ -308,7 +309,9 @@ def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, cap
 
         with Working(worker):
             queue.push(work.call())
+            begun.inside()
             server.client().config_set("maxmemory", 1)
+            begun.open()
             shown = first.inside()
             wait_until(lambda: "takes no progress" in caplog.text, "it is refused")
             before = queue.get(shown).deadline

@@ -2,11 +2,13 @@
 
 import { Cluster } from "ioredis";
 
+import { mustBeCluster } from "./cluster-only.mjs";
 import { sender } from "./ioredis-commands.mjs";
 import { shardsOf } from "./sharded.mjs";
 import { story } from "./story.mjs";
 
 const [address = "127.0.0.1:6379", queue = "orders"] = process.argv.slice(2);
+await mustBeCluster(address);
 const [host, port] = address.split(":");
 const cluster = new Cluster([{ host, port: Number(port) }], { enableAutoPipelining: true });
 

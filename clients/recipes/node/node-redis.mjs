@@ -2,6 +2,7 @@
 
 import { createCluster } from "redis";
 
+import { mustBeCluster } from "./cluster-only.mjs";
 import { story } from "./story.mjs";
 
 // sendCommand takes the key that routes, whether a replica may answer, and the whole command, all of it as texts.
@@ -9,6 +10,7 @@ const sender = (cluster) => (name, key, ...args) =>
   cluster.sendCommand(key, false, [name, key, ...args.map(String)]);
 
 const [address = "127.0.0.1:6379", queue] = process.argv.slice(2);
+await mustBeCluster(address);
 const rootNodes = [{ url: `redis://${address}` }];
 const cluster = createCluster({ rootNodes });
 // Connections of their own for the claims that wait. socketTimeout is off unless you set it, and set it must be longer

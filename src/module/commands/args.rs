@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use taskslot_engine::{BATCH_MAX, Handle, NAME_MAX_BYTES, TaskId};
 
 use crate::api::Arg;
-use crate::errors::Error;
+use crate::errors::{Error, Shown};
 
 /// Arguments from left to right. Options come in any order and any case, each at most once.
 #[derive(Clone)]
@@ -13,19 +13,31 @@ pub struct Args<'a> {
     rest: &'a [Arg<'a>],
     /// The options that were there, as a bit for each place in the list of [`Args::option`].
     seen: u32,
+    /// The option whose value comes next, or the last word that was read.
+    of: Option<&'static str>,
 }
 
 impl<'a> Args<'a> {
     /// The arguments after the command's name.
     pub fn new(args: &'a [Arg<'a>]) -> Args<'a> {
-        Args { rest: args.get(1..).unwrap_or_default(), seen: 0 }
+        Args { rest: args.get(1..).unwrap_or_default(), seen: 0, of: None }
     }
 
     /// The next argument.
     pub fn next(&mut self) -> Result<Arg<'a>, Error> {
-        let (first, rest) = self.rest.split_first().ok_or(Error::Syntax)?;
+        let (first, rest) = self.rest.split_first().ok_or(self.ended())?;
         self.rest = rest;
         Ok(*first)
+    }
+
+    /// There is no argument left where one must be.
+    fn ended(&self) -> Error {
+        self.of.map_or(Error::Syntax, Error::NoValue)
+    }
+
+    /// What comes next belongs to this word, that an error is to name.
+    pub fn is_of(&mut self, word: &'static str) {
+        self.of = Some(word);
     }
 
     /// The next argument's bytes.
@@ -35,7 +47,7 @@ impl<'a> Args<'a> {
 
     /// The next `count` arguments.
     pub fn take(&mut self, count: usize) -> Result<&'a [Arg<'a>], Error> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Error::Syntax)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(self.ended())?;
         self.rest = rest;
         Ok(taken)
     }
@@ -46,9 +58,10 @@ impl<'a> Args<'a> {
     }
 
     /// Passes over `word` if it stands next.
-    pub fn word(&mut self, word: &str) -> bool {
+    pub fn word(&mut self, word: &'static str) -> bool {
         let is_next = self.rest.first().is_some_and(|next| is(next.as_bytes(), word));
         if is_next {
+            self.of = Some(word);
             self.rest = self.rest.get(1..).unwrap_or_default();
         }
         is_next
@@ -62,19 +75,22 @@ impl<'a> Args<'a> {
         }
         let word = self.bytes()?;
         let found = known.iter().enumerate().find(|(_, option)| is(word, option));
-        let (at, option) = found.ok_or(Error::Syntax)?;
+        let (at, option) = found.ok_or_else(|| Error::Unknown(Shown::of(word)))?;
         let bit = 1u32.checked_shl(at as u32).unwrap_or(0);
         if self.seen & bit != 0 {
-            return Err(Error::Syntax);
+            return Err(Error::Twice(option));
         }
         self.seen |= bit;
+        self.of = Some(option);
         Ok(Some(option))
     }
 
     /// The next argument is one of these words: its place among them.
-    pub fn one_of(&mut self, words: &[&str]) -> Result<usize, Error> {
+    pub fn one_of(&mut self, words: &[&'static str]) -> Result<usize, Error> {
         let word = self.bytes()?;
-        words.iter().position(|known| is(word, known)).ok_or(Error::Syntax)
+        let at = words.iter().position(|known| is(word, known));
+        self.of = at.and_then(|at| words.get(at).copied());
+        at.ok_or_else(|| Error::Word(Shown::of(word), words.to_vec()))
     }
 
     /// A whole number within bounds; `what` names it in the error.
@@ -128,7 +144,7 @@ impl<'a> Args<'a> {
 
     /// That was all.
     pub fn finish(self) -> Result<(), Error> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Error::Syntax) }
+        self.rest.first().map_or(Ok(()), |next| Err(Error::Unknown(Shown::of(next.as_bytes()))))
     }
 }
 

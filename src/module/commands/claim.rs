@@ -148,9 +148,7 @@ fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let mut keys = vec![args.next()?];
-    if !args.word("KEYS") {
-        return Err(Error::Syntax);
-    }
+    args.one_of(&["KEYS"])?;
     let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
     keys.extend(args.take(more)?);
     let (claims, block_ms) = options(ctx, &mut args, true)?;
@@ -217,7 +215,7 @@ fn give_again(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> bool {
     claims.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
     for handle in held {
         if let Some(task) = write.value.queue.task(&write.now, handle.id) {
-            Delivery::leased(&task, handle).reply(ctx.reply(), claims.with_meta);
+            Delivery::leased(&write.value.queue, &task, handle).reply(ctx.reply(), claims.with_meta);
         }
     }
     true

@@ -8,7 +8,7 @@ use super::FIRST;
 use super::args::{Args, integer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
-use crate::errors::Error;
+use crate::errors::{Error, Shown};
 use crate::write::{Missing, write};
 
 /// `TASK.CONFIG`
@@ -54,9 +54,11 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     let resets = args.one_of(&["SET", "RESET"]).map_err(text)? == 1;
     let mut values: Vec<(&str, i64)> = Vec::new();
     while args.left() > 0 {
-        let rule = Rule::named(args.bytes().map_err(text)?).ok_or("ERR unknown setting")?;
+        let name = args.bytes().map_err(text)?;
+        let rule = Rule::named(name).ok_or_else(|| text(Error::UnknownSetting(Shown::of(name))))?;
+        args.is_of(rule.name);
         if values.iter().any(|(name, _)| *name == rule.name) {
-            return Err(text(Error::Syntax));
+            return Err(text(Error::Twice(rule.name)));
         }
         let value = match resets {
             true => rule.default,
@@ -68,7 +70,7 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
         values = SETTINGS.iter().map(|rule| (rule.name, rule.default)).collect();
     }
     if values.is_empty() {
-        return Err(text(Error::Syntax));
+        return Err(text(Error::NoValue("SET")));
     }
     let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
     write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;

@@ -115,7 +115,9 @@ impl<'a> Given<'a> {
                 let expression = text(expression, BadRule::Expression)?;
                 Ok(Timing::Cron(expression, text(zone.unwrap_or(b"UTC"), BadRule::Zone)?))
             }
-            _ => Err(Error::Syntax),
+            (None, None, _) => Err(Error::Missing("EVERY or CRON")),
+            (Some(_), Some(_), _) => Err(Error::Clash("EVERY", "CRON")),
+            (Some(_), None, Some(_)) => Err(Error::Clash("EVERY", "TZ")),
         }
     }
 }
@@ -137,7 +139,7 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
             option => said.read(option, &mut args)?,
         }
     }
-    let (timing, payload) = (given.timing()?, payload.ok_or(Error::Syntax)?);
+    let (timing, payload) = (given.timing()?, payload.ok_or(Error::Missing("PAYLOAD"))?);
     let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
     if payload.len() > most {
         return Err(Error::TooLong("the payload of a schedule", most));

@@ -48,7 +48,7 @@ fn fail(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD"])? {
         match option {
             "ERROR" => error = args.bytes()?,
-            _ if retry.is_some() => return Err(Error::Syntax),
+            _ if retry.is_some() => return Err(Error::Clash("DELAY", "DEAD")),
             "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
             _ => retry = Some(Retry::Dead),
         }

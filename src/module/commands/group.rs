@@ -90,7 +90,7 @@ const PER_MS: u64 = 1000;
 fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     if args.left() == 0 {
-        return Err(Error::Syntax);
+        return Err(Error::Missing("WEIGHT, CONCURRENCY, RATE or ORDERED"));
     }
     // What is said is checked before the queue is looked at, and again on what was said before.
     said(&mut args.clone(), &mut GroupLimits::default())?;

@@ -76,11 +76,11 @@ fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64
                 continue;
             }
         };
-        if gate.replace(named).is_some() {
-            return Err(Error::Syntax);
+        if let Some((other, _)) = gate.replace((option, named)) {
+            return Err(Error::Clash(other, option));
         }
     }
-    Ok((gate.unwrap_or(Gate::Out), for_ms))
+    Ok((gate.map_or(Gate::Out, |(_, gate)| gate), for_ms))
 }
 
 fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {

@@ -192,7 +192,7 @@ impl<'a> Said<'a> {
     pub fn read(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         let said = self;
         match option {
-            "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Syntax),
+            "DELAY" | "AT" if !matches!(said.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
             "DELAY" => said.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
             "AT" => said.when = When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?)),
             "PRIORITY" => said.priority = args.integer("PRIORITY", -128..=127)? as i8,
@@ -267,7 +267,7 @@ fn mpush<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let key = args.next()?;
     let (said, tasks) = options(&mut args, MPUSH)?;
-    let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Syntax)?)?;
+    let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Missing("TASKS"))?)?;
     ctx.reply().array(count as usize);
     for nth in 0..u64::from(count) {
         let id = first.nth(nth).unwrap_or(first);

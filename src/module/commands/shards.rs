@@ -42,8 +42,10 @@ fn shards(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut args = Args::new(args);
     let queue = args.bytes()?;
     let count = args.integer("the number of shards", 1..=i64::from(slots::SLOTS))? as u16;
-    let with_slots = args.word("WITHSLOTS");
-    args.finish()?;
+    let mut with_slots = false;
+    while args.option(&["WITHSLOTS"])?.is_some() {
+        with_slots = true;
+    }
     if queue.len() > NAME_MAX {
         return Err(Error::TooLong("the name of a queue with shards", NAME_MAX));
     }

@@ -41,8 +41,7 @@ impl<'a> Said<'a> {
     pub fn hear(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
         match option {
             "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
-            "UNTIL" if args.word("START") => self.until_start = true,
-            "UNTIL" => return Err(Error::Syntax),
+            "UNTIL" => self.until_start = args.one_of(&["START"])? == 0,
             "FOR" => self.for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?),
             "KEEP" => self.keep = true,
             "REPLACE" => self.replace = true,
@@ -53,9 +52,15 @@ impl<'a> Said<'a> {
 
     /// Whether the words go together. Errors: a hold or REPLACE without a token, two holds, KEEP without FOR.
     pub fn check(&self) -> Result<(), Error> {
-        let is_more = self.until_start || self.for_ms.is_some() || self.keep || self.replace;
-        let is_odd = (self.until_start && self.for_ms.is_some()) || (self.keep && self.for_ms.is_none());
-        if is_odd || (is_more && self.token.is_none()) { Err(Error::Syntax) } else { Ok(()) }
+        let has_span = self.for_ms.is_some();
+        let said =
+            [(self.until_start, "UNTIL"), (has_span, "FOR"), (self.keep, "KEEP"), (self.replace, "REPLACE")];
+        match said.into_iter().find(|(is_said, _)| *is_said) {
+            Some((_, option)) if self.token.is_none() => Err(Error::Needs(option, "UNIQUE")),
+            _ if self.until_start && has_span => Err(Error::Clash("UNTIL", "FOR")),
+            _ if self.keep && !has_span => Err(Error::Needs("KEEP", "FOR")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is a token.

@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
+from ..cancels import cancels, heed
 from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions, Word
 from ..replies import (
     Answer,
@@ -23,7 +24,9 @@ from ..replies import (
     TaskView,
     WorkerView,
 )
-from .wire import SLICE_MS, AsyncWire
+from .wire import AsyncWire, slice_ms
+
+Item = TypeVar("Item")
 
 # The most handles, ids or payloads that one command takes.
 MOST = 1000
@@ -78,7 +81,7 @@ class AsyncQueue:
         """
         ids: list[str] = []
         request = request or token()
-        for number, part in enumerate(parts(list(several(payloads)))):
+        for number, part in enumerate(parts(several(payloads))):
             made = await self.wire.run(commands.push_many(self.name, part, f"{request}.{number}", **options))
             ids += made
         return ids
@@ -100,11 +103,12 @@ class AsyncQueue:
         (in a cluster, of the same hash slot); a task's `key` tells where it was.
         """
         request = request or token()
-        keys = [self.name, *also]
+        keys = [self.name, *several(also)]
         if block_ms is None:
             return await self.wire.run(commands.claim(keys, count, None, request, **options))
-        ends_at = deadline(block_ms)
+        ends_at, before = deadline(block_ms), cancels()
         while True:
+            heed(before)
             wait_ms = slice_ms(ends_at)
             command = commands.claim(keys, count, wait_ms, request, **options)
             tasks = await self.wire.wait(command)
@@ -177,7 +181,7 @@ class AsyncQueue:
         )
 
     async def _answer(self, tasks: Iterable[Task | str], command: Any) -> list[int]:
-        tasks = list(tasks)
+        tasks = several(tasks)
         places: dict[str, list[int]] = {}
         for place, task in enumerate(tasks):
             places.setdefault(key(task, self.name), []).append(place)
@@ -191,17 +195,18 @@ class AsyncQueue:
 
     # ---- asking
 
-    async def result(self, task: str, *, block_ms: int | None = None) -> Result | None:
+    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
 
         Raises `UnknownTask` where there is no such task, or it is over and was not kept.
         """
+        one = identity(task)
         if block_ms is None:
-            return await self.wire.run(commands.result(self.name, task, None))
-        ends_at = deadline(block_ms)
+            return await self.wire.run(commands.result(self.name, one, None))
+        ends_at, before = deadline(block_ms), cancels()
         while True:
-            command = commands.result(self.name, task, slice_ms(ends_at))
-            ended = await self.wire.wait(command)
+            heed(before)
+            ended = await self.wire.watch(lambda ms: commands.result(self.name, one, ms), ends_at)
             if ended is not None or is_over(ends_at):
                 return ended
 
@@ -277,22 +282,22 @@ class AsyncQueue:
 
     # ---- steering
 
-    async def cancel(self, task: str) -> Literal["removed", "asked"] | None:
+    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
-        return cancelled((await self.wire.run(commands.cancel(self.name, [task])))[0])
+        return cancelled((await self.wire.run(commands.cancel(self.name, [identity(task)])))[0])
 
-    async def cancel_many(self, tasks: Sequence[str]) -> list[Literal["removed", "asked"] | None]:
+    async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
         """The same for many, in order."""
         found: list[int] = []
-        for part in parts(tasks):
+        for part in parts([identity(task) for task in several(tasks)]):
             said = await self.wire.run(commands.cancel(self.name, part))
             found += said
         return [cancelled(one) for one in found]
 
-    async def retry(self, tasks: Sequence[str]) -> int:
+    async def retry(self, tasks: Iterable[Task | str]) -> int:
         """Make dead or delayed tasks ready, behind the others: how many are."""
         done = 0
-        for part in parts(tasks):
+        for part in parts([identity(task) for task in several(tasks)]):
             done += await self.wire.run(commands.retry(self.name, part))
         return done
 
@@ -371,15 +376,26 @@ def key(task: Task | str, default: str) -> str:
 
 
 def handle(task: Task | str) -> str:
-    """The handle of a task, or what was given in its place."""
-    return task.handle if isinstance(task, Task) else task
+    """The handle of a task, or what was given in its place. Raises TypeError for what is not one task."""
+    if isinstance(task, Task):
+        return task.handle
+    if not isinstance(task, str):
+        # For several the server has an answer each, and this method has one for all.
+        what = f"one task is needed, its handle or its id, not {type(task).__name__}"
+        raise TypeError(f"{what}: ack_many and the like take several")
+    return task
 
 
-def several(payloads: Iterable[Payload]) -> Iterable[Payload]:
-    """Payloads, and not one: the letters of a text could be taken for many."""
-    if isinstance(payloads, str | bytes | bytearray | memoryview):
-        raise TypeError("push_many takes many payloads, as a list: push takes one")
-    return payloads
+def identity(task: Task | str) -> str:
+    """The id of a task, or what was given in its place."""
+    return task.id if isinstance(task, Task) else handle(task)
+
+
+def several(items: Iterable[Item]) -> list[Item]:
+    """Payloads, tasks or ids, and not one: the letters of a text could be taken for many."""
+    if isinstance(items, Task | str | bytes | bytearray | memoryview):
+        raise TypeError(f"a list is needed, not {type(items).__name__}: this method takes several")
+    return list(items)
 
 
 def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
@@ -402,13 +418,6 @@ def deadline(block_ms: int) -> float | None:
     if block_ms < 0:
         raise ValueError("block_ms must not be negative: 0 waits for ever, None not at all")
     return time.monotonic() + block_ms / 1000 if block_ms else None
-
-
-def slice_ms(ends_at: float | None) -> int:
-    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
-    if ends_at is None:
-        return SLICE_MS
-    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
 
 
 def is_over(ends_at: float | None) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from types import TracebackType
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
 from ..balance import Loads, Pace
+from ..cancels import cancels, heed
 from ..commands import (
     ClaimOptions,
     Command,
@@ -41,10 +43,12 @@ from ..shards import names as shard_names
 from ..shards import shard_of_name
 from ..sums import total
 from .pause import pause
-from .queue import MOST, AsyncQueue, deadline, is_over, several, token
-from .wire import AsyncWire
+from .queue import MOST, AsyncQueue, deadline, handle, identity, is_over, several, token
+from .wire import AsyncWire, Elsewhere
 
 log = logging.getLogger("taskslot")
+
+R = TypeVar("R")
 
 # How often a worker asks who waits where: it tells how many look besides it, and which shard lacks a worker.
 CENSUS_S = 1.0
@@ -97,8 +101,12 @@ class AsyncShardedQueue:
         call made again finds it.
         """
         name = first_given(options.get("group"), options.get("unique"), options.get("request"))
-        shard = await self._shard_for(name)
-        made = await self.queues[shard].push(payload, **options)
+        if name is None:
+            options["request"] = token()
+            shard, made = await self._push_anywhere(lambda key: commands.push(key, payload, **options))
+        else:
+            shard = shard_of_name(name, len(self.keys))
+            made = await self.queues[shard].push(payload, **options)
         self._loads.pushed(shard, 1)
         return TaskId.found(f"{shard}/{made}", made.is_new)
 
@@ -115,16 +123,37 @@ class AsyncShardedQueue:
             if not (part := list(islice(todo, 100))):
                 return ids
             again = f"{request}.{number}" if request else None
-            shard = await self._shard_for(first_given(options.get("group"), again))
-            made = await self.queues[shard].push_many(part, request=again, **options)
+            name = first_given(options.get("group"), again)
+            send = partial(commands.push_many, payloads=part, request=again or token(), **options)
+            if name is None:
+                shard, made = await self._push_anywhere(send)
+            else:
+                shard = shard_of_name(name, len(self.keys))
+                made = await self.wire.run(send(self.keys[shard]))
             self._loads.pushed(shard, len(part))
             ids += [f"{shard}/{task}" for task in made]
         return ids
 
-    async def _shard_for(self, name: str | None) -> int:
-        """The shard of a name, else the less loaded of two."""
-        if name is not None:
-            return shard_of_name(name, len(self.keys))
+    async def _push_anywhere(self, command: Callable[[str], Command[R]]) -> tuple[int, R]:
+        """Push to a shard whose node is there: which one, and the reply. A node that is away has others take its load.
+
+        Where the connection broke while the push was under way, that waits for its node: it may have been done.
+        """
+        for _ in self.keys:
+            shard, asked_at = await self._less_loaded(), time.monotonic()
+            try:
+                return shard, await self.wire.run_unless_away(command(self.keys[shard]))
+            except Elsewhere as error:
+                now = time.monotonic()
+                for key in self.wire.gone_with(self.keys[shard], self.keys, error.reason):
+                    self._loads.lost(self._numbers[key], now, now - asked_at)
+                if all(self._loads.is_away(shard, now) for shard in range(len(self.keys))):
+                    break
+        shard = await self._less_loaded()
+        return shard, await self.wire.run(command(self.keys[shard]))
+
+    async def _less_loaded(self) -> int:
+        """The less loaded of two shards."""
         if self._loads.is_stale(time.monotonic()):
             with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
                 await self._look()
@@ -133,10 +162,11 @@ class AsyncShardedQueue:
     async def _look(self) -> bool:
         """See how many tasks are ready on each shard whose node is there: whether any was."""
         # Before the answer: other threads need not ask the same meanwhile.
-        self._loads.seen_at = time.monotonic()
-        asked = self._loads.there(time.monotonic())
+        self._loads.seen_at = asked_at = time.monotonic()
+        asked = self._loads.there(asked_at)
         found = await self.wire.look_at_all([commands.length(self.keys[shard], "ready") for shard in asked])
-        self._loads.saw(dict(zip(asked, found, strict=True)), time.monotonic())
+        now = time.monotonic()
+        self._loads.saw(dict(zip(asked, found, strict=True)), now, now - asked_at)
         return any(ready is not None for ready in found)
 
     # ---- working
@@ -163,8 +193,9 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
-        must_look = block_ms is None
+        must_look, before = block_ms is None, cancels()
         while not tasks:
+            heed(before)
             if must_look or self._loads.is_worth_a_look(time.monotonic()):
                 if not await self._look_for_work():
                     # Nobody is there. That isn't an empty queue: so long as patience lasts, or the client's own error.
@@ -186,10 +217,11 @@ class AsyncShardedQueue:
             wait_ms = max(1, min(wait_ms, round((ends_at - time.monotonic()) * 1000)))
         home = self._present_home()
         command = commands.claim([self.keys[home]], count, wait_ms, request, **options)
+        asked_at = time.monotonic()
         try:
             return self._named(home, await self.wire.look(command))
         except Exception as error:
-            self._leave_alone(home, error, unanswered)
+            self._leave_alone(home, error, time.monotonic() - asked_at, unanswered)
             await pause(wait_ms / 1000)
             return []
 
@@ -198,7 +230,7 @@ class AsyncShardedQueue:
         order = ((self._home + step) % number for step in range(number))
         return next((shard for shard in order if not self._loads.is_away(shard, now)), self._home)
 
-    def _leave_alone(self, shard: int, error: Exception, unanswered: set[int]) -> None:
+    def _leave_alone(self, shard: int, error: Exception, took_s: float, unanswered: set[int]) -> None:
         """Leave a shard alone for a while, and where its node doesn't answer all that lie there.
 
         Its claim may have been done all the same: it is asked for again. So is a key with a trouble of its own left
@@ -214,7 +246,7 @@ class AsyncShardedQueue:
             raise error
         # One after another they would take the look's time-out each, and all the others wait meanwhile.
         for key in self.wire.gone_with(self.keys[shard], self.keys, error):
-            self._loads.lost(self._numbers[key], time.monotonic())
+            self._loads.lost(self._numbers[key], time.monotonic(), took_s)
         unanswered.add(shard)
 
     async def _take(
@@ -229,12 +261,13 @@ class AsyncShardedQueue:
             if left <= 0 or self._loads.is_away(shard, now):
                 continue
             command = commands.claim([self.keys[shard]], left, None, request, **options)
+            asked_at = time.monotonic()
             try:
                 found = await self.wire.look(command)
             except Exception as error:
                 if tasks and not self.wire.kind.is_away(error):
                     break  # it is raised when there is nothing else to be had
-                self._leave_alone(shard, error, unanswered)
+                self._leave_alone(shard, error, time.monotonic() - asked_at, unanswered)
                 if tasks:
                     break  # their leases run while others are asked
                 continue
@@ -252,10 +285,11 @@ class AsyncShardedQueue:
 
     async def _census(self) -> bool:
         """See how many tasks and workers each shard has: move home to where fewer wait, look as often as needed."""
-        asked = self._loads.there(time.monotonic())
+        asked_at = time.monotonic()
+        asked = self._loads.there(asked_at)
         found = await self.wire.look_at_all([told(self.keys[shard]) for shard in asked])
-        infos = dict(zip(asked, found, strict=True))
-        self._loads.saw({shard: one and one[0] for shard, one in infos.items()}, time.monotonic())
+        infos, now = dict(zip(asked, found, strict=True)), time.monotonic()
+        self._loads.saw({shard: one and one[0] for shard, one in infos.items()}, now, now - asked_at)
         waiting = {shard: one[1] for shard, one in infos.items() if one is not None}
         self._pace.idle = 1 + sum(waiting.values())
         fewest = min(waiting.values(), default=0)
@@ -323,7 +357,7 @@ class AsyncShardedQueue:
 
     def _of(self, task: Task | str) -> tuple[AsyncQueue, str]:
         """The shard of a task, an id or a handle, and its name there."""
-        number, slash, bare = (task.handle if isinstance(task, Task) else task).partition("/")
+        number, slash, bare = handle(task).partition("/")
         if not slash or not number.isdigit() or int(number) >= len(self.queues):
             raise ValueError(
                 f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 5/…"
@@ -333,16 +367,16 @@ class AsyncShardedQueue:
     def _bare(self, tasks: Iterable[Task | str]) -> list[Task | str]:
         """Tasks as their shards know them."""
         found: list[Task | str] = []
-        for task in tasks:
+        for task in several(tasks):
             queue, bare = self._of(task)
             found.append(Task(queue.name, bare, b"", 0))
         return found
 
     # ---- asking
 
-    async def result(self, task: str, *, block_ms: int | None = None) -> Result | None:
+    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
-        queue, bare = self._of(task)
+        queue, bare = self._of(identity(task))
         return await queue.result(bare, block_ms=block_ms)
 
     async def get(self, task: Task | str) -> TaskView | None:
@@ -409,20 +443,20 @@ class AsyncShardedQueue:
 
     # ---- steering
 
-    async def cancel(self, task: str) -> Literal["removed", "asked"] | None:
+    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
-        queue, bare = self._of(task)
+        queue, bare = self._of(identity(task))
         return await queue.cancel(bare)
 
-    async def cancel_many(self, tasks: Sequence[str]) -> list[Literal["removed", "asked"] | None]:
+    async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
         """The same for many, in order."""
-        return [await self.cancel(task) for task in tasks]
+        return [await self.cancel(task) for task in several(tasks)]
 
-    async def retry(self, tasks: Sequence[str]) -> int:
+    async def retry(self, tasks: Iterable[Task | str]) -> int:
         """Make dead or delayed tasks ready, behind the others: how many are."""
         by_shard: dict[str, list[str]] = {}
-        for task in tasks:
-            queue, bare = self._of(task)
+        for task in several(tasks):
+            queue, bare = self._of(identity(task))
             by_shard.setdefault(queue.name, []).append(bare)
         return sum([await self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
 
@@ -515,6 +549,7 @@ def together(one: WorkerView, other: WorkerView) -> WorkerView:
         leases=one.leases + other.leases,
         oldest_lease_ms=max(one.oldest_lease_ms, other.oldest_lease_ms),
         blocked=one.blocked + other.blocked,
+        places_free=one.places_free + other.places_free,
     )
 
 

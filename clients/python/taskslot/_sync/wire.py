@@ -4,19 +4,27 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
+from ..absences import Absences
+from ..cancels import cancels, heed
 from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
 from ..turns import Turns
+from .line import Line
 from .pause import pause
 
 R = TypeVar("R")
+
+log = logging.getLogger("taskslot")
 
 # The longest wait of one command in the server. Longer waits are many of them, so that a connection that died quietly
 # is noticed, and whoever wants to stop waits no longer than this.
@@ -27,6 +35,14 @@ SLOT_REST_S = 0.02
 LATE_S = 2.0
 # How long a look at a shard, and a short wait there, may take: a node that stands still must not hold up the others.
 LOOK_S = 0.6
+
+
+class Elsewhere(Exception):
+    """The node of a command's key is away, and the command was surely not done: it may be sent to another key's."""
+
+    def __init__(self, reason: Exception | None) -> None:
+        super().__init__("its node is away")
+        self.reason = reason  # None where it is known already, so that nobody was asked
 
 
 class Wire:
@@ -47,18 +63,42 @@ class Wire:
         self._looking: Client | None = None
         # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
         self._making = threading.Lock()
+        # Set by whoever wants to have it in the log when a server goes away and when it is back.
+        self.absences: Absences | None = None
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
-        return self._patiently(lambda: self.kind, command, self._tries, self.patience_ms)
+        return self._patiently(self._over(lambda: self.kind), command, self._tries, self.patience_ms)
+
+    def run_unless_away(self, command: Command[R]) -> R:
+        """The same, but for a node that is away: `Elsewhere`, as long as the command is surely not done there.
+
+        First over a twin: of a client that sends again by itself the last error says nothing of the first try.
+        """
+        return self._patiently(
+            self._over(self._for_waits), command, self._tries, self.patience_ms, may_leave=True
+        )
 
     def wait(self, command: Command[R]) -> R:
         """Send a command that may wait in the server, on a connection that no other command shares."""
-        return self._patiently(self._for_waits, command, self._waits, self.patience_ms)
+        return self._patiently(self._over(self._for_waits), command, self._waits, self.patience_ms)
 
     def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return self._patiently(self._for_looks, command, Turns(), 0)
+        return self._patiently(self._over(self._for_looks), command, Turns(), 0)
+
+    def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
+        """Wait in the server for what is told but once, until a monotonic time, for ever with None.
+
+        `command` makes a slice of so many ms. Each is there before the server has answered the one ahead of it, so that
+        it begins with one as it ends the other: nothing falls between. None also where a connection broke meanwhile.
+        """
+        first = command(slice_ms(ends_at))
+
+        def follow(_: Command[R]) -> Any:
+            return self._follow(command, ends_at)
+
+        return self._patiently(follow, first, self._waits, self.patience_ms)
 
     def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
@@ -74,11 +114,14 @@ class Wire:
                 raise
             return found
         for node, places in self._by_node(looking, commands).items():
+            asked_at, first = time.monotonic(), commands[places[0]].key
             try:
                 replies = self._in_bulk(looking, node, [commands[place] for place in places])
+                self._note_back(first, asked_at)
             except Exception as error:
                 if not self.kind.is_away(error):
                     raise
+                self._note_away(node, first, error)
                 replies = [error] * len(places)
             for place, reply in zip(places, replies, strict=True):
                 if not isinstance(reply, Exception):
@@ -107,12 +150,13 @@ class Wire:
             return False
         return True
 
-    def gone_with(self, key: str, keys: Sequence[str], error: BaseException) -> list[str]:
+    def gone_with(self, key: str, keys: Sequence[str], error: BaseException | None) -> list[str]:
         """After an error of a key: it, and if its node doesn't answer, all of these keys that lie there."""
-        if self._looking is None or not self.kind.is_of_node(error):
+        if error is not None and not self.kind.is_of_node(error):
             return [key]
-        node = self._node_of(self._looking, key)
-        return [other for other in keys if other == key or self._node_of(self._looking, other) == node]
+        looked = (self._looking, self._waiting)
+        node = self._node_named(key, *looked)
+        return [other for other in keys if other == key or self._node_named(other, *looked) == node]
 
     def close(self) -> None:
         """Close the connections that were made here; the user's client stays open."""
@@ -161,39 +205,131 @@ class Wire:
                 raise
             return ""
 
+    def _node_named(self, key: str, *clients: Client | None) -> str:
+        """The same, as the first of these clients knows it that has learned of the nodes; asyncio ones do so late."""
+        known = [one for one in (*clients, self.kind) if one is not None]
+        return next((name for one in known if (name := self._node_of(one, key))), "")
+
+    def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
+        """The first reply to slices that says something; nil at the end of the last."""
+        before, waiting = cancels(), self._for_waits()
+        self._know_nodes(waiting)
+        lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
+        first, reply, answered = command(slice_ms(ends_at)), None, False
+        if waiting.has_own_ways:
+            return waiting.client.execute_command(*first.words, **AS_BYTES)
+        try:
+            line = Line(waiting.lender_for(first.key))
+            line.open()
+            try:
+                while reply is None:
+                    # So many that none is missing before the connection would be given up.
+                    for length_ms in islice(lengths, ahead - line.to_come):
+                        line.send(command(length_ms).words)
+                    if not line.to_come:
+                        break
+                    reply, answered = line.read(), True
+                    heed(before)
+                while line.to_come:  # those behind it have their answers, too
+                    line.read()
+            finally:
+                line.close()
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            if not answered and not waiting.is_cluster:
+                raise
+            if not answered:  # the client has to learn who serves the slot now
+                reply = waiting.client.execute_command(*first.words, **AS_BYTES)
+            # Else it was there a moment ago, and whoever asks anew has new patience.
+        return reply
+
+    def _over(self, client: Callable[[], Client]) -> Callable[[Command[Any]], Any]:
+        """How a command is sent by a client, or by a twin that is made when it is needed."""
+        return lambda command: client().client.execute_command(*command.words, **AS_BYTES)
+
     def _patiently(
-        self, over: Callable[[], Client], command: Command[R], turns: Turns, patience_ms: int
+        self,
+        send: Callable[[Command[R]], Any],
+        command: Command[R],
+        turns: Turns,
+        patience_ms: int,
+        may_leave: bool = False,
     ) -> R:
         until = time.monotonic() + patience_ms / 1000
         while True:
             if turns.away:
-                self._turn(turns, command.key, until)
+                if (
+                    may_leave
+                    and turns.wait_s(self._node_named(command.key, self._waiting), time.monotonic()) > 0
+                ):
+                    raise Elsewhere(None)
+                if not may_leave:
+                    self._turn(turns, command.key, until)
+            asked_at = time.monotonic()
             try:
-                reply = over().client.execute_command(*command.words, **AS_BYTES)
+                reply = send(command)
                 break
             except Exception as error:
                 if not self.kind.is_away(error):
-                    self._note_answer(turns, command.key)
+                    self._note_answer(turns, command.key, asked_at)
                     raise self.kind.meaning(error) or error from None
                 self._remember()
+                if not self.kind.is_of_slot(error):
+                    self._note_away(self._node_named(command.key, self._waiting), command.key, error)
                 now = time.monotonic()
                 if now >= until:
                     raise
                 if self.kind.is_of_slot(error):
                     pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
                 else:
-                    turns.failed(self._node_of(self.kind, command.key), now)
-        self._note_answer(turns, command.key)
+                    turns.failed(self._node_named(command.key, self._waiting if may_leave else None), now)
+                if may_leave and self.kind.is_undone(error):
+                    raise Elsewhere(error) from None
+                if may_leave:
+                    # It may have been done there all the same: sent elsewhere it would be done twice.
+                    may_leave, send = False, self._over(lambda: self.kind)
+        self._note_answer(turns, command.key, asked_at)
         return command.read(reply)
 
-    def _note_answer(self, turns: Turns, key: str) -> None:
+    def _note_answer(self, turns: Turns, key: str, asked_at: float) -> None:
         if turns.away:
-            turns.worked(self._node_of(self.kind, key))
+            turns.worked(self._node_named(key))
+        self._note_back(key, asked_at)
+
+    def _note_away(self, node: str, key: str, error: Exception) -> None:
+        if self.absences is not None and self.absences.lost(node, key, time.monotonic()):
+            log.warning("%s is away, trying again until it is back: %s", node or "the server", error)
+
+    def _note_back(self, key: str, asked_at: float) -> None:
+        if self.absences is None or not self.absences.away:
+            return
+        if (span_s := self.absences.found(key, asked_at, time.monotonic())) is not None:
+            node = self._node_named(key, self._looking)
+            log.warning("%s is back after %.1f s", f"{key}, on {node}," if node else "the server", span_s)
 
     def _turn(self, turns: Turns, key: str, until: float) -> None:
         """Wait until it is this call's turn to try the key's node, or its patience is over."""
         while (now := time.monotonic()) < until:
-            wait_s = turns.wait_s(self._node_of(self.kind, key), now)
+            wait_s = turns.wait_s(self._node_named(key), now)
             if wait_s <= 0:
                 return
             pause(min(wait_s, until - now))
+
+
+def slice_ms(ends_at: float | None) -> int:
+    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
+    if ends_at is None:
+        return SLICE_MS
+    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
+
+
+def slices(ends_at: float | None) -> Iterator[int]:
+    """The lengths of waits in the server that follow each other until then."""
+    at = time.monotonic()
+    while True:
+        length_ms = SLICE_MS if ends_at is None else max(1, min(SLICE_MS, round((ends_at - at) * 1000)))
+        yield length_ms
+        at += length_ms / 1000
+        if ends_at is not None and at >= ends_at:
+            return

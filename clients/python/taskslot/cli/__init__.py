@@ -18,8 +18,10 @@ def main() -> None:
     try:
         # Loading takes a third of a second, in which Ctrl-C can come, too. From then on typer sees to it, and to a
         # reader that has gone (`| head`).
+        from . import output
         from .app import app
 
+        output.take_any_text()
         app(prog_name="taskslot")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -83,7 +83,11 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ("out per s", f"{shown.rate(info.out_per_second_1m)} (5 min {shown.rate(info.out_per_second_5m)})"),
         ("wait", percentiles(info.wait_p50_ms, info.wait_p95_ms, info.wait_p99_ms)),
         ("run", percentiles(info.run_p50_ms, info.run_p95_ms, info.run_p99_ms)),
-        ("workers", said(busy=load.busy, waiting=load.waiting, needed=known(load.workers_needed))),
+        (
+            "places",
+            said(busy=load.places_busy, free=load.places_free, needed=known(load.places_needed)),
+        ),
+        ("workers", said(waiting=info.blocked_workers, needed=known(load.workers_needed))),
         ("utilisation", f"{load.utilisation:.2f}" if load.utilisation >= 0 else shown.UNKNOWN),
         ("drained in", shown.span(load.drain_ms) if load.drain_ms >= 0 else "never at this speed"),
         ("totals", said(**{name: number for name in TOTALS if (number := getattr(info, name))})),
@@ -199,10 +203,11 @@ def result(
     elif ended.value is not None:
         # As it is, like `cat`: it may go into a file.
         sys.stdout.flush()
-        sys.stdout.buffer.write(
-            ended.value if not sys.stdout.isatty() else shown.payload(ended.value).encode()
-        )
-        output.line() if sys.stdout.isatty() else sys.stdout.buffer.flush()
+        if sys.stdout.isatty():
+            output.line(shown.payload(ended.value))
+        else:
+            sys.stdout.buffer.write(ended.value)
+            sys.stdout.buffer.flush()
     if ended.state != "done":
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ..clients import Client
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
+UNREADABLE = "--url can't be read: redis://user:password@host:port/db, / # ? @ as %2F %23 %3F %40"
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 # How long a server may take to accept a connection and to answer: a person waits for it.
 CONNECT_S, ANSWER_S = 3.0, 10.0
@@ -25,11 +26,14 @@ class Address:
     service: str = ""
 
     def __str__(self) -> str:
-        """As it may be shown: without the password."""
+        """As it may be shown: host and port, or a socket's path, and nothing else of the URL."""
         if self.sentinels:
             return f"{self.service} by Sentinel"
         parts = urlsplit(self.url)
-        return parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2] or "127.0.0.1:6379"
+        if parts.scheme == "unix":
+            return parts.path
+        host = parts.hostname or "127.0.0.1"
+        return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
 
 
 def read_address(url: str, sentinels: str | None, service: str | None) -> Address:
@@ -39,11 +43,13 @@ def read_address(url: str, sentinels: str | None, service: str | None) -> Addres
         scheme, _ = parts.scheme, parts.port
     except ValueError:
         # What Python says names the port that it took a password for, where that has a / or a # in it.
-        raise ValueError(
-            "--url can't be read: redis://user:password@host:port/db, / # ? @ as %2F %23 %3F %40"
-        ) from None
+        raise ValueError(UNREADABLE) from None
     if scheme not in SCHEMES:
         raise ValueError("--url must be redis://…, rediss://…, valkey://…, valkeys://… or unix://…")
+    # No @ stands behind a / or ?, nor a #, unless they are a password's: what is before them would be the host.
+    behind = parts.path + parts.query
+    if "@" in behind or "#" in url or (scheme == "unix" and parts.netloc.rpartition("@")[2]):
+        raise ValueError(UNREADABLE)
     if bool(sentinels) != bool(service):
         raise ValueError("--sentinel and --service go together")
     return Address(url, tuple(host_port(one) for one in (sentinels or "").split(",") if one), service or "")

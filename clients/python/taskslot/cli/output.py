@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import io
 import json
 import sys
 from collections.abc import Mapping
@@ -20,6 +22,38 @@ from rich.progress import (
 )
 
 
+def in_its_place(error: UnicodeError) -> tuple[str, int]:
+    """What is written of what the stream's encoding lacks: our own signs in ASCII, all else as Python writes it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return "".join(
+        PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in part
+    ), error.end
+
+
+PLAIN = {
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "·": "-",
+    "×": "x",
+    "→": "->",
+    "≥": ">=",
+    "≤": "<=",
+    "’": "'",
+    "ρ": "rho",
+}
+
+
+def take_any_text() -> None:
+    """Have stdout and stderr take whatever text there is, also where they aren't UTF-8."""
+    codecs.register_error("taskslot", in_its_place)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="taskslot")
+
+
 def line(text: str = "") -> None:
     """A line for whoever asked."""
     sys.stdout.write(text + "\n")
@@ -28,7 +62,12 @@ def line(text: str = "") -> None:
 def json_line(value: Any) -> None:
     """A value as one line of JSON."""
     text = json.dumps(plain(value), ensure_ascii=False)
-    sys.stdout.write("".join(letter if letter.isprintable() else escaped(letter) for letter in text) + "\n")
+    text = "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(plain(value))
+    sys.stdout.write(text + "\n")
 
 
 def escaped(letter: str) -> str:

@@ -90,6 +90,8 @@ def purge(
     yes: YesOption = False,
 ) -> None:
     """Remove tasks for good."""
+    # Of `purge mail all` nobody has to say again that it is all.
+    everything = everything or (state is Purged.all and count is None)
     exactly_one("purge", "--count or --all", count is not None, everything)
     opened = session.queue(queue)
     there = waiting(opened, state)

@@ -13,24 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
+from .. import commands
 from .._sync.queue import MOST, Queue, token
 from .._sync.sharded import ShardedQueue
+from ..absences import Absences
 from ..calls import BadPayload, Call
 from ..codecs import Codec
 from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
 from ..replies import Task
+from . import children
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
@@ -44,6 +48,9 @@ log = logging.getLogger("taskslot")
 BLOCK_MS = 1000
 # The rest after an error of a server that is away: from, to. The queue has tried for its own patience before.
 REST_S = (0.1, 5.0)
+# From then on a function that has ended, and whose answer is still under way, is no reason to claim less: its node is
+# away, and its place is for tasks of those that work.
+LATE_ANSWER_S = 1.0
 # How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to
 # another thread, which doesn't wake it.
 WAKE_S = 0.2
@@ -54,6 +61,7 @@ TOLD_S = 1.0
 PASSING = ("MISCONF", "NOREPLICAS", "BUSY ")
 
 Ask = Literal["stop", "stop now", "look"]
+Begin = Callable[[], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class Engine:
     ) -> None:
         self.plan = plan
         self.functions = functions
+        self._pid = os.getpid()
         self._queue: Any = plan.queue
         self._threads = Threads("taskslot")
         self._leases = Leases(plan.queue, self._threads, plan.lease_ms)
@@ -89,6 +98,7 @@ class Engine:
         self._runs: dict[str, Running] = {}
         self._claims = True
         self._broken: Exception | None = None
+        self.interrupted = False  # by Ctrl-C
 
     def ask(self, what: Ask) -> None:
         """Ask for a stop: gracefully, or at once."""
@@ -96,9 +106,17 @@ class Engine:
 
     def run(self) -> int:
         """Work until a stop is asked for: 0 if all tasks ended in time, 1 if some were given back."""
+        # Who shares the connections has it in the log, too.
+        self.plan.queue.wire.absences = self.plan.queue.wire.absences or Absences()
         self._leases.open()
         self._threads.start(self._claim_on)
-        log.info("worker %s works on %s", self.plan.name, self.plan.queue.name)
+        log.info(
+            "worker %s works on %s, in %d places: %s",
+            self.plan.name,
+            self.plan.queue.name,
+            self.plan.concurrency,
+            ", ".join(self.functions) or "it knows no function",
+        )
         asked: Ask | None = None
         while asked not in ("stop", "stop now") and self._broken is None:
             asked = self._next_ask(WAKE_S)
@@ -134,10 +152,18 @@ class Engine:
         """How many tasks may be claimed, once there may be any; 0 at the stop."""
         with self._changed:
             while not self._stopping.is_set():
-                if (free := self.plan.concurrency - len(self._runs)) > 0:
+                if (free := self._free_places()) > 0:
                     return free
-                self._changed.wait()
+                self._changed.wait(LATE_ANSWER_S)
         return 0
+
+    def _free_places(self) -> int:
+        """Functions that run take places, and answers until they are late: at most as many late ones as places."""
+        places, late_at = self.plan.concurrency, time.monotonic() - LATE_ANSWER_S
+        late = sum(
+            running.ended_at is not None and running.ended_at < late_at for running in self._runs.values()
+        )
+        return places - len(self._runs) + min(late, places)
 
     def _claim(self, count: int) -> list[Task]:
         """Claim, again and again while a server is away: with one token, since a claim may have been done unheard."""
@@ -150,16 +176,26 @@ class Engine:
                     request=request,
                     worker=self.plan.name,
                     lease_ms=self.plan.lease_ms,
-                    **self.plan.claim,
+                    **{**self.plan.claim, "meta": self._wants_meta()},
                 )
                 return list(tasks)
             except Exception as error:
                 if not self._passes(error):
                     raise
-                log.warning("claim of %s failed, trying again: %s", self.plan.queue.name, described(error))
+                self._tell_retry(error, f"claim of {self.plan.queue.name} failed")
             self._stopping.wait(rest_s)
             rest_s = min(REST_S[1], rest_s * 2)
         return []
+
+    def _wants_meta(self) -> bool:
+        """Whether it is to be known of tasks how long the push or the queue has them kept, or the user wants it all."""
+        is_default = any(function.retain_ms == "default" for function in list(self.functions.values()))
+        return is_default or bool(self.plan.claim.get("meta"))
+
+    def _tell_retry(self, error: Exception, what: str) -> None:
+        """A server that is away is in the log already, once; one that refuses for now is told of each time."""
+        level = logging.WARNING if isinstance(error, TaskslotError) else logging.DEBUG
+        log.log(level, "%s, trying again: %s", what, described(error))
 
     def _passes(self, error: Exception) -> bool:
         """Whether an error is of a server that is away, or takes no writes for now."""
@@ -204,22 +240,36 @@ class Engine:
             self._threads.start(partial(self._run_sync, running, function, call))
 
     def _run_sync(self, running: Running, function: AnyFunction, call: Call) -> None:
-        if running.begins():
-            context = contextvars.Context()
-            context.run(NOW.set, running)
-            try:
-                value, error = context.run(function.function, *call.args, **call.kwargs), None
-            except BaseException as raised:
-                value, error = None, raised
-            self._end(running, self._outcome(running, function, value, error))
-        else:
+        if not running.begins():
             self._end(running, of_error(asyncio.CancelledError(), running, True))
+            return
+        context = contextvars.Context()
+        context.run(NOW.set, running)
+        try:
+            value, error = context.run(function.function, *call.args, **call.kwargs), None
+        except BaseException as raised:
+            value, error = None, raised
+        if os.getpid() != self._pid:
+            children.end(error)
+        if inspect.isawaitable(value):
+            # An async function behind a plain one, a decorator's, say.
+            awaits = partial(self._await, running, function, partial(returned, value), context)
+            if not self._loop.call(awaits):
+                self.ask("stop now")
+            return
+        self._end(running, self._outcome(running, function, value, error))
 
     def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
         """Begin with an async function; runs on the event loop."""
         context = contextvars.Context()
         context.run(NOW.set, running)
-        task = asyncio.get_running_loop().create_task(awaited(running, function, call), context=context)
+        self._await(running, function, partial(called, running, function, call), context)
+
+    def _await(
+        self, running: Running, function: AnyFunction, begin: Begin, context: contextvars.Context
+    ) -> None:
+        """Go on on the event loop, where this runs."""
+        task = asyncio.get_running_loop().create_task(awaited(begin, self._pid), context=context)
         task.add_done_callback(lambda task: self._ended_async(running, function, task))
         running.on_told(partial(self._loop.call, task.cancel))
 
@@ -240,15 +290,15 @@ class Engine:
     ) -> Outcome | None:
         """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
         try:
-            return (
-                self._returned(function, value) if error is None else self._raised(running, function, error)
-            )
+            if error is None:
+                return self._returned(running, function, value)
+            return self._raised(running, function, error)
         except BaseException as broken:
             # A handler of the log can raise, and so can what the user's objects are asked for.
             why = f"{function.name} can't be answered for: {type(broken).__name__}"
             return Failed(sendable(why), dead=error is None)
 
-    def _returned(self, function: AnyFunction, value: Any) -> Outcome:
+    def _returned(self, running: Running, function: AnyFunction, value: Any) -> Outcome:
         """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
         try:
             result = None if value is None else self.plan.codec.dumps(value)
@@ -256,22 +306,20 @@ class Engine:
             why = f"the result of {function.name} can't be written as {self.plan.codec.name}: {described(error)}"
             log.error("%s", why)
             return Failed(why, dead=True)
-        return Done(result, function.retain_ms)
+        return Done(result, function.retain_of(running.task))
 
     def _raised(self, running: Running, function: AnyFunction, error: BaseException) -> Outcome | None:
         outcome = of_error(error, running, self._stopping.is_set())
         if isinstance(outcome, Failed):
             trace = None if isinstance(error, Fail) else error
-            log.warning(
-                "task %s, %s, failed: %s", running.task.id, function.name, outcome.error, exc_info=trace
-            )
+            return replace(outcome, function=function.name, trace=trace)
         return outcome
 
     # ---- the end of a task
 
     def _end(self, running: Running, outcome: Outcome | None) -> None:
         """Answer, and free the place."""
-        running.has_ended = True
+        running.ended_at = time.monotonic()
         try:
             self._answer(running, outcome)
         finally:
@@ -291,19 +339,47 @@ class Engine:
         rest_s = REST_S[0]
         while outcome is not None and not running.is_left():
             try:
-                outcome.send(self._queue, running.task)
-                return
+                next_ms = outcome.send(self._queue, running.task)
             except LeaseLost:
-                log.warning("task %s: its lease was lost, the outcome is dropped", running.task.id)
+                if isinstance(outcome, Failed):
+                    outcome.tell(running.task, "; its lease was lost before, so that doesn't count")
+                else:
+                    log.warning("task %s: its lease was lost, the outcome is dropped", running.task.id)
                 return
             except Exception as error:
                 if not self._passes(error):
                     log.error("task %s can't be answered: %s", running.task.id, described(error))
                     outcome = self._instead(outcome, error)
                     continue
-                log.warning("answer for task %s failed, trying again: %s", running.task.id, described(error))
+                self._tell_retry(error, f"answer for task {running.task.id} failed")
+            else:
+                if isinstance(outcome, Failed):
+                    self._tell_failure(running.task, outcome, next_ms)
+                return
             self._stopped.wait(rest_s)
             rest_s = min(REST_S[1], rest_s * 2)
+
+    def _tell_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
+        """What was wrong and what happens next, in one line."""
+        attempts = "" if next_ms == 0 else self._attempts(task)
+        if next_ms < 0:
+            then = "it is dead"
+        else:
+            then = f"again in {next_ms / 1000:g} s" if next_ms else "nobody waits for it any more"
+        failed.tell(task, f" {attempts}, {then}" if attempts else f", {then}")
+
+    def _attempts(self, task: Task) -> str:
+        """`(attempt 1 of 4)`: of failures only, as the limit counts; empty where this user may not ask."""
+        try:
+            view = self._queue.get(task)
+            if view is None:
+                return ""
+            if (limit := view.attempts) is None:
+                settings = self.plan.queue.wire.run(commands.settings(task.key))
+                limit = settings.attempts if settings is not None else -1
+            return f"(attempt {view.failures} of {limit})" if limit > 0 else f"(attempt {view.failures})"
+        except Exception:
+            return ""
 
     def _instead(self, outcome: Outcome, error: Exception) -> Outcome | None:
         """What to say where the server refused a result, too long a one, say; or a failure's text or delay."""
@@ -318,7 +394,7 @@ class Engine:
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
-        log.info("worker %s stops; %d tasks run", self.plan.name, len(self._runs))
+        self._tell_stop(grace_s)
         self._give_back([running for running in self._all() if running.leave(unless_begun=True)])
         status = 0
         if not self._ends_within(grace_s):
@@ -333,6 +409,17 @@ class Engine:
         self._loop.close()
         self._threads.close()
         return status
+
+    def _tell_stop(self, grace_s: float) -> None:
+        """A person who typed Ctrl-C waits, and shall know for what."""
+        number = len(self._runs)
+        if number and grace_s and self.interrupted:
+            log.warning(
+                "worker %s stops when its %d tasks have ended, in %g s at the latest; Ctrl-C again ends it at once",
+                *(self.plan.name, number, grace_s),
+            )
+        else:
+            log.info("worker %s stops; %d tasks run", self.plan.name, number)
 
     def _all(self) -> Sequence[Running]:
         with self._changed:
@@ -372,14 +459,28 @@ class Engine:
             log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
 
 
-async def awaited(running: Running, function: AnyFunction, call: Call) -> tuple[Any, BaseException | None]:
-    """What an async function returns or raises. SystemExit and the like would end the loop, were they let out."""
+async def called(running: Running, function: AnyFunction, call: Call) -> Any:
+    """What an async function returns."""
     if not running.begins():
         raise asyncio.CancelledError
+    return await function.function(*call.args, **call.kwargs)
+
+
+async def returned(value: Awaitable[Any]) -> Any:
+    """What comes of something awaitable that a function returned."""
+    return await value
+
+
+async def awaited(begin: Begin, pid: int) -> tuple[Any, BaseException | None]:
+    """What is returned or raised. SystemExit and the like would end the loop, were they let out."""
+    result, error = None, None
     try:
-        return await function.function(*call.args, **call.kwargs), None
-    except BaseException as error:
-        return None, error
+        result = await children.in_this_process(begin())
+    except BaseException as raised:
+        error = raised
+    if os.getpid() != pid:
+        children.end(error)
+    return result, error
 
 
 def own_name() -> str:

@@ -7,19 +7,26 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from ..calls import Call
 from ..codecs import Codec
+from ..replies import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# How long finished tasks of a function are kept, in ms. None leaves it to the push and the queue.
+Retain = int | Literal["default"] | None
+# The default, which counts where neither the push nor the queue says anything: whoever asks for a result, as a rule,
+# asks after it is there.
+RETAIN_MS = 60_000
 
 
 class Function(Generic[P, R]):
     """A registered function. It is called as before, here and now; `call` makes the payload that has a worker do it."""
 
-    def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: int | None) -> None:
+    def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: Retain) -> None:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{name} is a generator: a task's function returns its result or nothing")
         functools.update_wrapper(self, function)
@@ -29,6 +36,12 @@ class Function(Generic[P, R]):
         self.retain_ms = retain_ms
         # The second is for an object whose __call__ is async.
         self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
+
+    def retain_of(self, task: Task) -> int | None:
+        """How long a task, claimed with its meta, is to be kept; None where the push or the queue says."""
+        if self.retain_ms != "default":
+            return self.retain_ms
+        return RETAIN_MS if task.meta is None or task.meta.retain is None else None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)

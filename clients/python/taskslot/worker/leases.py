@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .. import commands
 from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer, Task
 from .running import Running
@@ -132,7 +133,11 @@ class Leases:
             # A server that is away comes back; one that refuses leaves the tasks to their leases. Neither is a reason
             # to stop the functions: they may well finish in time.
             if not self._closed:
-                log.warning("heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error)
+                # A server that is away is in the log already, once.
+                level = logging.WARNING if isinstance(error, TaskslotError) else logging.DEBUG
+                log.log(
+                    level, "heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error
+                )
             rest_until = time.monotonic() + self._rest_s(key)
         finally:
             with self._changed:
@@ -181,6 +186,16 @@ class Leases:
                     raise
                 self._heard(kept, answers[0], sent_at)
 
+    def _why_lost(self, kept: Kept) -> str:
+        """Where the queue's `run-max` ended the lease, that; else nobody knows more than that it ended."""
+        try:
+            settings = self._queue.wire.run(commands.settings(kept.running.task.key))
+        except Exception:
+            return ""
+        run_max = settings.run_max if settings is not None else -1
+        held_ms = (time.monotonic() - kept.running.begun_at) * 1000
+        return f", run-max of {run_max / 1000:g} s is over" if 0 <= run_max <= held_ms else ""
+
     def _extend(self, all_kept: Sequence[Kept]) -> None:
         sent_at = time.monotonic()
         if not any(kept.due() <= sent_at for kept in all_kept):
@@ -200,6 +215,7 @@ class Leases:
         else:
             kept.running.tell(lease_lost=True)
         # Of a function that has ended meanwhile, its answer just came first.
-        if not kept.running.has_ended:
-            what = "was cancelled" if answer == Answer.CANCEL_ASKED else "is no longer this worker's"
+        if kept.running.ended_at is None:
+            is_cancelled = answer == Answer.CANCEL_ASKED
+            what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(kept)}"
             log.warning("task %s %s: its function is told", kept.running.task.id, what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 # How long the end of the own loop is waited for: a function may block it.
 CLOSE_S = 1.0
@@ -17,6 +18,7 @@ class Loop:
         self._loop = loop
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._closes = False
 
     def call(self, callback: Callable[[], object]) -> bool:
         """Have something called on the loop, from any thread: whether the loop is there."""
@@ -30,6 +32,7 @@ class Loop:
         """End the own loop, with all that runs on it; a user's stays."""
         if self._thread is None or self._loop is None:
             return
+        self._closes = True
         self.call(self._loop.stop)
         self._thread.join(CLOSE_S)
 
@@ -46,7 +49,11 @@ class Loop:
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._closes:
+                # A SystemExit or KeyboardInterrupt in a task that a function made comes out here, and so does the loop
+                # where one stops it: the others run on. Whoever awaits that task has the exception, too.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    loop.run_forever()
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CancelAsked, OutOfMemory
@@ -52,7 +52,7 @@ class Done:
     result: bytes | None
     retain_ms: int | None
 
-    def send(self, queue: Any, task: Task) -> None:
+    def send(self, queue: Any, task: Task) -> int:
         """Say so. A full server keeps no more results, and drains only by tasks that are finished."""
         try:
             queue.ack(task, result=self.result, retain_ms=self.retain_ms)
@@ -60,6 +60,7 @@ class Done:
             # Who waits for the result gets it all the same.
             queue.ack(task, result=self.result, retain_ms=0)
             log.warning("task %s is done, but not kept: the server is out of memory", task.id)
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,17 @@ class Failed:
     error: str
     delay_ms: int | None = None
     dead: bool = False
+    function: str = ""
+    trace: BaseException | None = field(default=None, compare=False)
 
-    def send(self, queue: Any, task: Task) -> None:
-        """Say so."""
-        queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
+    def send(self, queue: Any, task: Task) -> int:
+        """Say so: the ms until the task is ready again, -1 if it is dead, 0 if there is none any more."""
+        return int(queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead))
+
+    def tell(self, task: Task, next_: str) -> None:
+        """Say it in the log, with what happens next."""
+        name = f", {self.function}," if self.function else ""
+        log.warning("task %s%s failed%s: %s", task.id, name, next_, self.error, exc_info=self.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +89,10 @@ class GivenBack:
 
     delay_ms: int | None = None
 
-    def send(self, queue: Any, task: Task) -> None:
+    def send(self, queue: Any, task: Task) -> int:
         """Say so."""
         queue.requeue(task, delay_ms=self.delay_ms)
+        return 0
 
 
 Outcome = Done | Failed | GivenBack

@@ -12,8 +12,9 @@ from typing import Any, ParamSpec, TypeVar, overload
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from . import children
 from .engine import WAKE_S, Engine, Plan, own_name
-from .functions import AnyFunction, Function, name_of
+from .functions import AnyFunction, Function, Retain, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,15 +89,16 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: int | None = None
+        self, name: str | None = None, /, *, retain_ms: Retain = "default"
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: int | None = None) -> Any:
-        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=60_000)`.
+    def task(self, name: Any = None, /, *, retain_ms: Retain = "default") -> Any:
+        """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         Its name is `module.function` where none is given: then it must not move. `retain_ms` is how long a finished
-        task is kept with its result, in place of the push's or the queue's. The function stays what it was, and has
-        `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
+        task is kept with its result, 0 not at all; it counts in place of the push's and the queue's, and None leaves it
+        to these. Where you don't say it is theirs, and a minute where they don't say either. The function stays what it
+        was, and has `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
         """
         if callable(name):
             return self._register(name, name_of(name), retain_ms)
@@ -106,7 +108,7 @@ class Worker:
 
         return register
 
-    def _register(self, function: Callable[P, R], name: str, retain_ms: int | None) -> Function[P, R]:
+    def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
         if name in self.functions:
             raise ValueError(f"{name} is registered already")
         self.functions[name] = made = Function(function, name, self.codec, retain_ms)
@@ -206,16 +208,17 @@ def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
     seen: list[int] = []
 
     def on_signal(number: int, _: object) -> None:
+        engine.interrupted = number == signal.SIGINT
         engine.ask("stop now" if seen else "stop")
         seen.append(number)
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    children.HANDLERS.update(before)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            # None stands for a handler that Python didn't install; it can't be put back.
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        children.HANDLERS.clear()
+        children.install(before)
 
 
 def in_thread(run: Callable[[], int], loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -41,7 +43,9 @@ class Running:
         self.task = task
         self.cancelled = False  # somebody cancelled the task: stop, nobody needs it any more
         self.lease_lost = False  # the lease is over: another worker may have the task by now
-        self.has_ended = False  # the function has: what is left to do is to answer
+        self.begun_at = time.monotonic()
+        self.ended_at: float | None = None  # when the function did: what is left to do is to answer
+        self._pid = os.getpid()
         self._said = said  # tells the worker that there is progress
         self._told = threading.Event()
         self._lock = threading.Lock()
@@ -59,11 +63,15 @@ class Running:
     def wait(self, seconds: float) -> bool:
         """Sleep so long, but not on when the function should stop: whether it should.
 
-        For sync functions: an async one awaits `asyncio.sleep`, which ends by itself when it is cancelled.
+        For sync functions: an async one awaits `asyncio.sleep`, which ends by itself when it is cancelled. A process
+        that the function forked is told nothing, and just sleeps.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
+            if os.getpid() != self._pid:
+                time.sleep(seconds)
+                return self._told.is_set()
             return self._told.wait(seconds)
         raise RuntimeError(
             "wait() would block the event loop: await asyncio.sleep(), it ends when the task is cancelled"
@@ -73,8 +81,11 @@ class Running:
         """Tell how far the task is: at most 4096 bytes, that TASK.GET and TASK.LIST show.
 
         It returns at once; the worker sends it right after, the newest only if there are several. It extends the
-        lease, too. Raises ValueError for what is too long.
+        lease, too. Raises ValueError for what is too long, and RuntimeError in a process that the function forked, from
+        which the worker hears nothing.
         """
+        if os.getpid() != self._pid:
+            raise RuntimeError("a forked process can't tell progress: its parent has the worker")
         said = said.encode() if isinstance(said, str) else said
         if len(said) > PROGRESS_BYTES:
             raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")

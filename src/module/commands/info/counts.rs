@@ -3,12 +3,15 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Held, Load, Now, Percentiles, State, Totals};
+use taskslot_engine::{Figures, Gate, Held, Load, Now, Percentiles, Places, Queue, State, Totals};
 
 use crate::api::reply::Pending;
 use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
 use crate::waiters;
+
+/// To tell how many workers there are, so many names of those who wait are looked at.
+const LOOKED_AT: usize = 1000;
 
 /// A map that counts its fields.
 struct Fields<'a> {
@@ -50,7 +53,7 @@ impl<'a> Fields<'a> {
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
     let queue = &value.queue;
-    let waiting = waiters::waiting(db, key.as_bytes()) as u64;
+    let crew = waiters::crew(db, key.as_bytes());
     let mut fields = Fields::new(reply);
     State::ALL.iter().for_each(|&state| fields.number(state.name(), queue.count(state)));
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
@@ -62,7 +65,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.number("memory", queue.memory() as u64);
     fields.number("tokens", queue.tokens());
     fields.number("groups", queue.groups() as u64);
-    fields.number("blocked-workers", waiting);
+    fields.number("blocked-workers", crew.waiting);
     fields.span("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
     fields.span("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));
     for (name, gate) in [("paused-in", Gate::In), ("paused-out", Gate::Out)] {
@@ -74,10 +77,18 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.name("held-by").bulk(queue.held_by(now.at).map_or("", Held::name).as_bytes());
     let figures = queue.figures(now.at);
     reply_figures(&mut fields, &figures);
-    let load = Load::of(&figures, queue.count(State::Leased), waiting, queue.count(State::Ready));
+    let workers = workers(queue, db, key);
+    let places = Places { busy: queue.count(State::Leased), free: crew.places, workers };
+    let load = Load::of(&figures, places, queue.count(State::Ready));
     reply_load(fields.name("load"), &load);
     fields.name("broken").bulk(value.broken.as_bytes());
     fields.finish();
+}
+
+/// How many workers hold leases or wait, by their names; `None` where some gave none, or too many wait to be counted.
+fn workers(queue: &Queue, db: i32, key: Arg<'_>) -> Option<u64> {
+    let waiting = waiters::count_names(db, key.as_bytes(), LOOKED_AT, |name| !queue.knows_worker(name))?;
+    queue.all_are_named().then_some(waiting + queue.workers_busy() as u64)
 }
 
 fn reply_figures(fields: &mut Fields<'_>, figures: &Figures) {
@@ -103,11 +114,12 @@ fn reply_load(reply: Reply<'_>, load: &Load) {
     fields.fraction("arrival-rate", Some(load.arrival_rate));
     fields.fraction("completion-rate", Some(load.completion_rate));
     fields.fraction("run-mean-ms", load.run_mean_ms);
-    fields.number("busy", load.busy);
-    fields.number("waiting", load.waiting);
+    fields.number("places-busy", load.places.busy);
+    fields.number("places-free", load.places.free);
     fields.fraction("utilisation", load.utilisation);
     fields.number("backlog", load.backlog);
     fields.span("drain-ms", load.drain_ms);
+    fields.span("places-needed", load.places_needed);
     fields.span("workers-needed", load.workers_needed);
     fields.finish();
 }

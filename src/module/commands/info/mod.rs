@@ -23,7 +23,7 @@ impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
         summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
-        complexity: "O(1); with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
+        complexity: "O(n) for n workers that wait, at most 1000; with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
         since: FIRST,
         arity: -2,
         flags: "readonly random",

@@ -6,27 +6,27 @@ use taskslot_engine::{Millis, Now};
 
 use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
-use crate::waiters;
+use crate::waiters::{self, Crew};
 
 /// Workers that one reply tells of, the first by name.
 const TOLD: usize = 1000;
-/// Workers that wait are looked through so far.
-const LOOKED_AT: usize = 10_000;
-
 #[derive(Default)]
 struct Row {
     leases: u64,
     oldest: Option<Millis>,
-    blocked: u64,
+    waits: Crew,
 }
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
-    let waiting = waiters::names(db, key.as_bytes(), LOOKED_AT);
+    let waiting = waiters::names(db, key.as_bytes(), TOLD);
     let mut rows: BTreeMap<&[u8], Row> = BTreeMap::new();
     for worker in value.queue.workers(TOLD) {
-        rows.insert(worker.name, Row { leases: worker.leases, oldest: worker.oldest, blocked: 0 });
+        rows.insert(
+            worker.name,
+            Row { leases: worker.leases, oldest: worker.oldest, waits: Crew::default() },
+        );
     }
-    waiting.iter().for_each(|(name, &blocked)| rows.entry(name).or_default().blocked = blocked);
+    waiting.iter().for_each(|(name, &crew)| rows.entry(name).or_default().waits = crew);
     let number = |name: &str, number: u64| {
         reply.bulk(name.as_bytes());
         reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -37,13 +37,14 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     reply.bulk(b"workers");
     reply.array(rows.len().min(TOLD));
     for (name, row) in rows.iter().take(TOLD) {
-        reply.map(4);
+        reply.map(5);
         reply.bulk(b"name");
         reply.bulk(name);
         number("leases", row.leases);
         reply.bulk(b"oldest-lease-ms");
         let span = row.oldest.map(|began| now.at.since(began));
         reply.integer(span.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX)));
-        number("blocked", row.blocked);
+        number("blocked", row.waits.waiting);
+        number("places-free", row.waits.places);
     }
 }

@@ -67,6 +67,7 @@ class Nodes:
             seen.primaries += 1
             sweep = known[name] = self._sweeps.get(name) or Sweep()
             try:
+                self._refuse_without_module(client, sweep)
                 self._search(client, sweep, whole, seen)
                 self._ask(client, sweep, seen)
             except Exception as error:
@@ -75,6 +76,17 @@ class Nodes:
                 seen.away.append(name)
         self._sweeps = known
         return seen
+
+    def _refuse_without_module(self, client: Any, sweep: Sweep) -> None:
+        """Say that a server has no queues since it has no module: SCAN finds none there, and says nothing."""
+        if sweep.cursor or sweep.rounds:
+            return
+        try:
+            client.execute_command("TASK.HELP", **AS_BYTES)
+        except self.kind.errors.ResponseError as error:
+            # Whoever may not call it has the module all the same.
+            if self.kind.lacks_module(error):
+                raise self.kind.meaning(error) or error from None
 
     def _primaries(self, seen: Seen) -> Iterator[tuple[str, Any]]:
         if not self.kind.is_cluster:

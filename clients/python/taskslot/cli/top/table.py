@@ -141,21 +141,23 @@ def utilisation(info: Info) -> Text:
     )
 
 
-def workers(info: Info) -> Text:
-    """Busy and waiting; red where tasks are ready and nobody works."""
+def places(info: Info) -> Text:
+    """Busy and free; red where tasks are ready and nobody works."""
     load = info.load
-    style = "red" if info.ready and not load.busy + load.waiting else ""
+    style = "red" if info.ready and not load.places_busy + load.places_free else ""
     return Text(
-        f"{shown.count(load.busy)}/{shown.count(load.waiting)}", style=style or "dim" * (not load.busy)
+        f"{shown.count(load.places_busy)}/{shown.count(load.places_free)}",
+        style=style or "dim" * (not load.places_busy),
     )
 
 
 def needed(info: Info) -> Text:
-    """How many workers keep up; yellow where there are fewer."""
+    """How many places keep up; yellow where there are fewer."""
     load = info.load
-    if load.workers_needed < 0:
+    if load.places_needed < 0:
         return Text(shown.UNKNOWN, style="dim")
-    return number(load.workers_needed, "yellow" if load.workers_needed > load.busy + load.waiting else "")
+    has_too_few = load.places_needed > load.places_busy + load.places_free
+    return number(load.places_needed, "yellow" if has_too_few else "")
 
 
 def drain(info: Info) -> Text:
@@ -183,7 +185,7 @@ COLUMNS = (
     Column("out/s", 5, 3, lambda info: speed(info.out_per_second_1m)),
     Column("oldest", 6, 5, lambda info: span(info.oldest_ready_ms)),
     Column("wait95", 6, 11, lambda info: span(info.wait_p95_ms)),
-    Column("busy/idle", 9, 9, workers),
+    Column("busy/free", 9, 9, places),
     Column("ρ", 4, 7, utilisation),
     Column("drain", 5, 10, drain),
     Column("need", 4, 12, needed),

@@ -1,0 +1,205 @@
+"""Whoever waits for a result gets it: also where it ends between two slices of the wait, or before the wait began."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+import taskslot._async.wire
+import taskslot._sync.wire
+import valkey
+from blocking import Blocking
+from proxy import Proxy
+from server import wait_until
+from taskslot import AsyncQueue, AsyncShardedQueue, Queue, UnknownTask, Worker
+from working import Working
+
+WAITERS = 48
+
+
+@pytest.fixture
+def short_slices(monkeypatch):
+    """Waits in the server that are cut often."""
+    for module in (taskslot._async.wire, taskslot._sync.wire):
+        monkeypatch.setattr(module, "SLICE_MS", 150)
+
+
+def waiting(server, number):
+    """Wait until so many connections wait for a result, or have just done so."""
+
+    def wait_for_results():
+        return sum(one["cmd"].lower() == "task.result" for one in server.client().client_list()) >= number
+
+    wait_until(wait_for_results, f"{number} wait for results", 20)
+
+
+def far(library, port, loop):
+    """A queue over a client to that port."""
+    if library.endswith("asyncio"):
+        kind = redis.asyncio.Redis if library.startswith("redis") else valkey.asyncio.Valkey
+        return Blocking(AsyncQueue(kind(port=port), "mail"), loop)
+    return Queue((redis.Redis if library.startswith("redis") else valkey.Valkey)(port=port), "mail")
+
+
+def test_an_end_between_two_slices_is_heard(library, server, queue, loop, short_slices):
+    """Nothing is kept, the way takes 0.1 s there and back, and the tasks end at any point of the slices."""
+    tasks = queue.push_many([b"%d" % number for number in range(WAITERS)])
+    claimed = queue.claim(WAITERS)
+    with Proxy(server.port, delay_s=0.05) as proxy, ThreadPoolExecutor(WAITERS) as threads:
+        waiter = far(library, proxy.port, loop)
+        results = [threads.submit(waiter.result, task, block_ms=20_000) for task in tasks]
+        waiting(server, WAITERS)
+        for task in claimed:
+            time.sleep(0.02)  # over many slices
+            queue.ack(task, result=task.payload)
+        lost = [number for number, one in enumerate(results) if isinstance(one.exception(20), UnknownTask)]
+        assert lost == []
+        assert [one.result().value for one in results] == [task.payload for task in claimed]
+        waiter.close()
+
+
+def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, queue):
+    """The first thing that anybody writes: the task may be done before the wait comes."""
+    worker, waiter = Worker(queue), make()
+    add = worker.task("add")(lambda left, right: left + right)
+    with Working(worker):
+        values = [waiter.result(waiter.push(add.call(1, 2)), block_ms=5000).value for _ in range(100)]
+        later = queue.push(add.call(2, 3))
+        wait_until(lambda: queue.len() == 0, "it is done")
+    assert values == [b"3"] * 100 and waiter.result(later).value == b"5"
+
+
+@pytest.mark.parametrize(
+    ("function", "push", "setting", "kept_ms"),
+    [
+        ({}, {}, {}, 60_000),
+        ({}, {"retain_ms": 3_600_000}, {}, 3_600_000),
+        ({}, {"retain_ms": 3_600_000}, {"retain": 7_200_000}, 3_600_000),
+        ({}, {"retain_ms": 0}, {}, 0),
+        ({}, {}, {"retain": 7_200_000}, 7_200_000),
+        ({"retain_ms": None}, {}, {}, 0),
+        ({"retain_ms": None}, {"retain_ms": 3_600_000}, {}, 3_600_000),
+        ({"retain_ms": 0}, {"retain_ms": 3_600_000}, {"retain": 7_200_000}, 0),
+        ({"retain_ms": 5_000_000}, {"retain_ms": 3_600_000}, {}, 5_000_000),
+    ],
+)
+def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
+    queue, function, push, setting, kept_ms
+):
+    """A minute where none of them says anything."""
+    if setting:
+        queue.configure(**setting)
+    worker = Worker(queue)
+    task = worker.task("f", **function)(lambda: 1)
+    with Working(worker):
+        pushed = queue.push(task.call(), **push)
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    view = queue.get(pushed)
+    assert (view.kept_until - view.done_since if view else 0) == kept_ms
+
+
+def test_a_waiter_whose_connection_breaks_asks_again(make, server, queue, short_slices):
+    """After longer than its patience, which counts from the break."""
+    waiter = make(patience_ms=1000)
+    queue.push("a")
+    (task,) = queue.claim()
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(waiter.result, task.id, block_ms=0)
+        for _ in range(3):
+            waiting(server, 1)
+            before = clients_of_results(server)
+            server.client().client_kill_filter(_type="normal", skipme=True)
+            wait_until(lambda before=before: clients_of_results(server) - before, "it asks again", 20)
+        queue.ack(task, result="done")
+        assert result.result(20).value == b"done"
+
+
+def clients_of_results(server):
+    """The connections that wait for results."""
+    return {one["id"] for one in server.client().client_list() if one["cmd"].lower() == "task.result"}
+
+
+def test_waits_use_their_connections_again(make, server, queue, short_slices):
+    """Also where the answer to a slice comes while the next is on its way: both are read."""
+    waiter = make()
+    tasks = queue.push_many(list("abcdefgh"), retain_ms=60_000)
+    for task in queue.claim(8):
+        queue.ack(task)
+    waiter.result(tasks[0], block_ms=60_000)
+    looking = server.client()
+    before = looking.info("stats")["total_connections_received"]
+    assert [waiter.result(task, block_ms=60_000).state for task in tasks] == ["done"] * 8
+    assert looking.info("stats")["total_connections_received"] == before
+    queue.push("still there")
+    assert [task.payload for task in waiter.claim(block_ms=5000)] == [b"still there"]
+
+
+@pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
+def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short_slices):
+    """Its connection had replies to come."""
+
+    async def give_up():
+        async with kind(port=server.port) as client, AsyncQueue(client, "mail") as queue:
+            task = await queue.push("a")
+            for _ in range(5):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(queue.result(task, block_ms=0), 0.05)
+                claimed = await queue.claim(block_ms=1000)
+                assert [one.payload for one in claimed] == [b"a"]
+                await queue.requeue(claimed[0])
+
+    asyncio.run(give_up())
+
+
+@pytest.mark.parametrize("what", ["result", "claim", "claim of shards"])
+@pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
+def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, what, short_slices):
+    """As the libraries do now and then with one that comes while they connect."""
+
+    async def give_up():
+        swallowed = []
+
+        class Connection(
+            redis.asyncio.Connection if kind is redis.asyncio.Redis else valkey.asyncio.Connection
+        ):
+            async def connect(self):
+                await super().connect()
+                if asyncio.current_task() in waits:
+                    waits.discard(asyncio.current_task())
+                    try:
+                        came.set()
+                        await asyncio.sleep(20)
+                    except asyncio.CancelledError:
+                        swallowed.append(True)
+
+        waits, came = set(), asyncio.Event()
+        pools = redis.asyncio if kind is redis.asyncio.Redis else valkey.asyncio
+        pool = pools.ConnectionPool(connection_class=Connection, port=server.port)
+        async with kind.from_pool(pool) as client:
+            queue, shards = AsyncQueue(client, "mail"), AsyncShardedQueue(client, "orders", shards=2)
+            task = await queue.push("a", delay_ms=3_600_000)
+            begin = {
+                "result": lambda: queue.result(task, block_ms=0),
+                "claim": lambda: queue.claim(block_ms=0),
+                "claim of shards": lambda: shards.claim(block_ms=0),
+            }[what]
+            waiting = asyncio.create_task(begin())
+            waits.add(waiting)
+            await asyncio.wait_for(came.wait(), 20)
+            waiting.cancel()
+            await asyncio.wait([waiting], timeout=20)
+            assert swallowed and waiting.cancelled()
+            await queue.close()
+            await shards.close()
+
+    asyncio.run(give_up())
+
+
+def test_a_wait_for_nothing_ends_when_it_was_told(make, queue, short_slices):
+    """After several slices as after one; the server is asked for no longer than that."""
+    waiter, task = make(), queue.push("a")
+    for block_ms in (1, 100, 150, 151, 500):
+        began = time.monotonic()
+        assert waiter.result(task, block_ms=block_ms) is None
+        assert time.monotonic() - began >= block_ms / 1000

@@ -1,0 +1,235 @@
+"""All the ways in which users make a client: what waits in the server reaches the same one."""
+
+import asyncio
+import os
+import random
+from urllib.parse import quote
+
+import pytest
+import redis
+import redis.asyncio
+import valkey
+import valkey.asyncio
+from blocking import Blocking
+from command_line import run
+from proxy import Proxy
+from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
+from taskslot.clients import Client
+from working import Working
+
+PASSWORD = "s/e#c?r@t:"
+LIBRARIES = {
+    "redis-py": redis,
+    "valkey-py": valkey,
+    "redis-py asyncio": redis.asyncio,
+    "valkey-py asyncio": valkey.asyncio,
+}
+
+
+class Way:
+    """What there is to make a client of: a library, its classes, and where the server is.
+
+    `lone` is an address with the usual port, which nobody has to name.
+    """
+
+    def __init__(self, library, server, lone):
+        self.module = LIBRARIES[library]
+        self.root = redis if library.startswith("redis") else valkey
+        self.is_async = library.endswith("asyncio")
+        self.scheme = self.root.__name__
+        self.kind = getattr(self.module, self.scheme.capitalize())
+        self.at = {"host": "127.0.0.1", "port": server.port, "password": PASSWORD}
+        self.lone = {"host": lone, "password": PASSWORD}
+        self.socket = server.socket
+        self.connection = self.module.connection
+
+    def url(self, rest, scheme=None):
+        """A URL with the password in it."""
+        return f"{scheme or self.scheme}://:{quote(PASSWORD, safe='')}@{rest}"
+
+    def pool(self, name="ConnectionPool", **options):
+        """A pool of the library's."""
+        return getattr(self.module, name)(**options)
+
+
+def subclass(way):
+    """A class of the user's, whose constructor takes what it likes, and whose commands it counts."""
+
+    class Mine(way.kind):
+        def __init__(self, settings):
+            self.settings, self.sent = settings, []
+            super().__init__(**settings)
+
+        def execute_command(self, *words, **options):
+            self.sent.append(words[0])
+            return super().execute_command(*words, **options)
+
+    return Mine(way.at)
+
+
+def subclass_of_pool(way):
+    """The same of a pool."""
+
+    class Pool(way.module.ConnectionPool):
+        def __init__(self, settings):
+            self.settings = settings
+            super().__init__(**settings)
+
+        def get_encoder(self):
+            assert self.settings
+            return super().get_encoder()
+
+    return way.kind(connection_pool=Pool(way.at))
+
+
+def class_of_connections(way):
+    """A class of the user's for connections."""
+
+    class Connection(way.connection.Connection):
+        def __init__(self, mine, **options):
+            assert mine == 7
+            super().__init__(**options)
+
+    return way.kind(connection_pool=way.pool(connection_class=Connection, mine=7, **way.at))
+
+
+def credentials(way):
+    """A provider is asked in place of a password."""
+    provider = way.root.credentials.UsernamePasswordCredentialProvider(password=PASSWORD)
+    return way.kind(port=way.at["port"], credential_provider=provider)
+
+
+def waiting_pool(way):
+    """A pool whose callers wait for a connection."""
+    return way.pool("BlockingConnectionPool", max_connections=3, timeout=9, **way.lone)
+
+
+WAYS = {
+    "host and port": lambda way: way.kind(**way.at),
+    "host": lambda way: way.kind(**way.lone),
+    "decoded": lambda way: way.kind(decode_responses=True, encoding="latin-1", **way.at),
+    "RESP3": lambda way: way.kind(protocol=3, **way.at),
+    "one connection": lambda way: way.kind(single_connection_client=True, **way.at),
+    "URL": lambda way: way.kind.from_url(way.url(f"127.0.0.1:{way.at['port']}")),
+    "URL with a database": lambda way: way.kind.from_url(way.url(f"127.0.0.1:{way.at['port']}/3")),
+    "URL without a port": lambda way: way.kind.from_url(way.url(way.lone["host"])),
+    "URL of host and database": lambda way: way.kind.from_url(way.url(way.lone["host"] + "/3")),
+    "URL with options": lambda way: way.kind.from_url(way.url(way.lone["host"] + "?socket_timeout=7")),
+    "URL and options": lambda way: way.kind.from_url(way.url(way.lone["host"]), protocol=3),
+    "module's from_url": lambda way: way.module.from_url(way.url(way.lone["host"])),
+    "unix socket": lambda way: way.kind(unix_socket_path=way.socket, password=PASSWORD),
+    "URL of a unix socket": lambda way: way.kind.from_url(way.url(way.socket, "unix")),
+    "pool": lambda way: way.kind(connection_pool=way.pool(**way.at)),
+    "pool without a port": lambda way: way.kind(connection_pool=way.pool(**way.lone)),
+    "pool without a host": lambda way: way.kind(
+        connection_pool=way.pool(port=way.at["port"], password=PASSWORD)
+    ),
+    "pool of a URL": lambda way: way.kind(
+        connection_pool=way.module.ConnectionPool.from_url(way.url(way.lone["host"]))
+    ),
+    "pool that waits": lambda way: way.kind(connection_pool=waiting_pool(way)),
+    "pool of unix sockets": lambda way: way.kind(
+        connection_pool=way.pool(
+            connection_class=way.connection.UnixDomainSocketConnection, path=way.socket, password=PASSWORD
+        )
+    ),
+    "client that owns a pool": lambda way: way.kind.from_pool(way.pool(**way.lone)),
+    "class of connections": class_of_connections,
+    "subclass": subclass,
+    "subclass of a pool": subclass_of_pool,
+    "credential provider": credentials,
+}  # fmt: skip
+
+
+@pytest.fixture
+def guarded(start):
+    """A server with a password that a URL can't hold as it is."""
+    return start(port=True, requirepass=PASSWORD)
+
+
+@pytest.fixture
+def lone(guarded):
+    """An address of its own, where that server is at the port that nobody needs to name."""
+    host = f"127.{random.randrange(1, 250)}.{os.getpid() % 250}.{random.randrange(1, 250)}"
+    with Proxy(guarded.port, host=host, port=6379):
+        yield host
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_each_way_to_make_a_client_is_a_way_to_wait(how, library, guarded, lone, loop):
+    """A claim that waits, a result that is waited for, shards and, over sync clients, a worker."""
+    way = Way(library, guarded, lone)
+    if not way.is_async:
+        client = WAYS[how](way)
+        queue, sharded = Queue(client, "mail"), ShardedQueue(client, "orders", shards=3)
+    else:
+        client = Blocking(asyncio.run_coroutine_threadsafe(made(WAYS[how], way), loop).result(), loop)
+        queue = Blocking(AsyncQueue(client.inner, "mail"), loop)
+        sharded = Blocking(AsyncShardedQueue(client.inner, "orders", shards=3), loop)
+    first = queue.push("a", retain_ms=60_000)
+    (task,) = queue.claim(block_ms=5000)
+    assert queue.claim(block_ms=1) == []
+    assert queue.ack(task, result="done") and queue.result(first, block_ms=5000).value == b"done"
+    sharded.push("b")
+    assert [one.payload for one in sharded.claim(block_ms=5000)] == [b"b"]
+    if not way.is_async:
+        worker = Worker(queue)
+        double = worker.task("double")(lambda number: 2 * number)
+        with Working(worker):
+            assert queue.result(queue.push(double.call(21)), block_ms=5000).value == b"42"
+    for one in (queue, sharded):
+        one.close()
+    client.aclose() if way.is_async else client.close()
+
+
+async def made(how, way):
+    """An asyncio client, made within its loop."""
+    return how(way)
+
+
+def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
+    """It may put a prefix before keys: what waits must not do without. So may a pool, a connection."""
+    way = Way(library, guarded, lone)
+    client = subclass(way)
+    twin = Client(client).twin(1.0)
+    assert type(twin) is type(client) and twin.sent is client.sent
+    assert twin.connection_pool is not client.connection_pool
+    twin = Client(subclass_of_pool(way)).twin(1.0)
+    assert type(twin.connection_pool).__name__ == "Pool" and twin.connection_pool.settings == way.at
+
+
+def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, lone, loop):
+    """Here it puts a prefix before keys."""
+    way = Way(library, guarded, lone)
+
+    class Prefixed(way.kind):
+        def execute_command(self, name, key, *words, **options):
+            return super().execute_command(name, f"app:{key}", *words, **options)
+
+    if way.is_async:
+        queue = Blocking(AsyncQueue(Prefixed(**way.at), "mail"), loop)
+    else:
+        queue = Queue(Prefixed(**way.at), "mail")
+    task = queue.push("a", retain_ms=60_000)
+    (claimed,) = queue.claim(block_ms=5000)
+    queue.ack(claimed, result="done")
+    assert queue.result(task, block_ms=5000).value == b"done"
+    with redis.Redis(**way.at) as client:
+        assert client.keys() == [b"app:mail"]
+    queue.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["{scheme}://{secret}@{lone}", "{scheme}://{secret}@{lone}/3", "unix://{secret}@{socket}"]
+)
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_each_url_is_one_for_the_command_line(url, scheme, guarded, lone):
+    """A port need not be named, nor a database."""
+    url = url.format(scheme=scheme, secret=":" + quote(PASSWORD, safe=""), lone=lone, socket=guarded.socket)
+    words = ["--url", url]
+    (task,) = run("push", "mail", "hello", *words).lines
+    (claimed,) = run("claim", "mail", "--block-ms", "5000", *words).lines
+    assert claimed.startswith(task) and run("claim", "mail", "--block-ms", "1", *words).lines == []
+    assert "mail" in "\n".join(run("top", "--once", *words).lines)
+    run("push", "orders", "a", "--shards", "3", *words)
+    assert "a" in run("claim", "orders", "--shards", "3", "--block-ms", "5000", *words).lines[0]

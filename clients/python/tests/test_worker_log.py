@@ -1,0 +1,145 @@
+"""What a worker says in its log: when its server goes and comes, why a task failed, and what happens next."""
+
+import logging
+import os
+import signal
+import threading
+
+import pytest
+import redis
+from server import wait_until
+from taskslot import Fail, Queue, Worker, current
+from working import Gate, Working
+
+
+@pytest.fixture(autouse=True)
+def heard(caplog):
+    """All that is said."""
+    caplog.set_level(logging.INFO, logger="taskslot")
+
+
+def said(caplog, words):
+    """The lines in which some words stand."""
+    return [record.getMessage() for record in caplog.records if words in record.getMessage()]
+
+
+def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
+    """One line: its queue, its places, its functions."""
+    worker = Worker(queue, concurrency=3, name="w1")
+    worker.task("mail.send")(lambda: None)
+    worker.task("mail.sweep")(lambda: None)
+    with Working(worker):
+        wait_until(lambda: said(caplog, "works on"), "it has started")
+    (line,) = said(caplog, "works on")
+    assert line == f"worker w1 works on {queue.name}, in 3 places: mail.send, mail.sweep"
+
+
+def test_a_failure_says_what_happens_next(queue, caplog):
+    """Which attempt it was of how many, and when the next one is; at the limit, that the task is dead."""
+    queue.configure(attempts=4, **{"backoff-base": 50, "backoff-jitter": 0})
+    worker = Worker(queue)
+
+    @worker.task("f")
+    def fails():
+        raise ValueError("no such address")
+
+    task = queue.push(fails.call())
+    with Working(worker):
+        assert queue.result(task, block_ms=20_000).state == "dead"
+        wait_until(lambda: len(said(caplog, "failed")) == 4, "all four are told")
+    begin, error = f"task {task}, f, failed", "ValueError: no such address"
+    assert said(caplog, "failed") == [
+        f"{begin} (attempt 1 of 4), again in 0.05 s: {error}",
+        f"{begin} (attempt 2 of 4), again in 0.1 s: {error}",
+        f"{begin} (attempt 3 of 4), again in 0.2 s: {error}",
+        f"{begin} (attempt 4 of 4), it is dead: {error}",
+    ]
+    traces = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert all(record.exc_info[0] is ValueError for record in traces)
+
+
+def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
+    """A task without a limit has attempts all the same; one that is given up at once is dead."""
+    queue.configure(**{"backoff-base": 3_600_000, "backoff-jitter": 0})
+    worker = Worker(queue)
+    fails = worker.task("f")(lambda dead: exec("raise Fail('no', dead=dead)", {"Fail": Fail, "dead": dead}))
+    own = queue.push(fails.call(False), attempts=2)
+    endless = queue.push(fails.call(False), attempts=-1)
+    gone = queue.push(fails.call(True))
+    with Working(worker):
+        wait_until(lambda: len(said(caplog, "failed")) == 3, "all are told")
+    assert sorted(said(caplog, "failed")) == sorted(
+        [
+            f"task {own}, f, failed (attempt 1 of 2), again in 3600 s: no",
+            f"task {endless}, f, failed (attempt 1), again in 3600 s: no",
+            f"task {gone}, f, failed (attempt 1 of 25), it is dead: no",
+        ]
+    )
+
+
+def test_a_lease_that_run_max_ends_says_so(queue, caplog):
+    """The function learns that it should stop, and the log why."""
+    queue.configure(run_max=300, lease=200)
+    worker = Worker(queue)
+    stopped = threading.Event()
+
+    @worker.task("f")
+    def long():
+        if current().wait(30):
+            stopped.set()
+
+    task = queue.push(long.call())
+    with Working(worker):
+        assert stopped.wait(20)
+        wait_until(lambda: said(caplog, "is no longer"), "it is told")
+        worker.stop(at_once=True)
+    lines = said(caplog, f"task {task} is no longer this worker's, run-max of 0.3 s is over")
+    assert lines, said(caplog, "task")
+
+
+def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
+    """However often the worker tries meanwhile, and whatever of it: claims, a heartbeat, an answer."""
+    caplog.set_level(logging.DEBUG, logger="taskslot")
+    server = start(port=True, appendonly="yes")
+    with redis.Redis(port=server.port) as client, Gate() as gate:
+        queue = Queue(client, "mail", patience_ms=200)
+        worker = Worker(queue, concurrency=2, lease_ms=300)
+        task = worker.task("f", retain_ms=60_000)(gate.enter)
+        with Working(worker):
+            pushed = queue.push(task.call())
+            gate.inside()
+            server.kill9()
+            wait_until(lambda: said(caplog, "is away"), "it is noticed")
+            gate.open()
+            wait_until(lambda: len(said(caplog, "failed, trying again")) > 5, "it has tried often")
+            server.start()
+            wait_until(lambda: said(caplog, "is back after"), "that, too")
+            assert queue.result(pushed, block_ms=20_000) is not None
+    (away,), (back,) = said(caplog, "is away"), said(caplog, "is back after")
+    assert away.startswith("the server is away, trying again until it is back: ")
+    assert back.startswith("the server is back after ") and float(back.split()[-2]) > 0
+    tries = [record for record in caplog.records if "failed, trying again" in record.getMessage()]
+    assert {record.levelno for record in tries} == {logging.DEBUG}
+
+
+def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
+    """Where tasks still run, and how long it waits for them."""
+    worker = Worker(queue, grace_ms=20_000, name="w1")
+    gate = Gate()
+    task = worker.task("f")(gate.enter)
+    queue.push(task.call())
+
+    def interrupt():
+        gate.inside()
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: said(caplog, "Ctrl-C again"), "it is told")
+        gate.open()
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    assert worker.run() == 0
+    thread.join()
+    (line,) = said(caplog, "Ctrl-C again")
+    assert line == (
+        "worker w1 stops when its 1 tasks have ended, in 20 s at the latest; Ctrl-C again ends it at once"
+    )
