@@ -33,9 +33,10 @@ def heading(text: str) -> None:
 
 
 def cargo_tests() -> Counter:
-    """Test the engine: its unit tests and those of tests/engine; in the dev profile, which builds quicker."""
-    heading("engine: cargo test -p taskslot-engine")
-    command = ["cargo", "test", "--locked", "-p", "taskslot-engine", "--no-fail-fast"]
+    """Test engine and node: tests/engine and tests/node; in the dev profile, which builds quicker."""
+    heading("engine and node: cargo test -p taskslot-engine -p taskslot-node")
+    packages = ["-p", "taskslot-engine", "-p", "taskslot-node"]
+    command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
     counts = Counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
