@@ -26,12 +26,12 @@ struct Told {
     last: Option<Stamp>,
     /// Somebody is there who was told nothing.
     is_due: bool,
-    /// Queues have changed since.
-    has_changed: bool,
 }
 
 thread_local! {
-    static TOLD: Cell<Told> = const { Cell::new(Told { last: None, is_due: false, has_changed: false }) };
+    static TOLD: Cell<Told> = const { Cell::new(Told { last: None, is_due: false }) };
+    /// Queues have changed since. It is set with each change, so it stands alone.
+    static HAS_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Word is to be given in this round of the server's loop: there is a replica more, data were loaded, or this node has
@@ -45,7 +45,7 @@ pub fn due() {
 
 /// A queue has changed.
 pub fn changed() {
-    TOLD.set(Told { has_changed: true, ..TOLD.get() });
+    HAS_CHANGED.set(true);
 }
 
 /// The server's regular work: gives word where that is due and this node may write.
@@ -54,12 +54,13 @@ pub fn beat(ctx: Context<'_>) {
         return;
     }
     let (told, stamp) = (TOLD.get(), clock::stamp());
-    if !told.is_due && told.last.is_some_and(|last| is_known(&last, &stamp, told.has_changed)) {
+    if !told.is_due && told.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
         return;
     }
     match rmp_serde::to_vec(&stamp) {
         Ok(bytes) if ctx.replicate_keyless(CLOCK, &bytes).is_ok() => {
-            TOLD.set(Told { last: Some(stamp), is_due: false, has_changed: false });
+            TOLD.set(Told { last: Some(stamp), is_due: false });
+            HAS_CHANGED.set(false);
         }
         _ => ctx.log(Level::Warning, "word of this node's clock could not be replicated"),
     }
