@@ -237,8 +237,8 @@ BREAKS = [
     (
         "the ack says first how long",
         "decide.rs",
-        "retain_ms.or(found.record.options.retain_ms)",
-        "found.record.options.retain_ms.or(retain_ms)",
+        "retain_ms.or_else(|| self.retain_ms(&found.record.options))",
+        "self.retain_ms(&found.record.options).or(retain_ms)",
     ),
     (
         "the next lease forgets progress",
