@@ -249,9 +249,10 @@ class Account:
             f"done          {len(self.done):>7,}   acked by a worker, by the server's own list",
             f"lost          {len(self.lost):>7,}",
             f"pushed twice  {len(self.duplicates):>7,}",
-            f"sent again    {again:>7,}   pushes without a replica's word when their line to the primary broke: "
-            f"{again - len(books.undone):,} were there (their",
-            f"{'':24}REQUEST token added nothing), {len(books.undone):,} had died with the primary, and would be lost",
+            f"sent again    {again:>7,}   pushes that had no replica's word when their line to the primary broke or "
+            f"wasn't there yet: {again - len(books.undone):,}",
+            f"{'':24}were there (their REQUEST token added nothing), {len(books.undone):,} had died with the primary, "
+            "and would be lost",
             f"redelivered   {self.redelivered.total():>7,}   claims beyond the first of a task, since",
         ]
         causes = [(cause, count) for cause, count in self.redelivered.most_common() if cause != UNEXPLAINED]

@@ -357,7 +357,7 @@ class ShardedQueue:
         number, slash, bare = handle(task).partition("/")
         if not slash or not number.isdigit() or int(number) >= len(self.queues):
             raise ValueError(
-                f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 5/…"
+                f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 0/…"
             )
         return self.queues[int(number)], bare
 
