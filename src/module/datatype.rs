@@ -60,7 +60,7 @@ impl TaskQueue {
 
     /// An instant of the queue's clock, told by the node's.
     pub fn on_node_clock(&self, at: Millis) -> Millis {
-        Millis(at.0.saturating_sub_signed(self.queue.clock_offset_ms())).min(Millis::MAX)
+        Millis(at.0.saturating_add_signed(self.queue.clock_offset_ms().saturating_neg())).min(Millis::MAX)
     }
 
     /// The queue is part of the data that this node loads: it carries on the clock that they were written by. (A RESTORE in
