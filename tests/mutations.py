@@ -115,8 +115,8 @@ BREAKS = [
         "last.saturating_add(RESTART_STEP +",
     ),
     ("a lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
-    ("effects in turn", "effect.rs", "number == last + 1", "number > last"),
-    ("effects are counted", "effect.rs", "(self.effects().unwrap_or(0) + 1)", "self.effects().unwrap_or(0)"),
+    ("effects in turn", "effect.rs", "number == self.effects.next()", "number >= self.effects.next()"),
+    ("effects are counted", "queue.rs", "(last + 1).min(Self::MAX)", "last"),
     (
         "page bound noted at a claim",
         "log.rs",
@@ -237,8 +237,8 @@ BREAKS = [
     (
         "the ack says first how long",
         "decide.rs",
-        "retain_ms.or(found.record.options.retain_ms)",
-        "found.record.options.retain_ms.or(retain_ms)",
+        "retain_ms.or_else(|| self.retain_ms(&found.record.options))",
+        "self.retain_ms(&found.record.options).or(retain_ms)",
     ),
     (
         "the next lease forgets progress",
