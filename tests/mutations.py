@@ -317,7 +317,7 @@ def copy_tree() -> None:
         shutil.copytree(ROOT / folder, COPY / folder, copy_function=shutil.copy)
     # The engine alone: nothing else is built.
     manifest = COPY / "Cargo.toml"
-    manifest.write_text(manifest.read_text().replace(', "src/module"', ""))
+    manifest.write_text(re.sub(r"members = .*", 'members = ["src/engine"]', manifest.read_text()))
 
 
 def run_tests() -> tuple[bool, str]:
