@@ -10,7 +10,6 @@ use crate::groups::GroupNumber;
 use crate::lane::{Lane, Which};
 use crate::queue::Queue;
 use crate::settings::Setting;
-use crate::suspects::Allowed;
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
 
@@ -140,6 +139,17 @@ impl<'a> Claiming<'a> {
         }
         Ok(())
     }
+}
+
+/// What a worker may be given beside what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// Whatever is in turn.
+    All,
+    /// No suspect, since it holds other tasks.
+    Sound,
+    /// Nothing: it holds a suspect, or is to get one.
+    Nothing,
 }
 
 /// Where a claim may take tasks from.

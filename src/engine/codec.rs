@@ -12,14 +12,13 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bodies::StoredBody;
 use crate::delayed::Delayed;
-use crate::effect::Effects;
 use crate::entry::Order;
 use crate::groups::{GroupNumber, StoredGroup};
 use crate::lanes::LaneKey;
 use crate::mismatch::{Mismatch, ensure};
 use crate::names::Names;
 use crate::page::Page;
-use crate::queue::{Pauses, Queue, Totals};
+use crate::queue::{Effects, Pauses, Queue, Totals};
 use crate::rate::Spent;
 use crate::requests::{REQUESTS_MAX, Request};
 use crate::schedule::Stored;

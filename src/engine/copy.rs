@@ -1,9 +1,8 @@
 //! What COPY makes of a queue.
 
-use crate::effect::Effects;
 use crate::entry::{Entry, Phase};
 use crate::mismatch::Mismatch;
-use crate::queue::Queue;
+use crate::queue::{Effects, Queue};
 use crate::schedule::Schedules;
 use crate::standing::is_leased;
 use crate::stats::Stats;

@@ -7,7 +7,7 @@
 use crate::codec::decode;
 use crate::event::Event;
 use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
+use crate::queue::{Effects, Queue};
 use crate::time::Millis;
 
 /// The version of effects.
@@ -118,26 +118,6 @@ fn six_bytes(rest: &mut &[u8]) -> Option<u64> {
     Some(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-/// How many effects have told of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effects {
-    /// So many, at most [`Effects::MAX`].
-    Counted(u64),
-    /// An older version stored it or told of it.
-    Unknown,
-}
-
-impl Default for Effects {
-    fn default() -> Self {
-        Effects::Counted(0)
-    }
-}
-
-impl Effects {
-    /// A number has six bytes; no server lives to see the last.
-    pub const MAX: u64 = (1 << 48) - 1;
-}
-
 impl Queue {
     /// How many effects have told of the queue; `None` where an older version wrote it.
     pub fn effects(&self) -> Option<u64> {
@@ -149,7 +129,7 @@ impl Queue {
 
     /// The number of the effect that tells of a change that was just made, on the primary.
     pub fn count_effect(&mut self) -> u64 {
-        let number = (self.effects().unwrap_or(0) + 1).min(Effects::MAX);
+        let number = self.effects.next();
         self.effects = Effects::Counted(number);
         number
     }
@@ -163,7 +143,7 @@ impl Queue {
             return Ok(());
         };
         let is_next = match self.effects {
-            Effects::Counted(last) => number == last + 1,
+            Effects::Counted(_) => number == self.effects.next(),
             Effects::Unknown => number >= 1,
         };
         ensure(is_next, EFFECT_GAP)?;

@@ -19,11 +19,13 @@
 //! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
 //! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
 //! a lease costs no index, its page keeps a lower bound of its deadlines. Ready tasks stand in a lane for each priority
-//! (`level`) and group (`lane`), those that may have killed their workers apart (`suspects`); where groups have tasks they take turns, and `groups` counts what each may do (`limits`,
-//! `rate`). No hash table grows with tasks. What only some
-//! tasks have stands beside: tokens (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results
-//! (`told`). Done tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the
-//! instants of cron expressions in `calendar`, by the rules of `zones`.
+//! (`level`) and group (`lane`), those that may have killed their workers apart (`suspects`); where groups have tasks they
+//! take turns, and `groups` counts what each may do (`limits`, `rate`). Workers' names are in `names`, those of groups in
+//! a form of their own (`name`). No hash table grows with tasks. What only some tasks have stands beside: tokens
+//! (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results (`told`). Done
+//! tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the instants of cron
+//! expressions in `calendar`, by the rules of `zones`. What an event adds to all this is told by `growth`, and whether two
+//! copies are equal by `fingerprint`.
 //!
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
 //! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.

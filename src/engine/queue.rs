@@ -1,8 +1,8 @@
 //! The queue: what it holds, and what can be asked of it at a glance.
 //!
 //! Verbs are in `decide.rs`, `claim.rs` and `limits.rs`, the only mutator in `apply.rs` (with `standing.rs`), what time
-//! does in `due.rs`, who may have a suspect in `suspects.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the stored form in `codec.rs`, what
-//! replicas are told in `effect.rs`.
+//! does in `due.rs`, who may have a suspect in `suspects.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the
+//! stored form in `codec.rs`, what replicas are told in `effect.rs`.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::bodies::Bodies;
 use crate::delayed::Delayed;
 use crate::done::Done;
-use crate::effect::Effects;
 use crate::entry::{Entry, Order, Phase, WorkerNumber};
 use crate::event::{Event, Gate};
 use crate::expiry::Expiry;
@@ -132,6 +131,34 @@ impl Totals {
 pub(crate) struct Pauses {
     pub inward: Option<Option<Millis>>,
     pub outward: Option<Option<Millis>>,
+}
+
+/// How many effects have told of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effects {
+    /// So many, at most [`Effects::MAX`].
+    Counted(u64),
+    /// An older version stored it or told of it.
+    Unknown,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Effects::Counted(0)
+    }
+}
+
+impl Effects {
+    /// A number has six bytes; no server lives to see the last.
+    pub const MAX: u64 = (1 << 48) - 1;
+
+    /// The number of the next one. The last is given again, on the primary as on its replicas.
+    pub fn next(self) -> u64 {
+        match self {
+            Effects::Counted(last) => (last + 1).min(Self::MAX),
+            Effects::Unknown => 1,
+        }
+    }
 }
 
 /// A task queue as a plain value.

@@ -9,7 +9,7 @@
 //! they are passed over, and which worker is to get one, is said by events, stored and equal on every copy: both end
 //! with the last ready suspect. A queue without suspects pays for none of it.
 
-use crate::claim::Claim;
+use crate::claim::{Allowed, Claim};
 use crate::entry::{Order, Phase};
 use crate::event::Event;
 use crate::lane::Which;
@@ -18,17 +18,6 @@ use crate::queue::Queue;
 use crate::settings::Setting;
 use crate::task::{NAME_MAX_BYTES, TaskId};
 use crate::time::{Millis, Now};
-
-/// What a worker may be given beside what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Allowed {
-    /// Whatever is in turn.
-    All,
-    /// No suspect, since it holds other tasks.
-    Sound,
-    /// Nothing: it holds a suspect, or is to get one.
-    Nothing,
-}
 
 impl Queue {
     /// Whether any task that is ready, or that a worker with a name holds, is a suspect: else none of this matters.

@@ -11,6 +11,9 @@ impl Millis {
     /// The last instant a queue can hold (the year 10889): instants are stored in six bytes.
     pub const MAX: Millis = Millis((1 << 48) - 1);
 
+    /// The same in microseconds.
+    pub const MAX_US: u64 = Self::MAX.0 * 1000;
+
     /// The instant `span_ms` later, at most [`Millis::MAX`].
     pub fn plus(self, span_ms: u64) -> Millis {
         Millis(self.0.saturating_add(span_ms)).min(Self::MAX)
@@ -131,7 +134,7 @@ impl Stamp {
 
     /// Whether every instant is one that a queue can hold.
     pub fn is_valid(&self) -> bool {
-        [self.at_us, self.wall_us, self.up_us, self.lead_us].into_iter().all(|us| us <= Millis::MAX.0 * 1000)
+        [self.at_us, self.wall_us, self.up_us, self.lead_us].into_iter().all(|us| us <= Millis::MAX_US)
     }
 }
 

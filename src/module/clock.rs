@@ -1,4 +1,4 @@
-//! The only place that reads time. The arithmetic is `taskslot_node`'s.
+//! The only place that says what time it is. The arithmetic is `taskslot_node`'s.
 
 use std::cell::Cell;
 use std::fs;

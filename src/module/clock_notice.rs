@@ -10,8 +10,8 @@ use crate::api::command::{ArgDoc, Command, CommandDoc};
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context, Level};
 use crate::errors::Error;
-use crate::replication::is_from_peer;
-use crate::{census, clock, wakeups};
+use crate::peers::is_from_peer;
+use crate::{census, clock};
 
 /// The command.
 const CLOCK: &CStr = c"TASK._CLOCK";
@@ -50,7 +50,7 @@ pub fn changed() {
 
 /// The server's regular work: gives word where that is due and this node may write.
 pub fn beat(ctx: Context<'_>) {
-    if !wakeups::may_change(ctx) || census::take().queues == 0 {
+    if !ctx.may_change_data() || census::take().queues == 0 {
         return;
     }
     let (told, stamp) = (TOLD.get(), clock::stamp());

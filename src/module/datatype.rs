@@ -58,6 +58,11 @@ impl TaskQueue {
         node.ahead_by(self.queue.clock_offset_ms())
     }
 
+    /// An instant of the queue's clock, told by the node's.
+    pub fn on_node_clock(&self, at: Millis) -> Millis {
+        Millis(at.0.saturating_add_signed(self.queue.clock_offset_ms().saturating_neg())).min(Millis::MAX)
+    }
+
     /// The queue is part of the data that this node loads: it carries on the clock that they were written by. (A RESTORE in
     /// an AOF is no such part.)
     pub fn carry_clock_on(&self) {

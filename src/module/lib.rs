@@ -2,8 +2,10 @@
 //!
 //! A command reads its arguments and goes through `write` (or `keyspace`, if it only looks) to the engine, which decides
 //! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
-//! `wakeups`; these come back to `write` when the time has come. `api` is the only raw FFI. All of it runs on the
-//! server's main thread (but for the freeing of values, which `census` bears); a thread-local is a global of that thread.
+//! `wakeups`; these come back to `write` when the time has come. What it tells replicas and the AOF comes in by
+//! `replication` and `clock_notice`, if `peers` lets it. `clock` alone says what time it is, and `zones` the rules of time zones.
+//! `api` is the only raw FFI. All of it runs on the server's main thread (but for the freeing of values, which `census`
+//! bears); a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -23,6 +25,7 @@ mod info;
 mod keyspace;
 mod lines;
 mod notices;
+mod peers;
 mod replication;
 mod results;
 mod settings;

@@ -5,18 +5,17 @@
 
 use std::ffi::CStr;
 
-use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue};
+use taskslot_engine::{Effect, Event, Mismatch, Now, Queue};
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
-use crate::api::server::replicates_scripts;
 use crate::api::{Arg, Context, Level};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notices::Notices;
-use crate::settings::ALLOW_EFFECTS;
+use crate::peers::is_from_peer;
 use crate::{results, wakeups, zones};
 
 /// The command that carries an effect.
@@ -119,21 +118,6 @@ fn answer(ctx: Context<'_>, result: Result<(), Error>) {
     }
 }
 
-/// Whether the command comes from a primary, a slot's former owner or a file.
-pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
-    let flags = ctx.flags();
-    if replicates_scripts(ctx) {
-        return Err(Error::ScriptReplicated);
-    }
-    match flags.is_replicated() || flags.is_loading() {
-        true => Ok(true),
-        // An effect may hold anything: a tool waits until there is memory.
-        false if ALLOW_EFFECTS.is_on() && ctx.is_out_of_memory() => Err(Error::OutOfMemory),
-        false if ALLOW_EFFECTS.is_on() => Ok(false),
-        _ => Err(Error::Bad("only a primary and its AOF send this command")),
-    }
-}
-
 fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
@@ -180,7 +164,8 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             Err(Error::Broken)
         }
     };
-    if let (false, Ok(effect)) = (is_live, &expected) {
+    // Only of an effect that was applied: what was refused hasn't been checked.
+    if let (false, Ok(()), Ok(effect)) = (is_live, &result, &expected) {
         let clocks = effect.events.iter().filter_map(|event| match event {
             Event::Term { clocks, .. } => clocks.as_ref(),
             _ => None,
@@ -194,8 +179,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             value.queue.set_clock_offset(offset_ms);
             value.clock_is_ahead(offset_ms.max(ahead_ms));
         } else {
-            let offset_ms = value.queue.clock_offset_ms();
-            clock::served(Millis(at.0.saturating_add_signed(-offset_ms)));
+            clock::served(value.on_node_clock(at));
         }
     }
     // A primary has said what the queue's clock is.
@@ -232,12 +216,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
         };
         let is_sound = broken == UNFINISHED;
-        let mut value = TaskQueue::of(queue, broken);
-        match ctx.flags().is_loading() {
-            true => value.carry_clock_on(),
-            false => value.keep_clock(),
-        }
-        open.set_value(&QUEUES, value)?;
+        open.set_value(&QUEUES, TaskQueue::of(queue, broken))?;
         ctx.signal_modified(*key);
         return if is_sound { Ok(()) } else { Err(Error::Broken) };
     }
@@ -268,6 +247,11 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     if is_end {
         value.broken.clear();
+        // What the clocks showed came in a part, so it is known by now.
+        match ctx.flags().is_loading() {
+            true => value.carry_clock_on(),
+            false => value.keep_clock(),
+        }
     }
     value.take_stock();
     wakeups::note(ctx, *key, value, &now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{Holder, Queue};
 
-use crate::api::events::is_connected;
+use crate::api::context::is_connected;
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context};
 use crate::wakeups::{self, Job, Place};

@@ -28,7 +28,7 @@ use crate::wakeups::{self, Job, Place};
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct Worker {
     stands: Vec<Stand>,
-    /// Whether it stands there, for  to tell.
+    /// Whether it stands there, as `lines` has it: nobody else sets it.
     pub stands_in_line: Cell<bool>,
     wish: Wish,
     /// Whose it is, if its rights can be asked for.

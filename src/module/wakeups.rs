@@ -112,7 +112,7 @@ impl Wakeups {
 /// and so is `now`.
 pub fn note(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     let Some(due) = value.queue.next_due(&value.now(*now)) else { return };
-    let mut due = Millis(due.0.saturating_add_signed(-value.queue.clock_offset_ms()));
+    let mut due = value.on_node_clock(due);
     if now.at > now.wall {
         // Our clock waits for the wall's, by going slower than that: an instant of the wall clock comes earlier.
         let span_ms = due.since(now.at);
@@ -237,7 +237,7 @@ fn look_at_all() {
 /// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
 pub fn run(ctx: Context<'_>) {
     WAKEUPS.with_borrow_mut(|wakeups| wakeups.soon = true);
-    let rest_ms = if may_change(ctx) {
+    let rest_ms = if ctx.may_change_data() {
         if WAKEUPS.with_borrow_mut(|wakeups| std::mem::take(&mut wakeups.put_off)) {
             look_at_all();
         }
@@ -382,11 +382,4 @@ fn is_elsewhere(ctx: Context<'_>, place: &Place) -> bool {
         return false;
     }
     KeyRead::peek(ctx, OwnedString::new(&place.key).as_arg()).is_some()
-}
-
-/// Whether data may be changed outside a client's command: on a primary that isn't loading, not in a child, and not
-/// while writes are paused, when replicating would end the server.
-pub fn may_change(ctx: Context<'_>) -> bool {
-    let flags = ctx.flags();
-    flags.is_primary() && !flags.is_loading() && !flags.is_child() && !ctx.avoid_replica_traffic()
 }

@@ -14,7 +14,7 @@ const STEP_US: u64 = 20_000;
 /// that is behind, and a clock that is slewed is behind by no more.
 const FOLLOW_BACK: u64 = 50;
 
-/// The random part of a promotion's lead is below this many microseconds, an hour.
+/// The random part of a promotion's lead is below this many microseconds, 71 minutes.
 const PROMOTION_SPREAD: u64 = 1 << 32;
 
 /// What the clocks of the machine show, in microseconds.
@@ -108,7 +108,7 @@ impl Clock {
     /// What the clocks show, without a heartbeat: asking must not hide a silence from the next one.
     pub fn stamp(mut self, reading: Reading, wall_us: u64) -> Stamp {
         self.read(reading, || wall_us);
-        let wall_us = wall_us.min(Millis::MAX.0 * 1000);
+        let wall_us = wall_us.min(Millis::MAX_US);
         Stamp { at_us: self.at_us, wall_us, boot: reading.boot, up_us: reading.up_us, lead_us: self.lead_us }
     }
 
@@ -132,7 +132,7 @@ impl Clock {
         let at_us = written.at_us.saturating_add(since_us(written, reading.boot, reading.up_us));
         self.set(reading, wall_us, at_us.saturating_add(off_us));
         self.followed_us = None;
-        self.lead_us = self.lead_us.max(written.lead_us);
+        self.lead_us = self.lead_us.max(written.lead_us).min(Millis::MAX_US);
         self.served(written.at());
     }
 
@@ -146,20 +146,20 @@ impl Clock {
         });
         self.set(reading, wall_us, heard_us.max(earliest_us));
         self.followed_us = Some(reading.up_us);
-        self.lead_us = self.lead_us.max(told.lead_us);
+        self.lead_us = self.lead_us.max(told.lead_us).min(Millis::MAX_US);
         self.served(told.at());
     }
 
     /// The node has become a primary, and its lease numbers run ahead of those of every primary that it has heard of. A part of
     /// it is random, so that of two replicas that are both promoted neither gives the numbers of the other.
     pub fn promoted(&mut self, random: u64) {
-        let most = Millis::MAX.0 * 1000;
-        self.lead_us = self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(most);
+        self.lead_us =
+            self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(Millis::MAX_US);
     }
 
     /// The data show that somebody served at this instant.
     pub fn served(&mut self, at: Millis) {
-        self.served_at = self.served_at.max(Some(at));
+        self.served_at = self.served_at.max(Some(at.min(Millis::MAX)));
     }
 
     /// The node has just loaded its data or become a primary. Nobody was served since the last instant that the data show;
@@ -193,14 +193,14 @@ impl Clock {
             }
             (self.anchor, self.anchor_at_us, self.anchor_wall_us) = (reading, at_us, wall);
         }
-        self.at_us = self.at_us.max(at_us).min(Millis::MAX.0 * 1000);
+        self.at_us = self.at_us.max(at_us).min(Millis::MAX_US);
         wall
     }
 
     /// Sets the clock, which isn't a standstill.
     fn set(&mut self, reading: Reading, wall_us: u64, at_us: u64) {
         self.stepped |= at_us != self.at_us;
-        let at_us = at_us.min(Millis::MAX.0 * 1000);
+        let at_us = at_us.min(Millis::MAX_US);
         (self.anchor, self.anchor_at_us, self.anchor_wall_us, self.at_us) = (reading, at_us, wall_us, at_us);
     }
 

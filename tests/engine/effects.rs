@@ -2,10 +2,10 @@
 
 use taskslot_engine::{
     Answer, Due, Effect, End, Event, Gate, Handle, Hold, Lease, LeaseNumber, Millis, Mismatch, Options,
-    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
+    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, Received, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
 };
 
-use crate::copies::{Dice, first_effect, told};
+use crate::copies::{Dice, first_effect, load, save, told};
 use crate::sample::{START, effect, live, lives_on};
 
 /// Each event of the life, encoded, with its payloads and the queue before it.
@@ -105,6 +105,23 @@ fn an_effect_that_comes_twice_is_refused() {
         refused += usize::from(hears(&mut queue, &bytes, &payloads).is_err());
     }
     assert!(refused >= 30, "{refused}");
+}
+
+#[test]
+fn the_last_number_of_an_effect_is_given_and_taken_again() {
+    let last = (1u64 << 48) - 1;
+    let mut stored = save(&Queue::new());
+    let name = b"effects";
+    let at = stored[0].windows(name.len()).position(|part| part == name).unwrap() + name.len();
+    stored[0].splice(at..=at, [0xcf].into_iter().chain(last.to_be_bytes()));
+    let (mut primary, mut replica) = (load(&stored).unwrap(), load(&stored).unwrap());
+    assert_eq!(primary.effects(), Some(last));
+    for _ in 0..2 {
+        let received = Received { stamp: Some((primary.count_effect(), Millis(1))), events: Vec::new() };
+        replica.expect_effect(&received).unwrap();
+    }
+    let other = Received { stamp: Some((1, Millis(1))), events: Vec::new() };
+    assert!(replica.expect_effect(&other).is_err());
 }
 
 fn lease(id: TaskId, number: u64, deadline: u64) -> Lease {

@@ -238,3 +238,20 @@ fn absurd_stamps_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let absurd = Stamp { at_us: u64::MAX, wall_us: u64::MAX, boot: 1, up_us: 0, lead_us: u64::MAX };
+    clock.resume(machine.reading(), machine.wall_us, &absurd);
+    clock.follow(machine.reading(), machine.wall_us, &absurd);
+    assert!(machine.stamp(&clock).is_valid());
+    clock.served(Millis(u64::MAX));
+    clock.took_over(5000);
+    clock.promoted(u64::MAX);
+    assert!(machine.stamp(&clock).is_valid());
+    machine.passes(SECOND);
+    let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
+    assert!(now.at <= Millis::MAX && now.lead_us <= Millis::MAX_US);
+}

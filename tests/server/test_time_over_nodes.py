@@ -70,6 +70,21 @@ def test_a_restart_after_a_step_of_the_clock_keeps_spans(start, step, kept):
 
 
 @STEPS
+def test_a_rewritten_file_of_commands_keeps_spans(start, step):
+    """Nothing is appended after the rewrite: what the clocks showed is told by the queue's own parts."""
+    server = start(clock=True, **KEPT["commands"])
+    talk = Talk(server)
+    server.clock.step(step)
+    found = spans(talk)
+    server.wait_until(lambda: b"TASK._CLOCK" in server._aof().read_bytes(), "word of the clock was given")
+    talk("BGREWRITEAOF")
+    wait_aof(server)
+    assert b"TASK._CLOCK" not in server._aof().read_bytes(), "nor again"
+    server.restart(kill=True)
+    check_spans(server, Talk(server), found)
+
+
+@STEPS
 def test_a_clock_that_is_set_while_the_server_is_down_changes_no_span(start, step):
     """The time since the machine's start tells how long the server was down; an instant follows the wall clock."""
     server = start(clock=True, **KEPT["aof"])

@@ -45,9 +45,10 @@ def total_load(loads: Sequence[Load]) -> Load:
     busy, free = sum(load.places_busy for load in loads), sum(load.places_free for load in loads)
     backlog = sum(load.backlog for load in loads)
     run_mean_ms = mean_run_ms(loads)
-    work = arrivals * run_mean_ms / 1000
     is_known = run_mean_ms >= 0 or arrivals == 0
-    needed = math.ceil(max(0.0, work) / 0.8 - 1e-9) if is_known else -1
+    # Where nothing arrives nobody is needed, however long a task runs.
+    work = arrivals * max(0.0, run_mean_ms) / 1000
+    needed = math.ceil(work / 0.8 - 1e-9) if is_known else -1
     if backlog:
         needed = max(1, needed)
     return Load(

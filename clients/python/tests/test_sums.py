@@ -105,3 +105,10 @@ def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
     assert (nothing.places_needed, nothing.workers_needed) == (0, 0)
     whole = replace(QUIET, arrival_rate=50 / 11, run_mean_ms=880.0)
     assert total([told(load=whole), told()]).load.places_needed == 5
+
+
+def test_nobody_is_needed_where_nothing_arrives():
+    """Whatever isn't known of run times: zero, and no negative one."""
+    idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
+    load = total([told(load=idle), told(load=idle)]).load
+    assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)

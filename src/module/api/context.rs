@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-use super::events::is_connected;
 use super::raw::{self, api};
 use super::reply::Reply;
 use super::string::{Arg, line};
@@ -36,6 +35,12 @@ fn log_with(ctx: *mut raw::Ctx, level: Level, text: &str) {
     unsafe { (api().log)(ctx, level.name().as_ptr(), c"%s".as_ptr(), text.as_ptr()) }
 }
 
+/// Whether a client is there. Those that the server makes for scripts and the like are not, except on Valkey 9.1.
+pub fn is_connected(client_id: u64) -> bool {
+    // SAFETY: the server takes null for "only whether it exists".
+    unsafe { (api().get_client_info_by_id)(ptr::null_mut(), client_id) == raw::OK }
+}
+
 /// What the server is and does at the moment, as `RM_GetContextFlags` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(i32);
@@ -45,12 +50,6 @@ impl Flags {
     pub const LUA: i32 = 1 << 0;
     /// In a transaction.
     pub const MULTI: i32 = 1 << 1;
-    /// What holds for the server whatever runs: nothing of the client or the command is told.
-    pub fn of_server() -> Flags {
-        // SAFETY: the server allows null and then tells of itself only.
-        Flags(unsafe { (api().get_context_flags)(std::ptr::null_mut()) })
-    }
-
     /// This node is a primary.
     pub const PRIMARY: i32 = 1 << 2;
     /// What is written goes to an AOF.
@@ -61,11 +60,6 @@ impl Flags {
     pub const EVICT: i32 = 1 << 9;
     /// More memory is used than `maxmemory`.
     pub const OOM: i32 = 1 << 10;
-    /// A dataset is being loaded beside the one that is served.
-    pub fn is_loading_beside(self) -> bool {
-        self.any(Self::ASYNC_LOADING)
-    }
-
     /// The command came over the replication link (or from a slot migration).
     pub const REPLICATED: i32 = 1 << 12;
     /// An RDB or AOF file is being loaded.
@@ -76,6 +70,12 @@ impl Flags {
     pub const DENY_BLOCKING: i32 = 1 << 21;
     /// A replica is loading a second dataset while it serves the first.
     pub const ASYNC_LOADING: i32 = 1 << 23;
+
+    /// What holds for the server whatever runs: nothing of the client or the command is told.
+    pub fn of_server() -> Flags {
+        // SAFETY: the server allows null and then tells of itself only.
+        Flags(unsafe { (api().get_context_flags)(ptr::null_mut()) })
+    }
 
     /// Whether any of these bits is set.
     pub fn any(self, bits: i32) -> bool {
@@ -90,6 +90,11 @@ impl Flags {
     /// A dataset is being loaded, in the foreground or beside the one that is served.
     pub fn is_loading(self) -> bool {
         self.any(Self::LOADING | Self::ASYNC_LOADING)
+    }
+
+    /// A dataset is being loaded beside the one that is served.
+    pub fn is_loading_beside(self) -> bool {
+        self.any(Self::ASYNC_LOADING)
     }
 
     /// The command came over the replication link (or from a slot migration).
@@ -197,6 +202,13 @@ impl<'a> Context<'a> {
     pub fn avoid_replica_traffic(self) -> bool {
         // SAFETY: takes nothing.
         unsafe { (api().avoid_replica_traffic)() != 0 }
+    }
+
+    /// Whether data may be changed outside a client's command: on a primary that isn't loading, not in a child, and not
+    /// while writes are paused, when replicating would end the server.
+    pub fn may_change_data(self) -> bool {
+        let flags = self.flags();
+        flags.is_primary() && !flags.is_loading() && !flags.is_child() && !self.avoid_replica_traffic()
     }
 
     /// The client we serve; 0 in timers and events. It need not be anybody's: scripts, functions, calls of other modules

@@ -156,12 +156,6 @@ fn client_events_crash() -> bool {
     !server().is_valkey() && (version < 0x0006_0208 || (0x0007_0000..0x0007_0006).contains(&version))
 }
 
-/// Whether a client is there. Those that the server makes for scripts and the like are not, except on Valkey 9.1.
-pub fn is_connected(client_id: u64) -> bool {
-    // SAFETY: the server takes null for "only whether it exists".
-    unsafe { (api().get_client_info_by_id)(std::ptr::null_mut(), client_id) == raw::OK }
-}
-
 unsafe extern "C" fn on_event(ctx: *mut raw::Ctx, event: raw::Event, sub: u64, data: *mut c_void) {
     guard("a server event", (), || {
         // SAFETY: the server gives a context that lives through this call, on its main thread.

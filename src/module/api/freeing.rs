@@ -5,7 +5,6 @@
 //! remove all of them if none gave anything back at once.
 
 use std::cell::{Cell, OnceCell};
-use std::ptr;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -27,13 +26,14 @@ thread_local! {
 }
 
 /// Notes that this is the server's main thread.
-pub(super) fn is_main_thread() {
+pub(super) fn note_main_thread() {
     IS_MAIN.set(true);
 }
 
 /// Whether a value of so many blocks is to be freed elsewhere.
 pub(super) fn holds_the_server(blocks: usize) -> bool {
-    blocks > FEW_BLOCKS && IS_MAIN.get() && !is_child() && !is_nearly_full()
+    // A child of the server has no such thread.
+    blocks > FEW_BLOCKS && IS_MAIN.get() && !Flags::of_server().is_child() && !is_nearly_full()
 }
 
 /// Drops a value on the thread that frees.
@@ -49,13 +49,6 @@ fn begin() -> Option<Sender<Box<dyn Send>>> {
     let (to, values) = channel::<Box<dyn Send>>();
     let thread = thread::Builder::new().name(NAME.into());
     thread.spawn(move || values.into_iter().for_each(drop)).ok().map(|_| to)
-}
-
-/// A child of the server has no such thread.
-fn is_child() -> bool {
-    // SAFETY: the server allows null and then tells of itself only.
-    let flags = unsafe { (api().get_context_flags)(ptr::null_mut()) };
-    flags & Flags::CHILD != 0
 }
 
 /// Whether the server may be removing keys to get memory back.

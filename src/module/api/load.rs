@@ -98,7 +98,7 @@ pub unsafe fn load(
     };
     raw::install(table);
     guard::install_hook();
-    freeing::is_main_thread();
+    freeing::note_main_thread();
 
     guard::guard("the load of the module", raw::ERR, || {
         // SAFETY: the server's context lives through OnLoad.

@@ -41,7 +41,10 @@ impl<'a> Said<'a> {
     pub fn hear(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
         match option {
             "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
-            "UNTIL" => self.until_start = args.one_of(&["START"])? == 0,
+            "UNTIL" => {
+                args.one_of(&["START"])?;
+                self.until_start = true;
+            }
             "FOR" => self.for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?),
             "KEEP" => self.keep = true,
             "REPLACE" => self.replace = true,

@@ -110,12 +110,12 @@ impl Model {
         Ok(true)
     }
 
-    /// Tasks that nobody claimed in time are gone.
     /// Whether anything should have expired by now.
     pub(super) fn is_behind(&self, now: &Now) -> bool {
         self.tasks.iter().any(|task| task.expires().is_some_and(|at| at <= now.at.0))
     }
 
+    /// Tasks that nobody claimed in time are gone.
     pub(super) fn expire(&mut self, now: &Now) {
         let is_over = |task: &&Task| task.expires().is_some_and(|at| at <= now.at.0);
         let over: Vec<TaskId> = self.tasks.iter().filter(is_over).map(|task| task.id).collect();

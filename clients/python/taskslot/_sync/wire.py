@@ -317,18 +317,19 @@ class Wire:
             pause(min(wait_s, until - now))
 
 
-def slice_ms(ends_at: float | None) -> int:
-    """How long the next wait in the server is, 1 ms at least, since 0 is for ever."""
+def slice_ms(ends_at: float | None, at: float | None = None) -> int:
+    """How long a wait in the server is that begins then, or now: 1 ms at least, since 0 is for ever."""
     if ends_at is None:
         return SLICE_MS
-    return max(1, min(SLICE_MS, round((ends_at - time.monotonic()) * 1000)))
+    begins_at = time.monotonic() if at is None else at
+    return max(1, min(SLICE_MS, round((ends_at - begins_at) * 1000)))
 
 
 def slices(ends_at: float | None) -> Iterator[int]:
     """The lengths of waits in the server that follow each other until then."""
     at = time.monotonic()
     while True:
-        length_ms = SLICE_MS if ends_at is None else max(1, min(SLICE_MS, round((ends_at - at) * 1000)))
+        length_ms = slice_ms(ends_at, at)
         yield length_ms
         at += length_ms / 1000
         if ends_at is not None and at >= ends_at:

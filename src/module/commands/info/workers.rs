@@ -10,6 +10,7 @@ use crate::waiters::{self, Crew};
 
 /// Workers that one reply tells of, the first by name.
 const TOLD: usize = 1000;
+
 #[derive(Default)]
 struct Row {
     leases: u64,
