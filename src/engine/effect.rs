@@ -163,7 +163,8 @@ impl Queue {
             return Ok(());
         };
         let is_next = match self.effects {
-            Effects::Counted(last) => number == last + 1,
+            // The last number there is stays, as it does where it is counted.
+            Effects::Counted(last) => number == (last + 1).min(Effects::MAX),
             Effects::Unknown => number >= 1,
         };
         ensure(is_next, EFFECT_GAP)?;

@@ -193,7 +193,8 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             let ahead_ms = at.0 as i64 - now.at.0 as i64;
             value.queue.set_clock_offset(offset_ms);
             value.clock_is_ahead(offset_ms.max(ahead_ms));
-        } else {
+        } else if at > Millis(0) {
+            // A queue's clock that stands at its beginning tells nothing of the node's.
             let offset_ms = value.queue.clock_offset_ms();
             clock::served(Millis(at.0.saturating_add_signed(-offset_ms)));
         }
@@ -224,6 +225,9 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if part.as_bytes() == LOAD_HEAD {
         let (queue, broken) = match Queue::load_head(chunk) {
             // Until its end comes, it isn't known to be whole.
+            Ok(queue) if !from_peer && !queue.has_room() => {
+                return Err(Error::Bad("invalid head of a queue"));
+            }
             Ok(mut queue) => {
                 queue.use_zones(zones::HERE);
                 (queue, UNFINISHED.to_owned())
