@@ -9,7 +9,7 @@ use crate::event::{End, Event, Gate, Lease, Then};
 use crate::lanes::LaneKey;
 use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::page::Record;
-use crate::queue::Queue;
+use crate::queue::{CLOCK_OFFSET_MAX_MS, Queue};
 use crate::requests::Request;
 use crate::settings::{Rule, Setting};
 use crate::standing::is_leased;
@@ -43,7 +43,7 @@ impl Queue {
                 Ok(())
             }
             Event::Clock { offset_ms } => {
-                ensure(offset_ms.unsigned_abs() <= Millis::MAX.0, "a clock's offset")?;
+                ensure(offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64, "a clock's offset")?;
                 self.clock_offset_ms = *offset_ms;
                 Ok(())
             }

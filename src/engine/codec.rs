@@ -18,11 +18,11 @@ use crate::lanes::LaneKey;
 use crate::mismatch::{Mismatch, ensure};
 use crate::names::Names;
 use crate::page::Page;
-use crate::queue::{Effects, Pauses, Queue, Totals};
+use crate::queue::{CLOCK_OFFSET_MAX_MS, Effects, Pauses, Queue, Totals};
 use crate::rate::Spent;
 use crate::requests::{REQUESTS_MAX, Request};
 use crate::schedule::Stored;
-use crate::settings::{Rule, SETTINGS, Settings};
+use crate::settings::{NUMBER_MAX, Rule, SETTINGS, Settings};
 use crate::task::{LeaseNumber, Options, TaskId};
 use crate::time::{Millis, Stamp};
 use crate::told::Told;
@@ -34,8 +34,8 @@ pub const FORMAT_VERSION: u16 = 3;
 /// Texts, requests, tokens and bodies are stored in chunks of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A queue that comes from a file still has this many order numbers to draw, 2^32 of them: it never runs out.
-const ORDER_LOADED_MAX: u64 = Order::MAX.0 - (1 << 32);
+/// A queue that comes alone still has this many numbers to draw and events to count: it never runs out.
+const ROOM: u64 = 1 << 32;
 
 /// No chunk of groups is larger: [`CHUNK_BYTES`] are told for 64 bytes a group, which take at most six times that.
 const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
@@ -158,14 +158,11 @@ impl Queue {
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
         ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
-        ensure(
-            head.next_order <= ORDER_LOADED_MAX && head.last_lease <= LeaseNumber::MAX,
-            "counters in bounds",
-        )?;
+        ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         ensure(
             head.effects.is_none_or(|effects| effects <= Effects::MAX)
-                && head.clock_offset_ms.unsigned_abs() <= Millis::MAX.0,
+                && head.clock_offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64,
             "counters and clocks in bounds",
         )?;
         let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
@@ -194,6 +191,13 @@ impl Queue {
             delayed: Delayed::default(),
             ..Queue::new()
         })
+    }
+
+    /// Whether a queue that comes alone has numbers left. What is refused here is more than any queue uses, and less than
+    /// what is refused of a file, since what was let in once has to be read again after more of it is used.
+    pub fn has_room(&self) -> bool {
+        let most = NUMBER_MAX as u64 - ROOM;
+        self.next_order.0 <= Order::MAX.0 - ROOM && self.totals.values().iter().all(|&total| total <= most)
     }
 
     /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
@@ -266,8 +270,9 @@ impl Queue {
 
     /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
-        // Which effect was the last isn't known of a queue that an older version told of.
-        add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
+        // Which effect was the last isn't known of a queue that an older version told of. Each node tells by its own clock how
+        // far that of a queue is that has come alone, until the primary says it.
+        add(&encode_named(&Head { effects: None, clock_offset_ms: 0, ..self.head(Vec::new()) }));
         // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
         let (mut told, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());

@@ -143,6 +143,7 @@ impl Queue {
             return Ok(());
         };
         let is_next = match self.effects {
+            // The last number there is stays, as it does where it is counted.
             Effects::Counted(_) => number == self.effects.next(),
             Effects::Unknown => number >= 1,
         };

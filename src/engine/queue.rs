@@ -31,6 +31,10 @@ use crate::time::{Millis, Stamp};
 use crate::told::Told;
 use crate::unique::Tokens;
 
+/// A queue's clock is at most so far from its node's, 69 years: a node that believes it is 1970 is no further off. So no
+/// queue that comes from elsewhere has a clock at the end of all instants.
+pub(crate) const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
+
 /// How often what happened, since the queue came to be. They are stored and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 // Else a damaged name would pass for a total of an older version.
@@ -242,8 +246,7 @@ impl Queue {
     /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can
     /// have any, until a primary says it: see [`Queue::clock_told`].
     pub fn set_clock_offset(&mut self, offset_ms: i64) {
-        let most = Millis::MAX.0 as i64;
-        self.clock_offset_ms = offset_ms.clamp(-most, most);
+        self.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }
 
     /// What a primary says of the clock of a queue that has come to it.

@@ -75,6 +75,8 @@ impl TaskQueue {
     pub fn keep_clock(&mut self) {
         if let Some(saved) = self.queue.take_saved() {
             self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
+            // A replica may have found another offset, so it is told also where the primary finds none.
+            self.clock_untold = true;
         }
     }
 
@@ -108,6 +110,10 @@ impl Value for TaskQueue {
         match load(input)? {
             Ok(mut value) => {
                 let flags = Flags::of_server();
+                if !flags.is_loading() && !flags.is_loading_beside() && !value.queue.has_room() {
+                    input.log_error("a queue is refused that has used up its numbers");
+                    return None;
+                }
                 if flags.is_loading_beside() {
                     // Nothing else tells when keys that are loaded so get their place.
                     value.carry_clock_on();

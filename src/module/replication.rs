@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-use taskslot_engine::{Effect, Event, Mismatch, Now, Queue};
+use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue};
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
@@ -178,7 +178,8 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             let ahead_ms = at.0 as i64 - now.at.0 as i64;
             value.queue.set_clock_offset(offset_ms);
             value.clock_is_ahead(offset_ms.max(ahead_ms));
-        } else {
+        } else if at > Millis(0) {
+            // A queue's clock that stands at its beginning tells nothing of the node's.
             clock::served(value.on_node_clock(at));
         }
     }
@@ -208,6 +209,9 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if part.as_bytes() == LOAD_HEAD {
         let (queue, broken) = match Queue::load_head(chunk) {
             // Until its end comes, it isn't known to be whole.
+            Ok(queue) if !from_peer && !queue.has_room() => {
+                return Err(Error::Bad("invalid head of a queue"));
+            }
             Ok(mut queue) => {
                 queue.use_zones(zones::HERE);
                 (queue, UNFINISHED.to_owned())
