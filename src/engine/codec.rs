@@ -159,10 +159,7 @@ impl Queue {
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
         ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
-        ensure(
-            head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX,
-            "counters in bounds",
-        )?;
+        ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         ensure(
             head.effects.is_none_or(|effects| effects <= Effects::MAX)
@@ -274,9 +271,8 @@ impl Queue {
 
     /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
-        // Which effect was the last isn't known of a queue that an older version told of. Each node tells by its own clock how
-        // far that of a queue is that has come alone, until the primary says it.
-        add(&encode_named(&Head { effects: None, clock_offset_ms: 0, ..self.head(Vec::new()) }));
+        // Which effect was the last isn't known of a queue that an older version told of.
+        add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
         // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
         let (mut told, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());
