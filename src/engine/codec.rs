@@ -270,9 +270,8 @@ impl Queue {
 
     /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
-        // Which effect was the last isn't known of a queue that an older version told of. Each node tells by its own clock how
-        // far that of a queue is that has come alone, until the primary says it.
-        add(&encode_named(&Head { effects: None, clock_offset_ms: 0, ..self.head(Vec::new()) }));
+        // Which effect was the last isn't known of a queue that an older version told of.
+        add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
         // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
         let (mut told, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());

@@ -111,7 +111,7 @@ def test_a_queue_that_was_let_in_can_be_read_again_after_more_of_its_numbers_are
         assert isinstance(talk("RESTORE", "p", 0, changed(talk, **numbers)), Error), numbers
 
 
-def test_a_restored_queue_is_equal_on_a_replica_with_another_clock(start):
+def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_changes(start):
     """Each finds how far the queue's clock is ahead by its own; the primary's word holds from the first change on."""
     primary, replica = start(port=True, clock=True, **FILES), start(clock=True, rdbcompression="no")
     replica.clock.step(-HOUR)
@@ -126,7 +126,6 @@ def test_a_restored_queue_is_equal_on_a_replica_with_another_clock(start):
     talk("RESTORE", "r", 0, stored)
     replica.thaw()
     wait_synced(primary, replica)
-    assert far.digest("r") == talk.digest("r")
 
     def offset(talk: Talk) -> int:
         return msgpack.unpackb(fields(opened(talk("DUMP", "r"))[0])[1][1])["clock_offset_ms"]
