@@ -89,6 +89,10 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         if event == c"loaded" {
             value.carry_clock_on();
         }
+        if value.clock_untold {
+            // Each node that restores it finds another clock: replicas are to hear of the primary's at once.
+            wakeups::serve_soon(ctx, key);
+        }
         let now = clock::now(ctx);
         wakeups::arrived(ctx, key, value, &now);
         ties::arrived(ctx.selected_db(), key, &value.queue);

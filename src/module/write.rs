@@ -142,6 +142,7 @@ pub fn write<'a, R>(
 
 impl<'a, 'q> Write<'a, 'q> {
     fn run<R>(&mut self, body: impl FnOnce(&mut Write<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
+        self.tell_clock()?;
         // A hint is never later than what is due.
         if self.value.hinted.get().is_some_and(|hinted| hinted <= self.node_now.at) {
             self.move_due(DUE_PAGES)?;
@@ -168,12 +169,18 @@ impl<'a, 'q> Write<'a, 'q> {
         self.apply(event)
     }
 
-    /// What is said before the first change by this node: that the queue has its own clock, and that another primary
-    /// changes it now. Also before what depends on that is decided.
-    fn begin_term(&mut self) -> Result<(), Error> {
-        if std::mem::take(&mut self.value.clock_untold) {
-            self.apply(&self.value.queue.clock_told())?;
+    /// A queue that has come from elsewhere has a clock of its own, which each node that restored it found for itself: what
+    /// the primary found holds.
+    fn tell_clock(&mut self) -> Result<(), Error> {
+        match std::mem::take(&mut self.value.clock_untold) {
+            true => self.apply(&self.value.queue.clock_told()),
+            false => Ok(()),
         }
+    }
+
+    /// What is said before the first change by this node: that another primary changes the queue now. Also before what
+    /// depends on that is decided.
+    fn begin_term(&mut self) -> Result<(), Error> {
         let Some(mut event) = self.value.queue.begin_term(self.now, term::current()) else { return Ok(()) };
         if let Event::Term { clocks, .. } = &mut event {
             *clocks = Some(clock::stamp());

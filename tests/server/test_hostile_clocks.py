@@ -133,3 +133,16 @@ def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_chang
     talk.push("r", "y")
     wait_synced(primary, replica)
     assert offset(far) == offset(talk) and far.digest("r") == talk.digest("r")
+
+
+def test_a_restored_queue_has_one_clock_on_all_nodes_though_nobody_changes_it(start):
+    """The replica's clock was set; the primary says at once what it found, and both have the same digest."""
+    here = start(clock=True)
+    primary, replica = start(port=True, clock=True), start(clock=True)
+    replica.replicate(primary)
+    replica.clock.passes(60_000)
+    talk, far = Talk(primary), Talk(replica)
+    source = Talk(here)
+    source.push("q", "x", "DELAY", 3_600_000)
+    assert talk("RESTORE", "q", 0, source("DUMP", "q")) == "OK"
+    primary.wait_until(lambda: talk.digest("q") == far.digest("q"), "both have the same clock")
