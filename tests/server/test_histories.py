@@ -5,7 +5,7 @@ from files import rewrite_aof, wait_aof
 from histories import GROUPS, KEYS, History, pause, state
 from queues import info
 from server import wait_synced
-from talk import Talk
+from talk import Error, Talk
 
 STEPS = 2000
 
@@ -74,4 +74,6 @@ def test_a_history_ends_with_every_task_told(start, seed):
         # Some leases are held by workers that are gone, for as long as they were given.
         ends = ("leased", "acked", "cancelled", "purged", "dropped")
         assert said["pushed"] == sum(said[name] for name in ends), said
-        assert (said["bytes"] == 0) == (said["leased"] == 0)
+        # What is remembered of requests counts in `bytes`, and not against `max-bytes`: no task holds any.
+        c("TASK.CONFIG", key, "SET", "max-bytes", 1)
+        assert isinstance(c("TASK.PUSH", key, "x"), Error) == (said["leased"] > 0)
