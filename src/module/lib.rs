@@ -4,12 +4,11 @@
 //! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
 //! `wakeups`; these come back to `write` when the time has come. What it tells replicas and the AOF comes in by
 //! `replication` and `clock_notice`, if `peers` lets it. `clock` alone says what time it is, and `zones` the rules of time zones.
-//! `api` is the only raw FFI. All of it runs on the server's main thread (but for the freeing of values, which `census`
+//! The crate `taskslot-api` is the only raw FFI. All of it runs on the server's main thread (but for the freeing of values, which `census`
 //! bears); a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod api;
 mod blocking;
 mod census;
 mod claims;
@@ -41,6 +40,8 @@ mod write;
 mod zones;
 
 use std::ffi::c_int;
+
+use taskslot_api as api;
 
 use api::load::LoadError;
 use api::{Arg, Context, command, raw};

@@ -1,10 +1,12 @@
-//! The only raw FFI of the crate: the module API of Redis and Valkey, found at run time, behind safe types.
+//! The only raw FFI of taskslot: the module API of Redis and Valkey, found at run time, behind safe types.
 //!
-//! The rest of the crate is written against these files, one noun each, and needs no `unsafe` beyond the name of the
+//! The module is written against these files, one noun each, and needs no `unsafe` beyond the name of the
 //! one function that the server looks for. What holds throughout:
 //! - all of it runs on the server's main thread, but for [`datatype::Value`]'s destructor;
 //! - every function that the server calls runs inside [`guard`], so that a panic ends the command, not the server;
 //! - no text of a user's is taken for a format, a line of its own, or a C string with its end inside.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod alloc;
 pub mod blocked;
