@@ -18,12 +18,6 @@ NEVER = Error("ERR CRON names a date that never comes")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
 
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
-
-
 def schedule(c: Talk, name: bytes = b"a", key: object = "q") -> dict:
     """What INFO CRON tells of a schedule."""
     [found] = [about for about in map(c.as_map, c("TASK.INFO", key, "CRON")) if about[b"name"] == name]
@@ -106,9 +100,8 @@ def test_del_ends_a_schedule_and_leaves_its_tasks(server, c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_cron_tells_of_each_schedule_by_name(server, protocol):
+def test_info_cron_tells_of_each_schedule_by_name(protocol, c):
     """An array of maps; null where there is no queue."""
-    c = Talk(server, protocol)
     assert c("TASK.INFO", "q", "CRON") is None
     c("TASK.CRON", "q", "SET", "z", "EVERY", HOUR, "PAYLOAD", "")
     c("TASK.CRON", "q", "SET", "b", "CRON", "30 2 * * mon-FRI", "TZ", "Europe/Berlin", "PAYLOAD", "x")

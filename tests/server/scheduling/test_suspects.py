@@ -7,12 +7,6 @@ from harness.server import digest, wait_synced
 from harness.waiting import Floor
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def payloads(tasks):
     """What a claim brought."""
     return [task[1] for task in tasks]
