@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
+from ..aggregate import total
 from ..balance import Loads, Pace
 from ..cancels import cancels, heed
 from ..commands import (
@@ -42,7 +43,6 @@ from ..replies import (
 )
 from ..shards import names as shard_names
 from ..shards import shard_of_name
-from ..sums import total
 from .pause import pause
 from .queue import MOST, Queue, deadline, handle, identity, is_over, several, token
 from .wire import Elsewhere, Wire
@@ -409,7 +409,7 @@ class ShardedQueue:
         return {queue.name: queue.info() for queue in self.queues}
 
     def info(self) -> Info | None:
-        """What all shards tell together (`sums.total`); None where none of them exists yet."""
+        """What all shards tell together (`aggregate.total`); None where none of them exists yet."""
         return total([info for info in (self.infos()).values() if info is not None])
 
     def settings(self) -> Settings | None:

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...aggregate import total
 from ...replies import Info
-from ...sums import total
 from .. import shown
 from .rows import Row
 

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 from taskslot import Info, Load
-from taskslot.sums import total
+from taskslot.aggregate import total
 
 QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, 0, 0)
 EMPTY = Info(
