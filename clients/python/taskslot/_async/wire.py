@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from ..absences import Absences
 from ..cancels import cancels, heed
+from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
-from ..turns import Turns
 from .line import AsyncLine
 from .pause import pause
 
@@ -57,7 +57,7 @@ class AsyncWire:
         self.kind.must_be(is_async=inspect.iscoroutinefunction(self.run))
         self.patience_ms = patience_ms
         # Apart, since a try of a wait takes as long as the wait, and calls that don't wait would stand behind it.
-        self._tries, self._waits = Turns(), Turns()
+        self._tries, self._waits = CircuitBreaker(), CircuitBreaker()
         self._waiting: Client | None = None
         self._looking: Client | None = None
         # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
@@ -84,7 +84,7 @@ class AsyncWire:
 
     async def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return await self._patiently(self._over(self._for_looks), command, Turns(), 0)
+        return await self._patiently(self._over(self._for_looks), command, CircuitBreaker(), 0)
 
     async def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
         """Wait in the server for what is told but once, until a monotonic time, for ever with None.
@@ -251,27 +251,27 @@ class AsyncWire:
         self,
         send: Callable[[Command[R]], Any],
         command: Command[R],
-        turns: Turns,
+        breaker: CircuitBreaker,
         patience_ms: int,
         may_leave: bool = False,
     ) -> R:
         until = time.monotonic() + patience_ms / 1000
         while True:
-            if turns.away:
+            if breaker.open:
                 if (
                     may_leave
-                    and turns.wait_s(self._node_named(command.key, self._waiting), time.monotonic()) > 0
+                    and breaker.wait_s(self._node_named(command.key, self._waiting), time.monotonic()) > 0
                 ):
                     raise Elsewhere(None)
                 if not may_leave:
-                    await self._turn(turns, command.key, until)
+                    await self._wait_for_probe(breaker, command.key, until)
             asked_at = time.monotonic()
             try:
                 reply = await send(command)
                 break
             except Exception as error:
                 if not self.kind.is_away(error):
-                    self._note_answer(turns, command.key, asked_at)
+                    self._note_answer(breaker, command.key, asked_at)
                     raise self.kind.meaning(error) or error from None
                 self._remember()
                 if not self.kind.is_of_slot(error):
@@ -282,18 +282,18 @@ class AsyncWire:
                 if self.kind.is_of_slot(error):
                     await pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
                 else:
-                    turns.failed(self._node_named(command.key, self._waiting if may_leave else None), now)
+                    breaker.failed(self._node_named(command.key, self._waiting if may_leave else None), now)
                 if may_leave and self.kind.is_undone(error):
                     raise Elsewhere(error) from None
                 if may_leave:
                     # It may have been done there all the same: sent elsewhere it would be done twice.
                     may_leave, send = False, self._over(lambda: self.kind)
-        self._note_answer(turns, command.key, asked_at)
+        self._note_answer(breaker, command.key, asked_at)
         return command.read(reply)
 
-    def _note_answer(self, turns: Turns, key: str, asked_at: float) -> None:
-        if turns.away:
-            turns.worked(self._node_named(key))
+    def _note_answer(self, breaker: CircuitBreaker, key: str, asked_at: float) -> None:
+        if breaker.open:
+            breaker.succeeded(self._node_named(key))
         self._note_back(key, asked_at)
 
     def _note_away(self, node: str, key: str, error: Exception) -> None:
@@ -307,10 +307,10 @@ class AsyncWire:
             node = self._node_named(key, self._looking)
             log.warning("%s is back after %.1f s", f"{key}, on {node}," if node else "the server", span_s)
 
-    async def _turn(self, turns: Turns, key: str, until: float) -> None:
-        """Wait until it is this call's turn to try the key's node, or its patience is over."""
+    async def _wait_for_probe(self, breaker: CircuitBreaker, key: str, until: float) -> None:
+        """Wait until this call may send to the key's node, or its patience is over."""
         while (now := time.monotonic()) < until:
-            wait_s = turns.wait_s(self._node_named(key), now)
+            wait_s = breaker.wait_s(self._node_named(key), now)
             if wait_s <= 0:
                 return
             await pause(min(wait_s, until - now))
