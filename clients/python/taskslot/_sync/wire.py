@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..absences import Absences
 from ..cancels import cancels, heed
 from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
+from ..outages import Outages
 from .line import Line
 from .pause import pause
 
@@ -63,8 +63,8 @@ class Wire:
         self._looking: Client | None = None
         # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
         self._making = threading.Lock()
-        # Set by whoever wants to have it in the log when a server goes away and when it is back.
-        self.absences: Absences | None = None
+        # Set by a caller that wants outages in the log.
+        self.outages: Outages | None = None
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
@@ -298,13 +298,13 @@ class Wire:
         self._note_back(key, asked_at)
 
     def _note_away(self, node: str, key: str, error: Exception) -> None:
-        if self.absences is not None and self.absences.lost(node, key, time.monotonic()):
+        if self.outages is not None and self.outages.failed(node, key, time.monotonic()):
             log.warning("%s is away, trying again until it is back: %s", node or "the server", error)
 
     def _note_back(self, key: str, asked_at: float) -> None:
-        if self.absences is None or not self.absences.away:
+        if self.outages is None or not self.outages.by_node:
             return
-        if (span_s := self.absences.found(key, asked_at, time.monotonic())) is not None:
+        if (span_s := self.outages.succeeded(key, asked_at, time.monotonic())) is not None:
             node = self._node_named(key, self._looking)
             log.warning("%s is back after %.1f s", f"{key}, on {node}," if node else "the server", span_s)
 

@@ -29,10 +29,10 @@ from typing import Any, Literal
 from .. import commands
 from .._sync.queue import MOST, Queue, token
 from .._sync.sharded import ShardedQueue
-from ..absences import Absences
 from ..calls import BadPayload, Call
 from ..codecs import Codec
 from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
+from ..outages import Outages
 from ..replies import Task
 from . import children
 from .functions import AnyFunction
@@ -107,7 +107,7 @@ class Engine:
     def run(self) -> int:
         """Work until a stop is asked for: 0 if all tasks ended in time, 1 if some were given back."""
         # Who shares the connections has it in the log, too.
-        self.plan.queue.wire.absences = self.plan.queue.wire.absences or Absences()
+        self.plan.queue.wire.outages = self.plan.queue.wire.outages or Outages()
         self._leases.open()
         self._threads.start(self._claim_on)
         log.info(
