@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Unpack
 from .. import commands
 from ..aggregate import total
 from ..balance import Loads, Pace
-from ..cancels import cancels, heed
+from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import (
     ClaimOptions,
     Command,
@@ -193,9 +193,9 @@ class AsyncShardedQueue:
         ends_at = None if block_ms is None else deadline(block_ms)
         unanswered: set[int] = set()
         tasks = await self._take(count, request, unanswered, options)
-        must_look, before = block_ms is None, cancels()
+        must_look, before = block_ms is None, cancellations()
         while not tasks:
-            heed(before)
+            raise_if_cancelled(before)
             if must_look or self._loads.is_worth_a_look(time.monotonic()):
                 if not await self._look_for_work():
                     # Nobody is there. That isn't an empty queue: so long as patience lasts, or the client's own error.

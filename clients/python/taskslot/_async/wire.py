@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..cancels import cancels, heed
+from ..cancellation import cancellations, raise_if_cancelled
 from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
 from ..commands import Command
@@ -211,7 +211,7 @@ class AsyncWire:
 
     async def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
         """The first reply to slices that says something; nil at the end of the last."""
-        before, waiting = cancels(), self._for_waits()
+        before, waiting = cancellations(), self._for_waits()
         await self._know_nodes(waiting)
         lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
         first, reply, answered = command(slice_ms(ends_at)), None, False
@@ -228,7 +228,7 @@ class AsyncWire:
                     if not line.to_come:
                         break
                     reply, answered = await line.read(), True
-                    heed(before)
+                    raise_if_cancelled(before)
                 while line.to_come:  # those behind it have their answers, too
                     await line.read()
             finally:

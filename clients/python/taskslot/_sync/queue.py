@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
-from ..cancels import cancels, heed
+from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import ClaimOptions, Direction, Payload, PushOptions, ScheduleOptions, TaskOptions, Word
 from ..replies import (
     Answer,
@@ -107,9 +107,9 @@ class Queue:
         keys = [self.name, *several(also)]
         if block_ms is None:
             return self.wire.run(commands.claim(keys, count, None, request, **options))
-        ends_at, before = deadline(block_ms), cancels()
+        ends_at, before = deadline(block_ms), cancellations()
         while True:
-            heed(before)
+            raise_if_cancelled(before)
             wait_ms = slice_ms(ends_at)
             command = commands.claim(keys, count, wait_ms, request, **options)
             tasks = self.wire.wait(command)
@@ -196,9 +196,9 @@ class Queue:
         one = identity(task)
         if block_ms is None:
             return self.wire.run(commands.result(self.name, one, None))
-        ends_at, before = deadline(block_ms), cancels()
+        ends_at, before = deadline(block_ms), cancellations()
         while True:
-            heed(before)
+            raise_if_cancelled(before)
             ended = self.wire.watch(lambda ms: commands.result(self.name, one, ms), ends_at)
             if ended is not None or is_over(ends_at):
                 return ended

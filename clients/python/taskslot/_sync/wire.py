@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..cancels import cancels, heed
+from ..cancellation import cancellations, raise_if_cancelled
 from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
 from ..commands import Command
@@ -212,7 +212,7 @@ class Wire:
 
     def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
         """The first reply to slices that says something; nil at the end of the last."""
-        before, waiting = cancels(), self._for_waits()
+        before, waiting = cancellations(), self._for_waits()
         self._know_nodes(waiting)
         lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
         first, reply, answered = command(slice_ms(ends_at)), None, False
@@ -229,7 +229,7 @@ class Wire:
                     if not line.to_come:
                         break
                     reply, answered = line.read(), True
-                    heed(before)
+                    raise_if_cancelled(before)
                 while line.to_come:  # those behind it have their answers, too
                     line.read()
             finally:
