@@ -19,7 +19,7 @@ NAMES = {
     "AsyncQueue": "Queue",
     "AsyncShardedQueue": "ShardedQueue",
     "AsyncWire": "Wire",
-    "AsyncLine": "Line",
+    "AsyncPipelinedConnection": "PipelinedConnection",
     "_async": "_sync",
     "aclose": "close",
     "asyncio": "time",
@@ -39,7 +39,8 @@ def written(folder: Path) -> dict[str, str]:
         text = made.read_text()
         # unasync leaves words within strings alone; docstrings name the classes, too.
         made.write_text(
-            NOTE.format(name=file.name) + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire|Line)", "", text)
+            NOTE.format(name=file.name)
+            + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire|PipelinedConnection)", "", text)
         )
     (folder / "_sync/__init__.py").write_text(
         '"""The sync classes, made of those in `_async` by make_sync.py."""\n'

@@ -18,8 +18,8 @@ from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
 from ..outages import Outages
-from .line import AsyncLine
 from .pause import pause
+from .pipelined_connection import AsyncPipelinedConnection
 
 R = TypeVar("R")
 
@@ -218,21 +218,21 @@ class AsyncWire:
         if waiting.has_own_ways:
             return await waiting.client.execute_command(*first.words, **AS_BYTES)
         try:
-            line = AsyncLine(waiting.lender_for(first.key))
-            await line.open()
+            connection = AsyncPipelinedConnection(waiting.lender_for(first.key))
+            await connection.open()
             try:
                 while reply is None:
                     # So many that none is missing before the connection would be given up.
-                    for length_ms in islice(lengths, ahead - line.to_come):
-                        await line.send(command(length_ms).words)
-                    if not line.to_come:
+                    for length_ms in islice(lengths, ahead - connection.pending):
+                        await connection.send(command(length_ms).words)
+                    if not connection.pending:
                         break
-                    reply, answered = await line.read(), True
+                    reply, answered = await connection.read(), True
                     raise_if_cancelled(before)
-                while line.to_come:  # those behind it have their answers, too
-                    await line.read()
+                while connection.pending:  # those behind it have their answers, too
+                    await connection.read()
             finally:
-                await line.close()
+                await connection.close()
         except Exception as error:
             if not self.kind.is_away(error):
                 raise

@@ -19,8 +19,8 @@ from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
 from ..outages import Outages
-from .line import Line
 from .pause import pause
+from .pipelined_connection import PipelinedConnection
 
 R = TypeVar("R")
 
@@ -219,21 +219,21 @@ class Wire:
         if waiting.has_own_ways:
             return waiting.client.execute_command(*first.words, **AS_BYTES)
         try:
-            line = Line(waiting.lender_for(first.key))
-            line.open()
+            connection = PipelinedConnection(waiting.lender_for(first.key))
+            connection.open()
             try:
                 while reply is None:
                     # So many that none is missing before the connection would be given up.
-                    for length_ms in islice(lengths, ahead - line.to_come):
-                        line.send(command(length_ms).words)
-                    if not line.to_come:
+                    for length_ms in islice(lengths, ahead - connection.pending):
+                        connection.send(command(length_ms).words)
+                    if not connection.pending:
                         break
-                    reply, answered = line.read(), True
+                    reply, answered = connection.read(), True
                     raise_if_cancelled(before)
-                while line.to_come:  # those behind it have their answers, too
-                    line.read()
+                while connection.pending:  # those behind it have their answers, too
+                    connection.read()
             finally:
-                line.close()
+                connection.close()
         except Exception as error:
             if not self.kind.is_away(error):
                 raise

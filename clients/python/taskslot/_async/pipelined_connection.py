@@ -8,14 +8,14 @@ from typing import Any
 from ..commands import Word
 
 
-class AsyncLine:
+class AsyncPipelinedConnection:
     """A connection that is lent by a client's pool, or by a node of an asyncio cluster client.
 
     Past `execute_command`, which waits for each reply. Closed with replies to come it is cut, and goes back as such.
     """
 
     def __init__(self, lender: Any) -> None:
-        self.to_come = 0  # replies
+        self.pending = 0  # replies
         self._lender = lender
         self._connection: Any = None
 
@@ -33,18 +33,18 @@ class AsyncLine:
         """Send a command."""
         # A look whether the connection is sound would take the reply that is to come for its own.
         packed = self._connection.pack_command(*words)
-        self.to_come += 1
+        self.pending += 1
         await self._connection.send_packed_command(packed, check_health=False)
 
     async def read(self) -> Any:
         """The next reply; one that says an error is raised."""
         reply = await self._connection.read_response(disable_decoding=True)
-        self.to_come -= 1
+        self.pending -= 1
         return reply
 
     async def close(self) -> None:
         """Give the connection back."""
-        if self.to_come:
+        if self.pending:
             await self._connection.disconnect()
         if not hasattr(self._lender, "acquire_connection"):
             await self._lender.release(self._connection)
