@@ -17,7 +17,7 @@ def run(server):
     )
 
 
-# ---- producing and working
+# ---- produce and work
 
 
 def test_a_task_goes_its_way_by_hand(run, queue):
@@ -138,7 +138,7 @@ def test_a_result_comes_out_as_it_is(run):
     assert run("result", "mail", second, status=1).errors == ["taskslot: dead: boom"]
 
 
-# ---- asking and steering
+# ---- inspect and admin
 
 
 def test_info_tells_the_state_in_words(run, queue):

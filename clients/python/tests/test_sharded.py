@@ -1,4 +1,4 @@
-"""A sharded queue: which shard a task goes to, how workers find it, and what is told and steered of all shards."""
+"""A sharded queue: which shard a task goes to, how workers find it, and what is told of all shards and done to all."""
 
 import inspect
 import threading
@@ -228,7 +228,7 @@ def test_all_shards_tell_together(queue):
     assert [(one.name, one.leases) for one in queue.workers()] == [("", 10), ("w1", 2)]
 
 
-def test_all_shards_are_steered_together(queue, client):
+def test_all_shards_are_administered_together(queue, client):
     """Settings, pauses, purges and retries."""
     shards_apart = [Queue(client, key) for key in shards.names("orders", SHARDS)]
     queue.configure(lease=1234)

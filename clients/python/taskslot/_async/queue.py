@@ -65,7 +65,7 @@ class AsyncQueue:
         """Close the connections that this queue made for itself; the client stays open."""
         await self.wire.close()
 
-    # ---- producing
+    # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
@@ -86,7 +86,7 @@ class AsyncQueue:
             ids += made
         return ids
 
-    # ---- working
+    # ---- work
 
     async def claim(
         self,
@@ -193,7 +193,7 @@ class AsyncQueue:
                     answers[place] = named(one)
         return answers
 
-    # ---- asking
+    # ---- inspect
 
     async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
@@ -280,7 +280,7 @@ class AsyncQueue:
         """The keys of so many shards of this queue, as the server names them."""
         return await self.wire.run(commands.shards(self.name, number))
 
-    # ---- steering
+    # ---- admin
 
     async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""

@@ -92,7 +92,7 @@ class AsyncShardedQueue:
         """Close the connections that this queue made for itself; the client stays open."""
         await self.wire.close()
 
-    # ---- producing
+    # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id, with its shard before it.
@@ -169,7 +169,7 @@ class AsyncShardedQueue:
         self._loads.saw(dict(zip(asked, found, strict=True)), now, now - asked_at)
         return any(ready is not None for ready in found)
 
-    # ---- working
+    # ---- work
 
     async def claim(
         self,
@@ -372,7 +372,7 @@ class AsyncShardedQueue:
             found.append(Task(queue.name, bare, b"", 0))
         return found
 
-    # ---- asking
+    # ---- inspect
 
     async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
@@ -441,7 +441,7 @@ class AsyncShardedQueue:
         """The schedules, by name; they live on shard 0."""
         return await self.queues[0].schedules()
 
-    # ---- steering
+    # ---- admin
 
     async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""

@@ -66,7 +66,7 @@ class Queue:
         """Close the connections that this queue made for itself; the client stays open."""
         self.wire.close()
 
-    # ---- producing
+    # ---- produce
 
     def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
@@ -87,7 +87,7 @@ class Queue:
             ids += made
         return ids
 
-    # ---- working
+    # ---- work
 
     def claim(
         self,
@@ -186,7 +186,7 @@ class Queue:
                     answers[place] = named(one)
         return answers
 
-    # ---- asking
+    # ---- inspect
 
     def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
@@ -273,7 +273,7 @@ class Queue:
         """The keys of so many shards of this queue, as the server names them."""
         return self.wire.run(commands.shards(self.name, number))
 
-    # ---- steering
+    # ---- admin
 
     def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""

@@ -93,7 +93,7 @@ class ShardedQueue:
         """Close the connections that this queue made for itself; the client stays open."""
         self.wire.close()
 
-    # ---- producing
+    # ---- produce
 
     def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task: its id, with its shard before it.
@@ -170,7 +170,7 @@ class ShardedQueue:
         self._loads.saw(dict(zip(asked, found, strict=True)), now, now - asked_at)
         return any(ready is not None for ready in found)
 
-    # ---- working
+    # ---- work
 
     def claim(
         self,
@@ -369,7 +369,7 @@ class ShardedQueue:
             found.append(Task(queue.name, bare, b"", 0))
         return found
 
-    # ---- asking
+    # ---- inspect
 
     def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
         """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
@@ -436,7 +436,7 @@ class ShardedQueue:
         """The schedules, by name; they live on shard 0."""
         return self.queues[0].schedules()
 
-    # ---- steering
+    # ---- admin
 
     def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
         """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""

@@ -1,4 +1,4 @@
-"""What workers do: claim, ack, fail, requeue, extend, by hand or in a script."""
+"""Commands of a worker, by hand or in a script: claim, ack, fail, requeue, extend."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..replies import Answer, Task
-from . import output, shown
+from . import format, output
 from .session import QueueName, Session, command
 
 Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="What the claim showed.")]
@@ -50,7 +50,7 @@ def claim(
     else:
         for task in tasks:
             deliveries = f"  (delivery {task.deliveries})" if task.deliveries > 1 else ""
-            output.line(f"{task.handle}  {shown.payload(task.payload)}{deliveries}")
+            output.line(f"{task.handle}  {format.payload(task.payload)}{deliveries}")
 
 
 def as_map(task: Task) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def in_words(answer: int, done: str) -> str:
     if answer in WORDS:
         return WORDS[Answer(answer)]
     if done == "failed":
-        return "dead" if answer == Answer.DEAD else f"failed, ready again in {shown.span(answer)}"
-    return f"extended until {shown.instant(answer)}" if done == "extended" else done
+        return "dead" if answer == Answer.DEAD else f"failed, ready again in {format.span(answer)}"
+    return f"extended until {format.instant(answer)}" if done == "extended" else done
 
 
 def as_fields(answer: int, done: str) -> dict[str, Any]:

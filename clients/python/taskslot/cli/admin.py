@@ -1,4 +1,4 @@
-"""What an operator does to a queue: cancel, retry, purge, pause, resume, settings."""
+"""Commands of an operator: cancel, retry, purge, pause, resume, settings."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..replies import Settings, State
-from . import output, shown
+from . import format, output
 from .session import AnyQueue, QueueName, Session, assigned, command, refuse
 
 # Tasks that one step of long work takes: a command of a millisecond or so.
@@ -141,7 +141,7 @@ def tell(session: Session, what: str, number: int) -> None:
 def pause(session: Session, queue: QueueName, way: WayArgument = Way.out, for_ms: ForOption = None) -> None:
     """Stop claims (out), pushes (in) or both (all)."""
     session.queue(queue).pause(direction(way), for_ms=for_ms)
-    until = f" for {shown.span(for_ms)}" if for_ms else ""
+    until = f" for {format.span(for_ms)}" if for_ms else ""
     tell_of(session, {"queue": queue, "paused": way.value, "for_ms": for_ms}, f"{queue} paused: {way}{until}")
 
 
@@ -186,7 +186,7 @@ def config(
         return
     wanted = {word.partition("=")[0] for word in words}
     rows = [row for row in named(settings) if not wanted or row[0] in wanted]
-    for line in shown.columns(rows):
+    for line in format.columns(rows):
         output.line(line)
 
 
