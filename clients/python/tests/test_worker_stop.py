@@ -30,7 +30,7 @@ def test_a_stop_waits_for_what_runs(queue, how):
             queue.push_many([task.call()] * 2)
             gate.inside()
             worker.stop()
-            wait_until(lambda: worker._engine._stopping.is_set(), "the worker stops")
+            wait_until(lambda: worker._runner._stopping.is_set(), "the worker stops")
             assert not run.is_over()
             gate.open()
             assert run.ended() == 0
@@ -211,9 +211,9 @@ def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
     closed = []
     threading.Thread(target=live, daemon=True).start()
     wait_until(lambda: closed, "the loop is closed")
-    engine = worker._engine
+    runner = worker._runner
     queue.push(work.call())
-    wait_until(engine._stopped.is_set, "the worker has ended", timeout=10)
+    wait_until(runner._stopped.is_set, "the worker has ended", timeout=10)
     assert (queue.info().leased, queue.info().ready, queue.info().requeued >= 1) == (0, 1, True)
 
 

@@ -4,11 +4,11 @@ import asyncio
 import threading
 from queue import Queue as Line
 
-import taskslot.worker.engine
+import taskslot.worker.runner
 from server import wait_until
 
 # A stop waits for a claim that waits in the server: tests stop often.
-taskslot.worker.engine.BLOCK_MS = 50
+taskslot.worker.runner.BLOCK_MS = 50
 
 
 class Working:

@@ -1,6 +1,6 @@
 """Workers: functions that are run for the tasks of a queue.
 
-`registry` has `Worker`, functions by name and the signals that end it; `engine` is one run of it: claim, run, answer;
+`registry` has `Worker`, functions by name and the signals that end it; `runner` is one run of it: claim, run, answer;
 `leases` keeps what runs; `running` is what a function can ask about its task; `outcomes` is how a task ends; `loops`
 and `threads` are where functions run.
 """

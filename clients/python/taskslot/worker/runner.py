@@ -65,7 +65,7 @@ Begin = Callable[[], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkerOptions:
     """What a worker was made with."""
 
     queue: Queue | ShardedQueue
@@ -77,18 +77,21 @@ class Plan:
     claim: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Engine:
+class Runner:
     """One run. `ask` may be called from anywhere, also from a signal handler; `run` blocks until it has stopped."""
 
     def __init__(
-        self, plan: Plan, functions: Mapping[str, AnyFunction], loop: asyncio.AbstractEventLoop | None
+        self,
+        options: WorkerOptions,
+        functions: Mapping[str, AnyFunction],
+        loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self.plan = plan
+        self.options = options
         self.functions = functions
         self._pid = os.getpid()
-        self._queue: Any = plan.queue
+        self._queue: Any = options.queue
         self._threads = Threads("taskslot")
-        self._leases = Leases(plan.queue, self._threads, plan.lease_ms)
+        self._leases = Leases(options.queue, self._threads, options.lease_ms)
         self._loop = Loop(loop)
         # Put by signal handlers, too: a SimpleQueue takes that in the midst of anything.
         self._asked: SimpleQueue[Ask] = SimpleQueue()
@@ -107,20 +110,20 @@ class Engine:
     def run(self) -> int:
         """Work until a stop is asked for: 0 if all tasks ended in time, 1 if some were given back."""
         # Who shares the connections has it in the log, too.
-        self.plan.queue.wire.outages = self.plan.queue.wire.outages or Outages()
+        self.options.queue.wire.outages = self.options.queue.wire.outages or Outages()
         self._leases.open()
         self._threads.start(self._claim_on)
         log.info(
             "worker %s works on %s, in %d places: %s",
-            self.plan.name,
-            self.plan.queue.name,
-            self.plan.concurrency,
+            self.options.name,
+            self.options.queue.name,
+            self.options.concurrency,
             ", ".join(self.functions) or "it knows no function",
         )
         asked: Ask | None = None
         while asked not in ("stop", "stop now") and self._broken is None:
             asked = self._next_ask(WAKE_S)
-        status = self._stop(0 if asked == "stop now" else self.plan.grace_ms / 1000)
+        status = self._stop(0 if asked == "stop now" else self.options.grace_ms / 1000)
         if self._broken is not None:
             raise self._broken
         return status
@@ -142,7 +145,7 @@ class Engine:
                 tasks = self._claim(min(free, MOST))
                 self._requeue([task for task in tasks if not self._take(task, asked_at)])
         except Exception as error:
-            log.error("worker %s stops: %s", self.plan.name, described(error))
+            log.error("worker %s stops: %s", self.options.name, described(error))
             self._broken = error
         finally:
             self._claims = False
@@ -159,7 +162,7 @@ class Engine:
 
     def _free_places(self) -> int:
         """Functions that run take places, and answers until they are late: at most as many late ones as places."""
-        places, late_at = self.plan.concurrency, time.monotonic() - LATE_ANSWER_S
+        places, late_at = self.options.concurrency, time.monotonic() - LATE_ANSWER_S
         late = sum(
             running.ended_at is not None and running.ended_at < late_at for running in self._runs.values()
         )
@@ -174,15 +177,15 @@ class Engine:
                     count,
                     block_ms=BLOCK_MS,
                     request=request,
-                    worker=self.plan.name,
-                    lease_ms=self.plan.lease_ms,
-                    **{**self.plan.claim, "meta": self._wants_meta()},
+                    worker=self.options.name,
+                    lease_ms=self.options.lease_ms,
+                    **{**self.options.claim, "meta": self._wants_meta()},
                 )
                 return list(tasks)
             except Exception as error:
                 if not self._passes(error):
                     raise
-                self._tell_retry(error, f"claim of {self.plan.queue.name} failed")
+                self._tell_retry(error, f"claim of {self.options.queue.name} failed")
             self._stopping.wait(rest_s)
             rest_s = min(REST_S[1], rest_s * 2)
         return []
@@ -190,7 +193,7 @@ class Engine:
     def _wants_meta(self) -> bool:
         """Whether it is to be known of tasks how long the push or the queue has them kept, or the user wants it all."""
         is_default = any(function.retain_ms == "default" for function in list(self.functions.values()))
-        return is_default or bool(self.plan.claim.get("meta"))
+        return is_default or bool(self.options.claim.get("meta"))
 
     def _tell_retry(self, error: Exception, what: str) -> None:
         """A server that is away is in the log already, once; one that refuses for now is told of each time."""
@@ -202,7 +205,7 @@ class Engine:
         if isinstance(error, TaskslotError):
             waits = isinstance(error, Refused) and str(error).startswith(PASSING)
             return waits or isinstance(error, OutOfMemory)
-        return self.plan.queue.wire.kind.is_away(error)
+        return self.options.queue.wire.kind.is_away(error)
 
     # ---- a task
 
@@ -222,7 +225,7 @@ class Engine:
     def _begin(self, running: Running, task: Task) -> None:
         """Run the function that the task is for, or answer at once that this can't be."""
         try:
-            call = Call.read(task.payload, self.plan.codec)
+            call = Call.read(task.payload, self.options.codec)
         except BadPayload as error:
             log.error("task %s of %s is dead: %s", task.id, task.key, error)
             self._threads.start(partial(self._end, running, Failed(described(error), dead=True)))
@@ -301,9 +304,9 @@ class Engine:
     def _returned(self, running: Running, function: AnyFunction, value: Any) -> Outcome:
         """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
         try:
-            result = None if value is None else self.plan.codec.dumps(value)
+            result = None if value is None else self.options.codec.dumps(value)
         except Exception as error:
-            why = f"the result of {function.name} can't be written as {self.plan.codec.name}: {described(error)}"
+            why = f"the result of {function.name} can't be written as {self.options.codec.name}: {described(error)}"
             log.error("%s", why)
             return Failed(why, dead=True)
         return Done(result, function.retain_of(running.task))
@@ -375,7 +378,7 @@ class Engine:
             if view is None:
                 return ""
             if (limit := view.attempts) is None:
-                settings = self.plan.queue.wire.run(commands.settings(task.key))
+                settings = self.options.queue.wire.run(commands.settings(task.key))
                 limit = settings.attempts if settings is not None else -1
             return f"(attempt {view.failures} of {limit})" if limit > 0 else f"(attempt {view.failures})"
         except Exception:
@@ -400,7 +403,7 @@ class Engine:
         if not self._ends_within(grace_s):
             left = [running for running in self._all() if running.leave()]
             if left:
-                log.warning("worker %s gives back %d tasks that still run", self.plan.name, len(left))
+                log.warning("worker %s gives back %d tasks that still run", self.options.name, len(left))
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
             status = 1 if left else 0
@@ -416,10 +419,10 @@ class Engine:
         if number and grace_s and self.interrupted:
             log.warning(
                 "worker %s stops when its %d tasks have ended, in %g s at the latest; Ctrl-C again ends it at once",
-                *(self.plan.name, number, grace_s),
+                *(self.options.name, number, grace_s),
             )
         else:
-            log.info("worker %s stops; %d tasks run", self.plan.name, number)
+            log.info("worker %s stops; %d tasks run", self.options.name, number)
 
     def _all(self) -> Sequence[Running]:
         with self._changed:
