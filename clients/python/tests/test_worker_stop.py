@@ -11,7 +11,7 @@ import pytest
 import taskslot
 from server import wait_until
 from taskslot import Worker, current
-from taskslot.worker.registry import stopped_by_signals
+from taskslot.worker.worker import stopped_by_signals
 from working import Gate, Working
 
 HERE = Path(__file__).parent
