@@ -44,9 +44,12 @@ from .replies import (
     TaskView,
     WorkerView,
 )
-from .worker import Fail, GiveBack, Running, Worker, current
+from .worker import Fail, GiveBack, TaskContext, Worker, current
 
 __version__ = "0.1.0"
+
+# The first name of `TaskContext`.
+Running = TaskContext
 
 __all__ = [
     "Answer",
@@ -78,6 +81,7 @@ __all__ = [
     "Settings",
     "ShardedQueue",
     "Task",
+    "TaskContext",
     "TaskId",
     "TaskOptions",
     "TaskView",

@@ -8,8 +8,8 @@ import pytest
 import redis
 from server import wait_until
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
+from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
-from taskslot.worker.running import Running
 from taskslot.worker.threads import Threads
 from working import Gate, Working
 
@@ -98,10 +98,10 @@ def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
     seen = []
 
     def work():
-        running = current()
+        context = current()
         gate.come()
-        seen.append((running.wait(30), running.cancelled, running.lease_lost))
-        running.check()
+        seen.append((context.wait(30), context.cancelled, context.lease_lost))
+        context.check()
 
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
@@ -395,7 +395,7 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
     leases.open()
     try:
         for key in ("away", "here"):
-            leases.add(Running(Task(key, f"{key}-1", b"", 1), leases.nudge), time.monotonic())
+            leases.add(TaskContext(Task(key, f"{key}-1", b"", 1), leases.nudge), time.monotonic())
         wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
         assert "away" not in queue.kept
         queue.comes_back.set()
@@ -428,12 +428,12 @@ def test_a_function_that_was_told_is_kept_no_more(answer, raises):
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()
     try:
-        running = Running(Task("mail", "1-0@1-a", b"", 1), leases.nudge)
-        leases.add(running, time.monotonic())
-        assert running.wait(5)
+        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.nudge)
+        leases.add(context, time.monotonic())
+        assert context.wait(5)
         with pytest.raises(raises):
-            running.check()
-        again = Running(Task("mail", "2-0@2-b", b"", 1), leases.nudge)
+            context.check()
+        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.nudge)
         leases.add(again, time.monotonic())
         assert again.wait(5)
         assert queue.asked == 2

@@ -17,7 +17,7 @@ from typing import Any
 from .. import commands
 from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer, Task
-from .running import Running
+from .context import TaskContext
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -36,13 +36,13 @@ LATE_S = 1.5
 class Kept:
     """A lease: since when it runs, on our clock, and how long."""
 
-    running: Running
+    context: TaskContext
     since: float
     lease_s: float | None
 
     def due(self) -> float:
         """When something is to be done for it."""
-        if self.running.has_progress():
+        if self.context.has_progress():
             return 0.0
         return self.since + (ASK_AFTER_S if self.lease_s is None else self.lease_s / 3)
 
@@ -71,20 +71,20 @@ class Leases:
             self._closed = True
             self._changed.notify()
 
-    def add(self, running: Running, asked_at: float) -> None:
+    def add(self, context: TaskContext, asked_at: float) -> None:
         """Keep a lease that a claim brought, which was sent at that monotonic time."""
         now = time.monotonic()
         # A claim that was sent again may have leased the task with its first copy, long ago.
         since = now if now - asked_at < LATE_S else asked_at
         with self._changed:
-            kept = self._kept[running.task.handle] = Kept(running, since, self._lease_s)
+            kept = self._kept[context.task.handle] = Kept(context, since, self._lease_s)
             if kept.due() < self._wakes_at:
                 self._changed.notify()
 
-    def remove(self, running: Running) -> None:
+    def remove(self, context: TaskContext) -> None:
         """Keep it no more."""
         with self._changed:
-            self._kept.pop(running.task.handle, None)
+            self._kept.pop(context.task.handle, None)
 
     def nudge(self) -> None:
         """There is progress to send."""
@@ -117,7 +117,7 @@ class Leases:
         """When which key wants a heartbeat, of those that have none on its way."""
         dues: dict[str, float] = {}
         for kept in self._kept.values():
-            key = kept.running.task.key
+            key = kept.context.task.key
             if key not in self._busy:
                 dues[key] = min(dues.get(key, float("inf")), kept.due())
         return {key: max(due, self._rests.get(key, 0.0)) for key, due in dues.items()}
@@ -152,13 +152,13 @@ class Leases:
 
     def _of(self, key: str) -> list[Kept]:
         with self._changed:
-            return [kept for kept in self._kept.values() if kept.running.task.key == key]
+            return [kept for kept in self._kept.values() if kept.context.task.key == key]
 
     def _learn(self, all_kept: Sequence[Kept]) -> None:
         """Ask for the length of leases that isn't known."""
         for kept in all_kept:
             if kept.lease_s is None and kept.due() <= time.monotonic():
-                kept.lease_s = self._lease_of(kept.running.task)
+                kept.lease_s = self._lease_of(kept.context.task)
 
     def _lease_of(self, task: Task) -> float:
         try:
@@ -171,36 +171,36 @@ class Leases:
 
     def _tell_progress(self, all_kept: Sequence[Kept]) -> None:
         for kept in all_kept:
-            if (said := kept.running.take_progress()) is not None:
+            if (said := kept.context.take_progress()) is not None:
                 sent_at = time.monotonic()
                 try:
-                    answers = self._queue.extend_many([kept.running.task], progress=said)
+                    answers = self._queue.extend_many([kept.context.task], progress=said)
                 except OutOfMemory:
                     # A full server takes none: what is said next may find room. The lease was extended before.
                     log.warning(
-                        "task %s: the server is out of memory and takes no progress", kept.running.task.id
+                        "task %s: the server is out of memory and takes no progress", kept.context.task.id
                     )
                     continue
                 except Exception:
-                    kept.running.put_back(said)
+                    kept.context.put_back(said)
                     raise
                 self._heard(kept, answers[0], sent_at)
 
     def _why_lost(self, kept: Kept) -> str:
         """Where the queue's `run-max` ended the lease, that; else nobody knows more than that it ended."""
         try:
-            settings = self._queue.wire.run(commands.settings(kept.running.task.key))
+            settings = self._queue.wire.run(commands.settings(kept.context.task.key))
         except Exception:
             return ""
         run_max = settings.run_max if settings is not None else -1
-        held_ms = (time.monotonic() - kept.running.begun_at) * 1000
+        held_ms = (time.monotonic() - kept.context.begun_at) * 1000
         return f", run-max of {run_max / 1000:g} s is over" if 0 <= run_max <= held_ms else ""
 
     def _extend(self, all_kept: Sequence[Kept]) -> None:
         sent_at = time.monotonic()
         if not any(kept.due() <= sent_at for kept in all_kept):
             return
-        answers = self._queue.extend_many([kept.running.task for kept in all_kept])
+        answers = self._queue.extend_many([kept.context.task for kept in all_kept])
         for kept, answer in zip(all_kept, answers, strict=True):
             self._heard(kept, answer, sent_at)
 
@@ -209,13 +209,13 @@ class Leases:
             kept.since = sent_at
             return
         # Nothing more to keep: a task that is to be cancelled isn't extended by the server either.
-        self.remove(kept.running)
+        self.remove(kept.context)
         if answer == Answer.CANCEL_ASKED:
-            kept.running.tell(cancelled=True)
+            kept.context.ask_to_stop(cancelled=True)
         else:
-            kept.running.tell(lease_lost=True)
+            kept.context.ask_to_stop(lease_lost=True)
         # Of a function that has ended meanwhile, its answer just came first.
-        if kept.running.ended_at is None:
+        if kept.context.ended_at is None:
             is_cancelled = answer == Answer.CANCEL_ASKED
             what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(kept)}"
-            log.warning("task %s %s: its function is told", kept.running.task.id, what)
+            log.warning("task %s %s: its function is told", kept.context.task.id, what)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CancelAsked, OutOfMemory
 from ..replies import Task
-from .running import Running
+from .context import TaskContext
 
 log = logging.getLogger("taskslot")
 
@@ -98,20 +98,20 @@ class GivenBack:
 Outcome = Done | Failed | GivenBack
 
 
-def of_error(error: BaseException, running: Running, is_stopping: bool) -> Outcome | None:
+def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:
     """What an exception says; None where there is nobody to tell, since the lease is lost.
 
     SystemExit and KeyboardInterrupt are failures of the task as any other: a library that calls `sys.exit` must not
     take the worker down, with all that runs beside it.
     """
-    if running.lease_lost:
+    if context.lease_lost:
         return None
     if isinstance(error, GiveBack):
         return GivenBack(error.delay_ms)
     if isinstance(error, Fail):
         return Failed(sendable(error.why), error.delay_ms, error.dead)
     # A task that somebody cancelled is gone with either answer; without an error, since the function did as asked.
-    if running.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
+    if context.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
         return GivenBack()
     # Whoever ends an event loop cancels what runs on it.
     if is_stopping and isinstance(error, asyncio.CancelledError):

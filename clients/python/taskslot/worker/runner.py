@@ -35,11 +35,11 @@ from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
 from ..outages import Outages
 from ..replies import Task
 from . import children
+from .context import CURRENT, TaskContext
 from .functions import AnyFunction
 from .leases import Leases
 from .loops import Loop
 from .outcomes import Done, Fail, Failed, Outcome, described, of_error, sendable
-from .running import NOW, Running
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -98,7 +98,7 @@ class Runner:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._changed = threading.Condition()
-        self._runs: dict[str, Running] = {}
+        self._runs: dict[str, TaskContext] = {}
         self._claims = True
         self._broken: Exception | None = None
         self.interrupted = False  # by Ctrl-C
@@ -164,7 +164,7 @@ class Runner:
         """Functions that run take places, and answers until they are late: at most as many late ones as places."""
         places, late_at = self.options.concurrency, time.monotonic() - LATE_ANSWER_S
         late = sum(
-            running.ended_at is not None and running.ended_at < late_at for running in self._runs.values()
+            context.ended_at is not None and context.ended_at < late_at for context in self._runs.values()
         )
         return places - len(self._runs) + min(late, places)
 
@@ -211,97 +211,100 @@ class Runner:
 
     def _take(self, task: Task, asked_at: float) -> bool:
         """Give a task a place and begin with it; False where the stop came before."""
-        running = Running(task, self._leases.nudge)
+        context = TaskContext(task, self._leases.nudge)
         with self._changed:
             if self._stopping.is_set():
                 return False
             if task.handle in self._runs:
                 return True  # a claim that was sent again brought it twice
-            self._runs[task.handle] = running
-        self._leases.add(running, asked_at)
-        self._begin(running, task)
+            self._runs[task.handle] = context
+        self._leases.add(context, asked_at)
+        self._begin(context, task)
         return True
 
-    def _begin(self, running: Running, task: Task) -> None:
+    def _begin(self, context: TaskContext, task: Task) -> None:
         """Run the function that the task is for, or answer at once that this can't be."""
         try:
             call = Call.read(task.payload, self.options.codec)
         except BadPayload as error:
             log.error("task %s of %s is dead: %s", task.id, task.key, error)
-            self._threads.start(partial(self._end, running, Failed(described(error), dead=True)))
+            self._threads.start(partial(self._end, context, Failed(described(error), dead=True)))
             return
         function = self.functions.get(call.task)
         if function is None:
             # Another worker may know it, as while a new version is being rolled out.
             log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
             unknown = Failed(sendable(f"UnknownTask: no function {call.task!r}"))
-            self._threads.start(partial(self._end, running, unknown))
+            self._threads.start(partial(self._end, context, unknown))
         elif function.is_async:
-            if not self._loop.call(partial(self._begin_async, running, function, call)):
+            if not self._loop.call(partial(self._begin_async, context, function, call)):
                 self.ask("stop now")  # the user's loop is closed: nothing async can run any more
         else:
-            self._threads.start(partial(self._run_sync, running, function, call))
+            self._threads.start(partial(self._run_sync, context, function, call))
 
-    def _run_sync(self, running: Running, function: AnyFunction, call: Call) -> None:
-        if not running.begins():
-            self._end(running, of_error(asyncio.CancelledError(), running, True))
+    def _run_sync(self, context: TaskContext, function: AnyFunction, call: Call) -> None:
+        if not context.try_begin():
+            self._end(context, of_error(asyncio.CancelledError(), context, True))
             return
-        context = contextvars.Context()
-        context.run(NOW.set, running)
+        variables = contextvars.Context()
+        variables.run(CURRENT.set, context)
         try:
-            value, error = context.run(function.function, *call.args, **call.kwargs), None
+            value, error = variables.run(function.function, *call.args, **call.kwargs), None
         except BaseException as raised:
             value, error = None, raised
         if os.getpid() != self._pid:
             children.end(error)
         if inspect.isawaitable(value):
             # An async function behind a plain one, a decorator's, say.
-            awaits = partial(self._await, running, function, partial(returned, value), context)
+            awaits = partial(self._await, context, function, partial(returned, value), variables)
             if not self._loop.call(awaits):
                 self.ask("stop now")
             return
-        self._end(running, self._outcome(running, function, value, error))
+        self._end(context, self._outcome(context, function, value, error))
 
-    def _begin_async(self, running: Running, function: AnyFunction, call: Call) -> None:
+    def _begin_async(self, context: TaskContext, function: AnyFunction, call: Call) -> None:
         """Begin with an async function; runs on the event loop."""
-        context = contextvars.Context()
-        context.run(NOW.set, running)
-        self._await(running, function, partial(called, running, function, call), context)
+        variables = contextvars.Context()
+        variables.run(CURRENT.set, context)
+        self._await(context, function, partial(called, context, function, call), variables)
 
     def _await(
-        self, running: Running, function: AnyFunction, begin: Begin, context: contextvars.Context
+        self, context: TaskContext, function: AnyFunction, begin: Begin, variables: contextvars.Context
     ) -> None:
         """Go on on the event loop, where this runs."""
-        task = asyncio.get_running_loop().create_task(awaited(begin, self._pid), context=context)
-        task.add_done_callback(lambda task: self._ended_async(running, function, task))
-        running.on_told(partial(self._loop.call, task.cancel))
+        task = asyncio.get_running_loop().create_task(awaited(begin, self._pid), context=variables)
+        task.add_done_callback(lambda task: self._ended_async(context, function, task))
+        context.on_stop(partial(self._loop.call, task.cancel))
 
     def _ended_async(
-        self, running: Running, function: AnyFunction, task: asyncio.Task[tuple[Any, BaseException | None]]
+        self,
+        context: TaskContext,
+        function: AnyFunction,
+        task: asyncio.Task[tuple[Any, BaseException | None]],
     ) -> None:
         """Have an async function answered for; also one that was cancelled before its first step."""
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
 
         # Elsewhere, since writing a result and sending it would hold up the loop.
         def answer() -> None:
-            self._end(running, self._outcome(running, function, value, error))
+            self._end(context, self._outcome(context, function, value, error))
 
         self._threads.start(answer)
 
     def _outcome(
-        self, running: Running, function: AnyFunction, value: Any, error: BaseException | None
+        self, context: TaskContext, function: AnyFunction, value: Any, error: BaseException | None
     ) -> Outcome | None:
         """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
         try:
             if error is None:
-                return self._returned(running, function, value)
-            return self._raised(running, function, error)
+                return self._returned(context, function, value)
+            return self._raised(context, function, error)
         except BaseException as broken:
             # A handler of the log can raise, and so can what the user's objects are asked for.
             why = f"{function.name} can't be answered for: {type(broken).__name__}"
             return Failed(sendable(why), dead=error is None)
 
-    def _returned(self, running: Running, function: AnyFunction, value: Any) -> Outcome:
+    def _returned(self, context: TaskContext, function: AnyFunction, value: Any) -> Outcome:
         """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
         try:
             result = None if value is None else self.options.codec.dumps(value)
@@ -309,10 +312,10 @@ class Runner:
             why = f"the result of {function.name} can't be written as {self.options.codec.name}: {described(error)}"
             log.error("%s", why)
             return Failed(why, dead=True)
-        return Done(result, function.retain_of(running.task))
+        return Done(result, function.retain_of(context.task))
 
-    def _raised(self, running: Running, function: AnyFunction, error: BaseException) -> Outcome | None:
-        outcome = of_error(error, running, self._stopping.is_set())
+    def _raised(self, context: TaskContext, function: AnyFunction, error: BaseException) -> Outcome | None:
+        outcome = of_error(error, context, self._stopping.is_set())
         if isinstance(outcome, Failed):
             trace = None if isinstance(error, Fail) else error
             return replace(outcome, function=function.name, trace=trace)
@@ -320,44 +323,44 @@ class Runner:
 
     # ---- the end of a task
 
-    def _end(self, running: Running, outcome: Outcome | None) -> None:
+    def _end(self, context: TaskContext, outcome: Outcome | None) -> None:
         """Answer, and free the place."""
-        running.ended_at = time.monotonic()
+        context.ended_at = time.monotonic()
         try:
-            self._answer(running, outcome)
+            self._answer(context, outcome)
         finally:
-            self._leases.remove(running)
+            self._leases.remove(context)
             with self._changed:
-                self._runs.pop(running.task.handle, None)
+                self._runs.pop(context.task.handle, None)
                 self._changed.notify_all()
             if self._stopping.is_set():
                 self.ask("look")
 
-    def _answer(self, running: Running, outcome: Outcome | None) -> None:
+    def _answer(self, context: TaskContext, outcome: Outcome | None) -> None:
         """Tell the server, again and again while it is away: the lease is kept meanwhile, as well as that goes.
 
         A result is sent also where the heartbeat said that the lease is lost: the server takes it as long as nobody
         else has claimed the task, which saves doing the work twice.
         """
         rest_s = REST_S[0]
-        while outcome is not None and not running.is_left():
+        while outcome is not None and not context.is_abandoned():
             try:
-                next_ms = outcome.send(self._queue, running.task)
+                next_ms = outcome.send(self._queue, context.task)
             except LeaseLost:
                 if isinstance(outcome, Failed):
-                    outcome.tell(running.task, "; its lease was lost before, so that doesn't count")
+                    outcome.tell(context.task, "; its lease was lost before, so that doesn't count")
                 else:
-                    log.warning("task %s: its lease was lost, the outcome is dropped", running.task.id)
+                    log.warning("task %s: its lease was lost, the outcome is dropped", context.task.id)
                 return
             except Exception as error:
                 if not self._passes(error):
-                    log.error("task %s can't be answered: %s", running.task.id, described(error))
+                    log.error("task %s can't be answered: %s", context.task.id, described(error))
                     outcome = self._instead(outcome, error)
                     continue
-                self._tell_retry(error, f"answer for task {running.task.id} failed")
+                self._tell_retry(error, f"answer for task {context.task.id} failed")
             else:
                 if isinstance(outcome, Failed):
-                    self._tell_failure(running.task, outcome, next_ms)
+                    self._tell_failure(context.task, outcome, next_ms)
                 return
             self._stopped.wait(rest_s)
             rest_s = min(REST_S[1], rest_s * 2)
@@ -398,10 +401,10 @@ class Runner:
             self._stopping.set()
             self._changed.notify_all()
         self._tell_stop(grace_s)
-        self._give_back([running for running in self._all() if running.leave(unless_begun=True)])
+        self._give_back([context for context in self._all() if context.abandon(unless_begun=True)])
         status = 0
         if not self._ends_within(grace_s):
-            left = [running for running in self._all() if running.leave()]
+            left = [context for context in self._all() if context.abandon()]
             if left:
                 log.warning("worker %s gives back %d tasks that still run", self.options.name, len(left))
             self._give_back(left)
@@ -424,7 +427,7 @@ class Runner:
         else:
             log.info("worker %s stops; %d tasks run", self.options.name, number)
 
-    def _all(self) -> Sequence[Running]:
+    def _all(self) -> Sequence[TaskContext]:
         with self._changed:
             return list(self._runs.values())
 
@@ -438,16 +441,16 @@ class Runner:
                 return False
         return True
 
-    def _give_back(self, left: Sequence[Running]) -> None:
+    def _give_back(self, left: Sequence[TaskContext]) -> None:
         """Requeue tasks, and wait no longer for that than a server that is there needs."""
         if not left:
             return
-        for running in left:
-            self._leases.remove(running)
+        for context in left:
+            self._leases.remove(context)
         done = threading.Event()
 
         def give_back() -> None:
-            self._requeue([running.task for running in left])
+            self._requeue([context.task for context in left])
             done.set()
 
         self._threads.start(give_back)
@@ -462,9 +465,9 @@ class Runner:
             log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
 
 
-async def called(running: Running, function: AnyFunction, call: Call) -> Any:
+async def called(context: TaskContext, function: AnyFunction, call: Call) -> Any:
     """What an async function returns."""
-    if not running.begins():
+    if not context.try_begin():
         raise asyncio.CancelledError
     return await function.function(*call.args, **call.kwargs)
 
