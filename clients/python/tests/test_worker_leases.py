@@ -395,7 +395,7 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
     leases.open()
     try:
         for key in ("away", "here"):
-            leases.add(TaskContext(Task(key, f"{key}-1", b"", 1), leases.nudge), time.monotonic())
+            leases.add(TaskContext(Task(key, f"{key}-1", b"", 1), leases.wake), time.monotonic())
         wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
         assert "away" not in queue.kept
         queue.comes_back.set()
@@ -428,12 +428,12 @@ def test_a_function_that_was_told_is_kept_no_more(answer, raises):
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()
     try:
-        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.nudge)
+        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake)
         leases.add(context, time.monotonic())
         assert context.wait(5)
         with pytest.raises(raises):
             context.check()
-        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.nudge)
+        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake)
         leases.add(again, time.monotonic())
         assert again.wait(5)
         assert queue.asked == 2

@@ -211,7 +211,7 @@ class Runner:
 
     def _take(self, task: Task, asked_at: float) -> bool:
         """Give a task a place and begin with it; False where the stop came before."""
-        context = TaskContext(task, self._leases.nudge)
+        context = TaskContext(task, self._leases.wake)
         with self._changed:
             if self._stopping.is_set():
                 return False
