@@ -9,7 +9,7 @@ import pytest
 import redis
 from server import wait_until
 from taskslot import Fail, Queue, Worker, current
-from working import Gate, Working
+from worker_thread import Gate, WorkerThread
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
     worker = Worker(queue, concurrency=3, name="w1")
     worker.task("mail.send")(lambda: None)
     worker.task("mail.sweep")(lambda: None)
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: said(caplog, "works on"), "it has started")
     (line,) = said(caplog, "works on")
     assert line == f"worker w1 works on {queue.name}, in 3 places: mail.send, mail.sweep"
@@ -44,7 +44,7 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         raise ValueError("no such address")
 
     task = queue.push(fails.call())
-    with Working(worker):
+    with WorkerThread(worker):
         assert queue.result(task, block_ms=20_000).state == "dead"
         wait_until(lambda: len(said(caplog, "failed")) == 4, "all four are told")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
@@ -66,7 +66,7 @@ def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
     own = queue.push(fails.call(False), attempts=2)
     endless = queue.push(fails.call(False), attempts=-1)
     gone = queue.push(fails.call(True))
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: len(said(caplog, "failed")) == 3, "all are told")
     assert sorted(said(caplog, "failed")) == sorted(
         [
@@ -89,7 +89,7 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
             stopped.set()
 
     task = queue.push(long.call())
-    with Working(worker):
+    with WorkerThread(worker):
         assert stopped.wait(20)
         wait_until(lambda: said(caplog, "is no longer"), "it is told")
         worker.stop(at_once=True)
@@ -105,7 +105,7 @@ def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog)
         queue = Queue(client, "mail", patience_ms=200)
         worker = Worker(queue, concurrency=2, lease_ms=300)
         task = worker.task("f", retain_ms=60_000)(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call())
             gate.inside()
             server.kill9()

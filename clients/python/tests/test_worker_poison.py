@@ -9,7 +9,7 @@ import taskslot
 from server import wait_until
 from taskslot import Worker
 from taskslot.worker.runner import own_name
-from working import Working
+from worker_thread import WorkerThread
 
 HERE = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def test_a_dead_task_says_why_where_one_looks(queue):
     queue.configure(run_max=200, stalls=1)
     worker = Worker(queue, name="w1")
     hangs = worker.task("hangs")(lambda: taskslot.current().wait(20))
-    with Working(worker):
+    with WorkerThread(worker):
         result = queue.result(queue.push(hangs.call()), block_ms=10_000)
     why = "1 stall, after 200 ms at worker w1 (run-max)"
     assert (result.state, result.error) == ("dead", why)
