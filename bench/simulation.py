@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 import simpy
-from taskslot import AsyncShardedQueue, Info, Load
+from taskslot import AsyncShardedQueue, Info, Load, arguments
 from taskslot._async import queue as queue_module
 from taskslot._async import sharded as sharded_module
 from taskslot.shards import SLOTS, slot_of
@@ -280,6 +280,7 @@ class World:
         with ExitStack() as stack:
             for module in (sharded_module, queue_module):
                 stack.enter_context(patch.object(module, "AsyncWire", Wire))
+            for module in (sharded_module, arguments):
                 stack.enter_context(patch.object(module, "time", clock))
             stack.enter_context(patch.object(sharded_module, "random", self.random))
             yield

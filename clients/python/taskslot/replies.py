@@ -43,6 +43,16 @@ class Answer(IntEnum):
     CANCEL_ASKED = -3  # of `extend_many`: somebody cancelled the task
 
 
+def answer_of(number: int) -> int:
+    """The server's answer of one handle: an `Answer` unless it is a time or a span."""
+    return Answer(number) if number <= 1 else number
+
+
+def cancel_answer(number: int) -> Literal["removed", "asked"] | None:
+    """What TASK.CANCEL answers of one id."""
+    return "removed" if number == 1 else "asked" if number == 2 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A claimed task: what a worker gets, and gives back to `ack`, `fail`, `requeue` and `extend`.

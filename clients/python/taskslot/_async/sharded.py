@@ -5,45 +5,25 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice
-from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
-from ..aggregate import total
+from ..arguments import MOST, deadline, handle, is_over, several, token
 from ..balance import Loads, Pace
 from ..cancellation import cancellations, raise_if_cancelled
-from ..commands import (
-    ClaimOptions,
-    Command,
-    Direction,
-    Payload,
-    PushOptions,
-    ScheduleOptions,
-    TaskOptions,
-)
+from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import QueueBroken, Refused, WrongType
-from ..replies import (
-    Group,
-    Info,
-    Result,
-    Schedule,
-    Settings,
-    State,
-    Task,
-    TaskId,
-    TaskView,
-    WorkerView,
-    pairs,
-)
+from ..replies import Group, Info, State, Task, TaskId, TaskView, WorkerView, pairs
 from ..shards import names as shard_names
 from ..shards import shard_of_name
+from .base_queue import AsyncBaseQueue
 from .pause import pause
-from .queue import MOST, AsyncQueue, deadline, handle, identity, is_over, several, token
+from .queue import AsyncQueue
 from .wire import AsyncWire, Elsewhere
 
 log = logging.getLogger("taskslot")
@@ -54,24 +34,21 @@ R = TypeVar("R")
 CENSUS_S = 1.0
 
 
-class AsyncShardedQueue:
+class AsyncShardedQueue(AsyncBaseQueue):
     """A logical queue cut into `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
 
-    The same methods as `AsyncQueue`, but for `shards`, which are its `keys` here, and `infos`, which tells of each. Ids
-    and handles have their shard's number before them, `5/1795334211134-0`, so
-    that they find their way back; `task.key` is the shard's key. A task with `group` goes to the shard of its group,
-    else with `unique` to the shard of its token, else to the less loaded of two picked at random. Limits, settings,
-    groups and tokens are each shard's own; `configure`, `pause` and `resume` tell all shards.
-    Schedules live on shard 0.
+    It has the methods of `AsyncQueue`, except `shards`: the shards are its `keys`, and `infos` has the figures of each.
+    Ids and handles begin with the number of their shard, `5/1795334211134-0`; `task.key` is the shard's key. A task
+    with `group` goes to the shard of its group, else with `unique` to the shard of its token, else to the less loaded
+    of two picked at random. Each shard has its own limits, settings, groups and tokens; `configure`, `pause` and
+    `resume` go to all shards. Schedules are on shard 0.
 
     A claim that waits does so on a home shard, and looks at the others meanwhile: a task pushed anywhere is found
-    within some tens of milliseconds, though there be fewer workers than shards. It never leases more than `count`.
+    within some tens of milliseconds, even where there are fewer workers than shards. It never leases more than `count`.
     """
 
     def __init__(self, client: Any, name: str, *, shards: int = 16, patience_ms: int = 10_000) -> None:
-        self.name = name
-        self.wire = AsyncWire(client, patience_ms)
-        self.keys = shard_names(name, shards)
+        super().__init__(name, shard_names(name, shards), AsyncWire(client, patience_ms))
         self.queues = [AsyncQueue(client, key, wire=self.wire) for key in self.keys]
         self._numbers = {key: number for number, key in enumerate(self.keys)}
         self._loads = Loads.of(shards)
@@ -80,17 +57,19 @@ class AsyncShardedQueue:
         self._census_at = 0.0
         self._faulty: set[int] = set()
 
-    async def __aenter__(self) -> AsyncShardedQueue:
-        return self
+    def _locate(self, task: Task | str) -> tuple[str, str]:
+        number, slash, bare = handle(task).partition("/")
+        if not slash or not number.isdigit() or int(number) >= len(self.keys):
+            raise ValueError(
+                f"an id or a handle of {self.name}, {len(self.keys)} shards, begins with its shard: 0/…"
+            )
+        return self.keys[int(number)], bare
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    def _key_of_group(self, group: str) -> str:
+        return self.keys[shard_of_name(group, len(self.keys))]
 
-    async def close(self) -> None:
-        """Close the connections that this queue made for itself; the client stays open."""
-        await self.wire.close()
+    def _named_here(self, key: str, view: TaskView) -> TaskView:
+        return replace(view, id=f"{self._numbers[key]}/{view.id}")
 
     # ---- produce
 
@@ -300,127 +279,11 @@ class AsyncShardedQueue:
     def _named(self, shard: int, tasks: list[Task]) -> list[Task]:
         return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]
 
-    async def ack(
-        self, task: Task | str, *, result: Payload | None = None, retain_ms: int | None = None
-    ) -> bool:
-        """Finish a task: True; False if there is nothing left to finish. Raises `LeaseLost`."""
-        queue, bare = self._of(task)
-        return await queue.ack(bare, result=result, retain_ms=retain_ms)
-
-    async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
-        """Give a task back to its shard, to its place, later, or behind the others."""
-        queue, bare = self._of(task)
-        return await queue.requeue(bare, delay_ms=delay_ms, back=back)
-
-    async def extend(
-        self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
-    ) -> int:
-        """Keep the lease: the new deadline, 0 if the task is over. Raises `LeaseLost` or `CancelAsked`."""
-        queue, bare = self._of(task)
-        return await queue.extend(bare, lease_ms=lease_ms, progress=progress)
-
-    async def fail(
-        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
-    ) -> int:
-        """Say that the attempt failed: the ms until the task is ready again, -1 if it is dead now, 0 if it is over."""
-        queue, bare = self._of(task)
-        return await queue.fail(bare, error, delay_ms=delay_ms, dead=dead)
-
-    async def ack_many(
-        self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
-    ) -> list[int]:
-        """Finish tasks, one command for each shard and thousand: for each in order an `Answer`."""
-        return await self.queues[0].ack_many(self._bare(tasks), result=result, retain_ms=retain_ms)
-
-    async def requeue_many(
-        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
-    ) -> list[int]:
-        """Give tasks back: for each in order an `Answer`."""
-        return await self.queues[0].requeue_many(self._bare(tasks), delay_ms=delay_ms, back=back)
-
-    async def extend_many(
-        self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
-    ) -> list[int]:
-        """Keep leases: for each in order the new deadline, or an `Answer` that is 0 or below."""
-        return await self.queues[0].extend_many(self._bare(tasks), lease_ms=lease_ms, progress=progress)
-
-    async def fail_many(
-        self,
-        tasks: Iterable[Task | str],
-        error: str | None = None,
-        *,
-        delay_ms: int | None = None,
-        dead: bool = False,
-    ) -> list[int]:
-        """Say that attempts failed: for each in order the ms until it is ready, or an `Answer` that is 0 or below."""
-        return await self.queues[0].fail_many(self._bare(tasks), error, delay_ms=delay_ms, dead=dead)
-
-    def _of(self, task: Task | str) -> tuple[AsyncQueue, str]:
-        """The shard of a task, an id or a handle, and its name there."""
-        number, slash, bare = handle(task).partition("/")
-        if not slash or not number.isdigit() or int(number) >= len(self.queues):
-            raise ValueError(
-                f"an id or a handle of {self.name}, {len(self.queues)} shards, begins with its shard: 0/…"
-            )
-        return self.queues[int(number)], bare
-
-    def _bare(self, tasks: Iterable[Task | str]) -> list[Task | str]:
-        """Tasks as their shards know them."""
-        found: list[Task | str] = []
-        for task in several(tasks):
-            queue, bare = self._of(task)
-            found.append(Task(queue.name, bare, b"", 0))
-        return found
-
     # ---- inspect
-
-    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
-        """How a task ended; None if it isn't over. `block_ms` waits so long for its end. Raises `UnknownTask`."""
-        queue, bare = self._of(identity(task))
-        return await queue.result(bare, block_ms=block_ms)
-
-    async def get(self, task: Task | str) -> TaskView | None:
-        """All that is known of a task; None if it is gone."""
-        queue, bare = self._of(task)
-        view = await queue.get(bare)
-        return view and replace(view, id=f"{self._numbers[queue.name]}/{view.id}")
-
-    async def tasks(
-        self,
-        state: State,
-        *,
-        group: str | None = None,
-        worker: str | None = None,
-        payloads: bool = False,
-        page: int = 100,
-        max_bytes: int | None = None,
-    ) -> AsyncIterator[TaskView]:
-        """The tasks in a state, shard after shard; in order within a shard."""
-        for number, queue in enumerate(self.queues):
-            views = queue.tasks(
-                state, group=group, worker=worker, payloads=payloads, page=page, max_bytes=max_bytes
-            )
-            async for view in views:
-                yield replace(view, id=f"{number}/{view.id}")
-
-    async def len(self, state: State | None = None) -> int:
-        """How many tasks are ready, delayed or leased, or in one state, on all shards."""
-        return sum([await queue.len(state) for queue in self.queues])
 
     async def infos(self) -> dict[str, Info | None]:
         """What each shard tells, by its key."""
         return {queue.name: await queue.info() for queue in self.queues}
-
-    async def info(self) -> Info | None:
-        """What all shards tell together (`aggregate.total`); None where none of them exists yet."""
-        return total([info for info in (await self.infos()).values() if info is not None])
-
-    async def settings(self) -> Settings | None:
-        """The settings of the first shard that exists, as of the others unless somebody set them apart."""
-        for queue in self.queues:
-            if (found := await queue.settings()) is not None:
-                return found
-        return None
 
     async def groups(self) -> list[Group]:
         """All groups that are known, by name, each of the one shard that has it."""
@@ -437,28 +300,7 @@ class AsyncShardedQueue:
                 found[one.name] = together(one, other) if other else one
         return [found[name] for name in sorted(found)]
 
-    async def schedules(self) -> list[Schedule]:
-        """The schedules, by name; they live on shard 0."""
-        return await self.queues[0].schedules()
-
     # ---- admin
-
-    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
-        """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
-        queue, bare = self._of(identity(task))
-        return await queue.cancel(bare)
-
-    async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
-        """The same for many, in order."""
-        return [await self.cancel(task) for task in several(tasks)]
-
-    async def retry(self, tasks: Iterable[Task | str]) -> int:
-        """Make dead or delayed tasks ready, behind the others: how many are."""
-        by_shard: dict[str, list[str]] = {}
-        for task in several(tasks):
-            queue, bare = self._of(identity(task))
-            by_shard.setdefault(queue.name, []).append(bare)
-        return sum([await self.queues[self._numbers[key]].retry(ids) for key, ids in by_shard.items()])
 
     async def retry_dead(self, count: int = MOST) -> int:
         """Make dead tasks ready, the oldest of each shard first, at most so many: how many are."""
@@ -475,66 +317,6 @@ class AsyncShardedQueue:
             if done < count:
                 done += await queue.purge(state, count - done)
         return done
-
-    async def configure(self, **values: Payload | int) -> None:
-        """Set settings on every shard. Limits hold for each shard alone."""
-        for queue in self.queues:
-            await queue.configure(**values)
-
-    async def reset(self, *names: str) -> None:
-        """Put settings of every shard back to their defaults, all of them if none is named."""
-        for queue in self.queues:
-            await queue.reset(*names)
-
-    async def set_group(
-        self,
-        name: str,
-        *,
-        weight: int | None = None,
-        concurrency: int | None = None,
-        rate: int | None = None,
-        rate_per_ms: int | None = None,
-        ordered: bool | None = None,
-    ) -> None:
-        """Set a group's share and limits, on the one shard that has the group."""
-        queue = self.queues[shard_of_name(name, len(self.queues))]
-        await queue.set_group(
-            name, weight=weight, concurrency=concurrency, rate=rate, rate_per_ms=rate_per_ms, ordered=ordered
-        )
-
-    async def forget_group(self, name: str) -> bool:
-        """Forget what was set for a group: whether anything was."""
-        return await self.queues[shard_of_name(name, len(self.queues))].forget_group(name)
-
-    async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
-        """Stop claims ("out"), pushes ("in") or both ("all") on every shard, for a time or until `resume`."""
-        for queue in self.queues:
-            await queue.pause(direction, for_ms=for_ms)
-
-    async def resume(self, direction: Direction = "out") -> None:
-        """Open on every shard what `pause` closed."""
-        for queue in self.queues:
-            await queue.resume(direction)
-
-    async def schedule(
-        self,
-        name: str,
-        payload: Payload,
-        *,
-        every_ms: int | None = None,
-        cron: str | None = None,
-        tz: str | None = None,
-        catchup: Literal["none", "one"] | None = None,
-        **options: Unpack[ScheduleOptions],
-    ) -> bool:
-        """Set a schedule, which pushes to shard 0, whatever its group: True if it is new."""
-        return await self.queues[0].schedule(
-            name, payload, every_ms=every_ms, cron=cron, tz=tz, catchup=catchup, **options
-        )
-
-    async def unschedule(self, name: str) -> bool:
-        """Remove a schedule: whether there was one."""
-        return await self.queues[0].unschedule(name)
 
 
 def first_given(*names: str | None) -> str | None:

@@ -27,8 +27,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from .. import commands
-from .._sync.queue import MOST, Queue, token
+from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
+from ..arguments import MOST, token
 from ..calls import BadPayload, Call
 from ..codecs import Codec
 from ..errors import LeaseLost, OutOfMemory, Refused, TaskslotError
