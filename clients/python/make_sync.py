@@ -18,6 +18,8 @@ SOURCE, TARGET = HERE / "taskslot/_async", HERE / "taskslot/_sync"
 NAMES = {
     "AsyncBaseQueue": "BaseQueue",
     "AsyncQueue": "Queue",
+    "AsyncShardClaims": "ShardClaims",
+    "AsyncShardMonitor": "ShardMonitor",
     "AsyncShardedQueue": "ShardedQueue",
     "AsyncWire": "Wire",
     "AsyncPipelinedConnection": "PipelinedConnection",

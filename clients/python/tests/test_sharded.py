@@ -144,7 +144,7 @@ def test_a_worker_waits_where_fewer_do(make, client):
     """Four workers that begin at one home have different ones once they have looked about."""
     queues = [make("orders", shards=SHARDS) for _ in range(SHARDS)]
     for queue in queues:
-        getattr(queue, "inner", queue)._home = 0
+        getattr(queue, "inner", queue)._claims.home = 0
     queues[0].configure(lease=30_000)  # makes all shards, so that they tell who waits
     stop = threading.Event()
 
