@@ -4,23 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from ..commands import Word
 
 
 class PipelinedConnection:
-    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client.
+    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client, for a `with` block.
 
-    Past `execute_command`, which waits for each reply. Closed with replies to come it is cut, and goes back as such.
+    It goes past `execute_command`, which waits for each reply. Where replies are still to come at the end of the block,
+    the connection is cut before it goes back.
     """
 
     def __init__(self, lender: Any) -> None:
-        self.pending = 0  # replies
+        self.pending = 0  # replies that are still to come
         self._lender = lender
         self._connection: Any = None
 
-    def open(self) -> None:
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _open(self) -> None:
         """Borrow the connection, made if there is none."""
         if hasattr(self._lender, "acquire_connection"):
             self._connection = self._lender.acquire_connection()
@@ -43,7 +51,7 @@ class PipelinedConnection:
         self.pending -= 1
         return reply
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Give the connection back."""
         if self.pending:
             self._connection.disconnect()
