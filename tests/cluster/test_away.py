@@ -10,14 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 import redis
-import taskslot.worker.runner
+import taskslot.worker.claimer
 import valkey
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server import wait_until
 from taskslot import Queue, ShardedQueue, Worker
 
-taskslot.worker.runner.BLOCK_MS = 50
+taskslot.worker.claimer.BLOCK_MS = 50
 SHARDS = 12
 pytestmark = pytest.mark.timeout(150)
 

@@ -522,7 +522,7 @@ def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
             gate.inside()
             client.rename("mail", "kept")
             client.set("mail", "a string")
-            wait_until(lambda: worker._runner._stopping.is_set(), "the worker stops")
+            wait_until(lambda: worker._runner._places.is_stopping(), "the worker stops")
             assert not run.is_over()
             client.rename("kept", "mail")
             gate.open()

@@ -8,7 +8,7 @@ from pathlib import Path
 import taskslot
 from server import wait_until
 from taskslot import Worker
-from taskslot.worker.runner import own_name
+from taskslot.worker.options import own_name
 from worker_thread import WorkerThread
 
 HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def test_a_dead_task_says_why_where_one_looks(queue):
 
 def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
     """As those of two containers may be: a crash in one charges nothing in the other."""
-    code = "import os; os.getpid = lambda: 1; from taskslot.worker.runner import own_name; print(own_name())"
+    code = "import os; os.getpid = lambda: 1; from taskslot.worker.options import own_name; print(own_name())"
     words, environment = [sys.executable, "-c", code], {"PYTHONPATH": f"{Path(taskslot.__file__).parents[1]}"}
     names = {subprocess.check_output(words, env=environment, text=True) for _ in range(2)}
     assert len(names) == 2 and all("-1-" in name for name in names)

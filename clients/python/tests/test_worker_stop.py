@@ -30,7 +30,7 @@ def test_a_stop_waits_for_what_runs(queue, how):
             queue.push_many([task.call()] * 2)
             gate.inside()
             worker.stop()
-            wait_until(lambda: worker._runner._stopping.is_set(), "the worker stops")
+            wait_until(lambda: worker._runner._places.is_stopping(), "the worker stops")
             assert not run.is_over()
             gate.open()
             assert run.ended() == 0

@@ -4,11 +4,11 @@ import asyncio
 import threading
 from queue import Queue
 
-import taskslot.worker.runner
+import taskslot.worker.claimer
 from server import wait_until
 
 # A stop waits for a claim that waits in the server: tests stop often.
-taskslot.worker.runner.BLOCK_MS = 50
+taskslot.worker.claimer.BLOCK_MS = 50
 
 
 class WorkerThread:

@@ -1,8 +1,8 @@
 """Workers: functions that are run for the tasks of a queue.
 
-`worker` has `Worker`, functions by name and the signals that end it; `runner` is one run of it: claim, run, answer;
-`leases` keeps what runs; `context` is what a function can ask about its task; `outcomes` is how a task ends; `loops`
-and `threads` are where functions run.
+`worker` has `Worker`, functions by name and the signals that end it. `runner` is one run of it, from start to stop:
+`claimer` claims for the free `places`, `executor` runs functions on `threads` and `loops`, `leases` extends what they
+hold, `answers` sends their `outcomes`, again after `retries`. `context` is what a function can ask about its task.
 """
 
 from .context import TaskContext, current

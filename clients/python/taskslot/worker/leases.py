@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .. import commands
+from .._sync.base_queue import BaseQueue
 from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer, Task
 from .context import TaskContext
@@ -50,7 +50,7 @@ class Lease:
 class Leases:
     """The leases of the tasks that run; `lease_ms` is their length, None where the queue or the task says it."""
 
-    def __init__(self, queue: Any, threads: Threads, lease_ms: int | None) -> None:
+    def __init__(self, queue: BaseQueue, threads: Threads, lease_ms: int | None) -> None:
         self._queue = queue
         self._threads = threads
         self._lease_s = None if lease_ms is None else lease_ms / 1000

@@ -14,7 +14,8 @@ from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
 from . import children
 from .functions import AnyFunction, Function, Retain, name_of
-from .runner import WAKE_S, Runner, WorkerOptions, own_name
+from .options import WorkerOptions, own_name
+from .runner import WAKE_S, Runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +78,8 @@ class Worker:
         self.codec = codec
         self.grace_ms = grace_ms
         self.functions: dict[str, AnyFunction] = {}
-        self._claim = {"group": group, "meta": meta}
+        self.group = group
+        self.meta = meta
         self._lock = threading.Lock()
         self._runner: Runner | None = None
         self._began = self._stops_early = False
@@ -177,18 +179,20 @@ class Worker:
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Runner:
         options = WorkerOptions(
-            self.queue,
-            self.concurrency,
-            self.name or own_name(),
-            self.lease_ms,
-            self.codec,
-            self.grace_ms,
-            self._claim,
+            queue=self.queue,
+            functions=self.functions,
+            concurrency=self.concurrency,
+            name=self.name or own_name(),
+            lease_ms=self.lease_ms,
+            codec=self.codec,
+            grace_ms=self.grace_ms,
+            group=self.group,
+            meta=self.meta,
         )
         with self._lock:
             if self._runner is not None:
                 raise RuntimeError("this worker runs already")
-            self._runner = Runner(options, self.functions, loop)
+            self._runner = Runner(options, loop)
             self._began = True
             if self._stops_early:
                 self._runner.ask("stop")
