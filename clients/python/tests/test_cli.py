@@ -40,6 +40,33 @@ def test_nothing_to_claim_is_no_error(run):
     assert said.lines == [] and said.errors == ["nothing to claim"]
 
 
+def test_a_claim_says_that_the_queue_is_paused(run, queue):
+    """For a time or until somebody resumes it; also of shards, and not where only pushes are paused."""
+    run("push", "mail", "a")
+    run("pause", "mail")
+    assert run("claim", "mail").errors == ["nothing to claim: mail is paused until resumed"]
+    run("pause", "mail", "--for-ms", "3600000")
+    assert run("claim", "mail").errors[0].startswith("nothing to claim: mail is paused for ")
+    run("resume", "mail")
+    run("pause", "orders", "in", "--shards", "2")
+    assert run("claim", "orders", "--shards", "2").errors == ["nothing to claim"]
+    run("pause", "orders", "--shards", "2")
+    assert run("claim", "orders", "--shards", "2").errors == [
+        "nothing to claim: orders is paused until resumed"
+    ]
+
+
+def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
+    """As the command line has it."""
+    run("push", "mail", "a")
+    (handle,) = [line.split()[0] for line in run("claim", "mail").lines]
+    run("ack", "mail", handle)
+    (error,) = run("result", "mail", handle.partition("@")[0], status=1).errors
+    assert (
+        error.startswith("taskslot: no such task, or it is over and wasn't kept: ") and "--retain-ms" in error
+    )
+
+
 def test_scripts_get_json_lines(run):
     """With all that is known of a task; the option may stand before the command or after it."""
     run("push", "mail", "a", "--group", "g", "--header", "trace=7", "--priority", "0")

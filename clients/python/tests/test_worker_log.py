@@ -97,6 +97,28 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
     assert lines, said(caplog, "task")
 
 
+def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
+    """With the reason, and without any of the payload."""
+    task = queue.push(b"not JSON")
+    with WorkerThread(Worker(queue)):
+        wait_until(lambda: said(caplog, "it is dead"), "it is told")
+    why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
+    assert said(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), it is dead: {why}"]
+
+
+def test_a_stop_counts_its_tasks(queue, caplog):
+    """One task is one task."""
+    with Gate() as gate:
+        worker = Worker(queue, grace_ms=0, name="w1")
+        queue.push(worker.task("f")(gate.enter).call())
+        with WorkerThread(worker):
+            gate.inside()
+            worker.stop()
+            wait_until(lambda: said(caplog, "gives back"), "it is told")
+            assert said(caplog, "worker w1 stops") == ["worker w1 stops; 1 task runs"]
+            assert said(caplog, "gives back") == ["worker w1 gives back 1 task that still runs"]
+
+
 def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
     """However often the worker tries meanwhile, and whatever of it: claims, a heartbeat, an answer."""
     caplog.set_level(logging.DEBUG, logger="taskslot")
@@ -141,5 +163,5 @@ def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
     thread.join()
     (line,) = said(caplog, "Ctrl-C again")
     assert line == (
-        "worker w1 stops when its 1 tasks have ended, in 20 s at the latest; Ctrl-C again ends it at once"
+        "worker w1 stops when its 1 task has ended, in 20 s at the latest; Ctrl-C again ends it at once"
     )

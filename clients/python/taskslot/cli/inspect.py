@@ -8,6 +8,7 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
+from ..errors import UnknownTask
 from ..replies import Info, TaskView
 from . import format, output
 from .session import QueueName, Session, command, refuse
@@ -193,7 +194,13 @@ def result(
     block_ms: Annotated[int | None, typer.Option(min=0, help="Wait so long for its end, 0 for ever.")] = None,
 ) -> None:
     """Print what came of a task; status 1 if it isn't done."""
-    ended = session.queue(queue).result(task, block_ms=block_ms)
+    try:
+        ended = session.queue(queue).result(task, block_ms=block_ms)
+    except UnknownTask:
+        refuse(
+            "no such task, or it is over and wasn't kept: push and ack with --retain-ms keep it for a while",
+            1,
+        )
     if ended is None:
         refuse("the task isn't over yet", 1)
     if session.json:

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import TaskslotError
 from ..replies import Answer, Task
 from . import format, output
-from .session import QueueName, Session, command
+from .session import AnyQueue, QueueName, Session, command
 
 Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="What the claim showed.")]
 
@@ -41,9 +43,10 @@ def claim(
     """Claim tasks; prints handles and payloads, nothing if there are none."""
     options: dict[str, Any] = {"worker": worker, "group": group, "lease_ms": lease_ms, "noack": noack}
     meta = meta or session.json
-    tasks = session.queue(queue).claim(count, block_ms=block_ms, meta=meta, **options)
+    opened = session.queue(queue)
+    tasks = opened.claim(count, block_ms=block_ms, meta=meta, **options)
     if not tasks:
-        output.note("nothing to claim")
+        output.note(f"nothing to claim{why_nothing(opened)}")
     elif session.json:
         for task in tasks:
             output.json_line(as_map(task))
@@ -51,6 +54,15 @@ def claim(
         for task in tasks:
             deliveries = f"  (delivery {task.deliveries})" if task.deliveries > 1 else ""
             output.line(f"{task.handle}  {format.payload(task.payload)}{deliveries}")
+
+
+def why_nothing(queue: AnyQueue) -> str:
+    """That claims are paused, if they are and this user may ask."""
+    with suppress(TaskslotError):
+        if (info := queue.info()) is not None and info.paused_out:
+            until = "until resumed" if info.paused_out < 0 else f"for {format.span(info.paused_out)}"
+            return f": {queue.name} is paused {until}"
+    return ""
 
 
 def as_map(task: Task) -> dict[str, Any]:

@@ -92,4 +92,12 @@ def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
         if tasks:
             queue.requeue_many(tasks)
     except Exception as error:
-        log.warning("%d tasks come back when their leases end: %s", len(tasks), described(error))
+        come = counted(
+            len(tasks), "task comes back when its lease ends", "tasks come back when their leases end"
+        )
+        log.warning("%s: %s", come, described(error))
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 task runs`, `3 tasks run`."""
+    return f"{number} {one if number == 1 else many}"

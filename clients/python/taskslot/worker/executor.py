@@ -55,7 +55,6 @@ class Executor:
         try:
             call = Call.read(task.payload, self._options.codec)
         except BadPayload as error:
-            log.error("task %s of %s is dead: %s", task.id, task.key, error)
             self._end_soon(context, Failed(described(error), dead=True))
             return
         function = self._options.functions.get(call.task)

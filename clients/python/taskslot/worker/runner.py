@@ -23,7 +23,7 @@ from typing import Literal
 
 from ..outages import Outages
 from ..replies import Task
-from .answers import Answers, requeue
+from .answers import Answers, counted, requeue
 from .claimer import Claimer
 from .context import TaskContext
 from .executor import Executor
@@ -139,7 +139,8 @@ class Runner:
         if not self._ends_within(grace_s):
             left = [context for context in self._places.all() if context.abandon()]
             if left:
-                log.warning("worker %s gives back %d tasks that still run", self.options.name, len(left))
+                still = counted(len(left), "task that still runs", "tasks that still run")
+                log.warning("worker %s gives back %s", self.options.name, still)
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
             status = 1 if left else 0
@@ -154,11 +155,11 @@ class Runner:
         number = len(self._places)
         if number and grace_s and self.interrupted:
             log.warning(
-                "worker %s stops when its %d tasks have ended, in %g s at the latest; Ctrl-C again ends it at once",
-                *(self.options.name, number, grace_s),
+                "worker %s stops when its %s ended, in %g s at the latest; Ctrl-C again ends it at once",
+                *(self.options.name, counted(number, "task has", "tasks have"), grace_s),
             )
         else:
-            log.info("worker %s stops; %d tasks run", self.options.name, number)
+            log.info("worker %s stops; %s", self.options.name, counted(number, "task runs", "tasks run"))
 
     def _ends_within(self, seconds: float, at_once: bool = True) -> bool:
         """Wait for the running tasks and the claim: at most so long, and no longer once a stop at once is asked for."""
