@@ -27,14 +27,14 @@ TOTALS = (
 
 
 class Section(StrEnum):
-    """What `info` tells besides the counts."""
+    """What `info` shows in place of the counts."""
 
     groups = "groups"
     workers = "workers"
     schedules = "schedules"
 
 
-class In(StrEnum):
+class TaskState(StrEnum):
     """The states of tasks."""
 
     ready = "ready"
@@ -58,14 +58,14 @@ def info(
 ) -> None:
     """Tell counts, rates, times and load of a queue, or its groups, workers or schedules."""
     if section is not None:
-        return tell_section(session, queue, section)
-    told = session.queue(queue).info()
-    if told is None:
+        return print_section(session, queue, section)
+    found = session.queue(queue).info()
+    if found is None:
         refuse(f"there is no queue {queue}", 1)
     if session.json:
-        output.json_line({"queue": queue, **output.plain(told)})
+        output.json_line({"queue": queue, **output.plain(found)})
         return
-    for line in format.columns(summary(queue, told)):
+    for line in format.columns(summary(queue, found)):
         output.line(line)
 
 
@@ -76,7 +76,9 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ("queue", queue),
         (
             "now",
-            said(ready=info.ready, delayed=info.delayed, leased=info.leased, dead=info.dead, done=info.done),
+            counts(
+                ready=info.ready, delayed=info.delayed, leased=info.leased, dead=info.dead, done=info.done
+            ),
         ),
         ("oldest ready", format.span(info.oldest_ready_ms)),
         ("next delayed", f"in {format.span(info.next_delayed_ms)}" if info.next_delayed_ms >= 0 else ""),
@@ -86,12 +88,12 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ("run", percentiles(info.run_p50_ms, info.run_p95_ms, info.run_p99_ms)),
         (
             "places",
-            said(busy=load.places_busy, free=load.places_free, needed=known(load.places_needed)),
+            counts(busy=load.places_busy, free=load.places_free, needed=known(load.places_needed)),
         ),
-        ("workers", said(waiting=info.blocked_workers, needed=known(load.workers_needed))),
+        ("workers", counts(waiting=info.blocked_workers, needed=known(load.workers_needed))),
         ("utilisation", f"{load.utilisation:.2f}" if load.utilisation >= 0 else format.UNKNOWN),
         ("drained in", format.span(load.drain_ms) if load.drain_ms >= 0 else "never at this speed"),
-        ("totals", said(**{name: number for name in TOTALS if (number := getattr(info, name))})),
+        ("totals", counts(**{name: number for name in TOTALS if (number := getattr(info, name))})),
         ("size", f"{format.size(info.bytes)} of tasks, {format.size(info.memory)} of memory"),
         ("held by", info.held_by),
         ("paused", paused(info)),
@@ -100,7 +102,7 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
     return [row for row in rows if row[1]]
 
 
-def said(**numbers: object) -> str:
+def counts(**numbers: object) -> str:
     """`12 ready, 3 delayed`."""
     return ", ".join(f"{number} {name}" for name, number in numbers.items())
 
@@ -125,7 +127,7 @@ def paused(info: Info) -> str:
     )
 
 
-def tell_section(session: Session, name: str, section: Section) -> None:
+def print_section(session: Session, name: str, section: Section) -> None:
     """Write a section as a table: a column for each field that any row has."""
     queue = session.queue(name)
     found: list[Any]
@@ -167,11 +169,11 @@ def get(session: Session, queue: QueueName, task: TaskName) -> None:
     if session.json:
         output.json_line(view)
         return
-    for line in format.columns(described(view)):
+    for line in format.columns(rows_of(view)):
         output.line(line)
 
 
-def described(view: TaskView) -> list[tuple[str, ...]]:
+def rows_of(view: TaskView) -> list[tuple[str, ...]]:
     """Names and values of what is known of a task."""
     rows: list[tuple[str, ...]] = []
     for item in fields(view):
@@ -223,7 +225,7 @@ def list_tasks(
     session: Session,
     queue: QueueName,
     state: Annotated[
-        In, typer.Argument(help="Ready in the order of claims, delayed by time, others by age.")
+        TaskState, typer.Argument(help="Ready in the order of claims, delayed by time, others by age.")
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show so many at most.")] = 20,
     group: Annotated[str | None, typer.Option(help="Of this group only.")] = None,
@@ -240,33 +242,33 @@ def list_tasks(
     if not views:
         output.note(f"nothing {state}")
         return
-    rows: list[tuple[str, ...]] = [("id", "prio", "tries", state_head(state), "group", "payload")]
-    rows += [line_of(view, state) for view in views[:count]]
+    rows: list[tuple[str, ...]] = [("id", "prio", "tries", head_of(state), "group", "payload")]
+    rows += [row_of(view, state) for view in views[:count]]
     for line in format.columns(rows, frozenset({1, 2})):
         output.line(line)
     if len(views) > count:
         output.note(f"… and more: --count {count * 10}")
 
 
-def state_head(state: In) -> str:
+def head_of(state: TaskState) -> str:
     """What the column is called that belongs to the state."""
     return {"ready": "enqueued", "delayed": "due", "leased": "deadline", "dead": "error", "done": "done"}[
         state
     ]
 
 
-def line_of(view: TaskView, state: In) -> tuple[str, ...]:
+def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
     """A task as a row; the payload is cut at what a line takes."""
     at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
         state
     )
-    own = format.instant(at)[5:19] if at is not None else cut(cell(view.error or ""), 72)
-    if state is In.leased and view.worker:
-        own += f" {cut(cell(view.worker), 16)}"
-    group, payload = cut(cell(view.group or ""), 16), cut(format.payload(view.payload or b""), 40)
+    own = format.instant(at)[5:19] if at is not None else shortened(cell(view.error or ""), 72)
+    if state is TaskState.leased and view.worker:
+        own += f" {shortened(cell(view.worker), 16)}"
+    group, payload = shortened(cell(view.group or ""), 16), shortened(format.payload(view.payload or b""), 40)
     return view.id, str(view.priority), str(view.deliveries), own, group, payload
 
 
-def cut(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
     """A text of so many characters at most."""
     return text if len(text) <= width else text[: width - 1] + "…"

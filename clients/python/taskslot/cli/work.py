@@ -81,7 +81,9 @@ def ack(
 ) -> None:
     """Finish tasks."""
     value = None if result is None else os.fsencode(result)
-    tell(session, handles, session.queue(queue).ack_many(handles, result=value, retain_ms=retain_ms), "acked")
+    print_answers(
+        session, handles, session.queue(queue).ack_many(handles, result=value, retain_ms=retain_ms), "acked"
+    )
 
 
 def fail(
@@ -94,7 +96,7 @@ def fail(
 ) -> None:
     """Say that an attempt failed: it is tried again later, or dead."""
     answers = session.queue(queue).fail_many(handles, error, delay_ms=delay_ms, dead=dead)
-    tell(session, handles, answers, "failed")
+    print_answers(session, handles, answers, "failed")
 
 
 def requeue(
@@ -106,7 +108,7 @@ def requeue(
 ) -> None:
     """Give tasks back; it doesn't count against them."""
     answers = session.queue(queue).requeue_many(handles, delay_ms=delay_ms, back=back)
-    tell(session, handles, answers, "requeued")
+    print_answers(session, handles, answers, "requeued")
 
 
 def extend(
@@ -119,10 +121,10 @@ def extend(
     """Keep leases longer."""
     value = None if progress is None else os.fsencode(progress)
     answers = session.queue(queue).extend_many(handles, lease_ms=lease_ms, progress=value)
-    tell(session, handles, answers, "extended")
+    print_answers(session, handles, answers, "extended")
 
 
-def tell(session: Session, handles: Sequence[str], answers: Sequence[int], done: str) -> None:
+def print_answers(session: Session, handles: Sequence[str], answers: Sequence[int], done: str) -> None:
     """Say what became of each handle, in order. Status 1 if any lease was lost or is to be given up."""
     for handle, answer in zip(handles, answers, strict=True):
         if session.json:

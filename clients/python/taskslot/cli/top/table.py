@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is shown at an instant: rows, where they are from, notes on what isn't format."""
+    """What is shown at an instant: rows, where they are from, and notes on what isn't shown."""
 
     rows: Sequence[Row]
     server: str
