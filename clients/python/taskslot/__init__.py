@@ -8,7 +8,7 @@
         mail.ack(task)
 
 `Queue` and `ShardedQueue` have one method for each command, `AsyncQueue` and `AsyncShardedQueue` the same to be
-awaited; `Worker` runs functions. The module's own manual tells what the commands do: README.md at the root.
+awaited; `Worker` runs functions. README.md at the root is the manual of the commands.
 """
 
 from ._async.queue import AsyncQueue

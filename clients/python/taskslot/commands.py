@@ -289,10 +289,10 @@ def read_result(reply: Any) -> Result | None:
         return None
     if reply == 0:
         raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
-    state, said = text(reply[0]), reply[1]
+    state, value = text(reply[0]), reply[1]
     if state == "done":
-        return Result(state, value=None if said is None else data(said))
-    return Result(state, error=None if said is None else text(said))
+        return Result(state, value=None if value is None else data(value))
+    return Result(state, error=None if value is None else text(value))
 
 
 def get(key: str, task: str) -> Command[TaskView | None]:

@@ -1,7 +1,7 @@
 """What commands answer, as typed values, and how the server's replies become them.
 
 A map is a `dict` in RESP3 and a flat list in RESP2 and on Redis 6.2; names come as bytes. A field `oldest_ready_ms`
-is the server's `oldest-ready-ms`. What a newer server tells beyond the fields of a class stands in `more`.
+is the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't have are in `more`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class TaskContext:
         """Sleep so long, but not on when the function should stop: whether it should.
 
         For sync functions: an async one awaits `asyncio.sleep`, which ends by itself when it is cancelled. A process
-        that the function forked is told nothing, and just sleeps.
+        that the function forked isn't asked to stop, and just sleeps.
         """
         try:
             asyncio.get_running_loop()

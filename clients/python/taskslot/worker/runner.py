@@ -39,7 +39,7 @@ log = logging.getLogger("taskslot")
 # How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to
 # another thread, which doesn't wake it.
 WAKE_S = 0.2
-# How long a stop waits for its TASK.REQUEUE where a server is away, and then for functions that were told to end.
+# How long a stop waits for its TASK.REQUEUE where a server is away, and then for functions that were asked to end.
 REQUEUE_S = 4.0
 TOLD_S = 1.0
 

@@ -122,7 +122,7 @@ class Worker:
         """Work until SIGTERM, SIGINT or `stop()`: 0 if all tasks ended within the grace, 1 if some were given back.
 
         `raise SystemExit(worker.run())` ends a program. At the stop it claims no more, waits for the running tasks up
-        to `grace_ms`, tells those that still run (`current()`) and requeues them; a second signal does so at once.
+        to `grace_ms`, asks the others to stop (`current()`) and requeues them; a second signal does so at once.
         A sync function that runs on all the same is left on a thread that doesn't keep the process alive. Async
         functions run on an event loop of their own. Handlers of signals are only installed on the main thread, and
         restored at the end; with `signals=False` the program has its own, and they call `stop()`.
@@ -146,7 +146,7 @@ class Worker:
     async def serve(self, *, signals: bool = True) -> int:
         """The same within a running event loop, on which async functions run then.
 
-        Being cancelled is a stop at once: what runs is told and requeued before `serve` ends.
+        Being cancelled is a stop at once: what runs is asked to stop and requeued before `serve` ends.
         """
         loop = asyncio.get_running_loop()
         runner = self._begin(loop)
