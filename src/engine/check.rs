@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entry::{Order, Phase};
-use crate::groups::GroupNumber;
-use crate::lanes::ReadyTasks;
 use crate::mismatch::{Mismatch, ensure};
-use crate::names::Holds;
 use crate::queue::Queue;
 use crate::settings::SPAN_MAX_MS;
+use crate::store::entry::{Order, Phase};
+use crate::store::groups::GroupNumber;
+use crate::store::interner::Holds;
+use crate::store::lanes::ReadyTasks;
+use crate::store::side_table::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, Told};
 use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
-use crate::told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, Told};
 
 impl Queue {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.

@@ -7,13 +7,13 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::groups::GroupLimits;
 use crate::plan::Plan;
-use crate::requests::Answer;
 use crate::settings::SPAN_MAX_MS;
+use crate::store::groups::GroupLimits;
+use crate::store::requests::Answer;
+use crate::store::side_table::RESULT_MAX_BYTES;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
-use crate::told::RESULT_MAX_BYTES;
 
 /// Something that happened to a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,27 +9,27 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bodies::Bodies;
-use crate::delayed::Delayed;
-use crate::done::Done;
-use crate::entry::{Entry, Order, Phase, WorkerNumber};
 use crate::event::{Event, Gate};
-use crate::expiry::Expiry;
-use crate::groups::Groups;
-use crate::lanes::{LaneKey, Lanes};
-use crate::log::{Log, Place};
-use crate::names::Names;
-use crate::page::Record;
 use crate::rate::Spent;
-use crate::requests::Requests;
-use crate::schedule::Schedules;
 use crate::settings::{NUMBER_MAX, Settings};
-use crate::stats::Stats;
+use crate::store::bodies::Bodies;
+use crate::store::delayed::Delayed;
+use crate::store::done::Done;
+use crate::store::entry::{Entry, Order, Phase, WorkerNumber};
+use crate::store::expiry::Expiry;
+use crate::store::groups::Groups;
+use crate::store::interner::Names;
+use crate::store::lanes::{LaneKey, Lanes};
+use crate::store::log::{Log, Place};
+use crate::store::page::Record;
+use crate::store::requests::Requests;
+use crate::store::schedules::Schedules;
+use crate::store::side_table::Told;
+use crate::store::stats::Stats;
+use crate::store::ties::{Holder, Ties};
+use crate::store::tokens::Tokens;
 use crate::task::{LeaseNumber, State, TaskId};
-use crate::ties::{Holder, Ties};
 use crate::time::{Millis, Stamp};
-use crate::told::Told;
-use crate::unique::Tokens;
 
 /// A queue's clock is at most so far from its node's, 69 years: a node that believes it is 1970 is no further off. So no
 /// queue that comes from elsewhere has a clock at the end of all instants.

@@ -1,0 +1,5 @@
+//! Bytes ⇄ queues and what happens to them.
+
+pub(crate) mod effect;
+pub(crate) mod fingerprint;
+pub(crate) mod queue;
