@@ -7,11 +7,10 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::bounds::{RESULT_MAX_BYTES, SPAN_MAX_MS};
+use crate::limits::GroupLimits;
 use crate::plan::Plan;
-use crate::settings::SPAN_MAX_MS;
-use crate::store::groups::GroupLimits;
-use crate::store::requests::Answer;
-use crate::store::side_table::RESULT_MAX_BYTES;
+use crate::request::Answer;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
 

@@ -3,8 +3,9 @@
 
 use crate::event::Then;
 use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::numbers::Order;
 use crate::queue::Queue;
-use crate::store::entry::{Entry, Order, Phase};
+use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::log::Place;
 use crate::task::TaskId;
@@ -130,28 +131,6 @@ impl Queue {
         self.log.remove(left.place);
         self.count_task_in_group(left.key.group, -1);
         Ok(())
-    }
-
-    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
-    pub(crate) fn index(&mut self, place: Place) -> Applied {
-        let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
-        let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
-        let entry = found.entry;
-        ensure(key.group.is_none() || self.groups.get(key.group).is_some(), "a task's group")?;
-        self.count_task_in_group(key.group, 1);
-        let Some(entry) = entry else {
-            self.lanes.push_fresh(key, self.running(key.group), order);
-            self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
-            self.index_expiry(place, order, None);
-            return self.index_token(place);
-        };
-        if let Phase::Leased { worker, .. } = entry.phase {
-            ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
-        }
-        let was_dead = self.totals.dead;
-        self.enter(&Left { place, order, key, entry })?;
-        self.totals.dead = was_dead;
-        self.index_token(place)
     }
 }
 

@@ -4,7 +4,7 @@
 //! events one after the other (MessagePack, fields by place). Versions only grow, and old ones stay readable: before
 //! version 3 an effect had neither number nor instant.
 
-use crate::codec::queue::decode;
+use crate::codec::pack::decode;
 use crate::event::Event;
 use crate::mismatch::{Mismatch, ensure};
 use crate::queue::{Effects, Queue};

@@ -5,28 +5,29 @@
 //! Versions only grow, and old ones stay readable.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
+use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
+use crate::codec::pack::{decode, encode_named};
 use crate::mismatch::{Mismatch, ensure};
-use crate::queue::{CLOCK_OFFSET_MAX_MS, Effects, Pauses, Queue, Totals};
+use crate::numbers::{GroupNumber, Order};
+use crate::queue::{Effects, Pauses, Queue};
 use crate::rate::Spent;
-use crate::settings::{NUMBER_MAX, Rule, SETTINGS, Settings};
+use crate::settings::{Rule, SETTINGS, Settings};
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
-use crate::store::entry::Order;
-use crate::store::groups::{GroupNumber, StoredGroup};
+use crate::store::groups::StoredGroup;
 use crate::store::interner::Names;
 use crate::store::lanes::LaneKey;
-use crate::store::page::Page;
 use crate::store::requests::{REQUESTS_MAX, Request};
 use crate::store::schedules::Stored;
 use crate::store::side_table::Told;
 use crate::store::tokens::StoredToken;
-use crate::task::{LeaseNumber, Options, TaskId};
+use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
+use crate::totals::Totals;
 
 /// The version of the stored form.
 pub const FORMAT_VERSION: u16 = 3;
@@ -47,9 +48,9 @@ const GROUPS: u8 = b'g';
 const TURNS: u8 = b't';
 const SCHEDULES: u8 = b's';
 /// Results of done tasks.
-const RESULTS: u8 = b'd';
+pub(crate) const RESULTS: u8 = b'd';
 /// Progress: how far workers are on their way.
-const PROGRESS: u8 = b'w';
+pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
 const BODIES: u8 = b'b';
 /// What the clocks of the node showed that saved the queue; since version 3.
@@ -145,6 +146,12 @@ impl Queue {
             passed_over: self.passed_over,
             awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
         }
+    }
+
+    /// The head as a digest sees it: without the numbers of workers, which depend on the history, and without the last
+    /// effect's, which isn't known of a queue that an older version told of.
+    pub(crate) fn head_for_digest(&self) -> Vec<u8> {
+        encode_named(&Head { effects: None, ..self.head(Vec::new()) })
     }
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
@@ -257,69 +264,6 @@ impl Queue {
             _ => Err(Mismatch("a known chunk")),
         }
     }
-
-    fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
-        let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;
-        let (first, slots) = (page.first(), page.slots() as u64);
-        ensure(self.log.append(page), "pages in order")?;
-        let end = Order(first.0 + slots);
-        let places: Vec<_> =
-            self.log.tasks_from(first).take_while(|&place| self.log.order(place) < end).collect();
-        places.into_iter().try_for_each(|place| self.index(place))
-    }
-
-    /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
-    pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
-        // Which effect was the last isn't known of a queue that an older version told of.
-        add(&encode_named(&Head { effects: None, ..self.head(Vec::new()) }));
-        // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
-        let (mut told, mut named) = (Vec::new(), Vec::new());
-        let usual = encode_named(&Options::default());
-        for place in self.log.tasks_from(Order(0)) {
-            let Some(found) = self.at(place) else { continue };
-            told.clear();
-            if let Some(entry) = found.entry {
-                // The number of a worker's name depends on the history, the name doesn't.
-                let worker = match entry.phase {
-                    crate::store::entry::Phase::Leased { worker, .. } => self.workers.name(worker),
-                    _ => &[],
-                };
-                crate::store::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
-                told.extend_from_slice(worker);
-            }
-            let error = self.errors.get(found.order).unwrap_or_default();
-            let options = match found.record.options {
-                options if options == Options::default() => &usual,
-                options => named_in(&mut named, &options),
-            };
-            for part in [&found.order.0.to_le_bytes(), &told[..], options, found.record.payload, error] {
-                add(part);
-            }
-            add(self.groups.name(found.record.group));
-            add(found.record.id.text().as_str().as_bytes());
-            // One byte before each, which no other part is, since most tasks have neither.
-            for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
-                if let Some(value) = told.get(found.order) {
-                    add(&[kind]);
-                    add(value);
-                }
-            }
-        }
-        for group in self.groups.by_name() {
-            add(named_in(&mut named, &group));
-        }
-        for (key, left) in self.lanes.turns() {
-            add(self.groups.name(key.group));
-            add(named_in(&mut named, &(key.priority, left)));
-        }
-        for request in self.requests.iter() {
-            add(named_in(&mut named, &request));
-        }
-        for schedule in self.schedules.stored() {
-            add(named_in(&mut named, &schedule));
-        }
-        self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
-    }
 }
 
 /// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
@@ -357,27 +301,4 @@ fn put_batches<T: Serialize>(
     if !batch.is_empty() {
         put(&chunk(kind, &encode_named(&batch)));
     }
-}
-
-/// Our own values always encode: they hold only numbers, bytes and names.
-pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).unwrap_or_default()
-}
-
-/// [`encode_named`] into a buffer that is used again.
-fn named_in<'a>(buffer: &'a mut Vec<u8>, value: &impl Serialize) -> &'a [u8] {
-    buffer.clear();
-    match rmp_serde::encode::write_named(buffer, value) {
-        Ok(()) => buffer,
-        Err(_) => &[],
-    }
-}
-
-/// Reads one value; `None` where it is damaged or doesn't take all bytes, since what stands behind it would be lost
-/// without a word.
-pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    let value = rmp_serde::from_slice(bytes).ok()?;
-    let mut whole = rmp_serde::Deserializer::new(Cursor::new(bytes));
-    serde::de::IgnoredAny::deserialize(&mut whole).ok()?;
-    (whole.position() == bytes.len() as u64).then_some(value)
 }

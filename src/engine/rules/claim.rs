@@ -4,39 +4,14 @@
 //! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
 
 use crate::event::{Event, Gate, Lease};
+use crate::numbers::{GroupNumber, Order};
 use crate::queue::Queue;
-use crate::rules::decide::{CLOCK_NUMBER_MAX, Entropy, Refusal};
+use crate::request::{Claim, Entropy, Refusal};
+use crate::rules::term::CLOCK_NUMBER_MAX;
 use crate::settings::Setting;
-use crate::store::entry::Order;
-use crate::store::groups::GroupNumber;
 use crate::store::lane::{Lane, Which};
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
-
-/// What a claim asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
-    /// The most tasks.
-    pub count: usize,
-    /// The most bytes of payloads, but for the first.
-    pub bytes: Option<u64>,
-    /// The leases' length, before the task's and the queue's.
-    pub lease_ms: Option<u32>,
-    /// The worker's name, empty for none.
-    pub worker: &'a [u8],
-    /// Whether the leases end with the connection.
-    pub tied: bool,
-    /// At most once: no lease, the tasks are gone.
-    pub noack: bool,
-    /// Only tasks of this group.
-    pub group: Option<&'a [u8]>,
-}
-
-impl Default for Claim<'_> {
-    fn default() -> Self {
-        Claim { count: 1, bytes: None, lease_ms: None, worker: &[], tied: false, noack: false, group: None }
-    }
-}
 
 /// A claim that is under way.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use crate::event::{Event, Gate};
 use crate::queue::Queue;
-use crate::rules::decide::Entropy;
+use crate::request::Entropy;
 use crate::settings::Setting;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
@@ -87,23 +87,5 @@ impl Queue {
         let due = self.delayed.in_order(now, None).take_while(|(at, _)| *at <= now.at).take(STEP_TASKS);
         let ids: Vec<TaskId> = due.filter_map(|(_, order)| Some(self.locate(order)?.record.id)).collect();
         (!ids.is_empty()).then_some(Event::BecameReady { ids, at: now.at })
-    }
-
-    fn old_dead(&self, now: Now) -> Option<Event<'static>> {
-        let too_old = self.settings.limit(Setting::DeadTtl).map_or(0, |ttl_ms| {
-            self.dead
-                .iter()
-                .take(STEP_TASKS)
-                .take_while(|(died_at, _)| died_at.plus(ttl_ms) <= now.at)
-                .count()
-        });
-        let count = usize::try_from(self.too_many_dead()).unwrap_or(STEP_TASKS).min(STEP_TASKS).max(too_old);
-        let ids: Vec<TaskId> = self.oldest_dead(count).collect();
-        (!ids.is_empty()).then_some(Event::Dropped { ids })
-    }
-
-    fn too_many_dead(&self) -> u64 {
-        let max = self.settings.limit(Setting::DeadMax);
-        max.map_or(0, |max| (self.dead.len() as u64).saturating_sub(max))
     }
 }

@@ -6,8 +6,8 @@
 //! else a full queue could not drain, and there are never more of them than tasks.
 
 use crate::event::{End, Event};
+use crate::limits::GroupLimits;
 use crate::queue::Queue;
-use crate::store::groups::GroupLimits;
 use crate::store::side_table::Told;
 use crate::task::TaskId;
 

@@ -2,8 +2,15 @@
 
 pub(crate) mod backoff;
 pub(crate) mod claim;
-pub(crate) mod decide;
 pub(crate) mod due;
+pub(crate) mod groups;
 pub(crate) mod growth;
-pub(crate) mod limits;
+pub(crate) mod lease;
+pub(crate) mod push;
+pub(crate) mod retention;
+pub(crate) mod schedule;
+pub(crate) mod steer;
 pub(crate) mod suspects;
+pub(crate) mod term;
+pub(crate) mod ttl;
+pub(crate) mod unique;

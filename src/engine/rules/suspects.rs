@@ -10,13 +10,14 @@
 //! with the last ready suspect. A queue without suspects pays for none of it.
 
 use crate::event::Event;
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::numbers::Order;
 use crate::queue::Queue;
-use crate::rules::claim::{Allowed, Claim};
+use crate::request::Claim;
+use crate::rules::claim::Allowed;
 use crate::settings::Setting;
-use crate::store::entry::{Order, Phase};
+use crate::store::entry::Phase;
 use crate::store::lane::Which;
-use crate::task::{NAME_MAX_BYTES, TaskId};
+use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
 impl Queue {
@@ -79,24 +80,5 @@ impl Queue {
             entry if entry.is_suspect() => Some(entry.phase.instant()),
             _ => None,
         }
-    }
-
-    pub(crate) fn apply_passed_over(&mut self, at: Millis, worker: &[u8]) -> Applied {
-        ensure(at <= Millis::MAX && worker.len() <= NAME_MAX_BYTES, "an instant and a worker's name")?;
-        ensure(self.lanes.suspects() > 0, "a suspect that is passed over")?;
-        self.passed_over.get_or_insert(at);
-        if !worker.is_empty() {
-            let (number, _) = self.workers.find(worker).ok_or(Mismatch("a worker that holds tasks"))?;
-            self.awaited = Some(number);
-        }
-        Ok(())
-    }
-
-    /// Whether what was said of suspects fits what there is.
-    pub(crate) fn validate_suspects(&self) -> Result<(), Mismatch> {
-        let is_said = self.passed_over.is_some() || self.awaited.is_some();
-        ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
-        let is_held = |number| !self.workers.name(number).is_empty();
-        ensure(self.awaited.is_none_or(is_held), "an awaited worker holds tasks")
     }
 }

@@ -8,15 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::event::Event;
-use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
-use crate::rules::decide::Refusal;
-use crate::settings::Setting;
-use crate::store::entry::{Order, Phase};
-use crate::store::log::Place;
-use crate::store::page::Record;
-use crate::task::{Options, PAYLOAD_MAX_BYTES, TaskId};
+use crate::bounds::PAYLOAD_MAX_BYTES;
+use crate::numbers::Order;
+use crate::store::entry::Phase;
+use crate::store::record::Record;
+use crate::task::Options;
 
 /// What stands in for what was pushed.
 #[derive(Debug, Clone)]
@@ -34,9 +30,9 @@ impl Body {
 /// A body as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredBody {
-    order: u64,
-    payload: ByteBuf,
-    headers: ByteBuf,
+    pub order: u64,
+    pub payload: ByteBuf,
+    pub headers: ByteBuf,
 }
 
 impl StoredBody {
@@ -64,7 +60,7 @@ impl Bodies {
         self.bytes
     }
 
-    fn bytes_of(&self, order: Order) -> u64 {
+    pub fn bytes_of(&self, order: Order) -> u64 {
         self.bodies.get(&order).map_or(0, Body::bytes)
     }
 
@@ -83,11 +79,26 @@ impl Bodies {
         Record { options, payload: &body.payload, ..record }
     }
 
-    fn put(&mut self, order: Order, payload: &[u8], headers: &[u8]) {
+    pub fn put(&mut self, order: Order, payload: &[u8], headers: &[u8]) {
         self.remove(order);
         let body = Body { payload: payload.into(), headers: headers.into() };
         self.bytes += body.bytes();
         self.bodies.insert(order, body);
+    }
+
+    /// Whether a task has another body.
+    pub fn has(&self, order: Order) -> bool {
+        self.bodies.contains_key(&order)
+    }
+
+    /// The tasks that have another body.
+    pub fn tasks(&self) -> impl Iterator<Item = Order> + '_ {
+        self.bodies.keys().copied()
+    }
+
+    /// Whether the bytes are counted right. O(bodies).
+    pub fn are_counted(&self) -> bool {
+        self.bytes == self.bodies.values().map(Body::bytes).sum::<u64>()
     }
 
     /// Forgets the body of a task that is gone.
@@ -106,74 +117,12 @@ impl Bodies {
     }
 }
 
-impl Queue {
-    /// Bytes of a task's record, and of the body that took the place of what is in it.
-    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
-        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
-    }
-
-    /// Puts another payload and other headers into a task that waits; `None` where it doesn't wait (any more).
-    /// Errors: `FullBytes`.
-    pub fn replace<'a>(
-        &self,
-        id: TaskId,
-        headers: &'a [u8],
-        payload: &'a [u8],
-    ) -> Result<Option<Event<'a>>, Refusal> {
-        let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let Some(found) = found.filter(|found| found.record.options.unique.is_some()) else {
-            return Ok(None);
-        };
-        let before = self.bodies.bytes_of(found.order);
-        let added = (payload.len() + headers.len()) as u64;
-        let others = self.record_bytes().saturating_sub(before + self.done_bytes());
-        let bytes = others.saturating_add(added);
-        if self.settings.limit(Setting::MaxBytes).is_some_and(|max| bytes > max) {
-            return Err(Refusal::FullBytes);
-        }
-        Ok(Some(Event::Replaced { id, headers, payload }))
-    }
-
-    pub(crate) fn apply_replaced(
-        &mut self,
-        id: TaskId,
-        headers: &[u8],
-        payload: &[u8],
-    ) -> Result<(), Mismatch> {
-        let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let found = found.ok_or(Mismatch("a task that waits"))?;
-        ensure(found.record.options.unique.is_some(), "a task with a token")?;
-        let order = found.order;
-        ensure(are_valid(headers, payload), "a body's size")?;
-        self.bodies.put(order, payload, headers);
-        Ok(())
-    }
-
-    /// Adds a body that was stored.
-    pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Mismatch> {
-        let order = Order(stored.order);
-        ensure(self.log.pages() == 0, "bodies before their tasks")?;
-        ensure(are_valid(&stored.headers, &stored.payload), "a body's size")?;
-        ensure(!self.bodies.bodies.contains_key(&order), "one body a task")?;
-        self.bodies.put(order, &stored.payload, &stored.headers);
-        Ok(())
-    }
-
-    /// Whether every body is a living task's, and all are counted.
-    pub(crate) fn validate_bodies(&self) -> Result<(), Mismatch> {
-        let bodies = &self.bodies.bodies;
-        let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
-        let has_token = |&order: &Order| record(order).is_some_and(|record| record.options.unique.is_some());
-        ensure(bodies.keys().all(has_token), "bodies belong to tasks with a token")?;
-        let bytes: u64 = bodies.values().map(Body::bytes).sum();
-        ensure(bytes == self.bodies.bytes, "bytes of bodies are counted")
-    }
-}
-
-fn is_waiting(phase: &Phase) -> bool {
+/// Whether a task that is so may get another body.
+pub(crate) fn is_waiting(phase: &Phase) -> bool {
     matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. })
 }
 
-fn are_valid(headers: &[u8], payload: &[u8]) -> bool {
+/// Whether a body's sizes are within their bounds.
+pub(crate) fn is_valid_body(headers: &[u8], payload: &[u8]) -> bool {
     payload.len() <= PAYLOAD_MAX_BYTES && Options { headers, ..Options::default() }.are_valid()
 }

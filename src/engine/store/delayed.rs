@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::store::entry::Order;
+use crate::numbers::Order;
 use crate::time::{Due, Millis, Now};
 
 /// See the head of the file.

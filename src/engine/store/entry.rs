@@ -3,27 +3,9 @@
 //! A task that was only pushed has no entry. An entry is worked on as an [`Entry`] and stored as a
 //! [`Packed`] of 45 bytes, because every leased task has one.
 
+use crate::numbers::{Order, WorkerNumber};
 use crate::task::{LeaseNumber, State};
 use crate::time::{Due, Millis};
-
-/// A number drawn from a queue's one counter. At the push it says where the task's record lies, for ever;
-/// as a rank it says whose turn it is among ready tasks of one priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Order(pub u64);
-
-impl Order {
-    /// Numbers are stored in six bytes; no server lives to see the last.
-    pub const MAX: Order = Order((1 << 48) - 1);
-
-    /// The number after this one. A client's cursor may name any number, so it stops at the last.
-    pub fn next(self) -> Order {
-        Order(self.0.saturating_add(1))
-    }
-}
-
-/// A worker's name, as its number in the queue's table of names; 0 for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct WorkerNumber(pub u32);
 
 /// A touched task's state, with what belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

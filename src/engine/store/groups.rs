@@ -14,85 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
+use crate::limits::{GroupLimits, Held};
 use crate::mismatch::{Mismatch, ensure};
+use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
-use crate::rules::limits::Held;
-use crate::settings::{NAMES_MAX, NUMBER_MAX, Setting, Settings};
-use crate::store::level::PLAIN_WEIGHT;
+use crate::settings::{Setting, Settings};
 use crate::store::name::Name;
-use crate::task::NAME_MAX_BYTES;
 use crate::time::Millis;
-
-/// The largest weight of a group.
-pub const WEIGHT_MAX: u32 = 1_000_000;
-
-/// A group, as its number in the queue's table; 0 for tasks without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct GroupNumber(pub u32);
-
-impl GroupNumber {
-    /// Of a task without a group.
-    pub const NONE: GroupNumber = GroupNumber(0);
-
-    pub fn is_none(self) -> bool {
-        self == GroupNumber::NONE
-    }
-
-    /// What a record holds; nothing for no group.
-    pub fn stored(self) -> Option<u64> {
-        (!self.is_none()).then_some(u64::from(self.0))
-    }
-
-    /// The number that a record holds; `None` for one that no group can have.
-    pub fn from_stored(stored: u64) -> Option<GroupNumber> {
-        u32::try_from(stored).ok().filter(|&number| number != 0).map(GroupNumber)
-    }
-}
-
-/// What was said of one group; what was not said is as the queue's settings say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupLimits {
-    /// Its share beside the other groups', 1 to 1,000,000; 1 where nothing was said.
-    pub weight: Option<u32>,
-    /// Most leases at a time, −1 for no limit.
-    pub concurrency: Option<i64>,
-    /// Most claims in a span; `Some(None)` for no limit.
-    #[serde(with = "said_rate")]
-    pub rate: Option<Option<Rate>>,
-    /// One at a time, and while its failed or requeued head is delayed, none.
-    pub ordered: bool,
-}
-
-/// A rate that was said to have no limit is stored as nothing in a list, since MessagePack has one nothing only.
-mod said_rate {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Rate;
-
-    pub fn serialize<S: Serializer>(rate: &Option<Option<Rate>>, to: S) -> Result<S::Ok, S::Error> {
-        let said: &[Option<Rate>] = rate.as_ref().map_or(&[], std::slice::from_ref);
-        said.serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Rate>>, D::Error> {
-        let said = Vec::<Option<Rate>>::deserialize(from)?;
-        match said[..] {
-            [] => Ok(None),
-            [rate] => Ok(Some(rate)),
-            _ => Err(serde::de::Error::custom("one rate")),
-        }
-    }
-}
-
-impl GroupLimits {
-    pub(crate) fn are_valid(&self) -> bool {
-        self.weight.is_none_or(|weight| (1..=WEIGHT_MAX).contains(&weight))
-            && self.concurrency.is_none_or(|limit| (-1..=NUMBER_MAX).contains(&limit))
-            && self.rate.flatten().is_none_or(Rate::is_valid)
-    }
-}
 
 /// What is used of a group's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

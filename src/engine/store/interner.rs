@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::entry::WorkerNumber;
-use crate::task::NAME_MAX_BYTES;
+use crate::bounds::NAME_MAX_BYTES;
+use crate::numbers::WorkerNumber;
 
 /// Free places that a table keeps when no name is in use.
 const FREE_KEPT: usize = 64;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::mismatch::{Mismatch, ensure};
-use crate::store::entry::Order;
+use crate::numbers::Order;
 use crate::store::log::{Log, Place};
 use crate::store::runs::Runs;
 

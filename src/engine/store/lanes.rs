@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::mismatch::{Mismatch, ensure};
-use crate::store::entry::Order;
-use crate::store::groups::GroupNumber;
+use crate::numbers::{GroupNumber, Order};
 use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
 use crate::store::log::Log;

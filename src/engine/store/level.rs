@@ -11,8 +11,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::bounds::PLAIN_WEIGHT;
 use crate::mismatch::{Mismatch, ensure};
-use crate::store::groups::GroupNumber;
+use crate::numbers::GroupNumber;
 use crate::store::lane::{Lane, Which};
 
 /// A group's part of a level.
@@ -53,9 +54,6 @@ impl Clone for Level {
         level
     }
 }
-
-/// The weight of tasks without a group, and of a group that has none of its own.
-pub(crate) const PLAIN_WEIGHT: u32 = 1;
 
 impl Level {
     pub fn new(priority: i8) -> Level {

@@ -9,8 +9,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::mismatch::{Mismatch, ensure};
-use crate::store::entry::{Entry, Order};
-use crate::store::page::{Page, Record, record_len};
+use crate::numbers::Order;
+use crate::store::entry::Entry;
+use crate::store::page::Page;
+use crate::store::record::{Record, record_len};
 use crate::task::TaskId;
 use crate::time::Millis;
 

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{BATCH_MAX, Handle, NAME_MAX_BYTES, TaskId};
+use crate::bounds::{BATCH_MAX, NAME_MAX_BYTES};
+use crate::request::Answer;
+use crate::task::{Handle, TaskId};
 use crate::time::Millis;
 
 /// The most tokens remembered in a queue.
@@ -17,25 +19,6 @@ pub const REQUESTS_MAX: usize = 10_000;
 pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
 /// How long the answer to a push is remembered.
 pub const REQUEST_KEPT_MS: u64 = 300_000;
-
-/// What a request was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// `count` tasks were pushed, with consecutive ids from `first` on.
-    #[serde(rename = "p")]
-    Pushed {
-        /// The first id.
-        first: TaskId,
-        /// How many.
-        count: u32,
-    },
-    /// These leases were given.
-    #[serde(rename = "c")]
-    Claimed {
-        /// Their handles.
-        handles: Vec<Handle>,
-    },
-}
 
 /// One remembered request, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::store::entry::Order;
+use crate::numbers::Order;
 use crate::store::page::PAGE_SLOTS;
 use crate::varint;
 

@@ -15,21 +15,18 @@ use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::BadRule;
-use crate::event::Event;
+use crate::bounds::{NAME_MAX_BYTES, NUMBER_MAX};
+use crate::codec::pack::encode_named;
 use crate::mismatch::{Mismatch, ensure};
-use crate::plan::{Catchup, Plan, Rule, Timing, Unplanned};
-use crate::queue::Queue;
-use crate::rules::decide::Push;
-use crate::settings::NUMBER_MAX;
-use crate::task::{NAME_MAX_BYTES, TaskId};
+use crate::plan::{Catchup, Plan, Rule, Timing};
+use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
 use crate::zones::Zones;
 
 /// The most schedules of a queue: each is looked at when one of them changes.
 pub const SCHEDULES_MAX: usize = 1000;
 /// What a schedule takes beside its name and its plan, about.
-const SCHEDULE_BYTES: usize = 300;
+pub(crate) const SCHEDULE_BYTES: usize = 300;
 /// A run that is later than this is missed: with CATCHUP none it isn't made.
 const MISSED_MS: u64 = 10_000;
 /// A queue's clock that is further behind than this is another node's, and its intervals begin anew. One that is
@@ -52,32 +49,19 @@ pub struct Runs {
     pub last: Option<(TaskId, Millis)>,
 }
 
-/// A schedule as it is shown.
-#[derive(Debug, Clone, Copy)]
-pub struct ScheduleView<'a> {
-    /// Its name.
-    pub name: &'a [u8],
-    /// What was set.
-    pub plan: Plan<'a>,
-    /// The next run: ms from now, and by the wall clock. `None` where this build can't tell: it makes no runs here.
-    pub next: Option<(u64, Millis)>,
-    /// How it did so far.
-    pub runs: Runs,
-}
-
 /// One schedule as it is kept.
 #[derive(Debug, Clone)]
-struct Schedule {
+pub(crate) struct Schedule {
     /// MessagePack of [`Plan`], named, so that what options come to hold comes along.
-    plan: Box<[u8]>,
-    rule: Rule,
-    catchup: Catchup,
-    next: Due,
+    pub plan: Box<[u8]>,
+    pub rule: Rule,
+    pub catchup: Catchup,
+    pub next: Due,
     /// The wall clock when `next` was decided.
-    seen: Millis,
+    pub seen: Millis,
     /// It was decided by other rules than those that are known here.
     is_outdated: bool,
-    runs: Runs,
+    pub runs: Runs,
 }
 
 /// One schedule as it is stored.
@@ -85,18 +69,18 @@ struct Schedule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stored<'a> {
     #[serde(borrow, with = "serde_bytes")]
-    name: &'a [u8],
+    pub name: &'a [u8],
     #[serde(borrow)]
-    plan: Plan<'a>,
-    next: Due,
-    seen: Millis,
-    runs: Runs,
+    pub plan: Plan<'a>,
+    pub next: Due,
+    pub seen: Millis,
+    pub runs: Runs,
 }
 
 impl Schedule {
-    fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
+    pub fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
         let mut schedule = Schedule {
-            plan: crate::codec::queue::encode_named(plan).into(),
+            plan: encode_named(plan).into(),
             rule: Rule::read(plan.timing, zones).unwrap_or(Rule::Unknown),
             catchup: plan.catchup,
             next,
@@ -123,7 +107,7 @@ impl Schedule {
         }
     }
 
-    fn plan(&self) -> Option<Plan<'_>> {
+    pub fn plan(&self) -> Option<Plan<'_>> {
         rmp_serde::from_slice(&self.plan).ok()
     }
 
@@ -132,7 +116,7 @@ impl Schedule {
         self.rule != Rule::Unknown && self.next.instant() < Millis::MAX
     }
 
-    fn is_due(&self, now: &Now) -> bool {
+    pub fn is_due(&self, now: &Now) -> bool {
         self.runs_again() && self.next.on_clock(now) <= now.at
     }
 
@@ -147,7 +131,7 @@ impl Schedule {
 
     /// What is planned anew, of a schedule that is astray or outdated: the next run, and when that counts as decided. New
     /// rules of a time zone hold from when the old ones were asked: what should have run since is due.
-    fn replanned(&self, now: &Now) -> Option<(Due, Millis)> {
+    pub fn replanned(&self, now: &Now) -> Option<(Due, Millis)> {
         if self.is_astray(now) {
             return Some((next_or_never(self.rule.next(now, None), self.next), now.wall));
         }
@@ -155,7 +139,7 @@ impl Schedule {
     }
 
     /// Whether a run that is made now comes too late to be the one it should be.
-    fn is_missed(&self, now: &Now) -> bool {
+    pub fn is_missed(&self, now: &Now) -> bool {
         let late_ms = now.at.since(self.next.on_clock(now));
         let is_next_due = match &self.rule {
             Rule::Every(ms) => late_ms >= *ms,
@@ -234,6 +218,19 @@ impl Schedules {
         self.by_name.len()
     }
 
+    pub fn get(&self, name: &[u8]) -> Option<&Schedule> {
+        self.by_name.get(name)
+    }
+
+    /// All schedules, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Schedule)> {
+        self.by_name.iter().map(|(name, schedule)| (&**name, schedule))
+    }
+
+    pub fn use_zones(&mut self, zones: Zones) {
+        self.zones = zones;
+    }
+
     /// When there is something to do next.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let wall = self.bounds.wall.map(|at| now.wall_on_clock(at));
@@ -243,18 +240,18 @@ impl Schedules {
 
     /// Whether a clock is behind what it was when an instant was decided: it was set back, or it is another node's. Or the
     /// rules of a time zone are others.
-    fn is_astray(&self, now: &Now) -> bool {
+    pub fn is_astray(&self, now: &Now) -> bool {
         self.bounds.is_outdated
             || self.bounds.clock_seen.since(now.at) > ASTRAY_MS
             || self.bounds.wall_seen.since(now.wall) > CORRECTED_MS
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Box<[u8]>, Schedule>)) {
+    pub fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Box<[u8]>, Schedule>)) {
         change(&mut self.by_name);
         self.bounds = Bounds::of(&self.by_name);
     }
 
-    fn update(
+    pub fn update(
         &mut self,
         name: &[u8],
         next: Due,
@@ -310,7 +307,7 @@ impl Stored<'_> {
         self.name.len() + self.plan.payload.len() + self.plan.options.headers.len() + 1024
     }
 
-    fn is_valid(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let Runs { made, skipped, missed, last } = self.runs;
         let is_of_its_clock = match self.plan.timing {
             Timing::Every(_) => matches!(self.next, Due::Clock(_)),
@@ -325,153 +322,8 @@ impl Stored<'_> {
     }
 }
 
-impl Queue {
-    /// Says what the names of time zones mean on this node, before any schedule is set or loaded.
-    pub fn use_zones(&mut self, zones: Zones) {
-        self.schedules.zones = zones;
-    }
-
-    /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
-    /// their counters. Errors: `Bad`, `TooMany`.
-    pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {
-        let rule = Rule::read(plan.timing, self.schedules.zones).map_err(Unplanned::Bad)?;
-        let old = self.schedules.by_name.get(name);
-        if old.is_none() && self.schedules.len() >= SCHEDULES_MAX {
-            return Err(Unplanned::TooMany);
-        }
-        let is_same = |old: &&Schedule| old.plan().is_some_and(|old| old.timing == plan.timing);
-        let (next, seen) = match old.filter(is_same) {
-            Some(old) => (old.next, old.seen),
-            None => (rule.next(&now, None).ok_or(Unplanned::Bad(BadRule::Never))?, now.wall),
-        };
-        Ok(Event::Scheduled { name, plan, next, seen })
-    }
-
-    /// Bytes that a schedule takes more than the one in whose place it comes.
-    pub(crate) fn schedule_growth(&self, name: &[u8], plan: &Plan<'_>) -> i64 {
-        let size = |plan: usize| i64::try_from(name.len() + plan + SCHEDULE_BYTES).unwrap_or(i64::MAX);
-        let before = self.schedules.by_name.get(name).map_or(0, |old| size(old.plan.len()));
-        size(crate::codec::queue::encode_named(plan).len()) - before
-    }
-
-    /// Removes a schedule; `None` where there is none of this name. Tasks that it made stay.
-    pub fn unschedule<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
-        self.schedules.by_name.contains_key(name).then_some(Event::Unscheduled { name })
-    }
-
-    /// Whether there is a schedule of this name.
-    pub fn has_schedule(&self, name: &[u8]) -> bool {
-        self.schedules.by_name.contains_key(name)
-    }
-
-    /// The schedules, by name.
-    pub fn schedules(&self, now: &Now) -> Vec<ScheduleView<'_>> {
-        let mut views = Vec::with_capacity(self.schedules.len());
-        for (name, schedule) in &self.schedules.by_name {
-            let (at, wall) = match schedule.next {
-                Due::Clock(at) => (at, now.clock_on_wall(at)),
-                Due::Wall(wall) => (now.wall_on_clock(wall), wall),
-            };
-            let next = (schedule.rule != Rule::Unknown).then_some((at.since(now.at), wall));
-            let plan = schedule.plan();
-            views.extend(plan.map(|plan| ScheduleView { name, plan, next, runs: schedule.runs }));
-        }
-        views
-    }
-
-    /// What the schedule does that is due first; `None` where none is.
-    pub(crate) fn due_schedule(&self, now: Now) -> Option<Event<'static>> {
-        if self.schedules.next_due(&now).is_none_or(|due| due > now.at) {
-            return None;
-        }
-        let all = || self.schedules.by_name.iter();
-        if self.schedules.is_astray(&now)
-            && let Some((name, (next, at))) =
-                all().find_map(|(name, schedule)| Some((name, schedule.replanned(&now)?)))
-        {
-            return Some(Event::Replanned { name: name.clone(), next, at });
-        }
-        let due = all().filter(|(_, schedule)| schedule.is_due(&now));
-        let (name, schedule) = due.min_by_key(|(_, schedule)| schedule.next.on_clock(&now))?;
-        let plan = schedule.plan()?;
-        let (name, at) = (name.clone(), now.wall);
-        let next = next_or_never(schedule.rule.next(&now, Some(schedule.next)), schedule.next);
-        if schedule.catchup == Catchup::None && schedule.is_missed(&now) {
-            return Some(Event::Skipped { name, next, at, missed: true });
-        }
-        let push = Push { due: None, options: plan.options_at(now.at), payloads: &[plan.payload] };
-        Some(match self.push(now, &push) {
-            Ok(Event::Pushed { first, .. }) if !now.is_full => Event::Fired { name, id: first, next, at },
-            _ => Event::Skipped { name, next, at, missed: false },
-        })
-    }
-
-    pub(crate) fn apply_scheduled(
-        &mut self,
-        name: &[u8],
-        plan: &Plan<'_>,
-        next: Due,
-        seen: Millis,
-    ) -> Result<(), Mismatch> {
-        let old = self.schedules.by_name.get(name);
-        let runs = old.map(|old| old.runs).unwrap_or_default();
-        let zones = self.schedules.zones;
-        ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
-        ensure(Stored { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
-        self.schedules.change(|by_name| {
-            by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
-        });
-        Ok(())
-    }
-
-    pub(crate) fn apply_unscheduled(&mut self, name: &[u8]) -> Result<(), Mismatch> {
-        let mut is_known = false;
-        self.schedules.change(|by_name| is_known = by_name.remove(name).is_some());
-        ensure(is_known, "a schedule")
-    }
-
-    pub(crate) fn apply_fired(
-        &mut self,
-        name: &[u8],
-        id: TaskId,
-        next: Due,
-        at: Millis,
-    ) -> Result<(), Mismatch> {
-        let packed = self.schedules.by_name.get(name).map(|schedule| schedule.plan.clone());
-        let packed = packed.ok_or(Mismatch("a schedule"))?;
-        let plan: Plan = rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
-        self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
-        self.schedules.update(name, next, at, |runs| {
-            runs.made = count(runs.made);
-            runs.last = Some((id, at));
-        })
-    }
-
-    pub(crate) fn apply_skipped(
-        &mut self,
-        name: &[u8],
-        next: Due,
-        at: Millis,
-        missed: bool,
-    ) -> Result<(), Mismatch> {
-        self.schedules.update(name, next, at, |runs| match missed {
-            true => runs.missed = count(runs.missed),
-            false => runs.skipped = count(runs.skipped),
-        })
-    }
-
-    pub(crate) fn apply_replanned(&mut self, name: &[u8], next: Due, at: Millis) -> Result<(), Mismatch> {
-        self.schedules.update(name, next, at, |_| ())
-    }
-}
-
-/// One more, within what a stored counter can be.
-fn count(total: u64) -> u64 {
-    (total + 1).min(NUMBER_MAX.unsigned_abs())
-}
-
 /// The next instant; where there is none any more, the end of time on the same clock.
-fn next_or_never(next: Option<Due>, before: Due) -> Due {
+pub(crate) fn next_or_never(next: Option<Due>, before: Due) -> Due {
     match (next, before) {
         (Some(next), _) => next.bounded(),
         (None, Due::Clock(_)) => Due::Clock(Millis::MAX),

@@ -5,12 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::entry::Order;
-
-/// The most bytes of a result.
-pub const RESULT_MAX_BYTES: usize = 1 << 20;
-/// The most bytes of a progress.
-pub const PROGRESS_MAX_BYTES: usize = 4096;
+use crate::numbers::Order;
 
 /// What the tree takes for each value beside its bytes, about.
 const EACH_BYTES: usize = 48;

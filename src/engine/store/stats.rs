@@ -1,13 +1,12 @@
 //! How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
 //!
 //! It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
-//! was loaded. `apply` feeds it, a few increments a task; [`Queue::observe`] tells the time before. Where nobody
+//! was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
 //! tells the time (a file that is replayed), nothing is counted.
 //!
 //! Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
 //! that is known for a shorter time than the window is judged by that time.
 
-use crate::queue::Queue;
 use crate::store::histogram::{Histogram, Percentiles};
 use crate::time::Millis;
 
@@ -72,20 +71,18 @@ struct Kept {
     runs: f64,
 }
 
-impl Queue {
-    /// Tells what time it is to what the next events add to this node's own figures. Changes nothing that is stored.
+impl Stats {
+    /// Tells what time it is.
     #[inline]
     pub fn observe(&mut self, at: Millis) {
-        self.stats.at = Some(at);
+        self.at = Some(at);
     }
 
-    /// How fast tasks come and go lately, and how long they wait and run, as far as this node knows.
+    /// What happened lately, as far as it was seen.
     pub fn figures(&self, now: Millis) -> Figures {
-        self.stats.kept.as_ref().map_or_else(Figures::default, |kept| kept.figures(now))
+        self.kept.as_ref().map_or_else(Figures::default, |kept| kept.figures(now))
     }
-}
 
-impl Stats {
     /// Tasks came in.
     #[inline]
     pub fn pushed(&mut self, count: usize) {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::numbers::WorkerNumber;
 use crate::queue::Queue;
-use crate::store::entry::{Phase, WorkerNumber};
+use crate::store::entry::Phase;
 use crate::time::Millis;
 
 /// Leases that one look goes through, so that a queue with a million of them doesn't hold the server.
