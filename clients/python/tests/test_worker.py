@@ -11,9 +11,9 @@ import pytest
 import redis
 import taskslot
 import valkey
-from server import wait_until
+from harness.server import wait_until
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
-from worker_thread import Gate, WorkerThread
 
 
 @pytest.fixture(params=["sync", "async under run", "async under serve"])

@@ -6,12 +6,12 @@ import time
 
 import pytest
 import redis
-from server import wait_until
+from harness.server import wait_until
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
 from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
 from taskslot.worker.threads import Threads
-from worker_thread import Gate, WorkerThread
 
 
 def extends(client):

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 import redis
-from server import wait_until
+from harness.server import wait_until
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import Fail, Queue, Worker, current
-from worker_thread import Gate, WorkerThread
 
 
 @pytest.fixture(autouse=True)
