@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 
 use taskslot_engine::Beginning;
+use taskslot_node::slots;
 
 use crate::api::events::{
     Direction, Kind, LoadPhase, MovePhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, SlotRange, subscribe,
@@ -13,7 +14,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, clock_notice, results, slots, term, ties, wakeups, warnings};
+use crate::{clock, clock_notice, results, term, ties, wakeups, warnings};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).

@@ -28,7 +28,6 @@ mod peers;
 mod replication;
 mod results;
 mod settings;
-mod slots;
 mod stirred;
 mod tally;
 mod term;

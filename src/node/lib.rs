@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod slots;
 
 pub use clock::{Clock, Reading, SLEW, arrived_ahead_ms};
