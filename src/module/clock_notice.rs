@@ -11,7 +11,7 @@ use crate::api::timer::Timer;
 use crate::api::{Arg, Context, Level};
 use crate::errors::Error;
 use crate::peers::is_from_peer;
-use crate::{census, clock};
+use crate::{clock, metrics};
 
 /// The command.
 const CLOCK: &CStr = c"TASK._CLOCK";
@@ -50,7 +50,7 @@ pub fn changed() {
 
 /// The server's regular work: gives word where that is due and this node may write.
 pub fn beat(ctx: Context<'_>) {
-    if !ctx.may_change_data() || census::take().queues == 0 {
+    if !ctx.may_change_data() || metrics::gauges().queues == 0 {
         return;
     }
     let (told, stamp) = (TOLD.get(), clock::stamp());

@@ -7,9 +7,10 @@ use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
 use crate::api::Arg;
 use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
+use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
-use crate::{census, clock, zones};
+use crate::{clock, zones};
 
 /// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
 const SAME_CLOCK_MS: u64 = 20;
@@ -30,8 +31,8 @@ pub struct TaskQueue {
     pub refused: u64,
     /// Requests sent again with a token that was answered here.
     pub duplicate: u64,
-    /// Its part in what is told of all queues.
-    pub place: census::Place,
+    /// Its part in the node's gauges.
+    pub gauge: QueueGauge,
     /// Pushes that found another task with their UNIQUE token here.
     pub found: u64,
     /// The queue came from elsewhere with a clock of its own, which replicas and the AOF haven't been told of.
@@ -49,7 +50,7 @@ impl TaskQueue {
     /// A queue that was loaded or copied.
     pub fn of(queue: Queue, broken: String) -> TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
-        value.take_stock();
+        value.update_gauges();
         value
     }
 
@@ -90,8 +91,8 @@ impl TaskQueue {
 
     /// To be called after each change, so that INFO has walked no queue.
     #[inline]
-    pub fn take_stock(&mut self) {
-        self.place.tell(self.memory(), !self.broken.is_empty());
+    pub fn update_gauges(&mut self) {
+        self.gauge.update(self.memory(), !self.broken.is_empty());
     }
 }
 

@@ -4,13 +4,12 @@
 //! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
 //! `wakeups`; these come back to `write` when the time has come. What it tells replicas and the AOF comes in by
 //! `replication` and `clock_notice`, if `peers` lets it. `clock` alone says what time it is, and `zones` the rules of time zones.
-//! The crate `taskslot-api` is the only raw FFI. All of it runs on the server's main thread (but for the freeing of values, which `census`
-//! bears); a thread-local is a global of that thread.
+//! The crate `taskslot-api` is the only raw FFI. All of it runs on the server's main thread except that the server may free values on
+//! another one, as `metrics` expects; a thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod blocking;
-mod census;
 mod claims;
 mod clock;
 mod clock_notice;
@@ -23,13 +22,13 @@ mod firsts;
 mod info;
 mod keyspace;
 mod lines;
+mod metrics;
 mod notices;
 mod peers;
 mod replication;
 mod results;
 mod settings;
 mod stirred;
-mod tally;
 mod term;
 mod ties;
 mod waiters;

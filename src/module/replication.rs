@@ -186,7 +186,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     // A primary has said what the queue's clock is.
     value.queue.take_saved();
     value.clock_untold &= ctx.flags().is_primary() && is_live;
-    value.take_stock();
+    value.update_gauges();
     wakeups::note(ctx, *key, value, &now);
     wakeups::serve_who_waits(ctx, *key);
     if is_new {
@@ -232,7 +232,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if is_end && !chunk.is_empty() {
         // A queue that was given up may be damaged: what can be read of it is kept to be read.
         value.broken = String::from_utf8_lossy(chunk).into_owned();
-        value.take_stock();
+        value.update_gauges();
         return Ok(());
     }
     if value.broken != UNFINISHED {
@@ -242,7 +242,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if let Err(mismatch) = added {
         // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
         value.broken = damaged(ctx, mismatch);
-        value.take_stock();
+        value.update_gauges();
         if from_peer {
             return Err(Error::Broken);
         }
@@ -257,7 +257,7 @@ fn load_part(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             false => value.keep_clock(),
         }
     }
-    value.take_stock();
+    value.update_gauges();
     wakeups::note(ctx, *key, value, &now);
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, lines, results, tally, ties, waiters};
+use crate::{clock, entropy, events, lines, metrics, results, ties, waiters};
 
 /// How long one run may hold the server.
 pub const SLICE: Duration = Duration::from_millis(1);
@@ -243,7 +243,7 @@ pub fn run(ctx: Context<'_>) {
         }
         let started = Instant::now();
         work(ctx);
-        tally::worked(ctx, clock::now(ctx).at, started.elapsed());
+        metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
         REST_MS
     } else {
         put_off(ctx);
@@ -304,7 +304,7 @@ fn work(ctx: Context<'_>) {
             continue;
         }
         if due > NOW {
-            tally::was_late(now.at, now.at.since(due));
+            metrics::add_lag(now.at, now.at.since(due));
         }
         done(ctx, &place, |write| {
             // Hints come in order, so one that was out for an earlier time is gone.

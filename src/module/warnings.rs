@@ -8,7 +8,7 @@ use taskslot_engine::Millis;
 
 use crate::api::server::ServerInfo;
 use crate::api::{Context, Level};
-use crate::census;
+use crate::metrics;
 
 /// How often the server is looked at.
 const LOOK_MS: u64 = 2000;
@@ -63,7 +63,7 @@ pub fn all() -> Vec<(&'static CStr, String)> {
         let text = "appendonly is no and there is no replica: a crash loses all since the last save";
         all.push((c"warning_durability", text.to_owned()));
     }
-    let big = census::take().big;
+    let big = metrics::gauges().big;
     if big > 0 {
         let text = format!("queues above 256 MB: {big}; one above 512 MB can't be moved to another node");
         all.push((c"warning_queue_size", text));

@@ -18,7 +18,7 @@ use crate::firsts::Firsts;
 use crate::notices::Notices;
 use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
-use crate::{clock, clock_notice, entropy, replication, tally, term, ties, wakeups};
+use crate::{clock, clock_notice, entropy, metrics, replication, term, ties, wakeups};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -403,8 +403,8 @@ impl<'a, 'q> Write<'a, 'q> {
     fn finish(self) {
         let Write { ctx, key, value, now, node_now, mut effect, payloads, before, .. } = self;
         if !effect.is_empty() || !value.broken.is_empty() {
-            tally::add(&before, &value.queue.totals().values());
-            value.take_stock();
+            metrics::add(&before, &value.queue.totals().values());
+            value.update_gauges();
         }
         if !effect.is_empty() {
             let bytes = effect.seal(value.queue.count_effect(), now.at);

@@ -1,5 +1,6 @@
 //! Tests of the node's values, alone and together with the engine.
 
 mod clock;
+mod metrics;
 mod nodes;
 mod slots;
