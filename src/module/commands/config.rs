@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
+use taskslot_node::args::{ArgError, Shown};
 
 use super::FIRST;
 use super::args::{Args, integer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
-use crate::errors::{Error, Shown};
+use crate::errors::Error;
 use crate::write::{Missing, write};
 
 /// `TASK.CONFIG`
@@ -48,7 +49,6 @@ impl Command for Config {
 }
 
 fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
-    let text = |error: Error| error.to_string();
     let mut args = Args::new(args);
     let key = args.next().map_err(text)?;
     let resets = args.one_of(&["SET", "RESET"]).map_err(text)? == 1;
@@ -56,9 +56,9 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     while args.left() > 0 {
         let name = args.bytes().map_err(text)?;
         let rule = Rule::named(name).ok_or_else(|| text(Error::UnknownSetting(Shown::of(name))))?;
-        args.is_of(rule.name);
+        args.after(rule.name);
         if values.iter().any(|(name, _)| *name == rule.name) {
-            return Err(text(Error::Twice(rule.name)));
+            return Err(text(ArgError::Twice(rule.name)));
         }
         let value = match resets {
             true => rule.default,
@@ -70,12 +70,16 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
         values = SETTINGS.iter().map(|rule| (rule.name, rule.default)).collect();
     }
     if values.is_empty() {
-        return Err(text(Error::NoValue("SET")));
+        return Err(text(ArgError::NoValue("SET")));
     }
     let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
     write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;
     ctx.reply().status(c"OK");
     Ok(())
+}
+
+fn text(error: impl Into<Error>) -> String {
+    error.into().to_string()
 }
 
 /// Reads a setting's value: a word, or a number as it is written everywhere else.
