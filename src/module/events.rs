@@ -14,7 +14,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, clock_notice, results, term, ties, wakeups, warnings};
+use crate::{clock, clock_notice, connections, results, term, wakeups, warnings};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
@@ -27,7 +27,7 @@ pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
         [Kind::Role, Kind::Loading, Kind::Replica, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
     let unknown = subscribe(ctx, &kinds, on_event);
     if unknown.contains(&Kind::Client) {
-        ties::look_for_the_gone();
+        connections::poll();
     }
     if unknown.iter().any(|kind| !matches!(kind, Kind::Slots | Kind::Client)) {
         ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
@@ -52,13 +52,13 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
         ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
         ServerEvent::Cron { hz } => {
             clock::beats(hz);
-            ties::beat();
+            connections::on_cron();
             results::beat(ctx);
             wakeups::beat(ctx);
             warnings::beat(ctx, clock::now(ctx).at);
             clock_notice::beat(ctx);
         }
-        ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
+        ServerEvent::ClientDisconnected { client_id } => connections::on_disconnected(client_id),
         ServerEvent::SlotsMove { direction: Direction::Import, phase, ranges } => {
             IMPORTS.with_borrow_mut(|imports| match phase {
                 MovePhase::Started => imports.extend(ranges),
@@ -96,6 +96,6 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         }
         let now = clock::now(ctx);
         wakeups::arrived(ctx, key, value, &now);
-        ties::arrived(ctx.selected_db(), key, &value.queue);
+        connections::on_key_arrived(ctx.selected_db(), key, &value.queue);
     }
 }

@@ -19,7 +19,7 @@ use crate::api::{Arg, Context, Level, OwnedString};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::write::{Missing, Write, write};
-use crate::{clock, entropy, events, lines, metrics, results, ties, waiters};
+use crate::{clock, connections, entropy, events, lines, metrics, results, waiters};
 
 /// How long one run may hold the server.
 pub const SLICE: Duration = Duration::from_millis(1);
@@ -184,7 +184,7 @@ pub fn swapped(a: i32, b: i32) {
         let jobs = std::mem::take(&mut wakeups.jobs);
         wakeups.jobs = jobs.into_iter().map(|job| job.moved(swap)).collect();
     });
-    ties::moved(swap);
+    connections::rename(swap);
     for place in [a, b].into_iter().flat_map(waiters::places) {
         later(Job::Serve(place));
     }

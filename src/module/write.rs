@@ -18,7 +18,7 @@ use crate::firsts::Firsts;
 use crate::notices::Notices;
 use crate::stirred::Stirred;
 use crate::waiters::{self, Worker};
-use crate::{clock, clock_notice, entropy, metrics, replication, term, ties, wakeups};
+use crate::{clock, clock_notice, connections, entropy, metrics, replication, term, wakeups};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -331,7 +331,7 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     fn tie(&mut self, connection: Holder, ids: impl Iterator<Item = TaskId>) {
-        ties::tie(connection, self.ctx.selected_db(), self.key);
+        connections::tie(connection, self.ctx.selected_db(), self.key);
         ids.for_each(|id| self.value.queue.tie(connection, id));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `clock` is the arithmetic of the clock that spans run on: slewed towards the wall clock, carried on from what another
 //! process wrote, and spared while nobody could be heard. `args` reads the arguments of a
-//! command. `metrics` counts what a node
+//! command. `connections` knows which connections hold TIED leases. `metrics` counts what a node
 //! does and gauges its queues. `slots` is the arithmetic of hash slots in a cluster.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@
 
 pub mod args;
 mod clock;
+pub mod connections;
 pub mod metrics;
 pub mod slots;
 

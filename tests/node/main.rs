@@ -2,6 +2,7 @@
 
 mod args;
 mod clock;
+mod connections;
 mod metrics;
 mod nodes;
 mod slots;
