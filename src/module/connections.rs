@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use taskslot_engine::{Holder, Queue};
-use taskslot_node::connections::Connections;
+use taskslot_node::Connections;
 
 use crate::api::context::is_connected;
 use crate::api::timer::Timer;

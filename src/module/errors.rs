@@ -4,7 +4,7 @@
 use std::fmt;
 
 use taskslot_engine::{NAME_MAX_BYTES, Refusal};
-use taskslot_node::args::{ArgError, Shown};
+use taskslot_node::{ArgError, Shown};
 
 use crate::api::key::KeyError;
 

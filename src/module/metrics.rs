@@ -1,4 +1,4 @@
-//! This node's metrics: what `taskslot_node::metrics` counts, and what the server's LATENCY is told.
+//! This node's metrics: what `taskslot_node` counts, and what the server's LATENCY is told.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use taskslot_engine::{Millis, Totals};
-use taskslot_node::metrics::{self, Counters, Gauges};
+use taskslot_node::{Counters, GaugeValues, Gauges};
 
 use crate::api::{Context, Level, log, server};
 
@@ -58,13 +58,13 @@ pub fn counters() -> Counters {
 }
 
 /// What is there now.
-pub fn gauges() -> metrics::Snapshot {
+pub fn gauges() -> GaugeValues {
     GAUGES.read()
 }
 
 /// One queue's part in the gauges, until it is freed. A new one has none.
 #[derive(Default)]
-pub struct QueueGauge(metrics::QueueGauge);
+pub struct QueueGauge(taskslot_node::QueueGauge);
 
 impl QueueGauge {
     /// The queue has changed.

@@ -133,7 +133,8 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
 
     /// A whole number within bounds; `what` names it in the error.
     pub fn integer(&mut self, what: &'static str, bounds: RangeInclusive<i64>) -> Result<i64, ArgError> {
-        integer(self.bytes()?, what, bounds)
+        let number = parse_integer(self.bytes()?);
+        number.filter(|number| bounds.contains(number)).ok_or(ArgError::Range(what, bounds))
     }
 
     /// A whole number that isn't negative, within bounds.
@@ -202,12 +203,10 @@ fn is(argument: &[u8], word: &str) -> bool {
 }
 
 /// Reads a whole number as Redis does: decimal, at most a minus before it, no plus, blanks or leading zeros.
-pub fn integer(text: &[u8], what: &'static str, bounds: RangeInclusive<i64>) -> Result<i64, ArgError> {
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let is_plain = digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"));
-    let number =
-        std::str::from_utf8(text).ok().filter(|_| is_plain && text != b"-0").and_then(|t| t.parse().ok());
-    number.filter(|number| bounds.contains(number)).ok_or(ArgError::Range(what, bounds))
+    std::str::from_utf8(text).ok().filter(|_| is_plain && text != b"-0")?.parse().ok()
 }
 
 /// How much of a word that isn't known is shown.

@@ -1,17 +1,22 @@
-//! What one node knows beside its queues, as plain values: no server, no I/O, and time comes in.
+//! What one node knows beside its queues, as plain values: no server, no I/O, and time and random bits come in.
 //!
-//! `clock` is the arithmetic of the clock that spans run on: slewed towards the wall clock, carried on from what another
-//! process wrote, and spared while nobody could be heard. `args` reads the arguments of a
-//! command. `connections` knows which connections hold TIED leases. `metrics` counts what a node
-//! does and gauges its queues. `slots` is the arithmetic of hash slots in a cluster.
+//! - `args`: the arguments of a command, read from left to right.
+//! - `clock`: the clock that spans run on. It is slewed towards the wall clock, carried on from what another process wrote,
+//!   and spares leases that ran out while nobody could be heard.
+//! - `connections`: which connections hold TIED leases.
+//! - `metrics`: what a node has done, and how many queues it holds.
+//! - [`slots`]: hash slots of a cluster.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-pub mod args;
+mod args;
 mod clock;
-pub mod connections;
-pub mod metrics;
+mod connections;
+mod metrics;
 pub mod slots;
 
+pub use args::{ArgError, Args, OneOrMany, Shown, parse_integer};
 pub use clock::{Clock, Reading, SLEW, arrived_ahead_ms};
+pub use connections::Connections;
+pub use metrics::{Counters, GaugeValues, Gauges, QueueGauge};

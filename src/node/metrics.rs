@@ -137,7 +137,7 @@ pub struct QueueGauge {
 
 /// What the gauges show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct GaugeValues {
     /// How many queues there are, those included that are being freed.
     pub queues: usize,
     /// The memory they take, as MEMORY USAGE tells it.
@@ -190,10 +190,10 @@ impl Gauges {
     }
 
     /// What they show now.
-    pub fn read(&self) -> Snapshot {
+    pub fn read(&self) -> GaugeValues {
         let gauges = [&self.queues, &self.bytes, &self.broken, &self.big];
         let [queues, bytes, broken, big] = gauges.map(|gauge| gauge.load(Relaxed));
-        Snapshot { queues, bytes, broken, big }
+        GaugeValues { queues, bytes, broken, big }
     }
 }
 

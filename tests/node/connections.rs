@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use taskslot_node::connections::Connections;
+use taskslot_node::Connections;
 
 type Table = Connections<(i32, &'static str)>;
 

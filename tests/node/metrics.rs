@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use taskslot_engine::{Millis, Totals};
-use taskslot_node::metrics::{Counters, Gauges, QueueGauge, Snapshot};
+use taskslot_node::{Counters, GaugeValues, Gauges, QueueGauge};
 
 const BIG: usize = 256 << 20;
 
@@ -86,14 +86,14 @@ fn gauges_follow_each_queue_until_it_is_freed() {
     let (mut one, mut other, unused) = (QueueGauge::default(), QueueGauge::default(), QueueGauge::default());
     gauges.update(&mut one, 1000, false);
     gauges.update(&mut other, 500, true);
-    assert_eq!(gauges.read(), Snapshot { queues: 2, bytes: 1500, broken: 1, big: 0 });
+    assert_eq!(gauges.read(), GaugeValues { queues: 2, bytes: 1500, broken: 1, big: 0 });
     gauges.update(&mut one, 200, false);
     gauges.update(&mut other, 500, false);
-    assert_eq!(gauges.read(), Snapshot { queues: 2, bytes: 700, broken: 0, big: 0 });
+    assert_eq!(gauges.read(), GaugeValues { queues: 2, bytes: 700, broken: 0, big: 0 });
     gauges.update(&mut one, 0, true);
-    assert_eq!(gauges.read(), Snapshot { queues: 2, bytes: 500, broken: 1, big: 0 });
+    assert_eq!(gauges.read(), GaugeValues { queues: 2, bytes: 500, broken: 1, big: 0 });
     [one, other, unused].into_iter().for_each(|gauge| gauges.remove(gauge));
-    assert_eq!(gauges.read(), Snapshot { queues: 0, bytes: 0, broken: 0, big: 0 });
+    assert_eq!(gauges.read(), GaugeValues { queues: 0, bytes: 0, broken: 0, big: 0 });
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn queues_that_are_freed_on_other_threads_leave_nothing_behind() {
             });
         }
     });
-    assert_eq!(gauges.read(), Snapshot { queues: 0, bytes: 0, broken: 0, big: 0 });
+    assert_eq!(gauges.read(), GaugeValues { queues: 0, bytes: 0, broken: 0, big: 0 });
 }

@@ -1,8 +1,8 @@
 //! The arguments of a command, as the server hands them over.
 
-pub use taskslot_node::args::{OneOrMany, integer};
+pub use taskslot_node::OneOrMany;
 
 use crate::api::Arg;
 
 /// A cursor over them.
-pub type Args<'a> = taskslot_node::args::Args<'a, Arg<'a>>;
+pub type Args<'a> = taskslot_node::Args<'a, Arg<'a>>;

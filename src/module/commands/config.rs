@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
-use taskslot_node::args::{ArgError, Shown};
+use taskslot_node::{ArgError, Shown, parse_integer};
 
 use super::FIRST;
-use super::args::{Args, integer};
+use super::args::Args;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -84,7 +84,7 @@ fn text(error: impl Into<Error>) -> String {
 
 /// Reads a setting's value: a word, or a number as it is written everywhere else.
 fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
-    let is_number = integer(text, rule.name, i64::MIN..=i64::MAX).is_ok();
+    let is_number = parse_integer(text).is_some();
     if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 
