@@ -62,19 +62,19 @@ pub fn served(at: Millis) {
 }
 
 /// The node has just loaded its data or become a primary: nobody was served since the data were written.
-pub fn took_over(ctx: Context<'_>) {
+pub fn on_takeover(ctx: Context<'_>) {
     now(ctx);
-    change(|clock, _| clock.took_over(grace_ms()));
+    change(|clock, _| clock.on_takeover(grace_ms()));
 }
 
 /// The server's regular work comes `hz` times a second.
-pub fn beats(hz: i32) {
-    change(|clock, _| clock.beats(1000 / u64::from(hz.max(1).unsigned_abs())));
+pub fn on_cron(hz: i32) {
+    change(|clock, _| clock.on_cron(1000 / u64::from(hz.max(1).unsigned_abs())));
 }
 
 /// The node has become a primary in place of another.
-pub fn promoted(term: u64) {
-    change(|clock, _| clock.promoted(term));
+pub fn on_promoted(term: u64) {
+    change(|clock, _| clock.on_promoted(term));
 }
 
 fn grace_ms() -> u64 {

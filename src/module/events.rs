@@ -39,23 +39,23 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
     match event {
         ServerEvent::RoleChanged { primary: true } => {
             term::begin(Beginning::Promotion);
-            clock::promoted(term::current().id);
-            clock::took_over(ctx);
+            clock::on_promoted(term::current().id);
+            clock::on_takeover(ctx);
             clock_notice::due();
             wakeups::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
-            clock::took_over(ctx);
+            clock::on_takeover(ctx);
             clock_notice::due();
         }
         ServerEvent::ReplicaOnline => clock_notice::due(),
         ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
         ServerEvent::Cron { hz } => {
-            clock::beats(hz);
+            clock::on_cron(hz);
             connections::on_cron();
             results::beat(ctx);
             wakeups::beat(ctx);
-            warnings::beat(ctx, clock::now(ctx).at);
+            warnings::on_cron(ctx, clock::now(ctx).at);
             clock_notice::beat(ctx);
         }
         ServerEvent::ClientDisconnected { client_id } => connections::on_disconnected(client_id),

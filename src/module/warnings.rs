@@ -29,7 +29,7 @@ thread_local! {
 }
 
 /// Looks at the server now and then.
-pub fn beat(ctx: Context<'_>, at: Millis) {
+pub fn on_cron(ctx: Context<'_>, at: Millis) {
     let seen = SEEN.get();
     // Before the first command the clock may have been set back.
     if at < seen.next && seen.next.since(at) <= LOOK_MS {

@@ -119,7 +119,7 @@ impl Clock {
     }
 
     /// The server's regular work comes every so many ms.
-    pub fn beats(&mut self, beat_ms: u64) {
+    pub fn on_cron(&mut self, beat_ms: u64) {
         self.beat_ms = beat_ms;
     }
 
@@ -152,7 +152,7 @@ impl Clock {
 
     /// The node has become a primary, and its lease numbers run ahead of those of every primary that it has heard of. A part of
     /// it is random, so that of two replicas that are both promoted neither gives the numbers of the other.
-    pub fn promoted(&mut self, random: u64) {
+    pub fn on_promoted(&mut self, random: u64) {
         self.lead_us =
             self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(Millis::MAX_US);
     }
@@ -164,7 +164,7 @@ impl Clock {
 
     /// The node has just loaded its data or become a primary. Nobody was served since the last instant that the data show;
     /// where they show none, for how long isn't known. A grace of at most `grace_ms` begins.
-    pub fn took_over(&mut self, grace_ms: u64) {
+    pub fn on_takeover(&mut self, grace_ms: u64) {
         self.grace_ms = grace_ms;
         // Where nothing tells how long ago the data were written, time has stood still at least.
         self.at_us = self.at_us.max(self.served_at.map_or(0, |at| at.0 * 1000));

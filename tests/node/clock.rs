@@ -107,7 +107,7 @@ fn data_that_tell_no_clocks_stand_still_at_least() {
     let machine = Machine::new();
     let mut clock = machine.clock();
     clock.served(Millis(START_US / 1000 + 9000));
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     assert_eq!(machine.at(&mut clock), 9000);
 }
 
@@ -143,7 +143,7 @@ fn a_replica_goes_by_its_primarys_clock() {
     replica.follow(here.reading(), here.wall_us, &far.stamp(&primary));
     assert_eq!(here.at(&mut replica), 3_730_000);
     // Promoted, it goes on, and is slewed to its own wall clock.
-    replica.took_over(5000);
+    replica.on_takeover(5000);
     assert_eq!(here.passes(10 * SECOND).at(&mut replica), 3_739_900);
 }
 
@@ -164,7 +164,7 @@ fn a_grace_is_as_long_as_the_outage_that_the_data_show() {
     let served = Millis(START_US / 1000);
     clock.served(served);
     machine.passes(700_000).at(&mut clock);
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     let to = Millis(served.0 + 700);
     assert_eq!(machine.asks(&mut clock).1, Some(Grace { from: served, to, until: Millis(to.0 + 700) }));
 }
@@ -178,7 +178,7 @@ fn a_server_that_crashes_again_and_again_has_a_grace_for_each_outage_alone() {
         machine.passes(300_000);
         let mut clock = machine.clock();
         clock.resume(machine.reading(), machine.wall_us, &written);
-        clock.took_over(5000);
+        clock.on_takeover(5000);
         written = machine.stamp(&clock);
         let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
         assert_eq!(now.is_over(deadline), start > 0, "start {start}");
@@ -192,7 +192,7 @@ fn a_primary_that_was_demoted_forgets_its_grace() {
     let mut clock = machine.clock();
     machine.passes(HOUR).at(&mut clock);
     clock.served(Millis((START_US + HOUR) / 1000));
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     assert_eq!(machine.asks(&mut clock).1, None);
 }
 
@@ -227,7 +227,7 @@ fn absurd_stamps_do_no_harm() {
                 let stamp = Stamp { at_us, wall_us: us, boot, up_us: us, lead_us: us };
                 let (mut resumed, mut followed) = (machine.clock(), machine.clock());
                 resumed.resume(machine.reading(), machine.wall_us, &stamp);
-                resumed.took_over(5000);
+                resumed.on_takeover(5000);
                 followed.follow(machine.reading(), machine.wall_us, &stamp);
                 for clock in [&mut resumed, &mut followed] {
                     let now = clock.now(machine.reading(), || machine.wall_us, false, u64::MAX);
@@ -248,8 +248,8 @@ fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
     clock.follow(machine.reading(), machine.wall_us, &absurd);
     assert!(machine.stamp(&clock).is_valid());
     clock.served(Millis(u64::MAX));
-    clock.took_over(5000);
-    clock.promoted(u64::MAX);
+    clock.on_takeover(5000);
+    clock.on_promoted(u64::MAX);
     assert!(machine.stamp(&clock).is_valid());
     machine.passes(SECOND);
     let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
