@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use taskslot_engine::{Handle, Holder, Millis, Now, TaskId};
+use taskslot_node::earliest;
 
 use crate::api::key::KeyRead;
 use crate::api::timer::Timer;
@@ -112,12 +113,7 @@ impl Wakeups {
 /// and so is `now`.
 pub fn note(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     let Some(due) = value.queue.next_due(&value.now(*now)) else { return };
-    let mut due = value.on_node_clock(due);
-    if now.at > now.wall {
-        // Our clock waits for the wall's, by going slower than that: an instant of the wall clock comes earlier.
-        let span_ms = due.since(now.at);
-        due = due.min(now.at.plus(span_ms - span_ms.div_ceil(clock::SLEW)));
-    }
+    let due = earliest(now, value.on_node_clock(due));
     if value.hinted.get().is_some_and(|hinted| hinted <= due) || !value.broken.is_empty() {
         return;
     }

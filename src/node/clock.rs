@@ -3,7 +3,7 @@
 use taskslot_engine::{Grace, Millis, Now, PROMOTION_STEP, Stamp};
 
 /// The clock is slewed by one part in this many.
-pub const SLEW: u64 = 100;
+const SLEW: u64 = 100;
 /// A standstill shorter than this is nobody's trouble.
 const STANDSTILL_MS: u64 = 500;
 /// The wall clock is read this often.
@@ -17,13 +17,32 @@ const FOLLOW_BACK: u64 = 50;
 /// The random part of a promotion's lead is below this many microseconds, 71 minutes.
 const PROMOTION_SPREAD: u64 = 1 << 32;
 
-/// What the clocks of the machine show, in microseconds.
+/// What the clocks of a machine show, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Which machine and which start of it, as in [`Stamp::boot`].
     pub boot: u64,
     /// Since that start; it goes on while the machine sleeps and is never set.
     pub up_us: u64,
+}
+
+impl Reading {
+    /// The number of a machine's start, as in [`Stamp::boot`]: the machine in the upper half, its start in the lower. It is made
+    /// of what Linux tells in files (`machine-id`, `boot_id`, `timens_offsets`); a text is empty where there is no such file.
+    /// Machines that don't tell who they are count as one, and a start that isn't told is `random`.
+    pub fn boot(machine_id: &str, boot_id: &str, time_offsets: &str, random: impl FnOnce() -> u32) -> u64 {
+        let machine = first_digits(machine_id).unwrap_or(0);
+        let start = first_digits(boot_id).unwrap_or_else(random);
+        // Containers may count the time since the start from different instants.
+        let start = time_offsets.bytes().fold(start, |start, byte| start.rotate_left(5) ^ u32::from(byte));
+        u64::from(machine) << 32 | u64::from(start)
+    }
+}
+
+/// The first 32 bits of a hexadecimal number, whatever is between its digits.
+fn first_digits(text: &str) -> Option<u32> {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    u32::from_str_radix(&digits, 16).ok()
 }
 
 /// A node's clock: what the wall clock showed once, plus the time since, slewed towards the wall clock by at most 1 %. So a
@@ -118,9 +137,9 @@ impl Clock {
         std::mem::take(&mut self.stepped)
     }
 
-    /// The server's regular work comes every so many ms.
-    pub fn on_cron(&mut self, beat_ms: u64) {
-        self.beat_ms = beat_ms;
+    /// The server's regular work, which comes `hz` times a second.
+    pub fn on_cron(&mut self, hz: i32) {
+        self.beat_ms = 1000 / u64::from(hz.max(1).unsigned_abs());
     }
 
     /// Carries on the clock of the process that wrote this file. If the machine has been started since, the wall clock says how
@@ -224,6 +243,17 @@ impl Clock {
 /// known, and as good as none.
 fn since_us(written: &Stamp, boot: u64, up_us: u64) -> u64 {
     if written.boot == boot { up_us.saturating_sub(written.up_us) } else { 0 }
+}
+
+/// The earliest that a node's clock can show when `due` has come, an instant of either clock told by the node's. A clock
+/// that is ahead of the wall's waits for it by going slower, so an instant of the wall clock comes before the node's clock
+/// shows it.
+pub fn earliest(now: &Now, due: Millis) -> Millis {
+    if now.at <= now.wall {
+        return due;
+    }
+    let span_ms = due.since(now.at);
+    due.min(now.at.plus(span_ms - span_ms.div_ceil(SLEW)))
 }
 
 /// How far the clock of a queue that came here is ahead of this node's, in ms: it stood at `at` when that was written,

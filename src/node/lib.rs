@@ -17,6 +17,6 @@ mod metrics;
 pub mod slots;
 
 pub use args::{ArgError, Args, OneOrMany, Shown, parse_integer};
-pub use clock::{Clock, Reading, SLEW, arrived_ahead_ms};
+pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};
 pub use connections::Connections;
 pub use metrics::{Counters, GaugeValues, Gauges, QueueGauge};

@@ -1,7 +1,7 @@
 //! The node's clock: slewed, carried on, followed, and spared while nobody could be heard.
 
 use taskslot_engine::{Grace, Millis, Stamp};
-use taskslot_node::{Clock, Reading, arrived_ahead_ms};
+use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};
 
 const START_US: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
@@ -254,4 +254,66 @@ fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
     machine.passes(SECOND);
     let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
     assert!(now.at <= Millis::MAX && now.lead_us <= Millis::MAX_US);
+}
+
+#[test]
+fn a_silence_is_a_standstill_if_the_servers_regular_work_comes_more_often() {
+    for (hz, is_standstill) in [(10, true), (500, true), (1, false), (0, false), (-5, false)] {
+        let mut machine = Machine::new();
+        let mut clock = machine.clock();
+        clock.on_cron(hz);
+        machine.passes(1500 * 1000);
+        assert_eq!(machine.asks(&mut clock).1.is_some(), is_standstill, "hz {hz}");
+    }
+}
+
+#[test]
+fn a_pause_of_writes_is_a_standstill() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let mut pauses = |us, is_paused| {
+        machine.passes(us);
+        clock
+            .now(machine.reading(), || machine.wall_us, is_paused, 5000)
+            .grace
+            .map(|grace| grace.to.since(grace.from))
+    };
+    assert_eq!([pauses(0, true), pauses(400_000, true), pauses(50_000, false)], [None; 3], "too short");
+    assert_eq!([pauses(0, true), pauses(400_000, true), pauses(400_000, true)], [None; 3]);
+    assert_eq!(pauses(1000, false), Some(801));
+}
+
+#[test]
+fn an_instant_of_a_wall_clock_that_is_behind_comes_earlier() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let now =
+        |machine: &Machine, clock: &mut Clock| clock.now(machine.reading(), || machine.wall_us, false, 5000);
+    let due = Millis(START_US / 1000 + 60_000);
+    assert_eq!(earliest(&now(&machine, &mut clock), due), due);
+    machine.wall_us -= HOUR;
+    machine.passes(10_000);
+    let ahead = now(&machine, &mut clock);
+    let earliest_ms = earliest(&ahead, due).since(ahead.at);
+    assert_eq!(earliest_ms, due.since(ahead.at) * 99 / 100);
+    // When the clock shows that, a minute of the wall clock has passed, and less than a millisecond more.
+    while now(&machine, &mut clock).at < ahead.at.plus(earliest_ms) {
+        machine.passes(1000);
+    }
+    let passed_us = machine.wall_us + HOUR - START_US - 10_000;
+    assert!((59_900_000..=60_010_000).contains(&passed_us), "{passed_us}");
+    let over = Millis(1);
+    assert_eq!(earliest(&ahead, over), over);
+}
+
+#[test]
+fn a_machine_and_its_start_have_a_number() {
+    let machine = "0123456789abcdef0123456789abcdef\n";
+    let start = "89ab-cdef-0000-1111\n";
+    assert_eq!(Reading::boot(machine, start, "", || 7), 0x0123_4567_89ab_cdef);
+    assert_eq!(Reading::boot("", "", "", || 7), 7, "nothing is told");
+    assert_eq!(Reading::boot("f", start, "", || 7), 0xf_89ab_cdef);
+    let container = Reading::boot(machine, start, "monotonic 5 0\n", || 7);
+    assert_eq!(container >> 32, 0x0123_4567);
+    assert_ne!(container, Reading::boot(machine, start, "", || 7));
 }
