@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use taskslot_engine::{Zone, Zones};
+use taskslot_node::release_of_zones;
 
 use crate::api::guard::guard;
 use crate::api::{Level, log};
@@ -65,7 +66,6 @@ fn newer() -> Option<Newer> {
     // Else it would be looked for in the server's own folder, where clients can have files written.
     let version =
         Some(&folder).filter(|folder| folder.is_absolute()).and_then(|folder| version_of(folder))?;
-    // Releases are named by year and letter, after z by two: they go in the order of the alphabet.
     (version.as_str() > Zone::BUILT_IN_VERSION).then_some(Newer { folder, version })
 }
 
@@ -74,14 +74,7 @@ fn version_of(folder: &Path) -> Option<String> {
     VERSION_FILES.iter().find_map(|name| {
         let mut text = Vec::new();
         open(&folder.join(name)).ok()?.take(64).read_to_end(&mut text).ok()?;
-        let line = text.split(|byte| *byte == b'\n').next()?;
-        let words = std::str::from_utf8(line).ok()?;
-        let version = words.strip_prefix("# version ").unwrap_or(words).trim();
-        let (year, letters) = version.split_at_checked(4)?;
-        let is_one = year.bytes().all(|byte| byte.is_ascii_digit())
-            && (1..=2).contains(&letters.len())
-            && letters.bytes().all(|byte| byte.is_ascii_lowercase());
-        is_one.then(|| version.to_owned())
+        release_of_zones(&text).map(str::to_owned)
     })
 }
 

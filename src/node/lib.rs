@@ -6,6 +6,8 @@
 //! - `connections`: which connections hold TIED leases.
 //! - `metrics`: what a node has done, and how many queues it holds.
 //! - [`slots`]: hash slots of a cluster.
+//! - `warnings`: what an operator should know of the server.
+//! - `zones`: which release of the time zone database a folder holds.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -15,8 +17,12 @@ mod clock;
 mod connections;
 mod metrics;
 pub mod slots;
+mod warnings;
+mod zones;
 
 pub use args::{ArgError, Args, OneOrMany, Shown, parse_integer};
 pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};
 pub use connections::Connections;
 pub use metrics::{Counters, GaugeValues, Gauges, QueueGauge};
+pub use warnings::{Look, Warning, Warnings};
+pub use zones::release_of_zones;

@@ -6,3 +6,5 @@ mod connections;
 mod metrics;
 mod nodes;
 mod slots;
+mod warnings;
+mod zones;
