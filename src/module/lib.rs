@@ -70,6 +70,6 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
     term::begin(Beginning::Start);
-    zones::begin();
+    zones::choose();
     Ok(())
 }

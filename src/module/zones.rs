@@ -44,17 +44,17 @@ thread_local! {
 /// The zones of this node, for a queue.
 pub const HERE: Zones = Zones::new(find);
 
-/// Looks whether the system has newer zones. Once, while the module is loaded.
-pub fn begin() {
+/// Chooses between the zones of the system and those that are built in. Once, while the module is loaded.
+pub fn choose() {
     NEWER.get_or_init(newer);
 }
 
-/// The release of the time zone database that holds here.
+/// The release of the time zone database that this node goes by.
 pub fn version() -> &'static str {
     NEWER.get().and_then(Option::as_ref).map_or(Zone::BUILT_IN_VERSION, |newer| &newer.version)
 }
 
-/// Where it is from.
+/// Where that release is from: a folder, or `built-in`.
 pub fn source() -> String {
     let newer = NEWER.get().and_then(Option::as_ref);
     newer.map_or("built-in".to_owned(), |newer| newer.folder.display().to_string())
