@@ -26,20 +26,19 @@ pub fn now(ctx: Context<'_>) -> Now {
     change(|clock, reading| clock.now(reading, wall_us, ctx.avoid_replica_traffic(), grace_ms()))
 }
 
-/// What the clocks show, for INFO and for what is saved: it must neither count as a heartbeat nor hide a silence from the
-/// next one.
+/// What the clocks show, for INFO and for what is saved. This is no heartbeat, so that it hides no silence from the next one.
 pub fn stamp() -> Stamp {
     let reading = reading();
     current(reading).stamp(reading, wall_us())
 }
 
-/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where
-/// it came from.
+/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where it
+/// was written.
 pub fn ahead_ms(written: &Stamp) -> i64 {
     arrived_ahead_ms(written, &stamp())
 }
 
-/// Whether a clock was set since this was asked before: what was noted for its instants may be too late.
+/// Whether a clock was set since the last call: what was noted for its instants may be too late.
 pub fn was_stepped() -> bool {
     change(|clock, _| clock.was_stepped())
 }
@@ -49,12 +48,12 @@ pub fn resume(written: &Stamp) {
     change(|clock, reading| clock.resume(reading, wall_us(), written));
 }
 
-/// This node's primary has said what its clock shows.
-pub fn follow(told: &Stamp) {
-    change(|clock, reading| clock.follow(reading, wall_us(), told));
+/// A stamp of the primary's clock has come.
+pub fn follow(primary: &Stamp) {
+    change(|clock, reading| clock.follow(reading, wall_us(), primary));
 }
 
-/// The data show that somebody served at this instant.
+/// The data show that clients were served at this instant.
 pub fn served(at: Millis) {
     change(|clock, _| clock.served(at));
 }
