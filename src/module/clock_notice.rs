@@ -39,7 +39,7 @@ pub fn due() {
 }
 
 /// A queue has changed.
-pub fn changed() {
+pub fn on_change() {
     HAS_CHANGED.set(true);
 }
 

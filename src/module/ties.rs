@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{Holder, Queue};
-use taskslot_node::QueueKey;
+use taskslot_node::{Job, QueueKey};
 
-use crate::agenda::{self, Job};
+use crate::agenda;
 use crate::api::context::is_connected;
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context};

@@ -61,7 +61,7 @@ fn result(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
                 results::reply_told(ctx.reply(), word, told);
                 Then::Nothing
             }
-            None if value.broken.is_empty() => Then::Wait,
+            None if value.health.is_sound() => Then::Wait,
             None => Then::Broken,
         }
     })?;
