@@ -14,7 +14,7 @@ use crate::api::key::KeyRead;
 use crate::api::{Context, Level, OwnedString};
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
-use crate::{clock, entropy, ownership, results, tally, waiters};
+use crate::{clock, entropy, metrics, ownership, results, waiters};
 
 /// How many hints are put off at a time.
 const PUT_OFF_HINTS: usize = 100;
@@ -41,7 +41,7 @@ pub fn run(ctx: Context<'_>) {
     if may_change {
         let started = Instant::now();
         work(ctx);
-        tally::worked(ctx, clock::now(ctx).at, started.elapsed());
+        metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
     } else {
         put_off(ctx);
     }
@@ -95,7 +95,7 @@ fn work(ctx: Context<'_>) {
 /// A hint has fired: what is due in its queue is done, until the slice that was `started` is over.
 fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
     if let Some(lag_ms) = Agenda::lag_ms(at, due) {
-        tally::was_late(at, lag_ms);
+        metrics::add_lag(at, lag_ms);
     }
     with_queue(ctx, queue, |txn| {
         txn.hint_fired(due);

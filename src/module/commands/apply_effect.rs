@@ -146,7 +146,7 @@ impl Arrival<'_, '_> {
         // A primary has said what the queue's clock is.
         self.value.queue.take_saved();
         self.value.clock_untold &= self.ctx.flags().is_primary() && self.is_live;
-        self.value.take_stock();
+        self.value.update_gauges();
         self.value.put_on_agenda(self.ctx, self.key, &self.now);
         waiters::serve_if_awaited(self.ctx, self.key);
     }

@@ -105,7 +105,7 @@ impl Loading<'_> {
             return Err(Error::Broken);
         }
         let Err(Mismatch(what)) = add(value) else {
-            value.take_stock();
+            value.update_gauges();
             value.put_on_agenda(ctx, key, &now);
             return Ok(());
         };
@@ -122,7 +122,7 @@ impl Loading<'_> {
     fn give_up(&mut self, reason: &[u8]) -> Result<(), Error> {
         let value = self.value()?;
         value.health = Health::from_text(reason);
-        value.take_stock();
+        value.update_gauges();
         self.ctx.signal_modified(self.key);
         Ok(())
     }

@@ -5,7 +5,7 @@ use taskslot_engine::{Answer, Claiming, Event, Handle, Holder, Lease, Refusal, T
 use super::Txn;
 use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
 use crate::errors::Error;
-use crate::{entropy, ties};
+use crate::{connections, entropy};
 
 /// Names of workers that a queue takes while the server is out of memory.
 const NAMES_WHEN_FULL: usize = 1000;
@@ -146,7 +146,7 @@ impl Txn<'_, '_> {
     }
 
     fn tie(&mut self, connection: Holder, ids: impl Iterator<Item = TaskId>) {
-        ties::tie(connection, self.ctx.selected_db(), self.key);
+        connections::tie(connection, self.ctx.selected_db(), self.key);
         ids.for_each(|id| self.value.queue.tie(connection, id));
     }
 }

@@ -18,7 +18,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::waiters::{self, BlockedWorker};
-use crate::{change, clock, clock_notice, entropy, replication, tally, term};
+use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
 
 use payloads::Payloads;
 use serve::Served;
@@ -156,8 +156,8 @@ impl<'a, 'q> Txn<'a, 'q> {
     fn finish(mut self) -> After {
         let has_changed = !self.effect.is_empty();
         if has_changed || !self.value.health.is_sound() {
-            tally::add(&self.before, &self.value.queue.totals().values());
-            self.value.take_stock();
+            metrics::add(&self.before, &self.value.queue.totals().values());
+            self.value.update_gauges();
         }
         if has_changed {
             self.replicate();
