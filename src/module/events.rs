@@ -33,14 +33,14 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             term::begin(Beginning::Promotion);
             clock::on_promoted(term::current().id);
             clock::on_takeover(ctx);
-            clock_notice::due();
+            clock_notice::send_soon();
             agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
             clock::on_takeover(ctx);
-            clock_notice::due();
+            clock_notice::send_soon();
         }
-        ServerEvent::ReplicaOnline => clock_notice::due(),
+        ServerEvent::ReplicaOnline => clock_notice::send_soon(),
         ServerEvent::SwapDb { a, b } => on_swapdb(a, b),
         ServerEvent::Cron { hz } => {
             clock::on_cron(hz);

@@ -30,8 +30,8 @@ const LOOKED_AT: usize = 500;
 /// How a wait ends that has nothing to do with time.
 enum End {
     /// The task ended: the word for it, and the result or the error.
-    Told { word: &'static str, value: Option<Box<[u8]>> },
-    /// There is no such task (any more), and nobody told how it ended.
+    Outcome { word: &'static str, value: Option<Box<[u8]>> },
+    /// There is no such task (any more), and nobody knows how it ended.
     Unknown,
     /// There is no queue (any more): it is gone, or another node has it.
     NoQueue,
@@ -58,8 +58,8 @@ pub fn total() -> usize {
     WATCHES.with_borrow(Watches::total)
 }
 
-/// What is told of a task that is over; `None` while it isn't.
-pub fn told<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [u8]>)> {
+/// How a task ended, and its result or error; `None` while it isn't.
+pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [u8]>)> {
     match task.state {
         State::Done => Some((task.state.name(), task.result)),
         State::Dead => Some((task.state.name(), error_of(task))),
@@ -72,7 +72,7 @@ fn error_of<'a>(task: &TaskView<'a>) -> Option<&'a [u8]> {
 }
 
 /// Replies how a task ended.
-pub fn reply_told(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
+pub fn reply_outcome(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
     reply.array(2);
     reply.bulk(word.as_bytes());
     match value {
@@ -85,11 +85,11 @@ pub fn reply_told(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
 #[inline]
 pub fn on_event(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &Event) {
     if !WATCHES.with_borrow(Watches::is_empty) {
-        tell_ends(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, event);
+        end_watches(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, event);
     }
 }
 
-fn tell_ends(key: &QueueKey, queue: &Queue, now: &Now, event: &Event) {
+fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, event: &Event) {
     event.ends(&mut |id, outcome| {
         if !WATCHES.with_borrow(|watches| watches.has(key, id)) {
             return;
@@ -100,7 +100,7 @@ fn tell_ends(key: &QueueKey, queue: &Queue, now: &Now, event: &Event) {
             Outcome::Dead => task.as_ref().and_then(error_of),
             Outcome::Cancelled | Outcome::Expired | Outcome::Purged => None,
         };
-        end(key, id, End::Told { word: outcome.name(), value: value.map(Box::from) });
+        end(key, id, End::Outcome { word: outcome.name(), value: value.map(Box::from) });
     });
 }
 
@@ -165,8 +165,8 @@ fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
             None => End::NoQueue,
             Some(value) => match value.queue.task(&value.now(now), id) {
                 None => End::Unknown,
-                Some(task) => match told(&task) {
-                    Some((word, value)) => End::Told { word, value: value.map(Box::from) },
+                Some(task) => match outcome_of(&task) {
+                    Some((word, value)) => End::Outcome { word, value: value.map(Box::from) },
                     None if !value.health.is_sound() => End::Broken,
                     None => continue,
                 },
@@ -196,7 +196,7 @@ impl Waiting for Asker {
         let reply = ctx.reply();
         match self.watch.end() {
             Some(_) if !self.may_know() => reply.error(&Error::NoPermission.to_string()),
-            Some(End::Told { word, value }) => reply_told(reply, word, value.as_deref()),
+            Some(End::Outcome { word, value }) => reply_outcome(reply, word, value.as_deref()),
             Some(End::Broken) => reply.error(&Error::Broken.to_string()),
             // Whoever asks again is sent where the queue is, or told that there is none.
             Some(End::NoQueue) if ctx.is_cluster() => reply.error(&Error::TryAgain.to_string()),

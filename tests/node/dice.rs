@@ -1,6 +1,6 @@
 //! Random numbers that a seed repeats (splitmix64).
 
-/// See [`Dice::roll`].
+/// A seed, and where in its numbers we are.
 pub struct Dice(pub u64);
 
 impl Dice {
