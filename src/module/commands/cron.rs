@@ -186,45 +186,29 @@ pub fn reply_schedules(reply: Reply<'_>, value: &TaskQueue, now: Now) {
 
 fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
     let ScheduleView { name, plan, next, runs } = schedule;
-    let map = reply.pending_map();
-    let mut fields = 0;
-    let mut text = |name: &str, value: &[u8]| {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value);
-        fields += 1;
-    };
-    text("name", name);
+    let mut map = reply.open_map();
+    map.text("name", name);
     if let Timing::Cron(expression, zone) = plan.timing {
-        text("cron", expression.as_bytes());
-        text("tz", zone.as_bytes());
+        map.text("cron", expression);
+        map.text("tz", zone);
     }
-    text("catchup", if plan.catchup == Catchup::None { b"none" } else { b"one" });
+    map.text("catchup", if plan.catchup == Catchup::None { "none" } else { "one" });
     if let Some((last, _)) = runs.last {
-        text("last-id", &last.text());
+        map.text("last-id", &*last.text());
     }
-    let mut number = |name: &str, number: u64| {
-        reply.bulk(name.as_bytes());
-        reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
-        fields += 1;
-    };
     if let Timing::Every(ms) = plan.timing {
-        number("every", ms);
+        map.number("every", ms);
     }
     if let Some((in_ms, at)) = next {
-        number("next-ms", *in_ms);
-        number("next", at.0);
+        map.number("next-ms", *in_ms);
+        map.number("next", at.0);
     }
     if let Some((_, at)) = runs.last {
-        number("last", at.0);
+        map.number("last", at.0);
     }
-    for (name, value) in [
-        ("made", runs.made),
-        ("skipped", runs.skipped),
-        ("missed", runs.missed),
-        ("disabled", u64::from(next.is_none())),
-        ("payload-bytes", plan.payload.len() as u64),
-    ] {
-        number(name, value);
-    }
-    map.finish(fields);
+    map.number("made", runs.made);
+    map.number("skipped", runs.skipped);
+    map.number("missed", runs.missed);
+    map.integer("disabled", next.is_none());
+    map.number("payload-bytes", plan.payload.len() as u64);
 }
