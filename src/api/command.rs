@@ -5,7 +5,7 @@
 //! it checks the number of arguments and runs the command inside the guard.
 
 use std::ffi::{CString, c_char, c_int};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::ptr;
 
 use super::context::Context;
@@ -19,8 +19,12 @@ pub trait Command {
     /// What is told about it.
     const DOC: &'static CommandDoc;
 
-    /// Runs it and replies. `args` begins with the command's own name; their number fits [`CommandDoc::arity`].
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]);
+    /// Why it did nothing; shown to the client as it is, so it begins with a code word.
+    type Error: Display;
+
+    /// Runs it. Either it replies, or it gives back an error, which becomes the reply. `args` begins with the command's
+    /// own name; their number fits [`CommandDoc::arity`].
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Self::Error>;
 }
 
 /// All that is told about a command.
@@ -304,7 +308,11 @@ unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::St
     }
     answering(C::DOC.name, ctx, || {
         let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
-        if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
+        if !fits {
+            ctx.reply().wrong_arity();
+        } else if let Err(error) = C::run(ctx, args) {
+            ctx.reply().error(&error.to_string());
+        }
     });
     raw::OK
 }

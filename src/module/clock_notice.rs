@@ -78,6 +78,8 @@ fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
 pub struct Clock;
 
 impl Command for Clock {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
         summary: "Internal: tells what the primary's clock shows",
@@ -91,11 +93,8 @@ impl Command for Clock {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        match hear(ctx, args) {
-            Ok(()) => ctx.reply().status(c"OK"),
-            Err(error) => ctx.reply().error(&error.to_string()),
-        }
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        hear(ctx, args).inspect(|()| ctx.reply().status(c"OK"))
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Error {
     TooLong(&'static str, usize),
     /// A bad argument, said in full.
     Bad(&'static str),
+    /// What a setting must be, since the value given isn't.
+    Setting(String),
     /// The queue refuses.
     Refused(Refusal),
     /// The queue was given up after a change that failed half way.
@@ -104,6 +106,7 @@ impl fmt::Display for Error {
             Error::Name(what) => write!(f, "ERR {what} must be 1 to {NAME_MAX_BYTES} bytes long"),
             Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
             Error::Bad(what) => write!(f, "ERR {what}"),
+            Error::Setting(must) => write!(f, "ERR {must}"),
             Error::Refused(refusal) => f.write_str(match refusal {
                 Refusal::FullLen => "QFULL the queue holds max-len tasks",
                 Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",

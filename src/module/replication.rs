@@ -58,6 +58,8 @@ pub fn apply(
 pub struct Apply;
 
 impl Command for Apply {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._APPLY",
         summary: "Internal: applies what a primary decided",
@@ -72,8 +74,8 @@ impl Command for Apply {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, apply_effect(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        answer(ctx, apply_effect(ctx, args))
     }
 }
 
@@ -81,6 +83,8 @@ impl Command for Apply {
 pub struct Load;
 
 impl Command for Load {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._LOAD",
         summary: "Internal: makes a queue of its stored form, part by part",
@@ -102,20 +106,17 @@ impl Command for Load {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, load_part(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        answer(ctx, load_part(ctx, args))
     }
 }
 
-fn answer(ctx: Context<'_>, result: Result<(), Error>) {
+fn answer(ctx: Context<'_>, result: Result<(), Error>) -> Result<(), Error> {
     // What a peer sent goes on as it came, also what doesn't fit: this node's AOF and replicas give up the same queue.
     if result.is_ok() || is_from_peer(ctx) == Ok(true) {
         ctx.replicate_verbatim();
     }
-    match result {
-        Ok(()) => ctx.reply().status(c"OK"),
-        Err(error) => ctx.reply().error(&error.to_string()),
-    }
+    result.inspect(|()| ctx.reply().status(c"OK"))
 }
 
 fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {

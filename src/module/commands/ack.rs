@@ -2,9 +2,9 @@
 
 use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 
+use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -16,6 +16,8 @@ const RESULTS_MAX_BYTES: usize = 64 << 20;
 pub struct Ack;
 
 impl Command for Ack {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.ACK",
         summary: "Finishes tasks, also after the deadline until claimed again; RETAIN keeps them, with their RESULT",
@@ -36,35 +38,31 @@ impl Command for Ack {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, ack(ctx, args));
-    }
-}
-
-fn ack(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let (mut result, mut retain_ms) = (None, None);
-    while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
-        match option {
-            "RESULT" => result = Some(args.bytes()?),
-            _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut result, mut retain_ms) = (None, None);
+        while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
+            match option {
+                "RESULT" => result = Some(args.bytes()?),
+                _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+            }
         }
+        let bytes = result.map_or(0, <[u8]>::len);
+        if bytes > RESULT_MAX_BYTES {
+            return Err(Error::TooLong("RESULT", RESULT_MAX_BYTES));
+        }
+        if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
+            return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
+        }
+        work_on(
+            ctx,
+            key,
+            &handles,
+            result.is_some(),
+            |queue, now, handle| queue.finish(now, handle, retain_ms, result),
+            |_, _| 1,
+        )
     }
-    let bytes = result.map_or(0, <[u8]>::len);
-    if bytes > RESULT_MAX_BYTES {
-        return Err(Error::TooLong("RESULT", RESULT_MAX_BYTES));
-    }
-    if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
-        return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
-    }
-    work_on(
-        ctx,
-        key,
-        &handles,
-        result.is_some(),
-        |queue, now, handle| queue.finish(now, handle, retain_ms, result),
-        |_, _| 1,
-    )
 }

@@ -2,8 +2,8 @@
 
 use taskslot_engine::{Event, TaskId};
 
+use super::FIRST;
 use super::args::{Args, OneOrMany};
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -13,6 +13,8 @@ use crate::write::{Missing, write};
 pub struct Cancel;
 
 impl Command for Cancel {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CANCEL",
         summary: "Removes waiting tasks; asks the worker of a leased one to stop",
@@ -37,28 +39,24 @@ impl Command for Cancel {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, cancel(ctx, args));
-    }
-}
-
-fn cancel(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
-    args.finish()?;
-    let mut answers = vec![0; ids.as_slice().len()];
-    write(ctx, key, Missing::Skip, |write| {
-        for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-            let Ok(event) = write.value.queue.cancel(*id) else { continue };
-            write.commit(&event)?;
-            *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
+        args.finish()?;
+        let mut answers = vec![0; ids.as_slice().len()];
+        write(ctx, key, Missing::Skip, |write| {
+            for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
+                let Ok(event) = write.value.queue.cancel(*id) else { continue };
+                write.commit(&event)?;
+                *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
+            }
+            Ok(())
+        })?;
+        if let OneOrMany::Many(_) = ids {
+            ctx.reply().array(answers.len());
         }
+        answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
         Ok(())
-    })?;
-    if let OneOrMany::Many(_) = ids {
-        ctx.reply().array(answers.len());
     }
-    answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
-    Ok(())
 }

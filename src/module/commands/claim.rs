@@ -6,7 +6,7 @@ use std::slice;
 use taskslot_engine::{Claim as Claiming, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, REPLY_BYTES, answer};
+use super::{FIRST, REPLY_BYTES};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{Claims, Delivery};
@@ -32,6 +32,8 @@ const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional();
 pub struct Claim;
 
 impl Command for Claim {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CLAIM",
         summary: "Claims ready tasks, each under a lease; waits for them with BLOCK",
@@ -58,8 +60,11 @@ impl Command for Claim {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, claim(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (claims, block_ms) = options(ctx, &mut args, false)?;
+        claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
     }
 }
 
@@ -67,6 +72,8 @@ impl Command for Claim {
 pub struct MClaim;
 
 impl Command for MClaim {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MCLAIM",
         summary: "Claims tasks of the first of several queues that has any; waits for all of them with BLOCK",
@@ -95,8 +102,29 @@ impl Command for MClaim {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, mclaim(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let mut keys = vec![args.next()?];
+        args.one_of(&["KEYS"])?;
+        let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
+        keys.extend(args.take(more)?);
+        let (claims, block_ms) = options(ctx, &mut args, true)?;
+        // A key that is there twice counts where it stands first.
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.as_bytes()));
+        for key in &keys {
+            keyspace::check(ctx, *key)?;
+        }
+        if claims.request.is_some() {
+            // What this request got before may lie in any of the queues: to look comes before taking from the first.
+            for key in &keys {
+                let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
+                if again.unwrap_or(false) {
+                    return Ok(());
+                }
+            }
+        }
+        claim_from(ctx, &keys, &claims, block_ms)
     }
 }
 
@@ -136,38 +164,6 @@ fn options<'a>(
         false => None,
     };
     Ok((Claims { claim, connection, request, with_meta, with_key }, block_ms))
-}
-
-fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (claims, block_ms) = options(ctx, &mut args, false)?;
-    claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
-}
-
-fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let mut keys = vec![args.next()?];
-    args.one_of(&["KEYS"])?;
-    let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
-    keys.extend(args.take(more)?);
-    let (claims, block_ms) = options(ctx, &mut args, true)?;
-    // A key that is there twice counts where it stands first.
-    let mut seen = BTreeSet::new();
-    keys.retain(|key| seen.insert(key.as_bytes()));
-    for key in &keys {
-        keyspace::check(ctx, *key)?;
-    }
-    if claims.request.is_some() {
-        // What this request got before may lie in any of the queues: to look comes before taking from the first.
-        for key in &keys {
-            let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
-            if again.unwrap_or(false) {
-                return Ok(());
-            }
-        }
-    }
-    claim_from(ctx, &keys, &claims, block_ms)
 }
 
 /// Replies with tasks of the first queue that has any, or waits for them, or replies that there are none.

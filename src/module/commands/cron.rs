@@ -5,10 +5,10 @@ use taskslot_engine::{
     Timing, Unplanned,
 };
 
+use super::FIRST;
 use super::args::Args;
 use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, Said, TTL};
 use super::unique::UNIQUE_RUNS;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context, Reply};
 use crate::datatype::TaskQueue;
@@ -20,6 +20,8 @@ use crate::write::{Missing, write};
 pub struct Cron;
 
 impl Command for Cron {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CRON",
         summary: "Sets a schedule, which pushes a task at intervals or at the instants of a cron expression, or removes one",
@@ -78,24 +80,20 @@ impl Command for Cron {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, cron(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let changed = match args.one_of(&["SET", "DEL"])? {
+            0 => set(ctx, key, args)?,
+            _ => {
+                let name = args.name("the name of a schedule")?;
+                args.finish()?;
+                delete(ctx, key, name)?
+            }
+        };
+        ctx.reply().integer(changed.into());
+        Ok(())
     }
-}
-
-fn cron(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let changed = match args.one_of(&["SET", "DEL"])? {
-        0 => set(ctx, key, args)?,
-        _ => {
-            let name = args.name("the name of a schedule")?;
-            args.finish()?;
-            delete(ctx, key, name)?
-        }
-    };
-    ctx.reply().integer(changed.into());
-    Ok(())
 }
 
 /// The rule as it is given: EVERY or CRON, TZ with the latter only.

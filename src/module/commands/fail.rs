@@ -2,9 +2,9 @@
 
 use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
 
+use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::entropy;
@@ -14,6 +14,8 @@ use crate::errors::Error;
 pub struct Fail;
 
 impl Command for Fail {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.FAIL",
         summary: "Says that attempts failed: the tasks come back after a backoff, or are dead at their limit",
@@ -35,43 +37,39 @@ impl Command for Fail {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, fail(ctx, args));
-    }
-}
-
-fn fail(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let (mut error, mut retry): (&[u8], _) = (&[], None);
-    while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD"])? {
-        match option {
-            "ERROR" => error = args.bytes()?,
-            _ if retry.is_some() => return Err(Error::Clash("DELAY", "DEAD")),
-            "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
-            _ => retry = Some(Retry::Dead),
-        }
-    }
-    let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
-    let retry = retry.unwrap_or(Retry::Backoff);
-    work_on(
-        ctx,
-        key,
-        &handles,
-        false,
-        |queue, now, handle| {
-            let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
-            // A full server drains by failures too, so only their texts are left out.
-            let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
-            if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
-        },
-        |now, event| match event {
-            Event::Failed { then: Then::Delayed(due), .. } => {
-                i64::try_from(due.on_clock(&now).since(now.at)).unwrap_or(i64::MAX).max(1)
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut error, mut retry): (&[u8], _) = (&[], None);
+        while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD"])? {
+            match option {
+                "ERROR" => error = args.bytes()?,
+                _ if retry.is_some() => return Err(Error::Clash("DELAY", "DEAD")),
+                "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
+                _ => retry = Some(Retry::Dead),
             }
-            Event::Failed { then: Then::Dead(_), .. } => -1,
-            _ => 0,
-        },
-    )
+        }
+        let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
+        let retry = retry.unwrap_or(Retry::Backoff);
+        work_on(
+            ctx,
+            key,
+            &handles,
+            false,
+            |queue, now, handle| {
+                let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
+                // A full server drains by failures too, so only their texts are left out.
+                let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
+                if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
+            },
+            |now, event| match event {
+                Event::Failed { then: Then::Delayed(due), .. } => {
+                    i64::try_from(due.on_clock(&now).since(now.at)).unwrap_or(i64::MAX).max(1)
+                }
+                Event::Failed { then: Then::Dead(_), .. } => -1,
+                _ => 0,
+            },
+        )
+    }
 }

@@ -2,9 +2,9 @@
 
 use taskslot_engine::{Handle, TaskId};
 
+use super::FIRST;
 use super::args::Args;
 use super::task::reply_task;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -14,6 +14,8 @@ use crate::keyspace::read;
 pub struct Get;
 
 impl Command for Get {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GET",
         summary: "Shows all that is known of a task, but for the nonce of its lease",
@@ -28,26 +30,22 @@ impl Command for Get {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, get(ctx, args));
-    }
-}
-
-fn get(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let name = args.bytes()?;
-    let id = TaskId::parse(name).or_else(|| Handle::parse(name).map(|handle| handle.id));
-    let id = id.ok_or(Error::Bad("invalid task id or handle"))?;
-    let found = read(ctx, key, |value, now| match value.queue.task(&now, id) {
-        Some(task) => {
-            reply_task(ctx.reply(), &task, true);
-            true
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let name = args.bytes()?;
+        let id = TaskId::parse(name).or_else(|| Handle::parse(name).map(|handle| handle.id));
+        let id = id.ok_or(Error::Bad("invalid task id or handle"))?;
+        let found = read(ctx, key, |value, now| match value.queue.task(&now, id) {
+            Some(task) => {
+                reply_task(ctx.reply(), &task, true);
+                true
+            }
+            None => false,
+        })?;
+        if found != Some(true) {
+            ctx.reply().null();
         }
-        None => false,
-    })?;
-    if found != Some(true) {
-        ctx.reply().null();
+        Ok(())
     }
-    Ok(())
 }

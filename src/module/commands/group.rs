@@ -2,8 +2,8 @@
 
 use taskslot_engine::{GroupLimits, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
 
+use super::FIRST;
 use super::args::Args;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -13,6 +13,8 @@ use crate::write::{Missing, write};
 pub struct Group;
 
 impl Command for Group {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GROUP",
         summary: "Sets a group's share and limits, or forgets them; TASK.INFO key GROUPS shows them",
@@ -53,17 +55,13 @@ impl Command for Group {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, group(ctx, args));
-    }
-}
-
-fn group(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    match args.one_of(&["SET", "DEL"])? {
-        0 => set(ctx, key, args),
-        _ => forget(ctx, key, args),
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        match args.one_of(&["SET", "DEL"])? {
+            0 => set(ctx, key, args),
+            _ => forget(ctx, key, args),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `TASK.HELP`: the manual in short.
 
+use std::convert::Infallible;
+
 use super::{FIRST, TABLE};
 use crate::api::command::{Command, CommandDoc};
 use crate::api::{Arg, Context};
@@ -8,6 +10,8 @@ use crate::api::{Arg, Context};
 pub struct Help;
 
 impl Command for Help {
+    type Error = Infallible;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.HELP",
         summary: "Shows the commands, what they do and what they reply",
@@ -20,7 +24,7 @@ impl Command for Help {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, _args: &[Arg<'_>]) {
+    fn run<'a>(ctx: Context<'a>, _args: &'a [Arg<'a>]) -> Result<(), Infallible> {
         let shown = TABLE.iter().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
         let lines: Vec<String> = shown
             .flat_map(|doc| {
@@ -29,5 +33,6 @@ impl Command for Help {
             .collect();
         ctx.reply().array(lines.len());
         lines.iter().for_each(|line| ctx.reply().line(line));
+        Ok(())
     }
 }

@@ -26,9 +26,7 @@ mod shards;
 mod task;
 mod unique;
 
-use crate::api::Context;
 use crate::api::command::Entry;
-use crate::errors::Error;
 use crate::{clock_notice, replication};
 
 /// All commands, in the order in which HELP shows them.
@@ -67,10 +65,3 @@ const REPLY_BYTES: u64 = 16 << 20;
 
 /// The module's version that brought the commands of the first release.
 const FIRST: &str = "0.1.0";
-
-/// Replies the error of a command that did nothing; one that did replies for itself.
-fn answer(ctx: Context<'_>, result: Result<(), Error>) {
-    if let Err(error) = result {
-        ctx.reply().error(&error.to_string());
-    }
-}

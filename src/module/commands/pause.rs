@@ -2,8 +2,8 @@
 
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
+use super::FIRST;
 use super::args::Args;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -21,6 +21,8 @@ const GATE: ArgDoc = ArgDoc::one_of(
 pub struct Pause;
 
 impl Command for Pause {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PAUSE",
         summary: "Stops claims (OUT, the default), pushes (IN) or both, for a time or until TASK.RESUME",
@@ -35,8 +37,16 @@ impl Command for Pause {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, pause(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
+        write(ctx, key, Missing::CreateWithMemory, |write| {
+            let until = for_ms.map(|ms| write.now.at.plus(ms));
+            write.commit(&Event::Paused { gate, until })
+        })?;
+        ctx.reply().status(c"OK");
+        Ok(())
     }
 }
 
@@ -44,6 +54,8 @@ impl Command for Pause {
 pub struct Resume;
 
 impl Command for Resume {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESUME",
         summary: "Opens what TASK.PAUSE closed: claims (OUT, the default), pushes (IN) or both",
@@ -58,8 +70,18 @@ impl Command for Resume {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, resume(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
+        write(ctx, key, Missing::Skip, |write| {
+            let is_closed = [Gate::In, Gate::Out]
+                .into_iter()
+                .any(|one| gate.covers(one) && write.value.queue.paused(write.now.at, one).is_some());
+            if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
+        })?;
+        ctx.reply().status(c"OK");
+        Ok(())
     }
 }
 
@@ -81,30 +103,4 @@ fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64
         }
     }
     Ok((gate.map_or(Gate::Out, |(_, gate)| gate), for_ms))
-}
-
-fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
-    write(ctx, key, Missing::CreateWithMemory, |write| {
-        let until = for_ms.map(|ms| write.now.at.plus(ms));
-        write.commit(&Event::Paused { gate, until })
-    })?;
-    ctx.reply().status(c"OK");
-    Ok(())
-}
-
-fn resume(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
-    write(ctx, key, Missing::Skip, |write| {
-        let is_closed = [Gate::In, Gate::Out]
-            .into_iter()
-            .any(|one| gate.covers(one) && write.value.queue.paused(write.now.at, one).is_some());
-        if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
-    })?;
-    ctx.reply().status(c"OK");
-    Ok(())
 }

@@ -5,9 +5,9 @@ use taskslot_engine::{
     NAME_MAX_BYTES, Now, Options, Push as Pushing, Refusal, SPAN_MAX_MS, TaskId,
 };
 
+use super::FIRST;
 use super::args::Args;
 use super::unique::{self, UNIQUE};
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -47,6 +47,8 @@ const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
 pub struct Push;
 
 impl Command for Push {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PUSH",
         summary: "Pushes a task; makes the queue if there is none",
@@ -74,8 +76,20 @@ impl Command for Push {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, push(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let payload = args.take(1)?;
+        let (said, _) = options(&mut args, PUSH)?;
+        let (id, count) = push_all(ctx, key, &said, payload)?;
+        if said.unique.is_some() {
+            ctx.reply().array(2);
+        }
+        ctx.reply().bulk(&id.text());
+        if said.unique.is_some() {
+            ctx.reply().integer(i64::from(count.min(1)));
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +97,8 @@ impl Command for Push {
 pub struct MPush;
 
 impl Command for MPush {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MPUSH",
         summary: "Pushes several tasks with the same options, all or none",
@@ -110,8 +126,17 @@ impl Command for MPush {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, mpush(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (said, tasks) = options(&mut args, MPUSH)?;
+        let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Missing("TASKS"))?)?;
+        ctx.reply().array(count as usize);
+        for nth in 0..u64::from(count) {
+            let id = first.nth(nth).unwrap_or(first);
+            ctx.reply().bulk(&id.text());
+        }
+        Ok(())
     }
 }
 
@@ -245,35 +270,6 @@ fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
         return Err(Error::Bad("the name of a header must be 1 to 256 bytes long"));
     }
     Ok(Headers::pack(&pairs))
-}
-
-fn push<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let payload = args.take(1)?;
-    let (said, _) = options(&mut args, PUSH)?;
-    let (id, count) = push_all(ctx, key, &said, payload)?;
-    if said.unique.is_some() {
-        ctx.reply().array(2);
-    }
-    ctx.reply().bulk(&id.text());
-    if said.unique.is_some() {
-        ctx.reply().integer(i64::from(count.min(1)));
-    }
-    Ok(())
-}
-
-fn mpush<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (said, tasks) = options(&mut args, MPUSH)?;
-    let (first, count) = push_all(ctx, key, &said, tasks.ok_or(Error::Missing("TASKS"))?)?;
-    ctx.reply().array(count as usize);
-    for nth in 0..u64::from(count) {
-        let id = first.nth(nth).unwrap_or(first);
-        ctx.reply().bulk(&id.text());
-    }
-    Ok(())
 }
 
 /// Pushes, or finds that it was done before with the same token of a request: the first id, and how many there are from

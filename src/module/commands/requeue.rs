@@ -2,9 +2,9 @@
 
 use taskslot_engine::{Event, SPAN_MAX_MS};
 
+use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -13,6 +13,8 @@ use crate::errors::Error;
 pub struct Requeue;
 
 impl Command for Requeue {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.REQUEUE",
         summary: "Gives tasks back, to their place, later, or to the back; counts nothing against them",
@@ -32,28 +34,24 @@ impl Command for Requeue {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, requeue(ctx, args));
-    }
-}
-
-fn requeue(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let (mut delay_ms, mut back) = (None, false);
-    while let Some(option) = args.option(&["DELAY", "BACK"])? {
-        match option {
-            "DELAY" => delay_ms = Some(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
-            _ => back = true,
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut delay_ms, mut back) = (None, false);
+        while let Some(option) = args.option(&["DELAY", "BACK"])? {
+            match option {
+                "DELAY" => delay_ms = Some(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
+                _ => back = true,
+            }
         }
+        work_on(
+            ctx,
+            key,
+            &handles,
+            false,
+            |queue, now, handle| queue.requeue(now, handle, delay_ms, back),
+            |_, event| i64::from(!matches!(event, Event::Cancelled { .. })),
+        )
     }
-    work_on(
-        ctx,
-        key,
-        &handles,
-        false,
-        |queue, now, handle| queue.requeue(now, handle, delay_ms, back),
-        |_, event| i64::from(!matches!(event, Event::Cancelled { .. })),
-    )
 }

@@ -2,8 +2,8 @@
 
 use taskslot_engine::SPAN_MAX_MS;
 
+use super::FIRST;
 use super::args::Args;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -14,6 +14,8 @@ use crate::results;
 pub struct Outcome;
 
 impl Command for Outcome {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESULT",
         summary: "Tells how a task ended; waits for its end with BLOCK",
@@ -29,8 +31,33 @@ impl Command for Outcome {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, result(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let id = args.id()?;
+        let mut block_ms = None;
+        while args.option(&["BLOCK"])?.is_some() {
+            block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
+        }
+        let then = read(ctx, key, |value, now| {
+            let Some(task) = value.queue.task(&now, id) else { return Then::Unknown };
+            match results::told(&task) {
+                Some((word, told)) => {
+                    results::reply_told(ctx.reply(), word, told);
+                    Then::Nothing
+                }
+                None if value.broken.is_empty() => Then::Wait,
+                None => Then::Broken,
+            }
+        })?;
+        match then {
+            Some(Then::Nothing) => {}
+            Some(Then::Unknown) | None => ctx.reply().integer(0),
+            Some(Then::Broken) if block_ms.is_some() => return Err(Error::Broken),
+            Some(Then::Wait) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
+            Some(Then::Wait | Then::Broken) => ctx.reply().null(),
+        }
+        Ok(())
     }
 }
 
@@ -44,33 +71,4 @@ enum Then {
     Unknown,
     /// The queue was given up: nothing ends in it.
     Broken,
-}
-
-fn result(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let id = args.id()?;
-    let mut block_ms = None;
-    while args.option(&["BLOCK"])?.is_some() {
-        block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
-    }
-    let then = read(ctx, key, |value, now| {
-        let Some(task) = value.queue.task(&now, id) else { return Then::Unknown };
-        match results::told(&task) {
-            Some((word, told)) => {
-                results::reply_told(ctx.reply(), word, told);
-                Then::Nothing
-            }
-            None if value.broken.is_empty() => Then::Wait,
-            None => Then::Broken,
-        }
-    })?;
-    match then {
-        Some(Then::Nothing) => {}
-        Some(Then::Unknown) | None => ctx.reply().integer(0),
-        Some(Then::Broken) if block_ms.is_some() => return Err(Error::Broken),
-        Some(Then::Wait) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
-        Some(Then::Wait | Then::Broken) => ctx.reply().null(),
-    }
-    Ok(())
 }

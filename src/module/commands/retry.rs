@@ -2,8 +2,8 @@
 
 use taskslot_engine::Event;
 
+use super::FIRST;
 use super::args::Args;
-use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -13,6 +13,8 @@ use crate::write::{Missing, write};
 pub struct Retry;
 
 impl Command for Retry {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RETRY",
         summary: "Makes dead or delayed tasks ready, behind the others; COUNT takes the oldest dead",
@@ -38,27 +40,23 @@ impl Command for Retry {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, retry(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
+        let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
+        args.finish()?;
+        let retried = write(ctx, key, Missing::Skip, |write| {
+            let queue = &write.value.queue;
+            let event = match (&ids, count) {
+                (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
+                (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
+            };
+            let Some(event) = event else { return Ok(0) };
+            write.commit(&event)?;
+            Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
+        })?;
+        ctx.reply().integer(retried.unwrap_or(0) as i64);
+        Ok(())
     }
-}
-
-fn retry(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
-    let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
-    args.finish()?;
-    let retried = write(ctx, key, Missing::Skip, |write| {
-        let queue = &write.value.queue;
-        let event = match (&ids, count) {
-            (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
-            (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
-        };
-        let Some(event) = event else { return Ok(0) };
-        write.commit(&event)?;
-        Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
-    })?;
-    ctx.reply().integer(retried.unwrap_or(0) as i64);
-    Ok(())
 }

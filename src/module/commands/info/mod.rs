@@ -6,7 +6,7 @@ mod settings;
 mod workers;
 
 use super::args::Args;
-use super::{FIRST, answer, cron};
+use super::{FIRST, cron};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -20,6 +20,8 @@ const GROUPS: ArgDoc =
 pub struct Info;
 
 impl Command for Info {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
         summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
@@ -46,30 +48,26 @@ impl Command for Info {
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, info(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
+        let after: &[u8] = match section {
+            Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
+            _ => &[],
+        };
+        args.finish()?;
+        let (db, reply) = (ctx.selected_db(), ctx.reply());
+        let told = read(ctx, key, |value, now| match section {
+            Some("CRON") => cron::reply_schedules(reply, value, now),
+            Some("CONFIG") => settings::reply(reply, value),
+            Some("GROUPS") => groups::reply(reply, value, now, after),
+            Some("WORKERS") => workers::reply(reply, value, now, db, key),
+            _ => counts::reply(reply, value, now, db, key),
+        })?;
+        if told.is_none() {
+            reply.null();
+        }
+        Ok(())
     }
-}
-
-fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
-    let after: &[u8] = match section {
-        Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
-        _ => &[],
-    };
-    args.finish()?;
-    let (db, reply) = (ctx.selected_db(), ctx.reply());
-    let told = read(ctx, key, |value, now| match section {
-        Some("CRON") => cron::reply_schedules(reply, value, now),
-        Some("CONFIG") => settings::reply(reply, value),
-        Some("GROUPS") => groups::reply(reply, value, now, after),
-        Some("WORKERS") => workers::reply(reply, value, now, db, key),
-        _ => counts::reply(reply, value, now, db, key),
-    })?;
-    if told.is_none() {
-        reply.null();
-    }
-    Ok(())
 }
