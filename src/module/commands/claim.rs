@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::slice;
 
-use taskslot_engine::{Claim as Claiming, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
+use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
 use super::{FIRST, REPLY_BYTES};
@@ -28,6 +28,17 @@ const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional();
 const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
 const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional();
 
+/// Further keys, in second place and never absent: where servers can't find the keys they check no permission.
+const KEYS: ArgDoc =
+    ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS");
+
+/// The arguments of a command that claims: its keys, and what both have.
+macro_rules! claim_args {
+    ($($keys:expr),+) => {
+        &[$($keys,)+ COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST, WITHMETA]
+    };
+}
+
 /// `TASK.CLAIM`
 pub struct Claim;
 
@@ -43,19 +54,7 @@ impl Command for Claim {
         flags: "write fast blocking",
         acl: "write fast blocking",
         keys: &[KeySpec::first(TAKES)],
-        args: &[
-            ArgDoc::key("key", 0),
-            COUNT,
-            BYTES,
-            LEASE,
-            BLOCK,
-            WORKER,
-            GROUP,
-            TIED,
-            NOACK,
-            REQUEST,
-            WITHMETA,
-        ],
+        args: claim_args!(ArgDoc::key("key", 0)),
         reply: "an array of [handle, payload, deliveries], with WITHMETA a map more; empty if there is none",
         ..CommandDoc::EMPTY
     };
@@ -83,21 +82,7 @@ impl Command for MClaim {
         flags: "write blocking",
         acl: "write blocking",
         keys: &[KeySpec::first(TAKES), KeySpec::counted(TAKES, 3)],
-        args: &[
-            ArgDoc::key("key", 0),
-            // In second place and never absent: where servers can't find the keys they check no permission.
-            ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS"),
-            COUNT,
-            BYTES,
-            LEASE,
-            BLOCK,
-            WORKER,
-            GROUP,
-            TIED,
-            NOACK,
-            REQUEST,
-            WITHMETA,
-        ],
+        args: claim_args!(ArgDoc::key("key", 0), KEYS),
         reply: "[key, tasks] with tasks as TASK.CLAIM replies them; empty if none of the queues has any",
         ..CommandDoc::EMPTY
     };
@@ -140,7 +125,7 @@ fn options<'a>(
     args: &mut Args<'a>,
     with_key: bool,
 ) -> Result<(Claims<'a>, Option<u64>), Error> {
-    let mut claim = Claiming { bytes: Some(REPLY_BYTES), ..Claiming::default() };
+    let mut claim = engine::Claim { bytes: Some(REPLY_BYTES), ..engine::Claim::default() };
     let (mut block_ms, mut request, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
         match option {

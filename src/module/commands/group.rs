@@ -65,8 +65,8 @@ impl Command for Group {
     }
 }
 
-/// What SET says anew; the rest stays.
-fn said(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
+/// Reads options up to the end into `limits`; what they don't name stays.
+fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
     while let Some(option) = args.option(&["WEIGHT", "CONCURRENCY", "RATE", "ORDERED"])? {
         match option {
             "WEIGHT" => limits.weight = Some(args.unsigned("WEIGHT", 1..=i64::from(WEIGHT_MAX))? as u32),
@@ -90,12 +90,12 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     if args.left() == 0 {
         return Err(Error::Missing("WEIGHT, CONCURRENCY, RATE or ORDERED"));
     }
-    // What is said is checked before the queue is looked at, and again on what was said before.
-    said(&mut args.clone(), &mut GroupLimits::default())?;
+    // All options are checked before the queue is looked at; then they are read again, on top of its limits.
+    read_limits(&mut args.clone(), &mut GroupLimits::default())?;
     write(ctx, key, Missing::CreateWithMemory, |write| {
         let before = write.value.queue.group_limits(name);
         let mut limits = before;
-        said(&mut args, &mut limits)?;
+        read_limits(&mut args, &mut limits)?;
         if limits == before {
             return Ok(());
         }

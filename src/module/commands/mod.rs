@@ -19,6 +19,7 @@ mod list;
 mod pause;
 mod purge;
 mod push;
+mod push_options;
 mod requeue;
 mod result;
 mod retry;
@@ -39,7 +40,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
     Entry::of::<fail::Fail>(),
-    Entry::of::<result::Outcome>(),
+    Entry::of::<result::ResultCommand>(),
     Entry::of::<get::Get>(),
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),

@@ -11,9 +11,9 @@ use crate::keyspace::read;
 use crate::results;
 
 /// `TASK.RESULT`
-pub struct Outcome;
+pub struct ResultCommand;
 
-impl Command for Outcome {
+impl Command for ResultCommand {
     type Error = Error;
 
     const DOC: &'static CommandDoc = &CommandDoc {
@@ -39,36 +39,36 @@ impl Command for Outcome {
         while args.option(&["BLOCK"])?.is_some() {
             block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
         }
-        let then = read(ctx, key, |value, now| {
-            let Some(task) = value.queue.task(&now, id) else { return Then::Unknown };
+        let found = read(ctx, key, |value, now| {
+            let Some(task) = value.queue.task(&now, id) else { return Found::Unknown };
             match results::told(&task) {
                 Some((word, told)) => {
                     results::reply_told(ctx.reply(), word, told);
-                    Then::Nothing
+                    Found::Ended
                 }
-                None if value.broken.is_empty() => Then::Wait,
-                None => Then::Broken,
+                None if value.broken.is_empty() => Found::Living,
+                None => Found::Broken,
             }
         })?;
-        match then {
-            Some(Then::Nothing) => {}
-            Some(Then::Unknown) | None => ctx.reply().integer(0),
-            Some(Then::Broken) if block_ms.is_some() => return Err(Error::Broken),
-            Some(Then::Wait) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
-            Some(Then::Wait | Then::Broken) => ctx.reply().null(),
+        match found {
+            Some(Found::Ended) => {}
+            Some(Found::Unknown) | None => ctx.reply().integer(0),
+            Some(Found::Broken) if block_ms.is_some() => return Err(Error::Broken),
+            Some(Found::Living) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
+            Some(Found::Living | Found::Broken) => ctx.reply().null(),
         }
         Ok(())
     }
 }
 
-/// What is to be done once the queue has been looked at.
-enum Then {
-    /// It was answered.
-    Nothing,
+/// What a look into the queue found.
+enum Found {
+    /// The task is over, and how was replied.
+    Ended,
     /// The task isn't over.
-    Wait,
+    Living,
     /// There is no such task.
     Unknown,
-    /// The queue was given up: nothing ends in it.
+    /// The task isn't over, and never will be: the queue was given up.
     Broken,
 }

@@ -2,11 +2,12 @@
 
 mod counts;
 mod groups;
+mod schedules;
 mod settings;
 mod workers;
 
+use super::FIRST;
 use super::args::Args;
-use super::{FIRST, cron};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -59,7 +60,7 @@ impl Command for Info {
         args.finish()?;
         let (db, reply) = (ctx.selected_db(), ctx.reply());
         let told = read(ctx, key, |value, now| match section {
-            Some("CRON") => cron::reply_schedules(reply, value, now),
+            Some("CRON") => schedules::reply(reply, value, now),
             Some("CONFIG") => settings::reply(reply, value),
             Some("GROUPS") => groups::reply(reply, value, now, after),
             Some("WORKERS") => workers::reply(reply, value, now, db, key),
