@@ -9,6 +9,7 @@ use taskslot_engine::Stamp;
 use crate::api::command::{ArgDoc, Command, CommandDoc};
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context, Level};
+use crate::commands::errors;
 use crate::errors::Error;
 use crate::peers::is_from_peer;
 use crate::{census, clock};
@@ -90,6 +91,9 @@ impl Command for Clock {
         acl: "write admin dangerous",
         args: &[ArgDoc::text("stamp")],
         reply: "OK",
+        replicates: "a replica tells its AOF what its own clocks show, its replicas get the primary's word as it \
+                came; else nothing",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, STAMP, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

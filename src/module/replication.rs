@@ -12,6 +12,7 @@ use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
 use crate::api::{Arg, Context, Level};
 use crate::clock;
+use crate::commands::errors;
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notices::Notices;
@@ -71,6 +72,8 @@ impl Command for Apply {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
         reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's effect is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -103,6 +106,8 @@ impl Command for Load {
             ArgDoc::text("chunk"),
         ],
         reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's part is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

@@ -2,9 +2,9 @@
 
 use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 
-use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -12,7 +12,8 @@ use crate::errors::Error;
 /// The most bytes of results that one call may leave, since each of its tasks gets its own.
 const RESULTS_MAX_BYTES: usize = 64 << 20;
 
-/// `TASK.ACK`
+/// Finishes tasks. They are gone, or kept as done for RETAIN ms, else for what the push or the queue says. After the
+/// deadline it counts as late, until the next claim. Many handles are worked on in order, each for itself.
 pub struct Ack;
 
 impl Command for Ack {
@@ -35,6 +36,22 @@ impl Command for Ack {
         ],
         reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE; OOM for a RESULT \
                 to be retained in a full server: RETAIN 0 is taken",
+        replicates: "one TASK._APPLY: the tasks that are finished, with RESULT and until when they are kept; \
+                nothing for handles that are gone or stale",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            HANDLE,
+            STALE,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

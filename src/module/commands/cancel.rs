@@ -2,14 +2,15 @@
 
 use taskslot_engine::{Event, TaskId};
 
-use super::FIRST;
 use super::args::{Args, OneOrMany};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::write::{Missing, write};
 
-/// `TASK.CANCEL`
+/// Removes ready and delayed tasks. A leased one is its worker's, who learns of the wish by TASK.EXTEND; it is gone as
+/// soon as it is failed, requeued or stalls, and done if it is acked. Dead and done tasks are TASK.PURGE's.
 pub struct Cancel;
 
 impl Command for Cancel {
@@ -36,6 +37,9 @@ impl Command for Cancel {
             ),
         ],
         reply: "1 removed, 2 leased: asked for, 0 nothing to cancel; with IDS an array",
+        replicates: "one TASK._APPLY: the tasks that are removed, and the leases whose workers are asked to \
+                stop; nothing where there is nothing to cancel",
+        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

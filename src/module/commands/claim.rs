@@ -6,7 +6,7 @@ use std::slice;
 use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, REPLY_BYTES};
+use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{Claims, Delivery};
@@ -39,7 +39,9 @@ macro_rules! claim_args {
     };
 }
 
-/// `TASK.CLAIM`
+/// Gives ready tasks to a worker, in the queue's order and within its limits, at most COUNT and about BYTES of them.
+/// With NOACK they are finished at once; with TIED their leases end with the connection. A REQUEST that holds leases
+/// is given them again. With BLOCK a worker waits in line where there is nothing; in MULTI and scripts it doesn't.
 pub struct Claim;
 
 impl Command for Claim {
@@ -56,6 +58,25 @@ impl Command for Claim {
         keys: &[KeySpec::first(TAKES)],
         args: claim_args!(ArgDoc::key("key", 0)),
         reply: "an array of [handle, payload, deliveries], with WITHMETA a map more; empty if there is none",
+        replicates: "one TASK._APPLY: the leases, or with NOACK the ids that are gone, and the answer to \
+                REQUEST; nothing where there is nothing to claim, or a REQUEST is sent again; a worker that \
+                waits is served by the effect of the write that serves it",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            NAME,
+            NOACK,
+            NO_CONNECTION,
+            EXHAUSTED,
+            NO_PERMISSION,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -67,7 +88,8 @@ impl Command for Claim {
     }
 }
 
-/// `TASK.MCLAIM`
+/// TASK.CLAIM of the first queue that has something to claim, in the order in which they are named. All keys are
+/// checked before any is changed. With BLOCK a worker stands in the lines of all of them.
 pub struct MClaim;
 
 impl Command for MClaim {
@@ -84,6 +106,25 @@ impl Command for MClaim {
         keys: &[KeySpec::first(TAKES), KeySpec::counted(TAKES, 3)],
         args: claim_args!(ArgDoc::key("key", 0), KEYS),
         reply: "[key, tasks] with tasks as TASK.CLAIM replies them; empty if none of the queues has any",
+        replicates: "one TASK._APPLY: for the queue that had tasks what TASK.CLAIM replicates; for the others \
+                nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            NOACK,
+            NO_CONNECTION,
+            EXHAUSTED,
+            NO_PERMISSION,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
 
-use super::FIRST;
 use super::args::{Args, integer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::{Error, Shown};
 use crate::write::{Missing, write};
 
-/// `TASK.CONFIG`
+/// Changes settings, all that are named or none. They hold for tasks that are there already. SET makes the queue where
+/// there is none.
 pub struct Config;
 
 impl Command for Config {
@@ -39,6 +40,21 @@ impl Command for Config {
             ),
         ],
         reply: "OK",
+        replicates: "one TASK._APPLY: the settings that were named, or with RESET alone all of them, also where \
+                they stay the same; with RESET nothing where there is no queue",
+        errors: errors![
+            WORD,
+            NO_VALUE,
+            TWICE,
+            RANGE,
+            SETTING_WORD,
+            UNKNOWN_SETTING,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

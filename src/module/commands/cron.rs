@@ -4,10 +4,10 @@ use taskslot_engine::{
     BadRule, Catchup, EVERY_MIN_MS, Millis, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, Timing, Unplanned,
 };
 
-use super::FIRST;
 use super::args::Args;
 use super::push_options::{PushOptions, push_args};
 use super::unique::UNIQUE_RUNS;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -30,7 +30,9 @@ const PAYLOAD: ArgDoc = ArgDoc::text("payload").after("PAYLOAD");
 const SET: ArgDoc =
     ArgDoc::block("set", push_args!(ArgDoc::text("name"), RULE, CATCHUP; UNIQUE_RUNS; PAYLOAD)).after("SET");
 
-/// `TASK.CRON`
+/// Sets or removes a schedule, by name. The primary runs it: at each instant it pushes a task as TASK.PUSH would, and
+/// in the same effect sets the next instant. SET in place of a schedule keeps its counts, and with the same timing its
+/// next instant.
 pub struct Cron;
 
 impl Command for Cron {
@@ -47,6 +49,30 @@ impl Command for Cron {
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, ArgDoc::text("name").after("DEL")])],
         reply: "SET: 1 new, 0 in place of the one of this name; DEL: 1 removed, 0 there is none",
+        replicates: "one TASK._APPLY: the schedule with its next instant, or that it is gone; nothing for a DEL \
+                where there is none",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            TOO_LONG,
+            ATTEMPTS,
+            MISSING,
+            CLASH,
+            NEEDS,
+            CRON_FIELDS,
+            CRON_ZONE,
+            CRON_NEVER,
+            SCHEDULES,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

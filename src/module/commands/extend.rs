@@ -2,14 +2,15 @@
 
 use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 
-use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 
-/// `TASK.EXTEND`
+/// The heartbeat of a worker: it moves deadlines on, never back and never beyond run-max, and keeps PROGRESS beside
+/// the task. It is also how a worker learns that somebody wants its task cancelled.
 pub struct Extend;
 
 impl Command for Extend {
@@ -32,6 +33,23 @@ impl Command for Extend {
         ],
         reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
                 that; with HANDLES an array, -2 for STALE, -3 for CANCELLED; OOM for a longer PROGRESS in a full server",
+        replicates: "one TASK._APPLY: the new deadlines, and PROGRESS; nothing for handles that are gone, stale \
+                or to be cancelled",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            HANDLE,
+            STALE,
+            CANCELLED,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

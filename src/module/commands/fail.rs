@@ -2,15 +2,17 @@
 
 use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
 
-use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::entropy;
 use crate::errors::Error;
 
-/// `TASK.FAIL`
+/// Ends attempts that failed. A task comes back after the queue's backoff or DELAY ms; at its limit, or with DEAD, it
+/// is dead. ERROR is cut at 1 KiB, and left out where the server is full: a full server drains by failures, too. A
+/// task that is to be cancelled is gone by this.
 pub struct Fail;
 
 impl Command for Fail {
@@ -34,6 +36,11 @@ impl Command for Fail {
         ],
         reply: "ms until the task is ready again, -1 if it is dead, 0 nothing left to work on, or STALE; with HANDLES \
                 an array, -2 for STALE",
+        replicates: "one TASK._APPLY: the failures with ERROR, and when each task is ready again or that it is \
+                dead; nothing for handles that are gone or stale",
+        errors: errors![
+            UNKNOWN, TWICE, NO_VALUE, RANGE, CLASH, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

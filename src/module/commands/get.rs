@@ -2,15 +2,16 @@
 
 use taskslot_engine::{Handle, TaskId};
 
-use super::FIRST;
 use super::args::Args;
 use super::task::reply_task;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 
-/// `TASK.GET`
+/// Shows one task, whatever its state. Fields that don't apply are left out. The nonce is left out, since it opens the
+/// lease.
 pub struct Get;
 
 impl Command for Get {
@@ -27,6 +28,8 @@ impl Command for Get {
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("task", &[ArgDoc::text("id"), ArgDoc::text("handle")])],
         reply: "a map, or nil if there is no such task (any more)",
+        replicates: "nothing",
+        errors: errors![ID_OR_HANDLE, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 

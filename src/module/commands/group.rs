@@ -2,14 +2,15 @@
 
 use taskslot_engine::{GroupLimits, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::write::{Missing, write};
 
-/// `TASK.GROUP`
+/// Sets what holds for one group: its share, its limits, whether its order is strict. What SET doesn't name stays. It
+/// makes the queue where there is none; the group needs no task.
 pub struct Group;
 
 impl Command for Group {
@@ -52,6 +53,23 @@ impl Command for Group {
             ),
         ],
         reply: "OK; with DEL 1, or 0 where nothing was said of the group",
+        replicates: "one TASK._APPLY: the group's limits, or that there are none any more; nothing where they \
+                stay the same",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            MISSING,
+            FULL_GROUPS,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

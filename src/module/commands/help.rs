@@ -6,7 +6,7 @@ use super::{FIRST, TABLE};
 use crate::api::command::{Command, CommandDoc};
 use crate::api::{Arg, Context};
 
-/// `TASK.HELP`
+/// Shows each command's synopsis, what it does and what it replies. Commands of servers among themselves are left out.
 pub struct Help;
 
 impl Command for Help {
@@ -21,6 +21,7 @@ impl Command for Help {
         flags: "readonly fast",
         acl: "fast",
         reply: "lines of text",
+        replicates: "nothing",
         ..CommandDoc::EMPTY
     };
 

@@ -2,15 +2,15 @@
 
 use taskslot_engine::State;
 
-use super::FIRST;
 use super::args::Args;
 use super::list::STATE;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 
-/// `TASK.LEN`
+/// Counts tasks. Without a state: those that are still to be done, so neither dead nor done ones.
 pub struct Len;
 
 impl Command for Len {
@@ -27,6 +27,8 @@ impl Command for Len {
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[ArgDoc::key("key", 0), STATE.optional()],
         reply: "how many; 0 where there is no queue",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, WORD, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 

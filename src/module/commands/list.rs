@@ -4,7 +4,7 @@ use taskslot_engine::{Cursor, Limit, NUMBER_MAX, State};
 
 use super::args::Args;
 use super::task::reply_task;
-use super::{FIRST, REPLY_BYTES};
+use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -25,7 +25,8 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
     ],
 );
 
-/// `TASK.LIST`
+/// Shows the tasks of a state in the order that its summary says, page by page. A cursor names a place in that order,
+/// not a view that is kept: what comes or goes between two calls is seen or not.
 pub struct List;
 
 impl Command for List {
@@ -51,6 +52,8 @@ impl Command for List {
             ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
         ],
         reply: "[cursor, maps], at most 16 MiB or BYTES; the cursor goes on with the next call, 0 says there is no more",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, NAME, CURSOR, WORKER_LEASED, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 

@@ -7,6 +7,7 @@ mod cancel;
 mod claim;
 mod config;
 mod cron;
+pub mod error_docs;
 mod extend;
 mod fail;
 mod get;
@@ -16,6 +17,8 @@ mod help;
 mod info;
 mod len;
 mod list;
+#[cfg(test)]
+mod manual;
 mod pause;
 mod purge;
 mod push;
@@ -29,6 +32,12 @@ mod unique;
 
 use crate::api::command::Entry;
 use crate::{clock_notice, replication};
+
+/// The errors of a command's manual, by their names in [`error_docs`].
+macro_rules! errors {
+    ($($error:ident),+ $(,)?) => { &[$($crate::commands::error_docs::$error,)+] };
+}
+pub(crate) use errors;
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[

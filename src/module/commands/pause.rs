@@ -2,8 +2,8 @@
 
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -17,7 +17,8 @@ const GATE: ArgDoc = ArgDoc::one_of(
 )
 .optional();
 
-/// `TASK.PAUSE`
+/// Closes a queue for claims, pushes or both. Workers wait on; answers, timeouts and retries go on. A later pause of
+/// the same gate takes the place of this one. It makes the queue where there is none.
 pub struct Pause;
 
 impl Command for Pause {
@@ -34,6 +35,20 @@ impl Command for Pause {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE, ArgDoc::integer("ms").after("FOR").optional()],
         reply: "OK",
+        replicates: "one TASK._APPLY: the pause, and the instant of its end with FOR; also where the queue is \
+                paused already",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            CLASH,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -50,7 +65,7 @@ impl Command for Pause {
     }
 }
 
-/// `TASK.RESUME`
+/// Opens what TASK.PAUSE closed. Workers that wait get what is ready, at once.
 pub struct Resume;
 
 impl Command for Resume {
@@ -67,6 +82,8 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
+        replicates: "one TASK._APPLY: that the queue is open again; nothing where it is open",
+        errors: errors![UNKNOWN, TWICE, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

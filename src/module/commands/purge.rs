@@ -2,8 +2,8 @@
 
 use taskslot_engine::{BATCH_MAX, Event, State};
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -12,7 +12,8 @@ use crate::write::{Missing, write};
 /// What can be purged: a leased task is in a worker's hands.
 const STATES: [State; 4] = [State::Ready, State::Delayed, State::Dead, State::Done];
 
-/// `TASK.PURGE`
+/// Removes tasks, at most COUNT a call, so that it never holds the server long. Leased ones are in their workers'
+/// hands and stay.
 pub struct Purge;
 
 impl Command for Purge {
@@ -42,6 +43,8 @@ impl Command for Purge {
             ArgDoc::integer("tasks").after("COUNT").optional(),
         ],
         reply: "how many were removed, at most COUNT (1000 if it isn't given)",
+        replicates: "one TASK._APPLY: the ids of the tasks that are gone; nothing where there are none",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

@@ -2,10 +2,10 @@
 
 use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
 
-use super::FIRST;
 use super::args::Args;
 use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -17,7 +17,9 @@ const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 const TASKS: ArgDoc =
     ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()]).after("TASKS");
 
-/// `TASK.PUSH`
+/// Adds one task to a queue, ready or delayed. Where the token of UNIQUE is held, nothing is added, and with REPLACE
+/// the waiting task that holds it gets this payload and these headers. A REQUEST that was answered before is answered
+/// the same and does nothing. Done tasks give way where max-bytes would be passed.
 pub struct Push;
 
 impl Command for Push {
@@ -34,6 +36,31 @@ impl Command for Push {
         keys: KEYS,
         args: push_args!(ArgDoc::key("key", 0), ArgDoc::text("payload"), WHEN; UNIQUE; REQUEST),
         reply: "the task's id; with UNIQUE [id, 1] for a new task, [id, 0] for one found that holds the token",
+        replicates: "one TASK._APPLY: the task with its id and its instants, and the answer to REQUEST; where \
+                UNIQUE finds a task, what REPLACE changes of it; for a REQUEST that is sent again nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            TOO_LONG,
+            ATTEMPTS,
+            CLASH,
+            NEEDS,
+            PAUSED,
+            FULL_LEN,
+            FULL_BYTES,
+            FULL_GROUPS,
+            FULL_TOKENS,
+            EXHAUSTED,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -54,7 +81,8 @@ impl Command for Push {
     }
 }
 
-/// `TASK.MPUSH`
+/// Adds up to a thousand tasks that differ by their payloads only, with ids in a row. All or none: a bound of the
+/// queue is held against all of them together.
 pub struct MPush;
 
 impl Command for MPush {
@@ -71,6 +99,29 @@ impl Command for MPush {
         keys: KEYS,
         args: push_args!(ArgDoc::key("key", 0), WHEN; ; REQUEST, TASKS),
         reply: "the tasks' ids, in order",
+        replicates: "one TASK._APPLY: the tasks with the first id and their instants, and the answer to \
+                REQUEST; for a REQUEST that is sent again nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            NAME,
+            TOO_LONG,
+            ATTEMPTS,
+            CLASH,
+            MISSING,
+            PAUSED,
+            FULL_LEN,
+            FULL_BYTES,
+            FULL_GROUPS,
+            EXHAUSTED,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

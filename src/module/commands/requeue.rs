@@ -2,14 +2,15 @@
 
 use taskslot_engine::{Event, SPAN_MAX_MS};
 
-use super::FIRST;
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 
-/// `TASK.REQUEUE`
+/// Gives tasks back that a worker doesn't want to work on, as if they had not been claimed: to their old place, behind
+/// the others with BACK, or after DELAY ms. A task that is to be cancelled is gone by this.
 pub struct Requeue;
 
 impl Command for Requeue {
@@ -31,6 +32,9 @@ impl Command for Requeue {
             ArgDoc::word("back", "BACK").optional(),
         ],
         reply: "1 given back, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE",
+        replicates: "one TASK._APPLY: the tasks that are given back, and when they are ready; nothing for \
+                handles that are gone or stale",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

@@ -2,15 +2,16 @@
 
 use taskslot_engine::SPAN_MAX_MS;
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 use crate::results;
 
-/// `TASK.RESULT`
+/// Tells how a task ended and what came of it: its RESULT, or the last error. With BLOCK it waits for that, also on a
+/// replica; in MULTI and scripts it doesn't. BROKEN comes with BLOCK only: nothing ends in a queue that was given up.
 pub struct ResultCommand;
 
 impl Command for ResultCommand {
@@ -28,6 +29,20 @@ impl Command for ResultCommand {
         args: &[ArgDoc::key("key", 0), ArgDoc::text("id"), ArgDoc::integer("ms").after("BLOCK").optional()],
         reply: "[done, dead, cancelled, expired or purged; the result, the error or nil], nil while the task isn't \
                 over, or 0 for an id that is unknown or wasn't kept",
+        replicates: "nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            ID,
+            BROKEN,
+            NO_PERMISSION,
+            TRY_AGAIN,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BUSY
+        ],
         ..CommandDoc::EMPTY
     };
 

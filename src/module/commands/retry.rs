@@ -2,14 +2,15 @@
 
 use taskslot_engine::Event;
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::write::{Missing, write};
 
-/// `TASK.RETRY`
+/// Makes dead and delayed tasks ready, behind all that are ready. A dead one begins anew: its failures and stalls are
+/// 0. One whose UNIQUE token another task holds by now stays dead.
 pub struct Retry;
 
 impl Command for Retry {
@@ -37,6 +38,8 @@ impl Command for Retry {
             ),
         ],
         reply: "how many are ready now",
+        replicates: "one TASK._APPLY: the tasks that are ready now; nothing where there are none",
+        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

@@ -1,7 +1,7 @@
 //! `TASK.SHARDS`: the queues that together carry one logical queue over the slots of a cluster.
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -10,7 +10,8 @@ use crate::slots;
 /// The longest name that is cut into shards, so that the names of all 16384 stay below 20 MB.
 const NAME_MAX: usize = 1024;
 
-/// `TASK.SHARDS`
+/// Names the shards of a queue. It looks at no key: the names follow from that of the queue, whether it is there or
+/// not.
 pub struct Shards;
 
 impl Command for Shards {
@@ -31,6 +32,8 @@ impl Command for Shards {
             ArgDoc::word("withslots", "WITHSLOTS").optional(),
         ],
         reply: "an array of n names, with WITHSLOTS of [name, slot]",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, TWICE, RANGE, TOO_LONG, SHARDED_NAME],
         ..CommandDoc::EMPTY
     };
 

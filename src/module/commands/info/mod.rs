@@ -6,8 +6,8 @@ mod schedules;
 mod settings;
 mod workers;
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -17,7 +17,8 @@ use crate::keyspace::read;
 const GROUPS: ArgDoc =
     ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
 
-/// `TASK.INFO`
+/// Shows a queue as a whole, or one of its sections. It costs the same however many tasks there are. Rates and times
+/// are this node's own and start anew with it.
 pub struct Info;
 
 impl Command for Info {
@@ -46,6 +47,8 @@ impl Command for Info {
             .optional(),
         ],
         reply: "a map, with CRON an array of maps, or nil where there is no queue",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, NO_VALUE, NAME, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
