@@ -7,7 +7,7 @@ use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// Removes ready and delayed tasks. A leased one is its worker's, who learns of the wish by TASK.EXTEND; it is gone as
 /// soon as it is failed, requeued or stalls, and done if it is acked. Dead and done tasks are TASK.PURGE's.

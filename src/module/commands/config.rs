@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
+use taskslot_node::{ArgError, Shown, parse_integer};
 
-use super::args::{Args, integer};
+use super::args::Args;
 use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
-use crate::errors::{Error, Shown};
-use crate::write::{Missing, write};
+use crate::errors::Error;
+use crate::txn::{Missing, write};
 
 /// Changes settings, all that are named or none. They hold for tasks that are there already. SET makes the queue where
 /// there is none.
@@ -81,7 +82,7 @@ fn given(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
         let value = parse(rule, args.bytes()?).ok_or_else(|| Error::Setting(bounds(rule)))?;
         values.push((rule.name, value));
     }
-    if values.is_empty() { Err(Error::NoValue("SET")) } else { Ok(values) }
+    if values.is_empty() { Err(ArgError::NoValue("SET").into()) } else { Ok(values) }
 }
 
 /// Reads names up to the end, each with its default; all settings where there are none.
@@ -101,16 +102,16 @@ fn defaults(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
 fn next_rule(args: &mut Args<'_>, values: &[Value]) -> Result<&'static Rule, Error> {
     let name = args.bytes()?;
     let rule = Rule::named(name).ok_or_else(|| Error::UnknownSetting(Shown::of(name)))?;
-    args.is_of(rule.name);
+    args.after(rule.name);
     match values.iter().any(|(name, _)| *name == rule.name) {
-        true => Err(Error::Twice(rule.name)),
+        true => Err(ArgError::Twice(rule.name).into()),
         false => Ok(rule),
     }
 }
 
 /// Reads a setting's value: a word, or a number as it is written everywhere else.
 fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
-    let is_number = integer(text, rule.name, i64::MIN..=i64::MAX).is_ok();
+    let is_number = parse_integer(text).is_some();
     if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 

@@ -12,7 +12,7 @@ use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 const RULE: ArgDoc = ArgDoc::one_of(
     "rule",

@@ -7,7 +7,7 @@ use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// Sets what holds for one group: its share, its limits, whether its order is strict. What SET doesn't name stays. It
 /// makes the queue where there is none; the group needs no task.

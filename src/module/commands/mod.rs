@@ -1,13 +1,15 @@
-//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `write` (or
+//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or
 //! `keyspace::read`), then replies. What COMMAND DOCS, TASK.HELP and the README say of it stands beside it.
 
 mod ack;
+mod apply_effect;
 mod args;
 mod cancel;
 mod claim;
+mod clock;
 mod config;
 mod cron;
-pub mod error_docs;
+mod error_docs;
 mod extend;
 mod fail;
 mod get;
@@ -17,6 +19,7 @@ mod help;
 mod info;
 mod len;
 mod list;
+mod load_chunk;
 #[cfg(test)]
 mod manual;
 mod pause;
@@ -31,13 +34,12 @@ mod task;
 mod unique;
 
 use crate::api::command::Entry;
-use crate::{clock_notice, replication};
 
 /// The errors of a command's manual, by their names in [`error_docs`].
 macro_rules! errors {
     ($($error:ident),+ $(,)?) => { &[$($crate::commands::error_docs::$error,)+] };
 }
-pub(crate) use errors;
+use errors;
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[
@@ -64,9 +66,9 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),
     Entry::of::<help::Help>(),
-    Entry::of::<replication::Apply>(),
-    Entry::of::<replication::Load>(),
-    Entry::of::<clock_notice::Clock>(),
+    Entry::of::<apply_effect::ApplyEffect>(),
+    Entry::of::<load_chunk::LoadChunk>(),
+    Entry::of::<clock::Clock>(),
 ];
 
 /// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for

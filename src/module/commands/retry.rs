@@ -7,7 +7,7 @@ use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// Makes dead and delayed tasks ready, behind all that are ready. A dead one begins anew: its failures and stalls are
 /// 0. One whose UNIQUE token another task holds by now stays dead.

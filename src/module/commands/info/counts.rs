@@ -15,7 +15,7 @@ const LOOKED_AT: usize = 1000;
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
     let queue = &value.queue;
-    let crew = waiters::crew(db, key.as_bytes());
+    let demand = waiters::demand(db, key.as_bytes());
     let mut map = reply.open_map();
     State::ALL.iter().for_each(|&state| map.number(state.name(), queue.count(state)));
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
@@ -27,7 +27,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.number("memory", queue.memory() as u64);
     map.number("tokens", queue.tokens());
     map.number("groups", queue.groups() as u64);
-    map.number("blocked-workers", crew.waiting);
+    map.number("blocked-workers", demand.claims);
     map.number_or_none("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
     map.number_or_none("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));
     for (name, gate) in [("paused-in", Gate::In), ("paused-out", Gate::Out)] {
@@ -40,7 +40,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let figures = queue.figures(now.at);
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);
-    let places = Places { busy: queue.count(State::Leased), free: crew.places, workers };
+    let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
     let load = Load::of(&figures, places, queue.count(State::Ready));
     reply_load(map.field("load"), &load);
     map.text("broken", &value.broken);

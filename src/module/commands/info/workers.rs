@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{Millis, Now};
+use taskslot_node::Demand;
 
 use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
-use crate::waiters::{self, Crew};
+use crate::waiters;
 
 /// Workers that one reply tells of, the first by name.
 const TOLD: usize = 1000;
@@ -15,7 +16,7 @@ const TOLD: usize = 1000;
 struct Row {
     leases: u64,
     oldest: Option<Millis>,
-    waits: Crew,
+    waits: Demand,
 }
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
@@ -24,13 +25,13 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     for worker in value.queue.workers(TOLD) {
         rows.insert(
             worker.name,
-            Row { leases: worker.leases, oldest: worker.oldest, waits: Crew::default() },
+            Row { leases: worker.leases, oldest: worker.oldest, waits: Demand::default() },
         );
     }
-    waiting.iter().for_each(|(name, &crew)| rows.entry(name).or_default().waits = crew);
+    waiting.iter().for_each(|(name, &demand)| rows.entry(name).or_default().waits = demand);
     let mut map = reply.map(3);
     map.number("holding", value.queue.workers_busy() as u64);
-    map.number("blocked", waiters::waiting(db, key.as_bytes()) as u64);
+    map.number("blocked", waiters::demand(db, key.as_bytes()).claims);
     let reply = map.field("workers");
     reply.array(rows.len().min(TOLD));
     for (name, row) in rows.iter().take(TOLD) {
@@ -38,7 +39,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
         map.text("name", name);
         map.number("leases", row.leases);
         map.number_or_none("oldest-lease-ms", row.oldest.map(|began| now.at.since(began)));
-        map.number("blocked", row.waits.waiting);
-        map.number("places-free", row.waits.places);
+        map.number("blocked", row.waits.claims);
+        map.number("places-free", row.waits.tasks);
     }
 }
