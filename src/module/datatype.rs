@@ -5,8 +5,9 @@ use std::cell::Cell;
 use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
 
 use crate::api::Arg;
-use crate::api::context::Flags;
-use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
+use crate::api::Flags;
+use crate::api::datatype::{DataType, Value};
+use crate::api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::wakeups::{self, Place};
 use crate::{census, clock, zones};
