@@ -38,9 +38,9 @@ const CANCELLED: u16 = 1 << 9;
 
 /// The kinds of what a write did, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notices(u16);
+pub struct Notifications(u16);
 
-impl Notices {
+impl Notifications {
     /// Adds what an event did.
     #[inline]
     pub fn add(&mut self, event: &Event) {

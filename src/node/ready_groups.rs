@@ -1,4 +1,4 @@
-//! For whom a write may have made something claimable: so that ten thousand workers that wait for as many groups don't
+//! For whom a change may have made something claimable: so that ten thousand workers that wait for as many groups don't
 //! change what a push into another group costs, nor as many that hold tasks what a suspect costs that none of them may
 //! have.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use taskslot_engine::{Event, Queue, Setting};
 
-/// See the head of the file.
-pub struct Stirred {
+/// What a write may have made claimable, and for whom.
+pub struct ReadyGroups {
     /// The groups that may have become claimable.
     pub groups: Groups,
     /// Who holds less than before, or isn't awaited any more, by name: each may be given more.
@@ -16,7 +16,7 @@ pub struct Stirred {
     pub is_unknown: bool,
 }
 
-/// Groups that a write stirred.
+/// Groups that a write made ready.
 pub enum Groups {
     /// These at most.
     Some(BTreeSet<Box<[u8]>>),
@@ -35,20 +35,20 @@ impl Groups {
     }
 }
 
-impl Stirred {
+impl ReadyGroups {
     /// Nothing has happened yet. A rate fills up without an event.
-    pub fn at_first(queue: &Queue) -> Stirred {
+    pub fn at_first(queue: &Queue) -> ReadyGroups {
         let has_rate = queue.settings().rate().is_some();
         let groups = if has_rate { Groups::All } else { Groups::Some(BTreeSet::new()) };
-        Stirred { groups, workers: BTreeSet::new(), is_unknown: false }
+        ReadyGroups { groups, workers: BTreeSet::new(), is_unknown: false }
     }
 
     /// Nothing is known of what has happened.
-    pub fn unknown() -> Stirred {
-        Stirred { groups: Groups::All, workers: BTreeSet::new(), is_unknown: true }
+    pub fn unknown() -> ReadyGroups {
+        ReadyGroups { groups: Groups::All, workers: BTreeSet::new(), is_unknown: true }
     }
 
-    /// Notes what an event is about to stir.
+    /// Notes what an event is about to make ready.
     pub fn note(&mut self, queue: &Queue, event: &Event) {
         if queue.has_suspects() {
             self.note_workers(queue, event);

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use taskslot_engine::{
     Answer, Claim, Claiming, Effect, Event, Handle, Holder, Lease, Now, Refusal, TaskId, Totals,
 };
+use taskslot_node::{QueueAt, ReadyGroups};
 
 use crate::api::blocked::Waiter;
 use crate::api::key::KeyWrite;
@@ -14,11 +15,9 @@ use crate::api::{Arg, Context, Level};
 use crate::claims::{Claims, Delivery, Kept};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
-use crate::firsts::Firsts;
-use crate::notices::Notices;
-use crate::stirred::Stirred;
-use crate::waiters::{self, Worker};
-use crate::{clock, clock_notice, entropy, replication, tally, term, ties, wakeups};
+use crate::notifications::Notifications;
+use crate::waiters::{self, BlockedWorker};
+use crate::{agenda, change, clock, clock_notice, entropy, replication, tally, term, ties};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -65,15 +64,15 @@ pub struct Write<'a, 'q> {
     node_now: Now,
     effect: Effect,
     payloads: &'a [Arg<'a>],
-    served: Vec<Waiter<Worker>>,
+    served: Vec<Waiter<BlockedWorker>>,
     /// How many tasks they were given, and how many bytes of payloads.
     given: usize,
     given_bytes: usize,
     /// For whom there may be tasks now.
-    stirred: Stirred,
+    ready: ReadyGroups,
     /// The queue's totals before.
     before: [u64; Totals::COUNT],
-    notices: Notices,
+    notifications: Notifications,
 }
 
 /// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
@@ -109,9 +108,9 @@ pub fn write<'a, R>(
     value.queue.observe(now.at);
     let before = value.queue.totals().values();
     let (effect, payloads, served) = (Effect::reusing(BUFFER.take()), &[][..], Vec::new());
-    let mut stirred = Stirred::at_first(&value.queue);
-    stirred.is_unknown = is_new;
-    let notices = Notices::default();
+    let mut ready = ReadyGroups::at_first(&value.queue);
+    ready.is_unknown = is_new;
+    let notifications = Notifications::default();
     let mut write = Write {
         ctx,
         key,
@@ -123,20 +122,20 @@ pub fn write<'a, R>(
         served,
         given: 0,
         given_bytes: 0,
-        stirred,
+        ready,
         before,
-        notices,
+        notifications,
     };
     let result = write.run(body);
     let (served, changed) = (std::mem::take(&mut write.served), !write.effect.is_empty());
-    let notices = write.notices;
+    let notifications = write.notifications;
     write.finish();
     if let Some(made) = made.filter(|_| changed) {
         open.set_value(&QUEUES, made)?;
     }
     drop(open);
     waiters::wake_soon(served);
-    notices.send(ctx, key);
+    notifications.send(ctx, key);
     result.map(Some)
 }
 
@@ -144,7 +143,7 @@ impl<'a, 'q> Write<'a, 'q> {
     fn run<R>(&mut self, body: impl FnOnce(&mut Write<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
         self.tell_clock()?;
         // A hint is never later than what is due.
-        if self.value.hinted.get().is_some_and(|hinted| hinted <= self.node_now.at) {
+        if self.value.hint.is_due(self.node_now.at) {
             self.move_due(DUE_PAGES)?;
         }
         self.serve();
@@ -190,11 +189,11 @@ impl<'a, 'q> Write<'a, 'q> {
 
     fn apply(&mut self, event: &Event) -> Result<(), Error> {
         if waiters::total() > 0 {
-            self.stirred.note(&self.value.queue, event);
+            self.ready.note(&self.value.queue, event);
         }
-        replication::apply(self.ctx, self.key, self.value, &self.now, event)?;
+        change::apply(self.ctx, self.key, self.value, &self.now, event)?;
         self.effect.add(event);
-        self.notices.add(event);
+        self.notifications.add(event);
         Ok(())
     }
 
@@ -220,8 +219,8 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     /// It isn't known what has become claimable: all who wait are looked at.
-    pub fn stir_all(&mut self) {
-        self.stirred = Stirred::unknown();
+    pub fn set_all_ready(&mut self) {
+        self.ready = ReadyGroups::unknown();
     }
 
     /// Applies the one push of a write, or what took its place, whose payloads go along as the server's own strings.
@@ -251,7 +250,7 @@ impl<'a, 'q> Write<'a, 'q> {
             return Ok(Vec::new());
         }
         if waiters::total() > 0 {
-            self.stirred.note_awaited(queue);
+            self.ready.note_awaited(queue);
         }
         self.begin_term()?;
         let (event, taken) = self.take_turns(claims)?;
@@ -292,7 +291,7 @@ impl<'a, 'q> Write<'a, 'q> {
                 let tasks = ids.iter().filter_map(|&id| self.value.queue.task(&self.now, id));
                 taken.extend(tasks.map(|task| Delivery::taken(&task).kept()));
             }
-            if let Err(error) = replication::apply(self.ctx, self.key, self.value, &self.now, &event) {
+            if let Err(error) = change::apply(self.ctx, self.key, self.value, &self.now, &event) {
                 break Err(error);
             }
             match (&mut all, event) {
@@ -305,7 +304,7 @@ impl<'a, 'q> Write<'a, 'q> {
         };
         if let Some(event) = &all {
             self.effect.add(event);
-            self.notices.add(event);
+            self.notifications.add(event);
         }
         // Numbers that have come to their end in mid-claim are told to the next.
         match ended {
@@ -341,21 +340,20 @@ impl<'a, 'q> Write<'a, 'q> {
         if !waiters::any(self.ctx, self.key) {
             return;
         }
-        waiters::look_again(self.ctx, self.key, &mut self.stirred);
+        waiters::look_again(self.ctx, self.key, &mut self.ready);
         if !self.value.queue.is_claimable(self.now.at) {
             return;
         }
         if self.ctx.flags().is_multi_or_lua() {
-            return wakeups::serve_soon(self.ctx, self.key);
+            return agenda::serve_soon(self.ctx, self.key);
         }
-        let (db, name) = (self.ctx.selected_db(), self.key.as_bytes());
-        let mut firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred.groups);
+        let mut candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
         loop {
             if self.given >= SERVED_TASKS || self.given_bytes >= SERVED_BYTES {
-                return wakeups::serve_soon(self.ctx, self.key);
+                return agenda::serve_soon(self.ctx, self.key);
             }
-            let (queue, at) = (&self.value.queue, self.now.at);
-            let waiter = waiters::first(self.ctx, self.key, queue, at, &mut firsts);
+            let queue = &self.value.queue;
+            let waiter = waiters::first(self.ctx, self.key, self.offer(), &mut candidates);
             let Some(waiter) = waiter else { break };
             let worker = waiter.state();
             if !worker.may_claim() {
@@ -388,16 +386,20 @@ impl<'a, 'q> Write<'a, 'q> {
             self.given_bytes += given_bytes;
             // Who gets nothing is woken too: it would stand in no line and wait for ever.
             let failed = claimed.is_err();
-            worker.hold(claimed.unwrap_or_default().iter().map(Lease::handle));
+            worker.note_leases(claimed.unwrap_or_default().iter().map(Lease::handle));
             self.served.push(waiter);
             if failed {
                 break;
             }
             if was_awaited && self.value.queue.awaited_worker().is_none() {
-                waiters::look_again(self.ctx, self.key, &mut self.stirred);
-                firsts = Firsts::of(db, name, &self.value.queue, self.now.at, &self.stirred.groups);
+                waiters::look_again(self.ctx, self.key, &mut self.ready);
+                candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
             }
         }
+    }
+
+    fn offer(&self) -> QueueAt<'_> {
+        QueueAt { queue: &self.value.queue, at: self.now.at }
     }
 
     fn finish(self) {
@@ -414,7 +416,7 @@ impl<'a, 'q> Write<'a, 'q> {
             ctx.signal_modified(key);
             clock_notice::changed();
         }
-        wakeups::note(ctx, key, value, &node_now);
+        value.put_on_agenda(ctx, key, &node_now);
         let buffer = effect.into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);
