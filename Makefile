@@ -14,13 +14,12 @@ WHEELS := .venv/lib/python3*/site-packages
 SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valkey-server))
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
-# The declarations of the module API are made of the server's header by bindgen, which wants libclang and clang's headers:
-# the system's, what LIBCLANG_PATH names, or else those of a wheel and of gcc.
+# The declarations of the module API are made of the server's header by bindgen, which wants libclang: the system's, what
+# LIBCLANG_PATH names, or else a wheel. Where it comes without clang's own headers, gcc's do.
 IN_LIB        := $(foreach lib,/usr/lib /usr/lib64 /usr/local/lib,$(lib) $(lib)/*-linux-gnu $(lib)/llvm*/lib*)
-LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(and \
-	$(wildcard $(foreach dir,$(IN_LIB),$(dir)/libclang.so* $(dir)/libclang-[0-9]*.so*)), \
-	$(wildcard $(addsuffix /clang/*/include/stddef.h,$(IN_LIB)))))
+LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(wildcard $(foreach dir,$(IN_LIB),$(dir)/libclang.so* $(dir)/libclang-[0-9]*.so*)))
 LIBCLANG      := $(if $(LIBCLANG_HERE),,.cargo/config.toml)
+export BINDGEN_EXTRA_CLANG_ARGS ?= -idirafter $(shell gcc -print-file-name=include)
 
 .DEFAULT_GOAL := help
 .PHONY: help libclang build run cli example cluster demo test test-all bench lint fmt clean
@@ -97,10 +96,10 @@ libclang: $(LIBCLANG)
 # Cargo, run by make or by hand, finds the wheel by this file. It is not in git, and one that is there is left alone.
 .cargo/config.toml: | .venv/installed/build
 	@mkdir -p $(@D)
-	@native=$$(echo .venv/lib/python3*/site-packages/clang/native) && headers=$$(gcc -print-file-name=include) && \
+	@native=$$(echo .venv/lib/python3*/site-packages/clang/native) && \
 	printf '%s\n' '# Made by make, which found no libclang on this machine.' '[env]' \
 		"LIBCLANG_PATH = { value = \"$$native\", relative = true }" \
-		"BINDGEN_EXTRA_CLANG_ARGS = \"-idirafter $$headers\"" >$@
+		"BINDGEN_EXTRA_CLANG_ARGS = \"$$BINDGEN_EXTRA_CLANG_ARGS\"" >$@
 
 .venv/installed/build: requirements/build.txt
 	@echo "Installing libclang into .venv, since this machine has none"
