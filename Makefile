@@ -14,14 +14,21 @@ WHEELS := .venv/lib/python3*/site-packages
 SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valkey-server))
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
+# The declarations of the module API are made of the server's header by bindgen, which wants libclang: the system's, what
+# LIBCLANG_PATH names, or else a wheel. Where it comes without clang's own headers, gcc's do.
+IN_LIB        := $(foreach lib,/usr/lib /usr/lib64 /usr/local/lib,$(lib) $(lib)/*-linux-gnu $(lib)/llvm*/lib*)
+LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(wildcard $(foreach dir,$(IN_LIB),$(dir)/libclang.so* $(dir)/libclang-[0-9]*.so*)))
+LIBCLANG      := $(if $(LIBCLANG_HERE),,.cargo/config.toml)
+export BINDGEN_EXTRA_CLANG_ARGS ?= -idirafter $(shell gcc -print-file-name=include)
+
 .DEFAULT_GOAL := help
-.PHONY: help build run cli example cluster demo test test-all bench lint fmt clean
+.PHONY: help libclang build run cli example cluster demo test test-all bench lint fmt clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
 		do printf '  make %-9s %s\n' "$$name" "$$what"; done
 
-build: ## Build the module, target/release/libtaskslot.so
+build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
 
 # A server on PATH, else the Valkey of the wheel. Data stays in .run/ from one run to the next, in a folder for each
@@ -58,7 +65,7 @@ test-all: build $(VENV) ## The same on every server that is here: Redis 7.0 and 
 bench: build $(VENV) ## Measure a task's life side by side with others (ARGS=--help)
 	@.venv/bin/python bench/life.py $(ARGS)
 
-lint: $(VENV) ## Check format and lints, Rust and Python
+lint: $(LIBCLANG) $(VENV) ## Check format and lints, Rust and Python
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.venv/bin/ruff check .
@@ -74,7 +81,7 @@ fmt: $(VENV) ## Format all code; make the sync half of the Python library
 
 clean: ## Remove all that was built or installed here (the data in .run/ stays)
 	cargo clean
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .cargo/config.toml .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV): tests/requirements.txt
@@ -82,3 +89,20 @@ $(VENV): tests/requirements.txt
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
+
+# For plain cargo and for what runs several makes at a time.
+libclang: $(LIBCLANG)
+
+# Cargo, run by make or by hand, finds the wheel by this file. It is not in git, and one that is there is left alone.
+.cargo/config.toml: | .venv/installed/build
+	@mkdir -p $(@D)
+	@native=$$(echo .venv/lib/python3*/site-packages/clang/native) && \
+	printf '%s\n' '# Made by make, which found no libclang on this machine.' '[env]' \
+		"LIBCLANG_PATH = { value = \"$$native\", relative = true }" \
+		"BINDGEN_EXTRA_CLANG_ARGS = \"$$BINDGEN_EXTRA_CLANG_ARGS\"" >$@
+
+.venv/installed/build: requirements/build.txt
+	@echo "Installing libclang into .venv, since this machine has none"
+	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@mkdir -p $(@D) && touch $@

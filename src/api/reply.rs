@@ -6,8 +6,8 @@
 use std::ffi::{CStr, c_long};
 
 use super::context::Context;
-use super::guard::replied;
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleCtx, api, optional};
+use super::replied;
 use super::string::line;
 
 /// Writes the reply of a command. Whoever opens an array writes exactly as many elements as it said.
@@ -34,61 +34,66 @@ enum Length {
     Open,
 }
 
-impl<'a> Reply<'a> {
-    pub(super) fn new(ctx: Context<'a>) -> Reply<'a> {
-        Reply { ctx }
-    }
-
+impl<'a> Context<'a> {
+    /// To reply to the client we serve.
     #[inline]
-    fn raw(self) -> *mut raw::Ctx {
-        replied();
+    pub fn reply(self) -> Reply<'a> {
+        Reply { ctx: self }
+    }
+}
+
+impl<'a> Reply<'a> {
+    /// The context of a client that is replied to: whoever takes it writes a part of the reply.
+    #[inline]
+    fn raw(self) -> *mut RedisModuleCtx {
+        replied::note();
         self.ctx.raw()
     }
 
     /// An integer.
     #[inline]
     pub fn integer(self, value: i64) {
-        // SAFETY: the context lives (so in all that follow).
-        unsafe { (api().reply_with_long_long)(self.raw(), value) };
+        // SAFETY: the context lives as long as `self`, and the number is copied.
+        unsafe { api!(RedisModule_ReplyWithLongLong)(self.raw(), value) };
     }
 
     /// A bulk string of any bytes, which are copied once.
     #[inline]
     pub fn bulk(self, bytes: &[u8]) {
-        // SAFETY: the context lives, and the bytes are read during the call.
-        unsafe { (api().reply_with_string_buffer)(self.raw(), bytes.as_ptr().cast(), bytes.len()) };
+        // SAFETY: the context lives as long as `self`; so many bytes are there, and are copied during the call.
+        unsafe { api!(RedisModule_ReplyWithStringBuffer)(self.raw(), bytes.as_ptr().cast(), bytes.len()) };
     }
 
     /// A status, such as `OK`.
     pub fn status(self, text: &'static CStr) {
-        // SAFETY: the context and the text live.
-        unsafe { (api().reply_with_simple_string)(self.raw(), text.as_ptr()) };
+        // SAFETY: the context lives as long as `self`; the text ends with its NUL, and is copied during the call.
+        unsafe { api!(RedisModule_ReplyWithSimpleString)(self.raw(), text.as_ptr()) };
     }
 
     /// A line of text, as a status. Control characters become blanks.
     pub fn line(self, text: &str) {
         let text = line(text);
-        // SAFETY: the context and the text live; the server copies it.
-        unsafe { (api().reply_with_simple_string)(self.raw(), text.as_ptr()) };
+        // SAFETY: the context lives as long as `self`; `line` ended the text with a NUL, and it is copied during the call.
+        unsafe { api!(RedisModule_ReplyWithSimpleString)(self.raw(), text.as_ptr()) };
     }
 
     /// Null: `$-1` in RESP2, `_` in RESP3.
     pub fn null(self) {
-        // SAFETY: the context lives.
-        unsafe { (api().reply_with_null)(self.raw()) };
+        // SAFETY: the context lives as long as `self`, and there is nothing else to the call.
+        unsafe { api!(RedisModule_ReplyWithNull)(self.raw()) };
     }
 
     /// An array; its `len` elements follow.
     #[inline]
     pub fn array(self, len: usize) {
-        // SAFETY: the context lives.
-        unsafe { (api().reply_with_array)(self.raw(), long(len)) };
+        // SAFETY: the context lives as long as `self`. Too few elements confuse the client, not the server.
+        unsafe { api!(RedisModule_ReplyWithArray)(self.raw(), long(len)) };
     }
 
     /// A map of so many fields. The cheap kind.
     pub fn map(self, len: usize) -> Map<'a> {
-        match api().reply_with_map {
-            // SAFETY: the context lives.
+        match optional!(RedisModule_ReplyWithMap) {
+            // SAFETY: the context lives as long as `self`. Too few fields confuse the client, not the server.
             Some(map) => unsafe {
                 map(self.raw(), long(len));
             },
@@ -99,14 +104,14 @@ impl<'a> Reply<'a> {
 
     /// A map that counts its fields.
     pub fn open_map(self) -> Map<'a> {
-        match (api().reply_with_map, api().reply_set_map_length) {
-            // SAFETY: the context lives.
+        match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
+            // SAFETY: the context lives as long as `self`; the length, which is still to come, is told by `Map::drop`.
             (Some(map), Some(_)) => unsafe {
-                map(self.raw(), raw::POSTPONED_LEN);
+                map(self.raw(), POSTPONED);
             },
-            // SAFETY: the context lives.
+            // SAFETY: the same, for the array that stands for a map.
             _ => unsafe {
-                (api().reply_with_array)(self.raw(), raw::POSTPONED_LEN);
+                api!(RedisModule_ReplyWithArray)(self.raw(), POSTPONED);
             },
         }
         Map { reply: self, written: 0, length: Length::Open }
@@ -115,11 +120,11 @@ impl<'a> Reply<'a> {
     /// Tells the length of the innermost open map.
     fn end_map(self, len: usize) {
         let ctx = self.ctx.raw();
-        match (api().reply_with_map, api().reply_set_map_length) {
-            // SAFETY: the context lives, and the innermost open reply is a map.
+        match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
+            // SAFETY: the context lives; `open_map` opened a map, so there is one whose length is still to come.
             (Some(_), Some(set)) => unsafe { set(ctx, long(len)) },
-            // SAFETY: the context lives, and the innermost open reply is an array that stands for a map.
-            _ => unsafe { (api().reply_set_array_length)(ctx, long(len.saturating_mul(2))) },
+            // SAFETY: the context lives; `open_map` opened an array, so there is one whose length is still to come.
+            _ => unsafe { api!(RedisModule_ReplySetArrayLength)(ctx, long(len.saturating_mul(2))) },
         }
     }
 
@@ -127,20 +132,21 @@ impl<'a> Reply<'a> {
     /// pass for a reply of its own.
     pub fn error(self, text: &str) {
         let text = line(text);
-        // SAFETY: the context and the text live; the server copies it and takes it as no format.
-        unsafe { (api().reply_with_error)(self.raw(), text.as_ptr()) };
+        // SAFETY: the context lives as long as `self`; `line` ended the text with a NUL, and the server copies it and takes
+        // it for no format.
+        unsafe { api!(RedisModule_ReplyWithError)(self.raw(), text.as_ptr()) };
     }
 
     /// An error of our own making, which carries no control characters.
     pub fn error_c(self, text: &CStr) {
-        // SAFETY: as in `error`.
-        unsafe { (api().reply_with_error)(self.raw(), text.as_ptr()) };
+        // SAFETY: the context lives as long as `self`; a C string, which the server copies and takes for no format.
+        unsafe { api!(RedisModule_ReplyWithError)(self.raw(), text.as_ptr()) };
     }
 
     /// The server's own `ERR wrong number of arguments for '…' command`.
     pub fn wrong_arity(self) {
-        // SAFETY: the context lives.
-        unsafe { (api().wrong_arity)(self.raw()) };
+        // SAFETY: a command's context lives, and so does the command's name, which the server puts into the text.
+        unsafe { api!(RedisModule_WrongArity)(self.raw()) };
     }
 }
 
@@ -190,6 +196,9 @@ impl Drop for Map<'_> {
         }
     }
 }
+
+/// The length that is told later.
+const POSTPONED: c_long = raw::REDISMODULE_POSTPONED_LEN as c_long;
 
 fn long(len: usize) -> c_long {
     c_long::try_from(len).unwrap_or(c_long::MAX)
