@@ -14,7 +14,7 @@ use crate::api::{Arg, Context};
 const POLL_MS: u64 = 10;
 
 thread_local! {
-    static CONNECTIONS: RefCell<Connections<QueueKey>> = const { RefCell::new(Connections::new()) };
+    static CONNECTIONS: RefCell<Connections> = const { RefCell::new(Connections::new()) };
 }
 
 /// Notes that a connection holds a lease in a queue.
@@ -55,9 +55,9 @@ pub fn on_key_arrived(db: i32, key: Arg<'_>, queue: &Queue) {
     }
 }
 
-/// Queues have other names now, as `now_at` says.
-pub fn rename(now_at: impl Fn(QueueKey) -> QueueKey) {
-    CONNECTIONS.with_borrow_mut(|connections| connections.rename(now_at));
+/// Two databases have changed places, and their queues with them.
+pub fn swap_databases(a: i32, b: i32) {
+    CONNECTIONS.with_borrow_mut(|connections| connections.swap_databases(a, b));
 }
 
 /// A connection has closed: its leases end, soon.

@@ -61,7 +61,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
 /// Two databases have changed places, and their keys' hints, jobs and ties with them.
 fn on_swapdb(a: i32, b: i32) {
     agenda::with(|agenda| agenda.swap_databases(a, b));
-    connections::rename(|queue| queue.swapped(a, b));
+    connections::swap_databases(a, b);
     waiters::on_swapdb(a, b);
 }
 

@@ -1,24 +1,28 @@
 //! The connections that hold TIED leases.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use taskslot_engine::Holder;
+
+use crate::queue_key::QueueKey;
 
 /// Which connection holds TIED leases in which queues, so that its end can be told to them. A queue itself knows which
 /// leases they are.
 ///
 /// Most servers tell when a connection has closed. Where one doesn't, a timer polls the connections in here, as long as there
-/// are any. `Q` names a queue.
-#[derive(Debug)]
-pub struct Connections<Q> {
-    queues: BTreeMap<Holder, BTreeSet<Q>>,
+/// are any.
+#[derive(Debug, Default)]
+pub struct Connections {
+    queues: BTreeMap<Holder, BTreeSet<QueueKey>>,
     polling: Polling,
 }
 
 /// Whether connections are polled for their end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Polling {
     /// No: the server tells.
+    #[default]
     NotNeeded,
     /// Yes, but none holds a lease.
     Idle,
@@ -26,9 +30,9 @@ enum Polling {
     TimerSet,
 }
 
-impl<Q: Ord> Connections<Q> {
+impl Connections {
     /// No connections, on a server that tells when one closes.
-    pub const fn new() -> Connections<Q> {
+    pub const fn new() -> Connections {
         Connections { queues: BTreeMap::new(), polling: Polling::NotNeeded }
     }
 
@@ -47,7 +51,7 @@ impl<Q: Ord> Connections<Q> {
 
     /// A connection holds a lease in a queue. True if the timer is to be set.
     #[must_use]
-    pub fn tie(&mut self, connection: Holder, queue: Q) -> bool {
+    pub fn tie(&mut self, connection: Holder, queue: QueueKey) -> bool {
         self.queues.entry(connection).or_default().insert(queue);
         let is_idle = self.polling == Polling::Idle;
         if is_idle {
@@ -70,20 +74,14 @@ impl<Q: Ord> Connections<Q> {
     }
 
     /// A connection has closed: the queues in which it may hold leases.
-    pub fn remove(&mut self, connection: Holder) -> BTreeSet<Q> {
+    pub fn remove(&mut self, connection: Holder) -> BTreeSet<QueueKey> {
         self.queues.remove(&connection).unwrap_or_default()
     }
 
-    /// Queues have other names now, as `now_at` says.
-    pub fn rename(&mut self, now_at: impl Fn(Q) -> Q) {
+    /// Two databases have changed places, and their queues with them.
+    pub fn swap_databases(&mut self, a: i32, b: i32) {
         for queues in self.queues.values_mut() {
-            *queues = std::mem::take(queues).into_iter().map(&now_at).collect();
+            *queues = mem::take(queues).into_iter().map(|queue| queue.swapped(a, b)).collect();
         }
-    }
-}
-
-impl<Q: Ord> Default for Connections<Q> {
-    fn default() -> Connections<Q> {
-        Connections::new()
     }
 }

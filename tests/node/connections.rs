@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use taskslot_node::Connections;
+use taskslot_node::{Connections, QueueKey};
 
-type Table = Connections<(i32, &'static str)>;
+fn queue(db: i32, name: &str) -> QueueKey {
+    QueueKey::new(db, name.as_bytes())
+}
 
-fn set(queues: &[(i32, &'static str)]) -> BTreeSet<(i32, &'static str)> {
-    queues.iter().copied().collect()
+fn set(queues: &[(i32, &str)]) -> BTreeSet<QueueKey> {
+    queues.iter().map(|&(db, name)| queue(db, name)).collect()
 }
 
 #[test]
 fn a_connection_that_closes_leaves_the_queues_in_which_it_holds_leases() {
-    let mut table = Table::new();
-    for (connection, queue) in [(1, (0, "a")), (2, (0, "a")), (1, (0, "b")), (1, (0, "a"))] {
-        assert!(!table.tie(connection, queue), "the server tells, so no timer is needed");
+    let mut table = Connections::new();
+    for (connection, name) in [(1, "a"), (2, "a"), (1, "b"), (1, "a")] {
+        assert!(!table.tie(connection, queue(0, name)), "the server tells, so no timer is needed");
     }
     assert!(table.contains(1) && table.contains(2) && !table.contains(3));
     assert_eq!(table.remove(1), set(&[(0, "a"), (0, "b")]));
@@ -24,42 +26,34 @@ fn a_connection_that_closes_leaves_the_queues_in_which_it_holds_leases() {
 
 #[test]
 fn databases_that_are_swapped_take_their_queues_along() {
-    let mut table = Table::default();
-    for queue in [(0, "a"), (1, "a"), (2, "a")] {
-        let _ = table.tie(1, queue);
+    let mut table = Connections::default();
+    for (db, name) in [(0, "a"), (1, "a"), (1, "b"), (2, "c")] {
+        let _ = table.tie(1, queue(db, name));
     }
-    table.rename(|(db, key)| (if db < 2 { 1 - db } else { db }, key));
-    assert_eq!(table.remove(1), set(&[(1, "a"), (0, "a"), (2, "a")]));
-}
-
-#[test]
-fn queues_that_come_to_one_name_are_one() {
-    let mut table = Table::new();
-    let _ = (table.tie(1, (0, "a")), table.tie(1, (0, "b")));
-    table.rename(|(db, _)| (db, "c"));
-    assert_eq!(table.remove(1), set(&[(0, "c")]));
+    table.swap_databases(0, 1);
+    assert_eq!(table.remove(1), set(&[(1, "a"), (0, "a"), (0, "b"), (2, "c")]));
 }
 
 #[test]
 fn no_connection_is_polled_where_the_server_tells() {
-    let mut table = Table::new();
-    let _ = table.tie(1, (0, "a"));
+    let mut table = Connections::new();
+    let _ = table.tie(1, queue(0, "a"));
     assert!(table.polled().is_empty());
 }
 
 #[test]
 fn the_timer_that_polls_is_set_once_and_runs_while_there_are_connections() {
-    let mut table = Table::new();
+    let mut table = Connections::new();
     table.poll();
     assert!(table.polled().is_empty());
-    assert!(table.tie(1, (0, "a")));
-    assert!(!table.tie(2, (0, "a")), "it is set");
+    assert!(table.tie(1, queue(0, "a")));
+    assert!(!table.tie(2, queue(0, "a")), "it is set");
     assert_eq!(table.polled(), [1, 2]);
     table.remove(1);
     assert!(table.poll_again());
     table.remove(2);
-    assert!(!table.tie(3, (0, "a")), "it is still set");
+    assert!(!table.tie(3, queue(0, "a")), "it is still set");
     table.remove(3);
     assert!(!table.poll_again());
-    assert!(table.tie(4, (0, "a")), "it isn't any more");
+    assert!(table.tie(4, queue(0, "a")), "it isn't any more");
 }

@@ -1,26 +1,34 @@
-# Made of taskslot/_async/line.py by make_sync.py: change it there.
+# Made of taskslot/_async/pipelined_connection.py by make_sync.py: change it there.
 """A connection on which a command is sent before the one ahead of it is answered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from ..commands import Word
 
 
-class Line:
-    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client.
+class PipelinedConnection:
+    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client, for a `with` block.
 
-    Past `execute_command`, which waits for each reply. Closed with replies to come it is cut, and goes back as such.
+    It goes past `execute_command`, which waits for each reply. Where replies are still to come at the end of the block,
+    the connection is cut before it goes back.
     """
 
     def __init__(self, lender: Any) -> None:
-        self.to_come = 0  # replies
+        self.pending = 0  # replies that are still to come
         self._lender = lender
         self._connection: Any = None
 
-    def open(self) -> None:
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _open(self) -> None:
         """Borrow the connection, made if there is none."""
         if hasattr(self._lender, "acquire_connection"):
             self._connection = self._lender.acquire_connection()
@@ -34,18 +42,18 @@ class Line:
         """Send a command."""
         # A look whether the connection is sound would take the reply that is to come for its own.
         packed = self._connection.pack_command(*words)
-        self.to_come += 1
+        self.pending += 1
         self._connection.send_packed_command(packed, check_health=False)
 
     def read(self) -> Any:
         """The next reply; one that says an error is raised."""
         reply = self._connection.read_response(disable_decoding=True)
-        self.to_come -= 1
+        self.pending -= 1
         return reply
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Give the connection back."""
-        if self.to_come:
+        if self.pending:
             self._connection.disconnect()
         if not hasattr(self._lender, "acquire_connection"):
             self._lender.release(self._connection)

@@ -1,10 +1,10 @@
-"""What several queues tell as one: the rules of adding up, without a server."""
+"""One Info of many queues: the rules of adding up, without a server."""
 
 from dataclasses import fields, replace
 
 import pytest
 from taskslot import Info, Load
-from taskslot.sums import total
+from taskslot.aggregate import total
 
 QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, 0, 0)
 EMPTY = Info(
@@ -13,14 +13,14 @@ EMPTY = Info(
 )
 
 
-def told(**values):
-    """What a queue tells that is empty but for this."""
+def info_of(**values):
+    """The Info of a queue that is empty except for this."""
     return replace(EMPTY, **values)
 
 
 def test_of_no_queue_nothing_is_told_and_of_one_what_it_tells():
     """No zeros for what isn't there; one isn't touched."""
-    one = told(ready=3, more={"new": 1})
+    one = info_of(ready=3, more={"new": 1})
     assert total([]) is None and total([one]) is one
 
 
@@ -28,10 +28,10 @@ def test_counts_are_added_and_of_times_the_worst_counts():
     """-1 is none: the next delayed task is that of the queue that has one."""
     both = total(
         [
-            told(
+            info_of(
                 ready=2, pushed=5, in_per_second_1m=1.5, oldest_ready_ms=70, next_delayed_ms=-1, wait_p99_ms=9
             ),
-            told(
+            info_of(
                 ready=3,
                 pushed=1,
                 in_per_second_1m=0.5,
@@ -51,12 +51,12 @@ def test_counts_are_added_and_of_times_the_worst_counts():
 def test_a_pause_of_any_shard_is_told(pauses, together):
     """0 is none, -1 lasts until somebody resumes it: neither a shard that isn't paused nor an end hides that."""
     for way in ("paused_in", "paused_out"):
-        assert getattr(total([told(**{way: one}) for one in pauses]), way) == together
+        assert getattr(total([info_of(**{way: one}) for one in pauses]), way) == together
 
 
 def test_what_holds_any_queue_back_is_told():
     """The first limit that is reached, the first that is broken."""
-    both = total([told(), told(held_by="rate", broken="bad event")])
+    both = total([info_of(), info_of(held_by="rate", broken="bad event")])
     assert (both.held_by, both.broken) == ("rate", "bad event")
 
 
@@ -80,7 +80,7 @@ def test_the_load_is_that_of_workers_who_share_the_queues():
         places_free=0,
         backlog=30,
     )
-    load = total([told(load=one), told(load=two)]).load
+    load = total([info_of(load=one), info_of(load=two)]).load
     assert (load.arrival_rate, load.completion_rate, load.backlog) == (8, 10, 40)
     assert (load.places_busy, load.places_free) == (8, 2)
     assert load.run_mean_ms == pytest.approx(1100)
@@ -91,24 +91,26 @@ def test_the_load_is_that_of_workers_who_share_the_queues():
 
 def test_a_load_that_nobody_knows_is_unknown():
     """No run time, no workers: -1, no division by nothing; a backlog that doesn't shrink never ends."""
-    load = total([told(load=replace(QUIET, arrival_rate=1.0)), told()]).load
+    load = total([info_of(load=replace(QUIET, arrival_rate=1.0)), info_of()]).load
     assert (load.run_mean_ms, load.utilisation, load.places_needed, load.workers_needed) == (-1, -1, -1, -1)
-    assert total([told(load=replace(QUIET, arrival_rate=1.0, backlog=5)), told()]).load.drain_ms == -1
+    assert total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.drain_ms == -1
 
 
 def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
     """As TASK.INFO has it for one queue; a need that is whole but for rounding is not rounded up."""
-    ready = total([told(load=replace(QUIET, backlog=5)), told()]).load
+    ready = total([info_of(load=replace(QUIET, backlog=5)), info_of()]).load
     assert (ready.places_needed, ready.workers_needed) == (1, -1)
-    assert total([told(load=replace(QUIET, arrival_rate=1.0, backlog=5)), told()]).load.places_needed == 1
-    nothing = total([told(), told()]).load
+    assert (
+        total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.places_needed == 1
+    )
+    nothing = total([info_of(), info_of()]).load
     assert (nothing.places_needed, nothing.workers_needed) == (0, 0)
     whole = replace(QUIET, arrival_rate=50 / 11, run_mean_ms=880.0)
-    assert total([told(load=whole), told()]).load.places_needed == 5
+    assert total([info_of(load=whole), info_of()]).load.places_needed == 5
 
 
 def test_nobody_is_needed_where_nothing_arrives():
     """Whatever isn't known of run times: zero, and no negative one."""
     idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
-    load = total([told(load=idle), told(load=idle)]).load
+    load = total([info_of(load=idle), info_of(load=idle)]).load
     assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)

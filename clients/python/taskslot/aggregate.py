@@ -1,4 +1,4 @@
-"""What several queues tell, as if they were one: the shards of a sharded queue, or all queues of a node."""
+"""One Info of many queues: of the shards of a sharded queue, or of all queues of a node."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""What workers do: claim, ack, fail, requeue, extend, by hand or in a script."""
+"""Commands of a worker, by hand or in a script: claim, ack, fail, requeue, extend."""
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import TaskslotError
 from ..replies import Answer, Task
-from . import output, shown
-from .session import QueueName, Session, command
+from . import format, output
+from .session import AnyQueue, QueueName, Session, command
 
 Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="What the claim showed.")]
 
@@ -41,16 +43,26 @@ def claim(
     """Claim tasks; prints handles and payloads, nothing if there are none."""
     options: dict[str, Any] = {"worker": worker, "group": group, "lease_ms": lease_ms, "noack": noack}
     meta = meta or session.json
-    tasks = session.queue(queue).claim(count, block_ms=block_ms, meta=meta, **options)
+    opened = session.queue(queue)
+    tasks = opened.claim(count, block_ms=block_ms, meta=meta, **options)
     if not tasks:
-        output.note("nothing to claim")
+        output.note(f"nothing to claim{why_nothing(opened)}")
     elif session.json:
         for task in tasks:
             output.json_line(as_map(task))
     else:
         for task in tasks:
             deliveries = f"  (delivery {task.deliveries})" if task.deliveries > 1 else ""
-            output.line(f"{task.handle}  {shown.payload(task.payload)}{deliveries}")
+            output.line(f"{task.handle}  {format.payload(task.payload)}{deliveries}")
+
+
+def why_nothing(queue: AnyQueue) -> str:
+    """That claims are paused, if they are and this user may ask."""
+    with suppress(TaskslotError):
+        if (info := queue.info()) is not None and info.paused_out:
+            until = "until resumed" if info.paused_out < 0 else f"for {format.span(info.paused_out)}"
+            return f": {queue.name} is paused {until}"
+    return ""
 
 
 def as_map(task: Task) -> dict[str, Any]:
@@ -69,7 +81,9 @@ def ack(
 ) -> None:
     """Finish tasks."""
     value = None if result is None else os.fsencode(result)
-    tell(session, handles, session.queue(queue).ack_many(handles, result=value, retain_ms=retain_ms), "acked")
+    print_answers(
+        session, handles, session.queue(queue).ack_many(handles, result=value, retain_ms=retain_ms), "acked"
+    )
 
 
 def fail(
@@ -82,7 +96,7 @@ def fail(
 ) -> None:
     """Say that an attempt failed: it is tried again later, or dead."""
     answers = session.queue(queue).fail_many(handles, error, delay_ms=delay_ms, dead=dead)
-    tell(session, handles, answers, "failed")
+    print_answers(session, handles, answers, "failed")
 
 
 def requeue(
@@ -94,7 +108,7 @@ def requeue(
 ) -> None:
     """Give tasks back; it doesn't count against them."""
     answers = session.queue(queue).requeue_many(handles, delay_ms=delay_ms, back=back)
-    tell(session, handles, answers, "requeued")
+    print_answers(session, handles, answers, "requeued")
 
 
 def extend(
@@ -107,10 +121,10 @@ def extend(
     """Keep leases longer."""
     value = None if progress is None else os.fsencode(progress)
     answers = session.queue(queue).extend_many(handles, lease_ms=lease_ms, progress=value)
-    tell(session, handles, answers, "extended")
+    print_answers(session, handles, answers, "extended")
 
 
-def tell(session: Session, handles: Sequence[str], answers: Sequence[int], done: str) -> None:
+def print_answers(session: Session, handles: Sequence[str], answers: Sequence[int], done: str) -> None:
     """Say what became of each handle, in order. Status 1 if any lease was lost or is to be given up."""
     for handle, answer in zip(handles, answers, strict=True):
         if session.json:
@@ -126,8 +140,8 @@ def in_words(answer: int, done: str) -> str:
     if answer in WORDS:
         return WORDS[Answer(answer)]
     if done == "failed":
-        return "dead" if answer == Answer.DEAD else f"failed, ready again in {shown.span(answer)}"
-    return f"extended until {shown.instant(answer)}" if done == "extended" else done
+        return "dead" if answer == Answer.DEAD else f"failed, ready again in {format.span(answer)}"
+    return f"extended until {format.instant(answer)}" if done == "extended" else done
 
 
 def as_fields(answer: int, done: str) -> dict[str, Any]:

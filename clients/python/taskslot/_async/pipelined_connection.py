@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from ..commands import Word
 
 
-class AsyncLine:
-    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client.
+class AsyncPipelinedConnection:
+    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client, for a `with` block.
 
-    Past `execute_command`, which waits for each reply. Closed with replies to come it is cut, and goes back as such.
+    It goes past `execute_command`, which waits for each reply. Where replies are still to come at the end of the block,
+    the connection is cut before it goes back.
     """
 
     def __init__(self, lender: Any) -> None:
-        self.to_come = 0  # replies
+        self.pending = 0  # replies that are still to come
         self._lender = lender
         self._connection: Any = None
 
-    async def open(self) -> None:
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _open(self) -> None:
         """Borrow the connection, made if there is none."""
         if hasattr(self._lender, "acquire_connection"):
             self._connection = self._lender.acquire_connection()
@@ -33,18 +41,18 @@ class AsyncLine:
         """Send a command."""
         # A look whether the connection is sound would take the reply that is to come for its own.
         packed = self._connection.pack_command(*words)
-        self.to_come += 1
+        self.pending += 1
         await self._connection.send_packed_command(packed, check_health=False)
 
     async def read(self) -> Any:
         """The next reply; one that says an error is raised."""
         reply = await self._connection.read_response(disable_decoding=True)
-        self.to_come -= 1
+        self.pending -= 1
         return reply
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         """Give the connection back."""
-        if self.to_come:
+        if self.pending:
             await self._connection.disconnect()
         if not hasattr(self._lender, "acquire_connection"):
             await self._lender.release(self._connection)

@@ -13,8 +13,9 @@ from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
 from . import children
-from .engine import WAKE_S, Engine, Plan, own_name
 from .functions import AnyFunction, Function, Retain, name_of
+from .options import WorkerOptions, own_name
+from .runner import WAKE_S, Runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,9 +78,10 @@ class Worker:
         self.codec = codec
         self.grace_ms = grace_ms
         self.functions: dict[str, AnyFunction] = {}
-        self._claim = {"group": group, "meta": meta}
+        self.group = group
+        self.meta = meta
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._runner: Runner | None = None
         self._began = self._stops_early = False
 
     # ---- registering
@@ -120,7 +122,7 @@ class Worker:
         """Work until SIGTERM, SIGINT or `stop()`: 0 if all tasks ended within the grace, 1 if some were given back.
 
         `raise SystemExit(worker.run())` ends a program. At the stop it claims no more, waits for the running tasks up
-        to `grace_ms`, tells those that still run (`current()`) and requeues them; a second signal does so at once.
+        to `grace_ms`, asks the others to stop (`current()`) and requeues them; a second signal does so at once.
         A sync function that runs on all the same is left on a thread that doesn't keep the process alive. Async
         functions run on an event loop of their own. Handlers of signals are only installed on the main thread, and
         restored at the end; with `signals=False` the program has its own, and they call `stop()`.
@@ -134,30 +136,30 @@ class Worker:
             pass
         else:
             raise RuntimeError("an event loop runs here: await worker.serve()")
-        engine = self._begin(None)
+        runner = self._begin(None)
         try:
-            with stopped_by_signals(engine, signals):
-                return engine.run()
+            with stopped_by_signals(runner, signals):
+                return runner.run()
         finally:
             self._over()
 
     async def serve(self, *, signals: bool = True) -> int:
         """The same within a running event loop, on which async functions run then.
 
-        Being cancelled is a stop at once: what runs is told and requeued before `serve` ends.
+        Being cancelled is a stop at once: what runs is asked to stop and requeued before `serve` ends.
         """
         loop = asyncio.get_running_loop()
-        engine = self._begin(loop)
+        runner = self._begin(loop)
         try:
-            with stopped_by_signals(engine, signals):
-                ended = in_thread(engine.run, loop)
+            with stopped_by_signals(runner, signals):
+                ended = in_thread(runner.run, loop)
                 try:
-                    # Awake now and then, as in `Engine.run`, so that a signal that woke another thread is handled.
+                    # Awake now and then, as in `Runner.run`, so that a signal that woke another thread is handled.
                     while not ended.done():
                         await asyncio.wait([ended], timeout=WAKE_S)
                     return ended.result()
                 except asyncio.CancelledError:
-                    engine.ask("stop now")
+                    runner.ask("stop now")
                     await asyncio.wait([ended])
                     ended.exception()  # which is in the log: the cancel goes first
                     raise
@@ -170,37 +172,39 @@ class Worker:
         Asked for before the first `run` or `serve`, it ends that as soon as it begins; after the last it does nothing.
         """
         with self._lock:
-            if self._engine is not None:
-                self._engine.ask("stop now" if at_once else "stop")
+            if self._runner is not None:
+                self._runner.ask("stop now" if at_once else "stop")
             else:
                 self._stops_early = not self._began
 
-    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Engine:
-        plan = Plan(
-            self.queue,
-            self.concurrency,
-            self.name or own_name(),
-            self.lease_ms,
-            self.codec,
-            self.grace_ms,
-            self._claim,
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Runner:
+        options = WorkerOptions(
+            queue=self.queue,
+            functions=self.functions,
+            concurrency=self.concurrency,
+            name=self.name or own_name(),
+            lease_ms=self.lease_ms,
+            codec=self.codec,
+            grace_ms=self.grace_ms,
+            group=self.group,
+            meta=self.meta,
         )
         with self._lock:
-            if self._engine is not None:
+            if self._runner is not None:
                 raise RuntimeError("this worker runs already")
-            self._engine = Engine(plan, self.functions, loop)
+            self._runner = Runner(options, loop)
             self._began = True
             if self._stops_early:
-                self._engine.ask("stop")
-            return self._engine
+                self._runner.ask("stop")
+            return self._runner
 
     def _over(self) -> None:
         with self._lock:
-            self._engine, self._stops_early = None, False
+            self._runner, self._stops_early = None, False
 
 
 @contextmanager
-def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
+def stopped_by_signals(runner: Runner, signals: bool) -> Iterator[None]:
     """Have SIGTERM and SIGINT stop a run: the first gracefully, the next at once. Only on the main thread."""
     if not signals or threading.current_thread() is not threading.main_thread():
         yield
@@ -208,8 +212,8 @@ def stopped_by_signals(engine: Engine, signals: bool) -> Iterator[None]:
     seen: list[int] = []
 
     def on_signal(number: int, _: object) -> None:
-        engine.interrupted = number == signal.SIGINT
-        engine.ask("stop now" if seen else "stop")
+        runner.interrupted = number == signal.SIGINT
+        runner.ask("stop now" if seen else "stop")
         seen.append(number)
 
     before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in SIGNALS}

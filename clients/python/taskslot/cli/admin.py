@@ -1,4 +1,4 @@
-"""What an operator does to a queue: cancel, retry, purge, pause, resume, settings."""
+"""Commands of an operator: cancel, retry, purge, pause, resume, settings."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..replies import Settings, State
-from . import output, shown
+from . import format, output
 from .session import AnyQueue, QueueName, Session, assigned, command, refuse
 
 # Tasks that one step of long work takes: a command of a millisecond or so.
@@ -19,7 +19,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 ForOption = Annotated[int | None, typer.Option("--for-ms", min=1, help="Open again by itself after so long.")]
 
 
-class Purged(StrEnum):
+class PurgeState(StrEnum):
     """What can be purged; all is all but what is leased."""
 
     ready = "ready"
@@ -29,7 +29,7 @@ class Purged(StrEnum):
     all = "all"
 
 
-class Way(StrEnum):
+class PauseDirection(StrEnum):
     """What a pause stops: claims, pushes, or both."""
 
     out = "out"
@@ -37,8 +37,8 @@ class Way(StrEnum):
     all = "all"
 
 
-PURGED_STATES: tuple[State, ...] = ("ready", "delayed", "dead", "done")
-WayArgument = Annotated[Way, typer.Argument(help="out stops claims, in stops pushes.")]
+PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "dead", "done")
+DirectionArgument = Annotated[PauseDirection, typer.Argument(help="out stops claims, in stops pushes.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -73,38 +73,40 @@ def retry(
     exactly_one("retry", "ids, --count or --all", bool(tasks), count is not None, everything)
     opened = session.queue(queue)
     if tasks:
-        return tell(session, "retried", opened.retry(tasks))
+        return print_count(session, "retried", opened.retry(tasks))
     dead = opened.len("dead")
     if everything:
         confirm(f"Retry all {dead} dead tasks of {queue}?", yes)
     most = dead if count is None else min(count, dead)
-    tell(session, "retried", in_steps(f"retry {queue}", most, opened.retry_dead))
+    print_count(session, "retried", in_steps(f"retry {queue}", most, opened.retry_dead))
 
 
 def purge(
     session: Session,
     queue: QueueName,
-    state: Annotated[Purged, typer.Argument(help="Of which state; all is all but leased.")],
+    state: Annotated[PurgeState, typer.Argument(help="Of which state; all is all but leased.")],
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="At most so many.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of that state.")] = False,
     yes: YesOption = False,
 ) -> None:
     """Remove tasks for good."""
     # Of `purge mail all` nobody has to say again that it is all.
-    everything = everything or (state is Purged.all and count is None)
+    everything = everything or (state is PurgeState.all and count is None)
     exactly_one("purge", "--count or --all", count is not None, everything)
     opened = session.queue(queue)
     there = waiting(opened, state)
     if everything:
-        which = "" if state is Purged.all else f" {state}"
+        which = "" if state is PurgeState.all else f" {state}"
         confirm(f"Remove all {there}{which} tasks of {queue}?", yes)
     most = there if count is None else min(count, there)
-    tell(session, "purged", in_steps(f"purge {queue}", most, lambda step: opened.purge(state.value, step)))
+    print_count(
+        session, "purged", in_steps(f"purge {queue}", most, lambda step: opened.purge(state.value, step))
+    )
 
 
-def waiting(queue: AnyQueue, state: Purged) -> int:
+def waiting(queue: AnyQueue, state: PurgeState) -> int:
     """How many tasks a purge of the state would find."""
-    return sum(queue.len(one) for one in PURGED_STATES if state in (one, Purged.all))
+    return sum(queue.len(one) for one in PURGE_STATES if state in (one, PurgeState.all))
 
 
 def exactly_one(name: str, what: str, *given: bool) -> None:
@@ -133,31 +135,35 @@ def in_steps(what: str, most: int, step: Callable[[int], int]) -> int:
     return done
 
 
-def tell(session: Session, what: str, number: int) -> None:
-    """Say how many tasks it was."""
+def print_count(session: Session, what: str, number: int) -> None:
+    """Print how many tasks it was."""
     output.json_line({what: number}) if session.json else output.line(f"{what} {number}")
 
 
-def pause(session: Session, queue: QueueName, way: WayArgument = Way.out, for_ms: ForOption = None) -> None:
+def pause(
+    session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out, for_ms: ForOption = None
+) -> None:
     """Stop claims (out), pushes (in) or both (all)."""
     session.queue(queue).pause(direction(way), for_ms=for_ms)
-    until = f" for {shown.span(for_ms)}" if for_ms else ""
-    tell_of(session, {"queue": queue, "paused": way.value, "for_ms": for_ms}, f"{queue} paused: {way}{until}")
+    until = f" for {format.span(for_ms)}" if for_ms else ""
+    print_done(
+        session, {"queue": queue, "paused": way.value, "for_ms": for_ms}, f"{queue} paused: {way}{until}"
+    )
 
 
-def resume(session: Session, queue: QueueName, way: WayArgument = Way.out) -> None:
+def resume(session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out) -> None:
     """Open what pause closed."""
     session.queue(queue).resume(direction(way))
-    tell_of(session, {"queue": queue, "resumed": way.value}, f"{queue} resumed: {way}")
+    print_done(session, {"queue": queue, "resumed": way.value}, f"{queue} resumed: {way}")
 
 
-def direction(way: Way) -> Literal["out", "in", "all"]:
+def direction(way: PauseDirection) -> Literal["out", "in", "all"]:
     """The way as the library takes it."""
-    return "in" if way is Way.into else "all" if way is Way.all else "out"
+    return "in" if way is PauseDirection.into else "all" if way is PauseDirection.all else "out"
 
 
-def tell_of(session: Session, fields: dict[str, Any], words: str) -> None:
-    """Say that it is done."""
+def print_done(session: Session, fields: dict[str, Any], words: str) -> None:
+    """Print what was done."""
     output.json_line(fields) if session.json else output.line(words)
 
 
@@ -186,7 +192,7 @@ def config(
         return
     wanted = {word.partition("=")[0] for word in words}
     rows = [row for row in named(settings) if not wanted or row[0] in wanted]
-    for line in shown.columns(rows):
+    for line in format.columns(rows):
         output.line(line)
 
 

@@ -1,19 +1,19 @@
-"""A worker that works beside a test, on a thread of its own."""
+"""A worker that runs beside a test, on a thread of its own."""
 
 import asyncio
 import threading
-from queue import Queue as Line
+from queue import Queue
 
-import taskslot.worker.engine
+import taskslot.worker.claimer
 
 from harness.server import wait_until
 
 # A stop waits for a claim that waits in the server: tests stop often.
-taskslot.worker.engine.BLOCK_MS = 50
+taskslot.worker.claimer.BLOCK_MS = 50
 
 
-class Working:
-    """`with Working(worker):` runs it until the end of the block, by `run()` or by `serve()` in an event loop."""
+class WorkerThread:
+    """`with WorkerThread(worker):` runs it until the end of the block, by `run()` or by `serve()` in an event loop."""
 
     def __init__(self, worker, how="run"):
         self.worker = worker
@@ -50,7 +50,7 @@ class Gate:
 
     def __init__(self):
         self._open = threading.Event()
-        self._came = Line()
+        self._came = Queue()
 
     def enter(self, who=None):
         """Come, and wait; an event loop that runs here stands still meanwhile."""

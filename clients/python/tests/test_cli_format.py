@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 from rich.console import Console
 from taskslot import shards
-from taskslot.cli import output, shown
+from taskslot.cli import format, output
 from taskslot.cli.connection import library_for, read_address
 from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
 from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
@@ -40,7 +40,7 @@ def drawn(picture: Picture, width: int, height: int | None = None) -> list[str]:
 )  # fmt: skip
 def test_a_span_has_the_unit_that_suits_it(ms, text):
     """Cut, never rounded up, and five characters at most."""
-    assert shown.span(ms) == text and len(text) <= 5
+    assert format.span(ms) == text and len(text) <= 5
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_span_has_the_unit_that_suits_it(ms, text):
 )  # fmt: skip
 def test_a_count_takes_five_characters_at_most(number, text):
     """Also just below where the next unit begins, where rounding would make it longer."""
-    assert shown.count(number) == text and len(text) <= 5
+    assert format.count(number) == text and len(text) <= 5
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_a_count_takes_five_characters_at_most(number, text):
 )
 def test_a_rate_keeps_what_matters_of_it(per_second, text):
     """Slow queues are not shown as still."""
-    assert shown.rate(per_second) == text
+    assert format.rate(per_second) == text
 
 
 def test_a_payload_cannot_command_the_terminal():
     """Escapes, line ends and what is no UTF-8 are written out."""
-    assert shown.payload(b"\x1b[31mred\n\xff\tj\xc3\xb6") == "\\x1b[31mred\\n\\xff\\tjö"
+    assert format.payload(b"\x1b[31mred\n\xff\tj\xc3\xb6") == "\\x1b[31mred\\n\\xff\\tjö"
 
 
 def test_json_cannot_command_the_terminal_either(capsys):
@@ -131,7 +131,7 @@ def test_no_piece_of_a_password_is_shown(url):
 
 def test_columns_are_aligned():
     """Names to the left, numbers to the right, no blanks at the end."""
-    assert shown.columns([("a", "1", "x"), ("long", "100", "")], frozenset({1})) == [
+    assert format.columns([("a", "1", "x"), ("long", "100", "")], frozenset({1})) == [
         "a       1  x",
         "long  100",
     ]

@@ -1,4 +1,4 @@
-"""What needs no server: where the module is, and the names of shards."""
+"""Commands that need no server: where the module is, and the names of shards."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import typer
 
 from .. import module
 from ..shards import names, slot_of
-from . import output, shown
+from . import format, output
 from .session import Session, command
 
 
@@ -36,5 +36,5 @@ def shards(
         return
     rows = [("shard", "key", "slot")]
     rows += [(str(shard), key, str(slot)) for shard, (key, slot) in enumerate(zip(keys, slots, strict=True))]
-    for line in shown.columns(rows, frozenset({0, 2})):
+    for line in format.columns(rows, frozenset({0, 2})):
         output.line(line)

@@ -1,4 +1,4 @@
-"""How numbers, spans, instants and payloads look to people: short, and as wide whatever their size."""
+"""Formats numbers, spans, instants and payloads for people: short, and of the same width whatever their size."""
 
 from __future__ import annotations
 

@@ -20,6 +20,67 @@ STEP = 1000
 WHEN, WHO, ONCE = "When", "How it is worked on", "Only once"
 
 
+PayloadsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[PAYLOAD]…", help="A task each; - reads one from stdin.")
+]
+LinesOption = Annotated[bool, typer.Option("--lines", help="Push each line of stdin as a task.")]
+DelayOption = Annotated[
+    int | None, typer.Option("--delay-ms", help="Ready so many ms from now.", rich_help_panel=WHEN)
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", help="Ready at this time: 2026-05-04T12:00, or a unix time in ms.", rich_help_panel=WHEN
+    ),
+]
+TtlOption = Annotated[
+    int | None,
+    typer.Option("--ttl-ms", help="Gone unless claimed so soon after it is due.", rich_help_panel=WHEN),
+]
+PriorityOption = Annotated[
+    int | None, typer.Option("--priority", help="-128 to 127, higher first.", rich_help_panel=WHO)
+]
+GroupOption = Annotated[str | None, typer.Option("--group", help="Whose task it is.", rich_help_panel=WHO)]
+AttemptsOption = Annotated[
+    int | None, typer.Option("--attempts", help="Failures until it is dead.", rich_help_panel=WHO)
+]
+LeaseOption = Annotated[
+    int | None, typer.Option("--lease-ms", help="Length of its leases.", rich_help_panel=WHO)
+]
+RetainOption = Annotated[
+    int | None, typer.Option("--retain-ms", help="Keep it so long once it is done.", rich_help_panel=WHO)
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="NAME=VALUE", help="A header; again for more.", rich_help_panel=WHO),
+]
+UniqueOption = Annotated[
+    str | None,
+    typer.Option("--unique", metavar="TOKEN", help="Add nothing while this is held.", rich_help_panel=ONCE),
+]
+UntilStartOption = Annotated[
+    bool, typer.Option("--until-start", help="Held until the first claim.", rich_help_panel=ONCE)
+]
+ForOption = Annotated[
+    int | None, typer.Option("--for-ms", help="Held so long at most.", rich_help_panel=ONCE)
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Held exactly so long, even if the task is gone.", rich_help_panel=ONCE)
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Put payload and headers into the task found.", rich_help_panel=ONCE)
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option(
+        "--request",
+        metavar="TOKEN",
+        help="Sent again within 5 minutes, it pushes nothing.",
+        rich_help_panel=ONCE,
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     command(app)(push)
@@ -28,59 +89,23 @@ def register(app: typer.Typer) -> None:
 def push(
     session: Session,
     queue: QueueName,
-    payloads: Annotated[
-        list[str] | None, typer.Argument(metavar="[PAYLOAD]…", help="A task each; - reads one from stdin.")
-    ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Push each line of stdin as a task.")] = False,
-    delay_ms: Annotated[
-        int | None, typer.Option(help="Ready so many ms from now.", rich_help_panel=WHEN)
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="Ready at this time: 2026-05-04T12:00, or a unix time in ms.", rich_help_panel=WHEN
-        ),
-    ] = None,
-    ttl_ms: Annotated[
-        int | None, typer.Option(help="Gone unless claimed so soon after it is due.", rich_help_panel=WHEN)
-    ] = None,
-    priority: Annotated[
-        int | None, typer.Option(help="-128 to 127, higher first.", rich_help_panel=WHO)
-    ] = None,
-    group: Annotated[str | None, typer.Option(help="Whose task it is.", rich_help_panel=WHO)] = None,
-    attempts: Annotated[
-        int | None, typer.Option(help="Failures until it is dead.", rich_help_panel=WHO)
-    ] = None,
-    lease_ms: Annotated[int | None, typer.Option(help="Length of its leases.", rich_help_panel=WHO)] = None,
-    retain_ms: Annotated[
-        int | None, typer.Option(help="Keep it so long once it is done.", rich_help_panel=WHO)
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A header; again for more.", rich_help_panel=WHO),
-    ] = None,
-    unique: Annotated[
-        str | None,
-        typer.Option(metavar="TOKEN", help="Add nothing while this is held.", rich_help_panel=ONCE),
-    ] = None,
-    until_start: Annotated[
-        bool, typer.Option("--until-start", help="Held until the first claim.", rich_help_panel=ONCE)
-    ] = False,
-    for_ms: Annotated[int | None, typer.Option(help="Held so long at most.", rich_help_panel=ONCE)] = None,
-    keep: Annotated[
-        bool,
-        typer.Option("--keep", help="Held exactly so long, even if the task is gone.", rich_help_panel=ONCE),
-    ] = False,
-    replace: Annotated[
-        bool,
-        typer.Option("--replace", help="Put payload and headers into the task found.", rich_help_panel=ONCE),
-    ] = False,
-    request: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOKEN", help="Sent again within 5 minutes, it pushes nothing.", rich_help_panel=ONCE
-        ),
-    ] = None,
+    payloads: PayloadsArgument = None,
+    lines: LinesOption = False,
+    delay_ms: DelayOption = None,
+    at: AtOption = None,
+    ttl_ms: TtlOption = None,
+    priority: PriorityOption = None,
+    group: GroupOption = None,
+    attempts: AttemptsOption = None,
+    lease_ms: LeaseOption = None,
+    retain_ms: RetainOption = None,
+    header: HeaderOption = None,
+    unique: UniqueOption = None,
+    until_start: UntilStartOption = False,
+    for_ms: ForOption = None,
+    keep: KeepOption = False,
+    replace: ReplaceOption = False,
+    request: RequestOption = None,
 ) -> None:
     """Push tasks; prints their ids."""
     options: dict[str, Any] = {
@@ -92,18 +117,29 @@ def push(
         "unique": unique, "until_start": until_start, "for_ms": for_ms, "keep": keep, "replace": replace,
         "request": request,
     }  # fmt: skip
+    push_tasks(session, queue, payloads or [], lines, options, single)
+
+
+def push_tasks(
+    session: Session,
+    name: str,
+    words: list[str],
+    lines: bool,
+    options: dict[str, Any],
+    single: dict[str, Any],
+) -> None:
+    """Push payloads, or the lines of stdin; `single` are the options of one task at a time."""
     single = {name: value for name, value in single.items() if value is not None and value is not False}
-    words = payloads or []
     if bool(words) == lines:
         raise ValueError("push takes payloads as arguments, or --lines")
     if single and (lines or len(words) != 1):
         raise ValueError(f"--{next(iter(single)).replace('_', '-')} is for one task at a time")
     if lines:
-        push_lines(session, session.queue(queue), options)
+        push_lines(session, session.queue(name), options)
     elif len(words) == 1:
-        push_one(session, session.queue(queue), content(words[0]), {**options, **single})
+        push_one(session, session.queue(name), content(words[0]), {**options, **single})
     else:
-        for task in session.queue(queue).push_many([content(word) for word in words], **options):
+        for task in session.queue(name).push_many([content(word) for word in words], **options):
             output.json_line({"id": task}) if session.json else output.line(task)
 
 
