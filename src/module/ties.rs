@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{Holder, Queue};
+use taskslot_node::QueueKey;
 
+use crate::agenda::{self, Job};
 use crate::api::context::is_connected;
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context};
-use crate::wakeups::{self, Job, Place};
 
 /// How often connections are looked at, where the server doesn't tell that one has closed.
 const LOOK_MS: u64 = 10;
@@ -18,13 +19,13 @@ thread_local! {
     static LOOKS: Cell<bool> = const { Cell::new(false) };
     /// The timer is out.
     static LOOKING: Cell<bool> = const { Cell::new(false) };
-    static TIES: RefCell<BTreeMap<Holder, BTreeSet<Place>>> = const { RefCell::new(BTreeMap::new()) };
+    static TIES: RefCell<BTreeMap<Holder, BTreeSet<QueueKey>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Notes that a connection holds a lease in a queue.
 pub fn tie(client: Holder, db: i32, key: Arg<'_>) {
     TIES.with_borrow_mut(|ties| {
-        ties.entry(client).or_default().insert(Place::new(db, key.as_bytes()));
+        ties.entry(client).or_default().insert(QueueKey::new(db, key.as_bytes()));
     });
     if LOOKS.get() && !LOOKING.replace(true) {
         Timer::start_detached(LOOK_MS, look);
@@ -59,13 +60,13 @@ pub fn arrived(db: i32, key: Arg<'_>, queue: &Queue) {
         if TIES.with_borrow(|ties| ties.contains_key(&holder)) {
             tie(holder, db, key);
         } else {
-            wakeups::later(Job::Abandon { client: holder, place: Place::new(db, key.as_bytes()) });
+            agenda::later(Job::Abandon { client: holder, queue: QueueKey::new(db, key.as_bytes()) });
         }
     }
 }
 
 /// Queues have changed places, as `now_at` says.
-pub fn moved(now_at: impl Fn(Place) -> Place) {
+pub fn moved(now_at: impl Fn(QueueKey) -> QueueKey) {
     TIES.with_borrow_mut(|ties| {
         for places in ties.values_mut() {
             *places = std::mem::take(places).into_iter().map(&now_at).collect();
@@ -77,6 +78,6 @@ pub fn moved(now_at: impl Fn(Place) -> Place) {
 pub fn closed(client: Holder) {
     let places = TIES.with_borrow_mut(|ties| ties.remove(&client)).unwrap_or_default();
     for place in places {
-        wakeups::later(Job::Abandon { client, place });
+        agenda::later(Job::Abandon { client, queue: place });
     }
 }

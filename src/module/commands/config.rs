@@ -9,7 +9,7 @@ use super::args::{Args, integer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::{Error, Shown};
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// `TASK.CONFIG`
 pub struct Config;
