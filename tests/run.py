@@ -41,9 +41,7 @@ def cargo_tests(times: int) -> Counter:
     command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
     counts = Counter()
     environment = {**os.environ, "TASKSLOT_TIMES": str(times)}
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …
