@@ -8,7 +8,7 @@ use taskslot_engine::Stamp;
 use crate::api::timer::Timer;
 use crate::api::{Context, Level};
 use crate::replication::CLOCK;
-use crate::{census, clock};
+use crate::{clock, metrics};
 
 /// While queues change, word is given this often.
 const EVERY_US: u64 = 60_000_000;
@@ -45,7 +45,7 @@ pub fn changed() {
 
 /// The server's regular work: gives word where that is due and this node may write.
 pub fn on_cron(ctx: Context<'_>) {
-    if !ctx.may_change_data() || census::take().queues == 0 {
+    if !ctx.may_change_data() || metrics::gauges().queues == 0 {
         return;
     }
     let (told, stamp) = (TOLD.get(), clock::stamp());

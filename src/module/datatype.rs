@@ -1,14 +1,15 @@
 //! The queue as a native data type: what the server asks of the value in a key.
 
 use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
-use taskslot_node::QueueKey;
+use taskslot_node::{QueueKey, earliest};
 
 use crate::agenda::{self, Hint};
 use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
 use crate::api::{Arg, Context};
+use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
-use crate::{census, clock, zones};
+use crate::{clock, zones};
 
 /// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
 const SAME_CLOCK_MS: u64 = 20;
@@ -29,8 +30,8 @@ pub struct TaskQueue {
     pub refused: u64,
     /// Requests sent again with a token that was answered here.
     pub duplicate: u64,
-    /// Its part in what is told of all queues.
-    pub place: census::Place,
+    /// Its part in the node's gauges.
+    pub gauge: QueueGauge,
     /// Pushes that found another task with their UNIQUE token here.
     pub found: u64,
     /// The queue came from elsewhere with a clock of its own, which replicas and the AOF haven't been told of.
@@ -48,7 +49,7 @@ impl TaskQueue {
     /// A queue that was loaded or copied.
     pub fn of(queue: Queue, broken: String) -> TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
-        value.take_stock();
+        value.update_gauges();
         value
     }
 
@@ -96,19 +97,13 @@ impl TaskQueue {
 
     /// When the queue has something to do, on the node's clock.
     fn next_due(&self, now: &Now) -> Option<Millis> {
-        let due = self.on_node_clock(self.queue.next_due(&self.now(*now))?);
-        if now.at <= now.wall {
-            return Some(due);
-        }
-        // Our clock waits for the wall's, by going slower than that: an instant of the wall clock comes earlier.
-        let span_ms = due.since(now.at);
-        Some(due.min(now.at.plus(span_ms - span_ms.div_ceil(clock::SLEW))))
+        Some(earliest(now, self.on_node_clock(self.queue.next_due(&self.now(*now))?)))
     }
 
     /// To be called after each change, so that INFO has walked no queue.
     #[inline]
-    pub fn take_stock(&mut self) {
-        self.place.tell(self.memory(), !self.broken.is_empty());
+    pub fn update_gauges(&mut self) {
+        self.gauge.update(self.memory(), !self.broken.is_empty());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::api::key::KeyRead;
 use crate::api::{Context, Level, OwnedString};
 use crate::errors::Error;
 use crate::txn::{Missing, Write, write};
-use crate::{clock, entropy, ownership, results, tally, waiters};
+use crate::{clock, entropy, metrics, ownership, results, waiters};
 
 /// How long the server is left alone after a run that didn't get done: it has three quarters of the time.
 const REST_MS: u64 = 3;
@@ -54,7 +54,7 @@ pub fn run(ctx: Context<'_>) {
         }
         let started = Instant::now();
         work(ctx);
-        tally::worked(ctx, clock::now(ctx).at, started.elapsed());
+        metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
         REST_MS
     } else {
         put_off(ctx);
@@ -114,7 +114,7 @@ fn work(ctx: Context<'_>) {
 /// A hint has fired: what is due in its queue is done, until the slice that was `started` is over.
 fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
     if due > NOW {
-        tally::was_late(at, at.since(due));
+        metrics::add_lag(at, at.since(due));
     }
     with_queue(ctx, queue, |write| {
         write.value.hint.fired(due);

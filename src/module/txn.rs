@@ -17,7 +17,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::waiters::{self, BlockedWorker};
-use crate::{agenda, change, clock, clock_notice, entropy, replication, tally, term, ties};
+use crate::{agenda, change, clock, clock_notice, connections, entropy, metrics, replication, term};
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -330,7 +330,7 @@ impl<'a, 'q> Write<'a, 'q> {
     }
 
     fn tie(&mut self, connection: Holder, ids: impl Iterator<Item = TaskId>) {
-        ties::tie(connection, self.ctx.selected_db(), self.key);
+        connections::tie(connection, self.ctx.selected_db(), self.key);
         ids.for_each(|id| self.value.queue.tie(connection, id));
     }
 
@@ -405,8 +405,8 @@ impl<'a, 'q> Write<'a, 'q> {
     fn finish(self) {
         let Write { ctx, key, value, now, node_now, mut effect, payloads, before, .. } = self;
         if !effect.is_empty() || !value.broken.is_empty() {
-            tally::add(&before, &value.queue.totals().values());
-            value.take_stock();
+            metrics::add(&before, &value.queue.totals().values());
+            value.update_gauges();
         }
         if !effect.is_empty() {
             let bytes = effect.seal(value.queue.count_effect(), now.at);

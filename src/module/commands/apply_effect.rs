@@ -104,7 +104,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     // A primary has said what the queue's clock is.
     value.queue.take_saved();
     value.clock_untold &= ctx.flags().is_primary() && is_live;
-    value.take_stock();
+    value.update_gauges();
     value.put_on_agenda(ctx, *key, &now);
     waiters::serve_if_awaited(ctx, *key);
     if is_new {

@@ -79,7 +79,7 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if is_end && !chunk.is_empty() {
         // A queue that was given up may be damaged: what can be read of it is kept to be read.
         value.broken = String::from_utf8_lossy(chunk).into_owned();
-        value.take_stock();
+        value.update_gauges();
         return Ok(());
     }
     if value.broken != UNFINISHED {
@@ -89,7 +89,7 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if let Err(mismatch) = added {
         // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
         value.broken = damaged(ctx, mismatch);
-        value.take_stock();
+        value.update_gauges();
         if from_peer {
             return Err(Error::Broken);
         }
@@ -104,7 +104,7 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
             false => value.keep_clock(),
         }
     }
-    value.take_stock();
+    value.update_gauges();
     value.put_on_agenda(ctx, *key, &now);
     Ok(())
 }
