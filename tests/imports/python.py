@@ -67,7 +67,9 @@ class Files:
     def _file(self, path: Path, level: int, module: str) -> Path | None:
         """The file of a module, as named in the file `path` with so many dots before it."""
         names = module.split(".") if module else []
-        starts = [path.parents[level - 1]] if level else [path.parent, *self._packages]
+        # In a package `import inspect` is the standard library's, whatever lies beside it.
+        neighbours = [] if path.with_name("__init__.py").exists() else [path.parent]
+        starts = [path.parents[level - 1]] if level else [*neighbours, *self._packages]
         for start in starts:
             target = start.joinpath(*names)
             for candidate in (target.with_suffix(".py"), target / "__init__.py"):

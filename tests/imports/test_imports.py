@@ -198,6 +198,16 @@ def test_scripts_beside_each_other_import_by_bare_names(tree):
     assert tree.circle() == {"screen.py -> watch.py", "watch.py -> screen.py"}
 
 
+def test_a_file_of_a_package_may_be_named_as_one_of_the_standard_library(tree):
+    """`import inspect` is not the neighbour then; `from . import inspect` is."""
+    for name in ("__init__", "inspect"):
+        tree.file(f"clients/python/taskslot/{name}.py", "")
+    tree.file("clients/python/taskslot/session.py", "import inspect\n")
+    tree.file("clients/python/taskslot/app.py", "from . import inspect\n")
+    assert tree.arrows("clients/python/taskslot/session.py") == set()
+    assert tree.arrows("clients/python/taskslot/app.py") == {"inspect.py"}
+
+
 # ---- figures
 
 
