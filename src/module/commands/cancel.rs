@@ -51,7 +51,7 @@ impl Command for Cancel {
         let mut answers = vec![0; ids.as_slice().len()];
         write(ctx, key, Missing::Skip, |write| {
             for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-                let Ok(event) = write.value.queue.cancel(*id) else { continue };
+                let Ok(event) = write.queue().cancel(*id) else { continue };
                 write.commit(&event)?;
                 *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
             }

@@ -8,7 +8,7 @@ use super::args::OneOrMany;
 use crate::api::command::ArgDoc;
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::txn::{Missing, Write, write};
+use crate::txn::{Missing, Txn, write};
 
 /// There is nothing left to work on.
 const GONE: i64 = 0;
@@ -75,18 +75,18 @@ where
     A: Fn(Now, &Event<'e>) -> i64,
 {
     /// Refuses the call, before anything is changed, if the server has no memory for it.
-    fn afford(&mut self, write: &Write<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
+    fn afford(&mut self, write: &Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
         if !self.may_grow {
             return Ok(());
         }
-        let queue = &write.value.queue;
+        let queue = &write.queue();
         let decided = handles.iter().filter_map(|handle| (self.decide)(queue, write.now, handle).ok());
         write.afford(decided.map(|event| queue.growth(&event)).sum())
     }
 
     /// The answer for one handle; STALE and CANCELLED are errors.
-    fn on(&mut self, write: &mut Write<'_, '_>, handle: &Handle) -> Result<i64, Error> {
-        match (self.decide)(&write.value.queue, write.now, handle) {
+    fn on(&mut self, write: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
+        match (self.decide)(write.queue(), write.now, handle) {
             Ok(event) => {
                 write.commit(&event)?;
                 Ok((self.answer)(write.now, &event))
@@ -99,7 +99,7 @@ where
     /// The answers for many; STALE and CANCELLED are integers among them.
     fn on_each(
         &mut self,
-        write: &mut Write<'_, '_>,
+        write: &mut Txn<'_, '_>,
         handles: &[Handle],
         answers: &mut [i64],
     ) -> Result<(), Error> {

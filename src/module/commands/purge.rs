@@ -61,7 +61,7 @@ impl Command for Purge {
         let removed = write(ctx, key, Missing::Skip, |write| {
             let mut removed = 0;
             for &state in states {
-                let ids = write.value.queue.some(&write.now, state, count - removed);
+                let ids = write.queue().some(&write.now, state, count - removed);
                 if !ids.is_empty() {
                     removed += ids.len();
                     // Who is done is counted as acked, so not once more as purged.

@@ -56,12 +56,12 @@ impl Command for ResultCommand {
         }
         let found = read(ctx, key, |value, now| {
             let Some(task) = value.queue.task(&now, id) else { return Found::Unknown };
-            match results::told(&task) {
+            match results::outcome_of(&task) {
                 Some((word, told)) => {
-                    results::reply_told(ctx.reply(), word, told);
+                    results::reply_outcome(ctx.reply(), word, told);
                     Found::Ended
                 }
-                None if value.broken.is_empty() => Found::Living,
+                None if value.health.is_sound() => Found::Living,
                 None => Found::Broken,
             }
         })?;

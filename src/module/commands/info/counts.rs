@@ -43,7 +43,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
     let load = Load::of(&figures, places, queue.count(State::Ready));
     reply_load(map.field("load"), &load);
-    map.text("broken", &value.broken);
+    map.text("broken", value.health.text());
 }
 
 /// How many workers hold leases or wait, by their names; `None` where some gave none, or too many wait to be counted.
