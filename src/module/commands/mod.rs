@@ -1,5 +1,15 @@
-//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or
-//! `keyspace::read`), then replies. What COMMAND DOCS, TASK.HELP and the README say of it stands beside it.
+//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or of
+//! `keyspace::read`, if it only looks), then replies. Its [`CommandDoc`](crate::api::command::CommandDoc) is its manual.
+//!
+//! To add a command:
+//! 1. Copy the file that is most like it (`get.rs` looks, `retry.rs` changes) and add it to `mod` and [`TABLE`] below. The
+//!    compiler asks for each part of the manual. An error of a new kind gets a text in `crate::errors` and a line in
+//!    `error_docs.rs`.
+//! 2. What it decides about tasks belongs into the engine, as a rule with an event of its own, if none fits.
+//! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`.
+//! 4. Tests that try every command ask for it by name: its arity and options in `test_docs.py`, its errors in
+//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `test_hostile_arguments.py`, its rights in
+//!    `test_acl.py`. What it does gets tests of its own.
 
 mod ack;
 mod apply_effect;

@@ -120,6 +120,12 @@ RIGHT = {
 }
 
 
+def test_every_command_of_the_manual_is_tried_here():
+    """A new one is to be added to BAD, unless servers alone send it, and to RIGHT."""
+    assert {*BAD, *INTERNAL} == set(manuals())
+    assert set(RIGHT) == set(manuals())
+
+
 def who_gets(c: Talk, beginning: str, calls: dict[str, list] = RIGHT) -> tuple[set[str], set[str]]:
     """The commands of which it stands in the manual that they reply such an error, and those that do."""
     listed = {

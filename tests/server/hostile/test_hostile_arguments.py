@@ -161,6 +161,11 @@ TEMPLATES = [
 ]
 
 
+def test_every_command_of_the_manual_is_attacked():
+    """A new one is to be added to TEMPLATES, with each of its options."""
+    assert {template[0] for template in TEMPLATES} | {"TASK._CLOCK"} == set(manuals())
+
+
 class Target:
     """A queue with tasks in every state, put back for each attack."""
 
