@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entry::{Order, Phase};
-use crate::groups::GroupNumber;
-use crate::lanes::ReadyTasks;
+use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::mismatch::{Mismatch, ensure};
-use crate::names::Holds;
-use crate::queue::Queue;
-use crate::settings::SPAN_MAX_MS;
-use crate::task::{ERROR_MAX_BYTES, LEASE_MAX_MS, LeaseNumber, State};
-use crate::told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, Told};
+use crate::numbers::{GroupNumber, Order};
+use crate::queue::{Found, Queue};
+use crate::store::entry::Phase;
+use crate::store::interner::Holds;
+use crate::store::lanes::ReadyTasks;
+use crate::store::side_table::Told;
+use crate::store::tokens::Holding;
+use crate::task::{Hold, LeaseNumber, State};
 
 impl Queue {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
@@ -108,7 +109,7 @@ impl Queue {
         self.validate_told()?;
         self.validate_suspects()?;
         self.validate_tokens(holders)?;
-        self.validate_expiry(expiring)?;
+        ensure(self.expiry.holds(&expiring), "tasks that may expire are indexed")?;
         self.validate_bodies()?;
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.all().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
@@ -143,6 +144,51 @@ impl Queue {
             [&self.errors, &self.results, &self.progress].into_iter().all(Told::is_counted),
             "told bytes are counted",
         )
+    }
+
+    /// Whether a task's token is in the table as it has to be: 1 where the task says that it holds one, else 0.
+    fn validate_token(&self, found: &Found) -> Result<u64, Mismatch> {
+        let unique = found.record.options.unique;
+        let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
+        let held = Holding { id: found.record.id, until: None };
+        ensure(self.tokens.get(unique.token) == Some(&held), "a token for every task that holds one")?;
+        Ok(1)
+    }
+
+    /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
+    /// with an end, each of a task that has it, or kept for one that is gone.
+    fn validate_tokens(&self, holders: u64) -> Result<(), Mismatch> {
+        self.tokens.validate(holders)?;
+        for (token, held) in self.tokens.with_end() {
+            let Some(found) = self.find(held.id) else {
+                ensure(held.id <= self.last_id, "a token of a task that there was")?;
+                continue;
+            };
+            let unique = found.record.options.unique.filter(|unique| unique.token == token);
+            let unique = unique.filter(|unique| unique.hold.until() == held.until);
+            let unique = unique.ok_or(Mismatch("a task's own token"))?;
+            let is_kept = matches!(unique.hold, Hold::Exactly(_));
+            let is_dead = matches!(found.entry().phase, Phase::Dead { .. });
+            let is_done = matches!(found.entry().phase, Phase::Done { .. });
+            ensure(is_kept || !(is_dead || is_done), "the token of a task that is over is free")?;
+        }
+        Ok(())
+    }
+
+    /// Whether every body is a living task's, and all are counted.
+    fn validate_bodies(&self) -> Result<(), Mismatch> {
+        let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
+        let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
+        ensure(self.bodies.tasks().all(has_token), "bodies belong to tasks with a token")?;
+        ensure(self.bodies.are_counted(), "bytes of bodies are counted")
+    }
+
+    /// Whether what was said of suspects fits what there is.
+    fn validate_suspects(&self) -> Result<(), Mismatch> {
+        let is_said = self.passed_over.is_some() || self.awaited.is_some();
+        ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
+        let is_held = |number| !self.workers.name(number).is_empty();
+        ensure(self.awaited.is_none_or(is_held), "an awaited worker holds tasks")
     }
 }
 

@@ -7,13 +7,12 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::groups::GroupLimits;
+use crate::bounds::{RESULT_MAX_BYTES, SPAN_MAX_MS};
+use crate::limits::GroupLimits;
 use crate::plan::Plan;
-use crate::requests::Answer;
-use crate::settings::SPAN_MAX_MS;
+use crate::request::Answer;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
-use crate::told::RESULT_MAX_BYTES;
 
 /// Something that happened to a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,103 +16,79 @@
 //! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
 //! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
-//! How it is stored: records lie in an id-ordered log of pages for their whole life (`log`, `page`); a task that
-//! was touched has an entry of 45 bytes in its page (`entry`); the order of ready tasks is runs of numbers (`lanes`);
-//! a lease costs no index, its page keeps a lower bound of its deadlines. Ready tasks stand in a lane for each priority
-//! (`level`) and group (`lane`), those that may have killed their workers apart (`suspects`); where groups have tasks they
-//! take turns, and `groups` counts what each may do (`limits`, `rate`). Workers' names are in `names`, those of groups in
-//! a form of their own (`name`). No hash table grows with tasks. What only some tasks have stands beside: tokens
-//! (`unique`), bodies that were replaced (`bodies`), times to live (`expiry`), errors, progress and results (`told`). Done
-//! tasks that are kept are in `done`; schedules in `schedule`, with what was set in `plan` and the instants of cron
-//! expressions in `calendar`, by the rules of `zones`. What an event adds to all this is told by `growth`, and whether two
-//! copies are equal by `fingerprint`.
+//! Where things are:
+//!
+//! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
+//!   (what is asked, and why it is refused), `limits` of groups, `plan` of a schedule, `calendar` and `zones`, `bounds`.
+//! - `store`: the tables, none of which knows the queue. Records lie in an id-ordered log of pages for their whole life
+//!   (`log`, `page`, `record`); a task that was touched has an entry of 45 bytes in its page (`entry`); the order of
+//!   ready tasks is runs of numbers (`runs`), in a lane for each priority and group (`lane`, `level`, `lanes`); a lease
+//!   costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks. What only some tasks
+//!   have stands beside: tokens, bodies that were replaced, times to live, errors, progress and results.
+//! - `rules`: what decides. A rule reads the queue and the time and returns an event.
+//! - `apply`: what changes the queue, an event at a time. `transition` moves a task from one state to another.
+//! - `codec`: the stored form, effects, digests. `view`: what is shown. `check`: what must always hold.
 //!
 //! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
-//! last minutes (`stats`, `histogram`, and the `load` that follows); no digest and no copy has it.
-//!
-//! To read it: the words in `task`, then `event`, `queue`, `decide`, `claim`, `apply`, `standing`, `due`; then the storage from `log` down.
-//! What must always hold is written in `check`.
+//! last minutes (`stats`); no digest and no copy has it.
 #![forbid(unsafe_code)]
 
 mod apply;
-mod bodies;
+mod bounds;
 mod calendar;
 mod check;
-mod claim;
 mod codec;
-mod copy;
-mod decide;
-mod delayed;
-mod done;
-mod due;
-mod effect;
-mod ends;
-mod entry;
 mod event;
-mod expiry;
-mod fingerprint;
-mod groups;
-mod growth;
-mod histogram;
-mod lane;
-mod lanes;
-mod level;
 mod limits;
-mod load;
-mod log;
 mod mismatch;
-mod name;
-mod names;
-mod page;
+mod numbers;
+mod outcome;
 mod plan;
 mod queue;
 mod rate;
-mod requests;
-mod retry;
-mod runs;
-mod schedule;
+mod request;
+mod rules;
 mod settings;
-mod standing;
-mod stats;
-mod suspects;
+mod store;
 mod task;
 mod text;
-mod ties;
 mod time;
-mod told;
-mod unique;
+mod totals;
 mod varint;
 mod view;
-mod workers;
 mod zones;
 
-pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
-pub use claim::{Claim, Claiming};
-pub use codec::FORMAT_VERSION;
-pub use decide::{Beginning, Entropy, PROMOTION_STEP, Push, Refusal, Retry, Term};
-pub use effect::{EFFECT_VERSION, Effect, Received};
-pub use ends::Outcome;
-pub use event::{End, Event, Gate, Lease, Then};
-pub use groups::{GroupLimits, WEIGHT_MAX};
-pub use histogram::Percentiles;
-pub use limits::{GroupView, Held};
-pub use load::{Load, Places, UTILISATION_AIM};
-pub use mismatch::Mismatch;
-pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
-pub use queue::{Queue, Totals};
-pub use rate::Rate;
-pub use requests::{Answer, REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
-pub use schedule::{Runs, SCHEDULES_MAX, ScheduleView};
-pub use settings::{Backoff, NUMBER_MAX, RATE_MAX, Rule, SETTINGS, SPAN_MAX_MS, Setting, Settings};
-pub use stats::{Figures, Rates};
-pub use task::{
-    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, Handle, Headers, Hold,
-    LEASE_MAX_MS, LeaseNumber, NAME_MAX_BYTES, Options, State, TaskId, Unique,
+pub use bounds::{
+    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES,
+    NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
 };
+pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
+pub use codec::effect::{EFFECT_VERSION, Effect, Received};
+pub use codec::queue::FORMAT_VERSION;
+pub use event::{End, Event, Gate, Lease, Then};
+pub use limits::{GroupLimits, Held};
+pub use mismatch::Mismatch;
+pub use outcome::Outcome;
+pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
+pub use queue::Queue;
+pub use rate::Rate;
+pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
+pub use rules::claim::Claiming;
+pub use rules::term::PROMOTION_STEP;
+pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
+pub use store::histogram::Percentiles;
+pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
+pub use store::schedules::{Runs, SCHEDULES_MAX};
+pub use store::stats::{Figures, Rates};
+pub use store::ties::Holder;
+pub use task::{Handle, Headers, Hold, LeaseNumber, Options, State, TaskId, Unique};
 pub use text::Text;
-pub use ties::Holder;
 pub use time::{Due, Grace, Millis, Now, Stamp};
-pub use told::{PROGRESS_MAX_BYTES, RESULT_MAX_BYTES};
-pub use view::{Cursor, LeaseView, Limit, TaskView};
-pub use workers::WorkerView;
+pub use totals::Totals;
+pub use view::groups::GroupView;
+pub use view::list::{Cursor, Limit};
+pub use view::load::{Load, Places, UTILISATION_AIM};
+pub use view::schedules::ScheduleView;
+pub use view::task::{LeaseView, TaskView};
+pub use view::workers::WorkerView;
 pub use zones::{ZONE_MAX_BYTES, Zone, Zones};

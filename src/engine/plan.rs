@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::SPAN_MAX_MS;
 use crate::calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
-use crate::settings::SPAN_MAX_MS;
 use crate::task::{Hold, Options, Unique};
 use crate::time::{Due, Millis, Now};
 use crate::zones::{ZONE_MAX_BYTES, Zones};

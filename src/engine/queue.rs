@@ -1,134 +1,38 @@
 //! The queue: what it holds, and what can be asked of it at a glance.
 //!
-//! Verbs are in `decide.rs`, `claim.rs` and `limits.rs`, the only mutator in `apply.rs` (with `standing.rs`), what time
-//! does in `due.rs`, who may have a suspect in `suspects.rs`, what is shown in `view.rs`, what must hold in `check.rs`, the
-//! stored form in `codec.rs`, what replicas are told in `effect.rs`.
+//! The tables are in `store`, what decides in `rules`, the only thing that changes them in `apply`, what is shown in
+//! `view`, what must hold in `check`, the stored form and the effects in `codec`.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bodies::Bodies;
-use crate::delayed::Delayed;
-use crate::done::Done;
-use crate::entry::{Entry, Order, Phase, WorkerNumber};
+use crate::bounds::CLOCK_OFFSET_MAX_MS;
 use crate::event::{Event, Gate};
-use crate::expiry::Expiry;
-use crate::groups::Groups;
-use crate::lanes::{LaneKey, Lanes};
-use crate::log::{Log, Place};
-use crate::names::Names;
-use crate::page::Record;
+use crate::numbers::{Order, WorkerNumber};
 use crate::rate::Spent;
-use crate::requests::Requests;
-use crate::schedule::Schedules;
-use crate::settings::{NUMBER_MAX, Settings};
-use crate::stats::Stats;
+use crate::settings::Settings;
+use crate::store::bodies::Bodies;
+use crate::store::delayed::Delayed;
+use crate::store::done::Done;
+use crate::store::entry::{Entry, Phase};
+use crate::store::expiry::{Expiry, expires};
+use crate::store::groups::Groups;
+use crate::store::interner::Names;
+use crate::store::lanes::{LaneKey, Lanes};
+use crate::store::log::{Log, Place};
+use crate::store::record::Record;
+use crate::store::requests::Requests;
+use crate::store::schedules::Schedules;
+use crate::store::side_table::Told;
+use crate::store::stats::Stats;
+use crate::store::ties::{Holder, Ties};
+use crate::store::tokens::Tokens;
 use crate::task::{LeaseNumber, State, TaskId};
-use crate::ties::{Holder, Ties};
 use crate::time::{Millis, Stamp};
-use crate::told::Told;
-use crate::unique::Tokens;
-
-/// A queue's clock is at most so far from its node's, 69 years: a node that believes it is 1970 is no further off. So no
-/// queue that comes from elsewhere has a clock at the end of all instants.
-pub(crate) const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
-
-/// How often what happened, since the queue came to be. They are stored and equal on every copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-// Else a damaged name would pass for a total of an older version.
-#[serde(deny_unknown_fields)]
-pub struct Totals {
-    /// Tasks that came in.
-    pub pushed: u64,
-    /// Deliveries, NOACK included.
-    pub claimed: u64,
-    /// Tasks finished, NOACK included.
-    pub acked: u64,
-    /// Those of them finished after their lease was over.
-    pub late: u64,
-    /// Attempts that failed.
-    pub failed: u64,
-    /// Leases that ended without an answer.
-    pub stalled: u64,
-    /// Tasks given back.
-    pub requeued: u64,
-    /// Dead or delayed tasks made ready by RETRY.
-    pub retried: u64,
-    /// Times a task became dead.
-    pub dead: u64,
-    /// Tasks cancelled.
-    pub cancelled: u64,
-    /// Tasks removed by PURGE.
-    pub purged: u64,
-    /// Dead tasks removed for being too old or too many.
-    pub dropped: u64,
-    // What follows came with version 2 of the stored form.
-    /// Tasks that nobody claimed within their TTL.
-    #[serde(default)]
-    pub expired: u64,
-    /// Done tasks that were kept and are no longer. They are counted as acked before.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub forgotten: u64,
-}
-
-/// A total that most queues never see isn't stored, nor part of a digest, until it is needed.
-fn is_zero(total: &u64) -> bool {
-    *total == 0
-}
-
-impl Totals {
-    /// How many totals there are.
-    pub const COUNT: usize = 14;
-
-    /// The names under which they are shown.
-    pub const NAMES: [&'static str; Totals::COUNT] = [
-        "pushed",
-        "claimed",
-        "acked",
-        "late",
-        "failed",
-        "stalled",
-        "requeued",
-        "retried",
-        "died",
-        "cancelled",
-        "purged",
-        "dropped",
-        "forgotten",
-        "expired",
-    ];
-
-    /// The totals, in the order of their names.
-    pub fn values(&self) -> [u64; Totals::COUNT] {
-        let t = self;
-        [
-            t.pushed,
-            t.claimed,
-            t.acked,
-            t.late,
-            t.failed,
-            t.stalled,
-            t.requeued,
-            t.retried,
-            t.dead,
-            t.cancelled,
-            t.purged,
-            t.dropped,
-            t.forgotten,
-            t.expired,
-        ]
-    }
-
-    /// Whether no counter is so large that it could overflow while any server lives.
-    pub(crate) fn are_valid(&self) -> bool {
-        let t = self;
-        let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired, t.forgotten];
-        let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
-        gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
-    }
-}
+use crate::totals::Totals;
+use crate::zones::Zones;
 
 /// Until when a gate is closed: `None` inside is "until RESUME".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -285,47 +189,6 @@ impl Queue {
         self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
     }
 
-    /// Bytes of all tasks, and of what is remembered of requests: what users see as the queue's bytes. What is remembered
-    /// doesn't count for `max-bytes`, since it is bounded by itself and a full queue would have to wait for its end.
-    pub fn bytes(&self) -> u64 {
-        self.record_bytes() + self.requests.bytes()
-    }
-
-    /// Bytes that are remembered of requests.
-    pub fn request_bytes(&self) -> u64 {
-        self.requests.bytes()
-    }
-
-    /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
-    pub fn memory(&self) -> usize {
-        size_of::<Queue>()
-            + self.log.memory()
-            + self.lanes.memory()
-            + self.groups.memory()
-            + self.delayed.memory()
-            + self.dead.len() * 24
-            + self.errors.memory()
-            + self.done.memory()
-            + self.results.memory()
-            + self.progress.memory()
-            + self.workers.memory()
-            + self.requests.memory()
-            + self.ties.memory()
-            + self.stats.memory()
-            + self.schedules.memory()
-            + self.tokens.memory()
-            + self.bodies.memory()
-            + self.expiry.memory()
-    }
-
-    /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
-    pub fn free_effort(&self) -> usize {
-        let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
-        let told = self.errors.len() + self.results.len() + self.progress.len();
-        let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
-        self.log.pages() + indexed as usize / 8 + told + named
-    }
-
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -371,5 +234,28 @@ impl Queue {
         let order = self.log.order(place);
         let record = self.bodies.over(order, self.log.record(place)?);
         Some(Found { place, order, record, entry: self.log.entry(place) })
+    }
+
+    /// Bytes of a task's record, and of the body that took the place of what is in it.
+    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
+        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
+    }
+
+    /// Tells what time it is to what the next events add to this node's own figures. Changes nothing that is stored.
+    #[inline]
+    pub fn observe(&mut self, at: Millis) {
+        self.stats.observe(at);
+    }
+
+    /// Says what the names of time zones mean on this node, before any schedule is set or loaded.
+    pub fn use_zones(&mut self, zones: Zones) {
+        self.schedules.use_zones(zones);
+    }
+}
+
+impl Found<'_> {
+    /// When the task is to go if nobody claims it: of one that is ready, and was never claimed.
+    pub fn expires(&self) -> Option<Millis> {
+        expires(&self.record, self.entry.as_ref())
     }
 }

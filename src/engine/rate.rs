@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{RATE_MAX, SPAN_MAX_MS};
+use crate::bounds::{RATE_MAX, SPAN_MAX_MS};
 use crate::time::Millis;
 
 /// `claims` in each `per_ms`, all of which may come at once. 0 claims hold what is limited.

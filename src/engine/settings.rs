@@ -2,8 +2,8 @@
 //!
 //! Settings are read when they are needed, never frozen into a task.
 
+use crate::bounds::{ATTEMPTS_MAX, LEASE_MAX_MS, NAMES_MAX, NUMBER_MAX, RATE_MAX, SPAN_MAX_MS};
 use crate::rate::Rate;
-use crate::task::{ATTEMPTS_MAX, LEASE_MAX_MS};
 
 /// How the delay grows with each failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +87,8 @@ pub struct Rule {
     pub unlimited: bool,
 }
 
-/// No number that a user gives is larger: what a double holds exactly.
-pub const NUMBER_MAX: i64 = (1 << 53) - 1;
-/// The longest span but for leases: 100 years.
-pub const SPAN_MAX_MS: i64 = 100 * 365 * 86_400_000;
 /// The largest `run-max`: spans of a lease are stored in 32 bits.
 const RUN_MAX_MS: i64 = 30 * 86_400_000;
-
-/// The largest rate: so many claims in its span.
-pub const RATE_MAX: i64 = 1_000_000;
-/// The most groups or tokens of a queue.
-pub(crate) const NAMES_MAX: i64 = 10_000_000;
 
 const fn rule(setting: Setting, name: &'static str, default: i64, min: i64, max: i64) -> Rule {
     Rule { setting, name, default, min, max, unlimited: false }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::SPAN_MAX_MS;
+use crate::bounds::{
+    ATTEMPTS_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, SPAN_MAX_MS,
+};
 use crate::text::Text;
 use crate::time::Millis;
 use crate::varint;
@@ -212,23 +214,6 @@ impl Unique<'_> {
             && self.hold.until().is_none_or(|until| until <= Millis::MAX)
     }
 }
-
-/// The longest lease and the longest extension of one: 24 hours.
-pub const LEASE_MAX_MS: u64 = 86_400_000;
-/// The most failures or stalls a limit can allow; counters stop there.
-pub const ATTEMPTS_MAX: i64 = 65_535;
-/// The most headers of a task.
-pub const HEADERS_MAX: usize = 64;
-/// The most bytes of a task's headers, names and values together.
-pub const HEADERS_MAX_BYTES: usize = 4096;
-/// The most bytes of a name or token.
-pub const NAME_MAX_BYTES: usize = 256;
-/// An error text is cut to this many bytes.
-pub const ERROR_MAX_BYTES: usize = 1024;
-/// The most bytes of a payload that a queue takes, whatever the server allows.
-pub const PAYLOAD_MAX_BYTES: usize = 1 << 30;
-/// The most tasks, handles or ids one call works on.
-pub const BATCH_MAX: usize = 1000;
 
 impl Options<'_> {
     /// Whether every field is within its bounds: asked of what a file or a peer sent.

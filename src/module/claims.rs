@@ -6,20 +6,20 @@ use crate::api::Reply;
 
 /// A claim with what only the server's side of it knows.
 #[derive(Clone, Copy)]
-pub struct Claims<'a> {
+pub struct ClaimRequest<'a> {
     /// What the queue is asked.
     pub claim: Claim<'a>,
     /// The worker's connection, if the leases hang on it (TIED).
     pub connection: Option<Holder>,
     /// The client's token, if it may send the claim again.
-    pub request: Option<&'a [u8]>,
+    pub token: Option<&'a [u8]>,
     /// Whether each task comes with all that is known of it.
     pub with_meta: bool,
     /// Whether the tasks come with the key of their queue, since several were asked.
     pub with_key: bool,
 }
 
-impl Claims<'_> {
+impl ClaimRequest<'_> {
     /// Begins the reply: so many tasks of this queue follow, at least one.
     pub fn begin_reply(&self, reply: Reply<'_>, key: &[u8], tasks: usize) {
         if self.with_key {
@@ -91,34 +91,20 @@ impl<'a> Delivery<'a> {
     }
 
     fn reply_meta(&self, reply: Reply<'_>) {
-        let number = |name: &[u8], value: i64| {
-            reply.bulk(name);
-            reply.integer(value);
-        };
-        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let meta = &self.meta;
-        reply.map(9);
-        number(b"lease", signed(meta.lease));
-        number(b"priority", i64::from(meta.priority));
-        reply.bulk(b"group");
-        reply.bulk(self.group);
-        reply.bulk(b"headers");
-        reply_headers(reply, &self.headers.pairs());
-        number(b"enqueued", signed(meta.enqueued.0));
-        number(b"deadline", meta.deadline.map_or(0, |deadline| signed(deadline.0)));
-        number(b"failures", i64::from(meta.failures));
-        number(b"stalls", i64::from(meta.stalls));
-        reply.bulk(b"retain");
+        let mut map = reply.map(9);
+        map.number("lease", meta.lease);
+        map.integer("priority", meta.priority);
+        map.text("group", self.group);
+        reply_headers(map.field("headers"), &self.headers.pairs());
+        map.number("enqueued", meta.enqueued.0);
+        map.number("deadline", meta.deadline.map_or(0, |deadline| deadline.0));
+        map.integer("failures", meta.failures);
+        map.integer("stalls", meta.stalls);
         match meta.retain_ms {
-            Some(retain_ms) => reply.integer(signed(retain_ms)),
-            None => reply.null(),
+            Some(retain_ms) => map.number("retain", retain_ms),
+            None => map.field("retain").null(),
         }
-    }
-
-    /// A copy that outlives the call.
-    pub fn kept(&self) -> Kept {
-        let (payload, headers, group) = (self.payload.into(), self.headers.0.into(), self.group.into());
-        Kept { name: self.name, payload, headers, group, meta: self.meta }
     }
 }
 
@@ -139,15 +125,12 @@ impl Meta {
 
 /// Headers as a map.
 pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
-    reply.map(headers.len());
-    for (name, value) in headers {
-        reply.bulk(name);
-        reply.bulk(value);
-    }
+    let mut map = reply.map(headers.len());
+    headers.iter().for_each(|(name, value)| map.text(name, value));
 }
 
 /// A delivery that waits to be written to a client that was blocked.
-pub struct Kept {
+pub struct OwnedDelivery {
     name: Text,
     payload: Box<[u8]>,
     headers: Box<[u8]>,
@@ -155,9 +138,15 @@ pub struct Kept {
     meta: Meta,
 }
 
-impl Kept {
+impl OwnedDelivery {
+    /// A copy that outlives the call.
+    pub fn of(task: &Delivery<'_>) -> OwnedDelivery {
+        let (payload, headers, group) = (task.payload.into(), task.headers.0.into(), task.group.into());
+        OwnedDelivery { name: task.name, payload, headers, group, meta: task.meta }
+    }
+
     /// The delivery.
-    pub fn delivery(&self) -> Delivery<'_> {
+    pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, Headers(&self.headers), &*self.group);
         Delivery { name: self.name, payload, headers, group, meta: self.meta }
     }

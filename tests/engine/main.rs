@@ -32,5 +32,5 @@ mod unique;
 // The one file of the engine with a test of what it keeps to itself: it is compiled here, since the crate's own test
 // build would compile the whole engine a second time.
 #[allow(dead_code)]
-#[path = "../../src/engine/histogram.rs"]
+#[path = "../../src/engine/store/histogram.rs"]
 mod histogram;

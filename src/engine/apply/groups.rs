@@ -1,0 +1,143 @@
+//! Groups, as their tasks come and go and as their limits change.
+
+use serde_bytes::ByteBuf;
+
+use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
+use crate::limits::GroupLimits;
+use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::numbers::GroupNumber;
+use crate::queue::Queue;
+use crate::settings::{Setting, Settings};
+use crate::store::entry::Phase;
+use crate::store::groups::Group;
+use crate::store::lanes::LaneKey;
+use crate::time::Millis;
+
+/// Of a queue with more groups a change of the settings visits none: the tick does, step by step.
+const GROUPS_AT_ONCE: usize = 1000;
+
+impl Queue {
+    /// Changes what is counted of a group, and its place in the rotations with it; not that of a group behind.
+    fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
+        let Some(group) = self.groups.get_mut(number) else { return };
+        change(group);
+        let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else {
+            return;
+        };
+        let runs = self.groups.held(group, &self.settings).is_none();
+        if runs != group.runs {
+            // Who may run stays where it stands; who comes in stands at the end.
+            self.lanes.set_running(number, runs.then(|| group.weight()));
+            self.groups.get_mut(number).into_iter().for_each(|group| group.runs = runs);
+        }
+    }
+
+    /// Visits a group, which follows the queue's settings from now on, if it is behind.
+    fn catch_up(&mut self, number: GroupNumber) {
+        if self.groups.catch_up(number, &self.settings) {
+            self.change_group(number, |_| {});
+        }
+    }
+
+    /// A task of a group came into a phase, or left it.
+    pub(crate) fn count_in_group(&mut self, number: GroupNumber, phase: &Phase, deliveries: u32, by: i64) {
+        if number.is_none() {
+            return;
+        }
+        self.change_group(number, |group| {
+            let count = match phase {
+                Phase::Ready { .. } => &mut group.ready,
+                Phase::Leased { .. } => &mut group.leased,
+                Phase::Delayed { .. } if deliveries > 0 => &mut group.returning,
+                _ => return,
+            };
+            *count = count.saturating_add_signed(by);
+        });
+    }
+
+    /// A group has one task more or less.
+    pub(crate) fn count_task_in_group(&mut self, number: GroupNumber, by: i64) {
+        if let Some(group) = self.groups.get_mut(number) {
+            group.tasks = group.tasks.saturating_add_signed(by);
+            self.groups.settle(number, &self.settings, None);
+        }
+    }
+
+    /// A task was claimed at `at`: it costs one of the queue's rate, of its group's, and of the group's turn.
+    pub(crate) fn spend(&mut self, key: LaneKey, at: Millis) {
+        if let Some(rate) = self.settings.rate() {
+            self.spent.spend(at, rate);
+        }
+        self.catch_up(key.group);
+        let group = self.groups.get(key.group);
+        let weight = group.map_or(PLAIN_WEIGHT, Group::weight);
+        self.lanes.charge(key, weight);
+        let Some(rate) = group.and_then(|group| group.rate(&self.settings)) else { return };
+        self.change_group(key.group, |group| {
+            group.used.spent.spend(at, rate);
+            group.used.rests = group.used.spent.left(at, rate) == 0;
+        });
+        self.groups.settle(key.group, &self.settings, None);
+    }
+
+    pub(crate) fn apply_grouped(&mut self, name: &[u8], limits: Option<GroupLimits>) -> Applied {
+        ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
+        ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
+        let number = self.groups.known(name, &self.settings);
+        self.catch_up(number);
+        let settings = self.settings.clone();
+        let before = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
+        let weight = limits.and_then(|limits| limits.weight).unwrap_or(PLAIN_WEIGHT);
+        // First, so that one which may run from now on begins with its new weight.
+        self.lanes.reweigh(number, before, weight);
+        self.change_group(number, |group| {
+            let before = group.rate(&settings);
+            group.limits = limits.map(Box::new);
+            if group.rate(&settings) != before {
+                group.begin_rate(&settings);
+            }
+        });
+        self.groups.settle(number, &self.settings, None);
+        Ok(())
+    }
+
+    pub(crate) fn apply_rested(&mut self, names: &[ByteBuf], at: Millis) -> Applied {
+        ensure(at <= Millis::MAX, "an instant")?;
+        for name in names {
+            let number = self.groups.find(name).ok_or(Mismatch("a group that rests"))?;
+            self.catch_up(number);
+            let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
+            self.change_group(number, |group| {
+                let used = &mut group.used;
+                used.rests = used.rests && rate.is_some_and(|rate| used.spent.left(at, rate) == 0);
+            });
+            self.groups.settle(number, &self.settings, Some(at));
+        }
+        Ok(())
+    }
+
+    /// Gives the queue other settings by `set`, and to every group what follows from it: at once, or of many groups by and
+    /// by, so that the server isn't held.
+    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut Queue) -> Applied) -> Applied {
+        let before = self.settings.clone();
+        set(self)?;
+        if self.settings.rate() != before.rate() {
+            self.spent = Default::default();
+        }
+        let has_new_rate = self.settings.group_rate() != before.group_rate();
+        let concurrency = |settings: &Settings| settings.limit(Setting::GroupConcurrency);
+        if !has_new_rate && concurrency(&self.settings) == concurrency(&before) {
+            return Ok(());
+        }
+        self.groups.begin_epoch(has_new_rate);
+        if self.groups.len() > GROUPS_AT_ONCE {
+            return Ok(());
+        }
+        let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            self.catch_up(number);
+            self.groups.settle(number, &self.settings, None);
+        }
+        Ok(())
+    }
+}

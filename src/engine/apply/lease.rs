@@ -1,0 +1,151 @@
+//! Leases that begin, last longer and end.
+
+use crate::apply::transition::is_leased;
+use crate::bounds::{LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
+use crate::event::{End, Lease, Then};
+use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::queue::Queue;
+use crate::settings::Setting;
+use crate::store::entry::Phase;
+use crate::task::{LeaseNumber, TaskId};
+use crate::time::Millis;
+
+impl Queue {
+    pub(crate) fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
+        ensure(lease.number > self.last_lease && lease.number <= LeaseNumber::MAX, "a new lease number")?;
+        ensure(
+            u64::from(lease.lease_ms) <= LEASE_MAX_MS && lease.deadline <= Millis::MAX,
+            "a lease's length",
+        )?;
+        ensure(at <= lease.deadline, "a deadline after its claim")?;
+        let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
+        self.spend(left.key, at);
+        self.let_go_at_start(left.place);
+        if left.entry.is_suspect() {
+            // Whoever it waited for.
+            self.awaited = None;
+        }
+        let worker = self.workers.hold(worker, left.entry.is_suspect());
+        self.last_lease = lease.number;
+        self.totals.claimed += 1;
+        if let Phase::Ready { since } = left.entry.phase {
+            self.stats.claimed(since, at);
+        }
+        let entry = &mut left.entry;
+        entry.phase = Phase::Leased { deadline: lease.deadline, claimed_at: at, worker, tied, cancel: false };
+        entry.lease = lease.number;
+        entry.nonce = lease.nonce;
+        entry.lease_ms = lease.lease_ms;
+        entry.stalled = false;
+        entry.deliveries = entry.deliveries.saturating_add(1);
+        self.progress.forget(left.order);
+        self.enter(&left)
+    }
+
+    pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
+        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
+        let mut left = self.leave(id, |phase| !matches!(phase, Phase::Done { .. }))?;
+        self.totals.acked += 1;
+        self.totals.late += u64::from(late);
+        self.stats.acked(claimed_at(&left.entry.phase));
+        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
+        left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
+        left.entry.stalled = false;
+        self.let_go(left.place);
+        self.progress.forget(left.order);
+        if let Some(result) = end.result {
+            self.results.set(left.order, result);
+        }
+        self.enter(&left)
+    }
+
+    pub(crate) fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
+        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
+        let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
+        let (place, order, mut entry) = (found.place, found.order, found.entry());
+        let Phase::Leased { deadline, .. } = &mut entry.phase else {
+            return Err(Mismatch("a lease to extend"));
+        };
+        ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
+        *deadline = until;
+        self.log.set_entry(place, &entry, None);
+        match progress {
+            None => {}
+            Some([]) => self.progress.forget(order),
+            Some(text) => _ = self.progress.set(order, text),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn apply_stalled(&mut self, tasks: &[(TaskId, Option<Then>)]) -> Applied {
+        let mut first = None;
+        for (id, then) in tasks {
+            let why = match then {
+                Some(Then::Dead(at)) => self.why_dead(*id, *at),
+                _ => None,
+            };
+            let mut left = self.leave(*id, is_leased)?;
+            if let Some(why) = why {
+                self.errors.set(left.order, &why);
+            }
+            first.get_or_insert(left.order);
+            self.totals.stalled += 1;
+            left.entry.stalls = left.entry.stalls.saturating_add(1);
+            left.entry.stalled = true;
+            match then {
+                Some(then) => self.enter_then(left, then)?,
+                None => {
+                    self.totals.cancelled += 1;
+                    self.remove(&left)?;
+                }
+            }
+        }
+        // Leases that end together lie in one page: its bound is what brought the tick here.
+        first.into_iter().for_each(|order| self.log.tighten(order));
+        Ok(())
+    }
+
+    /// What is said of a task that dies by this stall, in place of the error of a FAIL: how often it stalled, how long the
+    /// last lease was held, by whom, and what else ended it but its own length.
+    fn why_dead(&self, id: TaskId, at: Millis) -> Option<Vec<u8>> {
+        let entry = self.find(id)?.entry?;
+        let Phase::Leased { deadline, claimed_at, worker, tied, .. } = entry.phase else { return None };
+        let run_max = self.settings.limit(Setting::RunMax);
+        let cause: &[u8] = match () {
+            () if tied && at < deadline => b" (connection closed)",
+            () if run_max.is_some_and(|run_max| claimed_at.plus(run_max) <= deadline) => b" (run-max)",
+            () => b"",
+        };
+        let held_ms = at.min(deadline).since(claimed_at);
+        let mut why = match entry.stalls.saturating_add(1) {
+            1 => format!("1 stall, after {held_ms} ms"),
+            stalls => format!("{stalls} stalls, the last after {held_ms} ms"),
+        }
+        .into_bytes();
+        let name = self.workers.name(worker);
+        if !name.is_empty() {
+            why.extend_from_slice(b" at worker ");
+            why.extend_from_slice(name);
+        }
+        why.extend_from_slice(cause);
+        Some(why)
+    }
+
+    pub(crate) fn apply_passed_over(&mut self, at: Millis, worker: &[u8]) -> Applied {
+        ensure(at <= Millis::MAX && worker.len() <= NAME_MAX_BYTES, "an instant and a worker's name")?;
+        ensure(self.lanes.suspects() > 0, "a suspect that is passed over")?;
+        self.passed_over.get_or_insert(at);
+        if !worker.is_empty() {
+            let (number, _) = self.workers.find(worker).ok_or(Mismatch("a worker that holds tasks"))?;
+            self.awaited = Some(number);
+        }
+        Ok(())
+    }
+}
+
+fn claimed_at(phase: &Phase) -> Option<Millis> {
+    match phase {
+        Phase::Leased { claimed_at, .. } => Some(*claimed_at),
+        _ => None,
+    }
+}

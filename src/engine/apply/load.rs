@@ -1,0 +1,79 @@
+//! What was stored comes back into the tables.
+
+use crate::apply::transition::Left;
+use crate::bounds::NAME_MAX_BYTES;
+use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::numbers::Order;
+use crate::queue::Queue;
+use crate::store::bodies::{StoredBody, is_valid_body};
+use crate::store::entry::Phase;
+use crate::store::log::Place;
+use crate::store::page::Page;
+use crate::store::tokens::StoredToken;
+use crate::time::Millis;
+
+impl Queue {
+    /// Adds a page of tasks that was stored.
+    pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+        let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;
+        let (first, slots) = (page.first(), page.slots() as u64);
+        ensure(self.log.append(page), "pages in order")?;
+        let end = Order(first.0 + slots);
+        let places: Vec<_> =
+            self.log.tasks_from(first).take_while(|&place| self.log.order(place) < end).collect();
+        places.into_iter().try_for_each(|place| self.index(place))
+    }
+
+    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
+    fn index(&mut self, place: Place) -> Applied {
+        let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
+        let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
+        let entry = found.entry;
+        ensure(key.group.is_none() || self.groups.get(key.group).is_some(), "a task's group")?;
+        self.count_task_in_group(key.group, 1);
+        let Some(entry) = entry else {
+            self.lanes.push_fresh(key, self.running(key.group), order);
+            self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
+            self.index_expiry(place, order, None);
+            return self.index_token(place);
+        };
+        if let Phase::Leased { worker, .. } = entry.phase {
+            ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
+        }
+        let was_dead = self.totals.dead;
+        self.enter(&Left { place, order, key, entry })?;
+        self.totals.dead = was_dead;
+        self.index_token(place)
+    }
+
+    /// A task that was loaded has the token that follows from it.
+    fn index_token(&mut self, place: Place) -> Result<(), Mismatch> {
+        let found = self.log.record(place).and_then(|record| Some((record, record.options.unique?)));
+        let Some((record, unique)) = found else { return Ok(()) };
+        let entry = self.log.entry(place);
+        if entry.is_none_or(|entry| unique.is_held_by(&entry)) && unique.hold.until().is_none() {
+            ensure(self.tokens.get(unique.token).is_none(), "a token of its own")?;
+            self.tokens.hold(unique.token, record.id, None);
+        }
+        Ok(())
+    }
+
+    /// Adds a body that was stored.
+    pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Mismatch> {
+        let order = Order(stored.order);
+        ensure(self.log.pages() == 0, "bodies before their tasks")?;
+        ensure(is_valid_body(&stored.headers, &stored.payload), "a body's size")?;
+        ensure(!self.bodies.has(order), "one body a task")?;
+        self.bodies.put(order, &stored.payload, &stored.headers);
+        Ok(())
+    }
+
+    /// Adds a token that doesn't follow from the tasks.
+    pub(crate) fn load_token(&mut self, stored: &StoredToken) -> Result<(), Mismatch> {
+        let StoredToken { token, id, until } = stored;
+        ensure((1..=NAME_MAX_BYTES).contains(&token.len()) && *until <= Millis::MAX, "a token's bounds")?;
+        ensure(self.tokens.get(token).is_none(), "each token once")?;
+        self.tokens.hold(token, *id, Some(*until));
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Tasks that come in.
+
+use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
+use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::queue::Queue;
+use crate::store::entry::{Entry, Phase};
+use crate::store::lanes::LaneKey;
+use crate::store::record::Record;
+use crate::task::{Options, TaskId};
+use crate::time::{Due, Millis};
+
+impl Queue {
+    pub(crate) fn apply_pushed(
+        &mut self,
+        first: TaskId,
+        due: Option<Due>,
+        options: &Options,
+        payloads: &[&[u8]],
+    ) -> Applied {
+        let count = payloads.len() as u64;
+        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Mismatch("a task to push"))?;
+        ensure(count <= BATCH_MAX as u64, "a push's size")?;
+        ensure(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES), "a payload's size")?;
+        ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
+        ensure(
+            due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
+            "a push's options",
+        )?;
+        self.stats.pushed(payloads.len());
+        if let Some(unique) = &options.unique {
+            ensure(count == 1, "one task for a token")?;
+            self.take_token(Millis(first.ms), first, unique)?;
+        }
+        let mut id = first;
+        let group = self.groups.known(options.group, &self.settings);
+        let key = LaneKey { priority: options.priority, group };
+        for payload in payloads {
+            let order = self.draw()?;
+            self.log.push(order, &Record::new(id, options, group, payload));
+            self.count_task_in_group(group, 1);
+            self.last_id = id;
+            self.totals.pushed += 1;
+            match due {
+                None => {
+                    self.lanes.push_fresh(key, self.running(group), order);
+                    self.count_in_group(group, &Phase::Ready { since: Millis(id.ms) }, 0, 1);
+                    if let Some(place) = options.ttl_ms.and_then(|_| self.log.locate(order)) {
+                        self.index_expiry(place, order, None);
+                    }
+                }
+                Some(due) => {
+                    let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
+                    self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
+                    self.delayed.insert(due, order);
+                }
+            }
+            id.seq += 1;
+        }
+        Ok(())
+    }
+}

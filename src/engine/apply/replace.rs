@@ -1,0 +1,23 @@
+//! A task that waits gets another body.
+
+use crate::mismatch::{Mismatch, ensure};
+use crate::queue::Queue;
+use crate::store::bodies::{is_valid_body, is_waiting};
+use crate::task::TaskId;
+
+impl Queue {
+    pub(crate) fn apply_replaced(
+        &mut self,
+        id: TaskId,
+        headers: &[u8],
+        payload: &[u8],
+    ) -> Result<(), Mismatch> {
+        let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
+        let found = found.ok_or(Mismatch("a task that waits"))?;
+        ensure(found.record.options.unique.is_some(), "a task with a token")?;
+        let order = found.order;
+        ensure(is_valid_body(headers, payload), "a body's size")?;
+        self.bodies.put(order, payload, headers);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Schedules that are set, removed and run.
+
+use crate::bounds::NUMBER_MAX;
+use crate::mismatch::{Mismatch, ensure};
+use crate::plan::Plan;
+use crate::queue::Queue;
+use crate::store::schedules::{SCHEDULES_MAX, Schedule, Stored};
+use crate::task::TaskId;
+use crate::time::{Due, Millis};
+
+impl Queue {
+    pub(crate) fn apply_scheduled(
+        &mut self,
+        name: &[u8],
+        plan: &Plan<'_>,
+        next: Due,
+        seen: Millis,
+    ) -> Result<(), Mismatch> {
+        let old = self.schedules.get(name);
+        let runs = old.map(|old| old.runs).unwrap_or_default();
+        let zones = self.schedules.zones();
+        ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
+        ensure(Stored { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
+        self.schedules.change(|by_name| {
+            by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
+        });
+        Ok(())
+    }
+
+    pub(crate) fn apply_unscheduled(&mut self, name: &[u8]) -> Result<(), Mismatch> {
+        let mut is_known = false;
+        self.schedules.change(|by_name| is_known = by_name.remove(name).is_some());
+        ensure(is_known, "a schedule")
+    }
+
+    pub(crate) fn apply_fired(
+        &mut self,
+        name: &[u8],
+        id: TaskId,
+        next: Due,
+        at: Millis,
+    ) -> Result<(), Mismatch> {
+        let packed = self.schedules.get(name).map(|schedule| schedule.plan.clone());
+        let packed = packed.ok_or(Mismatch("a schedule"))?;
+        let plan: Plan = rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
+        self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
+        self.schedules.update(name, next, at, |runs| {
+            runs.made = count(runs.made);
+            runs.last = Some((id, at));
+        })
+    }
+
+    pub(crate) fn apply_skipped(
+        &mut self,
+        name: &[u8],
+        next: Due,
+        at: Millis,
+        missed: bool,
+    ) -> Result<(), Mismatch> {
+        self.schedules.update(name, next, at, |runs| match missed {
+            true => runs.missed = count(runs.missed),
+            false => runs.skipped = count(runs.skipped),
+        })
+    }
+
+    pub(crate) fn apply_replanned(&mut self, name: &[u8], next: Due, at: Millis) -> Result<(), Mismatch> {
+        self.schedules.update(name, next, at, |_| ())
+    }
+}
+
+/// One more, within what a stored counter can be.
+fn count(total: u64) -> u64 {
+    (total + 1).min(NUMBER_MAX.unsigned_abs())
+}

@@ -1,0 +1,130 @@
+//! A fingerprint of a queue: 128 bits that tell whether two copies are equal, for the price of reading them once.
+
+use crate::codec::pack::{encode_named, named_in};
+use crate::codec::queue::{PROGRESS, RESULTS};
+use crate::numbers::Order;
+use crate::queue::Queue;
+use crate::task::Options;
+
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over parts instead of a stream of bytes: each part is its
+/// length and its bytes, filled up with zeros to whole words. So no two lists of parts are the same words.
+///
+/// Its key is fixed: it finds copies that have come apart, and is no proof against somebody who wants two queues
+/// to have the same one. Nothing stores it, so it may change with a version of the module.
+struct Fingerprint([u64; 4]);
+
+impl Fingerprint {
+    fn new() -> Fingerprint {
+        // "somepseudorandomlygeneratedbytes", with the mark of the form with 128 bits; the key is zero.
+        Fingerprint([
+            0x736f_6d65_7073_6575,
+            0x646f_7261_6e64_6f6d ^ 0xee,
+            0x6c79_6765_6e65_7261,
+            0x7465_6462_7974_6573,
+        ])
+    }
+
+    fn round(&mut self) {
+        let [mut a, mut b, mut c, mut d] = self.0;
+        a = a.wrapping_add(b);
+        b = b.rotate_left(13) ^ a;
+        a = a.rotate_left(32);
+        c = c.wrapping_add(d);
+        d = d.rotate_left(16) ^ c;
+        a = a.wrapping_add(d);
+        d = d.rotate_left(21) ^ a;
+        c = c.wrapping_add(b);
+        b = b.rotate_left(17) ^ c;
+        c = c.rotate_left(32);
+        self.0 = [a, b, c, d];
+    }
+
+    fn word(&mut self, word: u64) {
+        self.0[3] ^= word;
+        self.round();
+        self.0[0] ^= word;
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            self.word(u64::from_le_bytes(last));
+        }
+    }
+
+    fn half(&mut self, mark: (usize, u64)) -> u64 {
+        self.0[mark.0] ^= mark.1;
+        (0..3).for_each(|_| self.round());
+        self.0.iter().fold(0, |all, word| all ^ word)
+    }
+
+    fn finish(mut self) -> [u8; 16] {
+        let (first, second) = (self.half((2, 0xee)), self.half((1, 0xdd)));
+        (u128::from(first) | u128::from(second) << 64).to_le_bytes()
+    }
+}
+
+impl Queue {
+    /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
+    pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
+        add(&self.head_for_digest());
+        // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
+        let (mut told, mut named) = (Vec::new(), Vec::new());
+        let usual = encode_named(&Options::default());
+        for place in self.log.tasks_from(Order(0)) {
+            let Some(found) = self.at(place) else { continue };
+            told.clear();
+            if let Some(entry) = found.entry {
+                // The number of a worker's name depends on the history, the name doesn't.
+                let worker = match entry.phase {
+                    crate::store::entry::Phase::Leased { worker, .. } => self.workers.name(worker),
+                    _ => &[],
+                };
+                crate::store::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
+                told.extend_from_slice(worker);
+            }
+            let error = self.errors.get(found.order).unwrap_or_default();
+            let options = match found.record.options {
+                options if options == Options::default() => &usual,
+                options => named_in(&mut named, &options),
+            };
+            for part in [&found.order.0.to_le_bytes(), &told[..], options, found.record.payload, error] {
+                add(part);
+            }
+            add(self.groups.name(found.record.group));
+            add(found.record.id.text().as_str().as_bytes());
+            // One byte before each, which no other part is, since most tasks have neither.
+            for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+                if let Some(value) = told.get(found.order) {
+                    add(&[kind]);
+                    add(value);
+                }
+            }
+        }
+        for group in self.groups.by_name() {
+            add(named_in(&mut named, &group));
+        }
+        for (key, left) in self.lanes.turns() {
+            add(self.groups.name(key.group));
+            add(named_in(&mut named, &(key.priority, left)));
+        }
+        for request in self.requests.iter() {
+            add(named_in(&mut named, &request));
+        }
+        for schedule in self.schedules.stored() {
+            add(named_in(&mut named, &schedule));
+        }
+        self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
+    }
+
+    /// What equal queues have in common and others don't: [`Queue::digest`] in 16 bytes, the same on every machine.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let mut fingerprint = Fingerprint::new();
+        self.digest(&mut |part| fingerprint.part(part));
+        fingerprint.finish()
+    }
+}

@@ -1,0 +1,6 @@
+//! Bytes ⇄ queues and what happens to them.
+
+pub(crate) mod digest;
+pub(crate) mod effect;
+pub(crate) mod pack;
+pub(crate) mod queue;

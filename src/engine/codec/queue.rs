@@ -1,0 +1,304 @@
+//! Bytes ⇄ queues. What comes from a file or a peer is not trusted: it is refused or it is valid.
+//!
+//! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
+//! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is.
+//! Versions only grow, and old ones stay readable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteBuf, Bytes};
+
+use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
+use crate::codec::pack::{decode, encode_named};
+use crate::mismatch::{Mismatch, ensure};
+use crate::numbers::{GroupNumber, Order};
+use crate::queue::{Effects, Pauses, Queue};
+use crate::rate::Spent;
+use crate::settings::{Rule, SETTINGS, Settings};
+use crate::store::bodies::StoredBody;
+use crate::store::delayed::Delayed;
+use crate::store::groups::StoredGroup;
+use crate::store::interner::Names;
+use crate::store::lanes::LaneKey;
+use crate::store::requests::{REQUESTS_MAX, Request};
+use crate::store::schedules::Stored;
+use crate::store::side_table::Told;
+use crate::store::tokens::StoredToken;
+use crate::task::{LeaseNumber, TaskId};
+use crate::time::{Millis, Stamp};
+use crate::totals::Totals;
+
+/// The version of the stored form.
+pub const FORMAT_VERSION: u16 = 3;
+
+/// Texts, requests, tokens and bodies are stored in chunks of about this size.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A queue that comes alone still has this many numbers to draw and events to count: it never runs out.
+const ROOM: u64 = 1 << 32;
+
+/// No chunk of groups is larger: [`CHUNK_BYTES`] are told for 64 bytes a group, which take at most six times that.
+const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
+
+const PAGE: u8 = b'p';
+const ERRORS: u8 = b'e';
+const REQUESTS: u8 = b'r';
+const GROUPS: u8 = b'g';
+const TURNS: u8 = b't';
+const SCHEDULES: u8 = b's';
+/// Results of done tasks.
+pub(crate) const RESULTS: u8 = b'd';
+/// Progress: how far workers are on their way.
+pub(crate) const PROGRESS: u8 = b'w';
+const TOKENS: u8 = b'u';
+const BODIES: u8 = b'b';
+/// What the clocks of the node showed that saved the queue; since version 3.
+const CLOCKS: u8 = b'k';
+
+/// What a queue is beside its tasks, as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    version: u16,
+    settings: BTreeMap<String, i64>,
+    totals: Totals,
+    pauses: StoredPauses,
+    last_id: TaskId,
+    next_order: u64,
+    term: u64,
+    last_lease: LeaseNumber,
+    /// By number; free numbers have an empty name.
+    workers: Vec<ByteBuf>,
+    /// What is used of the queue's rate; since version 2.
+    #[serde(default)]
+    spent: Spent,
+    // What follows came with version 3.
+    /// The last effect's number.
+    #[serde(default)]
+    effects: Option<u64>,
+    #[serde(default)]
+    clock_offset_ms: i64,
+    /// Since when ready suspects have been passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed_over: Option<Millis>,
+    /// The name of the worker that is to get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaited: Option<ByteBuf>,
+}
+
+/// One turn of a rotation: the priority, the group's number, what is left of the turn.
+type StoredTurn = (i8, GroupNumber, u32);
+
+/// Until when each gate is closed: nothing for open, 0 for "until RESUME".
+#[derive(Serialize, Deserialize)]
+// Else a damaged name would pass for an open gate.
+#[serde(deny_unknown_fields)]
+struct StoredPauses {
+    inward: Option<u64>,
+    outward: Option<u64>,
+}
+
+impl Queue {
+    /// Gives the stored form to `put`, a chunk at a time, the head first.
+    pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
+        self.save_at(None, put);
+    }
+
+    /// The same, with what the node's clocks show: spans go on by it where the queue is loaded.
+    pub fn save_at(&self, saved: Option<Stamp>, put: &mut dyn FnMut(&[u8])) {
+        put(&encode_named(&self.head(self.workers.stored())));
+        if let Some(saved) = saved {
+            put(&chunk(CLOCKS, &encode_named(&saved)));
+        }
+        put_batches(GROUPS, self.groups.stored(), |_| 64, put);
+        put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
+        for page in self.log.stored_pages() {
+            put(&chunk(PAGE, &page));
+        }
+        for (kind, told) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
+            let values = told.iter().map(|(order, value)| (order.0, Bytes::new(value)));
+            put_batches(kind, values, |(_, value)| value.len() + 16, put);
+        }
+        put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
+        let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
+        put_batches(TURNS, turns, |_| 8, put);
+        put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
+        put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
+    }
+
+    fn head(&self, workers: Vec<Vec<u8>>) -> Head {
+        let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
+        let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
+        Head {
+            version: FORMAT_VERSION,
+            settings: settings.collect(),
+            totals: self.totals,
+            pauses: StoredPauses { inward: stored(self.pauses.inward), outward: stored(self.pauses.outward) },
+            last_id: self.last_id,
+            next_order: self.next_order.0,
+            term: self.term,
+            last_lease: self.last_lease,
+            workers: workers.into_iter().map(ByteBuf::from).collect(),
+            spent: self.spent,
+            effects: self.effects(),
+            clock_offset_ms: self.clock_offset_ms,
+            passed_over: self.passed_over,
+            awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
+        }
+    }
+
+    /// The head as a digest sees it: without the numbers of workers, which depend on the history, and without the last
+    /// effect's, which isn't known of a queue that an older version told of.
+    pub(crate) fn head_for_digest(&self) -> Vec<u8> {
+        encode_named(&Head { effects: None, ..self.head(Vec::new()) })
+    }
+
+    /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
+    pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
+        let head: Head = decode(bytes).ok_or(Mismatch("a stored head"))?;
+        ensure((1..=FORMAT_VERSION).contains(&head.version), "a known version")?;
+        let mut settings = Settings::default();
+        for (name, value) in &head.settings {
+            let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+            ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
+        }
+        ensure(head.totals.are_valid(), "totals in bounds")?;
+        ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
+        ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
+        ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
+        ensure(
+            head.effects.is_none_or(|effects| effects <= Effects::MAX)
+                && head.clock_offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64,
+            "counters and clocks in bounds",
+        )?;
+        let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
+        let pauses =
+            Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
+        let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
+        let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;
+        let awaited =
+            head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
+        let awaited = awaited.transpose()?.map(|(number, _)| number);
+        Ok(Queue {
+            settings,
+            totals: head.totals,
+            pauses,
+            last_id: head.last_id,
+            next_order: Order(head.next_order),
+            term: head.term,
+            last_lease: head.last_lease,
+            spent: head.spent,
+            effects: head.effects.map_or(Effects::Unknown, Effects::Counted),
+            clock_offset_ms: head.clock_offset_ms,
+            workers,
+            passed_over: head.passed_over,
+            awaited,
+            delayed: Delayed::default(),
+            ..Queue::new()
+        })
+    }
+
+    /// Whether a queue that comes alone has numbers left. What is refused here is more than any queue uses, and less than
+    /// what is refused of a file, since what was let in once has to be read again after more of it is used.
+    pub fn has_room(&self) -> bool {
+        let most = NUMBER_MAX as u64 - ROOM;
+        self.next_order.0 <= Order::MAX.0 - ROOM && self.totals.values().iter().all(|&total| total <= most)
+    }
+
+    /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
+    /// can be read, and is to be the same when it is stored and loaded again.
+    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+        match bytes.split_first() {
+            Some((&PAGE, page)) => self.load_page(page),
+            Some((&GROUPS, groups)) => {
+                // A free number takes one byte here and many when it is read.
+                ensure(groups.len() <= GROUPS_CHUNK_MAX, "groups in small chunks")?;
+                let groups: Vec<StoredGroup> = decode(groups).ok_or(Mismatch("stored groups"))?;
+                ensure(self.log.pages() == 0, "groups before their tasks")?;
+                groups.into_iter().try_for_each(|group| self.groups.load(group, &self.settings))
+            }
+            Some((&TURNS, turns)) => {
+                let turns: Vec<StoredTurn> = decode(turns).ok_or(Mismatch("stored turns"))?;
+                turns.into_iter().try_for_each(|(priority, group, left)| {
+                    let key = LaneKey { priority, group };
+                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
+                })
+            }
+            Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
+                Err(Mismatch("tasks before what is said of them"))
+            }
+            Some((&ERRORS, errors)) => load_told(&mut self.errors, errors),
+            Some((&RESULTS, results)) => load_told(&mut self.results, results),
+            Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),
+            Some((&REQUESTS, requests)) => {
+                let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
+                requests.into_iter().try_for_each(|request| {
+                    ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
+                    let is_new = !self.requests.holds(&request) && self.requests.len() < REQUESTS_MAX;
+                    ensure(is_new, "each request once, and not too many")?;
+                    // A version that didn't bound their bytes may have stored more: the oldest are forgotten.
+                    self.requests.remember(Millis(0), request);
+                    Ok(())
+                })
+            }
+            Some((&SCHEDULES, schedules)) => {
+                self.schedules.load(decode(schedules).ok_or(Mismatch("stored schedules"))?)
+            }
+            Some((&TOKENS, tokens)) => {
+                let tokens: Vec<StoredToken> = decode(tokens).ok_or(Mismatch("stored tokens"))?;
+                tokens.iter().try_for_each(|token| self.load_token(token))
+            }
+            Some((&BODIES, bodies)) => {
+                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Mismatch("stored bodies"))?;
+                bodies.iter().try_for_each(|body| self.load_body(body))
+            }
+            Some((&CLOCKS, clocks)) => {
+                let saved: Stamp = decode(clocks).ok_or(Mismatch("stored clocks"))?;
+                ensure(
+                    saved.is_valid() && self.saved.replace(Some(saved)).is_none(),
+                    "clocks in bounds, once",
+                )
+            }
+            _ => Err(Mismatch("a known chunk")),
+        }
+    }
+}
+
+/// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
+fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
+    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored errors, results or progress"))?;
+    values.into_iter().try_for_each(|(order, value)| {
+        ensure(told.get(Order(order)).is_none(), "one error, result or progress a task")?;
+        told.set(Order(order), value);
+        Ok(())
+    })
+}
+
+fn chunk(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[kind], bytes].concat()
+}
+
+/// Gives items in chunks of about [`CHUNK_BYTES`].
+fn put_batches<T: Serialize>(
+    kind: u8,
+    items: impl Iterator<Item = T>,
+    size: impl Fn(&T) -> usize,
+    put: &mut dyn FnMut(&[u8]),
+) {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        bytes += size(&item);
+        batch.push(item);
+        if bytes >= CHUNK_BYTES {
+            put(&chunk(kind, &encode_named(&batch)));
+            batch.clear();
+            bytes = 0;
+        }
+    }
+    if !batch.is_empty() {
+        put(&chunk(kind, &encode_named(&batch)));
+    }
+}

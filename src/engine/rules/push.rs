@@ -1,0 +1,72 @@
+//! A push: what is let in, and what a request that is sent again is answered.
+
+use crate::event::{Event, Gate};
+use crate::queue::Queue;
+use crate::request::{Answer, Push, Refusal};
+use crate::settings::Setting;
+use crate::store::entry::Phase;
+use crate::store::requests::REQUEST_KEPT_MS;
+use crate::task::{Handle, TaskId};
+use crate::time::{Due, Now};
+
+impl Queue {
+    /// Lets tasks in; with a token only one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
+    /// `FullGroups`, `Exhausted`.
+    pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
+        if self.paused(now.at, Gate::In).is_some() {
+            return Err(Refusal::Paused);
+        }
+        push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;
+        let count = push.payloads.len() as u64;
+        if self.settings.limit(Setting::MaxLen).is_some_and(|max| self.len().saturating_add(count) > max) {
+            return Err(Refusal::FullLen);
+        }
+        if let Some(max) = self.settings.limit(Setting::MaxBytes) {
+            let added: u64 =
+                push.payloads.iter().map(|p| (p.len() + push.options.headers.len()) as u64).sum();
+            // What is done gives way: see `make_room`.
+            let bytes = self.record_bytes().saturating_sub(self.done_bytes());
+            if bytes.saturating_add(added) > max {
+                return Err(Refusal::FullBytes);
+            }
+        }
+        if !self.has_room_for_group(push.options.group) {
+            return Err(Refusal::FullGroups);
+        }
+        let first = if now.at.0 > self.last_id.ms {
+            TaskId { ms: now.at.0, seq: 0 }
+        } else {
+            self.last_id.nth(1).ok_or(Refusal::Exhausted)?
+        };
+        first.nth(count).ok_or(Refusal::Exhausted)?;
+        let count = u32::try_from(count).map_err(|_| Refusal::Exhausted)?;
+        let due = push.due.map(Due::bounded);
+        Ok(Event::Pushed { first, count, due, options: push.options, payloads: push.payloads })
+    }
+
+    /// What a push with this token was answered in the last five minutes.
+    pub fn recall_push(&self, now: Now, token: &[u8]) -> Option<(TaskId, u32)> {
+        self.requests.push(now.at, token)
+    }
+
+    /// The leases that a claim with this token got and that are still held; `None` where none is.
+    pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
+        let handles = self.requests.claim(now.at, token)?;
+        let is_held = |handle: &&Handle| self.held(now, handle).is_ok();
+        let held: Vec<Handle> = handles.iter().filter(is_held).copied().collect();
+        (!held.is_empty()).then_some(held)
+    }
+
+    /// Remembers what a request was answered.
+    pub fn answered<'a>(&self, now: Now, token: &'a [u8], answer: Answer) -> Event<'a> {
+        let mut kept_until = now.at.plus(REQUEST_KEPT_MS);
+        if let Answer::Claimed { handles } = &answer {
+            let deadlines = handles.iter().filter_map(|handle| match self.find(handle.id)?.entry?.phase {
+                Phase::Leased { deadline, .. } => Some(deadline),
+                _ => None,
+            });
+            kept_until = deadlines.max().unwrap_or_default().max(kept_until);
+        }
+        Event::Answered { token, at: now.at, kept_until, answer }
+    }
+}

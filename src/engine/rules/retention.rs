@@ -1,0 +1,96 @@
+//! Which tasks that are over go: the dead that are too old or too many, and of the done those that are in the way, too.
+
+use crate::event::Event;
+use crate::queue::Queue;
+use crate::settings::Setting;
+use crate::task::TaskId;
+use crate::time::{Millis, Now};
+
+/// Tasks that one event forgets, so that a step stays far below a millisecond.
+const STEP_TASKS: usize = 128;
+
+impl Queue {
+    /// When the next done task is to go.
+    pub(crate) fn done_due(&self, now: &Now) -> Option<Millis> {
+        let is_too_much = self.done.len() > 0 && (self.too_many_done() > 0 || self.bytes_above(0) > 0);
+        if is_too_much { Some(now.at) } else { self.done.first_end() }
+    }
+
+    /// Done tasks whose time is over, or that are too many or in the way; a bounded number.
+    pub(crate) fn old_done(&self, now: Now) -> Option<Event<'static>> {
+        let over = self.done.over(now.at).take(STEP_TASKS);
+        let ids: Vec<TaskId> = over.filter_map(|order| Some(self.locate(order)?.record.id)).collect();
+        if !ids.is_empty() {
+            return Some(Event::Forgotten { ids });
+        }
+        let surplus = usize::try_from(self.too_many_done()).unwrap_or(STEP_TASKS);
+        self.forget_oldest(surplus, self.bytes_above(0))
+    }
+
+    /// What goes before a push that was decided on can be let in: the oldest of the done, a bounded number. To be
+    /// applied, and asked again until it is `None`.
+    pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
+        let added = match push {
+            Event::Pushed { options, payloads, .. } => {
+                payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
+            }
+            Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,
+            _ => return None,
+        };
+        self.forget_oldest(0, self.bytes_above(added))
+    }
+
+    /// Bytes that would go if no task was kept that is done.
+    pub(crate) fn done_bytes(&self) -> u64 {
+        self.done.bytes() + self.results.bytes()
+    }
+
+    /// How far the queue would be above `max-bytes` if it had `added` bytes more.
+    fn bytes_above(&self, added: u64) -> u64 {
+        let max = self.settings.limit(Setting::MaxBytes);
+        max.map_or(0, |max| self.record_bytes().saturating_add(added).saturating_sub(max))
+    }
+
+    fn too_many_done(&self) -> u64 {
+        let max = self.settings.limit(Setting::RetainMax);
+        max.map_or(0, |max| self.done.len().saturating_sub(max))
+    }
+
+    /// The oldest of the done: at least so many, and at least so many bytes of them; at most a step's.
+    fn forget_oldest(&self, count: usize, bytes: u64) -> Option<Event<'static>> {
+        let (mut ids, mut freed) = (Vec::new(), 0u64);
+        for (_, order) in self.done.in_order(None).take(STEP_TASKS) {
+            if ids.len() >= count && freed >= bytes {
+                break;
+            }
+            let Some(found) = self.locate(order) else { continue };
+            freed += (self.task_bytes(found.place, found.order)
+                + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
+            ids.push(found.record.id);
+        }
+        (!ids.is_empty()).then_some(Event::Forgotten { ids })
+    }
+
+    pub(crate) fn old_dead(&self, now: Now) -> Option<Event<'static>> {
+        let too_old = self.settings.limit(Setting::DeadTtl).map_or(0, |ttl_ms| {
+            self.dead
+                .iter()
+                .take(STEP_TASKS)
+                .take_while(|(died_at, _)| died_at.plus(ttl_ms) <= now.at)
+                .count()
+        });
+        let count = usize::try_from(self.too_many_dead()).unwrap_or(STEP_TASKS).min(STEP_TASKS).max(too_old);
+        let ids: Vec<TaskId> = self.oldest_dead(count).collect();
+        (!ids.is_empty()).then_some(Event::Dropped { ids })
+    }
+
+    pub(crate) fn too_many_dead(&self) -> u64 {
+        let max = self.settings.limit(Setting::DeadMax);
+        max.map_or(0, |max| (self.dead.len() as u64).saturating_sub(max))
+    }
+
+    /// The tasks that have been dead for the longest, at most `count`.
+    fn oldest_dead(&self, count: usize) -> impl Iterator<Item = TaskId> + '_ {
+        self.dead.iter().take(count).filter_map(|&(_, order)| Some(self.locate(order)?.record.id))
+    }
+}

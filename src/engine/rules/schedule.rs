@@ -1,0 +1,72 @@
+//! Schedules: which may be set, and what one does whose time has come.
+
+use crate::calendar::BadRule;
+use crate::codec::pack::encode_named;
+use crate::event::Event;
+use crate::plan::{Catchup, Plan, Rule, Unplanned};
+use crate::queue::Queue;
+use crate::request::Push;
+use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_never};
+use crate::time::Now;
+
+impl Queue {
+    /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
+    /// their counters. Errors: `Bad`, `TooMany`.
+    pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {
+        let rule = Rule::read(plan.timing, self.schedules.zones()).map_err(Unplanned::Bad)?;
+        let old = self.schedules.get(name);
+        if old.is_none() && self.schedules.len() >= SCHEDULES_MAX {
+            return Err(Unplanned::TooMany);
+        }
+        let is_same = |old: &&Schedule| old.plan().is_some_and(|old| old.timing == plan.timing);
+        let (next, seen) = match old.filter(is_same) {
+            Some(old) => (old.next, old.seen),
+            None => (rule.next(&now, None).ok_or(Unplanned::Bad(BadRule::Never))?, now.wall),
+        };
+        Ok(Event::Scheduled { name, plan, next, seen })
+    }
+
+    /// Bytes that a schedule takes more than the one in whose place it comes.
+    pub(crate) fn schedule_growth(&self, name: &[u8], plan: &Plan<'_>) -> i64 {
+        let size = |plan: usize| i64::try_from(name.len() + plan + SCHEDULE_BYTES).unwrap_or(i64::MAX);
+        let before = self.schedules.get(name).map_or(0, |old| size(old.plan.len()));
+        size(encode_named(plan).len()) - before
+    }
+
+    /// Removes a schedule; `None` where there is none of this name. Tasks that it made stay.
+    pub fn unschedule<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
+        self.schedules.get(name).is_some().then_some(Event::Unscheduled { name })
+    }
+
+    /// Whether there is a schedule of this name.
+    pub fn has_schedule(&self, name: &[u8]) -> bool {
+        self.schedules.get(name).is_some()
+    }
+
+    /// What the schedule does that is due first; `None` where none is.
+    pub(crate) fn due_schedule(&self, now: Now) -> Option<Event<'static>> {
+        if self.schedules.next_due(&now).is_none_or(|due| due > now.at) {
+            return None;
+        }
+        let all = || self.schedules.iter();
+        if self.schedules.is_astray(&now)
+            && let Some((name, (next, at))) =
+                all().find_map(|(name, schedule)| Some((name, schedule.replanned(&now)?)))
+        {
+            return Some(Event::Replanned { name: name.into(), next, at });
+        }
+        let due = all().filter(|(_, schedule)| schedule.is_due(&now));
+        let (name, schedule) = due.min_by_key(|(_, schedule)| schedule.next.on_clock(&now))?;
+        let plan = schedule.plan()?;
+        let (name, at): (Box<[u8]>, _) = (name.into(), now.wall);
+        let next = next_or_never(schedule.rule.next(&now, Some(schedule.next)), schedule.next);
+        if schedule.catchup == Catchup::None && schedule.is_missed(&now) {
+            return Some(Event::Skipped { name, next, at, missed: true });
+        }
+        let push = Push { due: None, options: plan.options_at(now.at), payloads: &[plan.payload] };
+        Some(match self.push(now, &push) {
+            Ok(Event::Pushed { first, .. }) if !now.is_full => Event::Fired { name, id: first, next, at },
+            _ => Event::Skipped { name, next, at, missed: false },
+        })
+    }
+}

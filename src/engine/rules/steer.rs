@@ -1,0 +1,48 @@
+//! What a person does to tasks: cancels them, and retries the dead.
+
+use std::collections::BTreeSet;
+
+use crate::event::Event;
+use crate::queue::Queue;
+use crate::request::Refusal;
+use crate::store::entry::Phase;
+use crate::task::TaskId;
+use crate::time::Now;
+
+/// Dead tasks that one retry of the oldest looks at, since others may hold their tokens.
+const RETRY_LOOKED_AT: usize = 10_000;
+
+impl Queue {
+    /// Cancels a task: gone, or if a worker has it, marked for the worker to learn. Errors: `Gone` where there is
+    /// nothing to cancel.
+    pub fn cancel(&self, id: TaskId) -> Result<Event<'static>, Refusal> {
+        match self.find(id).ok_or(Refusal::Gone)?.entry().phase {
+            Phase::Ready { .. } | Phase::Delayed { .. } => Ok(Event::Cancelled { id }),
+            Phase::Leased { .. } => Ok(Event::CancelAsked { id }),
+            Phase::Dead { .. } | Phase::Done { .. } => Err(Refusal::Gone),
+        }
+    }
+
+    /// Makes dead or delayed tasks among `ids` ready, but for those whose token another holds; `None` where none is.
+    pub fn retry(&self, now: Now, ids: &[TaskId]) -> Option<Event<'static>> {
+        let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
+        for &id in ids {
+            let Some(found) = self.find(id).filter(|_| !chosen.contains(&id)) else { continue };
+            let is_retriable = matches!(found.entry().phase, Phase::Dead { .. } | Phase::Delayed { .. });
+            if is_retriable && self.may_retry(now.at, &found, &mut taken) {
+                chosen.push(id);
+            }
+        }
+        (!chosen.is_empty()).then_some(Event::Retried { ids: chosen, at: now.at })
+    }
+
+    /// Makes the oldest dead tasks ready, at most `count`, but for those whose token another holds; `None` where none
+    /// is dead.
+    pub fn retry_oldest(&self, now: Now, count: usize) -> Option<Event<'static>> {
+        let mut taken = BTreeSet::new();
+        let dead = self.dead.iter().take(RETRY_LOOKED_AT).filter_map(|&(_, order)| self.locate(order));
+        let dead = dead.filter(|found| self.may_retry(now.at, found, &mut taken));
+        let ids: Vec<TaskId> = dead.map(|found| found.record.id).take(count).collect();
+        (!ids.is_empty()).then_some(Event::Retried { ids, at: now.at })
+    }
+}

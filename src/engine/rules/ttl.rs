@@ -1,0 +1,26 @@
+//! Ready tasks that nobody claimed in time.
+
+use crate::event::Event;
+use crate::numbers::Order;
+use crate::queue::Queue;
+use crate::task::TaskId;
+use crate::time::Millis;
+
+/// Tasks that one event removes.
+const STEP_TASKS: usize = 128;
+
+impl Queue {
+    /// Whether there are ready tasks whose time to live is over and that nobody has removed yet. Nothing is claimed before
+    /// they are.
+    pub fn is_behind(&self, at: Millis) -> bool {
+        self.expiry.is_behind(at)
+    }
+
+    /// Ready tasks whose time to live is over, at most as many as one step removes.
+    pub(crate) fn expired_tasks(&self, at: Millis) -> Option<Event<'static>> {
+        let expired = self.expiry.over(at).take(STEP_TASKS);
+        let id = |order: Order| Some(self.log.record(self.log.locate(order)?)?.id);
+        let ids: Vec<TaskId> = expired.filter_map(id).collect();
+        (!ids.is_empty()).then_some(Event::Expired { at, ids })
+    }
+}

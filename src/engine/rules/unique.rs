@@ -1,0 +1,96 @@
+//! Who may take a UNIQUE token, and which are free.
+
+use std::collections::BTreeSet;
+
+use crate::event::Event;
+use crate::queue::{Found, Queue};
+use crate::request::Refusal;
+use crate::settings::Setting;
+use crate::store::bodies::is_waiting;
+use crate::store::entry::Phase;
+use crate::store::tokens::takes_again;
+use crate::task::{TaskId, Unique};
+use crate::time::Millis;
+
+use serde_bytes::ByteBuf;
+
+/// Tokens that one event frees.
+const STEP_TOKENS: usize = 128;
+
+impl Queue {
+    /// Who holds a token at this instant. With KEEP it may be a task that is gone.
+    pub fn holder(&self, at: Millis, token: &[u8]) -> Option<TaskId> {
+        self.tokens.holder(at, token)
+    }
+
+    /// How many tokens are held, those included whose time is over and that nobody has come to free yet.
+    pub fn tokens(&self) -> u64 {
+        self.tokens.len() as u64
+    }
+
+    /// Whether a new task may take a token. Errors: `Held`, `FullTokens`.
+    pub(crate) fn may_take(&self, at: Millis, unique: &Unique) -> Result<(), Refusal> {
+        if let Some(id) = self.tokens.holder(at, unique.token) {
+            return Err(Refusal::Held(id));
+        }
+        let is_full = |max| self.tokens.are_full(at, max);
+        match self.settings.limit(Setting::TokensMax).is_some_and(is_full) {
+            true => Err(Refusal::FullTokens),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a dead task can be ready again: its token, if it still has one, is free, and not among `taken`, which
+    /// learns of it.
+    pub(crate) fn may_retry<'a>(
+        &'a self,
+        at: Millis,
+        found: &Found<'a>,
+        taken: &mut BTreeSet<&'a [u8]>,
+    ) -> bool {
+        let Some(unique) = found.record.options.unique.filter(|_| is_dead(found)) else { return true };
+        if !takes_again(at, &unique, &found.entry()) {
+            return true;
+        }
+        let is_free = self.tokens.holder(at, unique.token).is_none_or(|id| id == found.record.id);
+        is_free && taken.insert(unique.token)
+    }
+
+    /// Tokens whose time is over, at most as many as one step frees.
+    pub(crate) fn ended_tokens(&self, at: Millis) -> Option<Event<'static>> {
+        let tokens: Vec<ByteBuf> = self.tokens.over(at).take(STEP_TOKENS).map(ByteBuf::from).collect();
+        (!tokens.is_empty()).then_some(Event::Freed { at, tokens })
+    }
+
+    /// Whether a task holds a token of its own at this instant.
+    pub(crate) fn holds_token(&self, at: Millis, found: &Found) -> bool {
+        let token = found.record.options.unique.map(|unique| unique.token);
+        token.is_some_and(|token| self.tokens.holder(at, token) == Some(found.record.id))
+    }
+
+    /// Puts another payload and other headers into a task that waits; `None` where it doesn't wait (any more).
+    /// Errors: `FullBytes`.
+    pub fn replace<'a>(
+        &self,
+        id: TaskId,
+        headers: &'a [u8],
+        payload: &'a [u8],
+    ) -> Result<Option<Event<'a>>, Refusal> {
+        let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
+        let Some(found) = found.filter(|found| found.record.options.unique.is_some()) else {
+            return Ok(None);
+        };
+        let before = self.bodies.bytes_of(found.order);
+        let added = (payload.len() + headers.len()) as u64;
+        let others = self.record_bytes().saturating_sub(before + self.done_bytes());
+        let bytes = others.saturating_add(added);
+        if self.settings.limit(Setting::MaxBytes).is_some_and(|max| bytes > max) {
+            return Err(Refusal::FullBytes);
+        }
+        Ok(Some(Event::Replaced { id, headers, payload }))
+    }
+}
+
+fn is_dead(found: &Found) -> bool {
+    matches!(found.entry().phase, Phase::Dead { .. })
+}

@@ -1,0 +1,74 @@
+//! Tasks that become ready later, by when: those with a span on the queue's clock, those with an instant of
+//! the wall clock on that one, so that they follow it when it is corrected.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use crate::numbers::Order;
+use crate::time::{Due, Millis, Now};
+
+/// See the head of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Delayed {
+    clock: BTreeSet<(Millis, Order)>,
+    wall: BTreeSet<(Millis, Order)>,
+}
+
+impl Delayed {
+    /// How many tasks are delayed.
+    pub fn len(&self) -> u64 {
+        (self.clock.len() + self.wall.len()) as u64
+    }
+
+    /// Bytes taken from the allocator, about.
+    pub fn memory(&self) -> usize {
+        (self.clock.len() + self.wall.len()) * 24
+    }
+
+    fn side(&mut self, due: Due) -> &mut BTreeSet<(Millis, Order)> {
+        match due {
+            Due::Clock(_) => &mut self.clock,
+            Due::Wall(_) => &mut self.wall,
+        }
+    }
+
+    pub fn insert(&mut self, due: Due, order: Order) {
+        self.side(due).insert((due.instant(), order));
+    }
+
+    pub fn remove(&mut self, due: Due, order: Order) {
+        self.side(due).remove(&(due.instant(), order));
+    }
+
+    /// When the first task is due, on the queue's clock.
+    pub fn first_due(&self, now: &Now) -> Option<Millis> {
+        let clock = self.clock.first().map(|&(at, _)| at);
+        let wall = self.wall.first().map(|&(at, _)| now.wall_on_clock(at));
+        clock.into_iter().chain(wall).min()
+    }
+
+    /// Tasks by due time on the queue's clock, after the given one or from the first.
+    pub fn in_order(
+        &self,
+        now: Now,
+        after: Option<(Millis, Order)>,
+    ) -> impl Iterator<Item = (Millis, Order)> + '_ {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut clock = self.clock.range((start, Bound::Unbounded)).copied().peekable();
+        let start =
+            after.map_or(Bound::Unbounded, |(at, order)| Bound::Excluded((now.clock_on_wall(at), order)));
+        let on_clock = move |&(at, order): &(Millis, Order)| (now.wall_on_clock(at), order);
+        let mut wall = self.wall.range((start, Bound::Unbounded)).map(on_clock).peekable();
+        std::iter::from_fn(move || match (clock.peek(), wall.peek()) {
+            (Some(c), Some(w)) if w < c => wall.next(),
+            (None, _) => wall.next(),
+            _ => clock.next(),
+        })
+    }
+
+    /// All tasks, with their due times as they are stored: for `check`.
+    pub fn all(&self) -> impl Iterator<Item = (Due, Order)> + '_ {
+        let clock = self.clock.iter().map(|&(at, order)| (Due::Clock(at), order));
+        clock.chain(self.wall.iter().map(|&(at, order)| (Due::Wall(at), order)))
+    }
+}

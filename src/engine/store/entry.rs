@@ -1,0 +1,274 @@
+//! What is known of a task that was touched: its phase, its turn, its last lease and its counters.
+//!
+//! A task that was only pushed has no entry. An entry is worked on as an [`Entry`] and stored as a
+//! [`Packed`] of 45 bytes, because every leased task has one.
+
+use crate::numbers::{Order, WorkerNumber};
+use crate::task::{LeaseNumber, State};
+use crate::time::{Due, Millis};
+
+/// A touched task's state, with what belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Ready again, since the given time.
+    Ready { since: Millis },
+    /// Becomes ready at `due`.
+    Delayed { due: Due },
+    /// Held by a worker.
+    Leased { deadline: Millis, claimed_at: Millis, worker: WorkerNumber, tied: bool, cancel: bool },
+    /// Given up.
+    Dead { at: Millis },
+    /// Finished, and kept for a while.
+    Done { at: Millis, until: Millis },
+}
+
+impl Phase {
+    /// What its state says of time: ready, dead or done since, due at, or the deadline.
+    pub fn instant(&self) -> Millis {
+        match *self {
+            Phase::Ready { since } => since,
+            Phase::Delayed { due } => due.instant(),
+            Phase::Leased { deadline, .. } => deadline,
+            Phase::Dead { at } | Phase::Done { at, .. } => at,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match self {
+            Phase::Ready { .. } => State::Ready,
+            Phase::Delayed { .. } => State::Delayed,
+            Phase::Leased { .. } => State::Leased,
+            Phase::Dead { .. } => State::Dead,
+            Phase::Done { .. } => State::Done,
+        }
+    }
+}
+
+/// A task that stalled this often is a suspect: its worker may have died of it.
+const SUSPECT_STALLS: u16 = 2;
+
+/// What is known of a touched task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub phase: Phase,
+    /// Its turn among the ready; kept while it is leased, drawn anew when it comes out of delayed.
+    pub rank: Order,
+    /// The last lease, 0 before the first.
+    pub lease: LeaseNumber,
+    pub nonce: u32,
+    /// The last lease's own length: what EXTEND gives again.
+    pub lease_ms: u32,
+    /// Whether the last lease ended as a stall: its holder's ACK is still welcome.
+    pub stalled: bool,
+    pub deliveries: u32,
+    pub failures: u16,
+    pub stalls: u16,
+}
+
+impl Entry {
+    /// Whether the task is to be delivered alone, so that a crash charges no innocent beside it.
+    pub fn is_suspect(&self) -> bool {
+        self.stalls >= SUSPECT_STALLS
+    }
+
+    /// The entry with a nameless worker.
+    pub fn without_worker(self) -> Entry {
+        match self.phase {
+            Phase::Leased { deadline, claimed_at, tied, cancel, .. } => {
+                let worker = WorkerNumber(0);
+                Entry { phase: Phase::Leased { deadline, claimed_at, worker, tied, cancel }, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The entry of a task that was never claimed.
+    pub fn untouched(phase: Phase, rank: Order) -> Entry {
+        Entry {
+            phase,
+            rank,
+            lease: LeaseNumber(0),
+            nonce: 0,
+            lease_ms: 0,
+            stalled: false,
+            deliveries: 0,
+            failures: 0,
+            stalls: 0,
+        }
+    }
+}
+
+/// A number in N bytes, the lowest first; a larger one stops at the largest that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Short<const N: usize>([u8; N]);
+
+impl<const N: usize> Short<N> {
+    fn new(value: u64) -> Short<N> {
+        let value = value.min(u64::MAX >> (64 - 8 * N));
+        let mut short = [0; N];
+        short.iter_mut().zip(value.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        Short(short)
+    }
+
+    fn get(self) -> u64 {
+        let mut value = [0; 8];
+        value.iter_mut().zip(self.0).for_each(|(place, byte)| *place = byte);
+        u64::from_le_bytes(value)
+    }
+}
+
+/// Bytes of a stored entry.
+pub(crate) const PACKED_BYTES: usize = 45;
+
+/// An entry as it is stored, in the order of its bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, packed)]
+pub(crate) struct Packed {
+    /// The slot of the task in its page.
+    pub slot: u8,
+    /// State and flags: see the constants below.
+    bits: u8,
+    rank: Short<6>,
+    /// Since when ready, when due, the deadline, or since when dead or done.
+    instant: Short<6>,
+    lease: Short<7>,
+    nonce: u32,
+    lease_ms: u32,
+    /// Of a leased task, from the claim to the deadline; stops at 49 days. Of a done one, the low half of how long it
+    /// is kept.
+    held_ms: u32,
+    /// Of a done task, the high half of how long it is kept.
+    worker: u32,
+    deliveries: u32,
+    failures: u16,
+    stalls: u16,
+}
+
+const STATE: u8 = 0b0000_0011;
+const WALL: u8 = 0b0000_0100;
+const TIED: u8 = 0b0000_1000;
+const CANCEL: u8 = 0b0001_0000;
+const STALLED: u8 = 0b0010_0000;
+/// A task that is over is done, not dead.
+const DONE: u8 = 0b0100_0000;
+
+impl Packed {
+    pub fn new(slot: u8, entry: &Entry) -> Packed {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let (state, instant, held_ms, worker) = match entry.phase {
+            Phase::Ready { since } => (0, since, 0, 0),
+            Phase::Delayed { due } => (1 | flag(matches!(due, Due::Wall(_)), WALL), due.instant(), 0, 0),
+            Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
+                let held_ms = u32::try_from(deadline.since(claimed_at)).unwrap_or(u32::MAX);
+                (2 | flag(tied, TIED) | flag(cancel, CANCEL), deadline, held_ms, worker.0)
+            }
+            Phase::Dead { at } => (3, at, 0, 0),
+            Phase::Done { at, until } => {
+                let retain_ms = until.since(at);
+                (3 | DONE, at, retain_ms as u32, (retain_ms >> 32) as u32)
+            }
+        };
+        Packed {
+            slot,
+            bits: state | flag(entry.stalled, STALLED),
+            rank: Short::new(entry.rank.0),
+            instant: Short::new(instant.0),
+            lease: Short::new(entry.lease.0),
+            nonce: entry.nonce,
+            lease_ms: entry.lease_ms,
+            held_ms,
+            worker,
+            deliveries: entry.deliveries,
+            failures: entry.failures,
+            stalls: entry.stalls,
+        }
+    }
+
+    pub fn entry(&self) -> Entry {
+        let instant = Millis(self.instant.get());
+        let phase = match self.bits & STATE {
+            0 => Phase::Ready { since: instant },
+            1 if self.bits & WALL != 0 => Phase::Delayed { due: Due::Wall(instant) },
+            1 => Phase::Delayed { due: Due::Clock(instant) },
+            2 => Phase::Leased {
+                deadline: instant,
+                claimed_at: Millis(instant.0.saturating_sub(u64::from(self.held_ms))),
+                worker: WorkerNumber(self.worker),
+                tied: self.bits & TIED != 0,
+                cancel: self.bits & CANCEL != 0,
+            },
+            _ if self.bits & DONE != 0 => {
+                let retain_ms = u64::from(self.worker) << 32 | u64::from(self.held_ms);
+                Phase::Done { at: instant, until: instant.plus(retain_ms) }
+            }
+            _ => Phase::Dead { at: instant },
+        };
+        Entry {
+            phase,
+            rank: Order(self.rank.get()),
+            lease: LeaseNumber(self.lease.get()),
+            nonce: self.nonce,
+            lease_ms: self.lease_ms,
+            stalled: self.bits & STALLED != 0,
+            deliveries: self.deliveries,
+            failures: self.failures,
+            stalls: self.stalls,
+        }
+    }
+
+    /// The deadline, of a leased task only: read without unpacking the rest.
+    pub fn deadline(&self) -> Option<Millis> {
+        (self.bits & STATE == 2).then(|| Millis(self.instant.get()))
+    }
+
+    /// The stored form: every field, little endian, in order.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.slot, self.bits]);
+        out.extend_from_slice(&self.rank.0);
+        out.extend_from_slice(&self.instant.0);
+        out.extend_from_slice(&self.lease.0);
+        for word in [self.nonce, self.lease_ms, self.held_ms, self.worker, self.deliveries] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        for word in [self.failures, self.stalls] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// Reads the stored form; `None` where it isn't [`PACKED_BYTES`] long or not what [`Packed::new`] makes of
+    /// the same entry, so that two different stored forms never mean the same.
+    pub fn read(bytes: &[u8]) -> Option<Packed> {
+        let mut rest = bytes;
+        let [slot, bits] = take(&mut rest)?;
+        let rank = Short(take(&mut rest)?);
+        let instant = Short(take(&mut rest)?);
+        let lease = Short(take(&mut rest)?);
+        let mut word = || Some(u32::from_le_bytes(take(&mut rest)?));
+        let (nonce, lease_ms, held_ms, worker, deliveries) = (word()?, word()?, word()?, word()?, word()?);
+        let failures = u16::from_le_bytes(take(&mut rest)?);
+        let stalls = u16::from_le_bytes(take(&mut rest)?);
+        let packed = Packed {
+            slot,
+            bits,
+            rank,
+            instant,
+            lease,
+            nonce,
+            lease_ms,
+            held_ms,
+            worker,
+            deliveries,
+            failures,
+            stalls,
+        };
+        let mut again = Vec::with_capacity(PACKED_BYTES);
+        Packed::new(slot, &packed.entry()).put(&mut again);
+        (rest.is_empty() && again == bytes).then_some(packed)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*taken)
+}

@@ -1,0 +1,155 @@
+//! A lane: the ready tasks of one priority and one group, first in, first out by rank.
+//!
+//! Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
+//! queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
+//! never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
+//! Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
+//! The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
+//! gone.
+
+use std::collections::BTreeMap;
+
+use crate::mismatch::{Mismatch, ensure};
+use crate::numbers::Order;
+use crate::store::log::{Log, Place};
+use crate::store::runs::Runs;
+
+/// What a lane should hold, sorted. For `check`.
+#[derive(Debug, Default)]
+pub(crate) struct LaneTasks {
+    pub fresh: Vec<Order>,
+    /// With their ranks, as the suspects.
+    pub returned: Vec<(Order, Order)>,
+    pub suspects: Vec<(Order, Order)>,
+}
+
+/// Which of a lane's tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All of them.
+    All,
+    /// Those that are no suspects.
+    Sound,
+}
+
+/// See the head of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lane {
+    fresh: Runs,
+    fresh_tasks: u64,
+    returned: BTreeMap<Order, Order>,
+    /// A lane without suspects pays eight bytes for them.
+    suspects: Option<Box<Suspects>>,
+}
+
+/// Tasks that came back and are suspects, by rank.
+#[derive(Debug, Clone, Default)]
+struct Suspects(BTreeMap<Order, Order>);
+
+impl Lane {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        !self.has(Which::All)
+    }
+
+    /// Whether there are any such tasks.
+    pub fn has(&self, which: Which) -> bool {
+        let is_sound = self.fresh_tasks > 0 || !self.returned.is_empty();
+        is_sound || (which == Which::All && self.suspects.is_some())
+    }
+
+    /// Bytes taken from the allocator beside the lane's own, about.
+    pub fn memory(&self) -> usize {
+        let suspects = self.suspects.as_ref().map_or(0, |suspects| suspects.0.len());
+        self.fresh.memory() + (self.returned.len() + suspects) * 24
+    }
+
+    /// A task that was just pushed is ready. Numbers only grow. `extend` says that no other lane got a fresh task
+    /// since this one's last.
+    pub fn push_fresh(&mut self, order: Order, extend: bool) {
+        self.fresh.append(order, extend);
+        self.fresh_tasks += 1;
+    }
+
+    /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
+    pub fn take_fresh(&mut self, order: Order, log: &Log) {
+        self.fresh_tasks = self.fresh_tasks.saturating_sub(1);
+        if self.fresh_tasks == 0 {
+            self.fresh = Runs::default();
+        } else if self.fresh.head.is_some_and(|head| head.start == order) {
+            self.fresh.advance(order.next());
+            while let Some(head) = self.fresh.head {
+                let first = log.first_fresh_in(head.start, head.end);
+                self.fresh.advance(first.unwrap_or(head.end));
+                if first.is_some() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A task came back; false where another holds its turn.
+    pub fn put_returned(&mut self, rank: Order, order: Order, is_suspect: bool) -> bool {
+        let suspects = self.suspects.as_ref();
+        let held = self.returned.contains_key(&rank) || suspects.is_some_and(|s| s.0.contains_key(&rank));
+        match is_suspect {
+            _ if held => {}
+            true => _ = self.suspects.get_or_insert_default().0.insert(rank, order),
+            false => _ = self.returned.insert(rank, order),
+        }
+        !held
+    }
+
+    /// A task that had come back leaves.
+    pub fn take_returned(&mut self, rank: Order, is_suspect: bool) {
+        if !is_suspect {
+            self.returned.remove(&rank);
+        } else if let Some(suspects) = &mut self.suspects {
+            suspects.0.remove(&rank);
+            self.suspects.take_if(|suspects| suspects.0.is_empty());
+        }
+    }
+
+    /// The tasks in the order of claims, each with its rank, from the rank `from` on.
+    pub fn in_order<'a>(
+        &'a self,
+        log: &'a Log,
+        from: Order,
+        which: Which,
+    ) -> impl Iterator<Item = (Order, Place)> + 'a {
+        let suspects = self.suspects.iter().filter(move |_| which == Which::All);
+        let mut suspects = suspects.flat_map(move |suspects| suspects.0.range(from..)).peekable();
+        let fresh = self.fresh.iter().filter(move |run| run.end > from);
+        let mut fresh = fresh.flat_map(move |run| log.fresh_in(run.start.max(from), run.end)).peekable();
+        let mut returned = self.returned.range(from..).peekable();
+        std::iter::from_fn(move || {
+            let first = fresh.peek().map(|&place| log.order(place));
+            let back = returned.peek().map(|&(&rank, _)| rank);
+            let suspect = suspects.peek().map(|&(&rank, _)| rank);
+            let next = first.into_iter().chain(back).chain(suspect).min()?;
+            let order = match Some(next) {
+                next if next == first => return Some((first?, fresh.next()?)),
+                next if next == back => returned.next()?.1,
+                _ => suspects.next()?.1,
+            };
+            Some((next, log.locate(*order)?))
+        })
+    }
+
+    /// Whether the lane holds just these tasks.
+    pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Mismatch> {
+        let LaneTasks { fresh, returned, suspects } = tasks;
+        let runs = self.fresh.iter().flat_map(|run| log.fresh_in(run.start, run.end));
+        let covered = runs.map(|place| log.order(place));
+        ensure(covered.eq(fresh.iter().copied()), "runs cover their lane's fresh tasks")?;
+        let head = self.fresh.head.map(|head| head.start);
+        ensure(head == fresh.first().copied(), "a run begins with a fresh task")?;
+        ensure(self.fresh_tasks == fresh.len() as u64, "fresh tasks are counted")?;
+        let back = self.returned.iter().map(|(rank, order)| (*rank, *order));
+        ensure(back.eq(returned.iter().copied()), "returned tasks have their turns")?;
+        let kept = self.suspects.iter().flat_map(|suspects| &suspects.0);
+        let kept = kept.map(|(rank, order)| (*rank, *order));
+        ensure(kept.eq(suspects.iter().copied()), "suspects have their turns")?;
+        ensure(self.suspects.is_some() != suspects.is_empty(), "a lane without suspects keeps none")
+    }
+}

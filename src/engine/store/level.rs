@@ -1,0 +1,260 @@
+//! A level: the ready tasks of one priority, a lane for each group that has any.
+//!
+//! Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
+//! group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
+//! gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
+//! stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
+//! no group has a task here there is no rotation, and all is one lane.
+//!
+//! Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
+//! same counter: who may have them goes by both lines, who may not walks over none of them.
+
+use std::collections::BTreeMap;
+
+use crate::bounds::PLAIN_WEIGHT;
+use crate::mismatch::{Mismatch, ensure};
+use crate::numbers::GroupNumber;
+use crate::store::lane::{Lane, Which};
+
+/// A group's part of a level.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Part {
+    pub lane: Lane,
+    turn: Option<Turn>,
+}
+
+/// A group's place in the rotation.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    ticket: u64,
+    left: u32,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Level {
+    pub priority: i8,
+    plain: Part,
+    grouped: BTreeMap<GroupNumber, Part>,
+    /// Bytes that the lanes of groups take: counted, since it is asked after every write.
+    lane_bytes: usize,
+    rotation: BTreeMap<u64, GroupNumber>,
+    /// The part of the rotation in which groups have only suspects.
+    suspects: BTreeMap<u64, GroupNumber>,
+    next_ticket: u64,
+}
+
+impl Clone for Level {
+    fn clone(&self) -> Level {
+        let (plain, grouped) = (self.plain.clone(), self.grouped.clone());
+        let (rotation, suspects) = (self.rotation.clone(), self.suspects.clone());
+        let mut level = Level { plain, grouped, rotation, suspects, lane_bytes: 0, ..*self };
+        // A copy has less to spare than what it was made of.
+        level.lane_bytes = level.lane_bytes_anew();
+        level
+    }
+}
+
+impl Level {
+    pub fn new(priority: i8) -> Level {
+        let (plain, grouped) = (Part::default(), BTreeMap::new());
+        let (rotation, suspects) = (BTreeMap::new(), BTreeMap::new());
+        Level { priority, plain, grouped, lane_bytes: 0, rotation, suspects, next_ticket: 0 }
+    }
+
+    /// Bytes taken from the allocator beside the level's own, about.
+    pub fn memory(&self) -> usize {
+        let grouped = self.grouped.len() * (size_of::<Part>() + 8) + self.lane_bytes;
+        self.plain.lane.memory() + grouped + (self.rotation.len() + self.suspects.len()) * 16
+    }
+
+    fn lane_bytes_anew(&self) -> usize {
+        self.grouped.values().map(|part| part.lane.memory()).sum()
+    }
+
+    /// Whether groups take turns here.
+    pub fn has_groups(&self) -> bool {
+        !self.grouped.is_empty()
+    }
+
+    /// The lane of a group, if it has any task here.
+    pub fn lane(&self, group: GroupNumber) -> Option<&Lane> {
+        let part = if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) };
+        part.map(|part| &part.lane).filter(|lane| !lane.is_empty())
+    }
+
+    /// All lanes that hold tasks.
+    pub fn lanes(&self) -> impl Iterator<Item = (GroupNumber, &Lane)> {
+        let plain = std::iter::once((GroupNumber::NONE, &self.plain));
+        let all = plain.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
+        all.map(|(group, part)| (group, &part.lane)).filter(|(_, lane)| !lane.is_empty())
+    }
+
+    /// Who may run and has such tasks, the next first, and how many tasks each turn still holds: all of them where nobody
+    /// else waits.
+    pub fn turns_or_all(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
+        let is_plain = self.grouped.is_empty() && self.plain.lane.has(which);
+        let is_alone = self.rotation.len() + self.suspects.len() == 1;
+        let turns = self.turns_of(which);
+        let turns = turns.map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
+        is_plain.then_some((GroupNumber::NONE, u64::MAX)).into_iter().chain(turns)
+    }
+
+    fn part(&self, group: GroupNumber) -> Option<&Part> {
+        if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) }
+    }
+
+    fn part_mut(&mut self, group: GroupNumber) -> Option<&mut Part> {
+        if group.is_none() { Some(&mut self.plain) } else { self.grouped.get_mut(&group) }
+    }
+
+    /// Puts a task into a group's lane by `put`, and the group into the rotation if it may run.
+    pub fn put<R>(&mut self, group: GroupNumber, weight: Option<u32>, put: impl FnOnce(&mut Lane) -> R) -> R {
+        if !group.is_none() && self.grouped.is_empty() && !self.plain.lane.is_empty() {
+            // The first group to come: from now on there are turns.
+            self.join_at_end(GroupNumber::NONE, PLAIN_WEIGHT);
+        }
+        let part = if group.is_none() { &mut self.plain } else { self.grouped.entry(group).or_default() };
+        let before = part.lane.memory();
+        let was_sound = part.lane.has(Which::Sound);
+        let result = put(&mut part.lane);
+        let is_sound = part.lane.has(Which::Sound);
+        if !group.is_none() {
+            self.lane_bytes = self.lane_bytes + part.lane.memory() - before;
+        }
+        let has_turn = part.turn.is_some();
+        if let Some(weight) = weight.filter(|_| !has_turn && self.has_groups()) {
+            self.join_at_end(group, weight);
+        } else if is_sound != was_sound {
+            self.change_line(group);
+        }
+        result
+    }
+
+    /// Takes a task out of a group's lane by `take`; a group without tasks leaves.
+    pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
+        let Some(part) = self.part_mut(group) else { return };
+        let before = part.lane.memory();
+        let was_sound = part.lane.has(Which::Sound);
+        take(&mut part.lane);
+        let is_sound = part.lane.has(Which::Sound);
+        let (after, is_empty) = (part.lane.memory(), part.lane.is_empty());
+        if !group.is_none() {
+            self.lane_bytes = self.lane_bytes + if is_empty { 0 } else { after } - before;
+        }
+        if !is_empty {
+            if is_sound != was_sound {
+                self.change_line(group);
+            }
+            return;
+        }
+        self.leave(group);
+        if !group.is_none() && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
+            // The last group is gone: no turns any more.
+            self.leave(GroupNumber::NONE);
+        }
+    }
+
+    /// A task of the group was claimed: its turn has one less.
+    pub fn charge(&mut self, group: GroupNumber, weight: u32) {
+        let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
+        turn.left = turn.left.saturating_sub(1);
+        if turn.left == 0 {
+            self.leave(group);
+            self.join_at_end(group, weight);
+        }
+    }
+
+    /// A group that has tasks here may run again: it stands at the end of the line.
+    pub fn join(&mut self, group: GroupNumber, weight: u32) {
+        if self.grouped.get(&group).is_some_and(|part| part.turn.is_none()) {
+            self.join_at_end(group, weight);
+        }
+    }
+
+    fn join_at_end(&mut self, group: GroupNumber, left: u32) {
+        let ticket = self.next_ticket;
+        if let Some(part) = self.part_mut(group) {
+            part.turn = Some(Turn { ticket, left });
+            self.change_line(group);
+            self.next_ticket += 1;
+        }
+    }
+
+    /// Puts a turn into the line where it belongs by what its group has, out of the other.
+    fn change_line(&mut self, group: GroupNumber) {
+        let Some(part) = self.part(group) else { return };
+        let (Some(Turn { ticket, .. }), is_sound) = (part.turn, part.lane.has(Which::Sound)) else { return };
+        let (to, from) = match is_sound {
+            true => (&mut self.rotation, &mut self.suspects),
+            false => (&mut self.suspects, &mut self.rotation),
+        };
+        from.remove(&ticket);
+        to.insert(ticket, group);
+    }
+
+    /// A group may not run now.
+    pub fn leave(&mut self, group: GroupNumber) {
+        if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.take()) {
+            self.rotation.remove(&turn.ticket);
+            self.suspects.remove(&turn.ticket);
+        }
+    }
+
+    /// A group's weight is another: what its turn has given so far counts.
+    pub fn reweigh(&mut self, group: GroupNumber, before: u32, weight: u32) {
+        let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
+        turn.left = weight.saturating_sub(before.saturating_sub(turn.left));
+        if turn.left == 0 {
+            self.leave(group);
+            self.join_at_end(group, weight);
+        }
+    }
+
+    /// The rotation: who comes when, with what is left of each turn.
+    pub fn turns(&self) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
+        self.turns_of(Which::All)
+    }
+
+    fn turns_of(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
+        let mut sound = self.rotation.iter().peekable();
+        let mut suspects = self.suspects.iter().filter(move |_| which == Which::All).peekable();
+        let groups = std::iter::from_fn(move || match (sound.peek(), suspects.peek()) {
+            (Some((ticket, _)), Some((other, _))) if other < ticket => suspects.next(),
+            (Some(_), _) => sound.next(),
+            (None, _) => suspects.next(),
+        });
+        groups.filter_map(|(_, &group)| Some((group, self.part(group)?.turn?.left)))
+    }
+
+    /// Moves a group to the end of the rotation, with what is left of its turn; false where it isn't in it.
+    pub fn restore_turn(&mut self, group: GroupNumber, left: u32) -> bool {
+        let is_in = self.part(group).is_some_and(|part| part.turn.is_some());
+        if is_in {
+            self.leave(group);
+            self.join_at_end(group, left);
+        }
+        is_in
+    }
+
+    /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
+    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Mismatch> {
+        ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
+        let all = std::iter::once((GroupNumber::NONE, &self.plain));
+        let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
+        let mut members = 0;
+        for (group, part) in all {
+            let weight = runs(group).filter(|_| !part.lane.is_empty() && !self.grouped.is_empty());
+            ensure(part.turn.is_some() == weight.is_some(), "who may run has a turn")?;
+            let Some((turn, weight)) = part.turn.zip(weight) else { continue };
+            members += 1;
+            let line = if part.lane.has(Which::Sound) { &self.rotation } else { &self.suspects };
+            ensure(line.get(&turn.ticket) == Some(&group), "a turn has its place")?;
+            ensure((1..=weight).contains(&turn.left), "a turn is no longer than a weight")?;
+        }
+        ensure(self.lane_bytes == self.lane_bytes_anew(), "the lanes' bytes are counted")?;
+        ensure(self.rotation.len() + self.suspects.len() == members, "the rotation holds nobody else")?;
+        let mut tickets = self.rotation.keys().chain(self.suspects.keys());
+        ensure(tickets.all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
+    }
+}

@@ -1,0 +1,350 @@
+//! One page of the log: the records of a few dozen tasks, one after the other, and an entry for each of
+//! them that was touched.
+//!
+//! A slot is an order number counted from the page's first: it says where the task's record begins, or that
+//! there is none (any more). A record is: flags, milliseconds since the page's first id, the id's sequence
+//! number unless 0, options if any, the payload with its length. Invariants: ids and slots grow together;
+//! entries are sorted by slot and belong to slots that hold a record.
+
+use crate::bounds::PAYLOAD_MAX_BYTES;
+use crate::mismatch::{Mismatch, ensure};
+use crate::numbers::Order;
+use crate::store::entry::{Entry, PACKED_BYTES, Packed};
+use crate::store::record::{Record, put_record, read_head, read_record};
+use crate::task::TaskId;
+use crate::time::Millis;
+use crate::varint;
+
+/// Bytes of records in a page; a larger record has a page of its own.
+pub(crate) const PAGE_BYTES: usize = 16_384;
+/// A new page of a queue begins this small and doubles.
+const FIRST_BYTES: usize = 256;
+/// Slots in a page, so that one byte tells them apart: bounds the work of anything that goes through a page.
+pub(crate) const PAGE_SLOTS: u64 = 256;
+/// A slot without a record.
+const VACANT: u16 = u16::MAX;
+
+/// See the head of the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    first: Order,
+    base: TaskId,
+    bytes: Vec<u8>,
+    slots: Vec<u16>,
+    entries: Vec<Packed>,
+    live: u16,
+    dead_bytes: u32,
+    /// At or before the first deadline of a leased task here; `None` where none is leased.
+    pub bound: Option<Millis>,
+}
+
+impl Page {
+    /// An empty page for the task `id` at `first`, whose record will be `record_bytes` long.
+    pub fn new(first: Order, id: TaskId, record_bytes: usize) -> Page {
+        Page {
+            first,
+            base: id,
+            bytes: Vec::with_capacity(record_bytes.max(FIRST_BYTES)),
+            slots: Vec::new(),
+            entries: Vec::new(),
+            live: 0,
+            dead_bytes: 0,
+            bound: None,
+        }
+    }
+
+    /// Makes an empty page out of one whose last task is gone, keeping its memory.
+    pub fn reuse(&mut self, first: Order, id: TaskId) {
+        self.first = first;
+        self.base = id;
+        self.bytes.clear();
+        self.slots.clear();
+        self.entries.clear();
+        self.dead_bytes = 0;
+        self.bound = None;
+    }
+
+    /// The order number of the first slot.
+    pub fn first(&self) -> Order {
+        self.first
+    }
+
+    /// The id that the first record pushed here had: no id here is smaller.
+    pub fn base(&self) -> TaskId {
+        self.base
+    }
+
+    /// How many tasks live here.
+    pub fn live(&self) -> u16 {
+        self.live
+    }
+
+    /// How many slots there are, with and without a record.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of the records of living tasks.
+    pub fn live_bytes(&self) -> usize {
+        self.bytes.len() - self.dead_bytes as usize
+    }
+
+    /// Bytes that it took from the allocator.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+            + self.slots.capacity() * size_of::<u16>()
+            + self.entries.capacity() * PACKED_BYTES
+    }
+
+    /// Whether a record of this size can be pushed as the task `order`.
+    pub fn has_room(&self, order: Order, record_bytes: usize) -> bool {
+        self.bytes.len() + record_bytes <= PAGE_BYTES && order.0 - self.first.0 < PAGE_SLOTS
+    }
+
+    /// Appends a record. The caller asked [`Page::has_room`], or the page is new.
+    pub fn push(&mut self, order: Order, record: &Record) {
+        let slot = (order.0 - self.first.0) as usize;
+        self.slots.resize(slot, VACANT);
+        self.slots.push(self.bytes.len() as u16);
+        put_record(&mut self.bytes, self.base, record);
+        self.live += 1;
+    }
+
+    /// Gives back memory that a page needs only while it grows.
+    pub fn seal(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        self.compact();
+    }
+
+    /// The order number of a slot.
+    pub fn order(&self, slot: usize) -> Order {
+        Order(self.first.0 + slot as u64)
+    }
+
+    /// The slot of an order number, if a task lives there.
+    pub fn slot(&self, order: Order) -> Option<usize> {
+        let slot = usize::try_from(order.0.checked_sub(self.first.0)?).ok()?;
+        self.is_live(slot).then_some(slot)
+    }
+
+    /// Whether a task lives in the slot.
+    pub fn is_live(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|&offset| offset != VACANT)
+    }
+
+    /// Whether a task lives in the slot and was never touched: it is ready, for the first time.
+    pub fn is_fresh(&self, slot: usize) -> bool {
+        self.is_live(slot) && (self.entries.is_empty() || self.entry_place(slot).is_err())
+    }
+
+    /// The slot of the task `id`, if it lives here.
+    pub fn find(&self, id: TaskId) -> Option<usize> {
+        let (mut low, mut high) = (0, self.slots.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            let Some(slot) = (middle..high).find(|&slot| self.is_live(slot)) else {
+                high = middle;
+                continue;
+            };
+            match self.id(slot)?.cmp(&id) {
+                std::cmp::Ordering::Equal => return Some(slot),
+                std::cmp::Ordering::Less => low = slot + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// The id of the task in the slot.
+    pub fn id(&self, slot: usize) -> Option<TaskId> {
+        let mut rest = self.record_bytes(slot)?;
+        read_head(&mut rest, self.base).map(|(_, id)| id)
+    }
+
+    /// The record of the task in the slot.
+    pub fn record(&self, slot: usize) -> Option<Record<'_>> {
+        read_record(&mut self.record_bytes(slot)?, self.base)
+    }
+
+    /// The bytes from the record of a slot to the end of the page.
+    fn record_bytes(&self, slot: usize) -> Option<&[u8]> {
+        let offset = *self.slots.get(slot)?;
+        if offset == VACANT { None } else { self.bytes.get(usize::from(offset)..) }
+    }
+
+    /// Removes the task in the slot, with its entry. Returns the bytes its record took.
+    pub fn vacate(&mut self, slot: usize) -> usize {
+        let bytes = self.record_len(slot);
+        let Some(offset) = self.slots.get_mut(slot).filter(|offset| **offset != VACANT) else { return 0 };
+        *offset = VACANT;
+        if let Ok(place) = self.entry_place(slot) {
+            self.entries.remove(place);
+        }
+        self.live -= 1;
+        self.dead_bytes += bytes as u32;
+        bytes
+    }
+
+    /// Bytes of the record in the slot.
+    pub fn record_len(&self, slot: usize) -> usize {
+        let Some(bytes) = self.record_bytes(slot) else { return 0 };
+        let mut rest = bytes;
+        read_record(&mut rest, self.base);
+        bytes.len() - rest.len()
+    }
+
+    /// Rewrites a page that is three quarters dead, so that a few old tasks don't hold the memory of many.
+    pub fn compact(&mut self) {
+        if self.live == 0 || self.dead_bytes as usize * 4 < self.bytes.len() * 3 {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes as usize);
+        for slot in 0..self.slots.len() {
+            let length = self.record_len(slot);
+            let record = self.record_bytes(slot).and_then(|rest| rest.get(..length));
+            if let (Some(record), Some(offset)) = (record, self.slots.get(slot)) {
+                let new = if *offset == VACANT { VACANT } else { bytes.len() as u16 };
+                bytes.extend_from_slice(record);
+                if let Some(offset) = self.slots.get_mut(slot) {
+                    *offset = new;
+                }
+            }
+        }
+        self.bytes = bytes;
+        self.dead_bytes = 0;
+        self.entries.shrink_to_fit();
+    }
+
+    fn entry_place(&self, slot: usize) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&slot, |entry| usize::from(entry.slot))
+    }
+
+    /// The entry of a touched task.
+    pub fn entry(&self, slot: usize) -> Option<Entry> {
+        let place = self.entry_place(slot).ok()?;
+        self.entries.get(place).map(Packed::entry)
+    }
+
+    /// Every touched task's slot and deadline, where it is leased.
+    pub fn deadlines(&self) -> impl Iterator<Item = (usize, Millis)> + '_ {
+        self.entries.iter().filter_map(|entry| Some((usize::from(entry.slot), entry.deadline()?)))
+    }
+
+    /// Every touched task's slot and entry.
+    pub fn entries(&self) -> impl Iterator<Item = (usize, Entry)> + '_ {
+        self.entries.iter().map(|entry| (usize::from(entry.slot), entry.entry()))
+    }
+
+    /// Stores what is now known of the task in the slot.
+    pub fn set_entry(&mut self, slot: usize, entry: &Entry) {
+        let packed = Packed::new(slot as u8, entry);
+        match self.entry_place(slot) {
+            Ok(place) => {
+                if let Some(old) = self.entries.get_mut(place) {
+                    *old = packed;
+                }
+            }
+            Err(place) => {
+                if self.entries.len() == self.entries.capacity() {
+                    // A page whose first task was touched will mostly see the others touched too.
+                    let untouched = usize::from(self.live).saturating_sub(self.entries.len());
+                    self.entries.reserve_exact(untouched.max(4));
+                }
+                self.entries.insert(place, packed);
+            }
+        }
+    }
+
+    /// Moves `bound` to the first deadline there is.
+    pub fn tighten(&mut self) {
+        self.bound = self.deadlines().map(|(_, deadline)| deadline).min();
+    }
+
+    /// The stored form: first order number, base id, how many slots and entries, each slot's record with its
+    /// length (0 for none), the entries. Equal tasks have equal stored forms only in equal pages: it is no digest.
+    pub fn save(&self) -> Vec<u8> {
+        let mut out =
+            Vec::with_capacity(self.bytes.len() + self.slots.len() * 2 + self.entries.len() * 50 + 32);
+        let (slots, entries) = (self.slots.len() as u64, self.entries.len() as u64);
+        for number in [self.first.0, self.base.ms, self.base.seq, slots, entries] {
+            varint::put(&mut out, number);
+        }
+        for slot in 0..self.slots.len() {
+            let length = self.record_len(slot);
+            varint::put(&mut out, length as u64);
+            if let Some(record) = self.record_bytes(slot).and_then(|rest| rest.get(..length)) {
+                out.extend_from_slice(record);
+            }
+        }
+        for entry in &self.entries {
+            entry.put(&mut out);
+        }
+        out
+    }
+
+    /// Reads the stored form, trusting nothing; `None` where it is damaged.
+    pub fn load(bytes: &[u8]) -> Option<Page> {
+        let mut rest = bytes;
+        let first = Order(varint::get(&mut rest)?);
+        let base = TaskId { ms: varint::get(&mut rest)?, seq: varint::get(&mut rest)? };
+        let (slots, entries) = (varint::get(&mut rest)?, varint::get(&mut rest)?);
+        if slots == 0 || slots > PAGE_SLOTS || first.0.checked_add(slots)? > Order::MAX.0 {
+            return None;
+        }
+        let mut page = Page::new(first, base, 0);
+        let mut last: Option<TaskId> = None;
+        for _ in 0..slots {
+            let record = varint::get_bytes(&mut rest)?;
+            if record.is_empty() {
+                page.slots.push(VACANT);
+                continue;
+            }
+            let mut tail = record;
+            let read = read_record(&mut tail, base)?;
+            let ordered =
+                read.id >= base && read.id.ms <= Millis::MAX.0 && last.is_none_or(|last| read.id > last);
+            let bounded = read.payload.len() <= PAYLOAD_MAX_BYTES && read.options.are_valid();
+            if !tail.is_empty() || !ordered || !bounded || page.bytes.len() > PAGE_BYTES {
+                return None;
+            }
+            last = Some(read.id);
+            page.slots.push(page.bytes.len() as u16);
+            page.bytes.extend_from_slice(record);
+            page.live += 1;
+        }
+        if page.live == 0 || entries > slots || rest.len() as u64 != entries * PACKED_BYTES as u64 {
+            return None;
+        }
+        page.entries.reserve_exact(entries as usize);
+        for stored in rest.chunks_exact(PACKED_BYTES) {
+            let packed = Packed::read(stored)?;
+            let slot = packed.slot;
+            let sorted = page.entries.last().is_none_or(|last| last.slot < slot);
+            if !sorted || !page.is_live(usize::from(slot)) {
+                return None;
+            }
+            page.entries.push(packed);
+        }
+        page.seal();
+        page.tighten();
+        Some(page)
+    }
+
+    /// Whether all invariants of the page hold. O(slots).
+    pub fn validate(&self) -> Result<(), Mismatch> {
+        let live = || (0..self.slots.len()).filter(|&slot| self.is_live(slot));
+        ensure(live().count() == usize::from(self.live), "living tasks are counted")?;
+        let ids = live().map(|slot| self.record(slot).map(|record| record.id)).collect::<Option<Vec<_>>>();
+        let ids = ids.ok_or(Mismatch("a record for every task"))?;
+        ensure(ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|&id| id >= self.base), "ids grow")?;
+        let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
+        ensure(slots.is_sorted_by(|a, b| a < b), "entries are sorted")?;
+        ensure(slots.iter().all(|&slot| self.is_live(slot)), "entries belong to living tasks")?;
+        let bytes: usize = live().map(|slot| self.record_len(slot)).sum();
+        ensure(bytes == self.live_bytes(), "bytes are counted")?;
+        let first = self.deadlines().map(|(_, deadline)| deadline).min();
+        let is_bound = |first| self.bound.is_some_and(|bound| bound <= first);
+        ensure(first.is_none_or(is_bound), "no lease ends before its page's bound")
+    }
+}

@@ -1,0 +1,185 @@
+//! Records: what a push left in the log, and its bytes in a page.
+//!
+//! A record is: flags, milliseconds since the page's first id, the id's sequence number unless 0, options if any, the
+//! payload with its length.
+
+use crate::numbers::GroupNumber;
+use crate::task::{Hold, Options, TaskId, Unique};
+use crate::time::Millis;
+use crate::varint;
+
+const HAS_OPTIONS: u8 = 1;
+const HAS_SEQ: u8 = 2;
+
+const HAS_PRIORITY: u8 = 1;
+const HAS_ATTEMPTS: u8 = 2;
+const HAS_LEASE: u8 = 4;
+const HAS_HEADERS: u8 = 8;
+const HAS_GROUP: u8 = 16;
+const HAS_UNIQUE: u8 = 32;
+const HAS_TTL: u8 = 64;
+const HAS_RETAIN: u8 = 128;
+
+/// What a push left in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub id: TaskId,
+    /// What was said of it, but for the name of its group.
+    pub options: Options<'a>,
+    pub group: GroupNumber,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    pub fn new(id: TaskId, options: &Options<'a>, group: GroupNumber, payload: &'a [u8]) -> Record<'a> {
+        Record { id, options: Options { group: &[], ..*options }, group, payload }
+    }
+}
+
+/// The bytes of a record.
+pub(crate) fn record_len(base: TaskId, record: &Record) -> usize {
+    let (ms, seq) = relative(base, record.id);
+    let options = options_len(record);
+    let options = if options > 1 { varint::len(options as u64) + options } else { 0 };
+    let seq = if seq == 0 { 0 } else { varint::len(seq) };
+    1 + varint::len(ms) + seq + options + varint::len(record.payload.len() as u64) + record.payload.len()
+}
+
+/// An id as it stands in a record: sequence numbers count from the base's within its millisecond.
+fn relative(base: TaskId, id: TaskId) -> (u64, u64) {
+    let ms = id.ms.saturating_sub(base.ms);
+    (ms, if ms == 0 { id.seq.saturating_sub(base.seq) } else { id.seq })
+}
+
+pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &Record) {
+    let (ms, seq) = relative(base, record.id);
+    let options_len = options_len(record);
+    let has_options = if options_len > 1 { HAS_OPTIONS } else { 0 };
+    out.push(has_options | if seq == 0 { 0 } else { HAS_SEQ });
+    varint::put(out, ms);
+    if seq != 0 {
+        varint::put(out, seq);
+    }
+    if has_options != 0 {
+        varint::put(out, options_len as u64);
+        put_options(out, record);
+    }
+    varint::put(out, record.payload.len() as u64);
+    out.extend_from_slice(record.payload);
+}
+
+pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)> {
+    let (&flags, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let delta = varint::get(bytes)?;
+    let seq = if flags & HAS_SEQ == 0 { 0 } else { varint::get(bytes)? };
+    let seq = if delta == 0 { base.seq.checked_add(seq)? } else { seq };
+    Some((flags, TaskId { ms: base.ms.checked_add(delta)?, seq }))
+}
+
+pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Record<'a>> {
+    let (flags, id) = read_head(bytes, base)?;
+    let (options, group) = match flags & HAS_OPTIONS {
+        0 => <(Options, GroupNumber)>::default(),
+        _ => read_options(varint::get_bytes(bytes)?)?,
+    };
+    let payload = varint::get_bytes(bytes)?;
+    (flags & !(HAS_OPTIONS | HAS_SEQ) == 0).then_some(Record { id, options, group, payload })
+}
+
+fn options_len(record: &Record) -> usize {
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } =
+        record.options;
+    let unique_len = |unique: Unique| {
+        let until = unique.hold.until().map_or(0, |until| varint::len(until.0));
+        1 + until + varint::len(unique.token.len() as u64) + unique.token.len()
+    };
+    1 + usize::from(priority != 0)
+        + attempts.map_or(0, |n| varint::len(n.saturating_add(1).max(0) as u64))
+        + lease_ms.map_or(0, |ms| varint::len(u64::from(ms)))
+        + record.group.stored().map_or(0, varint::len)
+        + unique.map_or(0, unique_len)
+        + ttl_ms.map_or(0, varint::len)
+        + retain_ms.map_or(0, varint::len)
+        + headers.len()
+}
+
+fn put_options(out: &mut Vec<u8>, record: &Record) {
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } =
+        record.options;
+    let group = record.group.stored();
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    out.push(
+        flag(priority != 0, HAS_PRIORITY)
+            | flag(attempts.is_some(), HAS_ATTEMPTS)
+            | flag(lease_ms.is_some(), HAS_LEASE)
+            | flag(!headers.is_empty(), HAS_HEADERS)
+            | flag(group.is_some(), HAS_GROUP)
+            | flag(unique.is_some(), HAS_UNIQUE)
+            | flag(ttl_ms.is_some(), HAS_TTL)
+            | flag(retain_ms.is_some(), HAS_RETAIN),
+    );
+    if priority != 0 {
+        out.push(priority as u8);
+    }
+    let attempts = attempts.map(|attempts| attempts.saturating_add(1).max(0) as u64);
+    for number in [attempts, lease_ms.map(u64::from), group].into_iter().flatten() {
+        varint::put(out, number);
+    }
+    if let Some(Unique { token, hold }) = unique {
+        out.push(match hold {
+            Hold::End => 0,
+            Hold::Start => 1,
+            Hold::AtMost(_) => 2,
+            Hold::Exactly(_) => 3,
+        });
+        hold.until().into_iter().for_each(|until| varint::put(out, until.0));
+        varint::put(out, token.len() as u64);
+        out.extend_from_slice(token);
+    }
+    [ttl_ms, retain_ms].into_iter().flatten().for_each(|ms| varint::put(out, ms));
+    out.extend_from_slice(headers);
+}
+
+fn read_options(bytes: &[u8]) -> Option<(Options<'_>, GroupNumber)> {
+    let (&flags, mut rest) = bytes.split_first()?;
+    let has = |bit: u8| flags & bit != 0;
+    let mut options = Options::default();
+    let mut group = GroupNumber::default();
+    if has(HAS_PRIORITY) {
+        options.priority = take_byte(&mut rest)? as i8;
+    }
+    if has(HAS_ATTEMPTS) {
+        options.attempts = Some(i32::try_from(varint::get(&mut rest)?).ok()? - 1);
+    }
+    if has(HAS_LEASE) {
+        options.lease_ms = Some(u32::try_from(varint::get(&mut rest)?).ok()?);
+    }
+    if has(HAS_GROUP) {
+        group = GroupNumber::from_stored(varint::get(&mut rest)?)?;
+    }
+    if has(HAS_UNIQUE) {
+        let hold = match take_byte(&mut rest)? {
+            0 => Hold::End,
+            1 => Hold::Start,
+            2 => Hold::AtMost(Millis(varint::get(&mut rest)?)),
+            3 => Hold::Exactly(Millis(varint::get(&mut rest)?)),
+            _ => return None,
+        };
+        options.unique = Some(Unique { token: varint::get_bytes(&mut rest)?, hold });
+    }
+    if has(HAS_TTL) {
+        options.ttl_ms = Some(varint::get(&mut rest)?);
+    }
+    if has(HAS_RETAIN) {
+        options.retain_ms = Some(varint::get(&mut rest)?);
+    }
+    options.headers = rest;
+    (rest.is_empty() != has(HAS_HEADERS)).then_some((options, group))
+}
+
+fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (&byte, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(byte)
+}

@@ -1,0 +1,147 @@
+//! What was answered to requests with a token, so that one sent again gets the same answer.
+//!
+//! At most [`REQUESTS_MAX`] tokens a queue, and at most [`REQUESTS_MAX_BYTES`], since a claim's answer names every lease
+//! that it got; the oldest go first. Each is kept for five minutes or, for a claim, as long as the lease it got.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::{BATCH_MAX, NAME_MAX_BYTES};
+use crate::request::Answer;
+use crate::task::{Handle, TaskId};
+use crate::time::Millis;
+
+/// The most tokens remembered in a queue.
+pub const REQUESTS_MAX: usize = 10_000;
+/// The most bytes that a queue remembers of requests, about: 10,000 tokens of pushes fit, however long, or the answers to
+/// 250 claims of a thousand tasks.
+pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
+/// How long the answer to a push is remembered.
+pub const REQUEST_KEPT_MS: u64 = 300_000;
+
+/// One remembered request, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    #[serde(with = "serde_bytes")]
+    pub token: Box<[u8]>,
+    pub kept_until: Millis,
+    pub answer: Answer,
+}
+
+impl Request {
+    /// Whether the answer can be what a queue remembers.
+    pub(crate) fn is_valid(&self) -> bool {
+        let answer = match &self.answer {
+            Answer::Pushed { first, count } => {
+                *count as usize <= BATCH_MAX && first.nth(u64::from(*count)).is_some()
+            }
+            Answer::Claimed { handles } => handles.len() <= BATCH_MAX,
+        };
+        answer && self.token.len() <= NAME_MAX_BYTES && self.kept_until <= Millis::MAX
+    }
+
+    fn name(&self) -> Box<[u8]> {
+        name(if matches!(self.answer, Answer::Pushed { .. }) { PUSH } else { CLAIM }, &self.token)
+    }
+}
+
+/// See the head of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Requests {
+    answers: BTreeMap<Box<[u8]>, (u64, Millis, Answer)>,
+    /// Tokens by when they came, which is the number in `answers`.
+    oldest: BTreeMap<u64, Box<[u8]>>,
+    next: u64,
+    /// Bytes that the answers take, about.
+    bytes: usize,
+}
+
+/// A push and a claim may carry the same token: what is remembered goes by the command's kind and the token.
+fn name(kind: u8, token: &[u8]) -> Box<[u8]> {
+    [&[kind], token].concat().into()
+}
+
+/// Bytes that a remembered answer takes, about: its name is there twice.
+fn size(name: &[u8], answer: &Answer) -> usize {
+    let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
+    2 * name.len() + 190 + handles * size_of::<Handle>()
+}
+
+const PUSH: u8 = b'p';
+const CLAIM: u8 = b'c';
+
+impl Requests {
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Bytes that they take, about.
+    pub fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// Whether an answer to such a request is remembered, over or not.
+    pub fn holds(&self, request: &Request) -> bool {
+        self.answers.contains_key(&request.name())
+    }
+
+    /// What a push with this token was answered, if that is still remembered: the first id, and how many.
+    pub fn push(&self, now: Millis, token: &[u8]) -> Option<(TaskId, u32)> {
+        match self.recall(now, &name(PUSH, token))? {
+            Answer::Pushed { first, count } => Some((*first, *count)),
+            Answer::Claimed { .. } => None,
+        }
+    }
+
+    /// What a claim with this token was answered, if that is still remembered.
+    pub fn claim(&self, now: Millis, token: &[u8]) -> Option<&[Handle]> {
+        match self.recall(now, &name(CLAIM, token))? {
+            Answer::Claimed { handles } => Some(handles),
+            Answer::Pushed { .. } => None,
+        }
+    }
+
+    fn recall(&self, now: Millis, name: &[u8]) -> Option<&Answer> {
+        self.answers.get(name).filter(|(_, kept_until, _)| *kept_until > now).map(|(_, _, answer)| answer)
+    }
+
+    /// Remembers an answer given at `now`, and forgets what is over or too much.
+    pub fn remember(&mut self, now: Millis, request: Request) {
+        let name = request.name();
+        let Request { kept_until, answer, .. } = request;
+        let came = self.next;
+        self.next += 1;
+        self.bytes += size(&name, &answer);
+        if let Some((before, _, answer)) = self.answers.insert(name.clone(), (came, kept_until, answer)) {
+            self.bytes -= size(&name, &answer);
+            self.oldest.remove(&before);
+        }
+        self.oldest.insert(came, name);
+        while let Some(oldest) = self.oldest.first_entry() {
+            let is_over = self.answers.get(oldest.get()).is_none_or(|(_, kept_until, _)| *kept_until <= now);
+            let is_too_much = self.answers.len() > REQUESTS_MAX || self.bytes as u64 > REQUESTS_MAX_BYTES;
+            if !is_over && !is_too_much {
+                break;
+            }
+            let name = oldest.remove();
+            if let Some((_, _, answer)) = self.answers.remove(&name) {
+                self.bytes -= size(&name, &answer);
+            }
+        }
+    }
+
+    /// What is remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
+        self.oldest.values().filter_map(|name| {
+            let (_, kept_until, answer) = self.answers.get(name)?;
+            Some(Request { token: name.get(1..)?.into(), kept_until: *kept_until, answer: answer.clone() })
+        })
+    }
+
+    /// Bytes taken from the allocator, about.
+    pub fn memory(&self) -> usize {
+        self.bytes
+    }
+}

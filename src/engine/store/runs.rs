@@ -1,0 +1,92 @@
+//! Runs of order numbers: which tasks of a lane were never touched, in a few bytes for many.
+
+use std::collections::VecDeque;
+
+use crate::numbers::Order;
+use crate::store::page::PAGE_SLOTS;
+use crate::varint;
+
+/// Numbers from `start` up to and without `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub start: Order,
+    pub end: Order,
+}
+
+/// A queue of runs: the first and the last as they are, those between as varints (gap, length).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Runs {
+    pub head: Option<Run>,
+    middle: VecDeque<u8>,
+    /// Where the last run of the middle ends.
+    middle_end: Order,
+    tail: Option<Run>,
+}
+
+impl Runs {
+    /// Appends a number; `extend` says that all numbers since the last run's end may be covered too.
+    pub fn append(&mut self, order: Order, extend: bool) {
+        let last = self.tail.as_mut().or(self.head.as_mut());
+        match last {
+            // A run that covered a long gap would be slow to walk.
+            Some(run) if extend && order.0 - run.end.0 <= PAGE_SLOTS => run.end = order.next(),
+            Some(_) => {
+                if let Some(run) = self.tail {
+                    self.code(run);
+                }
+                self.tail = Some(Run { start: order, end: order.next() });
+            }
+            None => self.head = Some(Run { start: order, end: order.next() }),
+        }
+    }
+
+    fn code(&mut self, run: Run) {
+        let base = if self.middle.is_empty() {
+            self.head.map_or(Order(0), |head| head.end)
+        } else {
+            self.middle_end
+        };
+        let mut coded = Vec::with_capacity(4);
+        varint::put(&mut coded, run.start.0.saturating_sub(base.0));
+        varint::put(&mut coded, run.end.0 - run.start.0);
+        self.middle.extend(coded);
+        self.middle_end = run.end;
+    }
+
+    /// Drops the numbers below `start` from the front.
+    pub fn advance(&mut self, start: Order) {
+        while let Some(head) = self.head.as_mut() {
+            if start < head.end {
+                head.start = head.start.max(start);
+                return;
+            }
+            let mut bytes = self.middle.iter();
+            let next = decode(&mut bytes, head.end);
+            let left = bytes.len();
+            self.middle.drain(..self.middle.len() - left);
+            self.head = next.or_else(|| self.tail.take());
+        }
+    }
+
+    /// Bytes taken from the allocator.
+    pub fn memory(&self) -> usize {
+        self.middle.capacity()
+    }
+
+    /// The runs, first to last.
+    pub fn iter(&self) -> impl Iterator<Item = Run> + '_ {
+        let mut bytes = self.middle.iter();
+        let mut base = self.head.map_or(Order(0), |head| head.end);
+        let middle = std::iter::from_fn(move || {
+            let run = decode(&mut bytes, base)?;
+            base = run.end;
+            Some(run)
+        });
+        self.head.into_iter().chain(middle).chain(self.tail)
+    }
+}
+
+fn decode<'a>(bytes: &mut impl Iterator<Item = &'a u8>, base: Order) -> Option<Run> {
+    let start = Order(base.0 + varint::get_from(bytes)?);
+    Some(Run { start, end: Order(start.0 + varint::get_from(bytes)?) })
+}

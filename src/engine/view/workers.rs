@@ -1,0 +1,74 @@
+//! Who works on a queue's tasks: what is shown of workers that hold leases.
+
+use std::collections::BTreeMap;
+
+use crate::numbers::WorkerNumber;
+use crate::queue::Queue;
+use crate::store::entry::Phase;
+use crate::time::Millis;
+
+/// Leases that one look goes through, so that a queue with a million of them doesn't hold the server.
+const LOOKED_AT: usize = 10_000;
+
+/// A worker that holds leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerView<'a> {
+    /// Its name; empty for all that gave none.
+    pub name: &'a [u8],
+    /// How many leases carry the name.
+    pub leases: u64,
+    /// When the oldest of them began, as far as was looked.
+    pub oldest: Option<Millis>,
+}
+
+impl Queue {
+    /// How many names hold leases; those that gave none count as one.
+    pub fn workers_busy(&self) -> usize {
+        self.workers.len() + usize::from(self.unnamed_leases() > 0)
+    }
+
+    /// Whether a worker of this name holds a lease.
+    pub fn knows_worker(&self, name: &[u8]) -> bool {
+        self.workers.knows(name)
+    }
+
+    /// Whether each lease carries the name of its worker.
+    pub fn all_are_named(&self) -> bool {
+        self.unnamed_leases() == 0
+    }
+
+    /// Workers that hold leases, by name, at most `limit`; those that gave no name come first, as one. The oldest
+    /// lease of each is the oldest among the 10,000 leases of the queue that end first, about.
+    pub fn workers(&self, limit: usize) -> Vec<WorkerView<'_>> {
+        let oldest = self.oldest_leases();
+        let unnamed = Some(self.unnamed_leases()).filter(|&leases| leases > 0);
+        let unnamed = unnamed.map(|leases| (&b""[..], WorkerNumber(0), leases));
+        let named = self.workers.by_name();
+        let all = unnamed.into_iter().chain(named).take(limit);
+        all.map(|(name, number, leases)| WorkerView { name, leases, oldest: oldest.get(&number.0).copied() })
+            .collect()
+    }
+
+    fn unnamed_leases(&self) -> u64 {
+        self.leased.saturating_sub(self.workers.total().leases)
+    }
+
+    fn oldest_leases(&self) -> BTreeMap<u32, Millis> {
+        let mut oldest: BTreeMap<u32, Millis> = BTreeMap::new();
+        let (mut page, mut left) = (None, LOOKED_AT);
+        while let Some(next) = self.log.bound_after(page).filter(|_| left > 0) {
+            for place in self.log.leases_in(next) {
+                left = left.saturating_sub(1);
+                let phase = self.log.entry(place).map(|entry| entry.phase);
+                if let Some(Phase::Leased { claimed_at, worker, .. }) = phase {
+                    let first = oldest.entry(worker.0).or_insert(claimed_at);
+                    *first = claimed_at.min(*first);
+                }
+            }
+            // A page without any lease left costs a look, too.
+            left = left.saturating_sub(1);
+            page = Some(next);
+        }
+        oldest
+    }
+}

@@ -1,0 +1,167 @@
+//! `TASK._APPLY key effect [payload …]`: applies what a primary decided. Ordinary clients are refused.
+
+use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue, Received};
+use taskslot_node::Health;
+
+use super::errors;
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::guard::guard;
+use crate::api::key::KeyWrite;
+use crate::api::{Arg, Context};
+use crate::datatype::{QUEUES, TaskQueue};
+use crate::errors::Error;
+use crate::notifications::Notifications;
+use crate::peers::{is_from_peer, pass_on};
+use crate::{change, clock, waiters};
+
+/// `TASK._APPLY`
+pub struct ApplyEffect;
+
+impl Command for ApplyEffect {
+    type Error = Error;
+
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK._APPLY",
+        summary: "Internal: applies what a primary decided",
+        complexity: "O(n) for n tasks",
+        since: "0.1.0",
+        arity: -3,
+        flags: "write",
+        acl: "write admin dangerous",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
+        reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's effect is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        ..CommandDoc::EMPTY
+    };
+
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        pass_on(ctx, apply_effect(ctx, args))
+    }
+}
+
+fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let from_peer = is_from_peer(ctx)?;
+    let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
+    let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
+    let effect = Effect::decode(effect.as_bytes(), &payloads);
+    let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
+    let now = clock::now(ctx);
+    let mut made = TaskQueue::new();
+    let (value, is_new) = match open.value_mut(&QUEUES)? {
+        Some(value) => (value, false),
+        None => (&mut made, true),
+    };
+    if !value.health.is_sound() {
+        return Err(Error::Broken);
+    }
+    if !from_peer {
+        try_on_copy(&value.queue, &effect)?;
+    }
+    // A file that is replayed tells of the past: neither rates nor subscribers are to take it for the present.
+    let is_live = !ctx.flags().is_loading();
+    let notifications = Notifications::default();
+    let mut arrival = Arrival { ctx, key: *key, value, now, from_peer, is_live, notifications };
+    let result = arrival.apply(effect);
+    arrival.settle();
+    let notifications = arrival.notifications;
+    if is_new {
+        open.set_value(&QUEUES, made)?;
+    }
+    ctx.signal_modified(*key);
+    drop(open);
+    if is_live {
+        notifications.send(ctx, *key);
+    }
+    result
+}
+
+/// A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
+fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+    let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
+    let mut copy = queue.clone();
+    let fits = guard("an effect on trial", false, || {
+        copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
+    });
+    if fits { Ok(()) } else { Err(Error::Bad("invalid effect")) }
+}
+
+/// An effect that came for a queue.
+struct Arrival<'a, 'q> {
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    value: &'q mut TaskQueue,
+    /// On the node's clock.
+    now: Now,
+    /// It comes from a primary, a slot's former owner or a file; else from a tool.
+    from_peer: bool,
+    /// It doesn't come from a file.
+    is_live: bool,
+    notifications: Notifications,
+}
+
+impl Arrival<'_, '_> {
+    /// Applies it. A queue that it doesn't fit is given up.
+    fn apply(&mut self, effect: Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+        if self.is_live {
+            self.value.queue.observe(self.value.now(self.now).at);
+        }
+        let offset_ms = self.value.queue.clock_offset_ms();
+        let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
+        let effect = expected.map_err(|Mismatch(what)| {
+            self.value.give_up(Health::Broken(format!("an effect should have {what}")));
+            Error::Broken
+        })?;
+        let applied = self.apply_events(&effect.events);
+        // Only of an effect that was applied: what was refused hasn't been checked.
+        if applied.is_ok() && !self.is_live {
+            resume_clock(&effect.events);
+        }
+        if let Some((_, at)) = effect.stamp.filter(|_| self.from_peer) {
+            self.hear_time(at, offset_ms);
+        }
+        applied
+    }
+
+    fn apply_events(&mut self, events: &[Event<'_>]) -> Result<(), Error> {
+        events.iter().try_for_each(|event| {
+            let now = self.value.now(self.now);
+            change::apply(self.ctx, self.key, self.value, &now, event)?;
+            self.notifications.add(event);
+            Ok(())
+        })
+    }
+
+    /// The change was made at an instant of the queue's clock, which was `offset_ms` ahead of this node's before it.
+    fn hear_time(&mut self, at: Millis, offset_ms: i64) {
+        if self.is_live && self.ctx.flags().is_primary() {
+            // The slot's former owner goes on changing the queue, by its own clock; word of it takes its time.
+            let ahead_ms = at.0 as i64 - self.now.at.0 as i64;
+            self.value.queue.set_clock_offset(offset_ms);
+            self.value.clock_is_ahead(offset_ms.max(ahead_ms));
+        } else if at > Millis(0) {
+            // A queue's clock that stands at its beginning tells nothing of the node's.
+            clock::served(self.value.on_node_clock(at));
+        }
+    }
+
+    /// What else this node knows of the queue follows the change.
+    fn settle(&mut self) {
+        // A primary has said what the queue's clock is.
+        self.value.queue.take_saved();
+        self.value.clock_untold &= self.ctx.flags().is_primary() && self.is_live;
+        self.value.update_gauges();
+        self.value.put_on_agenda(self.ctx, self.key, &self.now);
+        waiters::serve_if_awaited(self.ctx, self.key);
+    }
+}
+
+/// A file's terms say what the clocks showed where it was written: this node carries them on.
+fn resume_clock(events: &[Event<'_>]) {
+    let clocks = events.iter().filter_map(|event| match event {
+        Event::Term { clocks, .. } => clocks.as_ref(),
+        _ => None,
+    });
+    clocks.for_each(clock::resume);
+}

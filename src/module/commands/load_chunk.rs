@@ -1,0 +1,141 @@
+//! `TASK._LOAD key HEAD|MORE|END chunk`: makes a whole queue of its stored form, for AOFs without RDB preamble and Valkey's
+//! slot migration. Ordinary clients are refused.
+
+use taskslot_engine::{Mismatch, Now, Queue};
+use taskslot_node::Health;
+
+use super::errors;
+use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use crate::api::key::KeyWrite;
+use crate::api::{Arg, Context};
+use crate::datatype::{QUEUES, TaskQueue};
+use crate::errors::Error;
+use crate::peers::{is_from_peer, pass_on};
+use crate::replication::{LOAD_END, LOAD_HEAD};
+use crate::{clock, zones};
+
+/// `TASK._LOAD`
+pub struct LoadChunk;
+
+impl Command for LoadChunk {
+    type Error = Error;
+
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK._LOAD",
+        summary: "Internal: makes a queue of its stored form, part by part",
+        complexity: "O(n) for n tasks",
+        since: "0.1.0",
+        arity: 4,
+        flags: "write",
+        acl: "write admin dangerous",
+        keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::one_of(
+                "part",
+                &[ArgDoc::word("head", "HEAD"), ArgDoc::word("more", "MORE"), ArgDoc::word("end", "END")],
+            ),
+            ArgDoc::text("chunk"),
+        ],
+        reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's part is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        ..CommandDoc::EMPTY
+    };
+
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        pass_on(ctx, load_chunk(ctx, args))
+    }
+}
+
+fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+    let from_peer = is_from_peer(ctx)?;
+    let [_, key, part, chunk] = args else { return Err(Error::Syntax) };
+    let open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
+    let mut loading = Loading { ctx, key: *key, open, now: clock::now(ctx), from_peer };
+    match (part.as_bytes(), chunk.as_bytes()) {
+        (LOAD_HEAD, chunk) => loading.begin(chunk),
+        (LOAD_END, []) => loading.add(|value| value.queue.validate().map(|()| end(ctx, value))),
+        (LOAD_END, reason) => loading.give_up(reason),
+        (_, chunk) => loading.add(|value| value.queue.load_chunk(chunk)),
+    }
+}
+
+/// All of a queue is there, and it is whole.
+fn end(ctx: Context<'_>, value: &mut TaskQueue) {
+    value.health = Health::Sound;
+    // What the clocks showed came in a part, so it is known by now.
+    match ctx.flags().is_loading() {
+        true => value.carry_clock_on(),
+        false => value.keep_clock(),
+    }
+}
+
+/// A key whose queue comes in parts. In between, what the parts have come to is in the queue's [`Health`].
+struct Loading<'a> {
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    open: KeyWrite<'a>,
+    now: Now,
+    from_peer: bool,
+}
+
+impl Loading<'_> {
+    /// Makes the queue, in place of any other. Until its end comes, it isn't known to be whole.
+    fn begin(&mut self, head: &[u8]) -> Result<(), Error> {
+        let value = match Queue::load_head(head) {
+            Ok(mut queue) if self.from_peer || queue.has_room() => {
+                queue.use_zones(zones::HERE);
+                TaskQueue::of(queue, Health::Loading)
+            }
+            Err(Mismatch(what)) if self.from_peer => {
+                let mut value = TaskQueue::of(Queue::new(), Health::Loading);
+                value.give_up(Health::damaged(what));
+                value
+            }
+            _ => return Err(Error::Bad("invalid head of a queue")),
+        };
+        let is_sound = value.health == Health::Loading;
+        self.open.set_value(&QUEUES, value)?;
+        self.ctx.signal_modified(self.key);
+        if is_sound { Ok(()) } else { Err(Error::Broken) }
+    }
+
+    /// Adds a part. One that doesn't fit damages the queue.
+    fn add(&mut self, add: impl FnOnce(&mut TaskQueue) -> Result<(), Mismatch>) -> Result<(), Error> {
+        let Loading { ctx, key, now, from_peer, .. } = *self;
+        let value = self.value()?;
+        ctx.signal_modified(key);
+        if value.health != Health::Loading {
+            return Err(Error::Broken);
+        }
+        let Err(Mismatch(what)) = add(value) else {
+            value.update_gauges();
+            value.put_on_agenda(ctx, key, &now);
+            return Ok(());
+        };
+        // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
+        value.give_up(Health::damaged(what));
+        if from_peer {
+            return Err(Error::Broken);
+        }
+        self.open.delete();
+        Err(Error::Bad("invalid part of a queue"))
+    }
+
+    /// The queue was given up where it comes from, and may be damaged: what can be read of it is kept to be read.
+    fn give_up(&mut self, reason: &[u8]) -> Result<(), Error> {
+        let value = self.value()?;
+        value.health = Health::from_text(reason);
+        value.update_gauges();
+        self.ctx.signal_modified(self.key);
+        Ok(())
+    }
+
+    /// The queue, if parts of it are still to come.
+    fn value(&mut self) -> Result<&mut TaskQueue, Error> {
+        let value = self.open.value_mut(&QUEUES)?;
+        let value = value.filter(|value| matches!(value.health, Health::Loading | Health::Damaged(_)));
+        value.ok_or(Error::Bad("a queue's head comes first"))
+    }
+}
