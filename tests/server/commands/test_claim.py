@@ -3,16 +3,11 @@
 import re
 
 import pytest
-from harness.talk import SYNTAX, Error, Talk, parts
+from harness.talk import SYNTAX, Error, Talk, parts, payloads
 
 DAY = 86_400_000
 NUMBER_MAX = 2**53 - 1
 HANDLE = re.compile(rb"([1-9][0-9]{12}-[0-9]+)@([1-9][0-9]{15})-[0-9a-f]{8}")
-
-
-def payloads(reply) -> list[bytes]:
-    """The payloads of a claim's reply."""
-    return [task[1] for task in reply]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from harness.talk import SYNTAX, Error
-from harness.tenants import claims, fill, groups, payloads, tenants
+from harness.tenants import claims, fill, groups, names, tenants
 
 HOUR = 3_600_000
 
@@ -110,9 +110,9 @@ def test_claims_of_many_tasks_go_round(way, c):
     for group in "abc":
         fill(c, group, 5)
     noack = ["NOACK"] if way == "noack" else []
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 6, *noack))) == "abcabc"
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 6, "BYTES", 8, *noack))) == "abca"
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 100, *noack))) == "bcabc"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, *noack))) == "abcabc"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, "BYTES", 8, *noack))) == "abca"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 100, *noack))) == "bcabc"
     told = c.map("TASK.INFO", "q")
     assert (told[b"claimed"], told[b"ready"], told[b"acked"]) == (15, 0, 15 if noack else 0)
 
@@ -332,9 +332,9 @@ def test_a_claim_may_be_of_one_group(c):
     fill(c, "b", 1, "PRIORITY", 5, first=9)
     fill(c, "", 2, "PRIORITY", 9)
     assert claims(c, 2, 1, "GROUP", "b") == ["b9", "b1"]
-    assert payloads(c("TASK.CLAIM", "q", "GROUP", "b", "COUNT", 10)) == ["b2", "b3"]
+    assert names(c("TASK.CLAIM", "q", "GROUP", "b", "COUNT", 10)) == ["b2", "b3"]
     assert c("TASK.CLAIM", "q", "GROUP", "b") == c("TASK.CLAIM", "q", "GROUP", "unknown") == []
-    assert payloads(c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a")[1]) == ["a1"]
+    assert names(c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a")[1]) == ["a1"]
     assert c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "b") == []
     assert claims(c, 4, 10) == ["1", "2", "a2", "a3"]
 
@@ -344,7 +344,7 @@ def test_mclaim_takes_of_the_first_queue_that_has_the_group(c):
     fill(c, "b", 2, key="p")
     fill(c, "a", 2)
     key, tasks = c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a", "COUNT", 5)
-    assert (key, payloads(tasks)) == (b"q", ["a1", "a2"])
+    assert (key, names(tasks)) == (b"q", ["a1", "a2"])
 
 
 def test_a_claim_of_one_group_sent_again_gets_the_same_tasks(c):
@@ -363,7 +363,7 @@ def test_a_claim_of_one_group_in_a_transaction_does_not_wait(c):
     c("TASK.PUSH", "q", "a1", "GROUP", "a")
     c("TASK.CLAIM", "q", "GROUP", "a", "BLOCK", 0)
     nothing, _, got = c("EXEC")
-    assert nothing == [] and payloads(got) == ["a1"]
+    assert nothing == [] and names(got) == ["a1"]
     lua = "return redis.call('TASK.CLAIM', KEYS[1], 'GROUP', 'a', 'BLOCK', 0)"
     assert c("EVAL", lua, 1, "q") == []
 
@@ -568,11 +568,11 @@ def test_an_ordered_group_works_on_one_task_at_a_time(c):
     fill(c, "a", 3)
     fill(c, "b", 3)
     tasks = c("TASK.CLAIM", "q", "COUNT", 100)
-    assert sorted(payloads(tasks)) == ["a1", "b1", "b2", "b3"]
+    assert sorted(names(tasks)) == ["a1", "b1", "b2", "b3"]
     [handle] = [task[0] for task in tasks if task[1] == b"a1"]
     assert c("TASK.CLAIM", "q", "COUNT", 100) == c("TASK.CLAIM", "q", "GROUP", "a") == []
     assert c("TASK.ACK", "q", handle) == 1
-    assert payloads(c("TASK.CLAIM", "q", "COUNT", 100)) == ["a2"]
+    assert names(c("TASK.CLAIM", "q", "COUNT", 100)) == ["a2"]
 
 
 @pytest.mark.parametrize("end", ["fail", "requeue delay", "second stall"])
@@ -598,7 +598,7 @@ def test_an_ordered_group_waits_for_its_head_to_come_back(server, end, c):
     fill(c, "a", 1, "DELAY", HOUR, first=9)
     assert c("TASK.RETRY", "q", task) == 1
     got = c("TASK.CLAIM", "q", "COUNT", 10)
-    assert payloads(got) == ["a1"]
+    assert names(got) == ["a1"]
     c("TASK.ACK", "q", got[0][0])
     assert claims(c, 2) == ["a2", "a3"]
 
@@ -684,10 +684,10 @@ def test_a_hundred_thousand_groups(c):
     assert told[b"memory"] < count * 500
     used = c("MEMORY", "USAGE", "q", "SAMPLES", 0)
     assert used < count * 500
-    assert payloads(c("TASK.CLAIM", "q", "COUNT", 1000)) == [str(n) for n in range(1000)]
+    assert names(c("TASK.CLAIM", "q", "COUNT", 1000)) == [str(n) for n in range(1000)]
     assert [c("TASK.CANCEL", "q", task) for task in (ids[5000], ids[-1], ids[-1])] == [1, 1, 0]
     assert c.map("TASK.GET", "q", ids[77_777])[b"group"] == b"g77777"
-    assert payloads(c("TASK.CLAIM", "q", "GROUP", "g60000")) == ["60000"]
+    assert names(c("TASK.CLAIM", "q", "GROUP", "g60000")) == ["60000"]
     before = c.digest()
     c("DEBUG", "RELOAD")
     assert c.digest() == before

@@ -7,7 +7,7 @@ import pytest
 from harness.queues import HOUR
 from harness.server import wait_synced
 from harness.talk import Talk
-from harness.tenants import claims, fill, groups, payloads, tenants
+from harness.tenants import claims, fill, groups, names, tenants
 from harness.waiting import Floor
 
 CONCURRENCY = {
@@ -35,7 +35,7 @@ def rate(c: Talk, whose: str, number: int, per_ms: int = HOUR) -> None:
 
 def take(c: Talk, count: int = 100, *options: object) -> list[str]:
     """The payloads of what a claim gets."""
-    return payloads(c("TASK.CLAIM", "q", "COUNT", count, *options))
+    return names(c("TASK.CLAIM", "q", "COUNT", count, *options))
 
 
 # ---- concurrency
@@ -305,12 +305,12 @@ def test_limits_work_together(c):
         fill(c, group, 10)
     first = c("TASK.CLAIM", "q", "COUNT", 100)
     # 3 + 3 + 3 and what is left of the queue's ten, in turn.
-    assert len(first) == 10 and max(tenants(payloads(first)).count(g) for g in "abcdef") <= 3
+    assert len(first) == 10 and max(tenants(names(first)).count(g) for g in "abcdef") <= 3
     assert c("TASK.ACK", "q", "HANDLES", 10, *[task[0] for task in first]) == [1] * 10
     assert len(take(c)) == 2
     rate(c, "queue", -1)
     limit(c, "queue", -1)
-    total = tenants(payloads(first)) + tenants(take(c))
+    total = tenants(names(first)) + tenants(take(c))
     assert all(total.count(g) <= 4 for g in "abcdef")
 
 
@@ -339,7 +339,7 @@ def test_a_copy_holds_no_leases_and_so_no_places(c):
         fill(c, group, 4)
     assert sorted(take(c)) == ["a1", "b1", "b2"]
     assert c("COPY", "q", "copy") == 1
-    assert payloads(c("TASK.CLAIM", "copy", "COUNT", 10)) == ["a1"]
+    assert names(c("TASK.CLAIM", "copy", "COUNT", 10)) == ["a1"]
     assert groups(c, "copy")[b"b"][b"ready"] == 4
     # RESTORE keeps the leases, and so the places.
     c("RESTORE", "twin", 0, c("DUMP", "q"))
@@ -409,7 +409,7 @@ def claims_of(c: Talk) -> list[str]:
     """What may be claimed now, claimed and acknowledged."""
     tasks = c("TASK.CLAIM", "q", "COUNT", 5)
     assert all(c("TASK.ACK", "q", task[0]) == 1 for task in tasks)
-    return payloads(tasks)
+    return names(tasks)
 
 
 def test_info_says_which_limit_lets_nobody_claim(c):
