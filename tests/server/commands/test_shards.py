@@ -1,8 +1,8 @@
 """TASK.SHARDS: the names of the queues that carry one logical queue over the slots of a cluster."""
 
 import pytest
-from harness.server import Server
 from harness.talk import SYNTAX, Error, Talk
+from harness.two_nodes import node
 
 SLOTS = 16384
 ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
@@ -19,15 +19,6 @@ FOR_EVER = {
     8191: (b"orders:{4oi}", 16382),
     16383: (b"orders:{hia}", 16383),
 }
-
-
-def in_cluster(start) -> Talk:
-    """A connection to a node that has all slots."""
-    server: Server = start(port=True, cluster_enabled="yes")
-    c = Talk(server)
-    assert c("CLUSTER", "ADDSLOTS", *range(SLOTS)) == "OK"
-    server.wait_until(lambda: b"cluster_state:ok" in c("CLUSTER", "INFO"), "the cluster is up", 10)
-    return c
 
 
 def reversed_bits(number: int) -> int:
@@ -54,7 +45,7 @@ def test_the_names_of_shards_are_fixed_for_ever(server):
 @pytest.mark.parametrize("name", [b"orders", b"", b"a}b", b"\0\xff\r\n", b":", b"x" * 1024])
 def test_each_shard_lies_in_the_slot_that_is_told(start, name):
     """As the server itself counts slots: shard i in the slot whose 14 bits are those of i in reverse."""
-    c = in_cluster(start)
+    c = node(start).boss
     shards = c("TASK.SHARDS", name, 4096, "WITHSLOTS")
     assert [slot for _, slot in shards] == [reversed_bits(at) for at in range(4096)]
     assert c.many([["CLUSTER", "KEYSLOT", shard] for shard, _ in shards]) == [slot for _, slot in shards]
@@ -63,7 +54,7 @@ def test_each_shard_lies_in_the_slot_that_is_told(start, name):
 
 def test_the_most_shards_are_one_for_each_slot(start):
     """16384 names, no two in one slot."""
-    c = in_cluster(start)
+    c = node(start).boss
     shards = c("TASK.SHARDS", "q", SLOTS)
     assert len(set(shards)) == SLOTS
     assert sorted(c.many([["CLUSTER", "KEYSLOT", shard] for shard in shards])) == list(range(SLOTS))
@@ -71,7 +62,7 @@ def test_the_most_shards_are_one_for_each_slot(start):
 
 def test_a_tag_is_the_first_of_the_shortest_of_its_slot(start):
     """Of 0-9a-z, the shortest first, then in that order: any client finds the same by counting up."""
-    c = in_cluster(start)
+    c = node(start).boss
     words = [bytes([one]) for one in ALPHABET]
     words += [one + bytes([other]) for one in words for other in ALPHABET]
     words += [two + bytes([other]) for two in words[36:] for other in ALPHABET]
