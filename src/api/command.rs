@@ -7,6 +7,7 @@
 use std::ffi::{CString, c_char, c_int};
 use std::fmt::{Display, Write};
 use std::ptr;
+use std::sync::OnceLock;
 
 use super::context::Context;
 use super::guard::{answering, guard};
@@ -17,6 +18,9 @@ use super::raw::{
     optional,
 };
 use super::string::Arg;
+
+/// The table that was registered.
+static REGISTERED: OnceLock<&'static [Entry]> = OnceLock::new();
 
 /// A command of the module.
 pub trait Command {
@@ -374,7 +378,7 @@ fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
 
 /// Registers all commands of the table, with the ACL category `category` (from Redis 7.4 on); only while the module
 /// is loaded.
-pub fn register(ctx: Context<'_>, table: &[Entry], category: &str) -> Result<(), LoadError> {
+pub fn register(ctx: Context<'_>, table: &'static [Entry], category: &str) -> Result<(), LoadError> {
     let own = CString::new(category).map_err(|_| "a NUL in the name of the ACL category")?;
     // SAFETY: OnLoad's context knows the module, and the server copies the name.
     let own_category = optional!(RedisModule_AddACLCategory)
@@ -383,7 +387,13 @@ pub fn register(ctx: Context<'_>, table: &[Entry], category: &str) -> Result<(),
         register_one(ctx, entry, own_category.then_some(category))
             .map_err(|LoadError(why)| LoadError(format!("command {}: {why}", entry.doc.name)))?;
     }
+    REGISTERED.set(table).map_err(|_| "commands are registered once")?;
     Ok(())
+}
+
+/// The commands that were registered, in the order of their table.
+pub fn registered() -> impl Iterator<Item = &'static Entry> {
+    REGISTERED.get().into_iter().copied().flatten()
 }
 
 fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Result<(), LoadError> {

@@ -6,7 +6,8 @@ use std::slice;
 use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, REPLY_BYTES, errors};
+use super::docs::{FIRST, errors};
+use super::task::REPLY_BYTES;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{ClaimRequest, Delivery};

@@ -217,7 +217,7 @@ def test_the_texts_of_the_manual_are_those_of_the_module_and_all_of_them():
     documented = {text for manual in manuals().values() for text in manual.errors} - set(SERVERS)
     made = set(re.findall(r'"([A-Z]+ [^"]+)"', source("errors.rs"))) - set(UNREACHED)
     names = [
-        path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "error_docs.rs"
+        path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "docs.rs"
     ]
     commands = source("peers.rs", *(f"commands/{name}" for name in names))
     for text in documented:
