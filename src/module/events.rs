@@ -11,7 +11,7 @@ use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{agenda, clock, clock_notice, ownership, results, runner, term, ties, waiters, warnings};
+use crate::{agenda, clock, clock_notice, connections, ownership, results, runner, term, waiters, warnings};
 
 /// Asks to be told.
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
@@ -19,7 +19,7 @@ pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
         [Kind::Role, Kind::Loading, Kind::Replica, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
     let unknown = subscribe(ctx, &kinds, on_event);
     if unknown.contains(&Kind::Client) {
-        ties::look_for_the_gone();
+        connections::poll();
     }
     if unknown.iter().any(|kind| !matches!(kind, Kind::Slots | Kind::Client)) {
         ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
@@ -31,26 +31,26 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
     match event {
         ServerEvent::RoleChanged { primary: true } => {
             term::begin(Beginning::Promotion);
-            clock::promoted(term::current().id);
-            clock::took_over(ctx);
-            clock_notice::due();
+            clock::on_promoted(term::current().id);
+            clock::on_takeover(ctx);
+            clock_notice::send_soon();
             agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
-            clock::took_over(ctx);
-            clock_notice::due();
+            clock::on_takeover(ctx);
+            clock_notice::send_soon();
         }
-        ServerEvent::ReplicaOnline => clock_notice::due(),
+        ServerEvent::ReplicaOnline => clock_notice::send_soon(),
         ServerEvent::SwapDb { a, b } => on_swapdb(a, b),
         ServerEvent::Cron { hz } => {
-            clock::beats(hz);
-            ties::beat();
+            clock::on_cron(hz);
+            connections::on_cron();
             results::on_cron(ctx);
             runner::on_cron(ctx);
-            warnings::beat(ctx, clock::now(ctx).at);
+            warnings::on_cron(ctx, clock::now(ctx).at);
             clock_notice::on_cron(ctx);
         }
-        ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
+        ServerEvent::ClientDisconnected { client_id } => connections::on_disconnected(client_id),
         ServerEvent::SlotsMove { direction, phase, ranges } => {
             ownership::on_slots_move(direction, phase, ranges);
         }
@@ -60,8 +60,8 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
 
 /// Two databases have changed places, and their keys' hints, jobs and ties with them.
 fn on_swapdb(a: i32, b: i32) {
-    agenda::swap_databases(a, b);
-    ties::moved(|queue| queue.swapped(a, b));
+    agenda::with(|agenda| agenda.swap_databases(a, b));
+    connections::swap_databases(a, b);
     waiters::on_swapdb(a, b);
 }
 
@@ -82,6 +82,6 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         }
         let now = clock::now(ctx);
         waiters::on_key_arrived(ctx, key, value, &now);
-        ties::arrived(ctx.selected_db(), key, &value.queue);
+        connections::on_key_arrived(ctx.selected_db(), key, &value.queue);
     }
 }

@@ -7,27 +7,27 @@
 //! again. `clock` alone says what time it is, and `zones` the rules of time zones.
 //!
 //! What needs no server is in the crates `taskslot-engine` and `taskslot-node`; `taskslot-api` is the only raw FFI. All
-//! of it runs on the server's main thread (except that values are freed on another one; `census` is thread-safe); a
+//! of it runs on the server's main thread, except that the server may free values on another one, as `metrics` expects; a
 //! thread-local is a global of that thread.
 
-// All of it is in the crate `taskslot-api`.
 #![deny(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod agenda;
 mod blocking;
-mod census;
 mod change;
 mod claims;
 mod clock;
 mod clock_notice;
 mod commands;
+mod connections;
 mod datatype;
 mod entropy;
 mod errors;
 mod events;
 mod info;
 mod keyspace;
+mod metrics;
 mod notifications;
 mod ownership;
 mod peers;
@@ -35,10 +35,7 @@ mod replication;
 mod results;
 mod runner;
 mod settings;
-mod slots;
-mod tally;
 mod term;
-mod ties;
 mod txn;
 mod waiters;
 mod warnings;
@@ -61,6 +58,6 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     api::info::register(ctx, info::write)?;
     agenda::register(runner::run);
     term::begin(Beginning::Start);
-    zones::begin();
+    zones::choose();
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 
+use taskslot_node::slots;
+
 use crate::api::Context;
 use crate::api::events::{Direction, MovePhase, SlotRange};
-use crate::slots;
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
