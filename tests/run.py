@@ -33,9 +33,9 @@ def heading(text: str) -> None:
 
 
 def cargo_tests() -> Counter:
-    """Test engine and node: tests/engine and tests/node; in the dev profile, which builds quicker."""
-    heading("engine and node: cargo test -p taskslot-engine -p taskslot-node")
-    packages = ["-p", "taskslot-engine", "-p", "taskslot-node"]
+    """Test engine, node and the commands' manual; in the dev profile, which builds quicker."""
+    heading("engine, node and manual: cargo test -p taskslot-engine -p taskslot-node -p taskslot")
+    packages = ["-p", "taskslot-engine", "-p", "taskslot-node", "-p", "taskslot"]
     command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
     counts = Counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

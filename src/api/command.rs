@@ -1,10 +1,11 @@
 //! Commands: what is told about them, and how they are run. How they are registered is in [`super::registration`].
 //!
 //! A command is a type with [`Command`]; its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and the
-//! README's table are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
+//! manuals of people are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
 //! it checks the number of arguments and runs the command inside the guard.
 
 use std::ffi::c_int;
+use std::fmt::Display;
 
 use super::context::Context;
 use super::guard::{answering, guard};
@@ -16,11 +17,15 @@ pub trait Command {
     /// What is told about it.
     const DOC: &'static CommandDoc;
 
-    /// Runs it and replies. `args` begins with the command's own name; their number fits [`CommandDoc::arity`].
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]);
+    /// Why it did nothing; shown to the client as it is, so it begins with a code word.
+    type Error: Display;
+
+    /// Runs it. Either it replies, or it gives back an error, which becomes the reply. `args` begins with the command's
+    /// own name; their number fits [`CommandDoc::arity`].
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Self::Error>;
 }
 
-/// All that is told about a command.
+/// A command's manual: all that is told about it.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandDoc {
     /// `TASK.PUSH`
@@ -43,8 +48,28 @@ pub struct CommandDoc {
     pub keys: &'static [KeySpec],
     /// The arguments, the command's name left out.
     pub args: &'static [ArgDoc],
-    /// What it replies, for HELP and the README.
+    /// What it replies where nothing goes wrong.
     pub reply: &'static str,
+    /// What goes to replicas and the AOF: `nothing`, or what it is and when.
+    pub replicates: &'static str,
+    /// The errors that it can reply, beside those of the server that any command may get.
+    pub errors: &'static [ErrorDoc],
+}
+
+/// An error in a command's manual.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorDoc {
+    /// Its text: a code word, then a phrase. `<word>` stands for what differs.
+    pub text: &'static str,
+    /// When it comes.
+    pub when: &'static str,
+}
+
+impl ErrorDoc {
+    /// An error and when it comes.
+    pub const fn new(text: &'static str, when: &'static str) -> ErrorDoc {
+        ErrorDoc { text, when }
+    }
 }
 
 impl CommandDoc {
@@ -61,7 +86,21 @@ impl CommandDoc {
         keys: &[],
         args: &[],
         reply: "",
+        replicates: "",
+        errors: &[],
     };
+
+    /// Whether the manual says all that it must; asked by the compiler.
+    const fn check(&self) {
+        assert!(!self.name.is_empty(), "a command's doc lacks its name");
+        assert!(!self.summary.is_empty(), "a command's doc lacks its summary");
+        assert!(!self.complexity.is_empty(), "a command's doc lacks its complexity");
+        assert!(!self.since.is_empty(), "a command's doc lacks the version that brought it");
+        assert!(!self.reply.is_empty(), "a command's doc lacks what it replies");
+        assert!(!self.replicates.is_empty(), "a command's doc lacks what it replicates");
+        assert!(!self.flags.is_empty() && !self.acl.is_empty(), "a command's doc lacks its flags");
+        assert!(self.args.is_empty() || !self.errors.is_empty(), "a command's doc lacks its errors");
+    }
 
     /// Whether first, last and step don't tell all keys.
     pub(super) const fn has_counted_keys(&self) -> bool {
@@ -287,6 +326,7 @@ pub struct Entry {
 impl Entry {
     /// The entry of a command.
     pub const fn of<C: Command>() -> Entry {
+        const { C::DOC.check() }
         Entry { doc: C::DOC, run: Some(run::<C>) }
     }
 }
@@ -307,7 +347,11 @@ unsafe extern "C" fn run<C: Command>(
     }
     answering(C::DOC.name, ctx, || {
         let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
-        if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
+        if !fits {
+            ctx.reply().wrong_arity();
+        } else if let Err(error) = C::run(ctx, args) {
+            ctx.reply().error(&error.to_string());
+        }
     });
     raw::OK
 }

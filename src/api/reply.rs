@@ -10,16 +10,28 @@ use super::raw::{self, RedisModuleCtx, api, optional};
 use super::replied;
 use super::string::line;
 
-/// Writes the reply of a command. Who opens an array or map writes exactly as many elements as it said.
+/// Writes the reply of a command. Whoever opens an array writes exactly as many elements as it said.
 #[derive(Clone, Copy)]
 pub struct Reply<'a> {
     ctx: Context<'a>,
 }
 
-/// A map whose length is told when it is complete. Dropping one untold would leave the client waiting.
-#[must_use = "tell the length when all pairs are written"]
-pub struct Pending<'a> {
-    ctx: Context<'a>,
+/// A map while it is written: a name, then its value, in turn. It ends where it is dropped, an inner one before the one
+/// around it; so no map is left open, which would leave the client waiting.
+#[must_use = "a map that is dropped at once is empty"]
+pub struct Map<'a> {
+    reply: Reply<'a>,
+    written: usize,
+    length: Length,
+}
+
+/// What the client was told of a map's length at its beginning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// So many fields.
+    Told(usize),
+    /// Nothing: it is told at the end, for which the server keeps a place open in the client's output.
+    Open,
 }
 
 impl<'a> Context<'a> {
@@ -78,21 +90,22 @@ impl<'a> Reply<'a> {
         unsafe { api!(RedisModule_ReplyWithArray)(self.raw(), long(len)) };
     }
 
-    /// A map; its `len` pairs follow, name and value in turn.
-    pub fn map(self, len: usize) {
+    /// A map of so many fields. The cheap kind.
+    pub fn map(self, len: usize) -> Map<'a> {
         match optional!(RedisModule_ReplyWithMap) {
-            // SAFETY: the context lives as long as `self`. Too few pairs confuse the client, not the server.
+            // SAFETY: the context lives as long as `self`. Too few fields confuse the client, not the server.
             Some(map) => unsafe {
                 map(self.raw(), long(len));
             },
             None => self.array(len.saturating_mul(2)),
         }
+        Map { reply: self, written: 0, length: Length::Told(len) }
     }
 
-    /// A map whose length isn't known yet.
-    pub fn pending_map(self) -> Pending<'a> {
+    /// A map that counts its fields.
+    pub fn open_map(self) -> Map<'a> {
         match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives as long as `self`; the length, which is still to come, is `Pending::finish`'s.
+            // SAFETY: the context lives as long as `self`; the length, which is still to come, is told when the map is dropped.
             (Some(map), Some(_)) => unsafe {
                 map(self.raw(), POSTPONED);
             },
@@ -101,7 +114,19 @@ impl<'a> Reply<'a> {
                 api!(RedisModule_ReplyWithArray)(self.raw(), POSTPONED);
             },
         }
-        Pending { ctx: self.ctx }
+        Map { reply: self, written: 0, length: Length::Open }
+    }
+
+    /// Tells the length of the innermost open map.
+    fn end_map(self, len: usize) {
+        let ctx = self.ctx.raw();
+        match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
+            // SAFETY: the context lives as long as `self`; only a `Map` that is open calls this, so there is a map whose length
+            // is still to come. Where it isn't, the server logs that and goes on.
+            (Some(_), Some(set)) => unsafe { set(ctx, long(len)) },
+            // SAFETY: the same, for the array that stands for a map.
+            _ => unsafe { api!(RedisModule_ReplySetArrayLength)(ctx, long(len.saturating_mul(2))) },
+        }
     }
 
     /// An error: a code word, then a phrase. Control characters become blanks, since a line end would let the text
@@ -126,16 +151,49 @@ impl<'a> Reply<'a> {
     }
 }
 
-impl Pending<'_> {
-    /// Tells how many pairs were written. The innermost open one is told first.
-    pub fn finish(self, len: usize) {
-        match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives; `pending_map` opened a map, so there is one whose length is still to come.
-            (Some(_), Some(set)) => unsafe { set(self.ctx.raw(), long(len)) },
-            // SAFETY: the context lives; `pending_map` opened an array, so there is one whose length is still to come.
-            _ => unsafe {
-                api!(RedisModule_ReplySetArrayLength)(self.ctx.raw(), long(len.saturating_mul(2)))
-            },
+impl<'a> Map<'a> {
+    /// Writes a field's name; its value is to follow, of any kind.
+    #[inline]
+    pub fn field(&mut self, name: impl AsRef<[u8]>) -> Reply<'a> {
+        self.written += 1;
+        self.reply.bulk(name.as_ref());
+        self.reply
+    }
+
+    /// A field of any bytes.
+    #[inline]
+    pub fn text(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.field(name).bulk(value.as_ref());
+    }
+
+    /// A field that is a number.
+    #[inline]
+    pub fn integer(&mut self, name: impl AsRef<[u8]>, value: impl Into<i64>) {
+        self.field(name).integer(value.into());
+    }
+
+    /// A field that is a number, at most the largest that a reply can hold.
+    #[inline]
+    pub fn number(&mut self, name: impl AsRef<[u8]>, value: u64) {
+        self.integer(name, i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// The same of what may be unknown or endless: −1 for none.
+    pub fn number_or_none(&mut self, name: impl AsRef<[u8]>, value: Option<u64>) {
+        match value {
+            Some(value) => self.number(name, value),
+            None => self.integer(name, -1),
+        }
+    }
+}
+
+impl Drop for Map<'_> {
+    fn drop(&mut self) {
+        match self.length {
+            Length::Told(len) => {
+                debug_assert!(len == self.written || std::thread::panicking(), "a map's length")
+            }
+            Length::Open => self.reply.end_map(self.written),
         }
     }
 }

@@ -9,6 +9,7 @@ mod claim;
 mod clock;
 mod config;
 mod cron;
+mod error_docs;
 mod extend;
 mod fail;
 mod get;
@@ -19,9 +20,12 @@ mod info;
 mod len;
 mod list;
 mod load_chunk;
+#[cfg(test)]
+mod manual;
 mod pause;
 mod purge;
 mod push;
+mod push_options;
 mod requeue;
 mod result;
 mod retry;
@@ -29,9 +33,13 @@ mod shards;
 mod task;
 mod unique;
 
-use crate::api::Context;
 use crate::api::command::Entry;
-use crate::errors::Error;
+
+/// The errors of a command's manual, by their names in [`error_docs`].
+macro_rules! errors {
+    ($($error:ident),+ $(,)?) => { &[$($crate::commands::error_docs::$error,)+] };
+}
+use errors;
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[
@@ -43,7 +51,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
     Entry::of::<fail::Fail>(),
-    Entry::of::<result::Outcome>(),
+    Entry::of::<result::ResultCommand>(),
     Entry::of::<get::Get>(),
     Entry::of::<list::List>(),
     Entry::of::<len::Len>(),
@@ -69,10 +77,3 @@ const REPLY_BYTES: u64 = 16 << 20;
 
 /// The module's version that brought the commands of the first release.
 const FIRST: &str = "0.1.0";
-
-/// Replies the error of a command that did nothing; one that did replies for itself.
-fn answer(ctx: Context<'_>, result: Result<(), Error>) {
-    if let Err(error) = result {
-        ctx.reply().error(&error.to_string());
-    }
-}
