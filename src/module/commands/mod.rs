@@ -8,7 +8,7 @@
 //! 2. What it decides about tasks belongs into the engine, as a rule with an event of its own, if none fits.
 //! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`.
 //! 4. Tests that try every command ask for it by name: its arity and options in `test_docs.py`, its errors in
-//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `test_hostile_arguments.py`, its rights in
+//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `hostile/test_arguments.py`, its rights in
 //!    `test_acl.py`. What it does gets tests of its own.
 
 mod ack;
