@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Found, Queue};
+use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::interner::Holds;
 use crate::store::lanes::ReadyTasks;
 use crate::store::side_table::Told;
 use crate::store::tokens::Holding;
-use crate::task::{Hold, LeaseNumber, State};
+use crate::task::{Hold, LeaseNumber, TaskState};
 
-impl Queue {
+impl State {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
     ///
     /// - a task is in the structure of its state and in no other, and states are counted;
@@ -113,14 +113,14 @@ impl Queue {
         self.validate_bodies()?;
         ensure(self.leased == leased, "leased tasks are counted")?;
         ensure(self.workers.all().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
-        let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
+        let counted = TaskState::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;
         let gone = [t.acked, t.cancelled, t.purged, t.dropped, t.expired];
-        let unfinished = counted.saturating_sub(self.count(State::Done));
+        let unfinished = counted.saturating_sub(self.count(TaskState::Done));
         let all = gone.into_iter().try_fold(unfinished, u64::checked_add);
         ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")?;
-        let finished = self.count(State::Done).checked_add(t.forgotten);
+        let finished = self.count(TaskState::Done).checked_add(t.forgotten);
         ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks are counted as acked")
     }
 

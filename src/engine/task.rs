@@ -113,7 +113,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 /// The states a task can be in; a task is in exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum TaskState {
     /// Waits to be claimed.
     Ready,
     /// Becomes ready at a known time.
@@ -126,18 +126,19 @@ pub enum State {
     Done,
 }
 
-impl State {
+impl TaskState {
     /// All states, in the order in which they are shown.
-    pub const ALL: [State; 5] = [State::Ready, State::Delayed, State::Leased, State::Dead, State::Done];
+    pub const ALL: [TaskState; 5] =
+        [TaskState::Ready, TaskState::Delayed, TaskState::Leased, TaskState::Dead, TaskState::Done];
 
     /// The word users type and read.
     pub fn name(self) -> &'static str {
         match self {
-            State::Ready => "ready",
-            State::Delayed => "delayed",
-            State::Leased => "leased",
-            State::Dead => "dead",
-            State::Done => "done",
+            TaskState::Ready => "ready",
+            TaskState::Delayed => "delayed",
+            TaskState::Leased => "leased",
+            TaskState::Dead => "dead",
+            TaskState::Done => "done",
         }
     }
 }

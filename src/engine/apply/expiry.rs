@@ -2,14 +2,14 @@
 
 use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::Entry;
 use crate::store::expiry::expires;
 use crate::store::log::Place;
 use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     /// Since when a task is ready that was delayed. With a time to live that is when it was due, though the tick may have
     /// come later; an instant of the wall clock says nothing on ours, so there it is when the tick came.
     pub(crate) fn ready_since(&self, place: Place, due: Due, at: Millis) -> Millis {

@@ -6,8 +6,8 @@ use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
 use crate::limits::GroupLimits;
 use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::GroupNumber;
-use crate::queue::Queue;
 use crate::settings::{Setting, Settings};
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::store::groups::Group;
 use crate::store::lanes::LaneKey;
@@ -16,7 +16,7 @@ use crate::time::Millis;
 /// Of a queue with more groups a change of the settings visits none: the tick does, step by step.
 const GROUPS_AT_ONCE: usize = 1000;
 
-impl Queue {
+impl State {
     /// Changes what is counted of a group, and its place in the rotations with it; not that of a group behind.
     fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
         let Some(group) = self.groups.get_mut(number) else { return };
@@ -118,7 +118,7 @@ impl Queue {
 
     /// Gives the queue other settings by `set`, and to every group what follows from it: at once, or of many groups by and
     /// by, so that the server isn't held.
-    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut Queue) -> Applied) -> Applied {
+    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut State) -> Applied) -> Applied {
         let before = self.settings.clone();
         set(self)?;
         if self.settings.rate() != before.rate() {

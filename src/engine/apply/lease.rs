@@ -4,13 +4,13 @@ use crate::apply::transition::is_leased;
 use crate::bounds::{LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
 use crate::event::{End, Lease, Then};
 use crate::mismatch::{Applied, Mismatch, ensure};
-use crate::queue::Queue;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     pub(crate) fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
         ensure(lease.number > self.last_lease && lease.number <= LeaseNumber::MAX, "a new lease number")?;
         ensure(
@@ -29,7 +29,7 @@ impl Queue {
         self.last_lease = lease.number;
         self.totals.claimed += 1;
         if let Phase::Ready { since } = left.entry.phase {
-            self.stats.claimed(since, at);
+            self.local.stats.claimed(since, at);
         }
         let entry = &mut left.entry;
         entry.phase = Phase::Leased { deadline: lease.deadline, claimed_at: at, worker, tied, cancel: false };
@@ -47,7 +47,7 @@ impl Queue {
         let mut left = self.leave(id, |phase| !matches!(phase, Phase::Done { .. }))?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
-        self.stats.acked(claimed_at(&left.entry.phase));
+        self.local.stats.acked(claimed_at(&left.entry.phase));
         let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
         left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
         left.entry.stalled = false;

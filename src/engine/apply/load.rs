@@ -4,7 +4,7 @@ use crate::apply::transition::Left;
 use crate::bounds::NAME_MAX_BYTES;
 use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::bodies::{StoredBody, is_valid_body};
 use crate::store::entry::Phase;
 use crate::store::log::Place;
@@ -12,7 +12,7 @@ use crate::store::page::Page;
 use crate::store::tokens::StoredToken;
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// Adds a page of tasks that was stored.
     pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
         let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;

@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod push;
 pub(crate) mod replace;
 pub(crate) mod schedules;
+pub(crate) mod seen;
 pub(crate) mod tokens;
 pub(crate) mod transition;
 
@@ -19,16 +20,16 @@ use crate::apply::transition::is_leased;
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, ERROR_MAX_BYTES, NAME_MAX_BYTES};
 use crate::event::{Event, Gate};
 use crate::mismatch::{Applied, Mismatch, ensure};
-use crate::queue::Queue;
 use crate::settings::Rule;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::store::requests::Request;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// Changes the queue as the event says. Errors: it doesn't fit this queue, which is to be given up then.
-    pub fn apply(&mut self, event: &Event) -> Applied {
+    pub(crate) fn apply(&mut self, event: &Event) -> Applied {
         match event {
             Event::Pushed { first, count, due, options, payloads } => {
                 ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
@@ -66,7 +67,7 @@ impl Queue {
                 queue.totals.claimed += 1;
                 queue.totals.acked += 1;
                 if let Phase::Ready { since } = left.entry.phase {
-                    queue.stats.taken(since);
+                    queue.local.stats.taken(since);
                 }
                 queue.remove(&left)
             }),
@@ -193,7 +194,7 @@ impl Queue {
         }
     }
 
-    fn each(&mut self, ids: &[TaskId], mut step: impl FnMut(&mut Queue, TaskId) -> Applied) -> Applied {
+    fn each(&mut self, ids: &[TaskId], mut step: impl FnMut(&mut State, TaskId) -> Applied) -> Applied {
         ids.iter().try_for_each(|&id| step(self, id))
     }
 }

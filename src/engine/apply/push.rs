@@ -2,14 +2,14 @@
 
 use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
 use crate::mismatch::{Applied, Mismatch, ensure};
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::record::Record;
 use crate::task::{Options, TaskId};
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     pub(crate) fn apply_pushed(
         &mut self,
         first: TaskId,
@@ -26,7 +26,7 @@ impl Queue {
             due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
             "a push's options",
         )?;
-        self.stats.pushed(payloads.len());
+        self.local.stats.pushed(payloads.len());
         if let Some(unique) = &options.unique {
             ensure(count == 1, "one task for a token")?;
             self.take_token(Millis(first.ms), first, unique)?;

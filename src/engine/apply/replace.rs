@@ -1,11 +1,11 @@
 //! A task that waits gets another body.
 
 use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::bodies::{is_valid_body, is_waiting};
 use crate::task::TaskId;
 
-impl Queue {
+impl State {
     pub(crate) fn apply_replaced(
         &mut self,
         id: TaskId,

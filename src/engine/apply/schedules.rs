@@ -3,12 +3,12 @@
 use crate::bounds::NUMBER_MAX;
 use crate::mismatch::{Mismatch, ensure};
 use crate::plan::Plan;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::schedules::{SCHEDULES_MAX, Schedule, Stored};
 use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     pub(crate) fn apply_scheduled(
         &mut self,
         name: &[u8],

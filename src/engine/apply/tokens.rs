@@ -3,14 +3,14 @@
 use serde_bytes::ByteBuf;
 
 use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::Entry;
 use crate::store::log::Place;
 use crate::store::tokens::takes_again;
 use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// A task that was just pushed takes its token; that of another whose time is over at `at` moves to it.
     pub(crate) fn take_token(&mut self, at: Millis, id: TaskId, unique: &Unique) -> Result<(), Mismatch> {
         ensure(self.tokens.holder(at, unique.token).is_none(), "a token that nobody holds")?;

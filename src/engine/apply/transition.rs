@@ -4,7 +4,7 @@
 use crate::event::Then;
 use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::log::Place;
@@ -19,7 +19,7 @@ pub(crate) struct Left {
     pub entry: Entry,
 }
 
-impl Queue {
+impl State {
     /// Draws the next order number.
     pub(crate) fn draw(&mut self) -> Result<Order, Mismatch> {
         let drawn = self.next_order;
@@ -56,7 +56,7 @@ impl Queue {
                     self.awaited = None;
                 }
                 if tied {
-                    self.ties.untie(id);
+                    self.local.ties.untie(id);
                 }
             }
             Phase::Dead { at } => {

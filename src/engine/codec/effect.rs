@@ -7,7 +7,6 @@
 use crate::codec::pack::decode;
 use crate::event::Event;
 use crate::mismatch::{Mismatch, ensure};
-use crate::queue::{Effects, Queue};
 use crate::time::Millis;
 
 /// The version of effects.
@@ -118,37 +117,53 @@ fn six_bytes(rest: &mut &[u8]) -> Option<u64> {
     Some(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-impl Queue {
-    /// How many effects have told of the queue; `None` where an older version wrote it.
-    pub fn effects(&self) -> Option<u64> {
-        match self.effects {
-            Effects::Counted(number) => Some(number),
-            Effects::Unknown => None,
+/// How many effects have told of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effects {
+    /// So many, at most [`Effects::MAX`].
+    Counted(u64),
+    /// An older version stored it or told of it.
+    Unknown,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Effects::Counted(0)
+    }
+}
+
+impl Effects {
+    /// A number has six bytes; no server lives to see the last.
+    pub const MAX: u64 = (1 << 48) - 1;
+
+    /// The number of the next one. The last is given again, on the primary as on its replicas.
+    pub fn next(self) -> u64 {
+        match self {
+            Effects::Counted(last) => (last + 1).min(Self::MAX),
+            Effects::Unknown => 1,
         }
     }
 
-    /// The number of the effect that tells of a change that was just made, on the primary.
-    pub fn count_effect(&mut self) -> u64 {
-        let number = self.effects.next();
-        self.effects = Effects::Counted(number);
+    /// Counts one more, and gives its number.
+    pub fn count(&mut self) -> u64 {
+        let number = self.next();
+        *self = Effects::Counted(number);
         number
     }
 
-    /// Takes note of an effect that came, before its events are applied. Each has the number after the last one's, so
-    /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
-    /// stored or told of takes any number. Errors: another number than the next.
-    pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Mismatch> {
+    /// Counts one that came. Errors: another number than the next.
+    pub fn expect(&mut self, effect: &Received<'_>) -> Result<(), Mismatch> {
         let Some((number, _)) = effect.stamp else {
-            self.effects = Effects::Unknown;
+            *self = Effects::Unknown;
             return Ok(());
         };
-        let is_next = match self.effects {
+        let is_next = match self {
             // The last number there is stays, as it does where it is counted.
-            Effects::Counted(_) => number == self.effects.next(),
+            Effects::Counted(_) => number == self.next(),
             Effects::Unknown => number >= 1,
         };
         ensure(is_next, EFFECT_GAP)?;
-        self.effects = Effects::Counted(number);
+        *self = Effects::Counted(number);
         Ok(())
     }
 }

@@ -4,18 +4,20 @@
 //! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is.
 //! Versions only grow, and old ones stay readable.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
+use crate::codec::effect::Effects;
 use crate::codec::pack::{decode, encode_named};
 use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Effects, Pauses, Queue};
 use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
+use crate::state::{Pauses, State};
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::groups::StoredGroup;
@@ -99,7 +101,7 @@ struct StoredPauses {
     outward: Option<u64>,
 }
 
-impl Queue {
+impl State {
     /// Gives the stored form to `put`, a chunk at a time, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
         self.save_at(None, put);
@@ -155,7 +157,7 @@ impl Queue {
     }
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
-    pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
+    pub(crate) fn load_head(bytes: &[u8]) -> Result<State, Mismatch> {
         let head: Head = decode(bytes).ok_or(Mismatch("a stored head"))?;
         ensure((1..=FORMAT_VERSION).contains(&head.version), "a known version")?;
         let mut settings = Settings::default();
@@ -181,7 +183,7 @@ impl Queue {
         let awaited =
             head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
         let awaited = awaited.transpose()?.map(|(number, _)| number);
-        Ok(Queue {
+        Ok(State {
             settings,
             totals: head.totals,
             pauses,
@@ -196,7 +198,7 @@ impl Queue {
             passed_over: head.passed_over,
             awaited,
             delayed: Delayed::default(),
-            ..Queue::new()
+            ..State::default()
         })
     }
 
@@ -209,7 +211,7 @@ impl Queue {
 
     /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
     /// can be read, and is to be the same when it is stored and loaded again.
-    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+    pub(crate) fn load_chunk(&mut self, bytes: &[u8], saved: &Cell<Option<Stamp>>) -> Result<(), Mismatch> {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
             Some((&GROUPS, groups)) => {
@@ -255,11 +257,8 @@ impl Queue {
                 bodies.iter().try_for_each(|body| self.load_body(body))
             }
             Some((&CLOCKS, clocks)) => {
-                let saved: Stamp = decode(clocks).ok_or(Mismatch("stored clocks"))?;
-                ensure(
-                    saved.is_valid() && self.saved.replace(Some(saved)).is_none(),
-                    "clocks in bounds, once",
-                )
+                let stamp: Stamp = decode(clocks).ok_or(Mismatch("stored clocks"))?;
+                ensure(stamp.is_valid() && saved.replace(Some(stamp)).is_none(), "clocks in bounds, once")
             }
             _ => Err(Mismatch("a known chunk")),
         }

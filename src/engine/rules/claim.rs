@@ -5,10 +5,10 @@
 
 use crate::event::{Event, Gate, Lease};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::Queue;
 use crate::request::{Claim, Entropy, Refusal};
 use crate::rules::term::CLOCK_NUMBER_MAX;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::lane::{Lane, Which};
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
@@ -39,7 +39,7 @@ impl<'a> Claiming<'a> {
     /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
     /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
     /// [`Queue::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
-    pub fn turn(&mut self, queue: &Queue, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
+    pub fn turn(&mut self, queue: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
         if queue.paused(now.at, Gate::Out).is_some() {
             return Err(Refusal::Paused);
         }
@@ -79,7 +79,7 @@ impl<'a> Claiming<'a> {
     /// Leases for at most `limit` tasks of a lane.
     fn take(
         &mut self,
-        queue: &Queue,
+        queue: &State,
         now: Now,
         entropy: Entropy,
         (lane, which): (&Lane, Which),
@@ -136,7 +136,7 @@ pub(crate) struct Source<'q> {
     is_turn: bool,
 }
 
-impl Queue {
+impl State {
     /// The first turn of a claim: all of it, where no groups take turns. Errors: `Paused`, `Exhausted`.
     pub fn claim<'a>(
         &self,

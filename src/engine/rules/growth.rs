@@ -7,14 +7,14 @@
 
 use crate::event::{End, Event};
 use crate::limits::GroupLimits;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::side_table::Told;
 use crate::task::TaskId;
 
 /// What a name costs in its table beside its bytes, about.
 const NAME_BYTES: i64 = 56;
 
-impl Queue {
+impl State {
     /// Bytes chosen by users that the event, decided on this queue, keeps, less those that it lets go; at most 0 for
     /// one that doesn't make the data grow. Of pushes, of what takes a push's place and of claims it says nothing.
     pub fn growth(&self, event: &Event) -> i64 {

@@ -4,12 +4,12 @@ use crate::calendar::BadRule;
 use crate::codec::pack::encode_named;
 use crate::event::Event;
 use crate::plan::{Catchup, Plan, Rule, Unplanned};
-use crate::queue::Queue;
 use crate::request::Push;
+use crate::state::State;
 use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_never};
 use crate::time::Now;
 
-impl Queue {
+impl State {
     /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
     /// their counters. Errors: `Bad`, `TooMany`.
     pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {

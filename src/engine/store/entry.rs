@@ -4,7 +4,7 @@
 //! [`Packed`] of 45 bytes, because every leased task has one.
 
 use crate::numbers::{Order, WorkerNumber};
-use crate::task::{LeaseNumber, State};
+use crate::task::{LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
 /// A touched task's state, with what belongs to it.
@@ -33,13 +33,13 @@ impl Phase {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TaskState {
         match self {
-            Phase::Ready { .. } => State::Ready,
-            Phase::Delayed { .. } => State::Delayed,
-            Phase::Leased { .. } => State::Leased,
-            Phase::Dead { .. } => State::Dead,
-            Phase::Done { .. } => State::Done,
+            Phase::Ready { .. } => TaskState::Ready,
+            Phase::Delayed { .. } => TaskState::Delayed,
+            Phase::Leased { .. } => TaskState::Leased,
+            Phase::Dead { .. } => TaskState::Dead,
+            Phase::Done { .. } => TaskState::Done,
         }
     }
 }

@@ -272,19 +272,25 @@ impl Groups {
         true
     }
 
-    /// Names of groups behind, at most `limit`: the next ones, of a bounded number that is looked at.
-    pub fn next_behind(&mut self, limit: usize) -> Vec<ByteBuf> {
-        let mut names = Vec::new();
+    /// Names of groups behind, at most `limit`: the next ones, of a bounded number that is looked at. And from where to
+    /// look on, for [`Groups::look_on_from`].
+    pub fn next_behind(&self, limit: usize) -> (Vec<ByteBuf>, usize) {
+        let (mut names, mut at) = (Vec::new(), self.next_place);
         for _ in 0..self.places.len().min(STEP_PLACES) {
-            if self.behind == 0 || names.len() == limit {
+            if names.len() == limit.min(self.behind) {
                 break;
             }
-            let group = self.places.get(self.next_place).and_then(|place| place.as_deref());
+            let group = self.places.get(at).and_then(|place| place.as_deref());
             names
                 .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
-            self.next_place = (self.next_place + 1) % self.places.len();
+            at = (at + 1) % self.places.len();
         }
-        names
+        (names, at)
+    }
+
+    /// Groups behind are looked for from here on.
+    pub fn look_on_from(&mut self, place: usize) {
+        self.next_place = place;
     }
 
     /// The group of a name, made if there is none; no group for an empty name.

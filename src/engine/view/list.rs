@@ -1,10 +1,10 @@
 //! Lists of tasks, a bounded number at a time.
 
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Found, Queue};
+use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
-use crate::task::{State, TaskId};
+use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
 
@@ -35,8 +35,8 @@ impl Cursor {
     }
 
     /// Whether a task of this priority can stand here in a list of a state.
-    fn is_for(self, state: State, priority: i8) -> bool {
-        state != State::Ready || self.priority() == priority
+    fn is_for(self, state: TaskState, priority: i8) -> bool {
+        state != TaskState::Ready || self.priority() == priority
     }
 }
 
@@ -70,7 +70,7 @@ impl From<usize> for Limit {
 /// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
 const LIST_LOOKED_AT: usize = 10_000;
 
-impl Queue {
+impl State {
     /// At most as many tasks of a state after `cursor` as `limit` says, and the cursor to go on with: ready ones in the order of
     /// claims, delayed by due time, leased by id, dead and done by the time they became so. Where groups take turns, ready ones
     /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
@@ -78,7 +78,7 @@ impl Queue {
     pub fn list(
         &self,
         now: &Now,
-        state: State,
+        state: TaskState,
         cursor: Cursor,
         limit: impl Into<Limit>,
         worker: Option<&[u8]>,
@@ -119,7 +119,7 @@ impl Queue {
     fn in_order_of<'a>(
         &'a self,
         now: &Now,
-        state: State,
+        state: TaskState,
         cursor: Cursor,
         group: Option<GroupNumber>,
     ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
@@ -130,7 +130,7 @@ impl Queue {
             Some((Cursor(at.0.saturating_add(1), order.0), self.locate(order)?))
         };
         match state {
-            State::Ready => {
+            TaskState::Ready => {
                 let first = if cursor == Cursor::default() { i8::MAX } else { cursor.priority() };
                 let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
                 Box::new(levels.flat_map(move |level| {
@@ -148,13 +148,13 @@ impl Queue {
                     by_turn.chain(by_id).filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
                 }))
             }
-            State::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
-            State::Dead => {
+            TaskState::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
+            TaskState::Dead => {
                 let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
                 Box::new(self.dead.range(from..).copied().filter_map(found))
             }
-            State::Done => Box::new(self.done.in_order(after).filter_map(found)),
-            State::Leased => {
+            TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
+            TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
                 let places = self.log.tasks_from(from);
                 Box::new(places.filter_map(|place| {
@@ -180,21 +180,21 @@ impl Queue {
     }
 
     /// At most `count` tasks of a state, but for the leased, as PURGE takes them.
-    pub fn some(&self, now: &Now, state: State, count: usize) -> Vec<TaskId> {
+    pub fn some(&self, now: &Now, state: TaskState, count: usize) -> Vec<TaskId> {
         let id = |place| Some(self.log.record(place)?.id);
         let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
             orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
         };
         match state {
-            State::Ready => {
+            TaskState::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
                 let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All));
                 places.take(count).filter_map(|(_, place)| id(place)).collect()
             }
-            State::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
-            State::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
-            State::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
-            State::Leased => Vec::new(),
+            TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
+            TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
+            TaskState::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
+            TaskState::Leased => Vec::new(),
         }
     }
 

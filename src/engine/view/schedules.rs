@@ -1,7 +1,7 @@
 //! Schedules as they are shown.
 
 use crate::plan::{Plan, Rule};
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::schedules::Runs;
 use crate::time::{Due, Millis, Now};
 
@@ -18,7 +18,7 @@ pub struct ScheduleView<'a> {
     pub runs: Runs,
 }
 
-impl Queue {
+impl State {
     /// The schedules, by name.
     pub fn schedules(&self, now: &Now) -> Vec<ScheduleView<'_>> {
         let mut views = Vec::with_capacity(self.schedules.len());
