@@ -47,7 +47,7 @@ cluster: build $(VENV) ## Start a cluster, 3 primaries and 3 replicas, in the fo
 		--port $(if $(filter file,$(origin PORT)),7001,$(PORT)) $(if $(SERVER),--server $(SERVER))
 
 demo: build $(VENV) ## Show a cluster under load: nodes and workers killed, shards moved, and the account (ARGS=--help)
-	@PYTHONPATH=clients/python:tests/cluster:tests/server .venv/bin/python examples/demo $(ARGS)
+	@.venv/bin/python examples/demo $(ARGS)
 
 test: build $(VENV) ## Run all tests, on Valkey 9.1 and Redis 6.2 (ARGS='-k lease' goes to pytest)
 	@.venv/bin/python tests/run.py -- $(ARGS)

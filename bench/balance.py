@@ -27,13 +27,9 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/cluster"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "clients/python"))
-
 import redis.asyncio
-from cluster import Cluster, Node
-from server import SERVERS
+from harness.cluster import Cluster, Node
+from harness.server import SERVERS
 from taskslot import AsyncQueue, AsyncShardedQueue, ShardedQueue
 
 ROOT = Path(__file__).resolve().parents[1]

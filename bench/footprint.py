@@ -10,9 +10,9 @@ from pathlib import Path
 
 import redis
 from contenders import Contender
+from harness.server import Installed, wait_until
 from pipe import Pipe, decode
 from rounds import CALLS_A_WRITE, payloads, server_of
-from server import Installed, wait_until
 
 # Tasks that the client prepares at a time.
 STEP = 20_000

@@ -13,14 +13,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-
-from server import MODULE, SERVERS, Installed, Server, identify
-from talk import Talk
+from harness.server import MODULE, SERVERS, Installed, Server, identify
+from harness.talk import Talk
 from waiters import cpu_us
 
 FEW = 10

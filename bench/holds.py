@@ -13,16 +13,13 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-
-from server import SERVERS, Installed, Server, identify
-from talk import packed
-from waiting import Floor
+from harness.server import SERVERS, Installed, Server, identify
+from harness.talk import packed
+from harness.waiting import Floor
 
 AFTER_S = 0.5
 WORKERS = 2000

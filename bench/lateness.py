@@ -13,15 +13,11 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import time
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-
-from server import SERVERS, Server, identify, wait_until
-from talk import Talk
-from waiting import Floor, Worker
+from harness.server import SERVERS, Server, identify, wait_until
+from harness.talk import Talk
+from harness.waiting import Floor, Worker
 
 SAMPLES = 300
 # Tasks of one MPUSH, at most.

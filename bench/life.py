@@ -19,13 +19,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-
 import table
 from contenders import Contender, contenders
 from footprint import Footprint, footprint
+from harness.server import MODULE, SERVERS, Installed, Server, identify
 from rounds import MODES, Load, round_of
-from server import MODULE, SERVERS, Installed, Server, identify
 
 SHORT = dict(zip(("alone", "aof", "replica"), MODES, strict=True))
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contenders import Contender
+from harness.server import Installed, Server, wait_until
 from pipe import Pipe, decode
-from server import Installed, Server, wait_until
 
 # Calls in one write: a hundred pushes of 100 bytes fit into the 16 KB that the server reads at once.
 CALLS_A_WRITE = 100

@@ -11,10 +11,10 @@ library sends it (service.py). On paper a node that spends c µs on a task's lif
 nodes N times that, less what is spent on looking: each producer asks S lengths each 0.1 s, each idle worker looks at
 all shards now and then.
 
-The simulation (simulation.py) has a server of one thread for each node, which takes as long for each command as
-measured, and runs the library itself on them, producers and workers, in simulated time. Each producer and worker is its
-own process on its own processor, and a message takes 0.1 ms: what stops the growth is the cluster and the library, not
-the clients.
+The simulation (tests/harness/simulation.py) has a server of one thread for each node, which takes as long for each
+command as measured, and runs the library itself on them, producers and workers, in simulated time. Each producer and
+worker is its own process on its own processor, and a message takes 0.1 ms: what stops the growth is the cluster and the
+library, not the clients.
 
 Costs go to target/costs.json, the plot to target/scaling.png. TASKSLOT_MODULE names another build of the module.
 """
@@ -33,16 +33,12 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/cluster"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "clients/python"))
-
 import redis.asyncio
-from cluster import Cluster
+from harness.cluster import Cluster
+from harness.server import SERVERS
+from harness.simulation import Costs, Outcome, Traffic, produce, simulate, work
 from rounds import cpu_ns
-from server import SERVERS
 from service import CROWD, REST_S, measure
-from simulation import Costs, Outcome, Traffic, produce, simulate, work
 from taskslot import AsyncShardedQueue
 from taskslot.balance import FRESH_S
 

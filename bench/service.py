@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import Cluster, Node
+from harness.cluster import Cluster, Node
+from harness.simulation import Costs
 from pipe import decode_one, encode
 from rounds import cpu_ns
-from simulation import Costs
 from taskslot import commands
 from taskslot._async.queue import token
 

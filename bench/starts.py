@@ -29,14 +29,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/cluster"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "clients/python"))
-
 import redis.asyncio
-from cluster import Cluster
+from harness.cluster import Cluster
+from harness.server import MODULE, SERVERS, wait_until
 from rounds import cpu_ns
-from server import MODULE, SERVERS, wait_until
 from taskslot import AsyncShardedQueue, ShardedQueue
 
 SHARDS = 16

@@ -12,8 +12,8 @@ from statistics import median
 
 from contenders import Contender
 from footprint import Footprint
+from harness.server import ROOT, Server
 from rounds import CALLS_A_WRITE, NO_LISTENER, PHASES, Cost, Load
-from server import ROOT, Server
 
 OURS, MEASURE = "taskslot", "Streams"
 # Rounds of one mode and one number of tasks a call: costs by contender, in the order of the rounds.

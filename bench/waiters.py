@@ -14,16 +14,12 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
-import sys
 import time
 from collections import deque
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/server"))
-
-from server import SERVERS, Installed, Server, identify
-from talk import packed
-from waiting import Floor
+from harness.server import SERVERS, Installed, Server, identify
+from harness.talk import packed
+from harness.waiting import Floor
 
 FEW = 10
 ROUNDS = 15

@@ -5,16 +5,11 @@
 
 import argparse
 import signal
-import sys
 import time
 from pathlib import Path
 
-# Before this file's own folder, whose cluster.py this is.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/server"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
-
-from cluster import Cluster, Node
-from server import CLI, SERVERS, Installed, ServerDied, identify
+from harness.cluster import Cluster, Node
+from harness.server import CLI, SERVERS, Installed, ServerDied, identify
 
 SHARDS = 4
 BACK_AFTER_S = 10

@@ -85,9 +85,9 @@ def read_junit(report: Path) -> Counter:
 
 def installed() -> set[str]:
     """The names of the servers this machine has, as the tests find them."""
-    code = "from server import SERVERS; print(*SERVERS)"
+    code = "from harness.server import SERVERS; print(*SERVERS)"
     command = [sys.executable, "-c", code]
-    return set(subprocess.check_output(command, cwd=ROOT / "tests/server", text=True).split())
+    return set(subprocess.check_output(command, cwd=ROOT, text=True).split())
 
 
 def main() -> int:

@@ -24,7 +24,8 @@ import redis
 import story as stories
 from account import Account
 from books import Books, ask_servers
-from cluster import Cluster
+from harness.cluster import Cluster
+from harness.server import ROOT, SERVERS, end_with_parent, wait_until
 from logs import Log, read
 from plot import plot
 from producer import Producer
@@ -32,7 +33,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rich.console import Console
 from screen import Screen
-from server import ROOT, SERVERS, end_with_parent, wait_until
 from taskslot import ShardedQueue
 from watch import Watch
 from worker import Worker

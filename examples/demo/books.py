@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from logs import read
 
 if TYPE_CHECKING:
-    from cluster import Cluster
+    from harness.cluster import Cluster
     from taskslot import ShardedQueue
 
 # A failover that nobody asked for may have begun so long before it was seen.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from cluster import Cluster, Node
+from harness.cluster import Cluster, Node
+from harness.server import wait_synced, wait_until
 from logs import Log, now, read
-from server import wait_synced, wait_until
 from taskslot.shards import names, slot_of_shard
 from watch import Watch
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
-from cluster import Cluster, Node
+from harness.cluster import Cluster, Node
 from logs import Log, now
 from taskslot.shards import names, slot_of_shard
 

@@ -6,9 +6,9 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from cluster import Cluster
-from sentinel import Sentinel
-from server_fixtures import STARTED
+from harness.cluster import Cluster
+from harness.fixtures import STARTED
+from harness.sentinel import Sentinel
 
 
 @pytest.fixture

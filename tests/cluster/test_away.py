@@ -12,9 +12,9 @@ import pytest
 import redis
 import taskslot.worker.engine
 import valkey
+from harness.server import wait_until
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from server import wait_until
 from taskslot import Queue, ShardedQueue, Worker
 
 taskslot.worker.engine.BLOCK_MS = 50

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from server import wait_until
+from harness.server import wait_until
 from taskslot import shards
 from typer.testing import CliRunner
 

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 import redis
+from harness.programs import OF_THIS_TREE
+from harness.server import MODULE, ROOT
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from server import MODULE, ROOT
 from taskslot import ShardedQueue
 
 pytestmark = pytest.mark.timeout(240)
 
 DEMO = ROOT / "examples/demo"
-PATHS = [ROOT / "clients/python", ROOT / "tests/cluster", ROOT / "tests/server"]
 # Small enough for a machine that runs other tests meanwhile.
 SMALL = ["--seconds=10", "--rate=60", "--shards=12", "--workers=3", "--seed=1"]
 
 
 def run(*command: object) -> subprocess.CompletedProcess:
     """Run a script of the demo without a terminal."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS)), "TASKSLOT_MODULE": str(MODULE)}
+    env = {**os.environ, **OF_THIS_TREE, "TASKSLOT_MODULE": str(MODULE)}
     return subprocess.run([sys.executable, *map(str, command)], env=env, capture_output=True, text=True)
 
 

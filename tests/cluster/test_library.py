@@ -11,8 +11,8 @@ from collections import Counter
 import pytest
 import redis
 import valkey
-from cluster import Cluster
-from server import wait_until
+from harness.cluster import Cluster
+from harness.server import wait_until
 from taskslot import AsyncShardedQueue, Queue, Refused, ShardedQueue, TaskslotError
 
 SHARDS = 8

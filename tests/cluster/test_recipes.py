@@ -7,11 +7,11 @@ import binascii
 import subprocess
 
 import pytest
-import recipes
-from cluster import Cluster
-from queues import info, tasks
-from server import Server
-from server_fixtures import chosen
+from harness import recipes
+from harness.cluster import Cluster
+from harness.fixtures import chosen
+from harness.queues import info, tasks
+from harness.server import Server
 
 # A first build, or many tests beside, may take their time.
 pytestmark = pytest.mark.timeout(600)

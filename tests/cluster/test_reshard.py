@@ -3,12 +3,12 @@
 import threading
 
 import pytest
-from beats import fired, made
-from cluster import Cluster, Node
-from server import wait_until
-from talk import Error, Talk
-from traffic import Traffic, again
-from waiting import Worker
+from harness.beats import fired, made
+from harness.cluster import Cluster, Node
+from harness.server import wait_until
+from harness.talk import Error, Talk
+from harness.traffic import Traffic, again
+from harness.waiting import Worker
 
 KEY_BY_KEY, AS_A_WHOLE = "key by key", "as a whole"
 

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 import redis
-from beats import fired, made
-from cluster import Cluster, Node
-from server import Server, wait_until
-from talk import Error, Talk
-from traffic import Traffic, again
-from waiting import Floor
+from harness.beats import fired, made
+from harness.cluster import Cluster, Node
+from harness.server import Server, wait_until
+from harness.talk import Error, Talk
+from harness.traffic import Traffic, again
+from harness.waiting import Floor
 
 # Short, so that leases which ran out while nobody was primary end soon after it.
 GRACE = {"module_args": ("failover-grace", 200)}

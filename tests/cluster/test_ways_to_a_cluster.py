@@ -14,8 +14,8 @@ import valkey
 import valkey.asyncio
 import valkey.asyncio.sentinel
 import valkey.sentinel
-from sentinel import NAME
-from server import wait_until
+from harness.sentinel import NAME
+from harness.server import wait_until
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 LIBRARIES = {

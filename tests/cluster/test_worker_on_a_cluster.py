@@ -5,7 +5,7 @@ from collections import Counter
 
 import redis
 import taskslot.worker.engine
-from server import wait_until
+from harness.server import wait_until
 from taskslot import ShardedQueue, Worker
 
 taskslot.worker.engine.BLOCK_MS = 50

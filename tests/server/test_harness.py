@@ -6,8 +6,17 @@ import signal
 
 import pytest
 import redis
-from server import ROOT, NotInTime, Server, ServerDied, digest, parse_commands, wait_synced, wait_until
-from server_fixtures import chosen
+from harness.fixtures import chosen
+from harness.server import (
+    ROOT,
+    NotInTime,
+    Server,
+    ServerDied,
+    digest,
+    parse_commands,
+    wait_synced,
+    wait_until,
+)
 
 
 def server_ms(client) -> int:

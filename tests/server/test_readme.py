@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Callable, Iterator
 
 import pytest
-from server import ROOT, Server
-from talk import Error, Talk
+from harness.server import ROOT, Server
+from harness.talk import Error, Talk
 
 PROMPT = "127.0.0.1:6379> "
 HANDLE, ID = r"\d{13}-\d+@\d{16}-[0-9a-f]{8}", r"\d{13}-\d+"

@@ -8,8 +8,8 @@ from zlib import crc32
 import pytest
 import redis
 import valkey
-from blocking import Blocking
-from server_fixtures import chosen
+from harness.blocking import Blocking
+from harness.fixtures import chosen
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 HERE = Path(__file__).parent

@@ -3,10 +3,10 @@
 import json
 from datetime import datetime
 
-import command_line
 import pytest
 import taskslot
-from server import wait_until
+from harness import command_line
+from harness.server import wait_until
 
 
 @pytest.fixture

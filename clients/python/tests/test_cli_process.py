@@ -10,13 +10,11 @@ import sys
 import termios
 from fcntl import ioctl
 from json import loads
-from pathlib import Path
 
 import pytest
-import taskslot
-from server import wait_until
+from harness.programs import OF_THIS_TREE
+from harness.server import wait_until
 
-LIBRARY = Path(taskslot.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "taskslot"]
 
 
@@ -25,7 +23,7 @@ def env(server):
     """An environment in which the command finds library and server."""
     return {
         **os.environ,
-        "PYTHONPATH": str(LIBRARY),
+        **OF_THIS_TREE,
         "TASKSLOT_URL": f"redis://127.0.0.1:{server.port}",
         "TERM": "xterm-256color",
     }
@@ -58,9 +56,7 @@ def shown(ours: int, text: str) -> str:
 def test_importing_the_library_loads_no_command_line():
     """Nor what that is made with: a worker pays for none of it."""
     script = "import sys, taskslot; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    said = subprocess.run(
-        [sys.executable, "-c", script], env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True
-    )
+    said = subprocess.run([sys.executable, "-c", script], env=OF_THIS_TREE, capture_output=True, text=True)
     loaded = set(said.stdout.split())
     assert "taskslot" in loaded and not loaded & {"typer", "rich", "click", "pydantic"}
 

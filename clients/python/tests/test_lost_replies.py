@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from server import wait_until
+from harness.server import wait_until
 from taskslot import Queue, ShardedQueue
 
 

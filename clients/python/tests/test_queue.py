@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 import redis
 import valkey
-from server import wait_until
+from harness.server import wait_until
 from taskslot import (
     Answer,
     AsyncQueue,

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 import redis
 import valkey
-from blocking import Blocking
+from harness.blocking import Blocking
+from harness.server import wait_until
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from server import wait_until
 from taskslot import Answer, AsyncShardedQueue, Queue, Refused, ShardedQueue, WrongType, shards
 from taskslot.clients import Client
 

@@ -1,13 +1,7 @@
-"""The cluster in simulated time (bench/simulation.py), which runs the library's own code: what must hold in it."""
-
-import sys
-from pathlib import Path
+"""The cluster in simulated time (harness/simulation.py), which runs the library's own code: what must hold in it."""
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[3] / "bench"))
-
-from simulation import Costs, Node, Traffic, Waiter, World, simulate, work
+from harness.simulation import Costs, Node, Traffic, Waiter, World, simulate, work
 
 COSTS = Costs(
     push=7, push_each=1, claim=6, claim_each=2, ack=4, ack_each=1,

@@ -9,11 +9,11 @@ import redis
 import taskslot._async.wire
 import taskslot._sync.wire
 import valkey
-from blocking import Blocking
-from proxy import Proxy
-from server import wait_until
+from harness.blocking import Blocking
+from harness.proxy import Proxy
+from harness.server import wait_until
+from harness.working import Working
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, UnknownTask, Worker
-from working import Working
 
 WAITERS = 48
 

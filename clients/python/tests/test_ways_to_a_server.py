@@ -10,12 +10,12 @@ import redis
 import redis.asyncio
 import valkey
 import valkey.asyncio
-from blocking import Blocking
-from command_line import run
-from proxy import Proxy
+from harness.blocking import Blocking
+from harness.command_line import run
+from harness.proxy import Proxy
+from harness.working import Working
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
 from taskslot.clients import Client
-from working import Working
 
 PASSWORD = "s/e#c?r@t:"
 LIBRARIES = {

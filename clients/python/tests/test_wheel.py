@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import taskslot
-from server import MODULE, ROOT
+from harness.server import MODULE, ROOT
 from taskslot import module
 
 PACKAGE = ROOT / "clients/python"

@@ -11,9 +11,9 @@ import pytest
 import redis
 import taskslot
 import valkey
-from server import wait_until
+from harness.server import wait_until
+from harness.working import Gate, Working
 from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
-from working import Gate, Working
 
 
 @pytest.fixture(params=["sync", "async under run", "async under serve"])

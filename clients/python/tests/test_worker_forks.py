@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import taskslot
-from server import wait_until
+from harness.programs import OF_THIS_TREE
+from harness.server import wait_until
 
-LIBRARY = Path(taskslot.__file__).parents[1]
 PROGRAM = Path(__file__).with_name("forking_program.py")
 
 # What the parent's function returns: as a rule the status that the child ended with.
@@ -33,9 +33,7 @@ def program(request, server):
     """The program, which works by `run()` or by `serve()`."""
     words = [sys.executable, PROGRAM, str(server.port), request.param]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        words, env={"PYTHONPATH": str(LIBRARY)}, stdout=pipe, stderr=pipe, text=True
-    ) as program:
+    with subprocess.Popen(words, env=OF_THIS_TREE, stdout=pipe, stderr=pipe, text=True) as program:
         yield program
         if program.poll() is None:
             program.kill()

@@ -6,12 +6,12 @@ import time
 
 import pytest
 import redis
-from server import wait_until
+from harness.server import wait_until
+from harness.working import Gate, Working
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
 from taskslot.worker.leases import Leases
 from taskslot.worker.running import Running
 from taskslot.worker.threads import Threads
-from working import Gate, Working
 
 
 def extends(client):

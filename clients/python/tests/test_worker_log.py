@@ -7,9 +7,9 @@ import threading
 
 import pytest
 import redis
-from server import wait_until
+from harness.server import wait_until
+from harness.working import Gate, Working
 from taskslot import Fail, Queue, Worker, current
-from working import Gate, Working
 
 
 @pytest.fixture(autouse=True)

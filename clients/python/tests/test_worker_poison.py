@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import taskslot
-from server import wait_until
+from harness.programs import OF_THIS_TREE
+from harness.server import wait_until
+from harness.working import Working
 from taskslot import Worker
 from taskslot.worker.engine import own_name
-from working import Working
 
 HERE = Path(__file__).parent
 
@@ -19,7 +20,6 @@ class Supervised:
 
     def __init__(self, port):
         self._words = [sys.executable, str(HERE / "poison_program.py"), str(port)]
-        self._environment = {"PYTHONPATH": f"{Path(taskslot.__file__).parents[1]}"}
         self._process = None
         self.started = 0
 
@@ -30,7 +30,7 @@ class Supervised:
     def look(self):
         """Start it, if it has ended."""
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(self._words, env=self._environment, stderr=subprocess.DEVNULL)
+            self._process = subprocess.Popen(self._words, env=OF_THIS_TREE, stderr=subprocess.DEVNULL)
             self.started += 1
 
     def __exit__(self, *_):
@@ -71,8 +71,8 @@ def test_a_dead_task_says_why_where_one_looks(queue):
 def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
     """As those of two containers may be: a crash in one charges nothing in the other."""
     code = "import os; os.getpid = lambda: 1; from taskslot.worker.engine import own_name; print(own_name())"
-    words, environment = [sys.executable, "-c", code], {"PYTHONPATH": f"{Path(taskslot.__file__).parents[1]}"}
-    names = {subprocess.check_output(words, env=environment, text=True) for _ in range(2)}
+    words = [sys.executable, "-c", code]
+    names = {subprocess.check_output(words, env=OF_THIS_TREE, text=True) for _ in range(2)}
     assert len(names) == 2 and all("-1-" in name for name in names)
     assert own_name() == own_name(), "workers of one process die together"
     mine = own_name()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import taskslot
-from server import wait_until
+from harness.programs import OF_THIS_TREE
+from harness.server import wait_until
+from harness.working import Gate, Working
 from taskslot import Worker, current
 from taskslot.worker.registry import stopped_by_signals
-from working import Gate, Working
 
 HERE = Path(__file__).parent
 
@@ -225,8 +226,7 @@ class Program:
 
     def __init__(self, port, grace_ms=20_000, lease_ms=10_000):
         words = [sys.executable, str(HERE / "worker_program.py"), *map(str, (port, grace_ms, lease_ms))]
-        path = f"{Path(taskslot.__file__).parents[1]}"
-        self.process = subprocess.Popen(words, env={"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(words, env=OF_THIS_TREE, stdout=subprocess.PIPE, text=True)
 
     def signal(self, number):
         """Send it a signal."""

@@ -1,0 +1,370 @@
+"""A real cluster on this machine: primaries, each with its replicas, and what befalls them.
+
+`Cluster(installed)` starts three primaries and three replicas, up when it returns, after 2 to 3 s: a node waits 2 s
+before it says that its cluster is ok. `Node` is one of its servers. What the cluster looks like is asked of the nodes
+each time, so that it is true after failovers and moved slots, too. Nothing here knows pytest: tests, the demo and
+benchmarks share it.
+
+Start and restart nodes on a thread that lives on: a server ends with the thread that started it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import redis
+from redis.cluster import ClusterNode
+from redis.crc import key_slot
+
+from harness.server import Installed, NotInTime, Server, wait_until
+
+SLOTS = 16384
+# Keys that one MIGRATE takes along, as redis-cli does.
+KEYS_AT_ONCE = 10
+MIGRATE_TIMEOUT_MS = 5000
+# Flags of a node that others can't reach, or don't know.
+TROUBLE = {"fail", "fail?", "handshake", "noaddr"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node as a line of CLUSTER NODES tells of it."""
+
+    id: str
+    flags: frozenset[str]
+    primary: str | None  # the id of the primary that it follows
+    epoch: int  # of two that claim a slot, the higher one has it
+    linked: bool
+    slots: frozenset[int]
+
+    @staticmethod
+    def read(line: str) -> Member:
+        """Read `<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slots>…`."""
+        id_, _, flags, primary, _, _, epoch, link, *slots = line.split()
+        return Member(
+            id_,
+            frozenset(flags.split(",")),
+            None if primary == "-" else primary,
+            int(epoch),
+            link == "connected",
+            frozenset(slot for part in slots if part[0] != "[" for slot in slots_of(part)),
+        )
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is a primary, of slots or of none."""
+        return "master" in self.flags
+
+
+def slots_of(part: str) -> range:
+    """The slots of `5` or `0-5460`."""
+    first, _, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+class Node(Server):
+    """A server of a cluster: a `Server` with an id, that can be asked what it knows of the others."""
+
+    def __init__(self, installed: Installed, **options: object):
+        self.frozen = False
+        super().__init__(installed, **options)
+        # Several threads may ask at a time, and it may have been restarted since.
+        self._asks = self.client(decode_responses=True, single_connection_client=False, socket_timeout=5)
+        self.id: str = self.say("CLUSTER", "MYID")
+
+    def __repr__(self) -> str:
+        return f"<node {self.port}>"
+
+    def say(self, *words: object) -> object:
+        """Send a command and return its reply, with texts as `str`; an error is raised."""
+        return self._asks.execute_command(*words)
+
+    def facts(self, *command: object) -> dict[str, str]:
+        """The fields of INFO, of CLUSTER INFO and the like."""
+        reply = self.say(*command)
+        if isinstance(reply, dict):
+            return {name: str(value) for name, value in reply.items()}
+        return dict(line.split(":", 1) for line in reply.splitlines() if ":" in line)
+
+    def members(self) -> list[Member]:
+        """The nodes of the cluster as this one sees them."""
+        return [Member.read(line) for line in self.say("CLUSTER", "NODES").splitlines()]
+
+    def itself(self) -> Member:
+        """What this node says of itself."""
+        return next(member for member in self.members() if "myself" in member.flags)
+
+    @property
+    def up(self) -> bool:
+        """Whether it can answer: it runs and isn't frozen."""
+        return self.alive() and not self.frozen
+
+    def freeze(self) -> None:
+        """Stop the process where it stands; `thaw` lets it go on."""
+        super().freeze()
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        super().thaw()
+        self.frozen = False
+
+
+class Cluster:
+    """Primaries with their replicas, from start to `discard`; `nodes` are first those that were primaries at the start.
+
+    All but `primaries`, `replicas` (of each primary) and `first_port` are options and settings of each `Server`. With
+    `first_port` the nodes have that port and those that follow, and each a bus 10000 above; else free ones.
+    """
+
+    DEFAULTS = {"cluster_enabled": "yes", "cluster_node_timeout": 1000}
+
+    def __init__(
+        self,
+        installed: Installed,
+        primaries: int = 3,
+        replicas: int = 1,
+        first_port: int | None = None,
+        **options: object,
+    ):
+        self.installed = installed
+        self.nodes: list[Node] = []
+        self._clients: list[redis.RedisCluster] = []
+        try:
+            for at in range(primaries * (1 + replicas)):
+                port = True if first_port is None else first_port + at
+                self.nodes.append(Node(installed, port=port, **{**self.DEFAULTS, **options}))
+            self._join(primaries)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _join(self, primaries: int) -> None:
+        """Make a cluster of the nodes, slots spread evenly over those that come first."""
+        for at, node in enumerate(self.nodes):
+            # Each its own epoch, else two of one epoch sort it out among themselves, which takes its time.
+            node.say("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+            for other in self.nodes[:at]:
+                node.say("CLUSTER", "MEET", "127.0.0.1", other.port)
+        for at, node in enumerate(self.nodes[:primaries]):
+            # Not ADDSLOTSRANGE, which 6.2 hasn't.
+            node.say("CLUSTER", "ADDSLOTS", *range(SLOTS * at // primaries, SLOTS * (at + 1) // primaries))
+        wait_until(self._acquainted, "all nodes know each other", 20)
+        for at, node in enumerate(self.nodes[primaries:]):
+            node.say("CLUSTER", "REPLICATE", self.nodes[at % primaries].id)
+        self.wait_ok(20)
+
+    def _acquainted(self) -> bool:
+        ids = {node.id for node in self.nodes}
+        views = [node.members() for node in self.nodes]
+        return all({m.id for m in view if m.linked and "handshake" not in m.flags} == ids for view in views)
+
+    # ---- what is where
+
+    def alive(self) -> list[Node]:
+        """The nodes that can answer."""
+        return [node for node in self.nodes if node.up]
+
+    def owners(self) -> dict[int, Node]:
+        """Who has each slot, by what the nodes say of themselves; of two that claim it, the one of the higher epoch."""
+        claims = [(node.itself(), node) for node in self.alive()]
+        owners: dict[int, Node] = {}
+        for member, node in sorted(claims, key=lambda claim: claim[0].epoch):
+            if member.is_primary:
+                owners.update(dict.fromkeys(member.slots, node))
+        return owners
+
+    def primaries(self) -> list[Node]:
+        """The nodes that are primaries of some slots now, in the order of `nodes`."""
+        owners = set(self.owners().values())
+        return [node for node in self.nodes if node in owners]
+
+    def replicas_of(self, primary: Node) -> list[Node]:
+        """The nodes that follow this one now, whether it lives or not."""
+        return [node for node in self.alive() if node.itself().primary == primary.id]
+
+    def replica_of(self, primary: Node) -> Node:
+        """The first replica of a primary; fails if it has none."""
+        replicas = self.replicas_of(primary)
+        if not replicas:
+            raise AssertionError(f"{primary} has no replica that runs")
+        return replicas[0]
+
+    @staticmethod
+    def slot(key: str | bytes) -> int:
+        """The slot of a key, hash tags seen to."""
+        return key_slot(key if isinstance(key, bytes) else key.encode())
+
+    def node_of(self, key: str | bytes | int) -> Node:
+        """Who has a key, or a slot, now; fails if nobody that lives has it."""
+        slot = key if isinstance(key, int) else self.slot(key)
+        owner = self.owners().get(slot)
+        if owner is None:
+            raise AssertionError(f"nobody that runs has slot {slot}")
+        return owner
+
+    # ---- what befalls it
+
+    def kill(self, node: Node) -> None:
+        """End a node at once (SIGKILL)."""
+        node.kill9()
+
+    def freeze(self, node: Node) -> None:
+        """Stop a node where it stands (SIGSTOP): the others take it for dead after the node time-out."""
+        node.freeze()
+
+    def thaw(self, node: Node) -> None:
+        """Let a frozen node go on; it learns what has happened meanwhile."""
+        node.thaw()
+
+    def restart(self, node: Node) -> None:
+        """Start a node that was ended, in its directory; returns when all is well.
+
+        It comes back as a replica of who took its place, or as what it was if nobody did.
+        """
+        node.restart()
+        self.wait_ok()
+
+    def failover(self, replica: Node) -> None:
+        """Let a replica take its primary's place in order, without loss (CLUSTER FAILOVER)."""
+        primary = next(node for node in self.nodes if node.id == replica.itself().primary)
+        replica.say("CLUSTER", "FAILOVER")
+        self.wait_promoted(replica)
+        self.wait_ok()
+        if self.installed.version < (7, 0):
+            # It pauses writes and lets go of them after 10 s, promoted or not; from 6.2.7 on at once.
+            primary.say("CLIENT", "UNPAUSE")
+
+    # ---- waiting
+
+    def wait_ok(self, timeout: float = 20.0) -> None:
+        """Wait until all slots are served, all living nodes agree, and all living replicas have their copy."""
+        try:
+            wait_until(lambda: not self._amiss(), "the cluster is well", timeout)
+        except NotInTime as late:
+            raise NotInTime(f"{late}: {self._amiss()}") from None
+
+    def wait_promoted(self, replica: Node, timeout: float = 20.0) -> None:
+        """Wait until a replica is a primary with slots, and all living nodes know it and serve."""
+
+        def promoted() -> bool:
+            views = [{member.id: member for member in node.members()} for node in self.alive()]
+            served = all(node.facts("CLUSTER", "INFO")["cluster_state"] == "ok" for node in self.alive())
+            return served and all(
+                replica.id in view and view[replica.id].is_primary and view[replica.id].slots
+                for view in views
+            )
+
+        wait_until(promoted, f"{replica} is the primary", timeout)
+
+    def _amiss(self) -> str:
+        """What is not as it should be, in words; empty if all is well."""
+        return next(self._complaints(), "")
+
+    def _complaints(self) -> Iterator[str]:
+        nodes = self.alive()
+        ids = {node.id for node in nodes}
+        views = {node: [m for m in node.members() if m.id in ids] for node in nodes}
+        for node in nodes:
+            facts = node.facts("CLUSTER", "INFO")
+            if facts["cluster_state"] != "ok" or facts["cluster_slots_ok"] != str(SLOTS):
+                yield f"{node} says that the cluster is {facts['cluster_state']}"
+            troubled = [m for m in views[node] if not m.linked or m.flags & TROUBLE]
+            if troubled or len(views[node]) < len(ids):
+                yield f"{node} has trouble with {[m.id for m in troubled]}"
+        # A primary pays no heed to a CLUSTER FAILOVER of one that it doesn't know for its replica yet.
+        maps = [{m.id: (m.primary, m.slots) for m in view} for view in views.values()]
+        if any(one != maps[0] for one in maps):
+            yield "the nodes don't agree on who has which slots and who follows whom"
+        for node in nodes:
+            role = node.facts("INFO", "replication")
+            if role["role"] == "slave" and role["master_link_status"] != "up":
+                yield f"{node} has no link to its primary"
+            followers = sum(one.primary == node.id for one in views[node])
+            online = sum(name.startswith("slave") and "online" in value for name, value in role.items())
+            if role["role"] == "master" and online != followers:
+                yield f"{node} has {online} of {followers} replicas online"
+
+    # ---- moving slots
+
+    def move_slots(self, slots: Iterable[int], source: Node, target: Node) -> int:
+        """Move slots with their keys while they are used, as `redis-cli --cluster reshard` does: how many keys went."""
+        others = [node for node in self.primaries() if node not in (source, target)]
+        return sum(self._move_slot(slot, source, target, others) for slot in slots)
+
+    def _move_slot(self, slot: int, source: Node, target: Node, others: list[Node]) -> int:
+        target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        moved = self._move_keys(slot, source, target)
+        # The target first: should we fail now, one of the two has the slot at any moment.
+        for node in (target, source, *others):
+            node.say("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        return moved
+
+    @staticmethod
+    def _move_keys(slot: int, source: Node, target: Node) -> int:
+        moved = 0
+        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE):
+            source.say("MIGRATE", "127.0.0.1", target.port, "", 0, MIGRATE_TIMEOUT_MS, "KEYS", *keys)
+            moved += len(keys)
+        return moved
+
+    @property
+    def migrates_by_itself(self) -> bool:
+        """Whether the servers have CLUSTER MIGRATESLOTS: Valkey from 9.0 on."""
+        return self.installed.is_valkey and self.installed.version >= (9, 0)
+
+    def migrate_slots(self, slots: Iterable[int], source: Node, target: Node, timeout: float = 30.0) -> None:
+        """Move slots as a whole by CLUSTER MIGRATESLOTS; returns when all nodes know who has them."""
+        ranges = [slot for first_and_last in runs(slots) for slot in first_and_last]
+        source.say("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", target.id)
+
+        def is_over() -> bool:
+            jobs = source.say("CLUSTER", "GETSLOTMIGRATIONS")
+            # Others may stand there from before: the last one comes first.
+            state = migration_state(jobs[0])
+            if state in ("failed", "cancelled"):
+                raise AssertionError(f"the migration has {state}: {jobs[0]}")
+            return state == "success"
+
+        wait_until(is_over, "the slots have moved", timeout)
+        self.wait_ok()
+
+    # ---- clients, the end
+
+    def client(self, **options: object) -> redis.RedisCluster:
+        """A client of the cluster, which follows MOVED and ASK; bytes in and out, RESP2. Closed with the cluster."""
+        starts = [ClusterNode("127.0.0.1", node.port) for node in self.alive()]
+        client = redis.RedisCluster(startup_nodes=starts, **{"protocol": 2, "socket_timeout": 15, **options})
+        self._clients.append(client)
+        return client
+
+    def check(self) -> None:
+        """Fail unless each node runs, or was ended by us, and no log tells of a crash."""
+        for node in self.nodes:
+            node.check()
+
+    def discard(self) -> None:
+        """End all nodes and remove their directories."""
+        while self._clients:
+            self._clients.pop().close()
+        for node in self.nodes:
+            node.discard()
+
+
+def runs(slots: Iterable[int]) -> list[tuple[int, int]]:
+    """Slots as ranges, each with its last one."""
+    found: list[tuple[int, int]] = []
+    for slot in sorted(slots):
+        if found and found[-1][1] == slot - 1:
+            found[-1] = (found[-1][0], slot)
+        else:
+            found.append((slot, slot))
+    return found
+
+
+def migration_state(job: dict | list) -> str:
+    """The state of a migration as CLUSTER GETSLOTMIGRATIONS tells of it."""
+    fields = job if isinstance(job, dict) else dict(zip(job[::2], job[1::2], strict=True))
+    return fields["state"]

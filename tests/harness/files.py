@@ -1,0 +1,38 @@
+"""The files that a server keeps its data in: rewritten, read, added to."""
+
+from __future__ import annotations
+
+from harness.server import Server
+
+
+def wait_aof(server: Server) -> None:
+    """Wait until no AOF is being written: after a full sync a replica has none until then."""
+    r = server.client()
+
+    def settled() -> bool:
+        info = r.info("persistence")
+        return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
+
+    server.wait_until(settled, "the AOF is written", timeout=15)
+    assert r.info("persistence")["aof_last_bgrewrite_status"] == "ok"
+
+
+def rewrite_aof(server: Server) -> None:
+    """Have the AOF written anew from what is in memory, and wait until that is in place."""
+    server.client().execute_command("BGREWRITEAOF")
+    wait_aof(server)
+
+
+def aof_bytes(server: Server) -> bytes:
+    """All that the AOF holds, the base file too."""
+    files = sorted(
+        f for f in server.dir.rglob("appendonly*.*") if f.is_file() and not f.name.endswith("manifest")
+    )
+    return b"".join(f.read_bytes() for f in files)
+
+
+def add_to_aof(server: Server, *commands: bytes) -> None:
+    """Write commands, packed as the protocol has them, to the end of the AOF of a server that is down."""
+    assert not server.alive()
+    with open(server._aof(), "ab") as file:
+        file.writelines(commands)

@@ -1,0 +1,309 @@
+"""Queues to keep: one that holds something of everything, and what two equal queues have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import redis
+
+from harness.server import wait_until
+
+STATES = ("ready", "delayed", "leased", "dead", "done")
+HOUR = 3_600_000
+# No task of a rich queue becomes due, ends or is dropped while a test runs.
+SETTINGS = {
+    "lease": HOUR,
+    "attempts": 7,
+    "stalls": 4,
+    "backoff": "linear",
+    "backoff-base": HOUR,
+    "backoff-max": 2 * HOUR,
+    "backoff-jitter": 20,
+    "max-len": 100_000,
+    "max-bytes": 1_000_000_000,
+    "dead-max": 50,
+    "dead-ttl": 1000 * HOUR,
+    "run-max": 20 * HOUR,
+    "concurrency": 90_000,
+    "rate": 500_000,
+    "rate-per": 2 * HOUR,
+    "group-concurrency": 80_000,
+    "group-rate": 400_000,
+    "group-rate-per": 3 * HOUR,
+    "groups-max": 50,
+    "retain-max": 1000,
+}
+# The priority at which groups take turns in a rich queue, and what it gives out from then on.
+TURNS_AT = -50
+TURNS = ["red2", "red3", "none1", "blue2", "red4", "red5", "red6", "none2", "blue3", "none3", "blue4"]
+# What INFO says of the node, of the moment or of the memory's layout, not of the queue.
+OF_THE_MOMENT = {
+    *[
+        "duplicate",
+        "found",
+        "refused",
+        "memory",
+        "blocked-workers",
+        "oldest-ready-ms",
+        "next-delayed-ms",
+        "load",
+    ],
+    *["in-per-second-1m", "in-per-second-5m", "out-per-second-1m", "out-per-second-5m"],
+    *["wait-p50-ms", "wait-p95-ms", "wait-p99-ms", "run-p50-ms", "run-p95-ms", "run-p99-ms"],
+}
+
+
+def pairs(reply: list) -> dict:
+    """A map as RESP2 has it."""
+    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+
+
+def task(r: redis.Redis, key: object, id_: bytes) -> dict | None:
+    """What TASK.GET says of a task (its id or a handle); AT's instants in whole seconds, see `tasks`."""
+    reply = r.execute_command("TASK.GET", key, id_)
+    return reply and shown(reply)
+
+
+def shown(reply: list) -> dict:
+    """A task's map. An AT is shown on the module's clock, which may be a millisecond off the wall's."""
+    fields = pairs(reply)
+    if "due" in fields:
+        fields["due"] //= 1000
+    return fields
+
+
+def schedules(r: redis.Redis, key: object) -> list[dict]:
+    """What INFO says of the schedules, but for the spans to now."""
+    told = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
+    # The next instant of an interval is told by two clocks, which differ by a moment.
+    return [{name: one[name] for name in one if not name.startswith("next")} for one in told]
+
+
+def tasks(r: redis.Redis, key: object, state: str) -> list[dict]:
+    """All tasks of a state, with payloads, in the order in which LIST shows them."""
+    found, cursor = [], b"0"
+    while True:
+        cursor, part = r.execute_command(
+            "TASK.LIST", key, state, "CURSOR", cursor, "COUNT", 100, "WITHPAYLOAD"
+        )
+        found += map(shown, part)
+        if cursor == b"0":
+            return found
+
+
+def info(r: redis.Redis, key: object) -> dict:
+    """TASK.INFO as a map."""
+    return pairs(r.execute_command("TASK.INFO", key))
+
+
+def contents(r: redis.Redis, key: object) -> dict:
+    """All that clients can see of a queue and that is the same on each of its copies."""
+    said = {name: value for name, value in info(r, key).items() if name not in OF_THE_MOMENT}
+    for gate in ("paused-in", "paused-out"):
+        said[gate] = "for a while" if said[gate] > 0 else said[gate]
+    listed = {state: tasks(r, key, state) for state in STATES}
+    for one in (one for of_state in listed.values() for one in of_state):
+        assert task(r, key, one["id"]) == one, "GET and LIST say the same"
+    for state, of_state in listed.items():
+        assert r.execute_command("TASK.LEN", key, state) == len(of_state) == said[state]
+    config = pairs(r.execute_command("TASK.INFO", key, "CONFIG"))
+    return {
+        "info": said,
+        "config": config,
+        "tasks": listed,
+        "groups": groups(r, key),
+        "cron": schedules(r, key),
+    }
+
+
+def groups(r: redis.Redis, key: object) -> dict:
+    """What INFO says of each group, but for the spans to now, which pass meanwhile."""
+    told = {
+        group["name"]: group
+        for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])
+    }
+    for group in told.values():
+        group["rests-ms"] = group["rests-ms"] > 0
+    return told
+
+
+@dataclass
+class Rich:
+    """A queue that holds something of everything, by key, and the handles to go on with."""
+
+    key: str
+    leased: bytes = b""  # ACK it
+    extended: bytes = b""  # EXTENDed once
+    cancelled: bytes = b""  # EXTEND answers CANCELLED
+    tied: bytes = b""
+    requested: bytes = b""  # claimed with REQUEST claim-token
+    stalled: bytes = b""  # over, and its ACK still welcome
+    requeued: bytes = b""  # given back: STALE
+    pushed: bytes = b""  # the id that REQUEST push-token was answered
+    acked: list[bytes] = field(default_factory=list)
+    unique: bytes = b""  # the id that holds the token "one"
+    kept: bytes = b""  # the id of a task that is gone and whose token "kept" isn't free
+
+
+class Builder:
+    """Makes tasks one at a time, each of a higher priority than those before: a claim gets the last."""
+
+    def __init__(self, r: redis.Redis, key: str, priority: int = 0):
+        self.r, self.key, self.priority = r, key, priority
+
+    def claim(self, *options: object, push: tuple[object, ...] = ()) -> bytes:
+        """Push a task and claim it: its handle."""
+        self.priority += 1
+        payload = f"task {self.priority}"
+        id_ = self.r.execute_command("TASK.PUSH", self.key, payload, "PRIORITY", self.priority, *push)
+        ((handle, got, _),) = self.r.execute_command("TASK.CLAIM", self.key, *options)
+        assert got == payload.encode() and handle.startswith(id_ + b"@")
+        return handle
+
+    def stall(self, handle: bytes, times: int) -> None:
+        """Wait until the task of a short lease has stalled so often."""
+        wait_until(
+            lambda: task(self.r, self.key, handle)["stalls"] == times, f"{handle} stalled {times} times"
+        )
+
+
+def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: int = 600) -> Rich:
+    """Tasks in each state and of each kind, settings, totals, texts, tokens; both gates closed."""
+    x, rich, made = r.execute_command, Rich(key), Builder(r, key)
+    for name, value in SETTINGS.items():
+        x("TASK.CONFIG", key, "SET", name, value)
+    # Twice stalled is delayed, once stalled is ready; both of them before the others, since they are slow.
+    made.stall(made.claim("LEASE", 1), 1)
+    ((again, *_),) = x("TASK.CLAIM", key, "LEASE", 1, "WORKER", "crashes")
+    made.stall(again, 2)
+    rich.stalled = made.claim("LEASE", 1)
+    made.stall(rich.stalled, 1)
+
+    rich.leased = made.claim("WORKER", "w1")
+    rich.extended = made.claim("WORKER", "w2", "LEASE", 60_000)
+    x("TASK.EXTEND", key, rich.extended, "LEASE", 2 * HOUR)
+    rich.cancelled = made.claim("WORKER", "w1", push=("ATTEMPTS", 3))
+    assert x("TASK.CANCEL", key, rich.cancelled.split(b"@")[0]) == 2
+    rich.tied = made.claim("TIED", "WORKER", b"tied \x00\xff")
+    rich.requested = made.claim("REQUEST", "claim-token", push=("HEADERS", 1, "of", "a lease"))
+    x("TASK.FAIL", key, made.claim(), "ERROR", b"went wrong: \x00\xff")
+    x("TASK.FAIL", key, made.claim(push=("LEASE", 1234)), "ERROR", "dead of it" * 100, "DEAD")
+    x("TASK.FAIL", key, made.claim(push=("ATTEMPTS", 1)))
+    x("TASK.FAIL", key, made.claim(), "ERROR", "again later", "DELAY", 20 * HOUR)
+    rich.requeued = made.claim()
+    x("TASK.REQUEUE", key, rich.requeued)
+    x("TASK.REQUEUE", key, made.claim(), "BACK")
+    x("TASK.REQUEUE", key, made.claim(), "DELAY", 30 * HOUR)
+    rich.acked = [made.claim(), made.claim()]
+    assert x("TASK.ACK", key, "HANDLES", 2, *rich.acked) == [1, 1]
+    done = made.claim(push=("RETAIN", 500 * HOUR))
+    assert x("TASK.ACK", key, done, "RESULT", b"came of it \x00\xff") == 1
+    assert x("TASK.ACK", key, made.claim(), "RETAIN", 600 * HOUR) == 1
+    x("TASK.EXTEND", key, made.claim("WORKER", "w3"), "PROGRESS", b"half \x00\xff")
+    retried = made.claim()
+    x("TASK.FAIL", key, retried, "ERROR", "and retried", "DEAD")
+    assert x("TASK.RETRY", key, retried.split(b"@")[0]) == 1
+    assert x("TASK.CANCEL", key, x("TASK.PUSH", key, "never mind", "DELAY", HOUR)) == 1
+    x("TASK.PUSH", key, "at most once", "PRIORITY", 127)
+    assert x("TASK.CLAIM", key, "NOACK")[0][1] == b"at most once"
+
+    x("TASK.PUSH", key, b"", "PRIORITY", -128)
+    x("TASK.PUSH", key, bytes(range(256)), "HEADERS", 2, "trace", b"\x00\xff", "empty", "", "ATTEMPTS", -1)
+    x("TASK.PUSH", key, "large" * 6 * many, "LEASE", 86_400_000)
+    x("TASK.PUSH", key, "delayed", "DELAY", 10 * HOUR, "PRIORITY", 127)
+    x("TASK.PUSH", key, "at", "AT", 4_102_444_800_500, "HEADERS", 1, "a", "b")
+    rich.pushed = x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff")
+    with_groups(r, key)
+    rich.unique, one = x("TASK.PUSH", key, "first", "PRIORITY", -3, "UNIQUE", "one", "TTL", 700 * HOUR)
+    assert one == 1 and x("TASK.PUSH", key, b"second \x00", "UNIQUE", "one", "REPLACE") == [rich.unique, 0]
+    rich.kept, _ = x("TASK.PUSH", key, "cancelled", "UNIQUE", "kept", "FOR", 800 * HOUR, "KEEP")
+    assert x("TASK.CANCEL", key, rich.kept) == 1
+    assert x("TASK.CRON", key, "SET", "seldom", "EVERY", 900 * HOUR, "PAYLOAD", "tick") == 1
+    assert x("TASK.CRON", key, "SET", "new year", "CRON", "0 0 1 1 *", "TZ", "Asia/Tokyo", "PAYLOAD", "") == 1
+    x("TASK.MPUSH", key, "PRIORITY", -1, "TASKS", many, *(f"many {n}" for n in range(many)))
+    if paused:
+        x("TASK.PAUSE", key, "OUT")
+        x("TASK.PAUSE", key, "IN", "FOR", 1000 * HOUR)
+    return rich
+
+
+def with_groups(r: redis.Redis, key: str) -> None:
+    """Groups in mid-turn, of each kind of limit, some used up, with tasks in each state."""
+
+    def put(group: str, count: int, *options: object) -> None:
+        of = ("GROUP", group) if group != "none" else ()
+        names = [f"{group}{n}" for n in range(1, count + 1)]
+        r.execute_command("TASK.MPUSH", key, "PRIORITY", TURNS_AT, *of, *options, "TASKS", count, *names)
+
+    for group, words in (
+        ("red", ("WEIGHT", 3)),
+        ("blue", ("RATE", 1000, "PER", HOUR)),
+        ("held", ("CONCURRENCY", 0, "RATE", -1)),
+        ("slow", ("RATE", 1, "PER", 100 * HOUR)),
+        ("strict", ("ORDERED", "yes")),
+    ):
+        assert r.execute_command("TASK.GROUP", key, "SET", group, *words) == b"OK"
+    for group, count in (("red", 6), ("blue", 4), ("none", 3), ("held", 2), ("slow", 2), ("strict", 2)):
+        put(group, count)
+    for group, option in (("red", "NOACK"), ("blue", "NOACK"), ("slow", "NOACK"), ("strict", "WITHMETA")):
+        assert len(r.execute_command("TASK.CLAIM", key, "GROUP", group, option)) == 1
+    put("later", 2, "DELAY", 40 * HOUR)
+
+
+def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
+    """Check that a kept queue works as the one it was: handles, tokens, gates, order. Drains it."""
+    x, key = r.execute_command, rich.key
+    for command in (("TASK.PUSH", key, "x"), ("TASK.MPUSH", key, "TASKS", 1, "x")):
+        assert refusal(r, *command) == "PAUSED"
+    assert x("TASK.CLAIM", key) == []
+    x("TASK.RESUME", key, "ALL")
+    assert refusal(r, "TASK.EXTEND", key, rich.cancelled) == "CANCELLED"
+    assert refusal(r, "TASK.ACK", key, rich.requeued) == "STALE"
+    assert x("TASK.ACK", key, "HANDLES", 2, *rich.acked) == [0, 0]
+    assert x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff") == rich.pushed
+    assert x("TASK.CLAIM", key, "REQUEST", "claim-token")[0][0] == rich.requested
+    if rich.unique:
+        assert x("TASK.PUSH", key, "third", "UNIQUE", "one") == [rich.unique, 0]
+        assert x("TASK.PUSH", key, "third", "UNIQUE", "kept") == [rich.kept, 0]
+    number = max(one["lease"] for one in tasks(r, key, "leased"))
+    held = [rich.leased, rich.extended, rich.requested, *([rich.tied] if tied else [])]
+    assert min(x("TASK.EXTEND", key, "HANDLES", len(held), *held)) > 0
+    assert x("TASK.ACK", key, "HANDLES", len(held), *held) == [1] * len(held)
+    assert x("TASK.FAIL", key, rich.cancelled) == 0 and task(r, key, rich.cancelled) is None
+    late = info(r, key)["late"]
+    assert x("TASK.ACK", key, rich.stalled) == 1 and info(r, key)["late"] == late + 1
+    last = max(one["id"] for state in STATES for one in tasks(r, key, state))
+    assert id_of(x("TASK.PUSH", key, "new", "PRIORITY", -128)) > id_of(last)
+    # Where groups take turns LIST shows tasks by id.
+    order = [one["id"] for one in tasks(r, key, "ready") if one["priority"] != TURNS_AT]
+    claimed, in_turn = [], []
+    while got := x("TASK.CLAIM", key, "COUNT", 7, "WITHMETA"):
+        for handle, payload, _, meta in got:
+            assert pairs(meta)["lease"] > number, "lease numbers grow"
+            number = pairs(meta)["lease"]
+            if pairs(meta)["priority"] == TURNS_AT:
+                in_turn.append(payload.decode())
+            else:
+                claimed.append(handle.split(b"@")[0])
+        handles = [handle for handle, *_ in got]
+        assert x("TASK.ACK", key, "HANDLES", len(handles), *handles) == [1] * len(handles)
+    assert claimed == order and len(order) > 30, "tasks come in the order in which LIST shows them"
+    # Queues of the time before there were groups have none.
+    assert in_turn in (TURNS, []), "groups go on where they stood in turn"
+    assert bool(in_turn) == (pairs(x("TASK.INFO", key, "GROUPS"))["known"] > 0)
+
+
+def refusal(r: redis.Redis, *command: object) -> str:
+    """The code word of the error that a command answers."""
+    try:
+        reply = r.execute_command(*command)
+    except redis.ResponseError as error:
+        # redis-py makes types of some code words, and cuts them off.
+        word = "READONLY" if isinstance(error, redis.ReadOnlyError) else str(error).split(" ")[0]
+        return word if word.isupper() else "ERR"
+    raise AssertionError(f"{command} is refused (it answered {reply!r})")
+
+
+def id_of(text: bytes) -> tuple[int, ...]:
+    """A task's id, to compare."""
+    return tuple(map(int, text.split(b"-")))

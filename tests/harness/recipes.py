@@ -1,0 +1,110 @@
+"""The programs of clients/recipes, made ready to run: what each needs is put below target/recipes, never into the tree.
+
+Where a client can't be had because npm, its registry or the like is missing, the test is skipped, and says so; in CI
+it fails.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.server import CLI, ROOT
+
+RECIPES = ROOT / "clients/recipes"
+BUILT = ROOT / "target/recipes"
+# For what may take minutes where much else runs: the first build.
+BUILD_TIMEOUT_S = 500
+RUN_TIMEOUT_S = 50
+# What npm and cargo say where they get nothing from their registry; any other failure is our own.
+UNREACHED = re.compile(r"network|download|resolve host|connect|ENOTFOUND|EAI_AGAIN|ETIMEDOUT", re.IGNORECASE)
+
+
+def account(command: list[object], **options: object) -> dict:
+    """Run a recipe and return the account that is its last line."""
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=RUN_TIMEOUT_S, **options
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def node(name: str, folder: Path) -> list[object]:
+    """The command of a recipe of Node, copied into a folder beside its modules."""
+    for source in (RECIPES / "node").glob("*.mjs"):
+        shutil.copy(source, folder)
+    (folder / "node_modules").symlink_to(node_modules())
+    return [need("node"), folder / name]
+
+
+def node_modules() -> Path:
+    """Install what package-lock.json names, once for each of its contents."""
+    files = [RECIPES / "node" / name for name in ("package.json", "package-lock.json")]
+    version = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    place = BUILT / f"node-{version}"
+    with alone("npm"):
+        if not (place / "ready").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                shutil.copy(file, place)
+            get([need("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
+            (place / "ready").touch()
+    return place / "node_modules"
+
+
+def rust(name: str) -> list[object]:
+    """The command of the recipe in Rust, built."""
+    project, cargo = RECIPES / name, need("cargo")
+    with alone("cargo"):
+        get([cargo, "fetch", "--locked"], project)
+        build = [cargo, "build", "--quiet", "--locked", "--offline", "--target-dir", BUILT / "cargo"]
+        subprocess.run(build, cwd=project, check=True, timeout=BUILD_TIMEOUT_S)
+    return [BUILT / "cargo/debug/taskslot-recipe"]
+
+
+def shell(name: str) -> list[object]:
+    """The command of the recipe for the shell; it takes its redis-cli from the environment."""
+    assert CLI, "redis-cli comes with tests/requirements.txt"
+    return ["env", f"REDIS_CLI={CLI}", need("bash"), RECIPES / name]
+
+
+def need(program: str) -> str:
+    """The path of a program."""
+    return shutil.which(program) or lacking(f"{program} is not installed")
+
+
+def get(command: list[object], folder: Path) -> None:
+    """Run a command that asks a registry."""
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip()[-800:]
+        assert UNREACHED.search(said), said
+        lacking(f"the registry is not reached: {said}")
+
+
+def lacking(what: str):
+    """Skip the test, but in CI, where all is to be had, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Tests run side by side: one at a time installs or builds."""
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with open(BUILT / f"{what}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

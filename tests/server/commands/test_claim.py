@@ -1,0 +1,303 @@
+"""TASK.CLAIM: who gets what, in which order, under which lease, and how it is told."""
+
+import re
+
+import pytest
+from harness.talk import SYNTAX, Error, Talk, parts
+
+DAY = 86_400_000
+NUMBER_MAX = 2**53 - 1
+HANDLE = re.compile(rb"([1-9][0-9]{12}-[0-9]+)@([1-9][0-9]{15})-[0-9a-f]{8}")
+
+
+def payloads(reply) -> list[bytes]:
+    """The payloads of a claim's reply."""
+    return [task[1] for task in reply]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_claim_answers_handle_payload_and_deliveries(server, protocol):
+    """A handle is `<id>@<number>-<nonce>`; without COUNT there is one task."""
+    c = Talk(server, protocol)
+    first, second = c.push("q", "a"), c.push("q", "b")
+    [[handle, payload, deliveries]] = c("TASK.CLAIM", "q")
+    assert HANDLE.fullmatch(handle)[1] == first
+    assert (payload, deliveries) == (b"a", 1)
+    [[other, payload, deliveries]] = c("TASK.CLAIM", "q", "COUNT", 5)
+    assert HANDLE.fullmatch(other)[1] == second
+    assert (payload, deliveries) == (b"b", 1)
+    assert c("TASK.CLAIM", "q") == [] and c("TASK.CLAIM", "q", "COUNT", 5) == []
+    assert c("TASK.CLAIM", "missing") == [] and c("EXISTS", "missing") == 0
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_withmeta_adds_a_map(server, protocol):
+    """Lease number, priority, group, headers, instants and the counters of failures and stalls, in this order."""
+    c = Talk(server, protocol)
+    c.push("q", "p", "PRIORITY", -7, "HEADERS", 2, "a", "1", "b", "2")
+    assert c("TASK.FAIL", "q", c.claim("q"), "DELAY", 0) == 1
+    server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1, "the task is back")
+    [[handle, payload, deliveries, meta]] = c("TASK.CLAIM", "q", "WITHMETA", "LEASE", 5000)
+    meta = c.as_map(meta)
+    (ms, _), number, _ = parts(handle)
+    assert list(meta) == [
+        *[
+            b"lease",
+            b"priority",
+            b"group",
+            b"headers",
+            b"enqueued",
+            b"deadline",
+            b"failures",
+            b"stalls",
+            b"retain",
+        ],
+    ]
+    assert (payload, deliveries) == (b"p", 2)
+    assert (meta[b"lease"], meta[b"priority"], meta[b"enqueued"]) == (number, -7, ms)
+    assert (meta[b"failures"], meta[b"stalls"]) == (1, 0)
+    assert c.as_map(meta[b"headers"]) == {b"a": b"1", b"b": b"2"}
+    task = c.map("TASK.GET", "q", handle)
+    assert meta[b"deadline"] == task[b"deadline"] == task[b"claimed"] + 5000
+
+
+def test_withmeta_tells_how_long_the_task_will_be_kept(server):
+    """The push says, 0 too, else the queue; nil where neither does, and of a task that is taken for good."""
+    for protocol in (2, 3):
+        c = Talk(server, protocol)
+
+        def retain(*options, c=c, claim=()):
+            c("TASK.PUSH", "q", "p", *options)
+            [[_, _, _, meta]] = c("TASK.CLAIM", "q", "WITHMETA", *claim)
+            return c.as_map(meta)[b"retain"]
+
+        assert (retain(), retain("RETAIN", 0), retain("RETAIN", 5000)) == (None, 0, 5000)
+        c("TASK.CONFIG", "q", "SET", "retain", 70)
+        assert (retain(), retain("RETAIN", 0), retain("RETAIN", 5000)) == (70, 0, 5000)
+        assert retain("RETAIN", 5000, claim=["NOACK"]) is None
+        c("TASK.CONFIG", "q", "SET", "retain", 0)
+
+
+def test_a_task_without_headers_has_an_empty_map_of_them(server):
+    """WITHMETA has the same fields for every task."""
+    for protocol in (2, 3):
+        c = Talk(server, protocol)
+        c.push()
+        [[_, _, _, meta]] = c("TASK.CLAIM", "q", "WITHMETA")
+        assert c.as_map(c.as_map(meta)[b"headers"]) == {}
+
+
+def test_higher_priority_goes_first_then_who_came_first(server):
+    """Priorities are strict; within one it is first in, first out."""
+    c = Talk(server)
+    for priority in (0, -128, 127, 0, 5, 127, -128, -1):
+        c.push("q", str(priority), "PRIORITY", priority)
+    order = [b"127", b"127", b"5", b"0", b"0", b"-1", b"-128", b"-128"]
+    tasks = c("TASK.CLAIM", "q", "COUNT", 100)
+    assert payloads(tasks) == order
+    for earlier, later in zip(tasks, tasks[1:], strict=False):
+        if earlier[1] == later[1]:
+            assert parts(earlier[0])[0] < parts(later[0])[0]
+
+
+def test_lease_numbers_only_grow_and_stay_below_2_to_the_53(server):
+    """A fencing token: over tasks, requeues and claims."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 100, *range(100))
+    numbers = []
+    for _ in range(5):
+        tasks = c("TASK.CLAIM", "q", "COUNT", 100)
+        numbers += [parts(handle)[1] for handle, _, _ in tasks]
+        answers = c("TASK.REQUEUE", "q", "HANDLES", 100, *[handle for handle, _, _ in tasks])
+        assert answers == [1] * 100
+    assert len(numbers) == 500
+    assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False))
+    assert numbers[-1] < 2**53
+
+
+def test_nonces_are_not_to_be_guessed(server):
+    """No two of many leases share their 32 bits, but for what chance does."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
+    nonces = {parts(handle)[2] for handle, _, _ in c("TASK.CLAIM", "q", "COUNT", 1000)}
+    assert len(nonces) > 990
+
+
+def test_count_takes_1_to_1000(server):
+    """At most so many come, and no other number is understood."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
+    c("TASK.MPUSH", "q", "TASKS", 10, *range(10))
+    for count in (0, -1, 1001, 2**63, "many", ""):
+        error = Error("ERR COUNT must be an integer between 1 and 1000")
+        assert c("TASK.CLAIM", "q", "COUNT", count) == error
+    assert len(c("TASK.CLAIM", "q", "COUNT", 1000)) == 1000
+    assert len(c("TASK.CLAIM", "q", "count", 1)) == 1
+    assert c("TASK.LEN", "q", "leased") == 1001
+
+
+def test_bytes_stops_before_the_payloads_exceed_it(server):
+    """But one task comes in any case; the tasks that are left keep their order."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 6, "12345", "12345", "123456", "", "1", "2")
+    assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 10)) == [b"12345", b"12345"]
+    assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 1)) == [b"123456"]
+    assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 1)) == [b"", b"1"]
+    for number in (0, -1, NUMBER_MAX + 1, "x"):
+        error = Error(f"ERR BYTES must be an integer between 1 and {NUMBER_MAX}")
+        assert c("TASK.CLAIM", "q", "BYTES", number) == error
+    assert payloads(c("TASK.CLAIM", "q", "BYTES", NUMBER_MAX)) == [b"2"]
+
+
+def test_a_lease_is_as_long_as_claim_task_or_queue_say(server):
+    """In this order; without any of them 30 s."""
+    c = Talk(server)
+
+    def lease_ms(handle):
+        task = c.map("TASK.GET", "q", handle)
+        assert task[b"deadline"] - task[b"claimed"] == task[b"lease-ms"]
+        return task[b"lease-ms"]
+
+    c.push("q", "p", "LEASE", 7000)
+    c.push("q", "p", "LEASE", 7000)
+    c.push()
+    c.push()
+    assert lease_ms(c.claim("q", "LEASE", 9000)) == 9000
+    assert lease_ms(c.claim("q")) == 7000
+    assert lease_ms(c.claim("q")) == 30_000
+    c("TASK.CONFIG", "q", "SET", "lease", 8000)
+    assert lease_ms(c.claim("q")) == 8000
+
+
+def test_run_max_bounds_a_lease(server):
+    """A lease ends at run-max though it was to be longer."""
+    c = Talk(server)
+    c("TASK.CONFIG", "q", "SET", "run-max", 1000)
+    c.push()
+    task = c.map("TASK.GET", "q", c.claim("q", "LEASE", 60_000))
+    assert task[b"deadline"] - task[b"claimed"] == 1000
+    assert task[b"lease-ms"] == 60_000
+
+
+def test_lease_takes_1_ms_to_24_h(server):
+    """Both ends, and nothing beside them."""
+    c = Talk(server)
+    for number in (0, DAY + 1, -1, "1e3", 2**64):
+        error = Error(f"ERR LEASE must be an integer between 1 and {DAY}")
+        assert c("TASK.CLAIM", "q", "LEASE", number) == error
+    for number in (1, DAY):
+        c.push()
+        assert c.claim("q", "LEASE", number)
+
+
+def test_block_takes_0_to_100_years(server):
+    """A task that is there comes at once, however long one would wait."""
+    c = Talk(server)
+    most = 100 * 365 * DAY
+    for number in (-1, most + 1, "1.5", ""):
+        error = Error(f"ERR BLOCK must be an integer between 0 and {most}")
+        assert c("TASK.CLAIM", "q", "BLOCK", number) == error
+    for number in (0, 1, most):
+        c.push()
+        assert c.claim("q", "BLOCK", number)
+    assert c("TASK.CLAIM", "q", "BLOCK", 1) == []
+
+
+def test_a_worker_may_give_its_name(server):
+    """1 to 256 bytes of any kind; GET and LIST show it, the other leases don't have it."""
+    c = Talk(server)
+    for name in (b"w", b"n" * 256, b"\0\r\n\xff", b"COUNT"):
+        c.push()
+        assert c.map("TASK.GET", "q", c.claim("q", "WORKER", name))[b"worker"] == name
+    c.push()
+    assert b"worker" not in c.map("TASK.GET", "q", c.claim("q"))
+    for name in (b"", b"n" * 257):
+        assert c("TASK.CLAIM", "q", "WORKER", name) == Error("ERR WORKER must be 1 to 256 bytes long")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_noack_gives_tasks_away_for_good(server, protocol):
+    """The reply holds the id in place of a handle, and no lease; the task is gone and counted as acked."""
+    c = Talk(server, protocol)
+    first, second = c.push("q", "a"), c.push("q", "b", "HEADERS", 1, "h", "v")
+    assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"a", 1]]
+    [[task, payload, deliveries, meta]] = c("TASK.CLAIM", "q", "NOACK", "WITHMETA", "WORKER", "w")
+    meta = c.as_map(meta)
+    assert (task, payload, deliveries) == (second, b"b", 1)
+    assert (meta[b"lease"], meta[b"deadline"]) == (0, 0)
+    assert c.as_map(meta[b"headers"]) == {b"h": b"v"}
+    assert c("TASK.GET", "q", first) is None
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"ready"], info[b"leased"], info[b"claimed"], info[b"acked"]) == (0, 0, 2, 2)
+
+
+@pytest.mark.parametrize("option", [["TIED"], ["LEASE", 5], ["REQUEST", "t"]])
+def test_noack_goes_with_no_option_of_a_lease(server, option):
+    """In either order."""
+    c = Talk(server)
+    c.push()
+    digest = c.digest()
+    error = Error("ERR NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST")
+    assert c("TASK.CLAIM", "q", "NOACK", *option) == error
+    assert c("TASK.CLAIM", "q", *option, "NOACK") == error
+    assert c.digest() == digest
+
+
+def test_options_come_in_any_order_and_any_case(server):
+    """All of them at once, turned through all orders."""
+    c = Talk(server)
+    said = [
+        ["count", 2],
+        ["Bytes", 9],
+        ["LEASE", 60_000],
+        ["block", 1],
+        ["WORKER", "w"],
+        ["tied"],
+        ["WithMeta"],
+    ]
+    for turn in range(len(said)):
+        c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
+        options = [word for option in said[turn:] + said[:turn] for word in option]
+        tasks = c("TASK.CLAIM", "q", *options)
+        assert [task[1:3] for task in tasks] == [[b"a", 1], [b"b", 1]]
+        shown = c.map("TASK.GET", "q", tasks[0][0])
+        assert (shown[b"worker"], shown[b"tied"], shown[b"lease-ms"]) == (b"w", 1, 60_000)
+
+
+@pytest.mark.parametrize(
+    "option", ["GROUP", "GROUP g GROUP h", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
+)
+def test_an_option_that_claim_does_not_know_is_a_syntax_error(server, option):
+    """As one without its value, and one given twice."""
+    c = Talk(server)
+    c.push()
+    digest = c.digest()
+    assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX
+    assert c.digest() == digest
+
+
+def test_a_paused_queue_gives_nothing(server):
+    """PAUSE OUT and ALL close the gate for claims, IN doesn't."""
+    c = Talk(server)
+    c.push()
+    for gate, is_open in (("OUT", False), ("ALL", False), ("IN", True)):
+        c("TASK.RESUME", "q", "ALL")
+        c("TASK.PAUSE", "q", gate)
+        assert len(c("TASK.CLAIM", "q")) == is_open
+
+
+def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server):
+    """It comes behind those that were ready before it."""
+    c = Talk(server)
+    c.push("q", "late", "DELAY", DAY)
+    c.push("q", "soon", "DELAY", 1)
+    assert c("TASK.LEN", "q") == 2
+    server.wait_until(lambda: payloads(c("TASK.CLAIM", "q")) == [b"soon"], "the delay is over")
+    assert c("TASK.CLAIM", "q") == []
+
+
+def test_a_claim_of_many_that_finds_fewer_takes_those(server):
+    """COUNT says the most, not the least."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+    assert payloads(c("TASK.CLAIM", "q", "COUNT", 1000, "BLOCK", 0)) == [b"a", b"b", b"c"]

@@ -1,0 +1,203 @@
+"""What the server and TASK.HELP tell of the commands: flags, keys, arguments, words."""
+
+import re
+
+import pytest
+from harness.server import ROOT
+from harness.talk import Error, Talk
+
+# Name: arity, flags, what is done with the key.
+ABOUT = {
+    "TASK.PUSH": (-3, {"write", "denyoom", "fast"}, {"RW", "insert"}),
+    "TASK.MPUSH": (-5, {"write", "denyoom"}, {"RW", "insert"}),
+    "TASK.CLAIM": (-2, {"write", "fast", "blocking"}, {"RW", "access", "update"}),
+    "TASK.MCLAIM": (-5, {"write", "blocking", "movablekeys"}, {"RW", "access", "update"}),
+    "TASK.ACK": (-3, {"write", "fast"}, {"RW", "delete"}),
+    "TASK.REQUEUE": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.EXTEND": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.FAIL": (-3, {"write", "fast"}, {"RW", "update"}),
+    "TASK.RESULT": (-3, {"readonly", "fast", "blocking", "random"}, {"RO", "access"}),
+    "TASK.GET": (3, {"readonly", "fast", "random"}, {"RO", "access"}),
+    "TASK.LIST": (-3, {"readonly", "random"}, {"RO", "access"}),
+    "TASK.LEN": (-2, {"readonly", "fast", "random"}, {"RO"}),
+    "TASK.INFO": (-2, {"readonly", "random"}, {"RO", "access"}),
+    "TASK.SHARDS": (-3, {"readonly"}, {"RO"}),
+    "TASK.CANCEL": (-3, {"write", "fast"}, {"RW", "delete"}),
+    "TASK.RETRY": (-3, {"write"}, {"RW", "update"}),
+    "TASK.CONFIG": (-3, {"write"}, {"RW", "update"}),
+    "TASK.GROUP": (-4, {"write", "fast"}, {"RW", "update"}),
+    "TASK.CRON": (-4, {"write"}, {"RW", "update"}),
+    "TASK.PAUSE": (-2, {"write", "fast"}, {"RW", "update"}),
+    "TASK.RESUME": (-2, {"write"}, {"RW", "update"}),
+    "TASK.PURGE": (-3, {"write"}, {"RW", "delete"}),
+    "TASK.HELP": (1, {"readonly", "fast"}, None),
+    "TASK._APPLY": (-3, {"write"}, {"RW", "update"}),
+    "TASK._LOAD": (4, {"write"}, {"RW", "update"}),
+    "TASK._CLOCK": (2, {"write"}, None),
+}
+# Commands whose further keys are counted, by a second key spec.
+COUNTED = {"TASK.MCLAIM"}
+SHOWN = [name for name in ABOUT if "_" not in name]
+
+
+def test_the_module_has_these_commands_and_no_others(server):
+    """All that COMMAND shows of ours stands in this file."""
+    c = Talk(server)
+    names = {command[0].decode().upper() for command in c("COMMAND")}
+    assert {name for name in names if name.startswith("TASK")} == set(ABOUT)
+    # Servers bring modules of their own.
+    assert b"taskslot" in [c.as_map(module)[b"name"] for module in c("MODULE", "LIST")]
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_command_info_tells_arity_flags_and_keys(server, name):
+    """deny-oom on PUSH and MPUSH only; the key is the first argument for clients that know no key specs."""
+    c = Talk(server)
+    arity, flags, key = ABOUT[name]
+    has_specs = server.installed.version >= (7, 0)
+    [about] = c("COMMAND", "INFO", name)
+    assert about[0].decode().upper() == name
+    # 6.2 is told no arity, and knows no flag for what blocks; it alone has one for what depends on the clock.
+    assert about[1] == (arity if has_specs else -1)
+    assert set(about[2]) - {"module"} == flags - ({"random"} if has_specs else {"blocking"})
+    assert about[3:6] == ([1, 1, 1] if key else [0, 0, 0])
+    if has_specs:
+        specs = [c.as_map(spec) for spec in about[8]]
+        keys = 0 if not key else 2 if name in COUNTED else 1
+        assert [set(spec[b"flags"]) for spec in specs] == [key] * keys
+
+
+def test_getkeys_finds_the_first_argument_only(server):
+    """Whatever stands behind it, and however much of it."""
+    c = Talk(server)
+    for name, (arity, _, key) in ABOUT.items():
+        least = abs(arity) - 1
+        words = ["k", "COUNT", "HANDLES", "x", "TASKS"][:least]
+        if name in COUNTED:
+            continue
+        if not key:
+            assert isinstance(c("COMMAND", "GETKEYS", name), Error)
+            continue
+        assert c("COMMAND", "GETKEYS", name, *words) == [b"k"]
+        if arity < 0:
+            assert c("COMMAND", "GETKEYS", name, *words, "x", "KEYS", 2, "y", "z") == [b"k"]
+        if server.installed.version >= (7, 0):
+            [[found, flags]] = c("COMMAND", "GETKEYSANDFLAGS", name, *words)
+            assert found == b"k" and set(flags) == key
+
+
+def test_getkeys_finds_keys_that_are_counted(server):
+    """The first argument and those behind KEYS, whatever the options say; the first alone where the number is none."""
+    c = Talk(server)
+    options = ["COUNT", 2, "WORKER", "KEYS", "REQUEST", "3", "BLOCK", 0]
+    for keys in (["a", "b"], ["a", "a", "KEYS", "b"], ["COUNT", *map(str, range(100))]):
+        command = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:], *options]
+        names = [key.encode() for key in keys]
+        assert c("COMMAND", "GETKEYS", *command) == names
+        if server.installed.version >= (7, 0):
+            found = c("COMMAND", "GETKEYSANDFLAGS", *command)
+            assert [[name, set(flags)] for name, flags in found] == [
+                [name, ABOUT["TASK.MCLAIM"][2]] for name in names
+            ]
+    for number in ("x", "-1", "", "1.0", 2**64):
+        assert c("COMMAND", "GETKEYS", "TASK.MCLAIM", "a", "KEYS", number, "b") == [b"a"]
+    assert c("COMMAND", "GETKEYS", "TASK.MCLAIM", "a", "KEYS", 9, "b") == [b"a", b"b"]
+
+
+def test_command_docs_describe_every_command(server):
+    """Summary, complexity, version and arguments (from 7.0 on); the first argument is the key."""
+    c = Talk(server)
+    if server.installed.version < (7, 0):
+        assert isinstance(c("COMMAND", "DOCS"), Error)
+        return
+    for name, (_, _, key) in ABOUT.items():
+        [(told, about)] = c.map("COMMAND", "DOCS", name).items()
+        about = c.as_map(about)
+        assert told.decode().upper() == name
+        assert about[b"summary"] and not about[b"summary"].endswith(b".")
+        assert about[b"complexity"].startswith(b"O(") and about[b"since"] == b"0.1.0"
+        assert about[b"group"] == b"module" and about[b"module"] == b"taskslot"
+        arguments = [c.as_map(argument) for argument in about.get(b"arguments", [])]
+        if not key:
+            assert [argument[b"name"] for argument in arguments] == ([b"stamp"] if "CLOCK" in name else [])
+            continue
+        assert (arguments[0][b"name"], arguments[0][b"type"]) == (b"key", b"key")
+        assert arguments[0][b"key_spec_index"] == 0
+
+
+def tokens(c: Talk, argument: object) -> set[str]:
+    """The words of an argument and of all below it."""
+    argument = c.as_map(argument)
+    found = {argument[b"token"].decode()} if b"token" in argument else set()
+    return found.union(*(tokens(c, sub) for sub in argument.get(b"arguments", [])))
+
+
+OPTIONS = {
+    "TASK.PUSH": "DELAY AT PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN UNIQUE UNTIL START FOR KEEP REPLACE "
+    "HEADERS REQUEST",
+    "TASK.MPUSH": "DELAY AT PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN HEADERS REQUEST TASKS",
+    "TASK.CLAIM": "COUNT BYTES LEASE BLOCK WORKER GROUP TIED NOACK REQUEST WITHMETA",
+    "TASK.MCLAIM": "KEYS COUNT BYTES LEASE BLOCK WORKER GROUP TIED NOACK REQUEST WITHMETA",
+    "TASK.ACK": "HANDLES RESULT RETAIN",
+    "TASK.REQUEUE": "HANDLES DELAY BACK",
+    "TASK.EXTEND": "HANDLES LEASE PROGRESS",
+    "TASK.FAIL": "HANDLES ERROR DELAY DEAD",
+    "TASK.RESULT": "BLOCK",
+    "TASK.GET": "",
+    "TASK.LIST": "READY DELAYED LEASED DEAD DONE CURSOR COUNT BYTES GROUP WORKER WITHPAYLOAD",
+    "TASK.LEN": "READY DELAYED LEASED DEAD DONE",
+    "TASK.SHARDS": "WITHSLOTS",
+    "TASK.INFO": "CONFIG CRON GROUPS AFTER WORKERS",
+    "TASK.CANCEL": "IDS",
+    "TASK.RETRY": "IDS COUNT",
+    "TASK.CONFIG": "SET RESET",
+    "TASK.GROUP": "SET WEIGHT CONCURRENCY RATE PER ORDERED YES NO DEL",
+    "TASK.CRON": "SET EVERY CRON TZ CATCHUP NONE ONE PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN UNIQUE UNTIL "
+    "START FOR KEEP HEADERS PAYLOAD DEL",
+    "TASK.PAUSE": "OUT IN ALL FOR",
+    "TASK.RESUME": "OUT IN ALL",
+    "TASK.PURGE": "READY DELAYED DEAD DONE ALL COUNT",
+    "TASK.HELP": "",
+}
+
+
+def test_help_shows_every_command_with_its_options(server):
+    """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
+    c = Talk(server)
+    lines = c("TASK.HELP")
+    assert [line.split()[0] for line in lines[::3]] == SHOWN
+    for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        name, *words = re.findall(r"[^\s<>|\[\]]+", synopsis)
+        assert {word for word in words if word.isupper()} == set(OPTIONS[name].split())
+        assert summary.startswith("    ") and summary.endswith(".")
+        assert reply.startswith("    -> ") and len(reply) > 7
+    help_text = c("TASK.HELP")
+    assert Talk(server, 3)("TASK.HELP") == help_text
+
+
+def test_the_readme_shows_the_commands_as_help_does(server):
+    """One row for each command, with HELP's own words."""
+    readme = (ROOT / "README.md").read_text()
+    lines = [line.strip().replace("|", "\\|") for line in Talk(server)("TASK.HELP")]
+    for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        row = f"| `{synopsis}` | {summary} | {reply.removeprefix('-> ').removesuffix('.')} |"
+        assert row.replace("\\|", "|") in readme.replace("\\|", "|")
+
+
+def test_command_docs_name_the_options_that_a_command_takes(server):
+    """All of them (from 7.0 on), and none that is still to be built."""
+    c = Talk(server)
+    if server.installed.version < (7, 0):
+        assert isinstance(c("COMMAND", "DOCS"), Error)
+        return
+    for name in SHOWN:
+        [about] = c.map("COMMAND", "DOCS", name).values()
+        arguments = c.as_map(about).get(b"arguments", [])
+        named = set().union(*(tokens(c, argument) for argument in arguments))
+        assert named == set(OPTIONS[name].split()), name
+
+
+@pytest.mark.parametrize("name", ["TASK.CLAIM", "task.claim", "Task.Claim"])
+def test_a_command_is_found_in_any_case(server, name):
+    """As all commands are."""
+    assert Talk(server)(name, "q") == []

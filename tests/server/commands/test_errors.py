@@ -1,0 +1,266 @@
+"""Errors that all commands have: a wrong number of arguments, a key of another type, a broken queue."""
+
+import pytest
+from harness.talk import Error, Talk, stored_parts
+
+WRONG_TYPE = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
+BROKEN = Error("BROKEN the queue is readable only: a change failed half way, see the server's log")
+HANDLE = "1-1@1-00000000"
+
+WRITES = [
+    ["TASK.PUSH", "k", "p"],
+    ["TASK.MPUSH", "k", "TASKS", 2, "a", "b"],
+    ["TASK.CLAIM", "k"],
+    ["TASK.CLAIM", "k", "BLOCK", 0],
+    ["TASK.ACK", "k", HANDLE],
+    ["TASK.ACK", "k", "HANDLES", 1, HANDLE],
+    ["TASK.REQUEUE", "k", HANDLE],
+    ["TASK.EXTEND", "k", HANDLE],
+    ["TASK.FAIL", "k", HANDLE],
+    ["TASK.CANCEL", "k", "1-1"],
+    ["TASK.CANCEL", "k", "IDS", 1, "1-1"],
+    ["TASK.RETRY", "k", "1-1"],
+    ["TASK.RETRY", "k", "COUNT", 1],
+    ["TASK.CONFIG", "k", "SET", "lease", 5],
+    ["TASK.CONFIG", "k", "RESET"],
+    ["TASK.PAUSE", "k"],
+    ["TASK.RESUME", "k"],
+    ["TASK.PURGE", "k", "ALL"],
+]
+READS = [
+    ["TASK.GET", "k", "1-1"],
+    ["TASK.LIST", "k", "ready"],
+    ["TASK.LEN", "k"],
+    ["TASK.INFO", "k"],
+    ["TASK.INFO", "k", "CONFIG"],
+    ["TASK.INFO", "k", "WORKERS"],
+]
+# The least number of arguments, with the command's name, and whether there may be more.
+ARITIES = {
+    "TASK.PUSH": (3, True),
+    "TASK.MPUSH": (5, True),
+    "TASK.CLAIM": (2, True),
+    "TASK.ACK": (3, True),
+    "TASK.REQUEUE": (3, True),
+    "TASK.EXTEND": (3, True),
+    "TASK.FAIL": (3, True),
+    "TASK.GET": (3, False),
+    "TASK.LIST": (3, True),
+    "TASK.LEN": (2, True),
+    "TASK.INFO": (2, True),
+    "TASK.CANCEL": (3, True),
+    "TASK.RETRY": (3, True),
+    "TASK.CONFIG": (3, True),
+    "TASK.PAUSE": (2, True),
+    "TASK.RESUME": (2, True),
+    "TASK.PURGE": (3, True),
+    "TASK.HELP": (1, False),
+    "TASK._APPLY": (3, True),
+    "TASK._LOAD": (4, False),
+}
+
+
+def same(commands: list[list], key: object) -> list[list]:
+    """The commands on another key."""
+    return [[name, key, *rest] for name, _, *rest in commands]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(server, protocol):
+    """Of every command, with each number that is too small, and one too large where there is a largest."""
+    c = Talk(server, protocol)
+    for name, (least, more) in ARITIES.items():
+        error = Error(f"ERR wrong number of arguments for '{name}' command")
+        for count in [*range(1, least), *([] if more else [least + 1, least + 2])]:
+            assert c(name, *["x"] * (count - 1)) == error
+        assert c(name, *["x"] * (least - 1)) != error
+    # The others are made of queues that are there by now.
+    assert c("TASK.PUSH", "only") == Error("ERR wrong number of arguments for 'TASK.PUSH' command")
+    assert c("EXISTS", "only") == 0
+
+
+# What is said, and what is answered.
+NAMED = {
+    "TASK.PUSH q p PRIO 5": "unknown option 'PRIO'",
+    "TASK.PUSH q p PRIORITY 5 priority 6": "option PRIORITY is there twice",
+    "TASK.PUSH q p PRIORITY": "option PRIORITY lacks a value",
+    "TASK.PUSH q p DELAY 5 AT 2000000000000": "options DELAY and AT exclude each other",
+    "TASK.PUSH q p HEADERS 2 n v": "option HEADERS lacks a value",
+    "TASK.PUSH q p REPLACE": "option REPLACE needs UNIQUE",
+    "TASK.PUSH q p UNIQUE t KEEP": "option KEEP needs FOR",
+    "TASK.PUSH q p UNIQUE t UNTIL END": "unknown option 'END', expected START",
+    "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR exclude each other",
+    "TASK.PUSH q p TASKS 1 x": "unknown option 'TASKS'",
+    "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is missing",
+    "TASK.MPUSH q TASKS 3 x y": "option TASKS lacks a value",
+    "TASK.MPUSH q TASKS 1 x y": "unknown option 'y'",
+    "TASK.CLAIM q 5": "unknown option '5'",
+    "TASK.CLAIM q COUNT": "option COUNT lacks a value",
+    "TASK.CLAIM q TIED TIED": "option TIED is there twice",
+    "TASK.MCLAIM q KEY 1 r": "unknown option 'KEY', expected KEYS",
+    "TASK.MCLAIM q KEYS 3 r s": "option KEYS lacks a value",
+    "TASK.ACK q HANDLE 1": "invalid handle",
+    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES'",
+    "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES lacks a value",
+    "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is there twice",
+    "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE lacks a value",
+    "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD exclude each other",
+    "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT'",
+    "TASK.LIST q gone": "unknown option 'gone', expected READY or DELAYED or LEASED or DEAD or DONE",
+    "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT'",
+    "TASK.LEN q ready dead": "unknown option 'dead'",
+    "TASK.INFO q LOAD": "unknown option 'LOAD'",
+    "TASK.INFO q GROUPS AFTER": "option AFTER lacks a value",
+    "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS'",
+    "TASK.CANCEL q 1-1 2-1": "unknown option '2-1'",
+    "TASK.RETRY q COUNT": "option COUNT lacks a value",
+    "TASK.CONFIG q GET": "unknown option 'GET', expected SET or RESET",
+    "TASK.CONFIG q SET": "option SET lacks a value",
+    "TASK.CONFIG q SET colour red": "unknown setting 'colour'",
+    "TASK.CONFIG q SET lease": "option lease lacks a value",
+    "TASK.CONFIG q SET lease 5 lease 6": "option lease is there twice",
+    "TASK.GROUP q SET g": "option WEIGHT, CONCURRENCY, RATE or ORDERED is missing",
+    "TASK.GROUP q SET g ORDERED maybe": "unknown option 'maybe', expected NO or YES",
+    "TASK.CRON q SET s PAYLOAD p": "option EVERY or CRON is missing",
+    "TASK.CRON q SET s EVERY 5000": "option PAYLOAD is missing",
+    "TASK.CRON q SET s EVERY 5000 TZ UTC PAYLOAD p": "options EVERY and TZ exclude each other",
+    "TASK.CRON q SET s EVERY 5000 DELAY 5 PAYLOAD p": "unknown option 'DELAY'",
+    "TASK.PAUSE q OUT IN": "options OUT and IN exclude each other",
+    "TASK.RESUME q FOR 5": "unknown option 'FOR'",
+    "TASK.PURGE q leased": "unknown option 'leased', expected READY or DELAYED or DEAD or DONE or ALL",
+    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT'",
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_an_error_names_the_option_that_is_wrong(server, protocol):
+    """One that is unknown, there twice, without its value, missing, or out of place; nothing is changed."""
+    c = Talk(server, protocol)
+    for said, answer in NAMED.items():
+        assert c(*said.split()) == Error(f"ERR {answer}"), said
+    assert c("DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        (b"", ""),
+        (b"PRIO\r\n-ERR more", "PRIO??-ERR more"),
+        (b"\x1b[31mred\xff\0", "?[31mred??"),
+        ("größe".encode(), "gr????e"),
+        (b"it's 100%s", "it's 100%s"),
+        (b"x" * 32, "x" * 32),
+        (b"x" * 33, "x" * 32 + "..."),
+        (b"\n" * 5_000_000, "?" * 32 + "..."),
+    ],
+)
+def test_an_unknown_word_is_shown_cut_and_printable(server, word, shown):
+    """A reply is one line, and may land on a terminal or in a log."""
+    c = Talk(server)
+    for command in (["TASK.PUSH", "q", "p"], ["TASK.CLAIM", "q"], ["TASK.INFO", "q", "CONFIG"]):
+        assert c(*command, word) == Error(f"ERR unknown option '{shown}'")
+    assert c("TASK.CONFIG", "q", "SET", word, 5) == Error(f"ERR unknown setting '{shown}'")
+    assert c("PING") == "PONG"
+
+
+def test_a_key_of_another_type_is_refused_by_every_command(server):
+    """WRONGTYPE, and the value stays; arguments that are bad are told first."""
+    c = Talk(server)
+    c("SET", "string", "v")
+    c("RPUSH", "list", "v")
+    c("XADD", "stream", "1-1", "f", "v")
+    keys = ["string", "list", "stream"]
+    digests = [c.digest(key) for key in keys]
+    for key in keys:
+        answers = c.many(same(WRITES + READS, key))
+        assert answers == [WRONG_TYPE] * len(answers)
+    assert [c.digest(key) for key in keys] == digests
+    assert c("TASK.CLAIM", "string", "COUNT", 0) == Error("ERR COUNT must be an integer between 1 and 1000")
+
+
+def test_other_commands_refuse_a_queue(server):
+    """A queue is no list and no string, and its type has a name."""
+    c = Talk(server)
+    c.push("k")
+    for command in (["GET", "k"], ["LPUSH", "k", "v"], ["XADD", "k", "*", "f", "v"], ["INCR", "k"]):
+        assert c(*command) == WRONG_TYPE
+    assert c("TYPE", "k") == "taskqueue"
+    assert c("SCAN", 0, "TYPE", "taskqueue") == [b"0", [b"k"]]
+
+
+def test_a_missing_key_is_an_empty_queue(server):
+    """Only PUSH, MPUSH, CONFIG SET and PAUSE make one."""
+    c = Talk(server)
+    expected = {
+        "TASK.CLAIM": [],
+        "TASK.LIST": [b"0", []],
+        "TASK.GET": None,
+        "TASK.INFO": None,
+        "TASK.RESUME": "OK",
+        "TASK.CONFIG": "OK",
+    }
+    for command in WRITES + READS:
+        if "BLOCK" in command:
+            continue
+        answer = c(*command)
+        if command[0] in ("TASK.PUSH", "TASK.MPUSH", "TASK.PAUSE") or "SET" in command:
+            assert not isinstance(answer, Error) and c("DEL", "k") == 1
+        else:
+            many = "HANDLES" in command or "IDS" in command
+            assert answer == expected.get(command[0], [0] if many else 0)
+            assert c("EXISTS", "k") == 0
+
+
+@pytest.mark.parametrize("key", [b"", b"\0", b"k" * 300, b"\xff\xfe", b"a b\r\n", b"{}", b"TASKS", b"{a}b"])
+def test_a_key_has_any_name(server, key):
+    """Empty, binary, long, or the word of an option."""
+    c = Talk(server)
+    task = c.push(key)
+    assert c.map("TASK.GET", key, task)[b"id"] == task
+    assert c("TASK.ACK", key, c.claim(key)) == 1
+    assert c("TASK.LEN", key) == 0 and c("EXISTS", key) == 1
+
+
+def test_a_broken_queue_can_be_read_and_not_be_written(start):
+    """Every write says BROKEN; what can be read stays so, over a reload too; it can be deleted."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
+    c = Talk(server)
+    task = c.push("sound")
+    for part, chunk in stored_parts(server)[:-1]:
+        assert c("TASK._LOAD", "k", part, chunk) == "OK"
+    assert c("TASK._LOAD", "k", "END", "somebody said so") == "OK"
+    for _ in range(2):
+        assert c.map("TASK.INFO", "k")[b"broken"] == b"somebody said so"
+        digest = c.digest("k")
+        answers = c.many(WRITES)
+        assert answers == [BROKEN] * len(answers)
+        assert c("TASK._APPLY", "k", b"\x01\xdd\0\0\0\0") == BROKEN
+        assert not any(isinstance(answer, Error) for answer in c.many(READS))
+        assert c.map("TASK.GET", "k", task)[b"payload"] == b"p"
+        assert c.digest("k") == digest
+        assert c("DEBUG", "RELOAD") == "OK"
+        assert isinstance(c("COPY", "k", "copy"), Error)
+    assert c("DEL", "k") == 1
+    c.push("k")
+
+
+def test_a_queue_whose_loading_never_ended_is_broken_until_it_does(start):
+    """So that what is stored of it can be loaded again, and nobody works on a half."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
+    c = Talk(server)
+    c("TASK.MPUSH", "sound", "TASKS", 3, *"abc")
+    head, *more, end = stored_parts(server)
+    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR a queue's head comes first")
+    assert c("TASK._LOAD", "k", *head) == "OK"
+    assert c("TASK.PUSH", "k", "p") == BROKEN
+    assert c("DEBUG", "RELOAD") == "OK"
+    assert c("EXISTS", "k") == 1
+    for part in [*more, end]:
+        assert c("TASK.CLAIM", "k") == BROKEN
+        assert c("TASK._LOAD", "k", *part) == "OK"
+    assert c.digest("k") == c.digest("sound")
+    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR a queue's head comes first")
+    assert [task[1] for task in c("TASK.CLAIM", "k", "COUNT", 9)] == [b"a", b"b", b"c"]
+    assert c("TASK._LOAD", "k", *head) == "OK"
+    assert c("TASK._LOAD", "k", *end) == Error("ERR invalid part of a queue"), "pages are missing"
+    assert c("EXISTS", "k") == 0

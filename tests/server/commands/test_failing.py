@@ -1,0 +1,89 @@
+"""TASK.FAIL: when a task comes back, when it is dead, and what is kept of the failure."""
+
+import pytest
+from harness.talk import SYNTAX, Error, Talk
+
+STALE = Error("STALE the lease is over and the task lives on without it")
+
+
+@pytest.fixture
+def c(server):
+    """A connection."""
+    return Talk(server)
+
+
+def state(c: Talk, handle: bytes) -> bytes:
+    """The state of a handle's task."""
+    return c.map("TASK.GET", "q", handle)[b"state"]
+
+
+def test_fail_answers_when_the_task_is_back(c):
+    """The backoff, without jitter: base, twice that, …, at most backoff-max; DELAY says it by itself."""
+    c("TASK.CONFIG", "q", "SET", "backoff-jitter", 0, "backoff-base", 10_000, "backoff-max", 25_000)
+    expected = [10_000, 20_000, 25_000, 25_000]
+    task = c.push()
+    for failures, backoff in enumerate(expected, 1):
+        assert c("TASK.FAIL", "q", c.claim()) == backoff
+        shown = c.map("TASK.GET", "q", task)
+        assert (shown[b"state"], shown[b"failures"]) == (b"delayed", failures)
+        assert c("TASK.RETRY", "q", task) == 1
+    assert c("TASK.FAIL", "q", c.claim(), "DELAY", 77_000) == 77_000
+    assert c("TASK.RETRY", "q", task) == 1
+    assert c("TASK.FAIL", "q", c.claim(), "DELAY", 0) == 1
+
+
+@pytest.mark.parametrize("how, delays", [("linear", [500, 1000, 1500]), ("fixed", [500, 500, 500])])
+def test_the_backoff_can_be_linear_or_fixed(c, how, delays):
+    """base · n, or base."""
+    c("TASK.CONFIG", "q", "SET", "backoff", how, "backoff-jitter", 0, "backoff-base", 500)
+    task = c.push()
+    for delay in delays:
+        assert c("TASK.FAIL", "q", c.claim()) == delay
+        assert c("TASK.RETRY", "q", task) == 1
+
+
+def test_jitter_moves_a_backoff_by_its_percentage_at_most(c):
+    """Of many delays none is further off than said, and they differ."""
+    c("TASK.CONFIG", "q", "SET", "backoff-jitter", 20, "backoff-base", 10_000)
+    c("TASK.MPUSH", "q", "TASKS", 200, *range(200))
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 200)]
+    delays = c("TASK.FAIL", "q", "HANDLES", 200, *handles)
+    assert 8_000 <= min(delays) and max(delays) <= 12_000
+    assert len(set(delays)) > 50
+
+
+def test_a_task_that_failed_often_enough_is_dead(c):
+    """-1; the task's ATTEMPTS count before the queue's; DELAY doesn't save it."""
+    c("TASK.CONFIG", "q", "SET", "attempts", 1)
+    c.push()
+    handle = c.claim()
+    assert c("TASK.FAIL", "q", handle, "ERROR", "oh", "DELAY", 5) == -1
+    assert (state(c, handle), c.map("TASK.GET", "q", handle)[b"error"]) == (b"dead", b"oh")
+    task = c.push("q", "p", "ATTEMPTS", 2)
+    assert c("TASK.FAIL", "q", c.claim()) > 0
+    assert c("TASK.RETRY", "q", task) == 1
+    assert c("TASK.FAIL", "q", c.claim()) == -1
+    c.push("q", "p", "ATTEMPTS", -1)
+    assert c("TASK.FAIL", "q", c.claim()) > 0
+
+
+def test_fail_dead_gives_up_at_once(c):
+    """DEAD and DELAY exclude each other; the text of the error may stand on either side."""
+    c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
+    a, b, third = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3))
+    assert c("TASK.FAIL", "q", a, "dead", "error", "e") == -1
+    assert c("TASK.FAIL", "q", b, "ERROR", "e", "DEAD") == -1
+    assert c("TASK.FAIL", "q", third, "DEAD", "DELAY", 5) == SYNTAX
+    assert c("TASK.FAIL", "q", third, "DELAY", 5, "DEAD") == SYNTAX
+    assert c("TASK.FAIL", "q", "HANDLES", 1, third, "DEAD") == [-1]
+    assert c("TASK.LEN", "q", "dead") == 3
+    assert c("TASK.FAIL", "q", a) == STALE
+
+
+def test_the_text_of_a_failure_is_kept_and_cut_at_1_kib(c):
+    """Any bytes; the next failure's text takes its place, none takes it away."""
+    task = c.push()
+    for text, kept in ((b"\0\r\n\xff", b"\0\r\n\xff"), (b"x" * 5000, b"x" * 1024), (b"", None)):
+        assert c("TASK.FAIL", "q", c.claim(), "ERROR", text) > 0
+        assert c.map("TASK.GET", "q", task).get(b"error") == kept
+        assert c("TASK.RETRY", "q", task) == 1

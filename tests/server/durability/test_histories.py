@@ -1,0 +1,79 @@
+"""Random histories: primary, replica, chain, reload and AOF come to the same queues, step for step."""
+
+import pytest
+from harness.files import rewrite_aof, wait_aof
+from harness.histories import GROUPS, KEYS, History, pause, state
+from harness.queues import info
+from harness.server import wait_synced
+from harness.talk import Error, Talk
+
+STEPS = 2000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_copy_is_equal_at_every_offset(start, seed):
+    """Equal offsets, equal digests; the same of a reload, each AOF, and a promoted replica's own."""
+    aof = {"appendonly": "yes", "aof_use_rdb_preamble": "yes" if seed % 2 else "no"}
+    primary, replica, leaf = start(port=True, **aof), start(port=True, **aof), start(**aof)
+    replica.replicate(primary)
+    leaf.replicate(replica)
+    for server in (replica, leaf):
+        wait_aof(server)
+    history = History(primary, seed)
+    for part in range(3):
+        history.run(STEPS // 3)
+        c = pause(primary, replica)
+        wait_synced(replica, leaf)
+        said = state(c)
+        assert state(Talk(replica)) == said, f"seed {seed}, part {part}"
+        assert state(Talk(leaf)) == said, f"seed {seed}, part {part}"
+        c("DEBUG", "RELOAD")
+        assert state(c) == said, f"seed {seed}, part {part}: a reload"
+        if part < 2:
+            c("CLIENT", "UNPAUSE")
+            rewrite_aof(primary)
+    missing = {"TASK.PUSH", "TASK.CLAIM", "TASK.ACK", "TASK.FAIL", "STALE"} - history.replies.keys()
+    assert not missing and sum(info(primary.client(), key)["stalled"] for key in said if key != b"all") > 10
+    # Each server's own AOF, loaded by a replica of nobody: no time passes there.
+    primary.kill9()
+    for server in (primary, replica, leaf):
+        server.restart(kill=True, replicaof="127.0.0.1 1")
+        assert state(Talk(server)) == said, f"seed {seed}: the AOF of {server.dir}"
+    # The middle of the chain takes over, and its history goes on.
+    replica.client().execute_command("REPLICAOF", "NO", "ONE")
+    leaf.replicate(replica)
+    history = History(replica, seed + 1000)
+    history.run(STEPS // 4)
+    assert state(pause(replica, leaf)) == state(Talk(leaf)), f"seed {seed}: after the promotion"
+
+
+@pytest.mark.parametrize("seed", range(4, 6))
+def test_a_history_ends_with_every_task_told(start, seed):
+    """After any history a queue can be drained, and its totals account for each task that was pushed."""
+    server = start(module_args=("failover-grace", 0))
+    history = History(server, seed)
+    history.run(STEPS)
+    c = Talk(server)
+    r = server.client()
+    for key in KEYS:
+        c("TASK.CONFIG", key, "RESET")
+        for group in GROUPS:
+            c("TASK.GROUP", key, "DEL", group)
+        c("TASK.CONFIG", key, "SET", "stalls", -1, "backoff-base", 1, "backoff-max", 1)
+        c("TASK.RESUME", key, "ALL")
+
+        def drained(key: str = key) -> bool:
+            c("TASK.RETRY", key, "COUNT", 1000)
+            for handle, *_ in c("TASK.CLAIM", key, "COUNT", 1000, "LEASE", 60_000):
+                assert c("TASK.ACK", key, handle) == 1
+            said = info(r, key)
+            return sum(said[name] for name in ("ready", "delayed", "dead")) == 0
+
+        server.wait_until(drained, f"nothing waits in {key}", 15)
+        said = info(r, key)
+        # Some leases are held by workers that are gone, for as long as they were given.
+        ends = ("leased", "acked", "cancelled", "purged", "dropped")
+        assert said["pushed"] == sum(said[name] for name in ends), said
+        # What is remembered of requests counts in `bytes`, and not against `max-bytes`: no task holds any.
+        c("TASK.CONFIG", key, "SET", "max-bytes", 1)
+        assert isinstance(c("TASK.PUSH", key, "x"), Error) == (said["leased"] > 0)

@@ -1,0 +1,91 @@
+"""What earlier versions of the module stored is loaded for ever, from files that were written once."""
+
+import json
+
+import pytest
+from harness.queues import contents, goes_on
+from harness.samples import FOLDER, rich_of, text
+from harness.server import Server
+
+VERSIONS = [1, 2, 3]
+
+
+def told(version: int) -> dict:
+    """What is in the samples of a version."""
+    return json.loads((FOLDER / f"queues-v{version}.json").read_text())
+
+
+def at_that_time(start, version: int, files: dict[str, str], **settings) -> Server:
+    """A server that started with these samples in its directory, a second old by its clock."""
+    server = start(clock=True)
+    r = server.client()
+    seconds, micros = r.time()
+    server.clock.step(told(version)["made_at"] + 1000 - seconds * 1000 - micros // 1000)
+    server.stop()
+    for name, sample in files.items():
+        (server.dir / name).write_bytes((FOLDER / sample).read_bytes())
+    return server.restart(**settings)
+
+
+def holds(value: object, expected: object) -> bool:
+    """Whether all that is expected is there. A later version may say more of a queue or a task."""
+    if isinstance(expected, dict):
+        return isinstance(value, dict) and all(
+            name in value and (is_due(name, value, expected) or holds(value[name], expected[name]))
+            for name in expected
+        )
+    if isinstance(expected, list):
+        return len(value) == len(expected) and all(map(holds, value, expected))
+    return value == expected
+
+
+def is_due(name: str, value: dict, expected: dict) -> bool:
+    """Whether it is when a task is due, and about the same: an instant of the wall clock is told by the queue's."""
+    return name == "due" and abs(value[name] - expected[name]) < 5000
+
+
+def check(server: Server, version: int, keys: list[str]) -> None:
+    """The queues are those of the sample, and go on: handles, tokens, gates, order."""
+    r, sample = server.client(), told(version)
+    for key in keys:
+        found, expected = text(contents(r, key)), sample["contents"][key]
+        # What is remembered of requests has come to count since.
+        assert found["info"]["bytes"] >= expected["info"].pop("bytes")
+        assert holds(found, expected), "\n".join(
+            f"{part}: {found[part]} is not {expected[part]}"
+            for part in expected
+            if not holds(found[part], expected[part])
+        )
+    for key in keys:
+        goes_on(r, rich_of(sample["handles"][key]))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_rdb_file_of_each_version_is_loaded(start, version):
+    """The queues of the RDB file are what they were."""
+    server = at_that_time(start, version, {"dump.rdb": f"queues-v{version}.rdb"})
+    check(server, version, ["queue", "loaded"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_aof_of_each_version_is_loaded(start, version):
+    """The queues of the AOF are what they were: one from effects, one rewritten with an effect behind."""
+    server = at_that_time(start, version, {"appendonly.aof": f"queues-v{version}.aof"}, appendonly="yes")
+    check(server, version, ["queue", "loaded"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_dump_of_each_version_is_restored(start, version):
+    """RESTORE of the payload gives the queue."""
+    server = at_that_time(start, version, {})
+    server.client().restore("queue", 0, (FOLDER / f"queue-v{version}.dump").read_bytes())
+    check(server, version, ["queue"])
+
+
+def test_there_is_a_sample_of_the_version_we_write(r, server):
+    """The version in a payload of today is the last of the samples: a new version has to bring its own."""
+    r.execute_command("TASK.PUSH", "queue", "x")
+    number = int.from_bytes(r.dump("queue")[2:10], "big")
+    assert (
+        number & 0x3FF == VERSIONS[-1] and len(told(VERSIONS[-1])["contents"]["queue"]["tasks"]["leased"]) > 4
+    )

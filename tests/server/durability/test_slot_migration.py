@@ -1,0 +1,153 @@
+"""Atomic slot migration (Valkey 9): queues go to another node while they are used, leases and all."""
+
+import pytest
+from harness.queues import HOUR, STATES, contents, goes_on, info, rich_queue, tasks
+from harness.server import digest
+from harness.spans import check_moved_spans, spans
+from harness.talk import Error
+from harness.two_nodes import pair
+from harness.waiting import Floor
+
+
+@pytest.fixture
+def nodes(start, installed):
+    """Two nodes of a cluster; the first has all slots."""
+    if not installed.is_valkey or installed.version < (9, 0):
+        pytest.skip("only Valkey 9 migrates slots by itself")
+    return pair(start)
+
+
+def migrate(one, two, key: str) -> None:
+    """Begin to move the slot of the key."""
+    slot = one.boss("CLUSTER", "KEYSLOT", key)
+    reply = one.boss("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", two.boss("CLUSTER", "MYID"))
+    assert reply == "OK", reply
+
+
+def wait_moved(one, two, key: str) -> None:
+    """Wait until the other node serves the key and the first does not."""
+
+    def moved() -> bool:
+        here, there = one.boss("TASK.LEN", key), two.boss("TASK.LEN", key)
+        return isinstance(here, Error) and here.startswith("MOVED ") and isinstance(there, int)
+
+    one.eventually(moved, f"the slot of {key} has moved: {one.boss('CLUSTER', 'GETSLOTMIGRATIONS')}", 20)
+
+
+def test_a_queue_moves_with_its_slot_and_goes_on(nodes):
+    """Digest and contents are equal on the new node; handles, tokens and the order of claims go on."""
+    one, two = nodes
+    r, t = one.server.client(), two.server.client()
+    rich = rich_queue(r)
+    before = digest(r, "queue"), contents(r, "queue")
+    migrate(one, two, "queue")
+    wait_moved(one, two, "queue")
+    assert (digest(t, "queue"), contents(t, "queue")) == before
+    goes_on(t, rich)
+    one.eventually(lambda: one.boss("DBSIZE") == 0, "the old node has let it go")
+
+
+def test_a_queue_in_use_loses_nothing_while_it_moves(nodes):
+    """Pushes, claims and acks go on during the migration: each that was answered is on the new node."""
+    one, two = nodes
+    r = one.server.client()
+    r.execute_command("TASK.CONFIG", "queue", "SET", "lease", 3_600_000)
+    for n in range(20):
+        r.execute_command("TASK.MPUSH", "queue", "TASKS", 1000, *(f"{n} {at}" for at in range(1000)))
+    there = {one_["id"] for one_ in tasks(r, "queue", "ready")}
+    held, acked, worker = [], set(), one.worker()
+    migrate(one, two, "queue")
+    for n in range(100_000):
+        reply = worker("TASK.PUSH", "queue", f"new {n}")
+        if isinstance(reply, Error):
+            break
+        there.add(reply)
+        reply = worker("TASK.CLAIM", "queue")
+        if isinstance(reply, Error):
+            break
+        held += [handle for handle, *_ in reply]
+        if n % 2:
+            reply = worker("TASK.ACK", "queue", held[0])
+            if isinstance(reply, Error):
+                break
+            assert reply == 1
+            acked.add(held.pop(0).split(b"@")[0])
+    assert reply.startswith(("MOVED ", "TRYAGAIN", "CLUSTERDOWN")), reply
+    wait_moved(one, two, "queue")
+    t = two.server.client()
+    assert info(t, "queue")["broken"] == b""
+    assert {one_["id"] for state in STATES for one_ in tasks(t, "queue", state)} == there - acked
+    assert [t.execute_command("TASK.ACK", "queue", handle) for handle in held] == [1] * len(held)
+    assert len(acked) > 0 and len(there) > 20_000
+
+
+def test_what_is_due_during_the_move_is_done_after_it(nodes):
+    """Leases and delays that end while the slot moves are acted on, once, by whoever has it then."""
+    one, two = nodes
+    c = one.boss
+    # Much to move, so that it takes a while.
+    for n in range(20):
+        c("TASK.MPUSH", "{q}much", "TASKS", 1000, *(f"{n} {at}" * 20 for at in range(1000)))
+    c("TASK.MPUSH", "{q}leases", "LEASE", 100, "TASKS", 300, *range(300))
+    c("TASK.MPUSH", "{q}delays", "DELAY", 100, "TASKS", 300, *range(300))
+    assert len(c("TASK.CLAIM", "{q}leases", "COUNT", 300)) == 300
+    migrate(one, two, "{q}much")
+    wait_moved(one, two, "{q}much")
+    for key in ("{q}leases", "{q}delays"):
+        two.eventually(lambda key=key: two.boss("TASK.LEN", key, "ready") == 300, f"{key} are ready", 15)
+    assert two.counts("{q}leases")["stalled"] == 300 and two.counts("{q}leases")["broken"] == b""
+    assert two.boss("TASK.LEN", "{q}much", "ready") == 20_000
+
+
+def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
+    """After CANCELSLOTMIGRATIONS the queue is on the old node only, and its times go on there."""
+    one, two = nodes
+    r = one.server.client()
+    rich = rich_queue(r)
+    one.boss("TASK.MPUSH", "{queue}short", "LEASE", 200, "TASKS", 3, *"abc")
+    one.boss("TASK.CLAIM", "{queue}short", "COUNT", 3)
+    before = digest(r, "queue")
+    migrate(one, two, "queue")
+    if one.boss("CLUSTER", "CANCELSLOTMIGRATIONS") != "OK" or isinstance(
+        one.boss("TASK.LEN", "queue"), Error
+    ):
+        pytest.skip("it was too quick to be called off")
+    two.eventually(lambda: two.boss("DBSIZE") == 0, "the new node has nothing", 15)
+    assert digest(r, "queue") == before
+    one.eventually(
+        lambda: one.boss("TASK.LEN", "{queue}short", "ready") == 3, "the short leases have ended", 15
+    )
+    goes_on(r, rich)
+
+
+@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+def test_a_queue_that_moves_to_a_node_with_another_clock_keeps_its_spans(start, installed, step):
+    """The clock of the new node's machine is two hours off; a change comes while the queue moves."""
+    if not installed.is_valkey or installed.version < (9, 0):
+        pytest.skip("only Valkey 9 migrates slots by itself")
+    one, two = pair(start, clock=True)
+    two.server.clock.step(step)
+    two.server.restart()
+    two = Floor(two.server)
+    one.eventually(lambda: two.boss("CLUSTER", "INFO").count(b"cluster_state:ok") == 1, "it is back", 20)
+    found = spans(one.boss)
+    migrate(one, two, "q")
+    wait_moved(one, two, "q")
+    check_moved_spans(two.boss, found)
+    assert two.boss("TASK.LEN", "q", "delayed") == 2
+
+
+def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
+    """The connection that claimed stays behind, and its end tells the new node nothing."""
+    one, two = nodes
+    worker = one.worker()
+    for payload in ("short", "long"):
+        one.boss.push("q", payload)
+    worker.claim("q", "TIED", "LEASE", 1000)
+    long = worker.claim("q", "TIED", "LEASE", 3_600_000)
+    migrate(one, two, "q")
+    wait_moved(one, two, "q")
+    worker.leave()
+    two.eventually(lambda: two.counts("q")["stalled"] == 1, "the short lease has ended", 10)
+    assert two.boss("TASK.LEN", "q", "leased") == 1
+    assert two.boss("TASK.ACK", "q", long) == 1

@@ -1,0 +1,175 @@
+"""Effects and stored parts from clients: refused, or let in by `allow-effects`, and then harmless.
+
+Real ones are changed at random, bytes and fields; whatever was let in, the queue can be stored, loaded and
+worked on afterwards, or says that it is BROKEN.
+"""
+
+import msgpack
+import pytest
+from harness.forger import Forger, story
+from harness.talk import Error, Talk, stored_parts
+
+REFUSED = Error("ERR only a primary and its AOF send this command")
+INVALID = Error("ERR invalid effect")
+EMPTY = b"\x01\xdd\0\0\0\0"
+STATES = ["ready", "delayed", "leased", "dead"]
+
+
+def check_sound(c: Talk, key: str) -> None:
+    """A queue can be stored and loaded, asked and worked on; or it says that it is broken."""
+    if not c("EXISTS", key):
+        return
+    work = [["TASK.LIST", key, state, "COUNT", 1000, "WITHPAYLOAD"] for state in STATES]
+    work += [
+        ["TASK.CLAIM", key, "COUNT", 1000],
+        ["TASK.RETRY", key, "COUNT", 9],
+        ["TASK.PURGE", key, "ALL"],
+    ]
+    for _ in range(2):
+        assert c("RESTORE", "copy", 0, c("DUMP", key), "REPLACE") == "OK"
+        broken = c.map("TASK.INFO", key)[b"broken"]
+        for answer in c.many(work):
+            if isinstance(answer, Error):
+                # A lease number at its end is the one thing that a forger can say and that is no damage.
+                assert answer.startswith("BROKEN") if broken else "used up its ids" in answer
+
+
+@pytest.fixture
+def allowing(start):
+    """A server that takes effects from clients."""
+    return start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
+
+
+def test_an_ordinary_client_may_not_send_effects(server):
+    """Neither alone nor in a transaction, a script, or for a key of its own; and nothing comes to be."""
+    c = Talk(server)
+    c.push()
+    digest = c.digest()
+    for words in (["_APPLY", "q", EMPTY], ["_LOAD", "q", "HEAD", ""], ["_LOAD", "r", "END", ""]):
+        name, *args = words
+        assert c(f"TASK.{name}", *args) == REFUSED
+        assert c("MULTI") == "OK" and c(f"TASK.{name}", *args) == "QUEUED"
+        assert c("EXEC") == [REFUSED]
+        script = f"return redis.pcall('TASK.{name}', KEYS[1], unpack(ARGV)).err"
+        assert c("EVAL", script, 1, *args) == REFUSED.encode()
+    assert c.digest() == digest and c("EXISTS", "r") == 0
+
+
+def test_a_replica_refuses_effects_from_clients_too(start):
+    """Also one that takes writes."""
+    primary, replica = start(port=True), start(replica_read_only="no")
+    Talk(primary).push()
+    replica.replicate(primary)
+    assert Talk(replica)("TASK._APPLY", "q", EMPTY) == REFUSED
+
+
+def test_allow_effects_can_be_set_while_the_server_runs(server):
+    """From 7.0 on; off by default."""
+    c = Talk(server)
+    if server.installed.version < (7, 0):
+        assert c("CONFIG", "GET", "taskslot.allow-effects") == []
+        return
+    assert c("CONFIG", "GET", "taskslot.allow-effects") == [b"taskslot.allow-effects", b"no"]
+    assert c("CONFIG", "SET", "taskslot.allow-effects", "yes") == "OK"
+    assert c("TASK._APPLY", "q", EMPTY) == "OK"
+    assert c("CONFIG", "SET", "taskslot.allow-effects", "no") == "OK"
+    assert c("TASK._APPLY", "q", EMPTY) == REFUSED
+
+
+def test_effects_that_are_allowed_make_the_same_queue(allowing):
+    """Sent to another key one by one, and told to replicas as they came."""
+    c = Talk(allowing)
+    c("TASK.PAUSE", "r")  # so that time changes nothing in what is compared
+    c("DEL", "r")
+    allowing.propagated()
+    real = story(allowing, c)
+    assert len(real) > 20
+    replies = c.many([["TASK._APPLY", "r", *effect] for effect in real])
+    assert replies == ["OK"] * len(real)
+    assert c.digest("r") == c.digest("q")
+    passed_on = [words for words in allowing.propagated() if words[0] == b"TASK._APPLY"]
+    assert passed_on == [[b"TASK._APPLY", b"r", *effect] for effect in real]
+
+
+def test_an_effect_that_does_not_fit_changes_nothing(allowing):
+    """An event that is unknown, one for a task that isn't there, a version to come, half an effect."""
+    c = Talk(allowing)
+    real = story(allowing, c)
+    digest = c.digest()
+    unknown = b"\x01" + msgpack.packb([{"nothing": []}])
+    gone = b"\x01" + msgpack.packb([{"pause": ["out", None]}, {"ack": [[1, 1], False]}])
+    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, gone, EMPTY + b"\0", real[0][0][:-1]):
+        assert c("TASK._APPLY", "q", effect) == INVALID
+        assert c("TASK._APPLY", "new", effect) == INVALID
+    assert c("TASK._APPLY", "q", EMPTY, "a payload for nothing") == INVALID
+    assert c.digest() == digest and c("EXISTS", "new") == 0
+    c("SET", "s", "v")
+    assert c("TASK._APPLY", "s", EMPTY).startswith("WRONGTYPE")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forged_effects_neither_kill_nor_corrupt(allowing, seed):
+    """Histories with changed, repeated and missing effects; afterwards all is stored and loaded again."""
+    c = Talk(allowing)
+    real = story(allowing, c)
+    forger = Forger(seed, real)
+    rng = forger.rng
+    taken = refused = 0
+    for history in range(100):
+        key = f"forged {history}"
+        sent = []
+        for effect in real[: rng.randrange(1, len(real) + 1)]:
+            if rng.random() < 0.15:
+                sent += [forger.effect(rng.choice(real)) for _ in range(rng.randrange(1, 4))]
+            if rng.random() < 0.1:
+                sent.append(rng.choice(real))
+            if rng.random() < 0.95:
+                sent.append(effect)
+        replies = c.many([["TASK._APPLY", key, *effect] for effect in sent])
+        assert set(replies) <= {"OK", INVALID}
+        taken, refused = taken + replies.count("OK"), refused + replies.count(INVALID)
+        check_sound(c, key)
+    assert taken > 500 and refused > 300
+    keys = c("DBSIZE")
+    assert c("DEBUG", "RELOAD") == "OK" and c("DBSIZE") == keys
+    assert "panic" not in allowing.log()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forged_parts_of_a_stored_queue_neither_kill_nor_corrupt(allowing, seed):
+    """Heads, pages, ends: changed, repeated, left out and in another order."""
+    c = Talk(allowing)
+    forger = Forger(seed, story(allowing, c))
+    parts, rng = stored_parts(allowing), forger.rng
+    assert [part for part, _ in parts][0] == b"HEAD" and parts[-1] == [b"END", b""]
+    assert c.many([["TASK._LOAD", "r", *part] for part in parts]) == ["OK"] * len(parts)
+    assert c.digest("r") == c.digest("q")
+
+    def forged(part: bytes, chunk: bytes) -> list[bytes]:
+        if rng.random() < 0.3:
+            part = rng.choice([b"HEAD", b"MORE", b"END", b"head", b"x", b""])
+        if part == b"HEAD" and rng.random() < 0.7:
+            try:
+                return [part, msgpack.packb(forger.value(msgpack.unpackb(parts[0][1])))]
+            except OverflowError:
+                return [part, chunk]
+        return [part, forger.bytes(chunk) if rng.random() < 0.8 else chunk]
+
+    taken = refused = 0
+    for history in range(150):
+        key = f"forged {history}"
+        sent = []
+        for part in parts:
+            if rng.random() < 0.2:
+                sent.append(forged(*rng.choice(parts)))
+            if rng.random() < 0.95:
+                sent.append(part if rng.random() < 0.8 else forged(*part))
+        replies = c.many([["TASK._LOAD", key, *part] for part in sent])
+        taken += replies.count("OK")
+        refused += sum(isinstance(reply, Error) for reply in replies)
+        assert not any("internal" in reply for reply in replies)
+        check_sound(c, key)
+    assert taken > 200 and refused > 100
+    keys = c("DBSIZE")
+    assert c("DEBUG", "RELOAD") == "OK" and c("DBSIZE") == keys
+    assert "panic" not in allowing.log()

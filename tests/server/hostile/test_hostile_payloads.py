@@ -1,0 +1,366 @@
+"""RESTORE of payloads that somebody made up: lengths that are lies, contents that contradict themselves.
+
+Each is one change of a rich queue as a server stored it, with a right checksum.
+"""
+
+from pathlib import Path
+
+import msgpack
+import pytest
+from harness.dumps import (
+    EOF,
+    Page,
+    fields,
+    length,
+    opened,
+    sealed,
+    sealed_flips,
+    string,
+    value_of,
+    varint,
+    without_clocks,
+)
+from harness.queues import rich_queue
+from harness.seeds import REFUSED, SEEDS, digests, restore_all, standing, work
+from harness.server import Server, digest
+from harness.talk import Error, Talk
+
+HUGE = [2**20, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**47, 2**63 - 1, 2**63, 2**64 - 1]
+
+
+class Stored:
+    """A stored queue taken apart, to be changed."""
+
+    def __init__(self, payload: bytes):
+        value, self.version = opened(payload)
+        self.type, (self.broken, head, *chunks, end) = fields(value)
+        assert end == b""
+        self.head = msgpack.unpackb(head)
+        # Groups and their turns, schedules, what the clocks showed: left as they are.
+        self.order = [chunk[:1] for chunk in chunks]
+        self.others = {
+            chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"b", b"g", b"k", b"s", b"t", b"u")
+        }
+        self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
+        (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
+        (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
+        (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
+        (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
+
+    def chunks(self) -> list[bytes]:
+        """The fields of the value, without the last, which is empty."""
+        pages = [page.chunk() for page in self.pages]
+        kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
+        first = self.order.index(b"p")
+        before = [texts[kind] for kind in self.order[:first]]
+        behind = [texts[kind] for kind in self.order[first:] if kind != b"p"]
+        return [self.broken, msgpack.packb(self.head), *before, *pages, *behind]
+
+    def payload(self, chunks: list[bytes] | None = None) -> bytes:
+        """It all together again, or these chunks in its place."""
+        return sealed(
+            value_of(self.type, [*(self.chunks() if chunks is None else chunks), b""]), self.version
+        )
+
+    @property
+    def leased(self) -> list:
+        """The entries of leased tasks."""
+        return [entry for page in self.pages for entry in page.entries if entry.is_leased]
+
+    @property
+    def waiting(self) -> list:
+        """The entries of the other touched tasks."""
+        return [entry for page in self.pages for entry in page.entries if not entry.is_leased]
+
+
+def request(**changes: object) -> dict:
+    """A remembered request, valid but for the changes."""
+    answer = {"p": {"first": {"ms": 1, "seq": 1}, "count": 1}}
+    return {"token": b"t", "kept_until": 2**41, "answer": answer, **changes}
+
+
+HANDLE = {"id": {"ms": 1, "seq": 1}, "lease": 1, "nonce": 1}
+LIES = {
+    # the head
+    **{f"version {n}": lambda q, n=n: q.head.update(version=n) for n in (0, 4, 65535)},
+    "a field more": lambda q: q.head.update(more=1),
+    "a setting more": lambda q: q.head["settings"].update(more=1),
+    "a setting in capitals": lambda q: q.head["settings"].update(LEASE=1),
+    "a lease of 0 ms": lambda q: q.head["settings"].update(lease=0),
+    "a lease of for ever": lambda q: q.head["settings"].update(lease=2**62),
+    "a task pushed that is nowhere": lambda q: q.head["totals"].update(pushed=q.head["totals"]["pushed"] + 1),
+    "a task acked that was not pushed": lambda q: q.head["totals"].update(
+        acked=q.head["totals"]["acked"] + 1
+    ),
+    "totals about to overflow": lambda q: q.head["totals"].update(claimed=2**64 - 1),
+    "negative totals": lambda q: q.head["totals"].update(claimed=-1),
+    "ids above the last": lambda q: q.head["last_id"].update(seq=q.head["last_id"]["seq"] - 1),
+    "a last id beyond all time": lambda q: q.head["last_id"].update(ms=2**64 - 1),
+    "numbers not given yet": lambda q: q.head.update(next_order=q.head["next_order"] - 1),
+    "numbers about to end": lambda q: q.head.update(next_order=2**48 - 1),
+    "a lease not given yet": lambda q: q.head.update(last_lease=max(e.lease for e in q.leased) - 1),
+    "leases above 2^53": lambda q: q.head.update(last_lease=2**53),
+    "a worker twice": lambda q: q.head["workers"].append(q.head["workers"][0]),
+    "a worker without a lease": lambda q: q.head["workers"].append(b"idle"),
+    "a worker too few": lambda q: q.head["workers"].pop(),
+    "a worker's name of 257 bytes": lambda q: q.head["workers"].__setitem__(0, b"w" * 257),
+    "workers that are numbers": lambda q: q.head.update(workers=[1, 2, 3]),
+    "a pause that is a text": lambda q: q.head["pauses"].update(inward="x"),
+    # pages
+    "no pages": lambda q: q.pages.clear(),
+    "a page twice": lambda q: q.pages.append(q.pages[-1]),
+    "pages out of order": lambda q: q.pages.reverse(),
+    "a page without tasks": lambda q: q.pages.insert(0, Page(0, (1, 0), [b""])),
+    "a page of too many slots": lambda q: q.pages[-1].records.extend([b""] * 200),
+    "a page from beyond": lambda q: setattr(q.pages[-1], "first", 2**64 - 1),
+    "ids beyond all time": lambda q: setattr(q.pages[-1], "base", (2**64 - 1, 0)),
+    "a task twice": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-2]),
+    "a record of unknown kind": lambda q: q.pages[-1].records.__setitem__(
+        -1, b"\x80" + q.pages[-1].records[-1][1:]
+    ),
+    "a record that is too long": lambda q: q.pages[-1].records.__setitem__(
+        -1, q.pages[-1].records[-1] + b"x"
+    ),
+    "a record that is too short": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-1][:-1]),
+    # entries
+    "entries out of order": lambda q: q.pages[0].entries.reverse(),
+    "an entry twice": lambda q: q.pages[0].entries.append(q.pages[0].entries[-1]),
+    "an entry of no task": lambda q: setattr(q.pages[0].entries[-1], "slot", 255),
+    "an unknown flag": lambda q: setattr(q.waiting[0], "bits", q.waiting[0].bits | 0x40),
+    "a flag of leases elsewhere": lambda q: setattr(q.waiting[0], "bits", q.waiting[0].bits | 0x08),
+    "a span of leases elsewhere": lambda q: setattr(q.waiting[0], "held_ms", 1),
+    "one lease held by two": lambda q: setattr(q.leased[0], "lease", q.leased[1].lease),
+    "a lease without a number": lambda q: setattr(q.leased[0], "lease", 0),
+    "a lease with a number to come": lambda q: setattr(q.leased[0], "lease", 2**56 - 1),
+    "a lease longer than a day": lambda q: setattr(q.leased[0], "lease_ms", 2**32 - 1),
+    "a worker that nobody is": lambda q: setattr(q.leased[0], "worker", 2**32 - 1),
+    "two tasks in one turn": lambda q: setattr(q.waiting[0], "rank", q.waiting[1].rank),
+    "a turn to come": lambda q: setattr(q.waiting[0], "rank", 2**48 - 1),
+    # texts of errors
+    "an error of no task": lambda q: q.errors.append([2**40, b"x"]),
+    "two errors of one task": lambda q: q.errors.append(q.errors[0]),
+    "an error without a text": lambda q: q.errors[0].__setitem__(1, b""),
+    "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"x" * 1025),
+    # results and progress
+    "a result of no task": lambda q: q.results.append([2**40, b"x"]),
+    "a result of a leased task": lambda q: q.results.append([q.progress[0][0], b"x"]),
+    "two results of one task": lambda q: q.results.append(q.results[0]),
+    "a result that is too long": lambda q: q.results[0].__setitem__(1, b"x" * (2**20 + 1)),
+    "a progress of a done task": lambda q: q.progress.append([q.results[0][0], b"x"]),
+    "a progress without a text": lambda q: q.progress[0].__setitem__(1, b""),
+    "a progress that is too long": lambda q: q.progress[0].__setitem__(1, b"x" * 4097),
+    # requests
+    "a token twice": lambda q: q.requests.append(q.requests[0]),
+    "a token too long": lambda q: q.requests.append(request(token=b"t" * 257)),
+    "a token kept till before": lambda q: q.requests.append(request(kept_until=0)),
+    "a token kept for ever": lambda q: q.requests.append(request(kept_until=2**64 - 1)),
+    "an answer of another kind": lambda q: q.requests.append(request(answer={"x": 1})),
+    "an answer of too many pushes": lambda q: q.requests.append(
+        request(answer={"p": {"first": {"ms": 1, "seq": 1}, "count": 1001}})
+    ),
+    "an answer whose ids overflow": lambda q: q.requests.append(
+        request(answer={"p": {"first": {"ms": 1, "seq": 2**64 - 1}, "count": 2}})
+    ),
+    "an answer of too many leases": lambda q: q.requests.append(
+        request(answer={"c": {"handles": [HANDLE] * 1001}})
+    ),
+    "too many tokens": lambda q: q.requests.extend(request(token=b"%d" % n) for n in range(10_000)),
+}
+
+
+@pytest.fixture
+def stored(start) -> tuple[Server, Talk, Stored]:
+    """A server with a rich queue `queue`, and what it stores of it."""
+    server = standing(start, rdbcompression="no")
+    # Time has to pass until the queue is made.
+    server.client().execute_command("REPLICAOF", "NO", "ONE")
+    rich_queue(server.client())
+    server.client().execute_command("REPLICAOF", "127.0.0.1", 1)
+    return server, Talk(server), Stored(server.client().dump("queue"))
+
+
+def peak_memory(server: Server) -> int:
+    """The most memory the process ever had, in bytes, as the OS counts it."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def check_refused(server: Server, c: Talk, payloads: dict[str, bytes]) -> None:
+    """All are refused with a log line, nothing else happens, and no memory is taken for them."""
+    before, peak, log = c.digest("queue"), peak_memory(server), len(server.log())
+    assert restore_all(c, payloads) == []
+    assert c.digest("queue") == before and c("DBSIZE") == 1
+    assert peak_memory(server) - peak < 64 << 20
+    assert "panic" not in server.log()[log:]
+
+
+def test_what_is_taken_apart_and_put_together_is_the_same(stored):
+    """Without a lie the payload is the server's own, to the byte: only the lies are wrong with others."""
+    server, c, queue = stored
+    assert without_clocks(queue.payload()) == without_clocks(server.client().dump("queue"))
+    assert restore_all(c, {"twin": queue.payload()}) == ["twin"]
+    assert c.digest("twin") == c.digest("queue")
+    assert (
+        len(queue.leased) >= 5 and len(queue.waiting) > 5 and len(queue.pages) > 2 and len(queue.errors) > 2
+    )
+
+
+def test_a_queue_that_contradicts_itself_is_refused(stored):
+    """Every invariant is asked of what is loaded: one lie is enough."""
+    server, c, _ = stored
+    payloads = {}
+    for name, lie in LIES.items():
+        queue = Stored(server.client().dump("queue"))
+        lie(queue)
+        payloads[name] = queue.payload()
+    check_refused(server, c, payloads)
+
+
+def test_a_field_that_is_missing_is_missed(stored):
+    """Each field of the head, and of the numbers in it, has to be there, but for what versions 1 and 2 had not."""
+    server, c, queue = stored
+    payloads = {}
+    for inside in (None, "totals", "last_id"):
+        for name in queue.head if inside is None else queue.head[inside]:
+            less = Stored(server.client().dump("queue"))
+            (less.head if inside is None else less.head[inside]).pop(name)
+            if name not in ("spent", "expired", "effects", "clock_offset_ms"):
+                payloads[f"{inside} {name}"] = less.payload()
+    assert len(payloads) > 20
+    check_refused(server, c, payloads)
+
+
+def test_chunks_have_an_order_and_a_kind(stored):
+    """A chunk of unknown kind, a second head, no head, a chunk before its time: all are refused."""
+    server, c, queue = stored
+    broken, head, first, *rest = queue.chunks()
+    [errors] = [chunk for chunk in rest if chunk[:1] == b"e"]
+    lists = {
+        "an unknown chunk": [broken, head, first, *rest, b"?x"],
+        "two heads": [broken, head, head, first, *rest],
+        "no head": [broken, first, *rest],
+        "texts first": [broken, head, errors, first, *(chunk for chunk in rest if chunk != errors)],
+        "an empty head": [broken, b"", head, first, *rest],
+        "only a head": [broken, head],
+        "only a word": [broken],
+        "nothing": [],
+        "a head with a tail": [broken, head + b"\0", first, *rest],
+        "texts with a tail": [broken, head, first, *rest[:-1], rest[-1] + b"\0"],
+    }
+    payloads = {name: queue.payload(chunks) for name, chunks in lists.items()}
+    whole, _ = opened(queue.payload())
+    payloads["no end"] = sealed(whole[:-1], queue.version)
+    payloads["no last chunk"] = sealed(value_of(queue.type, queue.chunks()), queue.version)
+    payloads["a number for a string"] = sealed(queue.type + b"\x02\x05\x00", queue.version)
+    check_refused(server, c, payloads)
+
+
+def test_a_length_that_is_a_lie_costs_nothing(stored):
+    """A declared length or count of up to 2^64 - 1, in each place that has one, takes no memory."""
+    server, c, queue = stored
+    chunks = queue.chunks()
+    payloads = {}
+    for n in HUGE:
+        for at, chunk in enumerate(chunks):
+            before = b"".join(map(string, chunks[:at]))
+            payloads[f"string {at} {n}"] = sealed(
+                queue.type + before + string(chunk, n) + length(EOF), queue.version
+            )
+        packed_here = length(5) + b"\xc3" + length(4) + length(n) + b"\x03abc"
+        payloads[f"packed {n}"] = sealed(queue.type + packed_here + length(EOF), queue.version)
+        page = queue.pages[0]
+        head = [queue.broken, chunks[1]]
+        start = b"p" + b"".join(map(varint, (page.first, *page.base, 1, 0)))
+        for name, bad in {
+            "slots": page.chunk(slots=n),
+            "entries": page.chunk(entries=n),
+            "record": start + varint(n) + b"x",
+            "payload": start + varint(12) + b"\0\0" + varint(n).ljust(10, b"x"),
+            "options": start + varint(12) + b"\1\0" + varint(n).ljust(10, b"x"),
+        }.items():
+            payloads[f"{name} {n}"] = queue.payload([*head, bad])
+    big = (2**32 - 1).to_bytes(4, "big")
+    bombs = {
+        "array": b"\xdd" + big,
+        "map": b"\xdf" + big,
+        "bytes": b"\xc6" + big,
+        "text": b"\xdb" + big,
+        "extension": b"\xc9" + big,
+        "nested": b"\x91" * 100_000,
+        "nested maps": b"\x81\xa1x" * 100_000,
+    }
+    for name, bomb in bombs.items():
+        payloads[f"head of {name}"] = queue.payload([b"", bomb])
+        for field in ("settings", "totals", "workers", "pauses", "last_id"):
+            bad = dict(queue.head)
+            bad[field] = "HERE"
+            payloads[f"{field} of {name}"] = queue.payload(
+                [b"", msgpack.packb(bad).replace(b"\xa4HERE", bomb)]
+            )
+        for kind in (b"e", b"r", b"p"):
+            payloads[f"{kind} of {name}"] = queue.payload([b"", chunks[1], kind + bomb])
+        for field in ("token", "answer", "more"):
+            bad = msgpack.packb([request(**{field: "HERE"})]).replace(b"\xa4HERE", bomb)
+            payloads[f"a request's {field} of {name}"] = queue.payload([*chunks[:-1], b"r" + bad])
+    check_refused(server, c, payloads)
+
+
+def test_a_version_that_we_do_not_know_is_refused(stored):
+    """What a newer version of the module stored is refused; so is version 0, which never was."""
+    server, c, queue = stored
+    value = value_of(queue.type, [b"", queue.chunks()[1], b""])
+    number = int.from_bytes(value[2:10], "big")
+    assert value[:2] == b"\x07\x81" and number & 0x3FF == 3
+    payloads = {}
+    for version in [0, *range(4, 1024)]:
+        id_ = (number & ~0x3FF | version).to_bytes(8, "big")
+        payloads[f"version {version}"] = sealed(value[:2] + id_ + value[10:], queue.version)
+    log = len(server.log())
+    check_refused(server, c, payloads)
+    assert server.log()[log:].count("newer version") == len(payloads)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_broken_queue_may_hold_anything_and_is_still_read(start, share, seed):
+    """A queue that was given up isn't checked when loaded: whatever bit is wrong, all reads answer."""
+    server = standing(start, rdbcompression="no")
+    r, c = server.client(), Talk(server)
+    handles = seed(r)
+    value, version = opened(r.dump("seed"))
+    head, (_, *strings) = fields(value)
+    broken = value_of(head, [b"given up", *strings])
+    # From the head on: what stands before it is no part of the queue.
+    flips = share(list(sealed_flips(broken, version, len(head) + 12)))
+    accepted = restore_all(c, dict(flips))
+    assert len(accepted) > len(flips) / 20
+    found = digests(c, accepted)
+
+    def dumps() -> list[bytes]:
+        return [without_clocks(payload) for payload in c.many([("DUMP", name) for name in accepted])]
+
+    stored = dumps()
+    c("DEBUG", "RELOAD")
+    assert digests(c, accepted) == found and dumps() == stored
+    assert c("REPLICAOF", "NO", "ONE") == "OK"
+    # Each fourth, to save time: two bits of each byte.
+    for name in accepted[::4]:
+        commands = [("MEMORY", "USAGE", name), *work(name, handles), ("COPY", name, "copy")]
+        for command, reply in zip(commands, c.many(commands), strict=True):
+            if command[0].split(".")[-1] in ("GET", "LIST", "INFO", "LEN", "MEMORY USAGE"):
+                assert not isinstance(reply, Error), (name, command, reply)
+            elif command[0].startswith("TASK."):
+                assert isinstance(reply, Error) and reply.startswith("BROKEN "), (name, command, reply)
+    assert c("EXISTS", "copy") == 0
+    assert digests(c, accepted) == found
+    assert c.many([("DEL", name) for name in accepted]) == [1] * len(accepted)
+    assert "panic" not in server.log()
+
+
+def test_the_server_tells_why_it_refuses(r, server):
+    """A refusal is a log line that names what is wrong, and an error that names nothing of the payload."""
+    rich_queue(r)
+    value, version = opened(r.dump("queue"))
+    assert Talk(server)("RESTORE", "twin", 0, sealed(value[:-40] + value[-39:], version)) == REFUSED
+    assert "taskslot" in server.log() and not r.exists("twin")
+    assert digest(r, "queue")

@@ -1,0 +1,364 @@
+"""Who may do what: key patterns, read and write permissions, categories, in transactions and scripts too."""
+
+import pytest
+from harness.talk import Error, Talk
+from harness.waiting import Floor, Worker
+
+HANDLE = "1-1@1-00000000"
+# What a command needs to do with its key, as the server counts it: see data, change data, or neither.
+READERS = [["RESULT", "1-1"], ["GET", "1-1"], ["LIST", "ready"], ["INFO"]]
+WRITERS = [
+    ["PUSH", "p"],
+    ["MPUSH", "TASKS", 1, "p"],
+    ["ACK", HANDLE],
+    ["REQUEUE", HANDLE],
+    ["EXTEND", HANDLE],
+    ["FAIL", HANDLE],
+    ["CANCEL", "1-1"],
+    ["RETRY", "1-1"],
+    ["CONFIG", "RESET"],
+    ["GROUP", "DEL", "g"],
+    ["CRON", "DEL", "s"],
+    ["PAUSE"],
+    ["RESUME"],
+    ["PURGE", "ALL"],
+]
+KEY = "<key>"
+BOTH = [["CLAIM"], ["MCLAIM", "KEYS", 1, KEY]]
+NEITHER = [["LEN"], ["SHARDS", 2]]
+
+
+def on(key: str, commands: list[list]) -> list[list]:
+    """The commands on this key."""
+    return [
+        [f"TASK.{name}", key, *(key if word == KEY else word for word in rest)] for name, *rest in commands
+    ]
+
+
+def user(server, *rules: str) -> Talk:
+    """A connection of a user with these rules."""
+    admin = Talk(server)
+    assert admin("ACL", "SETUSER", "u", "reset", "on", ">x", *rules) == "OK"
+    c = Talk(server)
+    assert c("AUTH", "u", "x") == "OK"
+    return c
+
+
+def denied(c: Talk, commands: list[list]) -> list[bool]:
+    """Which of the commands are refused for want of permission."""
+    return [isinstance(reply, Error) and reply.startswith("NOPERM") for reply in c.many(commands)]
+
+
+def test_a_user_has_the_keys_of_its_patterns(server):
+    """Every command is refused on another key, and the other key stays as it is."""
+    c = user(server, "+@all", "~jobs:*")
+    admin = Talk(server)
+    admin.push("secret")
+    digest = admin.digest("secret")
+    commands = READERS + WRITERS + BOTH + NEITHER
+    assert not any(denied(c, on("jobs:1", commands)))
+    assert all(denied(c, on("secret", commands)))
+    assert all(denied(c, on("xjobs:1", commands)))
+    assert admin.digest("secret") == digest
+
+
+def test_a_word_in_place_of_an_option_moves_no_key(server):
+    """The key is the first argument whatever follows, so no option evades a pattern."""
+    c = user(server, "+@all", "~jobs:*")
+    for word in ("KEYS", "TASKS", "HANDLES", "jobs:1", "STREAMS"):
+        Talk(server).push("jobs:1")
+        assert denied(c, [["TASK.CLAIM", "secret", "WORKER", word, "BLOCK", 1]]) == [True]
+        assert denied(c, [["TASK.PUSH", "secret", word, "jobs:1"]]) == [True]
+        assert denied(c, [["TASK.CLAIM", "jobs:1", "WORKER", word, "BLOCK", 1]]) == [False]
+
+
+OPTIONS_WITH_VALUES = ["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "REQUEST"]
+
+
+def test_every_key_of_several_has_to_be_the_users(server):
+    """One that isn't, in any place, and nothing is claimed of any; whatever words and numbers the options hold."""
+    c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
+    for key in ("secret", "jobs:1", "jobs:2"):
+        admin.push(key)
+    mine = ["TASK.MCLAIM", "jobs:1", "KEYS", 2, "jobs:2", "jobs:3"]
+    endings = [[], *([option, word] for option in OPTIONS_WITH_VALUES for word in ("KEYS", "1", "jobs:1"))]
+    endings += [["WORKER", "KEYS", "BLOCK", 1], ["REQUEST", "KEYS", "COUNT", 1], ["KEYS", 1, "jobs:1"]]
+    for place in (1, 4, 5):
+        theirs = [*mine[:place], "secret", *mine[place + 1 :]]
+        assert all(denied(c, [[*theirs, *ending] for ending in endings])), theirs
+    for key in ("secret", "jobs:1", "jobs:2"):
+        assert admin("TASK.INFO", key)[1] == 1, "it is ready still"
+    assert not any(denied(c, [[*mine, *ending] for ending in endings]))
+
+
+def test_a_number_of_keys_that_the_server_cannot_read_runs_nothing(server):
+    """The server checks no key of such a command: so the command looks at none, and says nothing of any."""
+    c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
+    admin.push("secret")
+    admin("SET", "text", "x")
+    digest = admin.digest("secret")
+    numbers = ["0", "-1", "-0", "+1", "01", " 1", "1 ", "1.0", "0x1", "x", "", "KEYS", 101, 2**31, 2**32 + 1]
+    numbers += [2**63 - 1, 2**63, 2**64 + 1, -(2**63), "\0", "1\0"]
+    for number in [*numbers, 2, 3, 4, 5, 6]:
+        answers = set()
+        for first, second in (("secret", "secret"), ("text", "text"), ("nothing", "nothing")):
+            for ending in ([], ["BLOCK", 0], ["COUNT", 1], ["WORKER", "KEYS"], ["REQUEST", "t"]):
+                answer = c("TASK.MCLAIM", first, "KEYS", number, second, *ending)
+                assert isinstance(answer, Error), (number, answer)
+                answers.add((tuple(ending), answer))
+        assert len({ending for ending, _ in answers}) == len(answers), "no key is told apart from another"
+    for word in ("KEY", "COUNT", "WORKER", "", "1", "jobs:1"):
+        answer = c("TASK.MCLAIM", "secret", word, 1, "secret")
+        assert isinstance(answer, Error)
+    assert isinstance(c("TASK.MCLAIM", "secret"), Error)
+    assert isinstance(c("TASK.MCLAIM", "secret", "KEYS"), Error)
+    assert isinstance(c("TASK.MCLAIM", "secret", "KEYS", 1), Error)
+    assert admin.digest("secret") == digest
+
+
+def test_read_and_write_permissions_tell_commands_apart(server):
+    """%R~ suffices to ask, %W~ to push and to answer, a claim needs both (from 7.0 on)."""
+    if server.installed.version < (7, 0):
+        admin = Talk(server)
+        assert isinstance(admin("ACL", "SETUSER", "u", "%R~q"), Error), "6.2 knows no such patterns"
+        return
+    reader = user(server, "+@all", "%R~q")
+    assert not any(denied(reader, on("q", READERS + NEITHER)))
+    assert all(denied(reader, on("q", WRITERS + BOTH)))
+    writer = user(server, "+@all", "%W~q")
+    assert not any(denied(writer, on("q", WRITERS + NEITHER)))
+    assert all(denied(writer, on("q", READERS + BOTH)))
+    worker = user(server, "+@all", "%RW~q")
+    assert not any(denied(worker, on("q", READERS + WRITERS + BOTH + NEITHER)))
+
+
+def test_a_user_has_the_commands_it_was_given(server):
+    """By name, on every server."""
+    c = user(server, "~*", "-@all", "+echo", "+task.claim", "+task.ack")
+    assert not any(denied(c, on("q", [["CLAIM"], ["ACK", HANDLE]])))
+    assert all(denied(c, on("q", [["PUSH", "p"], ["PURGE", "ALL"], ["REQUEUE", HANDLE], ["LEN"]])))
+
+
+def test_categories_hold_our_commands(server):
+    """@read, @write, @dangerous and the like, from 7.2 on: older servers let modules name none."""
+    c = user(server, "~*", "+@all", "-@write")
+    if server.installed.version < (7, 2):
+        assert not any(denied(c, on("q", READERS + WRITERS + BOTH))), "as with every module's commands"
+        return
+    assert not any(denied(c, on("q", READERS + NEITHER)))
+    assert all(denied(c, on("q", WRITERS + BOTH)))
+    c = user(server, "~*", "-@all", "+echo", "+@read")
+    assert not any(denied(c, on("q", READERS + NEITHER)))
+    assert all(denied(c, on("q", WRITERS + BOTH)))
+    c = user(server, "~*", "+@all", "-@dangerous")
+    assert denied(c, on("q", [["PURGE", "ALL"], ["PUSH", "p"]])) == [True, False]
+    assert (
+        denied(c, [["TASK._APPLY", "q", "x"], ["TASK._LOAD", "q", "HEAD", "x"], ["TASK._CLOCK", "x"]])
+        == [True] * 3
+    )
+    c = user(server, "~*", "+@all", "-@blocking")
+    assert denied(c, on("q", [["CLAIM"], ["PUSH", "p"]])) == [True, False]
+
+
+def test_the_category_task_holds_all_commands_of_the_module(server):
+    """From 7.4 on, and in Valkey; -@task takes them all away."""
+    admin = Talk(server)
+    if server.installed.version < (7, 4):
+        assert admin("ACL", "CAT", "task") == Error("ERR Unknown category 'task'")
+        return
+    commands = READERS + WRITERS + BOTH + NEITHER
+    names = {f"TASK.{name}".encode() for name, *_ in commands} | {b"TASK.HELP", b"TASK._APPLY", b"TASK._LOAD"}
+    names.add(b"TASK._CLOCK")
+    assert {name.upper() for name in admin("ACL", "CAT", "task")} == names
+    c = user(server, "~*", "-@all", "+echo", "+@task")
+    assert not any(denied(c, on("q", commands)))
+    assert denied(c, [["SET", "k", "v"]]) == [True]
+    c = user(server, "~*", "+@all", "-@task")
+    assert all(denied(c, on("q", commands)))
+
+
+@pytest.mark.parametrize("name, key", [("PUSH", "secret"), ("CLAIM", "secret"), ("LEN", "q")])
+def test_transactions_and_scripts_give_no_way_around(server, name, key):
+    """MULTI refuses what may not be done alone, and so does a script."""
+    c = user(server, "~q", "+@all", "-task.len")
+    admin = Talk(server)
+    admin.push("secret")
+    digest = admin.digest("secret")
+    more = ["p"] if name == "PUSH" else []
+    assert c("MULTI") == "OK"
+    assert c(f"TASK.{name}", key, *more).startswith("NOPERM")
+    assert c("EXEC").startswith("EXECABORT")
+    answer = c("EVAL", f"return redis.call('TASK.{name}', '{key}', unpack(ARGV))", 0, *more)
+    assert isinstance(answer, Error)
+    assert any(why in answer for why in ("NOPERM", "ACL failure", "can't access", "can't run")), answer
+    assert admin.digest("secret") == digest
+
+
+def test_permission_lost_while_waiting_is_the_servers_matter(server):
+    """A worker whose user is deleted is disconnected, and its place in the line is free."""
+    admin, c = Talk(server), user(server, "~q", "+@all")
+    c.send(["TASK.CLAIM", "q", "BLOCK", 0])
+    server.wait_until(lambda: b"taskslot_blocked_workers:1" in admin("INFO", "taskslot"), "the worker waits")
+    assert admin("ACL", "DELUSER", "u") == 1
+    server.wait_until(lambda: b"taskslot_blocked_workers:0" in admin("INFO", "taskslot"), "it waits no more")
+    admin.push()
+    assert admin("TASK.LEN", "q", "ready") == 1
+
+
+REFUSED = (
+    "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile"
+)
+# What is taken from a user who may do all: with it go the rights to wait for q, or for p and q.
+TAKEN = {
+    "all": ["resetkeys", "-@all"],
+    "keys": ["resetkeys", "~p"],
+    "commands": ["-task.claim", "-task.mclaim", "-task.result"],
+    "reading": ["resetkeys", "%W~q"],
+    "all but a part": ["resetkeys", "-@all", "(~p +@all)"],
+    "the database": ["resetdbs", "db=1"],
+}
+
+
+@pytest.fixture
+def floor(server):
+    """A fresh server with somebody who gives orders."""
+    return Floor(server)
+
+
+def waiting_user(floor: Floor, *command: object, rules: tuple = ("~*", "+@all")) -> Worker:
+    """A worker of a user with these rules who waits already."""
+    floor.boss("ACL", "SETUSER", "u", "on", ">x", *rules)
+    worker = floor.worker()
+    assert worker("AUTH", "u", "x") == "OK"
+    floor.seen_to_wait(lambda: worker.send(command))
+    return worker
+
+
+def take(floor: Floor, what: str) -> None:
+    """Take rights away from the user, as far as the server has them."""
+    version, is_valkey = floor.server.installed.version, floor.server.installed.is_valkey
+    if version < (7, 0):
+        pytest.skip("6.2 lets modules ask for no rights")
+    if what == "the database" and (not is_valkey or version < (9, 1)):
+        pytest.skip("rights to databases came with Valkey 9.1")
+    assert floor.boss("ACL", "SETUSER", "u", *TAKEN[what]) == "OK"
+
+
+WAITS = {
+    "CLAIM": ["TASK.CLAIM", "q", "BLOCK", 0],
+    "CLAIM with options": [
+        "TASK.CLAIM",
+        "q",
+        "TIED",
+        "REQUEST",
+        "t",
+        "COUNT",
+        5,
+        "WORKER",
+        "w",
+        "BLOCK",
+        10**6,
+    ],
+    "CLAIM of a group": ["TASK.CLAIM", "q", "GROUP", "g", "BLOCK", 0],
+    "MCLAIM": ["TASK.MCLAIM", "q", "KEYS", 1, "p", "BLOCK", 0],
+    "MCLAIM of one twice": ["TASK.MCLAIM", "q", "KEYS", 1, "q", "BLOCK", 0],
+    "MCLAIM, it is the last": ["TASK.MCLAIM", "p", "KEYS", 2, "p", "q", "BLOCK", 0],
+}
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_worker_whose_rights_were_taken_away_is_not_served(floor, wait, taken):
+    """NOPERM when it would be served, and no lease: the task goes to the next in the line, as never delivered."""
+    worker, behind = waiting_user(floor, *WAITS[wait]), floor.waiting()
+    take(floor, taken)
+    assert floor.all_wait([worker, behind])
+    floor.boss.push("q", "x", "GROUP", "g")
+    assert worker.read() == Error(REFUSED)
+    [[handle, payload, deliveries]] = behind.read()
+    assert (payload, deliveries) == (b"x", 1)
+    assert (floor.counts()["claimed"], floor.counts()["requeued"]) == (1, 0)
+    assert floor.boss("TASK.ACK", "q", handle) == 1
+    assert worker("PING").startswith(("PONG", "NOPERM")), "it goes on"
+    floor.nobody_waits()
+
+
+def test_a_queue_that_is_lost_among_several_refuses_the_whole_claim(floor):
+    """As the command would be refused now, whichever of its queues has the task; the task stays."""
+    worker = waiting_user(floor, "TASK.MCLAIM", "p", "KEYS", 1, "q", "BLOCK", 0)
+    take(floor, "keys")
+    floor.boss.push("p", "x")
+    assert worker.read() == Error(REFUSED)
+    assert floor.boss("TASK.LEN", "p", "ready") == 1
+
+
+SERVES = {
+    "a due task": [["TASK.PUSH", "q", "x", "DELAY", 5]],
+    "a transaction": [["MULTI"], ["TASK.PUSH", "q", "x"], ["EXEC"]],
+    "a script": [["EVAL", "return redis.call('TASK.PUSH', 'q', 'x')", 0]],
+    "RESUME": [["TASK.PAUSE", "q"], ["TASK.PUSH", "q", "x"], ["TASK.RESUME", "q"]],
+    "RENAME": [["TASK.PUSH", "p", "x"], ["RENAME", "p", "q"]],
+}
+
+
+@pytest.mark.parametrize("serves", SERVES)
+def test_rights_are_asked_for_however_a_worker_is_served(floor, serves):
+    """Ten workers without rights, in front of one with: each is refused, and the last one has the task."""
+    workers = [waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0) for _ in range(10)]
+    behind = floor.waiting()
+    take(floor, "keys")
+    for command in SERVES[serves]:
+        floor.boss(*command)
+    assert [worker.read() for worker in workers] == [Error(REFUSED)] * 10
+    assert behind.payloads() == [b"x"]
+    assert floor.counts()["claimed"] == 1
+    floor.nobody_waits()
+
+
+def test_a_worker_without_rights_is_not_told_before_it_would_be_served(floor):
+    """Its wait ends in time with nothing, or with a task if it has its rights back."""
+    worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
+    timed = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 30)
+    take(floor, "keys")
+    assert timed.read() == []
+    assert floor.all_wait([worker])
+    assert floor.boss("ACL", "SETUSER", "u", "~q") == "OK"
+    floor.boss.push("q", "x")
+    assert worker.payloads() == [b"x"]
+
+
+@pytest.mark.parametrize("again", [[], [["ACL", "SETUSER", "u", "on", ">x"]]], ids=["gone", "made anew"])
+def test_a_user_that_is_deleted_as_a_task_comes_gets_nothing(floor, again):
+    """In one batch, before its connection is closed; also if there is another user of the name by then."""
+    if floor.server.installed.version < (7, 0):
+        pytest.skip("6.2 lets modules ask for no rights")
+    worker, behind = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0), floor.waiting()
+    floor.boss.many([["ACL", "DELUSER", "u"], *again, ["TASK.PUSH", "q", "x"]])
+    [[_, payload, deliveries]] = behind.read()
+    assert (payload, deliveries) == (b"x", 1)
+    floor.eventually(worker.has_answer, "its connection is closed")
+    floor.nobody_waits()
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+def test_a_client_whose_rights_were_taken_away_learns_no_result(floor, taken):
+    """NOPERM when the task has ended; others who wait for it are told."""
+    task = floor.boss.push("q", "x")
+    asker = waiting_user(floor, "TASK.RESULT", "q", task, "BLOCK", 0)
+    other = floor.worker()
+    floor.seen_to_wait(lambda: other.send(["TASK.RESULT", "q", task, "BLOCK", 0]))
+    take(floor, taken)
+    floor.boss("TASK.ACK", "q", floor.boss.claim("q"), "RESULT", "secret")
+    assert asker.read() == Error(REFUSED)
+    assert other.read() == [b"done", b"secret"]
+    floor.nobody_waits()
+
+
+def test_on_6_2_rights_are_asked_for_when_the_wait_begins(floor):
+    """It lets modules ask for no rights later: a worker that waits is served."""
+    if floor.server.installed.version >= (7, 0):
+        pytest.skip("rights are asked for again from 7.0 on")
+    worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
+    floor.boss("ACL", "SETUSER", "u", *TAKEN["all"])
+    floor.boss.push("q", "x")
+    assert worker.payloads() == [b"x"]

@@ -1,0 +1,239 @@
+"""What TASK.INFO tells of the last minutes: rates, waits, run times, load; and of workers."""
+
+import time
+
+import pytest
+from harness.server import Server
+from harness.talk import SYNTAX, Talk
+
+
+def passes(server: Server, ms: int) -> None:
+    """Let time pass."""
+    end = time.monotonic() + ms / 1000
+    server.wait_until(lambda: time.monotonic() >= end, f"{ms} ms have passed")
+
+
+class Rate:
+    """What a queue should tell of `count` tasks that came since now: it is judged by its age, a second at least."""
+
+    def __init__(self, count: int):
+        self.count, self.began = count, time.monotonic()
+
+    def __eq__(self, told: object) -> bool:
+        age = max(1.0, time.monotonic() - self.began + 0.01)
+        assert isinstance(told, bytes) and told.partition(b".")[2].isdigit(), told
+        return round(self.count / age, 3) - 0.001 <= float(told) <= self.count
+
+    def __repr__(self) -> str:
+        return f"{self.count} tasks since {self.began}"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_info_tells_rates_and_times(server, protocol):
+    """Twenty tasks come, ten are finished after a while; fractions are texts in both protocols."""
+    c = Talk(server, protocol)
+    pushed, acked = Rate(20), Rate(10)
+    c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
+    passes(server, 30)
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 10)]
+    passes(server, 60)
+    c("TASK.ACK", "q", "HANDLES", 10, *handles)
+    info = c.map("TASK.INFO", "q")
+    assert info[b"in-per-second-1m"] == info[b"in-per-second-5m"] == pushed
+    assert info[b"out-per-second-1m"] == info[b"out-per-second-5m"] == acked
+    for name, least in [(b"wait", 30), (b"run", 60)]:
+        p50, p95, p99 = (info[name + b"-p%d-ms" % percent] for percent in (50, 95, 99))
+        assert least * 3 // 4 <= p50 <= p95 <= p99 < 2000, name
+
+
+def test_info_tells_the_load(server):
+    """λ·s places are kept busy: 20 a second for 100 ms and a little more each."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 15)]
+    passes(server, 100)
+    c("TASK.ACK", "q", "HANDLES", 10, *handles[:10])
+    idle = Talk(server)
+    load = c.as_map(c.map("TASK.INFO", "q")[b"load"])
+    rate, mean = float(load[b"arrival-rate"]), float(load[b"run-mean-ms"])
+    assert float(load[b"completion-rate"]) == pytest.approx(rate / 2, abs=0.001)
+    assert mean >= 99
+    assert (load[b"places-busy"], load[b"places-free"], load[b"backlog"]) == (5, 0, 5)
+    assert float(load[b"utilisation"]) == pytest.approx(rate * mean / 1000 / 5, abs=0.001)
+    assert load[b"drain-ms"] == -1, "more come than go"
+    assert load[b"places-needed"] == -(-rate * mean / 1000 // 0.8)
+    idle.send(["TASK.CLAIM", "q", "COUNT", 5, "BLOCK", 0])
+    assert len(idle.read()) == 5
+    idle.send(["TASK.CLAIM", "q", "BLOCK", 0])
+    load = loaded(server, c, places_free=1)
+    assert load[b"workers-needed"] == -1, "nobody gave a name"
+
+
+def loaded(server: Server, c: Talk, *, places_free: int, key: str = "q") -> dict[bytes, object]:
+    """The load, once so many places are free."""
+
+    def look() -> dict[bytes, object] | None:
+        load = c.as_map(c.map("TASK.INFO", key)[b"load"])
+        return load if load[b"places-free"] == places_free else None
+
+    return server.wait_until(look, f"{places_free} places are free")
+
+
+def test_a_worker_that_waits_for_fifty_has_fifty_places(server):
+    """A blocked claim is as many free places as its COUNT, and what it was given is no longer free."""
+    c, worker = Talk(server), Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 20, "WORKER", "w")]
+    passes(server, 100)
+    c("TASK.ACK", "q", "HANDLES", 18, *handles[:18])
+    claim = ["TASK.CLAIM", "q", "WORKER", "w", "BLOCK", 0, "COUNT"]
+    worker.send([*claim, 48])
+    load = loaded(server, c, places_free=48)
+    used = float(load[b"arrival-rate"]) * float(load[b"run-mean-ms"]) / 1000
+    assert float(load[b"utilisation"]) == pytest.approx(used / 50, abs=0.001) and used >= 1.9
+    assert (load[b"places-busy"], load[b"places-needed"], load[b"workers-needed"]) == (2, -(-used // 0.8), 1)
+    c.push("q")
+    assert len(worker.read()) == 1
+    assert loaded(server, c, places_free=0)[b"places-busy"] == 3
+    # A worker of 47 more places, and another that holds nothing: 30 places each on average.
+    worker.send([*claim, 47])
+    other = Talk(server)
+    other.send(["TASK.CLAIM", "q", "COUNT", 10, "WORKER", "v", "BLOCK", 0])
+    load = loaded(server, c, places_free=57)
+    assert load[b"workers-needed"] == -(-load[b"places-needed"] // 30)
+    workers = [c.as_map(worker) for worker in c.map("TASK.INFO", "q", "WORKERS")[b"workers"]]
+    told = [(w[b"name"], w[b"leases"], w[b"blocked"], w[b"places-free"]) for w in workers]
+    assert told == [(b"v", 0, 1, 10), (b"w", 3, 1, 47)]
+
+
+def test_ready_tasks_that_nobody_works_on_need_a_place(server):
+    """Else an autoscaler that has gone to zero would leave them where they are."""
+    c = Talk(server)
+    c("TASK.CONFIG", "q", "SET", "concurrency", 0)
+    c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
+    load = c.as_map(c.map("TASK.INFO", "q")[b"load"])
+    assert (load[b"backlog"], load[b"places-needed"], load[b"workers-needed"]) == (5, 1, -1)
+    worker = Talk(server)
+    worker.send(["TASK.CLAIM", "q", "COUNT", 4, "WORKER", "w", "BLOCK", 0])
+    assert loaded(server, c, places_free=4)[b"workers-needed"] == 1
+
+
+def test_places_are_those_of_who_still_waits(server):
+    """A claim that is sent again, one that ends and one of several queues: each counts once where it stands."""
+    c = Talk(server)
+    c("TASK.CONFIG", "q", "SET", "lease", 1000, "concurrency", 0)
+    c("TASK.CONFIG", "r", "SET", "lease", 1000)
+    first, again, of_two = Talk(server), Talk(server), Talk(server)
+    claim = ["TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t", "WORKER", "w", "COUNT"]
+    number = again("CLIENT", "ID")
+    first.send([*claim, 7])
+    loaded(server, c, places_free=7)
+    again.send([*claim, 7])
+    assert first.read() == []
+    loaded(server, c, places_free=7)
+    of_two.send(["TASK.MCLAIM", "r", "KEYS", 1, "q", "COUNT", 5, "BLOCK", 0])
+    loaded(server, c, places_free=12)
+    loaded(server, c, places_free=5, key="r")
+    c("TASK.MPUSH", "r", "TASKS", 2, 1, 2)
+    assert len(of_two.read()[1]) == 2
+    loaded(server, c, places_free=7)
+    loaded(server, c, places_free=0, key="r")
+    c("CLIENT", "KILL", "ID", number)
+    loaded(server, c, places_free=0)
+    assert c.map("TASK.INFO", "q", "WORKERS") == {b"holding": 0, b"blocked": 0, b"workers": []}
+
+
+def test_a_replica_has_rates_of_its_own(start):
+    """They aren't replicated; a replica counts what it is told of. Nothing of it is in the digest."""
+    primary, replica = start(port=True), start()
+    c, r = Talk(primary), Talk(replica)
+    c("TASK.MPUSH", "q", "TASKS", 3, 1, 2, 3)
+    replica.replicate(primary)
+    # What came before, as a file, is not of these minutes.
+    assert r.map("TASK.INFO", "q")[b"in-per-second-1m"] == b"0.000"
+    pushed, acked = Rate(2), Rate(1)
+    c("TASK.MPUSH", "q", "TASKS", 2, 1, 2)
+    c("TASK.ACK", "q", c.claim("q"))
+    replica.wait_until(lambda: r.map("TASK.INFO", "q")[b"acked"] == 1, "the replica has all")
+    info = r.map("TASK.INFO", "q")
+    assert (info[b"in-per-second-1m"], info[b"out-per-second-1m"]) == (pushed, acked)
+    assert info[b"run-p50-ms"] >= 0
+    if primary.installed.version >= (7, 0):
+        assert c.digest("q") == r.digest("q")
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_a_queue_that_was_loaded_begins_anew(start, preamble):
+    """Rates and times are not stored, nor taken from an AOF that is replayed; totals are."""
+    server = start(appendonly="yes", aof_use_rdb_preamble=preamble)
+    c = Talk(server)
+    c.push("q")
+    c("TASK.ACK", "q", c.claim("q"))
+    assert c.map("TASK.INFO", "q")[b"run-p50-ms"] >= 0
+    server.restart()
+    c = Talk(server)
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"in-per-second-5m"], info[b"run-p50-ms"], info[b"acked"]) == (b"0.000", -1, 1)
+    pushed = Rate(1)
+    c.push("q")
+    assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
+
+
+def test_a_copy_begins_anew(server):
+    """What happened to one queue says nothing of another."""
+    c = Talk(server)
+    pushed = Rate(1)
+    c.push("q")
+    c("COPY", "q", "r")
+    assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
+    assert c.map("TASK.INFO", "r")[b"in-per-second-1m"] == b"0.000"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_info_tells_of_workers(server, protocol):
+    """Those that hold leases and those that wait, by name; those that gave none are one."""
+    c = Talk(server, protocol)
+    c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
+    c("TASK.CLAIM", "q", "WORKER", "b", "COUNT", 2)
+    passes(server, 20)
+    c("TASK.CLAIM", "q", "WORKER", "a")
+    c("TASK.CLAIM", "q", "WORKER", "b")
+    c("TASK.CLAIM", "q", "COUNT", 2)
+    waiting = [Talk(server) for _ in range(4)]
+    for worker, words in zip(waiting, (["WORKER", "a"], ["WORKER", "c"], ["WORKER", "c"], []), strict=True):
+        worker.send(["TASK.CLAIM", "q", "BLOCK", 0, *words])
+    told = server.wait_until(
+        lambda: (info := c.map("TASK.INFO", "q", "workers"))[b"blocked"] == 4 and info, "four wait"
+    )
+    assert list(told) == [b"holding", b"blocked", b"workers"] and told[b"holding"] == 3
+    workers = [c.as_map(worker) for worker in told[b"workers"]]
+    assert [(w[b"name"], w[b"leases"], w[b"blocked"]) for w in workers] == [
+        (b"", 2, 1),
+        (b"a", 1, 1),
+        (b"b", 3, 0),
+        (b"c", 0, 2),
+    ]
+    ages = [w[b"oldest-lease-ms"] for w in workers]
+    assert ages[3] == -1 and min(ages[:3]) >= 0 and ages[2] >= ages[1] + 19
+
+
+def test_workers_are_told_up_to_a_thousand(server):
+    """The first by name, and how many there are."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
+    c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
+    c.many([["TASK.CLAIM", "q", "WORKER", f"w{i:04}"] for i in range(1005)])
+    told = c.map("TASK.INFO", "q", "WORKERS")
+    assert told[b"holding"] == 1005
+    names = [c.as_map(worker)[b"name"] for worker in told[b"workers"]]
+    assert names == [b"w%04d" % i for i in range(1000)]
+
+
+def test_info_of_what_is_not_there(server):
+    """No queue is nil in each section; an unknown section is an error."""
+    c = Talk(server)
+    for section in ([], ["CONFIG"], ["WORKERS"]):
+        assert c("TASK.INFO", "none", *section) is None
+    c.push("q")
+    for words in (["NO"], ["CONFIG", "WORKERS"], ["WORKERS", "WORKERS"]):
+        assert c("TASK.INFO", "q", *words) == SYNTAX

@@ -1,0 +1,223 @@
+"""What a queue costs is what MEMORY USAGE says and used_memory shows, and all of it is given back."""
+
+import pytest
+from harness.queues import HOUR
+from harness.server import Server
+from harness.talk import Talk
+
+TASKS = 10_000
+NOISE = 100_000  # bytes that buffers of the connections take and give back, whatever the queue does
+
+
+def used(c: Talk) -> int:
+    """used_memory, in bytes."""
+    return int(info_field(c, "memory", "used_memory"))
+
+
+def info_field(c: Talk, section: str, name: str) -> str:
+    """A field of INFO."""
+    lines = c("INFO", section).decode().splitlines()
+    return next(line.split(":")[1] for line in lines if line.startswith(name + ":"))
+
+
+def push(c: Talk, count: int, payload: str, *options: object, each: tuple[str, ...] = ()) -> None:
+    """Push so many tasks, a thousand at a time or, with options that are each one's own, one by one."""
+    if each:
+        words = [[word.format(n) for word in each] for n in range(count)]
+        c.many([("TASK.PUSH", "queue", payload, *options, *own) for own in words])
+    else:
+        c.many([("TASK.MPUSH", "queue", *options, "TASKS", 1000, *[payload] * 1000)] * (count // 1000))
+
+
+def claim_all(c: Talk, *options: object) -> list[bytes]:
+    """Claim all that is ready: handles."""
+    handles = []
+    while tasks := c("TASK.CLAIM", "queue", "COUNT", 1000, "LEASE", HOUR, *options):
+        handles += [handle for handle, *_ in tasks]
+    return handles
+
+
+def ready(c: Talk) -> None:
+    push(c, TASKS, "x" * 100)
+
+
+def small(c: Talk) -> None:
+    push(c, 10 * TASKS, "")
+
+
+def large(c: Talk) -> None:
+    push(c, TASKS // 10, "x" * 20_000)
+
+
+def optional(c: Talk) -> None:
+    push(c, TASKS, "x" * 30, "PRIORITY", 3, "LEASE", 5000, "HEADERS", 2, "trace", "0123456789", "b", "c")
+
+
+def of_many_priorities(c: Talk) -> None:
+    for n in range(TASKS // 10):
+        c("TASK.MPUSH", "queue", "PRIORITY", n % 256 - 128, "TASKS", 10, *["x" * 90] * 10)
+
+
+def delayed(c: Talk) -> None:
+    push(c, TASKS, "x" * 100, "DELAY", HOUR)
+
+
+def delayed_apart(c: Talk) -> None:
+    push(c, TASKS, "x" * 100, each=("DELAY", "36{:05}"))
+
+
+def leased(c: Talk) -> None:
+    push(c, TASKS, "x" * 100)
+    claim_all(c, "WORKER", "a name of a worker")
+
+
+def tied(c: Talk) -> None:
+    push(c, TASKS, "x" * 100)
+    claim_all(c, "TIED")
+
+
+def dead(c: Talk) -> None:
+    push(c, TASKS, "x" * 100)
+    c.many([("TASK.FAIL", "queue", handle, "DEAD", "ERROR", "e" * 60) for handle in claim_all(c)])
+
+
+def returned(c: Talk) -> None:
+    push(c, TASKS, "x" * 100)
+    c.many([("TASK.REQUEUE", "queue", handle) for handle in claim_all(c)])
+
+
+def requested(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, each=("REQUEST", "token number {}"))
+
+
+def unique(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, each=("UNIQUE", "token number {}"))
+
+
+def unique_for(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, "FOR", HOUR, each=("UNIQUE", "token number {}"))
+
+
+def replaced(c: Talk) -> None:
+    for size in (1, 200):
+        push(c, TASKS, "x" * size, "REPLACE", each=("UNIQUE", "token number {}"))
+
+
+def to_expire(c: Talk) -> None:
+    push(c, TASKS, "x" * 10, "TTL", HOUR)
+
+
+def half_gone(c: Talk) -> None:
+    push(c, TASKS * 2, "x" * 100)
+    handles = claim_all(c)
+    c.many([("TASK.ACK", "queue", handle) for handle in handles[::2]])
+
+
+KINDS = [
+    ready,
+    small,
+    large,
+    optional,
+    of_many_priorities,
+    delayed,
+    delayed_apart,
+    leased,
+    tied,
+    dead,
+    returned,
+    requested,
+    unique,
+    unique_for,
+    replaced,
+    to_expire,
+    half_gone,
+]
+
+
+def warm(server: Server) -> Talk:
+    """A client of a server that has done all this before: what the server keeps for itself is there."""
+    c = Talk(server)
+    for fill in (leased, dead):
+        fill(c)
+        c("DEL", "queue")
+    c.many([("ECHO", "x" * 1000)] * 1000)
+    # Valkey frees what DEL removes on another thread, and so do we what is large.
+    is_freed = b"lazyfree_pending_objects:0"
+    server.wait_until(lambda: is_freed in c("INFO", "memory"), "what was deleted is freed")
+    server.wait_until(lambda: b"taskslot_queues:0" in c("INFO", "taskslot"), "large queues are freed too")
+    return c
+
+
+@pytest.mark.parametrize("fill", KINDS)
+def test_memory_usage_is_what_the_queue_took(start, fill):
+    """MEMORY USAGE is within 15 % of what used_memory grew by, and all that comes back at the end."""
+    server = start()
+    c = warm(server)
+    before = used(c)
+    fill(c)
+    grown, said = used(c) - before, c("MEMORY", "USAGE", "queue", "SAMPLES", 0)
+    assert 0.85 <= said / grown <= 1.15, f"it says {said}, used_memory grew by {grown}: {said / grown:.2f}"
+    assert c.map("TASK.INFO", "queue")[b"memory"] == pytest.approx(said, abs=500)
+    assert c("UNLINK", "queue") == 1
+    server.wait_until(lambda: used(c) - before < grown * 0.02 + NOISE, "the memory is given back")
+
+
+def test_a_large_queue_is_freed_in_the_background(start):
+    """UNLINK (of 200,000 tasks), FLUSHALL ASYNC and an expired key leave it to the other thread."""
+    server = start(lazyfree_lazy_expire="yes")
+    c = warm(server)
+    before = used(c)
+    for thousands, *remove in (
+        (200, "UNLINK", "queue"),
+        (30, "PEXPIRE", "queue", 1),
+        (30, "FLUSHALL", "ASYNC"),
+    ):
+        freed = int(info_field(c, "memory", "lazyfreed_objects"))
+        push(c, thousands * 1000, "x" * 50)
+        claimed = c("TASK.CLAIM", "queue", "COUNT", 1000, "LEASE", HOUR)
+        assert len(claimed) == 1000 and used(c) - before > thousands * 50_000
+        c(*remove)
+        server.wait_until(lambda: c("EXISTS", "queue") == 0, "it is gone")
+        server.wait_until(lambda: used(c) - before < 2 * NOISE, f"the memory is given back by {remove[0]}")
+        by_thread = "the other thread has freed it"
+        server.wait_until(lambda n=freed: int(info_field(c, "memory", "lazyfreed_objects")) > n, by_thread)
+        # A queue of the same name goes on as a new one.
+        assert c("TASK.LEN", "queue") == 0
+
+
+def test_a_small_queue_is_freed_at_once(server):
+    """A queue of a few tasks isn't worth the other thread's trouble."""
+    c = Talk(server)
+    push(c, 1000, "x")
+    freed = info_field(c, "memory", "lazyfreed_objects")
+    c("UNLINK", "queue")
+    assert info_field(c, "memory", "lazyfreed_objects") == freed
+
+
+def test_a_drained_queue_keeps_next_to_nothing(server):
+    """What 20,000 tasks took is given back while they are acked, and the queue stays."""
+    c = warm(server)
+    before = used(c)
+    push(c, 2 * TASKS, "x" * 100)
+    full = used(c) - before
+    c.many([("TASK.ACK", "queue", handle) for handle in claim_all(c, "WORKER", "w")])
+    assert c("TASK.LEN", "queue") == 0 and c("EXISTS", "queue") == 1
+    server.wait_until(lambda: used(c) - before < full * 0.05 + NOISE, "the memory is given back")
+    assert c("MEMORY", "USAGE", "queue") < full * 0.05
+
+
+def test_a_full_server_can_be_drained(start):
+    """Above maxmemory only pushes are refused; draining brings it below, and pushes work again."""
+    server = start(maxmemory_policy="noeviction")
+    c = warm(server)
+    push(c, 2 * TASKS, "x" * 100)
+    c("CONFIG", "SET", "maxmemory", used(c) // 2)
+    assert c("TASK.PUSH", "queue", "x").startswith("OOM ") and c("TASK.PUSH", "new", "x").startswith("OOM ")
+    handles = claim_all(c)
+    assert len(handles) == 2 * TASKS
+    assert c("TASK.EXTEND", "queue", handles[0], "LEASE", HOUR) > 0
+    assert c("TASK.REQUEUE", "queue", handles.pop()) == 1
+    assert c("TASK.FAIL", "queue", handles.pop(), "DEAD") == -1
+    assert c("TASK.CONFIG", "queue", "SET", "lease", 1) == "OK"
+    c.many([("TASK.ACK", "queue", handle) for handle in handles])
+    server.wait_until(lambda: c("TASK.PUSH", "queue", "x").__class__ is bytes, "there is room again")

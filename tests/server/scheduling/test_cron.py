@@ -1,0 +1,384 @@
+"""Schedules: they run by themselves, once for each instant, whatever happens to the server."""
+
+import time
+
+import pytest
+from harness.server import Server, wait_synced
+from harness.talk import SYNTAX, Error, Talk, effects, id_parts
+
+HOUR = 3_600_000
+SPAN_MAX = 100 * 365 * 86_400_000
+EVERY = ["EVERY", 100, "PAYLOAD", "tick"]
+RULE = Error(
+    "ERR CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, "
+    "day of week 0-7"
+)
+ZONE = Error("ERR TZ must be the name of a time zone, such as Europe/Berlin")
+NEVER = Error("ERR CRON names a date that never comes")
+OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
+
+
+@pytest.fixture
+def c(server):
+    """A connection."""
+    return Talk(server)
+
+
+def schedule(c: Talk, name: bytes = b"a", key: object = "q") -> dict:
+    """What INFO CRON tells of a schedule."""
+    [found] = [about for about in map(c.as_map, c("TASK.INFO", key, "CRON")) if about[b"name"] == name]
+    return found
+
+
+def made(c: Talk, name: bytes = b"a") -> int:
+    """How many runs a schedule has made."""
+    return schedule(c, name)[b"made"]
+
+
+def payloads(c: Talk) -> list[bytes]:
+    """Claims all that is ready."""
+    return [task[1] for task in c("TASK.CLAIM", "q", "COUNT", 1000)]
+
+
+# ---- setting
+
+
+def test_a_schedule_runs_by_itself(server, c):
+    """Nobody says anything, and tasks come in with the payload and the options that were set."""
+    words = [
+        "PRIORITY",
+        7,
+        "ATTEMPTS",
+        3,
+        "LEASE",
+        5000,
+        "HEADERS",
+        1,
+        "k",
+        "v",
+        "EVERY",
+        100,
+        "PAYLOAD",
+        "x",
+    ]
+    assert c("TASK.CRON", "q", "SET", "a", *words) == 1
+    server.wait_until(lambda: c("TASK.LEN", "q") >= 3, "three runs")
+    task = c.map("TASK.GET", "q", c.claim())
+    assert (task[b"priority"], task[b"attempts"], task[b"lease-ms"]) == (7, 3, 5000)
+    assert task[b"headers"] == [b"k", b"v"] or task[b"headers"] == {b"k": b"v"}
+    about = schedule(c)
+    assert about[b"every"] == 100 and about[b"payload-bytes"] == 1
+    assert 0 <= about[b"next-ms"] <= 100
+    assert (about[b"skipped"], about[b"missed"], about[b"disabled"]) == (0, 0, 0)
+    assert 0 <= about[b"last"] - id_parts(about[b"last-id"])[0] < 50
+
+
+def test_a_blocked_worker_gets_what_a_schedule_pushes(server):
+    """It waits inside the server, as for any push."""
+    worker, c = Talk(server), Talk(server)
+    worker.send(["TASK.CLAIM", "q", "BLOCK", 5000])
+    assert c("TASK.CRON", "q", "SET", "a", *EVERY) == 1
+    [task] = worker.read()
+    assert task[1] == b"tick"
+
+
+def test_set_of_the_same_name_replaces(server, c):
+    """0 then; the same rule keeps its next run, another begins anew; counters stay."""
+    assert c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "PAYLOAD", "old") == 1
+    next_run = schedule(c)[b"next"]
+    server.wait_until(lambda: schedule(c)[b"next-ms"] < HOUR - 5, "time has passed")
+    assert c("TASK.CRON", "q", "set", "a", "every", HOUR, "payload", "new", "catchup", "NONE") == 0
+    about = schedule(c)
+    assert abs(about[b"next"] - next_run) <= 2 and about[b"catchup"] == b"none"
+    assert c("TASK.CRON", "q", "SET", "a", *EVERY) == 0
+    server.wait_until(lambda: made(c) >= 2, "it runs by its new rule")
+    assert c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "PAYLOAD", "x") == 0
+    assert schedule(c)[b"made"] >= 2
+
+
+def test_del_ends_a_schedule_and_leaves_its_tasks(server, c):
+    """1, then 0; where there is no queue 0, and none comes to be."""
+    assert c("TASK.CRON", "q", "DEL", "a") == 0 and c("EXISTS", "q") == 0
+    c("TASK.CRON", "q", "SET", "a", *EVERY)
+    server.wait_until(lambda: c("TASK.LEN", "q") >= 1, "a run")
+    assert c("TASK.CRON", "q", "DEL", "a") == 1 and c("TASK.CRON", "q", "DEL", "a") == 0
+    assert c("TASK.INFO", "q", "CRON") == [] and c("TASK.LEN", "q") >= 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_info_cron_tells_of_each_schedule_by_name(server, protocol):
+    """An array of maps; null where there is no queue."""
+    c = Talk(server, protocol)
+    assert c("TASK.INFO", "q", "CRON") is None
+    c("TASK.CRON", "q", "SET", "z", "EVERY", HOUR, "PAYLOAD", "")
+    c("TASK.CRON", "q", "SET", "b", "CRON", "30 2 * * mon-FRI", "TZ", "Europe/Berlin", "PAYLOAD", "x")
+    c("TASK.CRON", "q", "SET", "a\r\n", "CRON", "0 0 * * *", "PAYLOAD", "x")
+    first, second, third = map(c.as_map, c("TASK.INFO", "q", "cron"))
+    assert first[b"name"] == b"a\r\n" and first[b"tz"] == b"UTC"
+    assert (second[b"cron"], second[b"tz"]) == (b"30 2 * * mon-FRI", b"Europe/Berlin")
+    assert third[b"name"] == b"z" and b"last" not in third
+    assert first[b"next"] % 86_400_000 == 0 and second[b"next"] % 60_000 == 0
+    assert c("TASK.INFO", "q", "CRON", "x") == SYNTAX
+    c("SET", "s", "x")
+    assert c("TASK.INFO", "s", "CRON").startswith("WRONGTYPE")
+
+
+def test_what_is_no_schedule_is_refused(server, c):
+    """Every error, and no queue comes to be by one."""
+    payload = ["PAYLOAD", "p"]
+    for rule in (
+        "",
+        "* * * *",
+        "* * * * * *",
+        "@daily",
+        "60 * * * *",
+        "*/0 * * * *",
+        "5/2 * * * *",
+        "\xff" * 5,
+        "*" * 300,
+    ):
+        assert c("TASK.CRON", "q", "SET", "a", "CRON", rule, *payload) == RULE, rule
+    assert c("TASK.CRON", "q", "SET", "a", "CRON", b"\xff * * * *", *payload) == RULE
+    for zone in ("", "Berlin", "europe/berlin", "UTC+1", b"\xff", "x" * 1000, "../../etc/passwd"):
+        assert c("TASK.CRON", "q", "SET", "a", "CRON", "* * * * *", "TZ", zone, *payload) == ZONE, zone
+    for rule in ("0 0 30 2 *", "* * 31 2,4,6,9,11 *"):
+        assert c("TASK.CRON", "q", "SET", "a", "CRON", rule, *payload) == NEVER
+    for ms in (0, 99, -1, SPAN_MAX + 1, "x", ""):
+        bounds = Error(f"ERR EVERY must be an integer between 100 and {SPAN_MAX}")
+        assert c("TASK.CRON", "q", "SET", "a", "EVERY", ms, *payload) == bounds
+    for words in (
+        *([], payload, ["EVERY", 100], ["EVERY"], ["EVERY", 100, "CRON", "* * * * *", *payload]),
+        *(
+            ["EVERY", 100, "TZ", "UTC", *payload],
+            [*EVERY, "DELAY", 5],
+            [*EVERY, "AT", 5],
+            [*EVERY, "REQUEST", "t"],
+        ),
+        *(
+            [*EVERY, "CATCHUP", "two"],
+            [*EVERY, "CATCHUP"],
+            [*EVERY, *payload],
+            [*EVERY, "x"],
+            ["TZ", "UTC", *payload],
+        ),
+    ):
+        assert c("TASK.CRON", "q", "SET", "a", *words) == SYNTAX, words
+    for words in (["GET", "a"], ["DEL", "a", "b"], ["", "a"]):
+        assert c("TASK.CRON", "q", *words) == SYNTAX
+    name = Error("ERR the name of a schedule must be 1 to 256 bytes long")
+    for bad in ("", "x" * 257):
+        assert c("TASK.CRON", "q", "SET", bad, *EVERY) == name and c("TASK.CRON", "q", "DEL", bad) == name
+    large = ["EVERY", 100, "PAYLOAD", "x" * (2**20 + 1)]
+    long = Error("ERR the payload of a schedule must be at most 1048576 bytes long")
+    assert c("TASK.CRON", "q", "SET", "a", *large) == long
+    assert c("EXISTS", "q") == 0
+
+
+def test_a_queue_holds_a_thousand_schedules(server, c):
+    """And no more; each can still be set again."""
+    replies = c.many([["TASK.CRON", "q", "SET", n, "EVERY", HOUR, "PAYLOAD", ""] for n in range(1001)])
+    assert replies == [1] * 1000 + [Error("ERR a queue holds at most 1000 schedules")]
+    assert c("TASK.CRON", "q", "SET", 7, "EVERY", HOUR, "PAYLOAD", "x") == 0
+    assert len(c("TASK.INFO", "q", "CRON")) == 1000
+    assert c.map("TASK.INFO", "q")[b"memory"] > 100_000
+
+
+# ---- skipping
+
+
+def test_a_schedule_skips_and_counts_what_cannot_come_in(server, c):
+    """While the queue is paused IN, full, or the server out of memory; then it goes on."""
+    c("TASK.PAUSE", "q", "IN")
+    c("TASK.CRON", "q", "SET", "a", *EVERY)
+
+    def skips(why: str) -> None:
+        before = schedule(c)
+        server.wait_until(lambda: schedule(c)[b"skipped"] >= before[b"skipped"] + 2, why)
+        assert schedule(c)[b"made"] == before[b"made"], why
+
+    def runs() -> None:
+        before = made(c)
+        server.wait_until(lambda: made(c) > before, "it runs again")
+
+    skips("paused IN")
+    c("TASK.RESUME", "q", "IN")
+    runs()
+    c("TASK.CONFIG", "q", "SET", "max-len", 0)
+    skips("full")
+    c("TASK.CONFIG", "q", "RESET")
+    runs()
+    assert c("CONFIG", "SET", "maxmemory", 1) == "OK"
+    skips("out of memory")
+    assert c("TASK.CRON", "q", "SET", "b", *EVERY) == OOM
+    assert c("TASK.CRON", "q", "DEL", "b") == 0
+    c("CONFIG", "SET", "maxmemory", 0)
+    runs()
+
+
+# ---- copies of the queue
+
+
+def test_a_run_and_the_next_time_are_one_small_effect(start):
+    """What replicas get of a run names the schedule, and repeats neither payload nor options."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    c = Talk(server)
+    c("TASK.CRON", "q", "SET", "nightly", "EVERY", 100, "PAYLOAD", "x" * 10_000)
+    server.wait_until(lambda: made(c, b"nightly") >= 2, "two runs")
+    first, second, *_ = effects(server)
+    assert first.names == ["sched"] and second.names == ["fire"]
+    name, task, *_ = second.events[0][1]
+    assert name == b"nightly" and task[0] > 0 and second.payloads == []
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_a_restart_neither_loses_nor_doubles_a_run(start, preamble, rewritten):
+    """Killed and started again: what came due meanwhile runs once, the counters agree with the tasks."""
+    server = start(appendonly="yes", appendfsync="always", aof_use_rdb_preamble=preamble)
+    c = Talk(server)
+    c("TASK.CRON", "q", "SET", "a", *EVERY)
+    c("TASK.CRON", "q", "SET", "far", "CRON", "0 0 1 1 *", "TZ", "Asia/Kathmandu", "PAYLOAD", "x")
+    server.wait_until(lambda: made(c) >= 3, "some runs")
+    far = schedule(c, b"far")[b"next"]
+    if rewritten:
+
+        def is_done() -> bool:
+            info = c("INFO", "persistence")
+            return b"aof_rewrite_in_progress:0" in info and b"aof_rewrite_scheduled:0" in info
+
+        c("BGREWRITEAOF")
+        server.wait_until(is_done, "the AOF is rewritten")
+    before = made(c)
+    server.restart(kill=True)
+    again = Talk(server)
+    server.wait_until(lambda: made(again) >= before + 2, "it goes on")
+    again("TASK.PAUSE", "q", "IN")
+    assert again("TASK.LEN", "q") == made(again) and set(payloads(again)) == {b"tick"}
+    assert schedule(again, b"far")[b"next"] == far
+
+
+def test_an_aof_and_a_dump_tell_the_same_queue(start):
+    """Replayed event by event, and as a whole value: equal digests, schedules and all."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    c = Talk(server)
+    c("TASK.CRON", "q", "SET", "a", *EVERY, "HEADERS", 1, "k", "v", "CATCHUP", "none")
+    c("TASK.CRON", "q", "SET", "b", "CRON", "* * * * *", "TZ", "Europe/Berlin", "PAYLOAD", "x")
+    c("TASK.CRON", "q", "SET", "gone", *EVERY)
+    server.wait_until(lambda: made(c) >= 3, "some runs")
+    c("TASK.CRON", "q", "DEL", "gone")
+    c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "PAYLOAD", "x")
+    before = c.digest()
+    assert c("RESTORE", "r", 0, c("DUMP", "q")) == "OK"
+    assert c.digest("r") == before
+    assert len(c("TASK.INFO", "r", "CRON")) == 2
+    server.restart(kill=True)
+    c = Talk(server)
+    assert c.digest() == before or made(c, b"b") > 0, "but for a minute that has just begun"
+
+
+def test_rename_keeps_schedules_and_a_copy_has_none(server, c):
+    """Else every run of the copy would be one too many."""
+    c("TASK.CRON", "q", "SET", "a", *EVERY)
+    server.wait_until(lambda: made(c) >= 1, "a run")
+    assert c("RENAME", "q", "p") == "OK"
+    before = schedule(c, key="p")[b"made"]
+    server.wait_until(lambda: schedule(c, key="p")[b"made"] >= before + 2, "it runs under its new name")
+    assert c("COPY", "p", "copy") == 1
+    assert c("TASK.INFO", "copy", "CRON") == []
+    c("TASK.CRON", "p", "DEL", "a")
+
+
+def test_a_replica_makes_no_runs_and_goes_on_when_promoted(start):
+    """Equal while it follows; after the failover each run comes once, with the counters going on."""
+    primary, replica = start(port=True), start(port=True)
+    replica.replicate(primary)
+    c, far = Talk(primary), Talk(replica)
+    c("TASK.CRON", "q", "SET", "a", *EVERY)
+    c("TASK.CRON", "q", "SET", "b", "EVERY", 130, "PAYLOAD", "other")
+    primary.wait_until(lambda: made(c) >= 3, "some runs")
+    c("TASK.PAUSE", "q", "IN")
+    wait_synced(primary, replica)
+    replica.wait_until(lambda: made(far) == made(c) and far("TASK.LEN", "q") == c("TASK.LEN", "q"), "equal")
+    c("TASK.RESUME", "q", "IN")
+    primary.wait_until(lambda: made(c) >= 5, "more runs")
+    primary.kill9()
+    before = made(far)
+    assert before <= far("TASK.LEN", "q")
+    assert far("REPLICAOF", "NO", "ONE") == "OK"
+    replica.wait_until(lambda: made(far) >= before + 3, "the new primary goes on")
+    far("TASK.PAUSE", "q", "IN")
+    assert made(far) + made(far, b"b") == far("TASK.LEN", "q")
+    ids = [task[0].split(b"@")[0] for task in far("TASK.CLAIM", "q", "COUNT", 1000)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_handed_over_primary_makes_every_run_once(start):
+    """FAILOVER with schedules of a tenth of a second: at the end both are equal, and the runs are spaced out."""
+    first, second = start(port=True), start(port=True)
+    second.replicate(first)
+    one, two = Talk(first), Talk(second)
+    one("TASK.CRON", "q", "SET", "a", *EVERY)
+    first.wait_until(lambda: made(one) >= 3, "some runs")
+    first.wait_until(lambda: b"state=online" in one("INFO", "replication"), "the replica is online")
+    assert one("FAILOVER") == "OK"
+    second.wait_until(lambda: b"role:master" in two("INFO", "replication"), "the second is the primary", 20)
+    before = made(two)
+    second.wait_until(lambda: made(two) >= before + 5, "it goes on")
+    two("TASK.PAUSE", "q", "IN")
+    wait_synced(second, first)
+    first.wait_until(lambda: made(one) == made(two), "the first follows")
+    assert made(two) == two("TASK.LEN", "q")
+    times = [id_parts(task[0].split(b"@")[0])[0] for task in two("TASK.CLAIM", "q", "COUNT", 1000)]
+    # Anchored on one line of instants: no two runs for one of them.
+    instants = [(time - times[0] + 50) // 100 for time in times]
+    assert len(set(instants)) >= len(instants) - 1, times
+
+
+# ---- the wall clock
+
+
+def near_midnight(server: Server, c: Talk) -> int:
+    """The server's next midnight of UTC in ms."""
+    seconds, _ = c("TIME")
+    return (int(seconds) // 86_400 + 1) * 86_400_000
+
+
+def test_a_calendar_comes_when_the_clock_is_set_past_it(start):
+    """A daily schedule runs by itself, once, when the clock is set ahead, and its next is the day after."""
+    server = start(clock=True)
+    c = Talk(server)
+    c("TASK.CRON", "q", "SET", "a", "CRON", "0 0 * * *", "PAYLOAD", "x")
+    c("TASK.CRON", "q", "SET", "e", "EVERY", 86_400_000, "PAYLOAD", "x")
+    midnight = near_midnight(server, c)
+    assert schedule(c)[b"next"] == midnight
+    server.clock.step(86_400_000)
+    server.wait_until(lambda: made(c) == 1, "midnight has come")
+    assert schedule(c)[b"next"] == midnight + 86_400_000 and made(c, b"e") == 0
+    # Set back by so much, the clock is taken at its word: else there would be nothing for two days.
+    server.clock.step(-86_400_000)
+    server.wait_until(lambda: schedule(c)[b"next"] == midnight, "it is planned anew")
+    assert made(c) == 1
+
+
+def test_a_run_that_was_missed_while_the_server_was_down(start):
+    """Once with CATCHUP one, not at all with none, however long it was."""
+    server = start(clock=True, appendonly="yes", appendfsync="always")
+    c = Talk(server)
+    for name, catchup in (("one", "ONE"), ("none", "NONE")):
+        c("TASK.CRON", "q", "SET", name, "CRON", "0 * * * *", "CATCHUP", catchup, "PAYLOAD", name)
+        c("TASK.CRON", "q", "SET", f"e-{name}", "EVERY", HOUR, "CATCHUP", catchup, "PAYLOAD", name)
+    server.stop()
+    # To half past of a later hour, so that no run is on time.
+    server.clock.passes(10 * HOUR + (30 - minute_of(server)) % 60 * 60_000)
+    server.start()
+    c = Talk(server)
+    server.wait_until(lambda: made(c, b"one") == 1 and made(c, b"e-one") == 1, "one run")
+    server.wait_until(lambda: schedule(c, b"none")[b"missed"] == 1, "none for the other")
+    server.wait_until(lambda: schedule(c, b"e-none")[b"missed"] == 1, "none for the other")
+    assert (made(c, b"none"), made(c, b"e-none")) == (0, 0)
+    assert sorted(payloads(c)) == [b"one", b"one"]
+
+
+def minute_of(server: Server) -> int:
+    """How many minutes of its hour the server's clock shows."""
+    return int(time.time() + server.clock.shift / 1000) // 60 % 60

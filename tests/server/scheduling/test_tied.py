@@ -1,0 +1,276 @@
+"""TIED leases: they end with the connection that claimed, and with nothing else before their deadline."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from harness.talk import Error, Talk, packed
+from harness.waiting import Floor
+
+# A worker in a process of its own: it claims, says so, and works for ever.
+PROCESS = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"TASK.CLAIM q COUNT 3 TIED BLOCK 0\\r\\n")
+print(len(s.recv(65536)), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def floor(server):
+    """A fresh server with somebody who gives orders."""
+    return Floor(server)
+
+
+def test_the_tasks_of_a_worker_that_is_killed_go_to_those_who_wait(floor):
+    """kill -9 of the worker's process: its three tasks are with three others at once, each after one stall."""
+    floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+    command = [sys.executable, "-c", PROCESS, floor.server.socket]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert int(process.stdout.readline()) > 100
+        line = floor.line(3)
+        assert floor.boss("TASK.LEN", "q", "leased") == 3
+        os.kill(process.pid, signal.SIGKILL)
+        got = [worker.read() for worker in line]
+    finally:
+        process.kill()
+        process.communicate()
+    assert [(task[1], task[2]) for [task] in got] == [(b"a", 2), (b"b", 2), (b"c", 2)]
+    assert floor.counts()["stalled"] == 3
+
+
+def test_all_leases_of_one_connection_end_with_it(floor):
+    """A thousand tasks in two queues, claimed one after the other by one connection: all are ready again."""
+    worker = floor.worker()
+    for key in ("q", "p"):
+        for start in (0, 250):
+            floor.boss("TASK.MPUSH", key, "TASKS", 250, *range(start, start + 250))
+            assert len(worker("TASK.CLAIM", key, "COUNT", 250, "TIED")) == 250
+    worker.leave()
+    for key in ("q", "p"):
+        floor.eventually(lambda key=key: floor.counts(key)["stalled"] == 500, "all have stalled")
+        assert (floor.counts(key)["ready"], floor.counts(key)["leased"]) == (500, 0)
+
+
+def test_a_lease_that_is_not_tied_outlives_its_connection(floor):
+    """Of two leases of a connection only the TIED one ends with it; others' leases are untouched."""
+    worker, other = floor.worker(), floor.worker()
+    for payload in ("free", "tied", "other's"):
+        floor.boss.push("q", payload)
+    free, tied, others = worker.claim("q"), worker.claim("q", "TIED"), other.claim("q", "TIED")
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "one lease has ended")
+    assert floor.boss("TASK.EXTEND", "q", "HANDLES", 3, free, tied, others)[1] == -2
+    assert floor.counts()["leased"] == 2
+    assert other("TASK.ACK", "q", others) == 1
+
+
+def test_a_tied_task_that_is_finished_is_not_missed(floor):
+    """ACK, REQUEUE or FAIL of a tied lease, then the connection closes: nothing stalls."""
+    worker = floor.worker()
+    handles = []
+    for payload in ("acked", "requeued", "failed", "taken over"):
+        floor.boss.push("q", payload)
+        handles.append(worker.claim("q", "TIED"))
+    floor.boss("TASK.ACK", "q", handles[0])
+    floor.boss("TASK.FAIL", "q", handles[2], "DEAD")
+    floor.boss("TASK.REQUEUE", "q", "HANDLES", 2, handles[1], handles[3])
+    kept = [floor.boss.claim("q"), floor.boss.claim("q")]
+    worker.leave()
+    floor.eventually(lambda: floor.info("clients", "connected_clients") == 1, "the server has noticed")
+    assert all(reply > 0 for reply in floor.boss("TASK.EXTEND", "q", "HANDLES", 2, *kept))
+    assert floor.counts()["stalled"] == 0
+
+
+def test_a_tie_outlives_the_deadline_of_an_earlier_lease(floor):
+    """A task that stalled and was claimed again by another, untied, has nothing to do with the first connection."""
+    worker, other = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    worker.claim("q", "TIED", "LEASE", 5)
+    floor.eventually(lambda: floor.counts()["ready"] == 1, "its lease is over")
+    second = other.claim("q")
+    worker.leave()
+    floor.eventually(lambda: floor.info("clients", "connected_clients") == 2, "the server has noticed")
+    assert floor.boss("TASK.EXTEND", "q", second) > 0
+    assert floor.counts()["stalled"] == 1
+
+
+MOVES = {
+    "RENAME": [["RENAME", "q", "new"]],
+    "MOVE": [["MOVE", "q", 1], ["SELECT", 1], ["RENAME", "q", "new"]],
+    "SWAPDB": [["SWAPDB", 0, 1], ["SELECT", 1], ["RENAME", "q", "new"]],
+    "RENAME twice": [["RENAME", "q", "p"], ["RENAME", "p", "new"]],
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_tie_holds_wherever_the_queue_goes(floor, move, when):
+    """The connection closes before or after its queue goes elsewhere, in one batch even: the lease ends there."""
+    worker = floor.worker()
+    floor.boss.push("q", "x")
+    worker.claim("q", "TIED")
+    end = [["CLIENT", "KILL", "ID", worker.id]]
+    batch = end + MOVES[move] if when == "before" else MOVES[move] + end
+    floor.boss.send(*batch)
+    [floor.boss.read() for _ in batch]
+    floor.eventually(lambda: floor.counts("new")["stalled"] == 1, "the lease has ended")
+    assert floor.boss("TASK.LEN", "new", "ready") == 1
+
+
+def test_a_waiting_worker_gets_a_tied_lease(floor):
+    """TIED of a claim that waited: the lease it gets ends with the connection."""
+    worker = floor.waiting("q", "TIED")
+    floor.boss.push("q", "x")
+    assert worker.payloads() == [b"x"]
+    line = floor.line(1)
+    worker.leave()
+    [[_, payload, deliveries]] = line[0].read()
+    assert (payload, deliveries) == (b"x", 2)
+    assert floor.counts()["stalled"] == 1
+
+
+def test_a_worker_that_dies_while_it_waits_and_works_loses_what_it_had(floor):
+    """Its tied task goes to the next in line, and it is not given the task that it lost itself."""
+    floor.boss.push("q", "x")
+    worker, behind = floor.worker(), None
+    worker.claim("q", "TIED")
+    floor.seen_to_wait(lambda: worker.asks("q", "TIED"))
+    behind = floor.waiting()
+    worker.leave()
+    assert behind.payloads() == [b"x"]
+    assert floor.counts()["leased"] == 1
+    floor.nobody_waits()
+
+
+def test_stalls_of_dying_connections_come_to_the_limit(floor):
+    """A task that kills each worker that takes it is dead after `stalls` of them, delayed from the second on."""
+    floor.boss("TASK.CONFIG", "q", "SET", "stalls", 3, "backoff-base", 1, "backoff-jitter", 0)
+    task = floor.boss.push("q", "poison")
+    for deliveries in (1, 2, 3):
+        worker = floor.worker().asks("q", "TIED")
+        assert worker.read()[0][2] == deliveries
+        worker.leave()
+    floor.eventually(lambda: floor.boss("TASK.LEN", "q", "dead") == 1, "it is dead")
+    assert floor.boss.map("TASK.GET", "q", task)[b"stalls"] == 3
+
+
+def test_a_claim_sent_again_on_another_connection_is_tied_to_that(floor):
+    """REQUEST: who got the tasks last holds them; the first connection's end takes nothing from it."""
+    first, second = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    handle = first.claim("q", "TIED", "REQUEST", "t")
+    assert second.claim("q", "TIED", "REQUEST", "t") == handle
+    first.leave()
+    floor.eventually(lambda: floor.info("clients", "connected_clients") == 2, "the server has noticed")
+    assert second("TASK.EXTEND", "q", handle) > 0
+    second.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the second connection's end counts")
+
+
+NO_CONNECTION = (
+    "TIED needs the worker's own connection: scripts, functions and calls of other modules have none"
+)
+CLAIMS = {
+    "CLAIM": ["TASK.CLAIM", "q", "TIED"],
+    "MCLAIM": ["TASK.MCLAIM", "p", "KEYS", 1, "q", "TIED"],
+    "with a token": ["TASK.CLAIM", "q", "TIED", "REQUEST", "t", "BLOCK", 1],
+}
+
+
+@pytest.mark.parametrize("kind", ["script", "function"])
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_script_ties_no_lease_to_nobody(floor, kind, claim):
+    """A script and a function have no connection that could close: TIED is refused, and nothing is claimed."""
+    if kind == "script":
+        call = ["EVAL", "return redis.call(unpack(ARGV))", 2, "p", "q"]
+    else:
+        if floor.server.installed.version < (7, 0):
+            pytest.skip("functions came with 7.0")
+        code = "redis.register_function('claim', function(keys, args) return redis.call(unpack(args)) end)"
+        assert floor.boss("FUNCTION", "LOAD", f"#!lua name=taskslot\n{code}") == b"taskslot"
+        call = ["FCALL", "claim", 2, "p", "q"]
+    floor.boss.push("q", "x")
+    refused = floor.boss(*call, *CLAIMS[claim])
+    assert isinstance(refused, Error) and NO_CONNECTION in refused, refused
+    assert (floor.counts()["ready"], floor.counts()["claimed"]) == (1, 0)
+    assert len(floor.boss(*call, "TASK.CLAIM", "q")) == 1, "without TIED it claims"
+
+
+def test_a_transaction_ties_to_the_connection_that_runs_it(floor):
+    """MULTI has a connection: its end ends the lease, and nothing else does before."""
+    worker, other = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    assert worker("MULTI") == "OK" and worker("TASK.CLAIM", "q", "TIED") == "QUEUED"
+    [[[handle, *_]]] = worker("EXEC")
+    floor.boss.push("q", "other's")
+    other.claim("q", "TIED")
+    other.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the other's lease has ended")
+    assert worker("TASK.EXTEND", "q", handle) > 0
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended")
+
+
+def test_a_script_that_sends_a_claim_again_unties_nothing(floor):
+    """REQUEST in a script recalls the leases of a connection; they hang on it still, and not on the script's client."""
+    worker, other = floor.worker(), floor.worker()
+    floor.boss.push("q", "x")
+    handle = worker.claim("q", "TIED", "REQUEST", "t")
+    recall = "return redis.call('TASK.CLAIM', KEYS[1], 'REQUEST', 't')[1][1]"
+    assert floor.boss("EVAL", recall, 1, "q") == handle
+    floor.boss.push("q", "other's")
+    other.claim("q", "TIED")
+    other.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the other's lease has ended")
+    assert worker("TASK.EXTEND", "q", handle) > 0
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended with its connection")
+
+
+def test_a_file_that_claims_ties_no_lease(start):
+    """A claim that somebody wrote into an AOF comes from no connection: the server starts, and nothing is claimed."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    boss = Talk(server)
+    boss.push("q", "x")
+    server.stop()
+    with open(server._aof(), "ab") as aof:
+        aof.write(packed(["TASK.CLAIM", "q", "TIED", "LEASE", 86_400_000]))
+    server.start()
+    assert Talk(server).map("TASK.INFO", "q")[b"claimed"] == 0
+
+
+@pytest.mark.parametrize("how", ["MIGRATE", "RESTORE", "RESTORE REPLACE", "promotion", "restart"])
+def test_a_tied_lease_of_a_queue_that_moved_ends_by_its_deadline(start, how):
+    """Whoever has the queue now knows nothing of the connection: the lease outlives it, and ends in time."""
+    settings = {"port": True, "appendonly": "yes", "module_args": ("failover-grace", 0)}
+    one, two = Floor(start(**settings)), Floor(start(**settings))
+    worker = one.worker()
+    for payload in ("short", "long"):
+        one.boss.push("q", payload)
+    worker.claim("q", "TIED", "LEASE", 1000)
+    long = worker.claim("q", "TIED", "LEASE", 3_600_000)
+    match how:
+        case "MIGRATE":
+            assert one.boss("MIGRATE", "127.0.0.1", two.server.port, "q", 0, 5000) == "OK"
+        case "RESTORE":
+            assert two.boss("RESTORE", "q", 0, one.boss("DUMP", "q")) == "OK"
+        case "RESTORE REPLACE":
+            two = one
+            assert one.boss("RESTORE", "q", 0, one.boss("DUMP", "q"), "REPLACE") == "OK"
+        case "promotion":
+            two.server.replicate(one.server)
+            one.server.kill9()
+            assert two.boss("REPLICAOF", "NO", "ONE") == "OK"
+        case "restart":
+            one.server.restart(kill=True)
+            two = Floor(one.server)
+    worker.leave()
+    two.eventually(lambda: two.counts()["stalled"] == 1, "the short lease has ended", 10)
+    assert two.boss("TASK.LEN", "q", "leased") == 1
+    assert two.boss("TASK.ACK", "q", long) == 1

@@ -1,0 +1,204 @@
+"""TTL: a task that nobody claims in time is gone, by the server's own clock, and no worker ever gets it."""
+
+import time
+
+import pytest
+from harness.server import wait_synced
+from harness.talk import Error, Talk, effects
+from harness.waiting import Floor
+
+DAY = 86_400_000
+SPAN_MAX = 100 * 365 * DAY
+
+
+def expired(c: Talk) -> int:
+    """How many tasks of `q` have expired."""
+    return c.map("TASK.INFO", "q")[b"expired"]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_task_that_nobody_claims_is_gone_in_time(server, protocol):
+    """By the server's timer, within milliseconds, with nobody asking."""
+    c = Talk(server, protocol)
+    c.push("q", "stays")
+    task = c.push("q", "p", "TTL", 200)
+    shown = c.map("TASK.GET", "q", task)
+    assert shown[b"ttl-ms"] == 200 and shown[b"expires"] == shown[b"enqueued"] + 200
+    assert c("TASK.LEN", "q") == 2
+    begun = time.monotonic()
+    # LEN is a read: it moves nothing.
+    server.wait_until(lambda: c("TASK.LEN", "q") == 1, "the task has expired")
+    assert time.monotonic() - begun > 0.1
+    assert c("TASK.GET", "q", task) is None and expired(c) == 1
+    assert c("TASK.CLAIM", "q")[0][1] == b"stays"
+
+
+def test_without_traffic_the_timer_alone_does_it(start):
+    """What went to the AOF says when: within some milliseconds of the instant, on a server nobody talks to."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    c = Talk(server)
+    tasks = [c("TASK.PUSH", "q", "p", "TTL", 100 + 20 * n) for n in range(10)]
+    due = [int(task.split(b"-")[0]) + 100 + 20 * n for n, task in enumerate(tasks)]
+    effects(server)
+    told = []
+    server.wait_until(lambda: told.extend(effects(server)) or len(told) >= 10, "all have expired")
+    instants = [fields[0] for effect in told for name, fields in effect.events if name == "expire"]
+    late = sorted(at - expected for at, expected in zip(instants, due, strict=True))
+    assert late[0] >= 0 and late[5] <= 10, late
+
+
+def test_a_worker_that_waits_is_not_given_an_expired_task(server):
+    """Tasks that came while claims were stopped and that are over are passed by: it gets the one behind them."""
+    c, worker = Talk(server), Talk(server)
+    c("TASK.PAUSE", "q", "OUT")
+    worker.send(["TASK.CLAIM", "q", "BLOCK", 0, "COUNT", 5])
+    waiting = lambda: b"taskslot_blocked_workers:1\r\n" in c("INFO", "taskslot")  # noqa: E731
+    server.wait_until(waiting, "the worker waits")
+    for _ in range(20):
+        c("MULTI")
+        c("TASK.PUSH", "q", "over", "TTL", 1)
+        c("DEBUG", "SLEEP", 0.003)
+        c("TASK.RESUME", "q", "ALL")
+        c("TASK.PAUSE", "q", "OUT")
+        c("EXEC")
+    assert waiting(), "nobody is woken for nothing"
+    c("TASK.RESUME", "q", "OUT")
+    c.push("q", "in time", "TTL", DAY)
+    assert [task[1] for task in worker.read()] == [b"in time"]
+    assert expired(c) == 20
+
+
+def test_a_claim_comes_before_the_timer_and_gets_none_that_is_over(server):
+    """Thousands that end while the server stands still; the claim that is first in line gets what is behind them."""
+    c = Talk(server)
+    for _ in range(4):
+        c("TASK.MPUSH", "q", "TTL", 200, "TASKS", 1000, *["over"] * 1000)
+    c.push("q", "behind")
+    c("DEBUG", "SLEEP", 0.25)
+    other = Talk(server)
+    assert [task[1] for task in other("TASK.CLAIM", "q", "COUNT", 9)] == [b"behind"]
+    server.wait_until(lambda: expired(c) == 4000, "all have expired")
+    assert c("TASK.LEN", "q") == 1
+
+
+def test_a_hundred_thousand_that_end_at_once_do_not_hold_the_server(server):
+    """They go in slices: others are answered in between."""
+    c = Talk(server)
+    for _ in range(100):
+        c("TASK.MPUSH", "q", "TTL", 3000, "TASKS", 1000, *["p"] * 1000)
+    assert expired(c) == 0
+    server.wait_until(lambda: expired(c) > 0, "the first have expired")
+    slowest, looks = 0.0, 0
+    while expired(c) < 100_000:
+        begun = time.monotonic()
+        assert c("PING") == "PONG"
+        slowest, looks = max(slowest, time.monotonic() - begun), looks + 1
+    assert slowest < 0.2, f"{slowest * 1000:.0f} ms"
+    assert c("TASK.LEN", "q") == 0
+
+
+def test_the_first_claim_ends_it(server):
+    """Requeued, failed or stalled, the task stays."""
+    c = Talk(server)
+    task = c.push("q", "p", "TTL", 150)
+    assert c("TASK.REQUEUE", "q", c.claim()) == 1
+    soon = c.push("q", "p", "TTL", 150)
+    server.wait_until(lambda: c("TASK.GET", "q", soon) is None, "the other has expired")
+    shown = c.map("TASK.GET", "q", task)
+    assert shown[b"state"] == b"ready" and shown[b"ttl-ms"] == 150 and b"expires" not in shown
+    assert c("TASK.FAIL", "q", c.claim(), "DELAY", 1) == 1
+    assert expired(c) == 1
+
+
+def test_it_counts_from_when_the_task_is_due(server):
+    """A delayed one doesn't expire before that; RETRY begins it anew."""
+    c = Talk(server)
+    task = c.push("q", "p", "DELAY", 100, "TTL", 100)
+    shown = c.map("TASK.GET", "q", task)
+    assert b"expires" not in shown
+    server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1, "it is due")
+    assert c.map("TASK.GET", "q", task)[b"expires"] == shown[b"due"] + 100
+    server.wait_until(lambda: c("TASK.GET", "q", task) is None, "it has expired")
+    later = c.push("q", "p", "DELAY", DAY, "TTL", 100)
+    assert c("TASK.RETRY", "q", later) == 1
+    shown = c.map("TASK.GET", "q", later)
+    assert shown[b"expires"] == shown[b"ready-since"] + 100
+    server.wait_until(lambda: c("TASK.GET", "q", later) is None, "it has expired")
+
+
+def test_mpush_takes_it_for_all(server):
+    """They go together."""
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TTL", 50, "TASKS", 300, *["p"] * 300)
+    server.wait_until(lambda: expired(c) == 300, "all have expired")
+    assert c("TASK.LEN", "q") == 0
+
+
+@pytest.mark.parametrize("command", [["TASK.PUSH", "q", "p"], ["TASK.MPUSH", "q", "TASKS", 1, "p"]])
+def test_its_bounds(server, command):
+    """1 ms to 100 years."""
+    c = Talk(server)
+    for ms in (0, -1, SPAN_MAX + 1, "x", "", "1.5"):
+        error = Error(f"ERR TTL must be an integer between 1 and {SPAN_MAX}")
+        assert c(*command, "TTL", ms) == error
+    assert c("EXISTS", "q") == 0
+    for ms in (1, SPAN_MAX):
+        assert not isinstance(c(*command, "TTL", ms), Error)
+
+
+@pytest.mark.parametrize("how", ["rdb", "aof"])
+def test_it_goes_on_after_a_restart(start, how):
+    """What ended meanwhile is gone at once, the rest in its time; and nothing of it is claimed."""
+    server = start(appendonly="yes" if how == "aof" else "no")
+    c = Talk(server)
+    c("TASK.MPUSH", "q", "TTL", 1, "TASKS", 10, *["p"] * 10)
+    task = c.push("q", "p", "TTL", 1500)
+    stays = c.push("q", "stays", "TTL", DAY)
+    if how == "rdb":
+        c("SAVE")
+    server.restart()
+    c = Talk(server)
+    server.wait_until(lambda: c("TASK.GET", "q", task) is None, "it has expired")
+    assert expired(c) == 11
+    assert c.map("TASK.GET", "q", stays)[b"ttl-ms"] == DAY
+    assert c.claim().startswith(stays)
+
+
+def test_a_replica_removes_nothing_until_it_is_promoted(start):
+    """It is told; promoted, it goes on by itself. Both are equal throughout."""
+    primary, replica = start(port=True), start()
+    c, r = Talk(primary), Talk(replica)
+    c.push("q", "p", "TTL", 400)
+    replica.replicate(primary)
+    late = c.push("q", "p", "TTL", 1200)
+    primary.wait_until(lambda: expired(c) == 1, "the first has expired")
+    wait_synced(primary, replica)
+    assert r.digest() == c.digest() and expired(r) == 1
+    primary.kill9()
+    assert r("TASK.GET", "q", late) is not None
+    assert r("REPLICAOF", "NO", "ONE") == "OK"
+    replica.wait_until(lambda: r("TASK.GET", "q", late) is None, "the other has expired on the new primary")
+    assert expired(r) == 2
+
+
+def test_a_token_is_free_when_its_task_expires(server):
+    """Whoever pushes it next is new."""
+    c = Talk(server)
+    task = c("TASK.PUSH", "q", "p", "UNIQUE", "t", "TTL", 50)[0]
+    assert c("TASK.PUSH", "q", "p", "UNIQUE", "t") == [task, 0]
+    server.wait_until(lambda: c("TASK.PUSH", "q", "p", "UNIQUE", "t")[1] == 1, "the token is free")
+    assert expired(c) == 1
+
+
+def test_a_worker_of_another_group_is_served_behind_thousands_that_expired(server):
+    """They go in many steps, and until then nobody gets anything: then all who wait are looked at."""
+    floor = Floor(server)
+    c = floor.boss
+    for _ in range(20):
+        c("TASK.MPUSH", "q", "GROUP", "a", "TTL", 300, "TASKS", 1000, *["x"] * 1000)
+    worker = floor.waiting("q", "GROUP", "b")
+    c.send(["DEBUG", "SLEEP", "0.5"])
+    c.send(["TASK.PUSH", "q", "for b", "GROUP", "b"])
+    assert c.read() == "OK" and c.read()
+    assert worker.payloads() == [b"for b"]
+    floor.eventually(lambda: expired(c) == 20_000, "all are gone")

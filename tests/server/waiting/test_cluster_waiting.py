@@ -1,0 +1,149 @@
+"""Waiting and timeouts in cluster mode: a node that has all slots, and slots that move to another."""
+
+import pytest
+import redis
+from harness.talk import Error
+from harness.two_nodes import move, node, pair
+from harness.waiting import claim
+
+
+def test_workers_wait_in_a_cluster_as_elsewhere(start):
+    """In many slots, with and without hash tags: each push serves the worker of its key, in turn."""
+    floor = node(start)
+    keys = [f"queue:{at}" for at in range(20)] + ["{tag}a", "{tag}b", "a{}b"]
+    lines = {key: floor.line(2, key) for key in keys}
+    for key in keys:
+        floor.boss.push(key, f"first of {key}")
+        assert lines[key][0].payloads() == [f"first of {key}".encode()]
+        assert floor.all_wait([lines[key][1]])
+    for key in keys:
+        floor.boss.push(key, "x", "DELAY", 5)
+    assert all(line[1].payloads() == [b"x"] for line in lines.values())
+    floor.nobody_waits()
+
+
+def test_queues_of_one_slot_are_claimed_from_together(start):
+    """The server refuses keys of several slots; those of one serve who waits for them, whatever the slot."""
+    floor = node(start)
+    crossed = Error("CROSSSLOT Keys in request don't hash to the same slot")
+    for keys in (["a", "b"], ["{t}a", "{t}b", "t2"], ["{t}a", "{u}b"]):
+        for options in ([], ["BLOCK", 0], ["WORKER", "KEYS"]):
+            assert floor.boss(*claim(keys), *options) == crossed
+    tags = ["t", "u", "{", "0"]
+    workers = [floor.waiting([f"{{{tag}}}a", f"{{{tag}}}b"]) for tag in tags]
+    for tag, worker in zip(tags, workers, strict=True):
+        floor.boss.push(f"{{{tag}}}b", tag)
+        assert worker.served() == (f"{{{tag}}}b".encode(), [tag.encode()])
+    floor.nobody_waits()
+
+
+def test_a_cluster_client_finds_the_node_of_several_queues(start):
+    """redis-py asks the server for the keys of a command that it doesn't know, and refuses those of several slots."""
+    one, two = pair(start)
+    with redis.RedisCluster(host="127.0.0.1", port=two.server.port) as client:
+        for tag in "tuv":
+            client.execute_command("TASK.PUSH", f"{{{tag}}}b", tag)
+            reply = client.execute_command(*claim([f"{{{tag}}}a", f"{{{tag}}}b"]), "WORKER", "KEYS")
+            assert (reply[0], reply[1][0][1]) == (f"{{{tag}}}b".encode(), tag.encode())
+        with pytest.raises(redis.exceptions.RedisClusterException):
+            client.execute_command(*claim(["{t}a", "{u}a"]))
+
+
+def test_a_slot_that_moves_ends_the_wait_for_several_of_its_queues(start, installed):
+    """They are told MOVED (from 7.0 on), and stand in no line of the old node."""
+    if installed.version < (7, 0):
+        pytest.skip("6.2 lets them wait for their time")
+    one, two = pair(start)
+    one.boss.push("{q}b", "x")
+    one.boss("TASK.PAUSE", "{q}b")
+    keys = ["{q}a", "{q}b", "{q}c"]
+    workers = [one.waiting(keys), one.waiting(keys, block=60_000)]
+    slot = move("{q}b", one, two)
+    moved = Error(f"MOVED {slot} 127.0.0.1:{two.server.port}")
+    assert [worker.read() for worker in workers] == [moved] * 2
+    one.nobody_waits()
+    assert one.boss(*claim(keys)) == moved
+    worker = two.waiting(keys)
+    two.boss("TASK.RESUME", "{q}b")
+    assert worker.served() == (b"{q}b", [b"x"])
+
+
+def test_leases_end_in_a_cluster(start):
+    """Timeouts and TIED leases work on a node of a cluster."""
+    floor = node(start)
+    worker = floor.worker()
+    floor.boss.push("q", "x")
+    worker("TASK.CLAIM", "q", "LEASE", 10)
+    assert floor.worker().asks("q", "TIED").payloads() == [b"x"]
+    floor.boss.push("p", "x")
+    worker.claim("p", "TIED")
+    worker.leave()
+    floor.eventually(lambda: floor.counts("p")["stalled"] == 1, "the tied lease is over")
+
+
+def test_a_slot_that_moves_takes_its_workers_along(start):
+    """The old node sends them MOVED (6.2 lets them wait for their time); the queue goes with its leases and times."""
+    one, two = pair(start)
+    one.boss("TASK.MPUSH", "q", "TASKS", 2, "kept", "lost")
+    kept = one.boss.claim("q", "LEASE", 30_000)
+    one.boss.claim("q", "LEASE", 300)
+    one.boss.push("q", "delayed", "DELAY", 300)
+    one.boss("TASK.PAUSE", "q")
+    tells = one.server.installed.version >= (7, 0)
+    line = [one.waiting("q"), one.waiting("q", block=60_000)] if tells else []
+    slot = move("q", one, two)
+    moved = Error(f"MOVED {slot} 127.0.0.1:{two.server.port}")
+    assert [worker.read() for worker in line] == [moved for _ in line]
+    one.nobody_waits()
+    workers = [two.worker().asks("q"), two.worker().asks("q")]
+    assert two.boss("TASK.RESUME", "q") == "OK"
+    assert sorted(worker.payloads() for worker in workers) == [[b"delayed"], [b"lost"]]
+    assert two.boss("TASK.ACK", "q", kept) == 1
+    assert one.boss("DBSIZE") == 0
+
+
+def test_a_worker_of_6_2_whose_slot_moves_is_let_go_at_its_time(start, installed):
+    """Where the server tells nothing, a finite BLOCK ends with nothing."""
+    if installed.version >= (7, 0):
+        pytest.skip("from 7.0 on the server sends MOVED")
+    one, two = pair(start)
+    one.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
+    worker = one.waiting("q", block=1500)
+    move("q", one, two)
+    assert worker.read() == []
+    one.nobody_waits()
+
+
+def test_timers_leave_a_slot_that_has_gone_alone(start):
+    """What was noted for a queue that has gone with its slot does nothing on the old node, and makes nothing anew."""
+    one, two = pair(start)
+    one.boss.push("q", "x", "DELAY", 300)
+    move("q", one, two)
+    assert two.worker().asks("q").payloads() == [b"x"]
+    assert one.boss("DBSIZE") == 0
+
+
+def test_atomic_slot_migration_moves_queues_and_their_times(start, installed):
+    """Valkey 9: CLUSTER MIGRATESLOTS with leases and delays that end meanwhile; each is acted on once, by its owner."""
+    if not (installed.is_valkey and installed.version >= (9, 0)):
+        pytest.skip("only Valkey 9 has CLUSTER MIGRATESLOTS here")
+    one, two = pair(start)
+    keys = [f"q{{{tag}}}" for tag in range(40)]
+    for key in keys:
+        one.boss.push(key, "soon", "DELAY", 50)
+        one.boss.push(key, "x", "DELAY", 800)
+        one.boss.push(key, "leased", "LEASE", 600)
+        one.boss.claim(key)
+    waiting = one.waiting("nothing")
+    order = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 16383, "NODE", two.boss("CLUSTER", "MYID")]
+    assert one.boss(*order) == "OK"
+    answer = waiting.read()
+    assert isinstance(answer, Error) and answer.startswith("MOVED"), answer
+    two.eventually(lambda: two.boss("DBSIZE") == len(keys), "all queues have moved", 20)
+
+    def is_done(key: str) -> bool:
+        counts = two.counts(key)
+        return counts["ready"] == 3 and counts["stalled"] == 1
+
+    for key in keys:
+        two.eventually(lambda key=key: is_done(key), f"{key} has had its times", 10)

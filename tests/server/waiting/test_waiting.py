@@ -1,0 +1,242 @@
+"""Workers that wait: who is served, with what, in which order."""
+
+import pytest
+from harness.talk import Error, effects
+from harness.waiting import Floor
+
+
+@pytest.fixture
+def floor(server):
+    """A fresh server with somebody who gives orders."""
+    return Floor(server)
+
+
+def test_the_first_to_come_is_the_first_to_be_served(floor):
+    """Five workers wait, five tasks come one by one: each goes to the one who waits longest."""
+    line = floor.line(5)
+    for at in range(5):
+        floor.boss.push("q", f"task {at}")
+        assert line[at].payloads() == [f"task {at}".encode()]
+        assert floor.all_wait(line[at + 1 :])
+    floor.nobody_waits()
+
+
+def test_as_many_are_woken_as_there_are_tasks(floor):
+    """Three tasks of one push wake three of five; the others wait on and are served later."""
+    line = floor.line(5)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+    assert floor.all_got(line[:3]) == [[b"a"], [b"b"], [b"c"]]
+    assert floor.all_wait(line[3:])
+    assert (floor.blocked(), floor.counted(), floor.counts()["blocked-workers"]) == (2, 2, 2)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 3, "d", "e", "f")
+    assert floor.all_got(line[3:]) == [[b"d"], [b"e"]]
+    assert floor.boss("TASK.LEN", "q", "ready") == 1
+    floor.nobody_waits()
+
+
+def test_a_served_worker_holds_a_lease_like_any_other(floor):
+    """What a waiting worker gets counts as one delivery, can be acked, and is then gone."""
+    worker = floor.waiting("q", "WORKER", "ann")
+    task = floor.boss.push("q", "x")
+    [[handle, payload, deliveries]] = worker.read()
+    assert (handle.split(b"@")[0], payload, deliveries) == (task, b"x", 1)
+    assert floor.boss("TASK.LEN", "q", "leased") == 1
+    assert worker("TASK.ACK", "q", handle) == 1
+    assert floor.boss("TASK.LEN", "q") == 0
+    assert floor.counts()["claimed"] == 1
+
+
+def test_a_worker_that_asks_later_does_not_overtake(floor):
+    """A claim that comes while others wait and there are tasks for them gets only what is left."""
+    first = floor.waiting()
+    floor.boss.send(
+        ["TASK.PUSH", "q", "a"], ["TASK.CLAIM", "q"], ["TASK.PUSH", "q", "b"], ["TASK.CLAIM", "q"]
+    )
+    _, late, _, later = [floor.boss.read() for _ in range(4)]
+    assert first.payloads() == [b"a"]
+    assert (late, [task[1] for task in later]) == ([], [b"b"])
+
+
+def test_the_highest_priority_goes_to_the_first_worker(floor):
+    """Several tasks that become claimable at once are given out in the order of claims."""
+    floor.boss("TASK.PAUSE", "q")
+    line = floor.line(3)
+    for payload, priority in [("low", -1), ("mid", 0), ("high", 5)]:
+        floor.boss.push("q", payload, "PRIORITY", priority)
+    floor.boss("TASK.RESUME", "q")
+    assert floor.all_got(line) == [[b"high"], [b"mid"], [b"low"]]
+
+
+def test_a_worker_that_asked_for_many_gets_as_many_as_there_are(floor):
+    """COUNT is at most, not at least: the first takes its fill, the second what is left."""
+    many, one = floor.waiting("q", "COUNT", 3), floor.waiting("q", "COUNT", 10)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 5, *"abcde")
+    assert many.payloads() == [b"a", b"b", b"c"]
+    assert one.payloads() == [b"d", b"e"]
+
+
+def test_a_bound_in_bytes_holds_for_who_waited(floor):
+    """BYTES ends a delivery before it is exceeded, but for the first task."""
+    line = floor.line(2, "q", "COUNT", 10, "BYTES", 7)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 4, "123456789", "123", "456", "78")
+    assert floor.all_got(line) == [[b"123456789"], [b"123", b"456"]]
+    assert floor.boss("TASK.LEN", "q", "ready") == 1
+
+
+def test_the_name_and_the_lease_are_those_that_were_asked_for(floor):
+    """WORKER and LEASE of the waiting claim are in the lease that the push gives."""
+    worker = floor.waiting("q", "WORKER", "ann", "LEASE", 77_000, "WITHMETA")
+    floor.boss.push("q", "x")
+    [[handle, _, _, meta]] = worker.read()
+    meta = worker.as_map(meta)
+    shown = floor.boss.map("TASK.GET", "q", handle)
+    assert shown[b"worker"] == b"ann"
+    seconds, micros = floor.boss("TIME")
+    left = meta[b"deadline"] - (int(seconds) * 1000 + int(micros) // 1000)
+    assert 60_000 < left <= 77_100
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_all_that_is_known_comes_with_the_task(floor, protocol):
+    """WITHMETA gives a waiting worker the same map as one that finds a task, in both protocols."""
+    push = ["q", "x", "PRIORITY", 3, "HEADERS", 2, "lang", "de", "empty", ""]
+    found = floor.worker(protocol)
+    floor.boss.push(*push)
+    [[_, _, _, expected]] = found("TASK.CLAIM", "q", "WITHMETA")
+    waited = floor.waiting("q", "WITHMETA", protocol=protocol)
+    floor.boss.push(*push)
+    [[handle, payload, deliveries, meta]] = waited.read()
+    expected, meta = found.as_map(expected), waited.as_map(meta)
+    assert (payload, deliveries, list(meta)) == (b"x", 1, list(expected))
+    assert waited.as_map(meta[b"headers"]) == {b"lang": b"de", b"empty": b""}
+    assert meta[b"lease"] == int(handle.split(b"@")[1].split(b"-")[0])
+    for same in (b"priority", b"failures", b"stalls", b"headers"):
+        assert meta[same] == expected[same]
+
+
+def test_a_task_without_acknowledgement_is_gone_when_it_is_handed_over(floor):
+    """NOACK: the waiting worker gets the task's id and there is no lease."""
+    worker = floor.waiting("q", "NOACK", "COUNT", 2)
+    task = floor.boss.push("q", "x")
+    assert worker.read() == [[task, b"x", 1]]
+    counts = floor.counts()
+    assert (counts["leased"], counts["ready"], counts["acked"]) == (0, 0, 1)
+
+
+def test_a_claim_sent_again_takes_the_place_of_the_one_that_waits(floor):
+    """REQUEST: the copy stands where the first stood, which gets nothing; those behind stay behind."""
+    front, first, behind = floor.waiting(), floor.waiting("q", "REQUEST", "t"), floor.waiting()
+    copy = floor.worker().asks("q", "REQUEST", "t")
+    assert first.payloads() == []
+    assert (floor.blocked(), floor.counted()) == (3, 3)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+    assert floor.all_got([front, copy, behind]) == [[b"a"], [b"b"], [b"c"]]
+    floor.nobody_waits()
+
+
+def test_a_claim_sent_again_after_it_was_served_gets_the_same_tasks(floor):
+    """REQUEST: the copy gets the handles of the waiting claim, not other tasks, and doesn't wait."""
+    first = floor.waiting("q", "REQUEST", "t", "COUNT", 2)
+    floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
+    got = first.read()
+    assert [task[1] for task in got] == [b"a", b"b"]
+    assert floor.worker()("TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t", "COUNT", 2) == got
+    assert floor.boss("TASK.LEN", "q", "ready") == 1
+
+
+def test_a_token_waits_once_in_each_queue(floor):
+    """The same token in another queue, or another token, is another claim."""
+    one, other = floor.waiting("q", "REQUEST", "t"), floor.waiting("p", "REQUEST", "t")
+    third = floor.waiting("q", "REQUEST", "u")
+    assert floor.all_wait([one, other, third])
+    floor.boss.push("p", "x")
+    assert other.payloads() == [b"x"]
+    assert floor.all_wait([one, third])
+
+
+def test_a_copy_in_a_transaction_does_not_take_the_place(floor):
+    """In MULTI nobody waits: the copy gets nothing, and the one that waits keeps its place."""
+    first = floor.waiting("q", "REQUEST", "t")
+    floor.boss("MULTI")
+    floor.boss("TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t")
+    assert floor.boss("EXEC") == [[]]
+    assert floor.all_wait([first])
+    floor.boss.push("q", "x")
+    assert first.payloads() == [b"x"]
+
+
+def test_databases_with_the_same_key_have_lines_of_their_own(floor):
+    """A push in database 1 serves who waits there, not who waits for the same name in database 0."""
+    here, there = floor.waiting(), floor.worker()
+    there("SELECT", 1)
+    floor.seen_to_wait(there.asks)
+    floor.boss("SELECT", 1)
+    floor.boss.push("q", "there")
+    assert there.payloads() == [b"there"]
+    assert floor.all_wait([here])
+    floor.boss("SELECT", 0)
+    floor.boss.push("q", "here")
+    assert here.payloads() == [b"here"]
+
+
+def test_a_worker_may_wait_again_on_the_same_connection(floor):
+    """Wait, be served, ack, wait: a hundred times, one worker, and nothing is left over."""
+    worker = floor.worker()
+    for at in range(100):
+        worker.asks("q")
+        floor.boss.push("q", at)
+        [[handle, payload, deliveries]] = worker.read()
+        assert (payload, deliveries) == (str(at).encode(), 1)
+        assert worker("TASK.ACK", "q", handle) == 1
+    floor.nobody_waits()
+    assert floor.counts()["acked"] == 100
+
+
+def test_a_key_of_another_type_is_told_and_not_waited_for(floor):
+    """WRONGTYPE at once; a worker that waits already is not hurt by another type under its key."""
+    worker = floor.waiting("s")
+    floor.boss("SET", "s", "text")
+    wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
+    assert floor.worker()("TASK.CLAIM", "s", "BLOCK", 0) == wrong
+    assert floor.all_wait([worker])
+    floor.boss("DEL", "s")
+    floor.boss.push("s", "x")
+    assert worker.payloads() == [b"x"]
+
+
+def test_a_thousand_workers_are_served_one_by_one(floor):
+    """One push wakes one of a thousand; all get one task each in turn, and nothing leaks."""
+    workers = [floor.worker() for _ in range(1000)]
+    for worker in workers:
+        worker.asks("q")
+    floor.eventually(lambda: floor.blocked() == 1000, "a thousand wait")
+    floor.boss.push("q", "first")
+    floor.eventually(lambda: floor.blocked() == 999, "one is served")
+    assert (floor.counted(), floor.counts()["blocked-workers"]) == (999, 999)
+    assert floor.counts()["claimed"] == 1
+    [served] = [worker for worker in workers if worker.has_answer()]
+    assert served.payloads() == [b"first"]
+    for start in range(0, 999, 100):
+        payloads = range(start, min(start + 100, 999))
+        floor.boss("TASK.MPUSH", "q", "TASKS", len(payloads), *payloads)
+    got = [worker.payloads() for worker in workers if worker is not served]
+    assert sorted(int(payload) for [payload] in got) == list(range(999))
+    floor.nobody_waits()
+    assert floor.counts()["blocked-workers"] == 0
+
+
+def test_many_hungry_workers_are_served_in_rounds(start):
+    """RESUME of 3,000 tasks for thirty workers of a hundred each: each gets its own, about 250 at a time."""
+    floor = Floor(start(appendonly="yes"))
+    floor.boss("TASK.PAUSE", "q")
+    workers = [floor.waiting("q", "COUNT", 100) for _ in range(30)]
+    for _ in range(3):
+        floor.boss("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
+    floor.boss("TASK.RESUME", "q")
+    assert [len(worker.payloads()) for worker in workers] == [100] * 30
+    floor.nobody_waits()
+    rounds = [
+        sum(len(fields[3]) for name, fields in effect.events if name == "claim")
+        for effect in effects(floor.server)
+    ]
+    assert sum(rounds) == 3000 and max(rounds) < 250 + 100

@@ -1,0 +1,177 @@
+"""A hundred workers' worth of disorder: whatever crosses, each task is claimed once or is still there."""
+
+import random
+
+import pytest
+from harness.waiting import Floor, Worker
+
+KEYS = ("q", "p")
+
+
+class Chaos:
+    """Random orders on two queues in two databases, in batches that cross, and an account of every task."""
+
+    def __init__(self, floor: Floor, seed: int):
+        self.floor = floor
+        self.dice = random.Random(seed)
+        self.pushed = 0
+        self.got: list[int] = []
+        self.waiting: list[Worker] = []
+        self.batch: list[list[object]] = []
+
+    def push(self) -> list[list[object]]:
+        """Some tasks, alone, in one push, in a transaction or in a script."""
+        count = self.dice.randint(1, 4)
+        payloads = list(range(self.pushed, self.pushed + count))
+        self.pushed += count
+        key = self.dice.choice(KEYS)
+        push = ["TASK.MPUSH", key, "LEASE", 50, "TASKS", count, *payloads]
+        match self.dice.randrange(4):
+            case 0:
+                return [
+                    ["MULTI"],
+                    *[["TASK.PUSH", key, payload, "LEASE", 50] for payload in payloads],
+                    ["EXEC"],
+                ]
+            case 1:
+                return [["EVAL", "return redis.call('TASK.MPUSH', KEYS[1], unpack(ARGV))", 1, *push[1:]]]
+            case 2:
+                return [["TASK.MPUSH", key, "DELAY", self.dice.randint(1, 5), *push[2:]]]
+        return [push]
+
+    def come(self) -> None:
+        """A worker comes to wait."""
+        options = self.dice.choice(
+            [[], ["TIED"], ["COUNT", 3], ["REQUEST", f"t{self.dice.randrange(4)}"], ["NOACK"]]
+        )
+        worker = self.floor.worker()
+        worker.takes_for_good = "NOACK" in options
+        if self.dice.randrange(4) == 0:
+            worker("SELECT", 1)
+        keys = self.dice.choice([*KEYS, [*KEYS], [*reversed(KEYS)]])
+        worker.has_keys = isinstance(keys, list)
+        worker.asks(keys, *options, block=self.dice.choice([0, 0, 1, 20]))
+        self.waiting.append(worker)
+
+    def end(self) -> list[list[object]]:
+        """A worker that may wait is killed, unblocked, or hangs up. Those that may take a task for good are spared."""
+        mortal = [worker for worker in self.waiting if not worker.takes_for_good]
+        if not mortal:
+            return []
+        worker = self.dice.choice(mortal)
+        match self.dice.randrange(4):
+            case 0:
+                return [["CLIENT", "UNBLOCK", worker.id]]
+            case 1:
+                return [["CLIENT", "UNBLOCK", worker.id, "ERROR"]]
+            case 2:
+                return [["CLIENT", "KILL", "ID", worker.id]]
+        self.waiting.remove(worker)
+        worker.leave()
+        return []
+
+    def order(self) -> list[list[object]]:
+        """Something done to the queues as values, that loses none of their tasks."""
+        key, other = self.dice.sample(KEYS, 2)
+        return self.dice.choice(
+            [
+                [["TASK.PAUSE", key, "OUT", "FOR", 3]],
+                [["TASK.PAUSE", key]],
+                [["TASK.RESUME", key]],
+                [["RENAMENX", key, other]],
+                [["SWAPDB", 0, 1]],
+                [["MOVE", key, 1]],
+                [["SELECT", self.dice.randrange(2)]],
+                [["TASK.CONFIG", key, "SET", "backoff-base", self.dice.choice([1, 20])]],
+            ]
+        )
+
+    def collect(self) -> None:
+        """Read what has come; a task that was received is acked, wherever its queue is now."""
+        for worker in list(self.waiting):
+            first = worker.first_byte()
+            if first is None:
+                continue
+            self.waiting.remove(worker)
+            if first != b"":
+                reply = worker.read()
+                if isinstance(reply, list):
+                    for handle, payload, _ in reply[1] if worker.has_keys and reply else reply:
+                        self.done(handle, payload, worker.takes_for_good)
+            worker.leave()
+
+    def done(self, handle: bytes, payload: bytes, for_good: bool) -> None:
+        """Ack a task in all places; it counts as done where the ack is taken."""
+        if for_good:
+            self.got.append(int(payload))
+            return
+        self.flush()
+        for db in (0, 1):
+            self.floor.boss("SELECT", db)
+            for key in KEYS:
+                if self.floor.boss("TASK.ACK", key, handle) == 1:
+                    self.got.append(int(payload))
+                    return
+
+    def flush(self) -> None:
+        """Send the batch and read its replies."""
+        if self.batch:
+            self.floor.boss.send(*self.batch)
+            [self.floor.boss.read() for _ in self.batch]
+            self.batch = []
+
+    def step(self) -> None:
+        """One thing happens, or the batch is sent."""
+        match self.dice.randrange(10):
+            case 0 | 1 | 2:
+                self.batch += self.push()
+            case 3 | 4:
+                self.come()
+            case 5:
+                self.batch += self.end()
+            case 6:
+                self.batch += self.order()
+            case 7:
+                self.flush()
+                self.collect()
+            case _:
+                self.flush()
+
+    def settle(self) -> None:
+        """Open all gates, and take all that is left: by claims, until nothing is ready, delayed or leased."""
+        self.flush()
+        boss = self.floor.boss
+
+        def is_empty() -> bool:
+            self.collect()
+            left = 0
+            for db in (0, 1):
+                boss("SELECT", db)
+                for key in KEYS:
+                    boss("TASK.RESUME", key)
+                    boss("TASK.RETRY", key, "COUNT", 1000)
+                    for late in boss("TASK.LIST", key, "delayed")[1]:
+                        boss("TASK.RETRY", key, boss.as_map(late)[b"id"])
+                    for handle, payload, _ in boss("TASK.CLAIM", key, "COUNT", 1000):
+                        assert boss("TASK.ACK", key, handle) == 1
+                        self.got.append(int(payload))
+                    left += boss("TASK.LEN", key)
+            return left == 0
+
+        self.floor.eventually(is_empty, "nothing is left", 20)
+        # The last gate that was opened may have served some.
+        self.collect()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_task_is_claimed_once_or_still_there(start, seed):
+    """Pushes, claims, ends of workers, pauses, renames, moves and swaps in random order: nothing is lost or doubled."""
+    floor = Floor(start(module_args=("failover-grace", 0)))
+    chaos = Chaos(floor, seed)
+    for _ in range(300):
+        chaos.step()
+    chaos.settle()
+    assert sorted(chaos.got) == list(range(chaos.pushed))
+    for worker in chaos.waiting:
+        worker.leave()
+    floor.nobody_waits()

@@ -1,0 +1,222 @@
+"""How a wait ends without a task, and what a hand-off that nobody received leaves behind."""
+
+import pytest
+from harness.server import Server
+from harness.talk import Error, Talk
+from harness.waiting import FORCED, Floor
+
+
+@pytest.fixture
+def floor(server):
+    """A fresh server with somebody who gives orders."""
+    return Floor(server)
+
+
+def test_a_wait_ends_with_nothing_when_its_time_is_up(floor):
+    """BLOCK ms answers an empty array, and who waits for ever waits on."""
+    patient, short = floor.waiting(), floor.worker()
+    assert short("TASK.CLAIM", "q", "BLOCK", 1) == []
+    assert floor.all_wait([patient])
+    floor.boss.push("q", "x")
+    assert patient.payloads() == [b"x"]
+    assert short("PING") == "PONG"
+    floor.nobody_waits()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_an_order_to_stop_waiting_ends_the_wait(floor, protocol):
+    """CLIENT UNBLOCK as by time-out answers an empty array, with ERROR the server's error; both can go on."""
+    kindly, harshly = floor.waiting(protocol=protocol), floor.waiting(protocol=protocol)
+    assert floor.boss("CLIENT", "UNBLOCK", kindly.id) == 1
+    assert floor.boss("CLIENT", "UNBLOCK", harshly.id, "ERROR") == 1
+    assert kindly.read() == []
+    assert harshly.read() == Error(FORCED)
+    floor.nobody_waits()
+    floor.boss("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
+    for worker, payload in [(kindly, b"a"), (harshly, b"b")]:
+        worker.asks("q")
+        assert worker.payloads() == [payload]
+
+
+def test_a_worker_that_is_killed_leaves_the_line(floor):
+    """CLIENT KILL of the first in line: the next task goes to the second, counted once."""
+    first, second = floor.line(2)
+    assert floor.boss("CLIENT", "KILL", "ID", first.id) == 1
+    floor.boss.push("q", "x")
+    assert first.is_cut()
+    assert second.payloads() == [b"x"]
+    assert floor.counts()["claimed"] == 1
+    floor.nobody_waits()
+
+
+def test_a_worker_that_closes_its_connection_leaves_the_line(floor):
+    """A connection closed by its client is no worker any more."""
+    first, second = floor.line(2)
+    first.leave()
+    floor.eventually(lambda: floor.counted() == 1, "the server has noticed")
+    floor.boss.push("q", "x")
+    assert second.payloads() == [b"x"]
+    floor.nobody_waits()
+
+
+def was_never_delivered(floor: Floor) -> None:
+    """Wait until the task is ready again, as if it had never been claimed."""
+    state = {"ready": 1, "leased": 0, "claimed": 0, "stalled": 0, "requeued": 0}
+    floor.eventually(lambda: state.items() <= floor.counts().items(), "the hand-off is undone")
+    [[_, payload, deliveries]] = floor.worker()("TASK.CLAIM", "q")
+    assert (payload, deliveries) == (b"x", 1)
+
+
+ENDS = {
+    "kill": lambda worker: ["CLIENT", "KILL", "ID", worker.id],
+    "unblock with an error": lambda worker: ["CLIENT", "UNBLOCK", worker.id, "ERROR"],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("options", [[], ["TIED"], ["REQUEST", "t"]], ids=["plain", "tied", "request"])
+def test_a_worker_ended_right_after_its_hand_off_has_the_task_or_no_lease(floor, end, options):
+    """A push and its worker's end in one batch: who gets no reply holds no lease, and no delivery is counted."""
+    worker = floor.waiting("q", *options)
+    floor.boss.send(["TASK.PUSH", "q", "x"], ENDS[end](worker))
+    _, ended = floor.boss.read(), floor.boss.read()
+    floor.nobody_waits()
+    if end != "kill" and not ended:
+        # Up to 7.0 and on Valkey the worker had its reply within the push, and waited no more.
+        assert worker.payloads() == [b"x"]
+        assert floor.counts()["leased"] == 1
+    else:
+        assert not worker.has_tasks()
+        was_never_delivered(floor)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_next_in_line_gets_what_the_first_could_not(floor, end):
+    """Whoever is ended in the batch of the push: of the two workers one holds the task, once."""
+    first, second = floor.line(2)
+    floor.boss.send(["TASK.PUSH", "q", "x"], ENDS[end](first))
+    floor.boss.read()
+    floor.boss.read()
+    floor.eventually(lambda: first.has_tasks() or second.has_tasks(), "one has the task")
+    assert first.has_tasks() != second.has_tasks()
+    assert end != "kill" or second.has_tasks()
+    counts = floor.counts()
+    assert (counts["leased"], counts["claimed"], counts["ready"]) == (1, 1, 0)
+
+
+def test_a_worker_unblocked_right_after_its_hand_off_has_the_task(floor):
+    """CLIENT UNBLOCK in the batch of the push comes too late, or hands out what is there: never lost, never twice."""
+    worker = floor.waiting()
+    floor.boss.send(
+        ["TASK.PUSH", "q", "x"], ["CLIENT", "UNBLOCK", worker.id], ["CLIENT", "KILL", "ID", 1 << 40]
+    )
+    [floor.boss.read() for _ in range(3)]
+    assert worker.payloads() == [b"x"]
+    assert worker("PING") == "PONG"
+    assert floor.counts()["leased"] == 1
+    floor.nobody_waits()
+
+
+@pytest.mark.parametrize("word", ["TIMEOUT", "ERROR"])
+@pytest.mark.parametrize("ends", ["UNBLOCK KILL", "KILL UNBLOCK", "UNBLOCK UNBLOCK", "KILL KILL"])
+def test_a_worker_ended_twice_in_one_batch_takes_nothing_with_it(floor, ends, word):
+    """Orders that cross, with a push before and after: the server lives on, and both tasks are there once."""
+    worker = floor.waiting()
+    orders = {"UNBLOCK": ["CLIENT", "UNBLOCK", worker.id, word], "KILL": ["CLIENT", "KILL", "ID", worker.id]}
+    crossing = [orders[end] for end in ends.split()]
+    batch = [["TASK.PUSH", "q", "x"], *crossing, ["TASK.PUSH", "q", "y"]]
+    floor.boss.send(*batch)
+    assert all(not isinstance(floor.boss.read(), Error) or "KILL" in ends for _ in batch)
+    floor.nobody_waits()
+    counts = floor.counts()
+    assert counts["ready"] + counts["leased"] == 2
+    assert counts["claimed"] == counts["leased"] <= 1
+
+
+def test_deleting_a_queue_leaves_its_workers_waiting(floor):
+    """DEL, UNLINK, FLUSHDB, FLUSHALL: the queue is gone, those who wait for it stay and get its next task."""
+    for order in (["DEL", "q"], ["UNLINK", "q"], ["FLUSHDB"], ["FLUSHALL"], ["FLUSHALL", "ASYNC"]):
+        worker = floor.waiting()
+        floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
+        floor.boss(*order)
+        assert floor.boss("EXISTS", "q") == 0
+        assert floor.all_wait([worker])
+        floor.boss.push("q", order)
+        assert len(worker.payloads()) == 1
+    floor.nobody_waits()
+
+
+def test_a_queue_flushed_with_its_hand_off_leaves_its_worker_waiting(floor):
+    """A push and FLUSHALL in one transaction: there was never a task for the worker, who gets the next."""
+    worker = floor.waiting()
+    floor.boss("MULTI")
+    floor.boss("TASK.PUSH", "q", "flushed")
+    floor.boss("FLUSHALL")
+    floor.boss("EXEC")
+    assert floor.all_wait([worker])
+    floor.boss.push("q", "kept")
+    assert worker.payloads() == [b"kept"]
+    floor.nobody_waits()
+
+
+def test_nobody_waits_in_a_transaction_or_a_script(floor):
+    """BLOCK acts as absent in MULTI and in EVAL: an empty array, or the tasks that are there."""
+    lua = "return redis.call('TASK.CLAIM', KEYS[1], 'BLOCK', 0)"
+    assert floor.boss("EVAL", lua, 1, "q") == []
+    floor.boss("MULTI")
+    floor.boss("TASK.CLAIM", "q", "BLOCK", 0)
+    floor.boss("TASK.PUSH", "q", "x")
+    floor.boss("TASK.CLAIM", "q", "BLOCK", 0)
+    nothing, _, [task] = floor.boss("EXEC")
+    assert (nothing, task[1]) == ([], b"x")
+    floor.boss.push("q", "y")
+    assert floor.boss("EVAL", lua, 1, "q")[0][1] == b"y"
+    assert (floor.blocked(), floor.counted()) == (0, 0)
+
+
+def test_workers_of_a_node_that_becomes_a_replica_are_told(start):
+    """Demotion ends the wait with an error, and nobody is left in line."""
+    primary, node = start(port=True), Floor(start(port=True))
+    line = node.line(3)
+    assert node.boss("REPLICAOF", "127.0.0.1", primary.port) == "OK"
+    for worker in line:
+        answer = worker.read()
+        assert isinstance(answer, Error) and answer.startswith("UNBLOCKED"), answer
+    node.nobody_waits()
+    other = Talk(primary)
+    other.push("q", "x")
+    assert node.boss("REPLICAOF", "NO", "ONE") == "OK"
+    node.boss.push("p", "still at work")
+
+
+def test_a_server_shuts_down_with_workers_waiting(start):
+    """SHUTDOWN does not wait for them, nor break over them."""
+    server: Server = start()
+    floor = Floor(server)
+    line = floor.line(3) + [floor.waiting("other", "TIED")]
+    server.stop()
+    assert all(worker.is_cut() for worker in line)
+
+
+@pytest.mark.parametrize("end", ["KILL", "UNBLOCK", "hang up"])
+def test_a_client_that_waits_in_another_database_may_end(floor, end):
+    """Workers and others' BLPOP alike. (Redis 6.2.5, told of clients that close, moves them to db 0, and dies.)"""
+    worker, other = floor.worker(), floor.worker()
+    for client, command in [(worker, ["TASK.CLAIM", "q", "BLOCK", 0]), (other, ["BLPOP", "list", 0])]:
+        client("SELECT", 3)
+        floor.seen_to_wait(lambda client=client, command=command: client.send(command))
+    for client in (worker, other):
+        match end:
+            case "KILL":
+                assert floor.boss("CLIENT", "KILL", "ID", client.id) == 1
+            case "UNBLOCK":
+                assert floor.boss("CLIENT", "UNBLOCK", client.id, "ERROR") == 1
+            case _:
+                client.leave()
+    floor.nobody_waits()
+    again = floor.worker()
+    again("SELECT", 3)
+    again.send(["BLPOP", "list", 0])
+    floor.boss("SELECT", 3)
+    floor.boss("RPUSH", "list", "x")
+    assert again.read() == [b"list", b"x"]
