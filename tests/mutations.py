@@ -76,9 +76,9 @@ BREAKS = [
         "Phase::Done { .. }))?;\n        self.totals.acked += 1;",
         "|_| true)?;",
     ),
-    ("total of requeues", "apply/mod.rs", "self.totals.requeued += 1;", ""),
-    ("rank kept at requeue", "apply/mod.rs", "if *back {", "if true {"),
-    ("rank drawn when due", "apply/transition.rs", "            left.entry.rank = self.draw()?;\n", ""),
+    ("total of requeues", "apply/lease.rs", "self.totals.requeued += 1;", ""),
+    ("rank kept at requeue", "apply/lease.rs", "if back {", "if true {"),
+    ("rank drawn when due", "apply/transition.rs", "            task.entry.rank = self.draw()?;\n", ""),
     ("poison delivered alone", "rules/claim.rs", "(is_suspect || is_too_much)", "is_too_much"),
     (
         "poison takes none along",
@@ -118,8 +118,8 @@ BREAKS = [
     ),
     (
         "retry of the dead resets counters",
-        "apply/mod.rs",
-        "                    left.entry.failures = 0;\n",
+        "apply/ready.rs",
+        "            task.entry.failures = 0;\n",
         "",
     ),
     (
@@ -149,7 +149,7 @@ BREAKS = [
         "self.bound = self.deadlines().map(|(_, deadline)| deadline).min();",
         "self.bound = self.deadlines().map(|(_, deadline)| deadline).max();",
     ),
-    ("purge counter", "apply/mod.rs", "queue.totals.purged += 1;", ""),
+    ("purge counter", "apply/removal.rs", "self.totals.purged += 1;", ""),
     (
         "extend never shortens",
         "rules/lease.rs",
@@ -253,7 +253,7 @@ BREAKS = [
     (
         "figures: an ACK is counted",
         "apply/lease.rs",
-        "self.local.stats.acked(claimed_at(&left.entry.phase));",
+        "self.local.stats.acked(claimed_at(&task.entry.phase));",
         "",
     ),
     ("figures: minutes are felt", "store/stats.rs", "if minutes > 0 {", "if minutes > 99 {"),
@@ -262,7 +262,7 @@ BREAKS = [
         "figures: a copy has none",
         "apply/copy.rs",
         "State { local: Local::default(), effects",
-        "Queue { effects",
+        "State { effects",
     ),
     ("figures: rounding of a need", "view/load.rs", " - ROUNDING", ""),
     ("bytes of what is told", "store/side_table.rs", "self.bytes += value.len() as u64;", ""),
@@ -278,7 +278,7 @@ BREAKS = [
     (
         "the next lease forgets progress",
         "apply/lease.rs",
-        "self.progress.forget(left.order);\n        self.enter",
+        "self.progress.forget(task.order);\n        self.attach",
         "self.enter",
     ),
     (
@@ -288,11 +288,11 @@ BREAKS = [
         "Phase::Done { .. } => false,\n            _ if",
     ),
     ("long retentions", "store/entry.rs", "u64::from(self.worker) << 32 | u64", "u64"),
-    ("token free at the start", "apply/lease.rs", "        self.let_go_at_start(left.place);\n", ""),
+    ("token free at the start", "apply/lease.rs", "        self.let_go_at_start(task.place);\n", ""),
     (
         "token free at the end",
         "apply/transition.rs",
-        "self.let_go(left.place);\n        self.bodies",
+        "self.let_go(task.place);\n        self.bodies",
         "self.bodies",
     ),
     (
@@ -312,7 +312,7 @@ BREAKS = [
     (
         "body goes with its task (token)",
         "apply/transition.rs",
-        "        self.bodies.remove(left.order);\n",
+        "        self.bodies.remove(task.order);\n",
         "",
     ),
     ("ttl: what expired goes first", "rules/claim.rs", "if queue.is_behind(now.at) {", "if false {"),
@@ -354,7 +354,7 @@ BREAKS = [
     (
         "groups: order keeps its place",
         "apply/transition.rs",
-        "!is_back || !self.keeps_place(left.key.group)",
+        "!is_back || !self.keeps_place(task.key.group)",
         "true",
     ),
     ("groups: a new weight counts what was given", "store/level.rs", "before.saturating_sub(turn.left)", "0"),

@@ -36,13 +36,14 @@
 mod apply;
 mod bounds;
 mod calendar;
+mod changes;
 mod check;
 mod codec;
 mod event;
 mod limits;
 mod mismatch;
 mod numbers;
-mod outcome;
+mod pause;
 mod plan;
 mod queue;
 mod rate;
@@ -64,12 +65,13 @@ pub use bounds::{
     NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
 };
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
+pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
 pub use codec::queue::FORMAT_VERSION;
-pub use event::{End, Event, Gate, Lease, Then};
+pub use event::{End, Event, Lease, Then};
 pub use limits::{GroupLimits, Held};
 pub use mismatch::Mismatch;
-pub use outcome::Outcome;
+pub use pause::{Gate, Pause};
 pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::Queue;
 pub use rate::Rate;

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::ops::Deref;
 
 use crate::bounds::CLOCK_OFFSET_MAX_MS;
+use crate::changes::Changes;
 use crate::codec::effect::Received;
 use crate::event::Event;
-use crate::mismatch::{Applied, Mismatch};
+use crate::mismatch::Mismatch;
 use crate::request::Entropy;
 use crate::rules::due::Seen;
 use crate::state::State;
@@ -41,9 +42,11 @@ impl Queue {
         Queue::default()
     }
 
-    /// Changes the queue as the event says. Errors: it doesn't fit this queue, which is to be given up then.
-    pub fn apply(&mut self, event: &Event) -> Applied {
-        self.state.apply(event)
+    /// Changes the queue as the event says, and returns what follows from that. Errors: it doesn't fit this queue, which
+    /// is to be given up then.
+    pub fn apply<'e>(&mut self, event: &'e Event<'_>) -> Result<Changes<'e>, Mismatch> {
+        self.state.apply(event)?;
+        Ok(event.changes())
     }
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::effect::Effects;
-use crate::event::{Event, Gate};
+use crate::event::Event;
 use crate::numbers::{Order, WorkerNumber};
+use crate::pause::{Gate, Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::Settings;
 use crate::store::bodies::Bodies;
@@ -28,13 +27,6 @@ use crate::store::tokens::Tokens;
 use crate::task::{LeaseNumber, TaskId, TaskState};
 use crate::time::Millis;
 use crate::totals::Totals;
-
-/// Until when a gate is closed: `None` inside is "until RESUME".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Pauses {
-    pub inward: Option<Option<Millis>>,
-    pub outward: Option<Option<Millis>>,
-}
 
 /// All that a queue holds, as its tables. Whoever has a queue can read it; only what applies an event, or loads what was
 /// stored, is lent it to be changed: see [`crate::Queue`].
@@ -165,15 +157,9 @@ impl State {
         &self.totals
     }
 
-    /// Whether a gate is closed now, and until when if that is known.
-    pub fn paused(&self, now: Millis, gate: Gate) -> Option<Option<Millis>> {
-        let closed =
-            |pause: Option<Option<Millis>>| pause.filter(|until| until.is_none_or(|until| until > now));
-        match gate {
-            Gate::In => closed(self.pauses.inward),
-            Gate::Out => closed(self.pauses.outward),
-            Gate::All => closed(self.pauses.inward).and(closed(self.pauses.outward)),
-        }
+    /// Whether a gate is closed now, and until when.
+    pub fn paused(&self, now: Millis, gate: Gate) -> Pause {
+        self.pauses.of(gate, now)
     }
 
     /// The connections that TIED leases hang on.

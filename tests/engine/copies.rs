@@ -64,7 +64,7 @@ pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(),
     assert_eq!(received.stamp, Some((number, at)));
     assert_eq!(received.events, std::slice::from_ref(event), "an event survives its journey");
     replica.expect_effect(&received)?;
-    received.events.iter().try_for_each(|event| replica.apply(event))
+    received.events.iter().try_for_each(|event| replica.apply(event).map(drop))
 }
 
 /// Random numbers that a seed repeats (splitmix64).

@@ -22,7 +22,7 @@ fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
 fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Mismatch> {
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     let received = Effect::decode(bytes, &payloads)?;
-    received.events.iter().try_for_each(|event| queue.apply(event))
+    received.events.iter().try_for_each(|event| queue.apply(event).map(drop))
 }
 
 #[test]

@@ -22,16 +22,16 @@ impl State {
         let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
         let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
         for id in ids {
-            let mut left = copy.leave(id, is_leased)?;
-            if let Phase::Leased { cancel: true, .. } = left.entry.phase {
+            let mut task = copy.detach(id, is_leased)?;
+            if let Phase::Leased { cancel: true, .. } = task.entry.phase {
                 copy.totals.cancelled += 1;
-                copy.remove(&left)?;
+                copy.remove(&task)?;
                 continue;
             }
-            if let Phase::Leased { claimed_at, .. } = left.entry.phase {
-                left.entry.phase = Phase::Ready { since: claimed_at };
+            if let Phase::Leased { claimed_at, .. } = task.entry.phase {
+                task.entry.phase = Phase::Ready { since: claimed_at };
             }
-            copy.enter(&left)?;
+            copy.attach(&task)?;
         }
         Ok(copy)
     }

@@ -1,6 +1,6 @@
 //! What was stored comes back into the tables.
 
-use crate::apply::transition::Left;
+use crate::apply::transition::Detached;
 use crate::bounds::NAME_MAX_BYTES;
 use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::Order;
@@ -41,7 +41,7 @@ impl State {
             ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
         }
         let was_dead = self.totals.dead;
-        self.enter(&Left { place, order, key, entry })?;
+        self.attach(&Detached { place, order, key, entry })?;
         self.totals.dead = was_dead;
         self.index_token(place)
     }

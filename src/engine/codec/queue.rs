@@ -15,9 +15,10 @@ use crate::codec::effect::Effects;
 use crate::codec::pack::{decode, encode_named};
 use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::{GroupNumber, Order};
+use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
-use crate::state::{Pauses, State};
+use crate::state::State;
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::groups::StoredGroup;
@@ -130,7 +131,11 @@ impl State {
     }
 
     fn head(&self, workers: Vec<Vec<u8>>) -> Head {
-        let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
+        let stored = |pause: Pause| match pause {
+            Pause::Open => None,
+            Pause::Until(until) => Some(until.0),
+            Pause::UntilResume => Some(0),
+        };
         let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
         Head {
             version: FORMAT_VERSION,
@@ -174,9 +179,12 @@ impl State {
                 && head.clock_offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64,
             "counters and clocks in bounds",
         )?;
-        let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
-        let pauses =
-            Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        let pause = |stored: Option<u64>| match stored {
+            None => Pause::Open,
+            Some(0) => Pause::UntilResume,
+            Some(until) => Pause::Until(Millis(until).min(Millis::MAX)),
+        };
+        let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
         let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;

@@ -3,8 +3,9 @@
 //! A claim goes on turn by turn: each event hands out what one turn of the rotation holds, at most, and is applied
 //! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
 
-use crate::event::{Event, Gate, Lease};
+use crate::event::{Event, Lease};
 use crate::numbers::{GroupNumber, Order};
+use crate::pause::Gate;
 use crate::request::{Claim, Entropy, Refusal};
 use crate::rules::term::CLOCK_NUMBER_MAX;
 use crate::settings::Setting;
@@ -40,7 +41,7 @@ impl<'a> Claiming<'a> {
     /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
     /// [`Queue::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
     pub fn turn(&mut self, queue: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
-        if queue.paused(now.at, Gate::Out).is_some() {
+        if !queue.paused(now.at, Gate::Out).is_open() {
             return Err(Refusal::Paused);
         }
         if queue.is_behind(now.at) {
@@ -174,7 +175,7 @@ impl State {
     fn has_for(&self, now: Millis, group: Option<&[u8]>, which: Which) -> bool {
         self.lanes.ready() > 0
             && !self.is_behind(now)
-            && self.paused(now, Gate::Out).is_none()
+            && self.paused(now, Gate::Out).is_open()
             && self.allowance(now) > 0
             && self.sources(now, group, which).next().is_some()
     }

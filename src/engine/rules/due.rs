@@ -1,7 +1,7 @@
 //! What time does to a queue: leases end, delayed tasks become ready, some nobody claims in
 //! time, schedules run, groups may run again, dead and done tasks grow too old, tokens are free.
 
-use crate::event::{Event, Gate};
+use crate::event::Event;
 use crate::numbers::Order;
 use crate::request::Entropy;
 use crate::settings::Setting;
@@ -26,7 +26,7 @@ impl State {
     /// When there is something to do next, on the queue's clock; it may turn out to be nothing.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let lease = self.log.bound_after(None).map(|page| now.lease_due(page.bound));
-        let pauses = [self.pauses.inward, self.pauses.outward].into_iter().flatten().flatten();
+        let pauses = self.pauses.first_end();
         let dead = match (self.dead.first(), self.settings.limit(Setting::DeadTtl)) {
             _ if self.too_many_dead() > 0 => Some(now.at),
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
@@ -97,12 +97,7 @@ impl State {
     }
 
     fn ended_pause(&self, now: Now) -> Option<Event<'static>> {
-        let is_over = |pause: Option<Option<Millis>>| pause.flatten().is_some_and(|until| until <= now.at);
-        match () {
-            () if is_over(self.pauses.inward) => Some(Event::Resumed { gate: Gate::In }),
-            () if is_over(self.pauses.outward) => Some(Event::Resumed { gate: Gate::Out }),
-            () => None,
-        }
+        self.pauses.over(now.at).map(|gate| Event::Resumed { gate })
     }
 
     fn due_tasks(&self, now: Now) -> Option<Event<'static>> {

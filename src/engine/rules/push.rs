@@ -1,6 +1,7 @@
 //! A push: what is let in, and what a request that is sent again is answered.
 
-use crate::event::{Event, Gate};
+use crate::event::Event;
+use crate::pause::Gate;
 use crate::request::{Answer, Push, Refusal};
 use crate::settings::Setting;
 use crate::state::State;
@@ -13,7 +14,7 @@ impl State {
     /// Lets tasks in; with a token only one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
     /// `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
-        if self.paused(now.at, Gate::In).is_some() {
+        if !self.paused(now.at, Gate::In).is_open() {
             return Err(Refusal::Paused);
         }
         push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;

@@ -3,7 +3,7 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Held, Load, Now, Percentiles, Places, Queue, State, Totals};
+use taskslot_engine::{Figures, Gate, Held, Load, Now, Pause, Percentiles, Places, Queue, State, Totals};
 
 use crate::api::reply::Pending;
 use crate::api::{Arg, Reply};
@@ -70,8 +70,8 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.span("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));
     for (name, gate) in [("paused-in", Gate::In), ("paused-out", Gate::Out)] {
         match queue.paused(now.at, gate) {
-            None => fields.number(name, 0),
-            Some(until) => fields.span(name, until.map(|until| until.since(now.at))),
+            Pause::Open => fields.number(name, 0),
+            pause => fields.span(name, pause.end().map(|until| until.since(now.at))),
         }
     }
     fields.name("held-by").bulk(queue.held_by(now.at).map_or("", Held::name).as_bytes());
