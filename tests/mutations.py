@@ -83,8 +83,8 @@ BREAKS = [
     (
         "poison takes none along",
         "rules/claim.rs",
-        "            if is_suspect {\n                self.left = 0;\n                break;\n            }\n",
-        "",
+        "if is_suspect { 0 } else { self.left - 1 }",
+        "self.left - 1",
     ),
     ("poison limit", "store/entry.rs", "const SUSPECT_STALLS: u16 = 2;", "const SUSPECT_STALLS: u16 = 3;"),
     ("a suspect's holder gets nothing", "rules/suspects.rs", "holds.suspects > 0 || ", ""),
@@ -226,8 +226,8 @@ BREAKS = [
     (
         "loaded lease numbers",
         "check.rs",
-        "entry.rank < self.next_order && entry.lease <= self.last_lease",
-        "entry.rank < self.next_order",
+        "entry.rank < state.next_order && entry.lease <= state.last_lease",
+        "entry.rank < state.next_order",
     ),
     (
         "a worker without a name",
@@ -248,7 +248,7 @@ BREAKS = [
         "let new = if *offset == VACANT { VACANT } else { *offset };",
     ),
     ("runs of a lane", "store/lanes.rs", "let extend = self.last == Some(key);", "let extend = true;"),
-    ("cursor goes on behind its task", "view/list.rs", "Order(minor).next()", "Order(minor)"),
+    ("cursor goes on behind its task", "view/list.rs", "Order(cursor.1).next()", "Order(cursor.1)"),
     ("figures: a claim ends a wait", "apply/lease.rs", "self.local.stats.claimed(since, at);", ""),
     (
         "figures: an ACK is counted",
@@ -315,7 +315,7 @@ BREAKS = [
         "        self.bodies.remove(task.order);\n",
         "",
     ),
-    ("ttl: what expired goes first", "rules/claim.rs", "if queue.is_behind(now.at) {", "if false {"),
+    ("ttl: what expired goes first", "rules/claim.rs", "if state.is_behind(now.at) {", "if false {"),
     ("ttl ends with a claim", "store/expiry.rs", "deliveries: 0, .. }) => *since", ".. }) => *since"),
     ("ttl counts from when it was due", "apply/expiry.rs", "=> due.min(at),", "=> due.max(at),"),
     (

@@ -15,7 +15,7 @@ use crate::time::Millis;
 impl State {
     /// Adds a page of tasks that was stored.
     pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
-        let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;
+        let page = Page::load(bytes)?;
         let (first, slots) = (page.first(), page.slots() as u64);
         ensure(self.log.append(page), "pages in order")?;
         let end = Order(first.0 + slots);

@@ -1,13 +1,4 @@
-//! Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
-//!
-//! A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
-//! up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
-//! each group: when its rate allows the next claim, or when an empty group can be forgotten.
-//!
-//! The queue's settings hold for each group that has none of its own, so a new setting may change a million groups. It
-//! visits none of them: it counts up `epoch`, and a group whose own is another is *behind*. What a group behind may do
-//! is read by the new settings at once; only its place in the rotations, and what was used of an old rate, stay as they
-//! were until it is visited. The tick visits them step by step, and a claim the one that it takes from.
+//! The table of groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,8 +148,18 @@ struct Behind {
     rate: bool,
 }
 
-/// The table of groups. See the head of the file for epochs: they count up with each change of a limit of all groups,
-/// and only their differences mean something.
+/// Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
+///
+/// A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
+/// up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
+/// each group: when its rate allows the next claim, or when an empty group can be forgotten.
+///
+/// The queue's settings hold for each group that has none of its own, so a new setting may change a million groups. It
+/// visits none of them: it counts up `epoch`, and a group whose own is another is *behind*. What a group behind may do
+/// is read by the new settings at once; only its place in the rotations, and what was used of an old rate, stay as they
+/// were until it is visited. The tick visits them step by step, and a claim the one that it takes from.
+///
+/// Epochs count up with each change of a limit of all groups, and only their differences mean something.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Groups {
     numbers: BTreeMap<Name, GroupNumber>,

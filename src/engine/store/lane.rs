@@ -1,11 +1,4 @@
-//! A lane: the ready tasks of one priority and one group, first in, first out by rank.
-//!
-//! Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
-//! queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
-//! never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
-//! Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
-//! The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
-//! gone.
+//! The ready tasks of one priority and one group.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +25,14 @@ pub(crate) enum Which {
     Sound,
 }
 
-/// See the head of the file.
+/// A lane: the ready tasks of one priority and one group, first in, first out by rank.
+///
+/// Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
+/// queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
+/// never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
+/// Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
+/// The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
+/// gone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
     fresh: Runs,

@@ -1,13 +1,4 @@
-//! A level: the ready tasks of one priority, a lane for each group that has any.
-//!
-//! Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
-//! group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
-//! gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
-//! stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
-//! no group has a task here there is no rotation, and all is one lane.
-//!
-//! Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
-//! same counter: who may have them goes by both lines, who may not walks over none of them.
+//! The ready tasks of one priority.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +21,16 @@ struct Turn {
     left: u32,
 }
 
-/// See the head of the file.
+/// A level: the ready tasks of one priority, a lane for each group that has any.
+///
+/// Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
+/// group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
+/// gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
+/// stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
+/// no group has a task here there is no rotation, and all is one lane.
+///
+/// Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
+/// same counter: who may have them goes by both lines, who may not walks over none of them.
 #[derive(Debug)]
 pub(crate) struct Level {
     pub priority: i8,

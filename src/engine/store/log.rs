@@ -1,8 +1,4 @@
-//! The log: every task's record, in the order of ids, in pages, for the task's whole life.
-//!
-//! Bodies never move while a task changes its state; what changes lies in the page's entries. A task is found
-//! by its order number or its id, both by binary search over pages. Leases are found by their deadline through
-//! a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
+//! The log of all tasks.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -33,7 +29,11 @@ pub(crate) struct PageBound {
     pub first: Order,
 }
 
-/// See the head of the file.
+/// The log: every task's record, in the order of ids, in pages, for the task's whole life.
+///
+/// Bodies never move while a task changes its state; what changes lies in the page's entries. A task is found
+/// by its order number or its id, both by binary search over pages. Leases are found by their deadline through
+/// a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pages: VecDeque<Page>,

@@ -1,11 +1,4 @@
-//! How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
-//!
-//! It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
-//! was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
-//! tells the time (a file that is replayed), nothing is counted.
-//!
-//! Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
-//! that is known for a shorter time than the window is judged by that time.
+//! How fast tasks come and go.
 
 use crate::store::histogram::{Histogram, Percentiles};
 use crate::time::Millis;
@@ -43,7 +36,14 @@ pub struct Rates {
     pub five_minutes: f64,
 }
 
-/// See the head of the file.
+/// How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
+///
+/// It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
+/// was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
+/// tells the time (a file that is replayed), nothing is counted.
+///
+/// Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
+/// that is known for a shorter time than the window is judged by that time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stats {
     /// What time it is, for events that don't say; `None` where nobody told.

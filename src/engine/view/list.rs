@@ -4,6 +4,8 @@ use crate::numbers::{GroupNumber, Order};
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
+use crate::store::level::Level;
+use crate::store::log::Place;
 use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
@@ -24,6 +26,21 @@ impl Cursor {
 }
 
 impl Cursor {
+    /// Whether it is the start of a list.
+    fn is_start(self) -> bool {
+        self == Cursor::default()
+    }
+
+    /// Of a task in a list by instants. These count from 1, so that no task stands at the start.
+    fn at(at: Millis, order: Order) -> Cursor {
+        Cursor(at.0.saturating_add(1), order.0)
+    }
+
+    /// The same back; `None` at the start.
+    fn instant(self) -> Option<(Millis, Order)> {
+        (!self.is_start()).then_some((Millis(self.0.saturating_sub(1)), Order(self.1)))
+    }
+
     /// A ready task's: priorities count down from 127, so that a cursor grows.
     fn ready(priority: i8, rank: Order) -> Cursor {
         Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
@@ -123,31 +140,10 @@ impl State {
         cursor: Cursor,
         group: Option<GroupNumber>,
     ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
-        let Cursor(major, minor) = cursor;
-        // An instant counts from 1 in a cursor, so that no task stands at the start.
-        let after = (cursor != Cursor::default()).then_some((Millis(major.saturating_sub(1)), Order(minor)));
-        let found = |(at, order): (Millis, Order)| {
-            Some((Cursor(at.0.saturating_add(1), order.0), self.locate(order)?))
-        };
+        let after = cursor.instant();
+        let found = |(at, order)| Some((Cursor::at(at, order), self.locate(order)?));
         match state {
-            TaskState::Ready => {
-                let first = if cursor == Cursor::default() { i8::MAX } else { cursor.priority() };
-                let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
-                Box::new(levels.flat_map(move |level| {
-                    let is_within = cursor != Cursor::default() && level.priority == first;
-                    let from = if is_within { Order(minor).next() } else { Order(0) };
-                    let at = move |rank: Order| Cursor::ready(level.priority, rank);
-                    let lane = match group {
-                        None if level.has_groups() => None,
-                        group => Some(level.lane(group.unwrap_or_default())),
-                    };
-                    let by_turn = lane.flatten().into_iter();
-                    let by_turn = by_turn.flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
-                    let by_id = lane.is_none().then(|| self.log.tasks_from(from)).into_iter().flatten();
-                    let by_id = by_id.map(|place| (self.log.order(place), place));
-                    by_turn.chain(by_id).filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
-                }))
-            }
+            TaskState::Ready => Box::new(self.ready_after(cursor, group)),
             TaskState::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
             TaskState::Dead => {
                 let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
@@ -156,13 +152,42 @@ impl State {
             TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
             TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let places = self.log.tasks_from(from);
-                Box::new(places.filter_map(|place| {
-                    let found = self.at(place)?;
-                    Some((Cursor(1, found.order.0), found))
-                }))
+                let all = self.log.tasks_from(from).filter_map(|place| self.at(place));
+                Box::new(all.map(|found| (Cursor(1, found.order.0), found)))
             }
         }
+    }
+
+    /// Ready tasks after a cursor, level by level.
+    fn ready_after(
+        &self,
+        cursor: Cursor,
+        group: Option<GroupNumber>,
+    ) -> impl Iterator<Item = (Cursor, Found<'_>)> {
+        let first = if cursor.is_start() { i8::MAX } else { cursor.priority() };
+        let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
+        levels.flat_map(move |level| {
+            let is_within = !cursor.is_start() && level.priority == first;
+            let from = if is_within { Order(cursor.1).next() } else { Order(0) };
+            let tasks = self.in_level(level, from, group);
+            let at = move |rank| Cursor::ready(level.priority, rank);
+            tasks.filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
+        })
+    }
+
+    /// The tasks of a level from a rank on, in turn: all of them or those of a group. Where groups take turns, and none is
+    /// named, all tasks from there on by id, those of other levels and states among them.
+    fn in_level<'a>(
+        &'a self,
+        level: &'a Level,
+        from: Order,
+        group: Option<GroupNumber>,
+    ) -> impl Iterator<Item = (Order, Place)> + 'a {
+        let is_by_id = group.is_none() && level.has_groups();
+        let lane = if is_by_id { None } else { level.lane(group.unwrap_or_default()) };
+        let in_turn = lane.into_iter().flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
+        let by_id = is_by_id.then(|| self.log.tasks_from(from)).into_iter().flatten();
+        in_turn.chain(by_id.map(|place| (self.log.order(place), place)))
     }
 
     /// Since when the task waits that has been ready for the longest, of those at the head of their lanes; of a bounded
