@@ -9,7 +9,7 @@ use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
 use crate::store::interner::Holds;
 use crate::store::lanes::ReadyTasks;
-use crate::store::side_table::Told;
+use crate::store::side_table::SideTable;
 use crate::store::tokens::Holding;
 use crate::task::{Hold, LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
@@ -42,7 +42,7 @@ impl State {
             self.done.holds(&census.done, census.done_bytes),
             "done tasks are indexed and their bytes counted",
         )?;
-        self.validate_told()?;
+        self.validate_side_tables()?;
         self.validate_suspects()?;
         self.validate_tokens(census.holders)?;
         ensure(self.expiry.holds(&census.expiring), "tasks that may expire are indexed")?;
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
-    fn validate_told(&self) -> Result<(), Mismatch> {
+    fn validate_side_tables(&self) -> Result<(), Mismatch> {
         for (order, error) in self.errors.iter() {
             let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
             ensure(fits && self.log.locate(order).is_some(), "an error belongs to a task")?;
@@ -110,7 +110,7 @@ impl State {
             ensure(is_open && fits, "a progress belongs to a task that was leased")?;
         }
         ensure(
-            [&self.errors, &self.results, &self.progress].into_iter().all(Told::is_counted),
+            [&self.errors, &self.results, &self.progress].into_iter().all(SideTable::is_counted),
             "told bytes are counted",
         )
     }

@@ -16,6 +16,26 @@
 //! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
 //! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
+//! A task's life in ten lines:
+//!
+//! ```
+//! use taskslot_engine::{Claim, Now, Options, Push, Queue, TaskState};
+//!
+//! let (mut queue, now) = (Queue::new(), Now::plain(1_000));
+//! let push = Push { due: None, options: Options::default(), payloads: &[b"hello"] };
+//! let pushed = queue.push(now, &push).unwrap(); // decides, and changes nothing
+//! queue.apply(&pushed).unwrap();
+//!
+//! let claimed = queue.claim(now, &mut || 7, &Claim::default()).unwrap().unwrap();
+//! queue.apply(&claimed).unwrap();
+//! let taskslot_engine::Event::Claimed { leases, .. } = &claimed else { panic!("a lease") };
+//! assert_eq!(queue.task(&now, leases[0].id).unwrap().payload, b"hello");
+//!
+//! let acked = queue.ack(now, &leases[0].handle()).unwrap();
+//! queue.apply(&acked).unwrap();
+//! assert_eq!(queue.count(TaskState::Ready) + queue.count(TaskState::Leased), 0);
+//! ```
+//!
 //! Where things are:
 //!
 //! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
@@ -84,7 +104,7 @@ pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{Runs, SCHEDULES_MAX};
 pub use store::stats::{Figures, Rates};
 pub use store::ties::Holder;
-pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState as State, Unique};
+pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState, TaskState as State, Unique};
 pub use text::Text;
 pub use time::{Due, Grace, Millis, Now, Stamp};
 pub use totals::Totals;

@@ -63,31 +63,31 @@ pub enum Unplanned {
 
 /// The timing, ready to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum Recurrence {
     Every(u64),
     Cron(Calendar),
     /// Of another node, which knows a zone that this doesn't.
     Unknown,
 }
 
-impl Rule {
-    pub fn read(timing: Timing<'_>, zones: Zones) -> Result<Rule, BadRule> {
+impl Recurrence {
+    pub fn read(timing: Timing<'_>, zones: Zones) -> Result<Recurrence, BadRule> {
         Ok(match timing {
-            Timing::Every(ms) => Rule::Every(ms),
-            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone, zones)?),
+            Timing::Every(ms) => Recurrence::Every(ms),
+            Timing::Cron(expression, zone) => Recurrence::Cron(Calendar::parse(expression, zone, zones)?),
         })
     }
 
     /// The first instant after now, on from the one before in the case of intervals.
     pub fn next(&self, now: &Now, before: Option<Due>) -> Option<Due> {
         Some(match self {
-            Rule::Every(ms) => {
+            Recurrence::Every(ms) => {
                 let from = before.map_or(now.at, Due::instant);
                 let intervals = now.at.since(from) / (*ms).max(1) + 1;
                 Due::Clock(from.plus(intervals.saturating_mul(*ms)))
             }
-            Rule::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
-            Rule::Unknown => return None,
+            Recurrence::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
+            Recurrence::Unknown => return None,
         })
     }
 }

@@ -14,13 +14,13 @@ use crate::store::done::Done;
 use crate::store::entry::{Entry, Phase};
 use crate::store::expiry::{Expiry, expires};
 use crate::store::groups::Groups;
-use crate::store::interner::Names;
+use crate::store::interner::Interner;
 use crate::store::lanes::{LaneKey, Lanes};
 use crate::store::log::{Log, Place};
 use crate::store::record::Record;
 use crate::store::requests::Requests;
 use crate::store::schedules::Schedules;
-use crate::store::side_table::Told;
+use crate::store::side_table::SideTable;
 use crate::store::stats::Stats;
 use crate::store::ties::{Holder, Ties};
 use crate::store::tokens::Tokens;
@@ -51,12 +51,12 @@ pub struct State {
     pub(crate) done: Done,
     pub(crate) leased: u64,
     /// What a worker said at a task's last failure, or why it died without one.
-    pub(crate) errors: Told,
+    pub(crate) errors: SideTable,
     /// What came of done tasks.
-    pub(crate) results: Told,
+    pub(crate) results: SideTable,
     /// How far workers have come; kept until the task's next lease or its end.
-    pub(crate) progress: Told,
-    pub(crate) workers: Names,
+    pub(crate) progress: SideTable,
+    pub(crate) workers: Interner,
     /// Since when ready suspects have been passed over.
     pub(crate) passed_over: Option<Millis>,
     /// Which worker is to get one.

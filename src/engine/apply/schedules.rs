@@ -4,7 +4,7 @@ use crate::bounds::NUMBER_MAX;
 use crate::mismatch::{Mismatch, ensure};
 use crate::plan::Plan;
 use crate::state::State;
-use crate::store::schedules::{SCHEDULES_MAX, Schedule, Stored};
+use crate::store::schedules::{SCHEDULES_MAX, Schedule, StoredSchedule};
 use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
@@ -20,7 +20,7 @@ impl State {
         let runs = old.map(|old| old.runs).unwrap_or_default();
         let zones = self.schedules.zones();
         ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
-        ensure(Stored { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
+        ensure(StoredSchedule { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
         self.schedules.change(|by_name| {
             by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
         });

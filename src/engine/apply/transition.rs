@@ -51,6 +51,7 @@ impl State {
             }
             Phase::Delayed { due } => self.delayed.remove(due, order),
             Phase::Leased { worker, tied, .. } => {
+                debug_assert!(self.leased > 0, "leased tasks are counted");
                 self.leased -= 1;
                 if self.workers.release(worker, entry.is_suspect()) && self.awaited == Some(worker) {
                     self.awaited = None;
@@ -60,7 +61,8 @@ impl State {
                 }
             }
             Phase::Dead { at } => {
-                self.dead.remove(&(at, order));
+                let is_dead = self.dead.remove(&(at, order));
+                debug_assert!(is_dead, "a dead task is indexed");
             }
             Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
         }

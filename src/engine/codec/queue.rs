@@ -22,11 +22,11 @@ use crate::state::State;
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::groups::StoredGroup;
-use crate::store::interner::Names;
+use crate::store::interner::Interner;
 use crate::store::lanes::LaneKey;
 use crate::store::requests::{REQUESTS_MAX, Request};
-use crate::store::schedules::Stored;
-use crate::store::side_table::Told;
+use crate::store::schedules::StoredSchedule;
+use crate::store::side_table::SideTable;
 use crate::store::tokens::StoredToken;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
@@ -126,7 +126,7 @@ impl State {
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
         let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
         put_batches(TURNS, turns, |_| 8, put);
-        put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
+        put_batches(SCHEDULES, self.schedules.stored(), StoredSchedule::size, put);
         put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
     }
 
@@ -187,7 +187,7 @@ impl State {
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
-        let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;
+        let workers = Interner::load(workers).ok_or(Mismatch("worker names"))?;
         let awaited =
             head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
         let awaited = awaited.transpose()?.map(|(number, _)| number);
@@ -239,9 +239,9 @@ impl State {
             Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
                 Err(Mismatch("tasks before what is said of them"))
             }
-            Some((&ERRORS, errors)) => load_told(&mut self.errors, errors),
-            Some((&RESULTS, results)) => load_told(&mut self.results, results),
-            Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),
+            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
+            Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
+            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress),
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
@@ -274,7 +274,7 @@ impl State {
 }
 
 /// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
-fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
+fn load_side_table(told: &mut SideTable, bytes: &[u8]) -> Result<(), Mismatch> {
     let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
         ensure(told.get(Order(order)).is_none(), "one error, result or progress a task")?;

@@ -3,7 +3,7 @@
 use crate::calendar::BadRule;
 use crate::codec::pack::encode_named;
 use crate::event::Event;
-use crate::plan::{Catchup, Plan, Rule, Unplanned};
+use crate::plan::{Catchup, Plan, Recurrence, Unplanned};
 use crate::request::Push;
 use crate::state::State;
 use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_never};
@@ -13,7 +13,7 @@ impl State {
     /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
     /// their counters. Errors: `Bad`, `TooMany`.
     pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {
-        let rule = Rule::read(plan.timing, self.schedules.zones()).map_err(Unplanned::Bad)?;
+        let rule = Recurrence::read(plan.timing, self.schedules.zones()).map_err(Unplanned::Bad)?;
         let old = self.schedules.get(name);
         if old.is_none() && self.schedules.len() >= SCHEDULES_MAX {
             return Err(Unplanned::TooMany);

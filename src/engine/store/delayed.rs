@@ -33,11 +33,13 @@ impl Delayed {
     }
 
     pub fn insert(&mut self, due: Due, order: Order) {
-        self.side(due).insert((due.instant(), order));
+        let is_new = self.side(due).insert((due.instant(), order));
+        debug_assert!(is_new, "a delayed task is indexed once");
     }
 
     pub fn remove(&mut self, due: Due, order: Order) {
-        self.side(due).remove(&(due.instant(), order));
+        let is_there = self.side(due).remove(&(due.instant(), order));
+        debug_assert!(is_there, "a delayed task is indexed once");
     }
 
     /// When the first task is due, on the queue's clock.

@@ -47,6 +47,10 @@ impl Done {
     pub fn remove(&mut self, at: Millis, until: Millis, order: Order, bytes: usize) {
         self.by_age.remove(&(at, order));
         self.by_end.remove(&(until, order));
+        debug_assert!(
+            self.bytes >= bytes as u64 && self.by_age.len() == self.by_end.len(),
+            "done tasks are counted"
+        );
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 

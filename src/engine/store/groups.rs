@@ -273,7 +273,7 @@ impl Groups {
         true
     }
 
-    /// Names of groups behind, at most `limit`: the next ones, of a bounded number that is looked at. And from where to
+    /// Interner of groups behind, at most `limit`: the next ones, of a bounded number that is looked at. And from where to
     /// look on, for [`Groups::look_on_from`].
     pub fn next_behind(&self, limit: usize) -> (Vec<ByteBuf>, usize) {
         let (mut names, mut at) = (Vec::new(), self.next_place);

@@ -73,6 +73,10 @@ impl Lane {
 
     /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
     pub fn take_fresh(&mut self, order: Order, log: &Log) {
+        debug_assert!(
+            self.fresh_tasks > 0 && self.fresh.head.is_some_and(|head| head.start <= order),
+            "it is in a run"
+        );
         self.fresh_tasks = self.fresh_tasks.saturating_sub(1);
         if self.fresh_tasks == 0 {
             self.fresh = Runs::default();
@@ -86,6 +90,10 @@ impl Lane {
                 }
             }
         }
+        debug_assert!(
+            self.fresh.head.is_some() == (self.fresh_tasks > 0),
+            "runs end with the last fresh task"
+        );
     }
 
     /// A task came back; false where another holds its turn.
@@ -103,7 +111,8 @@ impl Lane {
     /// A task that had come back leaves.
     pub fn take_returned(&mut self, rank: Order, is_suspect: bool) {
         if !is_suspect {
-            self.returned.remove(&rank);
+            let taken = self.returned.remove(&rank);
+            debug_assert!(taken.is_some(), "it has its turn");
         } else if let Some(suspects) = &mut self.suspects {
             suspects.0.remove(&rank);
             self.suspects.take_if(|suspects| suspects.0.is_empty());

@@ -73,6 +73,7 @@ impl Lanes {
 
     /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
     pub fn take_fresh(&mut self, key: LaneKey, order: Order, log: &Log) {
+        debug_assert!(self.ready > self.suspects, "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
             level.take(key.group, |lane| lane.take_fresh(order, log));
         }
@@ -97,6 +98,7 @@ impl Lanes {
 
     /// A task that had come back leaves.
     pub fn take_returned(&mut self, key: LaneKey, rank: Order, is_suspect: bool) {
+        debug_assert!(self.ready > 0 && self.suspects >= u64::from(is_suspect), "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
             level.take(key.group, |lane| lane.take_returned(rank, is_suspect));
         }

@@ -78,6 +78,10 @@ impl Log {
 
     /// Appends a task; its number and its id are larger than any before.
     pub fn push(&mut self, order: Order, record: &Record) {
+        debug_assert!(
+            self.pages.back().is_none_or(|last| order.0 >= last.first().0 + last.slots() as u64),
+            "numbers grow"
+        );
         let length = self.make_room(order, record);
         if let Some(last) = self.pages.back_mut() {
             let before = last.memory();
@@ -208,6 +212,10 @@ impl Log {
             return;
         }
         let before = page.memory();
+        debug_assert!(
+            self.tasks > 0 && self.record_bytes >= page.record_len(place.slot) as u64,
+            "tasks and bytes are counted"
+        );
         self.record_bytes -= page.vacate(place.slot) as u64;
         self.tasks -= 1;
         if page.live() > 0 {

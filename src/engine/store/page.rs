@@ -22,9 +22,8 @@ const VACANT: u16 = u16::MAX;
 /// them that was touched.
 ///
 /// A slot is an order number counted from the page's first: it says where the task's record begins, or that
-/// there is none (any more). A record is: flags, milliseconds since the page's first id, the id's sequence
-/// number unless 0, options if any, the payload with its length. Invariants: ids and slots grow together;
-/// entries are sorted by slot and belong to slots that hold a record.
+/// there is none (any more). Invariants: ids and slots grow together; entries are sorted by slot and belong to
+/// slots that hold a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     first: Order,
@@ -104,6 +103,7 @@ impl Page {
     /// Appends a record. The caller asked [`Page::has_room`], or the page is new.
     pub fn push(&mut self, order: Order, record: &Record) {
         let slot = (order.0 - self.first.0) as usize;
+        debug_assert!(slot >= self.slots.len() && record.id >= self.base, "numbers and ids grow");
         self.slots.resize(slot, VACANT);
         self.slots.push(self.bytes.len() as u16);
         put_record(&mut self.bytes, self.base, record);
@@ -176,6 +176,7 @@ impl Page {
     /// Removes the task in the slot, with its entry. Returns the bytes its record took.
     pub fn vacate(&mut self, slot: usize) -> usize {
         let bytes = self.record_len(slot);
+        debug_assert!(bytes <= self.live_bytes(), "bytes are counted");
         let Some(offset) = self.slots.get_mut(slot).filter(|offset| **offset != VACANT) else { return 0 };
         *offset = VACANT;
         if let Ok(place) = self.entry_place(slot) {

@@ -14,12 +14,12 @@ const EACH_BYTES: usize = 48;
 ///
 /// `bytes` is the sum of what the values hold.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct SideTable {
     values: BTreeMap<Order, Box<[u8]>>,
     bytes: u64,
 }
 
-impl Told {
+impl SideTable {
     /// How many tasks have a value.
     pub fn len(&self) -> usize {
         self.values.len()

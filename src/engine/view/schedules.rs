@@ -1,6 +1,6 @@
 //! Schedules as they are shown.
 
-use crate::plan::{Plan, Rule};
+use crate::plan::{Plan, Recurrence};
 use crate::state::State;
 use crate::store::schedules::Runs;
 use crate::time::{Due, Millis, Now};
@@ -27,7 +27,7 @@ impl State {
                 Due::Clock(at) => (at, now.clock_on_wall(at)),
                 Due::Wall(wall) => (now.wall_on_clock(wall), wall),
             };
-            let next = (schedule.rule != Rule::Unknown).then_some((at.since(now.at), wall));
+            let next = (schedule.rule != Recurrence::Unknown).then_some((at.since(now.at), wall));
             let plan = schedule.plan();
             views.extend(plan.map(|plan| ScheduleView { name, plan, next, runs: schedule.runs }));
         }
