@@ -20,7 +20,7 @@ from harness.simulation import Costs
 from pipe import decode_one, encode
 from rounds import cpu_ns
 from taskslot import commands
-from taskslot._async.queue import token
+from taskslot.arguments import token
 
 CROWD = 50
 # Rests before commands of a server at ease, in s.

@@ -16,14 +16,19 @@ import unasync
 HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "taskslot/_async", HERE / "taskslot/_sync"
 NAMES = {
+    "AsyncBaseQueue": "BaseQueue",
     "AsyncQueue": "Queue",
+    "AsyncShardClaims": "ShardClaims",
+    "AsyncShardMonitor": "ShardMonitor",
     "AsyncShardedQueue": "ShardedQueue",
     "AsyncWire": "Wire",
-    "AsyncLine": "Line",
+    "AsyncPipelinedConnection": "PipelinedConnection",
     "_async": "_sync",
     "aclose": "close",
     "asyncio": "time",
 }
+# The class names without their Async, as docstrings have them, too.
+SYNC_CLASSES = "|".join(name.removeprefix("Async") for name in NAMES if name.startswith("Async"))
 NOTE = "# Made of taskslot/_async/{name} by make_sync.py: change it there.\n"
 
 
@@ -38,9 +43,7 @@ def written(folder: Path) -> dict[str, str]:
         made = folder / "_sync" / file.name
         text = made.read_text()
         # unasync leaves words within strings alone; docstrings name the classes, too.
-        made.write_text(
-            NOTE.format(name=file.name) + re.sub(r"\bAsync(?=Queue|ShardedQueue|Wire|Line)", "", text)
-        )
+        made.write_text(NOTE.format(name=file.name) + re.sub(rf"\bAsync(?=({SYNC_CLASSES})\b)", "", text))
     (folder / "_sync/__init__.py").write_text(
         '"""The sync classes, made of those in `_async` by make_sync.py."""\n'
     )

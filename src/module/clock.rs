@@ -1,4 +1,4 @@
-//! The only place that says what time it is. The arithmetic is `taskslot_node`'s.
+//! The only place that reads clocks. What time it is follows by the arithmetic of [`Clock`].
 
 use std::cell::Cell;
 use std::fs;
@@ -13,13 +13,11 @@ use crate::api::server::micros_since_boot;
 use crate::entropy;
 use crate::settings::FAILOVER_GRACE;
 
-pub use taskslot_node::SLEW;
-
 thread_local! {
     static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
 }
 
-/// See [`boot`].
+/// The number of the machine's start, which is made of files: read once.
 static BOOT: OnceLock<u64> = OnceLock::new();
 
 /// What time it is. Every call is also a heartbeat: a long silence before it, or a pause of writes that has just
@@ -28,20 +26,19 @@ pub fn now(ctx: Context<'_>) -> Now {
     change(|clock, reading| clock.now(reading, wall_us, ctx.avoid_replica_traffic(), grace_ms()))
 }
 
-/// What the clocks show, for INFO and for what is saved: it must neither count as a heartbeat nor hide a silence from the
-/// next one.
+/// What the clocks show, for INFO and for what is saved. This is no heartbeat, so that it hides no silence from the next one.
 pub fn stamp() -> Stamp {
     let reading = reading();
     current(reading).stamp(reading, wall_us())
 }
 
-/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where
-/// it came from.
+/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where it
+/// was written.
 pub fn ahead_ms(written: &Stamp) -> i64 {
     arrived_ahead_ms(written, &stamp())
 }
 
-/// Whether a clock was set since this was asked before: what was noted for its instants may be too late.
+/// Whether a clock was set since the last call: what was noted for its instants may be too late.
 pub fn was_stepped() -> bool {
     change(|clock, _| clock.was_stepped())
 }
@@ -51,30 +48,30 @@ pub fn resume(written: &Stamp) {
     change(|clock, reading| clock.resume(reading, wall_us(), written));
 }
 
-/// This node's primary has said what its clock shows.
-pub fn follow(told: &Stamp) {
-    change(|clock, reading| clock.follow(reading, wall_us(), told));
+/// A stamp of the primary's clock has come.
+pub fn follow(primary: &Stamp) {
+    change(|clock, reading| clock.follow(reading, wall_us(), primary));
 }
 
-/// The data show that somebody served at this instant.
+/// The data show that clients were served at this instant.
 pub fn served(at: Millis) {
     change(|clock, _| clock.served(at));
 }
 
 /// The node has just loaded its data or become a primary: nobody was served since the data were written.
-pub fn took_over(ctx: Context<'_>) {
+pub fn on_takeover(ctx: Context<'_>) {
     now(ctx);
-    change(|clock, _| clock.took_over(grace_ms()));
+    change(|clock, _| clock.on_takeover(grace_ms()));
 }
 
-/// The server's regular work comes `hz` times a second.
-pub fn beats(hz: i32) {
-    change(|clock, _| clock.beats(1000 / u64::from(hz.max(1).unsigned_abs())));
+/// The server's regular work, which comes `hz` times a second.
+pub fn on_cron(hz: i32) {
+    change(|clock, _| clock.on_cron(hz));
 }
 
 /// The node has become a primary in place of another.
-pub fn promoted(term: u64) {
-    change(|clock, _| clock.promoted(term));
+pub fn on_promoted(term: u64) {
+    change(|clock, _| clock.on_promoted(term));
 }
 
 fn grace_ms() -> u64 {
@@ -97,21 +94,11 @@ fn reading() -> Reading {
     Reading { boot: *BOOT.get_or_init(boot), up_us: micros_since_boot() }
 }
 
-/// Which machine this is, in the upper half, and which start of it. Machines that don't tell are as good as one.
 fn boot() -> u64 {
-    let machine = read_number("/etc/machine-id").unwrap_or(0);
-    let start = read_number("/proc/sys/kernel/random/boot_id").unwrap_or_else(entropy::bits);
-    // Containers may count the time since the start from different instants.
-    let zero = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
-    let start = zero.bytes().fold(start, |start, byte| start.rotate_left(5) ^ u32::from(byte));
-    u64::from(machine) << 32 | u64::from(start)
-}
-
-/// The first digits of a random number that the system keeps in a file.
-fn read_number(path: &str) -> Option<u32> {
-    let text = fs::read_to_string(path).ok()?;
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    u32::from_str_radix(&digits, 16).ok()
+    let [machine_id, boot_id, time_offsets] =
+        ["/etc/machine-id", "/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"]
+            .map(|path| fs::read_to_string(path).unwrap_or_default());
+    Reading::boot(&machine_id, &boot_id, &time_offsets, entropy::bits)
 }
 
 fn wall_us() -> u64 {

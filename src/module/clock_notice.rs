@@ -2,19 +2,14 @@
 //! carries the clock on and learns when somebody last served.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 
 use taskslot_engine::Stamp;
 
-use crate::api::command::{ArgDoc, Command, CommandDoc};
 use crate::api::timer::Timer;
-use crate::api::{Arg, Context, Level};
-use crate::errors::Error;
-use crate::peers::is_from_peer;
-use crate::{census, clock};
+use crate::api::{Context, Level};
+use crate::replication::CLOCK;
+use crate::{clock, metrics};
 
-/// The command.
-const CLOCK: &CStr = c"TASK._CLOCK";
 /// While queues change, word is given this often.
 const EVERY_US: u64 = 60_000_000;
 /// A clock that is further from where the last word puts it is told anew.
@@ -39,7 +34,7 @@ thread_local! {
 pub fn due() {
     if !TOLD.get().is_due {
         TOLD.set(Told { is_due: true, ..TOLD.get() });
-        Timer::start_detached(0, beat);
+        Timer::start_detached(0, on_cron);
     }
 }
 
@@ -49,8 +44,8 @@ pub fn changed() {
 }
 
 /// The server's regular work: gives word where that is due and this node may write.
-pub fn beat(ctx: Context<'_>) {
-    if !ctx.may_change_data() || census::take().queues == 0 {
+pub fn on_cron(ctx: Context<'_>) {
+    if !ctx.may_change_data() || metrics::gauges().queues == 0 {
         return;
     }
     let (told, stamp) = (TOLD.get(), clock::stamp());
@@ -72,53 +67,4 @@ fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
     let off_ms = last.skew_ms().abs_diff(now.skew_ms());
     let off_ms = off_ms.max(last.ahead_of_start_ms().abs_diff(now.ahead_of_start_ms()));
     off_ms <= OFF_MS && !(is_old && has_changed)
-}
-
-/// `TASK._CLOCK`
-pub struct Clock;
-
-impl Command for Clock {
-    const DOC: &'static CommandDoc = &CommandDoc {
-        name: "TASK._CLOCK",
-        summary: "Internal: tells what the primary's clock shows",
-        complexity: "O(1)",
-        since: "0.1.0",
-        arity: 2,
-        flags: "write",
-        acl: "write admin dangerous",
-        args: &[ArgDoc::text("stamp")],
-        reply: "OK",
-        ..CommandDoc::EMPTY
-    };
-
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        match hear(ctx, args) {
-            Ok(()) => ctx.reply().status(c"OK"),
-            Err(error) => ctx.reply().error(&error.to_string()),
-        }
-    }
-}
-
-fn hear(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let is_from_peer = is_from_peer(ctx)?;
-    let [_, stamp] = args else { return Err(Error::Syntax) };
-    let stamp: Stamp = rmp_serde::from_slice(stamp.as_bytes()).map_err(|_| Error::Bad("invalid stamp"))?;
-    if !stamp.is_valid() {
-        return Err(Error::Bad("invalid stamp"));
-    }
-    // A tool that replays an AOF, or a slot's former owner, doesn't set this node's clock.
-    if !is_from_peer || (ctx.flags().is_primary() && !ctx.flags().is_loading()) {
-        return Ok(());
-    }
-    if ctx.flags().is_loading() {
-        clock::resume(&stamp);
-        return Ok(());
-    }
-    clock::follow(&stamp);
-    // This node's AOF gets what its own clocks show; its replicas get the primary's word as it came.
-    match rmp_serde::to_vec(&clock::stamp()) {
-        Ok(bytes) => _ = ctx.replicate_keyless(CLOCK, &bytes),
-        Err(_) => ctx.replicate_verbatim(),
-    }
-    Ok(())
 }

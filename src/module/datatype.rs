@@ -1,15 +1,15 @@
 //! The queue as a native data type: what the server asks of the value in a key.
 
-use std::cell::Cell;
-
 use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
+use taskslot_node::{QueueKey, earliest};
 
-use crate::api::Arg;
+use crate::agenda::{self, Hint};
 use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
+use crate::api::{Arg, Context};
+use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
-use crate::wakeups::{self, Place};
-use crate::{census, clock, zones};
+use crate::{clock, zones};
 
 /// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
 const SAME_CLOCK_MS: u64 = 20;
@@ -24,14 +24,14 @@ pub struct TaskQueue {
     pub queue: Queue,
     /// Why the queue was given up; empty while it wasn't.
     pub broken: String,
-    /// The earliest hint that is out for the queue under its present name; see `wakeups`.
-    pub hinted: Cell<Option<Millis>>,
+    /// The earliest hint that is out for the queue under its present name.
+    pub hint: Hint,
     /// Pushes that were refused here.
     pub refused: u64,
     /// Requests sent again with a token that was answered here.
     pub duplicate: u64,
-    /// Its part in what is told of all queues.
-    pub place: census::Place,
+    /// Its part in the node's gauges.
+    pub gauge: QueueGauge,
     /// Pushes that found another task with their UNIQUE token here.
     pub found: u64,
     /// The queue came from elsewhere with a clock of its own, which replicas and the AOF haven't been told of.
@@ -49,7 +49,7 @@ impl TaskQueue {
     /// A queue that was loaded or copied.
     pub fn of(queue: Queue, broken: String) -> TaskQueue {
         let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
-        value.take_stock();
+        value.update_gauges();
         value
     }
 
@@ -88,10 +88,22 @@ impl TaskQueue {
         }
     }
 
+    /// Notes when the queue has something to do. `now` is on the node's clock.
+    pub fn put_on_agenda(&self, ctx: Context<'_>, key: Arg<'_>, now: &Now) {
+        if let Some(due) = self.next_due(now).filter(|_| self.broken.is_empty()) {
+            agenda::hint(ctx, key, &self.hint, now.at, due);
+        }
+    }
+
+    /// When the queue has something to do, on the node's clock.
+    fn next_due(&self, now: &Now) -> Option<Millis> {
+        Some(earliest(now, self.on_node_clock(self.queue.next_due(&self.now(*now))?)))
+    }
+
     /// To be called after each change, so that INFO has walked no queue.
     #[inline]
-    pub fn take_stock(&mut self) {
-        self.place.tell(self.memory(), !self.broken.is_empty());
+    pub fn update_gauges(&mut self) {
+        self.gauge.update(self.memory(), !self.broken.is_empty());
     }
 }
 
@@ -121,8 +133,9 @@ impl Value for TaskQueue {
                     value.keep_clock();
                 }
                 // Told here too, since a replica that loads beside its data tells nobody when keys get their place.
-                let place = input.db().zip(input.key()).map(|(db, key)| Place::new(db, key.as_bytes()));
-                value.hinted.set(place.and_then(wakeups::loaded));
+                if let Some((db, key)) = input.db().zip(input.key()) {
+                    agenda::hint_loaded(QueueKey::new(db, key.as_bytes()), &value.hint);
+                }
                 Some(value)
             }
             Err(Mismatch(what)) => {

@@ -1,5 +1,5 @@
-//! Random bits: a stream cipher keyed by the server's generator, which hashes for every few bytes and costs more
-//! than a claim.
+//! Random bits, from a stream cipher that is keyed by the server's own generator. That one hashes for every few bytes, which
+//! costs more than a claim.
 
 use std::cell::RefCell;
 

@@ -2,14 +2,11 @@
 //! holds a word that isn't known, cut and printable.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use taskslot_engine::{NAME_MAX_BYTES, Refusal};
+use taskslot_node::{ArgError, Shown};
 
 use crate::api::key::KeyError;
-
-/// How much of a word that isn't known is shown.
-const SHOWN_BYTES: usize = 32;
 
 /// Why a command does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,26 +15,16 @@ pub enum Error {
     WrongType,
     /// Arguments are not what the server's own check of their number lets through.
     Syntax,
-    /// An option that the command doesn't have, or an argument behind the last.
-    Unknown(Shown),
-    /// A word that is none of those that may stand there.
-    Word(Shown, Vec<&'static str>),
+    /// An argument is wrong by itself.
+    Argument(ArgError),
     /// A setting that queues don't have.
     UnknownSetting(Shown),
-    /// An option is there twice.
-    Twice(&'static str),
-    /// An option, or a word that more follows, is the last one.
-    NoValue(&'static str),
     /// What has to be there isn't.
     Missing(&'static str),
     /// Two options exclude each other.
     Clash(&'static str, &'static str),
     /// An option makes sense with another only.
     Needs(&'static str, &'static str),
-    /// A number isn't one or is out of its bounds.
-    Range(&'static str, RangeInclusive<i64>),
-    /// A name or token is empty or too long.
-    Name(&'static str),
     /// A text is too long, in bytes.
     TooLong(&'static str, usize),
     /// A bad argument, said in full.
@@ -60,26 +47,6 @@ pub enum Error {
     NoConnection,
 }
 
-/// What a client said, as far as it may be shown: it lands in logs and on terminals, and may be large or secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown(String);
-
-impl Shown {
-    /// Of a user's bytes, the first 32, and what isn't printable ASCII as a question mark.
-    pub fn of(bytes: &[u8]) -> Shown {
-        let shown = bytes.iter().take(SHOWN_BYTES);
-        let shown = shown.map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' });
-        let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
-        Shown(shown.chain(rest.chars()).collect())
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -87,21 +54,11 @@ impl fmt::Display for Error {
                 f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
             }
             Error::Syntax => f.write_str("ERR syntax error"),
-            Error::Unknown(word) => write!(f, "ERR unknown option '{word}'"),
-            Error::Word(word, known) => {
-                let known: Vec<String> = known.iter().map(|word| word.to_ascii_uppercase()).collect();
-                write!(f, "ERR unknown option '{word}', expected {}", known.join(" or "))
-            }
+            Error::Argument(wrong) => argument(wrong, f),
             Error::UnknownSetting(name) => write!(f, "ERR unknown setting '{name}'"),
-            Error::Twice(option) => write!(f, "ERR option {option} is there twice"),
-            Error::NoValue(option) => write!(f, "ERR option {option} lacks a value"),
             Error::Missing(option) => write!(f, "ERR option {option} is missing"),
             Error::Clash(one, other) => write!(f, "ERR options {one} and {other} exclude each other"),
             Error::Needs(option, other) => write!(f, "ERR option {option} needs {other}"),
-            Error::Range(what, bounds) => {
-                write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
-            }
-            Error::Name(what) => write!(f, "ERR {what} must be 1 to {NAME_MAX_BYTES} bytes long"),
             Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
             Error::Bad(what) => write!(f, "ERR {what}"),
             Error::Refused(refusal) => f.write_str(match refusal {
@@ -133,6 +90,31 @@ impl fmt::Display for Error {
                 "ERR TIED needs the worker's own connection: scripts, functions and calls of other modules have none",
             ),
         }
+    }
+}
+
+fn argument(wrong: &ArgError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match wrong {
+        ArgError::TooFew => write!(f, "{}", Error::Syntax),
+        ArgError::NoValue(option) => write!(f, "ERR option {option} lacks a value"),
+        ArgError::Unknown(word) => write!(f, "ERR unknown option '{word}'"),
+        ArgError::NoneOf(word, known) => {
+            let known: Vec<String> = known.iter().map(|word| word.to_ascii_uppercase()).collect();
+            write!(f, "ERR unknown option '{word}', expected {}", known.join(" or "))
+        }
+        ArgError::Twice(option) => write!(f, "ERR option {option} is there twice"),
+        ArgError::Range(what, bounds) => {
+            write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
+        }
+        ArgError::Name(what) => write!(f, "ERR {what} must be 1 to {NAME_MAX_BYTES} bytes long"),
+        ArgError::TaskId => f.write_str("ERR invalid task id"),
+        ArgError::Handle => f.write_str("ERR invalid handle"),
+    }
+}
+
+impl From<ArgError> for Error {
+    fn from(wrong: ArgError) -> Error {
+        Error::Argument(wrong)
     }
 }
 

@@ -1,24 +1,17 @@
 //! What the server tells us: that we became a primary, loaded data, lost a client, and where queues have moved.
 
-use std::cell::RefCell;
 use std::ffi::CStr;
 
 use taskslot_engine::Beginning;
 
 use crate::api::events::{
-    Direction, Kind, LoadPhase, MovePhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, SlotRange, subscribe,
-    subscribe_to_keys,
+    Kind, LoadPhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, subscribe, subscribe_to_keys,
 };
 use crate::api::key::KeyRead;
 use crate::api::load::LoadError;
 use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
-use crate::{clock, clock_notice, results, slots, term, ties, wakeups, warnings};
-
-thread_local! {
-    /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
-    static IMPORTS: RefCell<Vec<SlotRange>> = const { RefCell::new(Vec::new()) };
-}
+use crate::{agenda, clock, clock_notice, connections, ownership, results, runner, term, waiters, warnings};
 
 /// Asks to be told.
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
@@ -26,7 +19,7 @@ pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
         [Kind::Role, Kind::Loading, Kind::Replica, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
     let unknown = subscribe(ctx, &kinds, on_event);
     if unknown.contains(&Kind::Client) {
-        ties::look_for_the_gone();
+        connections::poll();
     }
     if unknown.iter().any(|kind| !matches!(kind, Kind::Slots | Kind::Client)) {
         ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
@@ -38,44 +31,38 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
     match event {
         ServerEvent::RoleChanged { primary: true } => {
             term::begin(Beginning::Promotion);
-            clock::promoted(term::current().id);
-            clock::took_over(ctx);
+            clock::on_promoted(term::current().id);
+            clock::on_takeover(ctx);
             clock_notice::due();
-            wakeups::soon();
+            agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
-            clock::took_over(ctx);
+            clock::on_takeover(ctx);
             clock_notice::due();
         }
         ServerEvent::ReplicaOnline => clock_notice::due(),
-        ServerEvent::SwapDb { a, b } => wakeups::swapped(a, b),
+        ServerEvent::SwapDb { a, b } => on_swapdb(a, b),
         ServerEvent::Cron { hz } => {
-            clock::beats(hz);
-            ties::beat();
-            results::beat(ctx);
-            wakeups::beat(ctx);
-            warnings::beat(ctx, clock::now(ctx).at);
-            clock_notice::beat(ctx);
+            clock::on_cron(hz);
+            connections::on_cron();
+            results::on_cron(ctx);
+            runner::on_cron(ctx);
+            warnings::on_cron(ctx, clock::now(ctx).at);
+            clock_notice::on_cron(ctx);
         }
-        ServerEvent::ClientDisconnected { client_id } => ties::closed(client_id),
-        ServerEvent::SlotsMove { direction: Direction::Import, phase, ranges } => {
-            IMPORTS.with_borrow_mut(|imports| match phase {
-                MovePhase::Started => imports.extend(ranges),
-                MovePhase::Failed | MovePhase::Completed => imports.retain(|range| !ranges.contains(range)),
-            });
+        ServerEvent::ClientDisconnected { client_id } => connections::on_disconnected(client_id),
+        ServerEvent::SlotsMove { direction, phase, ranges } => {
+            ownership::on_slots_move(direction, phase, ranges);
         }
         _ => {}
     }
 }
 
-/// Whether this node owns the key, so that its clock may act on it.
-pub fn is_ours(ctx: Context<'_>, key: &[u8]) -> bool {
-    if !ctx.is_cluster() {
-        return true;
-    }
-    let slot = slots::of_key(key);
-    let is_copy = IMPORTS.with_borrow(|imports| imports.iter().any(|range| range.contains(&slot)));
-    !is_copy && ctx.can_access_slot(slot)
+/// Two databases have changed places, and their keys' hints, jobs and ties with them.
+fn on_swapdb(a: i32, b: i32) {
+    agenda::swap_databases(a, b);
+    connections::swap_databases(a, b);
+    waiters::on_swapdb(a, b);
 }
 
 /// A key has come into being or got another name: if it is a queue, its hints and waiters are to know.
@@ -91,10 +78,10 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         }
         if value.clock_untold {
             // Each node that restores it finds another clock: replicas are to hear of the primary's at once.
-            wakeups::serve_soon(ctx, key);
+            agenda::serve_soon(ctx, key);
         }
         let now = clock::now(ctx);
-        wakeups::arrived(ctx, key, value, &now);
-        ties::arrived(ctx.selected_db(), key, &value.queue);
+        waiters::on_key_arrived(ctx, key, value, &now);
+        connections::on_key_arrived(ctx.selected_db(), key, &value.queue);
     }
 }

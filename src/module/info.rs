@@ -5,7 +5,7 @@ use std::ffi::CString;
 use taskslot_engine::Totals;
 
 use crate::api::info::InfoWriter;
-use crate::{census, clock, results, tally, waiters, warnings, zones};
+use crate::{clock, metrics, results, waiters, warnings, zones};
 
 /// Writes it. Nothing here walks queues.
 pub fn write(out: &mut InfoWriter<'_>) {
@@ -13,22 +13,22 @@ pub fn write(out: &mut InfoWriter<'_>) {
         return;
     }
     let stamp = clock::stamp();
-    let census = census::take();
+    let (counters, gauges) = (metrics::counters(), metrics::gauges());
     out.text(c"version", env!("CARGO_PKG_VERSION"));
     out.text(c"time_zones", zones::version());
     out.text(c"time_zones_from", &zones::source());
     out.u64(c"blocked_workers", waiters::total() as u64);
     out.u64(c"result_waiters", results::total() as u64);
-    out.u64(c"queues", census.queues as u64);
-    out.u64(c"queues_memory", census.bytes as u64);
-    out.u64(c"broken_queues", census.broken as u64);
-    for (name, total) in Totals::NAMES.iter().zip(tally::totals()) {
+    out.u64(c"queues", gauges.queues as u64);
+    out.u64(c"queues_memory", gauges.bytes as u64);
+    out.u64(c"broken_queues", gauges.broken as u64);
+    for (name, total) in Totals::NAMES.iter().zip(counters.totals()) {
         if let Ok(field) = CString::new(format!("total_{name}")) {
             out.u64(&field, total);
         }
     }
-    out.u64(c"due_lag_ms", tally::lag_ms(stamp.at()));
-    out.u64(c"slow_ticks", tally::slow_ticks());
+    out.u64(c"due_lag_ms", counters.lag_ms(stamp.at()));
+    out.u64(c"slow_ticks", counters.slow_ticks());
     out.i64(c"clock_skew_ms", stamp.skew_ms());
     let warnings = warnings::all();
     out.u64(c"warnings", warnings.len() as u64);

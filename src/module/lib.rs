@@ -1,42 +1,43 @@
 //! taskslot: task queues with leases, inside Redis and Valkey.
 //!
-//! A command reads its arguments and goes through `write` (or `keyspace`, if it only looks) to the engine, which decides
-//! everything about tasks and knows nothing of a server. `write` leaves word with `replication`, `waiters` and
-//! `wakeups`; these come back to `write` when the time has come. What it tells replicas and the AOF comes in by
-//! `replication` and `clock_notice`, if `peers` lets it. `clock` alone says what time it is, and `zones` the rules of time zones.
-//! The crate `taskslot-api` is the only raw FFI. All of it runs on the server's main thread (but for the freeing of values, which `census`
-//! bears); a thread-local is a global of that thread.
+//! A command reads its arguments and goes through `txn` (or `keyspace`, if it only looks) to the engine, which decides
+//! everything about tasks and knows nothing of a server. `txn` applies what was decided by `change`, gives what is ready
+//! to `waiters`, and tells replicas and the AOF by the commands that `replication` names; their files in `commands` take
+//! them in, if `peers` lets them. What is to be done later goes on the `agenda`; the `runner` does it, through `txn`
+//! again. `clock` alone says what time it is, and `zones` the rules of time zones.
+//!
+//! What needs no server is in the crates `taskslot-engine` and `taskslot-node`; `taskslot-api` is the only raw FFI. All
+//! of it runs on the server's main thread, except that the server may free values on another one, as `metrics` expects; a
+//! thread-local is a global of that thread.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod agenda;
 mod blocking;
-mod census;
+mod change;
 mod claims;
 mod clock;
 mod clock_notice;
 mod commands;
+mod connections;
 mod datatype;
 mod entropy;
 mod errors;
 mod events;
-mod firsts;
 mod info;
 mod keyspace;
-mod lines;
-mod notices;
+mod metrics;
+mod notifications;
+mod ownership;
 mod peers;
 mod replication;
 mod results;
+mod runner;
 mod settings;
-mod slots;
-mod stirred;
-mod tally;
 mod term;
-mod ties;
+mod txn;
 mod waiters;
-mod wakeups;
 mod warnings;
-mod write;
 mod zones;
 
 use std::ffi::c_int;
@@ -71,7 +72,8 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     command::register(ctx, commands::TABLE, "task")?;
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
+    agenda::register(runner::run);
     term::begin(Beginning::Start);
-    zones::begin();
+    zones::choose();
     Ok(())
 }

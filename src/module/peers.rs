@@ -19,3 +19,15 @@ pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
         _ => Err(Error::Bad("only a primary and its AOF send this command")),
     }
 }
+
+/// Ends such a command: what came is passed on, and replied to.
+pub fn pass_on(ctx: Context<'_>, result: Result<(), Error>) {
+    // What a peer sent goes on as it came, also what doesn't fit: this node's AOF and replicas give up the same queue.
+    if result.is_ok() || is_from_peer(ctx) == Ok(true) {
+        ctx.replicate_verbatim();
+    }
+    match result {
+        Ok(()) => ctx.reply().status(c"OK"),
+        Err(error) => ctx.reply().error(&error.to_string()),
+    }
+}

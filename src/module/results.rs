@@ -15,7 +15,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use taskslot_engine::{Event, Now, Outcome, Queue, State, TaskId, TaskView};
+use taskslot_node::QueueKey;
 
+use crate::agenda;
 use crate::api::blocked::{Waiter, Waiting};
 use crate::api::key::KeyRead;
 use crate::api::user::User;
@@ -24,7 +26,6 @@ use crate::blocking::block;
 use crate::clock;
 use crate::datatype::QUEUES;
 use crate::errors::Error;
-use crate::wakeups::{self, Place};
 
 /// How long one round may be spent on waking.
 const SLICE: Duration = Duration::from_millis(1);
@@ -45,7 +46,7 @@ enum End {
 
 /// All who wait for one task.
 struct Watch {
-    place: Place,
+    queue_key: QueueKey,
     id: TaskId,
     end: OnceCell<End>,
     askers: RefCell<BTreeMap<u64, Waiter<Asker>>>,
@@ -59,7 +60,7 @@ struct Asker {
     user: Option<User>,
 }
 
-type Watched = BTreeMap<Place, BTreeMap<TaskId, Rc<Watch>>>;
+type Watched = BTreeMap<QueueKey, BTreeMap<TaskId, Rc<Watch>>>;
 
 thread_local! {
     static WATCHED: RefCell<Watched> = const { RefCell::new(BTreeMap::new()) };
@@ -71,7 +72,7 @@ thread_local! {
     /// Whose task has ended, and who are to be woken.
     static ENDED: RefCell<VecDeque<Rc<Watch>>> = const { RefCell::new(VecDeque::new()) };
     /// The task that the last beat looked at last.
-    static LOOKED: RefCell<Option<(Place, TaskId)>> = const { RefCell::new(None) };
+    static LOOKED: RefCell<Option<(QueueKey, TaskId)>> = const { RefCell::new(None) };
 }
 
 /// How many clients wait for results on this node.
@@ -103,13 +104,13 @@ pub fn reply_told(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
 }
 
 /// An event has changed a queue: who waits for what it ended is told soon.
-pub fn ended(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &Event) {
+pub fn on_event(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &Event) {
     if AWAITED.get() == 0 {
         return;
     }
-    let place = Place::new(ctx.selected_db(), key.as_bytes());
+    let queue_key = QueueKey::new(ctx.selected_db(), key.as_bytes());
     event.ends(&mut |id, outcome| {
-        let Some(watch) = take(&place, id) else { return };
+        let Some(watch) = take(&queue_key, id) else { return };
         let task = queue.task(now, id);
         let value = match outcome {
             Outcome::Done(result) => result,
@@ -121,12 +122,12 @@ pub fn ended(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &E
 }
 
 /// Takes a task's watch out of the table.
-fn take(place: &Place, id: TaskId) -> Option<Rc<Watch>> {
+fn take(queue_key: &QueueKey, id: TaskId) -> Option<Rc<Watch>> {
     WATCHED.with_borrow_mut(|watched| {
-        let tasks = watched.get_mut(place)?;
+        let tasks = watched.get_mut(queue_key)?;
         let watch = tasks.remove(&id)?;
         if tasks.is_empty() {
-            watched.remove(place);
+            watched.remove(queue_key);
         }
         AWAITED.set(AWAITED.get().saturating_sub(1));
         Some(watch)
@@ -137,7 +138,7 @@ fn ends(watch: Rc<Watch>, end: End) {
     // It was in the table, so nobody has told it yet.
     let _ = watch.end.set(end);
     ENDED.with_borrow_mut(|ended| ended.push_back(watch));
-    wakeups::soon();
+    agenda::soon();
 }
 
 /// Wakes those whose task has ended, for a slice of time; true if there are more. Nothing is open or borrowed
@@ -167,11 +168,11 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool
     if ctx.flags().denies_blocking() {
         return false;
     }
-    let place = Place::new(ctx.selected_db(), key.as_bytes());
-    let known = WATCHED.with_borrow(|watched| watched.get(&place)?.get(&id).cloned());
+    let queue_key = QueueKey::new(ctx.selected_db(), key.as_bytes());
+    let known = WATCHED.with_borrow(|watched| watched.get(&queue_key)?.get(&id).cloned());
     let watch = known.unwrap_or_else(|| {
         let (end, askers) = (OnceCell::new(), RefCell::default());
-        Rc::new(Watch { place: place.clone(), id, end, askers })
+        Rc::new(Watch { queue_key: queue_key.clone(), id, end, askers })
     });
     TICKETS.set(TICKETS.get() + 1);
     let ticket = TICKETS.get();
@@ -180,53 +181,53 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool
     watch.askers.borrow_mut().insert(ticket, asker);
     ASKERS.set(ASKERS.get() + 1);
     let is_new =
-        WATCHED.with_borrow_mut(|watched| watched.entry(place).or_default().insert(id, watch).is_none());
+        WATCHED.with_borrow_mut(|watched| watched.entry(queue_key).or_default().insert(id, watch).is_none());
     AWAITED.set(AWAITED.get() + usize::from(is_new));
     true
 }
 
 /// The server's regular work: answers those who wait for what isn't there any more.
-pub fn beat(ctx: Context<'_>) {
+pub fn on_cron(ctx: Context<'_>) {
     // While data is loaded a queue is missing that will be there again.
     if AWAITED.get() == 0 || ctx.flags().is_loading() {
         return;
     }
-    for (place, ids) in next_to_look_at() {
-        look_at(ctx, &place, ids);
+    for (queue_key, ids) in next_to_look_at() {
+        look_at(ctx, &queue_key, ids);
     }
 }
 
 /// The next tasks in the order of the table, at most [`LOOKED_AT`]; after the last the first comes again.
-fn next_to_look_at() -> Vec<(Place, Vec<TaskId>)> {
+fn next_to_look_at() -> Vec<(QueueKey, Vec<TaskId>)> {
     let last = LOOKED.take();
-    let mut chosen: Vec<(Place, Vec<TaskId>)> = Vec::new();
+    let mut chosen: Vec<(QueueKey, Vec<TaskId>)> = Vec::new();
     let mut left = LOOKED_AT;
     WATCHED.with_borrow(|watched| {
-        let start = last.as_ref().map_or(Bound::Unbounded, |(place, _)| Bound::Included(place));
-        for (place, tasks) in watched.range((start, Bound::Unbounded)) {
-            let after = last.as_ref().filter(|(last, _)| last == place);
+        let start = last.as_ref().map_or(Bound::Unbounded, |(queue_key, _)| Bound::Included(queue_key));
+        for (queue_key, tasks) in watched.range((start, Bound::Unbounded)) {
+            let after = last.as_ref().filter(|(last, _)| last == queue_key);
             let start = after.map_or(Bound::Unbounded, |(_, id)| Bound::Excluded(*id));
             let ids: Vec<TaskId> =
                 tasks.range((start, Bound::Unbounded)).map(|(id, _)| *id).take(left).collect();
             left -= ids.len();
-            chosen.push((place.clone(), ids));
+            chosen.push((queue_key.clone(), ids));
             if left == 0 {
                 break;
             }
         }
     });
     if left == 0 {
-        let last = chosen.last().and_then(|(place, ids)| Some((place.clone(), *ids.last()?)));
+        let last = chosen.last().and_then(|(queue_key, ids)| Some((queue_key.clone(), *ids.last()?)));
         LOOKED.set(last);
     }
     chosen
 }
 
-fn look_at(ctx: Context<'_>, place: &Place, ids: Vec<TaskId>) {
-    if ctx.select_db(place.db).is_err() {
+fn look_at(ctx: Context<'_>, queue_key: &QueueKey, ids: Vec<TaskId>) {
+    if ctx.select_db(queue_key.db).is_err() {
         return;
     }
-    let key = OwnedString::new(&place.key);
+    let key = OwnedString::new(&queue_key.name);
     let open = KeyRead::peek(ctx, key.as_arg());
     let value = match open.as_ref().map(|open| open.value(&QUEUES)) {
         Some(Ok(value)) => value,
@@ -247,7 +248,7 @@ fn look_at(ctx: Context<'_>, place: &Place, ids: Vec<TaskId>) {
                 },
             },
         };
-        if let Some(watch) = take(place, id) {
+        if let Some(watch) = take(queue_key, id) {
             ends(watch, end);
         }
     }
@@ -262,15 +263,17 @@ fn leave(asker: &Asker) {
     }
     ASKERS.set(ASKERS.get().saturating_sub(1));
     if watch.askers.borrow().is_empty() && watch.end.get().is_none() {
-        take(&watch.place, watch.id);
+        take(&watch.queue_key, watch.id);
     }
 }
 
 impl Asker {
     /// Whether its user still may ask.
     fn may_know(&self) -> bool {
-        let Watch { place, id, .. } = &*self.watch;
-        self.user.as_ref().is_none_or(|user| user.may(place.db, &[b"TASK.RESULT", &place.key, &id.text()]))
+        let Watch { queue_key, id, .. } = &*self.watch;
+        self.user
+            .as_ref()
+            .is_none_or(|user| user.may(queue_key.db, &[b"TASK.RESULT", &queue_key.name, &id.text()]))
     }
 }
 

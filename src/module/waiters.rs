@@ -10,118 +10,186 @@
 //! it (6.2, 7.0), or the error alone and a lease that it knows nothing of (Valkey 9.1).
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
 
-use taskslot_engine::{Claim, Handle, Holder, Millis, Queue};
+use taskslot_engine::{Claim, Handle, Holder, Now};
+use taskslot_node::{Candidates, Demand, Offer, Place, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues};
 
+use crate::agenda::{self, Job, SLICE};
 use crate::api::blocked::{Waiter, Waiting};
 use crate::api::user::User;
 use crate::api::{Arg, Context};
 use crate::blocking::block;
 use crate::claims::{Claims, Delivery, Kept};
+use crate::datatype::TaskQueue;
 use crate::errors::Error;
-use crate::firsts::Firsts;
-use crate::lines::{self, Stand};
-pub use crate::lines::{Crew, count_names, crew, names, places, total, waiting};
-use crate::stirred::Stirred;
-use crate::wakeups::{self, Job, Place};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
-pub struct Worker {
-    stands: Vec<Stand>,
-    /// Whether it stands there, as `lines` has it: nobody else sets it.
-    pub stands_in_line: Cell<bool>,
-    wish: Wish,
+pub struct BlockedWorker {
+    ticket: Rc<Ticket>,
+    claim: OwnedClaim,
     /// Whose it is, if its rights can be asked for.
     user: Option<User>,
     /// It may no longer have what it waits for.
     refused: Cell<bool>,
     /// Where it was served, once it was.
-    served_at: RefCell<Option<Place>>,
-    gift: RefCell<Vec<Kept>>,
+    served_at: RefCell<Option<QueueKey>>,
+    delivery: RefCell<Vec<Kept>>,
     handles: RefCell<Vec<Handle>>,
     delivered: Cell<bool>,
 }
 
-/// A claim that outlives its command.
-struct Wish {
+/// A claim that outlives its command; name, group and token are on the ticket.
+struct OwnedClaim {
     /// What it claims, but for what is borrowed in a claim.
     claim: Claim<'static>,
     connection: Option<Holder>,
-    worker: Box<[u8]>,
-    group: Option<Box<[u8]>>,
-    request: Option<Box<[u8]>>,
     with_meta: bool,
     with_key: bool,
 }
 
 thread_local! {
+    static QUEUES: RefCell<WaitQueues<Waiter<BlockedWorker>>> = RefCell::default();
     /// Who was given something and is to be woken.
-    static SERVED: RefCell<Vec<Waiter<Worker>>> = const { RefCell::new(Vec::new()) };
+    static SERVED: RefCell<Vec<Waiter<BlockedWorker>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many workers wait on this node, each counted once.
+pub fn total() -> usize {
+    QUEUES.with_borrow(WaitQueues::total)
 }
 
 /// Whether anybody waits for this queue.
 pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
-    total() > 0 && lines::has_line(ctx.selected_db(), key.as_bytes())
+    QUEUES.with_borrow(|queues| queues.has_any(ctx.selected_db(), key.as_bytes()))
 }
 
-/// Those who may have become able to get something are looked at again, and their groups are stirred.
-pub fn look_again(ctx: Context<'_>, key: Arg<'_>, stirred: &mut Stirred) {
+/// What all who wait for a queue would take.
+pub fn demand(db: i32, key: &[u8]) -> Demand {
+    QUEUES.with_borrow(|queues| queues.demand(db, key))
+}
+
+/// The same by name, for the first `limit` names.
+pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Demand> {
+    QUEUES.with_borrow(|queues| queues.names(db, key, limit))
+}
+
+/// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than `limit`.
+pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    QUEUES.with_borrow(|queues| queues.count_names(db, key, limit, is_wanted))
+}
+
+/// A queue has come to a key by another way than a command of ours: what was noted for it went with its old name.
+pub fn on_key_arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
+    value.hint.forget();
+    value.put_on_agenda(ctx, key, now);
+    serve_if_awaited(ctx, key);
+}
+
+/// Gives what has become ready in another way than by a write to those who wait, if anybody does.
+pub fn serve_if_awaited(ctx: Context<'_>, key: Arg<'_>) {
+    if any(ctx, key) {
+        agenda::serve_soon(ctx, key);
+    }
+}
+
+/// Two databases have changed places. Workers wait at a name: those of both databases may find something now.
+pub fn on_swapdb(a: i32, b: i32) {
+    for queue in [a, b].into_iter().flat_map(|db| QUEUES.with_borrow(|queues| queues.keys(db))) {
+        agenda::later(Job::Serve(queue));
+    }
+}
+
+/// Those who may have become able to get something are looked at again, and their groups are ready.
+pub fn look_again(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
-    if std::mem::take(&mut stirred.is_unknown) {
-        lines::look_at_all(db, name);
-    }
-    for worker in std::mem::take(&mut stirred.workers) {
-        lines::look_again(db, name, &worker, &mut |group| stirred.groups.add(group));
-    }
+    QUEUES.with_borrow_mut(|queues| {
+        if std::mem::take(&mut ready.is_unknown) {
+            queues.look_at_all(db, name);
+        }
+        for worker in std::mem::take(&mut ready.workers) {
+            queues.look_again(db, name, &worker, &mut |group| ready.groups.add(group));
+        }
+    });
 }
 
-/// The first waiter that may have a task which the queue has now. Of those who wait for one group only those in `firsts`
+/// Those of a group each who may be served next.
+pub fn candidates(ctx: Context<'_>, key: Arg<'_>, offer: QueueAt<'_>, ready: &ReadyGroups) -> Candidates {
+    let (db, name) = (ctx.selected_db(), key.as_bytes());
+    QUEUES.with_borrow_mut(|queues| Candidates::of(queues, db, name, &offer, &ready.groups))
+}
+
+/// The first waiter that may have a task which the queue has now. Of those who wait for one group only the `candidates`
 /// are looked at.
 pub fn first(
     ctx: Context<'_>,
     key: Arg<'_>,
-    queue: &Queue,
-    now: Millis,
-    firsts: &mut Firsts,
-) -> Option<Waiter<Worker>> {
+    offer: QueueAt<'_>,
+    candidates: &mut Candidates,
+) -> Option<Waiter<BlockedWorker>> {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
-    let waiter = loop {
-        if !queue.is_claimable(now) {
+    loop {
+        if !offer.is_claimable(None) {
             return None;
         }
-        let of_group = firsts.peek(db, name, queue, now);
-        let of_all = lines::first(db, name, None, queue, now);
-        let (_, waiter) = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number)?;
-        if waiter.state().stands_in_line() && waiter.is_waiting() {
-            break waiter;
+        let waiter = QUEUES.with_borrow_mut(|queues| {
+            let of_group = candidates.peek(queues, db, name, &offer);
+            let of_all = queues.first(db, name, None, &offer);
+            let first = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number);
+            first.map(|(_, waiter)| waiter)
+        })?;
+        if waiter.state().ticket.is_valid() && waiter.is_waiting() {
+            return Some(waiter);
         }
-        // Who has left before is still here until its place is cleared, perhaps served in another line.
-        lines::clear_from(waiter.state(), db, name);
-        lines::leave(waiter.state());
-    };
-    Some(waiter)
+        // Who has left before is still here until its place is cleared, perhaps served in another queue.
+        take_out(ctx, key, &waiter);
+    }
 }
 
-/// Takes a waiter out of its line, and so out of all its lines, to be served here; false where it waits no longer.
-pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<Worker>) -> bool {
-    let (db, name) = (ctx.selected_db(), key.as_bytes());
-    lines::clear_from(waiter.state(), db, name);
-    let is_here = lines::leave(waiter.state()) && waiter.is_waiting();
+/// Takes a waiter out of all its places, to be served here; false where it waits no longer.
+pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<BlockedWorker>) -> bool {
+    let (db, name, worker) = (ctx.selected_db(), key.as_bytes(), waiter.state());
+    QUEUES.with_borrow_mut(|queues| queues.clear_from(&worker.ticket, db, name));
+    let is_here = leave(&worker.ticket) && waiter.is_waiting();
     if is_here {
-        waiter.state().served_at.replace(Some(Place::new(db, name)));
+        worker.served_at.replace(Some(QueueKey::new(db, name)));
     }
     is_here
 }
 
+/// Takes a worker out of its places; false where it has left before.
+fn leave(ticket: &Rc<Ticket>) -> bool {
+    let (was_here, some_have_left) =
+        QUEUES.with_borrow_mut(|queues| (queues.leave(ticket), queues.some_have_left()));
+    if was_here && some_have_left {
+        agenda::soon();
+    }
+    was_here
+}
+
+/// Clears the places of those who have left, for a slice of time. Whether there are more.
+pub fn clear_left() -> bool {
+    let started = Instant::now();
+    while QUEUES.with_borrow(WaitQueues::some_have_left) {
+        if started.elapsed() >= SLICE {
+            return true;
+        }
+        QUEUES.with_borrow_mut(WaitQueues::clear_some);
+    }
+    false
+}
+
 /// Those who were given something are woken soon.
-pub fn wake_soon(mut served: Vec<Waiter<Worker>>) {
+pub fn wake_soon(mut served: Vec<Waiter<BlockedWorker>>) {
     if !served.is_empty() {
         SERVED.with_borrow_mut(|all| all.append(&mut served));
-        wakeups::soon();
+        agenda::soon();
     }
 }
 
-/// Wakes those who were given something. Nothing is open, and no line is borrowed: a reply may run at once.
+/// Wakes those who were given something. Nothing is open, and no wait queue is borrowed: a reply may run at once.
 pub fn wake_served() {
     for waiter in SERVED.take() {
         if !waiter.wake() {
@@ -135,54 +203,70 @@ pub fn wake_served() {
 /// places, and the first one gets nothing.
 pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms: u64) -> bool {
     let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
-    let (mut older, number) = (Vec::new(), lines::next_number());
-    let stands = keys.iter().map(|key| {
-        let place = Place::new(ctx.selected_db(), key.as_bytes());
-        // Its place in this line only: it may have come later to another, or stand in no other.
-        let copied = claims.request.and_then(|token| lines::with_token(&place, token));
-        let number = copied.as_ref().map_or(number, |(number, _)| *number);
-        older.extend(copied.map(|(_, waiter)| waiter));
-        Stand { place, number }
+    let (places, older) = places(ctx, keys, claims.request);
+    // Before the client is blocked: what waits with its token then has no place.
+    QUEUES.with_borrow_mut(|queues| {
+        older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
-    let stands = stands.collect();
-    older.iter().for_each(|waiter| lines::leave_to_copy(waiter.state()));
-    let wish = Wish {
-        claim: Claim { worker: &[], group: None, ..claims.claim },
-        connection: claims.connection,
-        worker: claims.claim.worker.into(),
-        group: claims.claim.group.map(Box::from),
-        request: claims.request.map(Box::from),
-        with_meta: claims.with_meta,
-        with_key: claims.with_key,
-    };
-    let state = Worker {
-        stands,
-        stands_in_line: Cell::new(false),
-        wish,
-        user: User::of_client(ctx),
-        refused: Cell::new(false),
-        served_at: RefCell::default(),
-        gift: RefCell::default(),
-        handles: RefCell::default(),
-        delivered: Cell::new(false),
-    };
-    let waiter = block(ctx, *first, timeout_ms, state);
-    for waiter in older {
-        waiter.wake();
-    }
+    let worker = BlockedWorker::new(ctx, claims, places);
+    let ticket = Rc::clone(&worker.ticket);
+    let waiter = block(ctx, *first, timeout_ms, worker);
+    // Also where the copy can't wait: its client asked again and no longer listens for the first answer. No wait queue is
+    // borrowed: a reply may run at once.
+    older.iter().for_each(|waiter| _ = waiter.wake());
     let Ok(waiter) = waiter else { return false };
-    lines::join(&waiter);
+    QUEUES.with_borrow_mut(|queues| queues.join(&ticket, waiter));
     true
 }
 
-impl Worker {
+/// The places of one who comes now: behind all others, or where the same request waits already. With them those who wait
+/// there.
+fn places(
+    ctx: Context<'_>,
+    keys: &[Arg<'_>],
+    token: Option<&[u8]>,
+) -> (Vec<Place>, Vec<Waiter<BlockedWorker>>) {
+    QUEUES.with_borrow_mut(|queues| {
+        let (mut older, last) = (Vec::new(), queues.next_number());
+        let places = keys.iter().map(|key| {
+            let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+            // Its place in this queue only: it may have come later to another, or wait for no other.
+            let copied = token.and_then(|token| queues.with_token(&queue, token));
+            let number = copied.as_ref().map_or(last, |(number, _)| *number);
+            older.extend(copied.map(|(_, waiter)| waiter));
+            Place { queue, number }
+        });
+        (places.collect(), older)
+    })
+}
+
+impl BlockedWorker {
+    fn new(ctx: Context<'_>, claims: &Claims<'_>, places: Vec<Place>) -> BlockedWorker {
+        let Claims { claim, connection, request, with_meta, with_key } = *claims;
+        BlockedWorker {
+            ticket: Ticket::new(places, claim.worker, claim.group, request, claim.count as u64),
+            claim: OwnedClaim {
+                claim: Claim { worker: &[], group: None, ..claim },
+                connection,
+                with_meta,
+                with_key,
+            },
+            user: User::of_client(ctx),
+            refused: Cell::new(false),
+            served_at: RefCell::default(),
+            delivery: RefCell::default(),
+            handles: RefCell::default(),
+            delivered: Cell::new(false),
+        }
+    }
+
     /// What it claims.
     pub fn claims(&self) -> Claims<'_> {
-        let Wish { claim, connection, worker, group, request, with_meta, with_key } = &self.wish;
+        let (OwnedClaim { claim, connection, with_meta, with_key }, ticket) = (&self.claim, &self.ticket);
         Claims {
-            claim: Claim { worker, group: group.as_deref(), ..*claim },
+            claim: Claim { worker: &ticket.worker, group: ticket.group.as_deref(), ..*claim },
             connection: *connection,
-            request: request.as_deref(),
+            request: ticket.token.as_deref(),
             with_meta: *with_meta,
             with_key: *with_key,
         }
@@ -190,12 +274,12 @@ impl Worker {
 
     /// Whether its user still may do what it asked for; if not, it is told so when it is woken.
     pub fn may_claim(&self) -> bool {
-        let (Some(user), Some(first)) = (&self.user, self.stands.first()) else { return true };
-        let (db, key) = (first.place.db, &*first.place.key);
-        let may = if self.wish.with_key {
+        let (Some(user), Some(first)) = (&self.user, self.ticket.places.first()) else { return true };
+        let (db, key) = (first.queue.db, &*first.queue.name);
+        let may = if self.claim.with_key {
             // The first key stands among the others too: of a number 0 servers would check no key at all.
-            let number = self.stands.len().to_string();
-            let keys = self.stands.iter().map(|stand| &*stand.place.key);
+            let number = self.ticket.places.len().to_string();
+            let keys = self.ticket.places.iter().map(|place| &*place.queue.name);
             let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
             user.may(db, &head.into_iter().chain(keys).collect::<Vec<_>>())
         } else {
@@ -205,68 +289,38 @@ impl Worker {
         may
     }
 
-    /// Whether it stands in the lines of its queues.
-    pub fn stands_in_line(&self) -> bool {
-        self.stands_in_line.get()
-    }
-
-    /// Where it stands, or stood.
-    pub fn stands(&self) -> &[Stand] {
-        &self.stands
-    }
-
-    /// Its name, empty for none.
-    pub fn name(&self) -> &[u8] {
-        &self.wish.worker
-    }
-
-    /// How many tasks it takes at a time: so many places are free.
-    pub fn places(&self) -> u64 {
-        self.wish.claim.count as u64
-    }
-
-    /// The group whose tasks it waits for; `None` for all.
-    pub fn group(&self) -> Option<&[u8]> {
-        self.wish.group.as_deref()
-    }
-
-    /// Its token, if it may ask again.
-    pub fn token(&self) -> Option<&[u8]> {
-        self.wish.request.as_deref()
-    }
-
     /// Takes a task, to be written when it is woken.
     pub fn receive(&self, task: &Delivery<'_>) {
-        self.gift.borrow_mut().push(task.kept());
+        self.delivery.borrow_mut().push(task.kept());
     }
 
     /// Notes the leases that it was given.
-    pub fn hold(&self, handles: impl Iterator<Item = Handle>) {
+    pub fn note_leases(&self, handles: impl Iterator<Item = Handle>) {
         self.handles.borrow_mut().extend(handles);
     }
 
     /// Undoes the leases that never reached it.
     fn give_back(&self) {
         let (handles, served_at) = (self.handles.take(), self.served_at.take());
-        if let Some(place) = served_at.filter(|_| !handles.is_empty() && !self.delivered.get()) {
-            wakeups::later(Job::GiveBack { place, handles });
+        if let Some(queue) = served_at.filter(|_| !handles.is_empty() && !self.delivered.get()) {
+            agenda::later(Job::GiveBack { queue, handles });
         }
     }
 }
 
-impl Waiting for Worker {
+impl Waiting for BlockedWorker {
     fn on_reply(&self, ctx: Context<'_>) {
-        lines::leave(self);
+        leave(&self.ticket);
         if self.refused.get() {
             return ctx.reply().error(&Error::NoPermission.to_string());
         }
         self.delivered.set(true);
-        let (gift, served_at) = (self.gift.take(), self.served_at.borrow());
-        match served_at.as_ref().filter(|_| !gift.is_empty()) {
-            Some(place) => self.claims().begin_reply(ctx.reply(), &place.key, gift.len()),
+        let (delivery, served_at) = (self.delivery.take(), self.served_at.borrow());
+        match served_at.as_ref().filter(|_| !delivery.is_empty()) {
+            Some(queue) => self.claims().begin_reply(ctx.reply(), &queue.name, delivery.len()),
             None => ctx.reply().array(0),
         }
-        gift.iter().for_each(|task| task.delivery().reply(ctx.reply(), self.wish.with_meta));
+        delivery.iter().for_each(|task| task.delivery().reply(ctx.reply(), self.claim.with_meta));
     }
 
     fn on_disconnect(&self, _ctx: Context<'_>) {
@@ -275,7 +329,7 @@ impl Waiting for Worker {
     }
 
     fn on_end(&self) {
-        lines::leave(self);
+        leave(&self.ticket);
         self.give_back();
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use taskslot_engine::{Zone, Zones};
+use taskslot_node::release_of_zones;
 
 use crate::api::guard::guard;
 use crate::api::{Level, log};
@@ -43,17 +44,17 @@ thread_local! {
 /// The zones of this node, for a queue.
 pub const HERE: Zones = Zones::new(find);
 
-/// Looks whether the system has newer zones. Once, while the module is loaded.
-pub fn begin() {
+/// Chooses between the zones of the system and those that are built in. Once, while the module is loaded.
+pub fn choose() {
     NEWER.get_or_init(newer);
 }
 
-/// The release of the time zone database that holds here.
+/// The release of the time zone database that this node goes by.
 pub fn version() -> &'static str {
     NEWER.get().and_then(Option::as_ref).map_or(Zone::BUILT_IN_VERSION, |newer| &newer.version)
 }
 
-/// Where it is from.
+/// Where that release is from: a folder, or `built-in`.
 pub fn source() -> String {
     let newer = NEWER.get().and_then(Option::as_ref);
     newer.map_or("built-in".to_owned(), |newer| newer.folder.display().to_string())
@@ -65,7 +66,6 @@ fn newer() -> Option<Newer> {
     // Else it would be looked for in the server's own folder, where clients can have files written.
     let version =
         Some(&folder).filter(|folder| folder.is_absolute()).and_then(|folder| version_of(folder))?;
-    // Releases are named by year and letter, after z by two: they go in the order of the alphabet.
     (version.as_str() > Zone::BUILT_IN_VERSION).then_some(Newer { folder, version })
 }
 
@@ -74,14 +74,7 @@ fn version_of(folder: &Path) -> Option<String> {
     VERSION_FILES.iter().find_map(|name| {
         let mut text = Vec::new();
         open(&folder.join(name)).ok()?.take(64).read_to_end(&mut text).ok()?;
-        let line = text.split(|byte| *byte == b'\n').next()?;
-        let words = std::str::from_utf8(line).ok()?;
-        let version = words.strip_prefix("# version ").unwrap_or(words).trim();
-        let (year, letters) = version.split_at_checked(4)?;
-        let is_one = year.bytes().all(|byte| byte.is_ascii_digit())
-            && (1..=2).contains(&letters.len())
-            && letters.bytes().all(|byte| byte.is_ascii_lowercase());
-        is_one.then(|| version.to_owned())
+        release_of_zones(&text).map(str::to_owned)
     })
 }
 

@@ -3,27 +3,46 @@
 use taskslot_engine::{Grace, Millis, Now, PROMOTION_STEP, Stamp};
 
 /// The clock is slewed by one part in this many.
-pub const SLEW: u64 = 100;
-/// A standstill shorter than this is nobody's trouble.
+const SLEW: u64 = 100;
+/// A silence that is no longer than this is no standstill.
 const STANDSTILL_MS: u64 = 500;
 /// The wall clock is read this often.
 const WALL_READ_US: u64 = 10_000;
 /// A wall clock that is off by more than this was set by somebody.
 const STEP_US: u64 = 20_000;
-/// A replica's clock goes back to its primary's by at most one part in this many: what was heard late looks like a clock
-/// that is behind, and a clock that is slewed is behind by no more.
+/// A replica's clock goes back to its primary's by at most one part in this many. A stamp that arrives late looks like a
+/// clock that is behind, and a clock that is slewed falls behind by no more than this.
 const FOLLOW_BACK: u64 = 50;
 
 /// The random part of a promotion's lead is below this many microseconds, 71 minutes.
 const PROMOTION_SPREAD: u64 = 1 << 32;
 
-/// What the clocks of the machine show, in microseconds.
+/// What the clocks of a machine show, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Which machine and which start of it, as in [`Stamp::boot`].
     pub boot: u64,
     /// Since that start; it goes on while the machine sleeps and is never set.
     pub up_us: u64,
+}
+
+impl Reading {
+    /// The number of a machine's start, as in [`Stamp::boot`]: the machine in the upper half, its start in the lower. It is made
+    /// of what Linux tells in files (`machine-id`, `boot_id`, `timens_offsets`); a text is empty where there is no such file.
+    /// Machines that don't tell who they are count as one, and a start that isn't told is `random`.
+    pub fn boot(machine_id: &str, boot_id: &str, time_offsets: &str, random: impl FnOnce() -> u32) -> u64 {
+        let machine = first_digits(machine_id).unwrap_or(0);
+        let start = first_digits(boot_id).unwrap_or_else(random);
+        // Containers may count the time since the start from different instants.
+        let start = time_offsets.bytes().fold(start, |start, byte| start.rotate_left(5) ^ u32::from(byte));
+        u64::from(machine) << 32 | u64::from(start)
+    }
+}
+
+/// The first 32 bits of a hexadecimal number, whatever is between its digits.
+fn first_digits(text: &str) -> Option<u32> {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    u32::from_str_radix(&digits, 16).ok()
 }
 
 /// A node's clock: what the wall clock showed once, plus the time since, slewed towards the wall clock by at most 1 %. So a
@@ -38,15 +57,15 @@ pub struct Clock {
     anchor: Reading,
     anchor_at_us: u64,
     anchor_wall_us: u64,
-    /// What was answered last.
+    /// The latest instant that the clock has shown.
     at_us: u64,
-    /// How long the server's regular work may keep us waiting: the time between two beats, at least.
+    /// The time between two calls by the server's regular work, at least.
     beat_ms: u64,
-    /// The wall clock was set since anybody asked.
+    /// See [`Clock::was_stepped`].
     stepped: bool,
-    /// A primary's clock is followed, since it was heard from at this time since the machine's start.
+    /// A primary's clock is followed. Its last stamp came at this time since the machine's start.
     followed_us: Option<u64>,
-    /// The last instant that the data show: somebody served then.
+    /// The last instant at which the data show that clients were served.
     served_at: Option<Millis>,
     grace: Option<Grace>,
     /// The most that a grace lasts.
@@ -105,22 +124,22 @@ impl Clock {
         Now { at, wall: Millis(wall_us / 1000), grace: self.grace, is_full: false, lead_us: self.lead_us }
     }
 
-    /// What the clocks show, without a heartbeat: asking must not hide a silence from the next one.
+    /// What the clocks show. This is no heartbeat, so that it hides no silence from the next one.
     pub fn stamp(mut self, reading: Reading, wall_us: u64) -> Stamp {
         self.read(reading, || wall_us);
         let wall_us = wall_us.min(Millis::MAX_US);
         Stamp { at_us: self.at_us, wall_us, boot: reading.boot, up_us: reading.up_us, lead_us: self.lead_us }
     }
 
-    /// Whether the wall clock was set, or the clock itself, since this was asked before: what was noted for their
-    /// instants may be too late.
+    /// Whether the wall clock was set, or the clock itself, since the last call: what was noted for their instants may be too
+    /// late.
     pub fn was_stepped(&mut self) -> bool {
         std::mem::take(&mut self.stepped)
     }
 
-    /// The server's regular work comes every so many ms.
-    pub fn beats(&mut self, beat_ms: u64) {
-        self.beat_ms = beat_ms;
+    /// The server's regular work, which comes `hz` times a second.
+    pub fn on_cron(&mut self, hz: i32) {
+        self.beat_ms = 1000 / u64::from(hz.max(1).unsigned_abs());
     }
 
     /// Carries on the clock of the process that wrote this file. If the machine has been started since, the wall clock says how
@@ -136,35 +155,35 @@ impl Clock {
         self.served(written.at());
     }
 
-    /// The primary has said what its clock shows. From another machine word takes its time. The first word is taken as it
-    /// is; after that the clock is set ahead at once, and back only as slowly as a clock can be slewed.
-    pub fn follow(&mut self, reading: Reading, wall_us: u64, told: &Stamp) {
+    /// A stamp of the primary's clock has come. If the primary is on another machine, it was some time on its way. The first
+    /// stamp is taken as it is; after that the clock is set ahead at once, and back only as slowly as a clock can be slewed.
+    pub fn follow(&mut self, reading: Reading, wall_us: u64, primary: &Stamp) {
         self.read(reading, || wall_us);
-        let heard_us = told.at_us.saturating_add(since_us(told, reading.boot, reading.up_us));
+        let primary_us = primary.at_us.saturating_add(since_us(primary, reading.boot, reading.up_us));
         let earliest_us = self.followed_us.map_or(0, |followed_us| {
             self.at_us.saturating_sub(reading.up_us.saturating_sub(followed_us) / FOLLOW_BACK)
         });
-        self.set(reading, wall_us, heard_us.max(earliest_us));
+        self.set(reading, wall_us, primary_us.max(earliest_us));
         self.followed_us = Some(reading.up_us);
-        self.lead_us = self.lead_us.max(told.lead_us).min(Millis::MAX_US);
-        self.served(told.at());
+        self.lead_us = self.lead_us.max(primary.lead_us).min(Millis::MAX_US);
+        self.served(primary.at());
     }
 
     /// The node has become a primary, and its lease numbers run ahead of those of every primary that it has heard of. A part of
     /// it is random, so that of two replicas that are both promoted neither gives the numbers of the other.
-    pub fn promoted(&mut self, random: u64) {
+    pub fn on_promoted(&mut self, random: u64) {
         self.lead_us =
             self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(Millis::MAX_US);
     }
 
-    /// The data show that somebody served at this instant.
+    /// The data show that clients were served at this instant.
     pub fn served(&mut self, at: Millis) {
         self.served_at = self.served_at.max(Some(at.min(Millis::MAX)));
     }
 
-    /// The node has just loaded its data or become a primary. Nobody was served since the last instant that the data show;
-    /// where they show none, for how long isn't known. A grace of at most `grace_ms` begins.
-    pub fn took_over(&mut self, grace_ms: u64) {
+    /// The node has just loaded its data or become a primary. Nobody was served since the last instant that the data show.
+    /// Where they show none, it isn't known for how long. A grace of at most `grace_ms` begins.
+    pub fn on_takeover(&mut self, grace_ms: u64) {
         self.grace_ms = grace_ms;
         // Where nothing tells how long ago the data were written, time has stood still at least.
         self.at_us = self.at_us.max(self.served_at.map_or(0, |at| at.0 * 1000));
@@ -179,15 +198,15 @@ impl Clock {
         }
     }
 
-    /// Moves the clock on, and tells the wall clock: read now and then, and told by the other one between.
+    /// Moves the clock on; returns what the wall clock shows. That is read now and then, and reckoned in between.
     fn read(&mut self, reading: Reading, wall_us: impl FnOnce() -> u64) -> u64 {
         let since_us = reading.up_us.saturating_sub(self.anchor.up_us);
         let mut at_us = self.anchor_at_us.saturating_add(since_us);
-        let told_us = self.anchor_wall_us.saturating_add(since_us);
-        let mut wall = told_us;
+        let reckoned_us = self.anchor_wall_us.saturating_add(since_us);
+        let mut wall = reckoned_us;
         if since_us >= WALL_READ_US {
             wall = wall_us();
-            self.stepped |= wall.abs_diff(told_us) > STEP_US;
+            self.stepped |= wall.abs_diff(reckoned_us) > STEP_US;
             if self.followed_us.is_none() {
                 at_us = wall.clamp(at_us - since_us / SLEW, at_us.saturating_add(since_us / SLEW));
             }
@@ -220,14 +239,25 @@ impl Clock {
     }
 }
 
-/// How long ago this was written, in microseconds: on another machine, or before the last start of this one, that isn't
-/// known, and as good as none.
+/// How long ago a stamp was written, in microseconds. It counts as none if it isn't known: the stamp is from another machine,
+/// or from before the last start of this one.
 fn since_us(written: &Stamp, boot: u64, up_us: u64) -> u64 {
     if written.boot == boot { up_us.saturating_sub(written.up_us) } else { 0 }
 }
 
-/// How far the clock of a queue that came here is ahead of this node's, in ms: it stood at `at` when that was written,
-/// on the same machine or another. On another, nothing tells for how long the queue was under way: its time stood still.
+/// The earliest that a node's clock can show when `due` has come, an instant of either clock told by the node's. A clock
+/// that is ahead of the wall's waits for it by going slower, so an instant of the wall clock comes before the node's clock
+/// shows it.
+pub fn earliest(now: &Now, due: Millis) -> Millis {
+    if now.at <= now.wall {
+        return due;
+    }
+    let span_ms = due.since(now.at);
+    due.min(now.at.plus(span_ms - span_ms.div_ceil(SLEW)))
+}
+
+/// How far the clock of a queue that came here is ahead of this node's, in ms, by what the clocks showed where it was
+/// written. From another machine, it isn't known how long the queue was on its way: its time stood still.
 pub fn arrived_ahead_ms(written: &Stamp, here: &Stamp) -> i64 {
     let way_us = since_us(written, here.boot, here.up_us);
     (written.at_us.saturating_add(way_us) / 1000) as i64 - here.at().0 as i64

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 import redis
-import taskslot.worker.engine
+import taskslot.worker.claimer
 import valkey
 from harness.server import wait_until
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from taskslot import Queue, ShardedQueue, Worker
 
-taskslot.worker.engine.BLOCK_MS = 50
+taskslot.worker.claimer.BLOCK_MS = 50
 SHARDS = 12
 pytestmark = pytest.mark.timeout(150)
 

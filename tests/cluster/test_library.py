@@ -148,7 +148,7 @@ def test_workers_of_other_nodes_go_on_while_a_primary_stands_still(start_cluster
     client = client_of(cluster, "redis-py")
     queue = ShardedQueue(client, "orders", shards=SHARDS)
     homes = [n for n, key in enumerate(queue.keys) if cluster.node_of(key) is still]
-    queue._home = homes[0]
+    queue._claims.home = homes[0]
     assert queue.claim(block_ms=50) == []
     elsewhere = next(key for key in queue.keys if cluster.node_of(key) is not still)
     cluster.freeze(still)

@@ -4,11 +4,11 @@ import threading
 from collections import Counter
 
 import redis
-import taskslot.worker.engine
+import taskslot.worker.claimer
 from harness.server import wait_until
 from taskslot import ShardedQueue, Worker
 
-taskslot.worker.engine.BLOCK_MS = 50
+taskslot.worker.claimer.BLOCK_MS = 50
 
 
 def test_a_worker_outlives_a_primary(cluster):

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 
 @dataclass
-class Said:
+class Output:
     """What a command wrote, by lines."""
 
     lines: list[str]
@@ -23,7 +23,7 @@ class Said:
         return {name: rest.strip() for name, _, rest in (line.partition("  ") for line in self.lines)}
 
 
-def run(*words: str, status: int = 0, stdin: str | bytes | None = None, env: dict | None = None) -> Said:
+def run(*words: str, status: int = 0, stdin: str | bytes | None = None, env: dict | None = None) -> Output:
     """Run `taskslot` with these words; fails unless it ends with the status, without a traceback."""
     from taskslot.cli.app import app
 
@@ -31,4 +31,4 @@ def run(*words: str, status: int = 0, stdin: str | bytes | None = None, env: dic
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == status, result.output
-    return Said(result.stdout.splitlines(), result.stderr.splitlines(), result.stdout_bytes)
+    return Output(result.stdout.splitlines(), result.stderr.splitlines(), result.stdout_bytes)

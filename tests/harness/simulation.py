@@ -20,8 +20,9 @@ from typing import Any
 from unittest.mock import patch
 
 import simpy
-from taskslot import AsyncShardedQueue, Info, Load
+from taskslot import AsyncShardedQueue, Info, Load, arguments
 from taskslot._async import queue as queue_module
+from taskslot._async import shard_claims, shard_monitor
 from taskslot._async import sharded as sharded_module
 from taskslot.shards import SLOTS, slot_of
 
@@ -280,14 +281,15 @@ class World:
         with ExitStack() as stack:
             for module in (sharded_module, queue_module):
                 stack.enter_context(patch.object(module, "AsyncWire", Wire))
+            for module in (sharded_module, shard_claims, shard_monitor, arguments):
                 stack.enter_context(patch.object(module, "time", clock))
-            stack.enter_context(patch.object(sharded_module, "random", self.random))
+            stack.enter_context(patch.object(shard_claims, "random", self.random))
             yield
 
     def queue(self, shards: int) -> AsyncShardedQueue:
         """A logical queue, for one producer or worker."""
         queue = AsyncShardedQueue(self, "orders", shards=shards)
-        queue._loads.random = queue._pace.random = self.random
+        queue._loads.random = queue._claims.pace.random = self.random
         return queue
 
     def start(self, work: Any) -> None:

@@ -1,7 +1,7 @@
 //! The node's clock: slewed, carried on, followed, and spared while nobody could be heard.
 
 use taskslot_engine::{Grace, Millis, Stamp};
-use taskslot_node::{Clock, Reading, arrived_ahead_ms};
+use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};
 
 const START_US: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
@@ -107,7 +107,7 @@ fn data_that_tell_no_clocks_stand_still_at_least() {
     let machine = Machine::new();
     let mut clock = machine.clock();
     clock.served(Millis(START_US / 1000 + 9000));
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     assert_eq!(machine.at(&mut clock), 9000);
 }
 
@@ -143,7 +143,7 @@ fn a_replica_goes_by_its_primarys_clock() {
     replica.follow(here.reading(), here.wall_us, &far.stamp(&primary));
     assert_eq!(here.at(&mut replica), 3_730_000);
     // Promoted, it goes on, and is slewed to its own wall clock.
-    replica.took_over(5000);
+    replica.on_takeover(5000);
     assert_eq!(here.passes(10 * SECOND).at(&mut replica), 3_739_900);
 }
 
@@ -164,7 +164,7 @@ fn a_grace_is_as_long_as_the_outage_that_the_data_show() {
     let served = Millis(START_US / 1000);
     clock.served(served);
     machine.passes(700_000).at(&mut clock);
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     let to = Millis(served.0 + 700);
     assert_eq!(machine.asks(&mut clock).1, Some(Grace { from: served, to, until: Millis(to.0 + 700) }));
 }
@@ -178,7 +178,7 @@ fn a_server_that_crashes_again_and_again_has_a_grace_for_each_outage_alone() {
         machine.passes(300_000);
         let mut clock = machine.clock();
         clock.resume(machine.reading(), machine.wall_us, &written);
-        clock.took_over(5000);
+        clock.on_takeover(5000);
         written = machine.stamp(&clock);
         let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
         assert_eq!(now.is_over(deadline), start > 0, "start {start}");
@@ -192,7 +192,7 @@ fn a_primary_that_was_demoted_forgets_its_grace() {
     let mut clock = machine.clock();
     machine.passes(HOUR).at(&mut clock);
     clock.served(Millis((START_US + HOUR) / 1000));
-    clock.took_over(5000);
+    clock.on_takeover(5000);
     assert_eq!(machine.asks(&mut clock).1, None);
 }
 
@@ -227,7 +227,7 @@ fn absurd_stamps_do_no_harm() {
                 let stamp = Stamp { at_us, wall_us: us, boot, up_us: us, lead_us: us };
                 let (mut resumed, mut followed) = (machine.clock(), machine.clock());
                 resumed.resume(machine.reading(), machine.wall_us, &stamp);
-                resumed.took_over(5000);
+                resumed.on_takeover(5000);
                 followed.follow(machine.reading(), machine.wall_us, &stamp);
                 for clock in [&mut resumed, &mut followed] {
                     let now = clock.now(machine.reading(), || machine.wall_us, false, u64::MAX);
@@ -248,10 +248,72 @@ fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
     clock.follow(machine.reading(), machine.wall_us, &absurd);
     assert!(machine.stamp(&clock).is_valid());
     clock.served(Millis(u64::MAX));
-    clock.took_over(5000);
-    clock.promoted(u64::MAX);
+    clock.on_takeover(5000);
+    clock.on_promoted(u64::MAX);
     assert!(machine.stamp(&clock).is_valid());
     machine.passes(SECOND);
     let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);
     assert!(now.at <= Millis::MAX && now.lead_us <= Millis::MAX_US);
+}
+
+#[test]
+fn a_silence_is_a_standstill_if_the_servers_regular_work_comes_more_often() {
+    for (hz, is_standstill) in [(10, true), (500, true), (1, false), (0, false), (-5, false)] {
+        let mut machine = Machine::new();
+        let mut clock = machine.clock();
+        clock.on_cron(hz);
+        machine.passes(1500 * 1000);
+        assert_eq!(machine.asks(&mut clock).1.is_some(), is_standstill, "hz {hz}");
+    }
+}
+
+#[test]
+fn a_pause_of_writes_is_a_standstill() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let mut pauses = |us, is_paused| {
+        machine.passes(us);
+        clock
+            .now(machine.reading(), || machine.wall_us, is_paused, 5000)
+            .grace
+            .map(|grace| grace.to.since(grace.from))
+    };
+    assert_eq!([pauses(0, true), pauses(400_000, true), pauses(50_000, false)], [None; 3], "too short");
+    assert_eq!([pauses(0, true), pauses(400_000, true), pauses(400_000, true)], [None; 3]);
+    assert_eq!(pauses(1000, false), Some(801));
+}
+
+#[test]
+fn an_instant_of_a_wall_clock_that_is_behind_comes_earlier() {
+    let mut machine = Machine::new();
+    let mut clock = machine.clock();
+    let now =
+        |machine: &Machine, clock: &mut Clock| clock.now(machine.reading(), || machine.wall_us, false, 5000);
+    let due = Millis(START_US / 1000 + 60_000);
+    assert_eq!(earliest(&now(&machine, &mut clock), due), due);
+    machine.wall_us -= HOUR;
+    machine.passes(10_000);
+    let ahead = now(&machine, &mut clock);
+    let earliest_ms = earliest(&ahead, due).since(ahead.at);
+    assert_eq!(earliest_ms, due.since(ahead.at) * 99 / 100);
+    // When the clock shows that, a minute of the wall clock has passed, and less than a millisecond more.
+    while now(&machine, &mut clock).at < ahead.at.plus(earliest_ms) {
+        machine.passes(1000);
+    }
+    let passed_us = machine.wall_us + HOUR - START_US - 10_000;
+    assert!((59_900_000..=60_010_000).contains(&passed_us), "{passed_us}");
+    let over = Millis(1);
+    assert_eq!(earliest(&ahead, over), over);
+}
+
+#[test]
+fn a_machine_and_its_start_have_a_number() {
+    let machine = "0123456789abcdef0123456789abcdef\n";
+    let start = "89ab-cdef-0000-1111\n";
+    assert_eq!(Reading::boot(machine, start, "", || 7), 0x0123_4567_89ab_cdef);
+    assert_eq!(Reading::boot("", "", "", || 7), 7, "nothing is told");
+    assert_eq!(Reading::boot("f", start, "", || 7), 0xf_89ab_cdef);
+    let container = Reading::boot(machine, start, "monotonic 5 0\n", || 7);
+    assert_eq!(container >> 32, 0x0123_4567);
+    assert_ne!(container, Reading::boot(machine, start, "", || 7));
 }

@@ -346,8 +346,8 @@ impl World {
         node.epoch += 1;
         node.inbox.clear();
         node.clock.now(reading, || wall_us, false, GRACE_MS);
-        node.clock.promoted(dice);
-        node.clock.took_over(GRACE_MS);
+        node.clock.on_promoted(dice);
+        node.clock.on_takeover(GRACE_MS);
         self.tell_clock(at);
         self.count("promotions");
     }
@@ -626,7 +626,7 @@ impl Node {
             self.log.push(word);
         }
         self.clock.now(reading, || wall_us, false, GRACE_MS);
-        self.clock.took_over(GRACE_MS);
+        self.clock.on_takeover(GRACE_MS);
     }
 
     fn applies(&mut self, word: &Word, is_loading: bool, reading: Reading, wall_us: u64, seed: u64) {

@@ -8,7 +8,7 @@
         mail.ack(task)
 
 `Queue` and `ShardedQueue` have one method for each command, `AsyncQueue` and `AsyncShardedQueue` the same to be
-awaited; `Worker` runs functions. The module's own manual tells what the commands do: README.md at the root.
+awaited; `Worker` runs functions. README.md at the root is the manual of the commands.
 """
 
 from ._async.queue import AsyncQueue
@@ -44,9 +44,12 @@ from .replies import (
     TaskView,
     WorkerView,
 )
-from .worker import Fail, GiveBack, Running, Worker, current
+from .worker import Fail, GiveBack, TaskContext, Worker, current
 
 __version__ = "0.1.0"
+
+# The first name of `TaskContext`.
+Running = TaskContext
 
 __all__ = [
     "Answer",
@@ -78,6 +81,7 @@ __all__ = [
     "Settings",
     "ShardedQueue",
     "Task",
+    "TaskContext",
     "TaskId",
     "TaskOptions",
     "TaskView",

@@ -1,6 +1,6 @@
 """Which shard a task goes to, and how often a worker looks beyond its own: decisions without a connection or a clock.
 
-`now` is a monotonic time in seconds, as `time.monotonic()` tells it.
+`now` is a monotonic time in seconds, by `time.monotonic()`.
 """
 
 from __future__ import annotations

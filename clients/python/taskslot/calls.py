@@ -32,22 +32,22 @@ class Call:
     def read(cls, payload: bytes, codec: Codec) -> Call:
         """The call that a payload says. Raises `BadPayload`."""
         try:
-            said = codec.loads(payload)
+            value = codec.loads(payload)
         except ModuleNotFoundError:
             raise
         except Exception as error:
             # A reader of bytes from anywhere may raise anything, RecursionError for what is nested too deep.
             raise BadPayload(f"the payload can't be read as {codec.name}: {type(error).__name__}") from None
-        if not isinstance(said, dict) or not isinstance(said.get("task"), str):
+        if not isinstance(value, dict) or not isinstance(value.get("task"), str):
             raise BadPayload(
                 'the payload is no call: {"task": name, "args": [...], "kwargs": {...}} is needed'
             )
-        args, kwargs = said.get("args", []), said.get("kwargs", {})
+        args, kwargs = value.get("args", []), value.get("kwargs", {})
         if not isinstance(args, list) or not isinstance(kwargs, dict):
             raise BadPayload("args must be a list and kwargs a map")
         if not all(isinstance(name, str) for name in kwargs):
             raise BadPayload("the names in kwargs must be strings")
-        return cls(said["task"], tuple(args), kwargs)
+        return cls(value["task"], tuple(args), kwargs)
 
 
 def call(task: str, /, *args: Any, codec: Codec = JSON, **kwargs: Any) -> bytes:

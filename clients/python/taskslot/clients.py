@@ -211,17 +211,24 @@ class Client:
         if hasattr(pool, "maint_notifications_enabled") and not pool.maint_notifications_enabled():
             notices = importlib.import_module(f"{self.library}.maint_notifications")
             kwargs["maint_notifications_config"] = notices.MaintNotificationsConfig(enabled=False)
-        # What a pool that waits for a connection was told besides, and what one of Sentinel was.
-        told = ("timeout", "queue_class", "service_name", "sentinel_manager", "is_master", "check_connection")
-        kwargs |= {name: getattr(pool, name) for name in told if hasattr(pool, name)}
+        # Further options of a pool that waits for a connection, and of one of Sentinel.
+        options = (
+            "timeout",
+            "queue_class",
+            "service_name",
+            "sentinel_manager",
+            "is_master",
+            "check_connection",
+        )
+        kwargs |= {name: getattr(pool, name) for name in options if hasattr(pool, name)}
         made = as_derived(self._own_class(pool)(**kwargs), pool)
         return self._own_class(self.client).from_pool(made)
 
     def _cluster_twin(self, own: dict[str, Any]) -> Any:
         manager, kind = self.client.nodes_manager, self._own_class(self.client)
-        told = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
+        options = getattr(self.client, "connection_kwargs", None) or manager.connection_kwargs
         kwargs = {
-            **shared(told),
+            **shared(options),
             **own,
             "address_remap": manager.address_remap,
             "require_full_coverage": False,
@@ -239,7 +246,7 @@ class Client:
         nodes = [self._node_class()(*address) for address in self._known_nodes() or self.starts]
         if self.is_async:
             # What has come of its options is more than it takes.
-            kwargs["ssl"] = "SSL" in told["connection_class"].__name__
+            kwargs["ssl"] = "SSL" in options["connection_class"].__name__
             takes = inspect.signature(kind.__init__).parameters
             kwargs = {name: value for name, value in kwargs.items() if name in takes}
         elif manager.from_url:

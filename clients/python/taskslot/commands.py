@@ -107,7 +107,7 @@ def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
         raise TypeError(f"no option {min(unknown)}: there are {', '.join(sorted(kind.__optional_keys__))}")
 
 
-# ---- producing
+# ---- produce
 
 
 def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[TaskId]:
@@ -190,7 +190,7 @@ def unix_ms(at: datetime | float) -> int:
     return round(at)
 
 
-# ---- working
+# ---- work
 
 
 def claim(
@@ -275,7 +275,7 @@ def given(word: str, value: Word | None) -> list[Word]:
     return [word, value] if value is not None else []
 
 
-# ---- asking
+# ---- inspect
 
 
 def result(key: str, task: str, block_ms: int | None) -> Command[Result | None]:
@@ -289,10 +289,10 @@ def read_result(reply: Any) -> Result | None:
         return None
     if reply == 0:
         raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
-    state, said = text(reply[0]), reply[1]
+    state, value = text(reply[0]), reply[1]
     if state == "done":
-        return Result(state, value=None if said is None else data(said))
-    return Result(state, error=None if said is None else text(said))
+        return Result(state, value=None if value is None else data(value))
+    return Result(state, error=None if value is None else text(value))
 
 
 def get(key: str, task: str) -> Command[TaskView | None]:
@@ -374,7 +374,7 @@ def texts(reply: Any) -> list[str]:
     return [text(one) for one in reply]
 
 
-# ---- steering
+# ---- admin
 
 
 def cancel(key: str, tasks: Sequence[str]) -> Command[list[int]]:

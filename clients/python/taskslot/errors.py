@@ -56,6 +56,6 @@ BY_CODE: dict[str, type[TaskslotError]] = {
 
 def of_reply(text: str) -> TaskslotError:
     """The error that a server's error reply means, by its first word."""
-    code, _, said = text.partition(" ")
+    code, _, message = text.partition(" ")
     kind = BY_CODE.get(code)
-    return kind(said) if kind else Refused(text)
+    return kind(message) if kind else Refused(text)

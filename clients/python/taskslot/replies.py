@@ -1,7 +1,7 @@
 """What commands answer, as typed values, and how the server's replies become them.
 
 A map is a `dict` in RESP3 and a flat list in RESP2 and on Redis 6.2; names come as bytes. A field `oldest_ready_ms`
-is the server's `oldest-ready-ms`. What a newer server tells beyond the fields of a class stands in `more`.
+is the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't have are in `more`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,16 @@ class Answer(IntEnum):
     DEAD = -1  # of `fail_many`: the task is dead now
     LEASE_LOST = -2  # it lives on without this lease
     CANCEL_ASKED = -3  # of `extend_many`: somebody cancelled the task
+
+
+def answer_of(number: int) -> int:
+    """The server's answer of one handle: an `Answer` unless it is a time or a span."""
+    return Answer(number) if number <= 1 else number
+
+
+def cancel_answer(number: int) -> Literal["removed", "asked"] | None:
+    """What TASK.CANCEL answers of one id."""
+    return "removed" if number == 1 else "asked" if number == 2 else None
 
 
 @dataclass(frozen=True, slots=True)

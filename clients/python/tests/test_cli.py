@@ -17,7 +17,7 @@ def run(server):
     )
 
 
-# ---- producing and working
+# ---- produce and work
 
 
 def test_a_task_goes_its_way_by_hand(run, queue):
@@ -38,6 +38,33 @@ def test_nothing_to_claim_is_no_error(run):
     """And nothing goes into the pipe."""
     said = run("claim", "mail")
     assert said.lines == [] and said.errors == ["nothing to claim"]
+
+
+def test_a_claim_says_that_the_queue_is_paused(run, queue):
+    """For a time or until somebody resumes it; also of shards, and not where only pushes are paused."""
+    run("push", "mail", "a")
+    run("pause", "mail")
+    assert run("claim", "mail").errors == ["nothing to claim: mail is paused until resumed"]
+    run("pause", "mail", "--for-ms", "3600000")
+    assert run("claim", "mail").errors[0].startswith("nothing to claim: mail is paused for ")
+    run("resume", "mail")
+    run("pause", "orders", "in", "--shards", "2")
+    assert run("claim", "orders", "--shards", "2").errors == ["nothing to claim"]
+    run("pause", "orders", "--shards", "2")
+    assert run("claim", "orders", "--shards", "2").errors == [
+        "nothing to claim: orders is paused until resumed"
+    ]
+
+
+def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
+    """As the command line has it."""
+    run("push", "mail", "a")
+    (handle,) = [line.split()[0] for line in run("claim", "mail").lines]
+    run("ack", "mail", handle)
+    (error,) = run("result", "mail", handle.partition("@")[0], status=1).errors
+    assert (
+        error.startswith("taskslot: no such task, or it is over and wasn't kept: ") and "--retain-ms" in error
+    )
 
 
 def test_scripts_get_json_lines(run):
@@ -138,7 +165,7 @@ def test_a_result_comes_out_as_it_is(run):
     assert run("result", "mail", second, status=1).errors == ["taskslot: dead: boom"]
 
 
-# ---- asking and steering
+# ---- inspect and admin
 
 
 def test_info_tells_the_state_in_words(run, queue):

@@ -260,7 +260,7 @@ def test_a_queue_tells_of_itself(make):
     assert queue.forget_group("acme") is True and queue.forget_group("nobody") is False
 
 
-def test_a_queue_is_steered(make):
+def test_a_queue_is_administered(make):
     """Pause and resume, cancel, purge."""
     queue = make()
     ids = queue.push_many(["a", "b", "c"])

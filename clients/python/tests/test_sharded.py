@@ -1,4 +1,4 @@
-"""A sharded queue: which shard a task goes to, how workers find it, and what is told and steered of all shards."""
+"""A sharded queue: which shard a task goes to, how workers find it, and what is told of all shards and done to all."""
 
 import inspect
 import threading
@@ -144,7 +144,7 @@ def test_a_worker_waits_where_fewer_do(make, client):
     """Four workers that begin at one home have different ones once they have looked about."""
     queues = [make("orders", shards=SHARDS) for _ in range(SHARDS)]
     for queue in queues:
-        getattr(queue, "inner", queue)._home = 0
+        getattr(queue, "inner", queue)._claims.home = 0
     queues[0].configure(lease=30_000)  # makes all shards, so that they tell who waits
     stop = threading.Event()
 
@@ -228,7 +228,7 @@ def test_all_shards_tell_together(queue):
     assert [(one.name, one.leases) for one in queue.workers()] == [("", 10), ("w1", 2)]
 
 
-def test_all_shards_are_steered_together(queue, client):
+def test_all_shards_are_administered_together(queue, client):
     """Settings, pauses, purges and retries."""
     shards_apart = [Queue(client, key) for key in shards.names("orders", SHARDS)]
     queue.configure(lease=1234)

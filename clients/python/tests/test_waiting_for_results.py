@@ -12,7 +12,7 @@ import valkey
 from harness.blocking import Blocking
 from harness.proxy import Proxy
 from harness.server import wait_until
-from harness.working import Working
+from harness.worker_thread import WorkerThread
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, UnknownTask, Worker
 
 WAITERS = 48
@@ -63,7 +63,7 @@ def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, que
     """The first thing that anybody writes: the task may be done before the wait comes."""
     worker, waiter = Worker(queue), make()
     add = worker.task("add")(lambda left, right: left + right)
-    with Working(worker):
+    with WorkerThread(worker):
         values = [waiter.result(waiter.push(add.call(1, 2)), block_ms=5000).value for _ in range(100)]
         later = queue.push(add.call(2, 3))
         wait_until(lambda: queue.len() == 0, "it is done")
@@ -92,7 +92,7 @@ def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
         queue.configure(**setting)
     worker = Worker(queue)
     task = worker.task("f", **function)(lambda: 1)
-    with Working(worker):
+    with WorkerThread(worker):
         pushed = queue.push(task.call(), **push)
         wait_until(lambda: queue.info().acked == 1, "it is done")
     view = queue.get(pushed)

@@ -13,7 +13,7 @@ import valkey.asyncio
 from harness.blocking import Blocking
 from harness.command_line import run
 from harness.proxy import Proxy
-from harness.working import Working
+from harness.worker_thread import WorkerThread
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
 from taskslot.clients import Client
 
@@ -175,7 +175,7 @@ def test_each_way_to_make_a_client_is_a_way_to_wait(how, library, guarded, lone,
     if not way.is_async:
         worker = Worker(queue)
         double = worker.task("double")(lambda number: 2 * number)
-        with Working(worker):
+        with WorkerThread(worker):
             assert queue.result(queue.push(double.call(21)), block_ms=5000).value == b"42"
     for one in (queue, sharded):
         one.close()

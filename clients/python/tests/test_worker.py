@@ -12,7 +12,7 @@ import redis
 import taskslot
 import valkey
 from harness.server import wait_until
-from harness.working import Gate, Working
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
 
 
@@ -24,7 +24,7 @@ def how(request):
 
 def working(worker, how):
     """Run a worker as `how` says."""
-    return Working(worker, "serve" if how.endswith("serve") else "run")
+    return WorkerThread(worker, "serve" if how.endswith("serve") else "run")
 
 
 def register(worker, how, function, name="f", **options):
@@ -72,7 +72,7 @@ def test_a_payload_typed_by_hand_is_a_call(queue):
     queue.configure(retain=60_000)
     worker = Worker(queue)
     worker.task("add")(lambda a, b=1: a + b)
-    with Working(worker):
+    with WorkerThread(worker):
         assert ended(queue, queue.push('{"task": "add", "args": [41]}')).value == b"42"
 
 
@@ -81,7 +81,7 @@ def test_messagepack_carries_bytes(queue):
     queue.configure(retain=60_000)
     worker = Worker(queue, codec=MSGPACK)
     echo = worker.task("echo")(lambda data: data + b"\xfe")
-    with Working(worker):
+    with WorkerThread(worker):
         assert MSGPACK.loads(ended(queue, queue.push(echo.call(b"\xff"))).value) == b"\xff\xfe"
 
 
@@ -166,7 +166,7 @@ def test_what_ends_an_event_loop_ends_a_task(queue, error):
         await asyncio.sleep(0.01)
         return 1
 
-    with Working(worker):
+    with WorkerThread(worker):
         beside = queue.push(goes_on.call())
         assert ended(queue, queue.push(f.call(), attempts=1)).error.startswith(type(error).__name__)
         assert ended(queue, queue.push(stops.call())).value == b'"went on"'
@@ -286,7 +286,7 @@ def test_give_back_counts_nothing_against_the_task(queue, how):
 
 def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue):
     """As while a new version is being rolled out: it isn't dead."""
-    with Working(Worker(queue)):
+    with WorkerThread(Worker(queue)):
         task = queue.push(taskslot.call("new"))
         wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
     assert queue.get(task).error == "UnknownTask: no function 'new'"
@@ -294,7 +294,7 @@ def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue)
 
 def test_a_payload_that_cannot_be_read_is_dead(queue):
     """It would be no better the next time."""
-    with Working(Worker(queue)):
+    with WorkerThread(Worker(queue)):
         result = ended(queue, queue.push(b"\xff"))
     assert (result.state, result.error) == (
         "dead", "BadPayload: the payload can't be read as JSON: UnicodeDecodeError",
@@ -314,7 +314,7 @@ def test_a_result_that_the_server_refuses_makes_the_task_dead(queue):
     """One of more than a MiB."""
     worker = Worker(queue)
     task = worker.task("f")(lambda: "x" * 1_100_000)
-    with Working(worker):
+    with WorkerThread(worker):
         result = ended(queue, queue.push(task.call()))
     assert result.state == "dead" and "Refused: RESULT must be" in result.error
 
@@ -330,7 +330,7 @@ def test_no_more_tasks_are_leased_than_there_are_places(queue):
         leased.append(await asyncio.to_thread(lambda: queue.info().leased))
 
     queue.push_many([sync.call(), other.call()] * 20)
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: queue.info().acked == 40, "all are done")
     assert max(leased) <= 3
     assert queue.info().requeued == 0
@@ -341,7 +341,7 @@ def test_all_places_are_used_at_once(queue):
     with Gate() as gate:
         worker = Worker(queue, concurrency=3)
         task = worker.task("f")(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push_many([task.call()] * 5)
             for _ in range(3):
                 gate.inside()
@@ -365,7 +365,7 @@ def test_a_function_knows_its_task(queue):
         seen["async"] = current().task
         seen["thread"] = await asyncio.to_thread(lambda: current().task)
 
-    with Working(worker):
+    with WorkerThread(worker):
         first = queue.push(sync.call(), priority=5)
         wait_until(lambda: queue.info().acked == 1, "the first is done")
         second = queue.push(later.call(), headers={"trace": "7"})
@@ -380,7 +380,7 @@ def test_a_task_does_not_see_the_one_before_it(queue):
     worker = Worker(queue, concurrency=1)
     seen = []
     task = worker.task("f")(lambda: seen.append((threading.get_ident(), current().task.id)))
-    with Working(worker):
+    with WorkerThread(worker):
         ids = queue.push_many([task.call()] * 3)
         wait_until(lambda: queue.info().acked == 3, "all are done")
     assert [one for _, one in seen] == ids
@@ -391,7 +391,7 @@ def test_a_worker_shows_its_name(queue):
     with Gate() as gate:
         worker = Worker(queue, name="w7")
         task = worker.task("f")(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(task.call())
             gate.inside()
             assert [one.name for one in queue.workers()] == ["w7"]
@@ -404,7 +404,7 @@ def test_a_worker_may_be_for_one_group(queue):
     task = worker.task("f")(lambda: None)
     other = queue.push(task.call(), group="other")
     queue.push(task.call(), group="acme")
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: queue.info().acked == 1, "its own is done")
     assert queue.get(other).deliveries == 0
 
@@ -415,7 +415,7 @@ def test_valkey_py_does_it_too(server):
         queue = Queue(client, "mail", patience_ms=0)
         worker = Worker(queue)
         task = worker.task("f", retain_ms=60_000)(lambda: 1)
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             assert ended(queue, queue.push(task.call())).value == b"1"
             server.restart(kill=True)
             wait_until(lambda: answers(client), "the server is back")
@@ -501,7 +501,7 @@ def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog)
         task = worker.task("f", retain_ms=60_000)(lambda: 1)
         pushed = queue.push(task.call())
         client.config_set("min-replicas-to-write", 1)
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             wait_until(lambda: "NOREPLICAS" in caplog.text, "a claim was refused")
             assert not run.is_over()
             client.config_set("min-replicas-to-write", 0)
@@ -522,7 +522,7 @@ def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
             gate.inside()
             client.rename("mail", "kept")
             client.set("mail", "a string")
-            wait_until(lambda: worker._engine._stopping.is_set(), "the worker stops")
+            wait_until(lambda: worker._runner._places.is_stopping(), "the worker stops")
             assert not run.is_over()
             client.rename("kept", "mail")
             gate.open()
@@ -534,7 +534,7 @@ def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
 def test_a_server_without_the_module_is_an_error(start):
     """It says what is missing."""
     server = start(port=True, module=None)
-    with redis.Redis(port=server.port) as client, Working(Worker(Queue(client, "mail"))) as run:
+    with redis.Redis(port=server.port) as client, WorkerThread(Worker(Queue(client, "mail"))) as run:
         run.ended()
     assert isinstance(run.error, Refused) and "no taskslot module" in str(run.error)
 
@@ -544,6 +544,6 @@ def test_a_wrong_password_is_an_error(server):
     with redis.Redis(port=server.port) as client:
         client.config_set("requirepass", "secret")
         with redis.Redis(port=server.port, password="wrong") as other:
-            with Working(Worker(Queue(other, "mail"))) as run:
+            with WorkerThread(Worker(Queue(other, "mail"))) as run:
                 run.ended()
         assert isinstance(run.error, redis.AuthenticationError)

@@ -7,10 +7,10 @@ import time
 import pytest
 import redis
 from harness.server import wait_until
-from harness.working import Gate, Working
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
+from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
-from taskslot.worker.running import Running
 from taskslot.worker.threads import Threads
 
 
@@ -26,7 +26,7 @@ def test_one_extend_keeps_all_running_tasks(queue, client):
         worker = Worker(queue, concurrency=5, lease_ms=600)
         task = worker.task("f")(gate.enter)
         queue.push_many([task.call()] * 5)
-        with Working(worker), client.monitor() as seen:
+        with WorkerThread(worker), client.monitor() as seen:
             for _ in range(5):
                 gate.inside()
             beats = []
@@ -46,7 +46,7 @@ def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600 if told_by == "worker" else None)
         task = worker.task("f", retain_ms=60_000)(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call(), **({"lease_ms": 600} if told_by == "task" else {}))
             gate.inside()
             wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
@@ -61,7 +61,7 @@ def test_a_long_lease_is_left_alone(queue, client):
     with Gate() as gate:
         worker = Worker(queue)
         task = worker.task("f")(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(task.call())
             gate.inside()
             wait_until(lambda: "cmdstat_TASK.GET" in client.info("commandstats"), "it has asked")
@@ -80,7 +80,7 @@ def test_an_event_loop_that_stands_still_loses_no_lease(queue, client, how):
         async def blocks():
             gate.enter()
 
-        with Working(worker, how):
+        with WorkerThread(worker, how):
             pushed = queue.push(blocks.call())
             gate.inside()
             wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
@@ -98,15 +98,15 @@ def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
     seen = []
 
     def work():
-        running = current()
+        context = current()
         gate.come()
-        seen.append((running.wait(30), running.cancelled, running.lease_lost))
-        running.check()
+        seen.append((context.wait(30), context.cancelled, context.lease_lost))
+        context.check()
 
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         task = worker.task("f")(work)
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call())
             gate.inside()
             assert queue.cancel(pushed) == "asked"
@@ -131,7 +131,7 @@ def test_an_async_function_is_cancelled_with_its_task(queue, how):
             finally:
                 tidied.append(current().cancelled)
 
-        with Working(worker, how):
+        with WorkerThread(worker, how):
             pushed = queue.push(work.call())
             gate.inside()
             queue.cancel(pushed)
@@ -150,7 +150,7 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
             called.append(number)
             gate.enter()
 
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(work.call(1))
             gate.inside()
             second = queue.push(work.call(2))
@@ -168,7 +168,7 @@ def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), "done")[-1])
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
             queue.cancel(pushed)
@@ -187,7 +187,7 @@ def test_a_cancelled_function_that_breaks_is_cancelled_too(queue):
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         task = worker.task("f")(work)
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
             queue.cancel(pushed)
@@ -218,7 +218,7 @@ def test_a_function_whose_lease_is_lost_is_told_and_its_failure_dropped(queue, h
 
         task = worker.task("f")(work if how == "sync" else later)
         other = worker.task("other")(lambda: None)
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(task.call())
             claimed = gate.inside()
             queue.requeue(claimed, delay_ms=3_600_000)
@@ -234,7 +234,7 @@ def test_a_function_whose_task_is_over_is_told(queue):
         worker = Worker(queue, lease_ms=600)
         seen = []
         task = worker.task("f")(lambda: (gate.come(current().task), seen.append(current().wait(30))))
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(task.call())
             queue.ack(gate.inside())
             wait_until(lambda: seen, "it is told")
@@ -247,7 +247,7 @@ def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
         worker = Worker(queue, concurrency=1, lease_ms=100)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), current().lease_lost)[-1])
         queue.configure(**{"run-max": 100})
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
             result = queue.result(pushed, block_ms=5000)
@@ -263,7 +263,7 @@ def test_an_async_function_does_not_wait_by_blocking(queue):
     async def work():
         current().wait(1)
 
-    with Working(worker):
+    with WorkerThread(worker):
         pushed = queue.push(work.call())
         wait_until(lambda: queue.get(pushed).state == "delayed", "it has failed")
     assert "await asyncio.sleep()" in queue.get(pushed).error
@@ -287,7 +287,7 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
             work()
 
         task = worker.task("f")(work if how == "sync" else later)
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(task.call())
             shown = gate.inside()
             wait_until(lambda: queue.get(shown).progress == b"2 of 3", "it is shown")
@@ -307,7 +307,7 @@ def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, cap
             current().progress("shown")
             second.enter()
 
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push(work.call())
             begun.inside()
             server.client().config_set("maxmemory", 1)
@@ -333,7 +333,7 @@ def test_progress_that_is_too_long_is_refused(queue):
 
     worker = Worker(queue)
     task = worker.task("f")(work)
-    with Working(worker):
+    with WorkerThread(worker):
         queue.push(task.call())
         wait_until(lambda: queue.info().acked == 1, "it is done")
     assert seen == [True]
@@ -359,7 +359,7 @@ def test_a_heartbeat_that_fails_is_tried_again(server):
                 raise
 
         queue.extend_many = extend_many
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             pushed = queue.push(task.call())
             gate.inside()
             server.freeze()
@@ -395,7 +395,7 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
     leases.open()
     try:
         for key in ("away", "here"):
-            leases.add(Running(Task(key, f"{key}-1", b"", 1), leases.nudge), time.monotonic())
+            leases.add(TaskContext(Task(key, f"{key}-1", b"", 1), leases.wake), time.monotonic())
         wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
         assert "away" not in queue.kept
         queue.comes_back.set()
@@ -428,12 +428,12 @@ def test_a_function_that_was_told_is_kept_no_more(answer, raises):
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()
     try:
-        running = Running(Task("mail", "1-0@1-a", b"", 1), leases.nudge)
-        leases.add(running, time.monotonic())
-        assert running.wait(5)
+        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake)
+        leases.add(context, time.monotonic())
+        assert context.wait(5)
         with pytest.raises(raises):
-            running.check()
-        again = Running(Task("mail", "2-0@2-b", b"", 1), leases.nudge)
+            context.check()
+        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake)
         leases.add(again, time.monotonic())
         assert again.wait(5)
         assert queue.asked == 2

@@ -8,7 +8,7 @@ import threading
 import pytest
 import redis
 from harness.server import wait_until
-from harness.working import Gate, Working
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import Fail, Queue, Worker, current
 
 
@@ -28,7 +28,7 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
     worker = Worker(queue, concurrency=3, name="w1")
     worker.task("mail.send")(lambda: None)
     worker.task("mail.sweep")(lambda: None)
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: said(caplog, "works on"), "it has started")
     (line,) = said(caplog, "works on")
     assert line == f"worker w1 works on {queue.name}, in 3 places: mail.send, mail.sweep"
@@ -44,7 +44,7 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         raise ValueError("no such address")
 
     task = queue.push(fails.call())
-    with Working(worker):
+    with WorkerThread(worker):
         assert queue.result(task, block_ms=20_000).state == "dead"
         wait_until(lambda: len(said(caplog, "failed")) == 4, "all four are told")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
@@ -66,7 +66,7 @@ def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
     own = queue.push(fails.call(False), attempts=2)
     endless = queue.push(fails.call(False), attempts=-1)
     gone = queue.push(fails.call(True))
-    with Working(worker):
+    with WorkerThread(worker):
         wait_until(lambda: len(said(caplog, "failed")) == 3, "all are told")
     assert sorted(said(caplog, "failed")) == sorted(
         [
@@ -89,12 +89,34 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
             stopped.set()
 
     task = queue.push(long.call())
-    with Working(worker):
+    with WorkerThread(worker):
         assert stopped.wait(20)
         wait_until(lambda: said(caplog, "is no longer"), "it is told")
         worker.stop(at_once=True)
     lines = said(caplog, f"task {task} is no longer this worker's, run-max of 0.3 s is over")
     assert lines, said(caplog, "task")
+
+
+def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
+    """With the reason, and without any of the payload."""
+    task = queue.push(b"not JSON")
+    with WorkerThread(Worker(queue)):
+        wait_until(lambda: said(caplog, "it is dead"), "it is told")
+    why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
+    assert said(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), it is dead: {why}"]
+
+
+def test_a_stop_counts_its_tasks(queue, caplog):
+    """One task is one task."""
+    with Gate() as gate:
+        worker = Worker(queue, grace_ms=0, name="w1")
+        queue.push(worker.task("f")(gate.enter).call())
+        with WorkerThread(worker):
+            gate.inside()
+            worker.stop()
+            wait_until(lambda: said(caplog, "gives back"), "it is told")
+            assert said(caplog, "worker w1 stops") == ["worker w1 stops; 1 task runs"]
+            assert said(caplog, "gives back") == ["worker w1 gives back 1 task that still runs"]
 
 
 def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
@@ -105,7 +127,7 @@ def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog)
         queue = Queue(client, "mail", patience_ms=200)
         worker = Worker(queue, concurrency=2, lease_ms=300)
         task = worker.task("f", retain_ms=60_000)(gate.enter)
-        with Working(worker):
+        with WorkerThread(worker):
             pushed = queue.push(task.call())
             gate.inside()
             server.kill9()
@@ -141,5 +163,5 @@ def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
     thread.join()
     (line,) = said(caplog, "Ctrl-C again")
     assert line == (
-        "worker w1 stops when its 1 tasks have ended, in 20 s at the latest; Ctrl-C again ends it at once"
+        "worker w1 stops when its 1 task has ended, in 20 s at the latest; Ctrl-C again ends it at once"
     )

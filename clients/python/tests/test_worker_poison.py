@@ -8,9 +8,9 @@ from pathlib import Path
 import taskslot
 from harness.programs import OF_THIS_TREE
 from harness.server import wait_until
-from harness.working import Working
+from harness.worker_thread import WorkerThread
 from taskslot import Worker
-from taskslot.worker.engine import own_name
+from taskslot.worker.options import own_name
 
 HERE = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def test_a_dead_task_says_why_where_one_looks(queue):
     queue.configure(run_max=200, stalls=1)
     worker = Worker(queue, name="w1")
     hangs = worker.task("hangs")(lambda: taskslot.current().wait(20))
-    with Working(worker):
+    with WorkerThread(worker):
         result = queue.result(queue.push(hangs.call()), block_ms=10_000)
     why = "1 stall, after 200 ms at worker w1 (run-max)"
     assert (result.state, result.error) == ("dead", why)
@@ -70,7 +70,7 @@ def test_a_dead_task_says_why_where_one_looks(queue):
 
 def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
     """As those of two containers may be: a crash in one charges nothing in the other."""
-    code = "import os; os.getpid = lambda: 1; from taskslot.worker.engine import own_name; print(own_name())"
+    code = "import os; os.getpid = lambda: 1; from taskslot.worker.options import own_name; print(own_name())"
     words = [sys.executable, "-c", code]
     names = {subprocess.check_output(words, env=OF_THIS_TREE, text=True) for _ in range(2)}
     assert len(names) == 2 and all("-1-" in name for name in names)

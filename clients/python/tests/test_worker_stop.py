@@ -11,9 +11,9 @@ import pytest
 import taskslot
 from harness.programs import OF_THIS_TREE
 from harness.server import wait_until
-from harness.working import Gate, Working
+from harness.worker_thread import Gate, WorkerThread
 from taskslot import Worker, current
-from taskslot.worker.registry import stopped_by_signals
+from taskslot.worker.worker import stopped_by_signals
 
 HERE = Path(__file__).parent
 
@@ -27,11 +27,11 @@ def test_a_stop_waits_for_what_runs(queue, how):
     with Gate() as gate:
         worker = Worker(queue, concurrency=1)
         task = worker.task("f")(gate.enter)
-        with Working(worker, how) as run:
+        with WorkerThread(worker, how) as run:
             queue.push_many([task.call()] * 2)
             gate.inside()
             worker.stop()
-            wait_until(lambda: worker._engine._stopping.is_set(), "the worker stops")
+            wait_until(lambda: worker._runner._places.is_stopping(), "the worker stops")
             assert not run.is_over()
             gate.open()
             assert run.ended() == 0
@@ -59,7 +59,7 @@ def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
                 told.append(True)
 
         task = worker.task("f")(work if kind == "sync" else later)
-        with Working(worker, how) as run:
+        with WorkerThread(worker, how) as run:
             ids = queue.push_many([task.call()] * 2)
             gate.inside(), gate.inside()
             worker.stop()
@@ -76,7 +76,7 @@ def test_a_function_that_does_not_listen_is_left_behind(queue):
     with Gate() as gate:
         worker = Worker(queue, grace_ms=0)
         task = worker.task("f")(gate.enter)
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             pushed = queue.push(task.call())
             gate.inside()
             worker.stop()
@@ -90,7 +90,7 @@ def test_all_is_given_back_in_one_command(queue, client):
     with Gate() as gate:
         worker = Worker(queue, concurrency=4, grace_ms=0)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30)))
-        with Working(worker):
+        with WorkerThread(worker):
             queue.push_many([task.call()] * 4)
             for _ in range(4):
                 gate.inside()
@@ -108,7 +108,7 @@ def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
         async def blocks():
             gate.enter()
 
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             queue.push_many([blocks.call()] * 3)
             gate.inside()
             wait_until(lambda: queue.info().leased == 3, "all are claimed")
@@ -124,7 +124,7 @@ def test_a_stop_before_the_start_holds(queue):
     """Whoever stops a worker that another thread is about to start isn't overheard."""
     worker = Worker(queue)
     worker.stop()
-    with Working(worker) as run:
+    with WorkerThread(worker) as run:
         assert run.ended() == 0
 
 
@@ -133,7 +133,7 @@ def test_a_function_may_stop_its_worker(queue):
     worker = Worker(queue)
     task = worker.task("f")(worker.stop)
     for number in (1, 2):
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             queue.push(task.call())
             assert run.ended() == 0
         assert queue.info().acked == number
@@ -144,7 +144,7 @@ def test_a_worker_runs_once_at_a_time(queue):
     with Gate() as gate:
         worker = Worker(queue)
         task = worker.task("f")(gate.enter)
-        with Working(worker) as run:
+        with WorkerThread(worker) as run:
             queue.push(task.call())
             gate.inside()
             with pytest.raises(RuntimeError, match="runs already"):
@@ -212,9 +212,9 @@ def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
     closed = []
     threading.Thread(target=live, daemon=True).start()
     wait_until(lambda: closed, "the loop is closed")
-    engine = worker._engine
+    runner = worker._runner
     queue.push(work.call())
-    wait_until(engine._stopped.is_set, "the worker has ended", timeout=10)
+    wait_until(runner._stopped.is_set, "the worker has ended", timeout=10)
     assert (queue.info().leased, queue.info().ready, queue.info().requeued >= 1) == (0, 1, True)
 
 
@@ -307,5 +307,5 @@ def test_the_tasks_of_a_worker_that_is_killed_come_back(server, queue, client):
         program.ended()
         wait_until(lambda: queue.get(pushed).state == "ready", "it is ready again")
     assert queue.get(pushed).stalls == 1
-    with Working(Worker(queue)):
+    with WorkerThread(Worker(queue)):
         wait_until(lambda: queue.get(pushed).failures == 1, "another worker has had it")

@@ -12,8 +12,8 @@ use crate::api::{Arg, Context};
 use crate::claims::{Claims, Delivery};
 use crate::errors::Error;
 use crate::keyspace;
+use crate::txn::{Missing, Write, write};
 use crate::waiters;
-use crate::write::{Missing, Write, write};
 
 const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
 

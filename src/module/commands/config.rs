@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
+use taskslot_node::{ArgError, Shown, parse_integer};
 
 use super::FIRST;
-use super::args::{Args, integer};
+use super::args::Args;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
-use crate::errors::{Error, Shown};
-use crate::write::{Missing, write};
+use crate::errors::Error;
+use crate::txn::{Missing, write};
 
 /// `TASK.CONFIG`
 pub struct Config;
@@ -48,7 +49,6 @@ impl Command for Config {
 }
 
 fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
-    let text = |error: Error| error.to_string();
     let mut args = Args::new(args);
     let key = args.next().map_err(text)?;
     let resets = args.one_of(&["SET", "RESET"]).map_err(text)? == 1;
@@ -56,9 +56,9 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     while args.left() > 0 {
         let name = args.bytes().map_err(text)?;
         let rule = Rule::named(name).ok_or_else(|| text(Error::UnknownSetting(Shown::of(name))))?;
-        args.is_of(rule.name);
+        args.after(rule.name);
         if values.iter().any(|(name, _)| *name == rule.name) {
-            return Err(text(Error::Twice(rule.name)));
+            return Err(text(ArgError::Twice(rule.name)));
         }
         let value = match resets {
             true => rule.default,
@@ -70,7 +70,7 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
         values = SETTINGS.iter().map(|rule| (rule.name, rule.default)).collect();
     }
     if values.is_empty() {
-        return Err(text(Error::NoValue("SET")));
+        return Err(text(ArgError::NoValue("SET")));
     }
     let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
     write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;
@@ -78,9 +78,13 @@ fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
     Ok(())
 }
 
+fn text(error: impl Into<Error>) -> String {
+    error.into().to_string()
+}
+
 /// Reads a setting's value: a word, or a number as it is written everywhere else.
 fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
-    let is_number = integer(text, rule.name, i64::MIN..=i64::MAX).is_ok();
+    let is_number = parse_integer(text).is_some();
     if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 

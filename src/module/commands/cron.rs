@@ -14,7 +14,7 @@ use crate::api::{Arg, Context, Reply};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// `TASK.CRON`
 pub struct Cron;

@@ -6,7 +6,7 @@ use super::args::OneOrMany;
 use crate::api::command::ArgDoc;
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::write::{Missing, Write, write};
+use crate::txn::{Missing, Write, write};
 
 /// There is nothing left to work on.
 const GONE: i64 = 0;

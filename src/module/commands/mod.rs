@@ -1,10 +1,12 @@
-//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `write` (or
+//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or
 //! `keyspace::read`), then replies. What COMMAND DOCS, TASK.HELP and the README say of it stands beside it.
 
 mod ack;
+mod apply_effect;
 mod args;
 mod cancel;
 mod claim;
+mod clock;
 mod config;
 mod cron;
 mod extend;
@@ -16,6 +18,7 @@ mod help;
 mod info;
 mod len;
 mod list;
+mod load_chunk;
 mod pause;
 mod purge;
 mod push;
@@ -29,7 +32,6 @@ mod unique;
 use crate::api::Context;
 use crate::api::command::Entry;
 use crate::errors::Error;
-use crate::{clock_notice, replication};
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[
@@ -56,9 +58,9 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),
     Entry::of::<help::Help>(),
-    Entry::of::<replication::Apply>(),
-    Entry::of::<replication::Load>(),
-    Entry::of::<clock_notice::Clock>(),
+    Entry::of::<apply_effect::ApplyEffect>(),
+    Entry::of::<load_chunk::LoadChunk>(),
+    Entry::of::<clock::Clock>(),
 ];
 
 /// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for

@@ -7,7 +7,7 @@ use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::write::{Missing, write};
+use crate::txn::{Missing, write};
 
 /// What can be purged: a leased task is in a worker's hands.
 const STATES: [State; 4] = [State::Ready, State::Delayed, State::Dead, State::Done];

@@ -1,11 +1,12 @@
 //! `TASK.SHARDS`: the queues that together carry one logical queue over the slots of a cluster.
 
+use taskslot_node::slots;
+
 use super::args::Args;
 use super::{FIRST, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::slots;
 
 /// The longest name that is cut into shards, so that the names of all 16384 stay below 20 MB.
 const NAME_MAX: usize = 1024;

@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..absences import Absences
-from ..cancels import cancels, heed
+from ..cancellation import cancellations, raise_if_cancelled
+from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
 from ..commands import Command
 from ..errors import Refused, TaskslotError
-from ..turns import Turns
-from .line import Line
+from ..outages import Outages
 from .pause import pause
+from .pipelined_connection import PipelinedConnection
 
 R = TypeVar("R")
+Send = Callable[[Command[Any]], Any]
 
 log = logging.getLogger("taskslot")
 
@@ -58,47 +59,59 @@ class Wire:
         self.kind.must_be(is_async=inspect.iscoroutinefunction(self.run))
         self.patience_ms = patience_ms
         # Apart, since a try of a wait takes as long as the wait, and calls that don't wait would stand behind it.
-        self._tries, self._waits = Turns(), Turns()
+        self._tries, self._waits = CircuitBreaker(), CircuitBreaker()
         self._waiting: Client | None = None
         self._looking: Client | None = None
         # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
         self._making = threading.Lock()
-        # Set by whoever wants to have it in the log when a server goes away and when it is back.
-        self.absences: Absences | None = None
+        # Set by a caller that wants outages in the log.
+        self.outages: Outages | None = None
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply; its errors are `TaskslotError`s."""
-        return self._patiently(self._over(lambda: self.kind), command, self._tries, self.patience_ms)
+        return self._patiently(self._over(lambda: self.kind), command, self._tries, self._until())
 
     def run_unless_away(self, command: Command[R]) -> R:
         """The same, but for a node that is away: `Elsewhere`, as long as the command is surely not done there.
 
         First over a twin: of a client that sends again by itself the last error says nothing of the first try.
         """
-        return self._patiently(
-            self._over(self._for_waits), command, self._tries, self.patience_ms, may_leave=True
-        )
+        breaker, until = self._tries, self._until()
+        if breaker.open and breaker.wait_s(self._waiting_node(command.key), time.monotonic()) > 0:
+            raise Elsewhere(None)
+        try:
+            reply = self._try(self._over(self._for_waits), command, breaker)
+        except Exception as error:
+            if not self._may_try_again(error, until):
+                raise
+            self._rest(error, breaker, self._waiting_node(command.key), until)
+            if self.kind.is_undone(error):
+                raise Elsewhere(error) from None
+        else:
+            return command.read(reply)
+        # It may have been done there all the same: sent elsewhere it would be done twice.
+        return self._patiently(self._over(lambda: self.kind), command, breaker, until)
 
     def wait(self, command: Command[R]) -> R:
         """Send a command that may wait in the server, on a connection that no other command shares."""
-        return self._patiently(self._over(self._for_waits), command, self._waits, self.patience_ms)
+        return self._patiently(self._over(self._for_waits), command, self._waits, self._until())
 
     def look(self, command: Command[R]) -> R:
         """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
-        return self._patiently(self._over(self._for_looks), command, Turns(), 0)
+        return self._patiently(self._over(self._for_looks), command, CircuitBreaker(), time.monotonic())
 
     def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
-        """Wait in the server for what is told but once, until a monotonic time, for ever with None.
+        """Wait in the server for what it tells only once, until a monotonic time, for ever with None.
 
-        `command` makes a slice of so many ms. Each is there before the server has answered the one ahead of it, so that
-        it begins with one as it ends the other: nothing falls between. None also where a connection broke meanwhile.
+        `command` makes a slice of so many ms. Each slice is sent before the server has answered the one ahead of it, so
+        that it begins as the other ends, and nothing is missed between. None also where a connection broke meanwhile.
         """
         first = command(slice_ms(ends_at))
 
         def follow(_: Command[R]) -> Any:
             return self._follow(command, ends_at)
 
-        return self._patiently(follow, first, self._waits, self.patience_ms)
+        return self._patiently(follow, first, self._waits, self._until())
 
     def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
         """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
@@ -210,111 +223,121 @@ class Wire:
         known = [one for one in (*clients, self.kind) if one is not None]
         return next((name for one in known if (name := self._node_of(one, key))), "")
 
+    def _waiting_node(self, key: str) -> str:
+        return self._node_named(key, self._waiting)
+
     def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
-        """The first reply to slices that says something; nil at the end of the last."""
-        before, waiting = cancels(), self._for_waits()
+        """The first reply to slices that isn't nil; nil at the end of the last."""
+        before, waiting = cancellations(), self._for_waits()
         self._know_nodes(waiting)
-        lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
-        first, reply, answered = command(slice_ms(ends_at)), None, False
+        first, reply, is_alive = command(slice_ms(ends_at)), None, False
         if waiting.has_own_ways:
             return waiting.client.execute_command(*first.words, **AS_BYTES)
         try:
-            line = Line(waiting.lender_for(first.key))
-            line.open()
-            try:
-                while reply is None:
-                    # So many that none is missing before the connection would be given up.
-                    for length_ms in islice(lengths, ahead - line.to_come):
-                        line.send(command(length_ms).words)
-                    if not line.to_come:
-                        break
-                    reply, answered = line.read(), True
-                    heed(before)
-                while line.to_come:  # those behind it have their answers, too
-                    line.read()
-            finally:
-                line.close()
+            with PipelinedConnection(waiting.lender_for(first.key)) as connection:
+                for one in replies_to_slices(connection, command, ends_at):
+                    reply, is_alive = one, True
+                    raise_if_cancelled(before)
         except Exception as error:
             if not self.kind.is_away(error):
                 raise
-            if not answered and not waiting.is_cluster:
+            # A node that answered a moment ago is no failure: whoever asks anew has new patience.
+            if not is_alive and not waiting.is_cluster:
                 raise
-            if not answered:  # the client has to learn who serves the slot now
+            if not is_alive:  # the client has to learn who serves the slot now
                 reply = waiting.client.execute_command(*first.words, **AS_BYTES)
-            # Else it was there a moment ago, and whoever asks anew has new patience.
         return reply
 
-    def _over(self, client: Callable[[], Client]) -> Callable[[Command[Any]], Any]:
+    def _over(self, client: Callable[[], Client]) -> Send:
         """How a command is sent by a client, or by a twin that is made when it is needed."""
         return lambda command: client().client.execute_command(*command.words, **AS_BYTES)
 
-    def _patiently(
-        self,
-        send: Callable[[Command[R]], Any],
-        command: Command[R],
-        turns: Turns,
-        patience_ms: int,
-        may_leave: bool = False,
-    ) -> R:
-        until = time.monotonic() + patience_ms / 1000
+    def _until(self) -> float:
+        """When the patience of a call that begins now is over."""
+        return time.monotonic() + self.patience_ms / 1000
+
+    def _patiently(self, send: Send, command: Command[R], breaker: CircuitBreaker, until: float) -> R:
+        """Send a command, again and again while its node is away; after `until` the client's error is raised."""
         while True:
-            if turns.away:
-                if (
-                    may_leave
-                    and turns.wait_s(self._node_named(command.key, self._waiting), time.monotonic()) > 0
-                ):
-                    raise Elsewhere(None)
-                if not may_leave:
-                    self._turn(turns, command.key, until)
-            asked_at = time.monotonic()
+            if breaker.open:
+                self._wait_for_probe(breaker, command.key, until)
             try:
-                reply = send(command)
+                reply = self._try(send, command, breaker)
                 break
             except Exception as error:
-                if not self.kind.is_away(error):
-                    self._note_answer(turns, command.key, asked_at)
-                    raise self.kind.meaning(error) or error from None
-                self._remember()
-                if not self.kind.is_of_slot(error):
-                    self._note_away(self._node_named(command.key, self._waiting), command.key, error)
-                now = time.monotonic()
-                if now >= until:
+                if not self._may_try_again(error, until):
                     raise
-                if self.kind.is_of_slot(error):
-                    pause(min(until - now, SLOT_REST_S * random.uniform(0.5, 1.0)))
-                else:
-                    turns.failed(self._node_named(command.key, self._waiting if may_leave else None), now)
-                if may_leave and self.kind.is_undone(error):
-                    raise Elsewhere(error) from None
-                if may_leave:
-                    # It may have been done there all the same: sent elsewhere it would be done twice.
-                    may_leave, send = False, self._over(lambda: self.kind)
-        self._note_answer(turns, command.key, asked_at)
+                self._rest(error, breaker, self._node_named(command.key), until)
         return command.read(reply)
 
-    def _note_answer(self, turns: Turns, key: str, asked_at: float) -> None:
-        if turns.away:
-            turns.worked(self._node_named(key))
+    def _try(self, send: Send, command: Command[Any], breaker: CircuitBreaker) -> Any:
+        """Send a command once: its reply. An error of the server is raised as what it means."""
+        asked_at = time.monotonic()
+        try:
+            reply = send(command)
+        except Exception as error:
+            if not self.kind.is_away(error):
+                self._note_answer(breaker, command.key, asked_at)
+                raise self.kind.meaning(error) or error from None
+            self._remember()
+            if not self.kind.is_of_slot(error):
+                self._note_away(self._waiting_node(command.key), command.key, error)
+            raise
+        self._note_answer(breaker, command.key, asked_at)
+        return reply
+
+    def _may_try_again(self, error: Exception, until: float) -> bool:
+        return self.kind.is_away(error) and time.monotonic() < until
+
+    def _rest(self, error: Exception, breaker: CircuitBreaker, node: str, until: float) -> None:
+        """After an error of a node that is away: leave it alone. Where only a slot is on its way, rest a moment."""
+        now = time.monotonic()
+        if self.kind.is_of_slot(error):
+            pause(min(max(0.0, until - now), SLOT_REST_S * random.uniform(0.5, 1.0)))
+        else:
+            breaker.failed(node, now)
+
+    def _note_answer(self, breaker: CircuitBreaker, key: str, asked_at: float) -> None:
+        if breaker.open:
+            breaker.succeeded(self._node_named(key))
         self._note_back(key, asked_at)
 
     def _note_away(self, node: str, key: str, error: Exception) -> None:
-        if self.absences is not None and self.absences.lost(node, key, time.monotonic()):
+        if self.outages is not None and self.outages.failed(node, key, time.monotonic()):
             log.warning("%s is away, trying again until it is back: %s", node or "the server", error)
 
     def _note_back(self, key: str, asked_at: float) -> None:
-        if self.absences is None or not self.absences.away:
+        if self.outages is None or not self.outages.by_node:
             return
-        if (span_s := self.absences.found(key, asked_at, time.monotonic())) is not None:
+        if (span_s := self.outages.succeeded(key, asked_at, time.monotonic())) is not None:
             node = self._node_named(key, self._looking)
             log.warning("%s is back after %.1f s", f"{key}, on {node}," if node else "the server", span_s)
 
-    def _turn(self, turns: Turns, key: str, until: float) -> None:
-        """Wait until it is this call's turn to try the key's node, or its patience is over."""
+    def _wait_for_probe(self, breaker: CircuitBreaker, key: str, until: float) -> None:
+        """Wait until this call may send to the key's node, or its patience is over."""
         while (now := time.monotonic()) < until:
-            wait_s = turns.wait_s(self._node_named(key), now)
+            wait_s = breaker.wait_s(self._node_named(key), now)
             if wait_s <= 0:
                 return
             pause(min(wait_s, until - now))
+
+
+def replies_to_slices(
+    connection: PipelinedConnection, command: Callable[[int], Command[Any]], ends_at: float | None
+) -> Iterator[Any]:
+    """Send slices that follow each other until then: their replies, up to the first that isn't nil."""
+    lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
+    reply = None
+    while reply is None:
+        # So many that none is missing before the connection would be given up.
+        for length_ms in islice(lengths, ahead - connection.pending):
+            connection.send(command(length_ms).words)
+        if not connection.pending:
+            return
+        reply = connection.read()
+        yield reply
+    while connection.pending:  # the slices behind it have their replies, too
+        connection.read()
 
 
 def slice_ms(ends_at: float | None, at: float | None = None) -> int:

@@ -106,9 +106,9 @@ def no_retry(library: Any) -> Any:
 def of_sentinel(library: Any, url: str, address: Address, options: dict[str, Any]) -> Any:
     """A client of the primary that Sentinels name now, and after each failover."""
     connection = importlib.import_module(f"{library.__name__}.connection")
-    told = connection.parse_url(url)
-    own = {name: told[name] for name in ("username", "password", "db") if told.get(name)}
-    if "SSL" in getattr(told.get("connection_class"), "__name__", ""):
+    parsed = connection.parse_url(url)
+    own = {name: parsed[name] for name in ("username", "password", "db") if parsed.get(name)}
+    if "SSL" in getattr(parsed.get("connection_class"), "__name__", ""):
         own["ssl"] = True
     sentinel = importlib.import_module(f"{library.__name__}.sentinel").Sentinel
     manager = sentinel(

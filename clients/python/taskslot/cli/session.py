@@ -138,7 +138,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
             shared = {one.name: given.pop(one.name) for one in SHARED}
             before: Session = context.obj or Session()
             session = Session(**{name: value or getattr(before, name) for name, value in shared.items()})
-            with_errors_told(lambda: function(session, **given), session)
+            with_errors_reported(lambda: function(session, **given), session)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -152,7 +152,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
     return register
 
 
-def with_errors_told(work: Callable[[], None], session: Session) -> None:
+def with_errors_reported(work: Callable[[], None], session: Session) -> None:
     """Do a command's work; what goes wrong is one line on stderr and an exit status, never a traceback."""
     try:
         try:

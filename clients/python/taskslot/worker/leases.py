@@ -12,12 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .. import commands
+from .._sync.base_queue import BaseQueue
 from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer, Task
-from .running import Running
+from .context import TaskContext
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -33,16 +33,16 @@ LATE_S = 1.5
 
 
 @dataclass(slots=True)
-class Kept:
-    """A lease: since when it runs, on our clock, and how long."""
+class Lease:
+    """A lease: since when it runs, by our clock, and for how long."""
 
-    running: Running
+    context: TaskContext
     since: float
     lease_s: float | None
 
     def due(self) -> float:
-        """When something is to be done for it."""
-        if self.running.has_progress():
+        """When a heartbeat is due for it."""
+        if self.context.has_progress():
             return 0.0
         return self.since + (ASK_AFTER_S if self.lease_s is None else self.lease_s / 3)
 
@@ -50,48 +50,48 @@ class Kept:
 class Leases:
     """The leases of the tasks that run; `lease_ms` is their length, None where the queue or the task says it."""
 
-    def __init__(self, queue: Any, threads: Threads, lease_ms: int | None) -> None:
+    def __init__(self, queue: BaseQueue, threads: Threads, lease_ms: int | None) -> None:
         self._queue = queue
         self._threads = threads
         self._lease_s = None if lease_ms is None else lease_ms / 1000
         self._changed = threading.Condition()
-        self._kept: dict[str, Kept] = {}
+        self._leases: dict[str, Lease] = {}
         self._busy: set[str] = set()  # keys for which a heartbeat is on its way
         self._rests: dict[str, float] = {}  # keys whose heartbeat failed, and until when they are left alone
         self._wakes_at = 0.0
         self._closed = False
 
     def open(self) -> None:
-        """Begin to keep."""
+        """Begin to extend leases."""
         self._threads.start(self._watch)
 
     def close(self) -> None:
-        """Keep no more."""
+        """Extend no more leases."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
-    def add(self, running: Running, asked_at: float) -> None:
-        """Keep a lease that a claim brought, which was sent at that monotonic time."""
+    def add(self, context: TaskContext, asked_at: float) -> None:
+        """Add the lease of a claimed task; the claim was sent at that monotonic time."""
         now = time.monotonic()
         # A claim that was sent again may have leased the task with its first copy, long ago.
         since = now if now - asked_at < LATE_S else asked_at
         with self._changed:
-            kept = self._kept[running.task.handle] = Kept(running, since, self._lease_s)
-            if kept.due() < self._wakes_at:
+            lease = self._leases[context.task.handle] = Lease(context, since, self._lease_s)
+            if lease.due() < self._wakes_at:
                 self._changed.notify()
 
-    def remove(self, running: Running) -> None:
-        """Keep it no more."""
+    def remove(self, context: TaskContext) -> None:
+        """Remove the lease of a task."""
         with self._changed:
-            self._kept.pop(running.task.handle, None)
+            self._leases.pop(context.task.handle, None)
 
-    def nudge(self) -> None:
-        """There is progress to send."""
+    def wake(self) -> None:
+        """Look again now: there is progress to send."""
         with self._changed:
             self._changed.notify()
 
-    # ---- how
+    # ---- the heartbeat
 
     def _watch(self) -> None:
         with self._changed:
@@ -114,21 +114,21 @@ class Leases:
             self._rests[key] = time.monotonic() + REST_S
 
     def _dues(self, now: float) -> dict[str, float]:
-        """When which key wants a heartbeat, of those that have none on its way."""
+        """When each key is due for a heartbeat, without those that have one on its way."""
         dues: dict[str, float] = {}
-        for kept in self._kept.values():
-            key = kept.running.task.key
+        for lease in self._leases.values():
+            key = lease.context.task.key
             if key not in self._busy:
-                dues[key] = min(dues.get(key, float("inf")), kept.due())
+                dues[key] = min(dues.get(key, float("inf")), lease.due())
         return {key: max(due, self._rests.get(key, 0.0)) for key, due in dues.items()}
 
     def _beat(self, key: str) -> None:
-        """Do for a key what is due; an error is logged, and all is tried again."""
+        """The heartbeat of a key: do what is due. An error is logged, and the heartbeat is tried again."""
         rest_until = 0.0
         try:
-            self._learn(self._of(key))
+            self._ask_lengths(self._of(key))
             self._extend(self._of(key))
-            self._tell_progress(self._of(key))
+            self._send_progress(self._of(key))
         except Exception as error:
             # A server that is away comes back; one that refuses leaves the tasks to their leases. Neither is a reason
             # to stop the functions: they may well finish in time.
@@ -148,17 +148,17 @@ class Leases:
                 self._changed.notify()
 
     def _rest_s(self, key: str) -> float:
-        return min([REST_S, *((kept.lease_s or UNKNOWN_S) / 10 for kept in self._of(key))])
+        return min([REST_S, *((lease.lease_s or UNKNOWN_S) / 10 for lease in self._of(key))])
 
-    def _of(self, key: str) -> list[Kept]:
+    def _of(self, key: str) -> list[Lease]:
         with self._changed:
-            return [kept for kept in self._kept.values() if kept.running.task.key == key]
+            return [lease for lease in self._leases.values() if lease.context.task.key == key]
 
-    def _learn(self, all_kept: Sequence[Kept]) -> None:
-        """Ask for the length of leases that isn't known."""
-        for kept in all_kept:
-            if kept.lease_s is None and kept.due() <= time.monotonic():
-                kept.lease_s = self._lease_of(kept.running.task)
+    def _ask_lengths(self, leases: Sequence[Lease]) -> None:
+        """Ask for the length of leases whose length isn't known."""
+        for lease in leases:
+            if lease.lease_s is None and lease.due() <= time.monotonic():
+                lease.lease_s = self._lease_of(lease.context.task)
 
     def _lease_of(self, task: Task) -> float:
         try:
@@ -169,53 +169,53 @@ class Leases:
         # Of a task that isn't leased any more the heartbeat, due at once then, tells what became of it.
         return (view.lease_ms or 0) / 1000 if view is not None else 0.0
 
-    def _tell_progress(self, all_kept: Sequence[Kept]) -> None:
-        for kept in all_kept:
-            if (said := kept.running.take_progress()) is not None:
+    def _send_progress(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            if (progress := lease.context.take_progress()) is not None:
                 sent_at = time.monotonic()
                 try:
-                    answers = self._queue.extend_many([kept.running.task], progress=said)
+                    answers = self._queue.extend_many([lease.context.task], progress=progress)
                 except OutOfMemory:
                     # A full server takes none: what is said next may find room. The lease was extended before.
                     log.warning(
-                        "task %s: the server is out of memory and takes no progress", kept.running.task.id
+                        "task %s: the server is out of memory and takes no progress", lease.context.task.id
                     )
                     continue
                 except Exception:
-                    kept.running.put_back(said)
+                    lease.context.put_back(progress)
                     raise
-                self._heard(kept, answers[0], sent_at)
+                self._apply_answer(lease, answers[0], sent_at)
 
-    def _why_lost(self, kept: Kept) -> str:
+    def _why_lost(self, lease: Lease) -> str:
         """Where the queue's `run-max` ended the lease, that; else nobody knows more than that it ended."""
         try:
-            settings = self._queue.wire.run(commands.settings(kept.running.task.key))
+            settings = self._queue.wire.run(commands.settings(lease.context.task.key))
         except Exception:
             return ""
         run_max = settings.run_max if settings is not None else -1
-        held_ms = (time.monotonic() - kept.running.begun_at) * 1000
+        held_ms = (time.monotonic() - lease.context.begun_at) * 1000
         return f", run-max of {run_max / 1000:g} s is over" if 0 <= run_max <= held_ms else ""
 
-    def _extend(self, all_kept: Sequence[Kept]) -> None:
+    def _extend(self, leases: Sequence[Lease]) -> None:
         sent_at = time.monotonic()
-        if not any(kept.due() <= sent_at for kept in all_kept):
+        if not any(lease.due() <= sent_at for lease in leases):
             return
-        answers = self._queue.extend_many([kept.running.task for kept in all_kept])
-        for kept, answer in zip(all_kept, answers, strict=True):
-            self._heard(kept, answer, sent_at)
+        answers = self._queue.extend_many([lease.context.task for lease in leases])
+        for lease, answer in zip(leases, answers, strict=True):
+            self._apply_answer(lease, answer, sent_at)
 
-    def _heard(self, kept: Kept, answer: int, sent_at: float) -> None:
+    def _apply_answer(self, lease: Lease, answer: int, sent_at: float) -> None:
         if answer > Answer.OK:
-            kept.since = sent_at
+            lease.since = sent_at
             return
         # Nothing more to keep: a task that is to be cancelled isn't extended by the server either.
-        self.remove(kept.running)
+        self.remove(lease.context)
         if answer == Answer.CANCEL_ASKED:
-            kept.running.tell(cancelled=True)
+            lease.context.ask_to_stop(cancelled=True)
         else:
-            kept.running.tell(lease_lost=True)
+            lease.context.ask_to_stop(lease_lost=True)
         # Of a function that has ended meanwhile, its answer just came first.
-        if kept.running.ended_at is None:
+        if lease.context.ended_at is None:
             is_cancelled = answer == Answer.CANCEL_ASKED
-            what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(kept)}"
-            log.warning("task %s %s: its function is told", kept.running.task.id, what)
+            what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(lease)}"
+            log.warning("task %s %s: its function is told", lease.context.task.id, what)

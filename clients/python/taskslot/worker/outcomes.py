@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._sync.base_queue import BaseQueue
+from ..codecs import Codec
 from ..errors import CancelAsked, OutOfMemory
 from ..replies import Task
-from .running import Running
+from .context import TaskContext
+from .functions import AnyFunction
 
 log = logging.getLogger("taskslot")
 
@@ -52,7 +55,7 @@ class Done:
     result: bytes | None
     retain_ms: int | None
 
-    def send(self, queue: Any, task: Task) -> int:
+    def send(self, queue: BaseQueue, task: Task) -> int:
         """Say so. A full server keeps no more results, and drains only by tasks that are finished."""
         try:
             queue.ack(task, result=self.result, retain_ms=self.retain_ms)
@@ -73,12 +76,12 @@ class Failed:
     function: str = ""
     trace: BaseException | None = field(default=None, compare=False)
 
-    def send(self, queue: Any, task: Task) -> int:
+    def send(self, queue: BaseQueue, task: Task) -> int:
         """Say so: the ms until the task is ready again, -1 if it is dead, 0 if there is none any more."""
-        return int(queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead))
+        return queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
 
-    def tell(self, task: Task, next_: str) -> None:
-        """Say it in the log, with what happens next."""
+    def log(self, task: Task, next_: str) -> None:
+        """Log it, with what happens next."""
         name = f", {self.function}," if self.function else ""
         log.warning("task %s%s failed%s: %s", task.id, name, next_, self.error, exc_info=self.trace)
 
@@ -89,7 +92,7 @@ class GivenBack:
 
     delay_ms: int | None = None
 
-    def send(self, queue: Any, task: Task) -> int:
+    def send(self, queue: BaseQueue, task: Task) -> int:
         """Say so."""
         queue.requeue(task, delay_ms=self.delay_ms)
         return 0
@@ -98,20 +101,54 @@ class GivenBack:
 Outcome = Done | Failed | GivenBack
 
 
-def of_error(error: BaseException, running: Running, is_stopping: bool) -> Outcome | None:
+def of_end(
+    context: TaskContext,
+    function: AnyFunction,
+    codec: Codec,
+    value: Any,
+    error: BaseException | None,
+    is_stopping: bool,
+) -> Outcome | None:
+    """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
+    try:
+        if error is None:
+            return of_value(value, context.task, function, codec)
+        outcome = of_error(error, context, is_stopping)
+        if isinstance(outcome, Failed):
+            trace = None if isinstance(error, Fail) else error
+            return replace(outcome, function=function.name, trace=trace)
+        return outcome
+    except BaseException as broken:
+        # A handler of the log can raise, and so can what the user's objects are asked for.
+        why = f"{function.name} can't be answered for: {type(broken).__name__}"
+        return Failed(sendable(why), dead=error is None)
+
+
+def of_value(value: Any, task: Task, function: AnyFunction, codec: Codec) -> Outcome:
+    """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
+    try:
+        result = None if value is None else codec.dumps(value)
+    except Exception as error:
+        why = f"the result of {function.name} can't be written as {codec.name}: {described(error)}"
+        log.error("%s", why)
+        return Failed(why, dead=True)
+    return Done(result, function.retain_of(task))
+
+
+def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:
     """What an exception says; None where there is nobody to tell, since the lease is lost.
 
     SystemExit and KeyboardInterrupt are failures of the task as any other: a library that calls `sys.exit` must not
     take the worker down, with all that runs beside it.
     """
-    if running.lease_lost:
+    if context.lease_lost:
         return None
     if isinstance(error, GiveBack):
         return GivenBack(error.delay_ms)
     if isinstance(error, Fail):
         return Failed(sendable(error.why), error.delay_ms, error.dead)
     # A task that somebody cancelled is gone with either answer; without an error, since the function did as asked.
-    if running.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
+    if context.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
         return GivenBack()
     # Whoever ends an event loop cancels what runs on it.
     if is_stopping and isinstance(error, asyncio.CancelledError):

@@ -53,7 +53,7 @@ impl<'a> Fields<'a> {
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
     let queue = &value.queue;
-    let crew = waiters::crew(db, key.as_bytes());
+    let demand = waiters::demand(db, key.as_bytes());
     let mut fields = Fields::new(reply);
     State::ALL.iter().for_each(|&state| fields.number(state.name(), queue.count(state)));
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
@@ -65,7 +65,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     fields.number("memory", queue.memory() as u64);
     fields.number("tokens", queue.tokens());
     fields.number("groups", queue.groups() as u64);
-    fields.number("blocked-workers", crew.waiting);
+    fields.number("blocked-workers", demand.claims);
     fields.span("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
     fields.span("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));
     for (name, gate) in [("paused-in", Gate::In), ("paused-out", Gate::Out)] {
@@ -78,7 +78,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let figures = queue.figures(now.at);
     reply_figures(&mut fields, &figures);
     let workers = workers(queue, db, key);
-    let places = Places { busy: queue.count(State::Leased), free: crew.places, workers };
+    let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
     let load = Load::of(&figures, places, queue.count(State::Ready));
     reply_load(fields.name("load"), &load);
     fields.name("broken").bulk(value.broken.as_bytes());

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{Millis, Now};
+use taskslot_node::Demand;
 
 use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
-use crate::waiters::{self, Crew};
+use crate::waiters;
 
 /// Workers that one reply tells of, the first by name.
 const TOLD: usize = 1000;
@@ -15,7 +16,7 @@ const TOLD: usize = 1000;
 struct Row {
     leases: u64,
     oldest: Option<Millis>,
-    waits: Crew,
+    waits: Demand,
 }
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
@@ -24,17 +25,17 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     for worker in value.queue.workers(TOLD) {
         rows.insert(
             worker.name,
-            Row { leases: worker.leases, oldest: worker.oldest, waits: Crew::default() },
+            Row { leases: worker.leases, oldest: worker.oldest, waits: Demand::default() },
         );
     }
-    waiting.iter().for_each(|(name, &crew)| rows.entry(name).or_default().waits = crew);
+    waiting.iter().for_each(|(name, &demand)| rows.entry(name).or_default().waits = demand);
     let number = |name: &str, number: u64| {
         reply.bulk(name.as_bytes());
         reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
     };
     reply.map(3);
     number("holding", value.queue.workers_busy() as u64);
-    number("blocked", waiters::waiting(db, key.as_bytes()) as u64);
+    number("blocked", waiters::demand(db, key.as_bytes()).claims);
     reply.bulk(b"workers");
     reply.array(rows.len().min(TOLD));
     for (name, row) in rows.iter().take(TOLD) {
@@ -45,7 +46,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
         reply.bulk(b"oldest-lease-ms");
         let span = row.oldest.map(|began| now.at.since(began));
         reply.integer(span.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX)));
-        number("blocked", row.waits.waiting);
-        number("places-free", row.waits.places);
+        number("blocked", row.waits.claims);
+        number("places-free", row.waits.tasks);
     }
 }

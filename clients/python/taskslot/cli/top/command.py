@@ -44,14 +44,14 @@ def top(
         nodes = Nodes(client, limit)
         console = Console()
         if session.json or once or not console.is_terminal:
-            tell_once(session, nodes, console, shards_apart)
+            print_once(session, nodes, console, shards_apart)
         else:
             show(session, nodes, console, interval_ms / 1000, shards_apart)
     finally:
         client.close()
 
 
-def tell_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
+def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
     """One look at all keys, however many; as a table, or a JSON line for each queue."""
     seen = nodes.look(whole=True)
     found = rows(seen.infos, shards_apart)
@@ -88,11 +88,11 @@ def picture(session: Session, seen: Seen, found: Sequence[Row], limit: int) -> P
 
 def notes(seen: Seen, limit: int) -> list[str]:
     """What the table doesn't show, in words."""
-    told = []
+    notes = []
     if seen.was_cut:
-        told.append(f"there are more than {plural(limit, 'queue')}: --limit shows more")
+        notes.append(f"there are more than {plural(limit, 'queue')}: --limit shows more")
     if not seen.is_whole:
-        told.append("still searching the keys for queues")
+        notes.append("still searching the keys for queues")
     if seen.away:
-        told.append(f"no answer from {', '.join(name or 'the server' for name in seen.away)}")
-    return told
+        notes.append(f"no answer from {', '.join(name or 'the server' for name in seen.away)}")
+    return notes

@@ -1,4 +1,4 @@
-"""Keys typed while a live picture is shown."""
+"""Keys typed while a live picture is format."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ...aggregate import total
 from ...replies import Info
 from ...shards import SLOTS, slot_of, slot_of_shard, tags
-from ...sums import total
 
 SHARD = re.compile(r"(?P<queue>[^{]*):\{(?P<tag>[0-9a-z]{1,4})\}")
 # A tag of somebody's own, as in `mail:{eu}`, is that of some shard, too: of any of 16384. So a number counts as a

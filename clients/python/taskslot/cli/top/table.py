@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...aggregate import total
 from ...replies import Info
-from ...sums import total
-from .. import shown
+from .. import format
 from .rows import Row
 
 # Of room between two columns, and what the name of a queue needs at least.
@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is shown at an instant: rows, where they are from, notes on what isn't shown."""
+    """What is shown at an instant: rows, where they are from, and notes on what isn't shown."""
 
     rows: Sequence[Row]
     server: str
@@ -60,9 +60,9 @@ class Picture:
         if self.primaries != 1:
             left.append(f", {self.primaries} primaries", style="cyan")
         if all_of_it is not None:
-            left.append(f"  {plural(len(self.rows), 'queue')}, {shown.count(all_of_it.ready)} ready, ")
-            left.append(f"in {shown.rate(all_of_it.in_per_second_1m)}/s, ")
-            left.append(f"out {shown.rate(all_of_it.out_per_second_1m)}/s")
+            left.append(f"  {plural(len(self.rows), 'queue')}, {format.count(all_of_it.ready)} ready, ")
+            left.append(f"in {format.rate(all_of_it.in_per_second_1m)}/s, ")
+            left.append(f"out {format.rate(all_of_it.out_per_second_1m)}/s")
         # Where both have no room the clock gives way.
         clock = self.clock if len(left) + len(self.clock) < width else ""
         left.truncate(width, overflow="ellipsis")
@@ -108,7 +108,7 @@ def fitting(width: int) -> list[Column]:
 
 def name(row: Row) -> Text:
     """The queue's name, and how many shards it has."""
-    text = Text(shown.payload(row.queue.encode("utf-8", "surrogateescape")))
+    text = Text(format.payload(row.queue.encode("utf-8", "surrogateescape")))
     return text.append(f" ×{row.shards}", style="dim") if row.shards else text
 
 
@@ -117,24 +117,24 @@ def name(row: Row) -> Text:
 
 def number(value: int, style: str = "") -> Text:
     """A count; none at all is dim."""
-    return Text(shown.count(value), style=style if value else "dim")
+    return Text(format.count(value), style=style if value else "dim")
 
 
 def speed(value: float) -> Text:
     """Tasks a second."""
-    return Text(shown.rate(value), style="" if value else "dim")
+    return Text(format.rate(value), style="" if value else "dim")
 
 
 def span(ms: float, style: str = "") -> Text:
     """A span; an unknown one is dim."""
-    return Text(shown.span(ms), style=style if ms >= 0 else "dim")
+    return Text(format.span(ms), style=style if ms >= 0 else "dim")
 
 
 def utilisation(info: Info) -> Text:
     """ρ: yellow where waits grow, red where the backlog does."""
     value = info.load.utilisation
     if value < 0:
-        return Text(shown.UNKNOWN, style="dim")
+        return Text(format.UNKNOWN, style="dim")
     text = f"{value:.2f}" if value < 9.995 else f"{min(value, 9999):.0f}"
     return Text(
         text, style="red" if value >= 1 else "yellow" if value >= 0.8 else "green" if value > 0 else "dim"
@@ -146,7 +146,7 @@ def places(info: Info) -> Text:
     load = info.load
     style = "red" if info.ready and not load.places_busy + load.places_free else ""
     return Text(
-        f"{shown.count(load.places_busy)}/{shown.count(load.places_free)}",
+        f"{format.count(load.places_busy)}/{format.count(load.places_free)}",
         style=style or "dim" * (not load.places_busy),
     )
 
@@ -155,7 +155,7 @@ def needed(info: Info) -> Text:
     """How many places keep up; yellow where there are fewer."""
     load = info.load
     if load.places_needed < 0:
-        return Text(shown.UNKNOWN, style="dim")
+        return Text(format.UNKNOWN, style="dim")
     has_too_few = load.places_needed > load.places_busy + load.places_free
     return number(load.places_needed, "yellow" if has_too_few else "")
 
@@ -163,7 +163,7 @@ def needed(info: Info) -> Text:
 def drain(info: Info) -> Text:
     """Until the backlog is gone; a backlog that doesn't shrink never is."""
     if not info.load.backlog:
-        return Text(shown.UNKNOWN, style="dim")
+        return Text(format.UNKNOWN, style="dim")
     return Text("never", style="red") if info.load.drain_ms < 0 else span(info.load.drain_ms)
 
 

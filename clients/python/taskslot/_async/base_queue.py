@@ -1,0 +1,293 @@
+"""The methods that a queue and a sharded queue share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Literal, Self, Unpack
+
+from .. import commands
+from ..aggregate import total
+from ..arguments import deadline, identity, is_over, parts, several
+from ..cancellation import cancellations, raise_if_cancelled
+from ..commands import Command, Direction, Payload, ScheduleOptions
+from ..replies import Info, Result, Schedule, Settings, State, Task, TaskView, answer_of, cancel_answer
+from .wire import AsyncWire
+
+
+class AsyncBaseQueue(ABC):
+    """A logical queue in one key, or in several: each method finds out for which of them its command is.
+
+    `name` is the queue's name, `keys` are the keys that hold its tasks, and `wire` is how commands get there.
+    """
+
+    def __init__(self, name: str, keys: Sequence[str], wire: AsyncWire) -> None:
+        self.name = name
+        self.keys = list(keys)
+        self.wire = wire
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections that this queue made for itself; the client stays open."""
+        await self.wire.close()
+
+    # ---- which key
+
+    @abstractmethod
+    def _locate(self, task: Task | str) -> tuple[str, str]:
+        """The key of a task, an id or a handle, and its id or handle there."""
+
+    @abstractmethod
+    def _key_of_group(self, group: str) -> str:
+        """The key that has a group."""
+
+    @abstractmethod
+    def _named_here(self, key: str, view: TaskView) -> TaskView:
+        """A task of a key, by the id that it has in this queue."""
+
+    # ---- work
+
+    async def ack(
+        self, task: Task | str, *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> bool:
+        """Finish a task: True; False if there is nothing left to finish (so an ack sent twice is harmless).
+
+        Counts also after the deadline, until the task is claimed again: then it raises `LeaseLost`.
+        """
+        return bool(await self.wire.run(commands.ack(*self._locate(task), result, retain_ms)))
+
+    async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+        """Give a task back, to its place, later, or behind the others; it counts nothing against the task."""
+        return bool(await self.wire.run(commands.requeue(*self._locate(task), delay_ms, back)))
+
+    async def extend(
+        self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> int:
+        """Keep the lease for its own length again, or `lease_ms`: the new deadline; 0 if the task is over.
+
+        Raises `LeaseLost`, or `CancelAsked` where somebody cancelled the task.
+        """
+        return int(await self.wire.run(commands.extend(*self._locate(task), lease_ms, progress)))
+
+    async def fail(
+        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+    ) -> int:
+        """Say that the attempt failed: the ms until the task is ready again, -1 if it is dead now, 0 if it is over."""
+        return int(await self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead)))
+
+    async def ack_many(
+        self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
+    ) -> list[int]:
+        """Finish tasks in one command for each key and thousand: for each in order an `Answer`."""
+        return await self._answers(tasks, lambda key, handles: commands.ack(key, handles, result, retain_ms))
+
+    async def requeue_many(
+        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+    ) -> list[int]:
+        """Give tasks back: for each in order an `Answer`."""
+        return await self._answers(tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back))
+
+    async def extend_many(
+        self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
+    ) -> list[int]:
+        """Keep leases: for each in order the new deadline, or an `Answer` that is 0 or below."""
+        return await self._answers(
+            tasks, lambda key, handles: commands.extend(key, handles, lease_ms, progress)
+        )
+
+    async def fail_many(
+        self,
+        tasks: Iterable[Task | str],
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+    ) -> list[int]:
+        """Say that attempts failed: for each in order the ms until it is ready, or an `Answer` that is 0 or below."""
+        return await self._answers(
+            tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead)
+        )
+
+    async def _answers(
+        self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[list[int]]]
+    ) -> list[int]:
+        """Send one command for each key and thousand: the answers in the order of the tasks."""
+        located = [self._locate(task) for task in several(tasks)]
+        places: dict[str, list[int]] = {}
+        for place, (key, _) in enumerate(located):
+            places.setdefault(key, []).append(place)
+        answers = [0] * len(located)
+        for key, of_key in places.items():
+            for part in parts(of_key):
+                found = await self.wire.run(command(key, [located[place][1] for place in part]))
+                for place, answer in zip(part, found, strict=True):
+                    answers[place] = answer_of(answer)
+        return answers
+
+    # ---- inspect
+
+    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
+        """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
+
+        Raises `UnknownTask` where there is no such task, or it is over and was not kept.
+        """
+        key, task_id = self._locate(identity(task))
+        if block_ms is None:
+            return await self.wire.run(commands.result(key, task_id, None))
+        ends_at, before = deadline(block_ms), cancellations()
+        while True:
+            raise_if_cancelled(before)
+            ended = await self.wire.watch(lambda ms: commands.result(key, task_id, ms), ends_at)
+            if ended is not None or is_over(ends_at):
+                return ended
+
+    async def get(self, task: Task | str) -> TaskView | None:
+        """All that is known of a task, by its id or its handle; None if it is gone."""
+        key, name = self._locate(task)
+        view = await self.wire.run(commands.get(key, name))
+        return view and self._named_here(key, view)
+
+    async def tasks(
+        self,
+        state: State,
+        *,
+        group: str | None = None,
+        worker: str | None = None,
+        payloads: bool = False,
+        page: int = 100,
+        max_bytes: int | None = None,
+    ) -> AsyncIterator[TaskView]:
+        """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age.
+
+        A page holds at most so many tasks and bytes, by default 16 MiB, and at least one task. Of a sharded queue
+        shard after shard.
+        """
+        for key in self.keys:
+            cursor = ""
+            while cursor != "0":
+                command = commands.page(
+                    *(key, state, cursor or "0", page),
+                    group=group,
+                    worker=worker,
+                    payloads=payloads,
+                    max_bytes=max_bytes,
+                )
+                cursor, found = await self.wire.run(command)
+                for view in found:
+                    yield self._named_here(key, view)
+
+    async def len(self, state: State | None = None) -> int:
+        """How many tasks are ready, delayed or leased, or in one state."""
+        return sum([await self.wire.run(commands.length(key, state)) for key in self.keys])
+
+    async def info(self) -> Info | None:
+        """Counts, totals, rates, times and load (`aggregate.total` of shards); None where there is no queue yet."""
+        infos = [await self.wire.run(commands.info(key)) for key in self.keys]
+        return total([info for info in infos if info is not None])
+
+    async def settings(self) -> Settings | None:
+        """The settings, of the first shard that exists; None where there is no queue yet."""
+        for key in self.keys:
+            if (found := await self.wire.run(commands.settings(key))) is not None:
+                return found
+        return None
+
+    async def schedules(self) -> list[Schedule]:
+        """The schedules, by name."""
+        return await self.wire.run(commands.schedules(self.keys[0]))
+
+    # ---- admin
+
+    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
+        """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
+        return (await self.cancel_many([task]))[0]
+
+    async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
+        """The same for many, in order."""
+        ids = [identity(task) for task in several(tasks)]
+        return [cancel_answer(answer) for answer in await self._answers(ids, commands.cancel)]
+
+    async def retry(self, tasks: Iterable[Task | str]) -> int:
+        """Make dead or delayed tasks ready, behind the others: how many are."""
+        by_key: dict[str, list[str]] = {}
+        for task in several(tasks):
+            key, task_id = self._locate(identity(task))
+            by_key.setdefault(key, []).append(task_id)
+        done = 0
+        for key, ids in by_key.items():
+            for part in parts(ids):
+                done += await self.wire.run(commands.retry(key, part))
+        return done
+
+    async def configure(self, **values: Payload | int) -> None:
+        """Set settings by their names, with _ for -: `configure(lease=60_000, max_len=10_000)`.
+
+        A sharded queue sets them on every shard, and limits hold for each shard alone.
+        """
+        for key in self.keys:
+            await self.wire.run(commands.configure(key, values))
+
+    async def reset(self, *names: str) -> None:
+        """Put settings back to their defaults, all of them if none is named."""
+        for key in self.keys:
+            await self.wire.run(commands.reset(key, names))
+
+    async def set_group(
+        self,
+        name: str,
+        *,
+        weight: int | None = None,
+        concurrency: int | None = None,
+        rate: int | None = None,
+        rate_per_ms: int | None = None,
+        ordered: bool | None = None,
+    ) -> None:
+        """Set a group's share and limits; what isn't given stays as it was."""
+        key = self._key_of_group(name)
+        await self.wire.run(commands.set_group(key, name, weight, concurrency, rate, rate_per_ms, ordered))
+
+    async def forget_group(self, name: str) -> bool:
+        """Forget what was set for a group: whether anything was."""
+        return await self.wire.run(commands.forget_group(self._key_of_group(name), name))
+
+    async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
+        """Stop claims ("out"), pushes ("in") or both ("all"), for a time or until `resume`."""
+        for key in self.keys:
+            await self.wire.run(commands.pause(key, direction, for_ms))
+
+    async def resume(self, direction: Direction = "out") -> None:
+        """Open what `pause` closed."""
+        for key in self.keys:
+            await self.wire.run(commands.resume(key, direction))
+
+    async def schedule(
+        self,
+        name: str,
+        payload: Payload,
+        *,
+        every_ms: int | None = None,
+        cron: str | None = None,
+        tz: str | None = None,
+        catchup: Literal["none", "one"] | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> bool:
+        """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another.
+
+        A sharded queue has its schedules on shard 0, whatever their group, and they push there.
+        """
+        key = self.keys[0]
+        return await self.wire.run(
+            commands.schedule(key, name, payload, every_ms, cron, tz, catchup, **options)
+        )
+
+    async def unschedule(self, name: str) -> bool:
+        """Remove a schedule: whether there was one."""
+        return await self.wire.run(commands.unschedule(self.keys[0], name))

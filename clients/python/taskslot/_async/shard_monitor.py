@@ -1,0 +1,61 @@
+"""What a client knows of the shards of a queue: how many tasks are ready on each, and which nodes are away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .. import commands
+from ..balance import Loads
+from ..commands import Command
+from ..replies import pairs
+from .wire import AsyncWire
+
+
+class AsyncShardMonitor:
+    """Keeps `loads` up to date: by asking the shards, and by what became of commands to them."""
+
+    def __init__(self, wire: AsyncWire, keys: Sequence[str]) -> None:
+        self.wire = wire
+        self.keys = keys
+        self.loads = Loads.of(len(keys))
+        self._numbers = {key: number for number, key in enumerate(keys)}
+
+    async def refresh(self) -> bool:
+        """Ask how many tasks are ready on each shard whose node isn't away: whether any node answered."""
+        # Set before the answer, so that other threads don't ask the same meanwhile.
+        self.loads.seen_at = asked_at = time.monotonic()
+        asked = self.loads.there(asked_at)
+        found = await self.wire.look_at_all([commands.length(self.keys[shard], "ready") for shard in asked])
+        now = time.monotonic()
+        self.loads.saw(dict(zip(asked, found, strict=True)), now, now - asked_at)
+        return any(ready is not None for ready in found)
+
+    async def survey(self) -> dict[int, int]:
+        """Ask for waiting claims, too: how many there are, by shard, without the shards that didn't answer."""
+        asked_at = time.monotonic()
+        asked = self.loads.there(asked_at)
+        found = await self.wire.look_at_all([waiting_and_ready(self.keys[shard]) for shard in asked])
+        by_shard, now = dict(zip(asked, found, strict=True)), time.monotonic()
+        self.loads.saw({shard: both and both[1] for shard, both in by_shard.items()}, now, now - asked_at)
+        return {shard: both[0] for shard, both in by_shard.items() if both is not None}
+
+    def lost(self, shard: int, error: BaseException | None, took_s: float) -> None:
+        """A shard didn't answer: leave it alone for a while, and all others on its node if that is the reason.
+
+        Asked one after another, each of them would take the time-out, while all others wait.
+        """
+        now = time.monotonic()
+        for key in self.wire.gone_with(self.keys[shard], self.keys, error):
+            self.loads.lost(self._numbers[key], now, took_s)
+
+
+def waiting_and_ready(key: str) -> Command[tuple[int, int]]:
+    """TASK.INFO, of which only two fields are read: to read all fields of all shards would take long."""
+
+    def read(reply: Any) -> tuple[int, int]:
+        fields = dict(pairs(reply or ()))
+        return int(fields.get("blocked-workers", 0)), int(fields.get("ready", 0))
+
+    return Command(commands.info(key).words, read)

@@ -1,0 +1,81 @@
+"""One Info of many queues: of the shards of a sharded queue, or of all queues of a node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from .replies import Info, Load
+
+# What can't be added. Of times the worst counts, of instants the next; -1 says unknown or none.
+WORST = {"oldest_ready_ms"} | {f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)}
+
+
+def total(infos: Sequence[Info]) -> Info | None:
+    """Counts, totals, bytes and rates added; of ages and percentiles the worst; the load anew. None of nothing."""
+    if not infos:
+        return None
+    if len(infos) == 1:
+        return infos[0]
+    values: dict[str, Any] = {}
+    for item in fields(Info):
+        of_all = [getattr(info, item.name) for info in infos]
+        if item.name == "load":
+            values["load"] = total_load([info.load for info in infos])
+        elif item.name == "next_delayed_ms":
+            values[item.name] = min([ms for ms in of_all if ms >= 0], default=-1)
+        elif item.name in ("paused_in", "paused_out"):
+            # Of one that is paused until somebody resumes it, -1, the end is the last.
+            values[item.name] = -1 if -1 in of_all else max(of_all)
+        elif item.name in ("held_by", "broken"):
+            values[item.name] = next((text for text in of_all if text), "")
+        elif item.name == "more":
+            values["more"] = {}
+        else:
+            values[item.name] = max(of_all) if item.name in WORST else sum(of_all)
+    return Info(**values)
+
+
+def total_load(loads: Sequence[Load]) -> Load:
+    """The load of several queues that share their workers, by the rules of TASK.INFO (README, "Load")."""
+    arrivals = sum(load.arrival_rate for load in loads)
+    completions = sum(load.completion_rate for load in loads)
+    busy, free = sum(load.places_busy for load in loads), sum(load.places_free for load in loads)
+    backlog = sum(load.backlog for load in loads)
+    run_mean_ms = mean_run_ms(loads)
+    is_known = run_mean_ms >= 0 or arrivals == 0
+    # Where nothing arrives nobody is needed, however long a task runs.
+    work = arrivals * max(0.0, run_mean_ms) / 1000
+    needed = math.ceil(work / 0.8 - 1e-9) if is_known else -1
+    if backlog:
+        needed = max(1, needed)
+    return Load(
+        arrival_rate=arrivals,
+        completion_rate=completions,
+        run_mean_ms=run_mean_ms,
+        places_busy=busy,
+        places_free=free,
+        utilisation=work / (busy + free) if is_known and busy + free else -1.0,
+        backlog=backlog,
+        drain_ms=drain_ms(backlog, completions - arrivals),
+        places_needed=needed,
+        workers_needed=needed if needed == 0 else -1,  # a worker may have places in several of them
+    )
+
+
+def mean_run_ms(loads: Sequence[Load]) -> float:
+    """The mean run time over queues, each weighed by what it finishes; -1 where nobody knows."""
+    known = [load for load in loads if load.run_mean_ms >= 0]
+    weights = [load.completion_rate or 0.001 for load in known]
+    if not known:
+        return -1.0
+    return sum(load.run_mean_ms * weight for load, weight in zip(known, weights, strict=True)) / sum(weights)
+
+
+def drain_ms(backlog: int, shrinks_by: float) -> int:
+    """Until nothing is ready at such a speed, in tasks a second; -1 where the backlog doesn't shrink."""
+    if not backlog:
+        return 0
+    return round(backlog / shrinks_by * 1000) if shrinks_by > 0 else -1

@@ -1,0 +1,274 @@
+"""Commands that inspect a queue and its tasks: info, list, get, result."""
+
+import sys
+from dataclasses import fields
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated, Any, assert_never
+
+import typer
+
+from ..errors import UnknownTask
+from ..replies import Info, TaskView
+from . import format, output
+from .session import QueueName, Session, command, refuse
+
+TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or its handle.")]
+
+# Fields of a task that are instants, and those that are bytes of a user's own.
+INSTANTS = {
+    "enqueued", "ready_since", "due", "claimed", "deadline", "dead_since", "done_since", "kept_until", "expires",
+    "unique_until",
+}  # fmt: skip
+TOTALS = (
+    "pushed", "claimed", "acked", "late", "failed", "stalled", "requeued", "retried", "died", "cancelled", "purged",
+    "dropped", "forgotten", "expired", "duplicate", "found", "refused",
+)  # fmt: skip
+
+
+class Section(StrEnum):
+    """What `info` shows in place of the counts."""
+
+    groups = "groups"
+    workers = "workers"
+    schedules = "schedules"
+
+
+class TaskState(StrEnum):
+    """The states of tasks."""
+
+    ready = "ready"
+    delayed = "delayed"
+    leased = "leased"
+    dead = "dead"
+    done = "done"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    for function in (info, get, result):
+        command(app)(function)
+    command(app, name="list")(list_tasks)
+
+
+def info(
+    session: Session,
+    queue: QueueName,
+    section: Annotated[Section | None, typer.Argument(help="Instead of the counts.")] = None,
+) -> None:
+    """Tell counts, rates, times and load of a queue, or its groups, workers or schedules."""
+    if section is not None:
+        return print_section(session, queue, section)
+    found = session.queue(queue).info()
+    if found is None:
+        refuse(f"there is no queue {queue}", 1)
+    if session.json:
+        output.json_line({"queue": queue, **output.plain(found)})
+        return
+    for line in format.columns(summary(queue, found)):
+        output.line(line)
+
+
+def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
+    """What a person asks first of a queue: a name and a text each; what there isn't is left out."""
+    load = info.load
+    rows = [
+        ("queue", queue),
+        (
+            "now",
+            counts(
+                ready=info.ready, delayed=info.delayed, leased=info.leased, dead=info.dead, done=info.done
+            ),
+        ),
+        ("oldest ready", format.span(info.oldest_ready_ms)),
+        ("next delayed", f"in {format.span(info.next_delayed_ms)}" if info.next_delayed_ms >= 0 else ""),
+        ("in per s", f"{format.rate(info.in_per_second_1m)} (5 min {format.rate(info.in_per_second_5m)})"),
+        ("out per s", f"{format.rate(info.out_per_second_1m)} (5 min {format.rate(info.out_per_second_5m)})"),
+        ("wait", percentiles(info.wait_p50_ms, info.wait_p95_ms, info.wait_p99_ms)),
+        ("run", percentiles(info.run_p50_ms, info.run_p95_ms, info.run_p99_ms)),
+        (
+            "places",
+            counts(busy=load.places_busy, free=load.places_free, needed=known(load.places_needed)),
+        ),
+        ("workers", counts(waiting=info.blocked_workers, needed=known(load.workers_needed))),
+        ("utilisation", f"{load.utilisation:.2f}" if load.utilisation >= 0 else format.UNKNOWN),
+        ("drained in", format.span(load.drain_ms) if load.drain_ms >= 0 else "never at this speed"),
+        ("totals", counts(**{name: number for name in TOTALS if (number := getattr(info, name))})),
+        ("size", f"{format.size(info.bytes)} of tasks, {format.size(info.memory)} of memory"),
+        ("held by", info.held_by),
+        ("paused", paused(info)),
+        ("broken", info.broken),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def counts(**numbers: object) -> str:
+    """`12 ready, 3 delayed`."""
+    return ", ".join(f"{number} {name}" for name, number in numbers.items())
+
+
+def known(number: int) -> object:
+    """A number, or that nobody knows it."""
+    return number if number >= 0 else format.UNKNOWN
+
+
+def percentiles(p50: int, p95: int, p99: int) -> str:
+    """Three of them; empty where nothing is known."""
+    if p50 < 0:
+        return ""
+    return f"p50 {format.span(p50)}, p95 {format.span(p95)}, p99 {format.span(p99)}"
+
+
+def paused(info: Info) -> str:
+    """Which ways are paused, and for how long; empty if none is."""
+    ways = [("claims", info.paused_out), ("pushes", info.paused_in)]
+    return ", ".join(
+        f"{way} until resumed" if left < 0 else f"{way} for {format.span(left)}" for way, left in ways if left
+    )
+
+
+def print_section(session: Session, name: str, section: Section) -> None:
+    """Write a section as a table: a column for each field that any row has."""
+    queue = session.queue(name)
+    found: list[Any]
+    if section is Section.groups:
+        found = queue.groups()
+    elif section is Section.schedules:
+        found = queue.schedules()
+    elif section is Section.workers:
+        found = queue.workers()
+    else:
+        assert_never(section)
+    maps = [output.plain(one) for one in found]
+    if session.json:
+        for one in maps:
+            output.json_line(one)
+    elif maps:
+        names = list(dict.fromkeys(name for one in maps for name in one))
+        rows = [tuple(name.replace("_", "-") for name in names)]
+        rows += [tuple(cell(one.get(name, "")) for name in names) for one in maps]
+        for line in format.columns(rows):
+            output.line(line)
+    else:
+        output.note(f"no {section}")
+
+
+def cell(value: Any) -> str:
+    """A value in a table of lines."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = value if isinstance(value, str) else str(value)
+    return format.payload(text.encode("utf-8", "surrogateescape"))
+
+
+def get(session: Session, queue: QueueName, task: TaskName) -> None:
+    """Tell all that is known of a task."""
+    view = session.queue(queue).get(task)
+    if view is None:
+        refuse("no such task, or it is gone", 1)
+    if session.json:
+        output.json_line(view)
+        return
+    for line in format.columns(rows_of(view)):
+        output.line(line)
+
+
+def rows_of(view: TaskView) -> list[tuple[str, ...]]:
+    """Names and values of what is known of a task."""
+    rows: list[tuple[str, ...]] = []
+    for item in fields(view):
+        value = getattr(view, item.name)
+        if value is None or value == "" or item.name in ("headers", "more"):
+            continue
+        name = item.name.replace("_", "-")
+        if isinstance(value, bytes):
+            rows.append((name, format.payload(value)))
+        else:
+            rows.append((name, format.instant(value) if item.name in INSTANTS else cell(value)))
+    rows += [(f"header {cell(name)}", format.payload(value)) for name, value in view.headers.items()]
+    return rows + [(str(name), cell(value)) for name, value in view.more.items()]
+
+
+def result(
+    session: Session,
+    queue: QueueName,
+    task: TaskName,
+    block_ms: Annotated[int | None, typer.Option(min=0, help="Wait so long for its end, 0 for ever.")] = None,
+) -> None:
+    """Print what came of a task; status 1 if it isn't done."""
+    try:
+        ended = session.queue(queue).result(task, block_ms=block_ms)
+    except UnknownTask:
+        refuse(
+            "no such task, or it is over and wasn't kept: push and ack with --retain-ms keep it for a while",
+            1,
+        )
+    if ended is None:
+        refuse("the task isn't over yet", 1)
+    if session.json:
+        output.json_line({"id": task, **output.plain(ended)})
+    elif ended.state != "done":
+        output.note(f"taskslot: {ended.state}" + (f": {cell(ended.error)}" if ended.error else ""))
+    elif ended.value is not None:
+        # As it is, like `cat`: it may go into a file.
+        sys.stdout.flush()
+        if sys.stdout.isatty():
+            output.line(format.payload(ended.value))
+        else:
+            sys.stdout.buffer.write(ended.value)
+            sys.stdout.buffer.flush()
+    if ended.state != "done":
+        raise typer.Exit(1)
+
+
+def list_tasks(
+    session: Session,
+    queue: QueueName,
+    state: Annotated[
+        TaskState, typer.Argument(help="Ready in the order of claims, delayed by time, others by age.")
+    ],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show so many at most.")] = 20,
+    group: Annotated[str | None, typer.Option(help="Of this group only.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Leased by this worker only.")] = None,
+) -> None:
+    """List tasks in a state, with the start of their payloads."""
+    page = min(count + 1, 100)
+    found = session.queue(queue).tasks(state.value, group=group, worker=worker, payloads=True, page=page)
+    if session.json:
+        for view in islice(found, count):
+            output.json_line(view)
+        return
+    views = list(islice(found, count + 1))
+    if not views:
+        output.note(f"nothing {state}")
+        return
+    rows: list[tuple[str, ...]] = [("id", "prio", "tries", head_of(state), "group", "payload")]
+    rows += [row_of(view, state) for view in views[:count]]
+    for line in format.columns(rows, frozenset({1, 2})):
+        output.line(line)
+    if len(views) > count:
+        output.note(f"… and more: --count {count * 10}")
+
+
+def head_of(state: TaskState) -> str:
+    """What the column is called that belongs to the state."""
+    return {"ready": "enqueued", "delayed": "due", "leased": "deadline", "dead": "error", "done": "done"}[
+        state
+    ]
+
+
+def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
+    """A task as a row; the payload is cut at what a line takes."""
+    at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
+        state
+    )
+    own = format.instant(at)[5:19] if at is not None else shortened(cell(view.error or ""), 72)
+    if state is TaskState.leased and view.worker:
+        own += f" {shortened(cell(view.worker), 16)}"
+    group, payload = shortened(cell(view.group or ""), 16), shortened(format.payload(view.payload or b""), 40)
+    return view.id, str(view.priority), str(view.deliveries), own, group, payload
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of so many characters at most."""
+    return text if len(text) <= width else text[: width - 1] + "…"

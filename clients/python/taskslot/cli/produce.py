@@ -1,0 +1,204 @@
+"""`taskslot push`: one payload, several, or a stream of lines."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.progress import Progress, TaskID
+
+from . import output
+from .session import AnyQueue, QueueName, Session, assigned, command
+
+# Lines that one step pushes: what one TASK.MPUSH takes.
+STEP = 1000
+
+WHEN, WHO, ONCE = "When", "How it is worked on", "Only once"
+
+
+PayloadsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[PAYLOAD]…", help="A task each; - reads one from stdin.")
+]
+LinesOption = Annotated[bool, typer.Option("--lines", help="Push each line of stdin as a task.")]
+DelayOption = Annotated[
+    int | None, typer.Option("--delay-ms", help="Ready so many ms from now.", rich_help_panel=WHEN)
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", help="Ready at this time: 2026-05-04T12:00, or a unix time in ms.", rich_help_panel=WHEN
+    ),
+]
+TtlOption = Annotated[
+    int | None,
+    typer.Option("--ttl-ms", help="Gone unless claimed so soon after it is due.", rich_help_panel=WHEN),
+]
+PriorityOption = Annotated[
+    int | None, typer.Option("--priority", help="-128 to 127, higher first.", rich_help_panel=WHO)
+]
+GroupOption = Annotated[str | None, typer.Option("--group", help="Whose task it is.", rich_help_panel=WHO)]
+AttemptsOption = Annotated[
+    int | None, typer.Option("--attempts", help="Failures until it is dead.", rich_help_panel=WHO)
+]
+LeaseOption = Annotated[
+    int | None, typer.Option("--lease-ms", help="Length of its leases.", rich_help_panel=WHO)
+]
+RetainOption = Annotated[
+    int | None, typer.Option("--retain-ms", help="Keep it so long once it is done.", rich_help_panel=WHO)
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="NAME=VALUE", help="A header; again for more.", rich_help_panel=WHO),
+]
+UniqueOption = Annotated[
+    str | None,
+    typer.Option("--unique", metavar="TOKEN", help="Add nothing while this is held.", rich_help_panel=ONCE),
+]
+UntilStartOption = Annotated[
+    bool, typer.Option("--until-start", help="Held until the first claim.", rich_help_panel=ONCE)
+]
+ForOption = Annotated[
+    int | None, typer.Option("--for-ms", help="Held so long at most.", rich_help_panel=ONCE)
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Held exactly so long, even if the task is gone.", rich_help_panel=ONCE)
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Put payload and headers into the task found.", rich_help_panel=ONCE)
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option(
+        "--request",
+        metavar="TOKEN",
+        help="Sent again within 5 minutes, it pushes nothing.",
+        rich_help_panel=ONCE,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app)(push)
+
+
+def push(
+    session: Session,
+    queue: QueueName,
+    payloads: PayloadsArgument = None,
+    lines: LinesOption = False,
+    delay_ms: DelayOption = None,
+    at: AtOption = None,
+    ttl_ms: TtlOption = None,
+    priority: PriorityOption = None,
+    group: GroupOption = None,
+    attempts: AttemptsOption = None,
+    lease_ms: LeaseOption = None,
+    retain_ms: RetainOption = None,
+    header: HeaderOption = None,
+    unique: UniqueOption = None,
+    until_start: UntilStartOption = False,
+    for_ms: ForOption = None,
+    keep: KeepOption = False,
+    replace: ReplaceOption = False,
+    request: RequestOption = None,
+) -> None:
+    """Push tasks; prints their ids."""
+    options: dict[str, Any] = {
+        "delay_ms": delay_ms, "at": instant(at), "ttl_ms": ttl_ms, "priority": priority, "group": group,
+        "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms,
+        "headers": assigned("--header", header or []),
+    }  # fmt: skip
+    single = {
+        "unique": unique, "until_start": until_start, "for_ms": for_ms, "keep": keep, "replace": replace,
+        "request": request,
+    }  # fmt: skip
+    push_tasks(session, queue, payloads or [], lines, options, single)
+
+
+def push_tasks(
+    session: Session,
+    name: str,
+    words: list[str],
+    lines: bool,
+    options: dict[str, Any],
+    single: dict[str, Any],
+) -> None:
+    """Push payloads, or the lines of stdin; `single` are the options of one task at a time."""
+    single = {name: value for name, value in single.items() if value is not None and value is not False}
+    if bool(words) == lines:
+        raise ValueError("push takes payloads as arguments, or --lines")
+    if single and (lines or len(words) != 1):
+        raise ValueError(f"--{next(iter(single)).replace('_', '-')} is for one task at a time")
+    if lines:
+        push_lines(session, session.queue(name), options)
+    elif len(words) == 1:
+        push_one(session, session.queue(name), content(words[0]), {**options, **single})
+    else:
+        for task in session.queue(name).push_many([content(word) for word in words], **options):
+            output.json_line({"id": task}) if session.json else output.line(task)
+
+
+def push_one(session: Session, queue: AnyQueue, payload: bytes, options: dict[str, Any]) -> None:
+    """Push a task: its id, and where it was found whose token is held."""
+    task = queue.push(payload, **options)
+    if session.json:
+        output.json_line({"id": str(task), **({"is_new": task.is_new} if "unique" in options else {})})
+    else:
+        output.line(task if task.is_new else f"{task}  found")
+
+
+def push_lines(session: Session, queue: AnyQueue, options: dict[str, Any]) -> None:
+    """Push each line of stdin, a thousand at a time, each thousand all or none."""
+    source, done = sys.stdin.buffer, 0
+    try:
+        with output.progress() as progress:
+            bar = progress.add_task(f"push to {queue.name}", total=None)
+            for part in steps(source):
+                for task in queue.push_many(part, **options):
+                    if session.json:
+                        output.json_line({"id": task})
+                done += len(part)
+                show(progress, bar, done, source)
+    finally:
+        # Also where the queue is full half way: whoever goes on must know from which line.
+        if not session.json:
+            output.line(f"pushed {done}")
+
+
+def show(progress: Progress, bar: TaskID, done: int, source: BinaryIO) -> None:
+    """Show how many are pushed and, where stdin is a file, guess from its size how many there will be."""
+    if progress.disable:
+        return
+    status = os.fstat(source.fileno())
+    total = None
+    if stat.S_ISREG(status.st_mode) and (read := source.tell()):
+        total = max(done, round(done * status.st_size / read))
+    progress.update(bar, completed=done, total=total)
+
+
+def steps(source: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines of a stream without their ends, so many as a step takes."""
+    while part := [line.removesuffix(b"\n").removesuffix(b"\r") for line in islice(source, STEP)]:
+        yield part
+
+
+def content(word: str) -> bytes:
+    """A payload as it was typed, byte by byte; - is all of stdin."""
+    return sys.stdin.buffer.read() if word == "-" else os.fsencode(word)
+
+
+def instant(text: str | None) -> datetime | int | None:
+    """A time as people write it, of the local time zone where none is named, or a unix time in ms."""
+    if text is None or text.isdigit():
+        return int(text) if text else None
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise ValueError(
+            "--at takes a time as 2026-05-04T12:00, with its zone or in the local one, or ms"
+        ) from None

@@ -1,0 +1,103 @@
+"""A worker's answers to the server: how a task ended, or that it goes back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from .. import commands
+from .._sync.base_queue import BaseQueue
+from ..errors import LeaseLost, Refused
+from ..replies import Task
+from .context import TaskContext
+from .outcomes import Failed, Outcome, described
+from .retries import log_retry, passes, rests
+
+log = logging.getLogger("taskslot")
+
+
+class Answers:
+    """Sends outcomes, each on the thread of its caller. `stopped` ends the rests between tries."""
+
+    def __init__(self, queue: BaseQueue, stopped: threading.Event) -> None:
+        self._queue = queue
+        self._stopped = stopped
+
+    def send(self, context: TaskContext, outcome: Outcome | None) -> None:
+        """Send an outcome, again and again while the server is away; the lease is extended meanwhile, if possible.
+
+        A result is sent also where the heartbeat said that the lease is lost: the server takes it as long as nobody
+        else has claimed the task, which saves doing the work twice.
+        """
+        all_rests = rests()
+        while outcome is not None and not context.is_abandoned():
+            try:
+                next_ms = outcome.send(self._queue, context.task)
+            except LeaseLost:
+                return log_lost(outcome, context.task)
+            except Exception as error:
+                if passes(self._queue, error):
+                    log_retry(error, f"answer for task {context.task.id} failed")
+                    self._stopped.wait(next(all_rests))
+                else:
+                    log.error("task %s can't be answered: %s", context.task.id, described(error))
+                    outcome = instead(outcome, error)
+            else:
+                if isinstance(outcome, Failed):
+                    self._log_failure(context.task, outcome, next_ms)
+                return
+
+    def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
+        """Log what was wrong and what happens next, in one line."""
+        attempts = "" if next_ms == 0 else self._attempts(task)
+        if next_ms < 0:
+            then = "it is dead"
+        else:
+            then = f"again in {next_ms / 1000:g} s" if next_ms else "nobody waits for it any more"
+        failed.log(task, f" {attempts}, {then}" if attempts else f", {then}")
+
+    def _attempts(self, task: Task) -> str:
+        """`(attempt 1 of 4)`: of failures only, as the limit counts; empty where this user may not ask."""
+        try:
+            view = self._queue.get(task)
+            if view is None:
+                return ""
+            if (limit := view.attempts) is None:
+                settings = self._queue.wire.run(commands.settings(task.key))
+                limit = settings.attempts if settings is not None else -1
+            return f"(attempt {view.failures} of {limit})" if limit > 0 else f"(attempt {view.failures})"
+        except Exception:
+            return ""
+
+
+def log_lost(outcome: Outcome, task: Task) -> None:
+    """Log an outcome that the server didn't take, since the lease is lost."""
+    if isinstance(outcome, Failed):
+        outcome.log(task, "; its lease was lost before, so that doesn't count")
+    else:
+        log.warning("task %s: its lease was lost, the outcome is dropped", task.id)
+
+
+def instead(outcome: Outcome, error: Exception) -> Outcome | None:
+    """What to send where the server refused a result, too long a one, say; or a failure's text or delay."""
+    if isinstance(error, Refused) and not (isinstance(outcome, Failed) and outcome.dead):
+        return Failed(f"the answer was refused: {described(error)}", dead=True)
+    return None
+
+
+def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
+    """Give tasks back in one command for each key; where that fails, they come back when their leases end."""
+    try:
+        if tasks:
+            queue.requeue_many(tasks)
+    except Exception as error:
+        come = counted(
+            len(tasks), "task comes back when its lease ends", "tasks come back when their leases end"
+        )
+        log.warning("%s: %s", come, described(error))
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 task runs`, `3 tasks run`."""
+    return f"{number} {one if number == 1 else many}"

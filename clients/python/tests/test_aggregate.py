@@ -1,0 +1,116 @@
+"""One Info of many queues: the rules of adding up, without a server."""
+
+from dataclasses import fields, replace
+
+import pytest
+from taskslot import Info, Load
+from taskslot.aggregate import total
+
+QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, 0, 0)
+EMPTY = Info(
+    **{item.name: 0 for item in fields(Info) if item.name not in ("load", "held_by", "broken", "more")},
+    load=QUIET,
+)
+
+
+def info_of(**values):
+    """The Info of a queue that is empty except for this."""
+    return replace(EMPTY, **values)
+
+
+def test_of_no_queue_nothing_is_told_and_of_one_what_it_tells():
+    """No zeros for what isn't there; one isn't touched."""
+    one = info_of(ready=3, more={"new": 1})
+    assert total([]) is None and total([one]) is one
+
+
+def test_counts_are_added_and_of_times_the_worst_counts():
+    """-1 is none: the next delayed task is that of the queue that has one."""
+    both = total(
+        [
+            info_of(
+                ready=2, pushed=5, in_per_second_1m=1.5, oldest_ready_ms=70, next_delayed_ms=-1, wait_p99_ms=9
+            ),
+            info_of(
+                ready=3,
+                pushed=1,
+                in_per_second_1m=0.5,
+                oldest_ready_ms=-1,
+                next_delayed_ms=40,
+                wait_p99_ms=12,
+            ),
+        ]
+    )
+    assert (both.ready, both.pushed, both.in_per_second_1m) == (5, 6, 2.0)
+    assert (both.oldest_ready_ms, both.next_delayed_ms, both.wait_p99_ms) == (70, 40, 12)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "together"), [((0, 0), 0), ((0, 500), 500), ((0, -1), -1), ((-1, 500), -1), ((-1, -1), -1)]
+)
+def test_a_pause_of_any_shard_is_told(pauses, together):
+    """0 is none, -1 lasts until somebody resumes it: neither a shard that isn't paused nor an end hides that."""
+    for way in ("paused_in", "paused_out"):
+        assert getattr(total([info_of(**{way: one}) for one in pauses]), way) == together
+
+
+def test_what_holds_any_queue_back_is_told():
+    """The first limit that is reached, the first that is broken."""
+    both = total([info_of(), info_of(held_by="rate", broken="bad event")])
+    assert (both.held_by, both.broken) == ("rate", "bad event")
+
+
+def test_the_load_is_that_of_workers_who_share_the_queues():
+    """Means are weighed by what is finished; utilisation, drain and workers needed come of the sums (Little's law)."""
+    one = replace(
+        QUIET,
+        arrival_rate=6.0,
+        completion_rate=9.0,
+        run_mean_ms=1000.0,
+        places_busy=6,
+        places_free=2,
+        backlog=10,
+    )
+    two = replace(
+        QUIET,
+        arrival_rate=2.0,
+        completion_rate=1.0,
+        run_mean_ms=2000.0,
+        places_busy=2,
+        places_free=0,
+        backlog=30,
+    )
+    load = total([info_of(load=one), info_of(load=two)]).load
+    assert (load.arrival_rate, load.completion_rate, load.backlog) == (8, 10, 40)
+    assert (load.places_busy, load.places_free) == (8, 2)
+    assert load.run_mean_ms == pytest.approx(1100)
+    assert load.utilisation == pytest.approx(0.88) and load.places_needed == 11
+    assert load.workers_needed == -1, "a worker may have places in both"
+    assert load.drain_ms == 20_000
+
+
+def test_a_load_that_nobody_knows_is_unknown():
+    """No run time, no workers: -1, no division by nothing; a backlog that doesn't shrink never ends."""
+    load = total([info_of(load=replace(QUIET, arrival_rate=1.0)), info_of()]).load
+    assert (load.run_mean_ms, load.utilisation, load.places_needed, load.workers_needed) == (-1, -1, -1, -1)
+    assert total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.drain_ms == -1
+
+
+def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
+    """As TASK.INFO has it for one queue; a need that is whole but for rounding is not rounded up."""
+    ready = total([info_of(load=replace(QUIET, backlog=5)), info_of()]).load
+    assert (ready.places_needed, ready.workers_needed) == (1, -1)
+    assert (
+        total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.places_needed == 1
+    )
+    nothing = total([info_of(), info_of()]).load
+    assert (nothing.places_needed, nothing.workers_needed) == (0, 0)
+    whole = replace(QUIET, arrival_rate=50 / 11, run_mean_ms=880.0)
+    assert total([info_of(load=whole), info_of()]).load.places_needed == 5
+
+
+def test_nobody_is_needed_where_nothing_arrives():
+    """Whatever isn't known of run times: zero, and no negative one."""
+    idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
+    load = total([info_of(load=idle), info_of(load=idle)]).load
+    assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)

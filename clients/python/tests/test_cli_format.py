@@ -1,0 +1,274 @@
+"""How numbers, spans and payloads look, and which keys are shards of one queue: pure functions."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from rich.console import Console
+from taskslot import shards
+from taskslot.cli import format, output
+from taskslot.cli.connection import library_for, read_address
+from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
+from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
+from taskslot.replies import Info, Load
+
+LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
+
+
+def info(**values) -> Info:
+    """A state of a queue, all zero but what is given."""
+    texts = {"held_by": "", "broken": "", "load": LOAD}
+    counts = {item.name: 0 for item in fields(Info) if item.name not in ("more", *texts)}
+    return Info(**{**counts, **texts, **values})
+
+
+def drawn(picture: Picture, width: int, height: int | None = None) -> list[str]:
+    """A picture as lines of text."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(picture.draw(width, height))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-1, "–"), (0, "0ms"), (999, "999ms"), (1000, "1.0s"), (9999, "9.9s"), (10_000, "10s"), (59_999, "59s"),
+        (60_000, "1m00"), (3_599_999, "59m59"), (3_600_000, "1h00"), (86_399_999, "23h59"), (86_400_000, "1d"),
+        (10_000 * 86_400_000, "ever"),
+    ],
+)  # fmt: skip
+def test_a_span_has_the_unit_that_suits_it(ms, text):
+    """Cut, never rounded up, and five characters at most."""
+    assert format.span(ms) == text and len(text) <= 5
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"), (9999, "9999"), (10_000, "10.0k"), (99_949, "99.9k"), (99_950, "100k"), (999_499, "999k"),
+        (999_500, "1.0M"), (1_234_567, "1.2M"), (5 * 10**9, "5.0G"), (2**53, "9007T"),
+    ],
+)  # fmt: skip
+def test_a_count_takes_five_characters_at_most(number, text):
+    """Also just below where the next unit begins, where rounding would make it longer."""
+    assert format.count(number) == text and len(text) <= 5
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [
+        (0, "0"),
+        (0.004, "<.01"),
+        (0.0167, "0.02"),
+        (0.1, "0.1"),
+        (99.94, "99.9"),
+        (99.96, "100"),
+        (12_345, "12.3k"),
+    ],
+)
+def test_a_rate_keeps_what_matters_of_it(per_second, text):
+    """Slow queues are not shown as still."""
+    assert format.rate(per_second) == text
+
+
+def test_a_payload_cannot_command_the_terminal():
+    """Escapes, line ends and what is no UTF-8 are written out."""
+    assert format.payload(b"\x1b[31mred\n\xff\tj\xc3\xb6") == "\\x1b[31mred\\n\\xff\\tjö"
+
+
+def test_json_cannot_command_the_terminal_either(capsys):
+    """It is the same JSON, with escapes for what a terminal may obey."""
+    mean = "\x9b31m\x7f\u202e\u200d\U000e0001\udcff\x1b[0m ü 😀"
+    output.json_line({"payload": mean})
+    said = capsys.readouterr().out
+    assert said.removesuffix("\n").isprintable() and "ü 😀" in said
+    assert json.loads(said) == {"payload": mean}
+
+
+SECRETS = [
+    "q/z",
+    "q#z",
+    "q?z",
+    "q@z",
+    "7/z",
+    "7#z",
+    "7?z",
+    "7@z",
+    "7@8/z",
+    "7/8@z",
+    "/z",
+    "#z",
+    "?z",
+    "@z",
+    "q[z",
+    "q]z",
+]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:{}@h:1",
+        "redis://{}@h",
+        "redis://u:{}@h/2",
+        "rediss://{}:x@h",
+        "unix://:{}@/s",
+        "unix://{}@/s",
+    ],
+)
+def test_no_piece_of_a_password_is_shown(url):
+    """One that breaks the URL is taken for a host, a port, a path; it is refused without a word of it."""
+    for secret in SECRETS:
+        try:
+            text = str(read_address(url.format(secret), None, None))
+        except ValueError as error:
+            text = str(error)
+            assert "can't be read" in text and not set("z78") & set(text.replace("%23", "")), (secret, text)
+        else:
+            assert text in ("h:1", "h:6379", "/s"), (secret, text)
+
+
+def test_columns_are_aligned():
+    """Names to the left, numbers to the right, no blanks at the end."""
+    assert format.columns([("a", "1", "x"), ("long", "100", "")], frozenset({1})) == [
+        "a       1  x",
+        "long  100",
+    ]
+
+
+def test_json_of_bytes_that_are_no_text_is_base64():
+    """The name of the field says so."""
+    plain = output.plain({"payload": b"\xff", "result": b"ok", "headers": {"h": b"\x80"}})
+    assert json.loads(json.dumps(plain)) == {
+        "payload_base64": "/w==",
+        "result": "ok",
+        "headers": {"h_base64": "gA=="},
+    }
+
+
+# ---- addresses
+
+
+def test_an_address_is_shown_without_its_password():
+    """Errors name the server, and land in logs."""
+    assert str(read_address("redis://me:secret@host:7000/2", None, None)) == "host:7000"
+    assert str(read_address("redis://me:secret@[::1]", None, None)) == "[::1]:6379"
+    assert str(read_address("unix:///run/redis.sock", None, None)) == "/run/redis.sock"
+    assert str(read_address("unix://me:secret@/run/redis.sock?db=2", None, None)) == "/run/redis.sock"
+
+
+def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):
+    """Else redis-py, which knows no such scheme."""
+    library, url = library_for("valkeys://h:1/2")
+    assert (library.__name__, url) == ("valkey", "valkeys://h:1/2")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    library, url = library_for("valkeys://h:1/2")
+    assert (library.__name__, url) == ("redis", "rediss://h:1/2")
+
+
+def test_sentinels_are_a_list_of_hosts():
+    """With Sentinel's own port where none is named, and never without a service."""
+    address = read_address("redis://", "a:1,b,[::1]:3", "main")
+    assert address.sentinels == (("a", 1), ("b", 26379), ("::1", 3))
+    with pytest.raises(ValueError, match="go together"):
+        read_address("redis://", "a:1", None)
+
+
+# ---- shards and rows
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 16, 100, 16384])
+def test_every_shard_is_known_by_its_key(number):
+    """A shard's number comes back from its name."""
+    assert [shard_of_key(key) for key in shards.names("orders", number)] == [
+        ("orders", n) for n in range(number)
+    ]
+
+
+def test_other_keys_are_no_shards():
+    """A tag that is not the shortest of its slot, a brace elsewhere, no tag."""
+    longer = next(
+        tag for tag in ("aaaa", "aaab", "aaac") if shards.tags()[shards.slot_of(tag.encode())] != tag
+    )
+    for key in ("orders", f"orders:{{{longer}}}", "{orders}:1", "orders:{1bz}:x", "orders:{UP}", "orders:{}"):
+        assert shard_of_key(key) is None
+
+
+def test_a_tag_of_somebodys_own_is_taken_for_a_shard_only_among_many():
+    """`mail:{eu}` and `mail:{us}` are queues of their own: as shards their numbers would be in the thousands."""
+    assert all(shard_of_key(f"mail:{{{tag}}}") for tag in ("eu", "us"))
+    assert logical_queues(["mail:{eu}", "mail:{us}"]) == {}
+    some = [shards.names("orders", 16)[n] for n in (2, 9, 13)]
+    assert logical_queues([*some, "orders:{eu}"]) == {"orders": set(some)}
+
+
+def test_large_numbers_of_shards_are_believed_where_a_quarter_is_there():
+    """What is not there yet was not pushed to yet."""
+    assert plausible_number(list(range(0, 1024, 4))) == 1024
+    assert plausible_number(list(range(0, 1024, 5))) < 1024
+    assert plausible_number([3, 16000]) == SMALL
+
+
+def test_shards_are_one_row_and_the_largest_backlog_comes_first():
+    """Counts are added; a plain queue of that name stays apart; `shards_apart` shows all."""
+    infos = {key: info(ready=10) for key in shards.names("orders", 4)}
+    infos |= {"orders": info(ready=3), "mail": info(ready=39), "idle": info(leased=1), "empty": info()}
+    found = [(row.queue, row.shards, row.info.ready) for row in rows(infos)]
+    assert found == [("orders", 4, 40), ("mail", 0, 39), ("orders", 0, 3), ("idle", 0, 0), ("empty", 0, 0)]
+    assert len(rows(infos, shards_apart=True)) == 8
+
+
+# ---- the picture
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
+def test_the_table_is_never_wider_than_the_screen(width):
+    """What has no room is left out whole, and the backlog last of all."""
+    row = info(
+        ready=10**6, delayed=10**6, leased=10**6, dead=10**6, oldest_ready_ms=10**6, held_by="concurrency"
+    )
+    lines = drawn(
+        Picture(rows({"a-queue-with-a-long-name-of-many-words": row}), "host:6379", "12:00:00"), width
+    )
+    assert max(map(len, lines)) <= width
+    heads = [column.head for column in fitting(width)]
+    assert lines[1].split() == ["queue", *" ".join(heads).split()] and "ready" in heads
+    assert "1.0M" in lines[3]
+
+
+def test_all_columns_fit_into_140():
+    """And at 80 those that tell where trouble is."""
+    assert fitting(140) == list(COLUMNS)
+    assert {"ready", "leased", "dead", "in/s", "out/s", "oldest", "ρ", "held by"} <= {
+        c.head for c in fitting(80)
+    }
+    assert sum(column.width + GAP for column in fitting(80)) + NAME_WIDTH <= 80
+
+
+def test_the_head_is_whole_at_80_columns():
+    """Also on a cluster, where the clock gives way."""
+    found = rows({"q": info(ready=41_700, in_per_second_1m=2630, out_per_second_1m=538)})
+    told = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
+    assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == told
+    alone = drawn(Picture(found, "127.0.0.1:7001", "12:00:00"), 80)[0]
+    assert alone.startswith("127.0.0.1:7001  1 queue") and alone.endswith("out 538/s              12:00:00")
+
+
+def test_rows_that_do_not_fit_are_counted():
+    """The screen is filled and no higher."""
+    found = rows({f"q{n}": info(ready=n) for n in range(30)})
+    lines = drawn(Picture(found, "host:6379", notes=["no answer from b"]), 80, height=12)
+    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 queues more with smaller backlogs"]
+    assert [line.split()[0] for line in lines[3:-2]] == [f"q{n}" for n in range(29, 22, -1)]
+
+
+def test_what_holds_a_queue_is_named():
+    """Pauses of both ways, a limit, and a broken queue."""
+    states = {
+        "a": info(ready=4, paused_out=-1, paused_in=1000), "b": info(ready=3, held_by="rate"),
+        "c": info(ready=2, broken="a panic"), "d": info(ready=1),
+    }  # fmt: skip
+    lines = drawn(Picture(rows(states), "host:6379"), 140)
+    assert [line.split("  ")[-1].strip() for line in lines[3:6]] == ["paused in+out", "rate", "BROKEN"]
+    assert lines[6].split()[-1] == "1"  # workers needed: nothing holds it

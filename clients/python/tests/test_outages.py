@@ -1,0 +1,28 @@
+"""When an outage begins and when it ends: without a server or a clock."""
+
+from taskslot.outages import Outages
+
+
+def test_an_outage_is_news_once_and_so_is_its_end():
+    """However many calls fail meanwhile; the span is from the first failure to the first answer."""
+    outages = Outages()
+    assert [outages.failed("a", "q", now) for now in (1.0, 1.1, 4.0)] == [True, False, False]
+    assert outages.succeeded("q", 4.5, 5.0) == 4.0
+    assert outages.succeeded("q", 5.0, 6.0) is None and outages.failed("a", "q", 7.0)
+
+
+def test_an_answer_that_was_on_its_way_is_no_return():
+    """It was asked for before the last failure."""
+    outages = Outages()
+    outages.failed("a", "q", 1.0)
+    assert outages.succeeded("q", 0.9, 1.1) is None and outages.succeeded("q", 1.2, 1.3) is not None
+
+
+def test_a_key_that_another_node_took_over_is_back():
+    """The node that died stays away under its name, which nobody asks any more."""
+    outages = Outages()
+    assert outages.failed("a", "q:{1}", 1.0) and not outages.failed("a", "q:{2}", 1.0)
+    assert not outages.failed("b", "q:{1}", 2.0), "its heir isn't there yet"
+    assert outages.succeeded("q:{3}", 3.0, 3.0) is None
+    assert outages.succeeded("q:{2}", 3.0, 3.5) == 2.5
+    assert outages.succeeded("q:{1}", 3.0, 3.5) is None and outages.by_node == {}

@@ -1,0 +1,28 @@
+//! The one way a queue changes: an event is applied, on a primary and on a replica alike.
+
+use taskslot_engine::{Event, Mismatch, Now};
+
+use crate::api::guard::guard;
+use crate::api::{Arg, Context, Level, log};
+use crate::datatype::TaskQueue;
+use crate::errors::Error;
+use crate::results;
+
+/// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
+/// not changed. Who waits for a task that it ended is told.
+pub fn apply(
+    ctx: Context<'_>,
+    key: Arg<'_>,
+    value: &mut TaskQueue,
+    now: &Now,
+    event: &Event,
+) -> Result<(), Error> {
+    let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
+    applied.map_err(|Mismatch(what)| {
+        value.broken = format!("a change should have {what}");
+        log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
+        Error::Broken
+    })?;
+    results::on_event(ctx, key, &value.queue, now, event);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! This node's metrics: what `taskslot_node` counts, and what the server's LATENCY is told.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::mem;
+use std::time::Duration;
+
+use taskslot_engine::{Millis, Totals};
+use taskslot_node::{Counters, GaugeValues, Gauges};
+
+use crate::api::{Context, Level, log, server};
+
+/// The name under which LATENCY shows long runs of timed work.
+const LATENCY_EVENT: &CStr = c"taskslot-tick";
+
+/// Of all threads of the server, since it may free values on any.
+static GAUGES: Gauges = Gauges::new();
+
+thread_local! {
+    static COUNTERS: RefCell<Counters> = const { RefCell::new(Counters::new()) };
+}
+
+/// A write has changed a queue's totals from `before` to `after`.
+#[inline]
+pub fn add(before: &[u64; Totals::COUNT], after: &[u64; Totals::COUNT]) {
+    COUNTERS.with_borrow_mut(|counters| counters.add(before, after));
+}
+
+/// A run of timed work took so long.
+pub fn add_tick(ctx: Context<'_>, at: Millis, took: Duration) {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if ms == 0 {
+        return;
+    }
+    COUNTERS.with_borrow_mut(|counters| counters.add_tick(took));
+    // The server itself leaves out what is below its threshold, but not where the threshold is 0, which is off.
+    if threshold_ms(ctx, at) > 0 {
+        server::latency(LATENCY_EVENT, ms);
+    }
+}
+
+fn threshold_ms(ctx: Context<'_>, at: Millis) -> i64 {
+    COUNTERS.with_borrow(|counters| counters.threshold_ms(at)).unwrap_or_else(|| {
+        let ms = server::setting(ctx, c"latency-monitor-threshold").unwrap_or(0);
+        COUNTERS.with_borrow_mut(|counters| counters.set_threshold(at, ms));
+        ms
+    })
+}
+
+/// Work that was due `lag_ms` ago is done at `at`.
+pub fn add_lag(at: Millis, lag_ms: u64) {
+    COUNTERS.with_borrow_mut(|counters| counters.add_lag(at, lag_ms));
+}
+
+/// What was counted since the start.
+pub fn counters() -> Counters {
+    COUNTERS.with_borrow(Counters::clone)
+}
+
+/// What is there now.
+pub fn gauges() -> GaugeValues {
+    GAUGES.read()
+}
+
+/// One queue's part in the gauges, until it is freed. A new one has none.
+#[derive(Default)]
+pub struct QueueGauge(taskslot_node::QueueGauge);
+
+impl QueueGauge {
+    /// The queue has changed.
+    #[inline]
+    pub fn update(&mut self, bytes: usize, is_broken: bool) {
+        if GAUGES.update(&mut self.0, bytes, is_broken) {
+            log(
+                Level::Warning,
+                "a queue takes more than 256 MB: above 512 MB it can't be moved to another node",
+            );
+        }
+    }
+}
+
+impl Drop for QueueGauge {
+    fn drop(&mut self) {
+        GAUGES.remove(mem::take(&mut self.0));
+    }
+}

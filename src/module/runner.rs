@@ -1,0 +1,190 @@
+//! Does what the agenda says is to be done: the server's own timeouts.
+//!
+//! When a hint fires, the key is opened, and what is due is done or nothing is. The timer gives precision; the server's
+//! cron is the safety net, since timers of the server run on the wall clock and freeze when it is set back. Neither
+//! holds the server for more than a slice.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use taskslot_engine::{Handle, Holder, Millis, TaskId};
+use taskslot_node::QueueKey;
+
+use crate::agenda::{self, Job, NOW, SLICE};
+use crate::api::key::KeyRead;
+use crate::api::{Context, Level, OwnedString};
+use crate::errors::Error;
+use crate::txn::{Missing, Write, write};
+use crate::{clock, entropy, metrics, ownership, results, waiters};
+
+/// How long the server is left alone after a run that didn't get done: it has three quarters of the time.
+const REST_MS: u64 = 3;
+/// How soon to look again when nothing may be changed now (a replica, writes paused).
+const BLOCKED_MS: u64 = 50;
+/// How many hints are put off at a time, and for how long.
+const PUT_OFF_HINTS: usize = 100;
+const PUT_OFF_MS: u64 = 1000;
+/// Pages of due tasks between two looks at the clock.
+const PAGES_A_STEP: usize = 2;
+/// Leases of a closed connection that end in one step.
+const LEASES_A_STEP: usize = 100;
+
+thread_local! {
+    /// Hints were put off, while nothing might be changed.
+    static HAS_PUT_OFF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The safety net: a timer that should have fired and didn't is frozen by a wall clock that was set back, and one
+/// that was set ahead may have passed instants that were noted for later.
+pub fn on_cron(ctx: Context<'_>) {
+    let at = clock::now(ctx).at;
+    if clock::was_stepped() {
+        agenda::look_at_all();
+    }
+    agenda::drop_late_timer(ctx, at);
+    run(ctx);
+}
+
+/// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
+pub fn run(ctx: Context<'_>) {
+    agenda::begin_run();
+    let rest_ms = if ctx.may_change_data() {
+        if HAS_PUT_OFF.replace(false) {
+            agenda::look_at_all();
+        }
+        let started = Instant::now();
+        work(ctx);
+        metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
+        REST_MS
+    } else {
+        put_off(ctx);
+        BLOCKED_MS
+    };
+    waiters::wake_served();
+    let more = results::wake() | waiters::clear_left();
+    agenda::end_run();
+    let at = clock::now(ctx).at;
+    agenda::arm_rest(ctx, at, rest_ms);
+    if more {
+        // To wake or to clear changes nothing, so it goes on where nothing may be changed.
+        agenda::arm(ctx, at, at.plus(REST_MS));
+    }
+}
+
+/// Nothing may be changed here: what is due is put off, and hints of queues that have gone are dropped, since on a
+/// replica nothing else would ever drop them.
+fn put_off(ctx: Context<'_>) {
+    let at = clock::now(ctx).at;
+    HAS_PUT_OFF.set(true);
+    for _ in 0..PUT_OFF_HINTS {
+        let Some((_, queue)) = agenda::pop_due(at) else { break };
+        if exists(ctx, &queue) {
+            agenda::put_hint(at.plus(PUT_OFF_MS), queue);
+        }
+    }
+}
+
+fn exists(ctx: Context<'_>, queue: &QueueKey) -> bool {
+    let name = OwnedString::new(&queue.name);
+    ctx.select_db(queue.db).is_ok() && KeyRead::peek(ctx, name.as_arg()).is_some()
+}
+
+/// Jobs, then what is due, for a slice of time.
+fn work(ctx: Context<'_>) {
+    let at = clock::now(ctx).at;
+    let started = Instant::now();
+    // Jobs that come up while others are done wait for the next run.
+    for _ in 0..agenda::jobs() {
+        let Some(job) = agenda::next_job() else { break };
+        do_job(ctx, job);
+        if started.elapsed() >= SLICE {
+            break;
+        }
+    }
+    while started.elapsed() < SLICE {
+        let Some((due, queue)) = agenda::pop_due(at) else { break };
+        if is_elsewhere(ctx, &queue) {
+            agenda::put_hint(at.plus(BLOCKED_MS), queue);
+            continue;
+        }
+        move_due(ctx, &queue, at, due, started);
+    }
+}
+
+/// A hint has fired: what is due in its queue is done, until the slice that was `started` is over.
+fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
+    if due > NOW {
+        metrics::add_lag(at, at.since(due));
+    }
+    with_queue(ctx, queue, |write| {
+        write.value.hint.fired(due);
+        while write.move_due(PAGES_A_STEP)? && started.elapsed() < SLICE {}
+        Ok(())
+    });
+}
+
+fn do_job(ctx: Context<'_>, job: Job) {
+    match job {
+        // To look at the queue is enough: a write gives what is ready to those who wait.
+        Job::Serve(queue) => with_queue(ctx, &queue, |write| {
+            write.set_all_ready();
+            Ok(())
+        }),
+        Job::GiveBack { queue, handles } => with_queue(ctx, &queue, |write| give_back(write, &handles)),
+        Job::Abandon { client, queue } => abandon(ctx, client, queue),
+    }
+}
+
+/// Undoes leases that never reached their worker.
+fn give_back(write: &mut Write<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
+    for handle in handles {
+        if let Some(event) = write.value.queue.unclaim(write.now, handle) {
+            write.commit(&event)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the TIED leases of a connection that closed, some at a time.
+fn abandon(ctx: Context<'_>, client: Holder, queue: QueueKey) {
+    let mut more = false;
+    with_queue(ctx, &queue, |write| {
+        let tasks = write.value.queue.tied_to(client, LEASES_A_STEP);
+        more = tasks.len() == LEASES_A_STEP;
+        tasks.into_iter().try_for_each(|id| abandon_one(write, id))
+    });
+    if more {
+        agenda::later(Job::Abandon { client, queue });
+    }
+}
+
+fn abandon_one(write: &mut Write<'_, '_>, id: TaskId) -> Result<(), Error> {
+    match write.value.queue.abandon(write.now, &mut entropy::bits, id) {
+        Some(event) => write.commit(&event),
+        None => Ok(()),
+    }
+}
+
+/// Runs `body` on a queue, if it is there and this node may change it.
+fn with_queue(
+    ctx: Context<'_>,
+    queue: &QueueKey,
+    body: impl FnOnce(&mut Write<'_, '_>) -> Result<(), Error>,
+) {
+    if ctx.select_db(queue.db).is_err() || !ownership::is_owned(ctx, &queue.name) {
+        return;
+    }
+    let name = OwnedString::new(&queue.name);
+    match write(ctx, name.as_arg(), Missing::Skip, body) {
+        Ok(_) | Err(Error::WrongType | Error::Broken) => {}
+        Err(error) => ctx.log(Level::Warning, &format!("timed work on a queue failed: {error}")),
+    }
+}
+
+/// Whether there is a queue that isn't ours to change: the copy that comes before a slot, or what it leaves behind.
+fn is_elsewhere(ctx: Context<'_>, queue: &QueueKey) -> bool {
+    if ctx.select_db(queue.db).is_err() || ownership::is_owned(ctx, &queue.name) {
+        return false;
+    }
+    KeyRead::peek(ctx, OwnedString::new(&queue.name).as_arg()).is_some()
+}
