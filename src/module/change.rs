@@ -1,9 +1,10 @@
 //! The one way a queue changes: an event is applied, on a primary and on a replica alike.
 
 use taskslot_engine::{Event, Mismatch, Now};
+use taskslot_node::Health;
 
 use crate::api::guard::guard;
-use crate::api::{Arg, Context, Level, log};
+use crate::api::{Arg, Context};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::results;
@@ -19,8 +20,7 @@ pub fn apply(
 ) -> Result<(), Error> {
     let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
     applied.map_err(|Mismatch(what)| {
-        value.broken = format!("a change should have {what}");
-        log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
+        value.give_up(Health::Broken(format!("a change should have {what}")));
         Error::Broken
     })?;
     results::on_event(ctx, key, &value.queue, now, event);

@@ -6,20 +6,20 @@ use crate::api::Reply;
 
 /// A claim with what only the server's side of it knows.
 #[derive(Clone, Copy)]
-pub struct Claims<'a> {
+pub struct ClaimRequest<'a> {
     /// What the queue is asked.
     pub claim: Claim<'a>,
     /// The worker's connection, if the leases hang on it (TIED).
     pub connection: Option<Holder>,
     /// The client's token, if it may send the claim again.
-    pub request: Option<&'a [u8]>,
+    pub token: Option<&'a [u8]>,
     /// Whether each task comes with all that is known of it.
     pub with_meta: bool,
     /// Whether the tasks come with the key of their queue, since several were asked.
     pub with_key: bool,
 }
 
-impl Claims<'_> {
+impl ClaimRequest<'_> {
     /// Begins the reply: so many tasks of this queue follow, at least one.
     pub fn begin_reply(&self, reply: Reply<'_>, key: &[u8], tasks: usize) {
         if self.with_key {
@@ -114,12 +114,6 @@ impl<'a> Delivery<'a> {
             None => reply.null(),
         }
     }
-
-    /// A copy that outlives the call.
-    pub fn kept(&self) -> Kept {
-        let (payload, headers, group) = (self.payload.into(), self.headers.0.into(), self.group.into());
-        Kept { name: self.name, payload, headers, group, meta: self.meta }
-    }
 }
 
 impl Meta {
@@ -147,7 +141,7 @@ pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
 }
 
 /// A delivery that waits to be written to a client that was blocked.
-pub struct Kept {
+pub struct OwnedDelivery {
     name: Text,
     payload: Box<[u8]>,
     headers: Box<[u8]>,
@@ -155,9 +149,15 @@ pub struct Kept {
     meta: Meta,
 }
 
-impl Kept {
+impl OwnedDelivery {
+    /// A copy that outlives the call.
+    pub fn of(task: &Delivery<'_>) -> OwnedDelivery {
+        let (payload, headers, group) = (task.payload.into(), task.headers.0.into(), task.group.into());
+        OwnedDelivery { name: task.name, payload, headers, group, meta: task.meta }
+    }
+
     /// The delivery.
-    pub fn delivery(&self) -> Delivery<'_> {
+    pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, Headers(&self.headers), &*self.group);
         Delivery { name: self.name, payload, headers, group, meta: self.meta }
     }

@@ -1,5 +1,5 @@
-//! Word of this node's clock: `TASK._CLOCK stamp`, to replicas, which go by it, and to the AOF, from which a restart
-//! carries the clock on and learns when somebody last served.
+//! What this node's clock shows is sent to replicas, which follow it, and to the AOF, from which a restart carries the
+//! clock on and learns when somebody last served: `TASK._CLOCK stamp`.
 
 use std::cell::Cell;
 
@@ -10,58 +10,58 @@ use crate::api::{Context, Level};
 use crate::replication::CLOCK;
 use crate::{clock, metrics};
 
-/// While queues change, word is given this often.
+/// While queues change, it is sent this often.
 const EVERY_US: u64 = 60_000_000;
-/// A clock that is further from where the last word puts it is told anew.
+/// A clock that is further from where the last stamp puts it is sent anew.
 const OFF_MS: u64 = 250;
 
-/// What was told, and whether there is reason to tell more.
+/// What was sent, and whether more is to be sent.
 #[derive(Clone, Copy)]
-struct Told {
+struct Sent {
     last: Option<Stamp>,
-    /// Somebody is there who was told nothing.
+    /// There is somebody to whom nothing was sent.
     is_due: bool,
 }
 
 thread_local! {
-    static TOLD: Cell<Told> = const { Cell::new(Told { last: None, is_due: false }) };
+    static SENT: Cell<Sent> = const { Cell::new(Sent { last: None, is_due: false }) };
     /// Queues have changed since. It is set with each change, so it stands alone.
     static HAS_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Word is to be given in this round of the server's loop: there is a replica more, data were loaded, or this node has
-/// become the primary.
-pub fn due() {
-    if !TOLD.get().is_due {
-        TOLD.set(Told { is_due: true, ..TOLD.get() });
+/// Sends a stamp in this round of the server's loop: there is one more replica, data were loaded, or this node has become
+/// the primary.
+pub fn send_soon() {
+    if !SENT.get().is_due {
+        SENT.set(Sent { is_due: true, ..SENT.get() });
         Timer::start_detached(0, on_cron);
     }
 }
 
 /// A queue has changed.
-pub fn changed() {
+pub fn on_change() {
     HAS_CHANGED.set(true);
 }
 
-/// The server's regular work: gives word where that is due and this node may write.
+/// The server's regular work: sends a stamp where that is due and this node may write.
 pub fn on_cron(ctx: Context<'_>) {
     if !ctx.may_change_data() || metrics::gauges().queues == 0 {
         return;
     }
-    let (told, stamp) = (TOLD.get(), clock::stamp());
-    if !told.is_due && told.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
+    let (sent, stamp) = (SENT.get(), clock::stamp());
+    if !sent.is_due && sent.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
         return;
     }
     match rmp_serde::to_vec(&stamp) {
         Ok(bytes) if ctx.replicate_keyless(CLOCK, &bytes).is_ok() => {
-            TOLD.set(Told { last: Some(stamp), is_due: false });
+            SENT.set(Sent { last: Some(stamp), is_due: false });
             HAS_CHANGED.set(false);
         }
         _ => ctx.log(Level::Warning, "word of this node's clock could not be replicated"),
     }
 }
 
-/// Whether who has heard the last word knows where the clock stands now.
+/// Whether who has the last stamp knows where the clock stands now.
 fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
     let is_old = now.up_us.saturating_sub(last.up_us) >= EVERY_US;
     let off_ms = last.skew_ms().abs_diff(now.skew_ms());

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use taskslot_engine::{Holder, Queue};
-use taskslot_node::{Connections, QueueKey};
+use taskslot_node::{Connections, Job, QueueKey};
 
-use crate::agenda::{self, Job};
+use crate::agenda;
 use crate::api::context::is_connected;
 use crate::api::timer::Timer;
 use crate::api::{Arg, Context};

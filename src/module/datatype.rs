@@ -1,12 +1,12 @@
 //! The queue as a native data type: what the server asks of the value in a key.
 
 use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
-use taskslot_node::{QueueKey, earliest};
+use taskslot_node::{Health, Hint, QueueKey, earliest};
 
-use crate::agenda::{self, Hint};
+use crate::agenda;
 use crate::api::context::Flags;
 use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
-use crate::api::{Arg, Context};
+use crate::api::{Arg, Context, Level, log};
 use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
@@ -22,8 +22,8 @@ pub static QUEUES: DataType<TaskQueue> = DataType::new();
 pub struct TaskQueue {
     /// The queue.
     pub queue: Queue,
-    /// Why the queue was given up; empty while it wasn't.
-    pub broken: String,
+    /// Whether the queue may be changed.
+    pub health: Health,
     /// The earliest hint that is out for the queue under its present name.
     pub hint: Hint,
     /// Pushes that were refused here.
@@ -47,10 +47,18 @@ impl TaskQueue {
     }
 
     /// A queue that was loaded or copied.
-    pub fn of(queue: Queue, broken: String) -> TaskQueue {
-        let mut value = TaskQueue { queue, broken, ..TaskQueue::default() };
+    pub fn of(queue: Queue, health: Health) -> TaskQueue {
+        let mut value = TaskQueue { queue, health, ..TaskQueue::default() };
         value.update_gauges();
         value
+    }
+
+    /// The queue is readable only from now on.
+    pub fn give_up(&mut self, health: Health) {
+        debug_assert!(!health.is_sound(), "a reason is given");
+        log(Level::Warning, &format!("a queue is BROKEN: {}", health.text()));
+        self.health = health;
+        self.update_gauges();
     }
 
     /// What time it is on the queue's clock.
@@ -90,7 +98,7 @@ impl TaskQueue {
 
     /// Notes when the queue has something to do. `now` is on the node's clock.
     pub fn put_on_agenda(&self, ctx: Context<'_>, key: Arg<'_>, now: &Now) {
-        if let Some(due) = self.next_due(now).filter(|_| self.broken.is_empty()) {
+        if let Some(due) = self.next_due(now).filter(|_| self.health.is_sound()) {
             agenda::hint(ctx, key, &self.hint, now.at, due);
         }
     }
@@ -103,7 +111,7 @@ impl TaskQueue {
     /// To be called after each change, so that INFO has walked no queue.
     #[inline]
     pub fn update_gauges(&mut self) {
-        self.gauge.update(self.memory(), !self.broken.is_empty());
+        self.gauge.update(self.memory(), !self.health.is_sound());
     }
 }
 
@@ -113,7 +121,7 @@ impl Value for TaskQueue {
 
     /// Why it is broken (empty for sound), the queue's chunks, an empty chunk.
     fn save(&self, out: &mut RdbWriter<'_>) {
-        out.save_bytes(self.broken.as_bytes());
+        out.save_bytes(self.health.text().as_bytes());
         self.queue.save_at(Some(clock::stamp()), &mut |chunk| out.save_bytes(chunk));
         out.save_bytes(&[]);
     }
@@ -134,7 +142,8 @@ impl Value for TaskQueue {
                 }
                 // Told here too, since a replica that loads beside its data tells nobody when keys get their place.
                 if let Some((db, key)) = input.db().zip(input.key()) {
-                    agenda::hint_loaded(QueueKey::new(db, key.as_bytes()), &value.hint);
+                    let queue = QueueKey::new(db, key.as_bytes());
+                    agenda::with(|agenda| agenda.hint_loaded(queue, &value.hint));
                 }
                 Some(value)
             }
@@ -153,7 +162,7 @@ impl Value for TaskQueue {
             mode = LOAD_MORE;
         });
         if written {
-            out.emit(LOAD, key, [LOAD_END, self.broken.as_bytes()]);
+            out.emit(LOAD, key, [LOAD_END, self.health.text().as_bytes()]);
         }
     }
 
@@ -164,7 +173,7 @@ impl Value for TaskQueue {
     fn digest(&self, out: &mut Digest<'_>) {
         // The server's own hash, two of SHA-1 for each part, takes ten times as long.
         out.add_bytes(&self.queue.fingerprint());
-        out.add_bytes(self.broken.as_bytes());
+        out.add_bytes(self.health.text().as_bytes());
         out.end_sequence();
     }
 
@@ -173,16 +182,16 @@ impl Value for TaskQueue {
     }
 
     fn copy(&self) -> Option<TaskQueue> {
-        if !self.broken.is_empty() {
+        if !self.health.is_sound() {
             return None;
         }
-        self.queue.copied().ok().map(|copy| TaskQueue::of(copy, String::new()))
+        self.queue.copied().ok().map(|copy| TaskQueue::of(copy, Health::Sound))
     }
 }
 
 /// Reads what `save` wrote: `None` where the input ends too early.
 fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
-    let broken = String::from_utf8_lossy(&input.load_bytes()?).into_owned();
+    let health = Health::from_text(&input.load_bytes()?);
     let mut queue = match Queue::load_head(&input.load_bytes()?) {
         Ok(queue) => queue,
         Err(mismatch) => return Some(Err(mismatch)),
@@ -199,8 +208,8 @@ fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
         }
     }
     // A queue that was given up may be damaged: what can be read of it is kept to be read.
-    if !broken.is_empty() {
-        return Some(Ok(TaskQueue::of(queue, broken)));
+    if !health.is_sound() {
+        return Some(Ok(TaskQueue::of(queue, health)));
     }
-    Some(result.and_then(|()| queue.validate()).map(|()| TaskQueue::of(queue, broken)))
+    Some(result.and_then(|()| queue.validate()).map(|()| TaskQueue::of(queue, health)))
 }

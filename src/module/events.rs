@@ -33,14 +33,14 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             term::begin(Beginning::Promotion);
             clock::on_promoted(term::current().id);
             clock::on_takeover(ctx);
-            clock_notice::due();
+            clock_notice::send_soon();
             agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
             clock::on_takeover(ctx);
-            clock_notice::due();
+            clock_notice::send_soon();
         }
-        ServerEvent::ReplicaOnline => clock_notice::due(),
+        ServerEvent::ReplicaOnline => clock_notice::send_soon(),
         ServerEvent::SwapDb { a, b } => on_swapdb(a, b),
         ServerEvent::Cron { hz } => {
             clock::on_cron(hz);
@@ -60,7 +60,7 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
 
 /// Two databases have changed places, and their keys' hints, jobs and ties with them.
 fn on_swapdb(a: i32, b: i32) {
-    agenda::swap_databases(a, b);
+    agenda::with(|agenda| agenda.swap_databases(a, b));
     connections::swap_databases(a, b);
     waiters::on_swapdb(a, b);
 }

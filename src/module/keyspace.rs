@@ -23,7 +23,7 @@ pub fn read<'a, R>(
 pub fn check(ctx: Context<'_>, key: Arg<'_>) -> Result<(), Error> {
     let Some(open) = KeyRead::peek(ctx, key) else { return Ok(()) };
     match open.value(&QUEUES)? {
-        Some(value) if !value.broken.is_empty() => Err(Error::Broken),
+        Some(value) if !value.health.is_sound() => Err(Error::Broken),
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@
 //! of it runs on the server's main thread, except that the server may free values on another one, as `metrics` expects; a
 //! thread-local is a global of that thread.
 
+#![deny(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod agenda;
@@ -55,6 +56,8 @@ const VERSION: c_int = 100;
 ///
 /// # Safety
 /// Called by the server only.
+// The one place where the server calls this crate itself.
+#[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnLoad(
     ctx: *mut raw::Ctx,

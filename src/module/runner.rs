@@ -4,42 +4,31 @@
 //! cron is the safety net, since timers of the server run on the wall clock and freeze when it is set back. Neither
 //! holds the server for more than a slice.
 
-use std::cell::Cell;
 use std::time::Instant;
 
 use taskslot_engine::{Handle, Holder, Millis, TaskId};
-use taskslot_node::QueueKey;
+use taskslot_node::{Agenda, Job, QueueKey};
 
-use crate::agenda::{self, Job, NOW, SLICE};
+use crate::agenda::{self, SLICE};
 use crate::api::key::KeyRead;
 use crate::api::{Context, Level, OwnedString};
 use crate::errors::Error;
-use crate::txn::{Missing, Write, write};
+use crate::txn::{Missing, Txn, write};
 use crate::{clock, entropy, metrics, ownership, results, waiters};
 
-/// How long the server is left alone after a run that didn't get done: it has three quarters of the time.
-const REST_MS: u64 = 3;
-/// How soon to look again when nothing may be changed now (a replica, writes paused).
-const BLOCKED_MS: u64 = 50;
-/// How many hints are put off at a time, and for how long.
+/// How many hints are put off at a time.
 const PUT_OFF_HINTS: usize = 100;
-const PUT_OFF_MS: u64 = 1000;
 /// Pages of due tasks between two looks at the clock.
 const PAGES_A_STEP: usize = 2;
 /// Leases of a closed connection that end in one step.
 const LEASES_A_STEP: usize = 100;
-
-thread_local! {
-    /// Hints were put off, while nothing might be changed.
-    static HAS_PUT_OFF: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The safety net: a timer that should have fired and didn't is frozen by a wall clock that was set back, and one
 /// that was set ahead may have passed instants that were noted for later.
 pub fn on_cron(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     if clock::was_stepped() {
-        agenda::look_at_all();
+        agenda::with(Agenda::look_at_all);
     }
     agenda::drop_late_timer(ctx, at);
     run(ctx);
@@ -47,27 +36,20 @@ pub fn on_cron(ctx: Context<'_>) {
 
 /// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
 pub fn run(ctx: Context<'_>) {
-    agenda::begin_run();
-    let rest_ms = if ctx.may_change_data() {
-        if HAS_PUT_OFF.replace(false) {
-            agenda::look_at_all();
-        }
+    let may_change = ctx.may_change_data();
+    agenda::with(|agenda| agenda.begin_run(may_change));
+    if may_change {
         let started = Instant::now();
         work(ctx);
         metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
-        REST_MS
     } else {
         put_off(ctx);
-        BLOCKED_MS
-    };
+    }
     waiters::wake_served();
     let more = results::wake() | waiters::clear_left();
-    agenda::end_run();
     let at = clock::now(ctx).at;
-    agenda::arm_rest(ctx, at, rest_ms);
-    if more {
-        // To wake or to clear changes nothing, so it goes on where nothing may be changed.
-        agenda::arm(ctx, at, at.plus(REST_MS));
+    if let Some(next) = agenda::with(|agenda| agenda.end_run(at, may_change, more)) {
+        agenda::arm(ctx, at, next);
     }
 }
 
@@ -75,11 +57,10 @@ pub fn run(ctx: Context<'_>) {
 /// replica nothing else would ever drop them.
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
-    HAS_PUT_OFF.set(true);
     for _ in 0..PUT_OFF_HINTS {
-        let Some((_, queue)) = agenda::pop_due(at) else { break };
+        let Some((_, queue)) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
         if exists(ctx, &queue) {
-            agenda::put_hint(at.plus(PUT_OFF_MS), queue);
+            agenda::with(|agenda| agenda.put_off(at, queue));
         }
     }
 }
@@ -94,17 +75,17 @@ fn work(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     let started = Instant::now();
     // Jobs that come up while others are done wait for the next run.
-    for _ in 0..agenda::jobs() {
-        let Some(job) = agenda::next_job() else { break };
+    for _ in 0..agenda::with(|agenda| agenda.jobs()) {
+        let Some(job) = agenda::with(Agenda::next_job) else { break };
         do_job(ctx, job);
         if started.elapsed() >= SLICE {
             break;
         }
     }
     while started.elapsed() < SLICE {
-        let Some((due, queue)) = agenda::pop_due(at) else { break };
+        let Some((due, queue)) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
         if is_elsewhere(ctx, &queue) {
-            agenda::put_hint(at.plus(BLOCKED_MS), queue);
+            agenda::with(|agenda| agenda.delay(at, queue));
             continue;
         }
         move_due(ctx, &queue, at, due, started);
@@ -113,12 +94,12 @@ fn work(ctx: Context<'_>) {
 
 /// A hint has fired: what is due in its queue is done, until the slice that was `started` is over.
 fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
-    if due > NOW {
-        metrics::add_lag(at, at.since(due));
+    if let Some(lag_ms) = Agenda::lag_ms(at, due) {
+        metrics::add_lag(at, lag_ms);
     }
-    with_queue(ctx, queue, |write| {
-        write.value.hint.fired(due);
-        while write.move_due(PAGES_A_STEP)? && started.elapsed() < SLICE {}
+    with_queue(ctx, queue, |txn| {
+        txn.hint_fired(due);
+        while txn.move_due(PAGES_A_STEP)? && started.elapsed() < SLICE {}
         Ok(())
     });
 }
@@ -126,20 +107,20 @@ fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started
 fn do_job(ctx: Context<'_>, job: Job) {
     match job {
         // To look at the queue is enough: a write gives what is ready to those who wait.
-        Job::Serve(queue) => with_queue(ctx, &queue, |write| {
-            write.set_all_ready();
+        Job::Serve(queue) => with_queue(ctx, &queue, |txn| {
+            txn.set_all_ready();
             Ok(())
         }),
-        Job::GiveBack { queue, handles } => with_queue(ctx, &queue, |write| give_back(write, &handles)),
+        Job::GiveBack { queue, handles } => with_queue(ctx, &queue, |txn| give_back(txn, &handles)),
         Job::Abandon { client, queue } => abandon(ctx, client, queue),
     }
 }
 
 /// Undoes leases that never reached their worker.
-fn give_back(write: &mut Write<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
+fn give_back(txn: &mut Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
     for handle in handles {
-        if let Some(event) = write.value.queue.unclaim(write.now, handle) {
-            write.commit(&event)?;
+        if let Some(event) = txn.queue().unclaim(txn.now, handle) {
+            txn.commit(&event)?;
         }
     }
     Ok(())
@@ -148,29 +129,25 @@ fn give_back(write: &mut Write<'_, '_>, handles: &[Handle]) -> Result<(), Error>
 /// Ends the TIED leases of a connection that closed, some at a time.
 fn abandon(ctx: Context<'_>, client: Holder, queue: QueueKey) {
     let mut more = false;
-    with_queue(ctx, &queue, |write| {
-        let tasks = write.value.queue.tied_to(client, LEASES_A_STEP);
+    with_queue(ctx, &queue, |txn| {
+        let tasks = txn.queue().tied_to(client, LEASES_A_STEP);
         more = tasks.len() == LEASES_A_STEP;
-        tasks.into_iter().try_for_each(|id| abandon_one(write, id))
+        tasks.into_iter().try_for_each(|id| abandon_one(txn, id))
     });
     if more {
         agenda::later(Job::Abandon { client, queue });
     }
 }
 
-fn abandon_one(write: &mut Write<'_, '_>, id: TaskId) -> Result<(), Error> {
-    match write.value.queue.abandon(write.now, &mut entropy::bits, id) {
-        Some(event) => write.commit(&event),
+fn abandon_one(txn: &mut Txn<'_, '_>, id: TaskId) -> Result<(), Error> {
+    match txn.queue().abandon(txn.now, &mut entropy::bits, id) {
+        Some(event) => txn.commit(&event),
         None => Ok(()),
     }
 }
 
 /// Runs `body` on a queue, if it is there and this node may change it.
-fn with_queue(
-    ctx: Context<'_>,
-    queue: &QueueKey,
-    body: impl FnOnce(&mut Write<'_, '_>) -> Result<(), Error>,
-) {
+fn with_queue(ctx: Context<'_>, queue: &QueueKey, body: impl FnOnce(&mut Txn<'_, '_>) -> Result<(), Error>) {
     if ctx.select_db(queue.db).is_err() || !ownership::is_owned(ctx, &queue.name) {
         return;
     }

@@ -15,14 +15,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use taskslot_engine::{Claim, Handle, Holder, Now};
-use taskslot_node::{Candidates, Demand, Offer, Place, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues};
+use taskslot_node::{
+    Candidates, Demand, Job, Offer, Place, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
+};
 
-use crate::agenda::{self, Job, SLICE};
+use crate::agenda::{self, SLICE};
 use crate::api::blocked::{Waiter, Waiting};
 use crate::api::user::User;
 use crate::api::{Arg, Context};
 use crate::blocking::block;
-use crate::claims::{Claims, Delivery, Kept};
+use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 
@@ -36,7 +38,7 @@ pub struct BlockedWorker {
     refused: Cell<bool>,
     /// Where it was served, once it was.
     served_at: RefCell<Option<QueueKey>>,
-    delivery: RefCell<Vec<Kept>>,
+    delivery: RefCell<Vec<OwnedDelivery>>,
     handles: RefCell<Vec<Handle>>,
     delivered: Cell<bool>,
 }
@@ -201,14 +203,14 @@ pub fn wake_served() {
 /// Blocks the client of the running command until one of these queues has a task for it; false where it can't be
 /// blocked. In a cluster all lie in one slot. A claim with a token that waits already is sent again: its copy takes its
 /// places, and the first one gets nothing.
-pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], claims: &Claims<'_>, timeout_ms: u64) -> bool {
+pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, timeout_ms: u64) -> bool {
     let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
-    let (places, older) = places(ctx, keys, claims.request);
+    let (places, older) = places(ctx, keys, request.token);
     // Before the client is blocked: what waits with its token then has no place.
     QUEUES.with_borrow_mut(|queues| {
         older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
-    let worker = BlockedWorker::new(ctx, claims, places);
+    let worker = BlockedWorker::new(ctx, request, places);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);
     // Also where the copy can't wait: its client asked again and no longer listens for the first answer. No wait queue is
@@ -241,10 +243,10 @@ fn places(
 }
 
 impl BlockedWorker {
-    fn new(ctx: Context<'_>, claims: &Claims<'_>, places: Vec<Place>) -> BlockedWorker {
-        let Claims { claim, connection, request, with_meta, with_key } = *claims;
+    fn new(ctx: Context<'_>, request: &ClaimRequest<'_>, places: Vec<Place>) -> BlockedWorker {
+        let ClaimRequest { claim, connection, token, with_meta, with_key } = *request;
         BlockedWorker {
-            ticket: Ticket::new(places, claim.worker, claim.group, request, claim.count as u64),
+            ticket: Ticket::new(places, claim.worker, claim.group, token, claim.count as u64),
             claim: OwnedClaim {
                 claim: Claim { worker: &[], group: None, ..claim },
                 connection,
@@ -261,12 +263,12 @@ impl BlockedWorker {
     }
 
     /// What it claims.
-    pub fn claims(&self) -> Claims<'_> {
+    pub fn request(&self) -> ClaimRequest<'_> {
         let (OwnedClaim { claim, connection, with_meta, with_key }, ticket) = (&self.claim, &self.ticket);
-        Claims {
+        ClaimRequest {
             claim: Claim { worker: &ticket.worker, group: ticket.group.as_deref(), ..*claim },
             connection: *connection,
-            request: ticket.token.as_deref(),
+            token: ticket.token.as_deref(),
             with_meta: *with_meta,
             with_key: *with_key,
         }
@@ -291,7 +293,7 @@ impl BlockedWorker {
 
     /// Takes a task, to be written when it is woken.
     pub fn receive(&self, task: &Delivery<'_>) {
-        self.delivery.borrow_mut().push(task.kept());
+        self.delivery.borrow_mut().push(OwnedDelivery::of(task));
     }
 
     /// Notes the leases that it was given.
@@ -317,10 +319,10 @@ impl Waiting for BlockedWorker {
         self.delivered.set(true);
         let (delivery, served_at) = (self.delivery.take(), self.served_at.borrow());
         match served_at.as_ref().filter(|_| !delivery.is_empty()) {
-            Some(queue) => self.claims().begin_reply(ctx.reply(), &queue.name, delivery.len()),
+            Some(queue) => self.request().begin_reply(ctx.reply(), &queue.name, delivery.len()),
             None => ctx.reply().array(0),
         }
-        delivery.iter().for_each(|task| task.delivery().reply(ctx.reply(), self.claim.with_meta));
+        delivery.iter().for_each(|task| task.as_delivery().reply(ctx.reply(), self.claim.with_meta));
     }
 
     fn on_disconnect(&self, _ctx: Context<'_>) {

@@ -50,6 +50,10 @@ impl ReadyGroups {
 
     /// Notes what an event is about to make ready.
     pub fn note(&mut self, queue: &Queue, event: &Event) {
+        if let Event::Claimed { .. } | Event::Taken { .. } = event {
+            // Nothing becomes claimable by it, unless its worker was awaited.
+            return self.note_awaited(queue);
+        }
         if queue.has_suspects() {
             self.note_workers(queue, event);
         } else {
@@ -60,8 +64,7 @@ impl ReadyGroups {
         let mut is_all = false;
         let mut add = |name: &[u8]| self.groups.add(name);
         match event {
-            Event::Claimed { .. }
-            | Event::PassedOver { .. }
+            Event::PassedOver { .. }
             | Event::Extended { .. }
             | Event::Answered { .. }
             | Event::Term { .. } => {}
@@ -84,7 +87,7 @@ impl ReadyGroups {
     /// Notes whose leases an event may end, and who is awaited before it.
     fn note_workers(&mut self, queue: &Queue, event: &Event) {
         self.note_awaited(queue);
-        if let Event::Claimed { .. } | Event::Extended { .. } = event {
+        if let Event::Extended { .. } = event {
             return;
         }
         let mut add = |name: Option<&[u8]>| {
@@ -96,7 +99,7 @@ impl ReadyGroups {
     }
 
     /// Notes who is awaited, before something that may end that.
-    pub fn note_awaited(&mut self, queue: &Queue) {
+    fn note_awaited(&mut self, queue: &Queue) {
         self.workers.extend(queue.awaited_worker().map(Box::from));
     }
 }

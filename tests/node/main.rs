@@ -1,10 +1,15 @@
 //! Tests of the node's values, alone and together with the engine.
 
+mod agenda;
 mod args;
 mod clock;
 mod connections;
+mod dice;
+mod health;
 mod metrics;
 mod nodes;
 mod slots;
+mod wait_queue;
 mod warnings;
+mod watches;
 mod zones;

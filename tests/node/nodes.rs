@@ -15,6 +15,8 @@ use taskslot_engine::{
 };
 use taskslot_node::{Clock, Reading};
 
+use crate::dice::Dice;
+
 const START_US: u64 = 1_700_000_000_000_000;
 const NODES: usize = 3;
 const GRACE_MS: u64 = 5000;
@@ -27,27 +29,6 @@ const DRIFT: f64 = 0.012;
 /// What links, beats and whole milliseconds add.
 const SLACK_US: u64 = 400_000;
 const SPANS_MS: [u64; 4] = [200, 1500, 10_000, 60_000];
-
-/// Random numbers that a seed repeats (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.roll() % n.max(1)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
 
 /// What a primary sends, and what stands in a file.
 #[derive(Clone)]

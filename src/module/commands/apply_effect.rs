@@ -1,17 +1,17 @@
 //! `TASK._APPLY key effect [payload …]`: applies what a primary decided. Ordinary clients are refused.
 
-use taskslot_engine::{Effect, Event, Millis, Mismatch};
+use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue, Received};
+use taskslot_node::Health;
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
-use crate::api::{Arg, Context, Level};
-use crate::change::apply;
+use crate::api::{Arg, Context};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::peers::{is_from_peer, pass_on};
-use crate::{clock, waiters};
+use crate::{change, clock, waiters};
 
 /// `TASK._APPLY`
 pub struct ApplyEffect;
@@ -48,65 +48,19 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         Some(value) => (value, false),
         None => (&mut made, true),
     };
-    if !value.broken.is_empty() {
+    if !value.health.is_sound() {
         return Err(Error::Broken);
     }
     if !from_peer {
-        // A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
-        let mut copy = value.queue.clone();
-        let effect = effect.as_ref().map_err(|_| Error::Bad("invalid effect"))?;
-        let fits = guard("an effect on trial", false, || {
-            copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
-        });
-        if !fits {
-            return Err(Error::Bad("invalid effect"));
-        }
+        try_on_copy(&value.queue, &effect)?;
     }
     // A file that is replayed tells of the past: neither rates nor subscribers are to take it for the present.
     let is_live = !ctx.flags().is_loading();
-    if is_live {
-        value.queue.observe(value.now(now).at);
-    }
-    let offset_ms = value.queue.clock_offset_ms();
-    let mut notifications = Notifications::default();
-    let expected = effect.and_then(|effect| value.queue.expect_effect(&effect).map(|()| effect));
-    let result = match &expected {
-        Ok(effect) => effect.events.iter().try_for_each(|event| {
-            apply(ctx, *key, value, &value.now(now), event)?;
-            notifications.add(event);
-            Ok(())
-        }),
-        Err(Mismatch(what)) => {
-            value.broken = format!("an effect should have {what}");
-            ctx.log(Level::Warning, &format!("a queue is BROKEN: {}", value.broken));
-            Err(Error::Broken)
-        }
-    };
-    // Only of an effect that was applied: what was refused hasn't been checked.
-    if let (false, Ok(()), Ok(effect)) = (is_live, &result, &expected) {
-        let clocks = effect.events.iter().filter_map(|event| match event {
-            Event::Term { clocks, .. } => clocks.as_ref(),
-            _ => None,
-        });
-        clocks.for_each(clock::resume);
-    }
-    if let Some((_, at)) = expected.ok().and_then(|effect| effect.stamp).filter(|_| from_peer) {
-        if is_live && ctx.flags().is_primary() {
-            // The slot's former owner goes on changing the queue, by its own clock; word of it takes its time.
-            let ahead_ms = at.0 as i64 - now.at.0 as i64;
-            value.queue.set_clock_offset(offset_ms);
-            value.clock_is_ahead(offset_ms.max(ahead_ms));
-        } else if at > Millis(0) {
-            // A queue's clock that stands at its beginning tells nothing of the node's.
-            clock::served(value.on_node_clock(at));
-        }
-    }
-    // A primary has said what the queue's clock is.
-    value.queue.take_saved();
-    value.clock_untold &= ctx.flags().is_primary() && is_live;
-    value.update_gauges();
-    value.put_on_agenda(ctx, *key, &now);
-    waiters::serve_if_awaited(ctx, *key);
+    let notifications = Notifications::default();
+    let mut arrival = Arrival { ctx, key: *key, value, now, from_peer, is_live, notifications };
+    let result = arrival.apply(effect);
+    arrival.settle();
+    let notifications = arrival.notifications;
     if is_new {
         open.set_value(&QUEUES, made)?;
     }
@@ -116,4 +70,93 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         notifications.send(ctx, *key);
     }
     result
+}
+
+/// A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
+fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+    let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
+    let mut copy = queue.clone();
+    let fits = guard("an effect on trial", false, || {
+        copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
+    });
+    if fits { Ok(()) } else { Err(Error::Bad("invalid effect")) }
+}
+
+/// An effect that came for a queue.
+struct Arrival<'a, 'q> {
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    value: &'q mut TaskQueue,
+    /// On the node's clock.
+    now: Now,
+    /// It comes from a primary, a slot's former owner or a file; else from a tool.
+    from_peer: bool,
+    /// It doesn't come from a file.
+    is_live: bool,
+    notifications: Notifications,
+}
+
+impl Arrival<'_, '_> {
+    /// Applies it. A queue that it doesn't fit is given up.
+    fn apply(&mut self, effect: Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+        if self.is_live {
+            self.value.queue.observe(self.value.now(self.now).at);
+        }
+        let offset_ms = self.value.queue.clock_offset_ms();
+        let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
+        let effect = expected.map_err(|Mismatch(what)| {
+            self.value.give_up(Health::Broken(format!("an effect should have {what}")));
+            Error::Broken
+        })?;
+        let applied = self.apply_events(&effect.events);
+        // Only of an effect that was applied: what was refused hasn't been checked.
+        if applied.is_ok() && !self.is_live {
+            resume_clock(&effect.events);
+        }
+        if let Some((_, at)) = effect.stamp.filter(|_| self.from_peer) {
+            self.hear_time(at, offset_ms);
+        }
+        applied
+    }
+
+    fn apply_events(&mut self, events: &[Event<'_>]) -> Result<(), Error> {
+        events.iter().try_for_each(|event| {
+            let now = self.value.now(self.now);
+            change::apply(self.ctx, self.key, self.value, &now, event)?;
+            self.notifications.add(event);
+            Ok(())
+        })
+    }
+
+    /// The change was made at an instant of the queue's clock, which was `offset_ms` ahead of this node's before it.
+    fn hear_time(&mut self, at: Millis, offset_ms: i64) {
+        if self.is_live && self.ctx.flags().is_primary() {
+            // The slot's former owner goes on changing the queue, by its own clock; word of it takes its time.
+            let ahead_ms = at.0 as i64 - self.now.at.0 as i64;
+            self.value.queue.set_clock_offset(offset_ms);
+            self.value.clock_is_ahead(offset_ms.max(ahead_ms));
+        } else if at > Millis(0) {
+            // A queue's clock that stands at its beginning tells nothing of the node's.
+            clock::served(self.value.on_node_clock(at));
+        }
+    }
+
+    /// What else this node knows of the queue follows the change.
+    fn settle(&mut self) {
+        // A primary has said what the queue's clock is.
+        self.value.queue.take_saved();
+        self.value.clock_untold &= self.ctx.flags().is_primary() && self.is_live;
+        self.value.update_gauges();
+        self.value.put_on_agenda(self.ctx, self.key, &self.now);
+        waiters::serve_if_awaited(self.ctx, self.key);
+    }
+}
+
+/// A file's terms say what the clocks showed where it was written: this node carries them on.
+fn resume_clock(events: &[Event<'_>]) {
+    let clocks = events.iter().filter_map(|event| match event {
+        Event::Term { clocks, .. } => clocks.as_ref(),
+        _ => None,
+    });
+    clocks.for_each(clock::resume);
 }

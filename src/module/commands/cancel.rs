@@ -50,7 +50,7 @@ fn cancel(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let mut answers = vec![0; ids.as_slice().len()];
     write(ctx, key, Missing::Skip, |write| {
         for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-            let Ok(event) = write.value.queue.cancel(*id) else { continue };
+            let Ok(event) = write.queue().cancel(*id) else { continue };
             write.commit(&event)?;
             *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
         }

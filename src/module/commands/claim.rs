@@ -9,10 +9,10 @@ use super::args::Args;
 use super::{FIRST, REPLY_BYTES, answer};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
-use crate::claims::{Claims, Delivery};
+use crate::claims::{ClaimRequest, Delivery};
 use crate::errors::Error;
 use crate::keyspace;
-use crate::txn::{Missing, Write, write};
+use crate::txn::{Missing, Txn, write};
 use crate::waiters;
 
 const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
@@ -111,9 +111,9 @@ fn options<'a>(
     ctx: Context<'_>,
     args: &mut Args<'a>,
     with_key: bool,
-) -> Result<(Claims<'a>, Option<u64>), Error> {
+) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
     let mut claim = Claiming { bytes: Some(REPLY_BYTES), ..Claiming::default() };
-    let (mut block_ms, mut request, mut with_meta) = (None, None, false);
+    let (mut block_ms, mut token, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
         match option {
             "COUNT" => claim.count = args.count("COUNT")?,
@@ -124,18 +124,18 @@ fn options<'a>(
             "GROUP" => claim.group = Some(args.name("GROUP")?),
             "TIED" => claim.tied = true,
             "NOACK" => claim.noack = true,
-            "REQUEST" => request = Some(args.name("REQUEST")?),
+            "REQUEST" => token = Some(args.name("REQUEST")?),
             _ => with_meta = true,
         }
     }
-    if claim.noack && (claim.tied || claim.lease_ms.is_some() || request.is_some()) {
+    if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
         return Err(Error::Bad("NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST"));
     }
     let connection = match claim.tied {
         true => Some(ctx.connection().ok_or(Error::NoConnection)?),
         false => None,
     };
-    Ok((Claims { claim, connection, request, with_meta, with_key }, block_ms))
+    Ok((ClaimRequest { claim, connection, token, with_meta, with_key }, block_ms))
 }
 
 fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
@@ -158,7 +158,7 @@ fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     for key in &keys {
         keyspace::check(ctx, *key)?;
     }
-    if claims.request.is_some() {
+    if claims.token.is_some() {
         // What this request got before may lie in any of the queues: to look comes before taking from the first.
         for key in &keys {
             let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
@@ -174,7 +174,7 @@ fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 fn claim_from(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
-    claims: &Claims<'_>,
+    claims: &ClaimRequest<'_>,
     block_ms: Option<u64>,
 ) -> Result<(), Error> {
     for key in keys {
@@ -190,7 +190,7 @@ fn claim_from(
 }
 
 /// Replies with tasks, if there are any: those that the same request got before, or new ones.
-fn give(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
+fn give(write: &mut Txn<'_, '_>, claims: &ClaimRequest<'_>) -> Result<bool, Error> {
     if give_again(write, claims) {
         return Ok(true);
     }
@@ -206,16 +206,16 @@ fn give(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> Result<bool, Error> {
 }
 
 /// Replies with the tasks that the same request got before, if it still holds any.
-fn give_again(write: &mut Write<'_, '_>, claims: &Claims<'_>) -> bool {
+fn give_again(write: &mut Txn<'_, '_>, claims: &ClaimRequest<'_>) -> bool {
     let ctx = write.ctx;
-    let Some(held) = claims.request.and_then(|token| write.recall(token)) else {
+    let Some(held) = claims.token.and_then(|token| write.recall(token)) else {
         return false;
     };
-    write.value.duplicate += 1;
+    write.count_duplicate();
     claims.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
     for handle in held {
-        if let Some(task) = write.value.queue.task(&write.now, handle.id) {
-            Delivery::leased(&write.value.queue, &task, handle).reply(ctx.reply(), claims.with_meta);
+        if let Some(task) = write.queue().task(&write.now, handle.id) {
+            Delivery::leased(write.queue(), &task, handle).reply(ctx.reply(), claims.with_meta);
         }
     }
     true

@@ -147,9 +147,9 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
     said.check()?;
     let plan = Plan { timing, catchup, options: said.options(Millis(0)), payload };
     let is_new = write(ctx, key, Missing::CreateWithMemory, |write| {
-        let is_new = !write.value.queue.has_schedule(name);
-        let event = write.value.queue.schedule(write.now, name, plan).map_err(error)?;
-        write.afford(write.value.queue.growth(&event))?;
+        let is_new = !write.queue().has_schedule(name);
+        let event = write.queue().schedule(write.now, name, plan).map_err(error)?;
+        write.afford(write.queue().growth(&event))?;
         write.commit(&event)?;
         Ok(is_new)
     })?;
@@ -159,7 +159,7 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
 /// Removes a schedule: whether there was one.
 fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     let removed = write(ctx, key, Missing::Skip, |write| {
-        let event = write.value.queue.unschedule(name);
+        let event = write.queue().unschedule(name);
         event.as_ref().map_or(Ok(()), |event| write.commit(event))?;
         Ok(event.is_some())
     })?;

@@ -95,14 +95,14 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     // What is said is checked before the queue is looked at, and again on what was said before.
     said(&mut args.clone(), &mut GroupLimits::default())?;
     write(ctx, key, Missing::CreateWithMemory, |write| {
-        let before = write.value.queue.group_limits(name);
+        let before = write.queue().group_limits(name);
         let mut limits = before;
         said(&mut args, &mut limits)?;
         if limits == before {
             return Ok(());
         }
-        let event = write.value.queue.set_group(name, limits)?;
-        write.afford(write.value.queue.growth(&event))?;
+        let event = write.queue().set_group(name, limits)?;
+        write.afford(write.queue().growth(&event))?;
         write.commit(&event)
     })?;
     ctx.reply().status(c"OK");
@@ -112,7 +112,7 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
 fn forget(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     args.finish()?;
-    let forgotten = write(ctx, key, Missing::Skip, |write| match write.value.queue.forget_group(name) {
+    let forgotten = write(ctx, key, Missing::Skip, |write| match write.queue().forget_group(name) {
         Some(event) => write.commit(&event).map(|()| true),
         None => Ok(false),
     })?;

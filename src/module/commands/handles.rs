@@ -6,7 +6,7 @@ use super::args::OneOrMany;
 use crate::api::command::ArgDoc;
 use crate::api::{Arg, Context};
 use crate::errors::Error;
-use crate::txn::{Missing, Write, write};
+use crate::txn::{Missing, Txn, write};
 
 /// There is nothing left to work on.
 const GONE: i64 = 0;
@@ -37,13 +37,13 @@ pub fn work_on<'a, 'e>(
     mut decide: impl FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
     outcome: impl Fn(Now, &Event<'e>) -> i64,
 ) -> Result<(), Error> {
-    let afford = |write: &Write<'_, '_>, decide: &mut Decide<'_, 'e>| {
-        let queue = &write.value.queue;
+    let afford = |write: &Txn<'_, '_>, decide: &mut Decide<'_, 'e>| {
+        let queue = write.queue();
         let decided = handles.as_slice().iter().filter_map(|handle| decide(queue, write.now, handle).ok());
         write.afford(if may_grow { decided.map(|event| queue.growth(&event)).sum() } else { 0 })
     };
-    let one = |write: &mut Write<'_, '_>, decide: &mut Decide<'_, 'e>, handle: &Handle| match decide(
-        &write.value.queue,
+    let one = |write: &mut Txn<'_, '_>, decide: &mut Decide<'_, 'e>, handle: &Handle| match decide(
+        write.queue(),
         write.now,
         handle,
     ) {

@@ -1,21 +1,17 @@
 //! `TASK._LOAD key HEAD|MORE|END chunk`: makes a whole queue of its stored form, for AOFs without RDB preamble and Valkey's
 //! slot migration. Ordinary clients are refused.
 
-use taskslot_engine::{Mismatch, Queue};
+use taskslot_engine::{Mismatch, Now, Queue};
+use taskslot_node::Health;
 
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::key::KeyWrite;
-use crate::api::{Arg, Context, Level};
+use crate::api::{Arg, Context};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{is_from_peer, pass_on};
 use crate::replication::{LOAD_END, LOAD_HEAD};
 use crate::{clock, zones};
-
-/// Why a queue of which parts are still to come is given up, for as long.
-const UNFINISHED: &str = "its stored form has no end";
-/// Why a queue is given up that came damaged, before what is wrong.
-const DAMAGED: &str = "its stored form should have ";
 
 /// `TASK._LOAD`
 pub struct LoadChunk;
@@ -50,68 +46,91 @@ impl Command for LoadChunk {
 fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, part, chunk] = args else { return Err(Error::Syntax) };
-    let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
-    let now = clock::now(ctx);
-    let chunk = chunk.as_bytes();
-    if part.as_bytes() == LOAD_HEAD {
-        let (queue, broken) = match Queue::load_head(chunk) {
-            // Until its end comes, it isn't known to be whole.
-            Ok(queue) if !from_peer && !queue.has_room() => {
-                return Err(Error::Bad("invalid head of a queue"));
-            }
-            Ok(mut queue) => {
+    let open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
+    let mut loading = Loading { ctx, key: *key, open, now: clock::now(ctx), from_peer };
+    match (part.as_bytes(), chunk.as_bytes()) {
+        (LOAD_HEAD, chunk) => loading.begin(chunk),
+        (LOAD_END, []) => loading.add(|value| value.queue.validate().map(|()| end(ctx, value))),
+        (LOAD_END, reason) => loading.give_up(reason),
+        (_, chunk) => loading.add(|value| value.queue.load_chunk(chunk)),
+    }
+}
+
+/// All of a queue is there, and it is whole.
+fn end(ctx: Context<'_>, value: &mut TaskQueue) {
+    value.health = Health::Sound;
+    // What the clocks showed came in a part, so it is known by now.
+    match ctx.flags().is_loading() {
+        true => value.carry_clock_on(),
+        false => value.keep_clock(),
+    }
+}
+
+/// A key whose queue comes in parts. In between, what the parts have come to is in the queue's [`Health`].
+struct Loading<'a> {
+    ctx: Context<'a>,
+    key: Arg<'a>,
+    open: KeyWrite<'a>,
+    now: Now,
+    from_peer: bool,
+}
+
+impl Loading<'_> {
+    /// Makes the queue, in place of any other. Until its end comes, it isn't known to be whole.
+    fn begin(&mut self, head: &[u8]) -> Result<(), Error> {
+        let value = match Queue::load_head(head) {
+            Ok(mut queue) if self.from_peer || queue.has_room() => {
                 queue.use_zones(zones::HERE);
-                (queue, UNFINISHED.to_owned())
+                TaskQueue::of(queue, Health::Loading)
             }
-            Err(_) if !from_peer => return Err(Error::Bad("invalid head of a queue")),
-            Err(mismatch) => (Queue::new(), damaged(ctx, mismatch)),
+            Err(Mismatch(what)) if self.from_peer => {
+                let mut value = TaskQueue::of(Queue::new(), Health::Loading);
+                value.give_up(Health::damaged(what));
+                value
+            }
+            _ => return Err(Error::Bad("invalid head of a queue")),
         };
-        let is_sound = broken == UNFINISHED;
-        open.set_value(&QUEUES, TaskQueue::of(queue, broken))?;
-        ctx.signal_modified(*key);
-        return if is_sound { Ok(()) } else { Err(Error::Broken) };
+        let is_sound = value.health == Health::Loading;
+        self.open.set_value(&QUEUES, value)?;
+        self.ctx.signal_modified(self.key);
+        if is_sound { Ok(()) } else { Err(Error::Broken) }
     }
-    let value = open.value_mut(&QUEUES)?;
-    let value = value.filter(|value| value.broken == UNFINISHED || value.broken.starts_with(DAMAGED));
-    let value = value.ok_or(Error::Bad("a queue's head comes first"))?;
-    ctx.signal_modified(*key);
-    let is_end = part.as_bytes() == LOAD_END;
-    if is_end && !chunk.is_empty() {
-        // A queue that was given up may be damaged: what can be read of it is kept to be read.
-        value.broken = String::from_utf8_lossy(chunk).into_owned();
-        value.update_gauges();
-        return Ok(());
-    }
-    if value.broken != UNFINISHED {
-        return Err(Error::Broken);
-    }
-    let added = if is_end { value.queue.validate() } else { value.queue.load_chunk(chunk) };
-    if let Err(mismatch) = added {
+
+    /// Adds a part. One that doesn't fit damages the queue.
+    fn add(&mut self, add: impl FnOnce(&mut TaskQueue) -> Result<(), Mismatch>) -> Result<(), Error> {
+        let Loading { ctx, key, now, from_peer, .. } = *self;
+        let value = self.value()?;
+        ctx.signal_modified(key);
+        if value.health != Health::Loading {
+            return Err(Error::Broken);
+        }
+        let Err(Mismatch(what)) = add(value) else {
+            value.update_gauges();
+            value.put_on_agenda(ctx, key, &now);
+            return Ok(());
+        };
         // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
-        value.broken = damaged(ctx, mismatch);
-        value.update_gauges();
+        value.give_up(Health::damaged(what));
         if from_peer {
             return Err(Error::Broken);
         }
-        open.delete();
-        return Err(Error::Bad("invalid part of a queue"));
+        self.open.delete();
+        Err(Error::Bad("invalid part of a queue"))
     }
-    if is_end {
-        value.broken.clear();
-        // What the clocks showed came in a part, so it is known by now.
-        match ctx.flags().is_loading() {
-            true => value.carry_clock_on(),
-            false => value.keep_clock(),
-        }
-    }
-    value.update_gauges();
-    value.put_on_agenda(ctx, *key, &now);
-    Ok(())
-}
 
-/// Why a queue is given up whose stored form isn't valid.
-fn damaged(ctx: Context<'_>, Mismatch(what): Mismatch) -> String {
-    let broken = format!("{DAMAGED}{what}");
-    ctx.log(Level::Warning, &format!("a queue is BROKEN: {broken}"));
-    broken
+    /// The queue was given up where it comes from, and may be damaged: what can be read of it is kept to be read.
+    fn give_up(&mut self, reason: &[u8]) -> Result<(), Error> {
+        let value = self.value()?;
+        value.health = Health::from_text(reason);
+        value.update_gauges();
+        self.ctx.signal_modified(self.key);
+        Ok(())
+    }
+
+    /// The queue, if parts of it are still to come.
+    fn value(&mut self) -> Result<&mut TaskQueue, Error> {
+        let value = self.open.value_mut(&QUEUES)?;
+        let value = value.filter(|value| matches!(value.health, Health::Loading | Health::Damaged(_)));
+        value.ok_or(Error::Bad("a queue's head comes first"))
+    }
 }

@@ -102,7 +102,7 @@ fn resume(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     write(ctx, key, Missing::Skip, |write| {
         let is_closed = [Gate::In, Gate::Out]
             .into_iter()
-            .any(|one| gate.covers(one) && !write.value.queue.paused(write.now.at, one).is_open());
+            .any(|one| gate.covers(one) && !write.queue().paused(write.now.at, one).is_open());
         if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
     })?;
     ctx.reply().status(c"OK");

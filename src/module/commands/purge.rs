@@ -61,7 +61,7 @@ fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let removed = write(ctx, key, Missing::Skip, |write| {
         let mut removed = 0;
         for &state in states {
-            let ids = write.value.queue.some(&write.now, state, count - removed);
+            let ids = write.queue().some(&write.now, state, count - removed);
             if !ids.is_empty() {
                 removed += ids.len();
                 // Who is done is counted as acked, so not once more as purged.

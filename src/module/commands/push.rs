@@ -12,7 +12,7 @@ use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
-use crate::txn::{Missing, Write, write};
+use crate::txn::{Missing, Txn, write};
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -300,20 +300,20 @@ fn push_all<'a>(
         return Err(Error::TooLong("a payload", max_payload));
     }
     let pushed = write(ctx, key, Missing::Create, |write| {
-        let before = said.request.and_then(|token| write.value.queue.recall_push(write.now, token));
+        let before = said.request.and_then(|token| write.queue().recall_push(write.now, token));
         if let Some(before) = before {
-            write.value.duplicate += 1;
+            write.count_duplicate();
             return Ok(before);
         }
         let push = Pushing { due: said.when.due(&write.now), options: said.options(write.now.at), payloads };
-        let event = match write.value.queue.push(write.now, &push) {
+        let event = match write.queue().push(write.now, &push) {
             Err(Refusal::Held(id)) => return found(write, id, said, tasks),
-            pushed => pushed.inspect_err(|_| write.value.refused += 1)?,
+            pushed => pushed.inspect_err(|_| write.count_refused())?,
         };
         write.commit_push(&event, tasks)?;
         let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
         if let Some(token) = said.request {
-            let event = write.value.queue.answered(write.now, token, Answer::Pushed { first, count });
+            let event = write.queue().answered(write.now, token, Answer::Pushed { first, count });
             write.commit(&event)?;
         }
         Ok((first, count))
@@ -323,21 +323,21 @@ fn push_all<'a>(
 
 /// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
 fn found<'a>(
-    write: &mut Write<'a, '_>,
+    write: &mut Txn<'a, '_>,
     id: TaskId,
     said: &Said<'_>,
     tasks: &'a [Arg<'a>],
 ) -> Result<(TaskId, u32), Error> {
     if let (true, [payload]) = (said.unique.replace, tasks) {
-        let replaced = write.value.queue.replace(id, &said.headers, payload.as_bytes());
-        if let Some(event) = replaced.inspect_err(|_| write.value.refused += 1)? {
+        let replaced = write.queue().replace(id, &said.headers, payload.as_bytes());
+        if let Some(event) = replaced.inspect_err(|_| write.count_refused())? {
             write.commit_push(&event, tasks)?;
         }
     }
-    write.value.found += 1;
+    write.count_found();
     if let Some(token) = said.request {
         let answer = Answer::Pushed { first: id, count: 0 };
-        let event = write.value.queue.answered(write.now, token, answer);
+        let event = write.queue().answered(write.now, token, answer);
         write.commit(&event)?;
     }
     Ok((id, 0))

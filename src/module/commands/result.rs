@@ -56,12 +56,12 @@ fn result(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     let then = read(ctx, key, |value, now| {
         let Some(task) = value.queue.task(&now, id) else { return Then::Unknown };
-        match results::told(&task) {
+        match results::outcome_of(&task) {
             Some((word, told)) => {
-                results::reply_told(ctx.reply(), word, told);
+                results::reply_outcome(ctx.reply(), word, told);
                 Then::Nothing
             }
-            None if value.broken.is_empty() => Then::Wait,
+            None if value.health.is_sound() => Then::Wait,
             None => Then::Broken,
         }
     })?;

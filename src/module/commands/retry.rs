@@ -50,7 +50,7 @@ fn retry(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
     args.finish()?;
     let retried = write(ctx, key, Missing::Skip, |write| {
-        let queue = &write.value.queue;
+        let queue = write.queue();
         let event = match (&ids, count) {
             (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
             (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),

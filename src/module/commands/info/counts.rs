@@ -81,7 +81,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
     let load = Load::of(&figures, places, queue.count(State::Ready));
     reply_load(fields.name("load"), &load);
-    fields.name("broken").bulk(value.broken.as_bytes());
+    fields.name("broken").bulk(value.health.text().as_bytes());
     fields.finish();
 }
 

@@ -1,0 +1,152 @@
+//! Claims: tasks go to a worker, turn by turn, and one event tells all of it.
+
+use taskslot_engine::{Answer, Claiming, Event, Handle, Holder, Lease, Refusal, TaskId};
+
+use super::Txn;
+use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
+use crate::errors::Error;
+use crate::{connections, entropy};
+
+/// Names of workers that a queue takes while the server is out of memory.
+const NAMES_WHEN_FULL: usize = 1000;
+/// Bytes of answers to requests that a queue goes on remembering while the server is out of memory.
+const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
+
+/// What the turns of a claim have come to.
+#[derive(Default)]
+struct Turns<'c> {
+    /// One event for all of them.
+    event: Option<Event<'c>>,
+    /// The tasks of a NOACK claim, as copies, since a reply that was begun can't be taken back if the change fails.
+    taken: Vec<OwnedDelivery>,
+}
+
+impl<'c> Turns<'c> {
+    /// Keeps the tasks that a turn is about to give away for good.
+    fn keep(&mut self, txn: &Txn<'_, '_>, turn: &Event<'_>) {
+        if let Event::Taken { ids, .. } = turn {
+            let tasks = ids.iter().filter_map(|&id| txn.queue().task(&txn.now, id));
+            self.taken.extend(tasks.map(|task| OwnedDelivery::of(&Delivery::taken(&task))));
+        }
+    }
+
+    /// Adds a turn that was applied.
+    fn add(&mut self, turn: Event<'c>) {
+        match (&mut self.event, turn) {
+            (Some(Event::Claimed { leases, .. }), Event::Claimed { leases: more, .. }) => leases.extend(more),
+            (Some(Event::Taken { ids, .. }), Event::Taken { ids: more, .. }) => ids.extend(more),
+            (event, turn) => {
+                debug_assert!(event.is_none(), "a claim's turns are all of one kind");
+                *event = Some(turn);
+            }
+        }
+    }
+}
+
+impl Txn<'_, '_> {
+    /// Decides and applies a claim. `deliver` sees how many tasks there are, and each. The leases, none with NOACK.
+    pub fn claim(
+        &mut self,
+        request: &ClaimRequest<'_>,
+        mut deliver: impl FnMut(usize, &Delivery<'_>),
+    ) -> Result<Vec<Lease>, Error> {
+        let request = &self.bearable(request);
+        if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
+            self.commit(&event)?;
+        }
+        if !self.has_anything_for(request) {
+            return Ok(Vec::new());
+        }
+        self.begin_term()?;
+        let Turns { event, taken } = self.take_turns(request)?;
+        taken.iter().for_each(|task| deliver(taken.len(), &task.as_delivery()));
+        let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
+        if let Some(connection) = request.connection {
+            self.tie(connection, leases.iter().map(|lease| lease.id));
+        }
+        if let Some(token) = request.token {
+            let answer = Answer::Claimed { handles: leases.iter().map(Lease::handle).collect() };
+            self.commit(&self.queue().answered(self.now, token, answer))?;
+        }
+        for lease in &leases {
+            if let Some(task) = self.queue().task(&self.now, lease.id) {
+                deliver(leases.len(), &Delivery::leased(self.queue(), &task, lease.handle()));
+            }
+        }
+        Ok(leases)
+    }
+
+    fn has_anything_for(&self, request: &ClaimRequest<'_>) -> bool {
+        let (queue, at, claim) = (self.queue(), self.now.at, &request.claim);
+        queue.is_claimable_for(at, claim.group, claim.worker) || queue.is_behind(at)
+    }
+
+    /// A claim as the server can bear it. Out of memory it isn't refused, since that is how a full queue drains, but of
+    /// what it leaves beside leases no more than a little is kept: a name that isn't there yet, an answer that could
+    /// be given again.
+    fn bearable<'c>(&self, request: &ClaimRequest<'c>) -> ClaimRequest<'c> {
+        let (queue, mut request) = (self.queue(), *request);
+        let worker = request.claim.worker;
+        let adds_name = queue.workers_busy() >= NAMES_WHEN_FULL && !queue.knows_worker(worker);
+        let adds_answer = request.token.is_some() && queue.request_bytes() >= REQUEST_BYTES_WHEN_FULL;
+        if (adds_name || adds_answer) && self.ctx.is_out_of_memory() {
+            request.claim.worker = if adds_name { &[] } else { worker };
+            request.token = request.token.filter(|_| !adds_answer);
+        }
+        request
+    }
+
+    /// Decides and applies a claim turn by turn, and tells of it. What was given before a refusal is given; the refusal
+    /// comes again with the next claim.
+    fn take_turns<'c>(&mut self, request: &ClaimRequest<'c>) -> Result<Turns<'c>, Error> {
+        let mut turns = Turns::default();
+        let ended = self.apply_turns(request, &mut turns);
+        if let Some(event) = &turns.event {
+            self.effect.add(event);
+        }
+        match ended {
+            Err(error) if turns.event.is_none() || error == Error::Broken => Err(error),
+            _ => Ok(turns),
+        }
+    }
+
+    fn apply_turns<'c>(&mut self, request: &ClaimRequest<'c>, turns: &mut Turns<'c>) -> Result<(), Error> {
+        let mut claiming = Claiming::new(request.claim);
+        loop {
+            let turn = match claiming.turn(self.queue(), self.now, &mut entropy::bits) {
+                Ok(Some(turn)) => turn,
+                Ok(None) | Err(Refusal::Paused) => return Ok(()),
+                Err(refusal) => return Err(refusal.into()),
+            };
+            if let Event::Expired { .. } = turn {
+                self.commit(&turn)?;
+                continue;
+            }
+            turns.keep(self, &turn);
+            self.apply(&turn)?;
+            turns.add(turn);
+        }
+    }
+
+    /// The leases that the same request got before and that are still held. Those that hang on a connection hang on
+    /// the one that asks now: the one that asked before may be gone, or about to go. In a script none asks, and they
+    /// stay where they are.
+    pub fn recall(&mut self, token: &[u8]) -> Option<Vec<Handle>> {
+        let held = self.queue().recall_claim(self.now, token)?;
+        let tied: Vec<TaskId> = held.iter().map(|handle| handle.id).filter(|&id| self.is_tied(id)).collect();
+        if let Some(connection) = self.ctx.connection().filter(|_| !tied.is_empty()) {
+            self.tie(connection, tied.into_iter());
+        }
+        Some(held)
+    }
+
+    fn is_tied(&self, id: TaskId) -> bool {
+        let lease = self.queue().task(&self.now, id).and_then(|task| task.lease);
+        lease.is_some_and(|lease| lease.tied)
+    }
+
+    fn tie(&mut self, connection: Holder, ids: impl Iterator<Item = TaskId>) {
+        connections::tie(connection, self.ctx.selected_db(), self.key);
+        ids.for_each(|id| self.value.queue.tie(connection, id));
+    }
+}

@@ -1,0 +1,180 @@
+//! Who waits for a task's end.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::rc::Rc;
+
+use taskslot_engine::TaskId;
+
+use crate::QueueKey;
+
+/// All who wait for one task. `T` is what waits, `E` how the wait ends.
+pub struct Watch<T, E> {
+    queue: QueueKey,
+    id: TaskId,
+    end: OnceCell<E>,
+    /// By their tickets.
+    waiters: RefCell<BTreeMap<u64, T>>,
+}
+
+impl<T, E> Watch<T, E> {
+    /// The task's queue.
+    pub fn queue(&self) -> &QueueKey {
+        &self.queue
+    }
+
+    /// The task.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// How the wait ended, once it has.
+    pub fn end(&self) -> Option<&E> {
+        self.end.get()
+    }
+}
+
+type Watched<T, E> = BTreeMap<QueueKey, BTreeMap<TaskId, Rc<Watch<T, E>>>>;
+
+/// The tasks that somebody waits for, by database, key and id.
+///
+/// When a task ends, its watch leaves the table with the outcome: that costs the same for one who waits and for a million.
+/// They are woken one by one later.
+pub struct Watches<T, E> {
+    watched: Watched<T, E>,
+    /// How many tasks are awaited.
+    tasks: usize,
+    /// How many clients wait, those who are about to be woken among them.
+    total: usize,
+    last_ticket: u64,
+    /// Whose task has ended, and who are to be woken.
+    ended: VecDeque<Rc<Watch<T, E>>>,
+    /// The task that was looked at last.
+    looked_at: Option<(QueueKey, TaskId)>,
+}
+
+impl<T, E> Watches<T, E> {
+    /// Nobody waits.
+    pub const fn new() -> Watches<T, E> {
+        Watches {
+            watched: BTreeMap::new(),
+            tasks: 0,
+            total: 0,
+            last_ticket: 0,
+            ended: VecDeque::new(),
+            looked_at: None,
+        }
+    }
+
+    /// How many clients wait.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Whether no task is awaited.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.tasks == 0
+    }
+
+    /// Whether a task is awaited.
+    pub fn has(&self, queue: &QueueKey, id: TaskId) -> bool {
+        self.watched.get(queue).is_some_and(|tasks| tasks.contains_key(&id))
+    }
+
+    /// The watch of a task, to be joined, and a ticket for one who is going to.
+    pub fn watch(&mut self, queue: QueueKey, id: TaskId) -> (Rc<Watch<T, E>>, u64) {
+        let known = self.watched.get(&queue).and_then(|tasks| tasks.get(&id)).cloned();
+        let watch = known.unwrap_or_else(|| {
+            let (end, waiters) = (OnceCell::new(), RefCell::default());
+            Rc::new(Watch { queue, id, end, waiters })
+        });
+        self.last_ticket += 1;
+        (watch, self.last_ticket)
+    }
+
+    /// Joins those who wait for a task.
+    pub fn join(&mut self, watch: &Rc<Watch<T, E>>, ticket: u64, waiter: T) {
+        debug_assert!(watch.end.get().is_none(), "nobody waits for what has ended");
+        watch.waiters.borrow_mut().insert(ticket, waiter);
+        self.total += 1;
+        let tasks = self.watched.entry(watch.queue.clone()).or_default();
+        self.tasks += usize::from(tasks.insert(watch.id, Rc::clone(watch)).is_none());
+    }
+
+    /// Takes somebody out of those who wait for a task, and the task out of the table with the last.
+    pub fn leave(&mut self, watch: &Watch<T, E>, ticket: u64) -> Option<T> {
+        let left = watch.waiters.borrow_mut().remove(&ticket)?;
+        self.total = self.total.saturating_sub(1);
+        if watch.waiters.borrow().is_empty() && watch.end.get().is_none() {
+            self.take(&watch.queue, watch.id);
+        }
+        Some(left)
+    }
+
+    /// The wait for a task ends, if anybody waits.
+    pub fn end(&mut self, queue: &QueueKey, id: TaskId, end: E) {
+        if let Some(watch) = self.take(queue, id) {
+            let is_first = watch.end.set(end).is_ok();
+            debug_assert!(is_first, "a watch leaves the table when it ends");
+            self.ended.push_back(watch);
+        }
+    }
+
+    /// Whether there are some to wake.
+    pub fn some_have_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Takes out the next one to wake.
+    pub fn next_ended(&mut self) -> Option<T> {
+        while let Some(watch) = self.ended.front() {
+            let next = watch.waiters.borrow_mut().pop_first();
+            if let Some((_, waiter)) = next {
+                self.total = self.total.saturating_sub(1);
+                return Some(waiter);
+            }
+            self.ended.pop_front();
+        }
+        None
+    }
+
+    /// The next tasks in the order of the table, at most `limit`; after the last the first comes again.
+    pub fn next_to_look_at(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
+        let last = self.looked_at.take();
+        let mut chosen: Vec<(QueueKey, Vec<TaskId>)> = Vec::new();
+        let mut left = limit;
+        let start = last.as_ref().map_or(Bound::Unbounded, |(queue, _)| Bound::Included(queue));
+        for (queue, tasks) in self.watched.range((start, Bound::Unbounded)) {
+            let after = last.as_ref().filter(|(last, _)| last == queue);
+            let start = after.map_or(Bound::Unbounded, |(_, id)| Bound::Excluded(*id));
+            let ids: Vec<TaskId> =
+                tasks.range((start, Bound::Unbounded)).map(|(id, _)| *id).take(left).collect();
+            left -= ids.len();
+            chosen.push((queue.clone(), ids));
+            if left == 0 {
+                self.looked_at = chosen.last().and_then(|(queue, ids)| Some((queue.clone(), *ids.last()?)));
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Takes a task's watch out of the table.
+    fn take(&mut self, queue: &QueueKey, id: TaskId) -> Option<Rc<Watch<T, E>>> {
+        let tasks = self.watched.get_mut(queue)?;
+        let watch = tasks.remove(&id)?;
+        if tasks.is_empty() {
+            self.watched.remove(queue);
+        }
+        self.tasks = self.tasks.saturating_sub(1);
+        Some(watch)
+    }
+}
+
+impl<T, E> Default for Watches<T, E> {
+    fn default() -> Watches<T, E> {
+        Watches::new()
+    }
+}
