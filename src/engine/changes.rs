@@ -202,6 +202,7 @@ impl<'e> Changes<'e> {
 
 impl Event<'_> {
     /// What follows from the event.
+    #[inline]
     pub fn changes(&self) -> Changes<'_> {
         const NONE: Changes<'static> = Changes::NONE;
         const READY: Kinds = Kinds::READY;
@@ -214,7 +215,9 @@ impl Event<'_> {
                 Changes { kinds: Kinds::CLAIMED, tasks: Tasks::Leased(leases), ..NONE }
             }
             Event::Taken { ids, .. } => {
-                Changes::end(Kinds::CLAIMED.and(Kinds::ACKED), Tasks::Some(ids), Outcome::Done(None))
+                let kinds = Kinds::CLAIMED.and(Kinds::ACKED);
+                let ended = Changes::end(kinds, Tasks::Some(ids), Outcome::Done(None));
+                Changes { ready: Ready::Nothing, ..ended }
             }
             Event::Unclaimed { id, .. } => Changes::of(READY, Tasks::One(*id)),
             Event::Acked { id, end, .. } => {
@@ -261,22 +264,5 @@ impl Event<'_> {
             | Event::Skipped { .. }
             | Event::Replanned { .. } => Changes { ready: Ready::All, ..NONE },
         }
-    }
-
-    /// Gives each task that the event ends to `end`.
-    pub fn ends<'e>(&'e self, end: &mut dyn FnMut(TaskId, Outcome<'e>)) {
-        self.changes().outcomes(end);
-    }
-
-    /// Calls `each` with every task of an event that is about tasks there were before; `None` for one that isn't.
-    pub fn for_each_task(&self, each: impl FnMut(TaskId)) -> Option<()> {
-        let Changes { tasks, ready, .. } = self.changes();
-        tasks.ids().for_each(each);
-        (matches!(ready, Ready::GroupsOfTasks) || !matches!(tasks, Tasks::None)).then_some(())
-    }
-
-    /// The payloads that travel beside the event.
-    pub fn payloads(&self) -> &[&[u8]] {
-        self.changes().payloads
     }
 }

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use taskslot_engine::{Event, Now, Outcome, Queue, State, TaskId, TaskView};
+use taskslot_engine::{Changes, Now, Outcome, Queue, State, TaskId, TaskView};
 use taskslot_node::{QueueKey, Watches};
 
 use crate::agenda::{self, SLICE};
@@ -83,14 +83,14 @@ pub fn reply_outcome(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
 
 /// An event has changed a queue: who waits for what it ended is told soon.
 #[inline]
-pub fn on_event(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &Event) {
+pub fn on_change(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, changes: &Changes<'_>) {
     if !WATCHES.with_borrow(Watches::is_empty) {
-        end_watches(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, event);
+        end_watches(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, changes);
     }
 }
 
-fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, event: &Event) {
-    event.ends(&mut |id, outcome| {
+fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, changes: &Changes<'_>) {
+    changes.outcomes(&mut |id, outcome| {
         if !WATCHES.with_borrow(|watches| watches.has(key, id)) {
             return;
         }

@@ -60,7 +60,7 @@ pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(),
     let mut effect = Effect::default();
     effect.add(event);
     let (number, at) = (queue.count_effect(), Millis(1_700_000_000_000));
-    let received = Effect::decode(effect.seal(number, at), event.payloads())?;
+    let received = Effect::decode(effect.seal(number, at), event.changes().payloads)?;
     assert_eq!(received.stamp, Some((number, at)));
     assert_eq!(received.events, std::slice::from_ref(event), "an event survives its journey");
     replica.expect_effect(&received)?;

@@ -12,7 +12,7 @@ use crate::sample::{START, effect, live, lives_on};
 fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
     let mut steps = Vec::new();
     live(&mut |before, event| {
-        let payloads = event.payloads().iter().map(|payload| payload.to_vec()).collect();
+        let payloads = event.changes().payloads.iter().map(|payload| payload.to_vec()).collect();
         steps.push((before.clone(), first_effect(event), payloads));
     });
     steps

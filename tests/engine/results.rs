@@ -251,7 +251,7 @@ fn a_gone_task_leaves_no_progress() {
 
 fn ends(event: &Event) -> Vec<(TaskId, &'static str)> {
     let mut ends = Vec::new();
-    event.ends(&mut |id, outcome| ends.push((id, outcome.name())));
+    event.changes().outcomes(&mut |id, outcome| ends.push((id, outcome.name())));
     ends
 }
 
@@ -262,7 +262,7 @@ fn an_event_tells_which_tasks_it_ends() {
     let (a, b) = (s.id("a"), s.id("b"));
     let event = s.queue.finish(s.now, &s.handle("a"), None, Some(b"r")).unwrap();
     let mut told = None;
-    event.ends(&mut |id, outcome| told = Some((id, outcome)));
+    event.changes().outcomes(&mut |id, outcome| told = Some((id, outcome)));
     assert_eq!(told, Some((a, Outcome::Done(Some(b"r")))), "also where nothing is kept");
     let fail = |retry| s.queue.fail(s.now, &mut || 0, &s.handle("a"), retry, b"e").unwrap();
     assert_eq!(ends(&fail(Retry::Dead)), [(a, "dead")]);

@@ -268,7 +268,7 @@ pub fn effect() -> (Vec<u8>, Vec<Vec<u8>>) {
     let (mut effect, mut beside) = (Effect::default(), Vec::new());
     live(&mut |_, event| {
         effect.add(event);
-        beside.extend(event.payloads().iter().map(|payload| payload.to_vec()));
+        beside.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
     });
     (effect.seal(1, Millis(START)).to_vec(), beside)
 }

@@ -197,7 +197,7 @@ impl World {
         if let Some(event) = &decided {
             node.queue.apply(event).unwrap();
             effect.add(event);
-            payloads.extend(event.payloads().iter().map(|payload| payload.to_vec()));
+            payloads.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
         }
         if !effect.is_empty() {
             let bytes = effect.seal(node.queue.count_effect(), now.at).to_vec();

@@ -122,8 +122,8 @@ impl Arrival<'_, '_> {
     fn apply_events(&mut self, events: &[Event<'_>]) -> Result<(), Error> {
         events.iter().try_for_each(|event| {
             let now = self.value.now(self.now);
-            change::apply(self.ctx, self.key, self.value, &now, event)?;
-            self.notifications.add(event);
+            let changes = change::apply(self.ctx, self.key, self.value, &now, event)?;
+            self.notifications.add(changes.kinds);
             Ok(())
         })
     }
