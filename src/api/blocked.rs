@@ -23,7 +23,8 @@ use std::rc::Rc;
 
 use super::context::Context;
 use super::guard::{answering, guard};
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleString, api};
+use super::replied;
 use super::string::Arg;
 
 /// What waits on behalf of a client. All on the main thread, so its parts that change are `Cell`s.
@@ -45,7 +46,7 @@ pub struct Waiter<T: Waiting> {
 
 struct Record<T> {
     /// Null as soon as the wait is decided: a second wake would come too late, and one after the end, for nobody.
-    client: Cell<*mut raw::BlockedClient>,
+    client: Cell<*mut RedisModuleBlockedClient>,
     state: T,
 }
 
@@ -75,7 +76,7 @@ impl<T: Waiting> Waiter<T> {
         }
         // SAFETY: the server keeps the blocked client until it has called `end`, which would have put null there;
         // this is the main thread. The private data stays what it was.
-        unsafe { (api().unblock_client)(client, ptr::null_mut()) == raw::OK }
+        unsafe { api!(RedisModule_UnblockClient)(client, ptr::null_mut()) == raw::OK }
     }
 }
 
@@ -98,13 +99,14 @@ pub fn block_on_key<T: Waiting>(
     let mut keys = [name.raw()];
     // The server adds the present to it.
     let timeout = c_longlong::try_from(timeout).unwrap_or(c_longlong::MAX).min(c_longlong::MAX / 2000);
-    // SAFETY: context and name live; the private data is one reference to the record, which `end` takes back.
+    // SAFETY: context and name live through the call, and the server copies the name; the callbacks are those of this `T`, and
+    // the private data is one reference to its record, which `end` takes back.
     let client = unsafe {
-        (api().block_client_on_keys)(
+        api!(RedisModule_BlockClientOnKeys)(
             ctx.raw(),
-            stay,
-            reply::<T>,
-            end::<T>,
+            Some(stay),
+            Some(reply::<T>),
+            Some(end::<T>),
             timeout,
             keys.as_mut_ptr(),
             1,
@@ -112,7 +114,7 @@ pub fn block_on_key<T: Waiting>(
         )
     };
     if client.is_null() {
-        // SAFETY: the server took nothing, so the reference is ours again.
+        // SAFETY: made by `Rc::into_raw` above; the server blocked nobody and keeps nothing, so the reference is ours again.
         drop(unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) });
         return match Rc::try_unwrap(record) {
             Ok(record) => Err(record.state),
@@ -121,9 +123,10 @@ pub fn block_on_key<T: Waiting>(
         };
     }
     record.client.set(client);
-    // SAFETY: the client was blocked just now.
-    unsafe { (api().set_disconnect_callback)(client, disconnect::<T>) };
-    super::guard::replied();
+    // SAFETY: the client was blocked just now, so the server keeps it until it has called `end`; the callback is that of this
+    // `T`.
+    unsafe { api!(RedisModule_SetDisconnectCallback)(client, Some(disconnect::<T>)) };
+    replied::note();
     Ok(Waiter { record })
 }
 
@@ -132,21 +135,26 @@ pub fn block_on_key<T: Waiting>(
 /// # Safety
 /// In a callback of a client blocked by [`block_on_key`] with this `T`, for as long as it runs.
 unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a Record<T>> {
-    // SAFETY: the private data is the record; its reference is taken back by `end` only.
-    unsafe { (api().get_blocked_client_private_data)(ctx.raw()).cast::<Record<T>>().as_ref() }
+    // SAFETY: the context is a blocked client's, so the server gives back the private data that it was blocked with: our
+    // reference to a record of this `T`, which `end` takes back after all other callbacks; or null.
+    unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx.raw()).cast::<Record<T>>().as_ref() }
 }
 
 /// The key is there all the same (a client made it, a database was swapped in): the client stays blocked.
-unsafe extern "C" fn stay(_: *mut raw::Ctx, _: *mut *mut raw::Str, _: c_int) -> c_int {
+unsafe extern "C" fn stay(_: *mut RedisModuleCtx, _: *mut *mut RedisModuleString, _: c_int) -> c_int {
     raw::ERR
 }
 
 /// Woken by us, or time is up.
-unsafe extern "C" fn reply<T: Waiting>(ctx: *mut raw::Ctx, _: *mut *mut raw::Str, _: c_int) -> c_int {
+unsafe extern "C" fn reply<T: Waiting>(
+    ctx: *mut RedisModuleCtx,
+    _: *mut *mut RedisModuleString,
+    _: c_int,
+) -> c_int {
     // SAFETY: the server gives a context that lives through this call, on its main thread.
     if let Some(ctx) = unsafe { Context::new(ctx) } {
         answering("the reply to a waiting client", ctx, || {
-            // SAFETY: this is such a callback.
+            // SAFETY: `block_on_key` gave this function, of this `T`, to the server together with the record.
             if let Some(record) = unsafe { record::<T>(ctx) } {
                 record.client.set(ptr::null_mut());
                 record.state.on_reply(ctx);
@@ -156,11 +164,11 @@ unsafe extern "C" fn reply<T: Waiting>(ctx: *mut raw::Ctx, _: *mut *mut raw::Str
     raw::OK
 }
 
-unsafe extern "C" fn disconnect<T: Waiting>(ctx: *mut raw::Ctx, _: *mut raw::BlockedClient) {
+unsafe extern "C" fn disconnect<T: Waiting>(ctx: *mut RedisModuleCtx, _: *mut RedisModuleBlockedClient) {
     guard("the loss of a waiting client", (), || {
         // SAFETY: the server gives a context that lives through this call, on its main thread.
         let Some(ctx) = (unsafe { Context::new(ctx) }) else { return };
-        // SAFETY: this is such a callback.
+        // SAFETY: `block_on_key` gave this function, of this `T`, to the server together with the record.
         if let Some(record) = unsafe { record::<T>(ctx) } {
             record.client.set(ptr::null_mut());
             record.state.on_disconnect(ctx);
@@ -168,7 +176,7 @@ unsafe extern "C" fn disconnect<T: Waiting>(ctx: *mut raw::Ctx, _: *mut raw::Blo
     });
 }
 
-unsafe extern "C" fn end<T: Waiting>(_: *mut raw::Ctx, privdata: *mut c_void) {
+unsafe extern "C" fn end<T: Waiting>(_: *mut RedisModuleCtx, privdata: *mut c_void) {
     guard("the end of a wait", (), || {
         // SAFETY: the reference that `block_on_key` made, taken back once: the server calls this once.
         let record = unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) };

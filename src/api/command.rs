@@ -1,17 +1,21 @@
 //! Commands: what is told about them, and how they are registered and run.
 //!
 //! A command is a type with [`Command`]; its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and the
-//! README's table are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
+//! manuals of people are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
 //! it checks the number of arguments and runs the command inside the guard.
 
 use std::ffi::{CString, c_char, c_int};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::ptr;
 
 use super::context::Context;
 use super::guard::{answering, guard};
 use super::load::{LoadError, Server, server};
-use super::raw::{self, CommandArg, CommandKeySpec, KeySpecBegin, api};
+use super::raw::{
+    self, RedisModuleCommandArg, RedisModuleCommandHistoryEntry, RedisModuleCommandInfo,
+    RedisModuleCommandInfoVersion, RedisModuleCommandKeySpec, RedisModuleCtx, RedisModuleString, api,
+    optional,
+};
 use super::string::Arg;
 
 /// A command of the module.
@@ -19,11 +23,15 @@ pub trait Command {
     /// What is told about it.
     const DOC: &'static CommandDoc;
 
-    /// Runs it and replies. `args` begins with the command's own name; their number fits [`CommandDoc::arity`].
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]);
+    /// Why it did nothing; shown to the client as it is, so it begins with a code word.
+    type Error: Display;
+
+    /// Runs it. Either it replies, or it gives back an error, which becomes the reply. `args` begins with the command's
+    /// own name; their number fits [`CommandDoc::arity`].
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Self::Error>;
 }
 
-/// All that is told about a command.
+/// A command's manual: all that is told about it.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandDoc {
     /// `TASK.PUSH`
@@ -46,8 +54,28 @@ pub struct CommandDoc {
     pub keys: &'static [KeySpec],
     /// The arguments, the command's name left out.
     pub args: &'static [ArgDoc],
-    /// What it replies, for HELP and the README.
+    /// What it replies where nothing goes wrong.
     pub reply: &'static str,
+    /// What goes to replicas and the AOF: `nothing`, or what it is and when.
+    pub replicates: &'static str,
+    /// The errors that it can reply, beside those of the server that any command may get.
+    pub errors: &'static [ErrorDoc],
+}
+
+/// An error in a command's manual.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorDoc {
+    /// Its text: a code word, then a phrase. `<word>` stands for what differs.
+    pub text: &'static str,
+    /// When it comes.
+    pub when: &'static str,
+}
+
+impl ErrorDoc {
+    /// An error and when it comes.
+    pub const fn new(text: &'static str, when: &'static str) -> ErrorDoc {
+        ErrorDoc { text, when }
+    }
 }
 
 impl CommandDoc {
@@ -64,7 +92,21 @@ impl CommandDoc {
         keys: &[],
         args: &[],
         reply: "",
+        replicates: "",
+        errors: &[],
     };
+
+    /// Whether the manual says all that it must; asked by the compiler.
+    const fn check(&self) {
+        assert!(!self.name.is_empty(), "a command's doc lacks its name");
+        assert!(!self.summary.is_empty(), "a command's doc lacks its summary");
+        assert!(!self.complexity.is_empty(), "a command's doc lacks its complexity");
+        assert!(!self.since.is_empty(), "a command's doc lacks the version that brought it");
+        assert!(!self.reply.is_empty(), "a command's doc lacks what it replies");
+        assert!(!self.replicates.is_empty(), "a command's doc lacks what it replicates");
+        assert!(!self.flags.is_empty() && !self.acl.is_empty(), "a command's doc lacks its flags");
+        assert!(self.args.is_empty() || !self.errors.is_empty(), "a command's doc lacks its errors");
+    }
 
     /// Whether first, last and step don't tell all keys.
     const fn has_counted_keys(&self) -> bool {
@@ -224,18 +266,20 @@ impl ArgDoc {
 
 /// What a command does with a key (bits of `REDISMODULE_CMD_KEY_*`).
 pub mod key_flags {
+    use super::raw;
+
     /// Reads it only.
-    pub const RO: u64 = 1 << 0;
+    pub const RO: u64 = raw::REDISMODULE_CMD_KEY_RO as u64;
     /// Reads and writes it.
-    pub const RW: u64 = 1 << 1;
+    pub const RW: u64 = raw::REDISMODULE_CMD_KEY_RW as u64;
     /// Gives data of it to the client.
-    pub const ACCESS: u64 = 1 << 4;
+    pub const ACCESS: u64 = raw::REDISMODULE_CMD_KEY_ACCESS as u64;
     /// Changes data that is there.
-    pub const UPDATE: u64 = 1 << 5;
+    pub const UPDATE: u64 = raw::REDISMODULE_CMD_KEY_UPDATE as u64;
     /// Adds data, changes none.
-    pub const INSERT: u64 = 1 << 6;
+    pub const INSERT: u64 = raw::REDISMODULE_CMD_KEY_INSERT as u64;
     /// Removes data.
-    pub const DELETE: u64 = 1 << 7;
+    pub const DELETE: u64 = raw::REDISMODULE_CMD_KEY_DELETE as u64;
 }
 
 /// Where keys stand. Servers check permissions and slots of the keys that they find, so what a command takes for a key
@@ -282,29 +326,38 @@ impl KeySpec {
 pub struct Entry {
     /// What is told about it.
     pub doc: &'static CommandDoc,
-    run: raw::CmdFn,
+    run: raw::RedisModuleCmdFunc,
 }
 
 impl Entry {
     /// The entry of a command.
     pub const fn of<C: Command>() -> Entry {
-        Entry { doc: C::DOC, run: run::<C> }
+        const { C::DOC.check() }
+        Entry { doc: C::DOC, run: Some(run::<C>) }
     }
 }
 
-unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::Str, argc: c_int) -> c_int {
+unsafe extern "C" fn run<C: Command>(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: c_int,
+) -> c_int {
     // SAFETY: the server gives a context that lives through this call, on its main thread.
     let Some(ctx) = (unsafe { Context::new(ctx) }) else { return raw::ERR };
-    // SAFETY: and so do the arguments.
+    // SAFETY: so do the arguments, which the server leaves as they are until we return.
     let args = unsafe { Arg::slice(argv, argc) };
-    // SAFETY: the context lives.
-    if C::DOC.has_counted_keys() && unsafe { (api().is_keys_position_request)(ctx.raw()) } != 0 {
+    // SAFETY: the context is this call's.
+    if C::DOC.has_counted_keys() && unsafe { api!(RedisModule_IsKeysPositionRequest)(ctx.raw()) } != 0 {
         guard(C::DOC.name, (), || tell_keys(ctx, C::DOC, args));
         return raw::OK;
     }
     answering(C::DOC.name, ctx, || {
         let fits = if C::DOC.arity < 0 { argc >= -C::DOC.arity } else { argc == C::DOC.arity };
-        if fits { C::run(ctx, args) } else { ctx.reply().wrong_arity() }
+        if !fits {
+            ctx.reply().wrong_arity();
+        } else if let Err(error) = C::run(ctx, args) {
+            ctx.reply().error(&error.to_string());
+        }
     });
     raw::OK
 }
@@ -313,8 +366,8 @@ unsafe extern "C" fn run<C: Command>(ctx: *mut raw::Ctx, argv: *mut *mut raw::St
 fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
     for place in doc.keys.iter().flat_map(|spec| spec.places(args)) {
         if let Ok(place) = c_int::try_from(place) {
-            // SAFETY: the context lives.
-            unsafe { (api().key_at_pos)(ctx.raw(), place) };
+            // SAFETY: the server asks where the keys are, so its context takes places; ours are within the arguments.
+            unsafe { api!(RedisModule_KeyAtPos)(ctx.raw(), place) };
         }
     }
 }
@@ -323,9 +376,9 @@ fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
 /// is loaded.
 pub fn register(ctx: Context<'_>, table: &[Entry], category: &str) -> Result<(), LoadError> {
     let own = CString::new(category).map_err(|_| "a NUL in the name of the ACL category")?;
-    // SAFETY: the context lives, and the name is copied.
-    let own_category =
-        api().add_acl_category.is_some_and(|add| unsafe { add(ctx.raw(), own.as_ptr()) } == raw::OK);
+    // SAFETY: OnLoad's context knows the module, and the server copies the name.
+    let own_category = optional!(RedisModule_AddACLCategory)
+        .is_some_and(|add| unsafe { add(ctx.raw(), own.as_ptr()) } == raw::OK);
     for entry in table {
         register_one(ctx, entry, own_category.then_some(category))
             .map_err(|LoadError(why)| LoadError(format!("command {}: {why}", entry.doc.name)))?;
@@ -339,20 +392,22 @@ fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Resu
     let name = arena.text(doc.name)?;
     let flags = arena.text(&known_flags(doc, server()))?;
     let (first, last, step) = legacy_keys(doc);
-    // SAFETY: the context lives, and the server copies the texts.
-    if unsafe { (api().create_command)(ctx.raw(), name, entry.run, flags, first, last, step) } != raw::OK {
+    // SAFETY: OnLoad's context knows the module; the server copies both texts, which `arena` keeps until then.
+    if unsafe { api!(RedisModule_CreateCommand)(ctx.raw(), name, entry.run, flags, first, last, step) }
+        != raw::OK
+    {
         return Err("the server refused the name or the flags".into());
     }
-    let Some(get_command) = api().get_command else { return Ok(()) };
-    // SAFETY: as above.
+    let Some(get_command) = optional!(RedisModule_GetCommand) else { return Ok(()) };
+    // SAFETY: OnLoad's context knows the module; the server reads the name, which `arena` keeps.
     let command = unsafe { get_command(ctx.raw(), name) };
     if command.is_null() {
         return Err("the server doesn't find it".into());
     }
-    if let Some(set_info) = api().set_command_info {
+    if let Some(set_info) = optional!(RedisModule_SetCommandInfo) {
         let mut specs = key_specs(doc.keys);
-        let info = raw::CommandInfo {
-            version: &raw::COMMAND_INFO_VERSION,
+        let info = RedisModuleCommandInfo {
+            version: &raw const INFO_VERSION,
             summary: arena.text_or_null(doc.summary)?,
             complexity: arena.text_or_null(doc.complexity)?,
             since: arena.text_or_null(doc.since)?,
@@ -362,14 +417,15 @@ fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Resu
             key_specs: specs.as_mut_ptr(),
             args: arena.args(doc.args)?,
         };
-        // SAFETY: the command is ours; the server copies all of it, and the lists end with a zeroed element.
+        // SAFETY: the command is the module's; the server copies all of `info`, whose texts and lists `arena` and `specs` keep
+        // until then, and whose lists end with a zeroed element.
         if unsafe { set_info(command, &info) } != raw::OK {
             return Err("the server refused its description".into());
         }
     }
-    if let Some(set_categories) = api().set_command_acl_categories {
+    if let Some(set_categories) = optional!(RedisModule_SetCommandACLCategories) {
         let categories = arena.text(format!("{} {}", doc.acl, category.unwrap_or_default()).trim())?;
-        // SAFETY: the command is ours, and the text is read during the call.
+        // SAFETY: the command is the module's; the server reads the text during the call, and `arena` keeps it.
         if unsafe { set_categories(command, categories) } != raw::OK {
             return Err("the server refused its ACL categories".into());
         }
@@ -402,42 +458,28 @@ fn legacy_keys(doc: &CommandDoc) -> (c_int, c_int, c_int) {
     if doc.keys.is_empty() { (0, 0, 0) } else { (1, 1, 1) }
 }
 
-fn key_specs(specs: &[KeySpec]) -> Vec<CommandKeySpec> {
-    /// `REDISMODULE_KSPEC_BS_INDEX`
-    const INDEX: c_int = 2;
-    /// `REDISMODULE_KSPEC_FK_RANGE`
-    const RANGE: c_int = 2;
-    /// `REDISMODULE_KSPEC_FK_KEYNUM`
-    const KEYNUM: c_int = 3;
-    let mut list: Vec<CommandKeySpec> = Vec::with_capacity(specs.len() + 1);
+/// The list of these, which ends with a zeroed one.
+fn key_specs(specs: &[KeySpec]) -> Vec<RedisModuleCommandKeySpec> {
+    let mut list: Vec<RedisModuleCommandKeySpec> = Vec::with_capacity(specs.len() + 1);
     for spec in specs {
-        list.push(CommandKeySpec {
-            notes: ptr::null(),
-            flags: spec.flags,
-            begin_search: INDEX,
-            begin: begin(c_int::from(spec.begin)),
-            find_keys: if spec.counted { KEYNUM } else { RANGE },
-            // Where the number is, where the first key and how far it is to the next; or: the last key is the
-            // first, every argument.
-            find: if spec.counted { [0, 1, 1] } else { [0, 1, 0] },
-        });
+        let mut entry = NO_KEY_SPEC;
+        entry.flags = spec.flags;
+        entry.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+        entry.bs.index.pos = c_int::from(spec.begin);
+        if spec.counted {
+            // The number is where the search begins; the first key follows, then each after the one before.
+            entry.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+            entry.fk.keynum.firstkey = 1;
+            entry.fk.keynum.keystep = 1;
+        } else {
+            // The last key is the first.
+            entry.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+            entry.fk.range.keystep = 1;
+        }
+        list.push(entry);
     }
-    list.push(CommandKeySpec {
-        notes: ptr::null(),
-        flags: 0,
-        begin_search: 0,
-        begin: begin(0),
-        find_keys: 0,
-        find: [0; 3],
-    });
+    list.push(NO_KEY_SPEC);
     list
-}
-
-/// The union with its index set, and no byte left undefined.
-fn begin(index: c_int) -> KeySpecBegin {
-    let mut begin = KeySpecBegin { keyword: raw::KeySpecKeyword { keyword: ptr::null(), startfrom: 0 } };
-    begin.index = index;
-    begin
 }
 
 /// Owns the C strings and lists that one description points to. Vectors of vectors: moving the inner ones leaves
@@ -445,7 +487,7 @@ fn begin(index: c_int) -> KeySpecBegin {
 #[derive(Default)]
 struct Arena {
     texts: Vec<CString>,
-    lists: Vec<Vec<CommandArg>>,
+    lists: Vec<Vec<RedisModuleCommandArg>>,
 }
 
 impl Arena {
@@ -461,30 +503,20 @@ impl Arena {
     }
 
     /// The list of these arguments, which ends with a zeroed one; null if there are none.
-    fn args(&mut self, docs: &[ArgDoc]) -> Result<*mut CommandArg, LoadError> {
-        /// `REDISMODULE_CMD_ARG_OPTIONAL`
-        const OPTIONAL: c_int = 1 << 0;
-        /// `REDISMODULE_CMD_ARG_MULTIPLE`
-        const MULTIPLE: c_int = 1 << 1;
+    fn args(&mut self, docs: &[ArgDoc]) -> Result<*mut RedisModuleCommandArg, LoadError> {
+        const OPTIONAL: c_int = raw::REDISMODULE_CMD_ARG_OPTIONAL as c_int;
+        const MULTIPLE: c_int = raw::REDISMODULE_CMD_ARG_MULTIPLE as c_int;
         if docs.is_empty() {
             return Ok(ptr::null_mut());
         }
         let mut list = Vec::with_capacity(docs.len() + 1);
         for doc in docs {
-            let (kind, key_spec_index) = match doc.kind {
-                ArgKind::Text => (0, -1),
-                ArgKind::Integer => (1, -1),
-                ArgKind::Key(spec) => (3, c_int::from(spec)),
-                ArgKind::UnixTime => (5, -1),
-                ArgKind::Word => (6, -1),
-                ArgKind::OneOf => (7, -1),
-                ArgKind::Block => (8, -1),
-            };
+            let key_spec_index = if let ArgKind::Key(spec) = doc.kind { c_int::from(spec) } else { -1 };
             let optional = if doc.optional { OPTIONAL } else { 0 };
             let multiple = if doc.multiple { MULTIPLE } else { 0 };
-            list.push(CommandArg {
+            list.push(RedisModuleCommandArg {
                 name: self.text(doc.name)?,
-                kind,
+                type_: arg_type(doc.kind),
                 key_spec_index,
                 token: self.text_or_null(doc.token.unwrap_or_default())?,
                 flags: optional | multiple,
@@ -499,15 +531,31 @@ impl Arena {
     }
 }
 
-const NO_ARG: CommandArg = CommandArg {
-    name: ptr::null(),
-    kind: 0,
-    key_spec_index: 0,
-    token: ptr::null(),
-    summary: ptr::null(),
-    since: ptr::null(),
-    flags: 0,
-    deprecated_since: ptr::null(),
-    subargs: ptr::null_mut(),
-    display_text: ptr::null(),
+/// What an argument is, as the server says it.
+fn arg_type(kind: ArgKind) -> raw::RedisModuleCommandArgType {
+    match kind {
+        ArgKind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        ArgKind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        ArgKind::Key(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+        ArgKind::UnixTime => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_UNIX_TIME,
+        ArgKind::Word => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        ArgKind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        ArgKind::Block => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+    }
+}
+
+/// The layouts of the parts of a description, which the server reads by these sizes. (The header's own is private to C.)
+static INFO_VERSION: RedisModuleCommandInfoVersion = RedisModuleCommandInfoVersion {
+    version: 1,
+    sizeof_historyentry: size_of::<RedisModuleCommandHistoryEntry>(),
+    sizeof_keyspec: size_of::<RedisModuleCommandKeySpec>(),
+    sizeof_arg: size_of::<RedisModuleCommandArg>(),
 };
+
+/// Ends a list of key specs.
+// SAFETY: numbers, null pointers and unions of numbers and pointers: all bytes may be zero.
+const NO_KEY_SPEC: RedisModuleCommandKeySpec = unsafe { std::mem::zeroed() };
+
+/// Ends a list of arguments.
+// SAFETY: numbers and null pointers: all bytes may be zero.
+const NO_ARG: RedisModuleCommandArg = unsafe { std::mem::zeroed() };

@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use super::context::Context;
 use super::guard::guard;
 use super::load::{LoadError, server};
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleCtx, RedisModuleEvent, RedisModuleString, api};
 use super::string::Arg;
+use super::valkey;
 
 /// Where a load stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,14 +107,14 @@ pub enum Kind {
     Slots,
 }
 
-const ROLE: u64 = 0;
-const LOADING: u64 = 3;
-const CLIENT: u64 = 4;
-const REPLICA: u64 = 6;
-const CRON: u64 = 8;
-const SWAP_DB: u64 = 11;
-const REDIS_SLOTS: u64 = 18;
-const VALKEY_SLOTS: u64 = 19;
+const ROLE: u64 = raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED;
+const LOADING: u64 = raw::REDISMODULE_EVENT_LOADING;
+const CLIENT: u64 = raw::REDISMODULE_EVENT_CLIENT_CHANGE;
+const REPLICA: u64 = raw::REDISMODULE_EVENT_REPLICA_CHANGE;
+const CRON: u64 = raw::REDISMODULE_EVENT_CRON_LOOP;
+const SWAP_DB: u64 = raw::REDISMODULE_EVENT_SWAPDB;
+const REDIS_SLOTS: u64 = raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION;
+const VALKEY_SLOTS: u64 = valkey::EVENT_ATOMIC_SLOT_MIGRATION;
 
 static HANDLER: OnceLock<fn(Context<'_>, ServerEvent)> = OnceLock::new();
 static KEY_HANDLER: OnceLock<fn(Context<'_>, &CStr, Arg<'_>)> = OnceLock::new();
@@ -138,9 +139,11 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
             Kind::Slots => &[REDIS_SLOTS],
         };
         for id in ids {
-            let event = raw::Event { id: *id, data_version: 1 };
-            // SAFETY: the context lives; the server refuses what it doesn't know.
-            let status = unsafe { (api().subscribe_to_server_event)(ctx.raw(), event, on_event) };
+            let event = RedisModuleEvent { id: *id, dataver: 1 };
+            // SAFETY: OnLoad's context knows the module; the server refuses an event that it doesn't know, and `on_event` has the
+            // signature of such a callback.
+            let status =
+                unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, Some(on_event)) };
             if status != raw::OK && unknown.last() != Some(kind) {
                 unknown.push(*kind);
             }
@@ -156,11 +159,16 @@ fn client_events_crash() -> bool {
     !server().is_valkey() && (version < 0x0006_0208 || (0x0007_0000..0x0007_0006).contains(&version))
 }
 
-unsafe extern "C" fn on_event(ctx: *mut raw::Ctx, event: raw::Event, sub: u64, data: *mut c_void) {
+unsafe extern "C" fn on_event(
+    ctx: *mut RedisModuleCtx,
+    event: RedisModuleEvent,
+    sub: u64,
+    data: *mut c_void,
+) {
     guard("a server event", (), || {
         // SAFETY: the server gives a context that lives through this call, on its main thread.
         let (Some(ctx), Some(handler)) = (unsafe { Context::new(ctx) }, HANDLER.get()) else { return };
-        // SAFETY: the data is what this event comes with.
+        // SAFETY: the event was subscribed to with version 1 of its data, so that is what it comes with.
         if let Some(event) = unsafe { translate(event.id, sub, data) } {
             handler(ctx, event);
         }
@@ -171,32 +179,36 @@ unsafe extern "C" fn on_event(ctx: *mut raw::Ctx, event: raw::Event, sub: u64, d
 /// `data` is what event `id` comes with: null, or the struct of its version 1.
 unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEvent> {
     match id {
-        ROLE => Some(ServerEvent::RoleChanged { primary: sub == 0 }),
+        ROLE => Some(ServerEvent::RoleChanged {
+            primary: sub == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER,
+        }),
         LOADING => Some(ServerEvent::Loading(match sub {
-            0..=2 => LoadPhase::Started,
-            3 => LoadPhase::Ended,
-            4 => LoadPhase::Failed,
+            raw::REDISMODULE_SUBEVENT_LOADING_RDB_START
+            | raw::REDISMODULE_SUBEVENT_LOADING_AOF_START
+            | raw::REDISMODULE_SUBEVENT_LOADING_REPL_START => LoadPhase::Started,
+            raw::REDISMODULE_SUBEVENT_LOADING_ENDED => LoadPhase::Ended,
+            raw::REDISMODULE_SUBEVENT_LOADING_FAILED => LoadPhase::Failed,
             _ => return None,
         })),
-        REPLICA if sub == 0 => Some(ServerEvent::ReplicaOnline),
+        REPLICA if sub == raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE => Some(ServerEvent::ReplicaOnline),
         SWAP_DB => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::SwapDbInfo>().as_ref() }?;
-            Some(ServerEvent::SwapDb { a: info.first, b: info.second })
+            // SAFETY: the caller promises null, or the struct of SWAPDB, which lives through the callback.
+            let info = unsafe { data.cast::<raw::RedisModuleSwapDbInfo>().as_ref() }?;
+            Some(ServerEvent::SwapDb { a: info.dbnum_first, b: info.dbnum_second })
         }
         CRON => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::CronLoopInfo>().as_ref() }?;
+            // SAFETY: the caller promises null, or the struct of the cron loop, which lives through the callback.
+            let info = unsafe { data.cast::<raw::RedisModuleCronLoopInfo>().as_ref() }?;
             Some(ServerEvent::Cron { hz: info.hz })
         }
-        CLIENT if sub == 1 => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::ClientInfo>().as_ref() }?;
+        CLIENT if sub == raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => {
+            // SAFETY: the caller promises null, or the struct of a change of a client, which lives through the callback.
+            let info = unsafe { data.cast::<raw::RedisModuleClientInfo>().as_ref() }?;
             Some(ServerEvent::ClientDisconnected { client_id: info.id })
         }
         VALKEY_SLOTS if server().is_valkey() => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::ValkeySlotMigrationInfo>().as_ref() }?;
+            // SAFETY: the caller promises null, or the struct of an atomic slot migration of Valkey, which lives through the callback.
+            let info = unsafe { data.cast::<valkey::SlotMigrationInfo>().as_ref() }?;
             let (direction, phase) = match sub {
                 0 => (Direction::Import, MovePhase::Started),
                 1 => (Direction::Export, MovePhase::Started),
@@ -206,23 +218,35 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
                 5 => (Direction::Export, MovePhase::Completed),
                 _ => return None,
             };
-            // SAFETY: the struct's own pointer and count.
+            // SAFETY: pointer and count belong together: both are of the struct that the server made.
             let ranges = unsafe { valkey_ranges(info) };
             Some(ServerEvent::SlotsMove { direction, phase, ranges })
         }
         REDIS_SLOTS if !server().is_valkey() => {
-            // SAFETY: the caller's promise.
-            let info = unsafe { data.cast::<raw::SlotMigrationInfo>().as_ref() }?;
+            // SAFETY: the caller promises null, or the struct of a slot migration of Redis, which lives through the callback.
+            let info = unsafe { data.cast::<raw::RedisModuleClusterSlotMigrationInfo>().as_ref() }?;
             let (direction, phase) = match sub {
-                0 => (Direction::Import, MovePhase::Started),
-                1 => (Direction::Import, MovePhase::Failed),
-                2 => (Direction::Import, MovePhase::Completed),
-                3 => (Direction::Export, MovePhase::Started),
-                4 => (Direction::Export, MovePhase::Failed),
-                5 => (Direction::Export, MovePhase::Completed),
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_IMPORT_STARTED => {
+                    (Direction::Import, MovePhase::Started)
+                }
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_IMPORT_FAILED => {
+                    (Direction::Import, MovePhase::Failed)
+                }
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_IMPORT_COMPLETED => {
+                    (Direction::Import, MovePhase::Completed)
+                }
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_MIGRATE_STARTED => {
+                    (Direction::Export, MovePhase::Started)
+                }
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_MIGRATE_FAILED => {
+                    (Direction::Export, MovePhase::Failed)
+                }
+                raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_MIGRATE_COMPLETED => {
+                    (Direction::Export, MovePhase::Completed)
+                }
                 _ => return None,
             };
-            // SAFETY: the struct's own array.
+            // SAFETY: the array is of the struct that the server made, or null.
             let ranges = unsafe { redis_ranges(info.slots) };
             Some(ServerEvent::SlotsMove { direction, phase, ranges })
         }
@@ -232,10 +256,10 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
 
 /// # Safety
 /// Null, or an array as Redis 8.4 makes it.
-unsafe fn redis_ranges(array: *const raw::SlotRangeArray) -> Vec<SlotRange> {
-    // SAFETY: the caller's promise.
+unsafe fn redis_ranges(array: *const raw::RedisModuleSlotRangeArray) -> Vec<SlotRange> {
+    // SAFETY: the caller's promise: null, or an array that the server made.
     let Some(array) = (unsafe { array.as_ref() }) else { return Vec::new() };
-    let count = usize::try_from(array.count).unwrap_or(0);
+    let count = usize::try_from(array.num_ranges).unwrap_or(0);
     // SAFETY: so many ranges follow the count. (The pointer comes from the server, for the whole of the array.)
     let ranges = unsafe { std::slice::from_raw_parts(array.ranges.as_ptr(), count) };
     ranges.iter().map(|range| range.start..=range.end).collect()
@@ -243,21 +267,21 @@ unsafe fn redis_ranges(array: *const raw::SlotRangeArray) -> Vec<SlotRange> {
 
 /// # Safety
 /// As Valkey 9 made it.
-unsafe fn valkey_ranges(info: &raw::ValkeySlotMigrationInfo) -> Vec<SlotRange> {
-    let count = usize::try_from(info.count).unwrap_or(0);
-    if info.ranges.is_null() {
+unsafe fn valkey_ranges(info: &valkey::SlotMigrationInfo) -> Vec<SlotRange> {
+    let count = usize::try_from(info.num_slot_ranges).unwrap_or(0);
+    if info.slot_ranges.is_null() {
         return Vec::new();
     }
-    // SAFETY: the caller's promise.
-    let ranges = unsafe { std::slice::from_raw_parts(info.ranges, count) };
+    // SAFETY: the caller's promise: so many ranges are there, and live as long as the struct.
+    let ranges = unsafe { std::slice::from_raw_parts(info.slot_ranges, count) };
     let slot = |slot: i32| u16::try_from(slot).unwrap_or(u16::MAX);
     ranges.iter().map(|range| slot(range.start)..=slot(range.end)).collect()
 }
 
 /// Class `g`: DEL, RENAME, RESTORE, COPY, MOVE, EXPIRE, …
-pub const NOTIFY_GENERIC: i32 = 1 << 2;
+pub const NOTIFY_GENERIC: i32 = raw::REDISMODULE_NOTIFY_GENERIC;
 /// For modules only: a key came out of an RDB file.
-pub const NOTIFY_LOADED: i32 = 1 << 12;
+pub const NOTIFY_LOADED: i32 = raw::REDISMODULE_NOTIFY_LOADED;
 
 /// Subscribes to keyspace events of these classes, whatever `notify-keyspace-events` says. The handler gets the
 /// event's name and the key, in the key's database; it may not change data. Once, while the module is loaded.
@@ -267,18 +291,18 @@ pub fn subscribe_to_keys(
     handler: fn(Context<'_>, &CStr, Arg<'_>),
 ) -> Result<(), LoadError> {
     KEY_HANDLER.get_or_init(|| handler);
-    // SAFETY: the context lives.
-    match unsafe { (api().subscribe_to_keyspace_events)(ctx.raw(), classes, on_key_event) } {
+    // SAFETY: OnLoad's context knows the module, and `on_key_event` has the signature of such a callback.
+    match unsafe { api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), classes, Some(on_key_event)) } {
         raw::OK => Ok(()),
         _ => Err("the server refused the subscription to keyspace events".into()),
     }
 }
 
 unsafe extern "C" fn on_key_event(
-    ctx: *mut raw::Ctx,
+    ctx: *mut RedisModuleCtx,
     _class: c_int,
     event: *const c_char,
-    key: *mut raw::Str,
+    key: *mut RedisModuleString,
 ) -> c_int {
     guard("a keyspace event", (), || {
         // SAFETY: the server gives a context that lives through this call, on its main thread.

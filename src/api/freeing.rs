@@ -8,8 +8,8 @@ use std::cell::{Cell, OnceCell};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::context::Flags;
-use super::raw::api;
+use super::flags::Flags;
+use super::raw::optional;
 
 /// Freeing fewer blocks takes less than a millisecond.
 const FEW_BLOCKS: usize = 4096;
@@ -53,6 +53,7 @@ fn begin() -> Option<Sender<Box<dyn Send>>> {
 
 /// Whether the server may be removing keys to get memory back.
 fn is_nearly_full() -> bool {
-    // SAFETY: takes nothing; 0 where there is no limit.
-    api().get_used_memory_ratio.is_none_or(|ratio| unsafe { ratio() } > FULL)
+    // SAFETY: the function takes nothing and divides two numbers of the server's; 0 where there is no limit. This is the
+    // server's thread: `holds_the_server` has asked.
+    optional!(RedisModule_GetUsedMemoryRatio).is_none_or(|ratio| unsafe { ratio() } > FULL)
 }

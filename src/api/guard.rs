@@ -4,19 +4,10 @@
 //! what panicked and where, through the server's log and nowhere else.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::context::{Context, Level, log};
-use super::raw;
-
-/// Whether the running command has begun its reply. Commands run on one thread; a nested one keeps its own.
-static REPLIED: AtomicBool = AtomicBool::new(false);
-
-/// Notes that the running command has begun its reply.
-#[inline]
-pub(super) fn replied() {
-    REPLIED.store(true, Relaxed);
-}
+use super::context::Context;
+use super::log::{Level, log};
+use super::replied;
 
 /// Runs `body`; if it panics, logs that `what` did, and answers `fallback`.
 pub fn guard<R>(what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
@@ -34,27 +25,24 @@ pub fn guard<R>(what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
 /// Runs what replies to a client. If it panics before it replied, the client gets `ERR internal error`; if it
 /// panics in mid-reply its connection is closed, since what it got can't be read to its end.
 pub(super) fn answering(what: &str, ctx: Context<'_>, body: impl FnOnce()) {
-    let outer = REPLIED.swap(false, Relaxed);
+    let outer = replied::begin();
     let done = guard(what, false, || {
         body();
         true
     });
     if !done {
-        if REPLIED.load(Relaxed) {
+        if replied::is_noted() {
             ctx.close_client();
         } else {
             ctx.reply().error_c(c"ERR internal error");
         }
     }
-    REPLIED.store(outer, Relaxed);
+    replied::restore(outer);
 }
 
-/// Sends panics to the server's log instead of standard error.
+/// Sends panics to the server's log instead of standard error. To be called when the server's functions are there.
 pub(super) fn install_hook() {
     panic::set_hook(Box::new(|info| {
-        if raw::api_if_loaded().is_none() {
-            return;
-        }
         let payload = info.payload();
         let message = payload
             .downcast_ref::<&str>()

@@ -10,9 +10,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicI32;
 
 use super::context::Context;
-use super::datatype::{DataType, Slot, Value, borrow_exclusive, borrow_shared, release};
-use super::raw::{self, api};
+use super::datatype::{DataType, Value};
+use super::raw::{self, RedisModuleKey, api, optional};
+use super::slot::{Slot, borrow_exclusive, borrow_shared, release};
 use super::string::Arg;
+
+const READ: i32 = raw::REDISMODULE_READ as i32;
+const WRITE: i32 = raw::REDISMODULE_WRITE as i32;
+/// Leaves LRU and LFU alone; known to every server.
+const NO_TOUCH: i32 = raw::REDISMODULE_OPEN_KEY_NOTOUCH as i32;
+/// No key-miss event, no statistics, no expiry; and one bit for all of them.
+const QUIET: i32 = (raw::REDISMODULE_OPEN_KEY_NONOTIFY
+    | raw::REDISMODULE_OPEN_KEY_NOSTATS
+    | raw::REDISMODULE_OPEN_KEY_NOEXPIRE
+    | raw::REDISMODULE_OPEN_KEY_NOEFFECTS) as i32;
 
 /// Why there is no value to work with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +36,7 @@ pub enum KeyError {
 
 /// What opening and closing both kinds of handle share.
 struct Handle<'a> {
-    raw: NonNull<raw::Key>,
+    raw: NonNull<RedisModuleKey>,
     /// The count of borrows of the value, if we hold one.
     held: Option<NonNull<AtomicI32>>,
     life: PhantomData<Context<'a>>,
@@ -33,25 +44,25 @@ struct Handle<'a> {
 
 impl<'a> Handle<'a> {
     fn open(ctx: Context<'a>, name: Arg<'a>, mode: i32) -> Option<Handle<'a>> {
-        // SAFETY: context and name live.
-        let raw = unsafe { (api().open_key)(ctx.raw(), name.raw(), mode) };
+        // SAFETY: context and name live for `'a`, which the handle doesn't outlive; the mode is made of the server's bits.
+        let raw = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
         NonNull::new(raw).map(|raw| Handle { raw, held: None, life: PhantomData })
     }
 
     fn is_empty(&self) -> bool {
-        // SAFETY: the handle is open.
-        unsafe { (api().key_type)(self.raw.as_ptr()) == raw::KEYTYPE_EMPTY }
+        // SAFETY: the handle is open until `self` is dropped.
+        unsafe { api!(RedisModule_KeyType)(self.raw.as_ptr()) == raw::REDISMODULE_KEYTYPE_EMPTY as i32 }
     }
 
     /// The slot of a value of this type.
     fn slot<T: Value>(&self, of: &DataType<T>) -> Result<Option<&'a Slot<T>>, KeyError> {
         let key = self.raw.as_ptr();
-        // SAFETY: the handle is open.
+        // SAFETY: the handle is open until `self` is dropped. The value is looked at only where the type is ours.
         unsafe {
-            if (api().module_type_get_type)(key) == of.raw() && !of.raw().is_null() {
+            if api!(RedisModule_ModuleTypeGetType)(key) == of.raw() && !of.raw().is_null() {
                 // Values of this type are made by `Slot::boxed`, and live while we hold their borrow: `free` leaves
                 // a borrowed one alone.
-                return Ok((api().module_type_get_value)(key).cast::<Slot<T>>().as_ref());
+                return Ok(api!(RedisModule_ModuleTypeGetValue)(key).cast::<Slot<T>>().as_ref());
             }
         }
         if self.is_empty() { Ok(None) } else { Err(KeyError::WrongType) }
@@ -59,7 +70,7 @@ impl<'a> Handle<'a> {
 
     fn release(&mut self) {
         if let Some(count) = self.held.take() {
-            // SAFETY: the slot lives while it is borrowed.
+            // SAFETY: we hold a borrow, and a slot lives as long as it is borrowed: `free` leaves it alone.
             release(unsafe { count.as_ref() });
         }
     }
@@ -68,8 +79,9 @@ impl<'a> Handle<'a> {
 impl Drop for Handle<'_> {
     fn drop(&mut self) {
         self.release();
-        // SAFETY: open, and closed once.
-        unsafe { (api().close_key)(self.raw.as_ptr()) }
+        // SAFETY: `open` opened it, and this is the one place that closes it. No reference into the value is left: each
+        // borrows the handle.
+        unsafe { api!(RedisModule_CloseKey)(self.raw.as_ptr()) }
     }
 }
 
@@ -79,16 +91,16 @@ pub struct KeyRead<'a>(std::cell::RefCell<Handle<'a>>);
 impl<'a> KeyRead<'a> {
     /// Opens a key; `None` if there is none (or it has expired).
     pub fn open(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyRead<'a>> {
-        Handle::open(ctx, name, raw::READ).map(|handle| KeyRead(handle.into()))
+        Handle::open(ctx, name, READ).map(|handle| KeyRead(handle.into()))
     }
 
     /// Opens a key without leaving a trace: no LRU, no statistics, no key-miss event, no expiry (servers before 7.x
     /// leave the traces that they know no word for).
     pub fn peek(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyRead<'a>> {
-        // SAFETY: takes nothing.
-        let known = api().get_open_key_modes_all.map_or(raw::NOTOUCH, |all| unsafe { all() });
-        let quiet = raw::NOTOUCH | raw::NONOTIFY | raw::NOSTATS | raw::NOEXPIRE | raw::NOEFFECTS;
-        Handle::open(ctx, name, raw::READ | quiet & known).map(|handle| KeyRead(handle.into()))
+        // SAFETY: the function takes nothing and returns a constant of the server.
+        let known = optional!(RedisModule_GetOpenKeyModesAll).map_or(NO_TOUCH, |all| unsafe { all() });
+        let quiet = NO_TOUCH | QUIET;
+        Handle::open(ctx, name, READ | quiet & known).map(|handle| KeyRead(handle.into()))
     }
 
     /// The value; `Ok(None)` if the key is empty.
@@ -100,7 +112,7 @@ impl<'a> KeyRead<'a> {
             // Somebody put another value into the key while references into the first one may be about.
             Some(_) => return Err(KeyError::Busy),
             None => {
-                // SAFETY: the count is the slot's own.
+                // SAFETY: the slot lives through this call: its key is open, and nothing else runs meanwhile.
                 if !borrow_shared(unsafe { slot.borrowed().as_ref() }) {
                     return Err(KeyError::Busy);
                 }
@@ -119,7 +131,7 @@ pub struct KeyWrite<'a>(Handle<'a>);
 impl<'a> KeyWrite<'a> {
     /// Opens a key; an expired one is deleted first. `None` if the server refuses.
     pub fn open(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyWrite<'a>> {
-        Handle::open(ctx, name, raw::READ | raw::WRITE).map(KeyWrite)
+        Handle::open(ctx, name, READ | WRITE).map(KeyWrite)
     }
 
     /// The value, to change it; `Ok(None)` if the key is empty.
@@ -128,7 +140,7 @@ impl<'a> KeyWrite<'a> {
         let Some(slot) = self.0.slot(of)? else { return Ok(None) };
         if self.0.held != Some(slot.borrowed()) {
             self.0.release();
-            // SAFETY: the count is the slot's own.
+            // SAFETY: the slot lives through this call: its key is open, and nothing else runs meanwhile.
             if !borrow_exclusive(unsafe { slot.borrowed().as_ref() }) {
                 return Err(KeyError::Busy);
             }
@@ -145,11 +157,12 @@ impl<'a> KeyWrite<'a> {
         let status = if of.raw().is_null() {
             raw::ERR
         } else {
-            // SAFETY: the handle is open, the type registered, and the value of that type.
-            unsafe { (api().module_type_set_value)(self.0.raw.as_ptr(), of.raw(), slot) }
+            // SAFETY: the handle is open to write, the type is registered, and `slot` was made as values of that type are. Nobody
+            // borrows the old value by this handle, and one that another handle borrows is not freed.
+            unsafe { api!(RedisModule_ModuleTypeSetValue)(self.0.raw.as_ptr(), of.raw(), slot) }
         };
         if status != raw::OK {
-            // SAFETY: made above, and the server didn't take it.
+            // SAFETY: made by `Slot::boxed` of this `T` above, and the server didn't take it, so it is ours alone.
             unsafe { Slot::<T>::unbox(slot) };
             return Err(KeyError::Busy);
         }
@@ -159,7 +172,8 @@ impl<'a> KeyWrite<'a> {
     /// Deletes the key; it is then open and empty.
     pub fn delete(&mut self) {
         self.0.release();
-        // SAFETY: the handle is open to write.
-        unsafe { (api().delete_key)(self.0.raw.as_ptr()) };
+        // SAFETY: the handle is open to write, stays open, and let go of its borrow; a value that another one borrows is not
+        // freed.
+        unsafe { api!(RedisModule_DeleteKey)(self.0.raw.as_ptr()) };
     }
 }

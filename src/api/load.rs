@@ -1,14 +1,20 @@
-//! How the module gets into the server: functions found, allocator and panic hook in place, name and options told.
+//! How the module gets into the server: functions found, allocator and panic hook in place, options told.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::alloc;
-use super::context::{Context, Level};
+use super::alloc::{self, TooLate};
+use super::context::Context;
 use super::freeing;
 use super::guard;
-use super::raw::{self, GetApi};
+use super::log::Level;
+use super::raw::{self, api, optional};
 use super::string::Arg;
+use super::valkey;
+
+#[doc(hidden)]
+pub use redis_module::raw::{RedisModuleCtx, RedisModuleString};
 
 /// Whose server it is. Their versions are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,9 @@ impl Server {
     }
 }
 
+/// The module is in the server.
+static LOADED: AtomicBool = AtomicBool::new(false);
+
 static SERVER: OnceLock<Server> = OnceLock::new();
 
 /// The server this is; before the load an old Redis.
@@ -57,56 +66,67 @@ impl<T: Into<String>> From<T> for LoadError {
     }
 }
 
+/// Defines what the server looks for in the library: `RedisModule_OnLoad`. Once, in the crate that is the library:
+/// `taskslot_api::module! { name: c"taskslot", version: 100, register: register }`. The version counts 100 a minor and
+/// 10000 a major; `register` is a `fn(Context<'_>, &[Arg<'_>]) -> Result<(), LoadError>`, which gets the arguments of
+/// `loadmodule`.
+#[macro_export]
+macro_rules! module {
+    (name: $name:expr, version: $version:expr, register: $register:expr $(,)?) => {
+        /// What the server looks for in the library.
+        ///
+        /// # Safety
+        /// Called by the server only.
+        #[allow(
+            unsafe_code,
+            reason = "a name that the server looks for, and a function that only it may call"
+        )]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn RedisModule_OnLoad(
+            ctx: *mut $crate::load::RedisModuleCtx,
+            argv: *mut *mut $crate::load::RedisModuleString,
+            argc: ::std::ffi::c_int,
+        ) -> ::std::ffi::c_int {
+            // SAFETY: these are OnLoad's own arguments, and this is the first code of the library to run.
+            unsafe { $crate::load::load(ctx, argv, argc, $name, $version, $register) }
+        }
+    };
+}
+
 /// The whole of `RedisModule_OnLoad`: makes the API usable, tells the server `name` and `version`, then runs `body`
 /// with the arguments of `loadmodule` to register what there is. Answers what OnLoad has to.
 ///
 /// # Safety
-/// To be called by `RedisModule_OnLoad` only, with what it got, before anything else of the crate has run.
+/// To be called by `RedisModule_OnLoad` only ([`module!`](crate::module) makes it), with what it got, before anything
+/// else of the crate has run.
 pub unsafe fn load(
-    ctx: *mut raw::Ctx,
-    argv: *mut *mut raw::Str,
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
     argc: c_int,
     name: &'static CStr,
-    version: i32,
+    version: c_int,
     body: fn(Context<'_>, &[Arg<'_>]) -> Result<(), LoadError>,
 ) -> c_int {
-    // SAFETY: the server gives a live context, whose first field is RM_GetApi: redismodule.h starts the same way.
-    let get = unsafe { *ctx.cast::<Option<GetApi>>() };
-    let Some(get) = get else { return raw::ERR };
-
-    // SAFETY: this is RM_GetApi, and nothing was allocated yet.
-    if let Err(refused) = unsafe { alloc::install(get) } {
-        let why = match refused {
-            alloc::Refused::Missing => c"not loaded: the server offers no allocator to modules",
-            alloc::Refused::TooLate => {
-                c"not loaded: memory was allocated before the server's allocator was there"
-            }
-        };
-        // SAFETY: as above.
-        unsafe { log_before_table(get, ctx, why, None) };
+    // SAFETY: the caller's promise.
+    if let Err(why) = unsafe { make_usable(ctx, name, version) } {
+        // SAFETY: OnLoad's context lives until we return.
+        unsafe { refuse(ctx, why) };
         return raw::ERR;
     }
-    // SAFETY: as above.
-    let table = match unsafe { raw::Api::fetch(get) } {
-        Ok(table) => table,
-        Err(missing) => {
-            let why = c"not loaded: this server is too old, it has no";
-            // SAFETY: as above.
-            unsafe { log_before_table(get, ctx, why, Some(missing)) };
-            return raw::ERR;
-        }
-    };
-    raw::install(table);
     guard::install_hook();
     freeing::note_main_thread();
 
     guard::guard("the load of the module", raw::ERR, || {
-        // SAFETY: the server's context lives through OnLoad.
+        // SAFETY: OnLoad's context lives until we return, and this is the main thread.
         let Some(ctx) = (unsafe { Context::new(ctx) }) else { return raw::ERR };
-        // SAFETY: so do its arguments.
+        // SAFETY: `argv` and `argc` are OnLoad's, and its strings live as long as its context.
         let args = unsafe { Arg::slice(argv, argc) };
-        match introduce(ctx, get, name, version).and_then(|()| body(ctx, args)) {
-            Ok(()) => raw::OK,
+        set_up(ctx);
+        match body(ctx, args) {
+            Ok(()) => {
+                LOADED.store(true, Relaxed);
+                raw::OK
+            }
             Err(LoadError(why)) => {
                 ctx.log(Level::Warning, &format!("not loaded: {why}"));
                 raw::ERR
@@ -115,54 +135,58 @@ pub unsafe fn load(
     })
 }
 
-/// Tells the server who we are and what we bear.
-fn introduce(ctx: Context<'_>, get: GetApi, name: &CStr, version: i32) -> Result<(), LoadError> {
-    let api = raw::api();
-    // Both flavours answer the same names; only Valkey answers its own. Versions don't tell them apart.
-    // SAFETY: looked up, not called.
-    let valkey = unsafe { raw::find::<*const c_void>(get, c"ValkeyModule_Alloc") }.is_some();
-    let flavour = if valkey { Flavour::Valkey } else { Flavour::Redis };
-    // SAFETY: takes nothing.
-    let server_version = api.get_server_version.map_or(0, |version| unsafe { version() });
-    SERVER.get_or_init(|| Server { flavour, version: server_version });
+/// Why the module API can't be used: a text, and what it ends with. Nothing may be allocated yet.
+type Unusable = (&'static CStr, &'static str);
 
-    // SAFETY: a C string; the context lives.
-    unsafe {
-        if (api.is_module_name_busy)(name.as_ptr()) != 0 {
-            return Err("a module of this name is loaded already".into());
-        }
-        (api.set_module_attribs)(ctx.raw(), name.as_ptr(), version, raw::API_VERSION);
+/// Finds the server's functions, introduces the module, and takes the server's allocator.
+///
+/// # Safety
+/// As for [`load`].
+unsafe fn make_usable(ctx: *mut RedisModuleCtx, name: &CStr, version: c_int) -> Result<(), Unusable> {
+    // SAFETY: OnLoad's context. The library stays in memory if it is loaded a second time, so this asks whether it was.
+    if LOADED.load(Relaxed) || unsafe { !raw::fill(ctx, name, version) } {
+        return Err((c"a module of this name is loaded already", ""));
     }
+    if let Some(name) = raw::missing() {
+        return Err((c"this server is too old, it has no ", name));
+    }
+    alloc::install().map_err(|TooLate| (c"memory was allocated before the server's allocator was there", ""))
+}
+
+/// Logs why the module API can't be used.
+///
+/// # Safety
+/// The context lives.
+unsafe fn refuse(ctx: *mut RedisModuleCtx, (why, end): Unusable) {
+    let Some(log) = optional!(RedisModule_Log) else { return };
+    let (level, format) = (Level::Warning.name().as_ptr(), c"not loaded: %s%.*s".as_ptr());
+    let len = c_int::try_from(end.len()).unwrap_or(0);
+    // SAFETY: the context lives; `%s` takes a C string, `%.*s` an int and so many bytes, and they get them.
+    unsafe { log(ctx, level, format, why.as_ptr(), len, end.as_ptr()) };
+}
+
+/// Finds out which server this is, tells it what the module bears, and makes the module's own context.
+fn set_up(ctx: Context<'_>) {
+    let is_valkey = valkey::is_here();
+    let flavour = if is_valkey { Flavour::Valkey } else { Flavour::Redis };
+    // SAFETY: the function takes nothing and returns a constant of the server.
+    let version = optional!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() });
+    SERVER.get_or_init(|| Server { flavour, version });
 
     // One call, since a second would overwrite the first. Servers keep bits they don't know, but bit 5 may come to
     // mean something else in Redis.
-    let mut options = raw::OPTION_HANDLE_IO_ERRORS
-        | raw::OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
-        | raw::OPTION_HANDLE_REPL_ASYNC_LOAD;
-    if valkey {
-        options |= raw::OPTION_VALKEY_HANDLE_ATOMIC_SLOT_MIGRATION;
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
+        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;
+    let mut options = options as c_int;
+    if is_valkey {
+        options |= valkey::HANDLE_ATOMIC_SLOT_MIGRATION;
     }
-    if let Some(all) = api.get_module_options_all {
-        // SAFETY: takes nothing.
+    if let Some(all) = optional!(RedisModule_GetModuleOptionsAll) {
+        // SAFETY: the function takes nothing and returns a constant of the server.
         options &= unsafe { all() };
     }
-    // SAFETY: the context lives.
-    unsafe { (api.set_module_options)(ctx.raw(), options) };
+    // SAFETY: OnLoad's context knows the module, whose options these become.
+    unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options) };
     ctx.detach();
-    Ok(())
-}
-
-/// Logs while there is no table and perhaps no allocator.
-///
-/// # Safety
-/// `get` is RM_GetApi and the context lives.
-unsafe fn log_before_table(get: GetApi, ctx: *mut raw::Ctx, text: &CStr, detail: Option<&CStr>) {
-    type Log = unsafe extern "C" fn(*mut raw::Ctx, *const std::ffi::c_char, *const std::ffi::c_char, ...);
-    // SAFETY: the type is that of redismodule.h.
-    let Some(log) = (unsafe { raw::find::<Log>(get, c"RedisModule_Log") }) else { return };
-    let detail = detail.unwrap_or(c"");
-    // SAFETY: two C strings for two %s.
-    unsafe {
-        log(ctx, Level::Warning.name().as_ptr(), c"%s %s".as_ptr(), text.as_ptr(), detail.as_ptr());
-    }
 }

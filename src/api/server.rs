@@ -3,9 +3,10 @@
 use std::ffi::{CStr, c_longlong};
 use std::ptr::NonNull;
 
-use super::context::{Context, Flags};
+use super::context::Context;
+use super::flags::Flags;
 use super::load::server;
-use super::raw::{self, api};
+use super::raw::{RedisModuleCallReply, RedisModuleServerInfoData, api};
 
 /// Microseconds since the machine's start. They go on while it sleeps, and are never set.
 pub fn micros_since_boot() -> u64 {
@@ -20,25 +21,25 @@ pub fn micros_since_boot() -> u64 {
 /// One section of INFO, as it is now.
 pub struct ServerInfo<'a> {
     ctx: Context<'a>,
-    raw: NonNull<raw::ServerInfo>,
+    raw: NonNull<RedisModuleServerInfoData>,
 }
 
 impl<'a> ServerInfo<'a> {
     /// Asks for a section. It costs what INFO costs: some microseconds.
     pub fn section(ctx: Context<'a>, name: &CStr) -> Option<ServerInfo<'a>> {
-        // SAFETY: context and name live.
-        let raw = unsafe { (api().get_server_info)(ctx.raw(), name.as_ptr()) };
+        // SAFETY: the context lives as long as `ctx`; the server reads the C string and makes data that is ours.
+        let raw = unsafe { api!(RedisModule_GetServerInfo)(ctx.raw(), name.as_ptr()) };
         NonNull::new(raw).map(|raw| ServerInfo { ctx, raw })
     }
 
     /// A field of it; `None` if it has no such field.
     pub fn field(&self, name: &CStr) -> Option<&str> {
         // SAFETY: the data is ours until it is dropped; the server answers a C string inside it, or null.
-        let value = unsafe { (api().server_info_get_field_c)(self.raw.as_ptr(), name.as_ptr()) };
+        let value = unsafe { api!(RedisModule_ServerInfoGetFieldC)(self.raw.as_ptr(), name.as_ptr()) };
         if value.is_null() {
             return None;
         }
-        // SAFETY: as above.
+        // SAFETY: not null, so a C string inside the data, which nothing changes until `self` is dropped.
         unsafe { CStr::from_ptr(value) }.to_str().ok().map(str::trim_end)
     }
 }
@@ -46,7 +47,7 @@ impl<'a> ServerInfo<'a> {
 impl Drop for ServerInfo<'_> {
     fn drop(&mut self) {
         // SAFETY: made by `section`, freed once, with a context that lives.
-        unsafe { (api().free_server_info)(self.ctx.raw(), self.raw.as_ptr()) };
+        unsafe { api!(RedisModule_FreeServerInfo)(self.ctx.raw(), self.raw.as_ptr()) };
     }
 }
 
@@ -69,26 +70,27 @@ pub fn replicates_scripts(ctx: Context<'_>) -> bool {
 fn look_up<R>(ctx: Context<'_>, name: &CStr, read: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
     let (get, words) = (c"GET", c"cc");
     // SAFETY: the context lives; "cc" takes two C strings and gets them.
-    let reply =
-        unsafe { (api().call)(ctx.raw(), c"CONFIG".as_ptr(), words.as_ptr(), get.as_ptr(), name.as_ptr()) };
+    let reply = unsafe {
+        api!(RedisModule_Call)(ctx.raw(), c"CONFIG".as_ptr(), words.as_ptr(), get.as_ptr(), name.as_ptr())
+    };
     let reply = NonNull::new(reply)?;
     // SAFETY: a reply of ours; an element that isn't there is null, which `text` bears.
-    let value = unsafe { text((api().call_reply_array_element)(reply.as_ptr(), 1)) };
+    let value = unsafe { text(api!(RedisModule_CallReplyArrayElement)(reply.as_ptr(), 1)) };
     let found = read(value);
     // SAFETY: freed once, after the last look into it.
-    unsafe { (api().free_call_reply)(reply.as_ptr()) };
+    unsafe { api!(RedisModule_FreeCallReply)(reply.as_ptr()) };
     found
 }
 
 /// # Safety
 /// Null, or a reply that lives for `'a`.
-unsafe fn text<'a>(reply: *mut raw::CallReply) -> &'a [u8] {
+unsafe fn text<'a>(reply: *mut RedisModuleCallReply) -> &'a [u8] {
     if reply.is_null() {
         return &[];
     }
     let mut len = 0;
     // SAFETY: the caller's promise; anything but a string answers null.
-    let bytes = unsafe { (api().call_reply_string_ptr)(reply, &mut len) };
+    let bytes = unsafe { api!(RedisModule_CallReplyStringPtr)(reply, &mut len) };
     if bytes.is_null() {
         return &[];
     }
@@ -100,6 +102,6 @@ unsafe fn text<'a>(reply: *mut raw::CallReply) -> &'a [u8] {
 /// that is 0 (off): ask [`setting`] first.
 pub fn latency(event: &CStr, ms: u64) {
     let ms = c_longlong::try_from(ms).unwrap_or(c_longlong::MAX);
-    // SAFETY: the server copies the text.
-    unsafe { (api().latency_add_sample)(event.as_ptr(), ms) };
+    // SAFETY: the server copies the C string, and needs no context.
+    unsafe { api!(RedisModule_LatencyAddSample)(event.as_ptr(), ms) };
 }

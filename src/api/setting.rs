@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use super::context::Context;
 use super::guard::guard;
 use super::load::LoadError;
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleString, optional};
 
 /// Given with `kb`, `mb`, `gb`.
-pub const MEMORY: u32 = 1 << 7;
+const MEMORY: u32 = raw::REDISMODULE_CONFIG_MEMORY;
 
 /// What a setting may be.
 #[derive(Clone, Debug)]
@@ -101,9 +101,11 @@ impl Setting {
 /// Registers all settings, and takes what the configuration file says about them. What `loadmodule`'s arguments said
 /// becomes the default, so it stands where the file is silent. Once, while the module is loaded; does nothing on 6.2.
 pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Result<(), LoadError> {
-    let (Some(number), Some(yes_no), Some(load)) =
-        (api().register_numeric_config, api().register_bool_config, api().load_configs)
-    else {
+    let (Some(number), Some(yes_no), Some(load)) = (
+        optional!(RedisModule_RegisterNumericConfig),
+        optional!(RedisModule_RegisterBoolConfig),
+        optional!(RedisModule_LoadConfigs),
+    ) else {
         return Ok(());
     };
     for setting in settings {
@@ -113,7 +115,8 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
             SettingKind::Memory(range) => (MEMORY, range.clone()),
             SettingKind::YesNo => (0, 0..=1),
         };
-        // SAFETY: the context lives, the server copies the name, and the setting is static.
+        // SAFETY: OnLoad's context knows the module; the server copies the name, hands the setting, which is static, back to
+        // functions of the right signatures, and refuses a default outside the bounds.
         let status = unsafe {
             match setting.kind {
                 SettingKind::YesNo => yes_no(
@@ -121,8 +124,8 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
                     setting.name.as_ptr(),
                     c_int::from(setting.is_on()),
                     flags,
-                    get_yes_no,
-                    set_yes_no,
+                    Some(get_yes_no),
+                    Some(set_yes_no),
                     None,
                     privdata,
                 ),
@@ -133,8 +136,8 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
                     flags,
                     *range.start(),
                     *range.end(),
-                    get_number,
-                    set_number,
+                    Some(get_number),
+                    Some(set_number),
                     None,
                     privdata,
                 ),
@@ -144,7 +147,7 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
             return Err(format!("the server refused the setting {:?}", setting.name).into());
         }
     }
-    // SAFETY: the context lives.
+    // SAFETY: OnLoad's context knows the module; the server calls the functions registered above.
     match unsafe { load(ctx.raw()) } {
         raw::OK => Ok(()),
         _ => Err("a setting in the configuration is not accepted".into()),
@@ -158,12 +161,12 @@ fn ptr_of(setting: &'static Setting) -> *mut c_void {
 /// # Safety
 /// The pointer is from [`ptr_of`].
 unsafe fn setting(privdata: *mut c_void) -> Option<&'static Setting> {
-    // SAFETY: the caller's promise; shared only.
+    // SAFETY: the caller's promise: it points to a static, which nobody borrows exclusively.
     unsafe { privdata.cast::<Setting>().cast_const().as_ref() }
 }
 
 unsafe extern "C" fn get_number(_: *const c_char, privdata: *mut c_void) -> c_longlong {
-    // SAFETY: the server hands back what was registered.
+    // SAFETY: the server hands back what was registered with this function: a pointer from `ptr_of`.
     guard("a setting", 0, || unsafe { setting(privdata) }.map_or(0, Setting::get))
 }
 
@@ -171,10 +174,11 @@ unsafe extern "C" fn set_number(
     _: *const c_char,
     value: c_longlong,
     privdata: *mut c_void,
-    _: *mut *mut raw::Str,
+    _: *mut *mut RedisModuleString,
 ) -> c_int {
     guard("a setting", raw::ERR, || {
-        // SAFETY: the server hands back what was registered, and has checked the bounds.
+        // SAFETY: the server hands back what was registered with this function, a pointer from `ptr_of`; it has checked the
+        // bounds.
         if let Some(setting) = unsafe { setting(privdata) } {
             setting.value.store(value, Relaxed);
         }
@@ -183,7 +187,7 @@ unsafe extern "C" fn set_number(
 }
 
 unsafe extern "C" fn get_yes_no(_: *const c_char, privdata: *mut c_void) -> c_int {
-    // SAFETY: the server hands back what was registered.
+    // SAFETY: the server hands back what was registered with this function: a pointer from `ptr_of`.
     guard("a setting", 0, || c_int::from(unsafe { setting(privdata) }.is_some_and(Setting::is_on)))
 }
 
@@ -191,8 +195,8 @@ unsafe extern "C" fn set_yes_no(
     name: *const c_char,
     value: c_int,
     privdata: *mut c_void,
-    error: *mut *mut raw::Str,
+    error: *mut *mut RedisModuleString,
 ) -> c_int {
-    // SAFETY: the same promises.
+    // SAFETY: both are callbacks of one kind: what the server promises to this one, it promises to that one.
     unsafe { set_number(name, c_longlong::from(value != 0), privdata, error) }
 }

@@ -8,20 +8,22 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use super::raw::{self, api};
+use redis_module::RedisString;
+
+use super::raw::{RedisModuleString, api};
 
 /// A string of the server's, borrowed for `'a`: an argument of a command, the name of a key.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Arg<'a> {
-    raw: NonNull<raw::Str>,
-    life: PhantomData<&'a raw::Str>,
+    raw: NonNull<RedisModuleString>,
+    life: PhantomData<&'a RedisModuleString>,
 }
 
 impl<'a> Arg<'a> {
     /// # Safety
     /// The string lives, unchanged, for `'a`.
-    pub(super) unsafe fn new(raw: NonNull<raw::Str>) -> Arg<'a> {
+    pub(super) unsafe fn new(raw: NonNull<RedisModuleString>) -> Arg<'a> {
         Arg { raw, life: PhantomData }
     }
 
@@ -29,7 +31,7 @@ impl<'a> Arg<'a> {
     ///
     /// # Safety
     /// `argv` points to `argc` strings that live, unchanged, for `'a`.
-    pub(super) unsafe fn slice(argv: *mut *mut raw::Str, argc: i32) -> &'a [Arg<'a>] {
+    pub(super) unsafe fn slice(argv: *mut *mut RedisModuleString, argc: i32) -> &'a [Arg<'a>] {
         match usize::try_from(argc) {
             // SAFETY: `Arg` has the layout of the pointer, no argument is null, and the caller vouches for the rest.
             Ok(count) if count > 0 && !argv.is_null() => unsafe {
@@ -43,22 +45,22 @@ impl<'a> Arg<'a> {
     #[inline]
     pub fn as_bytes(self) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: the string lives for `'a`, and so do its bytes, which nothing changes meanwhile.
+        // SAFETY: the string lives, unchanged, for `'a` (`new`), and so do the bytes that the server answers with their number.
         unsafe {
-            let bytes = (api().string_ptr_len)(self.raw.as_ptr(), &mut len);
+            let bytes = api!(RedisModule_StringPtrLen)(self.raw.as_ptr(), &mut len);
             std::slice::from_raw_parts(bytes.cast::<u8>(), len)
         }
     }
 
     /// Holds the string beyond `'a`: one more reference, or a copy of the few that lie on the server's stack.
     pub fn hold(self) -> OwnedString {
-        // SAFETY: the string lives. Without a context nothing else gives the reference back.
-        let raw = unsafe { (api().hold_string)(ptr::null_mut(), self.raw.as_ptr()) };
+        // SAFETY: the string lives. Without a context the reference is ours: no end of a call gives it back.
+        let raw = unsafe { api!(RedisModule_HoldString)(ptr::null_mut(), self.raw.as_ptr()) };
         OwnedString::from_raw(raw)
     }
 
     #[inline]
-    pub(super) fn raw(self) -> *mut raw::Str {
+    pub(super) fn raw(self) -> *mut RedisModuleString {
         self.raw.as_ptr()
     }
 }
@@ -76,45 +78,35 @@ impl fmt::Debug for Arg<'_> {
     }
 }
 
-/// A reference to a string of the server's, given back when dropped.
-pub struct OwnedString {
-    raw: NonNull<raw::Str>,
-}
+/// A reference to a string of the server's, given back when dropped (by the crate's `RedisString`, which it is). The
+/// crate's way to clone one ends the server for strings that lie on its stack, and its `Debug` shows addresses.
+#[repr(transparent)]
+pub struct OwnedString(RedisString);
 
 impl OwnedString {
     /// A new string of these bytes.
     pub fn new(bytes: &[u8]) -> OwnedString {
-        // SAFETY: the bytes are copied. Without a context the string is ours alone.
-        let raw = unsafe { (api().create_string)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len()) };
-        OwnedString::from_raw(raw)
+        OwnedString(RedisString::create_from_slice(ptr::null_mut(), bytes))
     }
 
-    pub(super) fn from_raw(raw: *mut raw::Str) -> OwnedString {
-        match NonNull::new(raw) {
-            Some(raw) => OwnedString { raw },
-            // The server ends itself when it is out of memory, so it never answers null.
-            None => std::process::abort(),
-        }
+    /// Takes a reference over, which no context manages.
+    pub(super) fn from_raw(raw: *mut RedisModuleString) -> OwnedString {
+        OwnedString(RedisString::from_redis_module_string(ptr::null_mut(), raw))
     }
 
     /// The string as one borrows it.
     #[inline]
     pub fn as_arg(&self) -> Arg<'_> {
+        // The server ends itself when it is out of memory, so it never answers null.
+        let Some(raw) = NonNull::new(self.0.inner) else { std::process::abort() };
         // SAFETY: the string lives as long as our reference to it.
-        unsafe { Arg::new(self.raw) }
+        unsafe { Arg::new(raw) }
     }
 }
 
 impl Clone for OwnedString {
     fn clone(&self) -> OwnedString {
         self.as_arg().hold()
-    }
-}
-
-impl Drop for OwnedString {
-    fn drop(&mut self) {
-        // SAFETY: gives our one reference back.
-        unsafe { (api().free_string)(ptr::null_mut(), self.raw.as_ptr()) }
     }
 }
 

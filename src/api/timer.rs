@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::context::Context;
 use super::guard::guard;
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleCtx, RedisModuleTimerID, api};
 
 /// A timer that was started, and may have fired since. Dropping it doesn't stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
-    id: raw::TimerId,
+    id: RedisModuleTimerID,
 }
 
 /// What the server hands back.
 struct Record {
-    id: raw::TimerId,
+    id: RedisModuleTimerID,
     callback: fn(Context<'_>),
 }
 
@@ -32,9 +32,10 @@ impl Timer {
     pub fn start(ctx: Context<'_>, after: u64, callback: fn(Context<'_>)) -> Timer {
         let record = Box::into_raw(Box::new(Record { id: 0, callback }));
         let after = c_longlong::try_from(after).unwrap_or(c_longlong::MAX / 2000).min(c_longlong::MAX / 2000);
-        // SAFETY: the context lives; the record lives until the timer has fired or is stopped.
+        // SAFETY: the context lives as long as `ctx`; `fire` takes such a record, which lives until the timer has fired or is
+        // stopped. It doesn't fire before we return, so the number is there in time.
         unsafe {
-            let id = (api().create_timer)(ctx.raw(), after, fire, record.cast());
+            let id = api!(RedisModule_CreateTimer)(ctx.raw(), after, Some(fire), record.cast());
             (*record).id = id;
             Timer { id }
         }
@@ -51,8 +52,9 @@ impl Timer {
             return false;
         }
         let mut record: *mut c_void = ptr::null_mut();
-        // SAFETY: the context lives; the server knows which ids are its own.
-        let status = unsafe { (api().stop_timer)(ctx.raw(), self.id, &mut record) };
+        // SAFETY: the context lives as long as `ctx`; the server refuses the number of a timer that is gone, and writes one
+        // pointer. The timer isn't the one that fires.
+        let status = unsafe { api!(RedisModule_StopTimer)(ctx.raw(), self.id, &mut record) };
         if status != raw::OK || record.is_null() {
             return false;
         }
@@ -62,7 +64,7 @@ impl Timer {
     }
 }
 
-unsafe extern "C" fn fire(ctx: *mut raw::Ctx, record: *mut c_void) {
+unsafe extern "C" fn fire(ctx: *mut RedisModuleCtx, record: *mut c_void) {
     // SAFETY: made by `start`; the timer fires once and can't be stopped meanwhile.
     let record = unsafe { Box::from_raw(record.cast::<Record>()) };
     FIRING.store(record.id, Relaxed);

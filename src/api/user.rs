@@ -4,9 +4,9 @@ use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 use super::context::Context;
-use super::load::server;
-use super::raw::{self, api};
+use super::raw::{self, RedisModuleString, RedisModuleUser, api, optional};
 use super::string::OwnedString;
+use super::valkey;
 
 /// A user of the server's access control, by name.
 pub struct User {
@@ -15,14 +15,14 @@ pub struct User {
 
 /// What the server knows of a user by a name now. It may go at any time, so this is held for a question only.
 struct Known {
-    raw: NonNull<raw::User>,
+    raw: NonNull<RedisModuleUser>,
 }
 
 impl User {
     /// The user of the client that we serve. `None` where its rights can't be asked for later: on Redis 6.2, for clients
     /// without a connection, and for users of other modules' own.
     pub fn of_client(ctx: Context<'_>) -> Option<User> {
-        let current = api().get_current_user_name?;
+        let current = optional!(RedisModule_GetCurrentUserName)?;
         // Clients of the server's own may have no user, which this function would look into all the same.
         ctx.connection()?;
         // SAFETY: the context lives, and its client has a connection and so a user. Contexts of ours manage no memory,
@@ -34,16 +34,17 @@ impl User {
 
     /// Whether the user, if there still is one of this name, may run this command with its keys in this database.
     pub fn may(&self, db: i32, command: &[&[u8]]) -> bool {
-        let (Some(user), Some(check)) = (self.known(), api().acl_check_command_permissions) else {
+        let (Some(user), Some(check)) = (self.known(), optional!(RedisModule_ACLCheckCommandPermissions))
+        else {
             return false;
         };
         let words: Vec<OwnedString> = command.iter().map(|word| OwnedString::new(word)).collect();
-        let mut argv: Vec<*mut raw::Str> = words.iter().map(|word| word.as_arg().raw()).collect();
+        let mut argv: Vec<*mut RedisModuleString> = words.iter().map(|word| word.as_arg().raw()).collect();
         let Ok(argc) = c_int::try_from(argv.len()) else { return false };
         let (user, argv) = (user.raw.as_ptr(), argv.as_mut_ptr());
-        // SAFETY: user and strings live through the call, and there are so many.
+        // SAFETY: user and strings live through the call, and there are so many. Null: the reason isn't asked for.
         let status = unsafe {
-            match api().acl_check_permissions.filter(|_| server().is_valkey()) {
+            match valkey::check_permissions() {
                 Some(check) => check(user, argv, argc, db, ptr::null_mut()),
                 None => check(user, argv, argc),
             }
@@ -52,8 +53,8 @@ impl User {
     }
 
     fn known(&self) -> Option<Known> {
-        let find = api().get_module_user_from_user_name?;
-        // SAFETY: the name lives.
+        let find = optional!(RedisModule_GetModuleUserFromUserName)?;
+        // SAFETY: the name lives through the call, and what is answered is ours, to be freed by `Known`.
         NonNull::new(unsafe { find(self.name.as_arg().raw()) }).map(|raw| Known { raw })
     }
 }
@@ -61,6 +62,6 @@ impl User {
 impl Drop for Known {
     fn drop(&mut self) {
         // SAFETY: made by `known`, freed once. The user itself stays.
-        unsafe { (api().free_module_user)(self.raw.as_ptr()) };
+        unsafe { api!(RedisModule_FreeModuleUser)(self.raw.as_ptr()) };
     }
 }

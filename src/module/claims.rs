@@ -91,27 +91,19 @@ impl<'a> Delivery<'a> {
     }
 
     fn reply_meta(&self, reply: Reply<'_>) {
-        let number = |name: &[u8], value: i64| {
-            reply.bulk(name);
-            reply.integer(value);
-        };
-        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let meta = &self.meta;
-        reply.map(9);
-        number(b"lease", signed(meta.lease));
-        number(b"priority", i64::from(meta.priority));
-        reply.bulk(b"group");
-        reply.bulk(self.group);
-        reply.bulk(b"headers");
-        reply_headers(reply, &self.headers.pairs());
-        number(b"enqueued", signed(meta.enqueued.0));
-        number(b"deadline", meta.deadline.map_or(0, |deadline| signed(deadline.0)));
-        number(b"failures", i64::from(meta.failures));
-        number(b"stalls", i64::from(meta.stalls));
-        reply.bulk(b"retain");
+        let mut map = reply.map(9);
+        map.number("lease", meta.lease);
+        map.integer("priority", meta.priority);
+        map.text("group", self.group);
+        reply_headers(map.field("headers"), &self.headers.pairs());
+        map.number("enqueued", meta.enqueued.0);
+        map.number("deadline", meta.deadline.map_or(0, |deadline| deadline.0));
+        map.integer("failures", meta.failures);
+        map.integer("stalls", meta.stalls);
         match meta.retain_ms {
-            Some(retain_ms) => reply.integer(signed(retain_ms)),
-            None => reply.null(),
+            Some(retain_ms) => map.number("retain", retain_ms),
+            None => map.field("retain").null(),
         }
     }
 }
@@ -133,11 +125,8 @@ impl Meta {
 
 /// Headers as a map.
 pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
-    reply.map(headers.len());
-    for (name, value) in headers {
-        reply.bulk(name);
-        reply.bulk(value);
-    }
+    let mut map = reply.map(headers.len());
+    headers.iter().for_each(|(name, value)| map.text(name, value));
 }
 
 /// A delivery that waits to be written to a client that was blocked.

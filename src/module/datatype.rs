@@ -4,9 +4,9 @@ use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
 use taskslot_node::{Health, Hint, QueueKey, earliest};
 
 use crate::agenda;
-use crate::api::context::Flags;
-use crate::api::datatype::{AofWriter, DataType, Digest, RdbReader, RdbWriter, Value};
-use crate::api::{Arg, Context, Level, log};
+use crate::api::datatype::{DataType, Value};
+use crate::api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
+use crate::api::{Arg, Context, Flags, Level, log};
 use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};

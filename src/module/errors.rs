@@ -29,6 +29,8 @@ pub enum Error {
     TooLong(&'static str, usize),
     /// A bad argument, said in full.
     Bad(&'static str),
+    /// What a setting must be, since the value given isn't.
+    Setting(String),
     /// The queue refuses.
     Refused(Refusal),
     /// The queue was given up after a change that failed half way.
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
             Error::Needs(option, other) => write!(f, "ERR option {option} needs {other}"),
             Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
             Error::Bad(what) => write!(f, "ERR {what}"),
+            Error::Setting(must) => write!(f, "ERR {must}"),
             Error::Refused(refusal) => f.write_str(match refusal {
                 Refusal::FullLen => "QFULL the queue holds max-len tasks",
                 Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",

@@ -41,32 +41,13 @@ mod waiters;
 mod warnings;
 mod zones;
 
-use std::ffi::c_int;
-
 use taskslot_api as api;
 
 use api::load::LoadError;
-use api::{Arg, Context, command, raw};
+use api::{Arg, Context, command};
 use taskslot_engine::Beginning;
 
-/// The version as the server counts it: 100 a minor, 10000 a major.
-const VERSION: c_int = 100;
-
-/// What the server looks for in the library.
-///
-/// # Safety
-/// Called by the server only.
-// The one place where the server calls this crate itself.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn RedisModule_OnLoad(
-    ctx: *mut raw::Ctx,
-    argv: *mut *mut raw::Str,
-    argc: c_int,
-) -> c_int {
-    // SAFETY: these are OnLoad's own arguments, and this is the first code of the crate to run.
-    unsafe { api::load::load(ctx, argv, argc, c"taskslot", VERSION, register) }
-}
+api::module! { name: c"taskslot", version: 100, register: register }
 
 /// Registers what there is.
 fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {

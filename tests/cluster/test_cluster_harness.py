@@ -68,6 +68,7 @@ def test_slots_move_with_their_keys_and_all_nodes_know(cluster):
         assert [client.execute_command("TASK.LEN", name) for name in names] == [1] * len(names)
 
 
+@pytest.mark.slow
 def test_sentinels_put_the_replica_in_the_place_of_a_killed_primary(start_sentinel):
     """And a client of theirs finds it; the old one comes back as the replica."""
     sentinel = start_sentinel()

@@ -66,7 +66,7 @@ def test_top_lives_through_a_failover(start_cluster):
         assert nodes.look().away == [] and nodes.look().primaries == 3
 
 
-@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+@pytest.mark.parametrize("scheme", ["redis", pytest.param("valkey", marks=pytest.mark.slow)])
 def test_sentinels_are_asked_for_the_primary(start_sentinel, scheme):
     """Also those that name it with another service's options."""
     watched = start_sentinel()

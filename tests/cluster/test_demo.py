@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from taskslot import ShardedQueue
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 DEMO = ROOT / "examples/demo"
 # Small enough for a machine that runs other tests meanwhile.

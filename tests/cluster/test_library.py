@@ -19,6 +19,9 @@ SHARDS = 8
 # Failovers and what follows take 5 to 15 s, on a busy machine more.
 pytestmark = pytest.mark.timeout(150)
 
+# Nearly the same client: both are tried in full without a cluster.
+LIBRARIES = ["redis-py", pytest.param("valkey-py", marks=pytest.mark.slow)]
+
 
 def client_of(cluster: Cluster, library: str):
     """A client as a user makes one, that knows one node."""
@@ -96,7 +99,7 @@ class Traffic:
         return self.pushed - set(self.done), {task for task, times in self.done.items() if times > 1}
 
 
-@pytest.mark.parametrize("library", ["redis-py", "valkey-py"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_workers_and_producers_outlive_a_primary(cluster, library):
     """Killed, its replica takes over; then a failover in order, back again. Nothing is lost, all go on."""
     traffic = Traffic(lambda: client_of(cluster, library))
@@ -113,7 +116,7 @@ def test_workers_and_producers_outlive_a_primary(cluster, library):
     assert len(lost) <= 20 and len(again) <= 100, (lost, again)
 
 
-@pytest.mark.parametrize("library", ["redis-py", "valkey-py"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_workers_and_producers_follow_slots_that_move(cluster, library):
     """Half of the shards go to other nodes under load, key by key: each task is done, none twice."""
     traffic = Traffic(lambda: client_of(cluster, library))
@@ -184,7 +187,7 @@ def test_a_node_that_stands_still_is_asked_for_one_of_its_shards_only(start_clus
     assert len(here.intersection(asked)) == 1, asked
 
 
-@pytest.mark.parametrize("library", ["redis-py", "valkey-py"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_calls_outlive_a_cluster_that_is_gone_for_a_while(start_cluster, library):
     """All nodes at once: the client can't even learn the slots then. Pushes and claims go on while patience lasts."""
     cluster = start_cluster(replicas=0)
@@ -287,7 +290,7 @@ def test_asyncio_workers_outlive_a_primary(cluster):
     assert not thread.is_alive() and len(pushed - set(done)) <= 20, pushed - set(done)
 
 
-@pytest.mark.parametrize("library", ["redis-py", "valkey-py"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_queue_follows_its_primary_under_sentinel(start_sentinel, library):
     """The claim that waits and the push find the promoted replica; what was there is there."""
     sentinel = start_sentinel()

@@ -13,8 +13,8 @@ from harness.fixtures import chosen
 from harness.queues import info, tasks
 from harness.server import Server
 
-# A first build, or many tests beside, may take their time.
-pytestmark = pytest.mark.timeout(600)
+# A first build, or many tests beside, may take their time; npm and cargo ask their registries.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 QUEUE = "orders"
 # Not a power of two, so that it shows if only 14 bits of the hash are used.

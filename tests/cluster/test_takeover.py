@@ -117,6 +117,7 @@ def test_a_primary_that_steps_down_under_load_loses_nothing(cluster):
     traffic.account()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # sentinels that disagree take their time
 def test_sentinels_put_in_a_replica_that_goes_on(start_sentinel):
     """A client that asks them finds it; a lease ends there, a delay runs out, a handle holds, a worker is served."""

@@ -25,7 +25,11 @@ PASSWORD = "s/e#c?r@t:"
 QUOTED = "s%2Fe%23c%3Fr%40t%3A"
 
 
-@pytest.fixture(params=LIBRARIES)
+# Nearly the same clients.
+EACH = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("valkey")) for name in LIBRARIES]
+
+
+@pytest.fixture(params=EACH)
 def library(request):
     """Which client, sync or asyncio."""
     return request.param
@@ -174,7 +178,7 @@ def test_an_end_between_two_slices_is_heard_on_a_cluster(start_cluster, library,
     assert sorted(one.value for one in found) == sorted([*(b"%d" % number for number in range(40)), b"last"])
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", EACH)
 def test_a_wait_goes_on_where_the_slot_has_gone(start_cluster, library, monkeypatch):
     """Another node has it then, or takes over from one that died."""
     for module in (taskslot._async.wire, taskslot._sync.wire):

@@ -15,6 +15,7 @@ use taskslot_engine::{
 };
 
 use crate::copies::{Dice, digest, load, save, told};
+use crate::properties::times;
 
 const NAMES: [&str; 6] = ["", "ada", "bob", "cy", "dot", "eve"];
 
@@ -553,9 +554,9 @@ fn place_of(then: Then) -> Place {
 
 #[test]
 fn nobody_is_over_a_limit_and_shares_are_fair_in_any_history() {
-    let steps = std::env::var("TASKSLOT_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(300);
+    let seeds = 60 * times();
     let (mut claims, mut limited, mut behind) = (0, 0, 0);
-    for seed in 0..steps {
+    for seed in 0..seeds {
         let mut watch = Watch::new(seed);
         for step in 0..300 {
             watch.step();
@@ -568,8 +569,8 @@ fn nobody_is_over_a_limit_and_shares_are_fair_in_any_history() {
         limited += watch.limited;
         behind += watch.passed_behind;
     }
-    assert!(behind > steps.min(300) / 4, "{behind} times behind");
-    assert!(claims > 50 * steps && limited > 10 * steps, "{claims} claims, {limited} beside limits");
+    assert!(behind > seeds.min(300) / 4, "{behind} times behind");
+    assert!(claims > 50 * seeds && limited > 10 * seeds, "{claims} claims, {limited} beside limits");
 }
 
 #[test]

@@ -74,7 +74,7 @@ def rust(name: str) -> list[object]:
 
 def shell(name: str) -> list[object]:
     """The command of the recipe for the shell; it takes its redis-cli from the environment."""
-    assert CLI, "redis-cli comes with tests/requirements.txt"
+    assert CLI, "redis-cli comes with requirements/run.txt"
     return ["env", f"REDIS_CLI={CLI}", need("bash"), RECIPES / name]
 
 

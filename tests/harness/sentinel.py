@@ -1,7 +1,7 @@
 """Sentinels that watch a primary and its replica, on this machine, and put the one in the other's place.
 
 `Sentinel(installed)` starts two servers and three sentinels, all agreed when it returns, after 2 to 3 s. A failover
-then takes 2 s. Nothing here knows pytest.
+then takes 3 s. Nothing here knows pytest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Watcher(Server):
         lines = [
             "announce-ip 127.0.0.1",
             f"monitor {NAME} 127.0.0.1 {watched.port} {QUORUM}",
-            f"down-after-milliseconds {NAME} 500",
+            f"down-after-milliseconds {NAME} 1500",
             f"failover-timeout {NAME} {failover_timeout_ms}",
         ]
         super().__init__(installed, module=None, port=True, sentinel=lines, **settings)
@@ -72,7 +72,7 @@ class Sentinel:
         return next(node for node in self.nodes if node is not primary)
 
     def wait_promoted(self, replica: Server, timeout: float = 45.0) -> None:
-        """Wait until a server is the primary for itself and for all sentinels; a split vote costs them 6 s."""
+        """Wait until a server is the primary for itself and for all sentinels; a split vote costs them 6 s more."""
 
         def promoted() -> bool:
             watchers = [watcher for watcher in self.watchers if watcher.alive()]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import taskslot
 from harness.programs import OF_THIS_TREE
 from harness.server import wait_until
@@ -38,6 +39,7 @@ class Supervised:
         self._process.wait()
 
 
+@pytest.mark.slow
 def test_only_the_poison_ends_dead(server, queue):
     """One of four tasks ends the process; a supervisor starts it again. Default settings but for the lease."""
     queue.pause()

@@ -4,7 +4,7 @@ use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -12,10 +12,13 @@ use crate::errors::Error;
 /// The most bytes of results that one call may leave, since each of its tasks gets its own.
 const RESULTS_MAX_BYTES: usize = 64 << 20;
 
-/// `TASK.ACK`
+/// Finishes tasks. They are gone, or kept as done for RETAIN ms, else for what the push or the queue says. After the
+/// deadline it counts as late, until the next claim. Many handles are worked on in order, each for itself.
 pub struct Ack;
 
 impl Command for Ack {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.ACK",
         summary: "Finishes tasks, also after the deadline until claimed again; RETAIN keeps them, with their RESULT",
@@ -33,38 +36,50 @@ impl Command for Ack {
         ],
         reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE; OOM for a RESULT \
                 to be retained in a full server: RETAIN 0 is taken",
+        replicates: "one TASK._APPLY: the tasks that are finished, with RESULT and until when they are kept; \
+                nothing for handles that are gone or stale",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            HANDLE,
+            STALE,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, ack(ctx, args));
-    }
-}
-
-fn ack(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let (mut result, mut retain_ms) = (None, None);
-    while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
-        match option {
-            "RESULT" => result = Some(args.bytes()?),
-            _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut result, mut retain_ms) = (None, None);
+        while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
+            match option {
+                "RESULT" => result = Some(args.bytes()?),
+                _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+            }
         }
+        let bytes = result.map_or(0, <[u8]>::len);
+        if bytes > RESULT_MAX_BYTES {
+            return Err(Error::TooLong("RESULT", RESULT_MAX_BYTES));
+        }
+        if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
+            return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
+        }
+        work_on(
+            ctx,
+            key,
+            &handles,
+            result.is_some(),
+            |queue, now, handle| queue.finish(now, handle, retain_ms, result),
+            |_, _| 1,
+        )
     }
-    let bytes = result.map_or(0, <[u8]>::len);
-    if bytes > RESULT_MAX_BYTES {
-        return Err(Error::TooLong("RESULT", RESULT_MAX_BYTES));
-    }
-    if bytes * handles.as_slice().len() > RESULTS_MAX_BYTES {
-        return Err(Error::TooLong("RESULT for all HANDLES together", RESULTS_MAX_BYTES));
-    }
-    work_on(
-        ctx,
-        key,
-        &handles,
-        result.is_some(),
-        |queue, now, handle| queue.finish(now, handle, retain_ms, result),
-        |_, _| 1,
-    )
 }

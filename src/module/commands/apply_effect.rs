@@ -3,6 +3,7 @@
 use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue, Received};
 use taskslot_node::Health;
 
+use super::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
@@ -17,6 +18,8 @@ use crate::{change, clock, waiters};
 pub struct ApplyEffect;
 
 impl Command for ApplyEffect {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._APPLY",
         summary: "Internal: applies what a primary decided",
@@ -28,11 +31,13 @@ impl Command for ApplyEffect {
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
         reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's effect is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        pass_on(ctx, apply_effect(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        pass_on(ctx, apply_effect(ctx, args))
     }
 }
 

@@ -3,16 +3,19 @@
 use taskslot_engine::{Event, TaskId};
 
 use super::args::{Args, OneOrMany};
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 
-/// `TASK.CANCEL`
+/// Removes ready and delayed tasks. A leased one is its worker's, who learns of the wish by TASK.EXTEND; it is gone as
+/// soon as it is failed, requeued or stalls, and done if it is acked. Dead and done tasks are TASK.PURGE's.
 pub struct Cancel;
 
 impl Command for Cancel {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CANCEL",
         summary: "Removes waiting tasks; asks the worker of a leased one to stop",
@@ -34,31 +37,30 @@ impl Command for Cancel {
             ),
         ],
         reply: "1 removed, 2 leased: asked for, 0 nothing to cancel; with IDS an array",
+        replicates: "one TASK._APPLY: the tasks that are removed, and the leases whose workers are asked to \
+                stop; nothing where there is nothing to cancel",
+        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, cancel(ctx, args));
-    }
-}
-
-fn cancel(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
-    args.finish()?;
-    let mut answers = vec![0; ids.as_slice().len()];
-    write(ctx, key, Missing::Skip, |write| {
-        for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-            let Ok(event) = write.queue().cancel(*id) else { continue };
-            write.commit(&event)?;
-            *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
+        args.finish()?;
+        let mut answers = vec![0; ids.as_slice().len()];
+        write(ctx, key, Missing::Skip, |write| {
+            for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
+                let Ok(event) = write.queue().cancel(*id) else { continue };
+                write.commit(&event)?;
+                *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
+            }
+            Ok(())
+        })?;
+        if let OneOrMany::Many(_) = ids {
+            ctx.reply().array(answers.len());
         }
+        answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
         Ok(())
-    })?;
-    if let OneOrMany::Many(_) = ids {
-        ctx.reply().array(answers.len());
     }
-    answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
-    Ok(())
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::slice;
 
-use taskslot_engine::{Claim as Claiming, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
+use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, REPLY_BYTES, answer};
+use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{ClaimRequest, Delivery};
@@ -28,75 +28,129 @@ const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional();
 const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
 const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional();
 
-/// `TASK.CLAIM`
+/// Further keys, in second place and never absent: where servers can't find the keys they check no permission.
+const KEYS: ArgDoc =
+    ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS");
+
+/// The arguments of a command that claims: its keys, and what both have.
+macro_rules! claim_args {
+    ($($keys:expr),+) => {
+        &[$($keys,)+ COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST, WITHMETA]
+    };
+}
+
+/// Gives ready tasks to a worker, in the queue's order and within its limits, at most COUNT and about BYTES of them.
+/// With NOACK they are finished at once; with TIED their leases end with the connection. A REQUEST that holds leases
+/// is given them again. With BLOCK a worker waits in line where there is nothing; in MULTI and scripts it doesn't.
 pub struct Claim;
 
 impl Command for Claim {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CLAIM",
-        summary: "Claims ready tasks, each under a lease; waits for them with BLOCK",
+        summary: "ClaimRequest ready tasks, each under a lease; waits for them with BLOCK",
         complexity: "O(n) for n tasks",
         since: FIRST,
         arity: -2,
         flags: "write fast blocking",
         acl: "write fast blocking",
         keys: &[KeySpec::first(TAKES)],
-        args: &[
-            ArgDoc::key("key", 0),
-            COUNT,
-            BYTES,
-            LEASE,
-            BLOCK,
-            WORKER,
-            GROUP,
-            TIED,
-            NOACK,
-            REQUEST,
-            WITHMETA,
-        ],
+        args: claim_args!(ArgDoc::key("key", 0)),
         reply: "an array of [handle, payload, deliveries], with WITHMETA a map more; empty if there is none",
+        replicates: "one TASK._APPLY: the leases, or with NOACK the ids that are gone, and the answer to \
+                REQUEST; nothing where there is nothing to claim, or a REQUEST is sent again; a worker that \
+                waits is served by the effect of the write that serves it",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            NAME,
+            NOACK,
+            NO_CONNECTION,
+            EXHAUSTED,
+            NO_PERMISSION,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, claim(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (claims, block_ms) = options(ctx, &mut args, false)?;
+        claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
     }
 }
 
-/// `TASK.MCLAIM`
+/// TASK.CLAIM of the first queue that has something to claim, in the order in which they are named. All keys are
+/// checked before any is changed. With BLOCK a worker stands in the lines of all of them.
 pub struct MClaim;
 
 impl Command for MClaim {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MCLAIM",
-        summary: "Claims tasks of the first of several queues that has any; waits for all of them with BLOCK",
+        summary: "ClaimRequest tasks of the first of several queues that has any; waits for all of them with BLOCK",
         complexity: "O(k + n) for k queues and n tasks",
         since: FIRST,
         arity: -5,
         flags: "write blocking",
         acl: "write blocking",
         keys: &[KeySpec::first(TAKES), KeySpec::counted(TAKES, 3)],
-        args: &[
-            ArgDoc::key("key", 0),
-            // In second place and never absent: where servers can't find the keys they check no permission.
-            ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS"),
-            COUNT,
-            BYTES,
-            LEASE,
-            BLOCK,
-            WORKER,
-            GROUP,
-            TIED,
-            NOACK,
-            REQUEST,
-            WITHMETA,
-        ],
+        args: claim_args!(ArgDoc::key("key", 0), KEYS),
         reply: "[key, tasks] with tasks as TASK.CLAIM replies them; empty if none of the queues has any",
+        replicates: "one TASK._APPLY: for the queue that had tasks what TASK.CLAIM replicates; for the others \
+                nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            NOACK,
+            NO_CONNECTION,
+            EXHAUSTED,
+            NO_PERMISSION,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, mclaim(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let mut keys = vec![args.next()?];
+        args.one_of(&["KEYS"])?;
+        let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
+        keys.extend(args.take(more)?);
+        let (claims, block_ms) = options(ctx, &mut args, true)?;
+        // A key that is there twice counts where it stands first.
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.as_bytes()));
+        for key in &keys {
+            keyspace::check(ctx, *key)?;
+        }
+        if claims.token.is_some() {
+            // What this request got before may lie in any of the queues: to look comes before taking from the first.
+            for key in &keys {
+                let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
+                if again.unwrap_or(false) {
+                    return Ok(());
+                }
+            }
+        }
+        claim_from(ctx, &keys, &claims, block_ms)
     }
 }
 
@@ -112,7 +166,7 @@ fn options<'a>(
     args: &mut Args<'a>,
     with_key: bool,
 ) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
-    let mut claim = Claiming { bytes: Some(REPLY_BYTES), ..Claiming::default() };
+    let mut claim = engine::Claim { bytes: Some(REPLY_BYTES), ..engine::Claim::default() };
     let (mut block_ms, mut token, mut with_meta) = (None, None, false);
     while let Some(option) = args.option(OPTIONS)? {
         match option {
@@ -136,38 +190,6 @@ fn options<'a>(
         false => None,
     };
     Ok((ClaimRequest { claim, connection, token, with_meta, with_key }, block_ms))
-}
-
-fn claim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (claims, block_ms) = options(ctx, &mut args, false)?;
-    claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
-}
-
-fn mclaim(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let mut keys = vec![args.next()?];
-    args.one_of(&["KEYS"])?;
-    let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
-    keys.extend(args.take(more)?);
-    let (claims, block_ms) = options(ctx, &mut args, true)?;
-    // A key that is there twice counts where it stands first.
-    let mut seen = BTreeSet::new();
-    keys.retain(|key| seen.insert(key.as_bytes()));
-    for key in &keys {
-        keyspace::check(ctx, *key)?;
-    }
-    if claims.token.is_some() {
-        // What this request got before may lie in any of the queues: to look comes before taking from the first.
-        for key in &keys {
-            let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
-            if again.unwrap_or(false) {
-                return Ok(());
-            }
-        }
-    }
-    claim_from(ctx, &keys, &claims, block_ms)
 }
 
 /// Replies with tasks of the first queue that has any, or waits for them, or replies that there are none.

@@ -3,6 +3,7 @@
 
 use taskslot_engine::Stamp;
 
+use super::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc};
 use crate::api::{Arg, Context};
 use crate::clock;
@@ -14,6 +15,8 @@ use crate::replication::CLOCK;
 pub struct Clock;
 
 impl Command for Clock {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
         summary: "Internal: tells what the primary's clock shows",
@@ -24,14 +27,14 @@ impl Command for Clock {
         acl: "write admin dangerous",
         args: &[ArgDoc::text("stamp")],
         reply: "OK",
+        replicates: "a replica tells its AOF what its own clocks show, its replicas get the primary's word as it \
+                came; else nothing",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, STAMP, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        match hear(ctx, args) {
-            Ok(()) => ctx.reply().status(c"OK"),
-            Err(error) => ctx.reply().error(&error.to_string()),
-        }
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        hear(ctx, args).inspect(|()| ctx.reply().status(c"OK"))
     }
 }
 

@@ -5,17 +5,20 @@ use std::fmt::Write as _;
 use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
 use taskslot_node::{ArgError, Shown, parse_integer};
 
-use super::FIRST;
 use super::args::Args;
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 
-/// `TASK.CONFIG`
+/// Changes settings, all that are named or none. They hold for tasks that are there already. SET makes the queue where
+/// there is none.
 pub struct Config;
 
 impl Command for Config {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CONFIG",
         summary: "Sets a queue's settings, or puts some or all back to their defaults; TASK.INFO key CONFIG shows them",
@@ -38,48 +41,72 @@ impl Command for Config {
             ),
         ],
         reply: "OK",
+        replicates: "one TASK._APPLY: the settings that were named, or with RESET alone all of them, also where \
+                they stay the same; with RESET nothing where there is no queue",
+        errors: errors![
+            WORD,
+            NO_VALUE,
+            TWICE,
+            RANGE,
+            SETTING_WORD,
+            UNKNOWN_SETTING,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        if let Err(error) = config(ctx, args) {
-            ctx.reply().error(&error);
-        }
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let resets = args.one_of(&["SET", "RESET"])? == 1;
+        let values = if resets { defaults(&mut args)? } else { given(&mut args)? };
+        let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
+        write(ctx, key, missing, |write| write.commit(&Event::Configured { values }))?;
+        ctx.reply().status(c"OK");
+        Ok(())
     }
 }
 
-fn config(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), String> {
-    let mut args = Args::new(args);
-    let key = args.next().map_err(text)?;
-    let resets = args.one_of(&["SET", "RESET"]).map_err(text)? == 1;
-    let mut values: Vec<(&str, i64)> = Vec::new();
+/// A setting's name, and what it is to be.
+type Value = (&'static str, i64);
+
+/// Reads names and values up to the end, at least one.
+fn given(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
+    let mut values = Vec::new();
     while args.left() > 0 {
-        let name = args.bytes().map_err(text)?;
-        let rule = Rule::named(name).ok_or_else(|| text(Error::UnknownSetting(Shown::of(name))))?;
-        args.after(rule.name);
-        if values.iter().any(|(name, _)| *name == rule.name) {
-            return Err(text(ArgError::Twice(rule.name)));
-        }
-        let value = match resets {
-            true => rule.default,
-            false => parse(rule, args.bytes().map_err(text)?).ok_or_else(|| bounds(rule))?,
-        };
+        let rule = next_rule(args, &values)?;
+        let value = parse(rule, args.bytes()?).ok_or_else(|| Error::Setting(bounds(rule)))?;
         values.push((rule.name, value));
     }
-    if values.is_empty() && resets {
-        values = SETTINGS.iter().map(|rule| (rule.name, rule.default)).collect();
-    }
-    if values.is_empty() {
-        return Err(text(ArgError::NoValue("SET")));
-    }
-    let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
-    write(ctx, key, missing, |write| write.commit(&Event::Configured { values })).map_err(text)?;
-    ctx.reply().status(c"OK");
-    Ok(())
+    if values.is_empty() { Err(ArgError::NoValue("SET").into()) } else { Ok(values) }
 }
 
-fn text(error: impl Into<Error>) -> String {
-    error.into().to_string()
+/// Reads names up to the end, each with its default; all settings where there are none.
+fn defaults(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
+    let mut values = Vec::new();
+    while args.left() > 0 {
+        let rule = next_rule(args, &values)?;
+        values.push((rule.name, rule.default));
+    }
+    if values.is_empty() {
+        values = SETTINGS.iter().map(|rule| (rule.name, rule.default)).collect();
+    }
+    Ok(values)
+}
+
+/// Reads the name of a setting that isn't among `values`.
+fn next_rule(args: &mut Args<'_>, values: &[Value]) -> Result<&'static Rule, Error> {
+    let name = args.bytes()?;
+    let rule = Rule::named(name).ok_or_else(|| Error::UnknownSetting(Shown::of(name)))?;
+    args.after(rule.name);
+    match values.iter().any(|(name, _)| *name == rule.name) {
+        true => Err(ArgError::Twice(rule.name).into()),
+        false => Ok(rule),
+    }
 }
 
 /// Reads a setting's value: a word, or a number as it is written everywhere else.
@@ -88,12 +115,12 @@ fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
     if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 
-/// What a setting can be, as an error.
+/// What a setting can be, for an error.
 fn bounds(rule: &Rule) -> String {
     if rule.setting == Setting::Backoff {
-        return format!("ERR {} must be one of {}", rule.name, Backoff::NAMES.join(", "));
+        return format!("{} must be one of {}", rule.name, Backoff::NAMES.join(", "));
     }
-    let mut text = format!("ERR {} must be an integer between {} and {}", rule.name, rule.min, rule.max);
+    let mut text = format!("{} must be an integer between {} and {}", rule.name, rule.min, rule.max);
     if rule.unlimited {
         let _ = write!(text, ", or -1 for no limit");
     }

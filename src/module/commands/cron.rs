@@ -1,25 +1,43 @@
-//! `TASK.CRON`: schedules of a queue, and what `TASK.INFO key CRON` tells of them.
+//! `TASK.CRON`: schedules of a queue.
 
 use taskslot_engine::{
-    BadRule, Catchup, EVERY_MIN_MS, Millis, Now, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleView,
-    Timing, Unplanned,
+    BadRule, Catchup, EVERY_MIN_MS, Millis, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, Timing, Unplanned,
 };
 
 use super::args::Args;
-use super::push::{self, ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, Said, TTL};
+use super::push_options::{PushOptions, push_args};
 use super::unique::UNIQUE_RUNS;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context, Reply};
-use crate::datatype::TaskQueue;
+use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
 use crate::txn::{Missing, write};
 
-/// `TASK.CRON`
+const RULE: ArgDoc = ArgDoc::one_of(
+    "rule",
+    &[
+        ArgDoc::integer("ms").after("EVERY"),
+        ArgDoc::block("calendar", &[ArgDoc::text("expression"), ArgDoc::text("zone").after("TZ").optional()])
+            .after("CRON"),
+    ],
+);
+const CATCHUP: ArgDoc =
+    ArgDoc::one_of("catchup", &[ArgDoc::word("none", "NONE"), ArgDoc::word("one", "ONE")])
+        .after("CATCHUP")
+        .optional();
+const PAYLOAD: ArgDoc = ArgDoc::text("payload").after("PAYLOAD");
+const SET: ArgDoc =
+    ArgDoc::block("set", push_args!(ArgDoc::text("name"), RULE, CATCHUP; UNIQUE_RUNS; PAYLOAD)).after("SET");
+
+/// Sets or removes a schedule, by name. The primary runs it: at each instant it pushes a task as TASK.PUSH would, and
+/// in the same effect sets the next instant. SET in place of a schedule keeps its counts, and with the same timing its
+/// next instant.
 pub struct Cron;
 
 impl Command for Cron {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CRON",
         summary: "Sets a schedule, which pushes a task at intervals or at the instants of a cron expression, or removes one",
@@ -29,84 +47,97 @@ impl Command for Cron {
         flags: "write",
         acl: "write",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
-        args: &[
-            ArgDoc::key("key", 0),
-            ArgDoc::one_of(
-                "action",
-                &[
-                    ArgDoc::block(
-                        "set",
-                        &[
-                            ArgDoc::text("name"),
-                            ArgDoc::one_of(
-                                "rule",
-                                &[
-                                    ArgDoc::integer("ms").after("EVERY"),
-                                    ArgDoc::block(
-                                        "calendar",
-                                        &[
-                                            ArgDoc::text("expression"),
-                                            ArgDoc::text("zone").after("TZ").optional(),
-                                        ],
-                                    )
-                                    .after("CRON"),
-                                ],
-                            ),
-                            ArgDoc::one_of(
-                                "catchup",
-                                &[ArgDoc::word("none", "NONE"), ArgDoc::word("one", "ONE")],
-                            )
-                            .after("CATCHUP")
-                            .optional(),
-                            PRIORITY,
-                            ATTEMPTS,
-                            LEASE,
-                            GROUP,
-                            TTL,
-                            RETAIN,
-                            UNIQUE_RUNS,
-                            HEADERS,
-                            ArgDoc::text("payload").after("PAYLOAD"),
-                        ],
-                    )
-                    .after("SET"),
-                    ArgDoc::text("name").after("DEL"),
-                ],
-            ),
-        ],
+        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, ArgDoc::text("name").after("DEL")])],
         reply: "SET: 1 new, 0 in place of the one of this name; DEL: 1 removed, 0 there is none",
+        replicates: "one TASK._APPLY: the schedule with its next instant, or that it is gone; nothing for a DEL \
+                where there is none",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            TOO_LONG,
+            ATTEMPTS,
+            MISSING,
+            CLASH,
+            NEEDS,
+            CRON_FIELDS,
+            CRON_ZONE,
+            CRON_NEVER,
+            SCHEDULES,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, cron(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let changed = match args.one_of(&["SET", "DEL"])? {
+            0 => set(ctx, key, args)?,
+            _ => {
+                let name = args.name("the name of a schedule")?;
+                args.finish()?;
+                delete(ctx, key, name)?
+            }
+        };
+        ctx.reply().integer(changed.into());
+        Ok(())
     }
 }
 
-fn cron(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let changed = match args.one_of(&["SET", "DEL"])? {
-        0 => set(ctx, key, args)?,
-        _ => {
-            let name = args.name("the name of a schedule")?;
-            args.finish()?;
-            delete(ctx, key, name)?
-        }
-    };
-    ctx.reply().integer(changed.into());
-    Ok(())
-}
+const OPTIONS: &[&str] = &[
+    "EVERY", "CRON", "TZ", "CATCHUP", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE",
+    "UNTIL", "FOR", "KEEP", "HEADERS", "PAYLOAD",
+];
 
-/// The rule as it is given: EVERY or CRON, TZ with the latter only.
+/// What SET says of a schedule. When it runs: EVERY or CRON, TZ with the latter only.
 #[derive(Default)]
-struct Given<'a> {
+struct ScheduleOptions<'a> {
     every_ms: Option<u64>,
     expression: Option<&'a [u8]>,
     zone: Option<&'a [u8]>,
+    catchup: Catchup,
+    payload: Option<&'a [u8]>,
+    push: PushOptions<'a>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> ScheduleOptions<'a> {
+    /// Reads options up to the end.
+    fn read(args: &mut Args<'a>) -> Result<ScheduleOptions<'a>, Error> {
+        let mut options = ScheduleOptions::default();
+        while let Some(option) = args.option(OPTIONS)? {
+            match option {
+                "EVERY" => {
+                    options.every_ms = Some(args.unsigned("EVERY", EVERY_MIN_MS as i64..=SPAN_MAX_MS)?);
+                }
+                "CRON" => options.expression = Some(args.bytes()?),
+                "TZ" => options.zone = Some(args.bytes()?),
+                "CATCHUP" => options.catchup = catchup(args)?,
+                "PAYLOAD" => options.payload = Some(args.bytes()?),
+                option => options.push.accept(option, args)?,
+            }
+        }
+        Ok(options)
+    }
+
+    /// What the queue is to be asked for, if the options go together.
+    fn plan(&self) -> Result<Plan<'_>, Error> {
+        let (timing, payload) = (self.timing()?, self.payload.ok_or(Error::Missing("PAYLOAD"))?);
+        let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
+        if payload.len() > most {
+            return Err(Error::TooLong("the payload of a schedule", most));
+        }
+        self.push.check()?;
+        Ok(Plan { timing, catchup: self.catchup, options: self.push.at(Millis(0)), payload })
+    }
+
     fn timing(&self) -> Result<Timing<'a>, Error> {
         match (self.every_ms, self.expression, self.zone) {
             (Some(ms), None, None) => Ok(Timing::Every(ms)),
@@ -122,30 +153,15 @@ impl<'a> Given<'a> {
     }
 }
 
+fn catchup(args: &mut Args<'_>) -> Result<Catchup, Error> {
+    Ok(if args.one_of(&["NONE", "ONE"])? == 0 { Catchup::None } else { Catchup::One })
+}
+
 /// Sets a schedule: whether it is new.
 fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, Error> {
     let name = args.name("the name of a schedule")?;
-    let (mut given, mut said, mut catchup, mut payload) =
-        (Given::default(), Said::default(), Catchup::default(), None);
-    while let Some(option) = args.option(push::CRON)? {
-        match option {
-            "EVERY" => given.every_ms = Some(args.unsigned("EVERY", EVERY_MIN_MS as i64..=SPAN_MAX_MS)?),
-            "CRON" => given.expression = Some(args.bytes()?),
-            "TZ" => given.zone = Some(args.bytes()?),
-            "CATCHUP" => {
-                catchup = if args.one_of(&["NONE", "ONE"])? == 0 { Catchup::None } else { Catchup::One };
-            }
-            "PAYLOAD" => payload = Some(args.bytes()?),
-            option => said.read(option, &mut args)?,
-        }
-    }
-    let (timing, payload) = (given.timing()?, payload.ok_or(Error::Missing("PAYLOAD"))?);
-    let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
-    if payload.len() > most {
-        return Err(Error::TooLong("the payload of a schedule", most));
-    }
-    said.check()?;
-    let plan = Plan { timing, catchup, options: said.options(Millis(0)), payload };
+    let options = ScheduleOptions::read(&mut args)?;
+    let plan = options.plan()?;
     let is_new = write(ctx, key, Missing::CreateWithMemory, |write| {
         let is_new = !write.queue().has_schedule(name);
         let event = write.queue().schedule(write.now, name, plan).map_err(error)?;
@@ -175,56 +191,4 @@ fn error(unplanned: Unplanned) -> Error {
         Unplanned::Bad(BadRule::Never) => "CRON names a date that never comes",
         Unplanned::TooMany => "a queue holds at most 1000 schedules",
     })
-}
-
-/// Replies what `TASK.INFO key CRON` tells: an array of maps, by name.
-pub fn reply_schedules(reply: Reply<'_>, value: &TaskQueue, now: Now) {
-    let schedules = value.queue.schedules(&now);
-    reply.array(schedules.len());
-    schedules.iter().for_each(|schedule| reply_schedule(reply, schedule));
-}
-
-fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
-    let ScheduleView { name, plan, next, runs } = schedule;
-    let map = reply.pending_map();
-    let mut fields = 0;
-    let mut text = |name: &str, value: &[u8]| {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value);
-        fields += 1;
-    };
-    text("name", name);
-    if let Timing::Cron(expression, zone) = plan.timing {
-        text("cron", expression.as_bytes());
-        text("tz", zone.as_bytes());
-    }
-    text("catchup", if plan.catchup == Catchup::None { b"none" } else { b"one" });
-    if let Some((last, _)) = runs.last {
-        text("last-id", &last.text());
-    }
-    let mut number = |name: &str, number: u64| {
-        reply.bulk(name.as_bytes());
-        reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
-        fields += 1;
-    };
-    if let Timing::Every(ms) = plan.timing {
-        number("every", ms);
-    }
-    if let Some((in_ms, at)) = next {
-        number("next-ms", *in_ms);
-        number("next", at.0);
-    }
-    if let Some((_, at)) = runs.last {
-        number("last", at.0);
-    }
-    for (name, value) in [
-        ("made", runs.made),
-        ("skipped", runs.skipped),
-        ("missed", runs.missed),
-        ("disabled", u64::from(next.is_none())),
-        ("payload-bytes", plan.payload.len() as u64),
-    ] {
-        number(name, value);
-    }
-    map.finish(fields);
 }

@@ -4,15 +4,18 @@ use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 
 use super::args::Args;
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 
-/// `TASK.EXTEND`
+/// The heartbeat of a worker: it moves deadlines on, never back and never beyond run-max, and keeps PROGRESS beside
+/// the task. It is also how a worker learns that somebody wants its task cancelled.
 pub struct Extend;
 
 impl Command for Extend {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.EXTEND",
         summary: "Keeps leases for their own length again, or for LEASE ms from now, never shorter; PROGRESS shows how far they are",
@@ -30,37 +33,50 @@ impl Command for Extend {
         ],
         reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
                 that; with HANDLES an array, -2 for STALE, -3 for CANCELLED; OOM for a longer PROGRESS in a full server",
+        replicates: "one TASK._APPLY: the new deadlines, and PROGRESS; nothing for handles that are gone, stale \
+                or to be cancelled",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            HANDLE,
+            STALE,
+            CANCELLED,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, extend(ctx, args));
-    }
-}
-
-fn extend(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let handles = args.one_or_many("HANDLES", Args::handle)?;
-    let (mut lease_ms, mut progress) = (None, None);
-    while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
-        match option {
-            "LEASE" => lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
-            _ => progress = Some(args.bytes()?),
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut lease_ms, mut progress) = (None, None);
+        while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
+            match option {
+                "LEASE" => lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+                _ => progress = Some(args.bytes()?),
+            }
         }
+        if progress.is_some_and(|progress| progress.len() > PROGRESS_MAX_BYTES) {
+            return Err(Error::TooLong("PROGRESS", PROGRESS_MAX_BYTES));
+        }
+        work_on(
+            ctx,
+            key,
+            &handles,
+            progress.is_some(),
+            |queue, now, handle| queue.progress(now, handle, lease_ms, progress),
+            |_, event| match event {
+                Event::Extended { deadline, .. } => i64::try_from(deadline.0).unwrap_or(i64::MAX),
+                _ => 0,
+            },
+        )
     }
-    if progress.is_some_and(|progress| progress.len() > PROGRESS_MAX_BYTES) {
-        return Err(Error::TooLong("PROGRESS", PROGRESS_MAX_BYTES));
-    }
-    work_on(
-        ctx,
-        key,
-        &handles,
-        progress.is_some(),
-        |queue, now, handle| queue.progress(now, handle, lease_ms, progress),
-        |_, event| match event {
-            Event::Extended { deadline, .. } => i64::try_from(deadline.0).unwrap_or(i64::MAX),
-            _ => 0,
-        },
-    )
 }

@@ -4,16 +4,19 @@ use taskslot_engine::{Handle, TaskId};
 
 use super::args::Args;
 use super::task::reply_task;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 
-/// `TASK.GET`
+/// Shows one task, whatever its state. Fields that don't apply are left out. The nonce is left out, since it opens the
+/// lease.
 pub struct Get;
 
 impl Command for Get {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GET",
         summary: "Shows all that is known of a task, but for the nonce of its lease",
@@ -25,29 +28,27 @@ impl Command for Get {
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("task", &[ArgDoc::text("id"), ArgDoc::text("handle")])],
         reply: "a map, or nil if there is no such task (any more)",
+        replicates: "nothing",
+        errors: errors![ID_OR_HANDLE, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, get(ctx, args));
-    }
-}
-
-fn get(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let name = args.bytes()?;
-    let id = TaskId::parse(name).or_else(|| Handle::parse(name).map(|handle| handle.id));
-    let id = id.ok_or(Error::Bad("invalid task id or handle"))?;
-    let found = read(ctx, key, |value, now| match value.queue.task(&now, id) {
-        Some(task) => {
-            reply_task(ctx.reply(), &task, true);
-            true
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let name = args.bytes()?;
+        let id = TaskId::parse(name).or_else(|| Handle::parse(name).map(|handle| handle.id));
+        let id = id.ok_or(Error::Bad("invalid task id or handle"))?;
+        let found = read(ctx, key, |value, now| match value.queue.task(&now, id) {
+            Some(task) => {
+                reply_task(ctx.reply(), &task, true);
+                true
+            }
+            None => false,
+        })?;
+        if found != Some(true) {
+            ctx.reply().null();
         }
-        None => false,
-    })?;
-    if found != Some(true) {
-        ctx.reply().null();
+        Ok(())
     }
-    Ok(())
 }

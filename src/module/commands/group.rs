@@ -3,16 +3,19 @@
 use taskslot_engine::{GroupLimits, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 
-/// `TASK.GROUP`
+/// Sets what holds for one group: its share, its limits, whether its order is strict. What SET doesn't name stays. It
+/// makes the queue where there is none; the group needs no task.
 pub struct Group;
 
 impl Command for Group {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GROUP",
         summary: "Sets a group's share and limits, or forgets them; TASK.INFO key GROUPS shows them",
@@ -50,25 +53,38 @@ impl Command for Group {
             ),
         ],
         reply: "OK; with DEL 1, or 0 where nothing was said of the group",
+        replicates: "one TASK._APPLY: the group's limits, or that there are none any more; nothing where they \
+                stay the same",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            WORD,
+            NAME,
+            MISSING,
+            FULL_GROUPS,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, group(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        match args.one_of(&["SET", "DEL"])? {
+            0 => set(ctx, key, args),
+            _ => forget(ctx, key, args),
+        }
     }
 }
 
-fn group(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    match args.one_of(&["SET", "DEL"])? {
-        0 => set(ctx, key, args),
-        _ => forget(ctx, key, args),
-    }
-}
-
-/// What SET says anew; the rest stays.
-fn said(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
+/// Reads options up to the end into `limits`; what they don't name stays.
+fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
     while let Some(option) = args.option(&["WEIGHT", "CONCURRENCY", "RATE", "ORDERED"])? {
         match option {
             "WEIGHT" => limits.weight = Some(args.unsigned("WEIGHT", 1..=i64::from(WEIGHT_MAX))? as u32),
@@ -92,12 +108,12 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     if args.left() == 0 {
         return Err(Error::Missing("WEIGHT, CONCURRENCY, RATE or ORDERED"));
     }
-    // What is said is checked before the queue is looked at, and again on what was said before.
-    said(&mut args.clone(), &mut GroupLimits::default())?;
+    // All options are checked before the queue is looked at; then they are read again, on top of its limits.
+    read_limits(&mut args.clone(), &mut GroupLimits::default())?;
     write(ctx, key, Missing::CreateWithMemory, |write| {
         let before = write.queue().group_limits(name);
         let mut limits = before;
-        said(&mut args, &mut limits)?;
+        read_limits(&mut args, &mut limits)?;
         if limits == before {
             return Ok(());
         }

@@ -1,5 +1,7 @@
 //! What the commands on handles share: one handle, or many, and an integer for each.
 
+use std::slice;
+
 use taskslot_engine::{Event, Handle, Now, Queue, Refusal};
 
 use super::args::OneOrMany;
@@ -24,60 +26,90 @@ pub const HANDLES: ArgDoc = ArgDoc::one_of(
     ],
 );
 
-/// What a command decides for a handle.
-type Decide<'d, 'e> = dyn FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal> + 'd;
-
-/// Decides on each handle in turn, applies what was decided, and replies the integer that `outcome` makes of it. A call
+/// Decides on each handle in turn, applies what was decided, and replies the integer that `answer` makes of it. A call
 /// that `may_grow` is refused as a whole where the server is out of memory and the data would grow by it.
-pub fn work_on<'a, 'e>(
+pub fn work_on<'a, 'e, D, A>(
     ctx: Context<'a>,
     key: Arg<'a>,
     handles: &OneOrMany<Handle>,
     may_grow: bool,
-    mut decide: impl FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
-    outcome: impl Fn(Now, &Event<'e>) -> i64,
-) -> Result<(), Error> {
-    let afford = |write: &Txn<'_, '_>, decide: &mut Decide<'_, 'e>| {
-        let queue = write.queue();
-        let decided = handles.as_slice().iter().filter_map(|handle| decide(queue, write.now, handle).ok());
-        write.afford(if may_grow { decided.map(|event| queue.growth(&event)).sum() } else { 0 })
-    };
-    let one = |write: &mut Txn<'_, '_>, decide: &mut Decide<'_, 'e>, handle: &Handle| match decide(
-        write.queue(),
-        write.now,
-        handle,
-    ) {
-        Ok(event) => {
-            write.commit(&event)?;
-            Ok(outcome(write.now, &event))
-        }
-        Err(Refusal::Gone) => Ok(GONE),
-        Err(refusal) => Err(refusal.into()),
-    };
+    decide: D,
+    answer: A,
+) -> Result<(), Error>
+where
+    D: FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
+    A: Fn(Now, &Event<'e>) -> i64,
+{
+    let mut work = Work { may_grow, decide, answer };
     match handles {
         OneOrMany::One(handle) => {
             let answer = write(ctx, key, Missing::Skip, |write| {
-                afford(write, &mut decide)?;
-                one(write, &mut decide, handle)
+                work.afford(write, slice::from_ref(handle))?;
+                work.on(write, handle)
             })?;
             ctx.reply().integer(answer.unwrap_or(GONE));
         }
         OneOrMany::Many(handles) => {
             let mut answers = vec![GONE; handles.len()];
             write(ctx, key, Missing::Skip, |write| {
-                afford(write, &mut decide)?;
-                for (handle, answer) in handles.iter().zip(&mut answers) {
-                    *answer = match one(write, &mut decide, handle) {
-                        Err(Error::Refused(Refusal::Stale)) => STALE,
-                        Err(Error::Refused(Refusal::CancelAsked)) => CANCELLED,
-                        result => result?,
-                    };
-                }
-                Ok(())
+                work.afford(write, handles)?;
+                work.on_each(write, handles, &mut answers)
             })?;
             ctx.reply().array(answers.len());
             answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
         }
     }
     Ok(())
+}
+
+/// What a command does with its handles.
+struct Work<D, A> {
+    may_grow: bool,
+    decide: D,
+    answer: A,
+}
+
+impl<'e, D, A> Work<D, A>
+where
+    D: FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
+    A: Fn(Now, &Event<'e>) -> i64,
+{
+    /// Refuses the call, before anything is changed, if the server has no memory for it.
+    fn afford(&mut self, write: &Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
+        if !self.may_grow {
+            return Ok(());
+        }
+        let queue = &write.queue();
+        let decided = handles.iter().filter_map(|handle| (self.decide)(queue, write.now, handle).ok());
+        write.afford(decided.map(|event| queue.growth(&event)).sum())
+    }
+
+    /// The answer for one handle; STALE and CANCELLED are errors.
+    fn on(&mut self, write: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
+        match (self.decide)(write.queue(), write.now, handle) {
+            Ok(event) => {
+                write.commit(&event)?;
+                Ok((self.answer)(write.now, &event))
+            }
+            Err(Refusal::Gone) => Ok(GONE),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The answers for many; STALE and CANCELLED are integers among them.
+    fn on_each(
+        &mut self,
+        write: &mut Txn<'_, '_>,
+        handles: &[Handle],
+        answers: &mut [i64],
+    ) -> Result<(), Error> {
+        for (handle, answer) in handles.iter().zip(answers) {
+            *answer = match self.on(write, handle) {
+                Err(Error::Refused(Refusal::Stale)) => STALE,
+                Err(Error::Refused(Refusal::CancelAsked)) => CANCELLED,
+                answered => answered?,
+            };
+        }
+        Ok(())
+    }
 }

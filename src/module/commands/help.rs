@@ -1,13 +1,17 @@
 //! `TASK.HELP`: the manual in short.
 
+use std::convert::Infallible;
+
 use super::{FIRST, TABLE};
 use crate::api::command::{Command, CommandDoc};
 use crate::api::{Arg, Context};
 
-/// `TASK.HELP`
+/// Shows each command's synopsis, what it does and what it replies. Commands of servers among themselves are left out.
 pub struct Help;
 
 impl Command for Help {
+    type Error = Infallible;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.HELP",
         summary: "Shows the commands, what they do and what they reply",
@@ -17,10 +21,11 @@ impl Command for Help {
         flags: "readonly fast",
         acl: "fast",
         reply: "lines of text",
+        replicates: "nothing",
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, _args: &[Arg<'_>]) {
+    fn run<'a>(ctx: Context<'a>, _args: &'a [Arg<'a>]) -> Result<(), Infallible> {
         let shown = TABLE.iter().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
         let lines: Vec<String> = shown
             .flat_map(|doc| {
@@ -29,5 +34,6 @@ impl Command for Help {
             .collect();
         ctx.reply().array(lines.len());
         lines.iter().for_each(|line| ctx.reply().line(line));
+        Ok(())
     }
 }

@@ -4,16 +4,18 @@ use taskslot_engine::State;
 
 use super::args::Args;
 use super::list::STATE;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 
-/// `TASK.LEN`
+/// Counts tasks. Without a state: those that are still to be done, so neither dead nor done ones.
 pub struct Len;
 
 impl Command for Len {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LEN",
         summary: "Counts the tasks that are ready, delayed or leased, or those of one state",
@@ -25,24 +27,22 @@ impl Command for Len {
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[ArgDoc::key("key", 0), STATE.optional()],
         reply: "how many; 0 where there is no queue",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, WORD, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, len(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let state = if args.left() > 0 { Some(args.one_of(&State::ALL.map(State::name))?) } else { None };
+        args.finish()?;
+        let state = state.and_then(|at| State::ALL.get(at));
+        let count = read(ctx, key, |value, _| match state {
+            Some(state) => value.queue.count(*state),
+            None => value.queue.len(),
+        })?;
+        ctx.reply().integer(i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX));
+        Ok(())
     }
-}
-
-fn len(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let state = if args.left() > 0 { Some(args.one_of(&State::ALL.map(State::name))?) } else { None };
-    args.finish()?;
-    let state = state.and_then(|at| State::ALL.get(at));
-    let count = read(ctx, key, |value, _| match state {
-        Some(state) => value.queue.count(*state),
-        None => value.queue.len(),
-    })?;
-    ctx.reply().integer(i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX));
-    Ok(())
 }

@@ -4,7 +4,7 @@ use taskslot_engine::{Cursor, Limit, NUMBER_MAX, State};
 
 use super::args::Args;
 use super::task::reply_task;
-use super::{FIRST, REPLY_BYTES, answer};
+use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -25,10 +25,13 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
     ],
 );
 
-/// `TASK.LIST`
+/// Shows the tasks of a state in the order that its summary says, page by page. A cursor names a place in that order,
+/// not a view that is kept: what comes or goes between two calls is seen or not.
 pub struct List;
 
 impl Command for List {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LIST",
         summary: "Lists tasks of a state: ready in the order of claims, delayed by due time, leased by id, dead and done by age",
@@ -49,49 +52,47 @@ impl Command for List {
             ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
         ],
         reply: "[cursor, maps], at most 16 MiB or BYTES; the cursor goes on with the next call, 0 says there is no more",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, NAME, CURSOR, WORKER_LEASED, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, list(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let state = args.one_of(&State::ALL.map(State::name))?;
+        let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
+        let mut cursor = Cursor::default();
+        let mut limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
+        let (mut group, mut worker) = (None, None);
+        while let Some(option) = args.option(OPTIONS)? {
+            match option {
+                "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
+                "COUNT" => limit.count = args.count("COUNT")?,
+                "BYTES" => limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
+                "GROUP" => group = Some(args.name("GROUP")?),
+                "WORKER" => worker = Some(args.name("WORKER")?),
+                _ => limit.with_payload = true,
+            }
+        }
+        if worker.is_some() && state != State::Leased {
+            return Err(Error::Bad("WORKER goes with the state leased only"));
+        }
+        let reply = ctx.reply();
+        let shown = read(ctx, key, |value, now| {
+            let (next, tasks) = value.queue.list(&now, state, cursor, limit, worker, group);
+            reply.array(2);
+            reply.bulk(next.to_string().as_bytes());
+            reply.array(tasks.len());
+            tasks.iter().for_each(|task| reply_task(reply, task, limit.with_payload));
+        })?;
+        if shown.is_none() {
+            reply.array(2);
+            reply.bulk(b"0");
+            reply.array(0);
+        }
+        Ok(())
     }
 }
 
 const OPTIONS: &[&str] = &["CURSOR", "COUNT", "BYTES", "GROUP", "WORKER", "WITHPAYLOAD"];
-
-fn list(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let state = args.one_of(&State::ALL.map(State::name))?;
-    let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
-    let mut cursor = Cursor::default();
-    let mut limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
-    let (mut group, mut worker) = (None, None);
-    while let Some(option) = args.option(OPTIONS)? {
-        match option {
-            "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
-            "COUNT" => limit.count = args.count("COUNT")?,
-            "BYTES" => limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
-            "GROUP" => group = Some(args.name("GROUP")?),
-            "WORKER" => worker = Some(args.name("WORKER")?),
-            _ => limit.with_payload = true,
-        }
-    }
-    if worker.is_some() && state != State::Leased {
-        return Err(Error::Bad("WORKER goes with the state leased only"));
-    }
-    let reply = ctx.reply();
-    let shown = read(ctx, key, |value, now| {
-        let (next, tasks) = value.queue.list(&now, state, cursor, limit, worker, group);
-        reply.array(2);
-        reply.bulk(next.to_string().as_bytes());
-        reply.array(tasks.len());
-        tasks.iter().for_each(|task| reply_task(reply, task, limit.with_payload));
-    })?;
-    if shown.is_none() {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
-    }
-    Ok(())
-}

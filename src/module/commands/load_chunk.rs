@@ -4,6 +4,7 @@
 use taskslot_engine::{Mismatch, Now, Queue};
 use taskslot_node::Health;
 
+use super::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::key::KeyWrite;
 use crate::api::{Arg, Context};
@@ -17,6 +18,8 @@ use crate::{clock, zones};
 pub struct LoadChunk;
 
 impl Command for LoadChunk {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._LOAD",
         summary: "Internal: makes a queue of its stored form, part by part",
@@ -35,11 +38,13 @@ impl Command for LoadChunk {
             ArgDoc::text("chunk"),
         ],
         reply: "OK",
+        replicates: "itself, as it came; nothing where a tool's part is refused",
+        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        pass_on(ctx, load_chunk(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        pass_on(ctx, load_chunk(ctx, args))
     }
 }
 

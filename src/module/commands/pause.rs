@@ -3,7 +3,7 @@
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -17,10 +17,13 @@ const GATE: ArgDoc = ArgDoc::one_of(
 )
 .optional();
 
-/// `TASK.PAUSE`
+/// Closes a queue for claims, pushes or both. Workers wait on; answers, timeouts and retries go on. A later pause of
+/// the same gate takes the place of this one. It makes the queue where there is none.
 pub struct Pause;
 
 impl Command for Pause {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PAUSE",
         summary: "Stops claims (OUT, the default), pushes (IN) or both, for a time or until TASK.RESUME",
@@ -32,18 +35,42 @@ impl Command for Pause {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE, ArgDoc::integer("ms").after("FOR").optional()],
         reply: "OK",
+        replicates: "one TASK._APPLY: the pause, and the instant of its end with FOR; also where the queue is \
+                paused already",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            CLASH,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, pause(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
+        write(ctx, key, Missing::CreateWithMemory, |write| {
+            let until = for_ms.map(|ms| write.now.at.plus(ms));
+            write.commit(&Event::Paused { gate, until })
+        })?;
+        ctx.reply().status(c"OK");
+        Ok(())
     }
 }
 
-/// `TASK.RESUME`
+/// Opens what TASK.PAUSE closed. Workers that wait get what is ready, at once.
 pub struct Resume;
 
 impl Command for Resume {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESUME",
         summary: "Opens what TASK.PAUSE closed: claims (OUT, the default), pushes (IN) or both",
@@ -55,11 +82,23 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
+        replicates: "one TASK._APPLY: that the queue is open again; nothing where it is open",
+        errors: errors![UNKNOWN, TWICE, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, resume(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
+        write(ctx, key, Missing::Skip, |write| {
+            let is_closed = [Gate::In, Gate::Out]
+                .into_iter()
+                .any(|one| gate.covers(one) && !write.queue().paused(write.now.at, one).is_open());
+            if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
+        })?;
+        ctx.reply().status(c"OK");
+        Ok(())
     }
 }
 
@@ -81,30 +120,4 @@ fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64
         }
     }
     Ok((gate.map_or(Gate::Out, |(_, gate)| gate), for_ms))
-}
-
-fn pause(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
-    write(ctx, key, Missing::CreateWithMemory, |write| {
-        let until = for_ms.map(|ms| write.now.at.plus(ms));
-        write.commit(&Event::Paused { gate, until })
-    })?;
-    ctx.reply().status(c"OK");
-    Ok(())
-}
-
-fn resume(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
-    write(ctx, key, Missing::Skip, |write| {
-        let is_closed = [Gate::In, Gate::Out]
-            .into_iter()
-            .any(|one| gate.covers(one) && !write.queue().paused(write.now.at, one).is_open());
-        if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
-    })?;
-    ctx.reply().status(c"OK");
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use taskslot_engine::{BATCH_MAX, Event, State};
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -12,10 +12,13 @@ use crate::txn::{Missing, write};
 /// What can be purged: a leased task is in a worker's hands.
 const STATES: [State; 4] = [State::Ready, State::Delayed, State::Dead, State::Done];
 
-/// `TASK.PURGE`
+/// Removes tasks, at most COUNT a call, so that it never holds the server long. Leased ones are in their workers'
+/// hands and stay.
 pub struct Purge;
 
 impl Command for Purge {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PURGE",
         summary: "Removes tasks of a state, or of all but the leased; settings stay. Call it until it says 0",
@@ -40,37 +43,35 @@ impl Command for Purge {
             ArgDoc::integer("tasks").after("COUNT").optional(),
         ],
         reply: "how many were removed, at most COUNT (1000 if it isn't given)",
+        replicates: "one TASK._APPLY: the ids of the tasks that are gone; nothing where there are none",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, purge(ctx, args));
-    }
-}
-
-fn purge(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let [ready, delayed, dead, done] = STATES.map(State::name);
-    let state = args.one_of(&[ready, delayed, dead, done, "ALL"])?;
-    let mut count = BATCH_MAX;
-    while args.option(&["COUNT"])?.is_some() {
-        count = args.count("COUNT")?;
-    }
-    let states = STATES.get(state).map_or(&STATES[..], std::slice::from_ref);
-    let removed = write(ctx, key, Missing::Skip, |write| {
-        let mut removed = 0;
-        for &state in states {
-            let ids = write.queue().some(&write.now, state, count - removed);
-            if !ids.is_empty() {
-                removed += ids.len();
-                // Who is done is counted as acked, so not once more as purged.
-                let is_done = state == State::Done;
-                write.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
-            }
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let [ready, delayed, dead, done] = STATES.map(State::name);
+        let state = args.one_of(&[ready, delayed, dead, done, "ALL"])?;
+        let mut count = BATCH_MAX;
+        while args.option(&["COUNT"])?.is_some() {
+            count = args.count("COUNT")?;
         }
-        Ok(removed)
-    })?;
-    ctx.reply().integer(removed.unwrap_or(0) as i64);
-    Ok(())
+        let states = STATES.get(state).map_or(&STATES[..], std::slice::from_ref);
+        let removed = write(ctx, key, Missing::Skip, |write| {
+            let mut removed = 0;
+            for &state in states {
+                let ids = write.queue().some(&write.now, state, count - removed);
+                if !ids.is_empty() {
+                    removed += ids.len();
+                    // Who is done is counted as acked, so not once more as purged.
+                    let is_done = state == State::Done;
+                    write.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
+                }
+            }
+            Ok(removed)
+        })?;
+        ctx.reply().integer(removed.unwrap_or(0) as i64);
+        Ok(())
+    }
 }

@@ -3,17 +3,20 @@
 use taskslot_engine::SPAN_MAX_MS;
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 use crate::results;
 
-/// `TASK.RESULT`
-pub struct Outcome;
+/// Tells how a task ended and what came of it: its RESULT, or the last error. With BLOCK it waits for that, also on a
+/// replica; in MULTI and scripts it doesn't. BROKEN comes with BLOCK only: nothing ends in a queue that was given up.
+pub struct ResultCommand;
 
-impl Command for Outcome {
+impl Command for ResultCommand {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESULT",
         summary: "Tells how a task ended; waits for its end with BLOCK",
@@ -26,51 +29,61 @@ impl Command for Outcome {
         args: &[ArgDoc::key("key", 0), ArgDoc::text("id"), ArgDoc::integer("ms").after("BLOCK").optional()],
         reply: "[done, dead, cancelled, expired or purged; the result, the error or nil], nil while the task isn't \
                 over, or 0 for an id that is unknown or wasn't kept",
+        replicates: "nothing",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            ID,
+            BROKEN,
+            NO_PERMISSION,
+            TRY_AGAIN,
+            UNBLOCKED,
+            WRONG_TYPE,
+            BUSY
+        ],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, result(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let id = args.id()?;
+        let mut block_ms = None;
+        while args.option(&["BLOCK"])?.is_some() {
+            block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
+        }
+        let found = read(ctx, key, |value, now| {
+            let Some(task) = value.queue.task(&now, id) else { return Found::Unknown };
+            match results::outcome_of(&task) {
+                Some((word, told)) => {
+                    results::reply_outcome(ctx.reply(), word, told);
+                    Found::Ended
+                }
+                None if value.health.is_sound() => Found::Living,
+                None => Found::Broken,
+            }
+        })?;
+        match found {
+            Some(Found::Ended) => {}
+            Some(Found::Unknown) | None => ctx.reply().integer(0),
+            Some(Found::Broken) if block_ms.is_some() => return Err(Error::Broken),
+            Some(Found::Living) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
+            Some(Found::Living | Found::Broken) => ctx.reply().null(),
+        }
+        Ok(())
     }
 }
 
-/// What is to be done once the queue has been looked at.
-enum Then {
-    /// It was answered.
-    Nothing,
+/// What a look into the queue found.
+enum Found {
+    /// The task is over, and how was replied.
+    Ended,
     /// The task isn't over.
-    Wait,
+    Living,
     /// There is no such task.
     Unknown,
-    /// The queue was given up: nothing ends in it.
+    /// The task isn't over, and never will be: the queue was given up.
     Broken,
-}
-
-fn result(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let id = args.id()?;
-    let mut block_ms = None;
-    while args.option(&["BLOCK"])?.is_some() {
-        block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
-    }
-    let then = read(ctx, key, |value, now| {
-        let Some(task) = value.queue.task(&now, id) else { return Then::Unknown };
-        match results::outcome_of(&task) {
-            Some((word, told)) => {
-                results::reply_outcome(ctx.reply(), word, told);
-                Then::Nothing
-            }
-            None if value.health.is_sound() => Then::Wait,
-            None => Then::Broken,
-        }
-    })?;
-    match then {
-        Some(Then::Nothing) => {}
-        Some(Then::Unknown) | None => ctx.reply().integer(0),
-        Some(Then::Broken) if block_ms.is_some() => return Err(Error::Broken),
-        Some(Then::Wait) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
-        Some(Then::Wait | Then::Broken) => ctx.reply().null(),
-    }
-    Ok(())
 }

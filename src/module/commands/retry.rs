@@ -3,16 +3,19 @@
 use taskslot_engine::Event;
 
 use super::args::Args;
-use super::{FIRST, answer};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 
-/// `TASK.RETRY`
+/// Makes dead and delayed tasks ready, behind all that are ready. A dead one begins anew: its failures and stalls are
+/// 0. One whose UNIQUE token another task holds by now stays dead.
 pub struct Retry;
 
 impl Command for Retry {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RETRY",
         summary: "Makes dead or delayed tasks ready, behind the others; COUNT takes the oldest dead",
@@ -35,30 +38,28 @@ impl Command for Retry {
             ),
         ],
         reply: "how many are ready now",
+        replicates: "one TASK._APPLY: the tasks that are ready now; nothing where there are none",
+        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, retry(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
+        let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
+        args.finish()?;
+        let retried = write(ctx, key, Missing::Skip, |write| {
+            let queue = &write.queue();
+            let event = match (&ids, count) {
+                (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
+                (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
+            };
+            let Some(event) = event else { return Ok(0) };
+            write.commit(&event)?;
+            Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
+        })?;
+        ctx.reply().integer(retried.unwrap_or(0) as i64);
+        Ok(())
     }
-}
-
-fn retry(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
-    let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
-    args.finish()?;
-    let retried = write(ctx, key, Missing::Skip, |write| {
-        let queue = write.queue();
-        let event = match (&ids, count) {
-            (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
-            (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
-        };
-        let Some(event) = event else { return Ok(0) };
-        write.commit(&event)?;
-        Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
-    })?;
-    ctx.reply().integer(retried.unwrap_or(0) as i64);
-    Ok(())
 }

@@ -3,52 +3,61 @@
 use taskslot_engine::{Headers, State, TaskView};
 
 use crate::api::Reply;
+use crate::api::reply::Map;
 use crate::claims::reply_headers;
 
 /// Writes a task as a map. Fields that don't apply are left out.
 pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
-    let map = reply.pending_map();
-    let mut fields = 0;
-    let mut text = |name: &str, value: &[u8]| {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value);
-        fields += 1;
+    let mut map = reply.open_map();
+    reply_texts(&mut map, task, with_payload);
+    reply_attempts(&mut map, task);
+    reply_times(&mut map, task);
+    reply_lease(&mut map, task);
+    let headers = Headers(task.options.headers).pairs();
+    if !headers.is_empty() {
+        reply_headers(map.field("headers"), &headers);
+    }
+}
+
+fn reply_texts(map: &mut Map<'_>, task: &TaskView<'_>, with_payload: bool) {
+    let mut text = |name, value: &[u8]| {
+        if !value.is_empty() {
+            map.text(name, value);
+        }
     };
-    text("id", task.id.to_string().as_bytes());
+    text("id", &task.id.text());
     text("state", task.state.name().as_bytes());
-    if let Some(lease) = task.lease.filter(|lease| !lease.worker.is_empty()) {
-        text("worker", lease.worker);
-    }
-    if !task.options.group.is_empty() {
-        text("group", task.options.group);
-    }
-    if !task.error.is_empty() {
-        text("error", task.error);
-    }
-    if !task.progress.is_empty() {
-        text("progress", task.progress);
-    }
+    text("worker", task.lease.map_or(&[], |lease| lease.worker));
+    text("group", task.options.group);
+    text("error", task.error);
+    text("progress", task.progress);
     if with_payload {
-        text("payload", task.payload);
-        task.result.into_iter().for_each(|result| text("result", result));
+        map.text("payload", task.payload);
+        task.result.into_iter().for_each(|result| map.text("result", result));
     }
     if let Some(unique) = task.options.unique {
-        text("unique", unique.token);
+        map.text("unique", unique.token);
     }
-    let mut number = |name: &str, value: i64| {
-        reply.bulk(name.as_bytes());
-        reply.integer(value);
-        fields += 1;
-    };
-    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    number("priority", i64::from(task.options.priority));
-    number("enqueued", signed(task.enqueued_at.0));
-    number("deliveries", i64::from(task.deliveries));
-    number("failures", i64::from(task.failures));
-    number("stalls", i64::from(task.stalls));
+}
+
+fn reply_attempts(map: &mut Map<'_>, task: &TaskView<'_>) {
+    map.integer("priority", task.options.priority);
+    map.number("enqueued", task.enqueued_at.0);
+    map.integer("deliveries", task.deliveries);
+    map.integer("failures", task.failures);
+    map.integer("stalls", task.stalls);
     if let Some(attempts) = task.options.attempts {
-        number("attempts", i64::from(attempts));
+        map.integer("attempts", attempts);
     }
+}
+
+/// Since or until when the task is what it is, and how long it will be there.
+fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
+    let mut number = |name, value| {
+        if let Some(value) = value {
+            map.number(name, value);
+        }
+    };
     let instant = match task.state {
         State::Ready => "ready-since",
         State::Delayed => "due",
@@ -56,37 +65,25 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
         State::Dead => "dead-since",
         State::Done => "done-since",
     };
-    number(instant, signed(task.instant.0));
-    if let Some(until) = task.kept_until {
-        number("kept-until", signed(until.0));
-    }
-    if let Some(retain_ms) = task.options.retain_ms {
-        number("retain", signed(retain_ms));
-    }
+    number(instant, Some(task.instant.0));
+    number("kept-until", task.kept_until.map(|until| until.0));
+    number("retain", task.options.retain_ms);
     if let Some(unique) = task.options.unique {
-        number("unique-held", i64::from(task.holds_token));
-        unique.hold.until().into_iter().for_each(|until| number("unique-until", signed(until.0)));
+        number("unique-held", Some(u64::from(task.holds_token)));
+        number("unique-until", unique.hold.until().map(|until| until.0));
     }
-    if let Some(ttl_ms) = task.options.ttl_ms {
-        number("ttl-ms", signed(ttl_ms));
-    }
-    if let Some(expires) = task.expires {
-        number("expires", signed(expires.0));
-    }
+    number("ttl-ms", task.options.ttl_ms);
+    number("expires", task.expires.map(|at| at.0));
+}
+
+fn reply_lease(map: &mut Map<'_>, task: &TaskView<'_>) {
     if let Some(lease) = task.lease {
-        number("claimed", signed(lease.claimed_at.0));
-        number("lease", signed(lease.number.0));
-        number("lease-ms", i64::from(lease.lease_ms));
-        number("tied", i64::from(lease.tied));
-        number("cancel-asked", i64::from(lease.cancel_asked));
+        map.number("claimed", lease.claimed_at.0);
+        map.number("lease", lease.number.0);
+        map.integer("lease-ms", lease.lease_ms);
+        map.integer("tied", lease.tied);
+        map.integer("cancel-asked", lease.cancel_asked);
     } else if let Some(lease_ms) = task.options.lease_ms {
-        number("lease-ms", i64::from(lease_ms));
+        map.integer("lease-ms", lease_ms);
     }
-    let headers = Headers(task.options.headers).pairs();
-    if !headers.is_empty() {
-        reply.bulk(b"headers");
-        reply_headers(reply, &headers);
-        fields += 1;
-    }
-    map.finish(fields);
 }

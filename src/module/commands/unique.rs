@@ -25,9 +25,9 @@ pub const UNIQUE: ArgDoc =
 pub const UNIQUE_RUNS: ArgDoc =
     ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional();
 
-/// What was said so far. Its words may stand anywhere among the options of a push.
+/// What was read so far. Its words may stand anywhere among the options of a push.
 #[derive(Clone, Copy, Default)]
-pub struct Said<'a> {
+pub struct UniqueOptions<'a> {
     token: Option<&'a [u8]>,
     until_start: bool,
     for_ms: Option<u64>,
@@ -36,9 +36,9 @@ pub struct Said<'a> {
     pub replace: bool,
 }
 
-impl<'a> Said<'a> {
-    /// Takes in an option and its value; false where it is none of these.
-    pub fn hear(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
+impl<'a> UniqueOptions<'a> {
+    /// Reads the value of an option; false where the option is none of these.
+    pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
         match option {
             "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
             "UNTIL" => {
@@ -56,9 +56,9 @@ impl<'a> Said<'a> {
     /// Whether the words go together. Errors: a hold or REPLACE without a token, two holds, KEEP without FOR.
     pub fn check(&self) -> Result<(), Error> {
         let has_span = self.for_ms.is_some();
-        let said =
+        let given =
             [(self.until_start, "UNTIL"), (has_span, "FOR"), (self.keep, "KEEP"), (self.replace, "REPLACE")];
-        match said.into_iter().find(|(is_said, _)| *is_said) {
+        match given.into_iter().find(|(is_given, _)| *is_given) {
             Some((_, option)) if self.token.is_none() => Err(Error::Needs(option, "UNIQUE")),
             _ if self.until_start && has_span => Err(Error::Clash("UNTIL", "FOR")),
             _ if self.keep && !has_span => Err(Error::Needs("KEEP", "FOR")),

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from harness.manual import manuals
 from harness.server import ROOT
 from harness.talk import Error, Talk
 
@@ -175,13 +176,31 @@ def test_help_shows_every_command_with_its_options(server):
     assert Talk(server, 3)("TASK.HELP") == help_text
 
 
+def test_the_manual_says_of_the_commands_what_the_server_says(server):
+    """docs/commands.md has the same commands in the same order, and HELP's words for those that HELP shows."""
+    assert list(manuals()) == list(ABOUT)
+    c = Talk(server)
+    told = iter(c("TASK.HELP"))
+    for name in SHOWN:
+        manual = manuals()[name]
+        assert [manual.synopsis, f"    {manual.summary}.", f"    -> {manual.replies}."] == [
+            next(told),
+            next(told),
+            next(told),
+        ]
+        if server.installed.version >= (7, 0):
+            [about] = c.map("COMMAND", "DOCS", name).values()
+            assert c.as_map(about)[b"complexity"].decode() == manual.complexity
+
+
 def test_the_readme_shows_the_commands_as_help_does(server):
-    """One row for each command, with HELP's own words."""
+    """One row for each command, with HELP's own words; and no other row."""
     readme = (ROOT / "README.md").read_text()
     lines = [line.strip().replace("|", "\\|") for line in Talk(server)("TASK.HELP")]
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         row = f"| `{synopsis}` | {summary} | {reply.removeprefix('-> ').removesuffix('.')} |"
         assert row.replace("\\|", "|") in readme.replace("\\|", "|")
+    assert re.findall(r"^\| `(TASK\.\w+)[^`]*` \| ", readme, flags=re.M) == SHOWN
 
 
 def test_command_docs_name_the_options_that_a_command_takes(server):

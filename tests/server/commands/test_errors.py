@@ -1,6 +1,7 @@
 """Errors that all commands have: a wrong number of arguments, a key of another type, a broken queue."""
 
 import pytest
+from harness.manual import manuals
 from harness.talk import Error, Talk, stored_parts
 
 WRONG_TYPE = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -40,23 +41,29 @@ ARITIES = {
     "TASK.PUSH": (3, True),
     "TASK.MPUSH": (5, True),
     "TASK.CLAIM": (2, True),
+    "TASK.MCLAIM": (5, True),
     "TASK.ACK": (3, True),
     "TASK.REQUEUE": (3, True),
     "TASK.EXTEND": (3, True),
     "TASK.FAIL": (3, True),
+    "TASK.RESULT": (3, True),
     "TASK.GET": (3, False),
     "TASK.LIST": (3, True),
     "TASK.LEN": (2, True),
     "TASK.INFO": (2, True),
+    "TASK.SHARDS": (3, True),
     "TASK.CANCEL": (3, True),
     "TASK.RETRY": (3, True),
     "TASK.CONFIG": (3, True),
+    "TASK.GROUP": (4, True),
+    "TASK.CRON": (4, True),
     "TASK.PAUSE": (2, True),
     "TASK.RESUME": (2, True),
     "TASK.PURGE": (3, True),
     "TASK.HELP": (1, False),
     "TASK._APPLY": (3, True),
     "TASK._LOAD": (4, False),
+    "TASK._CLOCK": (2, False),
 }
 
 
@@ -69,6 +76,7 @@ def same(commands: list[list], key: object) -> list[list]:
 def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(server, protocol):
     """Of every command, with each number that is too small, and one too large where there is a largest."""
     c = Talk(server, protocol)
+    assert set(ARITIES) == set(manuals())
     for name, (least, more) in ARITIES.items():
         error = Error(f"ERR wrong number of arguments for '{name}' command")
         for count in [*range(1, least), *([] if more else [least + 1, least + 2])]:

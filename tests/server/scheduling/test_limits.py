@@ -365,7 +365,7 @@ def test_a_copy_holds_no_leases_and_so_no_places(server):
     assert c.digest("twin") == c.digest()
 
 
-@pytest.mark.parametrize("way", ["reload", "rdb", "aof", "promotion"])
+@pytest.mark.parametrize("way", ["reload", pytest.param("rdb", marks=pytest.mark.slow), "aof", "promotion"])
 @pytest.mark.parametrize("whose", RATE)
 def test_a_rate_goes_on_where_it_stood(start, way, whose):
     """After a restart or a failover nobody gets a new burst, and who waits is served when the next may run."""

@@ -2,11 +2,12 @@
 
 mod counts;
 mod groups;
+mod schedules;
 mod settings;
 mod workers;
 
 use super::args::Args;
-use super::{FIRST, answer, cron};
+use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -16,10 +17,13 @@ use crate::keyspace::read;
 const GROUPS: ArgDoc =
     ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
 
-/// `TASK.INFO`
+/// Shows a queue as a whole, or one of its sections. It costs the same however many tasks there are. Rates and times
+/// are this node's own and start anew with it.
 pub struct Info;
 
 impl Command for Info {
+    type Error = Error;
+
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
         summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
@@ -43,33 +47,31 @@ impl Command for Info {
             .optional(),
         ],
         reply: "a map, with CRON an array of maps, or nil where there is no queue",
+        replicates: "nothing",
+        errors: errors![UNKNOWN, NO_VALUE, NAME, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
-    fn run(ctx: Context<'_>, args: &[Arg<'_>]) {
-        answer(ctx, info(ctx, args));
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
+        let after: &[u8] = match section {
+            Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
+            _ => &[],
+        };
+        args.finish()?;
+        let (db, reply) = (ctx.selected_db(), ctx.reply());
+        let told = read(ctx, key, |value, now| match section {
+            Some("CRON") => schedules::reply(reply, value, now),
+            Some("CONFIG") => settings::reply(reply, value),
+            Some("GROUPS") => groups::reply(reply, value, now, after),
+            Some("WORKERS") => workers::reply(reply, value, now, db, key),
+            _ => counts::reply(reply, value, now, db, key),
+        })?;
+        if told.is_none() {
+            reply.null();
+        }
+        Ok(())
     }
-}
-
-fn info(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
-    let mut args = Args::new(args);
-    let key = args.next()?;
-    let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
-    let after: &[u8] = match section {
-        Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
-        _ => &[],
-    };
-    args.finish()?;
-    let (db, reply) = (ctx.selected_db(), ctx.reply());
-    let told = read(ctx, key, |value, now| match section {
-        Some("CRON") => cron::reply_schedules(reply, value, now),
-        Some("CONFIG") => settings::reply(reply, value),
-        Some("GROUPS") => groups::reply(reply, value, now, after),
-        Some("WORKERS") => workers::reply(reply, value, now, db, key),
-        _ => counts::reply(reply, value, now, db, key),
-    })?;
-    if told.is_none() {
-        reply.null();
-    }
-    Ok(())
 }

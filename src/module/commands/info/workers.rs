@@ -29,24 +29,17 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
         );
     }
     waiting.iter().for_each(|(name, &demand)| rows.entry(name).or_default().waits = demand);
-    let number = |name: &str, number: u64| {
-        reply.bulk(name.as_bytes());
-        reply.integer(i64::try_from(number).unwrap_or(i64::MAX));
-    };
-    reply.map(3);
-    number("holding", value.queue.workers_busy() as u64);
-    number("blocked", waiters::demand(db, key.as_bytes()).claims);
-    reply.bulk(b"workers");
+    let mut map = reply.map(3);
+    map.number("holding", value.queue.workers_busy() as u64);
+    map.number("blocked", waiters::demand(db, key.as_bytes()).claims);
+    let reply = map.field("workers");
     reply.array(rows.len().min(TOLD));
     for (name, row) in rows.iter().take(TOLD) {
-        reply.map(5);
-        reply.bulk(b"name");
-        reply.bulk(name);
-        number("leases", row.leases);
-        reply.bulk(b"oldest-lease-ms");
-        let span = row.oldest.map(|began| now.at.since(began));
-        reply.integer(span.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX)));
-        number("blocked", row.waits.claims);
-        number("places-free", row.waits.tasks);
+        let mut map = reply.map(5);
+        map.text("name", name);
+        map.number("leases", row.leases);
+        map.number_or_none("oldest-lease-ms", row.oldest.map(|began| now.at.since(began)));
+        map.number("blocked", row.waits.claims);
+        map.number("places-free", row.waits.tasks);
     }
 }

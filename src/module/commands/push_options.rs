@@ -1,0 +1,149 @@
+//! The options of a push: what PUSH, MPUSH and the SET of TASK.CRON say of a task beside its payload.
+
+use taskslot_engine::{
+    ATTEMPTS_MAX, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, Now,
+    Options, SPAN_MAX_MS,
+};
+
+use super::args::Args;
+use super::unique::UniqueOptions;
+use crate::api::command::ArgDoc;
+use crate::errors::Error;
+
+/// When the task is ready.
+pub const WHEN: ArgDoc =
+    ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::unix_time("unix-ms").after("AT")])
+        .optional();
+/// What all three take, as arguments.
+pub const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
+pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
+pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
+pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
+pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms").after("TTL").optional();
+pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
+pub const HEADERS: ArgDoc = ArgDoc::block(
+    "headers",
+    &[
+        ArgDoc::integer("n"),
+        ArgDoc::block("header", &[ArgDoc::text("name"), ArgDoc::text("value")]).multiple(),
+    ],
+)
+.after("HEADERS")
+.optional();
+/// The token of a request that may be sent again.
+pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
+
+/// The arguments of a command that pushes: its own; how it takes UNIQUE, if it does; more of its own.
+macro_rules! push_args {
+    ($($before:expr),+; $($unique:expr)?; $($after:expr),+) => {{
+        use $crate::commands::push_options::{ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, TTL};
+        &[$($before,)+ PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, $($unique,)? HEADERS, $($after,)+]
+    }};
+}
+pub(super) use push_args;
+
+/// When tasks are to be ready, as the client says it: what that means is known when the time is.
+#[derive(Clone, Copy, Default)]
+pub enum When {
+    #[default]
+    /// At once.
+    Now,
+    /// After so many ms.
+    After(u64),
+    /// At an instant of the wall clock.
+    At(Millis),
+}
+
+impl When {
+    /// The instant, unless it is now or past.
+    pub fn due(self, now: &Now) -> Option<Due> {
+        match self {
+            When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
+            When::At(at) if at > now.wall => Some(Due::Wall(at)),
+            _ => None,
+        }
+    }
+}
+
+/// What a push says beside its payloads.
+#[derive(Default)]
+pub struct PushOptions<'a> {
+    pub when: When,
+    priority: i8,
+    attempts: Option<i32>,
+    lease_ms: Option<u32>,
+    group: &'a [u8],
+    retain_ms: Option<u64>,
+    pub headers: Vec<u8>,
+    ttl_ms: Option<u64>,
+    pub unique: UniqueOptions<'a>,
+    pub request: Option<&'a [u8]>,
+}
+
+/// How an error names AT: it says the unit, since seconds are what most clocks give.
+const AT: &str = "AT in unix milliseconds";
+/// The first AT, in 1973: what is below was meant in seconds (up to the year 5138), and would run at once.
+const AT_MIN: i64 = 100_000_000_000;
+
+impl<'a> PushOptions<'a> {
+    /// Reads the value of an option, one of those above.
+    pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
+        match option {
+            "DELAY" | "AT" if !matches!(self.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
+            "DELAY" => self.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
+            "AT" => self.when = When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?)),
+            "PRIORITY" => self.priority = args.integer("PRIORITY", -128..=127)? as i8,
+            "ATTEMPTS" => self.attempts = Some(attempts(args)?),
+            "LEASE" => self.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
+            "TTL" => self.ttl_ms = Some(args.unsigned("TTL", 1..=SPAN_MAX_MS)?),
+            "GROUP" => self.group = args.name("GROUP")?,
+            "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+            "HEADERS" => self.headers = headers(args)?,
+            "REQUEST" => self.request = Some(args.name("REQUEST")?),
+            option if self.unique.accept(option, args)? => {}
+            _ => return Err(Error::Syntax),
+        }
+        Ok(())
+    }
+
+    /// Whether the options go together, now that all are read.
+    pub fn check(&self) -> Result<(), Error> {
+        self.unique.check()
+    }
+
+    /// What holds for each task that is pushed at `at`.
+    pub fn at(&self, at: Millis) -> Options<'_> {
+        Options {
+            priority: self.priority,
+            attempts: self.attempts,
+            lease_ms: self.lease_ms,
+            headers: &self.headers,
+            group: self.group,
+            unique: self.unique.at(at),
+            ttl_ms: self.ttl_ms,
+            retain_ms: self.retain_ms,
+        }
+    }
+}
+
+fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
+    match args.integer("ATTEMPTS", -1..=ATTEMPTS_MAX)? {
+        0 => Err(Error::Bad("ATTEMPTS must be -1 for no limit or at least 1")),
+        attempts => Ok(attempts as i32),
+    }
+}
+
+fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
+    let count = args.unsigned("HEADERS", 1..=HEADERS_MAX as i64)? as usize;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        pairs.push((args.bytes()?, args.bytes()?));
+    }
+    if pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > HEADERS_MAX_BYTES {
+        return Err(Error::TooLong("HEADERS", HEADERS_MAX_BYTES));
+    }
+    if pairs.iter().any(|(name, _)| name.is_empty() || name.len() > NAME_MAX_BYTES) {
+        return Err(Error::Bad("the name of a header must be 1 to 256 bytes long"));
+    }
+    Ok(Headers::pack(&pairs))
+}

@@ -1,0 +1,133 @@
+"""Check that no two files import each other, nor any more of them in a circle, and that crates depend one way.
+
+    tests/imports             what `make lint` does: prints each circle and ends with 1 if there is one
+    tests/imports --arrows    also prints which file imports which
+    tests/imports --figures   a table: files, lines, functions and how long they are, circles
+    tests/imports --root DIR  of another tree than this one
+
+Needs nothing but Python.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import python
+import rust
+from graph import Graph, arrows_within, circles
+
+# Which crates each crate may depend on: module -> node -> engine, and module -> api.
+MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
+
+# The Python folders that are looked at, and where packages are found by their names.
+PYTHON = ("clients/python/taskslot", "clients/python/tests", "tests", "examples", "bench")
+PACKAGES = ("clients/python", "tests")
+
+
+@dataclass
+class Part:
+    """A crate, or a folder of Python files."""
+
+    name: str
+    graph: Graph
+    lines: int
+    functions: list[int]  # the length of each, in lines
+
+
+def crates(root: Path) -> list[Part]:
+    """All crates in src/."""
+    folders = [manifest.parent for manifest in sorted(root.glob("src/*/Cargo.toml"))]
+    return [
+        part(folder, root, ".rs", rust.Crate(folder, root).graph(), rust.function_lengths)
+        for folder in folders
+    ]
+
+
+def python_folders(root: Path) -> tuple[Graph, list[Part]]:
+    """The graph of all Python files, since they import each other over folders, too; and the folders that are there."""
+    folders = [root / name for name in PYTHON if (root / name).is_dir()]
+    graph = python.Files(folders, [root / package for package in PACKAGES]).graph(root)
+    return graph, [part(folder, root, ".py", graph, python.function_lengths) for folder in folders]
+
+
+def part(
+    folder: Path, root: Path, suffix: str, graph: Graph, function_lengths: Callable[[str], list[int]]
+) -> Part:
+    """The files of a folder, with what they import of all in the graph."""
+    name = str(folder.relative_to(root))
+    sources = [path.read_text() for path in folder.rglob(f"*{suffix}")]
+    functions = [length for source in sources for length in function_lengths(source)]
+    own = {file: imported for file, imported in graph.items() if file.startswith(f"{name}/")}
+    return Part(name, own, sum(source.count("\n") for source in sources), functions)
+
+
+def wrong_dependencies(root: Path) -> Iterator[str]:
+    """What is wrong with the directions between crates."""
+    for manifest in sorted(root.glob("src/*/Cargo.toml")):
+        crate = manifest.parent.name
+        if crate not in MAY_DEPEND_ON:
+            yield f"src/{crate} is a crate that {Path(__file__).parent.name}/__main__.py knows nothing of"
+        for dependency in sorted(rust.dependencies(manifest) - MAY_DEPEND_ON.get(crate, set())):
+            yield f"src/{crate} must not depend on src/{dependency}"
+
+
+def print_circle(graph: Graph, files: list[str]) -> None:
+    """A circle with the imports it is made of."""
+    print(f"a circle of {len(files)} files:")
+    for file, imported in arrows_within(graph, files):
+        print(f"  {file} imports {imported}")
+
+
+def print_figures(parts: list[Part]) -> None:
+    """A table in Markdown."""
+    print("| | files | lines | functions | median lines | longest | imports | circles (files in them) |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for p in parts:
+        found = circles(p.graph)
+        figures = [len(p.graph), p.lines, len(p.functions), f"{median(p.functions or [0]):g}"]
+        figures += [max(p.functions, default=0), sum(map(len, p.graph.values()))]
+        figures.append(f"{len(found)} ({sum(map(len, found))})" if found else 0)
+        print(f"| {p.name} | {' | '.join(map(str, figures))} |")
+
+
+def main() -> int:
+    """Look at a tree and print what is asked for; 1 if something is wrong."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--arrows", action="store_true", help="print which file imports which")
+    parser.add_argument("--figures", action="store_true", help="print a table of figures")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2], help="the tree")
+    options = parser.parse_args()
+    root = options.root.resolve()
+
+    python_graph, python_parts = python_folders(root)
+    rust_parts = crates(root)
+    parts = rust_parts + python_parts
+    found = [
+        (graph, files) for graph in [*(p.graph for p in rust_parts), python_graph] for files in circles(graph)
+    ]
+    wrong = list(wrong_dependencies(root))
+
+    for line in wrong:
+        print(line)
+    for graph, files in found:
+        print_circle(graph, files)
+    if options.arrows:
+        for p in parts:
+            print(
+                *(f"{file}: {' '.join(sorted(imported))}" for file, imported in sorted(p.graph.items())),
+                sep="\n",
+            )
+    if options.figures:
+        print_figures(parts)
+    elif not found and not wrong:
+        imports = sum(len(imported) for p in parts for imported in p.graph.values())
+        print(f"{sum(len(p.graph) for p in parts)} files, {imports} imports between them, no circle")
+    return 1 if found or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The manual, docs/commands.md: what it says of errors and of replication holds, and all that holds is said."""
+
+import re
+
+import pytest
+from harness.manual import manuals, pattern
+from harness.server import ROOT
+from harness.talk import Error, Talk, stored_parts
+
+HANDLE = "1-1@1-00000000"
+LONG = "x" * 257
+
+# Errors of arguments: what is typed, for each that the manual lists.
+PUSHED = [
+    "NO",
+    "TTL 1 TTL 1",
+    "TTL",
+    "TTL 0",
+    "GROUP " + LONG,
+    "HEADERS 1 n " + "x" * 5000,
+    "ATTEMPTS 0",
+]
+HANDLED = ["x", f"{HANDLE} NO", "HANDLES 0 x", "HANDLES 2 " + HANDLE]
+SHARED = {
+    "TASK.PUSH": ["p " + words for words in [*PUSHED, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
+    "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, "DELAY 1 AT 1")]
+    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p"],
+    "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED"],
+    "TASK.ACK": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
+    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK"],
+    "TASK.EXTEND": [*HANDLED, f"{HANDLE} LEASE 1 LEASE 1", f"{HANDLE} PROGRESS " + "x" * 4097],
+    "TASK.FAIL": [*HANDLED, f"{HANDLE} DEAD DEAD", f"{HANDLE} DEAD DELAY 1"],
+    "TASK.RESULT": ["x", "1-1 NO", "1-1 BLOCK", "1-1 BLOCK x", "1-1 BLOCK 1 BLOCK 1"],
+    "TASK.GET": ["x"],
+    "TASK.LIST": [
+        *["no", "ready NO", "ready COUNT", "ready COUNT 0", "ready WITHPAYLOAD WITHPAYLOAD"],
+        *["ready GROUP " + LONG, "ready CURSOR x", "ready WORKER w"],
+    ],
+    "TASK.LEN": ["no", "ready NO"],
+    "TASK.INFO": ["NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
+    "TASK.SHARDS": ["0", "1 NO", "1 WITHSLOTS WITHSLOTS"],
+    "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1"],
+    "TASK.RETRY": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1"],
+    "TASK.CONFIG": [
+        *["NO", "SET lease", "SET lease 1 lease 1", "SET lease 0", "SET max-len x"],
+        *["SET backoff no", "SET no 1"],
+    ],
+    "TASK.GROUP": [
+        *["NO g", "SET " + LONG, "SET g", "SET g NO", "SET g WEIGHT", "SET g WEIGHT 0"],
+        *["SET g WEIGHT 1 WEIGHT 1", "SET g ORDERED no ORDERED", "DEL g NO"],
+    ],
+    "TASK.CRON": [
+        *["NO s", "DEL " + LONG, "DEL s NO", "SET s EVERY 5000"],
+        *[f"SET s EVERY 5000 PAYLOAD p {words}" for words in (*PUSHED, "KEEP", "CRON x", "CATCHUP no")],
+        *["SET s PAYLOAD p CRON x", "SET s PAYLOAD p CRON 0_0_30_2_*", "SET s PAYLOAD p CRON *_*_*_*_* TZ x"],
+    ],
+    "TASK.PAUSE": ["NO", "OUT OUT", "FOR", "FOR 0", "OUT IN"],
+    "TASK.RESUME": ["NO", "OUT OUT", "OUT IN"],
+    "TASK.PURGE": ["no", "all NO", "all COUNT", "all COUNT 0", "all COUNT 1 COUNT 1"],
+    "TASK.HELP": [],
+}
+BAD = {
+    **SHARED,
+    "TASK.MCLAIM": ["NO 1 q", "KEYS 2 q", *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"])],
+}
+# What no argument brings about: a state does, or who calls. Other tests have those of the server.
+STATES = [
+    *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
+    *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue holds at most"],
+]
+INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
+
+
+def by_argument(name: str) -> set[str]:
+    """The errors of a command's manual that arguments bring about."""
+    return {text for text in manuals()[name].errors if not text.startswith(tuple(STATES))}
+
+
+def typed(name: str, words: str) -> list[str]:
+    """A command on the queue q; blanks within a word are written as _."""
+    return [name, "q", *(word.replace("_", " ") for word in words.split(" "))]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_error_of_an_argument_in_the_manual_can_be_had_and_each_is_there(server, name):
+    """Each is provoked, none comes that isn't listed, and nothing is changed."""
+    c = Talk(server)
+    calls = [typed(name, words) for words in BAD[name]]
+    if name == "TASK.SHARDS":
+        calls += [[name, "x" * 2000, "1"], [name, "a{b}", "1"]]
+    got = set()
+    for call in calls:
+        answer = c(*call)
+        assert isinstance(answer, Error), call
+        text = manuals()[name].documented(answer)
+        assert text, f"{answer} is not in the manual of {name}"
+        got.add(text)
+    assert got == by_argument(name)
+    assert c("DBSIZE") == 0
+
+
+# The least that is right, by command.
+RIGHT = {
+    **{name: ["q", HANDLE] for name in ("TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL")},
+    **{name: ["q", "1-1"] for name in ("TASK.GET", "TASK.CANCEL", "TASK.RETRY")},
+    **{name: ["q"] for name in ("TASK.CLAIM", "TASK.LEN", "TASK.INFO", "TASK.PAUSE", "TASK.RESUME")},
+    **{name: ["q", "ready"] for name in ("TASK.LIST", "TASK.PURGE")},
+    "TASK.PUSH": ["q", "p"],
+    "TASK.MPUSH": ["q", "TASKS", 1, "p"],
+    "TASK.MCLAIM": ["q", "KEYS", 1, "r"],
+    "TASK.SHARDS": ["q", 1],
+    "TASK.RESULT": ["q", "1-1", "BLOCK", 1],
+    "TASK.CONFIG": ["q", "SET", "lease", 5],
+    "TASK.GROUP": ["q", "SET", "g", "WEIGHT", 2],
+    "TASK.CRON": ["q", "SET", "s", "EVERY", 5000, "PAYLOAD", "p"],
+    "TASK.HELP": [],
+    "TASK._APPLY": ["q", b"\x01\xdd\0\0\0\0"],
+    "TASK._LOAD": ["q", "MORE", "x"],
+    "TASK._CLOCK": ["x"],
+}
+
+
+def test_every_command_of_the_manual_is_tried_here():
+    """A new one is to be added to BAD, unless servers alone send it, and to RIGHT."""
+    assert {*BAD, *INTERNAL} == set(manuals())
+    assert set(RIGHT) == set(manuals())
+
+
+def who_gets(c: Talk, beginning: str, calls: dict[str, list] = RIGHT) -> tuple[set[str], set[str]]:
+    """The commands of which it stands in the manual that they reply such an error, and those that do."""
+    listed = {
+        name
+        for name, manual in manuals().items()
+        if any(text.startswith(beginning) for text in manual.errors)
+    }
+    answers = {name: c(name, *words) for name, words in calls.items()}
+    got = {
+        name for name, answer in answers.items() if isinstance(answer, Error) and answer.startswith(beginning)
+    }
+    return listed, got
+
+
+def test_who_refuses_a_key_of_another_type_is_in_the_manual(start):
+    """All that look into a key."""
+    c = Talk(start(module_args=("allow-effects", "yes")))
+    c("SET", "q", "v")
+    listed, got = who_gets(c, "WRONGTYPE")
+    assert listed == got
+
+
+def test_who_refuses_a_broken_queue_is_in_the_manual(start):
+    """All that change one, and who would wait for a change."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
+    c = Talk(server)
+    task = c.push("q")
+    for part, chunk in stored_parts(server)[:-1]:
+        assert c("TASK._LOAD", "q", part, chunk) == "OK"
+    assert c("TASK._LOAD", "q", "END", "somebody said so") == "OK"
+    listed, got = who_gets(c, "BROKEN", {**RIGHT, "TASK.RESULT": ["q", task, "BLOCK", 1]})
+    # A queue that was given up isn't being loaded: there it is BROKEN only while it is.
+    assert listed - {"TASK._LOAD"} == got
+
+
+def test_who_refuses_an_ordinary_client_is_in_the_manual(server):
+    """The commands of servers among themselves, and no other."""
+    listed, got = who_gets(Talk(server), "ERR only a primary")
+    assert listed == got == set(INTERNAL)
+
+
+def test_who_refuses_what_is_stale_full_or_paused_is_in_the_manual(server):
+    """By state of the task or of the queue."""
+    c = Talk(server)
+
+    def got(name: str, *words: object) -> str:
+        answer = c(name, *words)
+        assert isinstance(answer, Error), (name, words)
+        text = manuals()[name].documented(answer)
+        assert text == str(answer), f"{answer} is not in the manual of {name}"
+        return answer.split()[0] + (" " + answer.split()[-2] if "QFULL" in answer else "")
+
+    task = c.push("q")
+    for name in ("TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL"):
+        assert got(name, "q", f"{task.decode()}@1-00000000") == "STALE"
+    handle = c.claim("q")
+    assert c("TASK.CANCEL", "q", task) == 2
+    assert got("TASK.EXTEND", "q", handle) == "CANCELLED"
+    for queue, setting in (("a", "max-len"), ("b", "groups-max"), ("c", "max-bytes"), ("d", "tokens-max")):
+        c("TASK.CONFIG", queue, "SET", setting, 1)
+        assert not isinstance(c("TASK.PUSH", queue, "", "GROUP", "g", "UNIQUE", "t"), Error) or queue == "c"
+        more = ["GROUP", "h", "UNIQUE", "u"] if queue != "d" else ["UNIQUE", "u"]
+        assert got("TASK.PUSH", queue, "p", *more) == f"QFULL {setting}"
+        if queue != "d":
+            assert got("TASK.MPUSH", queue, "GROUP", "h", "TASKS", 1, "p") == f"QFULL {setting}"
+    assert got("TASK.GROUP", "b", "SET", "h", "WEIGHT", 2) == "QFULL groups-max"
+    c("TASK.PAUSE", "q", "IN")
+    assert got("TASK.PUSH", "q", "p") == got("TASK.MPUSH", "q", "TASKS", 1, "p") == "PAUSED"
+
+
+# Texts of the module that no command of today can get, or that stand for others.
+UNREACHED = [
+    *["ERR syntax error", "ERR another task holds the token", "ERR there is no such task"],
+    *["ERR {what}", "ERR {must}"],
+]
+# What a setting must be is made where settings are read.
+IN_CONFIG = "ERR {} must be one of {}"
+# Texts that the server makes.
+SERVERS = ["UNBLOCKED <why>"]
+
+
+def source(*paths: str) -> str:
+    """These files of the module."""
+    return "".join((ROOT / "src/module" / path).read_text() for path in paths)
+
+
+def test_the_texts_of_the_manual_are_those_of_the_module_and_all_of_them():
+    """Both ways: a text that is reworded, new or gone has to be so in the manual."""
+    documented = {text for manual in manuals().values() for text in manual.errors} - set(SERVERS)
+    made = set(re.findall(r'"([A-Z]+ [^"]+)"', source("errors.rs"))) - set(UNREACHED)
+    names = [
+        path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "error_docs.rs"
+    ]
+    commands = source("peers.rs", *(f"commands/{name}" for name in names))
+    for text in documented:
+        is_said = f'"{text.removeprefix("ERR ")}"' in commands
+        assert is_said or any(like(one).fullmatch(text) for one in made | {IN_CONFIG}), text
+    assert IN_CONFIG.removeprefix("ERR ") in commands
+    for text in made:
+        assert any(like(text).fullmatch(known) for known in documented), text
+
+
+def like(text: str) -> re.Pattern:
+    """What a text of the sources looks like, where `{…}` stands for anything."""
+    return re.compile(".+".join(map(re.escape, re.split(r"\{[^}]*\}", text))))
+
+
+def test_what_replicates_nothing_is_what_only_reads(server):
+    """By the server's own flags; and every command says one or the other."""
+    c = Talk(server)
+    for name, manual in manuals().items():
+        [about] = c("COMMAND", "INFO", name)
+        assert (manual.replicates == "nothing") == ("readonly" in set(about[2])), name
+        assert manual.replicates
+
+
+def test_the_pattern_of_a_text_takes_anything_for_what_differs():
+    """`<…>` and no other sign."""
+    assert pattern("ERR option <option> is (there)").fullmatch("ERR option A b is (there)")
+    assert not pattern("ERR option <option>").fullmatch("ERR options X")
