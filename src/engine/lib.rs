@@ -99,12 +99,13 @@ pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term}
 pub use rules::claim::Claiming;
 pub use rules::term::PROMOTION_STEP;
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
+pub use state::State;
 pub use store::histogram::Percentiles;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{Runs, SCHEDULES_MAX};
 pub use store::stats::{Figures, Rates};
 pub use store::ties::Holder;
-pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState, TaskState as State, Unique};
+pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState, Unique};
 pub use text::Text;
 pub use time::{Due, Grace, Millis, Now, Stamp};
 pub use totals::Totals;

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use taskslot_engine::{Changes, Now, Outcome, Queue, State, TaskId, TaskView};
+use taskslot_engine::{Changes, Now, Outcome, Queue, TaskId, TaskState, TaskView};
 use taskslot_node::{QueueKey, Watches};
 
 use crate::agenda::{self, SLICE};
@@ -61,9 +61,9 @@ pub fn total() -> usize {
 /// How a task ended, and its result or error; `None` while it isn't.
 pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [u8]>)> {
     match task.state {
-        State::Done => Some((task.state.name(), task.result)),
-        State::Dead => Some((task.state.name(), error_of(task))),
-        State::Ready | State::Delayed | State::Leased => None,
+        TaskState::Done => Some((task.state.name(), task.result)),
+        TaskState::Dead => Some((task.state.name(), error_of(task))),
+        TaskState::Ready | TaskState::Delayed | TaskState::Leased => None,
     }
 }
 

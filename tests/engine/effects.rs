@@ -133,7 +133,7 @@ fn events_that_were_invented_are_refused() {
     let queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
-    let states = taskslot_engine::State::ALL.map(first);
+    let states = taskslot_engine::TaskState::ALL.map(first);
     let [ready, delayed, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
     let enormous = Millis(u64::MAX);
@@ -275,7 +275,7 @@ fn an_error_is_cut_to_its_length() {
     let mut queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
     let id = queue
-        .list(&now, taskslot_engine::State::Leased, taskslot_engine::Cursor::default(), 1, None, None)
+        .list(&now, taskslot_engine::TaskState::Leased, taskslot_engine::Cursor::default(), 1, None, None)
         .1[0]
         .id;
     queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();

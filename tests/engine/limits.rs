@@ -1,7 +1,7 @@
 //! What settings, options and gates do: backoff, limits of attempts and sizes, pauses, lengths of leases.
 
 use taskslot_engine::{
-    Claim, Gate, Headers, NUMBER_MAX, Options, Pause, Refusal, Retry, SETTINGS, SPAN_MAX_MS, State,
+    Claim, Gate, Headers, NUMBER_MAX, Options, Pause, Refusal, Retry, SETTINGS, SPAN_MAX_MS, TaskState,
 };
 
 use crate::story::{self, story};
@@ -197,10 +197,10 @@ fn the_oldest_dead_go_when_there_are_too_many() {
     for name in ["c", "a", "b"] {
         s.passes(1).fails_with(name, Retry::Dead, "");
     }
-    s.next_due_in(Some(0)).ticks().lists(State::Dead, &["a", "b"]).total(|t| t.dropped, 1);
+    s.next_due_in(Some(0)).ticks().lists(TaskState::Dead, &["a", "b"]).total(|t| t.dropped, 1);
     s.config("dead-max", 0)
         .ticks()
-        .lists(State::Dead, &[])
+        .lists(TaskState::Dead, &[])
         .total(|t| t.dropped, 3)
         .passes(30_000)
         .next_due_in(None);

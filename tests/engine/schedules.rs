@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use taskslot_engine::{
     BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Plan, Queue, Runs,
-    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, State, TaskId, Timing, Unplanned, Zone, Zones,
+    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, TaskId, TaskState, Timing, Unplanned, Zone, Zones,
 };
 
 use crate::calendars::tzif;
@@ -79,7 +79,7 @@ fn an_interval_runs_after_each_and_never_drifts() {
     s.plans("a", every(1000)).next_due_in(Some(1000)).passes(999).has(0).passes(1).has(1);
     // Late by a little, the next is where it was.
     s.passes(1030).ran("a", [2, 0, 0]).runs_next_in("a", 970).passes(970).ran("a", [3, 0, 0]).has(3);
-    s.lists(State::Ready, &["p", "p", "p"]);
+    s.lists(TaskState::Ready, &["p", "p", "p"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_task_of_a_schedule_has_its_payload_and_options() {
     let (id, at) = s.runs("a").last.unwrap();
     let task = s.queue.task(&s.now, id).unwrap();
     assert_eq!((task.payload, task.options), (&payload[..], options));
-    assert_eq!((at, task.state), (s.now.wall, State::Ready));
+    assert_eq!((at, task.state), (s.now.wall, TaskState::Ready));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn a_schedule_that_is_set_again_keeps_its_next_run_and_its_counters() {
     s.plans("e", every(1000)).plans("c", cron("0 * * * *")).passes(1700).ran("e", [1, 0, 0]);
     s.plans("e", Plan { payload: b"new", ..every(1000) }).runs_next_in("e", 300).ran("e", [1, 0, 0]);
     s.plans("c", Plan { catchup: Catchup::None, ..cron("0 * * * *") }).runs_next_in("c", HOUR - 1700);
-    s.passes(300).lists(State::Ready, &["p", "new"]);
+    s.passes(300).lists(TaskState::Ready, &["p", "new"]);
     // Another rule begins anew, a zone is one too.
     s.plans("e", every(2000)).runs_next_in("e", 2000).ran("e", [2, 0, 0]);
     s.plans("c", plan(Timing::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One))

@@ -1,6 +1,6 @@
 //! What the contract says of TTL: it counts from the moment a task is due, and ends at its first claim.
 
-use taskslot_engine::{Claim, Claiming, Due, Event, Gate, Millis, Options, Retry, State};
+use taskslot_engine::{Claim, Claiming, Due, Event, Gate, Millis, Options, Retry, TaskState};
 
 use crate::story::{START, Story, story};
 
@@ -17,7 +17,7 @@ fn a_task_that_nobody_claims_in_time_is_gone() {
         .is_gone("a")
         .total(|t| t.expired, 1)
         .next_due_in(None)
-        .lists(State::Ready, &["b"])
+        .lists(TaskState::Ready, &["b"])
         .claims("b");
 }
 

@@ -3,7 +3,7 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Held, Load, Now, Pause, Percentiles, Places, Queue, State, Totals};
+use taskslot_engine::{Figures, Gate, Held, Load, Now, Pause, Percentiles, Places, Queue, TaskState, Totals};
 
 use crate::api::reply::Map;
 use crate::api::{Arg, Reply};
@@ -17,7 +17,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let queue = &value.queue;
     let demand = waiters::demand(db, key.as_bytes());
     let mut map = reply.open_map();
-    State::ALL.iter().for_each(|&state| map.number(state.name(), queue.count(state)));
+    TaskState::ALL.iter().for_each(|&state| map.number(state.name(), queue.count(state)));
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
     totals.for_each(|(name, total)| map.number(name, total));
     map.number("duplicate", value.duplicate);
@@ -40,8 +40,8 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let figures = queue.figures(now.at);
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);
-    let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
-    let load = Load::of(&figures, places, queue.count(State::Ready));
+    let places = Places { busy: queue.count(TaskState::Leased), free: demand.tasks, workers };
+    let load = Load::of(&figures, places, queue.count(TaskState::Ready));
     reply_load(map.field("load"), &load);
     map.text("broken", value.health.text());
 }
