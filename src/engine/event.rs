@@ -10,8 +10,8 @@ use serde_bytes::ByteBuf;
 use crate::bounds::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::limits::GroupLimits;
 use crate::pause::Gate;
-use crate::plan::Plan;
 use crate::request::Answer;
+use crate::schedule::ScheduleSpec;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
 
@@ -273,7 +273,7 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// What was set.
         #[serde(borrow)]
-        plan: Plan<'a>,
+        plan: ScheduleSpec<'a>,
         /// Its next run.
         next: Due,
         /// The wall clock when that was decided.

@@ -39,7 +39,7 @@
 //! Where things are:
 //!
 //! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
-//!   (what is asked, and why it is refused), `limits` of groups, `plan` of a schedule, `calendar` and `zones`, `bounds`.
+//!   (what is asked, and why it is refused), `limits` of groups, `schedule` (what is set of one), `calendar` and `zones`, `bounds`.
 //! - `store`: the tables, none of which knows the queue. Records lie in an id-ordered log of pages for their whole life
 //!   (`log`, `page`, `record`); a task that was touched has an entry of 45 bytes in its page (`entry`); the order of
 //!   ready tasks is runs of numbers (`runs`), in a lane for each priority and group (`lane`, `level`, `lanes`); a lease
@@ -64,11 +64,11 @@ mod limits;
 mod mismatch;
 mod numbers;
 mod pause;
-mod plan;
 mod queue;
 mod rate;
 mod request;
 mod rules;
+mod schedule;
 mod settings;
 mod state;
 mod store;
@@ -92,12 +92,12 @@ pub use event::{End, Event, Lease, Then};
 pub use limits::{GroupLimits, Held};
 pub use mismatch::Mismatch;
 pub use pause::{Gate, Pause};
-pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
 pub use queue::Queue;
 pub use rate::Rate;
 pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
 pub use rules::claim::Claiming;
 pub use rules::term::PROMOTION_STEP;
+pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, ScheduleSpec, Trigger};
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
 pub use state::State;
 pub use store::histogram::Percentiles;

@@ -2,7 +2,7 @@
 
 use taskslot_engine::{
     Answer, Catchup, Claim, Cursor, Event, GroupLimits, Handle, LeaseNumber, Limit, NAME_MAX_BYTES, Now,
-    Options, Plan, Queue, REQUESTS_MAX, REQUESTS_MAX_BYTES, Retry, TaskId, TaskState, Timing,
+    Options, Queue, REQUESTS_MAX, REQUESTS_MAX_BYTES, Retry, ScheduleSpec, TaskId, TaskState, Trigger,
 };
 
 use crate::copies::{digest, load, save};
@@ -110,8 +110,8 @@ fn a_group_grows_where_nothing_was_said_of_it_and_a_schedule_by_what_is_more_tha
     s.push_with("a", None, Options { group: b"known", ..Options::default() });
     let limits = GroupLimits { weight: Some(2), ..GroupLimits::default() };
     let said = s.queue.set_group(b"said", limits).unwrap();
-    let plan = |payload| Plan {
-        timing: Timing::Every(1000),
+    let plan = |payload| ScheduleSpec {
+        timing: Trigger::Every(1000),
         catchup: Catchup::One,
         options: Options::default(),
         payload,

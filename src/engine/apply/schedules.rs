@@ -2,7 +2,7 @@
 
 use crate::bounds::NUMBER_MAX;
 use crate::mismatch::{Mismatch, ensure};
-use crate::plan::Plan;
+use crate::schedule::ScheduleSpec;
 use crate::state::State;
 use crate::store::schedules::{SCHEDULES_MAX, Schedule, StoredSchedule};
 use crate::task::TaskId;
@@ -12,7 +12,7 @@ impl State {
     pub(crate) fn apply_scheduled(
         &mut self,
         name: &[u8],
-        plan: &Plan<'_>,
+        plan: &ScheduleSpec<'_>,
         next: Due,
         seen: Millis,
     ) -> Result<(), Mismatch> {
@@ -42,7 +42,8 @@ impl State {
     ) -> Result<(), Mismatch> {
         let packed = self.schedules.get(name).map(|schedule| schedule.plan.clone());
         let packed = packed.ok_or(Mismatch("a schedule"))?;
-        let plan: Plan = rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
+        let plan: ScheduleSpec =
+            rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
         self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
         self.schedules.update(name, next, at, |runs| {
             runs.made = count(runs.made);

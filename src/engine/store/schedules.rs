@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{NAME_MAX_BYTES, NUMBER_MAX};
 use crate::codec::pack::encode_named;
 use crate::mismatch::{Mismatch, ensure};
-use crate::plan::{Catchup, Plan, Recurrence, Timing};
+use crate::schedule::{Catchup, Recurrence, ScheduleSpec, Trigger};
 use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
 use crate::zones::Zones;
@@ -42,7 +42,7 @@ pub struct Runs {
 /// One schedule as it is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// MessagePack of [`Plan`], named, so that what options come to hold comes along.
+    /// MessagePack of [`ScheduleSpec`], named, so that what options come to hold comes along.
     pub plan: Box<[u8]>,
     pub rule: Recurrence,
     pub catchup: Catchup,
@@ -61,14 +61,14 @@ pub(crate) struct StoredSchedule<'a> {
     #[serde(borrow, with = "serde_bytes")]
     pub name: &'a [u8],
     #[serde(borrow)]
-    pub plan: Plan<'a>,
+    pub plan: ScheduleSpec<'a>,
     pub next: Due,
     pub seen: Millis,
     pub runs: Runs,
 }
 
 impl Schedule {
-    pub fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
+    pub fn new(plan: &ScheduleSpec<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
         let mut schedule = Schedule {
             plan: encode_named(plan).into(),
             rule: Recurrence::read(plan.timing, zones).unwrap_or(Recurrence::Unknown),
@@ -97,7 +97,7 @@ impl Schedule {
         }
     }
 
-    pub fn plan(&self) -> Option<Plan<'_>> {
+    pub fn plan(&self) -> Option<ScheduleSpec<'_>> {
         rmp_serde::from_slice(&self.plan).ok()
     }
 
@@ -312,8 +312,8 @@ impl StoredSchedule<'_> {
     pub fn is_valid(&self) -> bool {
         let Runs { made, skipped, missed, last } = self.runs;
         let is_of_its_clock = match self.plan.timing {
-            Timing::Every(_) => matches!(self.next, Due::Clock(_)),
-            Timing::Cron(..) => matches!(self.next, Due::Wall(_)),
+            Trigger::Every(_) => matches!(self.next, Due::Clock(_)),
+            Trigger::Cron(..) => matches!(self.next, Due::Wall(_)),
         };
         let instants = [self.next.instant(), self.seen, last.map_or(Millis(0), |(_, at)| at)];
         (1..=NAME_MAX_BYTES).contains(&self.name.len())

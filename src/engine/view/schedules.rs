@@ -1,6 +1,6 @@
 //! Schedules as they are shown.
 
-use crate::plan::{Plan, Recurrence};
+use crate::schedule::{Recurrence, ScheduleSpec};
 use crate::state::State;
 use crate::store::schedules::Runs;
 use crate::time::{Due, Millis, Now};
@@ -11,7 +11,7 @@ pub struct ScheduleView<'a> {
     /// Its name.
     pub name: &'a [u8],
     /// What was set.
-    pub plan: Plan<'a>,
+    pub plan: ScheduleSpec<'a>,
     /// The next run: ms from now, and by the wall clock. `None` where this build can't tell: it makes no runs here.
     pub next: Option<(u64, Millis)>,
     /// How it did so far.
