@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
 use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
@@ -28,12 +28,12 @@ impl State {
     /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
     /// - no token is held twice, and each by a task that has it or had it;
     /// - what may expire is indexed, and a body that was replaced is a task's.
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
         self.schedules.validate()?;
         let mut census = Census::default();
         for place in self.log.tasks_from(Order(0)) {
-            census.see(self, &self.at(place).ok_or(Mismatch("a record for every task"))?)?;
+            census.see(self, &self.at(place).ok_or(Invalid("a record for every task"))?)?;
         }
         self.validate_lanes(&mut census)?;
         self.validate_groups(census.groups)?;
@@ -54,7 +54,7 @@ impl State {
     }
 
     /// Whether the lanes hold the tasks that are ready, each in a turn of its own.
-    fn validate_lanes(&self, census: &mut Census) -> Result<(), Mismatch> {
+    fn validate_lanes(&self, census: &mut Census) -> Result<(), Invalid> {
         let Census { ready, ranks, numbers, .. } = census;
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
         for tasks in ready.values_mut() {
@@ -64,7 +64,7 @@ impl State {
         self.lanes.validate(ready, |group| self.running(group), &self.log)
     }
 
-    fn validate_groups(&self, mut groups: BTreeMap<GroupNumber, [u64; 4]>) -> Result<(), Mismatch> {
+    fn validate_groups(&self, mut groups: BTreeMap<GroupNumber, [u64; 4]>) -> Result<(), Invalid> {
         groups.remove(&GroupNumber::NONE);
         self.groups.validate(&groups, &self.settings)?;
         ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")
@@ -74,14 +74,14 @@ impl State {
         &self,
         mut delayed: Vec<(Due, Order)>,
         mut dead: Vec<(Millis, Order)>,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         delayed.sort_unstable();
         dead.sort_unstable();
         ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;
         ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")
     }
 
-    fn validate_totals(&self) -> Result<(), Mismatch> {
+    fn validate_totals(&self) -> Result<(), Invalid> {
         let counted = TaskState::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
-    fn validate_side_tables(&self) -> Result<(), Mismatch> {
+    fn validate_side_tables(&self) -> Result<(), Invalid> {
         for (order, error) in self.errors.iter() {
             let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
             ensure(fits && self.log.locate(order).is_some(), "an error belongs to a task")?;
@@ -116,7 +116,7 @@ impl State {
     }
 
     /// Whether a task's token is in the table as it has to be: 1 where the task says that it holds one, else 0.
-    fn validate_token(&self, found: &Found) -> Result<u64, Mismatch> {
+    fn validate_token(&self, found: &Found) -> Result<u64, Invalid> {
         let unique = found.record.options.unique;
         let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
         let held = Holding { id: found.record.id, until: None };
@@ -126,7 +126,7 @@ impl State {
 
     /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
     /// with an end, each of a task that has it, or kept for one that is gone.
-    fn validate_tokens(&self, holders: u64) -> Result<(), Mismatch> {
+    fn validate_tokens(&self, holders: u64) -> Result<(), Invalid> {
         self.tokens.validate(holders)?;
         for (token, held) in self.tokens.with_end() {
             let Some(found) = self.find(held.id) else {
@@ -135,7 +135,7 @@ impl State {
             };
             let unique = found.record.options.unique.filter(|unique| unique.token == token);
             let unique = unique.filter(|unique| unique.hold.until() == held.until);
-            let unique = unique.ok_or(Mismatch("a task's own token"))?;
+            let unique = unique.ok_or(Invalid("a task's own token"))?;
             let is_kept = matches!(unique.hold, Hold::Exactly(_));
             let is_dead = matches!(found.entry().phase, Phase::Dead { .. });
             let is_done = matches!(found.entry().phase, Phase::Done { .. });
@@ -145,7 +145,7 @@ impl State {
     }
 
     /// Whether every body is a living task's, and all are counted.
-    fn validate_bodies(&self) -> Result<(), Mismatch> {
+    fn validate_bodies(&self) -> Result<(), Invalid> {
         let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
         let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
         ensure(self.bodies.tasks().all(has_token), "bodies belong to tasks with a token")?;
@@ -153,7 +153,7 @@ impl State {
     }
 
     /// Whether what was said of suspects fits what there is.
-    fn validate_suspects(&self) -> Result<(), Mismatch> {
+    fn validate_suspects(&self) -> Result<(), Invalid> {
         let is_said = self.passed_over.is_some() || self.awaited.is_some();
         ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
         let is_held = |number| !self.workers.name(number).is_empty();
@@ -184,7 +184,7 @@ struct Census<'q> {
 
 impl<'q> Census<'q> {
     /// Counts a task in. Errors: what it says can't be so in this queue.
-    fn see(&mut self, state: &'q State, found: &Found) -> Result<(), Mismatch> {
+    fn see(&mut self, state: &'q State, found: &Found) -> Result<(), Invalid> {
         let is_given = found.order < state.next_order && found.record.id <= state.last_id;
         ensure(is_given, "numbers that were given")?;
         self.holders += state.validate_token(found)?;
@@ -213,7 +213,7 @@ impl<'q> Census<'q> {
     }
 
     /// A task that was touched.
-    fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Mismatch> {
+    fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Invalid> {
         let is_given = entry.rank < state.next_order && entry.lease <= state.last_lease;
         ensure(is_given, "numbers that were given")?;
         ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;

@@ -7,7 +7,7 @@ use crate::bounds::CLOCK_OFFSET_MAX_MS;
 use crate::changes::Changes;
 use crate::codec::effect::Received;
 use crate::event::Event;
-use crate::mismatch::Mismatch;
+use crate::invalid::Invalid;
 use crate::request::Entropy;
 use crate::rules::due::Seen;
 use crate::state::State;
@@ -44,7 +44,7 @@ impl Queue {
 
     /// Changes the queue as the event says, and returns what follows from that. Errors: it doesn't fit this queue, which
     /// is to be given up then.
-    pub fn apply<'e>(&mut self, event: &'e Event<'_>) -> Result<Changes<'e>, Mismatch> {
+    pub fn apply<'e>(&mut self, event: &'e Event<'_>) -> Result<Changes<'e>, Invalid> {
         self.state.apply(event)?;
         Ok(event.changes())
     }
@@ -59,19 +59,19 @@ impl Queue {
     }
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`State::validate`] ends it.
-    pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
+    pub fn load_head(bytes: &[u8]) -> Result<Queue, Invalid> {
         Ok(Queue { state: State::load_head(bytes)?, saved: Cell::default() })
     }
 
     /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
     /// can be read, and is to be the same when it is stored and loaded again.
-    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         self.state.load_chunk(bytes, &self.saved)
     }
 
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
     /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
-    pub fn copied(&self) -> Result<Queue, Mismatch> {
+    pub fn copied(&self) -> Result<Queue, Invalid> {
         Ok(Queue { state: self.state.copied()?, saved: Cell::default() })
     }
 
@@ -83,7 +83,7 @@ impl Queue {
     /// Takes note of an effect that came, before its events are applied. Each has the number after the last one's, so
     /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
     /// stored or told of takes any number. Errors: another number than the next.
-    pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Mismatch> {
+    pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
         self.state.effects.expect(effect)
     }
 

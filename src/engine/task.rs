@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{
     ATTEMPTS_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, SPAN_MAX_MS,
 };
-use crate::text::Text;
+use crate::inline_str::InlineStr;
 use crate::time::Millis;
 use crate::varint;
 
@@ -27,11 +27,11 @@ impl TaskId {
     }
 
     /// The id as it is shown, without an allocation.
-    pub fn text(self) -> Text {
-        self.before(Text::new())
+    pub fn text(self) -> InlineStr {
+        self.before(InlineStr::new())
     }
 
-    fn before(self, text: Text) -> Text {
+    fn before(self, text: InlineStr) -> InlineStr {
         text.decimal(self.seq).byte(b'-').decimal(self.ms)
     }
 
@@ -72,8 +72,8 @@ pub struct Handle {
 
 impl Handle {
     /// The handle as it is shown, without an allocation.
-    pub fn text(self) -> Text {
-        self.id.before(Text::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
+    pub fn text(self) -> InlineStr {
+        self.id.before(InlineStr::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
     }
 
     /// Reads a handle as it is displayed.

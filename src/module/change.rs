@@ -1,6 +1,6 @@
 //! The one way a queue changes: an event is applied, on a primary and on a replica alike.
 
-use taskslot_engine::{Changes, Event, Mismatch, Now};
+use taskslot_engine::{Changes, Event, Invalid, Now};
 use taskslot_node::Health;
 
 use crate::api::guard::guard;
@@ -18,8 +18,8 @@ pub fn apply<'e>(
     now: &Now,
     event: &'e Event<'_>,
 ) -> Result<Changes<'e>, Error> {
-    let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
-    let changes = applied.map_err(|Mismatch(what)| {
+    let applied = guard("a change of a queue", Err(Invalid("no panic")), || value.queue.apply(event));
+    let changes = applied.map_err(|Invalid(what)| {
         value.give_up(Health::Broken(format!("a change should have {what}")));
         Error::Broken
     })?;

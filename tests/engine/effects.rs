@@ -1,7 +1,7 @@
 //! Effects that were damaged, reordered or invented: never a panic, and what applies leaves a valid queue.
 
 use taskslot_engine::{
-    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Lease, LeaseNumber, Millis, Mismatch, Options,
+    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis, Options,
     PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, Received, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
 };
 
@@ -19,7 +19,7 @@ fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
 }
 
 /// Applies an effect; a queue that took it must be valid.
-fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Mismatch> {
+fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Invalid> {
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     let received = Effect::decode(bytes, &payloads)?;
     received.events.iter().try_for_each(|event| queue.apply(event).map(drop))

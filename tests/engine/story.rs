@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, Claiming, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options, Push,
-    Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
+    Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options,
+    Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
 };
 
 use crate::copies::{digest, load, save, told};
@@ -156,7 +156,7 @@ impl Story {
         if let Some(event) = self.queue.pass_over(self.now, claim) {
             self.apply(&event);
         }
-        let (mut claiming, mut claimed) = (Claiming::new(*claim), Vec::new());
+        let (mut claiming, mut claimed) = (ClaimTurns::new(*claim), Vec::new());
         let dice = self.dice;
         while let Some(event) = claiming.turn(&self.queue, self.now, &mut || dice).unwrap() {
             claimed.extend(self.claimed(&event));

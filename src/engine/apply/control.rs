@@ -1,7 +1,7 @@
 //! What changes a queue and none of its tasks: settings, gates, terms, clocks, answers that are remembered.
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NAME_MAX_BYTES};
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::pause::{Gate, Pause};
 use crate::request::Answer;
 use crate::settings::Rule;
@@ -42,7 +42,7 @@ impl State {
     pub(crate) fn apply_configured(&mut self, values: &[(&str, i64)]) -> Applied {
         self.apply_settings(|state| {
             values.iter().try_for_each(|(name, value)| {
-                let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+                let rule = Rule::named(name.as_bytes()).ok_or(Invalid("a known setting"))?;
                 ensure(state.settings.set(rule, *value), "a setting's bounds")
             })
         })

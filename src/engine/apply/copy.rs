@@ -2,7 +2,7 @@
 
 use crate::apply::transition::is_leased;
 use crate::codec::effect::Effects;
-use crate::mismatch::Mismatch;
+use crate::invalid::Invalid;
 use crate::state::{Local, State};
 use crate::store::entry::{Entry, Phase};
 use crate::store::schedules::Schedules;
@@ -11,7 +11,7 @@ use crate::task::TaskId;
 impl State {
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
     /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
-    pub(crate) fn copied(&self) -> Result<State, Mismatch> {
+    pub(crate) fn copied(&self) -> Result<State, Invalid> {
         let mut copy = State { local: Local::default(), effects: Effects::default(), ..self.clone() };
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::of(self.schedules.zones());

@@ -1,6 +1,6 @@
 //! Tasks that may expire, from when they are ready to their first claim.
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::state::State;
 use crate::store::entry::Entry;
@@ -44,7 +44,7 @@ impl State {
     }
 
     /// Whether nobody claimed a task in time. Errors: it isn't ready, was claimed, or has time left.
-    pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Mismatch> {
+    pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Invalid> {
         let expires = self.find(id).and_then(|found| found.expires());
         ensure(expires.is_some_and(|expires| expires <= at), "a task whose time to live is over")
     }

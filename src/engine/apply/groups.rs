@@ -3,8 +3,8 @@
 use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::limits::GroupLimits;
-use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::GroupNumber;
 use crate::settings::{Setting, Settings};
 use crate::state::State;
@@ -104,7 +104,7 @@ impl State {
     pub(crate) fn apply_rested(&mut self, names: &[ByteBuf], at: Millis) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
         for name in names {
-            let number = self.groups.find(name).ok_or(Mismatch("a group that rests"))?;
+            let number = self.groups.find(name).ok_or(Invalid("a group that rests"))?;
             self.catch_up(number);
             let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
             self.change_group(number, |group| {

@@ -3,7 +3,7 @@
 use crate::apply::transition::is_leased;
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
 use crate::event::{End, Lease, Then};
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
 use crate::state::State;
 use crate::store::entry::Phase;
@@ -102,10 +102,10 @@ impl State {
 
     pub(crate) fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
         ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
-        let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
+        let found = self.find(id).ok_or(Invalid("a task to extend"))?;
         let (place, order, mut entry) = (found.place, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
-            return Err(Mismatch("a lease to extend"));
+            return Err(Invalid("a lease to extend"));
         };
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
@@ -177,7 +177,7 @@ impl State {
         ensure(self.lanes.suspects() > 0, "a suspect that is passed over")?;
         self.passed_over.get_or_insert(at);
         if !worker.is_empty() {
-            let (number, _) = self.workers.find(worker).ok_or(Mismatch("a worker that holds tasks"))?;
+            let (number, _) = self.workers.find(worker).ok_or(Invalid("a worker that holds tasks"))?;
             self.awaited = Some(number);
         }
         Ok(())

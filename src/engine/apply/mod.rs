@@ -20,7 +20,7 @@ pub(crate) mod tokens;
 pub(crate) mod transition;
 
 use crate::event::Event;
-use crate::mismatch::{Applied, ensure};
+use crate::invalid::{Applied, ensure};
 use crate::state::State;
 use crate::task::TaskId;
 

@@ -1,7 +1,7 @@
 //! Tasks that come in.
 
 use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
@@ -18,7 +18,7 @@ impl State {
         payloads: &[&[u8]],
     ) -> Applied {
         let count = payloads.len() as u64;
-        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Mismatch("a task to push"))?;
+        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Invalid("a task to push"))?;
         ensure(count <= BATCH_MAX as u64, "a push's size")?;
         ensure(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES), "a payload's size")?;
         ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
@@ -49,7 +49,7 @@ impl State {
                     }
                 }
                 Some(due) => {
-                    let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
+                    let place = self.log.locate(order).ok_or(Invalid("a task just pushed"))?;
                     self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
                     self.delayed.insert(due, order);
                 }

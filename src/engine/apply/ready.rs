@@ -1,6 +1,6 @@
 //! Tasks that are ready again: their time has come, or somebody retries them.
 
-use crate::mismatch::{Applied, Mismatch};
+use crate::invalid::{Applied, Invalid};
 use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
@@ -10,7 +10,7 @@ impl State {
     pub(crate) fn apply_became_ready(&mut self, id: TaskId, at: Millis) -> Applied {
         let task = self.detach(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
         let Phase::Delayed { due } = task.entry.phase else {
-            return Err(Mismatch("a delayed task"));
+            return Err(Invalid("a delayed task"));
         };
         let since = self.ready_since(task.place, due, at);
         self.attach_at_back(task, since)

@@ -1,7 +1,7 @@
 //! Tasks that are gone, other than by an answer of their worker.
 
 use crate::apply::transition::is_leased;
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
@@ -27,10 +27,10 @@ impl State {
     }
 
     pub(crate) fn apply_cancel_asked(&mut self, id: TaskId) -> Applied {
-        let found = self.find(id).ok_or(Mismatch("a task to cancel"))?;
+        let found = self.find(id).ok_or(Invalid("a task to cancel"))?;
         let (place, mut entry) = (found.place, found.entry());
         let Phase::Leased { cancel, .. } = &mut entry.phase else {
-            return Err(Mismatch("a leased task to cancel"));
+            return Err(Invalid("a leased task to cancel"));
         };
         *cancel = true;
         self.log.set_entry(place, &entry, None);

@@ -1,6 +1,6 @@
 //! A task that waits gets another body.
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::state::State;
 use crate::store::bodies::{is_valid_body, is_waiting};
 use crate::task::TaskId;
@@ -11,9 +11,9 @@ impl State {
         id: TaskId,
         headers: &[u8],
         payload: &[u8],
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let found = found.ok_or(Mismatch("a task that waits"))?;
+        let found = found.ok_or(Invalid("a task that waits"))?;
         ensure(found.record.options.unique.is_some(), "a task with a token")?;
         let order = found.order;
         ensure(is_valid_body(headers, payload), "a body's size")?;

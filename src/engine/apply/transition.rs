@@ -2,7 +2,7 @@
 //! one (`detach`) and puts it into another (`attach`), or forgets it (`remove`).
 
 use crate::event::Then;
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::Order;
 use crate::state::State;
 use crate::store::entry::{Entry, Phase};
@@ -21,7 +21,7 @@ pub(crate) struct Detached {
 
 impl State {
     /// Draws the next order number.
-    pub(crate) fn draw(&mut self) -> Result<Order, Mismatch> {
+    pub(crate) fn draw(&mut self) -> Result<Order, Invalid> {
         let drawn = self.next_order;
         ensure(drawn < Order::MAX, "an order number")?;
         self.next_order = drawn.next();
@@ -33,8 +33,8 @@ impl State {
         &mut self,
         id: TaskId,
         is_expected: impl Fn(&Phase) -> bool,
-    ) -> Result<Detached, Mismatch> {
-        let found = self.find(id).ok_or(Mismatch("a living task"))?;
+    ) -> Result<Detached, Invalid> {
+        let found = self.find(id).ok_or(Invalid("a living task"))?;
         let (place, order, key) = (found.place, found.order, found.key());
         let (entry, touched) = (found.entry(), found.entry);
         ensure(is_expected(&entry.phase), "a task in such a state")?;

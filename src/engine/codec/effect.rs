@@ -6,7 +6,7 @@
 
 use crate::codec::pack::decode;
 use crate::event::Event;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::time::Millis;
 
 /// The version of effects.
@@ -78,27 +78,27 @@ impl Effect {
     }
 
     /// Reads the bytes of an effect, with the payloads that came beside them.
-    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Mismatch> {
-        let (&version, mut rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
+    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Invalid> {
+        let (&version, mut rest) = bytes.split_first().ok_or(Invalid("an effect"))?;
         ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
         let mut stamp = None;
         if version >= 3 {
-            let number = six_bytes(&mut rest).ok_or(Mismatch("a number"))?;
-            let at = six_bytes(&mut rest).ok_or(Mismatch("an instant"))?;
+            let number = six_bytes(&mut rest).ok_or(Invalid("a number"))?;
+            let at = six_bytes(&mut rest).ok_or(Invalid("an instant"))?;
             stamp = Some((number, Millis(at)));
         }
-        let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
+        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {
             match event {
                 Event::Pushed { count, payloads, .. } => {
                     let (mine, others) =
-                        left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
+                        left.split_at_checked(*count as usize).ok_or(Invalid("a payload"))?;
                     *payloads = mine;
                     left = others;
                 }
                 Event::Replaced { payload, .. } => {
-                    let (mine, others) = left.split_first().ok_or(Mismatch("a payload"))?;
+                    let (mine, others) = left.split_first().ok_or(Invalid("a payload"))?;
                     *payload = mine;
                     left = others;
                 }
@@ -152,7 +152,7 @@ impl Effects {
     }
 
     /// Counts one that came. Errors: another number than the next.
-    pub fn expect(&mut self, effect: &Received<'_>) -> Result<(), Mismatch> {
+    pub fn expect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
         let Some((number, _)) = effect.stamp else {
             *self = Effects::Unknown;
             return Ok(());

@@ -16,7 +16,7 @@ use crate::time::{Millis, Now};
 
 /// A claim that is under way.
 #[derive(Debug, Clone, Copy)]
-pub struct Claiming<'a> {
+pub struct ClaimTurns<'a> {
     claim: Claim<'a>,
     /// How many more tasks it may get.
     left: usize,
@@ -31,10 +31,10 @@ pub struct Claiming<'a> {
 /// Steps in which one claim removes tasks that have expired; the tick sees to more of them.
 const SWEEPS: usize = 32;
 
-impl<'a> Claiming<'a> {
+impl<'a> ClaimTurns<'a> {
     /// The beginning of a claim.
-    pub fn new(claim: Claim<'a>) -> Claiming<'a> {
-        Claiming { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
+    pub fn new(claim: Claim<'a>) -> ClaimTurns<'a> {
+        ClaimTurns { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
     }
 
     /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
@@ -162,7 +162,7 @@ impl State {
         entropy: Entropy,
         claim: &Claim<'a>,
     ) -> Result<Option<Event<'a>>, Refusal> {
-        Claiming::new(*claim).turn(self, now, entropy)
+        ClaimTurns::new(*claim).turn(self, now, entropy)
     }
 
     /// Whether a claim without a worker's name would get a task now.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
+use crate::invalid::{Invalid, ensure};
 use crate::limits::{GroupLimits, Held};
-use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
@@ -414,7 +414,7 @@ impl Groups {
     }
 
     /// Adds the next number's group, as a file holds it; its tasks are counted when they are loaded.
-    pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Mismatch> {
+    pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Invalid> {
         ensure(self.places.len() < NAMES_MAX as usize, "not too many groups")?;
         let number = GroupNumber(self.places.len() as u32 + 1);
         let Some(StoredFields { name, limits, spent, rests, behind }) = stored else {
@@ -446,7 +446,7 @@ impl Groups {
         &self,
         counts: &BTreeMap<GroupNumber, [u64; 4]>,
         settings: &Settings,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let (mut counted, mut behind) = (0, 0);
         for (number, group) in self.iter() {
             let told = [group.tasks, group.ready, group.leased, group.returning];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::log::{Log, Place};
 use crate::store::runs::Runs;
@@ -146,7 +146,7 @@ impl Lane {
     }
 
     /// Whether the lane holds just these tasks.
-    pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Mismatch> {
+    pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Invalid> {
         let LaneTasks { fresh, returned, suspects } = tasks;
         let runs = self.fresh.iter().flat_map(|run| log.fresh_in(run.start, run.end));
         let covered = runs.map(|place| log.order(place));

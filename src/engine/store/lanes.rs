@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
 use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
@@ -147,14 +147,14 @@ impl Lanes {
         ready: &ReadyTasks,
         runs: impl Fn(GroupNumber) -> Option<u32>,
         log: &Log,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let mut lanes = 0;
         for level in &self.levels {
             level.validate(&runs)?;
             for (group, lane) in level.lanes() {
                 lanes += 1;
                 let tasks = ready.get(&LaneKey { priority: level.priority, group });
-                lane.validate(tasks.ok_or(Mismatch("a lane's tasks"))?, log)?;
+                lane.validate(tasks.ok_or(Invalid("a lane's tasks"))?, log)?;
             }
         }
         let suspects: usize = ready.values().map(|tasks| tasks.suspects.len()).sum();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::bounds::PLAIN_WEIGHT;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::GroupNumber;
 use crate::store::lane::{Lane, Which};
 
@@ -238,7 +238,7 @@ impl Level {
     }
 
     /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
-    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Mismatch> {
+    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Invalid> {
         ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
         let all = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::Entry;
 use crate::store::page::Page;
@@ -313,7 +313,7 @@ impl Log {
     }
 
     /// Whether all invariants of the log and its pages hold. O(tasks).
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         self.pages.iter().try_for_each(Page::validate)?;
         let tasks: u64 = self.pages.iter().map(|page| u64::from(page.live())).sum();
         let bytes: usize = self.pages.iter().map(Page::live_bytes).sum();

@@ -1,7 +1,7 @@
 //! A page of the log.
 
 use crate::bounds::PAYLOAD_MAX_BYTES;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::{Entry, PACKED_BYTES, Packed};
 use crate::store::record::{Record, put_record, read_head, read_record};
@@ -285,14 +285,14 @@ impl Page {
     }
 
     /// Reads the stored form, trusting nothing. Errors: it is damaged.
-    pub fn load(bytes: &[u8]) -> Result<Page, Mismatch> {
+    pub fn load(bytes: &[u8]) -> Result<Page, Invalid> {
         let mut rest = bytes;
-        let (mut page, slots, entries) = Page::load_head(&mut rest).ok_or(Mismatch("a page's head"))?;
+        let (mut page, slots, entries) = Page::load_head(&mut rest).ok_or(Invalid("a page's head"))?;
         let is_in_bounds = page.first.0.checked_add(slots).is_some_and(|end| end <= Order::MAX.0);
         ensure((1..=PAGE_SLOTS).contains(&slots) && is_in_bounds, "a page's numbers")?;
         let mut last = None;
         for _ in 0..slots {
-            let record = varint::get_bytes(&mut rest).ok_or(Mismatch("a record for every slot"))?;
+            let record = varint::get_bytes(&mut rest).ok_or(Invalid("a record for every slot"))?;
             last = page.load_slot(record, last)?.or(last);
         }
         ensure(page.live > 0, "a page with a task")?;
@@ -315,14 +315,14 @@ impl Page {
     }
 
     /// Adds a slot, vacant if its record is empty, behind the task `last`. Returns its task.
-    fn load_slot(&mut self, record: &[u8], last: Option<TaskId>) -> Result<Option<TaskId>, Mismatch> {
+    fn load_slot(&mut self, record: &[u8], last: Option<TaskId>) -> Result<Option<TaskId>, Invalid> {
         if record.is_empty() {
             self.slots.push(VACANT);
             return Ok(None);
         }
         let mut tail = record;
         let read = read_record(&mut tail, self.base).filter(|_| tail.is_empty());
-        let Record { id, options, payload, .. } = read.ok_or(Mismatch("a record that can be read"))?;
+        let Record { id, options, payload, .. } = read.ok_or(Invalid("a record that can be read"))?;
         let is_in_order = id >= self.base && id.ms <= Millis::MAX.0 && last.is_none_or(|last| id > last);
         ensure(is_in_order, "ids that grow")?;
         ensure(payload.len() <= PAYLOAD_MAX_BYTES && options.are_valid(), "a record in bounds")?;
@@ -334,8 +334,8 @@ impl Page {
     }
 
     /// Adds the entry of a living task, behind all others.
-    fn load_entry(&mut self, stored: &[u8]) -> Result<(), Mismatch> {
-        let packed = Packed::read(stored).ok_or(Mismatch("an entry that can be read"))?;
+    fn load_entry(&mut self, stored: &[u8]) -> Result<(), Invalid> {
+        let packed = Packed::read(stored).ok_or(Invalid("an entry that can be read"))?;
         let slot = packed.slot;
         ensure(self.entries.last().is_none_or(|last| last.slot < slot), "entries in order")?;
         ensure(self.is_live(usize::from(slot)), "entries of living tasks")?;
@@ -344,11 +344,11 @@ impl Page {
     }
 
     /// Whether all invariants of the page hold. O(slots).
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         let live = || (0..self.slots.len()).filter(|&slot| self.is_live(slot));
         ensure(live().count() == usize::from(self.live), "living tasks are counted")?;
         let ids = live().map(|slot| self.record(slot).map(|record| record.id)).collect::<Option<Vec<_>>>();
-        let ids = ids.ok_or(Mismatch("a record for every task"))?;
+        let ids = ids.ok_or(Invalid("a record for every task"))?;
         ensure(ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|&id| id >= self.base), "ids grow")?;
         let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
         ensure(slots.is_sorted_by(|a, b| a < b), "entries are sorted")?;

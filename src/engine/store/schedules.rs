@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::{NAME_MAX_BYTES, NUMBER_MAX};
 use crate::codec::pack::encode_named;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::schedule::{Catchup, Recurrence, ScheduleSpec, Trigger};
 use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
@@ -259,9 +259,9 @@ impl Schedules {
         next: Due,
         seen: Millis,
         count: impl FnOnce(&mut Runs),
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
-        let old = self.by_name.get(name).ok_or(Mismatch("a schedule"))?;
+        let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
         ensure(discriminant(&old.next) == discriminant(&next), "an instant of the schedule's clock")?;
         self.change(|by_name| {
             if let Some(schedule) = by_name.get_mut(name) {
@@ -281,7 +281,7 @@ impl Schedules {
     }
 
     /// Adds what was stored.
-    pub fn load(&mut self, stored: Vec<StoredSchedule<'_>>) -> Result<(), Mismatch> {
+    pub fn load(&mut self, stored: Vec<StoredSchedule<'_>>) -> Result<(), Invalid> {
         let (count, zones) = (self.len() + stored.len(), self.zones);
         ensure(count <= SCHEDULES_MAX && stored.iter().all(StoredSchedule::is_valid), "a schedule's bounds")?;
         let known = self.by_name.keys().map(|name| &**name);
@@ -295,7 +295,7 @@ impl Schedules {
         Ok(())
     }
 
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         ensure(self.len() <= SCHEDULES_MAX, "not too many schedules")?;
         ensure(self.stored().count() == self.len(), "plans that can be read")?;
         ensure(self.stored().all(|stored| stored.is_valid()), "a schedule's bounds")?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::store::entry::{Entry, Phase};
 use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
@@ -122,7 +122,7 @@ impl Tokens {
     }
 
     /// Whether nothing is held without an end but by `holders` tasks, and both tables say the same. O(tokens).
-    pub fn validate(&self, holders: u64) -> Result<(), Mismatch> {
+    pub fn validate(&self, holders: u64) -> Result<(), Invalid> {
         let endless = self.held.values().filter(|held| held.until.is_none()).count();
         ensure(endless as u64 == holders, "a task for every token")?;
         let ends: BTreeSet<(Millis, Box<[u8]>)> =

@@ -3,7 +3,9 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Held, Load, Now, Pause, Percentiles, Places, Queue, TaskState, Totals};
+use taskslot_engine::{
+    Figures, Gate, Held, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
+};
 
 use crate::api::reply::Map;
 use crate::api::{Arg, Reply};
@@ -41,7 +43,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);
     let places = Places { busy: queue.count(TaskState::Leased), free: demand.tasks, workers };
-    let load = Load::of(&figures, places, queue.count(TaskState::Ready));
+    let load = Workload::of(&figures, places, queue.count(TaskState::Ready));
     reply_load(map.field("load"), &load);
     map.text("broken", value.health.text());
 }
@@ -75,7 +77,7 @@ fn fraction(map: &mut Map<'_>, name: &str, value: Option<f64>) {
     map.text(name, value.map_or("-1".to_owned(), |value| format!("{value:.3}")));
 }
 
-fn reply_load(reply: Reply<'_>, load: &Load) {
+fn reply_load(reply: Reply<'_>, load: &Workload) {
     let mut map = reply.open_map();
     fraction(&mut map, "arrival-rate", Some(load.arrival_rate));
     fraction(&mut map, "completion-rate", Some(load.completion_rate));
