@@ -1,6 +1,6 @@
 //! All that is known of a task, as a map: what GET and LIST show.
 
-use taskslot_engine::{Headers, State, TaskView};
+use taskslot_engine::{Headers, TaskState, TaskView};
 
 use crate::api::Reply;
 use crate::api::reply::Map;
@@ -63,11 +63,11 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
         }
     };
     let instant = match task.state {
-        State::Ready => "ready-since",
-        State::Delayed => "due",
-        State::Leased => "deadline",
-        State::Dead => "dead-since",
-        State::Done => "done-since",
+        TaskState::Ready => "ready-since",
+        TaskState::Delayed => "due",
+        TaskState::Leased => "deadline",
+        TaskState::Dead => "dead-since",
+        TaskState::Done => "done-since",
     };
     number(instant, Some(task.instant.0));
     number("kept-until", task.kept_until.map(|until| until.0));
