@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Found, Queue};
-use crate::store::entry::Phase;
+use crate::state::{Found, State};
+use crate::store::entry::{Entry, Phase};
 use crate::store::interner::Holds;
 use crate::store::lanes::ReadyTasks;
-use crate::store::side_table::Told;
+use crate::store::side_table::SideTable;
 use crate::store::tokens::Holding;
-use crate::task::{Hold, LeaseNumber, State};
+use crate::task::{Hold, LeaseNumber, TaskState};
+use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
     ///
     /// - a task is in the structure of its state and in no other, and states are counted;
@@ -27,105 +28,73 @@ impl Queue {
     /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
     /// - no token is held twice, and each by a task that has it or had it;
     /// - what may expire is indexed, and a body that was replaced is a task's.
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
-        let mut ready = ReadyTasks::new();
-        let mut groups: BTreeMap<GroupNumber, [u64; 4]> = BTreeMap::new();
         self.schedules.validate()?;
-        let (mut delayed, mut dead, mut leased) = (Vec::new(), Vec::new(), 0u64);
-        let (mut done, mut done_bytes) = (Vec::new(), 0u64);
-        let (mut ranks, mut numbers) = (Vec::new(), Vec::new());
-        let (mut holders, mut expiring) = (0, BTreeSet::new());
-        let mut workers: BTreeMap<&[u8], Holds> = BTreeMap::new();
+        let mut census = Census::default();
         for place in self.log.tasks_from(Order(0)) {
-            let found = self.at(place).ok_or(Mismatch("a record for every task"))?;
-            ensure(
-                found.order < self.next_order && found.record.id <= self.last_id,
-                "numbers that were given",
-            )?;
-            holders += self.validate_token(&found)?;
-            expiring.extend(found.expires().map(|at| (at, found.order)));
-            let key = found.key();
-            let entry = found.entry();
-            let is_back = u64::from(entry.deliveries > 0);
-            let [tasks, is_ready, is_leased, returning] = groups.entry(key.group).or_default();
-            *tasks += 1;
-            match entry.phase {
-                Phase::Ready { .. } => *is_ready += 1,
-                Phase::Leased { .. } => *is_leased += 1,
-                Phase::Delayed { .. } => *returning += is_back,
-                Phase::Dead { .. } | Phase::Done { .. } => {}
-            }
-            if found.entry.is_none() {
-                ready.entry(key).or_default().fresh.push(found.order);
-                ranks.push(found.order.0);
-                continue;
-            }
-            ensure(
-                entry.rank < self.next_order && entry.lease <= self.last_lease,
-                "numbers that were given",
-            )?;
-            ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
-            ranks.push(entry.rank.0);
-            numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
-            match entry.phase {
-                Phase::Ready { .. } => {
-                    let tasks = ready.entry(key).or_default();
-                    let tasks = if entry.is_suspect() { &mut tasks.suspects } else { &mut tasks.returned };
-                    tasks.push((entry.rank, found.order));
-                }
-                Phase::Delayed { due } => delayed.push((due, found.order)),
-                Phase::Dead { at } => dead.push((at, found.order)),
-                Phase::Done { at, until } => {
-                    ensure(!entry.stalled, "no late answer to a done task")?;
-                    ensure(until.since(at) <= SPAN_MAX_MS as u64, "a retention's length")?;
-                    done.push((at, until, found.order));
-                    done_bytes += self.task_bytes(found.place, found.order) as u64;
-                }
-                Phase::Leased { worker, .. } => {
-                    ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
-                    leased += 1;
-                    let name = self.workers.name(worker);
-                    if !name.is_empty() {
-                        workers.entry(name).or_default().change(entry.is_suspect(), 1);
-                    }
-                }
-            }
+            census.see(self, &self.at(place).ok_or(Invalid("a record for every task"))?)?;
         }
+        self.validate_lanes(&mut census)?;
+        self.validate_groups(census.groups)?;
+        self.validate_times(census.delayed, census.dead)?;
+        ensure(
+            self.done.holds(&census.done, census.done_bytes),
+            "done tasks are indexed and their bytes counted",
+        )?;
+        self.validate_side_tables()?;
+        self.validate_suspects()?;
+        self.validate_tokens(census.holders)?;
+        ensure(self.expiry.holds(&census.expiring), "tasks that may expire are indexed")?;
+        self.validate_bodies()?;
+        ensure(self.leased == census.leased, "leased tasks are counted")?;
+        let workers: BTreeMap<_, _> = self.workers.all().collect();
+        ensure(workers == census.workers, "workers' leases are counted")?;
+        self.validate_totals()
+    }
+
+    /// Whether the lanes hold the tasks that are ready, each in a turn of its own.
+    fn validate_lanes(&self, census: &mut Census) -> Result<(), Invalid> {
+        let Census { ready, ranks, numbers, .. } = census;
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
         for tasks in ready.values_mut() {
             tasks.returned.sort_unstable();
             tasks.suspects.sort_unstable();
         }
-        self.lanes.validate(&ready, |group| self.running(group), &self.log)?;
+        self.lanes.validate(ready, |group| self.running(group), &self.log)
+    }
+
+    fn validate_groups(&self, mut groups: BTreeMap<GroupNumber, [u64; 4]>) -> Result<(), Invalid> {
         groups.remove(&GroupNumber::NONE);
         self.groups.validate(&groups, &self.settings)?;
-        ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")?;
+        ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")
+    }
+
+    fn validate_times(
+        &self,
+        mut delayed: Vec<(Due, Order)>,
+        mut dead: Vec<(Millis, Order)>,
+    ) -> Result<(), Invalid> {
         delayed.sort_unstable();
         dead.sort_unstable();
         ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;
-        ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")?;
-        ensure(self.done.holds(&done, done_bytes), "done tasks are indexed and their bytes counted")?;
-        self.validate_told()?;
-        self.validate_suspects()?;
-        self.validate_tokens(holders)?;
-        ensure(self.expiry.holds(&expiring), "tasks that may expire are indexed")?;
-        self.validate_bodies()?;
-        ensure(self.leased == leased, "leased tasks are counted")?;
-        ensure(self.workers.all().collect::<BTreeMap<_, _>>() == workers, "workers' leases are counted")?;
-        let counted = State::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
+        ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")
+    }
+
+    fn validate_totals(&self) -> Result<(), Invalid> {
+        let counted = TaskState::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
         ensure(counted == self.log.tasks(), "states hold all tasks")?;
         let t = &self.totals;
         let gone = [t.acked, t.cancelled, t.purged, t.dropped, t.expired];
-        let unfinished = counted.saturating_sub(self.count(State::Done));
+        let unfinished = counted.saturating_sub(self.count(TaskState::Done));
         let all = gone.into_iter().try_fold(unfinished, u64::checked_add);
         ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")?;
-        let finished = self.count(State::Done).checked_add(t.forgotten);
+        let finished = self.count(TaskState::Done).checked_add(t.forgotten);
         ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks are counted as acked")
     }
 
     /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
-    fn validate_told(&self) -> Result<(), Mismatch> {
+    fn validate_side_tables(&self) -> Result<(), Invalid> {
         for (order, error) in self.errors.iter() {
             let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
             ensure(fits && self.log.locate(order).is_some(), "an error belongs to a task")?;
@@ -141,13 +110,13 @@ impl Queue {
             ensure(is_open && fits, "a progress belongs to a task that was leased")?;
         }
         ensure(
-            [&self.errors, &self.results, &self.progress].into_iter().all(Told::is_counted),
+            [&self.errors, &self.results, &self.progress].into_iter().all(SideTable::is_counted),
             "told bytes are counted",
         )
     }
 
     /// Whether a task's token is in the table as it has to be: 1 where the task says that it holds one, else 0.
-    fn validate_token(&self, found: &Found) -> Result<u64, Mismatch> {
+    fn validate_token(&self, found: &Found) -> Result<u64, Invalid> {
         let unique = found.record.options.unique;
         let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
         let held = Holding { id: found.record.id, until: None };
@@ -157,7 +126,7 @@ impl Queue {
 
     /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
     /// with an end, each of a task that has it, or kept for one that is gone.
-    fn validate_tokens(&self, holders: u64) -> Result<(), Mismatch> {
+    fn validate_tokens(&self, holders: u64) -> Result<(), Invalid> {
         self.tokens.validate(holders)?;
         for (token, held) in self.tokens.with_end() {
             let Some(found) = self.find(held.id) else {
@@ -166,7 +135,7 @@ impl Queue {
             };
             let unique = found.record.options.unique.filter(|unique| unique.token == token);
             let unique = unique.filter(|unique| unique.hold.until() == held.until);
-            let unique = unique.ok_or(Mismatch("a task's own token"))?;
+            let unique = unique.ok_or(Invalid("a task's own token"))?;
             let is_kept = matches!(unique.hold, Hold::Exactly(_));
             let is_dead = matches!(found.entry().phase, Phase::Dead { .. });
             let is_done = matches!(found.entry().phase, Phase::Done { .. });
@@ -176,7 +145,7 @@ impl Queue {
     }
 
     /// Whether every body is a living task's, and all are counted.
-    fn validate_bodies(&self) -> Result<(), Mismatch> {
+    fn validate_bodies(&self) -> Result<(), Invalid> {
         let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
         let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
         ensure(self.bodies.tasks().all(has_token), "bodies belong to tasks with a token")?;
@@ -184,7 +153,7 @@ impl Queue {
     }
 
     /// Whether what was said of suspects fits what there is.
-    fn validate_suspects(&self) -> Result<(), Mismatch> {
+    fn validate_suspects(&self) -> Result<(), Invalid> {
         let is_said = self.passed_over.is_some() || self.awaited.is_some();
         ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
         let is_held = |number| !self.workers.name(number).is_empty();
@@ -192,7 +161,92 @@ impl Queue {
     }
 }
 
-fn are_unique(mut numbers: Vec<u64>) -> bool {
+/// What the tables should hold, as the tasks say it one after the other.
+#[derive(Default)]
+struct Census<'q> {
+    ready: ReadyTasks,
+    delayed: Vec<(Due, Order)>,
+    dead: Vec<(Millis, Order)>,
+    /// Since when, until when, which.
+    done: Vec<(Millis, Millis, Order)>,
+    done_bytes: u64,
+    leased: u64,
+    /// Every turn that was given, and every lease number.
+    ranks: Vec<u64>,
+    numbers: Vec<u64>,
+    /// Tasks of each group in any state, ready, leased and returning.
+    groups: BTreeMap<GroupNumber, [u64; 4]>,
+    /// How many tasks hold a token of their own.
+    holders: u64,
+    expiring: BTreeSet<(Millis, Order)>,
+    workers: BTreeMap<&'q [u8], Holds>,
+}
+
+impl<'q> Census<'q> {
+    /// Counts a task in. Errors: what it says can't be so in this queue.
+    fn see(&mut self, state: &'q State, found: &Found) -> Result<(), Invalid> {
+        let is_given = found.order < state.next_order && found.record.id <= state.last_id;
+        ensure(is_given, "numbers that were given")?;
+        self.holders += state.validate_token(found)?;
+        self.expiring.extend(found.expires().map(|at| (at, found.order)));
+        self.see_in_group(found);
+        match &found.entry {
+            Some(entry) => self.see_entry(state, found, entry),
+            None => {
+                self.ready.entry(found.key()).or_default().fresh.push(found.order);
+                self.ranks.push(found.order.0);
+                Ok(())
+            }
+        }
+    }
+
+    fn see_in_group(&mut self, found: &Found) {
+        let entry = found.entry();
+        let [tasks, ready, leased, returning] = self.groups.entry(found.key().group).or_default();
+        *tasks += 1;
+        match entry.phase {
+            Phase::Ready { .. } => *ready += 1,
+            Phase::Leased { .. } => *leased += 1,
+            Phase::Delayed { .. } => *returning += u64::from(entry.deliveries > 0),
+            Phase::Dead { .. } | Phase::Done { .. } => {}
+        }
+    }
+
+    /// A task that was touched.
+    fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Invalid> {
+        let is_given = entry.rank < state.next_order && entry.lease <= state.last_lease;
+        ensure(is_given, "numbers that were given")?;
+        ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
+        self.ranks.push(entry.rank.0);
+        self.numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
+        match entry.phase {
+            Phase::Ready { .. } => {
+                let tasks = self.ready.entry(found.key()).or_default();
+                let tasks = if entry.is_suspect() { &mut tasks.suspects } else { &mut tasks.returned };
+                tasks.push((entry.rank, found.order));
+            }
+            Phase::Delayed { due } => self.delayed.push((due, found.order)),
+            Phase::Dead { at } => self.dead.push((at, found.order)),
+            Phase::Done { at, until } => {
+                ensure(!entry.stalled, "no late answer to a done task")?;
+                ensure(until.since(at) <= SPAN_MAX_MS as u64, "a retention's length")?;
+                self.done.push((at, until, found.order));
+                self.done_bytes += state.task_bytes(found.place, found.order) as u64;
+            }
+            Phase::Leased { worker, .. } => {
+                ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;
+                self.leased += 1;
+                let name = state.workers.name(worker);
+                if !name.is_empty() {
+                    self.workers.entry(name).or_default().change(entry.is_suspect(), 1);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn are_unique(numbers: &mut [u64]) -> bool {
     numbers.sort_unstable();
     numbers.is_sorted_by(|a, b| a < b)
 }

@@ -9,8 +9,9 @@ use serde_bytes::ByteBuf;
 
 use crate::bounds::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::limits::GroupLimits;
-use crate::plan::Plan;
+use crate::pause::Gate;
 use crate::request::Answer;
+use crate::schedule::ScheduleSpec;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
 
@@ -272,7 +273,7 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// What was set.
         #[serde(borrow)]
-        plan: Plan<'a>,
+        plan: ScheduleSpec<'a>,
         /// Its next run.
         next: Due,
         /// The wall clock when that was decided.
@@ -324,34 +325,6 @@ pub enum Event<'a> {
     },
 }
 
-impl Event<'_> {
-    /// Calls `each` with every task of an event that is about tasks there were before; `None` for one that isn't.
-    pub fn for_each_task(&self, mut each: impl FnMut(TaskId)) -> Option<()> {
-        match self {
-            Event::Unclaimed { id, .. }
-            | Event::Acked { id, .. }
-            | Event::Failed { id, .. }
-            | Event::Requeued { id, .. }
-            | Event::Extended { id, .. }
-            | Event::Cancelled { id }
-            | Event::CancelAsked { id } => each(*id),
-            Event::Taken { ids, .. }
-            | Event::BecameReady { ids, .. }
-            | Event::Retried { ids, .. }
-            | Event::Dropped { ids }
-            | Event::Forgotten { ids }
-            | Event::Expired { ids, .. }
-            | Event::Purged { ids } => ids.iter().for_each(|&id| each(id)),
-            Event::Claimed { leases, .. } => leases.iter().for_each(|lease| each(lease.id)),
-            Event::Stalled { tasks } => tasks.iter().for_each(|&(id, _)| each(id)),
-            // What is no task's, or changes no task's state.
-            Event::Replaced { .. } | Event::Freed { .. } => {}
-            _ => return None,
-        }
-        Some(())
-    }
-}
-
 /// What is left of a task when it is acked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End<'a> {
@@ -371,17 +344,6 @@ impl End<'_> {
         self.at <= Millis::MAX
             && self.retain_ms <= SPAN_MAX_MS as u64
             && self.result.is_none_or(|result| result.len() <= RESULT_MAX_BYTES)
-    }
-}
-
-impl<'a> Event<'a> {
-    /// The payloads that travel beside the event.
-    pub fn payloads(&self) -> &[&'a [u8]] {
-        match self {
-            Event::Pushed { payloads, .. } => payloads,
-            Event::Replaced { payload, .. } => std::slice::from_ref(payload),
-            _ => &[],
-        }
     }
 }
 
@@ -419,25 +381,4 @@ pub enum Then {
     /// Dead since this instant.
     #[serde(rename = "x")]
     Dead(Millis),
-}
-
-/// What a pause closes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Gate {
-    /// Nothing can be pushed.
-    #[serde(rename = "in")]
-    In,
-    /// Nothing can be claimed.
-    #[serde(rename = "out")]
-    Out,
-    /// Neither.
-    #[serde(rename = "all")]
-    All,
-}
-
-impl Gate {
-    /// Whether this gate is the other or holds it.
-    pub fn covers(self, other: Gate) -> bool {
-        self == Gate::All || self == other
-    }
 }

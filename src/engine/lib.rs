@@ -16,10 +16,30 @@
 //! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
 //! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
+//! A task's life in ten lines:
+//!
+//! ```
+//! use taskslot_engine::{Claim, Now, Options, Push, Queue, TaskState};
+//!
+//! let (mut queue, now) = (Queue::new(), Now::plain(1_000));
+//! let push = Push { due: None, options: Options::default(), payloads: &[b"hello"] };
+//! let pushed = queue.push(now, &push).unwrap(); // decides, and changes nothing
+//! queue.apply(&pushed).unwrap();
+//!
+//! let claimed = queue.claim(now, &mut || 7, &Claim::default()).unwrap().unwrap();
+//! queue.apply(&claimed).unwrap();
+//! let taskslot_engine::Event::Claimed { leases, .. } = &claimed else { panic!("a lease") };
+//! assert_eq!(queue.task(&now, leases[0].id).unwrap().payload, b"hello");
+//!
+//! let acked = queue.ack(now, &leases[0].handle()).unwrap();
+//! queue.apply(&acked).unwrap();
+//! assert_eq!(queue.count(TaskState::Ready) + queue.count(TaskState::Leased), 0);
+//! ```
+//!
 //! Where things are:
 //!
 //! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
-//!   (what is asked, and why it is refused), `limits` of groups, `plan` of a schedule, `calendar` and `zones`, `bounds`.
+//!   (what is asked, and why it is refused), `limits` of groups, `schedule` (what is set of one), `calendar` and `zones`, `bounds`.
 //! - `store`: the tables, none of which knows the queue. Records lie in an id-ordered log of pages for their whole life
 //!   (`log`, `page`, `record`); a task that was touched has an entry of 45 bytes in its page (`entry`); the order of
 //!   ready tasks is runs of numbers (`runs`), in a lane for each priority and group (`lane`, `level`, `lanes`); a lease
@@ -36,22 +56,24 @@
 mod apply;
 mod bounds;
 mod calendar;
+mod changes;
 mod check;
 mod codec;
 mod event;
+mod inline_str;
+mod invalid;
 mod limits;
-mod mismatch;
 mod numbers;
-mod outcome;
-mod plan;
+mod pause;
 mod queue;
 mod rate;
 mod request;
 mod rules;
+mod schedule;
 mod settings;
+mod state;
 mod store;
 mod task;
-mod text;
 mod time;
 mod totals;
 mod varint;
@@ -63,31 +85,33 @@ pub use bounds::{
     NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
 };
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
+pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
 pub use codec::queue::FORMAT_VERSION;
-pub use event::{End, Event, Gate, Lease, Then};
+pub use event::{End, Event, Lease, Then};
+pub use inline_str::InlineStr;
+pub use invalid::Invalid;
 pub use limits::{GroupLimits, Held};
-pub use mismatch::Mismatch;
-pub use outcome::Outcome;
-pub use plan::{Catchup, EVERY_MIN_MS, Plan, SCHEDULED_MAX_BYTES, Timing, Unplanned};
+pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;
 pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
-pub use rules::claim::Claiming;
+pub use rules::claim::ClaimTurns;
 pub use rules::term::PROMOTION_STEP;
+pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, ScheduleSpec, Trigger};
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
+pub use state::State;
 pub use store::histogram::Percentiles;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{Runs, SCHEDULES_MAX};
 pub use store::stats::{Figures, Rates};
 pub use store::ties::Holder;
-pub use task::{Handle, Headers, Hold, LeaseNumber, Options, State, TaskId, Unique};
-pub use text::Text;
+pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState, Unique};
 pub use time::{Due, Grace, Millis, Now, Stamp};
 pub use totals::Totals;
 pub use view::groups::GroupView;
 pub use view::list::{Cursor, Limit};
-pub use view::load::{Load, Places, UTILISATION_AIM};
+pub use view::load::{Places, UTILISATION_AIM, Workload};
 pub use view::schedules::ScheduleView;
 pub use view::task::{LeaseView, TaskView};
 pub use view::workers::WorkerView;

@@ -1,136 +1,38 @@
-//! The queue: what it holds, and what can be asked of it at a glance.
-//!
-//! The tables are in `store`, what decides in `rules`, the only thing that changes them in `apply`, what is shown in
-//! `view`, what must hold in `check`, the stored form and the effects in `codec`.
+//! The queue as its owner sees it.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 use crate::bounds::CLOCK_OFFSET_MAX_MS;
-use crate::event::{Event, Gate};
-use crate::numbers::{Order, WorkerNumber};
-use crate::rate::Spent;
-use crate::settings::Settings;
-use crate::store::bodies::Bodies;
-use crate::store::delayed::Delayed;
-use crate::store::done::Done;
-use crate::store::entry::{Entry, Phase};
-use crate::store::expiry::{Expiry, expires};
-use crate::store::groups::Groups;
-use crate::store::interner::Names;
-use crate::store::lanes::{LaneKey, Lanes};
-use crate::store::log::{Log, Place};
-use crate::store::record::Record;
-use crate::store::requests::Requests;
-use crate::store::schedules::Schedules;
-use crate::store::side_table::Told;
-use crate::store::stats::Stats;
-use crate::store::ties::{Holder, Ties};
-use crate::store::tokens::Tokens;
-use crate::task::{LeaseNumber, State, TaskId};
-use crate::time::{Millis, Stamp};
-use crate::totals::Totals;
+use crate::changes::Changes;
+use crate::codec::effect::Received;
+use crate::event::Event;
+use crate::invalid::Invalid;
+use crate::request::Entropy;
+use crate::rules::due::Seen;
+use crate::state::State;
+use crate::store::ties::Holder;
+use crate::task::TaskId;
+use crate::time::{Millis, Now, Stamp};
 use crate::zones::Zones;
 
-/// Until when a gate is closed: `None` inside is "until RESUME".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Pauses {
-    pub inward: Option<Option<Millis>>,
-    pub outward: Option<Option<Millis>>,
-}
-
-/// How many effects have told of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effects {
-    /// So many, at most [`Effects::MAX`].
-    Counted(u64),
-    /// An older version stored it or told of it.
-    Unknown,
-}
-
-impl Default for Effects {
-    fn default() -> Self {
-        Effects::Counted(0)
-    }
-}
-
-impl Effects {
-    /// A number has six bytes; no server lives to see the last.
-    pub const MAX: u64 = (1 << 48) - 1;
-
-    /// The number of the next one. The last is given again, on the primary as on its replicas.
-    pub fn next(self) -> u64 {
-        match self {
-            Effects::Counted(last) => (last + 1).min(Self::MAX),
-            Effects::Unknown => 1,
-        }
-    }
-}
-
 /// A task queue as a plain value.
+///
+/// What it holds is a [`State`], which anybody may read and which decides: every rule is a method of `State` that takes
+/// `&self` and returns an [`Event`]. It can be changed in this file alone, where it is private: by [`Queue::apply`], by
+/// loading what was stored, and by what a node says of itself (its clock, its connections, its time zones).
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
-    pub(crate) settings: Settings,
-    pub(crate) totals: Totals,
-    pub(crate) pauses: Pauses,
-    pub(crate) last_id: TaskId,
-    pub(crate) next_order: Order,
-    pub(crate) effects: Effects,
-    pub(crate) clock_offset_ms: i64,
+    state: State,
     /// What the clocks of the node showed that saved the queue; the node takes it when it has loaded the queue.
-    pub(crate) saved: Cell<Option<Stamp>>,
-    pub(crate) term: u64,
-    pub(crate) last_lease: LeaseNumber,
-    pub(crate) log: Log,
-    pub(crate) lanes: Lanes,
-    pub(crate) groups: Groups,
-    /// What is used of the queue's rate.
-    pub(crate) spent: Spent,
-    pub(crate) delayed: Delayed,
-    pub(crate) dead: BTreeSet<(Millis, Order)>,
-    pub(crate) done: Done,
-    pub(crate) leased: u64,
-    /// What a worker said at a task's last failure, or why it died without one.
-    pub(crate) errors: Told,
-    /// What came of done tasks.
-    pub(crate) results: Told,
-    /// How far workers have come; kept until the task's next lease or its end.
-    pub(crate) progress: Told,
-    pub(crate) workers: Names,
-    /// Since when ready suspects have been passed over.
-    pub(crate) passed_over: Option<Millis>,
-    /// Which worker is to get one.
-    pub(crate) awaited: Option<WorkerNumber>,
-    pub(crate) requests: Requests,
-    pub(crate) ties: Ties,
-    pub(crate) stats: Stats,
-    pub(crate) schedules: Schedules,
-    pub(crate) tokens: Tokens,
-    pub(crate) bodies: Bodies,
-    pub(crate) expiry: Expiry,
+    saved: Cell<Option<Stamp>>,
 }
 
-/// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
-pub(crate) struct Found<'a> {
-    pub place: Place,
-    pub order: Order,
-    pub record: Record<'a>,
-    pub entry: Option<Entry>,
-}
+impl Deref for Queue {
+    type Target = State;
 
-impl Found<'_> {
-    /// The lane it belongs in.
-    pub fn key(&self) -> LaneKey {
-        LaneKey { priority: self.record.options.priority, group: self.record.group }
-    }
-
-    /// The entry, or what it would be: a task that was never touched is ready since its push.
-    pub fn entry(&self) -> Entry {
-        self.entry.unwrap_or_else(|| {
-            Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order)
-        })
+    fn deref(&self) -> &State {
+        &self.state
     }
 }
 
@@ -140,22 +42,55 @@ impl Queue {
         Queue::default()
     }
 
-    /// How far the queue's clock is ahead of its node's, in ms: not 0 only for a queue that came by RESTORE or with its
-    /// slot from a node with another clock. Whoever calls says what time it is on the queue's clock; see
-    /// [`crate::Now::ahead_by`].
-    pub fn clock_offset_ms(&self) -> i64 {
-        self.clock_offset_ms
+    /// Changes the queue as the event says, and returns what follows from that. Errors: it doesn't fit this queue, which
+    /// is to be given up then.
+    pub fn apply<'e>(&mut self, event: &'e Event<'_>) -> Result<Changes<'e>, Invalid> {
+        self.state.apply(event)?;
+        Ok(event.changes())
+    }
+
+    /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
+    /// `pages` is used up. `pages` counts down what was looked at, a page of tasks at a time.
+    pub fn tick(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
+        let mut seen = Seen::default();
+        let event = self.state.due(now, entropy, pages, &mut seen);
+        self.state.apply_seen(&seen);
+        event
+    }
+
+    /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`State::validate`] ends it.
+    pub fn load_head(bytes: &[u8]) -> Result<Queue, Invalid> {
+        Ok(Queue { state: State::load_head(bytes)?, saved: Cell::default() })
+    }
+
+    /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
+    /// can be read, and is to be the same when it is stored and loaded again.
+    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        self.state.load_chunk(bytes, &self.saved)
+    }
+
+    /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
+    /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
+    pub fn copied(&self) -> Result<Queue, Invalid> {
+        Ok(Queue { state: self.state.copied()?, saved: Cell::default() })
+    }
+
+    /// The number of the effect that tells of a change that was just made, on the primary.
+    pub fn count_effect(&mut self) -> u64 {
+        self.state.effects.count()
+    }
+
+    /// Takes note of an effect that came, before its events are applied. Each has the number after the last one's, so
+    /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
+    /// stored or told of takes any number. Errors: another number than the next.
+    pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
+        self.state.effects.expect(effect)
     }
 
     /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can
     /// have any, until a primary says it: see [`Queue::clock_told`].
     pub fn set_clock_offset(&mut self, offset_ms: i64) {
-        self.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
-    }
-
-    /// What a primary says of the clock of a queue that has come to it.
-    pub fn clock_told(&self) -> Event<'static> {
-        Event::Clock { offset_ms: self.clock_offset_ms }
+        self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }
 
     /// What the clocks showed when the queue that was loaded was saved, once; `None` of an older version.
@@ -163,99 +98,19 @@ impl Queue {
         self.saved.take()
     }
 
-    /// How many tasks are in a state.
-    pub fn count(&self, state: State) -> u64 {
-        match state {
-            State::Ready => self.lanes.ready(),
-            State::Delayed => self.delayed.len(),
-            State::Leased => self.leased,
-            State::Dead => self.dead.len() as u64,
-            State::Done => self.done.len(),
-        }
-    }
-
-    /// How many tasks wait or are worked on: ready, delayed and leased. What `max-len` bounds.
-    pub fn len(&self) -> u64 {
-        self.count(State::Ready) + self.count(State::Delayed) + self.count(State::Leased)
-    }
-
-    /// Whether no task waits or is worked on.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
-    pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
-    }
-
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// How often what happened.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// Whether a gate is closed now, and until when if that is known.
-    pub fn paused(&self, now: Millis, gate: Gate) -> Option<Option<Millis>> {
-        let closed =
-            |pause: Option<Option<Millis>>| pause.filter(|until| until.is_none_or(|until| until > now));
-        match gate {
-            Gate::In => closed(self.pauses.inward),
-            Gate::Out => closed(self.pauses.outward),
-            Gate::All => closed(self.pauses.inward).and(closed(self.pauses.outward)),
-        }
-    }
-
     /// Notes that a TIED lease hangs on a connection. The node's own knowledge: no event, not stored.
     pub fn tie(&mut self, holder: Holder, id: TaskId) {
-        self.ties.tie(holder, id);
-    }
-
-    /// The connections that TIED leases hang on.
-    pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
-        self.ties.holders()
-    }
-
-    /// A task by id.
-    pub(crate) fn find(&self, id: TaskId) -> Option<Found<'_>> {
-        self.at(self.log.find(id)?)
-    }
-
-    /// A task by its number at the push.
-    pub(crate) fn locate(&self, order: Order) -> Option<Found<'_>> {
-        self.at(self.log.locate(order)?)
-    }
-
-    pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
-        let order = self.log.order(place);
-        let record = self.bodies.over(order, self.log.record(place)?);
-        Some(Found { place, order, record, entry: self.log.entry(place) })
-    }
-
-    /// Bytes of a task's record, and of the body that took the place of what is in it.
-    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
-        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
+        self.state.local.ties.tie(holder, id);
     }
 
     /// Tells what time it is to what the next events add to this node's own figures. Changes nothing that is stored.
     #[inline]
     pub fn observe(&mut self, at: Millis) {
-        self.stats.observe(at);
+        self.state.local.stats.observe(at);
     }
 
     /// Says what the names of time zones mean on this node, before any schedule is set or loaded.
     pub fn use_zones(&mut self, zones: Zones) {
-        self.schedules.use_zones(zones);
-    }
-}
-
-impl Found<'_> {
-    /// When the task is to go if nobody claims it: of one that is ready, and was never claimed.
-    pub fn expires(&self) -> Option<Millis> {
-        expires(&self.record, self.entry.as_ref())
+        self.state.schedules.use_zones(zones);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{
     ATTEMPTS_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, SPAN_MAX_MS,
 };
-use crate::text::Text;
+use crate::inline_str::InlineStr;
 use crate::time::Millis;
 use crate::varint;
 
@@ -27,11 +27,11 @@ impl TaskId {
     }
 
     /// The id as it is shown, without an allocation.
-    pub fn text(self) -> Text {
-        self.before(Text::new())
+    pub fn text(self) -> InlineStr {
+        self.before(InlineStr::new())
     }
 
-    fn before(self, text: Text) -> Text {
+    fn before(self, text: InlineStr) -> InlineStr {
         text.decimal(self.seq).byte(b'-').decimal(self.ms)
     }
 
@@ -72,8 +72,8 @@ pub struct Handle {
 
 impl Handle {
     /// The handle as it is shown, without an allocation.
-    pub fn text(self) -> Text {
-        self.id.before(Text::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
+    pub fn text(self) -> InlineStr {
+        self.id.before(InlineStr::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
     }
 
     /// Reads a handle as it is displayed.
@@ -113,7 +113,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 /// The states a task can be in; a task is in exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum TaskState {
     /// Waits to be claimed.
     Ready,
     /// Becomes ready at a known time.
@@ -126,18 +126,19 @@ pub enum State {
     Done,
 }
 
-impl State {
+impl TaskState {
     /// All states, in the order in which they are shown.
-    pub const ALL: [State; 5] = [State::Ready, State::Delayed, State::Leased, State::Dead, State::Done];
+    pub const ALL: [TaskState; 5] =
+        [TaskState::Ready, TaskState::Delayed, TaskState::Leased, TaskState::Dead, TaskState::Done];
 
     /// The word users type and read.
     pub fn name(self) -> &'static str {
         match self {
-            State::Ready => "ready",
-            State::Delayed => "delayed",
-            State::Leased => "leased",
-            State::Dead => "dead",
-            State::Done => "done",
+            TaskState::Ready => "ready",
+            TaskState::Delayed => "delayed",
+            TaskState::Leased => "leased",
+            TaskState::Dead => "dead",
+            TaskState::Done => "done",
         }
     }
 }

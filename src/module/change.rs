@@ -1,6 +1,6 @@
 //! The one way a queue changes: an event is applied, on a primary and on a replica alike.
 
-use taskslot_engine::{Event, Mismatch, Now};
+use taskslot_engine::{Changes, Event, Invalid, Now};
 use taskslot_node::Health;
 
 use crate::api::guard::guard;
@@ -10,19 +10,19 @@ use crate::errors::Error;
 use crate::results;
 
 /// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
-/// not changed. Who waits for a task that it ended is told.
-pub fn apply(
+/// not changed. Who waits for a task that it ended is told. Returns what else follows from it.
+pub fn apply<'e>(
     ctx: Context<'_>,
     key: Arg<'_>,
     value: &mut TaskQueue,
     now: &Now,
-    event: &Event,
-) -> Result<(), Error> {
-    let applied = guard("a change of a queue", Err(Mismatch("no panic")), || value.queue.apply(event));
-    applied.map_err(|Mismatch(what)| {
+    event: &'e Event<'_>,
+) -> Result<Changes<'e>, Error> {
+    let applied = guard("a change of a queue", Err(Invalid("no panic")), || value.queue.apply(event));
+    let changes = applied.map_err(|Invalid(what)| {
         value.give_up(Health::Broken(format!("a change should have {what}")));
         Error::Broken
     })?;
-    results::on_event(ctx, key, &value.queue, now, event);
-    Ok(())
+    results::on_change(ctx, key, &value.queue, now, &changes);
+    Ok(changes)
 }

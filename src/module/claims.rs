@@ -1,6 +1,6 @@
 //! What a worker asks for, and what it gets.
 
-use taskslot_engine::{Claim, Handle, Headers, Holder, Millis, Queue, TaskView, Text};
+use taskslot_engine::{Claim, Handle, Headers, Holder, InlineStr, Millis, Queue, TaskView};
 
 use crate::api::Reply;
 
@@ -34,7 +34,7 @@ impl ClaimRequest<'_> {
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// The handle; of a NOACK claim, the id.
-    name: Text,
+    name: InlineStr,
     payload: &'a [u8],
     headers: Headers<'a>,
     group: &'a [u8],
@@ -131,7 +131,7 @@ pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
 
 /// A delivery that waits to be written to a client that was blocked.
 pub struct OwnedDelivery {
-    name: Text,
+    name: InlineStr,
     payload: Box<[u8]>,
     headers: Box<[u8]>,
     group: Box<[u8]>,

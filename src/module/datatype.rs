@@ -1,6 +1,6 @@
 //! The queue as a native data type: what the server asks of the value in a key.
 
-use taskslot_engine::{FORMAT_VERSION, Millis, Mismatch, Now, Queue};
+use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Queue};
 use taskslot_node::{Health, Hint, QueueKey, earliest};
 
 use crate::agenda;
@@ -147,7 +147,7 @@ impl Value for TaskQueue {
                 }
                 Some(value)
             }
-            Err(Mismatch(what)) => {
+            Err(Invalid(what)) => {
                 input.log_error(&format!("a damaged queue is refused: it should have {what}"));
                 None
             }
@@ -190,7 +190,7 @@ impl Value for TaskQueue {
 }
 
 /// Reads what `save` wrote: `None` where the input ends too early.
-fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Mismatch>> {
+fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Invalid>> {
     let health = Health::from_text(&input.load_bytes()?);
     let mut queue = match Queue::load_head(&input.load_bytes()?) {
         Ok(queue) => queue,

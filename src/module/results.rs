@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use taskslot_engine::{Event, Now, Outcome, Queue, State, TaskId, TaskView};
+use taskslot_engine::{Changes, Now, Outcome, Queue, TaskId, TaskState, TaskView};
 use taskslot_node::{QueueKey, Watches};
 
 use crate::agenda::{self, SLICE};
@@ -61,9 +61,9 @@ pub fn total() -> usize {
 /// How a task ended, and its result or error; `None` while it isn't.
 pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [u8]>)> {
     match task.state {
-        State::Done => Some((task.state.name(), task.result)),
-        State::Dead => Some((task.state.name(), error_of(task))),
-        State::Ready | State::Delayed | State::Leased => None,
+        TaskState::Done => Some((task.state.name(), task.result)),
+        TaskState::Dead => Some((task.state.name(), error_of(task))),
+        TaskState::Ready | TaskState::Delayed | TaskState::Leased => None,
     }
 }
 
@@ -83,14 +83,14 @@ pub fn reply_outcome(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
 
 /// An event has changed a queue: who waits for what it ended is told soon.
 #[inline]
-pub fn on_event(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, event: &Event) {
+pub fn on_change(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, changes: &Changes<'_>) {
     if !WATCHES.with_borrow(Watches::is_empty) {
-        end_watches(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, event);
+        end_watches(&QueueKey::new(ctx.selected_db(), key.as_bytes()), queue, now, changes);
     }
 }
 
-fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, event: &Event) {
-    event.ends(&mut |id, outcome| {
+fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, changes: &Changes<'_>) {
+    changes.outcomes(&mut |id, outcome| {
         if !WATCHES.with_borrow(|watches| watches.has(key, id)) {
             return;
         }

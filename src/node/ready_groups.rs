@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use taskslot_engine::{Event, Queue, Setting};
+use taskslot_engine::{Changes, Queue, Ready, Setting};
 
 /// What a write may have made claimable, and for whom.
 pub struct ReadyGroups {
@@ -49,53 +49,39 @@ impl ReadyGroups {
     }
 
     /// Notes what an event is about to make ready.
-    pub fn note(&mut self, queue: &Queue, event: &Event) {
-        if let Event::Claimed { .. } | Event::Taken { .. } = event {
-            // Nothing becomes claimable by it, unless its worker was awaited.
-            return self.note_awaited(queue);
+    pub fn note(&mut self, queue: &Queue, changes: &Changes<'_>) {
+        self.note_awaited(queue);
+        if let Ready::Nothing = changes.ready {
+            return;
         }
-        if queue.has_suspects() {
-            self.note_workers(queue, event);
-        } else {
-            // Whose leases ended until there are suspects again, nobody notes.
-            self.is_unknown = true;
-        }
-        let Groups::Some(_) = self.groups else { return };
-        let mut is_all = false;
-        let mut add = |name: &[u8]| self.groups.add(name);
-        match event {
-            Event::PassedOver { .. }
-            | Event::Extended { .. }
-            | Event::Answered { .. }
-            | Event::Term { .. } => {}
-            // Nothing could be claimed before what had expired was gone, whatever its group.
-            Event::Expired { .. } => is_all = true,
-            Event::Pushed { options, .. } => add(options.group),
-            Event::Grouped { name, .. } => add(name),
-            Event::Rested { names, .. } => names.iter().for_each(|name| add(name)),
-            // Whatever ends a lease makes room for tasks of all groups where the queue has a limit.
-            event if queue.settings().limit(Setting::Concurrency).is_none() => {
-                is_all = event.for_each_task(|id| add(queue.group_of(id))).is_none();
-            }
-            _ => is_all = true,
-        }
-        if is_all {
-            self.groups = Groups::All;
+        self.note_workers(queue, changes);
+        if let Groups::Some(_) = self.groups {
+            self.note_groups(queue, changes);
         }
     }
 
-    /// Notes whose leases an event may end, and who is awaited before it.
-    fn note_workers(&mut self, queue: &Queue, event: &Event) {
-        self.note_awaited(queue);
-        if let Event::Extended { .. } = event {
+    /// Notes whose leases an event may end.
+    fn note_workers(&mut self, queue: &Queue, changes: &Changes<'_>) {
+        if !queue.has_suspects() {
+            // Whose leases ended until there are suspects again, nobody notes.
+            self.is_unknown = true;
             return;
         }
-        let mut add = |name: Option<&[u8]>| {
-            if let Some(name) = name.filter(|name| !name.is_empty()) {
-                self.workers.insert(name.into());
+        let workers = changes.tasks.ids().filter_map(|id| queue.worker_of(id));
+        self.workers.extend(workers.filter(|name| !name.is_empty()).map(Box::from));
+    }
+
+    fn note_groups(&mut self, queue: &Queue, changes: &Changes<'_>) {
+        match changes.ready {
+            Ready::Nothing => {}
+            Ready::Group(name) => self.groups.add(name),
+            Ready::Groups(names) => names.iter().for_each(|name| self.groups.add(name)),
+            Ready::GroupsOfTasks if queue.settings().limit(Setting::Concurrency).is_none() => {
+                changes.tasks.ids().for_each(|id| self.groups.add(queue.group_of(id)));
             }
-        };
-        event.for_each_task(|id| add(queue.worker_of(id)));
+            // Whatever ends a lease makes room for tasks of all groups where the queue has a limit.
+            Ready::GroupsOfTasks | Ready::All => self.groups = Groups::All,
+        }
     }
 
     /// Notes who is awaited, before something that may end that.

@@ -2,7 +2,7 @@
 
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Millis, Now, Options, Push, Queue, REQUESTS_MAX, Refusal, Retry,
-    State, TaskId,
+    TaskId, TaskState,
 };
 
 use crate::copies::{digest, load, save};
@@ -17,8 +17,11 @@ fn an_instant_of_the_wall_clock_follows_its_corrections() {
     let mut s = story();
     push_at(&mut s, "a", START + 1000);
     s.push_delayed("span", 1000).wall_jumps(400).is_delayed("a", 600).is_delayed("span", 1000);
-    s.next_due_in(Some(600)).lists(State::Delayed, &["a", "span"]);
-    s.wall_jumps(-900).is_delayed("a", 1500).next_due_in(Some(1000)).lists(State::Delayed, &["span", "a"]);
+    s.next_due_in(Some(600)).lists(TaskState::Delayed, &["a", "span"]);
+    s.wall_jumps(-900)
+        .is_delayed("a", 1500)
+        .next_due_in(Some(1000))
+        .lists(TaskState::Delayed, &["span", "a"]);
     s.passes(1000).is_ready("span").is_delayed("a", 500).passes(500).is_ready("a");
 }
 
@@ -35,7 +38,7 @@ fn an_instant_beyond_all_calendars_is_kept_within_them() {
     push_at(&mut s, "a", u64::MAX);
     s.push_with("b", Some(Due::Clock(Millis(u64::MAX))), Options::default());
     assert_eq!([s.task("a").instant, s.task("b").instant], [Millis::MAX, Millis::MAX]);
-    s.passes(1 << 40).lists(State::Delayed, &["a", "b"]);
+    s.passes(1 << 40).lists(TaskState::Delayed, &["a", "b"]);
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn a_tick_moves_no_more_than_its_pages() {
     while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut pages) {
         s.apply(&event);
     }
-    assert_eq!((pages, s.queue.count(State::Ready)), (0, 256));
+    assert_eq!((pages, s.queue.count(TaskState::Ready)), (0, 256));
     assert_eq!(s.queue.tick(s.now, &mut || 0, &mut pages), None);
 }
 
@@ -209,7 +212,7 @@ fn a_copy_holds_no_leases() {
     s.fails_with("b", Retry::Dead, "x");
     let mut copy = s.queue.copied().unwrap();
     copy.validate().unwrap();
-    assert_eq!(State::ALL.map(|state| copy.count(state)), [2, 0, 0, 1, 0]);
+    assert_eq!(TaskState::ALL.map(|state| copy.count(state)), [2, 0, 0, 1, 0]);
     assert_eq!(copy.task(&s.now, s.id("a")).unwrap().instant, Millis(START), "ready since its claim");
     assert_eq!(copy.task(&s.now, s.id("c")).map(|_| ()), None, "it was to be cancelled");
     assert_eq!(copy.ack(s.now, &s.handle("a")), Err(Refusal::Stale), "the lease is the original's");
@@ -262,14 +265,14 @@ fn lists_go_on_after_any_cursor_without_harm() {
         u64::MAX - 1,
         u64::MAX,
     ];
-    for state in State::ALL {
+    for state in TaskState::ALL {
         for major in hostile {
             for minor in hostile {
                 s.queue.list(&s.now, state, Cursor(major, minor), 2, None, None);
             }
         }
     }
-    s.lists(State::Ready, &["l", "x", "last"]);
+    s.lists(TaskState::Ready, &["l", "x", "last"]);
 }
 
 #[test]
@@ -288,7 +291,7 @@ fn a_list_one_by_one_shows_every_task_once() {
         let event = queue.push(now, &Push { due, options: options(priority), payloads: &payloads }).unwrap();
         queue.apply(&event).unwrap();
     }
-    for (state, count) in [(State::Ready, 9), (State::Delayed, 6)] {
+    for (state, count) in [(TaskState::Ready, 9), (TaskState::Delayed, 6)] {
         let (mut cursor, mut seen) = (Cursor::default(), Vec::new());
         loop {
             let (next, tasks) = queue.list(&now, state, cursor, 1, None, None);
@@ -310,8 +313,8 @@ fn leases_can_be_listed_by_worker() {
     for worker in [b"w1", b"w2", b"w1"] {
         s.claim(&Claim { worker, ..Claim::default() });
     }
-    let (_, tasks) = s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b"w1"), None);
+    let (_, tasks) = s.queue.list(&s.now, TaskState::Leased, Cursor::default(), 10, Some(b"w1"), None);
     assert_eq!(tasks.iter().map(|task| task.id).collect::<Vec<_>>(), [s.id("a"), s.id("c")]);
     assert_eq!(tasks[0].lease.unwrap().worker, b"w1");
-    assert_eq!(s.queue.list(&s.now, State::Leased, Cursor::default(), 10, Some(b""), None).1.len(), 0);
+    assert_eq!(s.queue.list(&s.now, TaskState::Leased, Cursor::default(), 10, Some(b""), None).1.len(), 0);
 }

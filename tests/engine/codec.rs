@@ -78,7 +78,7 @@ fn effects_of_every_version_apply_for_ever() {
         let mut queue = Queue::new();
         let received = Effect::decode(&parts[0], &payloads).unwrap();
         queue.expect_effect(&received).unwrap();
-        received.events.iter().for_each(|event| queue.apply(event).unwrap());
+        received.events.iter().for_each(|event| _ = queue.apply(event).unwrap());
         queue.validate().unwrap();
         assert_eq!(digest(&queue), SAMPLES[usize::from(version) - 1].1, "effect-v{version}.bin");
     }

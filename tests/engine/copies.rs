@@ -1,7 +1,7 @@
 //! The ways in which a queue comes to be somewhere else: saved and loaded, or told by effects. And the digest by
 //! which copies are compared.
 
-use taskslot_engine::{Effect, Event, Millis, Mismatch, Queue};
+use taskslot_engine::{Effect, Event, Invalid, Millis, Queue};
 
 /// A queue in its stored form.
 pub fn save(queue: &Queue) -> Vec<Vec<u8>> {
@@ -11,8 +11,8 @@ pub fn save(queue: &Queue) -> Vec<Vec<u8>> {
 }
 
 /// The loading procedure: head, chunks, check.
-pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
-    let (head, rest) = chunks.split_first().ok_or(Mismatch("a head"))?;
+pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
+    let (head, rest) = chunks.split_first().ok_or(Invalid("a head"))?;
     let mut queue = Queue::load_head(head)?;
     rest.iter().try_for_each(|chunk| queue.load_chunk(chunk))?;
     queue.validate()?;
@@ -20,8 +20,8 @@ pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
 }
 
 /// The same for a queue that was given up: what can be read of it is kept, up to the first chunk that is damaged.
-pub fn load_given_up(chunks: &[Vec<u8>]) -> Result<Queue, Mismatch> {
-    let (head, rest) = chunks.split_first().ok_or(Mismatch("a head"))?;
+pub fn load_given_up(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
+    let (head, rest) = chunks.split_first().ok_or(Invalid("a head"))?;
     let mut queue = Queue::load_head(head)?;
     let _ = rest.iter().try_for_each(|chunk| queue.load_chunk(chunk));
     Ok(queue)
@@ -56,15 +56,15 @@ pub fn first_effect(event: &Event) -> Vec<u8> {
 }
 
 /// An event as it travels from its queue: encoded and decoded, numbered, payloads beside it.
-pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(), Mismatch> {
+pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(), Invalid> {
     let mut effect = Effect::default();
     effect.add(event);
     let (number, at) = (queue.count_effect(), Millis(1_700_000_000_000));
-    let received = Effect::decode(effect.seal(number, at), event.payloads())?;
+    let received = Effect::decode(effect.seal(number, at), event.changes().payloads)?;
     assert_eq!(received.stamp, Some((number, at)));
     assert_eq!(received.events, std::slice::from_ref(event), "an event survives its journey");
     replica.expect_effect(&received)?;
-    received.events.iter().try_for_each(|event| replica.apply(event))
+    received.events.iter().try_for_each(|event| replica.apply(event).map(drop))
 }
 
 /// Random numbers that a seed repeats (splitmix64).

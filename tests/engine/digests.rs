@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{
     Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Now, Options, Push, Queue,
-    Retry, State, TaskId, Then,
+    Retry, TaskId, TaskState, Then,
 };
 
 use crate::copies::{self, digest, load, save};
@@ -204,7 +204,7 @@ fn equal_queues_have_equal_digests_however_they_are_laid_out() {
     s.claim(&Claim { worker: b"x", ..Claim::default() });
     let loaded = load(&save(&s.queue)).unwrap();
     assert_eq!(digest(&loaded), digest(&s.queue));
-    assert_eq!(s.queue.count(State::Leased), 3);
+    assert_eq!(s.queue.count(TaskState::Leased), 3);
     s.requeues("c");
     let mut again = loaded;
     let event = again.requeue(s.now, &s.handle("c"), None, false).unwrap();

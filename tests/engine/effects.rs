@@ -1,7 +1,7 @@
 //! Effects that were damaged, reordered or invented: never a panic, and what applies leaves a valid queue.
 
 use taskslot_engine::{
-    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Lease, LeaseNumber, Millis, Mismatch, Options,
+    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis, Options,
     PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, Received, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
 };
 
@@ -12,17 +12,17 @@ use crate::sample::{START, effect, live, lives_on};
 fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
     let mut steps = Vec::new();
     live(&mut |before, event| {
-        let payloads = event.payloads().iter().map(|payload| payload.to_vec()).collect();
+        let payloads = event.changes().payloads.iter().map(|payload| payload.to_vec()).collect();
         steps.push((before.clone(), first_effect(event), payloads));
     });
     steps
 }
 
 /// Applies an effect; a queue that took it must be valid.
-fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Mismatch> {
+fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Invalid> {
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     let received = Effect::decode(bytes, &payloads)?;
-    received.events.iter().try_for_each(|event| queue.apply(event))
+    received.events.iter().try_for_each(|event| queue.apply(event).map(drop))
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn events_that_were_invented_are_refused() {
     let queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
-    let states = taskslot_engine::State::ALL.map(first);
+    let states = taskslot_engine::TaskState::ALL.map(first);
     let [ready, delayed, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
     let enormous = Millis(u64::MAX);
@@ -275,7 +275,7 @@ fn an_error_is_cut_to_its_length() {
     let mut queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
     let id = queue
-        .list(&now, taskslot_engine::State::Leased, taskslot_engine::Cursor::default(), 1, None, None)
+        .list(&now, taskslot_engine::TaskState::Leased, taskslot_engine::Cursor::default(), 1, None, None)
         .1[0]
         .id;
     queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, Claiming, Due, Event, GroupLimits, Handle, Lease, Millis, Now, Options, Push, Queue, Rate, Retry,
-    TaskId, Then,
+    Claim, ClaimTurns, Due, Event, GroupLimits, Handle, Lease, Millis, Now, Options, Push, Queue, Rate,
+    Retry, TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, load, save, told};
@@ -338,7 +338,7 @@ impl Watch {
         let noack = self.dice.below(10) == 0;
         let group = only.map(|group| NAMES[group].as_bytes());
         let claim = Claim { count, group, lease_ms, noack, ..Claim::default() };
-        let mut claiming = Claiming::new(claim);
+        let mut claiming = ClaimTurns::new(claim);
         let (mut got, mut rolls) = (0, self.dice.clone());
         while let Some(event) = claiming.turn(&self.queue, self.now(), &mut || rolls.roll() as u32).unwrap() {
             match &event {

@@ -1,7 +1,7 @@
 //! What settings, options and gates do: backoff, limits of attempts and sizes, pauses, lengths of leases.
 
 use taskslot_engine::{
-    Claim, Gate, Headers, NUMBER_MAX, Options, Refusal, Retry, SETTINGS, SPAN_MAX_MS, State,
+    Claim, Gate, Headers, NUMBER_MAX, Options, Pause, Refusal, Retry, SETTINGS, SPAN_MAX_MS, TaskState,
 };
 
 use crate::story::{self, story};
@@ -197,10 +197,10 @@ fn the_oldest_dead_go_when_there_are_too_many() {
     for name in ["c", "a", "b"] {
         s.passes(1).fails_with(name, Retry::Dead, "");
     }
-    s.next_due_in(Some(0)).ticks().lists(State::Dead, &["a", "b"]).total(|t| t.dropped, 1);
+    s.next_due_in(Some(0)).ticks().lists(TaskState::Dead, &["a", "b"]).total(|t| t.dropped, 1);
     s.config("dead-max", 0)
         .ticks()
-        .lists(State::Dead, &[])
+        .lists(TaskState::Dead, &[])
         .total(|t| t.dropped, 3)
         .passes(30_000)
         .next_due_in(None);
@@ -240,11 +240,11 @@ fn nothing_is_pushed_while_the_queue_is_paused_inward() {
 fn a_pause_ends_by_itself_at_its_time() {
     let mut s = story();
     s.push("a").pauses(Gate::All, Some(50)).next_due_in(Some(50)).clock_shows(50).claims("a").ticks();
-    assert_eq!(s.queue.paused(s.now.at, Gate::In), None);
+    assert_eq!(s.queue.paused(s.now.at, Gate::In), Pause::Open);
     let mut s = story();
     s.push("a").pauses(Gate::Out, Some(50)).passes(49);
     assert_eq!(s.queue.claim(s.now, &mut || 0, &Claim::default()), Err(Refusal::Paused));
-    assert_eq!(s.queue.paused(s.now.at, Gate::All), None, "only one gate is closed");
+    assert_eq!(s.queue.paused(s.now.at, Gate::All), Pause::Open, "only one gate is closed");
 }
 
 #[test]

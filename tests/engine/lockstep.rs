@@ -9,8 +9,8 @@ mod tokens;
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Answer, Claim, Claiming, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push, Queue,
-    Refusal, TaskId, Then,
+    Answer, Claim, ClaimTurns, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push,
+    Queue, Refusal, TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, told};
@@ -251,7 +251,7 @@ impl Lockstep {
         };
         assert_eq!(passed_over.as_ref().map(awaited), self.model.pass_over(&self.now, &claim));
         self.apply_if(passed_over);
-        let mut claiming = Claiming::new(claim);
+        let mut claiming = ClaimTurns::new(claim);
         let mut event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
         while let Ok(Some(expired @ Event::Expired { .. })) = &event {
             self.apply(expired);

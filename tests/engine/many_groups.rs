@@ -1,6 +1,6 @@
 //! Queues with many groups: what holds for all of them is set without a visit to each.
 
-use taskslot_engine::{Claim, Event, GroupLimits, Held, Millis, Options, Queue, State};
+use taskslot_engine::{Claim, Event, GroupLimits, Held, Millis, Options, Queue, TaskState};
 
 use crate::copies::{digest, load, save};
 use crate::story::{Story, story};
@@ -82,7 +82,7 @@ fn a_claim_of_a_group_that_is_behind_keeps_to_the_new_limit() {
     s.config("group-concurrency", 2);
     assert_eq!((claims_of(&mut s, 7), claims_of(&mut s, 7)), (1, 0));
     catches_up(&mut s);
-    assert_eq!(s.queue.count(State::Leased), 2);
+    assert_eq!(s.queue.count(TaskState::Leased), 2);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_group_that_goes_while_it_is_behind_is_counted() {
     let all = Claim { group: Some(b"group 0004"), count: 10, noack: true, ..Claim::default() };
     assert_eq!(s.claim(&all).len(), 2);
     assert_eq!((s.queue.groups(), s.queue.groups_behind()), (GROUPS - 1, GROUPS - 1));
-    let id = s.queue.list(&s.now, State::Ready, Default::default(), 1, None, None).1[0].id;
+    let id = s.queue.list(&s.now, TaskState::Ready, Default::default(), 1, None, None).1[0].id;
     s.apply(&Event::Purged { ids: vec![id] });
     catches_up(&mut s);
 }
@@ -181,6 +181,6 @@ fn a_group_is_found_by_a_name_of_any_length_and_shown_in_order() {
         let event = s.queue.claim(s.now, &mut || 0, &claim).unwrap().unwrap();
         s.apply_unchecked(&event);
     }
-    assert_eq!((s.queue.groups(), s.queue.count(State::Ready)), (0, 0));
+    assert_eq!((s.queue.groups(), s.queue.count(TaskState::Ready)), (0, 0));
     s.checks();
 }

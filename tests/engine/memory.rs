@@ -2,7 +2,7 @@
 
 use taskslot_engine::{
     Answer, Catchup, Claim, Cursor, Event, GroupLimits, Handle, LeaseNumber, Limit, NAME_MAX_BYTES, Now,
-    Options, Plan, Queue, REQUESTS_MAX, REQUESTS_MAX_BYTES, Retry, State, TaskId, Timing,
+    Options, Queue, REQUESTS_MAX, REQUESTS_MAX_BYTES, Retry, ScheduleSpec, TaskId, TaskState, Trigger,
 };
 
 use crate::copies::{digest, load, save};
@@ -110,8 +110,8 @@ fn a_group_grows_where_nothing_was_said_of_it_and_a_schedule_by_what_is_more_tha
     s.push_with("a", None, Options { group: b"known", ..Options::default() });
     let limits = GroupLimits { weight: Some(2), ..GroupLimits::default() };
     let said = s.queue.set_group(b"said", limits).unwrap();
-    let plan = |payload| Plan {
-        timing: Timing::Every(1000),
+    let plan = |payload| ScheduleSpec {
+        timing: Trigger::Every(1000),
         catchup: Catchup::One,
         options: Options::default(),
         payload,
@@ -144,7 +144,7 @@ fn what_moves_tasks_does_not_grow() {
 // How much one list shows
 
 /// The names in each call of a list, until its cursor is at the end.
-fn calls(s: &crate::story::Story, state: State, limit: Limit) -> Vec<usize> {
+fn calls(s: &crate::story::Story, state: TaskState, limit: Limit) -> Vec<usize> {
     let (mut cursor, mut calls, mut seen) = (Cursor::default(), Vec::new(), Vec::new());
     loop {
         let (next, tasks) = s.queue.list(&s.now, state, cursor, limit, None, None);
@@ -172,10 +172,10 @@ fn a_list_stops_before_its_bytes_and_goes_on_behind_them() {
         s.push_with(name, due, Options::default());
     }
     let limit = |bytes, with_payload| Limit { count: 1000, bytes, with_payload };
-    assert_eq!(calls(&s, State::Ready, limit(25_000, true)), [2, 2]);
-    assert_eq!(calls(&s, State::Delayed, limit(25_000, true)), [2, 1]);
-    assert_eq!(calls(&s, State::Ready, limit(1, true)), [1, 1, 1, 1], "at least one");
-    assert_eq!(calls(&s, State::Ready, limit(25_000, false)), [4], "what isn't shown doesn't count");
+    assert_eq!(calls(&s, TaskState::Ready, limit(25_000, true)), [2, 2]);
+    assert_eq!(calls(&s, TaskState::Delayed, limit(25_000, true)), [2, 1]);
+    assert_eq!(calls(&s, TaskState::Ready, limit(1, true)), [1, 1, 1, 1], "at least one");
+    assert_eq!(calls(&s, TaskState::Ready, limit(25_000, false)), [4], "what isn't shown doesn't count");
 }
 
 #[test]
@@ -183,11 +183,11 @@ fn what_is_shown_beside_payloads_counts_too() {
     let mut s = story();
     s.push_all(&["a", "b", "c"]);
     let limit = Limit { count: 1000, bytes: 8000, with_payload: false };
-    assert_eq!(calls(&s, State::Ready, limit), [3]);
+    assert_eq!(calls(&s, TaskState::Ready, limit), [3]);
     s.claims_all(3, &["a", "b", "c"]);
     ["a", "b", "c"].iter().for_each(|name| _ = s.comes_to(name, &"x".repeat(4000)));
-    assert_eq!(calls(&s, State::Leased, limit), [1, 1, 1]);
+    assert_eq!(calls(&s, TaskState::Leased, limit), [1, 1, 1]);
     ["a", "b", "c"].iter().for_each(|name| _ = s.finishes(name, Some(5000), Some(&[b'x'; 3000])));
-    assert_eq!(calls(&s, State::Done, limit), [3]);
-    assert_eq!(calls(&s, State::Done, Limit { with_payload: true, ..limit }), [2, 1]);
+    assert_eq!(calls(&s, TaskState::Done, limit), [3]);
+    assert_eq!(calls(&s, TaskState::Done, Limit { with_payload: true, ..limit }), [2, 1]);
 }

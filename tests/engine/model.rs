@@ -6,7 +6,7 @@ mod suspects;
 mod time;
 mod tokens;
 
-use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Hold, Now, Refusal, Retry, State, TaskId};
+use taskslot_engine::{Answer, Claim, Due, Gate, Handle, Hold, Now, Refusal, Retry, TaskId, TaskState};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
@@ -126,13 +126,13 @@ fn gate(gate: Gate) -> &'static [usize] {
 }
 
 impl Task {
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TaskState {
         match self.place {
-            Place::Ready { .. } => State::Ready,
-            Place::Delayed { .. } => State::Delayed,
-            Place::Leased { .. } => State::Leased,
-            Place::Dead { .. } => State::Dead,
-            Place::Done { .. } => State::Done,
+            Place::Ready { .. } => TaskState::Ready,
+            Place::Delayed { .. } => TaskState::Delayed,
+            Place::Leased { .. } => TaskState::Leased,
+            Place::Dead { .. } => TaskState::Dead,
+            Place::Done { .. } => TaskState::Done,
         }
     }
 
@@ -192,7 +192,7 @@ impl Model {
         self.settings.iter_mut().find(|(known, _)| *known == name).unwrap().1 = value;
     }
 
-    pub fn count(&self, state: State) -> u64 {
+    pub fn count(&self, state: TaskState) -> u64 {
         self.tasks.iter().filter(|task| task.state() == state).count() as u64
     }
 
@@ -235,7 +235,7 @@ impl Model {
             return Err(Refusal::Paused);
         }
         self.may_take(now, &task.unique)?;
-        let alive = self.tasks.len() as u64 - self.count(State::Dead) - self.count(State::Done);
+        let alive = self.tasks.len() as u64 - self.count(TaskState::Dead) - self.count(TaskState::Done);
         if self.limit("max-len").is_some_and(|max| alive + payloads.len() as u64 > max) {
             return Err(Refusal::FullLen);
         }
@@ -266,7 +266,8 @@ impl Model {
 
     /// Ready tasks in the order of claims.
     pub fn in_turn(&self) -> Vec<&Task> {
-        let mut ready: Vec<&Task> = self.tasks.iter().filter(|task| task.state() == State::Ready).collect();
+        let mut ready: Vec<&Task> =
+            self.tasks.iter().filter(|task| task.state() == TaskState::Ready).collect();
         ready.sort_by_key(|task| (-i32::from(task.priority), task.turn));
         ready
     }
@@ -396,7 +397,7 @@ impl Model {
     }
 
     fn held(&mut self, now: &Now, handle: &Handle) -> Result<&mut Task, Refusal> {
-        if self.find(handle.id).ok_or(Refusal::Gone)?.state() == State::Done {
+        if self.find(handle.id).ok_or(Refusal::Gone)?.state() == TaskState::Done {
             return Err(Refusal::Gone);
         }
         if !self.is_held(now, handle) {

@@ -3,7 +3,7 @@
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
     Claim, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry, SPAN_MAX_MS,
-    State, TaskId,
+    TaskId, TaskState,
 };
 
 use crate::copies::{digest, first_effect, load, save};
@@ -84,9 +84,9 @@ fn a_cancelled_task_that_is_acked_is_done() {
 #[test]
 fn the_oldest_done_go_when_there_are_too_many() {
     let mut s = done(&["a", "b", "c"]);
-    s.lists(State::Done, &["a", "b", "c"]).config("retain-max", 2).next_due_in(Some(0)).ticks();
-    s.lists(State::Done, &["b", "c"]).total(|t| t.forgotten, 1);
-    s.config("retain-max", 0).ticks().lists(State::Done, &[]).passes(30_000).next_due_in(None);
+    s.lists(TaskState::Done, &["a", "b", "c"]).config("retain-max", 2).next_due_in(Some(0)).ticks();
+    s.lists(TaskState::Done, &["b", "c"]).total(|t| t.forgotten, 1);
+    s.config("retain-max", 0).ticks().lists(TaskState::Done, &[]).passes(30_000).next_due_in(None);
     s.push("d").claims("d").finishes("d", Some(5), None).ticks().is_gone("d");
 }
 
@@ -95,14 +95,14 @@ fn who_is_oldest_is_said_by_when_it_was_done_not_by_how_long_it_is_kept() {
     let mut s = story();
     s.push_all(&["long", "short"]).claims_all(2, &["long", "short"]);
     s.finishes("long", Some(1000), None).passes(1).finishes("short", Some(10), None);
-    s.config("retain-max", 1).ticks().lists(State::Done, &["short"]);
+    s.config("retain-max", 1).ticks().lists(TaskState::Done, &["short"]);
 }
 
 #[test]
 fn done_tasks_count_neither_for_len_nor_for_max_len() {
     let mut s = done(&["a", "b"]);
     s.config("max-len", 1).push("c");
-    assert_eq!((s.queue.len(), s.queue.count(State::Done)), (1, 2));
+    assert_eq!((s.queue.len(), s.queue.count(TaskState::Done)), (1, 2));
     s.claims("c").finishes("c", Some(50_000), None);
     assert!(s.queue.is_empty());
 }
@@ -132,7 +132,7 @@ fn thousands_go_in_bounded_steps() {
         queue.apply(&event).unwrap();
         steps += 1;
     }
-    assert_eq!((steps, queue.count(State::Done), queue.record_bytes()), (8, 0, 0));
+    assert_eq!((steps, queue.count(TaskState::Done), queue.record_bytes()), (8, 0, 0));
     queue.validate().unwrap();
 }
 
@@ -143,17 +143,17 @@ fn a_push_is_never_refused_for_what_is_done() {
     let mut s = done(&["a", "b", "c"]);
     let bytes = s.queue.record_bytes() as i64;
     // There is room for one more byte: a push of two takes the place of the oldest.
-    s.config("max-bytes", bytes + 1).push("dd").lists(State::Done, &["b", "c"]);
-    s.config("max-bytes", 40).ticks().push("0123456789012345678901234").lists(State::Done, &[]);
+    s.config("max-bytes", bytes + 1).push("dd").lists(TaskState::Done, &["b", "c"]);
+    s.config("max-bytes", 40).ticks().push("0123456789012345678901234").lists(TaskState::Done, &[]);
     s.total(|t| t.forgotten, 3);
 }
 
 #[test]
 fn a_push_that_is_refused_all_the_same_costs_no_done_task() {
     let mut s = done(&["a", "b"]);
-    s.push("c").config("max-bytes", 60).ticks().lists(State::Done, &["a", "b"]);
+    s.push("c").config("max-bytes", 60).ticks().lists(TaskState::Done, &["a", "b"]);
     assert_eq!(s.try_push(&"x".repeat(60), None, Options::default()), Err(Refusal::FullBytes));
-    s.lists(State::Done, &["a", "b"]);
+    s.lists(TaskState::Done, &["a", "b"]);
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn while_the_queue_holds_too_much_the_oldest_done_go() {
     let bytes = s.push("c").claims("c").queue.record_bytes() as i64;
     s.config("max-bytes", bytes + 50);
     s.finishes("c", Some(60_000), Some(&[1; 70])).next_due_in(Some(0)).ticks();
-    assert!(s.queue.count(State::Done) < 3 && s.queue.task(&s.now, s.id("a")).is_none());
-    s.config("max-bytes", 0).ticks().lists(State::Done, &[]).passes(30_000).next_due_in(None);
+    assert!(s.queue.count(TaskState::Done) < 3 && s.queue.task(&s.now, s.id("a")).is_none());
+    s.config("max-bytes", 0).ticks().lists(TaskState::Done, &[]).passes(30_000).next_due_in(None);
 }
 
 // Results
@@ -209,7 +209,7 @@ fn a_copy_keeps_what_is_done() {
     let copy = s.queue.copied().unwrap();
     copy.validate().unwrap();
     let task = copy.task(&s.now, s.id("a")).unwrap();
-    assert_eq!((task.state, task.result), (State::Done, Some(&b"result"[..])));
+    assert_eq!((task.state, task.result), (TaskState::Done, Some(&b"result"[..])));
     assert_eq!(copy.task(&s.now, s.id("b")).unwrap().progress, b"half");
 }
 
@@ -251,7 +251,7 @@ fn a_gone_task_leaves_no_progress() {
 
 fn ends(event: &Event) -> Vec<(TaskId, &'static str)> {
     let mut ends = Vec::new();
-    event.ends(&mut |id, outcome| ends.push((id, outcome.name())));
+    event.changes().outcomes(&mut |id, outcome| ends.push((id, outcome.name())));
     ends
 }
 
@@ -262,7 +262,7 @@ fn an_event_tells_which_tasks_it_ends() {
     let (a, b) = (s.id("a"), s.id("b"));
     let event = s.queue.finish(s.now, &s.handle("a"), None, Some(b"r")).unwrap();
     let mut told = None;
-    event.ends(&mut |id, outcome| told = Some((id, outcome)));
+    event.changes().outcomes(&mut |id, outcome| told = Some((id, outcome)));
     assert_eq!(told, Some((a, Outcome::Done(Some(b"r")))), "also where nothing is kept");
     let fail = |retry| s.queue.fail(s.now, &mut || 0, &s.handle("a"), retry, b"e").unwrap();
     assert_eq!(ends(&fail(Retry::Dead)), [(a, "dead")]);

@@ -4,7 +4,7 @@
 
 use taskslot_engine::{
     Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease,
-    Millis, Now, Options, Plan, Push, Queue, Rate, Retry, TaskId, Term, Timing, Unique,
+    Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId, Term, Trigger, Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -241,9 +241,15 @@ impl Life<'_> {
     /// Schedules run, are skipped, planned anew, removed.
     fn is_scheduled(&mut self) {
         let options = Options { group: b"a", retain_ms: Some(5), ..Options::default() };
-        let every = |ms| Plan { timing: Timing::Every(ms), catchup: Catchup::One, options, payload: b"tick" };
-        let daily = Timing::Cron("30 4 * * *", "Europe/Berlin");
-        let daily = Plan { timing: daily, catchup: Catchup::None, options: Options::default(), payload: b"" };
+        let every = |ms| ScheduleSpec {
+            timing: Trigger::Every(ms),
+            catchup: Catchup::One,
+            options,
+            payload: b"tick",
+        };
+        let daily = Trigger::Cron("30 4 * * *", "Europe/Berlin");
+        let daily =
+            ScheduleSpec { timing: daily, catchup: Catchup::None, options: Options::default(), payload: b"" };
         for (name, plan) in [(&b"often"[..], every(100)), (b"daily", daily), (b"gone", every(900_000))] {
             let event = self.queue.schedule(self.now, name, plan).unwrap();
             self.apply(&event);
@@ -268,7 +274,7 @@ pub fn effect() -> (Vec<u8>, Vec<Vec<u8>>) {
     let (mut effect, mut beside) = (Effect::default(), Vec::new());
     live(&mut |_, event| {
         effect.add(event);
-        beside.extend(event.payloads().iter().map(|payload| payload.to_vec()));
+        beside.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
     });
     (effect.seal(1, Millis(START)).to_vec(), beside)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Handle, LeaseNumber, Millis, Now, Options, Push, Queue, REQUESTS_MAX,
-    State, TaskId,
+    TaskId, TaskState,
 };
 
 use crate::copies::{digest, load, save};
@@ -65,7 +65,7 @@ fn claims_do_not_walk_over_numbers_whose_tasks_were_cancelled() {
     for id in ids.iter().rev() {
         queue.apply(&Event::Cancelled { id: *id }).unwrap();
     }
-    assert_eq!(queue.count(State::Ready), 100_000);
+    assert_eq!(queue.count(TaskState::Ready), 100_000);
     soon(|| (0..100_000).for_each(|_| _ = claim(&mut queue, &Claim::default())));
 }
 
@@ -114,7 +114,7 @@ fn a_list_of_instants_of_the_wall_clock_goes_on_where_it_was() {
     let (mut cursor, mut seen) = (Cursor::default(), 0);
     soon(|| {
         loop {
-            let (next, tasks) = queue.list(&NOW, State::Delayed, cursor, 10, None, None);
+            let (next, tasks) = queue.list(&NOW, TaskState::Delayed, cursor, 10, None, None);
             seen += tasks.len();
             assert!(seen <= 50_000, "a list without end");
             cursor = next;
@@ -161,6 +161,6 @@ fn alternating_priorities_are_claimed_in_order_at_depth() {
         let all = Claim { count: 100, ..Claim::default() };
         assert_eq!(claim(&mut queue, &all), claim(&mut loaded, &all));
     }
-    assert_eq!(queue.count(State::Leased), 30_000);
+    assert_eq!(queue.count(TaskState::Leased), 30_000);
     queue.validate().unwrap();
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Plan, Queue, Runs,
-    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, State, TaskId, Timing, Unplanned, Zone, Zones,
+    BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Queue, Runs,
+    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, ScheduleError, ScheduleSpec, TaskId, TaskState, Trigger, Zone, Zones,
 };
 
 use crate::calendars::tzif;
@@ -15,18 +15,18 @@ use crate::story::{START, Story, story};
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-const EVERY_MINUTE: Timing = Timing::Cron("* * * * *", "UTC");
+const EVERY_MINUTE: Trigger = Trigger::Cron("* * * * *", "UTC");
 
-fn plan(timing: Timing<'static>, catchup: Catchup) -> Plan<'static> {
-    Plan { timing, catchup, options: Options::default(), payload: b"p" }
+fn plan(timing: Trigger<'static>, catchup: Catchup) -> ScheduleSpec<'static> {
+    ScheduleSpec { timing, catchup, options: Options::default(), payload: b"p" }
 }
 
-fn every(ms: u64) -> Plan<'static> {
-    plan(Timing::Every(ms), Catchup::One)
+fn every(ms: u64) -> ScheduleSpec<'static> {
+    plan(Trigger::Every(ms), Catchup::One)
 }
 
-fn cron(expression: &'static str) -> Plan<'static> {
-    plan(Timing::Cron(expression, "UTC"), Catchup::One)
+fn cron(expression: &'static str) -> ScheduleSpec<'static> {
+    plan(Trigger::Cron(expression, "UTC"), Catchup::One)
 }
 
 /// A story that begins at a whole hour.
@@ -37,7 +37,7 @@ fn at_an_hour() -> Story {
 }
 
 impl Story {
-    fn plans(&mut self, name: &str, plan: Plan) -> &mut Self {
+    fn plans(&mut self, name: &str, plan: ScheduleSpec) -> &mut Self {
         let event = self.queue.schedule(self.now, name.as_bytes(), plan).unwrap();
         self.apply(&event)
     }
@@ -79,7 +79,7 @@ fn an_interval_runs_after_each_and_never_drifts() {
     s.plans("a", every(1000)).next_due_in(Some(1000)).passes(999).has(0).passes(1).has(1);
     // Late by a little, the next is where it was.
     s.passes(1030).ran("a", [2, 0, 0]).runs_next_in("a", 970).passes(970).ran("a", [3, 0, 0]).has(3);
-    s.lists(State::Ready, &["p", "p", "p"]);
+    s.lists(TaskState::Ready, &["p", "p", "p"]);
 }
 
 #[test]
@@ -94,14 +94,16 @@ fn a_task_of_a_schedule_has_its_payload_and_options() {
         ..Options::default()
     };
     let payload = b"nightly";
-    let timing = Timing::Every(1000);
-    let event =
-        s.queue.schedule(s.now, b"a", Plan { timing, catchup: Catchup::One, options, payload }).unwrap();
+    let timing = Trigger::Every(1000);
+    let event = s
+        .queue
+        .schedule(s.now, b"a", ScheduleSpec { timing, catchup: Catchup::One, options, payload })
+        .unwrap();
     s.apply(&event).passes(1000);
     let (id, at) = s.runs("a").last.unwrap();
     let task = s.queue.task(&s.now, id).unwrap();
     assert_eq!((task.payload, task.options), (&payload[..], options));
-    assert_eq!((at, task.state), (s.now.wall, State::Ready));
+    assert_eq!((at, task.state), (s.now.wall, TaskState::Ready));
 }
 
 #[test]
@@ -120,14 +122,14 @@ fn with_catchup_none_a_run_that_is_late_or_overtaken_is_not_made() {
     let none = |timing| plan(timing, Catchup::None);
     // Overtaken by the next.
     let mut s = story();
-    s.plans("a", none(Timing::Every(1000))).passes(1999).ran("a", [1, 0, 0]).runs_next_in("a", 1);
+    s.plans("a", none(Trigger::Every(1000))).passes(1999).ran("a", [1, 0, 0]).runs_next_in("a", 1);
     let mut s = story();
-    s.plans("a", none(Timing::Every(1000))).passes(2000).ran("a", [0, 0, 1]).runs_next_in("a", 1000).has(0);
+    s.plans("a", none(Trigger::Every(1000))).passes(2000).ran("a", [0, 0, 1]).runs_next_in("a", 1000).has(0);
     s.passes(1000).ran("a", [1, 0, 1]);
     // Later than ten seconds.
     for (late, counts) in [(10_000, [1, 0, 0]), (10_001, [0, 0, 1])] {
         story()
-            .plans("a", none(Timing::Every(HOUR)))
+            .plans("a", none(Trigger::Every(HOUR)))
             .passes(HOUR + late)
             .ran("a", counts)
             .runs_next_in("a", HOUR - late);
@@ -228,7 +230,7 @@ fn planned(by: fn(&str) -> Option<Zone>, then: fn(&str) -> Option<Zone>) -> Stor
     let mut s = story();
     s.now = Now::plain(START / DAY * DAY);
     s.queue.use_zones(Zones::new(by));
-    s.plans("a", plan(Timing::Cron("0 9 * * *", "Made/Up"), Catchup::One)).plans("e", every(DAY));
+    s.plans("a", plan(Trigger::Cron("0 9 * * *", "Made/Up"), Catchup::One)).plans("e", every(DAY));
     s.queue = elsewhere(&s.queue, then);
     s
 }
@@ -272,7 +274,7 @@ fn a_replan_by_new_rules_has_an_end_whatever_was_planned() {
     for _ in 0..1000 {
         let mut s = at_an_hour();
         let (next, seen) = (Millis(dice.below(1 << 48)), Millis(dice.below(1 << 48)));
-        let plan = plan(Timing::Cron("0 9 * * *", "Europe/Berlin"), Catchup::One);
+        let plan = plan(Trigger::Cron("0 9 * * *", "Europe/Berlin"), Catchup::One);
         s.apply(&Event::Scheduled { name: b"a", plan, next: Due::Wall(next), seen });
         s.ticks();
         assert!(s.queue.next_due(&s.now).is_none_or(|due| due > s.now.at));
@@ -300,12 +302,12 @@ fn a_run_that_cannot_come_in_is_skipped_and_counted() {
 fn a_schedule_that_is_set_again_keeps_its_next_run_and_its_counters() {
     let mut s = at_an_hour();
     s.plans("e", every(1000)).plans("c", cron("0 * * * *")).passes(1700).ran("e", [1, 0, 0]);
-    s.plans("e", Plan { payload: b"new", ..every(1000) }).runs_next_in("e", 300).ran("e", [1, 0, 0]);
-    s.plans("c", Plan { catchup: Catchup::None, ..cron("0 * * * *") }).runs_next_in("c", HOUR - 1700);
-    s.passes(300).lists(State::Ready, &["p", "new"]);
+    s.plans("e", ScheduleSpec { payload: b"new", ..every(1000) }).runs_next_in("e", 300).ran("e", [1, 0, 0]);
+    s.plans("c", ScheduleSpec { catchup: Catchup::None, ..cron("0 * * * *") }).runs_next_in("c", HOUR - 1700);
+    s.passes(300).lists(TaskState::Ready, &["p", "new"]);
     // Another rule begins anew, a zone is one too.
     s.plans("e", every(2000)).runs_next_in("e", 2000).ran("e", [2, 0, 0]);
-    s.plans("c", plan(Timing::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One))
+    s.plans("c", plan(Trigger::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One))
         .runs_next_in("c", 30 * MINUTE - 2000);
     s.plans("c", every(500))
         .runs_next_in("c", 500)
@@ -342,7 +344,7 @@ fn what_is_no_schedule_is_refused() {
         ("* * * * *", "Mars/Olympus", BadRule::Zone),
         ("0 0 31 2 *", "UTC", BadRule::Never),
     ] {
-        assert_eq!(set(&s, Timing::Cron(expression, zone)), Err(Unplanned::Bad(bad)));
+        assert_eq!(set(&s, Trigger::Cron(expression, zone)), Err(ScheduleError::Bad(bad)));
     }
     for n in 0..SCHEDULES_MAX {
         let event = s.queue.schedule(s.now, format!("{n}").as_bytes(), every(1000)).map(|_| ());
@@ -351,7 +353,7 @@ fn what_is_no_schedule_is_refused() {
         let event = s.queue.schedule(s.now, name.as_bytes(), every(1000)).unwrap();
         s.queue.apply(&event).unwrap();
     }
-    assert_eq!(set(&s, EVERY_MINUTE), Err(Unplanned::TooMany));
+    assert_eq!(set(&s, EVERY_MINUTE), Err(ScheduleError::TooMany));
     assert!(s.queue.schedule(s.now, b"7", every(2000)).is_ok(), "one that is there can be set again");
 }
 
@@ -394,7 +396,7 @@ fn schedules_are_in_the_queues_memory() {
     let mut s = story();
     let before = s.queue.memory();
     let payload = vec![b'x'; 100_000];
-    let event = s.queue.schedule(s.now, b"a", Plan { payload: &payload, ..every(1000) }).unwrap();
+    let event = s.queue.schedule(s.now, b"a", ScheduleSpec { payload: &payload, ..every(1000) }).unwrap();
     s.queue.apply(&event).unwrap();
     assert!((100_000..110_000).contains(&(s.queue.memory() - before)));
 }
@@ -403,9 +405,12 @@ fn schedules_are_in_the_queues_memory() {
 
 fn with_schedules() -> Story {
     let mut s = at_an_hour();
-    s.plans("every", every(1000)).plans("none", plan(Timing::Every(7777), Catchup::None));
-    s.plans("daily", plan(Timing::Cron("30 2 * * *", "Europe/Berlin"), Catchup::None));
-    s.plans("hourly", Plan { options: Options { priority: -3, ..Options::default() }, ..cron("0 * * * *") });
+    s.plans("every", every(1000)).plans("none", plan(Trigger::Every(7777), Catchup::None));
+    s.plans("daily", plan(Trigger::Cron("30 2 * * *", "Europe/Berlin"), Catchup::None));
+    s.plans(
+        "hourly",
+        ScheduleSpec { options: Options { priority: -3, ..Options::default() }, ..cron("0 * * * *") },
+    );
     s.passes(HOUR + 123).push("other").pauses(Gate::In, Some(5000)).passes(2000);
     s
 }
@@ -420,7 +425,7 @@ fn schedules_come_back_as_they_were_saved() {
     s.passes(HOUR).ran("hourly", [2, 0, 0]);
     // The digest tells schedules apart.
     let before = digest(&s.queue);
-    s.plans("every", Plan { catchup: Catchup::None, ..every(1000) });
+    s.plans("every", ScheduleSpec { catchup: Catchup::None, ..every(1000) });
     assert_ne!(digest(&s.queue), before);
 }
 
@@ -430,7 +435,8 @@ fn many_large_schedules_are_stored_in_parts() {
     for n in 0..20u8 {
         let payload = vec![n; 30_000];
         let name = [n];
-        let event = s.queue.schedule(s.now, &name, Plan { payload: &payload, ..every(1000) }).unwrap();
+        let event =
+            s.queue.schedule(s.now, &name, ScheduleSpec { payload: &payload, ..every(1000) }).unwrap();
         s.queue.apply(&event).unwrap();
     }
     let stored = save(&s.queue);
@@ -445,7 +451,7 @@ fn many_large_schedules_are_stored_in_parts() {
 
 /// A schedule of a build that knows more zones.
 fn of_another_build(zone: &'static str) -> Event<'static> {
-    let timing = Timing::Cron("*/5 * * * *", zone);
+    let timing = Trigger::Cron("*/5 * * * *", zone);
     let next = Due::Wall(Millis(START));
     Event::Scheduled { name: b"a", plan: plan(timing, Catchup::One), next, seen: Millis(START) }
 }
@@ -460,7 +466,7 @@ fn a_rule_that_this_build_does_not_know_is_kept_disabled() {
     let schedules = loaded.schedules(&s.now);
     assert_eq!(
         (schedules[0].next, schedules[0].plan.timing),
-        (None, Timing::Cron("*/5 * * * *", "Mars/Olympus"))
+        (None, Trigger::Cron("*/5 * * * *", "Mars/Olympus"))
     );
     // A primary that knows it may still say that it ran, and a person can set it right or remove it.
     let next = Due::Wall(Millis(START + HOUR));
@@ -477,7 +483,8 @@ fn events_that_do_not_fit_are_refused() {
     let long = vec![b'x'; SCHEDULED_MAX_BYTES + 1];
     let text: &'static str = "* * * * *".repeat(40).leak();
     let zone: &'static str = "x".repeat(65).leak();
-    let set = |name: &'static [u8], plan: Plan<'static>| Event::Scheduled { name, plan, next, seen: at };
+    let set =
+        |name: &'static [u8], plan: ScheduleSpec<'static>| Event::Scheduled { name, plan, next, seen: at };
     let long: &'static [u8] = long.leak();
     let refused = [
         set(b"", every(1000)),
@@ -486,13 +493,19 @@ fn events_that_do_not_fit_are_refused() {
         set(b"a", every(99)),
         set(b"a", every(u64::MAX)),
         set(b"a", cron("* * * * *")),
-        set(b"a", Plan { payload: long, ..every(1000) }),
-        set(b"a", Plan { options: Options { attempts: Some(0), ..Options::default() }, ..every(1000) }),
-        set(b"a", Plan { options: Options { headers: b"\xff", ..Options::default() }, ..every(1000) }),
+        set(b"a", ScheduleSpec { payload: long, ..every(1000) }),
+        set(
+            b"a",
+            ScheduleSpec { options: Options { attempts: Some(0), ..Options::default() }, ..every(1000) },
+        ),
+        set(
+            b"a",
+            ScheduleSpec { options: Options { headers: b"\xff", ..Options::default() }, ..every(1000) },
+        ),
         Event::Scheduled { name: b"a", plan: cron(text), next: Due::Wall(at), seen: at },
         Event::Scheduled {
             name: b"a",
-            plan: plan(Timing::Cron("* * * * *", zone), Catchup::One),
+            plan: plan(Trigger::Cron("* * * * *", zone), Catchup::One),
             next: Due::Wall(at),
             seen: at,
         },
@@ -581,7 +594,8 @@ fn damaged_schedules_are_refused_or_live_on() {
 fn a_run_is_small_on_the_wire() {
     let mut s = story();
     let payload = vec![b'x'; 100_000];
-    let event = s.queue.schedule(s.now, b"nightly", Plan { payload: &payload, ..every(1000) }).unwrap();
+    let event =
+        s.queue.schedule(s.now, b"nightly", ScheduleSpec { payload: &payload, ..every(1000) }).unwrap();
     s.queue.apply(&event).unwrap();
     s.clock_shows(1000);
     let event = s.queue.tick(s.now, &mut || 0, &mut usize::MAX.clone()).unwrap();
@@ -593,13 +607,13 @@ fn a_run_is_small_on_the_wire() {
 
 /// A schedule as a naive person would do it: the instants by which it ran, from what the clocks showed.
 struct Model {
-    plan: Plan<'static>,
+    plan: ScheduleSpec<'static>,
     next: u64,
     ran: Vec<u64>,
 }
 
 impl Model {
-    fn new(plan: Plan<'static>, now: &Now) -> Model {
+    fn new(plan: ScheduleSpec<'static>, now: &Now) -> Model {
         let mut model = Model { plan, next: now.at.0, ran: Vec::new() };
         model.go_on(now);
         model
@@ -607,13 +621,13 @@ impl Model {
 
     fn go_on(&mut self, now: &Now) {
         match self.plan.timing {
-            Timing::Every(ms) => {
+            Trigger::Every(ms) => {
                 self.next += ms;
                 while self.next <= now.at.0 {
                     self.next += ms;
                 }
             }
-            Timing::Cron(expression, zone) => {
+            Trigger::Cron(expression, zone) => {
                 self.next = Calendar::parse(expression, zone, Zones::BUILT_IN)
                     .unwrap()
                     .next_after(now.wall)
@@ -625,7 +639,7 @@ impl Model {
 
     /// The clocks are looked at.
     fn look(&mut self, now: &Now) {
-        let clock = if matches!(self.plan.timing, Timing::Every(_)) { now.at.0 } else { now.wall.0 };
+        let clock = if matches!(self.plan.timing, Trigger::Every(_)) { now.at.0 } else { now.wall.0 };
         if self.next <= clock {
             self.ran.push(self.next);
             self.go_on(now);
@@ -656,10 +670,10 @@ impl History {
         let schedule = schedules.iter().find(|s| s.name == name).unwrap();
         let (in_ms, wall) = schedule.next.unwrap();
         match schedule.plan.timing {
-            Timing::Cron(..) => wall.0,
+            Trigger::Cron(..) => wall.0,
             // It may be overdue, which the span doesn't tell.
-            Timing::Every(_) if in_ms == 0 => wall.0 + self.now.at.0 - self.now.wall.0,
-            Timing::Every(_) => self.now.at.0 + in_ms,
+            Trigger::Every(_) if in_ms == 0 => wall.0 + self.now.at.0 - self.now.wall.0,
+            Trigger::Every(_) => self.now.at.0 + in_ms,
         }
     }
 
@@ -687,8 +701,8 @@ fn no_history_doubles_or_loses_a_run() {
         ("e1", every(90_000)),
         ("e2", every(1_000_003)),
         ("c1", cron("*/2 * * * *")),
-        ("c2", plan(Timing::Cron("7,30 */2 * * *", "Europe/Berlin"), Catchup::One)),
-        ("c3", plan(Timing::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One)),
+        ("c2", plan(Trigger::Cron("7,30 */2 * * *", "Europe/Berlin"), Catchup::One)),
+        ("c3", plan(Trigger::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One)),
     ];
     let mut total = 0;
     for seed in 0..20 {

@@ -1,6 +1,6 @@
 //! The contract's section 3, a sentence a story: states, order, poison, counters.
 
-use taskslot_engine::{Claim, Due, Event, Millis, Options, Refusal, Retry, State, TaskId};
+use taskslot_engine::{Claim, Due, Event, Millis, Options, Refusal, Retry, TaskId, TaskState};
 
 use crate::story::{self, START, story};
 
@@ -38,7 +38,7 @@ fn a_delayed_task_that_is_retried_is_ready() {
         .is_ready("a")
         .total(|t| t.retried, 1)
         .passes(500)
-        .lists(State::Ready, &["a"]);
+        .lists(TaskState::Ready, &["a"]);
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn a_retry_by_count_takes_the_oldest_dead() {
     for name in ["b", "c", "a"] {
         s.passes(1).fails_with(name, Retry::Dead, "");
     }
-    s.lists(State::Dead, &["b", "c", "a"]);
+    s.lists(TaskState::Dead, &["b", "c", "a"]);
     let event = s.queue.retry_oldest(s.now, 2).unwrap();
-    s.apply(&event).lists(State::Dead, &["a"]).lists(State::Ready, &["b", "c"]);
+    s.apply(&event).lists(TaskState::Dead, &["a"]).lists(TaskState::Ready, &["b", "c"]);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_dead_task_that_is_purged_is_gone_but_cannot_be_cancelled() {
 fn higher_priority_goes_first_strictly() {
     let mut s = story();
     s.push("a").push_priority("low", -128).push_priority("high", 127).push_priority("mid", 1).push("b");
-    s.lists(State::Ready, &["high", "mid", "a", "b", "low"]).drains(&["high", "mid", "a", "b", "low"]);
+    s.lists(TaskState::Ready, &["high", "mid", "a", "b", "low"]).drains(&["high", "mid", "a", "b", "low"]);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn what_was_delayed_goes_behind_those_that_were_ready_before_it() {
 fn what_is_due_becomes_ready_in_the_order_of_due_times() {
     let mut s = story();
     s.push_delayed("c", 30).push_delayed("a", 10).push_delayed("b", 20).push_delayed("a2", 10);
-    s.lists(State::Delayed, &["a", "a2", "b", "c"]).passes(100).drains(&["a", "a2", "b", "c"]);
+    s.lists(TaskState::Delayed, &["a", "a2", "b", "c"]).passes(100).drains(&["a", "a2", "b", "c"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use taskslot_engine::{
-    Claim, Due, Event, Figures, Handle, Load, Millis, Now, Options, Percentiles, Places, Push, Queue, Rates,
-    WorkerView,
+    Claim, Due, Event, Figures, Handle, Millis, Now, Options, Percentiles, Places, Push, Queue, Rates,
+    WorkerView, Workload,
 };
 
 const START: u64 = 1_700_000_003_217;
@@ -266,7 +266,7 @@ fn places(busy: u64, free: u64, workers: Option<u64>) -> Places {
 #[test]
 fn load_by_hand() {
     // 20 tasks a second of 300 ms keep 6 places busy; 10 are there, of 5 workers; 7.5 would be busy for 80 %.
-    let load = Load::of(&figures(20.0, 25.0, Some(300.0)), places(7, 3, Some(5)), 1000);
+    let load = Workload::of(&figures(20.0, 25.0, Some(300.0)), places(7, 3, Some(5)), 1000);
     assert_eq!(load.utilisation, Some(0.6));
     assert_eq!((load.places_needed, load.workers_needed), (Some(8), Some(4)));
     assert_eq!(load.drain_ms, Some(200_000));
@@ -276,7 +276,7 @@ fn load_by_hand() {
 
 #[test]
 fn too_few_workers_are_more_than_busy() {
-    let load = Load::of(&figures(20.0, 10.0, Some(1000.0)), places(10, 0, Some(10)), 50);
+    let load = Workload::of(&figures(20.0, 10.0, Some(1000.0)), places(10, 0, Some(10)), 50);
     assert_eq!((load.utilisation, load.places_needed, load.workers_needed), (Some(2.0), Some(25), Some(25)));
     assert_eq!(load.drain_ms, None, "it grows");
 }
@@ -284,51 +284,51 @@ fn too_few_workers_are_more_than_busy() {
 #[test]
 fn a_need_that_is_a_whole_number_is_not_rounded_up() {
     for (rate, need) in [(0.8, 1), (8.0, 10), (2.4, 3), (0.1, 1)] {
-        let load = Load::of(&figures(rate, 0.0, Some(1000.0)), places(0, 0, Some(0)), 0);
+        let load = Workload::of(&figures(rate, 0.0, Some(1000.0)), places(0, 0, Some(0)), 0);
         assert_eq!(load.places_needed, Some(need), "{rate}");
     }
     // 50 tasks in 11 s, of 880 ms each: five places exactly, and a bit more in floating point.
-    let load = Load::of(&figures(50.0 / 11.0, 0.0, Some(880.0)), places(0, 0, Some(0)), 0);
+    let load = Workload::of(&figures(50.0 / 11.0, 0.0, Some(880.0)), places(0, 0, Some(0)), 0);
     assert_eq!(load.places_needed, Some(5));
     // Three workers of 7 places in all: 5 places are those of 2.14 workers.
-    let load = Load::of(&figures(50.0 / 11.0, 0.0, Some(880.0)), places(4, 3, Some(3)), 0);
+    let load = Workload::of(&figures(50.0 / 11.0, 0.0, Some(880.0)), places(4, 3, Some(3)), 0);
     assert_eq!(load.workers_needed, Some(3));
 }
 
 #[test]
 fn a_worker_with_many_places_is_busy_with_as_many_tasks() {
     // 20 tasks a second of 100 ms are two at a time, of the 50 that one worker takes.
-    let load = Load::of(&figures(20.0, 20.0, Some(100.0)), places(2, 48, Some(1)), 0);
+    let load = Workload::of(&figures(20.0, 20.0, Some(100.0)), places(2, 48, Some(1)), 0);
     assert_eq!((load.utilisation, load.places_needed, load.workers_needed), (Some(0.04), Some(3), Some(1)));
 }
 
 #[test]
 fn what_is_ready_needs_a_place_whatever_is_known() {
     for (rate, run_mean_ms) in [(0.0, None), (0.0, Some(5.0)), (0.0001, Some(0.0)), (1.0, None)] {
-        let load = Load::of(&figures(rate, 0.0, run_mean_ms), places(0, 0, Some(0)), 5);
+        let load = Workload::of(&figures(rate, 0.0, run_mean_ms), places(0, 0, Some(0)), 5);
         assert_eq!((load.places_needed, load.workers_needed), (Some(1), None));
-        let load = Load::of(&figures(rate, 0.0, run_mean_ms), places(0, 4, Some(2)), 5);
+        let load = Workload::of(&figures(rate, 0.0, run_mean_ms), places(0, 4, Some(2)), 5);
         assert_eq!((load.places_needed, load.workers_needed), (Some(1), Some(1)));
     }
 }
 
 #[test]
 fn what_is_not_known_is_not_told() {
-    let load = Load::of(&figures(5.0, 0.0, None), places(2, 0, Some(2)), 0);
+    let load = Workload::of(&figures(5.0, 0.0, None), places(2, 0, Some(2)), 0);
     assert_eq!((load.utilisation, load.places_needed, load.workers_needed), (None, None, None));
-    assert_eq!(Load::of(&figures(5.0, 0.0, None), places(2, 0, Some(2)), 3).drain_ms, None);
-    let load = Load::of(&figures(5.0, 0.0, Some(100.0)), places(0, 0, Some(0)), 3);
+    assert_eq!(Workload::of(&figures(5.0, 0.0, None), places(2, 0, Some(2)), 3).drain_ms, None);
+    let load = Workload::of(&figures(5.0, 0.0, Some(100.0)), places(0, 0, Some(0)), 3);
     assert_eq!((load.utilisation, load.places_needed, load.workers_needed), (None, Some(1), None));
-    let load = Load::of(&figures(5.0, 0.0, Some(100.0)), places(2, 2, None), 3);
+    let load = Workload::of(&figures(5.0, 0.0, Some(100.0)), places(2, 2, None), 3);
     assert_eq!((load.places_needed, load.workers_needed), (Some(1), None), "some gave no name");
 }
 
 #[test]
 fn where_nothing_arrives_nobody_is_needed() {
-    let load = Load::of(&figures(0.0, 0.0, None), places(0, 2, Some(2)), 0);
+    let load = Workload::of(&figures(0.0, 0.0, None), places(0, 2, Some(2)), 0);
     assert_eq!((load.utilisation, load.drain_ms), (Some(0.0), Some(0)));
     assert_eq!((load.places_needed, load.workers_needed), (Some(0), Some(0)));
-    let load = Load::of(&figures(0.0, 0.0, None), places(0, 0, None), 0);
+    let load = Workload::of(&figures(0.0, 0.0, None), places(0, 0, None), 0);
     assert_eq!((load.places_needed, load.workers_needed), (Some(0), Some(0)), "none of whatever size");
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, Claiming, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options, Push,
-    Queue, Refusal, Retry, State, TaskId, TaskView, Totals, Unique,
+    Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options,
+    Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
 };
 
 use crate::copies::{digest, load, save, told};
@@ -156,7 +156,7 @@ impl Story {
         if let Some(event) = self.queue.pass_over(self.now, claim) {
             self.apply(&event);
         }
-        let (mut claiming, mut claimed) = (Claiming::new(*claim), Vec::new());
+        let (mut claiming, mut claimed) = (ClaimTurns::new(*claim), Vec::new());
         let dice = self.dice;
         while let Some(event) = claiming.turn(&self.queue, self.now, &mut || dice).unwrap() {
             claimed.extend(self.claimed(&event));
@@ -407,26 +407,26 @@ impl Story {
         self.queue.task(&self.now, self.id(name)).unwrap_or_else(|| panic!("{name} is gone"))
     }
 
-    fn is(&mut self, name: &str, state: State) -> &mut Self {
+    fn is(&mut self, name: &str, state: TaskState) -> &mut Self {
         assert_eq!(self.task(name).state, state, "{name}");
         self
     }
 
     pub fn is_ready(&mut self, name: &str) -> &mut Self {
-        self.is(name, State::Ready)
+        self.is(name, TaskState::Ready)
     }
 
     pub fn is_delayed(&mut self, name: &str, ms: u64) -> &mut Self {
         assert_eq!(self.task(name).instant, self.now.at.plus(ms), "when {name} is due");
-        self.is(name, State::Delayed)
+        self.is(name, TaskState::Delayed)
     }
 
     pub fn is_leased(&mut self, name: &str) -> &mut Self {
-        self.is(name, State::Leased)
+        self.is(name, TaskState::Leased)
     }
 
     pub fn is_dead(&mut self, name: &str) -> &mut Self {
-        self.is(name, State::Dead)
+        self.is(name, TaskState::Dead)
     }
 
     /// Done, with this result, and kept for so many ms from now.
@@ -437,7 +437,7 @@ impl Story {
             (result, Some(self.now.at.plus(left))),
             "what is left of {name}"
         );
-        self.is(name, State::Done)
+        self.is(name, TaskState::Done)
     }
 
     pub fn has_come_to(&mut self, name: &str, progress: &str) -> &mut Self {
@@ -472,7 +472,7 @@ impl Story {
         self
     }
 
-    pub fn lists(&mut self, state: State, names: &[&str]) -> &mut Self {
+    pub fn lists(&mut self, state: TaskState, names: &[&str]) -> &mut Self {
         let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1000, None, None);
         let listed: Vec<String> =
             tasks.iter().map(|t| String::from_utf8(t.payload.to_vec()).unwrap()).collect();

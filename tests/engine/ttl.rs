@@ -1,6 +1,6 @@
 //! What the contract says of TTL: it counts from the moment a task is due, and ends at its first claim.
 
-use taskslot_engine::{Claim, Claiming, Due, Event, Gate, Millis, Options, Retry, State};
+use taskslot_engine::{Claim, ClaimTurns, Due, Event, Gate, Millis, Options, Retry, TaskState};
 
 use crate::story::{START, Story, story};
 
@@ -17,7 +17,7 @@ fn a_task_that_nobody_claims_in_time_is_gone() {
         .is_gone("a")
         .total(|t| t.expired, 1)
         .next_due_in(None)
-        .lists(State::Ready, &["b"])
+        .lists(TaskState::Ready, &["b"])
         .claims("b");
 }
 
@@ -60,13 +60,13 @@ fn what_lies_behind_thousands_of_expired_tasks_is_found() {
     s.queue.apply(&event.unwrap()).unwrap();
     s.clock_shows(10);
     assert!(!s.queue.is_claimable(s.now.at) && s.queue.is_behind(s.now.at));
-    let mut claiming = Claiming::new(Claim::default());
+    let mut claiming = ClaimTurns::new(Claim::default());
     while let Some(event) = claiming.turn(&s.queue, s.now, &mut || 0).unwrap() {
         assert!(matches!(&event, Event::Expired { ids, .. } if ids.len() == 128), "a step is bounded");
         s.queue.apply(&event).unwrap();
     }
     assert_eq!(s.queue.totals().expired, 32 * 128, "one claim never takes long");
-    let mut claiming = Claiming::new(Claim::default());
+    let mut claiming = ClaimTurns::new(Claim::default());
     let mut last = None;
     while let Some(event) = claiming.turn(&s.queue, s.now, &mut || 0).unwrap() {
         s.queue.apply(&event).unwrap();

@@ -1,7 +1,7 @@
 //! What the contract says of UNIQUE (SPEC §9), a sentence a story: who holds a token, until when, and what a second push
 //! with it does.
 
-use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, State};
+use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, TaskState};
 
 use crate::story::{self, Story, story, unique};
 
@@ -242,7 +242,7 @@ fn a_task_that_waits_gets_a_new_payload_and_headers() {
     let event = s.queue.replace(s.id("a"), &headers, b"").unwrap().unwrap();
     s.apply(&event);
     assert_eq!((s.task("a").payload, s.task("a").options.headers), (&b""[..], &headers[..]));
-    s.lists(State::Ready, &[""]).claims("").finds("a", "t");
+    s.lists(TaskState::Ready, &[""]).claims("").finds("a", "t");
     assert!(!s.replaces("a", "too late"), "a worker has it");
     assert_eq!(s.task("a").payload, b"");
     let handle = s.handle("");

@@ -1,7 +1,7 @@
 """Sentinels that watch a primary and its replica, on this machine, and put the one in the other's place.
 
-`Sentinel(installed)` starts two servers and three sentinels, all agreed when it returns, on Redis 6.2 after 2 to 3 s. A
-failover then takes 3 s. Nothing here knows pytest.
+`Sentinel(installed)` starts two servers and three sentinels, all agreed when it returns, after 2 to 3 s. A failover
+then takes 3 s. Nothing here knows pytest.
 """
 
 from __future__ import annotations

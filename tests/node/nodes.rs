@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use taskslot_engine::{
     Beginning, Claim, Cursor, Due, Effect, Event, Handle, Millis, Now, Options, Push, Queue, Retry, Stamp,
-    State, TaskId, TaskView, Term,
+    TaskId, TaskState, TaskView, Term,
 };
 use taskslot_node::{Clock, Reading};
 
@@ -197,7 +197,7 @@ impl World {
         if let Some(event) = &decided {
             node.queue.apply(event).unwrap();
             effect.add(event);
-            payloads.extend(event.payloads().iter().map(|payload| payload.to_vec()));
+            payloads.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
         }
         if !effect.is_empty() {
             let bytes = effect.seal(node.queue.count_effect(), now.at).to_vec();
@@ -404,7 +404,8 @@ impl World {
             self.passes(4_000_000);
         }
         let now = self.now(at);
-        for task in self.nodes[at].queue.list(&now, State::Leased, Cursor::default(), 1000, None, None).1 {
+        for task in self.nodes[at].queue.list(&now, TaskState::Leased, Cursor::default(), 1000, None, None).1
+        {
             let key = ("lease", task.payload.to_vec(), task.lease.map_or(0, |lease| lease.number.0));
             let Some(span) = self.spans.get(&key).filter(|span| span.ms <= 10_000) else { continue };
             let most = (span.ms as f64 * 1000.0 * (1.0 + DRIFT)) as u64 + 2 * GRACE_MS * 1000 + SLACK_US;
@@ -578,7 +579,7 @@ impl World {
         let longest = SPANS_MS.iter().max().unwrap() * 1000;
         self.passes((longest as f64 * (1.0 + DRIFT)) as u64 + GRACE_MS * 1000 + 3 * SLACK_US);
         self.judge_copies();
-        for state in [State::Leased, State::Delayed] {
+        for state in [TaskState::Leased, TaskState::Delayed] {
             assert_eq!(self.nodes[primary].queue.count(state), 0, "seed {}: {state:?} for ever", self.seed);
         }
         self.nodes[primary].queue.validate().unwrap();

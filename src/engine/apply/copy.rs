@@ -1,19 +1,18 @@
 //! What COPY makes of a queue.
 
 use crate::apply::transition::is_leased;
-use crate::mismatch::Mismatch;
-use crate::queue::{Effects, Queue};
+use crate::codec::effect::Effects;
+use crate::invalid::Invalid;
+use crate::state::{Local, State};
 use crate::store::entry::{Entry, Phase};
 use crate::store::schedules::Schedules;
-use crate::store::stats::Stats;
 use crate::task::TaskId;
 
-impl Queue {
+impl State {
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
     /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
-    pub fn copied(&self) -> Result<Queue, Mismatch> {
-        let mut copy = Queue { stats: Stats::default(), effects: Effects::default(), ..self.clone() };
-        copy.take_saved();
+    pub(crate) fn copied(&self) -> Result<State, Invalid> {
+        let mut copy = State { local: Local::default(), effects: Effects::default(), ..self.clone() };
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::of(self.schedules.zones());
         // A lease that ended as a stall may still be answered, in the queue where it was given.
@@ -23,16 +22,16 @@ impl Queue {
         let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
         let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
         for id in ids {
-            let mut left = copy.leave(id, is_leased)?;
-            if let Phase::Leased { cancel: true, .. } = left.entry.phase {
+            let mut task = copy.detach(id, is_leased)?;
+            if let Phase::Leased { cancel: true, .. } = task.entry.phase {
                 copy.totals.cancelled += 1;
-                copy.remove(&left)?;
+                copy.remove(&task)?;
                 continue;
             }
-            if let Phase::Leased { claimed_at, .. } = left.entry.phase {
-                left.entry.phase = Phase::Ready { since: claimed_at };
+            if let Phase::Leased { claimed_at, .. } = task.entry.phase {
+                task.entry.phase = Phase::Ready { since: claimed_at };
             }
-            copy.enter(&left)?;
+            copy.attach(&task)?;
         }
         Ok(copy)
     }

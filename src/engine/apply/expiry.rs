@@ -1,15 +1,15 @@
 //! Tasks that may expire, from when they are ready to their first claim.
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::Entry;
 use crate::store::expiry::expires;
 use crate::store::log::Place;
 use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     /// Since when a task is ready that was delayed. With a time to live that is when it was due, though the tick may have
     /// come later; an instant of the wall clock says nothing on ours, so there it is when the tick came.
     pub(crate) fn ready_since(&self, place: Place, due: Due, at: Millis) -> Millis {
@@ -44,7 +44,7 @@ impl Queue {
     }
 
     /// Whether nobody claimed a task in time. Errors: it isn't ready, was claimed, or has time left.
-    pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Mismatch> {
+    pub(crate) fn check_expired(&self, at: Millis, id: TaskId) -> Result<(), Invalid> {
         let expires = self.find(id).and_then(|found| found.expires());
         ensure(expires.is_some_and(|expires| expires <= at), "a task whose time to live is over")
     }

@@ -3,11 +3,11 @@
 use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::limits::GroupLimits;
-use crate::mismatch::{Applied, Mismatch, ensure};
 use crate::numbers::GroupNumber;
-use crate::queue::Queue;
 use crate::settings::{Setting, Settings};
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::store::groups::Group;
 use crate::store::lanes::LaneKey;
@@ -16,7 +16,7 @@ use crate::time::Millis;
 /// Of a queue with more groups a change of the settings visits none: the tick does, step by step.
 const GROUPS_AT_ONCE: usize = 1000;
 
-impl Queue {
+impl State {
     /// Changes what is counted of a group, and its place in the rotations with it; not that of a group behind.
     fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
         let Some(group) = self.groups.get_mut(number) else { return };
@@ -104,7 +104,7 @@ impl Queue {
     pub(crate) fn apply_rested(&mut self, names: &[ByteBuf], at: Millis) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
         for name in names {
-            let number = self.groups.find(name).ok_or(Mismatch("a group that rests"))?;
+            let number = self.groups.find(name).ok_or(Invalid("a group that rests"))?;
             self.catch_up(number);
             let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
             self.change_group(number, |group| {
@@ -118,7 +118,7 @@ impl Queue {
 
     /// Gives the queue other settings by `set`, and to every group what follows from it: at once, or of many groups by and
     /// by, so that the server isn't held.
-    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut Queue) -> Applied) -> Applied {
+    pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut State) -> Applied) -> Applied {
         let before = self.settings.clone();
         set(self)?;
         if self.settings.rate() != before.rate() {

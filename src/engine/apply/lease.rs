@@ -1,70 +1,111 @@
 //! Leases that begin, last longer and end.
 
 use crate::apply::transition::is_leased;
-use crate::bounds::{LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
+use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
 use crate::event::{End, Lease, Then};
-use crate::mismatch::{Applied, Mismatch, ensure};
-use crate::queue::Queue;
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
 
-impl Queue {
-    pub(crate) fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
+impl State {
+    pub(crate) fn apply_claimed(
+        &mut self,
+        at: Millis,
+        worker: &[u8],
+        tied: bool,
+        leases: &[Lease],
+    ) -> Applied {
+        ensure(worker.len() <= NAME_MAX_BYTES, "a worker's name")?;
+        leases.iter().try_for_each(|lease| self.apply_lease(at, worker, tied, lease))
+    }
+
+    fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
         ensure(lease.number > self.last_lease && lease.number <= LeaseNumber::MAX, "a new lease number")?;
         ensure(
             u64::from(lease.lease_ms) <= LEASE_MAX_MS && lease.deadline <= Millis::MAX,
             "a lease's length",
         )?;
         ensure(at <= lease.deadline, "a deadline after its claim")?;
-        let mut left = self.leave(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
-        self.spend(left.key, at);
-        self.let_go_at_start(left.place);
-        if left.entry.is_suspect() {
+        let mut task = self.detach(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
+        self.spend(task.key, at);
+        self.let_go_at_start(task.place);
+        if task.entry.is_suspect() {
             // Whoever it waited for.
             self.awaited = None;
         }
-        let worker = self.workers.hold(worker, left.entry.is_suspect());
+        let worker = self.workers.hold(worker, task.entry.is_suspect());
         self.last_lease = lease.number;
         self.totals.claimed += 1;
-        if let Phase::Ready { since } = left.entry.phase {
-            self.stats.claimed(since, at);
+        if let Phase::Ready { since } = task.entry.phase {
+            self.local.stats.claimed(since, at);
         }
-        let entry = &mut left.entry;
+        let entry = &mut task.entry;
         entry.phase = Phase::Leased { deadline: lease.deadline, claimed_at: at, worker, tied, cancel: false };
         entry.lease = lease.number;
         entry.nonce = lease.nonce;
         entry.lease_ms = lease.lease_ms;
         entry.stalled = false;
         entry.deliveries = entry.deliveries.saturating_add(1);
-        self.progress.forget(left.order);
-        self.enter(&left)
+        self.progress.forget(task.order);
+        self.attach(&task)
     }
 
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
-        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
-        let mut left = self.leave(id, |phase| !matches!(phase, Phase::Done { .. }))?;
+        ensure(end.is_none_or(End::is_valid), "what is task of a task")?;
+        let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
-        self.stats.acked(claimed_at(&left.entry.phase));
-        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&left) };
-        left.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
-        left.entry.stalled = false;
-        self.let_go(left.place);
-        self.progress.forget(left.order);
+        self.local.stats.acked(claimed_at(&task.entry.phase));
+        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&task) };
+        task.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
+        task.entry.stalled = false;
+        self.let_go(task.place);
+        self.progress.forget(task.order);
         if let Some(result) = end.result {
-            self.results.set(left.order, result);
+            self.results.set(task.order, result);
         }
-        self.enter(&left)
+        self.attach(&task)
+    }
+
+    pub(crate) fn apply_unclaimed(&mut self, id: TaskId, at: Millis) -> Applied {
+        let mut task = self.detach(id, is_leased)?;
+        task.entry.deliveries = task.entry.deliveries.saturating_sub(1);
+        task.entry.phase = Phase::Ready { since: at };
+        self.give_token_back(at, task.place, &mut task.entry);
+        self.totals.claimed = self.totals.claimed.saturating_sub(1);
+        self.attach(&task)
+    }
+
+    pub(crate) fn apply_failed(&mut self, id: TaskId, then: &Then, error: &[u8]) -> Applied {
+        let mut task = self.detach(id, is_leased)?;
+        task.entry.failures = task.entry.failures.saturating_add(1);
+        self.totals.failed += 1;
+        let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
+        match error {
+            [] => self.errors.forget(task.order),
+            error => _ = self.errors.set(task.order, error),
+        }
+        self.attach_as(task, then)
+    }
+
+    pub(crate) fn apply_requeued(&mut self, id: TaskId, then: &Then, back: bool) -> Applied {
+        let mut task = self.detach(id, is_leased)?;
+        self.totals.requeued += 1;
+        if back {
+            task.entry.rank = self.draw()?;
+        }
+        self.attach_as(task, then)
     }
 
     pub(crate) fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
         ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
-        let found = self.find(id).ok_or(Mismatch("a task to extend"))?;
+        let found = self.find(id).ok_or(Invalid("a task to extend"))?;
         let (place, order, mut entry) = (found.place, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
-            return Err(Mismatch("a lease to extend"));
+            return Err(Invalid("a lease to extend"));
         };
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
@@ -84,19 +125,19 @@ impl Queue {
                 Some(Then::Dead(at)) => self.why_dead(*id, *at),
                 _ => None,
             };
-            let mut left = self.leave(*id, is_leased)?;
+            let mut task = self.detach(*id, is_leased)?;
             if let Some(why) = why {
-                self.errors.set(left.order, &why);
+                self.errors.set(task.order, &why);
             }
-            first.get_or_insert(left.order);
+            first.get_or_insert(task.order);
             self.totals.stalled += 1;
-            left.entry.stalls = left.entry.stalls.saturating_add(1);
-            left.entry.stalled = true;
+            task.entry.stalls = task.entry.stalls.saturating_add(1);
+            task.entry.stalled = true;
             match then {
-                Some(then) => self.enter_then(left, then)?,
+                Some(then) => self.attach_as(task, then)?,
                 None => {
                     self.totals.cancelled += 1;
-                    self.remove(&left)?;
+                    self.remove(&task)?;
                 }
             }
         }
@@ -136,7 +177,7 @@ impl Queue {
         ensure(self.lanes.suspects() > 0, "a suspect that is passed over")?;
         self.passed_over.get_or_insert(at);
         if !worker.is_empty() {
-            let (number, _) = self.workers.find(worker).ok_or(Mismatch("a worker that holds tasks"))?;
+            let (number, _) = self.workers.find(worker).ok_or(Invalid("a worker that holds tasks"))?;
             self.awaited = Some(number);
         }
         Ok(())

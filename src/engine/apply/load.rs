@@ -1,10 +1,10 @@
 //! What was stored comes back into the tables.
 
-use crate::apply::transition::Left;
+use crate::apply::transition::Detached;
 use crate::bounds::NAME_MAX_BYTES;
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::bodies::{StoredBody, is_valid_body};
 use crate::store::entry::Phase;
 use crate::store::log::Place;
@@ -12,10 +12,10 @@ use crate::store::page::Page;
 use crate::store::tokens::StoredToken;
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// Adds a page of tasks that was stored.
-    pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
-        let page = Page::load(bytes).ok_or(Mismatch("a stored page"))?;
+    pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        let page = Page::load(bytes)?;
         let (first, slots) = (page.first(), page.slots() as u64);
         ensure(self.log.append(page), "pages in order")?;
         let end = Order(first.0 + slots);
@@ -26,7 +26,7 @@ impl Queue {
 
     /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
     fn index(&mut self, place: Place) -> Applied {
-        let found = self.at(place).ok_or(Mismatch("a loaded task"))?;
+        let found = self.at(place).ok_or(Invalid("a loaded task"))?;
         let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
         let entry = found.entry;
         ensure(key.group.is_none() || self.groups.get(key.group).is_some(), "a task's group")?;
@@ -41,13 +41,13 @@ impl Queue {
             ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
         }
         let was_dead = self.totals.dead;
-        self.enter(&Left { place, order, key, entry })?;
+        self.attach(&Detached { place, order, key, entry })?;
         self.totals.dead = was_dead;
         self.index_token(place)
     }
 
     /// A task that was loaded has the token that follows from it.
-    fn index_token(&mut self, place: Place) -> Result<(), Mismatch> {
+    fn index_token(&mut self, place: Place) -> Result<(), Invalid> {
         let found = self.log.record(place).and_then(|record| Some((record, record.options.unique?)));
         let Some((record, unique)) = found else { return Ok(()) };
         let entry = self.log.entry(place);
@@ -59,7 +59,7 @@ impl Queue {
     }
 
     /// Adds a body that was stored.
-    pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Mismatch> {
+    pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Invalid> {
         let order = Order(stored.order);
         ensure(self.log.pages() == 0, "bodies before their tasks")?;
         ensure(is_valid_body(&stored.headers, &stored.payload), "a body's size")?;
@@ -69,7 +69,7 @@ impl Queue {
     }
 
     /// Adds a token that doesn't follow from the tasks.
-    pub(crate) fn load_token(&mut self, stored: &StoredToken) -> Result<(), Mismatch> {
+    pub(crate) fn load_token(&mut self, stored: &StoredToken) -> Result<(), Invalid> {
         let StoredToken { token, id, until } = stored;
         ensure((1..=NAME_MAX_BYTES).contains(&token.len()) && *until <= Millis::MAX, "a token's bounds")?;
         ensure(self.tokens.get(token).is_none(), "each token once")?;

@@ -1,15 +1,15 @@
 //! Tasks that come in.
 
 use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
-use crate::mismatch::{Applied, Mismatch, ensure};
-use crate::queue::Queue;
+use crate::invalid::{Applied, Invalid, ensure};
+use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::record::Record;
 use crate::task::{Options, TaskId};
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     pub(crate) fn apply_pushed(
         &mut self,
         first: TaskId,
@@ -18,7 +18,7 @@ impl Queue {
         payloads: &[&[u8]],
     ) -> Applied {
         let count = payloads.len() as u64;
-        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Mismatch("a task to push"))?;
+        let last = count.checked_sub(1).and_then(|n| first.nth(n)).ok_or(Invalid("a task to push"))?;
         ensure(count <= BATCH_MAX as u64, "a push's size")?;
         ensure(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES), "a payload's size")?;
         ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
@@ -26,7 +26,7 @@ impl Queue {
             due.is_none_or(|due| due.instant() <= Millis::MAX) && options.are_valid(),
             "a push's options",
         )?;
-        self.stats.pushed(payloads.len());
+        self.local.stats.pushed(payloads.len());
         if let Some(unique) = &options.unique {
             ensure(count == 1, "one task for a token")?;
             self.take_token(Millis(first.ms), first, unique)?;
@@ -49,7 +49,7 @@ impl Queue {
                     }
                 }
                 Some(due) => {
-                    let place = self.log.locate(order).ok_or(Mismatch("a task just pushed"))?;
+                    let place = self.log.locate(order).ok_or(Invalid("a task just pushed"))?;
                     self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
                     self.delayed.insert(due, order);
                 }

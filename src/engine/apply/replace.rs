@@ -1,19 +1,19 @@
 //! A task that waits gets another body.
 
-use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
+use crate::invalid::{Invalid, ensure};
+use crate::state::State;
 use crate::store::bodies::{is_valid_body, is_waiting};
 use crate::task::TaskId;
 
-impl Queue {
+impl State {
     pub(crate) fn apply_replaced(
         &mut self,
         id: TaskId,
         headers: &[u8],
         payload: &[u8],
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let found = found.ok_or(Mismatch("a task that waits"))?;
+        let found = found.ok_or(Invalid("a task that waits"))?;
         ensure(found.record.options.unique.is_some(), "a task with a token")?;
         let order = found.order;
         ensure(is_valid_body(headers, payload), "a body's size")?;

@@ -1,33 +1,33 @@
 //! Schedules that are set, removed and run.
 
 use crate::bounds::NUMBER_MAX;
-use crate::mismatch::{Mismatch, ensure};
-use crate::plan::Plan;
-use crate::queue::Queue;
-use crate::store::schedules::{SCHEDULES_MAX, Schedule, Stored};
+use crate::invalid::{Invalid, ensure};
+use crate::schedule::ScheduleSpec;
+use crate::state::State;
+use crate::store::schedules::{SCHEDULES_MAX, Schedule, StoredSchedule};
 use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
-impl Queue {
+impl State {
     pub(crate) fn apply_scheduled(
         &mut self,
         name: &[u8],
-        plan: &Plan<'_>,
+        plan: &ScheduleSpec<'_>,
         next: Due,
         seen: Millis,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let old = self.schedules.get(name);
         let runs = old.map(|old| old.runs).unwrap_or_default();
         let zones = self.schedules.zones();
         ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
-        ensure(Stored { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
+        ensure(StoredSchedule { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
         self.schedules.change(|by_name| {
             by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
         });
         Ok(())
     }
 
-    pub(crate) fn apply_unscheduled(&mut self, name: &[u8]) -> Result<(), Mismatch> {
+    pub(crate) fn apply_unscheduled(&mut self, name: &[u8]) -> Result<(), Invalid> {
         let mut is_known = false;
         self.schedules.change(|by_name| is_known = by_name.remove(name).is_some());
         ensure(is_known, "a schedule")
@@ -39,10 +39,11 @@ impl Queue {
         id: TaskId,
         next: Due,
         at: Millis,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let packed = self.schedules.get(name).map(|schedule| schedule.plan.clone());
-        let packed = packed.ok_or(Mismatch("a schedule"))?;
-        let plan: Plan = rmp_serde::from_slice(&packed).map_err(|_| Mismatch("a plan that can be read"))?;
+        let packed = packed.ok_or(Invalid("a schedule"))?;
+        let plan: ScheduleSpec =
+            rmp_serde::from_slice(&packed).map_err(|_| Invalid("a plan that can be read"))?;
         self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
         self.schedules.update(name, next, at, |runs| {
             runs.made = count(runs.made);
@@ -56,14 +57,14 @@ impl Queue {
         next: Due,
         at: Millis,
         missed: bool,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         self.schedules.update(name, next, at, |runs| match missed {
             true => runs.missed = count(runs.missed),
             false => runs.skipped = count(runs.skipped),
         })
     }
 
-    pub(crate) fn apply_replanned(&mut self, name: &[u8], next: Due, at: Millis) -> Result<(), Mismatch> {
+    pub(crate) fn apply_replanned(&mut self, name: &[u8], next: Due, at: Millis) -> Result<(), Invalid> {
         self.schedules.update(name, next, at, |_| ())
     }
 }

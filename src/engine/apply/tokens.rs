@@ -2,17 +2,17 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::mismatch::{Mismatch, ensure};
-use crate::queue::Queue;
+use crate::invalid::{Invalid, ensure};
+use crate::state::State;
 use crate::store::entry::Entry;
 use crate::store::log::Place;
 use crate::store::tokens::takes_again;
 use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// A task that was just pushed takes its token; that of another whose time is over at `at` moves to it.
-    pub(crate) fn take_token(&mut self, at: Millis, id: TaskId, unique: &Unique) -> Result<(), Mismatch> {
+    pub(crate) fn take_token(&mut self, at: Millis, id: TaskId, unique: &Unique) -> Result<(), Invalid> {
         ensure(self.tokens.holder(at, unique.token).is_none(), "a token that nobody holds")?;
         self.tokens.hold(unique.token, id, unique.hold.until());
         Ok(())
@@ -39,7 +39,7 @@ impl Queue {
     }
 
     /// A dead task is ready again, and has its token again if it still wants it.
-    pub(crate) fn take_again(&mut self, at: Millis, place: Place, entry: &Entry) -> Result<(), Mismatch> {
+    pub(crate) fn take_again(&mut self, at: Millis, place: Place, entry: &Entry) -> Result<(), Invalid> {
         let Some(record) = self.log.record(place) else { return Ok(()) };
         let Some(unique) = record.options.unique.filter(|unique| takes_again(at, unique, entry)) else {
             return Ok(());
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     /// Tokens whose time is over at `at` are free.
-    pub(crate) fn apply_freed(&mut self, at: Millis, tokens: &[ByteBuf]) -> Result<(), Mismatch> {
+    pub(crate) fn apply_freed(&mut self, at: Millis, tokens: &[ByteBuf]) -> Result<(), Invalid> {
         tokens.iter().try_for_each(|token| {
             let held = self.tokens.get(token);
             ensure(held.is_some_and(|held| held.is_over(at)), "a token whose time is over")?;

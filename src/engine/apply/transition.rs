@@ -1,27 +1,27 @@
 //! Where a task stands: in the structure of its state and in no other. Whatever changes a task's state takes it out of
-//! one (`leave`) and puts it into another (`enter`), or forgets it (`remove`).
+//! one (`detach`) and puts it into another (`attach`), or forgets it (`remove`).
 
 use crate::event::Then;
-use crate::mismatch::{Applied, Mismatch, ensure};
+use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::log::Place;
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// What a task was when it left its state.
-pub(crate) struct Left {
+/// What a task was when it was taken out of its state.
+pub(crate) struct Detached {
     pub place: Place,
     pub order: Order,
     pub key: LaneKey,
     pub entry: Entry,
 }
 
-impl Queue {
+impl State {
     /// Draws the next order number.
-    pub(crate) fn draw(&mut self) -> Result<Order, Mismatch> {
+    pub(crate) fn draw(&mut self) -> Result<Order, Invalid> {
         let drawn = self.next_order;
         ensure(drawn < Order::MAX, "an order number")?;
         self.next_order = drawn.next();
@@ -29,12 +29,12 @@ impl Queue {
     }
 
     /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
-    pub(crate) fn leave(
+    pub(crate) fn detach(
         &mut self,
         id: TaskId,
         is_expected: impl Fn(&Phase) -> bool,
-    ) -> Result<Left, Mismatch> {
-        let found = self.find(id).ok_or(Mismatch("a living task"))?;
+    ) -> Result<Detached, Invalid> {
+        let found = self.find(id).ok_or(Invalid("a living task"))?;
         let (place, order, key) = (found.place, found.order, found.key());
         let (entry, touched) = (found.entry(), found.entry);
         ensure(is_expected(&entry.phase), "a task in such a state")?;
@@ -51,37 +51,39 @@ impl Queue {
             }
             Phase::Delayed { due } => self.delayed.remove(due, order),
             Phase::Leased { worker, tied, .. } => {
+                debug_assert!(self.leased > 0, "leased tasks are counted");
                 self.leased -= 1;
                 if self.workers.release(worker, entry.is_suspect()) && self.awaited == Some(worker) {
                     self.awaited = None;
                 }
                 if tied {
-                    self.ties.untie(id);
+                    self.local.ties.untie(id);
                 }
             }
             Phase::Dead { at } => {
-                self.dead.remove(&(at, order));
+                let is_dead = self.dead.remove(&(at, order));
+                debug_assert!(is_dead, "a dead task is indexed");
             }
             Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
         }
         self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
-        Ok(Left { place, order, key, entry })
+        Ok(Detached { place, order, key, entry })
     }
 
     /// Puts a task into the structure of its new state.
-    pub(crate) fn enter(&mut self, left: &Left) -> Applied {
+    pub(crate) fn attach(&mut self, task: &Detached) -> Applied {
         let mut deadline = None;
-        match left.entry.phase {
+        match task.entry.phase {
             Phase::Ready { since } => {
                 ensure(since <= Millis::MAX, "an instant")?;
-                let (key, rank, weight) = (left.key, left.entry.rank, self.running(left.key.group));
-                let is_free = self.lanes.put_returned(key, weight, rank, left.order, left.entry.is_suspect());
+                let (key, rank, weight) = (task.key, task.entry.rank, self.running(task.key.group));
+                let is_free = self.lanes.put_returned(key, weight, rank, task.order, task.entry.is_suspect());
                 ensure(is_free, "a turn of its own")?;
-                self.index_expiry(left.place, left.order, Some(&left.entry));
+                self.index_expiry(task.place, task.order, Some(&task.entry));
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
-                self.delayed.insert(due, left.order);
+                self.delayed.insert(due, task.order);
             }
             Phase::Leased { deadline: until, .. } => {
                 self.leased += 1;
@@ -90,46 +92,46 @@ impl Queue {
             Phase::Dead { at } => {
                 ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
-                self.dead.insert((at, left.order));
-                self.let_go(left.place);
+                self.dead.insert((at, task.order));
+                self.let_go(task.place);
             }
             Phase::Done { at, until } => {
                 ensure(at <= Millis::MAX, "an instant")?;
-                self.done.insert(at, until, left.order, self.task_bytes(left.place, left.order));
+                self.done.insert(at, until, task.order, self.task_bytes(task.place, task.order));
             }
         }
-        self.count_in_group(left.key.group, &left.entry.phase, left.entry.deliveries, 1);
-        self.log.set_entry(left.place, &left.entry, deadline);
+        self.count_in_group(task.key.group, &task.entry.phase, task.entry.deliveries, 1);
+        self.log.set_entry(task.place, &task.entry, deadline);
         Ok(())
     }
 
-    pub(crate) fn enter_then(&mut self, mut left: Left, then: &Then) -> Applied {
-        left.entry.phase = match *then {
+    pub(crate) fn attach_as(&mut self, mut task: Detached, then: &Then) -> Applied {
+        task.entry.phase = match *then {
             Then::Ready(since) => Phase::Ready { since },
             Then::Delayed(due) => Phase::Delayed { due },
             Then::Dead(at) => Phase::Dead { at },
         };
-        self.enter(&left)
+        self.attach(&task)
     }
 
-    pub(crate) fn enter_at_back(&mut self, mut left: Left, at: Millis) -> Applied {
-        let is_back = matches!(left.entry.phase, Phase::Delayed { .. }) && left.entry.deliveries > 0;
-        if !is_back || !self.keeps_place(left.key.group) {
-            left.entry.rank = self.draw()?;
+    pub(crate) fn attach_at_back(&mut self, mut task: Detached, at: Millis) -> Applied {
+        let is_back = matches!(task.entry.phase, Phase::Delayed { .. }) && task.entry.deliveries > 0;
+        if !is_back || !self.keeps_place(task.key.group) {
+            task.entry.rank = self.draw()?;
         }
-        left.entry.phase = Phase::Ready { since: at };
-        self.enter(&left)
+        task.entry.phase = Phase::Ready { since: at };
+        self.attach(&task)
     }
 
-    /// Forgets a task that left its state.
-    pub(crate) fn remove(&mut self, left: &Left) -> Applied {
-        self.errors.forget(left.order);
-        self.results.forget(left.order);
-        self.progress.forget(left.order);
-        self.let_go(left.place);
-        self.bodies.remove(left.order);
-        self.log.remove(left.place);
-        self.count_task_in_group(left.key.group, -1);
+    /// Forgets a task that was taken out of its state.
+    pub(crate) fn remove(&mut self, task: &Detached) -> Applied {
+        self.errors.forget(task.order);
+        self.results.forget(task.order);
+        self.progress.forget(task.order);
+        self.let_go(task.place);
+        self.bodies.remove(task.order);
+        self.log.remove(task.place);
+        self.count_task_in_group(task.key.group, -1);
         Ok(())
     }
 }

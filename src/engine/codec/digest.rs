@@ -3,7 +3,7 @@
 use crate::codec::pack::{encode_named, named_in};
 use crate::codec::queue::{PROGRESS, RESULTS};
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::task::Options;
 
 /// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over parts instead of a stream of bytes: each part is its
@@ -68,7 +68,7 @@ impl Fingerprint {
     }
 }
 
-impl Queue {
+impl State {
     /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
         add(&self.head_for_digest());

@@ -6,8 +6,7 @@
 
 use crate::codec::pack::decode;
 use crate::event::Event;
-use crate::mismatch::{Mismatch, ensure};
-use crate::queue::{Effects, Queue};
+use crate::invalid::{Invalid, ensure};
 use crate::time::Millis;
 
 /// The version of effects.
@@ -79,27 +78,27 @@ impl Effect {
     }
 
     /// Reads the bytes of an effect, with the payloads that came beside them.
-    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Mismatch> {
-        let (&version, mut rest) = bytes.split_first().ok_or(Mismatch("an effect"))?;
+    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Invalid> {
+        let (&version, mut rest) = bytes.split_first().ok_or(Invalid("an effect"))?;
         ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
         let mut stamp = None;
         if version >= 3 {
-            let number = six_bytes(&mut rest).ok_or(Mismatch("a number"))?;
-            let at = six_bytes(&mut rest).ok_or(Mismatch("an instant"))?;
+            let number = six_bytes(&mut rest).ok_or(Invalid("a number"))?;
+            let at = six_bytes(&mut rest).ok_or(Invalid("an instant"))?;
             stamp = Some((number, Millis(at)));
         }
-        let mut events: Vec<Event> = decode(rest).ok_or(Mismatch("events that are known"))?;
+        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("events that are known"))?;
         let mut left = payloads;
         for event in &mut events {
             match event {
                 Event::Pushed { count, payloads, .. } => {
                     let (mine, others) =
-                        left.split_at_checked(*count as usize).ok_or(Mismatch("a payload"))?;
+                        left.split_at_checked(*count as usize).ok_or(Invalid("a payload"))?;
                     *payloads = mine;
                     left = others;
                 }
                 Event::Replaced { payload, .. } => {
-                    let (mine, others) = left.split_first().ok_or(Mismatch("a payload"))?;
+                    let (mine, others) = left.split_first().ok_or(Invalid("a payload"))?;
                     *payload = mine;
                     left = others;
                 }
@@ -118,37 +117,53 @@ fn six_bytes(rest: &mut &[u8]) -> Option<u64> {
     Some(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-impl Queue {
-    /// How many effects have told of the queue; `None` where an older version wrote it.
-    pub fn effects(&self) -> Option<u64> {
-        match self.effects {
-            Effects::Counted(number) => Some(number),
-            Effects::Unknown => None,
+/// How many effects have told of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effects {
+    /// So many, at most [`Effects::MAX`].
+    Counted(u64),
+    /// An older version stored it or told of it.
+    Unknown,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Effects::Counted(0)
+    }
+}
+
+impl Effects {
+    /// A number has six bytes; no server lives to see the last.
+    pub const MAX: u64 = (1 << 48) - 1;
+
+    /// The number of the next one. The last is given again, on the primary as on its replicas.
+    pub fn next(self) -> u64 {
+        match self {
+            Effects::Counted(last) => (last + 1).min(Self::MAX),
+            Effects::Unknown => 1,
         }
     }
 
-    /// The number of the effect that tells of a change that was just made, on the primary.
-    pub fn count_effect(&mut self) -> u64 {
-        let number = self.effects.next();
-        self.effects = Effects::Counted(number);
+    /// Counts one more, and gives its number.
+    pub fn count(&mut self) -> u64 {
+        let number = self.next();
+        *self = Effects::Counted(number);
         number
     }
 
-    /// Takes note of an effect that came, before its events are applied. Each has the number after the last one's, so
-    /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
-    /// stored or told of takes any number. Errors: another number than the next.
-    pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Mismatch> {
+    /// Counts one that came. Errors: another number than the next.
+    pub fn expect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
         let Some((number, _)) = effect.stamp else {
-            self.effects = Effects::Unknown;
+            *self = Effects::Unknown;
             return Ok(());
         };
-        let is_next = match self.effects {
+        let is_next = match self {
             // The last number there is stays, as it does where it is counted.
-            Effects::Counted(_) => number == self.effects.next(),
+            Effects::Counted(_) => number == self.next(),
             Effects::Unknown => number >= 1,
         };
         ensure(is_next, EFFECT_GAP)?;
-        self.effects = Effects::Counted(number);
+        *self = Effects::Counted(number);
         Ok(())
     }
 }

@@ -4,26 +4,29 @@
 //! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is.
 //! Versions only grow, and old ones stay readable.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
+use crate::codec::effect::Effects;
 use crate::codec::pack::{decode, encode_named};
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Effects, Pauses, Queue};
+use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
+use crate::state::State;
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::groups::StoredGroup;
-use crate::store::interner::Names;
+use crate::store::interner::Interner;
 use crate::store::lanes::LaneKey;
 use crate::store::requests::{REQUESTS_MAX, Request};
-use crate::store::schedules::Stored;
-use crate::store::side_table::Told;
+use crate::store::schedules::StoredSchedule;
+use crate::store::side_table::SideTable;
 use crate::store::tokens::StoredToken;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
@@ -99,7 +102,7 @@ struct StoredPauses {
     outward: Option<u64>,
 }
 
-impl Queue {
+impl State {
     /// Gives the stored form to `put`, a chunk at a time, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
         self.save_at(None, put);
@@ -123,12 +126,16 @@ impl Queue {
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
         let turns = self.lanes.turns().map(|(key, left)| (key.priority, key.group, left));
         put_batches(TURNS, turns, |_| 8, put);
-        put_batches(SCHEDULES, self.schedules.stored(), Stored::size, put);
+        put_batches(SCHEDULES, self.schedules.stored(), StoredSchedule::size, put);
         put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
     }
 
     fn head(&self, workers: Vec<Vec<u8>>) -> Head {
-        let stored = |pause: Option<Option<Millis>>| pause.map(|until| until.map_or(0, |until| until.0));
+        let stored = |pause: Pause| match pause {
+            Pause::Open => None,
+            Pause::Until(until) => Some(until.0),
+            Pause::UntilResume => Some(0),
+        };
         let settings = SETTINGS.iter().map(|rule| (rule.name.to_owned(), self.settings.get(rule.setting)));
         Head {
             version: FORMAT_VERSION,
@@ -155,12 +162,12 @@ impl Queue {
     }
 
     /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
-    pub fn load_head(bytes: &[u8]) -> Result<Queue, Mismatch> {
-        let head: Head = decode(bytes).ok_or(Mismatch("a stored head"))?;
+    pub(crate) fn load_head(bytes: &[u8]) -> Result<State, Invalid> {
+        let head: Head = decode(bytes).ok_or(Invalid("a stored head"))?;
         ensure((1..=FORMAT_VERSION).contains(&head.version), "a known version")?;
         let mut settings = Settings::default();
         for (name, value) in &head.settings {
-            let rule = Rule::named(name.as_bytes()).ok_or(Mismatch("a known setting"))?;
+            let rule = Rule::named(name.as_bytes()).ok_or(Invalid("a known setting"))?;
             ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
@@ -172,16 +179,18 @@ impl Queue {
                 && head.clock_offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64,
             "counters and clocks in bounds",
         )?;
-        let until = |stored: u64| (stored != 0).then_some(Millis(stored).min(Millis::MAX));
-        let pauses =
-            Pauses { inward: head.pauses.inward.map(until), outward: head.pauses.outward.map(until) };
+        let pause = |stored: Option<u64>| match stored {
+            None => Pause::Open,
+            Some(0) => Pause::UntilResume,
+            Some(until) => Pause::Until(Millis(until).min(Millis::MAX)),
+        };
+        let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
-        let workers = Names::load(workers).ok_or(Mismatch("worker names"))?;
-        let awaited =
-            head.awaited.map(|name| workers.find(&name).ok_or(Mismatch("an awaited worker's name")));
+        let workers = Interner::load(workers).ok_or(Invalid("worker names"))?;
+        let awaited = head.awaited.map(|name| workers.find(&name).ok_or(Invalid("an awaited worker's name")));
         let awaited = awaited.transpose()?.map(|(number, _)| number);
-        Ok(Queue {
+        Ok(State {
             settings,
             totals: head.totals,
             pauses,
@@ -196,7 +205,7 @@ impl Queue {
             passed_over: head.passed_over,
             awaited,
             delayed: Delayed::default(),
-            ..Queue::new()
+            ..State::default()
         })
     }
 
@@ -209,31 +218,31 @@ impl Queue {
 
     /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
     /// can be read, and is to be the same when it is stored and loaded again.
-    pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Mismatch> {
+    pub(crate) fn load_chunk(&mut self, bytes: &[u8], saved: &Cell<Option<Stamp>>) -> Result<(), Invalid> {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
             Some((&GROUPS, groups)) => {
                 // A free number takes one byte here and many when it is read.
                 ensure(groups.len() <= GROUPS_CHUNK_MAX, "groups in small chunks")?;
-                let groups: Vec<StoredGroup> = decode(groups).ok_or(Mismatch("stored groups"))?;
+                let groups: Vec<StoredGroup> = decode(groups).ok_or(Invalid("stored groups"))?;
                 ensure(self.log.pages() == 0, "groups before their tasks")?;
                 groups.into_iter().try_for_each(|group| self.groups.load(group, &self.settings))
             }
             Some((&TURNS, turns)) => {
-                let turns: Vec<StoredTurn> = decode(turns).ok_or(Mismatch("stored turns"))?;
+                let turns: Vec<StoredTurn> = decode(turns).ok_or(Invalid("stored turns"))?;
                 turns.into_iter().try_for_each(|(priority, group, left)| {
                     let key = LaneKey { priority, group };
                     ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
                 })
             }
             Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
-                Err(Mismatch("tasks before what is said of them"))
+                Err(Invalid("tasks before what is said of them"))
             }
-            Some((&ERRORS, errors)) => load_told(&mut self.errors, errors),
-            Some((&RESULTS, results)) => load_told(&mut self.results, results),
-            Some((&PROGRESS, progress)) => load_told(&mut self.progress, progress),
+            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
+            Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
+            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress),
             Some((&REQUESTS, requests)) => {
-                let requests: Vec<Request> = decode(requests).ok_or(Mismatch("stored requests"))?;
+                let requests: Vec<Request> = decode(requests).ok_or(Invalid("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
                     ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
                     let is_new = !self.requests.holds(&request) && self.requests.len() < REQUESTS_MAX;
@@ -244,31 +253,28 @@ impl Queue {
                 })
             }
             Some((&SCHEDULES, schedules)) => {
-                self.schedules.load(decode(schedules).ok_or(Mismatch("stored schedules"))?)
+                self.schedules.load(decode(schedules).ok_or(Invalid("stored schedules"))?)
             }
             Some((&TOKENS, tokens)) => {
-                let tokens: Vec<StoredToken> = decode(tokens).ok_or(Mismatch("stored tokens"))?;
+                let tokens: Vec<StoredToken> = decode(tokens).ok_or(Invalid("stored tokens"))?;
                 tokens.iter().try_for_each(|token| self.load_token(token))
             }
             Some((&BODIES, bodies)) => {
-                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Mismatch("stored bodies"))?;
+                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Invalid("stored bodies"))?;
                 bodies.iter().try_for_each(|body| self.load_body(body))
             }
             Some((&CLOCKS, clocks)) => {
-                let saved: Stamp = decode(clocks).ok_or(Mismatch("stored clocks"))?;
-                ensure(
-                    saved.is_valid() && self.saved.replace(Some(saved)).is_none(),
-                    "clocks in bounds, once",
-                )
+                let stamp: Stamp = decode(clocks).ok_or(Invalid("stored clocks"))?;
+                ensure(stamp.is_valid() && saved.replace(Some(stamp)).is_none(), "clocks in bounds, once")
             }
-            _ => Err(Mismatch("a known chunk")),
+            _ => Err(Invalid("a known chunk")),
         }
     }
 }
 
 /// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
-fn load_told(told: &mut Told, bytes: &[u8]) -> Result<(), Mismatch> {
-    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Mismatch("stored errors, results or progress"))?;
+fn load_side_table(told: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
+    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
         ensure(told.get(Order(order)).is_none(), "one error, result or progress a task")?;
         told.set(Order(order), value);

@@ -3,19 +3,20 @@
 //! A claim goes on turn by turn: each event hands out what one turn of the rotation holds, at most, and is applied
 //! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
 
-use crate::event::{Event, Gate, Lease};
+use crate::event::{Event, Lease};
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::Queue;
+use crate::pause::Gate;
 use crate::request::{Claim, Entropy, Refusal};
 use crate::rules::term::CLOCK_NUMBER_MAX;
 use crate::settings::Setting;
+use crate::state::{Found, State};
 use crate::store::lane::{Lane, Which};
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
 
 /// A claim that is under way.
 #[derive(Debug, Clone, Copy)]
-pub struct Claiming<'a> {
+pub struct ClaimTurns<'a> {
     claim: Claim<'a>,
     /// How many more tasks it may get.
     left: usize,
@@ -30,37 +31,37 @@ pub struct Claiming<'a> {
 /// Steps in which one claim removes tasks that have expired; the tick sees to more of them.
 const SWEEPS: usize = 32;
 
-impl<'a> Claiming<'a> {
+impl<'a> ClaimTurns<'a> {
     /// The beginning of a claim.
-    pub fn new(claim: Claim<'a>) -> Claiming<'a> {
-        Claiming { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
+    pub fn new(claim: Claim<'a>) -> ClaimTurns<'a> {
+        ClaimTurns { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
     }
 
     /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
     /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
     /// [`Queue::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
-    pub fn turn(&mut self, queue: &Queue, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
-        if queue.paused(now.at, Gate::Out).is_some() {
+    pub fn turn(&mut self, state: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
+        if !state.paused(now.at, Gate::Out).is_open() {
             return Err(Refusal::Paused);
         }
-        if queue.is_behind(now.at) {
-            let expired = queue.expired_tasks(now.at).filter(|_| self.sweeps > 0);
+        if state.is_behind(now.at) {
+            let expired = state.expired_tasks(now.at).filter(|_| self.sweeps > 0);
             self.sweeps = self.sweeps.saturating_sub(1);
             return Ok(expired);
         }
-        let which = match *self.allowed.get_or_insert_with(|| queue.allowed(self.claim.worker)) {
+        let which = match *self.allowed.get_or_insert_with(|| state.allowed(self.claim.worker)) {
             Allowed::All => Which::All,
             Allowed::Sound => Which::Sound,
             Allowed::Nothing => return Ok(None),
         };
-        let mut leases = Vec::with_capacity(self.left.min(queue.lanes.ready() as usize));
-        let mut allowed = queue.allowance(now.at);
-        for Source { lane, limit, is_turn } in queue.sources(now.at, self.claim.group, which) {
+        let mut leases = Vec::with_capacity(self.left.min(state.lanes.ready() as usize));
+        let mut allowed = state.allowance(now.at);
+        for Source { lane, limit, is_turn } in state.sources(now.at, self.claim.group, which) {
             if is_turn && !leases.is_empty() {
                 break;
             }
             let before = leases.len();
-            self.take(queue, now, entropy, (lane, which), limit.min(allowed), &mut leases)?;
+            self.take(state, now, entropy, (lane, which), limit.min(allowed), &mut leases)?;
             allowed -= (leases.len() - before) as u64;
             if is_turn {
                 break;
@@ -79,7 +80,7 @@ impl<'a> Claiming<'a> {
     /// Leases for at most `limit` tasks of a lane.
     fn take(
         &mut self,
-        queue: &Queue,
+        state: &State,
         now: Now,
         entropy: Entropy,
         (lane, which): (&Lane, Which),
@@ -87,32 +88,49 @@ impl<'a> Claiming<'a> {
         leases: &mut Vec<Lease>,
     ) -> Result<(), Refusal> {
         let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        for (_, place) in lane.in_order(&queue.log, Order(0), which).take(limit) {
-            let Some(found) = queue.at(place) else { break };
+        for (_, place) in lane.in_order(&state.log, Order(0), which).take(limit) {
+            let Some(found) = state.at(place) else { break };
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
-            self.bytes += found.record.payload.len() as u64;
-            let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
-            if self.got > 0 && (is_suspect || is_too_much) {
+            if !self.admits(is_suspect, found.record.payload.len()) {
                 self.left = 0;
                 break;
             }
-            let last = leases.last().map_or(queue.last_lease, |lease| lease.number);
-            let number = LeaseNumber((last.0 + 1).max(now.lease_number(CLOCK_NUMBER_MAX)));
-            if number > LeaseNumber::MAX {
-                return Err(Refusal::Exhausted);
-            }
-            let lease_ms = self.claim.lease_ms.or(found.record.options.lease_ms);
-            let lease_ms = lease_ms.unwrap_or_else(|| queue.settings.span_ms(Setting::Lease) as u32);
-            let deadline = queue.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
-            leases.push(Lease { id: found.record.id, number, nonce: entropy(), lease_ms, deadline });
+            let last = leases.last().map_or(state.last_lease, |lease| lease.number);
+            leases.push(self.lease(state, now, entropy, last, &found)?);
             self.got += 1;
-            self.left -= 1;
-            if is_suspect {
-                self.left = 0;
+            self.left = if is_suspect { 0 } else { self.left - 1 };
+            if self.left == 0 {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the next task may come along: a suspect comes alone, and the bytes of all but the first are bounded.
+    fn admits(&mut self, is_suspect: bool, bytes: usize) -> bool {
+        self.bytes += bytes as u64;
+        let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
+        let is_first = self.got == 0;
+        is_first || !(is_suspect || is_too_much)
+    }
+
+    /// A lease on a task, with the number after the last one's or that of the clock.
+    fn lease(
+        &self,
+        state: &State,
+        now: Now,
+        entropy: Entropy,
+        last: LeaseNumber,
+        found: &Found,
+    ) -> Result<Lease, Refusal> {
+        let number = LeaseNumber((last.0 + 1).max(now.lease_number(CLOCK_NUMBER_MAX)));
+        if number > LeaseNumber::MAX {
+            return Err(Refusal::Exhausted);
+        }
+        let lease_ms = self.claim.lease_ms.or(found.record.options.lease_ms);
+        let lease_ms = lease_ms.unwrap_or_else(|| state.settings.span_ms(Setting::Lease) as u32);
+        let deadline = state.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
+        Ok(Lease { id: found.record.id, number, nonce: entropy(), lease_ms, deadline })
     }
 }
 
@@ -136,7 +154,7 @@ pub(crate) struct Source<'q> {
     is_turn: bool,
 }
 
-impl Queue {
+impl State {
     /// The first turn of a claim: all of it, where no groups take turns. Errors: `Paused`, `Exhausted`.
     pub fn claim<'a>(
         &self,
@@ -144,7 +162,7 @@ impl Queue {
         entropy: Entropy,
         claim: &Claim<'a>,
     ) -> Result<Option<Event<'a>>, Refusal> {
-        Claiming::new(*claim).turn(self, now, entropy)
+        ClaimTurns::new(*claim).turn(self, now, entropy)
     }
 
     /// Whether a claim without a worker's name would get a task now.
@@ -174,7 +192,7 @@ impl Queue {
     fn has_for(&self, now: Millis, group: Option<&[u8]>, which: Which) -> bool {
         self.lanes.ready() > 0
             && !self.is_behind(now)
-            && self.paused(now, Gate::Out).is_none()
+            && self.paused(now, Gate::Out).is_open()
             && self.allowance(now) > 0
             && self.sources(now, group, which).next().is_some()
     }

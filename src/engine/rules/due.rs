@@ -1,10 +1,11 @@
 //! What time does to a queue: leases end, delayed tasks become ready, some nobody claims in
 //! time, schedules run, groups may run again, dead and done tasks grow too old, tokens are free.
 
-use crate::event::{Event, Gate};
-use crate::queue::Queue;
+use crate::event::Event;
+use crate::numbers::Order;
 use crate::request::Entropy;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
@@ -12,11 +13,20 @@ use crate::time::{Millis, Now};
 /// Tasks that one event moves: about a page of leases, so that a step stays far below a millisecond.
 const STEP_TASKS: usize = 128;
 
-impl Queue {
+/// What a look at what is due came across: no change, but a shorter way for the next look.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Pages in which no lease is over, though their bounds said so: by their first numbers.
+    pub pages: Vec<Order>,
+    /// How far the table of groups was looked through for those behind.
+    pub groups: Option<usize>,
+}
+
+impl State {
     /// When there is something to do next, on the queue's clock; it may turn out to be nothing.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let lease = self.log.bound_after(None).map(|page| now.lease_due(page.bound));
-        let pauses = [self.pauses.inward, self.pauses.outward].into_iter().flatten().flatten();
+        let pauses = self.pauses.first_end();
         let dead = match (self.dead.first(), self.settings.limit(Setting::DeadTtl)) {
             _ if self.too_many_dead() > 0 => Some(now.at),
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
@@ -30,14 +40,20 @@ impl Queue {
 
     /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
     /// `pages` is used up. `pages` counts down what was looked at, a page of tasks at a time.
-    pub fn tick(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
-        let ended = self.ended_leases(now, entropy, pages);
+    pub(crate) fn due(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        pages: &mut usize,
+        seen: &mut Seen,
+    ) -> Option<Event<'static>> {
+        let ended = self.ended_leases(now, entropy, pages, seen);
         if ended.is_some() || *pages == 0 {
             return ended;
         }
         let other = self
             .ended_pause(now)
-            .or_else(|| self.awake_groups(now))
+            .or_else(|| self.awake_groups(now, seen))
             .or_else(|| self.due_tasks(now))
             .or_else(|| self.expired_tasks(now.at))
             .or_else(|| self.due_schedule(now))
@@ -50,7 +66,13 @@ impl Queue {
 
     /// Leases of one page that are over. Pages are looked at by their bounds; one whose leases were extended or
     /// answered since gets a new bound.
-    fn ended_leases(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
+    fn ended_leases(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        pages: &mut usize,
+        seen: &mut Seen,
+    ) -> Option<Event<'static>> {
         let mut passed = None;
         // In a grace there may be many pages to look at in vain: half of the work is left for what else is due.
         let left = *pages / 2;
@@ -68,19 +90,14 @@ impl Queue {
                 return Some(Event::Stalled { tasks });
             }
             // Bounds may be too early, and in a grace deadlines are spared: on to the pages behind.
-            self.log.tighten(page.first);
+            seen.pages.push(page.first);
             passed = Some(page);
         }
         None
     }
 
     fn ended_pause(&self, now: Now) -> Option<Event<'static>> {
-        let is_over = |pause: Option<Option<Millis>>| pause.flatten().is_some_and(|until| until <= now.at);
-        match () {
-            () if is_over(self.pauses.inward) => Some(Event::Resumed { gate: Gate::In }),
-            () if is_over(self.pauses.outward) => Some(Event::Resumed { gate: Gate::Out }),
-            () => None,
-        }
+        self.pauses.over(now.at).map(|gate| Event::Resumed { gate })
     }
 
     fn due_tasks(&self, now: Now) -> Option<Event<'static>> {

@@ -3,16 +3,17 @@
 use crate::event::Event;
 use crate::limits::{GroupLimits, Held};
 use crate::numbers::GroupNumber;
-use crate::queue::Queue;
 use crate::request::Refusal;
+use crate::rules::due::Seen;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::groups::Group;
 use crate::time::{Millis, Now};
 
 /// Groups that one event wakes.
 const STEP_GROUPS: usize = 128;
 
-impl Queue {
+impl State {
     /// How many tasks may be claimed at `at`, as far as the queue's own limits say.
     pub(crate) fn allowance(&self, at: Millis) -> u64 {
         let limit = self.settings.limit(Setting::Concurrency);
@@ -69,10 +70,11 @@ impl Queue {
     }
 
     /// Groups whose rate allows a claim again by now, that can be forgotten, or that are behind.
-    pub(crate) fn awake_groups(&mut self, now: Now) -> Option<Event<'static>> {
+    pub(crate) fn awake_groups(&self, now: Now, seen: &mut Seen) -> Option<Event<'static>> {
         let mut names = self.groups.awake(now.at, STEP_GROUPS);
         if names.is_empty() {
-            names = self.groups.next_behind(STEP_GROUPS);
+            let (behind, looked_to) = self.groups.next_behind(STEP_GROUPS);
+            (names, seen.groups) = (behind, Some(looked_to));
         }
         (!names.is_empty()).then_some(Event::Rested { names, at: now.at })
     }

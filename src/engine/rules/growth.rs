@@ -7,36 +7,36 @@
 
 use crate::event::{End, Event};
 use crate::limits::GroupLimits;
-use crate::queue::Queue;
-use crate::store::side_table::Told;
+use crate::state::State;
+use crate::store::side_table::SideTable;
 use crate::task::TaskId;
 
 /// What a name costs in its table beside its bytes, about.
 const NAME_BYTES: i64 = 56;
 
-impl Queue {
+impl State {
     /// Bytes chosen by users that the event, decided on this queue, keeps, less those that it lets go; at most 0 for
     /// one that doesn't make the data grow. Of pushes, of what takes a push's place and of claims it says nothing.
     pub fn growth(&self, event: &Event) -> i64 {
         match event {
             // One that is kept has its result in place of its progress; one that isn't takes everything with it.
             Event::Acked { id, end: Some(End { retain_ms: 1.., result, .. }), .. } => {
-                result.map_or(0, len) - self.told_bytes(&self.progress, *id)
+                result.map_or(0, len) - self.bytes_in(&self.progress, *id)
             }
             Event::Acked { id, .. } => {
                 self.find(*id).map_or(0, |found| -(self.task_bytes(found.place, found.order) as i64))
             }
             Event::Extended { id, progress: Some(progress), .. } => {
-                len(progress) - self.told_bytes(&self.progress, *id)
+                len(progress) - self.bytes_in(&self.progress, *id)
             }
-            Event::Failed { id, error, .. } => len(error) - self.told_bytes(&self.errors, *id),
+            Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
             _ => 0,
         }
     }
 
-    fn told_bytes(&self, told: &Told, id: TaskId) -> i64 {
+    fn bytes_in(&self, told: &SideTable, id: TaskId) -> i64 {
         let value = self.find(id).and_then(|found| told.get(found.order));
         value.map_or(0, len)
     }

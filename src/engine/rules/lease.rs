@@ -2,15 +2,15 @@
 
 use crate::bounds::{ATTEMPTS_MAX, LEASE_MAX_MS};
 use crate::event::{End, Event, Then};
-use crate::queue::{Found, Queue};
 use crate::request::{Entropy, Refusal, Retry};
 use crate::rules::backoff;
 use crate::settings::Setting;
+use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Now};
 
-impl Queue {
+impl State {
     /// The last deadline that a lease which began at `claimed_at` can have.
     pub(crate) fn last_deadline(&self, claimed_at: Millis) -> Millis {
         self.settings.limit(Setting::RunMax).map_or(Millis::MAX, |run_max| claimed_at.plus(run_max))
@@ -154,7 +154,7 @@ impl Queue {
 
     /// The tasks whose leases hang on a connection, at most `limit`.
     pub fn tied_to(&self, holder: u64, limit: usize) -> Vec<TaskId> {
-        self.ties.of(holder, limit)
+        self.local.ties.of(holder, limit)
     }
 
     /// What becomes of a task whose lease ended without an answer; `None` where it was to be cancelled.

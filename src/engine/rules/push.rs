@@ -1,19 +1,20 @@
 //! A push: what is let in, and what a request that is sent again is answered.
 
-use crate::event::{Event, Gate};
-use crate::queue::Queue;
+use crate::event::Event;
+use crate::pause::Gate;
 use crate::request::{Answer, Push, Refusal};
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::store::requests::REQUEST_KEPT_MS;
 use crate::task::{Handle, TaskId};
 use crate::time::{Due, Now};
 
-impl Queue {
+impl State {
     /// Lets tasks in; with a token only one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
     /// `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
-        if self.paused(now.at, Gate::In).is_some() {
+        if !self.paused(now.at, Gate::In).is_open() {
             return Err(Refusal::Paused);
         }
         push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;

@@ -1,15 +1,15 @@
 //! Which tasks that are over go: the dead that are too old or too many, and of the done those that are in the way, too.
 
 use crate::event::Event;
-use crate::queue::Queue;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
 /// Tasks that one event forgets, so that a step stays far below a millisecond.
 const STEP_TASKS: usize = 128;
 
-impl Queue {
+impl State {
     /// When the next done task is to go.
     pub(crate) fn done_due(&self, now: &Now) -> Option<Millis> {
         let is_too_much = self.done.len() > 0 && (self.too_many_done() > 0 || self.bytes_above(0) > 0);

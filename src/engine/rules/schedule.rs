@@ -3,31 +3,36 @@
 use crate::calendar::BadRule;
 use crate::codec::pack::encode_named;
 use crate::event::Event;
-use crate::plan::{Catchup, Plan, Rule, Unplanned};
-use crate::queue::Queue;
 use crate::request::Push;
+use crate::schedule::{Catchup, Recurrence, ScheduleError, ScheduleSpec};
+use crate::state::State;
 use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_never};
 use crate::time::Now;
 
-impl Queue {
+impl State {
     /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
     /// their counters. Errors: `Bad`, `TooMany`.
-    pub fn schedule<'a>(&self, now: Now, name: &'a [u8], plan: Plan<'a>) -> Result<Event<'a>, Unplanned> {
-        let rule = Rule::read(plan.timing, self.schedules.zones()).map_err(Unplanned::Bad)?;
+    pub fn schedule<'a>(
+        &self,
+        now: Now,
+        name: &'a [u8],
+        plan: ScheduleSpec<'a>,
+    ) -> Result<Event<'a>, ScheduleError> {
+        let rule = Recurrence::read(plan.timing, self.schedules.zones()).map_err(ScheduleError::Bad)?;
         let old = self.schedules.get(name);
         if old.is_none() && self.schedules.len() >= SCHEDULES_MAX {
-            return Err(Unplanned::TooMany);
+            return Err(ScheduleError::TooMany);
         }
         let is_same = |old: &&Schedule| old.plan().is_some_and(|old| old.timing == plan.timing);
         let (next, seen) = match old.filter(is_same) {
             Some(old) => (old.next, old.seen),
-            None => (rule.next(&now, None).ok_or(Unplanned::Bad(BadRule::Never))?, now.wall),
+            None => (rule.next(&now, None).ok_or(ScheduleError::Bad(BadRule::Never))?, now.wall),
         };
         Ok(Event::Scheduled { name, plan, next, seen })
     }
 
     /// Bytes that a schedule takes more than the one in whose place it comes.
-    pub(crate) fn schedule_growth(&self, name: &[u8], plan: &Plan<'_>) -> i64 {
+    pub(crate) fn schedule_growth(&self, name: &[u8], plan: &ScheduleSpec<'_>) -> i64 {
         let size = |plan: usize| i64::try_from(name.len() + plan + SCHEDULE_BYTES).unwrap_or(i64::MAX);
         let before = self.schedules.get(name).map_or(0, |old| size(old.plan.len()));
         size(encode_named(plan).len()) - before

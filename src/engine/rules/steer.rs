@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::event::Event;
-use crate::queue::Queue;
 use crate::request::Refusal;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::Now;
@@ -12,7 +12,7 @@ use crate::time::Now;
 /// Dead tasks that one retry of the oldest looks at, since others may hold their tokens.
 const RETRY_LOOKED_AT: usize = 10_000;
 
-impl Queue {
+impl State {
     /// Cancels a task: gone, or if a worker has it, marked for the worker to learn. Errors: `Gone` where there is
     /// nothing to cancel.
     pub fn cancel(&self, id: TaskId) -> Result<Event<'static>, Refusal> {

@@ -11,16 +11,16 @@
 
 use crate::event::Event;
 use crate::numbers::Order;
-use crate::queue::Queue;
 use crate::request::Claim;
 use crate::rules::claim::Allowed;
 use crate::settings::Setting;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
-impl Queue {
+impl State {
     /// Whether any task that is ready, or that a worker with a name holds, is a suspect: else none of this matters.
     pub fn has_suspects(&self) -> bool {
         self.lanes.suspects() > 0 || self.workers.total().suspects > 0

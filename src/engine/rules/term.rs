@@ -1,8 +1,8 @@
 //! Terms: the time in which one node is the primary, and the lease numbers that come with it.
 
 use crate::event::Event;
-use crate::queue::Queue;
 use crate::request::{Beginning, Term};
+use crate::state::State;
 use crate::task::LeaseNumber;
 use crate::time::Now;
 
@@ -17,7 +17,7 @@ const RESTART_STEP: u64 = 1 << 24;
 /// set far ahead doesn't use them up.
 pub(crate) const CLOCK_NUMBER_MAX: u64 = LeaseNumber::MAX.0 - (1 << 46);
 
-impl Queue {
+impl State {
     /// What a primary says before its first change of a queue; `None` where the term is its own. The lease number is a
     /// fencing token: no primary that was replaced, lives on or starts again gives one that is as high as its successor's.
     pub fn begin_term(&self, now: Now, term: Term) -> Option<Event<'static>> {

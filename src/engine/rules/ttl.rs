@@ -2,14 +2,14 @@
 
 use crate::event::Event;
 use crate::numbers::Order;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::task::TaskId;
 use crate::time::Millis;
 
 /// Tasks that one event removes.
 const STEP_TASKS: usize = 128;
 
-impl Queue {
+impl State {
     /// Whether there are ready tasks whose time to live is over and that nobody has removed yet. Nothing is claimed before
     /// they are.
     pub fn is_behind(&self, at: Millis) -> bool {

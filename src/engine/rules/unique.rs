@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::event::Event;
-use crate::queue::{Found, Queue};
 use crate::request::Refusal;
 use crate::settings::Setting;
+use crate::state::{Found, State};
 use crate::store::bodies::is_waiting;
 use crate::store::entry::Phase;
 use crate::store::tokens::takes_again;
@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 /// Tokens that one event frees.
 const STEP_TOKENS: usize = 128;
 
-impl Queue {
+impl State {
     /// Who holds a token at this instant. With KEEP it may be a task that is gone.
     pub fn holder(&self, at: Millis, token: &[u8]) -> Option<TaskId> {
         self.tokens.holder(at, token)

@@ -1,7 +1,4 @@
-//! Payloads and headers that took the place of what was pushed (UNIQUE … REPLACE).
-//!
-//! Records are packed and can't grow where they lie, so what is new stands here, by the task's number, until the task
-//! is gone. A queue that replaces nothing pays for a look at an empty table.
+//! Payloads and headers that took the place of what was pushed.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +39,10 @@ impl StoredBody {
     }
 }
 
-/// See the head of the file.
+/// Payloads and headers that took the place of what was pushed (UNIQUE … REPLACE).
+///
+/// Records are packed and can't grow where they lie, so what is new stands here, by the task's number, until the task
+/// is gone. A queue that replaces nothing pays for a look at an empty table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bodies {
     bodies: BTreeMap<Order, Body>,

@@ -1,5 +1,4 @@
-//! Tasks that become ready later, by when: those with a span on the queue's clock, those with an instant of
-//! the wall clock on that one, so that they follow it when it is corrected.
+//! Tasks that become ready later.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -7,7 +6,8 @@ use std::ops::Bound;
 use crate::numbers::Order;
 use crate::time::{Due, Millis, Now};
 
-/// See the head of the file.
+/// Tasks that become ready later, by when: those with a span on the queue's clock, those with an instant of
+/// the wall clock on that one, so that they follow it when it is corrected.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Delayed {
     clock: BTreeSet<(Millis, Order)>,
@@ -33,11 +33,13 @@ impl Delayed {
     }
 
     pub fn insert(&mut self, due: Due, order: Order) {
-        self.side(due).insert((due.instant(), order));
+        let is_new = self.side(due).insert((due.instant(), order));
+        debug_assert!(is_new, "a delayed task is indexed once");
     }
 
     pub fn remove(&mut self, due: Due, order: Order) {
-        self.side(due).remove(&(due.instant(), order));
+        let is_there = self.side(due).remove(&(due.instant(), order));
+        debug_assert!(is_there, "a delayed task is indexed once");
     }
 
     /// When the first task is due, on the queue's clock.

@@ -1,7 +1,4 @@
-//! Done tasks that are kept for a while: who is the oldest, whose time is over first, and which of them go.
-//!
-//! They are bounded by age (each by its own RETAIN), by count (`retain-max`) and by bytes: while the queue holds more
-//! than `max-bytes`, and where a push needs the room, the oldest go. So a push is never refused for the bytes or the number of what is done.
+//! Done tasks that are kept.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -9,7 +6,10 @@ use std::ops::Bound;
 use crate::numbers::Order;
 use crate::time::Millis;
 
-/// See the head of the file.
+/// Done tasks that are kept for a while: who is the oldest, whose time is over first, and which of them go.
+///
+/// They are bounded by age (each by its own RETAIN), by count (`retain-max`) and by bytes: while the queue holds more
+/// than `max-bytes`, and where a push needs the room, the oldest go. So a push is never refused for the bytes or the number of what is done.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Done {
     /// By when they became so.
@@ -47,6 +47,10 @@ impl Done {
     pub fn remove(&mut self, at: Millis, until: Millis, order: Order, bytes: usize) {
         self.by_age.remove(&(at, order));
         self.by_end.remove(&(until, order));
+        debug_assert!(
+            self.bytes >= bytes as u64 && self.by_age.len() == self.by_end.len(),
+            "done tasks are counted"
+        );
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 

@@ -4,7 +4,7 @@
 //! [`Packed`] of 45 bytes, because every leased task has one.
 
 use crate::numbers::{Order, WorkerNumber};
-use crate::task::{LeaseNumber, State};
+use crate::task::{LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
 /// A touched task's state, with what belongs to it.
@@ -33,13 +33,13 @@ impl Phase {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TaskState {
         match self {
-            Phase::Ready { .. } => State::Ready,
-            Phase::Delayed { .. } => State::Delayed,
-            Phase::Leased { .. } => State::Leased,
-            Phase::Dead { .. } => State::Dead,
-            Phase::Done { .. } => State::Done,
+            Phase::Ready { .. } => TaskState::Ready,
+            Phase::Delayed { .. } => TaskState::Delayed,
+            Phase::Leased { .. } => TaskState::Leased,
+            Phase::Dead { .. } => TaskState::Dead,
+            Phase::Done { .. } => TaskState::Done,
         }
     }
 }
@@ -100,14 +100,14 @@ impl Entry {
 
 /// A number in N bytes, the lowest first; a larger one stops at the largest that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Short<const N: usize>([u8; N]);
+struct UintLe<const N: usize>([u8; N]);
 
-impl<const N: usize> Short<N> {
-    fn new(value: u64) -> Short<N> {
+impl<const N: usize> UintLe<N> {
+    fn new(value: u64) -> UintLe<N> {
         let value = value.min(u64::MAX >> (64 - 8 * N));
         let mut short = [0; N];
         short.iter_mut().zip(value.to_le_bytes()).for_each(|(place, byte)| *place = byte);
-        Short(short)
+        UintLe(short)
     }
 
     fn get(self) -> u64 {
@@ -128,10 +128,10 @@ pub(crate) struct Packed {
     pub slot: u8,
     /// State and flags: see the constants below.
     bits: u8,
-    rank: Short<6>,
+    rank: UintLe<6>,
     /// Since when ready, when due, the deadline, or since when dead or done.
-    instant: Short<6>,
-    lease: Short<7>,
+    instant: UintLe<6>,
+    lease: UintLe<7>,
     nonce: u32,
     lease_ms: u32,
     /// Of a leased task, from the claim to the deadline; stops at 49 days. Of a done one, the low half of how long it
@@ -171,9 +171,9 @@ impl Packed {
         Packed {
             slot,
             bits: state | flag(entry.stalled, STALLED),
-            rank: Short::new(entry.rank.0),
-            instant: Short::new(instant.0),
-            lease: Short::new(entry.lease.0),
+            rank: UintLe::new(entry.rank.0),
+            instant: UintLe::new(instant.0),
+            lease: UintLe::new(entry.lease.0),
             nonce: entry.nonce,
             lease_ms: entry.lease_ms,
             held_ms,
@@ -240,9 +240,9 @@ impl Packed {
     pub fn read(bytes: &[u8]) -> Option<Packed> {
         let mut rest = bytes;
         let [slot, bits] = take(&mut rest)?;
-        let rank = Short(take(&mut rest)?);
-        let instant = Short(take(&mut rest)?);
-        let lease = Short(take(&mut rest)?);
+        let rank = UintLe(take(&mut rest)?);
+        let instant = UintLe(take(&mut rest)?);
+        let lease = UintLe(take(&mut rest)?);
         let mut word = || Some(u32::from_le_bytes(take(&mut rest)?));
         let (nonce, lease_ms, held_ms, worker, deliveries) = (word()?, word()?, word()?, word()?, word()?);
         let failures = u16::from_le_bytes(take(&mut rest)?);

@@ -1,7 +1,4 @@
-//! Ready tasks that nobody has claimed yet and that are gone if nobody does in time (TTL), by when.
-//!
-//! The instant follows from the task: so long after it was ready first, while no delivery counts. A task is here
-//! if and only if that holds. The tick removes those whose instant has come, and so does a claim before it takes anything.
+//! Tasks that expire if nobody claims them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +7,10 @@ use crate::store::entry::{Entry, Phase};
 use crate::store::record::Record;
 use crate::time::Millis;
 
-/// See the head of the file.
+/// Ready tasks that nobody has claimed yet and that are gone if nobody does in time (TTL), by when.
+///
+/// The instant follows from the task: so long after it was ready first, while no delivery counts. A task is here
+/// if and only if that holds. The tick removes those whose instant has come, and so does a claim before it takes anything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expiry {
     tasks: BTreeSet<(Millis, Order)>,

@@ -1,13 +1,4 @@
-//! Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
-//!
-//! A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
-//! up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
-//! each group: when its rate allows the next claim, or when an empty group can be forgotten.
-//!
-//! The queue's settings hold for each group that has none of its own, so a new setting may change a million groups. It
-//! visits none of them: it counts up `epoch`, and a group whose own is another is *behind*. What a group behind may do
-//! is read by the new settings at once; only its place in the rotations, and what was used of an old rate, stay as they
-//! were until it is visited. The tick visits them step by step, and a claim the one that it takes from.
+//! The table of groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
+use crate::invalid::{Invalid, ensure};
 use crate::limits::{GroupLimits, Held};
-use crate::mismatch::{Mismatch, ensure};
 use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
@@ -157,8 +148,18 @@ struct Behind {
     rate: bool,
 }
 
-/// The table of groups. See the head of the file for epochs: they count up with each change of a limit of all groups,
-/// and only their differences mean something.
+/// Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
+///
+/// A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
+/// up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
+/// each group: when its rate allows the next claim, or when an empty group can be forgotten.
+///
+/// The queue's settings hold for each group that has none of its own, so a new setting may change a million groups. It
+/// visits none of them: it counts up `epoch`, and a group whose own is another is *behind*. What a group behind may do
+/// is read by the new settings at once; only its place in the rotations, and what was used of an old rate, stay as they
+/// were until it is visited. The tick visits them step by step, and a claim the one that it takes from.
+///
+/// Epochs count up with each change of a limit of all groups, and only their differences mean something.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Groups {
     numbers: BTreeMap<Name, GroupNumber>,
@@ -272,19 +273,25 @@ impl Groups {
         true
     }
 
-    /// Names of groups behind, at most `limit`: the next ones, of a bounded number that is looked at.
-    pub fn next_behind(&mut self, limit: usize) -> Vec<ByteBuf> {
-        let mut names = Vec::new();
+    /// Interner of groups behind, at most `limit`: the next ones, of a bounded number that is looked at. And from where to
+    /// look on, for [`Groups::look_on_from`].
+    pub fn next_behind(&self, limit: usize) -> (Vec<ByteBuf>, usize) {
+        let (mut names, mut at) = (Vec::new(), self.next_place);
         for _ in 0..self.places.len().min(STEP_PLACES) {
-            if self.behind == 0 || names.len() == limit {
+            if names.len() == limit.min(self.behind) {
                 break;
             }
-            let group = self.places.get(self.next_place).and_then(|place| place.as_deref());
+            let group = self.places.get(at).and_then(|place| place.as_deref());
             names
                 .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
-            self.next_place = (self.next_place + 1) % self.places.len();
+            at = (at + 1) % self.places.len();
         }
-        names
+        (names, at)
+    }
+
+    /// Groups behind are looked for from here on.
+    pub fn look_on_from(&mut self, place: usize) {
+        self.next_place = place;
     }
 
     /// The group of a name, made if there is none; no group for an empty name.
@@ -407,7 +414,7 @@ impl Groups {
     }
 
     /// Adds the next number's group, as a file holds it; its tasks are counted when they are loaded.
-    pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Mismatch> {
+    pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Invalid> {
         ensure(self.places.len() < NAMES_MAX as usize, "not too many groups")?;
         let number = GroupNumber(self.places.len() as u32 + 1);
         let Some(StoredFields { name, limits, spent, rests, behind }) = stored else {
@@ -439,7 +446,7 @@ impl Groups {
         &self,
         counts: &BTreeMap<GroupNumber, [u64; 4]>,
         settings: &Settings,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let (mut counted, mut behind) = (0, 0);
         for (number, group) in self.iter() {
             let told = [group.tasks, group.ready, group.leased, group.returning];

@@ -1,8 +1,4 @@
-//! How long things took: counts by length, in a constant size, that forget.
-//!
-//! Buckets are log-linear: four to each power of two, so that a length is known to a quarter of itself at worst, and
-//! exactly below 8 ms. A percentile is told by where it lies among the counts of its bucket. Counts are halved as
-//! minutes pass, so that what was is outweighed by what is.
+//! How long things took.
 
 /// Parts of a power of two, as a power of two.
 const PART_BITS: u32 = 2;
@@ -12,7 +8,11 @@ const BUCKETS: usize = (33 - PART_BITS as usize) * PARTS;
 /// What one thing counts: after so many halvings (in minutes) as this has bits, less one, it is forgotten.
 const ONE: u32 = 16;
 
-/// See the head of the file.
+/// How long things took: counts by length, in a constant size, that forget.
+///
+/// Buckets are log-linear: four to each power of two, so that a length is known to a quarter of itself at worst, and
+/// exactly below 8 ms. A percentile is told by where it lies among the counts of its bucket. Counts are halved as
+/// minutes pass, so that what was is outweighed by what is.
 #[derive(Debug, Clone)]
 pub(crate) struct Histogram {
     counts: [u32; BUCKETS],

@@ -25,7 +25,7 @@ impl Holds {
 
 /// A table of names. Number 0 stands for "no name" and is never in the table.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
+pub(crate) struct Interner {
     numbers: BTreeMap<Box<[u8]>, WorkerNumber>,
     /// By number − 1: the name and what it holds; a free place has none.
     places: Vec<(Box<[u8]>, Holds)>,
@@ -36,7 +36,7 @@ pub(crate) struct Names {
     bytes: usize,
 }
 
-impl Names {
+impl Interner {
     /// The number of a name for one more lease.
     pub fn hold(&mut self, name: &[u8], is_suspect: bool) -> WorkerNumber {
         if name.is_empty() {
@@ -69,8 +69,8 @@ impl Names {
 
     /// The table that a file holds: names by number, an empty one for a free number. Nobody holds any yet.
     /// `None` where a name is there twice or too long.
-    pub fn load(stored: Vec<Vec<u8>>) -> Option<Names> {
-        let mut names = Names::default();
+    pub fn load(stored: Vec<Vec<u8>>) -> Option<Interner> {
+        let mut names = Interner::default();
         for name in stored {
             let number = WorkerNumber(names.places.len() as u32 + 1);
             if name.len() > NAME_MAX_BYTES {
@@ -87,7 +87,7 @@ impl Names {
         Some(names)
     }
 
-    /// The table as [`Names::load`] takes it.
+    /// The table as [`Interner::load`] takes it.
     pub fn stored(&self) -> Vec<Vec<u8>> {
         self.places.iter().map(|(name, _)| name.to_vec()).collect()
     }
@@ -103,7 +103,7 @@ impl Names {
             }
             self.free.push(number);
             if self.numbers.is_empty() && self.places.len() > FREE_KEPT {
-                *self = Names::default();
+                *self = Interner::default();
             }
         }
         is_last

@@ -1,15 +1,8 @@
-//! A lane: the ready tasks of one priority and one group, first in, first out by rank.
-//!
-//! Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
-//! queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
-//! never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
-//! Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
-//! The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
-//! gone.
+//! The ready tasks of one priority and one group.
 
 use std::collections::BTreeMap;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::log::{Log, Place};
 use crate::store::runs::Runs;
@@ -32,7 +25,14 @@ pub(crate) enum Which {
     Sound,
 }
 
-/// See the head of the file.
+/// A lane: the ready tasks of one priority and one group, first in, first out by rank.
+///
+/// Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
+/// queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
+/// never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
+/// Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
+/// The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
+/// gone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
     fresh: Runs,
@@ -73,6 +73,10 @@ impl Lane {
 
     /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
     pub fn take_fresh(&mut self, order: Order, log: &Log) {
+        debug_assert!(
+            self.fresh_tasks > 0 && self.fresh.head.is_some_and(|head| head.start <= order),
+            "it is in a run"
+        );
         self.fresh_tasks = self.fresh_tasks.saturating_sub(1);
         if self.fresh_tasks == 0 {
             self.fresh = Runs::default();
@@ -86,6 +90,10 @@ impl Lane {
                 }
             }
         }
+        debug_assert!(
+            self.fresh.head.is_some() == (self.fresh_tasks > 0),
+            "runs end with the last fresh task"
+        );
     }
 
     /// A task came back; false where another holds its turn.
@@ -103,7 +111,8 @@ impl Lane {
     /// A task that had come back leaves.
     pub fn take_returned(&mut self, rank: Order, is_suspect: bool) {
         if !is_suspect {
-            self.returned.remove(&rank);
+            let taken = self.returned.remove(&rank);
+            debug_assert!(taken.is_some(), "it has its turn");
         } else if let Some(suspects) = &mut self.suspects {
             suspects.0.remove(&rank);
             self.suspects.take_if(|suspects| suspects.0.is_empty());
@@ -137,7 +146,7 @@ impl Lane {
     }
 
     /// Whether the lane holds just these tasks.
-    pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Mismatch> {
+    pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Invalid> {
         let LaneTasks { fresh, returned, suspects } = tasks;
         let runs = self.fresh.iter().flat_map(|run| log.fresh_in(run.start, run.end));
         let covered = runs.map(|place| log.order(place));

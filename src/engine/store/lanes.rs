@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
 use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
@@ -73,6 +73,7 @@ impl Lanes {
 
     /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
     pub fn take_fresh(&mut self, key: LaneKey, order: Order, log: &Log) {
+        debug_assert!(self.ready > self.suspects, "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
             level.take(key.group, |lane| lane.take_fresh(order, log));
         }
@@ -97,6 +98,7 @@ impl Lanes {
 
     /// A task that had come back leaves.
     pub fn take_returned(&mut self, key: LaneKey, rank: Order, is_suspect: bool) {
+        debug_assert!(self.ready > 0 && self.suspects >= u64::from(is_suspect), "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
             level.take(key.group, |lane| lane.take_returned(rank, is_suspect));
         }
@@ -145,14 +147,14 @@ impl Lanes {
         ready: &ReadyTasks,
         runs: impl Fn(GroupNumber) -> Option<u32>,
         log: &Log,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         let mut lanes = 0;
         for level in &self.levels {
             level.validate(&runs)?;
             for (group, lane) in level.lanes() {
                 lanes += 1;
                 let tasks = ready.get(&LaneKey { priority: level.priority, group });
-                lane.validate(tasks.ok_or(Mismatch("a lane's tasks"))?, log)?;
+                lane.validate(tasks.ok_or(Invalid("a lane's tasks"))?, log)?;
             }
         }
         let suspects: usize = ready.values().map(|tasks| tasks.suspects.len()).sum();

@@ -1,18 +1,9 @@
-//! A level: the ready tasks of one priority, a lane for each group that has any.
-//!
-//! Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
-//! group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
-//! gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
-//! stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
-//! no group has a task here there is no rotation, and all is one lane.
-//!
-//! Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
-//! same counter: who may have them goes by both lines, who may not walks over none of them.
+//! The ready tasks of one priority.
 
 use std::collections::BTreeMap;
 
 use crate::bounds::PLAIN_WEIGHT;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::GroupNumber;
 use crate::store::lane::{Lane, Which};
 
@@ -30,7 +21,16 @@ struct Turn {
     left: u32,
 }
 
-/// See the head of the file.
+/// A level: the ready tasks of one priority, a lane for each group that has any.
+///
+/// Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
+/// group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
+/// gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
+/// stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
+/// no group has a task here there is no rotation, and all is one lane.
+///
+/// Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
+/// same counter: who may have them goes by both lines, who may not walks over none of them.
 #[derive(Debug)]
 pub(crate) struct Level {
     pub priority: i8,
@@ -238,7 +238,7 @@ impl Level {
     }
 
     /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
-    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Mismatch> {
+    pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Invalid> {
         ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
         let all = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));

@@ -1,14 +1,10 @@
-//! The log: every task's record, in the order of ids, in pages, for the task's whole life.
-//!
-//! Bodies never move while a task changes its state; what changes lies in the page's entries. A task is found
-//! by its order number or its id, both by binary search over pages. Leases are found by their deadline through
-//! a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
+//! The log of all tasks.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::Entry;
 use crate::store::page::Page;
@@ -33,7 +29,11 @@ pub(crate) struct PageBound {
     pub first: Order,
 }
 
-/// See the head of the file.
+/// The log: every task's record, in the order of ids, in pages, for the task's whole life.
+///
+/// Bodies never move while a task changes its state; what changes lies in the page's entries. A task is found
+/// by its order number or its id, both by binary search over pages. Leases are found by their deadline through
+/// a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pages: VecDeque<Page>,
@@ -78,6 +78,10 @@ impl Log {
 
     /// Appends a task; its number and its id are larger than any before.
     pub fn push(&mut self, order: Order, record: &Record) {
+        debug_assert!(
+            self.pages.back().is_none_or(|last| order.0 >= last.first().0 + last.slots() as u64),
+            "numbers grow"
+        );
         let length = self.make_room(order, record);
         if let Some(last) = self.pages.back_mut() {
             let before = last.memory();
@@ -208,6 +212,10 @@ impl Log {
             return;
         }
         let before = page.memory();
+        debug_assert!(
+            self.tasks > 0 && self.record_bytes >= page.record_len(place.slot) as u64,
+            "tasks and bytes are counted"
+        );
         self.record_bytes -= page.vacate(place.slot) as u64;
         self.tasks -= 1;
         if page.live() > 0 {
@@ -305,7 +313,7 @@ impl Log {
     }
 
     /// Whether all invariants of the log and its pages hold. O(tasks).
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         self.pages.iter().try_for_each(Page::validate)?;
         let tasks: u64 = self.pages.iter().map(|page| u64::from(page.live())).sum();
         let bytes: usize = self.pages.iter().map(Page::live_bytes).sum();

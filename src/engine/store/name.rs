@@ -1,5 +1,4 @@
-//! A group's name, in place if it is short: a queue with a million groups holds each twice, and makes, copies and frees
-//! no block for most of them.
+//! A group's name.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -8,7 +7,10 @@ use std::ops::Deref;
 /// Bytes that fit in place: such a name is as large as one that doesn't, which is a pointer, a length and a mark.
 const SHORT_BYTES: usize = 22;
 
-/// See the head of the file. It is the slice of its bytes in all that is asked of it.
+/// A group's name, in place if it is short: a queue with a million groups holds each twice, and makes, copies and frees
+/// no block for most of them.
+///
+/// It is the slice of its bytes in all that is asked of it.
 #[derive(Debug, Clone)]
 pub(crate) enum Name {
     Short(u8, [u8; SHORT_BYTES]),

@@ -1,13 +1,7 @@
-//! One page of the log: the records of a few dozen tasks, one after the other, and an entry for each of
-//! them that was touched.
-//!
-//! A slot is an order number counted from the page's first: it says where the task's record begins, or that
-//! there is none (any more). A record is: flags, milliseconds since the page's first id, the id's sequence
-//! number unless 0, options if any, the payload with its length. Invariants: ids and slots grow together;
-//! entries are sorted by slot and belong to slots that hold a record.
+//! A page of the log.
 
 use crate::bounds::PAYLOAD_MAX_BYTES;
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::{Entry, PACKED_BYTES, Packed};
 use crate::store::record::{Record, put_record, read_head, read_record};
@@ -24,7 +18,12 @@ pub(crate) const PAGE_SLOTS: u64 = 256;
 /// A slot without a record.
 const VACANT: u16 = u16::MAX;
 
-/// See the head of the file.
+/// One page of the log: the records of a few dozen tasks, one after the other, and an entry for each of
+/// them that was touched.
+///
+/// A slot is an order number counted from the page's first: it says where the task's record begins, or that
+/// there is none (any more). Invariants: ids and slots grow together; entries are sorted by slot and belong to
+/// slots that hold a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     first: Order,
@@ -104,6 +103,7 @@ impl Page {
     /// Appends a record. The caller asked [`Page::has_room`], or the page is new.
     pub fn push(&mut self, order: Order, record: &Record) {
         let slot = (order.0 - self.first.0) as usize;
+        debug_assert!(slot >= self.slots.len() && record.id >= self.base, "numbers and ids grow");
         self.slots.resize(slot, VACANT);
         self.slots.push(self.bytes.len() as u16);
         put_record(&mut self.bytes, self.base, record);
@@ -176,6 +176,7 @@ impl Page {
     /// Removes the task in the slot, with its entry. Returns the bytes its record took.
     pub fn vacate(&mut self, slot: usize) -> usize {
         let bytes = self.record_len(slot);
+        debug_assert!(bytes <= self.live_bytes(), "bytes are counted");
         let Some(offset) = self.slots.get_mut(slot).filter(|offset| **offset != VACANT) else { return 0 };
         *offset = VACANT;
         if let Ok(place) = self.entry_place(slot) {
@@ -283,60 +284,71 @@ impl Page {
         out
     }
 
-    /// Reads the stored form, trusting nothing; `None` where it is damaged.
-    pub fn load(bytes: &[u8]) -> Option<Page> {
+    /// Reads the stored form, trusting nothing. Errors: it is damaged.
+    pub fn load(bytes: &[u8]) -> Result<Page, Invalid> {
         let mut rest = bytes;
-        let first = Order(varint::get(&mut rest)?);
-        let base = TaskId { ms: varint::get(&mut rest)?, seq: varint::get(&mut rest)? };
-        let (slots, entries) = (varint::get(&mut rest)?, varint::get(&mut rest)?);
-        if slots == 0 || slots > PAGE_SLOTS || first.0.checked_add(slots)? > Order::MAX.0 {
-            return None;
-        }
-        let mut page = Page::new(first, base, 0);
-        let mut last: Option<TaskId> = None;
+        let (mut page, slots, entries) = Page::load_head(&mut rest).ok_or(Invalid("a page's head"))?;
+        let is_in_bounds = page.first.0.checked_add(slots).is_some_and(|end| end <= Order::MAX.0);
+        ensure((1..=PAGE_SLOTS).contains(&slots) && is_in_bounds, "a page's numbers")?;
+        let mut last = None;
         for _ in 0..slots {
-            let record = varint::get_bytes(&mut rest)?;
-            if record.is_empty() {
-                page.slots.push(VACANT);
-                continue;
-            }
-            let mut tail = record;
-            let read = read_record(&mut tail, base)?;
-            let ordered =
-                read.id >= base && read.id.ms <= Millis::MAX.0 && last.is_none_or(|last| read.id > last);
-            let bounded = read.payload.len() <= PAYLOAD_MAX_BYTES && read.options.are_valid();
-            if !tail.is_empty() || !ordered || !bounded || page.bytes.len() > PAGE_BYTES {
-                return None;
-            }
-            last = Some(read.id);
-            page.slots.push(page.bytes.len() as u16);
-            page.bytes.extend_from_slice(record);
-            page.live += 1;
+            let record = varint::get_bytes(&mut rest).ok_or(Invalid("a record for every slot"))?;
+            last = page.load_slot(record, last)?.or(last);
         }
-        if page.live == 0 || entries > slots || rest.len() as u64 != entries * PACKED_BYTES as u64 {
-            return None;
-        }
+        ensure(page.live > 0, "a page with a task")?;
+        ensure(
+            entries <= slots && rest.len() as u64 == entries * PACKED_BYTES as u64,
+            "as many entries as there are",
+        )?;
         page.entries.reserve_exact(entries as usize);
-        for stored in rest.chunks_exact(PACKED_BYTES) {
-            let packed = Packed::read(stored)?;
-            let slot = packed.slot;
-            let sorted = page.entries.last().is_none_or(|last| last.slot < slot);
-            if !sorted || !page.is_live(usize::from(slot)) {
-                return None;
-            }
-            page.entries.push(packed);
-        }
+        rest.chunks_exact(PACKED_BYTES).try_for_each(|stored| page.load_entry(stored))?;
         page.seal();
         page.tighten();
-        Some(page)
+        Ok(page)
+    }
+
+    /// An empty page, and how many slots and entries follow.
+    fn load_head(rest: &mut &[u8]) -> Option<(Page, u64, u64)> {
+        let first = Order(varint::get(rest)?);
+        let base = TaskId { ms: varint::get(rest)?, seq: varint::get(rest)? };
+        Some((Page::new(first, base, 0), varint::get(rest)?, varint::get(rest)?))
+    }
+
+    /// Adds a slot, vacant if its record is empty, behind the task `last`. Returns its task.
+    fn load_slot(&mut self, record: &[u8], last: Option<TaskId>) -> Result<Option<TaskId>, Invalid> {
+        if record.is_empty() {
+            self.slots.push(VACANT);
+            return Ok(None);
+        }
+        let mut tail = record;
+        let read = read_record(&mut tail, self.base).filter(|_| tail.is_empty());
+        let Record { id, options, payload, .. } = read.ok_or(Invalid("a record that can be read"))?;
+        let is_in_order = id >= self.base && id.ms <= Millis::MAX.0 && last.is_none_or(|last| id > last);
+        ensure(is_in_order, "ids that grow")?;
+        ensure(payload.len() <= PAYLOAD_MAX_BYTES && options.are_valid(), "a record in bounds")?;
+        ensure(self.bytes.len() <= PAGE_BYTES, "a page in bounds")?;
+        self.slots.push(self.bytes.len() as u16);
+        self.bytes.extend_from_slice(record);
+        self.live += 1;
+        Ok(Some(id))
+    }
+
+    /// Adds the entry of a living task, behind all others.
+    fn load_entry(&mut self, stored: &[u8]) -> Result<(), Invalid> {
+        let packed = Packed::read(stored).ok_or(Invalid("an entry that can be read"))?;
+        let slot = packed.slot;
+        ensure(self.entries.last().is_none_or(|last| last.slot < slot), "entries in order")?;
+        ensure(self.is_live(usize::from(slot)), "entries of living tasks")?;
+        self.entries.push(packed);
+        Ok(())
     }
 
     /// Whether all invariants of the page hold. O(slots).
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         let live = || (0..self.slots.len()).filter(|&slot| self.is_live(slot));
         ensure(live().count() == usize::from(self.live), "living tasks are counted")?;
         let ids = live().map(|slot| self.record(slot).map(|record| record.id)).collect::<Option<Vec<_>>>();
-        let ids = ids.ok_or(Mismatch("a record for every task"))?;
+        let ids = ids.ok_or(Invalid("a record for every task"))?;
         ensure(ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|&id| id >= self.base), "ids grow")?;
         let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
         ensure(slots.is_sorted_by(|a, b| a < b), "entries are sorted")?;

@@ -1,7 +1,4 @@
-//! What was answered to requests with a token, so that one sent again gets the same answer.
-//!
-//! At most [`REQUESTS_MAX`] tokens a queue, and at most [`REQUESTS_MAX_BYTES`], since a claim's answer names every lease
-//! that it got; the oldest go first. Each is kept for five minutes or, for a claim, as long as the lease it got.
+//! What was answered to requests with a token.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +43,10 @@ impl Request {
     }
 }
 
-/// See the head of the file.
+/// What was answered to requests with a token, so that one sent again gets the same answer.
+///
+/// At most [`REQUESTS_MAX`] tokens a queue, and at most [`REQUESTS_MAX_BYTES`], since a claim's answer names every lease
+/// that it got; the oldest go first. Each is kept for five minutes or, for a claim, as long as the lease it got.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
     answers: BTreeMap<Box<[u8]>, (u64, Millis, Answer)>,

@@ -1,14 +1,4 @@
-//! Schedules: tasks that come in by themselves, at intervals (EVERY) or at instants of a calendar (CRON).
-//!
-//! A schedule knows its next instant. When that has come, a primary says in one event that the task came in and when the
-//! next is: a failover repeats neither. The next instant is always after now, so an outage makes one run (CATCHUP one)
-//! or none, however many instants it took. A run that can't come in (queue full or paused IN, server out of memory)
-//! is skipped and counted.
-//!
-//! EVERY runs on the queue's clock, from instant to instant, and so never drifts. CRON follows the wall clock. A clock
-//! that turns out to have been far ahead would keep its schedules silent until it comes there again: what
-//! was planned by it is planned anew ([`Schedules::is_astray`]). So is what was planned by other rules of its time zone than
-//! those that are known now: a country has changed its mind, and this node has heard.
+//! The table of schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -17,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::{NAME_MAX_BYTES, NUMBER_MAX};
 use crate::codec::pack::encode_named;
-use crate::mismatch::{Mismatch, ensure};
-use crate::plan::{Catchup, Plan, Rule, Timing};
+use crate::invalid::{Invalid, ensure};
+use crate::schedule::{Catchup, Recurrence, ScheduleSpec, Trigger};
 use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
 use crate::zones::Zones;
@@ -52,9 +42,9 @@ pub struct Runs {
 /// One schedule as it is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// MessagePack of [`Plan`], named, so that what options come to hold comes along.
+    /// MessagePack of [`ScheduleSpec`], named, so that what options come to hold comes along.
     pub plan: Box<[u8]>,
-    pub rule: Rule,
+    pub rule: Recurrence,
     pub catchup: Catchup,
     pub next: Due,
     /// The wall clock when `next` was decided.
@@ -67,21 +57,21 @@ pub(crate) struct Schedule {
 /// One schedule as it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Stored<'a> {
+pub(crate) struct StoredSchedule<'a> {
     #[serde(borrow, with = "serde_bytes")]
     pub name: &'a [u8],
     #[serde(borrow)]
-    pub plan: Plan<'a>,
+    pub plan: ScheduleSpec<'a>,
     pub next: Due,
     pub seen: Millis,
     pub runs: Runs,
 }
 
 impl Schedule {
-    pub fn new(plan: &Plan<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
+    pub fn new(plan: &ScheduleSpec<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
         let mut schedule = Schedule {
             plan: encode_named(plan).into(),
-            rule: Rule::read(plan.timing, zones).unwrap_or(Rule::Unknown),
+            rule: Recurrence::read(plan.timing, zones).unwrap_or(Recurrence::Unknown),
             catchup: plan.catchup,
             next,
             seen,
@@ -100,20 +90,20 @@ impl Schedule {
     /// What the next instant of a calendar should have been when it was decided.
     fn next_by_rule(&self) -> Option<Due> {
         match &self.rule {
-            Rule::Cron(calendar) => {
+            Recurrence::Cron(calendar) => {
                 Some(next_or_never(calendar.next_after(self.seen).map(Due::Wall), self.next))
             }
-            Rule::Every(_) | Rule::Unknown => None,
+            Recurrence::Every(_) | Recurrence::Unknown => None,
         }
     }
 
-    pub fn plan(&self) -> Option<Plan<'_>> {
+    pub fn plan(&self) -> Option<ScheduleSpec<'_>> {
         rmp_serde::from_slice(&self.plan).ok()
     }
 
     /// Whether this build can tell when it runs, and that comes before the end of time.
     fn runs_again(&self) -> bool {
-        self.rule != Rule::Unknown && self.next.instant() < Millis::MAX
+        self.rule != Recurrence::Unknown && self.next.instant() < Millis::MAX
     }
 
     pub fn is_due(&self, now: &Now) -> bool {
@@ -123,8 +113,8 @@ impl Schedule {
     /// Whether the next instant was decided by a clock that has been far ahead.
     fn is_astray(&self, now: &Now) -> bool {
         match (&self.rule, self.next) {
-            (Rule::Every(ms), Due::Clock(next)) => next.since(now.at.plus(*ms)) > ASTRAY_MS,
-            (Rule::Cron(_), _) => self.seen.since(now.wall) > CORRECTED_MS,
+            (Recurrence::Every(ms), Due::Clock(next)) => next.since(now.at.plus(*ms)) > ASTRAY_MS,
+            (Recurrence::Cron(_), _) => self.seen.since(now.wall) > CORRECTED_MS,
             _ => false,
         }
     }
@@ -142,17 +132,29 @@ impl Schedule {
     pub fn is_missed(&self, now: &Now) -> bool {
         let late_ms = now.at.since(self.next.on_clock(now));
         let is_next_due = match &self.rule {
-            Rule::Every(ms) => late_ms >= *ms,
-            Rule::Cron(calendar) => {
+            Recurrence::Every(ms) => late_ms >= *ms,
+            Recurrence::Cron(calendar) => {
                 calendar.next_after(self.next.instant()).is_some_and(|next| next <= now.wall)
             }
-            Rule::Unknown => false,
+            Recurrence::Unknown => false,
         };
         late_ms > MISSED_MS || is_next_due
     }
 }
 
-/// The schedules of a queue, by name.
+/// Schedules: tasks that come in by themselves, at intervals (EVERY) or at instants of a calendar (CRON).
+///
+/// A schedule knows its next instant. When that has come, a primary says in one event that the task came in and when the
+/// next is: a failover repeats neither. The next instant is always after now, so an outage makes one run (CATCHUP one)
+/// or none, however many instants it took. A run that can't come in (queue full or paused IN, server out of memory)
+/// is skipped and counted.
+///
+/// EVERY runs on the queue's clock, from instant to instant, and so never drifts. CRON follows the wall clock. A clock
+/// that turns out to have been far ahead would keep its schedules silent until it comes there again: what
+/// was planned by it is planned anew ([`Schedules::is_astray`]). So is what was planned by other rules of its time zone than
+/// those that are known now: a country has changed its mind, and this node has heard.
+///
+/// The table holds them by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schedules {
     by_name: BTreeMap<Box<[u8]>, Schedule>,
@@ -183,12 +185,12 @@ impl Bounds {
             bounds.bytes += name.len() + schedule.plan.len() + SCHEDULE_BYTES;
             bounds.is_outdated |= schedule.is_outdated;
             let (first, seen, when) = match (&schedule.rule, schedule.next) {
-                (Rule::Unknown, _) => continue,
-                (Rule::Every(ms), next) => {
+                (Recurrence::Unknown, _) => continue,
+                (Recurrence::Every(ms), next) => {
                     let seen = Millis(next.instant().0.saturating_sub(*ms));
                     (&mut bounds.clock, &mut bounds.clock_seen, seen)
                 }
-                (Rule::Cron(_), _) => (&mut bounds.wall, &mut bounds.wall_seen, schedule.seen),
+                (Recurrence::Cron(_), _) => (&mut bounds.wall, &mut bounds.wall_seen, schedule.seen),
             };
             let next = schedule.next.instant();
             if schedule.runs_again() {
@@ -257,9 +259,9 @@ impl Schedules {
         next: Due,
         seen: Millis,
         count: impl FnOnce(&mut Runs),
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), Invalid> {
         ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
-        let old = self.by_name.get(name).ok_or(Mismatch("a schedule"))?;
+        let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
         ensure(discriminant(&old.next) == discriminant(&next), "an instant of the schedule's clock")?;
         self.change(|by_name| {
             if let Some(schedule) = by_name.get_mut(name) {
@@ -271,29 +273,29 @@ impl Schedules {
         Ok(())
     }
 
-    pub fn stored(&self) -> impl Iterator<Item = Stored<'_>> {
+    pub fn stored(&self) -> impl Iterator<Item = StoredSchedule<'_>> {
         self.by_name.iter().filter_map(|(name, schedule)| {
             let &Schedule { next, seen, runs, .. } = schedule;
-            Some(Stored { name, plan: schedule.plan()?, next, seen, runs })
+            Some(StoredSchedule { name, plan: schedule.plan()?, next, seen, runs })
         })
     }
 
     /// Adds what was stored.
-    pub fn load(&mut self, stored: Vec<Stored<'_>>) -> Result<(), Mismatch> {
+    pub fn load(&mut self, stored: Vec<StoredSchedule<'_>>) -> Result<(), Invalid> {
         let (count, zones) = (self.len() + stored.len(), self.zones);
-        ensure(count <= SCHEDULES_MAX && stored.iter().all(Stored::is_valid), "a schedule's bounds")?;
+        ensure(count <= SCHEDULES_MAX && stored.iter().all(StoredSchedule::is_valid), "a schedule's bounds")?;
         let known = self.by_name.keys().map(|name| &**name);
         let names: BTreeSet<&[u8]> = known.chain(stored.iter().map(|stored| stored.name)).collect();
         ensure(names.len() == count, "each schedule once")?;
         self.change(|by_name| {
-            by_name.extend(stored.into_iter().map(|Stored { name, plan, next, seen, runs }| {
+            by_name.extend(stored.into_iter().map(|StoredSchedule { name, plan, next, seen, runs }| {
                 (name.into(), Schedule::new(&plan, next, seen, runs, zones))
             }));
         });
         Ok(())
     }
 
-    pub fn validate(&self) -> Result<(), Mismatch> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         ensure(self.len() <= SCHEDULES_MAX, "not too many schedules")?;
         ensure(self.stored().count() == self.len(), "plans that can be read")?;
         ensure(self.stored().all(|stored| stored.is_valid()), "a schedule's bounds")?;
@@ -301,7 +303,7 @@ impl Schedules {
     }
 }
 
-impl Stored<'_> {
+impl StoredSchedule<'_> {
     /// About the bytes that it takes.
     pub fn size(&self) -> usize {
         self.name.len() + self.plan.payload.len() + self.plan.options.headers.len() + 1024
@@ -310,8 +312,8 @@ impl Stored<'_> {
     pub fn is_valid(&self) -> bool {
         let Runs { made, skipped, missed, last } = self.runs;
         let is_of_its_clock = match self.plan.timing {
-            Timing::Every(_) => matches!(self.next, Due::Clock(_)),
-            Timing::Cron(..) => matches!(self.next, Due::Wall(_)),
+            Trigger::Every(_) => matches!(self.next, Due::Clock(_)),
+            Trigger::Cron(..) => matches!(self.next, Due::Wall(_)),
         };
         let instants = [self.next.instant(), self.seen, last.map_or(Millis(0), |(_, at)| at)];
         (1..=NAME_MAX_BYTES).contains(&self.name.len())

@@ -1,7 +1,4 @@
-//! What workers say of tasks: what went wrong (error), how far they have come (progress), what came of it (result).
-//!
-//! A table by the task's number at the push for each. Few tasks have any, so none lies with the record: a queue that
-//! uses none pays nothing. The bytes of results and progress count for `max-bytes`.
+//! Bytes that only some tasks have, beside the log.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +7,19 @@ use crate::numbers::Order;
 /// What the tree takes for each value beside its bytes, about.
 const EACH_BYTES: usize = 48;
 
-/// See the head of the file. `bytes` is the sum of what the values hold.
+/// What workers say of tasks: what went wrong (error), how far they have come (progress), what came of it (result).
+///
+/// A table by the task's number at the push for each. Few tasks have any, so none lies with the record: a queue that
+/// uses none pays nothing. The bytes of results and progress count for `max-bytes`.
+///
+/// `bytes` is the sum of what the values hold.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct SideTable {
     values: BTreeMap<Order, Box<[u8]>>,
     bytes: u64,
 }
 
-impl Told {
+impl SideTable {
     /// How many tasks have a value.
     pub fn len(&self) -> usize {
         self.values.len()

@@ -1,11 +1,4 @@
-//! How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
-//!
-//! It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
-//! was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
-//! tells the time (a file that is replayed), nothing is counted.
-//!
-//! Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
-//! that is known for a shorter time than the window is judged by that time.
+//! How fast tasks come and go.
 
 use crate::store::histogram::{Histogram, Percentiles};
 use crate::time::Millis;
@@ -43,17 +36,24 @@ pub struct Rates {
     pub five_minutes: f64,
 }
 
-/// See the head of the file.
+/// How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
+///
+/// It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
+/// was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
+/// tells the time (a file that is replayed), nothing is counted.
+///
+/// Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
+/// that is known for a shorter time than the window is judged by that time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stats {
     /// What time it is, for events that don't say; `None` where nobody told.
     at: Option<Millis>,
     /// Made when the first thing happens: an empty queue pays nothing.
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<Window>>,
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct Window {
     began: Millis,
     /// When the newest bucket of the ring is over.
     until: Millis,
@@ -122,14 +122,14 @@ impl Stats {
 
     /// Bytes taken from the allocator.
     pub fn memory(&self) -> usize {
-        self.kept.as_ref().map_or(0, |_| size_of::<Kept>())
+        self.kept.as_ref().map_or(0, |_| size_of::<Window>())
     }
 
     /// The counts at the present time, if that is known.
     #[inline]
-    fn now(&mut self) -> Option<(&mut Kept, Millis)> {
+    fn now(&mut self) -> Option<(&mut Window, Millis)> {
         let at = self.at?;
-        let kept = self.kept.get_or_insert_with(|| Kept::new(at));
+        let kept = self.kept.get_or_insert_with(|| Window::new(at));
         if at >= kept.until {
             kept.advance(at);
         }
@@ -149,11 +149,11 @@ fn place(bucket: u64) -> usize {
     (bucket % BUCKETS as u64) as usize
 }
 
-impl Kept {
+impl Window {
     #[cold]
-    fn new(at: Millis) -> Box<Kept> {
+    fn new(at: Millis) -> Box<Window> {
         let newest = at.0 / BUCKET_MS;
-        Box::new(Kept {
+        Box::new(Window {
             began: at,
             until: Millis((newest + 1) * BUCKET_MS),
             newest,

@@ -1,6 +1,4 @@
-//! Which connection holds which TIED lease. It is the node's own knowledge: neither stored nor replicated,
-//! since no connection outlives its server, and a queue that moves leaves its connections behind. There such leases end
-//! by their deadlines alone.
+//! Which connection holds which TIED lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +7,9 @@ use crate::task::TaskId;
 /// A connection, as a number that the server gives out once.
 pub type Holder = u64;
 
-/// See the head of the file.
+/// Which connection holds which TIED lease. It is the node's own knowledge: neither stored nor replicated,
+/// since no connection outlives its server, and a queue that moves leaves its connections behind. There such leases end
+/// by their deadlines alone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ties {
     holders: BTreeMap<TaskId, Holder>,

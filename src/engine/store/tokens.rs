@@ -1,17 +1,11 @@
-//! Which task holds which UNIQUE token, so that no token is held by two tasks at a time.
-//!
-//! A token without an end of its own (no FOR) is held by a living task whose record and entry say so: see
-//! [`Unique::is_held_by`]; the table follows from the tasks, and isn't stored. One with an end is held until that
-//! instant by whoever it is noted for, which with KEEP may be a task that is gone: those are stored. An end that has
-//! passed frees its token at once for whoever decides (a push, a retry), and takes it out of the table when the next
-//! task takes it or when the tick comes to it. An order, not a hash, finds a token: users choose the bytes.
+//! Who holds which UNIQUE token.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::mismatch::{Mismatch, ensure};
+use crate::invalid::{Invalid, ensure};
 use crate::store::entry::{Entry, Phase};
 use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
@@ -38,7 +32,13 @@ pub(crate) struct StoredToken {
     pub until: Millis,
 }
 
-/// See the head of the file.
+/// Which task holds which UNIQUE token, so that no token is held by two tasks at a time.
+///
+/// A token without an end of its own (no FOR) is held by a living task whose record and entry say so: see
+/// [`Unique::is_held_by`]; the table follows from the tasks, and isn't stored. One with an end is held until that
+/// instant by whoever it is noted for, which with KEEP may be a task that is gone: those are stored. An end that has
+/// passed frees its token at once for whoever decides (a push, a retry), and takes it out of the table when the next
+/// task takes it or when the tick comes to it. An order, not a hash, finds a token: users choose the bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tokens {
     held: BTreeMap<Box<[u8]>, Holding>,
@@ -122,7 +122,7 @@ impl Tokens {
     }
 
     /// Whether nothing is held without an end but by `holders` tasks, and both tables say the same. O(tokens).
-    pub fn validate(&self, holders: u64) -> Result<(), Mismatch> {
+    pub fn validate(&self, holders: u64) -> Result<(), Invalid> {
         let endless = self.held.values().filter(|held| held.until.is_none()).count();
         ensure(endless as u64 == holders, "a task for every token")?;
         let ends: BTreeSet<(Millis, Box<[u8]>)> =

@@ -1,8 +1,8 @@
 //! Groups as they are shown.
 
 use crate::limits::{GroupLimits, Held};
-use crate::queue::Queue;
 use crate::rate::Rate;
+use crate::state::State;
 use crate::task::TaskId;
 use crate::time::Millis;
 
@@ -31,7 +31,7 @@ pub struct GroupView<'a> {
     pub rests_until: Option<Millis>,
 }
 
-impl Queue {
+impl State {
     /// How many groups are known.
     pub fn groups(&self) -> usize {
         self.groups.len()

@@ -1,10 +1,11 @@
 //! What is shown of a queue as a whole.
 
 use crate::queue::Queue;
+use crate::state::State;
 use crate::store::stats::Figures;
 use crate::time::Millis;
 
-impl Queue {
+impl State {
     /// Bytes of all tasks, and of what is remembered of requests: what users see as the queue's bytes. What is remembered
     /// doesn't count for `max-bytes`, since it is bounded by itself and a full queue would have to wait for its end.
     pub fn bytes(&self) -> u64 {
@@ -30,8 +31,8 @@ impl Queue {
             + self.progress.memory()
             + self.workers.memory()
             + self.requests.memory()
-            + self.ties.memory()
-            + self.stats.memory()
+            + self.local.ties.memory()
+            + self.local.stats.memory()
             + self.schedules.memory()
             + self.tokens.memory()
             + self.bodies.memory()
@@ -48,6 +49,6 @@ impl Queue {
 
     /// How fast tasks come and go lately, and how long they wait and run, as far as this node knows.
     pub fn figures(&self, now: Millis) -> Figures {
-        self.stats.figures(now)
+        self.local.stats.figures(now)
     }
 }

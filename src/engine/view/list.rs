@@ -1,10 +1,12 @@
 //! Lists of tasks, a bounded number at a time.
 
 use crate::numbers::{GroupNumber, Order};
-use crate::queue::{Found, Queue};
+use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
-use crate::task::{State, TaskId};
+use crate::store::level::Level;
+use crate::store::log::Place;
+use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
 
@@ -24,6 +26,21 @@ impl Cursor {
 }
 
 impl Cursor {
+    /// Whether it is the start of a list.
+    fn is_start(self) -> bool {
+        self == Cursor::default()
+    }
+
+    /// Of a task in a list by instants. These count from 1, so that no task stands at the start.
+    fn at(at: Millis, order: Order) -> Cursor {
+        Cursor(at.0.saturating_add(1), order.0)
+    }
+
+    /// The same back; `None` at the start.
+    fn instant(self) -> Option<(Millis, Order)> {
+        (!self.is_start()).then_some((Millis(self.0.saturating_sub(1)), Order(self.1)))
+    }
+
     /// A ready task's: priorities count down from 127, so that a cursor grows.
     fn ready(priority: i8, rank: Order) -> Cursor {
         Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
@@ -35,8 +52,8 @@ impl Cursor {
     }
 
     /// Whether a task of this priority can stand here in a list of a state.
-    fn is_for(self, state: State, priority: i8) -> bool {
-        state != State::Ready || self.priority() == priority
+    fn is_for(self, state: TaskState, priority: i8) -> bool {
+        state != TaskState::Ready || self.priority() == priority
     }
 }
 
@@ -70,7 +87,7 @@ impl From<usize> for Limit {
 /// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
 const LIST_LOOKED_AT: usize = 10_000;
 
-impl Queue {
+impl State {
     /// At most as many tasks of a state after `cursor` as `limit` says, and the cursor to go on with: ready ones in the order of
     /// claims, delayed by due time, leased by id, dead and done by the time they became so. Where groups take turns, ready ones
     /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
@@ -78,7 +95,7 @@ impl Queue {
     pub fn list(
         &self,
         now: &Now,
-        state: State,
+        state: TaskState,
         cursor: Cursor,
         limit: impl Into<Limit>,
         worker: Option<&[u8]>,
@@ -119,50 +136,58 @@ impl Queue {
     fn in_order_of<'a>(
         &'a self,
         now: &Now,
-        state: State,
+        state: TaskState,
         cursor: Cursor,
         group: Option<GroupNumber>,
     ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
-        let Cursor(major, minor) = cursor;
-        // An instant counts from 1 in a cursor, so that no task stands at the start.
-        let after = (cursor != Cursor::default()).then_some((Millis(major.saturating_sub(1)), Order(minor)));
-        let found = |(at, order): (Millis, Order)| {
-            Some((Cursor(at.0.saturating_add(1), order.0), self.locate(order)?))
-        };
+        let after = cursor.instant();
+        let found = |(at, order)| Some((Cursor::at(at, order), self.locate(order)?));
         match state {
-            State::Ready => {
-                let first = if cursor == Cursor::default() { i8::MAX } else { cursor.priority() };
-                let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
-                Box::new(levels.flat_map(move |level| {
-                    let is_within = cursor != Cursor::default() && level.priority == first;
-                    let from = if is_within { Order(minor).next() } else { Order(0) };
-                    let at = move |rank: Order| Cursor::ready(level.priority, rank);
-                    let lane = match group {
-                        None if level.has_groups() => None,
-                        group => Some(level.lane(group.unwrap_or_default())),
-                    };
-                    let by_turn = lane.flatten().into_iter();
-                    let by_turn = by_turn.flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
-                    let by_id = lane.is_none().then(|| self.log.tasks_from(from)).into_iter().flatten();
-                    let by_id = by_id.map(|place| (self.log.order(place), place));
-                    by_turn.chain(by_id).filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
-                }))
-            }
-            State::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
-            State::Dead => {
+            TaskState::Ready => Box::new(self.ready_after(cursor, group)),
+            TaskState::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
+            TaskState::Dead => {
                 let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
                 Box::new(self.dead.range(from..).copied().filter_map(found))
             }
-            State::Done => Box::new(self.done.in_order(after).filter_map(found)),
-            State::Leased => {
+            TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
+            TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let places = self.log.tasks_from(from);
-                Box::new(places.filter_map(|place| {
-                    let found = self.at(place)?;
-                    Some((Cursor(1, found.order.0), found))
-                }))
+                let all = self.log.tasks_from(from).filter_map(|place| self.at(place));
+                Box::new(all.map(|found| (Cursor(1, found.order.0), found)))
             }
         }
+    }
+
+    /// Ready tasks after a cursor, level by level.
+    fn ready_after(
+        &self,
+        cursor: Cursor,
+        group: Option<GroupNumber>,
+    ) -> impl Iterator<Item = (Cursor, Found<'_>)> {
+        let first = if cursor.is_start() { i8::MAX } else { cursor.priority() };
+        let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
+        levels.flat_map(move |level| {
+            let is_within = !cursor.is_start() && level.priority == first;
+            let from = if is_within { Order(cursor.1).next() } else { Order(0) };
+            let tasks = self.in_level(level, from, group);
+            let at = move |rank| Cursor::ready(level.priority, rank);
+            tasks.filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
+        })
+    }
+
+    /// The tasks of a level from a rank on, in turn: all of them or those of a group. Where groups take turns, and none is
+    /// named, all tasks from there on by id, those of other levels and states among them.
+    fn in_level<'a>(
+        &'a self,
+        level: &'a Level,
+        from: Order,
+        group: Option<GroupNumber>,
+    ) -> impl Iterator<Item = (Order, Place)> + 'a {
+        let is_by_id = group.is_none() && level.has_groups();
+        let lane = if is_by_id { None } else { level.lane(group.unwrap_or_default()) };
+        let in_turn = lane.into_iter().flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
+        let by_id = is_by_id.then(|| self.log.tasks_from(from)).into_iter().flatten();
+        in_turn.chain(by_id.map(|place| (self.log.order(place), place)))
     }
 
     /// Since when the task waits that has been ready for the longest, of those at the head of their lanes; of a bounded
@@ -180,21 +205,21 @@ impl Queue {
     }
 
     /// At most `count` tasks of a state, but for the leased, as PURGE takes them.
-    pub fn some(&self, now: &Now, state: State, count: usize) -> Vec<TaskId> {
+    pub fn some(&self, now: &Now, state: TaskState, count: usize) -> Vec<TaskId> {
         let id = |place| Some(self.log.record(place)?.id);
         let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
             orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
         };
         match state {
-            State::Ready => {
+            TaskState::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
                 let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All));
                 places.take(count).filter_map(|(_, place)| id(place)).collect()
             }
-            State::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
-            State::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
-            State::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
-            State::Leased => Vec::new(),
+            TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
+            TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
+            TaskState::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
+            TaskState::Leased => Vec::new(),
         }
     }
 

@@ -44,7 +44,7 @@ impl Places {
 
 /// The load of a queue, of present rates (over the last minute).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Load {
+pub struct Workload {
     /// λ: tasks pushed, each second.
     pub arrival_rate: f64,
     /// μ: tasks finished, each second, by all workers together.
@@ -66,9 +66,9 @@ pub struct Load {
     pub workers_needed: Option<u64>,
 }
 
-impl Load {
+impl Workload {
     /// Of figures and of what is counted now.
-    pub fn of(figures: &Figures, places: Places, backlog: u64) -> Load {
+    pub fn of(figures: &Figures, places: Places, backlog: u64) -> Workload {
         let (arrival_rate, completion_rate) = (figures.arrivals.one_minute, figures.completions.one_minute);
         // Nothing arrives: nobody is needed, however long a task runs.
         let idle = (arrival_rate == 0.0).then_some(0.0);
@@ -77,7 +77,7 @@ impl Load {
         // What is ready needs somebody, whatever is known of it.
         let places_needed = if backlog > 0 { Some(needed.unwrap_or(0).max(1)) } else { needed };
         let drain_ms = 1000.0 * backlog as f64 / (completion_rate - arrival_rate);
-        Load {
+        Workload {
             arrival_rate,
             completion_rate,
             run_mean_ms: figures.run_mean_ms,

@@ -1,7 +1,7 @@
 //! Schedules as they are shown.
 
-use crate::plan::{Plan, Rule};
-use crate::queue::Queue;
+use crate::schedule::{Recurrence, ScheduleSpec};
+use crate::state::State;
 use crate::store::schedules::Runs;
 use crate::time::{Due, Millis, Now};
 
@@ -11,14 +11,14 @@ pub struct ScheduleView<'a> {
     /// Its name.
     pub name: &'a [u8],
     /// What was set.
-    pub plan: Plan<'a>,
+    pub plan: ScheduleSpec<'a>,
     /// The next run: ms from now, and by the wall clock. `None` where this build can't tell: it makes no runs here.
     pub next: Option<(u64, Millis)>,
     /// How it did so far.
     pub runs: Runs,
 }
 
-impl Queue {
+impl State {
     /// The schedules, by name.
     pub fn schedules(&self, now: &Now) -> Vec<ScheduleView<'_>> {
         let mut views = Vec::with_capacity(self.schedules.len());
@@ -27,7 +27,7 @@ impl Queue {
                 Due::Clock(at) => (at, now.clock_on_wall(at)),
                 Due::Wall(wall) => (now.wall_on_clock(wall), wall),
             };
-            let next = (schedule.rule != Rule::Unknown).then_some((at.since(now.at), wall));
+            let next = (schedule.rule != Recurrence::Unknown).then_some((at.since(now.at), wall));
             let plan = schedule.plan();
             views.extend(plan.map(|plan| ScheduleView { name, plan, next, runs: schedule.runs }));
         }

@@ -1,8 +1,8 @@
 //! A task as it is shown.
 
-use crate::queue::{Found, Queue};
+use crate::state::{Found, State};
 use crate::store::entry::Phase;
-use crate::task::{LeaseNumber, Options, State, TaskId};
+use crate::task::{LeaseNumber, Options, TaskId, TaskState};
 use crate::time::{Millis, Now};
 
 /// All that is known of a task, but for its nonce.
@@ -11,7 +11,7 @@ pub struct TaskView<'a> {
     /// Its id.
     pub id: TaskId,
     /// Its state.
-    pub state: State,
+    pub state: TaskState,
     /// What the push said.
     pub options: Options<'a>,
     /// The payload.
@@ -74,7 +74,7 @@ impl TaskView<'_> {
     }
 }
 
-impl Queue {
+impl State {
     /// A task by id; `None` if there is none (any more).
     pub fn task(&self, now: &Now, id: TaskId) -> Option<TaskView<'_>> {
         self.find(id).map(|found| self.view(now, found))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::numbers::WorkerNumber;
-use crate::queue::Queue;
+use crate::state::State;
 use crate::store::entry::Phase;
 use crate::time::Millis;
 
@@ -21,7 +21,7 @@ pub struct WorkerView<'a> {
     pub oldest: Option<Millis>,
 }
 
-impl Queue {
+impl State {
     /// How many names hold leases; those that gave none count as one.
     pub fn workers_busy(&self) -> usize {
         self.workers.len() + usize::from(self.unnamed_leases() > 0)

@@ -1,9 +1,9 @@
 //! `TASK._APPLY key effect [payload …]`: applies what a primary decided. Ordinary clients are refused.
 
-use taskslot_engine::{Effect, Event, Millis, Mismatch, Now, Queue, Received};
+use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
 use taskslot_node::Health;
 
-use super::errors;
+use super::docs::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;
@@ -78,7 +78,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
 }
 
 /// A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
-fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Invalid>) -> Result<(), Error> {
     let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
     let mut copy = queue.clone();
     let fits = guard("an effect on trial", false, || {
@@ -103,13 +103,13 @@ struct Arrival<'a, 'q> {
 
 impl Arrival<'_, '_> {
     /// Applies it. A queue that it doesn't fit is given up.
-    fn apply(&mut self, effect: Result<Received<'_>, Mismatch>) -> Result<(), Error> {
+    fn apply(&mut self, effect: Result<Received<'_>, Invalid>) -> Result<(), Error> {
         if self.is_live {
             self.value.queue.observe(self.value.now(self.now).at);
         }
         let offset_ms = self.value.queue.clock_offset_ms();
         let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
-        let effect = expected.map_err(|Mismatch(what)| {
+        let effect = expected.map_err(|Invalid(what)| {
             self.value.give_up(Health::Broken(format!("an effect should have {what}")));
             Error::Broken
         })?;
@@ -127,8 +127,8 @@ impl Arrival<'_, '_> {
     fn apply_events(&mut self, events: &[Event<'_>]) -> Result<(), Error> {
         events.iter().try_for_each(|event| {
             let now = self.value.now(self.now);
-            change::apply(self.ctx, self.key, self.value, &now, event)?;
-            self.notifications.add(event);
+            let changes = change::apply(self.ctx, self.key, self.value, &now, event)?;
+            self.notifications.add(changes.kinds);
             Ok(())
         })
     }

@@ -1,13 +1,14 @@
 //! `TASK.CRON`: schedules of a queue.
 
 use taskslot_engine::{
-    BadRule, Catchup, EVERY_MIN_MS, Millis, Plan, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, Timing, Unplanned,
+    BadRule, Catchup, EVERY_MIN_MS, Millis, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleError, ScheduleSpec,
+    Trigger,
 };
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::push_options::{PushOptions, push_args};
 use super::unique::UNIQUE_RUNS;
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -128,23 +129,24 @@ impl<'a> ScheduleOptions<'a> {
     }
 
     /// What the queue is to be asked for, if the options go together.
-    fn plan(&self) -> Result<Plan<'_>, Error> {
+    fn plan(&self) -> Result<ScheduleSpec<'_>, Error> {
         let (timing, payload) = (self.timing()?, self.payload.ok_or(Error::Missing("PAYLOAD"))?);
         let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
         if payload.len() > most {
             return Err(Error::TooLong("the payload of a schedule", most));
         }
         self.push.check()?;
-        Ok(Plan { timing, catchup: self.catchup, options: self.push.at(Millis(0)), payload })
+        Ok(ScheduleSpec { timing, catchup: self.catchup, options: self.push.at(Millis(0)), payload })
     }
 
-    fn timing(&self) -> Result<Timing<'a>, Error> {
+    fn timing(&self) -> Result<Trigger<'a>, Error> {
         match (self.every_ms, self.expression, self.zone) {
-            (Some(ms), None, None) => Ok(Timing::Every(ms)),
+            (Some(ms), None, None) => Ok(Trigger::Every(ms)),
             (None, Some(expression), zone) => {
-                let text = |bytes, bad| std::str::from_utf8(bytes).map_err(|_| error(Unplanned::Bad(bad)));
+                let text =
+                    |bytes, bad| std::str::from_utf8(bytes).map_err(|_| error(ScheduleError::Bad(bad)));
                 let expression = text(expression, BadRule::Expression)?;
-                Ok(Timing::Cron(expression, text(zone.unwrap_or(b"UTC"), BadRule::Zone)?))
+                Ok(Trigger::Cron(expression, text(zone.unwrap_or(b"UTC"), BadRule::Zone)?))
             }
             (None, None, _) => Err(Error::Missing("EVERY or CRON")),
             (Some(_), Some(_), _) => Err(Error::Clash("EVERY", "CRON")),
@@ -182,13 +184,13 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     Ok(removed.unwrap_or(false))
 }
 
-fn error(unplanned: Unplanned) -> Error {
+fn error(unplanned: ScheduleError) -> Error {
     Error::Bad(match unplanned {
-        Unplanned::Bad(BadRule::Expression) => {
+        ScheduleError::Bad(BadRule::Expression) => {
             "CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7"
         }
-        Unplanned::Bad(BadRule::Zone) => "TZ must be the name of a time zone, such as Europe/Berlin",
-        Unplanned::Bad(BadRule::Never) => "CRON names a date that never comes",
-        Unplanned::TooMany => "a queue holds at most 1000 schedules",
+        ScheduleError::Bad(BadRule::Zone) => "TZ must be the name of a time zone, such as Europe/Berlin",
+        ScheduleError::Bad(BadRule::Never) => "CRON names a date that never comes",
+        ScheduleError::TooMany => "a queue holds at most 1000 schedules",
     })
 }

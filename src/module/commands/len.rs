@@ -1,10 +1,10 @@
 //! `TASK.LEN`: how many tasks.
 
-use taskslot_engine::State;
+use taskslot_engine::TaskState;
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::list::STATE;
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -35,9 +35,10 @@ impl Command for Len {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let state = if args.left() > 0 { Some(args.one_of(&State::ALL.map(State::name))?) } else { None };
+        let state =
+            if args.left() > 0 { Some(args.one_of(&TaskState::ALL.map(TaskState::name))?) } else { None };
         args.finish()?;
-        let state = state.and_then(|at| State::ALL.get(at));
+        let state = state.and_then(|at| TaskState::ALL.get(at));
         let count = read(ctx, key, |value, _| match state {
             Some(state) => value.queue.count(*state),
             None => value.queue.len(),

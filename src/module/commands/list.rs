@@ -1,10 +1,11 @@
 //! `TASK.LIST`: the tasks in a state, a few at a time.
 
-use taskslot_engine::{Cursor, Limit, NUMBER_MAX, State};
+use taskslot_engine::{Cursor, Limit, NUMBER_MAX, TaskState};
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
+use super::task::REPLY_BYTES;
 use super::task::reply_task;
-use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -60,8 +61,8 @@ impl Command for List {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let state = args.one_of(&State::ALL.map(State::name))?;
-        let state = State::ALL.get(state).copied().ok_or(Error::Syntax)?;
+        let state = args.one_of(&TaskState::ALL.map(TaskState::name))?;
+        let state = TaskState::ALL.get(state).copied().ok_or(Error::Syntax)?;
         let mut cursor = Cursor::default();
         let mut limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
         let (mut group, mut worker) = (None, None);
@@ -75,7 +76,7 @@ impl Command for List {
                 _ => limit.with_payload = true,
             }
         }
-        if worker.is_some() && state != State::Leased {
+        if worker.is_some() && state != TaskState::Leased {
             return Err(Error::Bad("WORKER goes with the state leased only"));
         }
         let reply = ctx.reply();

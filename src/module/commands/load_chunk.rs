@@ -1,10 +1,10 @@
 //! `TASK._LOAD key HEAD|MORE|END chunk`: makes a whole queue of its stored form, for AOFs without RDB preamble and Valkey's
 //! slot migration. Ordinary clients are refused.
 
-use taskslot_engine::{Mismatch, Now, Queue};
+use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
-use super::errors;
+use super::docs::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::key::KeyWrite;
 use crate::api::{Arg, Context};
@@ -88,7 +88,7 @@ impl Loading<'_> {
                 queue.use_zones(zones::HERE);
                 TaskQueue::of(queue, Health::Loading)
             }
-            Err(Mismatch(what)) if self.from_peer => {
+            Err(Invalid(what)) if self.from_peer => {
                 let mut value = TaskQueue::of(Queue::new(), Health::Loading);
                 value.give_up(Health::damaged(what));
                 value
@@ -102,14 +102,14 @@ impl Loading<'_> {
     }
 
     /// Adds a part. One that doesn't fit damages the queue.
-    fn add(&mut self, add: impl FnOnce(&mut TaskQueue) -> Result<(), Mismatch>) -> Result<(), Error> {
+    fn add(&mut self, add: impl FnOnce(&mut TaskQueue) -> Result<(), Invalid>) -> Result<(), Error> {
         let Loading { ctx, key, now, from_peer, .. } = *self;
         let value = self.value()?;
         ctx.signal_modified(key);
         if value.health != Health::Loading {
             return Err(Error::Broken);
         }
-        let Err(Mismatch(what)) = add(value) else {
+        let Err(Invalid(what)) = add(value) else {
             value.update_gauges();
             value.put_on_agenda(ctx, key, &now);
             return Ok(());

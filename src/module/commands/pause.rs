@@ -3,7 +3,7 @@
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
@@ -94,7 +94,7 @@ impl Command for Resume {
         write(ctx, key, Missing::Skip, |write| {
             let is_closed = [Gate::In, Gate::Out]
                 .into_iter()
-                .any(|one| gate.covers(one) && write.queue().paused(write.now.at, one).is_some());
+                .any(|one| gate.covers(one) && !write.queue().paused(write.now.at, one).is_open());
             if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
         })?;
         ctx.reply().status(c"OK");

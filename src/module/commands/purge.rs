@@ -1,16 +1,16 @@
 //! `TASK.PURGE`: waiting, dead or done tasks are thrown away.
 
-use taskslot_engine::{BATCH_MAX, Event, State};
+use taskslot_engine::{BATCH_MAX, Event, TaskState};
 
 use super::args::Args;
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 
 /// What can be purged: a leased task is in a worker's hands.
-const STATES: [State; 4] = [State::Ready, State::Delayed, State::Dead, State::Done];
+const STATES: [TaskState; 4] = [TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
 
 /// Removes tasks, at most COUNT a call, so that it never holds the server long. Leased ones are in their workers'
 /// hands and stay.
@@ -51,7 +51,7 @@ impl Command for Purge {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let [ready, delayed, dead, done] = STATES.map(State::name);
+        let [ready, delayed, dead, done] = STATES.map(TaskState::name);
         let state = args.one_of(&[ready, delayed, dead, done, "ALL"])?;
         let mut count = BATCH_MAX;
         while args.option(&["COUNT"])?.is_some() {
@@ -65,7 +65,7 @@ impl Command for Purge {
                 if !ids.is_empty() {
                     removed += ids.len();
                     // Who is done is counted as acked, so not once more as purged.
-                    let is_done = state == State::Done;
+                    let is_done = state == TaskState::Done;
                     write.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
                 }
             }

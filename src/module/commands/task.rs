@@ -1,10 +1,14 @@
 //! All that is known of a task, as a map: what GET and LIST show.
 
-use taskslot_engine::{Headers, State, TaskView};
+use taskslot_engine::{Headers, TaskState, TaskView};
 
 use crate::api::Reply;
 use crate::api::reply::Map;
 use crate::claims::reply_headers;
+
+/// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
+/// seconds and take as much memory again.
+pub const REPLY_BYTES: u64 = 16 << 20;
 
 /// Writes a task as a map. Fields that don't apply are left out.
 pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
@@ -59,11 +63,11 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
         }
     };
     let instant = match task.state {
-        State::Ready => "ready-since",
-        State::Delayed => "due",
-        State::Leased => "deadline",
-        State::Dead => "dead-since",
-        State::Done => "done-since",
+        TaskState::Ready => "ready-since",
+        TaskState::Delayed => "due",
+        TaskState::Leased => "deadline",
+        TaskState::Dead => "dead-since",
+        TaskState::Done => "done-since",
     };
     number(instant, Some(task.instant.0));
     number("kept-until", task.kept_until.map(|until| until.0));

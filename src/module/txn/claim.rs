@@ -1,6 +1,6 @@
 //! Claims: tasks go to a worker, turn by turn, and one event tells all of it.
 
-use taskslot_engine::{Answer, Claiming, Event, Handle, Holder, Lease, Refusal, TaskId};
+use taskslot_engine::{Answer, ClaimTurns, Event, Handle, Holder, Lease, Refusal, TaskId};
 
 use super::Txn;
 use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
@@ -111,7 +111,7 @@ impl Txn<'_, '_> {
     }
 
     fn apply_turns<'c>(&mut self, request: &ClaimRequest<'c>, turns: &mut Turns<'c>) -> Result<(), Error> {
-        let mut claiming = Claiming::new(request.claim);
+        let mut claiming = ClaimTurns::new(request.claim);
         loop {
             let turn = match claiming.turn(self.queue(), self.now, &mut entropy::bits) {
                 Ok(Some(turn)) => turn,

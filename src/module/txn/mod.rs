@@ -4,6 +4,7 @@
 mod claim;
 mod payloads;
 mod serve;
+mod served;
 
 use std::cell::Cell;
 
@@ -21,7 +22,7 @@ use crate::waiters::{self, BlockedWorker};
 use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
 
 use payloads::Payloads;
-use serve::Served;
+use served::Served;
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;
@@ -217,7 +218,7 @@ impl<'a, 'q> Txn<'a, 'q> {
 
     /// Applies an event and puts it into the effect.
     pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
-        debug_assert!(event.payloads().is_empty(), "payloads go along by `commit_push`");
+        debug_assert!(event.changes().payloads.is_empty(), "payloads go along by `commit_push`");
         self.begin_term()?;
         self.record(event)
     }
@@ -226,7 +227,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// its way go first.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         debug_assert!(
-            event.payloads().iter().copied().eq(payloads.iter().map(|payload| payload.as_bytes())),
+            event.changes().payloads.iter().copied().eq(payloads.iter().map(|payload| payload.as_bytes())),
             "the event's payloads are what replicas get"
         );
         while let Some(room) = self.queue().make_room(event) {
@@ -278,10 +279,10 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// Applies an event, which the effect is to tell.
     fn apply(&mut self, event: &Event) -> Result<(), Error> {
         if waiters::total() > 0 {
-            self.ready.note(&self.value.queue, event);
+            self.ready.note(&self.value.queue, &event.changes());
         }
-        change::apply(self.ctx, self.key, self.value, &self.now, event)?;
-        self.notifications.add(event);
+        let changes = change::apply(self.ctx, self.key, self.value, &self.now, event)?;
+        self.notifications.add(changes.kinds);
         Ok(())
     }
 }

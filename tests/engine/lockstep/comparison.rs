@@ -1,6 +1,6 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Cursor, Handle, Now, Options, State, TaskId, Unique};
+use taskslot_engine::{Cursor, Handle, Now, Options, TaskId, TaskState, Unique};
 
 use super::Lockstep;
 use crate::copies::digest;
@@ -8,7 +8,7 @@ use crate::model::{Place, Task};
 
 impl Lockstep {
     pub(super) fn compare_counts(&self) {
-        for state in State::ALL {
+        for state in TaskState::ALL {
             assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
         }
         let (t, m) = (self.queue.totals(), &self.model.told);
@@ -21,26 +21,26 @@ impl Lockstep {
         let removed = [t.cancelled, t.purged, t.dropped, t.forgotten, t.expired];
         assert_eq!(removed, [m.cancelled, m.purged, m.dropped, m.forgotten, m.expired]);
         let gone = m.acked + m.cancelled + m.purged + m.dropped + m.expired;
-        let unfinished = self.model.tasks.len() as u64 - self.model.count(State::Done);
+        let unfinished = self.model.tasks.len() as u64 - self.model.count(TaskState::Done);
         assert_eq!(m.pushed, unfinished + gone, "nothing is lost and nothing appears");
     }
 
     /// All that can be seen of every task, in the order of every list.
     pub fn compare_lists(&self) {
         let mut by_id: Vec<&Task> =
-            self.model.tasks.iter().filter(|task| task.state() == State::Leased).collect();
+            self.model.tasks.iter().filter(|task| task.state() == TaskState::Leased).collect();
         by_id.sort_by_key(|task| task.id);
-        self.compare_list(State::Leased, by_id);
-        self.compare_list(State::Ready, self.model.in_turn());
+        self.compare_list(TaskState::Leased, by_id);
+        self.compare_list(TaskState::Ready, self.model.in_turn());
         self.compare_list(
-            State::Delayed,
+            TaskState::Delayed,
             self.model.by_due(&self.now).iter().map(|(_, task)| *task).collect(),
         );
-        self.compare_list(State::Done, self.model.by_end().iter().map(|(_, _, task)| *task).collect());
-        self.compare_list(State::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
+        self.compare_list(TaskState::Done, self.model.by_end().iter().map(|(_, _, task)| *task).collect());
+        self.compare_list(TaskState::Dead, self.model.by_death().iter().map(|(_, task)| *task).collect());
     }
 
-    pub(super) fn compare_list(&self, state: State, expected: Vec<&Task>) {
+    pub(super) fn compare_list(&self, state: TaskState, expected: Vec<&Task>) {
         let (mut cursor, mut at, count) = (Cursor::default(), 0, 1 + self.steps as usize % 50);
         loop {
             let (next, tasks) = self.queue.list(&self.now, state, cursor, count, None, None);
@@ -87,7 +87,7 @@ impl Lockstep {
                 self.model.retry(&self.now, &dead);
                 self.apply(&event);
             }
-            if self.queue.count(State::Ready) == 0 {
+            if self.queue.count(TaskState::Ready) == 0 {
                 let Some(next) = self.queue.next_due(&self.now).filter(|_| !self.model.tasks.is_empty())
                 else {
                     break;
@@ -108,7 +108,7 @@ type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
 
 /// Progress, result, and until when it is kept.
 type Told = (Vec<u8>, Option<Vec<u8>>, Option<u64>);
-type Seen<'a> = (State, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Told);
+type Seen<'a> = (TaskState, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Told);
 
 fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
     let (instant, lease) = match &task.place {

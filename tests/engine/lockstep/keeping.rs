@@ -1,6 +1,6 @@
 //! What is kept of finished tasks: results, progress, and which done tasks go when there is no room for them.
 
-use taskslot_engine::{Cursor, Event, Setting, State, TaskId};
+use taskslot_engine::{Cursor, Event, Setting, TaskId, TaskState};
 
 use super::{Lockstep, pick};
 
@@ -20,7 +20,8 @@ impl Lockstep {
 
     /// All done tasks, the oldest first.
     fn done(&self) -> Vec<TaskId> {
-        let (_, tasks) = self.queue.list(&self.now, State::Done, Cursor::default(), usize::MAX, None, None);
+        let (_, tasks) =
+            self.queue.list(&self.now, TaskState::Done, Cursor::default(), usize::MAX, None, None);
         tasks.iter().map(|task| task.id).collect()
     }
 
@@ -52,7 +53,7 @@ impl Lockstep {
             }
         }
         assert!(bytes(self) <= max, "there is room for a push that was let in");
-        self.model.gives_way(self.queue.count(State::Done));
+        self.model.gives_way(self.queue.count(TaskState::Done));
     }
 
     /// Time made an event: a done task goes if its time is over, if there are too many, or too many bytes.
@@ -65,7 +66,7 @@ impl Lockstep {
         let is_over = task.kept_until.expect("a done task") <= self.now.at;
         let mut before = self.queue.clone();
         before.apply(&Event::Forgotten { ids: ids[..ids.len() - 1].to_vec() }).unwrap();
-        let is_too_many = most.is_some_and(|most| before.count(State::Done) > most);
+        let is_too_many = most.is_some_and(|most| before.count(TaskState::Done) > most);
         let is_too_much = bytes.is_some_and(|bytes| before.record_bytes() > bytes);
         assert!(is_over || is_too_many || is_too_much, "{last} could have stayed");
     }
@@ -73,7 +74,7 @@ impl Lockstep {
     /// After all that is due: no more bytes than may be, or nothing that could give way.
     pub(super) fn bytes_are_bounded(&mut self) {
         let bytes = self.queue.settings().limit(Setting::MaxBytes);
-        let left = self.queue.count(State::Done);
+        let left = self.queue.count(TaskState::Done);
         assert!(bytes.is_none_or(|bytes| self.queue.record_bytes() <= bytes || left == 0));
         self.model.gives_way(left);
     }

@@ -1,6 +1,6 @@
 //! Steps that no worker takes: steering, time, faults, reloads.
 
-use taskslot_engine::{Beginning, Cursor, Event, Gate, Grace, Millis, Rule, State, TaskId, Term};
+use taskslot_engine::{Beginning, Cursor, Event, Gate, Grace, Millis, Rule, TaskId, TaskState, Term};
 
 use super::{CONFIGS, Lockstep, ids_of, pick};
 use crate::copies::{digest, load, save};
@@ -35,10 +35,10 @@ impl Lockstep {
     }
 
     pub(super) fn purge(&mut self, a: u32, b: u32) {
-        let state = pick(&[State::Ready, State::Delayed, State::Dead, State::Done], a);
+        let state = pick(&[TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done], a);
         let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None, None);
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-        if state == State::Done {
+        if state == TaskState::Done {
             ids.iter().for_each(|&id| self.model.lets_go(id));
             return self.apply(&Event::Forgotten { ids });
         }

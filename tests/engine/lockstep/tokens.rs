@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use taskslot_engine::{Hold, Millis, State, TaskId, Unique};
+use taskslot_engine::{Hold, Millis, TaskId, TaskState, Unique};
 
 use super::{Lockstep, pick};
 
@@ -48,7 +48,7 @@ impl Lockstep {
             assert_eq!(seen.expires.map(|at| at.0), task.expires(), "when {} expires", task.id);
             assert!(holds.is_none_or(|token| held.insert(token)), "no token is held twice");
             let is_sure = matches!(task.unique, Some((_, Hold::End)))
-                && !matches!(task.state(), State::Dead | State::Done);
+                && !matches!(task.state(), TaskState::Dead | TaskState::Done);
             assert!(!is_sure || holds.is_some(), "{} lives, and holds its token", task.id);
         }
     }

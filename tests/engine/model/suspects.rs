@@ -1,6 +1,6 @@
 //! Suspects in the naive model: who may have them, and what is said of those that nobody takes.
 
-use taskslot_engine::{Claim, Now, State, TaskId};
+use taskslot_engine::{Claim, Now, TaskId, TaskState};
 
 use super::{Model, Place, Task};
 
@@ -28,7 +28,7 @@ impl Model {
 
     /// What is no longer so is no longer remembered: asked after every step.
     pub fn remembers_suspects(&mut self) {
-        let is_waiting = |task: &Task| task.state() == State::Ready && task.is_suspect();
+        let is_waiting = |task: &Task| task.state() == TaskState::Ready && task.is_suspect();
         if !self.tasks.iter().any(is_waiting) {
             (self.passed_over, self.awaited) = (None, None);
         }

@@ -3,7 +3,9 @@
 //! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
-use taskslot_engine::{Figures, Gate, Held, Load, Now, Percentiles, Places, Queue, State, Totals};
+use taskslot_engine::{
+    Figures, Gate, Held, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
+};
 
 use crate::api::reply::Map;
 use crate::api::{Arg, Reply};
@@ -17,7 +19,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     let queue = &value.queue;
     let demand = waiters::demand(db, key.as_bytes());
     let mut map = reply.open_map();
-    State::ALL.iter().for_each(|&state| map.number(state.name(), queue.count(state)));
+    TaskState::ALL.iter().for_each(|&state| map.number(state.name(), queue.count(state)));
     let totals = Totals::NAMES.into_iter().zip(queue.totals().values());
     totals.for_each(|(name, total)| map.number(name, total));
     map.number("duplicate", value.duplicate);
@@ -32,16 +34,16 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.number_or_none("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));
     for (name, gate) in [("paused-in", Gate::In), ("paused-out", Gate::Out)] {
         match queue.paused(now.at, gate) {
-            None => map.number(name, 0),
-            Some(until) => map.number_or_none(name, until.map(|until| until.since(now.at))),
+            Pause::Open => map.number(name, 0),
+            pause => map.number_or_none(name, pause.end().map(|until| until.since(now.at))),
         }
     }
     map.text("held-by", queue.held_by(now.at).map_or("", Held::name));
     let figures = queue.figures(now.at);
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);
-    let places = Places { busy: queue.count(State::Leased), free: demand.tasks, workers };
-    let load = Load::of(&figures, places, queue.count(State::Ready));
+    let places = Places { busy: queue.count(TaskState::Leased), free: demand.tasks, workers };
+    let load = Workload::of(&figures, places, queue.count(TaskState::Ready));
     reply_load(map.field("load"), &load);
     map.text("broken", value.health.text());
 }
@@ -75,7 +77,7 @@ fn fraction(map: &mut Map<'_>, name: &str, value: Option<f64>) {
     map.text(name, value.map_or("-1".to_owned(), |value| format!("{value:.3}")));
 }
 
-fn reply_load(reply: Reply<'_>, load: &Load) {
+fn reply_load(reply: Reply<'_>, load: &Workload) {
     let mut map = reply.open_map();
     fraction(&mut map, "arrival-rate", Some(load.arrival_rate));
     fraction(&mut map, "completion-rate", Some(load.completion_rate));

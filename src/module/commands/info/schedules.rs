@@ -1,6 +1,6 @@
 //! `TASK.INFO key CRON`: the schedules of a queue, by name.
 
-use taskslot_engine::{Catchup, Now, ScheduleView, Timing};
+use taskslot_engine::{Catchup, Now, ScheduleView, Trigger};
 
 use crate::api::Reply;
 use crate::datatype::TaskQueue;
@@ -16,7 +16,7 @@ fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
     let ScheduleView { name, plan, next, runs } = schedule;
     let mut map = reply.open_map();
     map.text("name", name);
-    if let Timing::Cron(expression, zone) = plan.timing {
+    if let Trigger::Cron(expression, zone) = plan.timing {
         map.text("cron", expression);
         map.text("tz", zone);
     }
@@ -24,7 +24,7 @@ fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
     if let Some((last, _)) = runs.last {
         map.text("last-id", &*last.text());
     }
-    if let Timing::Every(ms) = plan.timing {
+    if let Trigger::Every(ms) = plan.timing {
         map.number("every", ms);
     }
     if let Some((in_ms, at)) = next {

@@ -7,18 +7,18 @@ const BYTES: usize = 72;
 
 /// A short text, written from its end to its beginning as digits come.
 #[derive(Clone, Copy)]
-pub struct Text {
+pub struct InlineStr {
     bytes: [u8; BYTES],
     start: usize,
 }
 
-impl Text {
-    pub(crate) fn new() -> Text {
-        Text { bytes: [0; BYTES], start: BYTES }
+impl InlineStr {
+    pub(crate) fn new() -> InlineStr {
+        InlineStr { bytes: [0; BYTES], start: BYTES }
     }
 
     /// Puts one byte before what is there; a byte that doesn't fit is left out.
-    pub(crate) fn byte(mut self, byte: u8) -> Text {
+    pub(crate) fn byte(mut self, byte: u8) -> InlineStr {
         if let Some(place) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
             *place = byte;
             self.start -= 1;
@@ -27,7 +27,7 @@ impl Text {
     }
 
     /// Puts a number before what is there, in decimal.
-    pub(crate) fn decimal(mut self, mut number: u64) -> Text {
+    pub(crate) fn decimal(mut self, mut number: u64) -> InlineStr {
         loop {
             self = self.byte(b'0' + (number % 10) as u8);
             number /= 10;
@@ -38,7 +38,7 @@ impl Text {
     }
 
     /// Puts a number before what is there, as eight hexadecimal digits.
-    pub(crate) fn hex(self, number: u32) -> Text {
+    pub(crate) fn hex(self, number: u32) -> InlineStr {
         (0..8).fold(self, |text, nibble| {
             let digit = (number >> (4 * nibble) & 0xf) as u8;
             text.byte(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 })
@@ -50,7 +50,7 @@ impl Text {
     }
 }
 
-impl Deref for Text {
+impl Deref for InlineStr {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -58,7 +58,7 @@ impl Deref for Text {
     }
 }
 
-impl std::fmt::Debug for Text {
+impl std::fmt::Debug for InlineStr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.as_str().fmt(f)
     }

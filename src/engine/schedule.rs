@@ -15,7 +15,7 @@ pub const SCHEDULED_MAX_BYTES: usize = 1 << 20;
 
 /// When a schedule runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Timing<'a> {
+pub enum Trigger<'a> {
     /// At intervals, the first time after one.
     #[serde(rename = "e")]
     Every(u64),
@@ -38,10 +38,10 @@ pub enum Catchup {
 
 /// What is set of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan<'a> {
+pub struct ScheduleSpec<'a> {
     /// When it runs.
     #[serde(borrow)]
-    pub timing: Timing<'a>,
+    pub timing: Trigger<'a>,
     /// What becomes of missed runs.
     pub catchup: Catchup,
     /// What holds for each task. A token's hold ends so long after the run: its instant is a span here.
@@ -54,7 +54,7 @@ pub struct Plan<'a> {
 
 /// Why a schedule can't be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unplanned {
+pub enum ScheduleError {
     /// Its rule is none.
     Bad(BadRule),
     /// The queue holds [`SCHEDULES_MAX`] others.
@@ -63,36 +63,36 @@ pub enum Unplanned {
 
 /// The timing, ready to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum Recurrence {
     Every(u64),
     Cron(Calendar),
     /// Of another node, which knows a zone that this doesn't.
     Unknown,
 }
 
-impl Rule {
-    pub fn read(timing: Timing<'_>, zones: Zones) -> Result<Rule, BadRule> {
+impl Recurrence {
+    pub fn read(timing: Trigger<'_>, zones: Zones) -> Result<Recurrence, BadRule> {
         Ok(match timing {
-            Timing::Every(ms) => Rule::Every(ms),
-            Timing::Cron(expression, zone) => Rule::Cron(Calendar::parse(expression, zone, zones)?),
+            Trigger::Every(ms) => Recurrence::Every(ms),
+            Trigger::Cron(expression, zone) => Recurrence::Cron(Calendar::parse(expression, zone, zones)?),
         })
     }
 
     /// The first instant after now, on from the one before in the case of intervals.
     pub fn next(&self, now: &Now, before: Option<Due>) -> Option<Due> {
         Some(match self {
-            Rule::Every(ms) => {
+            Recurrence::Every(ms) => {
                 let from = before.map_or(now.at, Due::instant);
                 let intervals = now.at.since(from) / (*ms).max(1) + 1;
                 Due::Clock(from.plus(intervals.saturating_mul(*ms)))
             }
-            Rule::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
-            Rule::Unknown => return None,
+            Recurrence::Cron(calendar) => Due::Wall(calendar.next_after(now.wall)?),
+            Recurrence::Unknown => return None,
         })
     }
 }
 
-impl<'a> Plan<'a> {
+impl<'a> ScheduleSpec<'a> {
     /// What holds for the task of a run at `at`.
     pub(crate) fn options_at(&self, at: Millis) -> Options<'a> {
         let unique = self.options.unique.map(|unique| {
@@ -108,8 +108,8 @@ impl<'a> Plan<'a> {
 
     pub(crate) fn are_sizes_valid(&self) -> bool {
         let timing = match self.timing {
-            Timing::Every(ms) => (EVERY_MIN_MS..=SPAN_MAX_MS.unsigned_abs()).contains(&ms),
-            Timing::Cron(expression, zone) => {
+            Trigger::Every(ms) => (EVERY_MIN_MS..=SPAN_MAX_MS.unsigned_abs()).contains(&ms),
+            Trigger::Cron(expression, zone) => {
                 expression.len() <= EXPRESSION_MAX_BYTES && zone.len() <= ZONE_MAX_BYTES
             }
         };

@@ -2,11 +2,11 @@
 
 /// Why an event doesn't fit the queue it was given to, or a stored form is refused: what should hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mismatch(pub &'static str);
+pub struct Invalid(pub &'static str);
 
-pub(crate) type Applied = Result<(), Mismatch>;
+pub(crate) type Applied = Result<(), Invalid>;
 
 /// Refuses what doesn't hold.
 pub(crate) fn ensure(holds: bool, what: &'static str) -> Applied {
-    if holds { Ok(()) } else { Err(Mismatch(what)) }
+    if holds { Ok(()) } else { Err(Invalid(what)) }
 }

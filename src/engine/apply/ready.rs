@@ -1,0 +1,30 @@
+//! Tasks that are ready again: their time has come, or somebody retries them.
+
+use crate::invalid::{Applied, Invalid};
+use crate::state::State;
+use crate::store::entry::Phase;
+use crate::task::TaskId;
+use crate::time::Millis;
+
+impl State {
+    pub(crate) fn apply_became_ready(&mut self, id: TaskId, at: Millis) -> Applied {
+        let task = self.detach(id, |phase| matches!(phase, Phase::Delayed { .. }))?;
+        let Phase::Delayed { due } = task.entry.phase else {
+            return Err(Invalid("a delayed task"));
+        };
+        let since = self.ready_since(task.place, due, at);
+        self.attach_at_back(task, since)
+    }
+
+    pub(crate) fn apply_retried(&mut self, id: TaskId, at: Millis) -> Applied {
+        let mut task =
+            self.detach(id, |phase| matches!(phase, Phase::Delayed { .. } | Phase::Dead { .. }))?;
+        if matches!(task.entry.phase, Phase::Dead { .. }) {
+            self.take_again(at, task.place, &task.entry)?;
+            task.entry.failures = 0;
+            task.entry.stalls = 0;
+        }
+        self.totals.retried += 1;
+        self.attach_at_back(task, at)
+    }
+}

@@ -1,0 +1,197 @@
+//! The state of a queue: its tables, and what can be asked of them at a glance.
+
+use std::collections::BTreeSet;
+
+use crate::codec::effect::Effects;
+use crate::event::Event;
+use crate::numbers::{Order, WorkerNumber};
+use crate::pause::{Gate, Pause, Pauses};
+use crate::rate::Spent;
+use crate::settings::Settings;
+use crate::store::bodies::Bodies;
+use crate::store::delayed::Delayed;
+use crate::store::done::Done;
+use crate::store::entry::{Entry, Phase};
+use crate::store::expiry::{Expiry, expires};
+use crate::store::groups::Groups;
+use crate::store::interner::Interner;
+use crate::store::lanes::{LaneKey, Lanes};
+use crate::store::log::{Log, Place};
+use crate::store::record::Record;
+use crate::store::requests::Requests;
+use crate::store::schedules::Schedules;
+use crate::store::side_table::SideTable;
+use crate::store::stats::Stats;
+use crate::store::ties::{Holder, Ties};
+use crate::store::tokens::Tokens;
+use crate::task::{LeaseNumber, TaskId, TaskState};
+use crate::time::Millis;
+use crate::totals::Totals;
+
+/// All that a queue holds, as its tables. Whoever has a queue can read it; only what applies an event, or loads what was
+/// stored, is lent it to be changed: see [`crate::Queue`].
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub(crate) settings: Settings,
+    pub(crate) totals: Totals,
+    pub(crate) pauses: Pauses,
+    pub(crate) last_id: TaskId,
+    pub(crate) next_order: Order,
+    pub(crate) effects: Effects,
+    pub(crate) clock_offset_ms: i64,
+    pub(crate) term: u64,
+    pub(crate) last_lease: LeaseNumber,
+    pub(crate) log: Log,
+    pub(crate) lanes: Lanes,
+    pub(crate) groups: Groups,
+    /// What is used of the queue's rate.
+    pub(crate) spent: Spent,
+    pub(crate) delayed: Delayed,
+    pub(crate) dead: BTreeSet<(Millis, Order)>,
+    pub(crate) done: Done,
+    pub(crate) leased: u64,
+    /// What a worker said at a task's last failure, or why it died without one.
+    pub(crate) errors: SideTable,
+    /// What came of done tasks.
+    pub(crate) results: SideTable,
+    /// How far workers have come; kept until the task's next lease or its end.
+    pub(crate) progress: SideTable,
+    pub(crate) workers: Interner,
+    /// Since when ready suspects have been passed over.
+    pub(crate) passed_over: Option<Millis>,
+    /// Which worker is to get one.
+    pub(crate) awaited: Option<WorkerNumber>,
+    pub(crate) requests: Requests,
+    pub(crate) schedules: Schedules,
+    pub(crate) tokens: Tokens,
+    pub(crate) bodies: Bodies,
+    pub(crate) expiry: Expiry,
+    pub(crate) local: Local,
+}
+
+/// What only this node knows of a queue: neither stored nor in a digest, and empty in a copy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Local {
+    /// Which connection holds which TIED lease.
+    pub ties: Ties,
+    /// What happened in the last minutes.
+    pub stats: Stats,
+}
+
+/// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
+pub(crate) struct Found<'a> {
+    pub place: Place,
+    pub order: Order,
+    pub record: Record<'a>,
+    pub entry: Option<Entry>,
+}
+
+impl Found<'_> {
+    /// The lane it belongs in.
+    pub fn key(&self) -> LaneKey {
+        LaneKey { priority: self.record.options.priority, group: self.record.group }
+    }
+
+    /// The entry, or what it would be: a task that was never touched is ready since its push.
+    pub fn entry(&self) -> Entry {
+        self.entry.unwrap_or_else(|| {
+            Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order)
+        })
+    }
+}
+
+impl State {
+    /// How far the queue's clock is ahead of its node's, in ms: not 0 only for a queue that came by RESTORE or with its
+    /// slot from a node with another clock. Whoever calls says what time it is on the queue's clock; see
+    /// [`crate::Now::ahead_by`].
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.clock_offset_ms
+    }
+
+    /// What a primary says of the clock of a queue that has come to it.
+    pub fn clock_told(&self) -> Event<'static> {
+        Event::Clock { offset_ms: self.clock_offset_ms }
+    }
+
+    /// How many tasks are in a state.
+    pub fn count(&self, state: TaskState) -> u64 {
+        match state {
+            TaskState::Ready => self.lanes.ready(),
+            TaskState::Delayed => self.delayed.len(),
+            TaskState::Leased => self.leased,
+            TaskState::Dead => self.dead.len() as u64,
+            TaskState::Done => self.done.len(),
+        }
+    }
+
+    /// How many tasks wait or are worked on: ready, delayed and leased. What `max-len` bounds.
+    pub fn len(&self) -> u64 {
+        self.count(TaskState::Ready) + self.count(TaskState::Delayed) + self.count(TaskState::Leased)
+    }
+
+    /// Whether no task waits or is worked on.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
+    pub fn record_bytes(&self) -> u64 {
+        self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
+    }
+
+    /// How many effects have told of the queue; `None` where an older version wrote it.
+    pub fn effects(&self) -> Option<u64> {
+        match self.effects {
+            Effects::Counted(number) => Some(number),
+            Effects::Unknown => None,
+        }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How often what happened.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Whether a gate is closed now, and until when.
+    pub fn paused(&self, now: Millis, gate: Gate) -> Pause {
+        self.pauses.of(gate, now)
+    }
+
+    /// The connections that TIED leases hang on.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
+        self.local.ties.holders()
+    }
+
+    /// A task by id.
+    pub(crate) fn find(&self, id: TaskId) -> Option<Found<'_>> {
+        self.at(self.log.find(id)?)
+    }
+
+    /// A task by its number at the push.
+    pub(crate) fn locate(&self, order: Order) -> Option<Found<'_>> {
+        self.at(self.log.locate(order)?)
+    }
+
+    pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
+        let order = self.log.order(place);
+        let record = self.bodies.over(order, self.log.record(place)?);
+        Some(Found { place, order, record, entry: self.log.entry(place) })
+    }
+
+    /// Bytes of a task's record, and of the body that took the place of what is in it.
+    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
+        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
+    }
+}
+
+impl Found<'_> {
+    /// When the task is to go if nobody claims it: of one that is ready, and was never claimed.
+    pub fn expires(&self) -> Option<Millis> {
+        expires(&self.record, self.entry.as_ref())
+    }
+}
