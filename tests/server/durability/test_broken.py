@@ -326,8 +326,9 @@ def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
     s, t = source.client(), target.client()
     rich_queue(s, paused=False)
     for words in source.propagated():
-        # 6.2 wraps each effect into a transaction.
-        assert t.execute_command(*words) in (b"OK", b"QUEUED", [b"OK"])
+        # 6.2 wraps the effects of a moment into a transaction.
+        reply = t.execute_command(*words)
+        assert set(reply if isinstance(reply, list) else [reply]) <= {b"OK", b"QUEUED"}, reply
     before = digest(t, "queue")
     assert before == digest(s, "queue")
     ready = tasks(t, "queue", "ready")[0]["id"]
