@@ -1,7 +1,8 @@
-//! The only raw FFI of taskslot: the module API of Redis and Valkey, found at run time, behind safe types.
+//! The module API of Redis and Valkey behind safe types: all of taskslot's unsafe code.
 //!
-//! The module is written against these files, one noun each, and needs no `unsafe` beyond the name of the
-//! one function that the server looks for. What holds throughout:
+//! Types, constants and signatures are those of the crate `redis-module` (`raw` says what is taken from it and why). The
+//! module is written against the files of this crate, one noun each, and denies unsafe code: the one function that the server
+//! looks for is made by [`module!`]. What holds throughout:
 //! - all of it runs on the server's main thread, but for [`datatype::Value`]'s destructor;
 //! - every function that the server calls runs inside [`guard`], so that a panic ends the command, not the server;
 //! - no text of a user's is taken for a format, a line of its own, or a C string with its end inside.
@@ -22,6 +23,7 @@ pub mod key;
 pub mod load;
 pub mod log;
 mod raw;
+pub mod registration;
 mod replied;
 pub mod reply;
 pub mod server;

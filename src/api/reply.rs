@@ -105,7 +105,7 @@ impl<'a> Reply<'a> {
     /// A map that counts its fields.
     pub fn open_map(self) -> Map<'a> {
         match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives as long as `self`; the length, which is still to come, is told by `Map::drop`.
+            // SAFETY: the context lives as long as `self`; the length, which is still to come, is told when the map is dropped.
             (Some(map), Some(_)) => unsafe {
                 map(self.raw(), POSTPONED);
             },
@@ -121,9 +121,10 @@ impl<'a> Reply<'a> {
     fn end_map(self, len: usize) {
         let ctx = self.ctx.raw();
         match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives; `open_map` opened a map, so there is one whose length is still to come.
+            // SAFETY: the context lives as long as `self`; only a `Map` that is open calls this, so there is a map whose length
+            // is still to come. Where it isn't, the server logs that and goes on.
             (Some(_), Some(set)) => unsafe { set(ctx, long(len)) },
-            // SAFETY: the context lives; `open_map` opened an array, so there is one whose length is still to come.
+            // SAFETY: the same, for the array that stands for a map.
             _ => unsafe { api!(RedisModule_ReplySetArrayLength)(ctx, long(len.saturating_mul(2))) },
         }
     }

@@ -44,7 +44,7 @@ mod zones;
 use taskslot_api as api;
 
 use api::load::LoadError;
-use api::{Arg, Context, command};
+use api::{Arg, Context, registration};
 use taskslot_engine::Beginning;
 
 api::module! { name: c"taskslot", version: 100, register: register }
@@ -53,7 +53,7 @@ api::module! { name: c"taskslot", version: 100, register: register }
 fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     settings::load(ctx, args)?;
     datatype::QUEUES.register(ctx)?;
-    command::register(ctx, commands::TABLE, "task")?;
+    registration::register(ctx, commands::TABLE, "task")?;
     events::register(ctx)?;
     api::info::register(ctx, info::write)?;
     agenda::register(runner::run);

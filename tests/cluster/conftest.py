@@ -33,7 +33,7 @@ def keep(request) -> Iterator[Callable]:
 @pytest.fixture
 def start_cluster(installed, keep):
     """Start clusters of the version under test: `start_cluster(primaries=2, appendonly="yes")`; as for `Cluster`."""
-    return lambda *sizes, **options: keep(Cluster(installed, *sizes, **options))
+    return lambda *sizes, **options: keep(Cluster(installed, *sizes, **{"clock": "shared", **options}))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ SHARDS = 7
 @pytest.fixture
 def nodes(pytestconfig, keep):
     """Three primaries without replicas; finished tasks of the queue are kept there."""
-    cluster = keep(Cluster(chosen(pytestconfig)[0], primaries=3, replicas=0))
+    cluster = keep(Cluster(chosen(pytestconfig)[0], primaries=3, replicas=0, clock="shared"))
     client = cluster.client()
     for shard in shards(client):
         client.execute_command("TASK.CONFIG", shard, "SET", "retain", 3_600_000)

@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from harness.beats import fired, made
 from harness.cluster import Cluster, Node
+from harness.schedule_runs import fired, made
 from harness.server import wait_until
 from harness.talk import Error, Talk
 from harness.traffic import Traffic, again

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 import redis
-from harness.beats import fired, made
 from harness.cluster import Cluster, Node
-from harness.server import Server, wait_until
+from harness.schedule_runs import fired, made
+from harness.server import Server, wait_synced, wait_until
 from harness.talk import Error, Talk
 from harness.traffic import Traffic, again
 from harness.waiting import Floor
@@ -19,7 +19,7 @@ HOUR = 3_600_000
 def replaced(cluster: Cluster, primary: Node) -> Node:
     """Kill a primary, once its replica has all that it was told: the replica, which is the primary now."""
     replica = cluster.replica_of(primary)
-    assert primary.say("WAIT", 1, 5000) == 1
+    wait_synced(primary, replica)
     cluster.kill(primary)
     cluster.wait_promoted(replica)
     return replica

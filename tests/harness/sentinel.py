@@ -31,6 +31,9 @@ class Watcher(Server):
         ]
         super().__init__(installed, module=None, port=True, sentinel=lines, **settings)
         self._asks = self.client(decode_responses=True, single_connection_client=False, socket_timeout=5)
+        if installed.version >= (7, 0):
+            # Else it makes itself known each 2 s. With shorter ASK and PING periods all vote at once, for themselves.
+            self._asks.execute_command("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 200)
 
     def primary_port(self) -> int:
         """The port of the primary, as this sentinel has it."""

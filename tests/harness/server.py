@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import redis
 from redis.backoff import NoBackoff
@@ -123,10 +124,11 @@ def passes(ms: int) -> None:
 class Clock:
     """The clocks of one server, shifted by an LD_PRELOAD shim, clockshift.c, which reads our file.
 
-    The server believes to be alone on its machine.
+    The server believes to have a machine of its own, unless it `shares` the one that it is on with other servers.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, shares: bool = False):
+        self.shares = shares
         self.library = build_shim()
         self.file = folder / "clockshift"
         self.file.write_bytes(bytes(16))
@@ -161,7 +163,9 @@ class Clock:
         """What the server's process needs to see the shift."""
         for name in ("machine", "boot"):
             (self.file.parent / name).write_text(getattr(self, name))
-        files = {"CLOCKSHIFT_FILE": str(self.file), "CLOCKSHIFT_MACHINE": str(self.file.parent)}
+        files = {"CLOCKSHIFT_FILE": str(self.file)}
+        if not self.shares:
+            files["CLOCKSHIFT_MACHINE"] = str(self.file.parent)
         return {"LD_PRELOAD": str(self.library), **files}
 
 
@@ -201,7 +205,8 @@ class Server:
     Settings are keyword arguments with `_` for `-`: `appendonly="yes"`, `save="60 1"`; a list gives the line
     many times. The defaults are a server that writes nothing to disk. `module_args` go to the module;
     `module=None` starts a bare server; `port=True` also listens on a free port of 127.0.0.1, a number on
-    that one; `clock=True` gives `server.clock`, whose `step(ms)` moves the wall clock; `env` adds to the environment.
+    that one; `clock=True` gives `server.clock`, whose `step(ms)` moves the wall clock, on a machine of its own, unless
+    `clock="shared"`; `env` adds to the environment.
     """
 
     DEFAULTS = {
@@ -223,7 +228,7 @@ class Server:
         module: Path | None = MODULE,
         module_args: tuple[object, ...] = (),
         port: bool | int = False,
-        clock: bool = False,
+        clock: bool | Literal["shared"] = False,
         env: dict[str, str] | None = None,
         **settings: object,
     ):
@@ -232,7 +237,7 @@ class Server:
         # Not pytest's own directory: the path of a socket has at most 107 bytes.
         self.dir = Path(tempfile.mkdtemp(prefix=f"taskslot-{installed.name}-"))
         self.socket = str(self.dir / "socket")
-        self.clock = Clock(self.dir) if clock else None
+        self.clock = Clock(self.dir, shares=clock == "shared") if clock else None
         self.port = 0 if isinstance(port, bool) else port
         self._listens, self._port_is_given = bool(port), self.port != 0
         self._module = (module, tuple(map(str, module_args)))
@@ -347,6 +352,12 @@ class Server:
             self.kill9() if kill else self.stop()
         self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
         return self.start()
+
+    def configure(self, **settings: object) -> None:
+        """Change settings while it runs; they stay over restarts."""
+        self._settings.update({name.replace("_", "-"): value for name, value in settings.items()})
+        for name, value in settings.items():
+            self.client().config_set(name.replace("_", "-"), value)
 
     def begin(self, **changes: object) -> None:
         """Start the process again after its end, and don't wait until it has loaded: `ready` does.

@@ -131,6 +131,12 @@ def packed(words: Iterable[object]) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
+def payloads(tasks: object) -> list[bytes]:
+    """The payloads of a claim's reply."""
+    assert isinstance(tasks, list), tasks
+    return [task[1] for task in tasks]
+
+
 # ---- effects
 
 EFFECT_VERSION = 3
@@ -174,6 +180,11 @@ def effects(server: Server) -> list[Effect]:
     """
     others = (b"MULTI", b"EXEC", b"TASK._CLOCK")
     return [read_effect(command) for command in server.propagated() if command[0] not in others]
+
+
+def event_names(server: Server) -> list[str]:
+    """The names of the events that a server has propagated since this was last asked; it needs `appendonly="yes"`."""
+    return [name for effect in effects(server) for name in effect.names]
 
 
 def stored_parts(server: Server) -> list[list[bytes]]:

@@ -15,8 +15,8 @@ def fill(c: Talk, group: str, count: int, *options: object, key: str = "q", firs
     return ids
 
 
-def payloads(tasks: list) -> list[str]:
-    """What a claim got."""
+def names(tasks: list) -> list[str]:
+    """The payloads of a claim's reply, as text."""
     assert isinstance(tasks, list), tasks
     return [task[1].decode() for task in tasks]
 
@@ -26,7 +26,7 @@ def claims(c: Talk, count: int, at_once: int = 1, *options: object, key: str = "
     got = []
     while len(got) < count:
         tasks = c("TASK.CLAIM", key, "COUNT", min(at_once, count - len(got)), *options)
-        got += payloads(tasks)
+        got += names(tasks)
         assert tasks, f"only {len(got)} tasks"
         assert set(c("TASK.ACK", key, "HANDLES", len(tasks), *[task[0] for task in tasks])) == {1}
     return got

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from harness.cluster import pass_start_delay
 from harness.waiting import Floor
 
-SETTINGS = {"port": True, "cluster_enabled": "yes", "cluster_node_timeout": 2000}
+SETTINGS = {"port": True, "clock": "shared", "cluster_enabled": "yes", "cluster_node_timeout": 2000}
 
 
 def node(start, **settings: object) -> Floor:
     """A node that has all slots of its cluster."""
-    floor = Floor(start(**SETTINGS, **settings))
+    floor = Floor(start(**{**SETTINGS, **settings}))
     assert floor.boss("CLUSTER", "ADDSLOTS", *range(16384)) == "OK"
+    pass_start_delay([floor.server])
     floor.eventually(lambda: is_up(floor), "the cluster is up", 10)
     return floor
 
@@ -22,7 +24,9 @@ def is_up(floor: Floor) -> bool:
 
 def pair(start, **settings: object) -> tuple[Floor, Floor]:
     """Two nodes that know each other, the first with all slots."""
-    one, two = node(start, **settings), Floor(start(**SETTINGS, **settings))
+    one, two = node(start, **settings), Floor(start(**{**SETTINGS, **settings}))
+    # Both have the clocks of one machine.
+    pass_start_delay([two.server])
     assert one.boss("CLUSTER", "MEET", "127.0.0.1", two.server.port) == "OK"
 
     def know_each_other() -> bool:

@@ -3,7 +3,7 @@
 use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
 use taskslot_node::Health;
 
-use super::errors;
+use super::docs::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::guard::guard;
 use crate::api::key::KeyWrite;

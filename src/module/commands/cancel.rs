@@ -3,7 +3,7 @@
 use taskslot_engine::{Event, TaskId};
 
 use super::args::{Args, OneOrMany};
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

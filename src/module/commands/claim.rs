@@ -6,7 +6,8 @@ use std::slice;
 use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, REPLY_BYTES, errors};
+use super::docs::{FIRST, errors};
+use super::task::REPLY_BYTES;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::claims::{ClaimRequest, Delivery};
@@ -49,7 +50,7 @@ impl Command for Claim {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CLAIM",
-        summary: "ClaimRequest ready tasks, each under a lease; waits for them with BLOCK",
+        summary: "Claims ready tasks, each under a lease; waits for them with BLOCK",
         complexity: "O(n) for n tasks",
         since: FIRST,
         arity: -2,
@@ -97,7 +98,7 @@ impl Command for MClaim {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MCLAIM",
-        summary: "ClaimRequest tasks of the first of several queues that has any; waits for all of them with BLOCK",
+        summary: "Claims tasks of the first of several queues that has any; waits for all of them with BLOCK",
         complexity: "O(k + n) for k queues and n tasks",
         since: FIRST,
         arity: -5,

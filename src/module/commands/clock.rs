@@ -3,7 +3,7 @@
 
 use taskslot_engine::Stamp;
 
-use super::errors;
+use super::docs::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc};
 use crate::api::{Arg, Context};
 use crate::clock;

@@ -6,7 +6,7 @@ use taskslot_engine::{Backoff, Event, Rule, SETTINGS, Setting};
 use taskslot_node::{ArgError, Shown, parse_integer};
 
 use super::args::Args;
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

@@ -6,9 +6,9 @@ use taskslot_engine::{
 };
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::push_options::{PushOptions, push_args};
 use super::unique::UNIQUE_RUNS;
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

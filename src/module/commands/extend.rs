@@ -3,8 +3,8 @@
 use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

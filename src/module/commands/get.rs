@@ -3,8 +3,8 @@
 use taskslot_engine::{Handle, TaskId};
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::task::reply_task;
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 
-use super::{FIRST, TABLE};
+use super::docs::FIRST;
 use crate::api::command::{Command, CommandDoc};
+use crate::api::registration::registered;
 use crate::api::{Arg, Context};
 
 /// Shows each command's synopsis, what it does and what it replies. Commands of servers among themselves are left out.
@@ -26,7 +27,7 @@ impl Command for Help {
     };
 
     fn run<'a>(ctx: Context<'a>, _args: &'a [Arg<'a>]) -> Result<(), Infallible> {
-        let shown = TABLE.iter().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
+        let shown = registered().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
         let lines: Vec<String> = shown
             .flat_map(|doc| {
                 [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]

@@ -3,8 +3,9 @@
 use taskslot_engine::{Cursor, Limit, NUMBER_MAX, TaskState};
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
+use super::task::REPLY_BYTES;
 use super::task::reply_task;
-use super::{FIRST, REPLY_BYTES, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

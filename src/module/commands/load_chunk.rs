@@ -4,7 +4,7 @@
 use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
-use super::errors;
+use super::docs::errors;
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::key::KeyWrite;
 use crate::api::{Arg, Context};

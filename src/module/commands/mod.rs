@@ -4,11 +4,11 @@
 //! To add a command:
 //! 1. Copy the file that is most like it (`get.rs` looks, `retry.rs` changes) and add it to `mod` and [`TABLE`] below. The
 //!    compiler asks for each part of the manual. An error of a new kind gets a text in `crate::errors` and a line in
-//!    `error_docs.rs`.
+//!    `docs.rs`.
 //! 2. What it decides about tasks belongs into the engine, as a rule with an event of its own, if none fits.
 //! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`.
 //! 4. Tests that try every command ask for it by name: its arity and options in `test_docs.py`, its errors in
-//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `test_hostile_arguments.py`, its rights in
+//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `hostile/test_arguments.py`, its rights in
 //!    `test_acl.py`. What it does gets tests of its own.
 
 mod ack;
@@ -19,7 +19,7 @@ mod claim;
 mod clock;
 mod config;
 mod cron;
-mod error_docs;
+mod docs;
 mod extend;
 mod fail;
 mod get;
@@ -44,12 +44,6 @@ mod task;
 mod unique;
 
 use crate::api::command::Entry;
-
-/// The errors of a command's manual, by their names in [`error_docs`].
-macro_rules! errors {
-    ($($error:ident),+ $(,)?) => { &[$($crate::commands::error_docs::$error,)+] };
-}
-use errors;
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[
@@ -80,10 +74,3 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<load_chunk::LoadChunk>(),
     Entry::of::<clock::Clock>(),
 ];
-
-/// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
-/// seconds and take as much memory again.
-const REPLY_BYTES: u64 = 16 << 20;
-
-/// The module's version that brought the commands of the first release.
-const FIRST: &str = "0.1.0";

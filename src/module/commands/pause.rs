@@ -3,7 +3,7 @@
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
 use super::args::Args;
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

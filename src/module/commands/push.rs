@@ -3,9 +3,9 @@
 use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
 
 use super::args::Args;
+use super::docs::{FIRST, errors};
 use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
-use super::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

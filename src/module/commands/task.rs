@@ -6,6 +6,10 @@ use crate::api::Reply;
 use crate::api::reply::Map;
 use crate::claims::reply_headers;
 
+/// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
+/// seconds and take as much memory again.
+pub const REPLY_BYTES: u64 = 16 << 20;
+
 /// Writes a task as a map. Fields that don't apply are left out.
 pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     let mut map = reply.open_map();

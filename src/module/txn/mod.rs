@@ -4,6 +4,7 @@
 mod claim;
 mod payloads;
 mod serve;
+mod served;
 
 use std::cell::Cell;
 
@@ -21,7 +22,7 @@ use crate::waiters::{self, BlockedWorker};
 use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
 
 use payloads::Payloads;
-use serve::Served;
+use served::Served;
 
 /// Pages of due tasks that a command moves before its own work, at most.
 const DUE_PAGES: usize = 8;

@@ -10,28 +10,6 @@ use crate::agenda;
 use crate::api::blocked::Waiter;
 use crate::waiters::{self, BlockedWorker};
 
-/// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
-const TASKS_MAX: usize = 250;
-/// Payloads that one write gives to waiting workers, in bytes, about: each is copied for its worker and once more for the
-/// reply.
-const BYTES_MAX: usize = 16 << 20;
-
-/// Who was served in a write.
-#[derive(Default)]
-pub(super) struct Served {
-    /// They are woken when the key is closed.
-    pub(super) waiters: Vec<Waiter<BlockedWorker>>,
-    /// How many tasks they were given, and how many bytes of payloads.
-    tasks: usize,
-    bytes: usize,
-}
-
-impl Served {
-    fn is_enough(&self) -> bool {
-        self.tasks >= TASKS_MAX || self.bytes >= BYTES_MAX
-    }
-}
-
 impl Txn<'_, '_> {
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
     /// after that, since what follows in it may still change what is ready.

@@ -6,12 +6,6 @@ from harness.talk import SYNTAX, Error, Talk
 DAY = 86_400_000
 
 
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
-
-
 def dead_tasks(c: Talk, count: int) -> list[bytes]:
     """Push so many tasks and let them die, in the order of their ids."""
     c("TASK.MPUSH", "q", "TASKS", count, *range(count))
@@ -22,9 +16,8 @@ def dead_tasks(c: Talk, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_cancel_removes_what_waits_and_asks_for_what_is_leased(server, protocol):
+def test_cancel_removes_what_waits_and_asks_for_what_is_leased(protocol, c):
     """1 removed, 2 asked for (again too), 0 for a dead, finished or unknown task; IDS answers in order."""
-    c = Talk(server, protocol)
     [dead] = dead_tasks(c, 1)
     ready, delayed, leased = c.push(), c.push("q", "p", "DELAY", DAY), c.push("q", "p", "PRIORITY", 9)
     handle = c.claim()

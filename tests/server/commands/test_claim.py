@@ -3,22 +3,16 @@
 import re
 
 import pytest
-from harness.talk import SYNTAX, Error, Talk, parts
+from harness.talk import SYNTAX, Error, Talk, parts, payloads
 
 DAY = 86_400_000
 NUMBER_MAX = 2**53 - 1
 HANDLE = re.compile(rb"([1-9][0-9]{12}-[0-9]+)@([1-9][0-9]{15})-[0-9a-f]{8}")
 
 
-def payloads(reply) -> list[bytes]:
-    """The payloads of a claim's reply."""
-    return [task[1] for task in reply]
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_claim_answers_handle_payload_and_deliveries(server, protocol):
+def test_a_claim_answers_handle_payload_and_deliveries(protocol, c):
     """A handle is `<id>@<number>-<nonce>`; without COUNT there is one task."""
-    c = Talk(server, protocol)
     first, second = c.push("q", "a"), c.push("q", "b")
     [[handle, payload, deliveries]] = c("TASK.CLAIM", "q")
     assert HANDLE.fullmatch(handle)[1] == first
@@ -31,9 +25,8 @@ def test_a_claim_answers_handle_payload_and_deliveries(server, protocol):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_withmeta_adds_a_map(server, protocol):
+def test_withmeta_adds_a_map(server, protocol, c):
     """Lease number, priority, group, headers, instants and the counters of failures and stalls, in this order."""
-    c = Talk(server, protocol)
     c.push("q", "p", "PRIORITY", -7, "HEADERS", 2, "a", "1", "b", "2")
     assert c("TASK.FAIL", "q", c.claim("q"), "DELAY", 0) == 1
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1, "the task is back")
@@ -87,9 +80,8 @@ def test_a_task_without_headers_has_an_empty_map_of_them(server):
         assert c.as_map(c.as_map(meta)[b"headers"]) == {}
 
 
-def test_higher_priority_goes_first_then_who_came_first(server):
+def test_higher_priority_goes_first_then_who_came_first(c):
     """Priorities are strict; within one it is first in, first out."""
-    c = Talk(server)
     for priority in (0, -128, 127, 0, 5, 127, -128, -1):
         c.push("q", str(priority), "PRIORITY", priority)
     order = [b"127", b"127", b"5", b"0", b"0", b"-1", b"-128", b"-128"]
@@ -100,9 +92,8 @@ def test_higher_priority_goes_first_then_who_came_first(server):
             assert parts(earlier[0])[0] < parts(later[0])[0]
 
 
-def test_lease_numbers_only_grow_and_stay_below_2_to_the_53(server):
+def test_lease_numbers_only_grow_and_stay_below_2_to_the_53(c):
     """A fencing token: over tasks, requeues and claims."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 100, *range(100))
     numbers = []
     for _ in range(5):
@@ -115,17 +106,15 @@ def test_lease_numbers_only_grow_and_stay_below_2_to_the_53(server):
     assert numbers[-1] < 2**53
 
 
-def test_nonces_are_not_to_be_guessed(server):
+def test_nonces_are_not_to_be_guessed(c):
     """No two of many leases share their 32 bits, but for what chance does."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     nonces = {parts(handle)[2] for handle, _, _ in c("TASK.CLAIM", "q", "COUNT", 1000)}
     assert len(nonces) > 990
 
 
-def test_count_takes_1_to_1000(server):
+def test_count_takes_1_to_1000(c):
     """At most so many come, and no other number is understood."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     c("TASK.MPUSH", "q", "TASKS", 10, *range(10))
     for count in (0, -1, 1001, 2**63, "many", ""):
@@ -136,9 +125,8 @@ def test_count_takes_1_to_1000(server):
     assert c("TASK.LEN", "q", "leased") == 1001
 
 
-def test_bytes_stops_before_the_payloads_exceed_it(server):
+def test_bytes_stops_before_the_payloads_exceed_it(c):
     """But one task comes in any case; the tasks that are left keep their order."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 6, "12345", "12345", "123456", "", "1", "2")
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 10)) == [b"12345", b"12345"]
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 1)) == [b"123456"]
@@ -149,9 +137,8 @@ def test_bytes_stops_before_the_payloads_exceed_it(server):
     assert payloads(c("TASK.CLAIM", "q", "BYTES", NUMBER_MAX)) == [b"2"]
 
 
-def test_a_lease_is_as_long_as_claim_task_or_queue_say(server):
+def test_a_lease_is_as_long_as_claim_task_or_queue_say(c):
     """In this order; without any of them 30 s."""
-    c = Talk(server)
 
     def lease_ms(handle):
         task = c.map("TASK.GET", "q", handle)
@@ -169,9 +156,8 @@ def test_a_lease_is_as_long_as_claim_task_or_queue_say(server):
     assert lease_ms(c.claim("q")) == 8000
 
 
-def test_run_max_bounds_a_lease(server):
+def test_run_max_bounds_a_lease(c):
     """A lease ends at run-max though it was to be longer."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "run-max", 1000)
     c.push()
     task = c.map("TASK.GET", "q", c.claim("q", "LEASE", 60_000))
@@ -179,9 +165,8 @@ def test_run_max_bounds_a_lease(server):
     assert task[b"lease-ms"] == 60_000
 
 
-def test_lease_takes_1_ms_to_24_h(server):
+def test_lease_takes_1_ms_to_24_h(c):
     """Both ends, and nothing beside them."""
-    c = Talk(server)
     for number in (0, DAY + 1, -1, "1e3", 2**64):
         error = Error(f"ERR LEASE must be an integer between 1 and {DAY}")
         assert c("TASK.CLAIM", "q", "LEASE", number) == error
@@ -190,9 +175,8 @@ def test_lease_takes_1_ms_to_24_h(server):
         assert c.claim("q", "LEASE", number)
 
 
-def test_block_takes_0_to_100_years(server):
+def test_block_takes_0_to_100_years(c):
     """A task that is there comes at once, however long one would wait."""
-    c = Talk(server)
     most = 100 * 365 * DAY
     for number in (-1, most + 1, "1.5", ""):
         error = Error(f"ERR BLOCK must be an integer between 0 and {most}")
@@ -203,9 +187,8 @@ def test_block_takes_0_to_100_years(server):
     assert c("TASK.CLAIM", "q", "BLOCK", 1) == []
 
 
-def test_a_worker_may_give_its_name(server):
+def test_a_worker_may_give_its_name(c):
     """1 to 256 bytes of any kind; GET and LIST show it, the other leases don't have it."""
-    c = Talk(server)
     for name in (b"w", b"n" * 256, b"\0\r\n\xff", b"COUNT"):
         c.push()
         assert c.map("TASK.GET", "q", c.claim("q", "WORKER", name))[b"worker"] == name
@@ -216,9 +199,8 @@ def test_a_worker_may_give_its_name(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_noack_gives_tasks_away_for_good(server, protocol):
+def test_noack_gives_tasks_away_for_good(protocol, c):
     """The reply holds the id in place of a handle, and no lease; the task is gone and counted as acked."""
-    c = Talk(server, protocol)
     first, second = c.push("q", "a"), c.push("q", "b", "HEADERS", 1, "h", "v")
     assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"a", 1]]
     [[task, payload, deliveries, meta]] = c("TASK.CLAIM", "q", "NOACK", "WITHMETA", "WORKER", "w")
@@ -232,9 +214,8 @@ def test_noack_gives_tasks_away_for_good(server, protocol):
 
 
 @pytest.mark.parametrize("option", [["TIED"], ["LEASE", 5], ["REQUEST", "t"]])
-def test_noack_goes_with_no_option_of_a_lease(server, option):
+def test_noack_goes_with_no_option_of_a_lease(option, c):
     """In either order."""
-    c = Talk(server)
     c.push()
     digest = c.digest()
     error = Error("ERR NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST")
@@ -243,9 +224,8 @@ def test_noack_goes_with_no_option_of_a_lease(server, option):
     assert c.digest() == digest
 
 
-def test_options_come_in_any_order_and_any_case(server):
+def test_options_come_in_any_order_and_any_case(c):
     """All of them at once, turned through all orders."""
-    c = Talk(server)
     said = [
         ["count", 2],
         ["Bytes", 9],
@@ -267,18 +247,16 @@ def test_options_come_in_any_order_and_any_case(server):
 @pytest.mark.parametrize(
     "option", ["GROUP", "GROUP g GROUP h", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
 )
-def test_an_option_that_claim_does_not_know_is_a_syntax_error(server, option):
+def test_an_option_that_claim_does_not_know_is_a_syntax_error(option, c):
     """As one without its value, and one given twice."""
-    c = Talk(server)
     c.push()
     digest = c.digest()
     assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX
     assert c.digest() == digest
 
 
-def test_a_paused_queue_gives_nothing(server):
+def test_a_paused_queue_gives_nothing(c):
     """PAUSE OUT and ALL close the gate for claims, IN doesn't."""
-    c = Talk(server)
     c.push()
     for gate, is_open in (("OUT", False), ("ALL", False), ("IN", True)):
         c("TASK.RESUME", "q", "ALL")
@@ -286,9 +264,8 @@ def test_a_paused_queue_gives_nothing(server):
         assert len(c("TASK.CLAIM", "q")) == is_open
 
 
-def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server):
+def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server, c):
     """It comes behind those that were ready before it."""
-    c = Talk(server)
     c.push("q", "late", "DELAY", DAY)
     c.push("q", "soon", "DELAY", 1)
     assert c("TASK.LEN", "q") == 2
@@ -296,8 +273,7 @@ def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server):
     assert c("TASK.CLAIM", "q") == []
 
 
-def test_a_claim_of_many_that_finds_fewer_takes_those(server):
+def test_a_claim_of_many_that_finds_fewer_takes_those(c):
     """COUNT says the most, not the least."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 1000, "BLOCK", 0)) == [b"a", b"b", b"c"]

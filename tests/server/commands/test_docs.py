@@ -41,9 +41,8 @@ COUNTED = {"TASK.MCLAIM"}
 SHOWN = [name for name in ABOUT if "_" not in name]
 
 
-def test_the_module_has_these_commands_and_no_others(server):
+def test_the_module_has_these_commands_and_no_others(c):
     """All that COMMAND shows of ours stands in this file."""
-    c = Talk(server)
     names = {command[0].decode().upper() for command in c("COMMAND")}
     assert {name for name in names if name.startswith("TASK")} == set(ABOUT)
     # Servers bring modules of their own.
@@ -51,9 +50,8 @@ def test_the_module_has_these_commands_and_no_others(server):
 
 
 @pytest.mark.parametrize("name", ABOUT)
-def test_command_info_tells_arity_flags_and_keys(server, name):
+def test_command_info_tells_arity_flags_and_keys(server, name, c):
     """deny-oom on PUSH and MPUSH only; the key is the first argument for clients that know no key specs."""
-    c = Talk(server)
     arity, flags, key = ABOUT[name]
     has_specs = server.installed.version >= (7, 0)
     [about] = c("COMMAND", "INFO", name)
@@ -68,9 +66,8 @@ def test_command_info_tells_arity_flags_and_keys(server, name):
         assert [set(spec[b"flags"]) for spec in specs] == [key] * keys
 
 
-def test_getkeys_finds_the_first_argument_only(server):
+def test_getkeys_finds_the_first_argument_only(server, c):
     """Whatever stands behind it, and however much of it."""
-    c = Talk(server)
     for name, (arity, _, key) in ABOUT.items():
         least = abs(arity) - 1
         words = ["k", "COUNT", "HANDLES", "x", "TASKS"][:least]
@@ -87,9 +84,8 @@ def test_getkeys_finds_the_first_argument_only(server):
             assert found == b"k" and set(flags) == key
 
 
-def test_getkeys_finds_keys_that_are_counted(server):
+def test_getkeys_finds_keys_that_are_counted(server, c):
     """The first argument and those behind KEYS, whatever the options say; the first alone where the number is none."""
-    c = Talk(server)
     options = ["COUNT", 2, "WORKER", "KEYS", "REQUEST", "3", "BLOCK", 0]
     for keys in (["a", "b"], ["a", "a", "KEYS", "b"], ["COUNT", *map(str, range(100))]):
         command = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:], *options]
@@ -105,9 +101,8 @@ def test_getkeys_finds_keys_that_are_counted(server):
     assert c("COMMAND", "GETKEYS", "TASK.MCLAIM", "a", "KEYS", 9, "b") == [b"a", b"b"]
 
 
-def test_command_docs_describe_every_command(server):
+def test_command_docs_describe_every_command(server, c):
     """Summary, complexity, version and arguments (from 7.0 on); the first argument is the key."""
-    c = Talk(server)
     if server.installed.version < (7, 0):
         assert isinstance(c("COMMAND", "DOCS"), Error)
         return
@@ -162,9 +157,8 @@ OPTIONS = {
 }
 
 
-def test_help_shows_every_command_with_its_options(server):
+def test_help_shows_every_command_with_its_options(server, c):
     """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
-    c = Talk(server)
     lines = c("TASK.HELP")
     assert [line.split()[0] for line in lines[::3]] == SHOWN
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
@@ -203,9 +197,8 @@ def test_the_readme_shows_the_commands_as_help_does(server):
     assert re.findall(r"^\| `(TASK\.\w+)[^`]*` \| ", readme, flags=re.M) == SHOWN
 
 
-def test_command_docs_name_the_options_that_a_command_takes(server):
+def test_command_docs_name_the_options_that_a_command_takes(server, c):
     """All of them (from 7.0 on), and none that is still to be built."""
-    c = Talk(server)
     if server.installed.version < (7, 0):
         assert isinstance(c("COMMAND", "DOCS"), Error)
         return

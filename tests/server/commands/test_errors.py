@@ -73,9 +73,8 @@ def same(commands: list[list], key: object) -> list[list]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(server, protocol):
+def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(protocol, c):
     """Of every command, with each number that is too small, and one too large where there is a largest."""
-    c = Talk(server, protocol)
     assert set(ARITIES) == set(manuals())
     for name, (least, more) in ARITIES.items():
         error = Error(f"ERR wrong number of arguments for '{name}' command")
@@ -141,9 +140,8 @@ NAMED = {
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_an_error_names_the_option_that_is_wrong(server, protocol):
+def test_an_error_names_the_option_that_is_wrong(protocol, c):
     """One that is unknown, there twice, without its value, missing, or out of place; nothing is changed."""
-    c = Talk(server, protocol)
     for said, answer in NAMED.items():
         assert c(*said.split()) == Error(f"ERR {answer}"), said
     assert c("DBSIZE") == 0
@@ -162,18 +160,16 @@ def test_an_error_names_the_option_that_is_wrong(server, protocol):
         (b"\n" * 5_000_000, "?" * 32 + "..."),
     ],
 )
-def test_an_unknown_word_is_shown_cut_and_printable(server, word, shown):
+def test_an_unknown_word_is_shown_cut_and_printable(word, shown, c):
     """A reply is one line, and may land on a terminal or in a log."""
-    c = Talk(server)
     for command in (["TASK.PUSH", "q", "p"], ["TASK.CLAIM", "q"], ["TASK.INFO", "q", "CONFIG"]):
         assert c(*command, word) == Error(f"ERR unknown option '{shown}'")
     assert c("TASK.CONFIG", "q", "SET", word, 5) == Error(f"ERR unknown setting '{shown}'")
     assert c("PING") == "PONG"
 
 
-def test_a_key_of_another_type_is_refused_by_every_command(server):
+def test_a_key_of_another_type_is_refused_by_every_command(c):
     """WRONGTYPE, and the value stays; arguments that are bad are told first."""
-    c = Talk(server)
     c("SET", "string", "v")
     c("RPUSH", "list", "v")
     c("XADD", "stream", "1-1", "f", "v")
@@ -186,9 +182,8 @@ def test_a_key_of_another_type_is_refused_by_every_command(server):
     assert c("TASK.CLAIM", "string", "COUNT", 0) == Error("ERR COUNT must be an integer between 1 and 1000")
 
 
-def test_other_commands_refuse_a_queue(server):
+def test_other_commands_refuse_a_queue(c):
     """A queue is no list and no string, and its type has a name."""
-    c = Talk(server)
     c.push("k")
     for command in (["GET", "k"], ["LPUSH", "k", "v"], ["XADD", "k", "*", "f", "v"], ["INCR", "k"]):
         assert c(*command) == WRONG_TYPE
@@ -196,9 +191,8 @@ def test_other_commands_refuse_a_queue(server):
     assert c("SCAN", 0, "TYPE", "taskqueue") == [b"0", [b"k"]]
 
 
-def test_a_missing_key_is_an_empty_queue(server):
+def test_a_missing_key_is_an_empty_queue(c):
     """Only PUSH, MPUSH, CONFIG SET and PAUSE make one."""
-    c = Talk(server)
     expected = {
         "TASK.CLAIM": [],
         "TASK.LIST": [b"0", []],
@@ -220,9 +214,8 @@ def test_a_missing_key_is_an_empty_queue(server):
 
 
 @pytest.mark.parametrize("key", [b"", b"\0", b"k" * 300, b"\xff\xfe", b"a b\r\n", b"{}", b"TASKS", b"{a}b"])
-def test_a_key_has_any_name(server, key):
+def test_a_key_has_any_name(key, c):
     """Empty, binary, long, or the word of an option."""
-    c = Talk(server)
     task = c.push(key)
     assert c.map("TASK.GET", key, task)[b"id"] == task
     assert c("TASK.ACK", key, c.claim(key)) == 1

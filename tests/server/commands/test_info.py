@@ -18,9 +18,8 @@ FIELDS = [
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_has_the_same_fields_for_every_queue(server, protocol):
+def test_info_has_the_same_fields_for_every_queue(protocol, c):
     """Those of an empty queue: zeros, and -1 for an instant that there is not."""
-    c = Talk(server, protocol)
     c("TASK.CONFIG", "q", "SET", "lease", 30_000)
     empty = c.map("TASK.INFO", "q")
     assert list(empty) == FIELDS
@@ -45,9 +44,8 @@ def test_info_has_the_same_fields_for_every_queue(server, protocol):
     assert list(c.map("TASK.INFO", "q")) == FIELDS
 
 
-def test_info_counts_what_happened(server):
+def test_info_counts_what_happened(server, c):
     """One story in which each total has a number of its own."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "max-len", 20, "dead-max", 2)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     c("TASK.MPUSH", "q", "TASKS", 1, "refused")
@@ -95,9 +93,8 @@ def test_info_counts_what_happened(server):
     assert {name: info[name] for name in expected} == expected
 
 
-def test_info_counts_stalls_and_late_acks(server):
+def test_info_counts_stalls_and_late_acks(server, c):
     """A lease that ran out is a stall, and an ACK after that is late."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     handle, _ = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 2, "LEASE", 1))
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 2, "both have stalled")
@@ -106,9 +103,8 @@ def test_info_counts_stalls_and_late_acks(server):
     assert (info[b"late"], info[b"acked"], info[b"ready"]) == (1, 1, 1)
 
 
-def test_info_tells_sizes(server):
+def test_info_tells_sizes(c):
     """Bytes are those of the tasks; memory is what MEMORY USAGE sees as well."""
-    c = Talk(server)
     for _ in range(10):
         c.push("q", "x" * 1000, "HEADERS", 1, "name", "value")
     info = c.map("TASK.INFO", "q")
@@ -119,9 +115,8 @@ def test_info_tells_sizes(server):
     assert c.map("TASK.INFO", "q")[b"bytes"] == 0
 
 
-def test_info_tells_ages_as_spans_from_now(server):
+def test_info_tells_ages_as_spans_from_now(server, c):
     """The oldest ready task's age grows; the next delayed task's time shrinks."""
-    c = Talk(server)
     c.push()
     c.push("q", "p", "DELAY", DAY)
     c.push("q", "p", "DELAY", DAY // 2)
@@ -129,9 +124,8 @@ def test_info_tells_ages_as_spans_from_now(server):
     assert 0 < c.map("TASK.INFO", "q")[b"next-delayed-ms"] <= DAY // 2
 
 
-def test_info_tells_for_how_long_gates_are_closed(server):
+def test_info_tells_for_how_long_gates_are_closed(server, c):
     """0 for open, -1 until RESUME, else the ms that are left."""
-    c = Talk(server)
     c.push()
 
     def gates():
@@ -148,9 +142,8 @@ def test_info_tells_for_how_long_gates_are_closed(server):
     server.wait_until(lambda: gates() == (0, 0), "the pause is over")
 
 
-def test_info_counts_the_workers_that_wait(server):
+def test_info_counts_the_workers_that_wait(server, c):
     """Those of this queue only; INFO of the server counts all."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "lease", 1000)
     workers = [Talk(server) for _ in range(3)]
     for worker, key in zip(workers, "qqr", strict=True):

@@ -216,9 +216,7 @@ def test_the_texts_of_the_manual_are_those_of_the_module_and_all_of_them():
     """Both ways: a text that is reworded, new or gone has to be so in the manual."""
     documented = {text for manual in manuals().values() for text in manual.errors} - set(SERVERS)
     made = set(re.findall(r'"([A-Z]+ [^"]+)"', source("errors.rs"))) - set(UNREACHED)
-    names = [
-        path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "error_docs.rs"
-    ]
+    names = [path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "docs.rs"]
     commands = source("peers.rs", *(f"commands/{name}" for name in names))
     for text in documented:
         is_said = f'"{text.removeprefix("ERR ")}"' in commands

@@ -12,12 +12,6 @@ KEYS = ["a", "b", "c"]
 THREE = claim(KEYS)
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def lines(floor: Floor, *keys: str) -> list[int]:
     """How many stand in the line of each queue; the queues are made, so that there is something to ask."""
     for key in keys:
@@ -29,9 +23,8 @@ def lines(floor: Floor, *keys: str) -> list[int]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_the_first_queue_that_has_any_gives_its_tasks(server, protocol):
+def test_the_first_queue_that_has_any_gives_its_tasks(protocol, c):
     """In the order of the keys, whatever was pushed first; the reply names the queue."""
-    c = Talk(server, protocol)
     c("TASK.MPUSH", "c", "TASKS", 2, "c1", "c2")
     c("TASK.MPUSH", "b", "TASKS", 2, "b1", "b2")
     key, [[handle, payload, deliveries]] = c(*THREE)
@@ -106,9 +99,8 @@ def test_a_key_that_is_there_twice_counts_once(floor):
     floor.nobody_waits()
 
 
-def test_a_paused_queue_is_passed_over(server):
+def test_a_paused_queue_is_passed_over(c):
     """It has no tasks to claim as long as it is paused."""
-    c = Talk(server)
     c.push("a", "x")
     c.push("b", "y")
     c("TASK.PAUSE", "a")
@@ -117,18 +109,16 @@ def test_a_paused_queue_is_passed_over(server):
     assert c(*THREE)[0] == b"a"
 
 
-def test_a_task_that_is_due_is_claimed_though_no_timer_came(server):
+def test_a_task_that_is_due_is_claimed_though_no_timer_came(server, c):
     """Each queue that is asked moves what is due first, as with a claim of it alone."""
-    c = Talk(server)
     c.push("b", "x", "DELAY", 20)
     server.wait_until(lambda: c(*THREE) != [], "the task is due")
     assert c("TASK.LEN", "b", "leased") == 1
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_a_key_of_another_type_anywhere_changes_nothing(server, place):
+def test_a_key_of_another_type_anywhere_changes_nothing(place, c):
     """An error before anything is claimed, also where an earlier queue has tasks, and no wait."""
-    c = Talk(server)
     for key in KEYS:
         c.push(key)
     c("DEL", KEYS[place])
@@ -140,9 +130,8 @@ def test_a_key_of_another_type_anywhere_changes_nothing(server, place):
     assert [c.digest(key) for key in others] == before
 
 
-def test_keys_are_counted_and_stand_second(server):
+def test_keys_are_counted_and_stand_second(c):
     """1 to 100 of them behind KEYS; neither the word nor the number can be left out or come later."""
-    c = Talk(server)
     c.push("k99", "x")
     names = [f"k{at}" for at in range(100)]
     assert c("task.mclaim", "k", "keys", 100, *names)[0] == b"k99"

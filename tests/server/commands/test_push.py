@@ -18,9 +18,8 @@ def ids(reply) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_push_answers_an_id_that_grows(server, protocol):
+def test_a_push_answers_an_id_that_grows(server, protocol, c):
     """Ids are `<ms>-<seq>` from the server's clock, each larger than the one before."""
-    c = Talk(server, protocol)
     seconds, micros = map(int, c("TIME"))
     tasks = c.many([["TASK.PUSH", "q", "p"]] * 500)
     assert all(ID.fullmatch(task) for task in tasks)
@@ -32,27 +31,24 @@ def test_a_push_answers_an_id_that_grows(server, protocol):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_mpush_answers_consecutive_ids_in_order(server, protocol):
+def test_mpush_answers_consecutive_ids_in_order(protocol, c):
     """All tasks of one call share the millisecond, and the payloads stand in their order."""
-    c = Talk(server, protocol)
     tasks = c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "a")
     (ms, seq), *rest = ids(tasks)
     assert rest == [[ms, seq + 1], [ms, seq + 2]]
     assert [c.map("TASK.GET", "q", task)[b"payload"] for task in tasks] == [b"a", b"b", b"a"]
 
 
-def test_a_payload_is_any_bytes(server):
+def test_a_payload_is_any_bytes(c):
     """Empty, binary and large payloads come back as they went in."""
-    c = Talk(server)
     for payload in (b"", b"\0", b"\r\n$3\r\n", bytes(range(256)), b"x" * 9000, b"y" * 3_000_000, b"DELAY"):
         task = c.push("q", payload)
         assert c.map("TASK.GET", "q", task)[b"payload"] == payload
         assert c("TASK.CLAIM", "q", "NOACK") == [[task, payload, 1]]
 
 
-def test_options_come_in_any_order_and_any_case(server):
+def test_options_come_in_any_order_and_any_case(c):
     """Every option of a push is found in the task."""
-    c = Talk(server)
     said = [
         ["priority", -3],
         ["Attempts", 7],
@@ -69,9 +65,8 @@ def test_options_come_in_any_order_and_any_case(server):
         assert task[b"state"] == b"ready"
 
 
-def test_a_delay_makes_the_task_ready_later(server):
+def test_a_delay_makes_the_task_ready_later(server, c):
     """DELAY counts from now; 0 is no delay; a short one passes by itself."""
-    c = Talk(server)
     task = c.push("q", "p", "DELAY", DAY)
     shown = c.map("TASK.GET", "q", task)
     assert shown[b"state"] == b"delayed" and shown[b"due"] == shown[b"enqueued"] + DAY
@@ -80,9 +75,8 @@ def test_a_delay_makes_the_task_ready_later(server):
     server.wait_until(lambda: c.map("TASK.GET", "q", soon)[b"state"] == b"ready", "the delay is over")
 
 
-def test_at_names_an_instant_and_the_past_is_now(server):
+def test_at_names_an_instant_and_the_past_is_now(c):
     """AT shows the instant that was named; one that has passed makes the task ready at once."""
-    c = Talk(server)
     at = 4_102_444_800_000  # 2100-01-01
     task = c.map("TASK.GET", "q", c.push("q", "p", "AT", at))
     assert task[b"state"] == b"delayed" and abs(task[b"due"] - at) <= 1
@@ -102,9 +96,8 @@ def test_at_names_an_instant_and_the_past_is_now(server):
         ("TTL", 1, SPAN_MAX),
     ],
 )
-def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, high):
+def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, high, c):
     """Both ends are let in, the numbers beside them are not, and the error names option and bounds."""
-    c = Talk(server)
     for number in (low, high):
         assert not isinstance(c(*command, option, number), Error)
     # A task that lives for a millisecond may be gone by now.
@@ -119,9 +112,8 @@ def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, hig
     assert c.digest() == digest
 
 
-def test_an_at_in_seconds_is_refused(server):
+def test_an_at_in_seconds_is_refused(c):
     """Seconds, in which most clocks tell the time, would lie in January 1970 and run at once: the error says ms."""
-    c = Talk(server)
     for seconds in (0, 1, 1_795_334_211, 4_102_444_800, AT_MIN - 1):
         for push in (
             ["TASK.PUSH", "q", "p", "AT", seconds],
@@ -131,18 +123,16 @@ def test_an_at_in_seconds_is_refused(server):
     assert c("EXISTS", "q") == 0
 
 
-def test_attempts_0_is_refused(server):
+def test_attempts_0_is_refused(c):
     """There is no task that may not fail at all: -1 is no limit, else at least 1."""
-    c = Talk(server)
     assert c("TASK.PUSH", "q", "p", "ATTEMPTS", 0) == Error(
         "ERR ATTEMPTS must be -1 for no limit or at least 1"
     )
     assert c("EXISTS", "q") == 0
 
 
-def test_delay_and_at_exclude_each_other(server):
+def test_delay_and_at_exclude_each_other(c):
     """Also where one of them says nothing."""
-    c = Talk(server)
     for both in (["DELAY", 5, "AT", AT_MIN], ["AT", AT_MIN, "DELAY", 0], ["DELAY", 0, "AT", AT_MIN]):
         assert c("TASK.PUSH", "q", "p", *both) == SYNTAX
 
@@ -151,18 +141,16 @@ def test_delay_and_at_exclude_each_other(server):
     "option",
     ["BACK", "PROGRESS 5", "TASKS 1 a", "TASKS x", "BLOCK 0", "x"],
 )
-def test_an_option_that_push_does_not_know_is_a_syntax_error(server, option):
+def test_an_option_that_push_does_not_know_is_a_syntax_error(option, c):
     """Those that are still to be built too, and those of other commands."""
-    c = Talk(server)
     assert c("TASK.PUSH", "q", "p", *option.split()) == SYNTAX
     if not option.startswith("TASKS"):
         assert c("TASK.MPUSH", "q", *option.split(), "TASKS", 1, "a") == SYNTAX
     assert c("EXISTS", "q") == 0
 
 
-def test_headers_are_kept_to_their_bounds(server):
+def test_headers_are_kept_to_their_bounds(c):
     """1 to 64 pairs, 4 KiB in all, names of 1 to 256 bytes; a value may be empty."""
-    c = Talk(server)
     pairs = [word for n in range(64) for word in (f"name{n}", f"value{n}")]
     headers = c.as_map(c.map("TASK.GET", "q", c.push("q", "p", "HEADERS", 64, *pairs))[b"headers"])
     assert headers == {b"name%d" % n: b"value%d" % n for n in range(64)}
@@ -181,9 +169,8 @@ def test_headers_are_kept_to_their_bounds(server):
     assert c.digest() == digest
 
 
-def test_mpush_takes_1_to_1000_tasks(server):
+def test_mpush_takes_1_to_1000_tasks(c):
     """The number has to be that of the payloads, and TASKS has to be there."""
-    c = Talk(server)
     assert len(c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))) == 1000
     assert len(c("TASK.MPUSH", "q", "TASKS", 1, "p")) == 1
     count = Error("ERR TASKS must be an integer between 1 and 1000")
@@ -196,9 +183,8 @@ def test_mpush_takes_1_to_1000_tasks(server):
     assert c("TASK.LEN", "q") == 1001
 
 
-def test_the_options_of_mpush_hold_for_each_task(server):
+def test_the_options_of_mpush_hold_for_each_task(c):
     """They may stand before TASKS or behind the payloads."""
-    c = Talk(server)
     options = ["PRIORITY", 5, "ATTEMPTS", 3, "HEADERS", 1, "h", "v", "DELAY", DAY]
     tasks = c("TASK.MPUSH", "q", *options, "TASKS", 2, "a", "b")
     tasks += c("TASK.MPUSH", "q", "TASKS", 2, "a", "b", *options)
@@ -208,9 +194,8 @@ def test_the_options_of_mpush_hold_for_each_task(server):
         assert c.as_map(shown[b"headers"]) == {b"h": b"v"}
 
 
-def test_a_full_queue_refuses_all_of_a_push_or_nothing(server):
+def test_a_full_queue_refuses_all_of_a_push_or_nothing(c):
     """max-len counts ready, delayed and leased; an MPUSH that doesn't fit whole pushes none."""
-    c = Talk(server)
     full = Error("QFULL the queue holds max-len tasks")
     assert c("TASK.CONFIG", "q", "SET", "max-len", 3) == "OK"
     c.push("q", "p", "DELAY", DAY)
@@ -228,9 +213,8 @@ def test_a_full_queue_refuses_all_of_a_push_or_nothing(server):
     assert c("TASK.PUSH", "q", "p") == full
 
 
-def test_max_bytes_bounds_what_a_queue_holds(server):
+def test_max_bytes_bounds_what_a_queue_holds(c):
     """A payload that doesn't fit is refused; room comes back as tasks go."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "max-bytes", 1000)
     c.push("q", "x" * 900)
     digest = c.digest()

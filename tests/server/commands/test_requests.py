@@ -8,9 +8,8 @@ FIVE_MINUTES = 300_000
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_push_sent_again_is_answered_the_same_and_pushes_nothing(server, protocol):
+def test_a_push_sent_again_is_answered_the_same_and_pushes_nothing(protocol, c):
     """Whatever else it says the second time; counted as duplicate."""
-    c = Talk(server, protocol)
     task = c.push("q", "p", "REQUEST", "t")
     digest = c.digest()
     assert c("TASK.PUSH", "q", "other", "PRIORITY", 5, "request", "t", "DELAY", DAY) == task
@@ -21,9 +20,8 @@ def test_a_push_sent_again_is_answered_the_same_and_pushes_nothing(server, proto
     assert c.push("q", "p", "REQUEST", "T") != task, "tokens are bytes"
 
 
-def test_an_mpush_sent_again_is_answered_the_same(server):
+def test_an_mpush_sent_again_is_answered_the_same(c):
     """All ids; a PUSH with its token gets the first."""
-    c = Talk(server)
     tasks = c("TASK.MPUSH", "q", "REQUEST", "t", "TASKS", 3, *"abc")
     assert c("TASK.MPUSH", "q", "REQUEST", "t", "TASKS", 3, *"abc") == tasks
     assert c("TASK.MPUSH", "q", "TASKS", 1, "x", "REQUEST", "t") == tasks
@@ -31,9 +29,8 @@ def test_an_mpush_sent_again_is_answered_the_same(server):
     assert c("TASK.LEN", "q") == 3
 
 
-def test_a_push_sent_again_is_answered_though_the_task_is_gone_or_the_queue_closed(server):
+def test_a_push_sent_again_is_answered_though_the_task_is_gone_or_the_queue_closed(c):
     """The client asks whether its push arrived: that stays true."""
-    c = Talk(server)
     task = c.push("q", "p", "REQUEST", "t")
     assert c("TASK.CLAIM", "q", "NOACK") == [[task, b"p", 1]]
     c("TASK.CONFIG", "q", "SET", "max-len", 0)
@@ -42,9 +39,8 @@ def test_a_push_sent_again_is_answered_though_the_task_is_gone_or_the_queue_clos
     assert c("TASK.PUSH", "q", "p", "REQUEST", "t") == task
 
 
-def test_a_push_that_was_refused_is_not_remembered(server):
+def test_a_push_that_was_refused_is_not_remembered(c):
     """It may come in with the same token when there is room."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "max-len", 0)
     assert isinstance(c("TASK.PUSH", "q", "p", "REQUEST", "t"), Error)
     c("TASK.CONFIG", "q", "RESET")
@@ -52,9 +48,8 @@ def test_a_push_that_was_refused_is_not_remembered(server):
     assert c.push("q", "p", "REQUEST", "t") == task and c("TASK.LEN", "q") == 1
 
 
-def test_a_push_and_a_claim_may_carry_the_same_token(server):
+def test_a_push_and_a_claim_may_carry_the_same_token(c):
     """Neither's answer takes the place of the other's."""
-    c = Talk(server)
     task = c.push("q", "p", "REQUEST", "t")
     claimed = c("TASK.CLAIM", "q", "REQUEST", "t")
     assert claimed[0][1] == b"p"
@@ -63,9 +58,8 @@ def test_a_push_and_a_claim_may_carry_the_same_token(server):
     assert c("TASK.LEN", "q") == 1
 
 
-def test_a_token_belongs_to_one_queue(server):
+def test_a_token_belongs_to_one_queue(c):
     """Another queue knows nothing of it, nor does a new one of the same name."""
-    c = Talk(server)
     c.push("q", "p", "REQUEST", "t")
     c.push("r", "p", "REQUEST", "t")
     assert c("TASK.LEN", "r") == 1
@@ -75,9 +69,8 @@ def test_a_token_belongs_to_one_queue(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_claim_sent_again_gets_the_same_tasks(server, protocol):
+def test_a_claim_sent_again_gets_the_same_tasks(protocol, c):
     """With the same handles and lease numbers, and no delivery more, whatever else it says."""
-    c = Talk(server, protocol)
     c("TASK.MPUSH", "q", "TASKS", 5, *"abcde")
     tasks = c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t", "WITHMETA")
     digest = c.digest()
@@ -89,9 +82,8 @@ def test_a_claim_sent_again_gets_the_same_tasks(server, protocol):
     assert len(c("TASK.CLAIM", "q", "COUNT", 5, "REQUEST", "u")) == 3
 
 
-def test_a_claim_sent_again_gets_what_is_still_leased_of_its_tasks(server):
+def test_a_claim_sent_again_gets_what_is_still_leased_of_its_tasks(c):
     """Without those that were answered; once none is left it is a claim like any other."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
     a, b = c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t")
     assert c("TASK.ACK", "q", a[0]) == 1
@@ -102,9 +94,8 @@ def test_a_claim_sent_again_gets_what_is_still_leased_of_its_tasks(server):
     assert c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t") == again
 
 
-def test_a_lease_that_ran_out_is_not_given_again(server):
+def test_a_lease_that_ran_out_is_not_given_again(server, c):
     """The copy gets the task anew, under another lease."""
-    c = Talk(server)
     c.push()
     [[handle, _, _]] = c("TASK.CLAIM", "q", "REQUEST", "t", "LEASE", 1)
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the lease is over")
@@ -112,9 +103,8 @@ def test_a_lease_that_ran_out_is_not_given_again(server):
     assert other != handle and (payload, deliveries) == (b"p", 2)
 
 
-def test_a_claim_that_found_nothing_is_not_remembered(server):
+def test_a_claim_that_found_nothing_is_not_remembered(c):
     """Its copy gets what has come in the meantime."""
-    c = Talk(server)
     c.push("q", "p", "DELAY", DAY)
     assert c("TASK.CLAIM", "q", "REQUEST", "t") == []
     c.push("q", "x")
@@ -175,9 +165,8 @@ def test_a_token_is_kept_for_five_minutes_or_as_long_as_the_lease(start):
     assert spans == [(b"t", FIVE_MINUTES), (b"short", FIVE_MINUTES), (b"long", DAY)]
 
 
-def test_a_token_has_1_to_256_bytes(server):
+def test_a_token_has_1_to_256_bytes(c):
     """Any bytes."""
-    c = Talk(server)
     error = Error("ERR REQUEST must be 1 to 256 bytes long")
     for command in (["TASK.PUSH", "q", "p"], ["TASK.MPUSH", "q", "TASKS", 1, "p"], ["TASK.CLAIM", "q"]):
         assert c(*command, "REQUEST", "") == error
@@ -186,9 +175,8 @@ def test_a_token_has_1_to_256_bytes(server):
         assert c.push("q", "p", "REQUEST", token) == c.push("q", "p", "REQUEST", token)
 
 
-def test_a_queue_remembers_10_000_tokens(server):
+def test_a_queue_remembers_10_000_tokens(c):
     """The oldest are forgotten first."""
-    c = Talk(server)
     first, second = c.push("q", "p", "REQUEST", "first"), c.push("q", "p", "REQUEST", "second")
     c.many([["TASK.PUSH", "q", "p", "REQUEST", n] for n in range(9_999)], at_once=5000)
     assert c.push("q", "p", "REQUEST", "second") == second

@@ -12,15 +12,9 @@ MIB = 2**20
 
 
 @pytest.fixture(params=[2, 3])
-def c(server, request):
-    """A connection in RESP2, then in RESP3."""
-    return Talk(server, request.param)
-
-
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
+def protocol(request):
+    """RESP2, then RESP3."""
+    return request.param
 
 
 class Asker(Worker):

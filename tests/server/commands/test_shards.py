@@ -1,8 +1,8 @@
 """TASK.SHARDS: the names of the queues that carry one logical queue over the slots of a cluster."""
 
 import pytest
-from harness.server import Server
 from harness.talk import SYNTAX, Error, Talk
+from harness.two_nodes import node
 
 SLOTS = 16384
 ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
@@ -21,15 +21,6 @@ FOR_EVER = {
 }
 
 
-def in_cluster(start) -> Talk:
-    """A connection to a node that has all slots."""
-    server: Server = start(port=True, cluster_enabled="yes")
-    c = Talk(server)
-    assert c("CLUSTER", "ADDSLOTS", *range(SLOTS)) == "OK"
-    server.wait_until(lambda: b"cluster_state:ok" in c("CLUSTER", "INFO"), "the cluster is up", 10)
-    return c
-
-
 def reversed_bits(number: int) -> int:
     """The 14 bits of a number, the last one first."""
     return int(f"{number:014b}"[::-1], 2)
@@ -42,9 +33,8 @@ def tag(name: bytes) -> bytes:
     return tag[:-1]
 
 
-def test_the_names_of_shards_are_fixed_for_ever(server):
+def test_the_names_of_shards_are_fixed_for_ever(c):
     """Written down, so that no build, server or client ever finds the tasks of a shard under another name."""
-    c = Talk(server)
     shards = c("TASK.SHARDS", "orders", SLOTS, "WITHSLOTS")
     assert {at: tuple(shards[at]) for at in FOR_EVER} == FOR_EVER
     assert c("TASK.SHARDS", "orders", 1) == [FOR_EVER[0][0]]
@@ -54,7 +44,7 @@ def test_the_names_of_shards_are_fixed_for_ever(server):
 @pytest.mark.parametrize("name", [b"orders", b"", b"a}b", b"\0\xff\r\n", b":", b"x" * 1024])
 def test_each_shard_lies_in_the_slot_that_is_told(start, name):
     """As the server itself counts slots: shard i in the slot whose 14 bits are those of i in reverse."""
-    c = in_cluster(start)
+    c = node(start).boss
     shards = c("TASK.SHARDS", name, 4096, "WITHSLOTS")
     assert [slot for _, slot in shards] == [reversed_bits(at) for at in range(4096)]
     assert c.many([["CLUSTER", "KEYSLOT", shard] for shard, _ in shards]) == [slot for _, slot in shards]
@@ -63,7 +53,7 @@ def test_each_shard_lies_in_the_slot_that_is_told(start, name):
 
 def test_the_most_shards_are_one_for_each_slot(start):
     """16384 names, no two in one slot."""
-    c = in_cluster(start)
+    c = node(start).boss
     shards = c("TASK.SHARDS", "q", SLOTS)
     assert len(set(shards)) == SLOTS
     assert sorted(c.many([["CLUSTER", "KEYSLOT", shard] for shard in shards])) == list(range(SLOTS))
@@ -71,7 +61,7 @@ def test_the_most_shards_are_one_for_each_slot(start):
 
 def test_a_tag_is_the_first_of_the_shortest_of_its_slot(start):
     """Of 0-9a-z, the shortest first, then in that order: any client finds the same by counting up."""
-    c = in_cluster(start)
+    c = node(start).boss
     words = [bytes([one]) for one in ALPHABET]
     words += [one + bytes([other]) for one in words for other in ALPHABET]
     words += [two + bytes([other]) for two in words[36:] for other in ALPHABET]
@@ -83,17 +73,15 @@ def test_a_tag_is_the_first_of_the_shortest_of_its_slot(start):
         assert tag(name) == first[slot] if slot in first else len(tag(name)) == 4
 
 
-def test_more_shards_rename_none(server):
+def test_more_shards_rename_none(c):
     """The names for n are the first n of those for any larger number."""
-    c = Talk(server)
     most = c("TASK.SHARDS", "q", SLOTS)
     for count in (1, 2, 3, 7, 64, 1000, SLOTS - 1):
         assert c("TASK.SHARDS", "q", count) == most[:count]
 
 
-def test_shards_lie_evenly_in_the_slots(server):
+def test_shards_lie_evenly_in_the_slots(c):
     """For a power of two at equal distances; for any number no gap is more than twice another."""
-    c = Talk(server)
     for count in (1, 2, 3, 5, 16, 100, 1024, 5000):
         slots = sorted(slot for _, slot in c("TASK.SHARDS", "q", count, "WITHSLOTS"))
         gaps = {after - before for before, after in zip(slots, [*slots[1:], slots[0] + SLOTS], strict=True)}
@@ -103,16 +91,14 @@ def test_shards_lie_evenly_in_the_slots(server):
 
 
 @pytest.mark.parametrize("name", [b"{tag}a", b"a{b}c", b"{}", b"{}{a}", b"a{b", b"{", b"a}{", b"\0{\xff}"])
-def test_a_name_with_a_say_in_its_slot_is_refused(server, name):
+def test_a_name_with_a_say_in_its_slot_is_refused(name, c):
     """A hash tag of its own, an empty one, or a brace that would begin one which ends with the shard's."""
-    c = Talk(server)
     error = Error("ERR a name with a { in it can't have shards: it has a say in the slot")
     assert [c("TASK.SHARDS", name, count) for count in (1, 2, SLOTS)] == [error] * 3
 
 
-def test_arguments_out_of_bounds_are_refused(server):
+def test_arguments_out_of_bounds_are_refused(c):
     """At least one shard, at most one for each slot; a name as long as 1 KiB."""
-    c = Talk(server)
     bounds = Error("ERR the number of shards must be an integer between 1 and 16384")
     assert {c("TASK.SHARDS", "q", count) for count in (0, -1, SLOTS + 1, "x", "", "01", 2**64)} == {bounds}
     assert c("TASK.SHARDS", "q", 1, "SLOTS") == SYNTAX
@@ -121,9 +107,8 @@ def test_arguments_out_of_bounds_are_refused(server):
     assert c("TASK.SHARDS", b"x" * 1025, 1) == long
 
 
-def test_naming_shards_looks_at_no_key(server):
+def test_naming_shards_looks_at_no_key(server, c):
     """The same for a queue, for no key and for a key of another type; nothing comes to be."""
-    c = Talk(server)
     none = c("TASK.SHARDS", "q", 3)
     c("SET", "q", "text")
     assert c("TASK.SHARDS", "q", 3) == none

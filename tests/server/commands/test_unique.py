@@ -16,9 +16,8 @@ def unique(c: Talk, token: object = "t", *options: object, key: str = "q", paylo
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_second_push_with_a_held_token_finds_the_first(server, protocol):
+def test_a_second_push_with_a_held_token_finds_the_first(protocol, c):
     """It changes nothing, whatever else it says, and is counted as found; tokens are bytes."""
-    c = Talk(server, protocol)
     [task, new] = unique(c, "t", payload="first")
     assert new == 1
     digest = c.digest()
@@ -33,9 +32,8 @@ def test_a_second_push_with_a_held_token_finds_the_first(server, protocol):
     assert b"unique-until" not in shown and b"unique" not in c.map("TASK.GET", "q", c.push())
 
 
-def test_a_token_is_held_until_the_task_is_done(server):
+def test_a_token_is_held_until_the_task_is_done(c):
     """Delayed, ready or leased, also after a failure; then it is free."""
-    c = Talk(server)
     task = unique(c, "t", "DELAY", DAY)[0]
     assert unique(c) == [task, 0]
     c("TASK.RETRY", "q", task)
@@ -49,9 +47,8 @@ def test_a_token_is_held_until_the_task_is_done(server):
     assert unique(c)[1] == 1
 
 
-def test_a_token_is_free_of_a_task_that_is_dead_cancelled_purged_or_taken(server):
+def test_a_token_is_free_of_a_task_that_is_dead_cancelled_purged_or_taken(c):
     """A dead one whose token another holds isn't retried."""
-    c = Talk(server)
     dead = unique(c)[0]
     assert c("TASK.FAIL", "q", c.claim(), "DEAD") == -1
     task, new = unique(c)
@@ -66,9 +63,8 @@ def test_a_token_is_free_of_a_task_that_is_dead_cancelled_purged_or_taken(server
     assert unique(c)[1] == 1
 
 
-def test_until_start_frees_the_token_at_the_first_claim(server):
+def test_until_start_frees_the_token_at_the_first_claim(c):
     """A push that comes while the task runs is let in: it may have news that the worker hasn't read."""
-    c = Talk(server)
     first = unique(c, "t", "until", "START")[0]
     assert unique(c, "t", "UNTIL", "start") == [first, 0]
     handle = c.claim()
@@ -79,9 +75,8 @@ def test_until_start_frees_the_token_at_the_first_claim(server):
     assert c.map("TASK.GET", "q", first)[b"unique-held"] == 0
 
 
-def test_for_frees_the_token_after_a_time_and_the_task_lives_on(server):
+def test_for_frees_the_token_after_a_time_and_the_task_lives_on(server, c):
     """Also where nobody asks: the server's own timer forgets it."""
-    c = Talk(server)
     first = unique(c, "t", "FOR", 300)[0]
     assert unique(c, "t", "FOR", 300) == [first, 0]
     shown = c.map("TASK.GET", "q", first)
@@ -95,9 +90,8 @@ def test_for_frees_the_token_after_a_time_and_the_task_lives_on(server):
     assert unique(c)[1] == 1, "free at the end, before its time"
 
 
-def test_for_keep_holds_the_token_after_the_task_is_gone(server):
+def test_for_keep_holds_the_token_after_the_task_is_gone(server, c):
     """It answers the id of the task that was; then it is free."""
-    c = Talk(server)
     first = unique(c, "t", "FOR", 300, "KEEP")[0]
     assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"p", 1]]
     assert unique(c, "t", "FOR", DAY) == [first, 0]
@@ -107,9 +101,8 @@ def test_for_keep_holds_the_token_after_the_task_is_gone(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_replace_puts_payload_and_headers_into_a_task_that_waits(server, protocol):
+def test_replace_puts_payload_and_headers_into_a_task_that_waits(protocol, c):
     """Ready or delayed; its place, time and id stay."""
-    c = Talk(server, protocol)
     task = unique(c, "t", "HEADERS", 1, "h", "old", payload="old")[0]
     c.push("q", "behind")
     large = b"x" * 200_000
@@ -134,9 +127,8 @@ def test_replace_puts_payload_and_headers_into_a_task_that_waits(server, protoco
     assert c.map("TASK.INFO", "q")[b"found"] == 7
 
 
-def test_a_full_queue_finds_and_a_closed_one_does_not(server):
+def test_a_full_queue_finds_and_a_closed_one_does_not(c):
     """A held token is answered also where nothing more fits; PAUSED comes before it, QFULL before a new one."""
-    c = Talk(server)
     task = unique(c)[0]
     c("TASK.CONFIG", "q", "SET", "max-len", 1, "tokens-max", 1, "max-bytes", 40)
     assert unique(c) == [task, 0]
@@ -167,9 +159,8 @@ def test_a_full_queue_finds_and_a_closed_one_does_not(server):
         ],
     ],
 )
-def test_words_that_do_not_go_together_are_a_syntax_error(server, options):
+def test_words_that_do_not_go_together_are_a_syntax_error(options, c):
     """Nothing is pushed, by PUSH or, whatever it says of tokens, by MPUSH."""
-    c = Talk(server)
     expected = SYNTAX
     if options == "UNIQUE t FOR":
         assert isinstance(c("TASK.PUSH", "q", "p", *options.split()), Error)
@@ -180,9 +171,8 @@ def test_words_that_do_not_go_together_are_a_syntax_error(server, options):
     assert c("EXISTS", "q") == 0
 
 
-def test_tokens_and_times_have_bounds(server):
+def test_tokens_and_times_have_bounds(c):
     """1 to 256 bytes; 1 ms to 100 years."""
-    c = Talk(server)
     for token in ("", "x" * 257):
         assert c("TASK.PUSH", "q", "p", "UNIQUE", token) == Error("ERR UNIQUE must be 1 to 256 bytes long")
     for ms in (0, -1, SPAN_MAX + 1, "x", ""):
@@ -192,17 +182,15 @@ def test_tokens_and_times_have_bounds(server):
     assert unique(c, "x" * 256, "FOR", SPAN_MAX, "KEEP")[1] == 1
 
 
-def test_words_may_stand_anywhere_among_the_options(server):
+def test_words_may_stand_anywhere_among_the_options(c):
     """As all options may."""
-    c = Talk(server)
     answer = c("TASK.PUSH", "q", "p", "keep", "PRIORITY", 3, "Replace", "for", DAY, "TTL", DAY, "unique", "t")
     shown = c.map("TASK.GET", "q", answer[0])
     assert answer[1] == 1 and (shown[b"unique"], shown[b"priority"], shown[b"ttl-ms"]) == (b"t", 3, DAY)
 
 
-def test_a_request_sent_again_gets_the_same_answer(server):
+def test_a_request_sent_again_gets_the_same_answer(c):
     """New or found, also after the token is free."""
-    c = Talk(server)
     first = unique(c, "t", "REQUEST", "r1")
     found = unique(c, "t", "REQUEST", "r2")
     assert found == [first[0], 0]
@@ -214,9 +202,8 @@ def test_a_request_sent_again_gets_the_same_answer(server):
     assert unique(c, "t", "REQUEST", "r3")[1] == 1
 
 
-def test_a_token_belongs_to_one_queue_and_goes_with_it(server):
+def test_a_token_belongs_to_one_queue_and_goes_with_it(c):
     """RENAME, COPY and RESTORE take tokens along; another queue knows nothing of them."""
-    c = Talk(server)
     task = unique(c)[0]
     kept = unique(c, "k", "FOR", DAY, "KEEP")[0]
     c("TASK.CANCEL", "q", kept)

@@ -8,7 +8,7 @@ DAY = 86_400_000
 DEFAULT_OPTIONS = [0, None, None, b"", b"", None, None, None]
 
 
-class Told:
+class Recorder:
     """A server, and the effects of what is done on it."""
 
     def __init__(self, start):
@@ -49,144 +49,144 @@ class Told:
 
 
 @pytest.fixture
-def told(start):
+def recorder(start):
     """A server whose effects are read."""
-    return Told(start)
+    return Recorder(start)
 
 
-def test_a_push_tells_id_and_options_and_its_payload_beside(told):
+def test_a_push_tells_id_and_options_and_its_payload_beside(recorder):
     """The payload is an argument of the command, not a part of the effect."""
     payload = b"a payload that is easily found \0\r\n"
-    task, effect = told.one("TASK.PUSH", "q", payload)
+    task, effect = recorder.one("TASK.PUSH", "q", payload)
     assert effect.events == [("push", [id_parts(task), 1, None, DEFAULT_OPTIONS])]
     assert effect.payloads == [payload]
     options = ["PRIORITY", -3, "ATTEMPTS", 4, "LEASE", 5, "HEADERS", 1, "h", "v"]
-    task, effect = told.one("TASK.PUSH", "q", payload, *options)
+    task, effect = recorder.one("TASK.PUSH", "q", payload, *options)
     assert effect.events == [
         ("push", [id_parts(task), 1, None, [-3, 4, 5, b"\x01\x01h\x01v", b"", None, None, None]])
     ]
-    task, effect = told.one("TASK.PUSH", "q", payload, "GROUP", "g")
+    task, effect = recorder.one("TASK.PUSH", "q", payload, "GROUP", "g")
     assert effect.events == [
         ("push", [id_parts(task), 1, None, [*DEFAULT_OPTIONS[:4], b"g", *DEFAULT_OPTIONS[5:]]])
     ]
-    _, effect = told.one("TASK.PUSH", "q", payload)
-    told.server.propagated()
-    told.c("TASK.PUSH", "q", payload)
-    [command] = [words for words in told.server.propagated() if words[0] == b"TASK._APPLY"]
+    _, effect = recorder.one("TASK.PUSH", "q", payload)
+    recorder.server.propagated()
+    recorder.c("TASK.PUSH", "q", payload)
+    [command] = [words for words in recorder.server.propagated() if words[0] == b"TASK._APPLY"]
     assert b"payload" not in command[2] and command[3] == payload
 
 
-def test_a_delay_is_told_as_an_instant(told):
+def test_a_delay_is_told_as_an_instant(recorder):
     """DELAY on the module's clock, AT on the wall's."""
-    task, effect = told.one("TASK.PUSH", "q", "p", "DELAY", DAY)
+    task, effect = recorder.one("TASK.PUSH", "q", "p", "DELAY", DAY)
     assert effect.events == [("push", [id_parts(task), 1, {"c": id_parts(task)[0] + DAY}, DEFAULT_OPTIONS])]
-    task, effect = told.one("TASK.PUSH", "q", "p", "AT", 9 * 10**12)
+    task, effect = recorder.one("TASK.PUSH", "q", "p", "AT", 9 * 10**12)
     assert effect.events == [("push", [id_parts(task), 1, {"w": 9 * 10**12}, DEFAULT_OPTIONS])]
 
 
-def test_an_mpush_is_one_event_with_all_payloads(told):
+def test_an_mpush_is_one_event_with_all_payloads(recorder):
     """The first id and how many."""
-    tasks, effect = told.one("TASK.MPUSH", "q", "TASKS", 3, "a", "", "c")
+    tasks, effect = recorder.one("TASK.MPUSH", "q", "TASKS", 3, "a", "", "c")
     assert effect.events == [("push", [id_parts(tasks[0]), 3, None, DEFAULT_OPTIONS])]
     assert effect.payloads == [b"a", b"", b"c"]
 
 
-def test_a_claim_tells_lease_numbers_nonces_and_deadlines(told):
+def test_a_claim_tells_lease_numbers_nonces_and_deadlines(recorder):
     """The handle says the same."""
-    told.c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
-    [[handle, *_]], effect = told.one("TASK.CLAIM", "q", "WORKER", "w", "LEASE", 5000, "TIED")
+    recorder.c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
+    [[handle, *_]], effect = recorder.one("TASK.CLAIM", "q", "WORKER", "w", "LEASE", 5000, "TIED")
     assert effect.names == ["claim"] and effect.payloads == []
     at, worker, tied, leases = effect.events[0][1]
     task, number, nonce = parts(handle)
     assert (worker, tied) == (b"w", True)
     assert leases == [[task, number, nonce, 5000, at + 5000]]
-    tasks, fields = told.event("TASK.CLAIM", "q", "COUNT", 2)
+    tasks, fields = recorder.event("TASK.CLAIM", "q", "COUNT", 2)
     at, worker, tied, leases = fields
     assert (worker, tied) == (b"", False)
     assert leases == [[*parts(handle), 30_000, at + 30_000] for handle, _, _ in tasks]
 
 
-def test_a_token_is_told_with_what_was_answered(told):
+def test_a_token_is_told_with_what_was_answered(recorder):
     """In the effect of the push or the claim itself; a copy tells nothing."""
-    task, effect = told.one("TASK.PUSH", "q", "p", "REQUEST", "t")
+    task, effect = recorder.one("TASK.PUSH", "q", "p", "REQUEST", "t")
     assert effect.names == ["push", "req"]
     token, at, until, answer = effect.events[1][1]
     assert (token, until, answer) == (b"t", at + 300_000, {"p": [id_parts(task), 1]})
-    assert told.by("TASK.PUSH", "q", "p", "REQUEST", "t") == (task, [])
-    tasks, effect = told.one("TASK.CLAIM", "q", "REQUEST", "c")
+    assert recorder.by("TASK.PUSH", "q", "p", "REQUEST", "t") == (task, [])
+    tasks, effect = recorder.one("TASK.CLAIM", "q", "REQUEST", "c")
     assert effect.names == ["claim", "req"]
     assert effect.events[1][1][3] == {"c": [[list(parts(tasks[0][0]))]]}
-    assert told.by("TASK.CLAIM", "q", "REQUEST", "c") == (tasks, [])
+    assert recorder.by("TASK.CLAIM", "q", "REQUEST", "c") == (tasks, [])
 
 
-def test_noack_tells_which_tasks_are_gone(told):
+def test_noack_tells_which_tasks_are_gone(recorder):
     """By id, without a lease, and when, since it costs of the rate."""
-    tasks = told.c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
-    told.c("TASK.CLAIM", "q", "COUNT", 0)
-    _, effect = told.one("TASK.CLAIM", "q", "NOACK", "COUNT", 5)
+    tasks = recorder.c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
+    recorder.c("TASK.CLAIM", "q", "COUNT", 0)
+    _, effect = recorder.one("TASK.CLAIM", "q", "NOACK", "COUNT", 5)
     assert effect.names == ["take"]
     name, [taken, at] = effect.events[0]
     assert (name, taken) == ("take", [id_parts(task) for task in tasks])
     assert at >= id_parts(tasks[1])[0]
 
 
-def test_answers_tell_what_became_of_the_task(told):
+def test_answers_tell_what_became_of_the_task(recorder):
     """ack, extend, requeue and fail, each by the task's id and with absolute times."""
-    told.c("TASK.MPUSH", "q", "TASKS", 6, *"abcdef")
-    a, b, d, e, f, g = (told.claim() for _ in range(6))
-    assert told.event("TASK.ACK", "q", a) == (1, [parts(a)[0], False])
-    deadline, fields = told.event("TASK.EXTEND", "q", b, "LEASE", DAY)
+    recorder.c("TASK.MPUSH", "q", "TASKS", 6, *"abcdef")
+    a, b, d, e, f, g = (recorder.claim() for _ in range(6))
+    assert recorder.event("TASK.ACK", "q", a) == (1, [parts(a)[0], False])
+    deadline, fields = recorder.event("TASK.EXTEND", "q", b, "LEASE", DAY)
     assert fields == [parts(b)[0], deadline]
-    _, [task, then, back] = told.event("TASK.REQUEUE", "q", b, "BACK")
+    _, [task, then, back] = recorder.event("TASK.REQUEUE", "q", b, "BACK")
     assert (task, list(then), back) == (parts(b)[0], ["r"], True)
-    _, [task, then, back] = told.event("TASK.REQUEUE", "q", d, "DELAY", DAY)
-    due = told.c.map("TASK.GET", "q", d)[b"due"]
+    _, [task, then, back] = recorder.event("TASK.REQUEUE", "q", d, "DELAY", DAY)
+    due = recorder.c.map("TASK.GET", "q", d)[b"due"]
     assert (task, then, back) == (parts(d)[0], {"d": {"c": due}}, False)
-    _, [task, then, error] = told.event("TASK.FAIL", "q", e, "ERROR", b"oh\0")
-    due = told.c.map("TASK.GET", "q", e)[b"due"]
+    _, [task, then, error] = recorder.event("TASK.FAIL", "q", e, "ERROR", b"oh\0")
+    due = recorder.c.map("TASK.GET", "q", e)[b"due"]
     assert (task, then, error) == (parts(e)[0], {"d": {"c": due}}, b"oh\0")
-    _, [task, then, error] = told.event("TASK.FAIL", "q", f, "DEAD")
-    since = told.c.map("TASK.GET", "q", f)[b"dead-since"]
+    _, [task, then, error] = recorder.event("TASK.FAIL", "q", f, "DEAD")
+    since = recorder.c.map("TASK.GET", "q", f)[b"dead-since"]
     assert (task, then, error) == (parts(f)[0], {"x": since}, b"")
-    assert told.event("TASK.CANCEL", "q", g.split(b"@")[0]) == (2, [parts(g)[0]])
-    assert told.one("TASK.FAIL", "q", g)[1].events == [("cancel", [parts(g)[0]])]
+    assert recorder.event("TASK.CANCEL", "q", g.split(b"@")[0]) == (2, [parts(g)[0]])
+    assert recorder.one("TASK.FAIL", "q", g)[1].events == [("cancel", [parts(g)[0]])]
 
 
-def test_many_handles_are_one_effect(told):
+def test_many_handles_are_one_effect(recorder):
     """In order, with an event for each that changed something."""
-    told.c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
-    a, b, d, e = (told.claim() for _ in range(4))
-    told.c("TASK.ACK", "q", b)
-    reply, effect = told.one("TASK.ACK", "q", "HANDLES", 4, e, b, a, a)
+    recorder.c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
+    a, b, d, e = (recorder.claim() for _ in range(4))
+    recorder.c("TASK.ACK", "q", b)
+    reply, effect = recorder.one("TASK.ACK", "q", "HANDLES", 4, e, b, a, a)
     assert reply == [1, 0, 1, 0]
     assert effect.events == [("ack", [parts(e)[0], False]), ("ack", [parts(a)[0], False])]
 
 
-def test_steering_tells_what_it_did(told):
+def test_steering_tells_what_it_did(recorder):
     """cancel, retry, purge, config, pause and resume."""
-    ready, delayed = told.c.push(), told.c.push("q", "p", "DELAY", DAY)
-    assert told.one("TASK.CANCEL", "q", ready)[1].events == [("cancel", [id_parts(ready)])]
-    _, [tasks, at] = told.event("TASK.RETRY", "q", delayed)
-    assert tasks == [id_parts(delayed)] and at == told.c.map("TASK.GET", "q", delayed)[b"ready-since"]
-    assert told.event("TASK.PURGE", "q", "ALL") == (1, [[id_parts(delayed)]])
+    ready, delayed = recorder.c.push(), recorder.c.push("q", "p", "DELAY", DAY)
+    assert recorder.one("TASK.CANCEL", "q", ready)[1].events == [("cancel", [id_parts(ready)])]
+    _, [tasks, at] = recorder.event("TASK.RETRY", "q", delayed)
+    assert tasks == [id_parts(delayed)] and at == recorder.c.map("TASK.GET", "q", delayed)[b"ready-since"]
+    assert recorder.event("TASK.PURGE", "q", "ALL") == (1, [[id_parts(delayed)]])
     said = ["LEASE", 5, "backoff", "fixed", "max-len", -1]
-    assert told.event("TASK.CONFIG", "q", "SET", *said) == (
+    assert recorder.event("TASK.CONFIG", "q", "SET", *said) == (
         "OK",
         [[["lease", 5], ["backoff", 2], ["max-len", -1]]],
     )
-    assert told.event("TASK.CONFIG", "q", "RESET", "lease") == ("OK", [[["lease", 30_000]]])
-    assert told.event("TASK.PAUSE", "q", "IN") == ("OK", ["in", None])
-    assert told.event("TASK.RESUME", "q", "ALL") == ("OK", ["all"])
-    _, [gate, until] = told.event("TASK.PAUSE", "q", "FOR", DAY)
+    assert recorder.event("TASK.CONFIG", "q", "RESET", "lease") == ("OK", [[["lease", 30_000]]])
+    assert recorder.event("TASK.PAUSE", "q", "IN") == ("OK", ["in", None])
+    assert recorder.event("TASK.RESUME", "q", "ALL") == ("OK", ["all"])
+    _, [gate, until] = recorder.event("TASK.PAUSE", "q", "FOR", DAY)
     assert gate == "out" and until > id_parts(ready)[0] + DAY - 1
 
 
-def test_what_changes_nothing_tells_nothing(told):
+def test_what_changes_nothing_tells_nothing(recorder):
     """Neither refused commands nor those that find nothing to do."""
-    c = told.c
+    c = recorder.c
     c.push("q", "p", "DELAY", DAY)
     c.push()
-    handle = told.claim()
+    handle = recorder.claim()
     assert c("TASK.REQUEUE", "q", handle, "DELAY", DAY) == 1
     c("TASK.CONFIG", "q", "SET", "max-len", 2)
     for words in (
@@ -210,18 +210,18 @@ def test_what_changes_nothing_tells_nothing(told):
         ["INFO", "q"],
         ["HELP"],
     ):
-        reply, found = told.by(f"TASK.{words[0]}", *words[1:])
+        reply, found = recorder.by(f"TASK.{words[0]}", *words[1:])
         assert found == [], (words, reply)
 
 
-def test_what_the_clock_does_is_told_as_well(told):
+def test_what_the_clock_does_is_told_as_well(recorder):
     """A stall and a delay that is over: with the tasks and what becomes of each."""
-    server, c = told.server, told.c
+    server, c = recorder.server, recorder.c
     c("TASK.CONFIG", "q", "SET", "stalls", 2)
     task = c.push()
     for dies in (False, True):
         effects(server)
-        told.claim("LEASE", 1)
+        recorder.claim("LEASE", 1)
         seen = []
         server.wait_until(
             lambda seen=seen: seen.extend(effects(server)) or len(seen) > 1, "the stall is told"
@@ -230,18 +230,18 @@ def test_what_the_clock_does_is_told_as_well(told):
         assert (name, stalled, list(then)) == ("stall", id_parts(task), ["x" if dies else "r"])
     effects(server)
     delayed = c.push("q", "p", "DELAY", 1)
-    _, over = told.until(2)
+    _, over = recorder.until(2)
     [(name, [tasks, _])] = over.events
     assert (name, tasks) == ("due", [id_parts(delayed)])
 
 
-def test_a_push_that_wakes_a_worker_is_one_effect(told):
+def test_a_push_that_wakes_a_worker_is_one_effect(recorder):
     """The push and the claim of who waited, in this order."""
-    worker = Talk(told.server)
+    worker = Talk(recorder.server)
     worker.send(["TASK.CLAIM", "q", "BLOCK", 0, "WORKER", "w"])
     waiting = b"taskslot_blocked_workers:1"
-    told.server.wait_until(lambda: waiting in told.c("INFO", "taskslot"), "the worker waits")
-    task, effect = told.one("TASK.PUSH", "q", "p")
+    recorder.server.wait_until(lambda: waiting in recorder.c("INFO", "taskslot"), "the worker waits")
+    task, effect = recorder.one("TASK.PUSH", "q", "p")
     assert effect.names == ["push", "claim"] and effect.payloads == [b"p"]
     [[handle, _, _]] = worker.read()
     at, name, _, leases = effect.events[1][1]

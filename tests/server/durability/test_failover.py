@@ -3,15 +3,9 @@
 import time
 
 import pytest
-from harness.server import Server, wait_synced, wait_until
-from harness.talk import Talk, read_effect
+from harness.server import wait_synced, wait_until
+from harness.talk import Talk, event_names
 from harness.waiting import Floor
-
-
-def told(server: Server) -> list[str]:
-    """The names of the events that the server has told its AOF since this was last asked."""
-    commands = [command for command in server.propagated() if command[0] == b"TASK._APPLY"]
-    return [name for command in commands for name in read_effect(command).names]
 
 
 def due_soon(talk: Talk, count: int = 300, within: int = 600) -> None:
@@ -45,11 +39,11 @@ def test_nothing_moves_while_writes_are_paused(start, mode):
     end = time.monotonic() + 1.2
 
     def is_over() -> bool:
-        seen.append(told(server))
+        seen.append(event_names(server))
         return time.monotonic() > end
 
     seen: list[list[str]] = []
-    told(server)
+    event_names(server)
     wait_until(is_over, "all of it is due")
     assert not any(seen)
     before = far.digest("q"), far.digest("p")

@@ -10,7 +10,7 @@ from harness.server import Server
 VERSIONS = [1, 2, 3]
 
 
-def told(version: int) -> dict:
+def contents_of(version: int) -> dict:
     """What is in the samples of a version."""
     return json.loads((FOLDER / f"queues-v{version}.json").read_text())
 
@@ -20,7 +20,7 @@ def at_that_time(start, version: int, files: dict[str, str], **settings) -> Serv
     server = start(clock=True)
     r = server.client()
     seconds, micros = r.time()
-    server.clock.step(told(version)["made_at"] + 1000 - seconds * 1000 - micros // 1000)
+    server.clock.step(contents_of(version)["made_at"] + 1000 - seconds * 1000 - micros // 1000)
     server.stop()
     for name, sample in files.items():
         (server.dir / name).write_bytes((FOLDER / sample).read_bytes())
@@ -46,7 +46,7 @@ def is_due(name: str, value: dict, expected: dict) -> bool:
 
 def check(server: Server, version: int, keys: list[str]) -> None:
     """The queues are those of the sample, and go on: handles, tokens, gates, order."""
-    r, sample = server.client(), told(version)
+    r, sample = server.client(), contents_of(version)
     for key in keys:
         found, expected = text(contents(r, key)), sample["contents"][key]
         # What is remembered of requests has come to count since.
@@ -87,5 +87,6 @@ def test_there_is_a_sample_of_the_version_we_write(r, server):
     r.execute_command("TASK.PUSH", "queue", "x")
     number = int.from_bytes(r.dump("queue")[2:10], "big")
     assert (
-        number & 0x3FF == VERSIONS[-1] and len(told(VERSIONS[-1])["contents"]["queue"]["tasks"]["leased"]) > 4
+        number & 0x3FF == VERSIONS[-1]
+        and len(contents_of(VERSIONS[-1])["contents"]["queue"]["tasks"]["leased"]) > 4
     )

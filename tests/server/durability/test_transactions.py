@@ -13,9 +13,8 @@ def propagated_words(server) -> list[bytes]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_transaction_answers_as_its_commands_do(server, protocol):
+def test_a_transaction_answers_as_its_commands_do(protocol, c):
     """Shapes and all, with what comes earlier seen by what comes later."""
-    c = Talk(server, protocol)
     commands = [
         ["TASK.PUSH", "q", "a"],
         ["TASK.MPUSH", "q", "TASKS", 2, "b", "c"],
@@ -41,9 +40,8 @@ def test_a_transaction_answers_as_its_commands_do(server, protocol):
     assert bad == Error("ERR COUNT must be an integer between 1 and 1000")
 
 
-def test_block_acts_as_absent_in_a_transaction_and_in_a_script(server):
+def test_block_acts_as_absent_in_a_transaction_and_in_a_script(c):
     """The answer comes at once, and nobody is left waiting."""
-    c = Talk(server)
     assert c("MULTI") == "OK"
     c("TASK.CLAIM", "q", "BLOCK", 0)
     c("TASK.CLAIM", "q", "BLOCK", 5, "REQUEST", "t")
@@ -92,9 +90,8 @@ def test_a_watched_queue_is_untouched_by_what_changes_nothing(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_script_gets_what_a_client_gets(server, protocol):
+def test_a_script_gets_what_a_client_gets(protocol, c):
     """Ids, arrays, integers; a map is a flat array, since scripts speak RESP2."""
-    c = Talk(server, protocol)
     task = c("EVAL", "return redis.call('TASK.PUSH', KEYS[1], ARGV[1], 'PRIORITY', 3)", 1, "q", "a\0b")
     claim = "local t = redis.call('TASK.CLAIM', KEYS[1], 'WITHMETA')[1] return {t[2], t[3], t[4][3], t[4][4]}"
     assert c("EVAL", claim, 1, "q") == [b"a\0b", 1, b"priority", 3]
@@ -106,9 +103,8 @@ def test_a_script_gets_what_a_client_gets(server, protocol):
     assert c("EVAL", "return redis.call('TASK.PAUSE', KEYS[1])", 1, "q") == "OK"
 
 
-def test_a_script_can_catch_our_errors(server):
+def test_a_script_can_catch_our_errors(c):
     """pcall has the text; a script that goes on keeps what it did."""
-    c = Talk(server)
     script = """
         redis.call('TASK.PUSH', KEYS[1], 'a')
         local refused = redis.pcall('TASK.CLAIM', KEYS[1], 'COUNT', '0')

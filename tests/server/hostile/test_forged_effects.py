@@ -40,9 +40,8 @@ def allowing(start):
     return start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
 
 
-def test_an_ordinary_client_may_not_send_effects(server):
+def test_an_ordinary_client_may_not_send_effects(c):
     """Neither alone nor in a transaction, a script, or for a key of its own; and nothing comes to be."""
-    c = Talk(server)
     c.push()
     digest = c.digest()
     for words in (["_APPLY", "q", EMPTY], ["_LOAD", "q", "HEAD", ""], ["_LOAD", "r", "END", ""]):
@@ -63,9 +62,8 @@ def test_a_replica_refuses_effects_from_clients_too(start):
     assert Talk(replica)("TASK._APPLY", "q", EMPTY) == REFUSED
 
 
-def test_allow_effects_can_be_set_while_the_server_runs(server):
+def test_allow_effects_can_be_set_while_the_server_runs(server, c):
     """From 7.0 on; off by default."""
-    c = Talk(server)
     if server.installed.version < (7, 0):
         assert c("CONFIG", "GET", "taskslot.allow-effects") == []
         return

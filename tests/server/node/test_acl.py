@@ -219,12 +219,6 @@ TAKEN = {
 }
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def waiting_user(floor: Floor, *command: object, rules: tuple = ("~*", "+@all")) -> Worker:
     """A worker of a user with these rules who waits already."""
     floor.boss("ACL", "SETUSER", "u", "on", ">x", *rules)

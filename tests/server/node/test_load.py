@@ -29,9 +29,8 @@ class Rate:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_tells_rates_and_times(server, protocol):
+def test_info_tells_rates_and_times(server, protocol, c):
     """Twenty tasks come, ten are finished after a while; fractions are texts in both protocols."""
-    c = Talk(server, protocol)
     pushed, acked = Rate(20), Rate(10)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     passes(server, 30)
@@ -46,9 +45,8 @@ def test_info_tells_rates_and_times(server, protocol):
         assert least * 3 // 4 <= p50 <= p95 <= p99 < 2000, name
 
 
-def test_info_tells_the_load(server):
+def test_info_tells_the_load(server, c):
     """λ·s places are kept busy: 20 a second for 100 ms and a little more each."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 15)]
     passes(server, 100)
@@ -106,9 +104,8 @@ def test_a_worker_that_waits_for_fifty_has_fifty_places(server):
     assert told == [(b"v", 0, 1, 10), (b"w", 3, 1, 47)]
 
 
-def test_ready_tasks_that_nobody_works_on_need_a_place(server):
+def test_ready_tasks_that_nobody_works_on_need_a_place(server, c):
     """Else an autoscaler that has gone to zero would leave them where they are."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "concurrency", 0)
     c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
     load = c.as_map(c.map("TASK.INFO", "q")[b"load"])
@@ -118,9 +115,8 @@ def test_ready_tasks_that_nobody_works_on_need_a_place(server):
     assert loaded(server, c, places_free=4)[b"workers-needed"] == 1
 
 
-def test_places_are_those_of_who_still_waits(server):
+def test_places_are_those_of_who_still_waits(server, c):
     """A claim that is sent again, one that ends and one of several queues: each counts once where it stands."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "lease", 1000, "concurrency", 0)
     c("TASK.CONFIG", "r", "SET", "lease", 1000)
     first, again, of_two = Talk(server), Talk(server), Talk(server)
@@ -179,9 +175,8 @@ def test_a_queue_that_was_loaded_begins_anew(start, preamble):
     assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
 
 
-def test_a_copy_begins_anew(server):
+def test_a_copy_begins_anew(c):
     """What happened to one queue says nothing of another."""
-    c = Talk(server)
     pushed = Rate(1)
     c.push("q")
     c("COPY", "q", "r")
@@ -190,9 +185,8 @@ def test_a_copy_begins_anew(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_tells_of_workers(server, protocol):
+def test_info_tells_of_workers(server, protocol, c):
     """Those that hold leases and those that wait, by name; those that gave none are one."""
-    c = Talk(server, protocol)
     c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
     c("TASK.CLAIM", "q", "WORKER", "b", "COUNT", 2)
     passes(server, 20)
@@ -217,9 +211,8 @@ def test_info_tells_of_workers(server, protocol):
     assert ages[3] == -1 and min(ages[:3]) >= 0 and ages[2] >= ages[1] + 19
 
 
-def test_workers_are_told_up_to_a_thousand(server):
+def test_workers_are_told_up_to_a_thousand(c):
     """The first by name, and how many there are."""
-    c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
     c.many([["TASK.CLAIM", "q", "WORKER", f"w{i:04}"] for i in range(1005)])
@@ -229,9 +222,8 @@ def test_workers_are_told_up_to_a_thousand(server):
     assert names == [b"w%04d" % i for i in range(1000)]
 
 
-def test_info_of_what_is_not_there(server):
+def test_info_of_what_is_not_there(c):
     """No queue is nil in each section; an unknown section is an error."""
-    c = Talk(server)
     for section in ([], ["CONFIG"], ["WORKERS"]):
         assert c("TASK.INFO", "none", *section) is None
     c.push("q")

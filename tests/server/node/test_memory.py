@@ -185,9 +185,8 @@ def test_a_large_queue_is_freed_in_the_background(start):
         assert c("TASK.LEN", "queue") == 0
 
 
-def test_a_small_queue_is_freed_at_once(server):
+def test_a_small_queue_is_freed_at_once(c):
     """A queue of a few tasks isn't worth the other thread's trouble."""
-    c = Talk(server)
     push(c, 1000, "x")
     freed = info_field(c, "memory", "lazyfreed_objects")
     c("UNLINK", "queue")

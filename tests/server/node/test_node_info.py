@@ -31,18 +31,16 @@ def number(c: Talk, name: str) -> int:
     return int(node(c)[name])
 
 
-def test_info_has_these_fields(server):
+def test_info_has_these_fields(c):
     """All of them from the start; warnings that hold come after them."""
-    c = Talk(server)
     info = node(c)
     assert list(info)[: len(FIELDS)] == FIELDS
     assert {info[name] for name in FIELDS if name.startswith("total_")} == {"0"}
     assert info["queues"] == info["queues_memory"] == "0"
 
 
-def test_info_adds_up_all_queues(server):
+def test_info_adds_up_all_queues(c):
     """Totals of what was done here, whatever became of the queues."""
-    c = Talk(server)
     for key in ("q", "r"):
         c("TASK.MPUSH", key, "TASKS", 4, *range(4))
         handles = [task[0] for task in c("TASK.CLAIM", key, "COUNT", 4)]
@@ -57,9 +55,8 @@ def test_info_adds_up_all_queues(server):
     assert {name: int(info[f"total_{name}"]) for name in TOTALS} == {name: 0 for name in TOTALS} | expected
 
 
-def test_info_counts_what_time_does(server):
+def test_info_counts_what_time_does(server, c):
     """A stall is counted where the server moves it by itself."""
-    c = Talk(server)
     c.push("q", "p", "LEASE", 1)
     c.claim("q")
     server.wait_until(lambda: number(c, "total_stalled") == 1, "the lease is over")
@@ -78,9 +75,8 @@ def test_a_replica_has_done_nothing(start):
     assert (number(c, "queues"), number(r, "queues")) == (1, 1)
 
 
-def test_info_counts_queues_and_their_memory(server):
+def test_info_counts_queues_and_their_memory(server, c):
     """As they come, grow, are copied and go; lookups of what isn't there leave nothing."""
-    c = Talk(server)
     c("TASK.CLAIM", "none")
     c("TASK.ACK", "none", "1-1@1-00000001")
     assert number(c, "queues") == 0
@@ -211,9 +207,8 @@ def test_a_queue_at_half_of_what_can_be_moved_is_warned_of(start):
     server.wait_until(lambda: "warning_queue_size" not in node(c), "it is gone")
 
 
-def test_latency_shows_long_runs_of_timed_work(server):
+def test_latency_shows_long_runs_of_timed_work(server, c):
     """A run takes up to a millisecond or a step more; nothing is noted while monitoring is off."""
-    c = Talk(server)
 
     def many_fall_due(key: str) -> None:
         for _ in range(20):

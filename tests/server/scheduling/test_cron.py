@@ -18,12 +18,6 @@ NEVER = Error("ERR CRON names a date that never comes")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
 
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
-
-
 def schedule(c: Talk, name: bytes = b"a", key: object = "q") -> dict:
     """What INFO CRON tells of a schedule."""
     [found] = [about for about in map(c.as_map, c("TASK.INFO", key, "CRON")) if about[b"name"] == name]
@@ -35,8 +29,8 @@ def made(c: Talk, name: bytes = b"a") -> int:
     return schedule(c, name)[b"made"]
 
 
-def payloads(c: Talk) -> list[bytes]:
-    """Claims all that is ready."""
+def claim_all(c: Talk) -> list[bytes]:
+    """Claim all that is ready: the payloads."""
     return [task[1] for task in c("TASK.CLAIM", "q", "COUNT", 1000)]
 
 
@@ -106,9 +100,8 @@ def test_del_ends_a_schedule_and_leaves_its_tasks(server, c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_cron_tells_of_each_schedule_by_name(server, protocol):
+def test_info_cron_tells_of_each_schedule_by_name(protocol, c):
     """An array of maps; null where there is no queue."""
-    c = Talk(server, protocol)
     assert c("TASK.INFO", "q", "CRON") is None
     c("TASK.CRON", "q", "SET", "z", "EVERY", HOUR, "PAYLOAD", "")
     c("TASK.CRON", "q", "SET", "b", "CRON", "30 2 * * mon-FRI", "TZ", "Europe/Berlin", "PAYLOAD", "x")
@@ -253,7 +246,7 @@ def test_a_restart_neither_loses_nor_doubles_a_run(start, preamble, rewritten):
     again = Talk(server)
     server.wait_until(lambda: made(again) >= before + 2, "it goes on")
     again("TASK.PAUSE", "q", "IN")
-    assert again("TASK.LEN", "q") == made(again) and set(payloads(again)) == {b"tick"}
+    assert again("TASK.LEN", "q") == made(again) and set(claim_all(again)) == {b"tick"}
     assert schedule(again, b"far")[b"next"] == far
 
 
@@ -376,7 +369,7 @@ def test_a_run_that_was_missed_while_the_server_was_down(start):
     server.wait_until(lambda: schedule(c, b"none")[b"missed"] == 1, "none for the other")
     server.wait_until(lambda: schedule(c, b"e-none")[b"missed"] == 1, "none for the other")
     assert (made(c, b"none"), made(c, b"e-none")) == (0, 0)
-    assert sorted(payloads(c)) == [b"one", b"one"]
+    assert sorted(claim_all(c)) == [b"one", b"one"]
 
 
 def minute_of(server: Server) -> int:

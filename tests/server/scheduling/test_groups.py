@@ -4,35 +4,26 @@ import itertools
 from collections import Counter
 
 import pytest
-from harness.talk import SYNTAX, Error, Talk
-from harness.tenants import claims, fill, groups, payloads, tenants
-from harness.waiting import Floor
+from harness.talk import SYNTAX, Error
+from harness.tenants import claims, fill, groups, names, tenants
 
 HOUR = 3_600_000
-
-
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
 
 
 # ---- shares
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])
-def test_groups_are_served_in_turn(server, at_once):
+def test_groups_are_served_in_turn(at_once, c):
     """However many were pushed and in which order; each group's tasks first in, first out."""
-    c = Talk(server)
     for group in "abc":
         fill(c, group, 3)
     assert claims(c, 9, at_once) == ["a1", "b1", "c1", "a2", "b2", "c2", "a3", "b3", "c3"]
     assert c("TASK.CLAIM", "q") == []
 
 
-def test_ten_thousand_tasks_of_one_tenant_do_not_hold_up_one_of_another(server):
+def test_ten_thousand_tasks_of_one_tenant_do_not_hold_up_one_of_another(c):
     """The other's task is among the next two."""
-    c = Talk(server)
     fill(c, "big", 10_000)
     assert tenants(claims(c, 3)) == "big" * 3
     fill(c, "small", 1)
@@ -40,9 +31,8 @@ def test_ten_thousand_tasks_of_one_tenant_do_not_hold_up_one_of_another(server):
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
-def test_shares_go_by_weight(server, at_once):
+def test_shares_go_by_weight(at_once, c):
     """Weights 3, 1, 2 and none said: of each seven tasks so many, as long as each has some."""
-    c = Talk(server)
     for group, weight in (("a", 3), ("b", 1), ("c", 2), ("d", None)):
         if weight:
             assert c("TASK.GROUP", "q", "SET", group, "WEIGHT", weight) == "OK"
@@ -67,9 +57,8 @@ def test_waiting_workers_are_served_by_the_same_shares(floor):
     assert Counter(got) == {"a": 30, "b": 10}
 
 
-def test_tasks_without_a_group_are_one_group_of_weight_1(server):
+def test_tasks_without_a_group_are_one_group_of_weight_1(c):
     """They take turns with the named ones, whatever came first."""
-    c = Talk(server)
     c("TASK.GROUP", "q", "SET", "b", "WEIGHT", 2)
     fill(c, "", 4)
     fill(c, "a", 4)
@@ -81,9 +70,8 @@ def test_tasks_without_a_group_are_one_group_of_weight_1(server):
     assert claims(c, 3) == ["1", "2", "3"]
 
 
-def test_priority_goes_before_groups(server):
+def test_priority_goes_before_groups(c):
     """A group gets nothing as long as another has a task of a higher priority; within each priority turns."""
-    c = Talk(server)
     fill(c, "a", 2)
     fill(c, "b", 2, "PRIORITY", 5)
     fill(c, "c", 2, "PRIORITY", 5)
@@ -91,9 +79,8 @@ def test_priority_goes_before_groups(server):
     assert claims(c, 7, 3) == ["a9", "b1", "c1", "b2", "c2", "a1", "a2"]
 
 
-def test_another_weight_holds_from_the_next_turn_on(server):
+def test_another_weight_holds_from_the_next_turn_on(c):
     """Up and down, and back to 1 by DEL."""
-    c = Talk(server)
     for group in "ab":
         fill(c, group, 100)
     assert Counter(tenants(claims(c, 10))) == {"a": 5, "b": 5}
@@ -108,9 +95,8 @@ def test_another_weight_holds_from_the_next_turn_on(server):
     assert Counter(tenants(claims(c, 10))) == {"a": 5, "b": 5}
 
 
-def test_a_group_that_comes_back_does_not_get_what_it_missed(server):
+def test_a_group_that_comes_back_does_not_get_what_it_missed(c):
     """Turns are no credit: a group without tasks for a while is one among the others again."""
-    c = Talk(server)
     fill(c, "a", 50)
     fill(c, "b", 1)
     claims(c, 20)
@@ -119,15 +105,14 @@ def test_a_group_that_comes_back_does_not_get_what_it_missed(server):
 
 
 @pytest.mark.parametrize("way", ["ack", "noack"])
-def test_claims_of_many_tasks_go_round(server, way):
+def test_claims_of_many_tasks_go_round(way, c):
     """COUNT takes turns within one claim, with NOACK too, and BYTES ends it wherever it stands."""
-    c = Talk(server)
     for group in "abc":
         fill(c, group, 5)
     noack = ["NOACK"] if way == "noack" else []
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 6, *noack))) == "abcabc"
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 6, "BYTES", 8, *noack))) == "abca"
-    assert tenants(payloads(c("TASK.CLAIM", "q", "COUNT", 100, *noack))) == "bcabc"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, *noack))) == "abcabc"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, "BYTES", 8, *noack))) == "abca"
+    assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 100, *noack))) == "bcabc"
     told = c.map("TASK.INFO", "q")
     assert (told[b"claimed"], told[b"ready"], told[b"acked"]) == (15, 0, 15 if noack else 0)
 
@@ -136,9 +121,8 @@ def test_claims_of_many_tasks_go_round(server, way):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_the_group_of_a_task_is_shown(server, protocol):
+def test_the_group_of_a_task_is_shown(protocol, c):
     """By GET, LIST and WITHMETA; a task without one has an empty one in WITHMETA and none elsewhere."""
-    c = Talk(server, protocol)
     name = b"\0\xff tenant"
     for task, group in ((c.push("q", "x", "GROUP", name), name), (c.push("q", "y"), None)):
         assert c.map("TASK.GET", "q", task).get(b"group") == group
@@ -149,9 +133,8 @@ def test_the_group_of_a_task_is_shown(server, protocol):
         assert handle.startswith(task) and c.as_map(meta)[b"group"] == (group or b"")
 
 
-def test_list_shows_the_tasks_of_one_group(server):
+def test_list_shows_the_tasks_of_one_group(c):
     """In each state, page by page, and all of them in the end."""
-    c = Talk(server)
     for group in "ab":
         fill(c, group, 30)
         fill(c, group, 5, "DELAY", HOUR, first=101)
@@ -176,9 +159,8 @@ def test_list_shows_the_tasks_of_one_group(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_shows_what_holds_for_each_group(server, protocol):
+def test_info_shows_what_holds_for_each_group(protocol, c):
     """By name: counts, share, limits, said of it or of all, and why it doesn't run."""
-    c = Talk(server, protocol)
     c("TASK.CONFIG", "q", "SET", "group-concurrency", 7, "group-rate", 9, "group-rate-per", 5000)
     fill(c, "b", 3)
     c("TASK.GROUP", "q", "SET", "a", "CONCURRENCY", 1, "RATE", 2, "PER", HOUR, "WEIGHT", 5, "ORDERED", "yes")
@@ -200,9 +182,8 @@ def test_info_shows_what_holds_for_each_group(server, protocol):
     assert c.map("TASK.INFO", "plain", "GROUPS") == {b"known": 0, b"groups": []}
 
 
-def test_info_shows_a_thousand_groups_a_call(server):
+def test_info_shows_a_thousand_groups_a_call(c):
     """AFTER goes on behind a name, whether there is such a group or not."""
-    c = Talk(server)
     names = [f"{n:05}" for n in range(2500)]
     c.many([["TASK.PUSH", "q", "x", "GROUP", name] for name in names])
     found, after = [], []
@@ -218,9 +199,8 @@ def test_info_shows_a_thousand_groups_a_call(server):
     assert c("TASK.INFO", "q", "GROUPS", "AFTER", "") == Error("ERR AFTER must be 1 to 256 bytes long")
 
 
-def test_a_group_is_known_as_long_as_it_has_tasks_or_settings(server):
+def test_a_group_is_known_as_long_as_it_has_tasks_or_settings(c):
     """In any state; what was said stays until DEL, which says whether there was something."""
-    c = Talk(server)
     fill(c, "a", 1)
     handle = c.claim("q")
     assert groups(c)[b"a"][b"tasks"] == 1
@@ -240,9 +220,8 @@ def test_a_group_is_known_as_long_as_it_has_tasks_or_settings(server):
 # ---- TASK.GROUP
 
 
-def test_group_set_makes_a_queue_and_says_one_thing_at_a_time(server):
+def test_group_set_makes_a_queue_and_says_one_thing_at_a_time(c):
     """What isn't said stays as it was; to say it again changes nothing."""
-    c = Talk(server)
     assert c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 3) == "OK"
     assert c("EXISTS", "q") == 1
     assert c("TASK.GROUP", "q", "set", "a", "ordered", "YES", "rate", 5) == "OK"
@@ -287,9 +266,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_a_bad_argument_of_group_changes_nothing(server, words):
+def test_a_bad_argument_of_group_changes_nothing(words, c):
     """Not even makes a queue."""
-    c = Talk(server)
     arity = "ERR wrong number of arguments for 'task.group' command"
     c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 7)
     before = c.digest()
@@ -300,9 +278,8 @@ def test_a_bad_argument_of_group_changes_nothing(server, words):
     assert c.digest() == before and c("EXISTS", "missing") == 0
 
 
-def test_the_name_of_a_group_is_1_to_256_bytes(server):
+def test_the_name_of_a_group_is_1_to_256_bytes(c):
     """Any bytes, the same name for all that is said of it; an empty or longer one is refused everywhere."""
-    c = Talk(server)
     for name in (b"g", b"n" * 256, b"\0\r\n\xff", b"GROUP", b"a b"):
         c.push("q", "x", "GROUP", name)
         c("TASK.GROUP", "q", "SET", name, "WEIGHT", 2)
@@ -319,9 +296,8 @@ def test_the_name_of_a_group_is_1_to_256_bytes(server):
     assert c.digest() == before
 
 
-def test_more_groups_than_groups_max_are_refused(server):
+def test_more_groups_than_groups_max_are_refused(c):
     """PUSH, MPUSH and GROUP SET of another name answer QFULL and change nothing; known ones are let in."""
-    c = Talk(server)
     full = Error("QFULL the queue knows groups-max groups")
     c("TASK.CONFIG", "q", "SET", "groups-max", 2)
     fill(c, "a", 1)
@@ -349,49 +325,45 @@ def test_more_groups_than_groups_max_are_refused(server):
 # ---- claims of one group
 
 
-def test_a_claim_may_be_of_one_group(server):
+def test_a_claim_may_be_of_one_group(c):
     """Its tasks only, by priority and first in, first out; none where the group has none or isn't known."""
-    c = Talk(server)
     fill(c, "a", 3)
     fill(c, "b", 3)
     fill(c, "b", 1, "PRIORITY", 5, first=9)
     fill(c, "", 2, "PRIORITY", 9)
     assert claims(c, 2, 1, "GROUP", "b") == ["b9", "b1"]
-    assert payloads(c("TASK.CLAIM", "q", "GROUP", "b", "COUNT", 10)) == ["b2", "b3"]
+    assert names(c("TASK.CLAIM", "q", "GROUP", "b", "COUNT", 10)) == ["b2", "b3"]
     assert c("TASK.CLAIM", "q", "GROUP", "b") == c("TASK.CLAIM", "q", "GROUP", "unknown") == []
-    assert payloads(c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a")[1]) == ["a1"]
+    assert names(c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a")[1]) == ["a1"]
     assert c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "b") == []
     assert claims(c, 4, 10) == ["1", "2", "a2", "a3"]
 
 
-def test_mclaim_takes_of_the_first_queue_that_has_the_group(server):
+def test_mclaim_takes_of_the_first_queue_that_has_the_group(c):
     """A queue whose tasks are of other groups is passed over."""
-    c = Talk(server)
     fill(c, "b", 2, key="p")
     fill(c, "a", 2)
     key, tasks = c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a", "COUNT", 5)
-    assert (key, payloads(tasks)) == (b"q", ["a1", "a2"])
+    assert (key, names(tasks)) == (b"q", ["a1", "a2"])
 
 
-def test_a_claim_of_one_group_sent_again_gets_the_same_tasks(server):
+def test_a_claim_of_one_group_sent_again_gets_the_same_tasks(c):
     """REQUEST, as for any claim."""
-    c = Talk(server)
     fill(c, "a", 3)
     got = c("TASK.CLAIM", "q", "GROUP", "a", "REQUEST", "t")
     assert c("TASK.CLAIM", "q", "GROUP", "a", "REQUEST", "t") == got
     assert groups(c)[b"a"][b"leased"] == 1
 
 
-def test_a_claim_of_one_group_in_a_transaction_does_not_wait(server):
+def test_a_claim_of_one_group_in_a_transaction_does_not_wait(c):
     """BLOCK acts as if absent in MULTI and in scripts."""
-    c = Talk(server)
     fill(c, "b", 1)
     c("MULTI")
     c("TASK.CLAIM", "q", "GROUP", "a", "BLOCK", 0)
     c("TASK.PUSH", "q", "a1", "GROUP", "a")
     c("TASK.CLAIM", "q", "GROUP", "a", "BLOCK", 0)
     nothing, _, got = c("EXEC")
-    assert nothing == [] and payloads(got) == ["a1"]
+    assert nothing == [] and names(got) == ["a1"]
     lua = "return redis.call('TASK.CLAIM', KEYS[1], 'GROUP', 'a', 'BLOCK', 0)"
     assert c("EVAL", lua, 1, "q") == []
 
@@ -590,24 +562,22 @@ def test_those_of_one_group_and_of_any_are_served_by_arrival_at_once(floor):
 # ---- ORDERED
 
 
-def test_an_ordered_group_works_on_one_task_at_a_time(server):
+def test_an_ordered_group_works_on_one_task_at_a_time(c):
     """The next comes when the one before is done, whatever CONCURRENCY allows; other groups go on."""
-    c = Talk(server)
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes", "CONCURRENCY", 5)
     fill(c, "a", 3)
     fill(c, "b", 3)
     tasks = c("TASK.CLAIM", "q", "COUNT", 100)
-    assert sorted(payloads(tasks)) == ["a1", "b1", "b2", "b3"]
+    assert sorted(names(tasks)) == ["a1", "b1", "b2", "b3"]
     [handle] = [task[0] for task in tasks if task[1] == b"a1"]
     assert c("TASK.CLAIM", "q", "COUNT", 100) == c("TASK.CLAIM", "q", "GROUP", "a") == []
     assert c("TASK.ACK", "q", handle) == 1
-    assert payloads(c("TASK.CLAIM", "q", "COUNT", 100)) == ["a2"]
+    assert names(c("TASK.CLAIM", "q", "COUNT", 100)) == ["a2"]
 
 
 @pytest.mark.parametrize("end", ["fail", "requeue delay", "second stall"])
-def test_an_ordered_group_waits_for_its_head_to_come_back(server, end):
+def test_an_ordered_group_waits_for_its_head_to_come_back(server, end, c):
     """While a task that was claimed before is delayed nothing of the group runs; then it is the first again."""
-    c = Talk(server)
     c("TASK.CONFIG", "q", "SET", "backoff-base", HOUR, "lease", HOUR)
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes")
     fill(c, "a", 3)
@@ -628,7 +598,7 @@ def test_an_ordered_group_waits_for_its_head_to_come_back(server, end):
     fill(c, "a", 1, "DELAY", HOUR, first=9)
     assert c("TASK.RETRY", "q", task) == 1
     got = c("TASK.CLAIM", "q", "COUNT", 10)
-    assert payloads(got) == ["a1"]
+    assert names(got) == ["a1"]
     c("TASK.ACK", "q", got[0][0])
     assert claims(c, 2) == ["a2", "a3"]
 
@@ -705,9 +675,8 @@ def test_order_may_be_given_up(floor):
 # ---- size, rights
 
 
-def test_a_hundred_thousand_groups(server):
+def test_a_hundred_thousand_groups(c):
     """One task each: claimed in the order of their coming, found, cancelled, and little memory for each."""
-    c = Talk(server)
     count = 100_000
     ids = c.many([["TASK.PUSH", "q", n, "GROUP", f"g{n}"] for n in range(count)], at_once=5000)
     told = c.map("TASK.INFO", "q")
@@ -715,10 +684,10 @@ def test_a_hundred_thousand_groups(server):
     assert told[b"memory"] < count * 500
     used = c("MEMORY", "USAGE", "q", "SAMPLES", 0)
     assert used < count * 500
-    assert payloads(c("TASK.CLAIM", "q", "COUNT", 1000)) == [str(n) for n in range(1000)]
+    assert names(c("TASK.CLAIM", "q", "COUNT", 1000)) == [str(n) for n in range(1000)]
     assert [c("TASK.CANCEL", "q", task) for task in (ids[5000], ids[-1], ids[-1])] == [1, 1, 0]
     assert c.map("TASK.GET", "q", ids[77_777])[b"group"] == b"g77777"
-    assert payloads(c("TASK.CLAIM", "q", "GROUP", "g60000")) == ["60000"]
+    assert names(c("TASK.CLAIM", "q", "GROUP", "g60000")) == ["60000"]
     before = c.digest()
     c("DEBUG", "RELOAD")
     assert c.digest() == before
@@ -728,9 +697,8 @@ def test_a_hundred_thousand_groups(server):
     assert c("UNLINK", "q") == 1
 
 
-def test_group_is_a_write_on_its_key(server):
+def test_group_is_a_write_on_its_key(c):
     """ACL: who may not write the key, or not run the command, may not set a group."""
-    c = Talk(server)
     assert c("ACL", "SETUSER", "ann", "on", "nopass", "~mine", "+task.group", "+task.push") == "OK"
     assert c("ACL", "SETUSER", "bob", "on", "nopass", "~*", "+task.claim", "+task.info") == "OK"
     assert c("AUTH", "ann", "x") == "OK"
@@ -742,9 +710,8 @@ def test_group_is_a_write_on_its_key(server):
 
 
 @pytest.mark.parametrize("state", ["ready", "ALL"])
-def test_a_purge_finds_the_few_ready_ones_behind_many_others(server, state):
+def test_a_purge_finds_the_few_ready_ones_behind_many_others(state, c):
     """Until it says 0 there is something left, wherever in the queue that stands; the oldest ready one is known."""
-    c = Talk(server)
     fill(c, "a", 11_000)
     for _ in range(11):
         assert len(c("TASK.CLAIM", "q", "COUNT", 1000)) == 1000

@@ -3,15 +3,8 @@
 import pytest
 from harness.server import digest, wait_synced
 from harness.talk import Talk, effects
-from harness.waiting import Floor
 
 GROUPS = 1500
-
-
-@pytest.fixture
-def floor(start) -> Floor:
-    """A server with workers that wait."""
-    return Floor(start())
 
 
 def many(c: Talk) -> None:
@@ -49,9 +42,8 @@ def test_who_waits_is_served_when_a_limit_of_many_groups_is_raised(floor, wish):
     assert not wish or got == [[b"of 1400"]]
 
 
-def test_a_limit_of_many_groups_holds_in_the_same_transaction(server):
+def test_a_limit_of_many_groups_holds_in_the_same_transaction(c):
     """A claim right behind the setting gets nothing, however many groups haven't followed."""
-    c = Talk(server)
     many(c)
     c("TASK.CONFIG", "q", "SET", "group-concurrency", -1)
     c("MULTI")

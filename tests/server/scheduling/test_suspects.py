@@ -4,18 +4,8 @@ import time
 
 import pytest
 from harness.server import digest, wait_synced
+from harness.talk import payloads
 from harness.waiting import Floor
-
-
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
-def payloads(tasks):
-    """What a claim brought."""
-    return [task[1] for task in tasks]
 
 
 def claim(floor, name, count=10, *options, key="q"):

@@ -20,12 +20,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def test_the_tasks_of_a_worker_that_is_killed_go_to_those_who_wait(floor):
     """kill -9 of the worker's process: its three tasks are with three others at once, each after one stall."""
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")

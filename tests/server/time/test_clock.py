@@ -14,42 +14,36 @@ def server(start):
     return start(clock=True)
 
 
-@pytest.fixture
-def talk(server):
-    """A connection to it."""
-    return Talk(server)
-
-
 @pytest.fixture(params=[HOUR, -HOUR], ids=["ahead", "back"])
 def hour(request):
     """An hour ahead, or back."""
     return request.param
 
 
-def test_a_lease_neither_ends_early_nor_lasts(server, talk, hour):
+def test_a_lease_neither_ends_early_nor_lasts(server, c, hour):
     """Of two leases one ends soon and one later, whatever is done to the clock: spans are spans."""
-    talk.push("q", "short", "LEASE", 150)
-    talk.push("q", "long", "LEASE", 30_000)
-    short, long = talk.claim("q"), talk.claim("q")
-    step(server, talk, hour)
-    assert talk("TASK.EXTEND", "q", long) > 0
-    server.wait_until(lambda: talk.map("TASK.INFO", "q")[b"stalled"] == 1, "the short lease is over")
-    assert talk("TASK.ACK", "q", short) == 1, "late, and accepted"
-    assert talk("TASK.ACK", "q", long) == 1
-    assert talk.map("TASK.INFO", "q")[b"late"] == 1
+    c.push("q", "short", "LEASE", 150)
+    c.push("q", "long", "LEASE", 30_000)
+    short, long = c.claim("q"), c.claim("q")
+    step(server, c, hour)
+    assert c("TASK.EXTEND", "q", long) > 0
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the short lease is over")
+    assert c("TASK.ACK", "q", short) == 1, "late, and accepted"
+    assert c("TASK.ACK", "q", long) == 1
+    assert c.map("TASK.INFO", "q")[b"late"] == 1
 
 
-def test_a_lease_begun_after_the_step_ends(server, talk, hour):
+def test_a_lease_begun_after_the_step_ends(server, c, hour):
     """The server's timers freeze when the clock is set back; new leases and delays end all the same, by themselves."""
-    talk.push("q", "before", "DELAY", 30_000)
-    step(server, talk, hour)
+    c.push("q", "before", "DELAY", 30_000)
+    step(server, c, hour)
     for payload in ("x", "y"):
-        talk.push("q", payload, "LEASE", 60)
-        talk("TASK.CLAIM", "q")
-    talk.push("q", "z", "DELAY", 60)
-    server.wait_until(lambda: talk.map("TASK.INFO", "q")[b"stalled"] == 2, "both leases are over")
-    server.wait_until(lambda: talk("TASK.LEN", "q", "ready") == 3, "the delay is over")
-    assert talk("TASK.LEN", "q", "delayed") == 1
+        c.push("q", payload, "LEASE", 60)
+        c("TASK.CLAIM", "q")
+    c.push("q", "z", "DELAY", 60)
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 2, "both leases are over")
+    server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 3, "the delay is over")
+    assert c("TASK.LEN", "q", "delayed") == 1
 
 
 def test_who_waits_gets_what_became_due_over_the_step(server, hour):
@@ -64,14 +58,14 @@ def test_who_waits_gets_what_became_due_over_the_step(server, hour):
     floor.nobody_waits()
 
 
-def test_an_instant_comes_when_the_clock_is_set_past_it(server, talk):
+def test_an_instant_comes_when_the_clock_is_set_past_it(server, c):
     """A task for in half an hour is ready by itself once the clock is set an hour ahead."""
-    talk.push("q", "x", "AT", ms(talk) + HOUR // 2)
-    talk.push("q", "y", "DELAY", HOUR // 2)
-    step(server, talk, HOUR)
-    server.wait_until(lambda: talk.map("TASK.INFO", "q")[b"ready"] == 1, "the instant has come")
-    assert talk("TASK.LEN", "q", "delayed") == 1
-    assert talk("TASK.CLAIM", "q")[0][1] == b"x"
+    c.push("q", "x", "AT", ms(c) + HOUR // 2)
+    c.push("q", "y", "DELAY", HOUR // 2)
+    step(server, c, HOUR)
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"ready"] == 1, "the instant has come")
+    assert c("TASK.LEN", "q", "delayed") == 1
+    assert c("TASK.CLAIM", "q")[0][1] == b"x"
 
 
 def test_who_waits_gets_the_task_of_an_instant_that_comes_by_a_step(server):
@@ -83,37 +77,37 @@ def test_who_waits_gets_the_task_of_an_instant_that_comes_by_a_step(server):
     assert worker.payloads() == [b"x"]
 
 
-def test_an_instant_goes_away_when_the_clock_is_set_back(server, talk):
+def test_an_instant_goes_away_when_the_clock_is_set_back(server, c):
     """A task for in a moment waits for an hour more when the clock is set back, and comes when it is set right."""
-    due = ms(talk) + 300
-    talk.push("q", "x", "AT", due)
-    step(server, talk, -HOUR)
-    server.wait_until(lambda: ms(talk) > due - HOUR + 200, "its old moment is over")
-    assert talk("TASK.CLAIM", "q") == []
-    assert talk("TASK.LEN", "q", "delayed") == 1
-    step(server, talk, HOUR)
-    server.wait_until(lambda: talk("TASK.CLAIM", "q"), "its moment has come")
+    due = ms(c) + 300
+    c.push("q", "x", "AT", due)
+    step(server, c, -HOUR)
+    server.wait_until(lambda: ms(c) > due - HOUR + 200, "its old moment is over")
+    assert c("TASK.CLAIM", "q") == []
+    assert c("TASK.LEN", "q", "delayed") == 1
+    step(server, c, HOUR)
+    server.wait_until(lambda: c("TASK.CLAIM", "q"), "its moment has come")
 
 
-def test_an_instant_after_a_step_back_is_met(server, talk):
+def test_an_instant_after_a_step_back_is_met(server, c):
     """While the module's clock is ahead of the wall's and goes slower, a claim finds the task when the wall says so."""
-    talk.push("q", "first", "DELAY", HOUR)
-    step(server, talk, -HOUR)
-    due = ms(talk) + 1500
-    talk.push("q", "x", "AT", due)
-    assert talk("TASK.CLAIM", "q") == []
-    server.wait_until(lambda: ms(talk) > due + 2, "its moment has come")
-    assert [task[1] for task in talk("TASK.CLAIM", "q")] == [b"x"]
+    c.push("q", "first", "DELAY", HOUR)
+    step(server, c, -HOUR)
+    due = ms(c) + 1500
+    c.push("q", "x", "AT", due)
+    assert c("TASK.CLAIM", "q") == []
+    server.wait_until(lambda: ms(c) > due + 2, "its moment has come")
+    assert [task[1] for task in c("TASK.CLAIM", "q")] == [b"x"]
 
 
-def test_ids_and_lease_numbers_never_go_back(server, talk):
+def test_ids_and_lease_numbers_never_go_back(server, c):
     """Set back an hour, the server still gives ids and lease numbers above all that it gave before."""
     ids, leases = [], []
     for by in (0, -HOUR, HOUR, HOUR, -2 * HOUR):
-        step(server, talk, by)
+        step(server, c, by)
         for _ in range(3):
-            talk.push("q", "x")
-            handle = talk.claim("q")
+            c.push("q", "x")
+            handle = c.claim("q")
             task, lease, _ = parts(handle)
             ids.append(task)
             leases.append(lease)
@@ -138,24 +132,24 @@ def test_a_pause_runs_out_over_a_step(server, hour):
 def test_a_restart_with_another_clock_keeps_what_is_there(start):
     """After a restart an hour later or earlier by the clock, the queue is whole and goes on to number upwards."""
     server = start(clock=True, appendonly="yes", appendfsync="always", module_args=("failover-grace", 0))
-    talk = Talk(server)
-    talk.push("q", "x")
-    task, lease, _ = parts(talk.claim("q", "LEASE", 20))
+    c = Talk(server)
+    c.push("q", "x")
+    task, lease, _ = parts(c.claim("q", "LEASE", 20))
     for by in (-HOUR, 2 * HOUR):
         server.clock.step(by)
         server.restart(kill=True)
-        talk = Talk(server)
-        talk.push("q", "y", "PRIORITY", 1)
-        handle = talk.claim("q", "LEASE", 86_400_000)
+        c = Talk(server)
+        c.push("q", "y", "PRIORITY", 1)
+        handle = c.claim("q", "LEASE", 86_400_000)
         again, number, _ = parts(handle)
         assert again > task and number > lease
         task, lease = again, number
-    server.wait_until(lambda: talk.map("TASK.INFO", "q")[b"stalled"] == 1, "the first lease is over")
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the first lease is over")
 
 
-def test_a_busy_server_loses_no_time(server, talk):
+def test_a_busy_server_loses_no_time(server, c):
     """However often the clock is asked, no fraction of a moment is dropped: an id tells the time of the wall."""
     for _ in range(150):
-        talk.many([["TASK.LEN", "q"]] * 2000, 2000)
-    [pushed, _], now = id_parts(talk.push("q", "x")), ms(talk)
+        c.many([["TASK.LEN", "q"]] * 2000, 2000)
+    [pushed, _], now = id_parts(c.push("q", "x")), ms(c)
     assert abs(now - pushed) < 40, "the module's clock is the server's"

@@ -2,17 +2,15 @@
 
 import pytest
 from harness.server import Server, digest, wait_synced
-from harness.talk import Talk, read_effect
+from harness.talk import Talk, event_names
 from harness.waiting import Floor, Worker
 
 BY_ITSELF = ("due", "stall", "drop", "resume")
 
 
-def told(server: Server) -> list[str]:
-    """What the server has told its AOF since this was last asked that no client of these tests asked for."""
-    commands = [command for command in server.propagated() if command[0] == b"TASK._APPLY"]
-    names = [name for command in commands for name in read_effect(command).names]
-    return [name for name in names if name in BY_ITSELF]
+def own_events(server: Server) -> list[str]:
+    """What the server has done by itself since this was last asked, by its AOF."""
+    return [name for name in event_names(server) if name in BY_ITSELF]
 
 
 def left_alone(server: Server, worker: Worker, *names: str) -> Worker:
@@ -21,7 +19,7 @@ def left_alone(server: Server, worker: Worker, *names: str) -> Worker:
     seen: list[str] = []
 
     def has_told() -> bool:
-        seen.extend(told(server))
+        seen.extend(own_events(server))
         return len(seen) >= len(names)
 
     server.wait_until(has_told, f"the server has told of {names}")
@@ -51,7 +49,7 @@ def talk(server):
 def test_a_delayed_task_becomes_ready_with_nobody_there(server, talk, word):
     """DELAY and AT: the server itself makes the task ready, and says so to replicas and AOF."""
     talk.push("q", "x", word, 50 if word == "DELAY" else ms(talk) + 50)
-    assert told(server) == []
+    assert own_events(server) == []
     talk = left_alone(server, talk, "due")
     assert talk("TASK.LEN", "q", "ready") == 1
 
@@ -111,7 +109,7 @@ def test_many_queues_due_at_once_are_all_served(server, talk):
     seen: list[str] = []
 
     def all_told() -> bool:
-        seen.extend(told(server))
+        seen.extend(own_events(server))
         return len(seen) >= 2000
 
     server.wait_until(all_told, "two thousand tasks have moved")

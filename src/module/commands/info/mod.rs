@@ -7,7 +7,7 @@ mod settings;
 mod workers;
 
 use super::args::Args;
-use super::{FIRST, errors};
+use super::docs::{FIRST, errors};
 use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use crate::api::{Arg, Context};
 use crate::errors::Error;

@@ -344,9 +344,8 @@ def test_words_put_together_at_random_do_no_harm(server, seed):
     assert any(isinstance(answer, Error) for answer in answers)
 
 
-def test_a_command_that_breaks_off_in_mid_protocol_leaves_the_server_well(server):
+def test_a_command_that_breaks_off_in_mid_protocol_leaves_the_server_well(server, c):
     """Half a request, then the end of the connection: nothing of it happens."""
-    c = Talk(server)
     for half in (
         b"*3\r\n$9\r\nTASK.PUSH\r\n$1\r\nq\r\n$5\r\nab",
         b"TASK.PUSH q",

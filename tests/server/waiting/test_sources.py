@@ -5,12 +5,6 @@ from harness.talk import Talk
 from harness.waiting import Floor
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def is_due(floor):
     """A delayed push."""
     floor.boss.push("q", "x", "DELAY", 30)

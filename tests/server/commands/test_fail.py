@@ -6,12 +6,6 @@ from harness.talk import SYNTAX, Error, Talk
 STALE = Error("STALE the lease is over and the task lives on without it")
 
 
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
-
-
 def state(c: Talk, handle: bytes) -> bytes:
     """The state of a handle's task."""
     return c.map("TASK.GET", "q", handle)[b"state"]

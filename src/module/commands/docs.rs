@@ -1,9 +1,19 @@
-//! The errors that commands can reply, as their manuals list them: each text once, and when it comes.
+//! What the manuals of several commands say: since when they are there, and the errors that they can reply, each text
+//! once and when it comes.
 //!
 //! `<…>` stands for what differs. The texts themselves are made in [`crate::errors`]; `tests/server/commands/test_docs.py`
 //! provokes them and holds every reply of an error against the manual of its command.
 
 use crate::api::command::ErrorDoc;
+
+/// The module's version that brought the commands of the first release.
+pub const FIRST: &str = "0.1.0";
+
+/// The errors of a command's manual, by their names here.
+macro_rules! errors {
+    ($($error:ident),+ $(,)?) => { &[$($crate::commands::docs::$error,)+] };
+}
+pub(super) use errors;
 
 // Arguments.
 

@@ -6,12 +6,6 @@ from harness.talk import Error, Talk
 from harness.waiting import FORCED, Floor
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def test_a_wait_ends_with_nothing_when_its_time_is_up(floor):
     """BLOCK ms answers an empty array, and who waits for ever waits on."""
     patient, short = floor.waiting(), floor.worker()

@@ -34,9 +34,9 @@ DEFAULTS = {
 
 
 @pytest.fixture(params=[2, 3])
-def c(server, request):
-    """A connection in RESP2, then in RESP3."""
-    return Talk(server, request.param)
+def protocol(request):
+    """RESP2, then RESP3."""
+    return request.param
 
 
 def listed(c: Talk, *words: object) -> list[dict]:

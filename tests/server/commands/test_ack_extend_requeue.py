@@ -20,16 +20,9 @@ def wait_ready(server, c: Talk, count: int = 1) -> None:
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == count, f"{count} tasks are ready")
 
 
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_an_ack_finishes_a_task_once(server, protocol):
+def test_an_ack_finishes_a_task_once(protocol, c):
     """1 the first time; sent again 0, since nothing is left: that harms nobody."""
-    c = Talk(server, protocol)
     task = c.push()
     handle = c.claim()
     assert c("TASK.ACK", "q", handle) == 1
@@ -41,9 +34,8 @@ def test_an_ack_finishes_a_task_once(server, protocol):
 
 @pytest.mark.parametrize("command", ANSWERS)
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_where_nothing_is_left_the_answer_is_0(server, command, protocol):
+def test_where_nothing_is_left_the_answer_is_0(command, protocol, c):
     """A task that is finished, a queue that isn't there: 0, in an array too; and no queue comes to be."""
-    c = Talk(server, protocol)
     c.push()
     handle = c.claim()
     assert c("TASK.ACK", "q", handle) == 1

@@ -5,12 +5,6 @@ from harness.talk import Error, effects
 from harness.waiting import Floor
 
 
-@pytest.fixture
-def floor(server):
-    """A fresh server with somebody who gives orders."""
-    return Floor(server)
-
-
 def test_the_first_to_come_is_the_first_to_be_served(floor):
     """Five workers wait, five tasks come one by one: each goes to the one who waits longest."""
     line = floor.line(5)

@@ -1,7 +1,7 @@
 """How a queue is steered: CONFIG, PAUSE, RESUME."""
 
 import pytest
-from harness.talk import SYNTAX, Error, Talk
+from harness.talk import SYNTAX, Error
 
 DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
@@ -28,12 +28,6 @@ SETTINGS = [  # name, smallest, largest, whether -1 is "no limit"
     ("group-rate-per", 1, SPAN_MAX, False),
     ("groups-max", 0, 10_000_000, False),
 ]
-
-
-@pytest.fixture
-def c(server):
-    """A connection."""
-    return Talk(server)
 
 
 # ---- CONFIG
