@@ -184,7 +184,8 @@ def effects(server: Server) -> list[Effect]:
 
 def event_names(server: Server) -> list[str]:
     """The names of the events that a server has propagated since this was last asked; it needs `appendonly="yes"`."""
-    return [name for effect in effects(server) for name in effect.names]
+    commands = [command for command in server.propagated() if command[0] == b"TASK._APPLY"]
+    return [name for command in commands for name in read_effect(command).names]
 
 
 def stored_parts(server: Server) -> list[list[bytes]]:
