@@ -78,7 +78,12 @@ BREAKS = [
     ),
     ("total of requeues", "apply/lease.rs", "self.totals.requeued += 1;", ""),
     ("rank kept at requeue", "apply/lease.rs", "if back {", "if true {"),
-    ("rank drawn when due", "apply/transition.rs", "            task.entry.rank = self.draw()?;\n", ""),
+    (
+        "rank drawn when due",
+        "apply/transition.rs",
+        "            task.entry.rank = self.draw()?.rank();\n",
+        "",
+    ),
     ("poison delivered alone", "rules/claim.rs", "(is_suspect || is_too_much)", "is_too_much"),
     (
         "poison takes none along",
@@ -226,8 +231,8 @@ BREAKS = [
     (
         "loaded lease numbers",
         "check.rs",
-        "entry.rank < state.next_order && entry.lease <= state.last_lease",
-        "entry.rank < state.next_order",
+        "entry.rank < state.next_order.rank() && entry.lease <= state.last_lease",
+        "entry.rank < state.next_order.rank()",
     ),
     (
         "a worker without a name",
@@ -248,7 +253,7 @@ BREAKS = [
         "let new = if *offset == VACANT { VACANT } else { *offset };",
     ),
     ("runs of a lane", "store/lanes.rs", "let extend = self.last == Some(key);", "let extend = true;"),
-    ("cursor goes on behind its task", "view/list.rs", "Order(cursor.1).next()", "Order(cursor.1)"),
+    ("cursor goes on behind its task", "view/list.rs", "Rank(cursor.1).next()", "Rank(cursor.1)"),
     ("figures: a claim ends a wait", "apply/lease.rs", "self.local.stats.claimed(since, at);", ""),
     (
         "figures: an ACK is counted",

@@ -28,7 +28,7 @@ pub fn register(ctx: Context<'_>, table: &'static [Entry], category: &str) -> Re
         register_one(ctx, entry, own_category.then_some(category))
             .map_err(|LoadError(why)| LoadError(format!("command {}: {why}", entry.doc.name)))?;
     }
-    REGISTERED.set(table).map_err(|_| "commands are registered once")?;
+    REGISTERED.get_or_init(|| table);
     Ok(())
 }
 

@@ -214,7 +214,7 @@ impl<'q> Census<'q> {
 
     /// A task that was touched.
     fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Invalid> {
-        let is_given = entry.rank < state.next_order && entry.lease <= state.last_lease;
+        let is_given = entry.rank < state.next_order.rank() && entry.lease <= state.last_lease;
         ensure(is_given, "numbers that were given")?;
         ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
         self.ranks.push(entry.rank.0);

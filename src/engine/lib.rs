@@ -11,10 +11,10 @@
 //! ```
 //! What is ready is gone, too, when its time to live is over before its first claim.
 //!
-//! A verb ([`Queue::claim`], [`Queue::ack`], …) looks at the queue and the time and *decides*: it returns an
+//! A verb ([`State::claim`], [`State::ack`], …) looks at the queue and the time and *decides*: it returns an
 //! [`Event`]. [`Queue::apply`] is the only thing that changes what is stored of a queue, and it decides nothing; a replica only
 //! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
-//! as [`Entropy`]; [`Queue::next_due`] says when to come back and [`Queue::tick`] what is due.
+//! as [`Entropy`]; [`State::next_due`] says when to come back and [`Queue::tick`] what is due.
 //!
 //! A task's life in ten lines:
 //!
@@ -91,7 +91,7 @@ pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Then};
 pub use inline_str::InlineStr;
 pub use invalid::Invalid;
-pub use limits::{GroupLimits, Held};
+pub use limits::{GroupLimits, GroupRate, Held};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;

@@ -1,6 +1,6 @@
 //! What is said of a group, and what keeps one from running.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounds::{NUMBER_MAX, WEIGHT_MAX};
 use crate::rate::Rate;
@@ -13,29 +13,53 @@ pub struct GroupLimits {
     pub weight: Option<u32>,
     /// Most leases at a time, −1 for no limit.
     pub concurrency: Option<i64>,
-    /// Most claims in a span; `Some(None)` for no limit.
-    #[serde(with = "said_rate")]
-    pub rate: Option<Option<Rate>>,
+    /// Most claims in a span.
+    pub rate: GroupRate,
     /// One at a time, and while its failed or requeued head is delayed, none.
     pub ordered: bool,
 }
 
-/// A rate that was said to have no limit is stored as nothing in a list, since MessagePack has one nothing only.
-mod said_rate {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+/// How fast the tasks of one group may be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupRate {
+    /// As the queue's settings say for all groups.
+    #[default]
+    OfAllGroups,
+    /// As fast as can be.
+    Unlimited,
+    /// So many claims in a span.
+    Limited(Rate),
+}
 
-    use super::Rate;
-
-    pub fn serialize<S: Serializer>(rate: &Option<Option<Rate>>, to: S) -> Result<S::Ok, S::Error> {
-        let said: &[Option<Rate>] = rate.as_ref().map_or(&[], std::slice::from_ref);
-        said.serialize(to)
+impl GroupRate {
+    fn limit(self) -> Option<Rate> {
+        match self {
+            GroupRate::Limited(rate) => Some(rate),
+            GroupRate::OfAllGroups | GroupRate::Unlimited => None,
+        }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Rate>>, D::Error> {
-        let said = Vec::<Option<Rate>>::deserialize(from)?;
-        match said[..] {
-            [] => Ok(None),
-            [rate] => Ok(Some(rate)),
+    /// What holds, where all groups have this rate.
+    pub(crate) fn or(self, of_all: Option<Rate>) -> Option<Rate> {
+        if self == GroupRate::OfAllGroups { of_all } else { self.limit() }
+    }
+}
+
+// It is stored as a list: empty, with nothing in it, or with a rate. MessagePack has one nothing only.
+impl Serialize for GroupRate {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let one = [self.limit()];
+        let list = if *self == GroupRate::OfAllGroups { &[][..] } else { &one };
+        list.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for GroupRate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<GroupRate, D::Error> {
+        match Vec::<Option<Rate>>::deserialize(from)?[..] {
+            [] => Ok(GroupRate::OfAllGroups),
+            [None] => Ok(GroupRate::Unlimited),
+            [Some(rate)] => Ok(GroupRate::Limited(rate)),
             _ => Err(serde::de::Error::custom("one rate")),
         }
     }
@@ -45,7 +69,7 @@ impl GroupLimits {
     pub(crate) fn are_valid(&self) -> bool {
         self.weight.is_none_or(|weight| (1..=WEIGHT_MAX).contains(&weight))
             && self.concurrency.is_none_or(|limit| (-1..=NUMBER_MAX).contains(&limit))
-            && self.rate.flatten().is_none_or(Rate::is_valid)
+            && self.rate.limit().is_none_or(Rate::is_valid)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A number drawn from a queue's one counter. At the push it says where the task's record lies, for ever;
-/// as a rank it says whose turn it is among ready tasks of one priority.
+/// The number of a task's push, drawn from the queue's one counter: it says where the task's record lies, for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Order(pub u64);
 
@@ -14,6 +13,31 @@ impl Order {
     /// The number after this one. A client's cursor may name any number, so it stops at the last.
     pub fn next(self) -> Order {
         Order(self.0.saturating_add(1))
+    }
+
+    /// The turn that comes with the number.
+    pub fn rank(self) -> Rank {
+        Rank(self.0)
+    }
+}
+
+/// A task's turn among the ready ones of a priority: the number of its push, or one that was drawn later from the same
+/// counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Rank(pub u64);
+
+impl Rank {
+    /// Before all others.
+    pub const FIRST: Rank = Rank(0);
+
+    /// The turn after this one. A client's cursor may name any number.
+    pub fn next(self) -> Rank {
+        Rank(self.0.saturating_add(1))
+    }
+
+    /// The task that has this turn, of those that were never touched.
+    pub fn order(self) -> Order {
+        Order(self.0)
     }
 }
 

@@ -88,7 +88,7 @@ impl Queue {
     }
 
     /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can
-    /// have any, until a primary says it: see [`Queue::clock_told`].
+    /// have any, until a primary says it: see [`State::clock_told`].
     pub fn set_clock_offset(&mut self, offset_ms: i64) {
         self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }

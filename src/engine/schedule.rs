@@ -57,7 +57,7 @@ pub struct ScheduleSpec<'a> {
 pub enum ScheduleError {
     /// Its rule is none.
     Bad(BadRule),
-    /// The queue holds [`SCHEDULES_MAX`] others.
+    /// The queue holds [`crate::SCHEDULES_MAX`] others.
     TooMany,
 }
 

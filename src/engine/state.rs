@@ -95,7 +95,7 @@ impl Found<'_> {
     /// The entry, or what it would be: a task that was never touched is ready since its push.
     pub fn entry(&self) -> Entry {
         self.entry.unwrap_or_else(|| {
-            Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order)
+            Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order.rank())
         })
     }
 }

@@ -60,7 +60,7 @@ impl Now {
         Now { at: Millis(ms), wall: Millis(ms), grace: None, is_full: false, lead_us: 0 }
     }
 
-    /// The same now for a queue whose clock is so far ahead of the node's; see [`crate::Queue::clock_offset_ms`].
+    /// The same now for a queue whose clock is so far ahead of the node's; see [`crate::State::clock_offset_ms`].
     pub fn ahead_by(self, offset_ms: i64) -> Now {
         let on = |at: Millis| Millis(at.0.saturating_add_signed(offset_ms)).min(Millis::MAX);
         let grace = self.grace.map(|g| Grace { from: on(g.from), to: on(g.to), until: on(g.until) });

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, ClaimTurns, Due, Event, GroupLimits, Handle, Lease, Millis, Now, Options, Push, Queue, Rate,
-    Retry, TaskId, Then,
+    Claim, ClaimTurns, Due, Event, GroupLimits, GroupRate, Handle, Lease, Millis, Now, Options, Push, Queue,
+    Rate, Retry, TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, load, save, told};
@@ -158,7 +158,12 @@ impl Watch {
     }
 
     fn rate(&self, group: usize) -> Option<Rate> {
-        if group == 0 { None } else { self.limits[group].rate.unwrap_or(self.usual.1) }
+        match self.limits[group].rate {
+            _ if group == 0 => None,
+            GroupRate::OfAllGroups => self.usual.1,
+            GroupRate::Unlimited => None,
+            GroupRate::Limited(rate) => Some(rate),
+        }
     }
 
     fn count(&self, group: Option<usize>, is: impl Fn(&Task) -> bool) -> u64 {
@@ -464,9 +469,9 @@ impl Watch {
             1 => {
                 limits.concurrency = [None, Some(-1), Some(0), Some(1), Some(3)][self.dice.below(5) as usize]
             }
-            2 => limits.rate = Some(self.a_rate()),
+            2 => limits.rate = self.a_rate().map_or(GroupRate::Unlimited, GroupRate::Limited),
             3 => limits.ordered = !limits.ordered,
-            4 => limits.rate = None,
+            4 => limits.rate = GroupRate::OfAllGroups,
             _ => limits = GroupLimits::default(),
         }
         self.limits[group] = limits;

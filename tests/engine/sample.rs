@@ -3,8 +3,8 @@
 //! that are stored for ever: it only changes with the format's version.
 
 use taskslot_engine::{
-    Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, Handle, Headers, Hold, Lease,
-    Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId, Term, Trigger, Unique,
+    Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle, Headers,
+    Hold, Lease, Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId, Term, Trigger, Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -207,10 +207,10 @@ impl Life<'_> {
         let (slow, never) = (Rate { claims: 1, per_ms: 900_000 }, Rate { claims: 1, per_ms: 2 });
         for (name, limits) in [
             (&b"a"[..], GroupLimits { weight: Some(2), concurrency: Some(-1), ..GroupLimits::default() }),
-            (b"b", GroupLimits { rate: Some(Some(slow)), ..GroupLimits::default() }),
-            (b"c", GroupLimits { ordered: true, rate: Some(None), ..GroupLimits::default() }),
+            (b"b", GroupLimits { rate: GroupRate::Limited(slow), ..GroupLimits::default() }),
+            (b"c", GroupLimits { ordered: true, rate: GroupRate::Unlimited, ..GroupLimits::default() }),
             (b"idle", GroupLimits { concurrency: Some(3), ..GroupLimits::default() }),
-            (b"gone", GroupLimits { rate: Some(Some(never)), ..GroupLimits::default() }),
+            (b"gone", GroupLimits { rate: GroupRate::Limited(never), ..GroupLimits::default() }),
         ] {
             let event = self.queue.set_group(name, limits).unwrap();
             self.apply(&event);
@@ -231,8 +231,9 @@ impl Life<'_> {
         let event = self.queue.forget_group(b"gone").unwrap();
         self.apply(&event);
         self.push(None, of(b"gone"), &[b"back"]);
-        let event =
-            self.queue.set_group(b"gone", GroupLimits { rate: Some(Some(never)), ..GroupLimits::default() });
+        let event = self
+            .queue
+            .set_group(b"gone", GroupLimits { rate: GroupRate::Limited(never), ..GroupLimits::default() });
         self.apply(&event.unwrap());
         self.claim(Claim { group: Some(b"gone"), ..Claim::default() });
         self.passes(2);

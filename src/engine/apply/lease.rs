@@ -95,7 +95,7 @@ impl State {
         let mut task = self.detach(id, is_leased)?;
         self.totals.requeued += 1;
         if back {
-            task.entry.rank = self.draw()?;
+            task.entry.rank = self.draw()?.rank();
         }
         self.attach_as(task, then)
     }

@@ -50,7 +50,7 @@ impl State {
                 }
                 Some(due) => {
                     let place = self.log.locate(order).ok_or(Invalid("a task just pushed"))?;
-                    self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order), None);
+                    self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order.rank()), None);
                     self.delayed.insert(due, order);
                 }
             }

@@ -117,7 +117,7 @@ impl State {
     pub(crate) fn attach_at_back(&mut self, mut task: Detached, at: Millis) -> Applied {
         let is_back = matches!(task.entry.phase, Phase::Delayed { .. }) && task.entry.deliveries > 0;
         if !is_back || !self.keeps_place(task.key.group) {
-            task.entry.rank = self.draw()?;
+            task.entry.rank = self.draw()?.rank();
         }
         task.entry.phase = Phase::Ready { since: at };
         self.attach(&task)

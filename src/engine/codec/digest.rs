@@ -121,7 +121,7 @@ impl State {
         self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
     }
 
-    /// What equal queues have in common and others don't: [`Queue::digest`] in 16 bytes, the same on every machine.
+    /// What equal queues have in common and others don't: [`State::digest`] in 16 bytes, the same on every machine.
     pub fn fingerprint(&self) -> [u8; 16] {
         let mut fingerprint = Fingerprint::new();
         self.digest(&mut |part| fingerprint.part(part));

@@ -64,7 +64,7 @@ impl Effect {
         self.events == 0
     }
 
-    /// Ends the effect: the bytes to send, empty where nothing happened. `number` is what [`Queue::count_effect`]
+    /// Ends the effect: the bytes to send, empty where nothing happened. `number` is what [`crate::Queue::count_effect`]
     /// gave, `at` the instant on the queue's clock.
     pub fn seal(&mut self, number: u64, at: Millis) -> &[u8] {
         if let Some(head) = self.bytes.first_chunk_mut::<HEAD_BYTES>() {

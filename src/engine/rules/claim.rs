@@ -4,7 +4,7 @@
 //! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
 
 use crate::event::{Event, Lease};
-use crate::numbers::{GroupNumber, Order};
+use crate::numbers::{GroupNumber, Rank};
 use crate::pause::Gate;
 use crate::request::{Claim, Entropy, Refusal};
 use crate::rules::term::CLOCK_NUMBER_MAX;
@@ -39,7 +39,7 @@ impl<'a> ClaimTurns<'a> {
 
     /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
     /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
-    /// [`Queue::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
+    /// [`State::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
     pub fn turn(&mut self, state: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
         if !state.paused(now.at, Gate::Out).is_open() {
             return Err(Refusal::Paused);
@@ -88,7 +88,7 @@ impl<'a> ClaimTurns<'a> {
         leases: &mut Vec<Lease>,
     ) -> Result<(), Refusal> {
         let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        for (_, place) in lane.in_order(&state.log, Order(0), which).take(limit) {
+        for (_, place) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
             let Some(found) = state.at(place) else { break };
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
             if !self.admits(is_suspect, found.record.payload.len()) {

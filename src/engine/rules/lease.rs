@@ -32,7 +32,7 @@ impl State {
     }
 
     /// An ack that leaves a result, and says how long the task is kept; else its push says, else the queue. Of the
-    /// result, no more than [`crate::RESULT_MAX_BYTES`] may be given. Errors: as of [`Queue::ack`].
+    /// result, no more than [`crate::RESULT_MAX_BYTES`] may be given. Errors: as of [`State::ack`].
     pub fn finish<'a>(
         &self,
         now: Now,
@@ -125,7 +125,7 @@ impl State {
     }
 
     /// The same, and says how far the worker has come; an empty text takes back what it said. Of it, no more than
-    /// [`crate::PROGRESS_MAX_BYTES`] may be given. Errors: as of [`Queue::extend`].
+    /// [`crate::PROGRESS_MAX_BYTES`] may be given. Errors: as of [`State::extend`].
     pub fn progress<'a>(
         &self,
         now: Now,

@@ -10,7 +10,7 @@
 //! with the last ready suspect. A queue without suspects pays for none of it.
 
 use crate::event::Event;
-use crate::numbers::Order;
+use crate::numbers::Rank;
 use crate::request::Claim;
 use crate::rules::claim::Allowed;
 use crate::settings::Setting;
@@ -75,7 +75,7 @@ impl State {
             return None;
         }
         let source = self.sources(at, group, Which::All).next()?;
-        let (_, place) = source.lane.in_order(&self.log, Order(0), Which::All).next()?;
+        let (_, place) = source.lane.in_order(&self.log, Rank::FIRST, Which::All).next()?;
         match self.log.entry(place)? {
             entry if entry.is_suspect() => Some(entry.phase.instant()),
             _ => None,

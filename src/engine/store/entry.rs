@@ -3,7 +3,7 @@
 //! A task that was only pushed has no entry. An entry is worked on as an [`Entry`] and stored as a
 //! [`Packed`] of 45 bytes, because every leased task has one.
 
-use crate::numbers::{Order, WorkerNumber};
+use crate::numbers::{Rank, WorkerNumber};
 use crate::task::{LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
@@ -52,7 +52,7 @@ const SUSPECT_STALLS: u16 = 2;
 pub(crate) struct Entry {
     pub phase: Phase,
     /// Its turn among the ready; kept while it is leased, drawn anew when it comes out of delayed.
-    pub rank: Order,
+    pub rank: Rank,
     /// The last lease, 0 before the first.
     pub lease: LeaseNumber,
     pub nonce: u32,
@@ -83,7 +83,7 @@ impl Entry {
     }
 
     /// The entry of a task that was never claimed.
-    pub fn untouched(phase: Phase, rank: Order) -> Entry {
+    pub fn untouched(phase: Phase, rank: Rank) -> Entry {
         Entry {
             phase,
             rank,
@@ -205,7 +205,7 @@ impl Packed {
         };
         Entry {
             phase,
-            rank: Order(self.rank.get()),
+            rank: Rank(self.rank.get()),
             lease: LeaseNumber(self.lease.get()),
             nonce: self.nonce,
             lease_ms: self.lease_ms,

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
 use crate::invalid::{Invalid, ensure};
-use crate::limits::{GroupLimits, Held};
+use crate::limits::{GroupLimits, GroupRate, Held};
 use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
@@ -63,7 +63,7 @@ impl Group {
     }
 
     pub fn rate(&self, settings: &Settings) -> Option<Rate> {
-        self.said().rate.unwrap_or_else(|| settings.group_rate())
+        self.said().rate.or(settings.group_rate())
     }
 
     pub fn concurrency(&self, settings: &Settings) -> Option<u64> {
@@ -233,7 +233,7 @@ impl Groups {
 
     /// What is used of a group's rate: nothing of a rate that it wasn't visited under.
     fn used(&self, group: &Group, settings: &Settings) -> Used {
-        let is_new = self.has_new_rate(group) && group.said().rate.is_none();
+        let is_new = self.has_new_rate(group) && group.said().rate == GroupRate::OfAllGroups;
         if is_new { Used::nothing_of(settings.group_rate()) } else { group.used }
     }
 

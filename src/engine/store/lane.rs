@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::invalid::{Invalid, ensure};
-use crate::numbers::Order;
+use crate::numbers::{Order, Rank};
 use crate::store::log::{Log, Place};
 use crate::store::runs::Runs;
 
@@ -12,8 +12,8 @@ use crate::store::runs::Runs;
 pub(crate) struct LaneTasks {
     pub fresh: Vec<Order>,
     /// With their ranks, as the suspects.
-    pub returned: Vec<(Order, Order)>,
-    pub suspects: Vec<(Order, Order)>,
+    pub returned: Vec<(Rank, Order)>,
+    pub suspects: Vec<(Rank, Order)>,
 }
 
 /// Which of a lane's tasks.
@@ -37,14 +37,14 @@ pub(crate) enum Which {
 pub(crate) struct Lane {
     fresh: Runs,
     fresh_tasks: u64,
-    returned: BTreeMap<Order, Order>,
+    returned: BTreeMap<Rank, Order>,
     /// A lane without suspects pays eight bytes for them.
     suspects: Option<Box<Suspects>>,
 }
 
 /// Tasks that came back and are suspects, by rank.
 #[derive(Debug, Clone, Default)]
-struct Suspects(BTreeMap<Order, Order>);
+struct Suspects(BTreeMap<Rank, Order>);
 
 impl Lane {
     /// Whether there are none.
@@ -97,7 +97,7 @@ impl Lane {
     }
 
     /// A task came back; false where another holds its turn.
-    pub fn put_returned(&mut self, rank: Order, order: Order, is_suspect: bool) -> bool {
+    pub fn put_returned(&mut self, rank: Rank, order: Order, is_suspect: bool) -> bool {
         let suspects = self.suspects.as_ref();
         let held = self.returned.contains_key(&rank) || suspects.is_some_and(|s| s.0.contains_key(&rank));
         match is_suspect {
@@ -109,7 +109,7 @@ impl Lane {
     }
 
     /// A task that had come back leaves.
-    pub fn take_returned(&mut self, rank: Order, is_suspect: bool) {
+    pub fn take_returned(&mut self, rank: Rank, is_suspect: bool) {
         if !is_suspect {
             let taken = self.returned.remove(&rank);
             debug_assert!(taken.is_some(), "it has its turn");
@@ -123,16 +123,17 @@ impl Lane {
     pub fn in_order<'a>(
         &'a self,
         log: &'a Log,
-        from: Order,
+        from: Rank,
         which: Which,
-    ) -> impl Iterator<Item = (Order, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
         let suspects = self.suspects.iter().filter(move |_| which == Which::All);
         let mut suspects = suspects.flat_map(move |suspects| suspects.0.range(from..)).peekable();
-        let fresh = self.fresh.iter().filter(move |run| run.end > from);
-        let mut fresh = fresh.flat_map(move |run| log.fresh_in(run.start.max(from), run.end)).peekable();
+        let fresh = self.fresh.iter().filter(move |run| run.end > from.order());
+        let mut fresh =
+            fresh.flat_map(move |run| log.fresh_in(run.start.max(from.order()), run.end)).peekable();
         let mut returned = self.returned.range(from..).peekable();
         std::iter::from_fn(move || {
-            let first = fresh.peek().map(|&place| log.order(place));
+            let first = fresh.peek().map(|&place| log.order(place).rank());
             let back = returned.peek().map(|&(&rank, _)| rank);
             let suspect = suspects.peek().map(|&(&rank, _)| rank);
             let next = first.into_iter().chain(back).chain(suspect).min()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::invalid::{Invalid, ensure};
-use crate::numbers::{GroupNumber, Order};
+use crate::numbers::{GroupNumber, Order, Rank};
 use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
 use crate::store::log::Log;
@@ -85,7 +85,7 @@ impl Lanes {
         &mut self,
         key: LaneKey,
         weight: Option<u32>,
-        rank: Order,
+        rank: Rank,
         order: Order,
         is_suspect: bool,
     ) -> bool {
@@ -97,7 +97,7 @@ impl Lanes {
     }
 
     /// A task that had come back leaves.
-    pub fn take_returned(&mut self, key: LaneKey, rank: Order, is_suspect: bool) {
+    pub fn take_returned(&mut self, key: LaneKey, rank: Rank, is_suspect: bool) {
         debug_assert!(self.ready > 0 && self.suspects >= u64::from(is_suspect), "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
             level.take(key.group, |lane| lane.take_returned(rank, is_suspect));

@@ -1,6 +1,6 @@
 //! Lists of tasks, a bounded number at a time.
 
-use crate::numbers::{GroupNumber, Order};
+use crate::numbers::{GroupNumber, Order, Rank};
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
@@ -42,7 +42,7 @@ impl Cursor {
     }
 
     /// A ready task's: priorities count down from 127, so that a cursor grows.
-    fn ready(priority: i8, rank: Order) -> Cursor {
+    fn ready(priority: i8, rank: Rank) -> Cursor {
         Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
     }
 
@@ -168,7 +168,7 @@ impl State {
         let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
         levels.flat_map(move |level| {
             let is_within = !cursor.is_start() && level.priority == first;
-            let from = if is_within { Order(cursor.1).next() } else { Order(0) };
+            let from = if is_within { Rank(cursor.1).next() } else { Rank::FIRST };
             let tasks = self.in_level(level, from, group);
             let at = move |rank| Cursor::ready(level.priority, rank);
             tasks.filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
@@ -180,14 +180,14 @@ impl State {
     fn in_level<'a>(
         &'a self,
         level: &'a Level,
-        from: Order,
+        from: Rank,
         group: Option<GroupNumber>,
-    ) -> impl Iterator<Item = (Order, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
         let is_by_id = group.is_none() && level.has_groups();
         let lane = if is_by_id { None } else { level.lane(group.unwrap_or_default()) };
         let in_turn = lane.into_iter().flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
-        let by_id = is_by_id.then(|| self.log.tasks_from(from)).into_iter().flatten();
-        in_turn.chain(by_id.map(|place| (self.log.order(place), place)))
+        let by_id = is_by_id.then(|| self.log.tasks_from(from.order())).into_iter().flatten();
+        in_turn.chain(by_id.map(|place| (self.log.order(place).rank(), place)))
     }
 
     /// Since when the task waits that has been ready for the longest, of those at the head of their lanes; of a bounded
@@ -200,7 +200,7 @@ impl State {
         let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
         let heads = lanes
             .take(LIST_LOOKED_AT)
-            .filter_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All).next());
+            .filter_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All).next());
         heads.filter_map(|(_, place)| since(place)).min()
     }
 
@@ -213,7 +213,7 @@ impl State {
         match state {
             TaskState::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Order(0), Which::All));
+                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
                 places.take(count).filter_map(|(_, place)| id(place)).collect()
             }
             TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),

@@ -84,8 +84,8 @@ impl Command for Claim {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let (claims, block_ms) = options(ctx, &mut args, false)?;
-        claim_from(ctx, slice::from_ref(&key), &claims, block_ms)
+        let (request, block_ms) = options(ctx, &mut args, false)?;
+        claim_from(ctx, slice::from_ref(&key), &request, block_ms)
     }
 }
 
@@ -135,23 +135,23 @@ impl Command for MClaim {
         args.one_of(&["KEYS"])?;
         let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
         keys.extend(args.take(more)?);
-        let (claims, block_ms) = options(ctx, &mut args, true)?;
+        let (request, block_ms) = options(ctx, &mut args, true)?;
         // A key that is there twice counts where it stands first.
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.as_bytes()));
         for key in &keys {
             keyspace::check(ctx, *key)?;
         }
-        if claims.token.is_some() {
+        if request.token.is_some() {
             // What this request got before may lie in any of the queues: to look comes before taking from the first.
             for key in &keys {
-                let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &claims)))?;
+                let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &request)))?;
                 if again.unwrap_or(false) {
                     return Ok(());
                 }
             }
         }
-        claim_from(ctx, &keys, &claims, block_ms)
+        claim_from(ctx, &keys, &request, block_ms)
     }
 }
 
@@ -197,15 +197,15 @@ fn options<'a>(
 fn claim_from(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
-    claims: &ClaimRequest<'_>,
+    request: &ClaimRequest<'_>,
     block_ms: Option<u64>,
 ) -> Result<(), Error> {
     for key in keys {
-        if write(ctx, *key, Missing::Skip, |write| give(write, claims))?.unwrap_or(false) {
+        if write(ctx, *key, Missing::Skip, |write| give(write, request))?.unwrap_or(false) {
             return Ok(());
         }
     }
-    let waits = |ms| waiters::wait(ctx, keys, claims, ms);
+    let waits = |ms| waiters::wait(ctx, keys, request, ms);
     if !block_ms.is_some_and(waits) {
         ctx.reply().array(0);
     }
@@ -213,32 +213,32 @@ fn claim_from(
 }
 
 /// Replies with tasks, if there are any: those that the same request got before, or new ones.
-fn give(write: &mut Txn<'_, '_>, claims: &ClaimRequest<'_>) -> Result<bool, Error> {
-    if give_again(write, claims) {
+fn give(write: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
+    if give_again(write, request) {
         return Ok(true);
     }
     let (ctx, key, mut delivered) = (write.ctx, write.key, 0);
-    write.claim(claims, |tasks, task| {
+    write.claim(request, |tasks, task| {
         if delivered == 0 {
-            claims.begin_reply(ctx.reply(), key.as_bytes(), tasks);
+            request.begin_reply(ctx.reply(), key.as_bytes(), tasks);
         }
-        task.reply(ctx.reply(), claims.with_meta);
+        task.reply(ctx.reply(), request.with_meta);
         delivered += 1;
     })?;
     Ok(delivered > 0)
 }
 
 /// Replies with the tasks that the same request got before, if it still holds any.
-fn give_again(write: &mut Txn<'_, '_>, claims: &ClaimRequest<'_>) -> bool {
+fn give_again(write: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
     let ctx = write.ctx;
-    let Some(held) = claims.token.and_then(|token| write.recall(token)) else {
+    let Some(held) = request.token.and_then(|token| write.recall(token)) else {
         return false;
     };
     write.count_duplicate();
-    claims.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
+    request.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
     for handle in held {
         if let Some(task) = write.queue().task(&write.now, handle.id) {
-            Delivery::leased(write.queue(), &task, handle).reply(ctx.reply(), claims.with_meta);
+            Delivery::leased(write.queue(), &task, handle).reply(ctx.reply(), request.with_meta);
         }
     }
     true

@@ -1,7 +1,7 @@
 //! What the manuals of several commands say: since when they are there, and the errors that they can reply, each text
 //! once and when it comes.
 //!
-//! `<…>` stands for what differs. The texts themselves are made in [`crate::errors`]; `tests/server/commands/test_docs.py`
+//! `<…>` stands for what differs. The texts themselves are made in [`crate::errors`]; `test_manual.py`
 //! provokes them and holds every reply of an error against the manual of its command.
 
 use crate::api::command::ErrorDoc;

@@ -1,6 +1,6 @@
 //! `TASK.GROUP`: what holds for one group of a queue.
 
-use taskslot_engine::{GroupLimits, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
+use taskslot_engine::{GroupLimits, GroupRate, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
@@ -92,7 +92,8 @@ fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Erro
             "RATE" => {
                 let claims = args.integer("RATE", -1..=RATE_MAX)?;
                 let per_ms = if args.word("PER") { args.unsigned("PER", 1..=SPAN_MAX_MS)? } else { PER_MS };
-                limits.rate = Some(u32::try_from(claims).ok().map(|claims| Rate { claims, per_ms }));
+                let limited = |claims| GroupRate::Limited(Rate { claims, per_ms });
+                limits.rate = u32::try_from(claims).map_or(GroupRate::Unlimited, limited);
             }
             _ => limits.ordered = args.one_of(&["NO", "YES"])? == 1,
         }
