@@ -86,7 +86,7 @@ def footprints(measured: dict[int, dict[str, Footprint]]) -> str:
 
 
 def aims(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Footprint]]) -> str:
-    """The table of DESIGN §3, with what was measured. A life that listens counts by its worse mode."""
+    """The aims, with what was measured. A life that listens counts by its worse mode."""
     rows = []
     for listens, size, aim in [(True, 1, 0.50), (True, 10, 0.50), (False, 1, 0.40), (False, 10, 0.40)]:
         here = {mode: r for (mode, n), r in lives.items() if n == size and listens != (mode == NO_LISTENER)}

@@ -140,7 +140,7 @@ BREAKS = [
         "last.saturating_add(RESTART_STEP +",
     ),
     ("a lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
-    ("effects in turn", "codec/effect.rs", "number == self.next()", "number >= self.effects.next()"),
+    ("effects in turn", "codec/effect.rs", "number == self.next()", "number >= self.next()"),
     ("effects are counted", "codec/effect.rs", "(last + 1).min(Self::MAX)", "last"),
     (
         "page bound noted at a claim",

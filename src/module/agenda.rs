@@ -7,8 +7,8 @@ use std::time::Duration;
 use taskslot_engine::Millis;
 use taskslot_node::{Agenda, Hint, Job, QueueKey};
 
-use crate::api::timer::Timer;
-use crate::api::{Arg, Context};
+use taskslot_api::timer::Timer;
+use taskslot_api::{Arg, Context};
 
 /// How long one run may hold the server.
 pub const SLICE: Duration = Duration::from_millis(1);

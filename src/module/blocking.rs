@@ -12,10 +12,10 @@ use std::ops::Range;
 use taskslot_engine::Millis;
 use taskslot_node::slots;
 
-use crate::api::blocked::{Waiter, Waiting, block_on_key};
-use crate::api::timer::Timer;
-use crate::api::{Arg, Context, OwnedString};
 use crate::clock;
+use taskslot_api::blocked::{Waiter, Waiting, block_on_key};
+use taskslot_api::timer::Timer;
+use taskslot_api::{Arg, Context, OwnedString};
 
 /// Waits that end on time, in ms. A tenth of a second is nothing to a longer one, and 0 is for ever.
 const SHORT_MS: Range<u64> = 1..1000;

@@ -3,11 +3,11 @@
 use taskslot_engine::{Changes, Event, Invalid, Now};
 use taskslot_node::Health;
 
-use crate::api::guard::guard;
-use crate::api::{Arg, Context};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use crate::results;
+use taskslot_api::guard::guard;
+use taskslot_api::{Arg, Context};
 
 /// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
 /// not changed. Who waits for a task that it ended is told. Returns what else follows from it.

@@ -2,7 +2,7 @@
 
 use taskslot_engine::{Claim, Handle, Headers, Holder, InlineStr, Millis, Queue, TaskView};
 
-use crate::api::Reply;
+use taskslot_api::Reply;
 
 /// A claim with what only the server's side of it knows.
 #[derive(Clone, Copy)]

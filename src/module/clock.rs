@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use taskslot_engine::{Millis, Now, Stamp};
 use taskslot_node::{Clock, Reading, arrived_ahead_ms};
 
-use crate::api::Context;
-use crate::api::server::micros_since_boot;
 use crate::entropy;
 use crate::settings::FAILOVER_GRACE;
+use taskslot_api::Context;
+use taskslot_api::server::micros_since_boot;
 
 thread_local! {
     static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };

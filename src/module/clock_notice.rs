@@ -5,10 +5,10 @@ use std::cell::Cell;
 
 use taskslot_engine::Stamp;
 
-use crate::api::timer::Timer;
-use crate::api::{Context, Level};
 use crate::replication::CLOCK;
 use crate::{clock, metrics};
+use taskslot_api::timer::Timer;
+use taskslot_api::{Context, Level};
 
 /// While queues change, it is sent this often.
 const EVERY_US: u64 = 60_000_000;

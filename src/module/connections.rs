@@ -6,9 +6,9 @@ use taskslot_engine::{Holder, Queue};
 use taskslot_node::{Connections, Job, QueueKey};
 
 use crate::agenda;
-use crate::api::context::is_connected;
-use crate::api::timer::Timer;
-use crate::api::{Arg, Context};
+use taskslot_api::context::is_connected;
+use taskslot_api::timer::Timer;
+use taskslot_api::{Arg, Context};
 
 /// How often connections are polled, where the server doesn't tell that one has closed.
 const POLL_MS: u64 = 10;

@@ -4,12 +4,12 @@ use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Queue};
 use taskslot_node::{Health, Hint, QueueKey, earliest};
 
 use crate::agenda;
-use crate::api::datatype::{DataType, Value};
-use crate::api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
-use crate::api::{Arg, Context, Flags, Level, log};
 use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
+use taskslot_api::datatype::{DataType, Value};
+use taskslot_api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
+use taskslot_api::{Arg, Context, Flags, Level, log};
 
 /// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
 const SAME_CLOCK_MS: u64 = 20;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::api::context::random;
+use taskslot_api::context::random;
 
 thread_local! {
     static BITS: RefCell<Option<ChaCha8Rng>> = const { RefCell::new(None) };

@@ -6,7 +6,7 @@ use std::fmt;
 use taskslot_engine::{NAME_MAX_BYTES, Refusal};
 use taskslot_node::{ArgError, Shown};
 
-use crate::api::key::KeyError;
+use taskslot_api::key::KeyError;
 
 /// Why a command does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

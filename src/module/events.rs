@@ -4,14 +4,14 @@ use std::ffi::CStr;
 
 use taskslot_engine::Beginning;
 
-use crate::api::events::{
-    Kind, LoadPhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, subscribe, subscribe_to_keys,
-};
-use crate::api::key::KeyRead;
-use crate::api::load::LoadError;
-use crate::api::{Arg, Context, Level};
 use crate::datatype::QUEUES;
 use crate::{agenda, clock, clock_notice, connections, ownership, results, runner, term, waiters, warnings};
+use taskslot_api::events::{
+    Kind, LoadPhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, subscribe, subscribe_to_keys,
+};
+use taskslot_api::key::KeyRead;
+use taskslot_api::load::LoadError;
+use taskslot_api::{Arg, Context, Level};
 
 /// Asks to be told.
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {

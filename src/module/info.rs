@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use taskslot_engine::Totals;
 
-use crate::api::info::InfoWriter;
 use crate::{clock, metrics, results, waiters, warnings, zones};
+use taskslot_api::info::InfoWriter;
 
 /// Writes it. Nothing here walks queues.
 pub fn write(out: &mut InfoWriter<'_>) {

@@ -2,11 +2,11 @@
 
 use taskslot_engine::Now;
 
-use crate::api::key::KeyRead;
-use crate::api::{Arg, Context};
 use crate::clock;
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
+use taskslot_api::key::KeyRead;
+use taskslot_api::{Arg, Context};
 
 /// Looks at a queue; `None` where there is no key. Changes nothing, not even what is due.
 pub fn read<'a, R>(

@@ -41,13 +41,11 @@ mod waiters;
 mod warnings;
 mod zones;
 
-use taskslot_api as api;
-
-use api::load::LoadError;
-use api::{Arg, Context, registration};
+use taskslot_api::load::LoadError;
+use taskslot_api::{Arg, Context, registration};
 use taskslot_engine::Beginning;
 
-api::module! { name: c"taskslot", version: 100, register: register }
+taskslot_api::module! { name: c"taskslot", version: 100, register: register }
 
 /// Registers what there is.
 fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
@@ -55,7 +53,7 @@ fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     datatype::QUEUES.register(ctx)?;
     registration::register(ctx, commands::TABLE, "task")?;
     events::register(ctx)?;
-    api::info::register(ctx, info::write)?;
+    taskslot_api::info::register(ctx, info::write)?;
     agenda::register(runner::run);
     term::begin(Beginning::Start);
     zones::choose();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use taskslot_engine::{Millis, Totals};
 use taskslot_node::{Counters, GaugeValues, Gauges};
 
-use crate::api::{Context, Level, log, server};
+use taskslot_api::{Context, Level, log, server};
 
 /// The name under which LATENCY shows long runs of timed work.
 const LATENCY_EVENT: &CStr = c"taskslot-tick";

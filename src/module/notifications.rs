@@ -8,8 +8,8 @@ use std::ffi::CStr;
 
 use taskslot_engine::Kinds;
 
-use crate::api::context::notifies;
-use crate::api::{Arg, Context};
+use taskslot_api::context::notifies;
+use taskslot_api::{Arg, Context};
 
 /// Each kind with its name, in the order in which they are told: what happened before what came of it.
 const NAMES: [(Kinds, &CStr); 10] = [

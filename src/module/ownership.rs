@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use taskslot_node::slots;
 
-use crate::api::Context;
-use crate::api::events::{Direction, MovePhase, SlotRange};
+use taskslot_api::Context;
+use taskslot_api::events::{Direction, MovePhase, SlotRange};
 
 thread_local! {
     /// Slots whose keys are here as copies, until their move is completed (Valkey 9).

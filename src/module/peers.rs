@@ -1,9 +1,9 @@
 //! Who may send the commands that tell of changes: `TASK._APPLY`, `TASK._LOAD` and `TASK._CLOCK`.
 
-use crate::api::Context;
-use crate::api::server::replicates_scripts;
 use crate::errors::Error;
 use crate::settings::ALLOW_EFFECTS;
+use taskslot_api::Context;
+use taskslot_api::server::replicates_scripts;
 
 /// Whether the command comes from a primary, a slot's former owner or a file.
 pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {

@@ -15,14 +15,14 @@ use taskslot_engine::{Changes, Now, Outcome, Queue, TaskId, TaskState, TaskView}
 use taskslot_node::{QueueKey, Watches};
 
 use crate::agenda::{self, SLICE};
-use crate::api::blocked::{Waiter, Waiting};
-use crate::api::key::KeyRead;
-use crate::api::user::User;
-use crate::api::{Arg, Context, OwnedString, Reply};
 use crate::blocking::block;
 use crate::clock;
 use crate::datatype::QUEUES;
 use crate::errors::Error;
+use taskslot_api::blocked::{Waiter, Waiting};
+use taskslot_api::key::KeyRead;
+use taskslot_api::user::User;
+use taskslot_api::{Arg, Context, OwnedString, Reply};
 
 /// Awaited tasks that one beat looks at.
 const LOOKED_AT: usize = 500;
@@ -156,8 +156,8 @@ fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
     let value = match open.as_ref().map(|open| open.value(&QUEUES)) {
         Some(Ok(value)) => value,
         // Another type, or in use by an outer call: then the next beat looks.
-        Some(Err(crate::api::key::KeyError::Busy)) => return,
-        Some(Err(crate::api::key::KeyError::WrongType)) | None => None,
+        Some(Err(taskslot_api::key::KeyError::Busy)) => return,
+        Some(Err(taskslot_api::key::KeyError::WrongType)) | None => None,
     };
     let now = clock::now(ctx);
     for id in ids {

@@ -10,11 +10,11 @@ use taskslot_engine::{Handle, Holder, Millis, TaskId};
 use taskslot_node::{Agenda, Job, QueueKey};
 
 use crate::agenda::{self, SLICE};
-use crate::api::key::KeyRead;
-use crate::api::{Context, Level, OwnedString};
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
 use crate::{clock, entropy, metrics, ownership, results, waiters};
+use taskslot_api::key::KeyRead;
+use taskslot_api::{Context, Level, OwnedString};
 
 /// How many hints are put off at a time.
 const PUT_OFF_HINTS: usize = 100;

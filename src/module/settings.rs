@@ -1,8 +1,8 @@
 //! The module's own settings: arguments of `loadmodule` everywhere, `CONFIG SET taskslot.<name>` from 7.0 on.
 
-use crate::api::load::LoadError;
-use crate::api::setting::{self, Setting};
-use crate::api::{Arg, Context};
+use taskslot_api::load::LoadError;
+use taskslot_api::setting::{self, Setting};
+use taskslot_api::{Arg, Context};
 
 /// The longest time, in ms, for which deadlines that passed while nobody could be heard are held back.
 pub static FAILOVER_GRACE: Setting = Setting::number(c"failover-grace", 5000, 0..=60_000);

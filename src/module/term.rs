@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use taskslot_engine::{Beginning, Term};
 
-use crate::api::context::random;
+use taskslot_api::context::random;
 
 thread_local! {
     static TERM: Cell<Term> = const { Cell::new(Term { id: 0, beginning: Beginning::Start }) };

@@ -20,13 +20,13 @@ use taskslot_node::{
 };
 
 use crate::agenda::{self, SLICE};
-use crate::api::blocked::{Waiter, Waiting};
-use crate::api::user::User;
-use crate::api::{Arg, Context};
 use crate::blocking::block;
 use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
+use taskslot_api::blocked::{Waiter, Waiting};
+use taskslot_api::user::User;
+use taskslot_api::{Arg, Context};
 
 /// A worker that waits, or has been given tasks that are not yet written to it.
 pub struct BlockedWorker {

@@ -7,9 +7,9 @@ use std::ffi::CStr;
 use taskslot_engine::Millis;
 use taskslot_node::{Look, Warning, Warnings};
 
-use crate::api::server::ServerInfo;
-use crate::api::{Context, Level};
 use crate::metrics;
+use taskslot_api::server::ServerInfo;
+use taskslot_api::{Context, Level};
 
 thread_local! {
     static WARNINGS: Cell<Warnings> = const { Cell::new(Warnings::new()) };

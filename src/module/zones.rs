@@ -15,8 +15,8 @@ use std::sync::OnceLock;
 use taskslot_engine::{Zone, Zones};
 use taskslot_node::release_of_zones;
 
-use crate::api::guard::guard;
-use crate::api::{Level, log};
+use taskslot_api::guard::guard;
+use taskslot_api::{Level, log};
 
 /// Where zones are read from, as glibc has it: a variable of the environment, else this folder.
 const FOLDER_VARIABLE: &str = "TZDIR";

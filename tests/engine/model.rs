@@ -1,4 +1,4 @@
-//! A queue as naive as can be, written from the contract (SPEC §3) and not from the engine: one list of tasks, linear
+//! A queue as naive as can be, written from the contract and not from the engine: one list of tasks, linear
 //! searches, no indexes. What the contract leaves to chance (nonces, jitter) it takes from the engine, within bounds.
 
 mod steering;

@@ -1,4 +1,4 @@
-//! What the contract says of UNIQUE (SPEC §9), a sentence a story: who holds a token, until when, and what a second push
+//! What the contract says of UNIQUE, a sentence a story: who holds a token, until when, and what a second push
 //! with it does.
 
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, TaskState};

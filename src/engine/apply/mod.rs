@@ -2,7 +2,7 @@
 //!
 //! An event decided on the same state always applies. One that comes from a file or a peer is checked: what
 //! doesn't fit is refused with a reason, and since an event may have changed half of its tasks by then, whoever
-//! applies it must give the queue up (SPEC §6, BROKEN).
+//! applies it must give the queue up (BROKEN).
 
 pub(crate) mod control;
 pub(crate) mod copy;

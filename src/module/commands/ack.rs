@@ -5,9 +5,9 @@ use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// The most bytes of results that one call may leave, since each of its tasks gets its own.
 const RESULTS_MAX_BYTES: usize = 64 << 20;
@@ -63,7 +63,8 @@ impl Command for Ack {
         while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
             match option {
                 "RESULT" => result = Some(args.bytes()?),
-                _ => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+                "RETAIN" => retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
+                _ => return Err(Error::Syntax),
             }
         }
         let bytes = result.map_or(0, <[u8]>::len);

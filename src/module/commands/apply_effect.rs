@@ -4,15 +4,15 @@ use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
 use taskslot_node::Health;
 
 use super::docs::errors;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::guard::guard;
-use crate::api::key::KeyWrite;
-use crate::api::{Arg, Context};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::peers::{is_from_peer, pass_on};
 use crate::{change, clock, waiters};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::guard::guard;
+use taskslot_api::key::KeyWrite;
+use taskslot_api::{Arg, Context};
 
 /// `TASK._APPLY`
 pub struct ApplyEffect;

@@ -2,7 +2,7 @@
 
 pub use taskslot_node::OneOrMany;
 
-use crate::api::Arg;
+use taskslot_api::Arg;
 
 /// A cursor over them.
 pub type Args<'a> = taskslot_node::Args<'a, Arg<'a>>;

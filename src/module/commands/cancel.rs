@@ -4,10 +4,10 @@ use taskslot_engine::{Event, TaskId};
 
 use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Removes ready and delayed tasks. A leased one is its worker's, who learns of the wish by TASK.EXTEND; it is gone as
 /// soon as it is failed, requeued or stalls, and done if it is acked. Dead and done tasks are TASK.PURGE's.
@@ -49,10 +49,10 @@ impl Command for Cancel {
         let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
         args.finish()?;
         let mut answers = vec![0; ids.as_slice().len()];
-        write(ctx, key, Missing::Skip, |write| {
+        write(ctx, key, Missing::Skip, |txn| {
             for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-                let Ok(event) = write.queue().cancel(*id) else { continue };
-                write.commit(&event)?;
+                let Ok(event) = txn.queue().cancel(*id) else { continue };
+                txn.commit(&event)?;
                 *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
             }
             Ok(())

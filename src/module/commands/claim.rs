@@ -8,13 +8,13 @@ use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::task::REPLY_BYTES;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::claims::{ClaimRequest, Delivery};
 use crate::errors::Error;
 use crate::keyspace;
 use crate::txn::{Missing, Txn, write};
 use crate::waiters;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
 
@@ -145,7 +145,7 @@ impl Command for MClaim {
         if request.token.is_some() {
             // What this request got before may lie in any of the queues: to look comes before taking from the first.
             for key in &keys {
-                let again = write(ctx, *key, Missing::Skip, |write| Ok(give_again(write, &request)))?;
+                let again = write(ctx, *key, Missing::Skip, |txn| Ok(give_again(txn, &request)))?;
                 if again.unwrap_or(false) {
                     return Ok(());
                 }
@@ -180,7 +180,8 @@ fn options<'a>(
             "TIED" => claim.tied = true,
             "NOACK" => claim.noack = true,
             "REQUEST" => token = Some(args.name("REQUEST")?),
-            _ => with_meta = true,
+            "WITHMETA" => with_meta = true,
+            _ => return Err(Error::Syntax),
         }
     }
     if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
@@ -201,7 +202,7 @@ fn claim_from(
     block_ms: Option<u64>,
 ) -> Result<(), Error> {
     for key in keys {
-        if write(ctx, *key, Missing::Skip, |write| give(write, request))?.unwrap_or(false) {
+        if write(ctx, *key, Missing::Skip, |txn| give(txn, request))?.unwrap_or(false) {
             return Ok(());
         }
     }
@@ -213,12 +214,12 @@ fn claim_from(
 }
 
 /// Replies with tasks, if there are any: those that the same request got before, or new ones.
-fn give(write: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
-    if give_again(write, request) {
+fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
+    if give_again(txn, request) {
         return Ok(true);
     }
-    let (ctx, key, mut delivered) = (write.ctx, write.key, 0);
-    write.claim(request, |tasks, task| {
+    let (ctx, key, mut delivered) = (txn.ctx, txn.key, 0);
+    txn.claim(request, |tasks, task| {
         if delivered == 0 {
             request.begin_reply(ctx.reply(), key.as_bytes(), tasks);
         }
@@ -229,16 +230,16 @@ fn give(write: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Err
 }
 
 /// Replies with the tasks that the same request got before, if it still holds any.
-fn give_again(write: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
-    let ctx = write.ctx;
-    let Some(held) = request.token.and_then(|token| write.recall(token)) else {
+fn give_again(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
+    let ctx = txn.ctx;
+    let Some(held) = request.token.and_then(|token| txn.recall(token)) else {
         return false;
     };
-    write.count_duplicate();
-    request.begin_reply(ctx.reply(), write.key.as_bytes(), held.len());
+    txn.count_duplicate();
+    request.begin_reply(ctx.reply(), txn.key.as_bytes(), held.len());
     for handle in held {
-        if let Some(task) = write.queue().task(&write.now, handle.id) {
-            Delivery::leased(write.queue(), &task, handle).reply(ctx.reply(), request.with_meta);
+        if let Some(task) = txn.queue().task(&txn.now, handle.id) {
+            Delivery::leased(txn.queue(), &task, handle).reply(ctx.reply(), request.with_meta);
         }
     }
     true

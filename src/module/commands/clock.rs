@@ -4,12 +4,12 @@
 use taskslot_engine::Stamp;
 
 use super::docs::errors;
-use crate::api::command::{ArgDoc, Command, CommandDoc};
-use crate::api::{Arg, Context};
 use crate::clock;
 use crate::errors::Error;
 use crate::peers::is_from_peer;
 use crate::replication::CLOCK;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc};
+use taskslot_api::{Arg, Context};
 
 /// `TASK._CLOCK`
 pub struct Clock;

@@ -7,10 +7,10 @@ use taskslot_node::{ArgError, Shown, parse_integer};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Changes settings, all that are named or none. They hold for tasks that are there already. SET makes the queue where
 /// there is none.
@@ -65,7 +65,7 @@ impl Command for Config {
         let resets = args.one_of(&["SET", "RESET"])? == 1;
         let values = if resets { defaults(&mut args)? } else { given(&mut args)? };
         let missing = if resets { Missing::Skip } else { Missing::CreateWithMemory };
-        write(ctx, key, missing, |write| write.commit(&Event::Configured { values }))?;
+        write(ctx, key, missing, |txn| txn.commit(&Event::Configured { values }))?;
         ctx.reply().status(c"OK");
         Ok(())
     }

@@ -9,11 +9,11 @@ use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::push_options::{PushOptions, push_args};
 use super::unique::UNIQUE_RUNS;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 const RULE: ArgDoc = ArgDoc::one_of(
     "rule",
@@ -164,11 +164,11 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
     let name = args.name("the name of a schedule")?;
     let options = ScheduleOptions::read(&mut args)?;
     let plan = options.plan()?;
-    let is_new = write(ctx, key, Missing::CreateWithMemory, |write| {
-        let is_new = !write.queue().has_schedule(name);
-        let event = write.queue().schedule(write.now, name, plan).map_err(error)?;
-        write.afford(write.queue().growth(&event))?;
-        write.commit(&event)?;
+    let is_new = write(ctx, key, Missing::CreateWithMemory, |txn| {
+        let is_new = !txn.queue().has_schedule(name);
+        let event = txn.queue().schedule(txn.now, name, plan).map_err(error)?;
+        txn.afford(txn.queue().growth(&event))?;
+        txn.commit(&event)?;
         Ok(is_new)
     })?;
     is_new.ok_or(Error::Busy)
@@ -176,9 +176,9 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
 
 /// Removes a schedule: whether there was one.
 fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
-    let removed = write(ctx, key, Missing::Skip, |write| {
-        let event = write.queue().unschedule(name);
-        event.as_ref().map_or(Ok(()), |event| write.commit(event))?;
+    let removed = write(ctx, key, Missing::Skip, |txn| {
+        let event = txn.queue().unschedule(name);
+        event.as_ref().map_or(Ok(()), |event| txn.commit(event))?;
         Ok(event.is_some())
     })?;
     Ok(removed.unwrap_or(false))

@@ -4,7 +4,7 @@
 //! `<…>` stands for what differs. The texts themselves are made in [`crate::errors`]; `test_manual.py`
 //! provokes them and holds every reply of an error against the manual of its command.
 
-use crate::api::command::ErrorDoc;
+use taskslot_api::command::ErrorDoc;
 
 /// The module's version that brought the commands of the first release.
 pub const FIRST: &str = "0.1.0";

@@ -5,9 +5,9 @@ use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// The heartbeat of a worker: it moves deadlines on, never back and never beyond run-max, and keeps PROGRESS beside
 /// the task. It is also how a worker learns that somebody wants its task cancelled.
@@ -61,7 +61,8 @@ impl Command for Extend {
         while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
             match option {
                 "LEASE" => lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
-                _ => progress = Some(args.bytes()?),
+                "PROGRESS" => progress = Some(args.bytes()?),
+                _ => return Err(Error::Syntax),
             }
         }
         if progress.is_some_and(|progress| progress.len() > PROGRESS_MAX_BYTES) {

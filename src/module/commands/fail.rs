@@ -5,10 +5,10 @@ use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::entropy;
 use crate::errors::Error;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Ends attempts that failed. A task comes back after the queue's backoff or DELAY ms; at its limit, or with DEAD, it
 /// is dead. ERROR is cut at 1 KiB, and left out where the server is full: a full server drains by failures, too. A
@@ -54,7 +54,8 @@ impl Command for Fail {
                 "ERROR" => error = args.bytes()?,
                 _ if retry.is_some() => return Err(Error::Clash("DELAY", "DEAD")),
                 "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
-                _ => retry = Some(Retry::Dead),
+                "DEAD" => retry = Some(Retry::Dead),
+                _ => return Err(Error::Syntax),
             }
         }
         let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);

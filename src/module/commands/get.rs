@@ -5,10 +5,10 @@ use taskslot_engine::{Handle, TaskId};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::task::reply_task;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Shows one task, whatever its state. Fields that don't apply are left out. The nonce is left out, since it opens the
 /// lease.

@@ -4,10 +4,10 @@ use taskslot_engine::{GroupLimits, GroupRate, NUMBER_MAX, RATE_MAX, Rate, SPAN_M
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Sets what holds for one group: its share, its limits, whether its order is strict. What SET doesn't name stays. It
 /// makes the queue where there is none; the group needs no task.
@@ -95,7 +95,8 @@ fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Erro
                 let limited = |claims| GroupRate::Limited(Rate { claims, per_ms });
                 limits.rate = u32::try_from(claims).map_or(GroupRate::Unlimited, limited);
             }
-            _ => limits.ordered = args.one_of(&["NO", "YES"])? == 1,
+            "ORDERED" => limits.ordered = args.one_of(&["NO", "YES"])? == 1,
+            _ => return Err(Error::Syntax),
         }
     }
     Ok(())
@@ -111,16 +112,16 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     }
     // All options are checked before the queue is looked at; then they are read again, on top of its limits.
     read_limits(&mut args.clone(), &mut GroupLimits::default())?;
-    write(ctx, key, Missing::CreateWithMemory, |write| {
-        let before = write.queue().group_limits(name);
+    write(ctx, key, Missing::CreateWithMemory, |txn| {
+        let before = txn.queue().group_limits(name);
         let mut limits = before;
         read_limits(&mut args, &mut limits)?;
         if limits == before {
             return Ok(());
         }
-        let event = write.queue().set_group(name, limits)?;
-        write.afford(write.queue().growth(&event))?;
-        write.commit(&event)
+        let event = txn.queue().set_group(name, limits)?;
+        txn.afford(txn.queue().growth(&event))?;
+        txn.commit(&event)
     })?;
     ctx.reply().status(c"OK");
     Ok(())
@@ -129,8 +130,8 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
 fn forget(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     args.finish()?;
-    let forgotten = write(ctx, key, Missing::Skip, |write| match write.queue().forget_group(name) {
-        Some(event) => write.commit(&event).map(|()| true),
+    let forgotten = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
+        Some(event) => txn.commit(&event).map(|()| true),
         None => Ok(false),
     })?;
     ctx.reply().integer(i64::from(forgotten.unwrap_or(false)));

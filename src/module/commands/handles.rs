@@ -5,10 +5,10 @@ use std::slice;
 use taskslot_engine::{Event, Handle, Now, Queue, Refusal};
 
 use super::args::OneOrMany;
-use crate::api::command::ArgDoc;
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
+use taskslot_api::command::ArgDoc;
+use taskslot_api::{Arg, Context};
 
 /// There is nothing left to work on.
 const GONE: i64 = 0;
@@ -43,17 +43,17 @@ where
     let mut work = Work { may_grow, decide, answer };
     match handles {
         OneOrMany::One(handle) => {
-            let answer = write(ctx, key, Missing::Skip, |write| {
-                work.afford(write, slice::from_ref(handle))?;
-                work.on(write, handle)
+            let answer = write(ctx, key, Missing::Skip, |txn| {
+                work.afford(txn, slice::from_ref(handle))?;
+                work.on(txn, handle)
             })?;
             ctx.reply().integer(answer.unwrap_or(GONE));
         }
         OneOrMany::Many(handles) => {
             let mut answers = vec![GONE; handles.len()];
-            write(ctx, key, Missing::Skip, |write| {
-                work.afford(write, handles)?;
-                work.on_each(write, handles, &mut answers)
+            write(ctx, key, Missing::Skip, |txn| {
+                work.afford(txn, handles)?;
+                work.on_each(txn, handles, &mut answers)
             })?;
             ctx.reply().array(answers.len());
             answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
@@ -75,21 +75,21 @@ where
     A: Fn(Now, &Event<'e>) -> i64,
 {
     /// Refuses the call, before anything is changed, if the server has no memory for it.
-    fn afford(&mut self, write: &Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
+    fn afford(&mut self, txn: &Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
         if !self.may_grow {
             return Ok(());
         }
-        let queue = &write.queue();
-        let decided = handles.iter().filter_map(|handle| (self.decide)(queue, write.now, handle).ok());
-        write.afford(decided.map(|event| queue.growth(&event)).sum())
+        let queue = &txn.queue();
+        let decided = handles.iter().filter_map(|handle| (self.decide)(queue, txn.now, handle).ok());
+        txn.afford(decided.map(|event| queue.growth(&event)).sum())
     }
 
     /// The answer for one handle; STALE and CANCELLED are errors.
-    fn on(&mut self, write: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
-        match (self.decide)(write.queue(), write.now, handle) {
+    fn on(&mut self, txn: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
+        match (self.decide)(txn.queue(), txn.now, handle) {
             Ok(event) => {
-                write.commit(&event)?;
-                Ok((self.answer)(write.now, &event))
+                txn.commit(&event)?;
+                Ok((self.answer)(txn.now, &event))
             }
             Err(Refusal::Gone) => Ok(GONE),
             Err(refusal) => Err(refusal.into()),
@@ -99,12 +99,12 @@ where
     /// The answers for many; STALE and CANCELLED are integers among them.
     fn on_each(
         &mut self,
-        write: &mut Txn<'_, '_>,
+        txn: &mut Txn<'_, '_>,
         handles: &[Handle],
         answers: &mut [i64],
     ) -> Result<(), Error> {
         for (handle, answer) in handles.iter().zip(answers) {
-            *answer = match self.on(write, handle) {
+            *answer = match self.on(txn, handle) {
                 Err(Error::Refused(Refusal::Stale)) => STALE,
                 Err(Error::Refused(Refusal::CancelAsked)) => CANCELLED,
                 answered => answered?,

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 
 use super::docs::FIRST;
-use crate::api::command::{Command, CommandDoc};
-use crate::api::registration::registered;
-use crate::api::{Arg, Context};
+use taskslot_api::command::{Command, CommandDoc};
+use taskslot_api::registration::registered;
+use taskslot_api::{Arg, Context};
 
 /// Shows each command's synopsis, what it does and what it replies. Commands of servers among themselves are left out.
 pub struct Help;

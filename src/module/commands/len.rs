@@ -5,10 +5,10 @@ use taskslot_engine::TaskState;
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::list::STATE;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Counts tasks. Without a state: those that are still to be done, so neither dead nor done ones.
 pub struct Len;

@@ -6,10 +6,10 @@ use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::task::REPLY_BYTES;
 use super::task::reply_task;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Tasks shown where COUNT says nothing.
 const DEFAULT_COUNT: usize = 10;
@@ -73,7 +73,8 @@ impl Command for List {
                 "BYTES" => limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
                 "GROUP" => group = Some(args.name("GROUP")?),
                 "WORKER" => worker = Some(args.name("WORKER")?),
-                _ => limit.with_payload = true,
+                "WITHPAYLOAD" => limit.with_payload = true,
+                _ => return Err(Error::Syntax),
             }
         }
         if worker.is_some() && state != TaskState::Leased {

@@ -5,14 +5,14 @@ use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
 use super::docs::errors;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::key::KeyWrite;
-use crate::api::{Arg, Context};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{is_from_peer, pass_on};
 use crate::replication::{LOAD_END, LOAD_HEAD};
 use crate::{clock, zones};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::key::KeyWrite;
+use taskslot_api::{Arg, Context};
 
 /// `TASK._LOAD`
 pub struct LoadChunk;

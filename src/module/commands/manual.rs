@@ -4,7 +4,7 @@
 use std::{env, fs, io};
 
 use super::TABLE;
-use crate::api::command::CommandDoc;
+use taskslot_api::command::CommandDoc;
 
 /// The heading of the README's table.
 const HEADING: &str = "| command | what it does | replies |\n|---|---|---|\n";

@@ -1,5 +1,5 @@
 //! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or of
-//! `keyspace::read`, if it only looks), then replies. Its [`CommandDoc`](crate::api::command::CommandDoc) is its manual.
+//! `keyspace::read`, if it only looks), then replies. Its [`CommandDoc`](taskslot_api::command::CommandDoc) is its manual.
 //!
 //! To add a command:
 //! 1. Copy the file that is most like it (`get.rs` looks, `retry.rs` changes) and add it to `mod` and [`TABLE`] below. The
@@ -43,7 +43,7 @@ mod shards;
 mod task;
 mod unique;
 
-use crate::api::command::Entry;
+use taskslot_api::command::Entry;
 
 /// All commands, in the order in which HELP shows them.
 pub const TABLE: &[Entry] = &[

@@ -4,10 +4,10 @@ use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
 
@@ -56,9 +56,9 @@ impl Command for Pause {
         let mut args = Args::new(args);
         let key = args.next()?;
         let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
-        write(ctx, key, Missing::CreateWithMemory, |write| {
-            let until = for_ms.map(|ms| write.now.at.plus(ms));
-            write.commit(&Event::Paused { gate, until })
+        write(ctx, key, Missing::CreateWithMemory, |txn| {
+            let until = for_ms.map(|ms| txn.now.at.plus(ms));
+            txn.commit(&Event::Paused { gate, until })
         })?;
         ctx.reply().status(c"OK");
         Ok(())
@@ -91,11 +91,11 @@ impl Command for Resume {
         let mut args = Args::new(args);
         let key = args.next()?;
         let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
-        write(ctx, key, Missing::Skip, |write| {
+        write(ctx, key, Missing::Skip, |txn| {
             let is_closed = [Gate::In, Gate::Out]
                 .into_iter()
-                .any(|one| gate.covers(one) && !write.queue().paused(write.now.at, one).is_open());
-            if is_closed { write.commit(&Event::Resumed { gate }) } else { Ok(()) }
+                .any(|one| gate.covers(one) && !txn.queue().paused(txn.now.at, one).is_open());
+            if is_closed { txn.commit(&Event::Resumed { gate }) } else { Ok(()) }
         })?;
         ctx.reply().status(c"OK");
         Ok(())
@@ -110,10 +110,11 @@ fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64
             "OUT" => Gate::Out,
             "IN" => Gate::In,
             "ALL" => Gate::All,
-            _ => {
+            "FOR" => {
                 for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?);
                 continue;
             }
+            _ => return Err(Error::Syntax),
         };
         if let Some((other, _)) = gate.replace((option, named)) {
             return Err(Error::Clash(other, option));

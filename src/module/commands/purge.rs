@@ -4,10 +4,10 @@ use taskslot_engine::{BATCH_MAX, Event, TaskState};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// What can be purged: a leased task is in a worker's hands.
 const STATES: [TaskState; 4] = [TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
@@ -58,15 +58,15 @@ impl Command for Purge {
             count = args.count("COUNT")?;
         }
         let states = STATES.get(state).map_or(&STATES[..], std::slice::from_ref);
-        let removed = write(ctx, key, Missing::Skip, |write| {
+        let removed = write(ctx, key, Missing::Skip, |txn| {
             let mut removed = 0;
             for &state in states {
-                let ids = write.queue().some(&write.now, state, count - removed);
+                let ids = txn.queue().some(&txn.now, state, count - removed);
                 if !ids.is_empty() {
                     removed += ids.len();
                     // Who is done is counted as acked, so not once more as purged.
                     let is_done = state == TaskState::Done;
-                    write.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
+                    txn.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
                 }
             }
             Ok(removed)

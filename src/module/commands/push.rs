@@ -6,11 +6,11 @@ use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
 use crate::txn::{Missing, Txn, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -190,23 +190,23 @@ fn push_all<'a>(
     if payloads.iter().any(|payload| payload.len() > max_payload) {
         return Err(Error::TooLong("a payload", max_payload));
     }
-    let pushed = write(ctx, key, Missing::Create, |write| {
-        let before = options.request.and_then(|token| write.queue().recall_push(write.now, token));
+    let pushed = write(ctx, key, Missing::Create, |txn| {
+        let before = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
         if let Some(before) = before {
-            write.count_duplicate();
+            txn.count_duplicate();
             return Ok(before);
         }
         let push =
-            engine::Push { due: options.when.due(&write.now), options: options.at(write.now.at), payloads };
-        let event = match write.queue().push(write.now, &push) {
-            Err(Refusal::Held(id)) => return found(write, id, options, tasks),
-            pushed => pushed.inspect_err(|_| write.count_refused())?,
+            engine::Push { due: options.when.due(&txn.now), options: options.at(txn.now.at), payloads };
+        let event = match txn.queue().push(txn.now, &push) {
+            Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
+            pushed => pushed.inspect_err(|_| txn.count_refused())?,
         };
-        write.commit_push(&event, tasks)?;
+        txn.commit_push(&event, tasks)?;
         let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
         if let Some(token) = options.request {
-            let event = write.queue().answered(write.now, token, Answer::Pushed { first, count });
-            write.commit(&event)?;
+            let event = txn.queue().answered(txn.now, token, Answer::Pushed { first, count });
+            txn.commit(&event)?;
         }
         Ok((first, count))
     })?;
@@ -215,22 +215,22 @@ fn push_all<'a>(
 
 /// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
 fn found<'a>(
-    write: &mut Txn<'a, '_>,
+    txn: &mut Txn<'a, '_>,
     id: TaskId,
     options: &PushOptions<'_>,
     tasks: &'a [Arg<'a>],
 ) -> Result<(TaskId, u32), Error> {
     if let (true, [payload]) = (options.unique.replace, tasks) {
-        let replaced = write.queue().replace(id, &options.headers, payload.as_bytes());
-        if let Some(event) = replaced.inspect_err(|_| write.count_refused())? {
-            write.commit_push(&event, tasks)?;
+        let replaced = txn.queue().replace(id, &options.headers, payload.as_bytes());
+        if let Some(event) = replaced.inspect_err(|_| txn.count_refused())? {
+            txn.commit_push(&event, tasks)?;
         }
     }
-    write.count_found();
+    txn.count_found();
     if let Some(token) = options.request {
         let answer = Answer::Pushed { first: id, count: 0 };
-        let event = write.queue().answered(write.now, token, answer);
-        write.commit(&event)?;
+        let event = txn.queue().answered(txn.now, token, answer);
+        txn.commit(&event)?;
     }
     Ok((id, 0))
 }

@@ -7,8 +7,8 @@ use taskslot_engine::{
 
 use super::args::Args;
 use super::unique::UniqueOptions;
-use crate::api::command::ArgDoc;
 use crate::errors::Error;
+use taskslot_api::command::ArgDoc;
 
 /// When the task is ready.
 pub const WHEN: ArgDoc =

@@ -5,9 +5,9 @@ use taskslot_engine::{Event, SPAN_MAX_MS};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Gives tasks back that a worker doesn't want to work on, as if they had not been claimed: to their old place, behind
 /// the others with BACK, or after DELAY ms. A task that is to be cancelled is gone by this.
@@ -46,7 +46,8 @@ impl Command for Requeue {
         while let Some(option) = args.option(&["DELAY", "BACK"])? {
             match option {
                 "DELAY" => delay_ms = Some(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
-                _ => back = true,
+                "BACK" => back = true,
+                _ => return Err(Error::Syntax),
             }
         }
         work_on(

@@ -4,11 +4,11 @@ use taskslot_engine::SPAN_MAX_MS;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
 use crate::results;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Tells how a task ended and what came of it: its RESULT, or the last error. With BLOCK it waits for that, also on a
 /// replica; in MULTI and scripts it doesn't. BROKEN comes with BLOCK only: nothing ends in a queue that was given up.

@@ -4,10 +4,10 @@ use taskslot_engine::Event;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// Makes dead and delayed tasks ready, behind all that are ready. A dead one begins anew: its failures and stalls are
 /// 0. One whose UNIQUE token another task holds by now stays dead.
@@ -49,14 +49,14 @@ impl Command for Retry {
         let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
         let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
         args.finish()?;
-        let retried = write(ctx, key, Missing::Skip, |write| {
-            let queue = &write.queue();
+        let retried = write(ctx, key, Missing::Skip, |txn| {
+            let queue = &txn.queue();
             let event = match (&ids, count) {
-                (Some(ids), _) => queue.retry(write.now, ids.as_slice()),
-                (None, count) => queue.retry_oldest(write.now, count.unwrap_or_default()),
+                (Some(ids), _) => queue.retry(txn.now, ids.as_slice()),
+                (None, count) => queue.retry_oldest(txn.now, count.unwrap_or_default()),
             };
             let Some(event) = event else { return Ok(0) };
-            write.commit(&event)?;
+            txn.commit(&event)?;
             Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })
         })?;
         ctx.reply().integer(retried.unwrap_or(0) as i64);

@@ -4,9 +4,9 @@ use taskslot_node::slots;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// The longest name that is cut into shards, so that the names of all 16384 stay below 20 MB.
 const NAME_MAX: usize = 1024;

@@ -2,9 +2,9 @@
 
 use taskslot_engine::{Headers, TaskState, TaskView};
 
-use crate::api::Reply;
-use crate::api::reply::Map;
 use crate::claims::reply_headers;
+use taskslot_api::Reply;
+use taskslot_api::reply::Map;
 
 /// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
 /// seconds and take as much memory again.

@@ -3,8 +3,8 @@
 use taskslot_engine::{Hold, Millis, SPAN_MAX_MS, Unique};
 
 use super::args::Args;
-use crate::api::command::ArgDoc;
 use crate::errors::Error;
+use taskslot_api::command::ArgDoc;
 
 const HOLD: ArgDoc = ArgDoc::one_of(
     "hold",

@@ -119,6 +119,8 @@ impl Txn<'_, '_> {
                 Err(refusal) => return Err(refusal.into()),
             };
             if let Event::Expired { .. } = turn {
+                // The turns are told as one event after this one, so none may have been applied before it.
+                debug_assert!(turns.event.is_none(), "what expired goes before the first turn");
                 self.commit(&turn)?;
                 continue;
             }

@@ -11,15 +11,15 @@ use std::cell::Cell;
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Totals};
 use taskslot_node::ReadyGroups;
 
-use crate::api::blocked::Waiter;
-use crate::api::key::KeyWrite;
-use crate::api::server::replicates_scripts;
-use crate::api::{Arg, Context, Level};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::waiters::{self, BlockedWorker};
 use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
+use taskslot_api::blocked::Waiter;
+use taskslot_api::key::KeyWrite;
+use taskslot_api::server::replicates_scripts;
+use taskslot_api::{Arg, Context, Level};
 
 use payloads::Payloads;
 use served::Served;
@@ -181,7 +181,7 @@ impl<'a, 'q> Txn<'a, 'q> {
         clock_notice::on_change();
     }
 
-    /// The queue: it is changed by [`Txn::commit`] and [`Txn::commit_push`] only.
+    /// The queue: it is changed by [`Txn::commit`], [`Txn::commit_push`] and [`Txn::claim`] only.
     pub fn queue(&self) -> &Queue {
         &self.value.queue
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::api::Arg;
+use taskslot_api::Arg;
 
 /// The payloads of a write's pushes, in their order, as the server's own strings. One push borrows its own; several are
 /// put together.

@@ -7,8 +7,8 @@ use taskslot_node::QueueAt;
 
 use super::Txn;
 use crate::agenda;
-use crate::api::blocked::Waiter;
 use crate::waiters::{self, BlockedWorker};
+use taskslot_api::blocked::Waiter;
 
 impl Txn<'_, '_> {
     /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it

@@ -1,7 +1,7 @@
 //! Who was served in a write, and how much of it is enough.
 
-use crate::api::blocked::Waiter;
 use crate::waiters::BlockedWorker;
+use taskslot_api::blocked::Waiter;
 
 /// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
 const TASKS_MAX: usize = 250;

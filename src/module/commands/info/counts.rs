@@ -7,10 +7,10 @@ use taskslot_engine::{
     Figures, Gate, Held, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
 };
 
-use crate::api::reply::Map;
-use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
 use crate::waiters;
+use taskslot_api::reply::Map;
+use taskslot_api::{Arg, Reply};
 
 /// To tell how many workers there are, so many names of those who wait are looked at.
 const LOOKED_AT: usize = 1000;

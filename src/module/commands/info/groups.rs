@@ -2,8 +2,8 @@
 
 use taskslot_engine::{GroupView, Held, Now};
 
-use crate::api::Reply;
 use crate::datatype::TaskQueue;
+use taskslot_api::Reply;
 
 /// Groups that one reply tells of: a queue may have a million.
 const TOLD: usize = 1000;

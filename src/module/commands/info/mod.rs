@@ -8,10 +8,10 @@ mod workers;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use crate::api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
-use crate::api::{Arg, Context};
 use crate::errors::Error;
 use crate::keyspace::read;
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
+use taskslot_api::{Arg, Context};
 
 /// GROUPS shows them a thousand at a time.
 const GROUPS: ArgDoc =

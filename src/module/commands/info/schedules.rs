@@ -2,8 +2,8 @@
 
 use taskslot_engine::{Catchup, Now, ScheduleView, Trigger};
 
-use crate::api::Reply;
 use crate::datatype::TaskQueue;
+use taskslot_api::Reply;
 
 /// Writes an array of maps.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now) {

@@ -2,8 +2,8 @@
 
 use taskslot_engine::{Backoff, SETTINGS, Setting};
 
-use crate::api::Reply;
 use crate::datatype::TaskQueue;
+use taskslot_api::Reply;
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue) {
     let mut map = reply.map(SETTINGS.len());

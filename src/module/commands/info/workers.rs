@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use taskslot_engine::{Millis, Now};
 use taskslot_node::Demand;
 
-use crate::api::{Arg, Reply};
 use crate::datatype::TaskQueue;
 use crate::waiters;
+use taskslot_api::{Arg, Reply};
 
 /// Workers that one reply tells of, the first by name.
 const TOLD: usize = 1000;
