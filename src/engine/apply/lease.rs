@@ -54,7 +54,7 @@ impl State {
     }
 
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
-        ensure(end.is_none_or(End::is_valid), "what is task of a task")?;
+        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
         let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
