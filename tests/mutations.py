@@ -70,12 +70,7 @@ BREAKS = [
         "Some(attempts) => u64::try_from(attempts).ok(),",
         "Some(_) => self.settings.limit(Setting::Attempts),",
     ),
-    (
-        "total of acks",
-        "apply/lease.rs",
-        "Phase::Done { .. }))?;\n        self.totals.acked += 1;",
-        "|_| true)?;",
-    ),
+    ("total of acks", "apply/lease.rs", "        self.totals.acked += 1;\n", ""),
     ("total of requeues", "apply/lease.rs", "self.totals.requeued += 1;", ""),
     ("rank kept at requeue", "apply/lease.rs", "if back {", "if true {"),
     (
@@ -284,7 +279,7 @@ BREAKS = [
         "the next lease forgets progress",
         "apply/lease.rs",
         "self.progress.forget(task.order);\n        self.attach",
-        "self.enter",
+        "self.attach",
     ),
     (
         "a done task is acked no more",
