@@ -108,6 +108,15 @@ fn an_effect_that_comes_twice_is_refused() {
 }
 
 #[test]
+fn an_effect_that_went_missing_is_noticed_by_the_next() {
+    let mut replica = Queue::new();
+    let numbered = |number| Received { stamp: Some((number, Millis(1))), events: Vec::new() };
+    replica.expect_effect(&numbered(1)).unwrap();
+    assert!(replica.expect_effect(&numbered(3)).is_err());
+    replica.expect_effect(&numbered(2)).unwrap();
+}
+
+#[test]
 fn the_last_number_of_an_effect_is_given_and_taken_again() {
     let last = (1u64 << 48) - 1;
     let mut stored = save(&Queue::new());
