@@ -135,8 +135,8 @@ BREAKS = [
         "last.saturating_add(RESTART_STEP +",
     ),
     ("a lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
-    ("effects in turn", "codec/effect.rs", "number == self.next()", "number >= self.next()"),
-    ("effects are counted", "codec/effect.rs", "(last + 1).min(Self::MAX)", "last"),
+    ("effects in turn", "store/effect_count.rs", "number == self.next()", "number >= self.next()"),
+    ("effects are counted", "store/effect_count.rs", "(last + 1).min(Self::MAX)", "last"),
     (
         "page bound noted at a claim",
         "store/log.rs",

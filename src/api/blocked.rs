@@ -41,10 +41,10 @@ pub trait Waiting: 'static {
 
 /// One waiting client. Clones are the same waiter.
 pub struct Waiter<T: Waiting> {
-    record: Rc<Record<T>>,
+    record: Rc<BlockedRecord<T>>,
 }
 
-struct Record<T> {
+struct BlockedRecord<T> {
     /// Null as soon as the wait is decided: a second wake would come too late, and one after the end, for nobody.
     client: Cell<*mut RedisModuleBlockedClient>,
     state: T,
@@ -94,7 +94,7 @@ pub fn block_on_key<T: Waiting>(
     if ctx.flags().denies_blocking() {
         return Err(state);
     }
-    let record = Rc::new(Record { client: Cell::new(ptr::null_mut()), state });
+    let record = Rc::new(BlockedRecord { client: Cell::new(ptr::null_mut()), state });
     let privdata = Rc::into_raw(Rc::clone(&record)).cast_mut().cast::<c_void>();
     let mut keys = [name.raw()];
     // The server adds the present to it.
@@ -115,7 +115,7 @@ pub fn block_on_key<T: Waiting>(
     };
     if client.is_null() {
         // SAFETY: made by `Rc::into_raw` above; the server blocked nobody and keeps nothing, so the reference is ours again.
-        drop(unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) });
+        drop(unsafe { Rc::from_raw(privdata.cast::<BlockedRecord<T>>().cast_const()) });
         return match Rc::try_unwrap(record) {
             Ok(record) => Err(record.state),
             // Two references were made, and one was dropped above.
@@ -134,10 +134,10 @@ pub fn block_on_key<T: Waiting>(
 ///
 /// # Safety
 /// In a callback of a client blocked by [`block_on_key`] with this `T`, for as long as it runs.
-unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a Record<T>> {
+unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a BlockedRecord<T>> {
     // SAFETY: the context is a blocked client's, so the server gives back the private data that it was blocked with: our
     // reference to a record of this `T`, which `end` takes back after all other callbacks; or null.
-    unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx.raw()).cast::<Record<T>>().as_ref() }
+    unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx.raw()).cast::<BlockedRecord<T>>().as_ref() }
 }
 
 /// The key is there all the same (a client made it, a database was swapped in): the client stays blocked.
@@ -179,7 +179,7 @@ unsafe extern "C" fn disconnect<T: Waiting>(ctx: *mut RedisModuleCtx, _: *mut Re
 unsafe extern "C" fn end<T: Waiting>(_: *mut RedisModuleCtx, privdata: *mut c_void) {
     guard("the end of a wait", (), || {
         // SAFETY: the reference that `block_on_key` made, taken back once: the server calls this once.
-        let record = unsafe { Rc::from_raw(privdata.cast::<Record<T>>().cast_const()) };
+        let record = unsafe { Rc::from_raw(privdata.cast::<BlockedRecord<T>>().cast_const()) };
         record.client.set(ptr::null_mut());
         record.state.on_end();
     });

@@ -1,7 +1,7 @@
 //! One-shot timers. They fire on replicas and while writes are paused too: who changes data asks first
 //! ([`Context::flags`], [`Context::avoid_replica_traffic`]).
 //!
-//! The server keeps a pointer to a [`Record`]; it comes back when the timer fires or is stopped. Stopping a timer
+//! The server keeps a pointer to a [`TimerRecord`]; it comes back when the timer fires or is stopped. Stopping a timer
 //! inside its own callback frees it twice on some servers, so [`Timer::stop`] refuses that.
 
 use std::ffi::{c_longlong, c_void};
@@ -19,7 +19,7 @@ pub struct Timer {
 }
 
 /// What the server hands back.
-struct Record {
+struct TimerRecord {
     id: RedisModuleTimerID,
     callback: fn(Context<'_>),
 }
@@ -30,7 +30,7 @@ static FIRING: AtomicU64 = AtomicU64::new(0);
 impl Timer {
     /// Calls `callback` once, `after` ms from now at the earliest, in the database that is selected now.
     pub fn start(ctx: Context<'_>, after: u64, callback: fn(Context<'_>)) -> Timer {
-        let record = Box::into_raw(Box::new(Record { id: 0, callback }));
+        let record = Box::into_raw(Box::new(TimerRecord { id: 0, callback }));
         let after = c_longlong::try_from(after).unwrap_or(c_longlong::MAX / 2000).min(c_longlong::MAX / 2000);
         // SAFETY: the context lives as long as `ctx`; `fire` takes such a record, which lives until the timer has fired or is
         // stopped. It doesn't fire before we return, so the number is there in time.
@@ -59,14 +59,14 @@ impl Timer {
             return false;
         }
         // SAFETY: made by `start`; the timer is gone, so this is the only pointer.
-        drop(unsafe { Box::from_raw(record.cast::<Record>()) });
+        drop(unsafe { Box::from_raw(record.cast::<TimerRecord>()) });
         true
     }
 }
 
 unsafe extern "C" fn fire(ctx: *mut RedisModuleCtx, record: *mut c_void) {
     // SAFETY: made by `start`; the timer fires once and can't be stopped meanwhile.
-    let record = unsafe { Box::from_raw(record.cast::<Record>()) };
+    let record = unsafe { Box::from_raw(record.cast::<TimerRecord>()) };
     FIRING.store(record.id, Relaxed);
     guard("a timer", (), || {
         // SAFETY: the server gives a context that lives through this call, on its main thread.

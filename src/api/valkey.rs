@@ -15,7 +15,7 @@ pub(super) const EVENT_ATOMIC_SLOT_MIGRATION: u64 = 19;
 /// `ValkeyModuleSlotRange`: both ends belong to it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(super) struct SlotRange {
+pub(super) struct RawSlotRange {
     pub(super) start: i32,
     pub(super) end: i32,
 }
@@ -25,7 +25,7 @@ pub(super) struct SlotRange {
 pub(super) struct SlotMigrationInfo {
     version: u64,
     job_name: [c_char; 41],
-    pub(super) slot_ranges: *const SlotRange,
+    pub(super) slot_ranges: *const RawSlotRange,
     pub(super) num_slot_ranges: u32,
 }
 

@@ -35,3 +35,5 @@ pub(crate) const PLAIN_WEIGHT: u32 = 1;
 /// A queue's clock is at most so far from its node's, 69 years: a node that believes it is 1970 is no further off. So no
 /// queue that comes from elsewhere has a clock at the end of all instants.
 pub(crate) const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
+/// Tasks that one event moves or removes: about a page of leases, so that a step stays far below a millisecond.
+pub(crate) const STEP_TASKS: usize = 128;

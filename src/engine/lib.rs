@@ -103,7 +103,7 @@ pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
 pub use state::State;
 pub use store::histogram::Percentiles;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
-pub use store::schedules::{Runs, SCHEDULES_MAX};
+pub use store::schedules::{SCHEDULES_MAX, ScheduleTotals};
 pub use store::stats::{Figures, Rates};
 pub use store::ties::Holder;
 pub use task::{Handle, Headers, Hold, LeaseNumber, Options, TaskId, TaskState, Unique};

@@ -84,7 +84,7 @@ impl Queue {
     /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
     /// stored or told of takes any number. Errors: another number than the next.
     pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
-        self.state.effects.expect(effect)
+        self.state.effects.expect(effect.stamp.map(|(number, _)| number))
     }
 
     /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can

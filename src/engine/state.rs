@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::codec::effect::Effects;
 use crate::event::Event;
 use crate::numbers::{Order, WorkerNumber};
 use crate::pause::{Gate, Pause, Pauses};
@@ -11,6 +10,7 @@ use crate::settings::Settings;
 use crate::store::bodies::Bodies;
 use crate::store::delayed::Delayed;
 use crate::store::done::Done;
+use crate::store::effect_count::EffectCount;
 use crate::store::entry::{Entry, Phase};
 use crate::store::expiry::{Expiry, expires};
 use crate::store::groups::Groups;
@@ -37,7 +37,7 @@ pub struct State {
     pub(crate) pauses: Pauses,
     pub(crate) last_id: TaskId,
     pub(crate) next_order: Order,
-    pub(crate) effects: Effects,
+    pub(crate) effects: EffectCount,
     pub(crate) clock_offset_ms: i64,
     pub(crate) term: u64,
     pub(crate) last_lease: LeaseNumber,
@@ -142,8 +142,8 @@ impl State {
     /// How many effects have told of the queue; `None` where an older version wrote it.
     pub fn effects(&self) -> Option<u64> {
         match self.effects {
-            Effects::Counted(number) => Some(number),
-            Effects::Unknown => None,
+            EffectCount::Counted(number) => Some(number),
+            EffectCount::Unknown => None,
         }
     }
 

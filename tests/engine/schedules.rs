@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Queue, Runs,
-    SCHEDULED_MAX_BYTES, SCHEDULES_MAX, ScheduleError, ScheduleSpec, TaskId, TaskState, Trigger, Zone, Zones,
+    BadRule, Calendar, Catchup, Due, Event, Gate, Headers, Millis, Now, Options, Queue, SCHEDULED_MAX_BYTES,
+    SCHEDULES_MAX, ScheduleError, ScheduleSpec, ScheduleTotals, TaskId, TaskState, Trigger, Zone, Zones,
 };
 
 use crate::calendars::tzif;
@@ -47,13 +47,13 @@ impl Story {
         self.apply(&event)
     }
 
-    fn runs(&self, name: &str) -> Runs {
+    fn runs(&self, name: &str) -> ScheduleTotals {
         self.queue.schedules(&self.now).iter().find(|s| s.name == name.as_bytes()).unwrap().runs
     }
 
     /// Made, skipped, missed.
     fn ran(&mut self, name: &str, counts: [u64; 3]) -> &mut Self {
-        let Runs { made, skipped, missed, .. } = self.runs(name);
+        let ScheduleTotals { made, skipped, missed, .. } = self.runs(name);
         assert_eq!([made, skipped, missed], counts, "made, skipped, missed of {name}");
         self
     }

@@ -1,9 +1,9 @@
 //! What COPY makes of a queue.
 
 use crate::apply::transition::is_leased;
-use crate::codec::effect::Effects;
 use crate::invalid::Invalid;
 use crate::state::{Local, State};
+use crate::store::effect_count::EffectCount;
 use crate::store::entry::{Entry, Phase};
 use crate::store::schedules::Schedules;
 use crate::task::TaskId;
@@ -12,7 +12,7 @@ impl State {
     /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
     /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
     pub(crate) fn copied(&self) -> Result<State, Invalid> {
-        let mut copy = State { local: Local::default(), effects: Effects::default(), ..self.clone() };
+        let mut copy = State { local: Local::default(), effects: EffectCount::default(), ..self.clone() };
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::of(self.schedules.zones());
         // A lease that ended as a stall may still be answered, in the queue where it was given.

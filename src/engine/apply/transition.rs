@@ -11,7 +11,8 @@ use crate::store::log::Place;
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// What a task was when it was taken out of its state.
+/// A task that was taken out of its state, until it is attached to another one or removed.
+#[must_use]
 pub(crate) struct Detached {
     pub place: Place,
     pub order: Order,

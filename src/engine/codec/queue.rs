@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
-use crate::codec::effect::Effects;
 use crate::codec::pack::{decode, encode_named};
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
@@ -21,6 +20,7 @@ use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
+use crate::store::effect_count::EffectCount;
 use crate::store::groups::StoredGroup;
 use crate::store::interner::Interner;
 use crate::store::lanes::LaneKey;
@@ -175,7 +175,7 @@ impl State {
         ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         ensure(
-            head.effects.is_none_or(|effects| effects <= Effects::MAX)
+            head.effects.is_none_or(|effects| effects <= EffectCount::MAX)
                 && head.clock_offset_ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS as u64,
             "counters and clocks in bounds",
         )?;
@@ -199,7 +199,7 @@ impl State {
             term: head.term,
             last_lease: head.last_lease,
             spent: head.spent,
-            effects: head.effects.map_or(Effects::Unknown, Effects::Counted),
+            effects: head.effects.map_or(EffectCount::Unknown, EffectCount::Counted),
             clock_offset_ms: head.clock_offset_ms,
             workers,
             passed_over: head.passed_over,

@@ -1,6 +1,7 @@
 //! What time does to a queue: leases end, delayed tasks become ready, some nobody claims in
 //! time, schedules run, groups may run again, dead and done tasks grow too old, tokens are free.
 
+use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::numbers::Order;
 use crate::request::Entropy;
@@ -9,9 +10,6 @@ use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
-
-/// Tasks that one event moves: about a page of leases, so that a step stays far below a millisecond.
-const STEP_TASKS: usize = 128;
 
 /// What a look at what is due came across: no change, but a shorter way for the next look.
 #[derive(Debug, Default)]

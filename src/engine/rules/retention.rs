@@ -1,13 +1,11 @@
 //! Which tasks that are over go: the dead that are too old or too many, and of the done those that are in the way, too.
 
+use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::settings::Setting;
 use crate::state::State;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
-
-/// Tasks that one event forgets, so that a step stays far below a millisecond.
-const STEP_TASKS: usize = 128;
 
 impl State {
     /// When the next done task is to go.

@@ -1,13 +1,11 @@
 //! Ready tasks that nobody claimed in time.
 
+use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::numbers::Order;
 use crate::state::State;
 use crate::task::TaskId;
 use crate::time::Millis;
-
-/// Tasks that one event removes.
-const STEP_TASKS: usize = 128;
 
 impl State {
     /// Whether there are ready tasks whose time to live is over and that nobody has removed yet. Nothing is claimed before

@@ -3,6 +3,7 @@
 pub(crate) mod bodies;
 pub(crate) mod delayed;
 pub(crate) mod done;
+pub(crate) mod effect_count;
 pub(crate) mod entry;
 pub(crate) mod expiry;
 pub(crate) mod groups;

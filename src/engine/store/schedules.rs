@@ -28,7 +28,7 @@ const CORRECTED_MS: u64 = 3 * 3_600_000;
 /// How a schedule has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Runs {
+pub struct ScheduleTotals {
     /// Runs made.
     pub made: u64,
     /// Runs that couldn't come in.
@@ -51,7 +51,7 @@ pub(crate) struct Schedule {
     pub seen: Millis,
     /// It was decided by other rules than those that are known here.
     is_outdated: bool,
-    pub runs: Runs,
+    pub runs: ScheduleTotals,
 }
 
 /// One schedule as it is stored.
@@ -64,11 +64,17 @@ pub(crate) struct StoredSchedule<'a> {
     pub plan: ScheduleSpec<'a>,
     pub next: Due,
     pub seen: Millis,
-    pub runs: Runs,
+    pub runs: ScheduleTotals,
 }
 
 impl Schedule {
-    pub fn new(plan: &ScheduleSpec<'_>, next: Due, seen: Millis, runs: Runs, zones: Zones) -> Schedule {
+    pub fn new(
+        plan: &ScheduleSpec<'_>,
+        next: Due,
+        seen: Millis,
+        runs: ScheduleTotals,
+        zones: Zones,
+    ) -> Schedule {
         let mut schedule = Schedule {
             plan: encode_named(plan).into(),
             rule: Recurrence::read(plan.timing, zones).unwrap_or(Recurrence::Unknown),
@@ -258,7 +264,7 @@ impl Schedules {
         name: &[u8],
         next: Due,
         seen: Millis,
-        count: impl FnOnce(&mut Runs),
+        count: impl FnOnce(&mut ScheduleTotals),
     ) -> Result<(), Invalid> {
         ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
         let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
@@ -310,7 +316,7 @@ impl StoredSchedule<'_> {
     }
 
     pub fn is_valid(&self) -> bool {
-        let Runs { made, skipped, missed, last } = self.runs;
+        let ScheduleTotals { made, skipped, missed, last } = self.runs;
         let is_of_its_clock = match self.plan.timing {
             Trigger::Every(_) => matches!(self.next, Due::Clock(_)),
             Trigger::Cron(..) => matches!(self.next, Due::Wall(_)),

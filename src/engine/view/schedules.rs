@@ -2,7 +2,7 @@
 
 use crate::schedule::{Recurrence, ScheduleSpec};
 use crate::state::State;
-use crate::store::schedules::Runs;
+use crate::store::schedules::ScheduleTotals;
 use crate::time::{Due, Millis, Now};
 
 /// A schedule as it is shown.
@@ -15,7 +15,7 @@ pub struct ScheduleView<'a> {
     /// The next run: ms from now, and by the wall clock. `None` where this build can't tell: it makes no runs here.
     pub next: Option<(u64, Millis)>,
     /// How it did so far.
-    pub runs: Runs,
+    pub runs: ScheduleTotals,
 }
 
 impl State {
