@@ -28,8 +28,9 @@ LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(wildcard $(foreach dir,$(IN_LIB),$(dir)
 LIBCLANG      := $(if $(LIBCLANG_HERE),,.cargo/config.toml)
 export BINDGEN_EXTRA_CLANG_ARGS ?= -idirafter $(shell gcc -print-file-name=include)
 
-# Most tests wait most of the time: two at a time for each core.
-PYTEST := .venv/bin/python -m pytest -q -n $$((2 * $$(nproc))) --dist worksteal
+# Most tests wait most of the time: two at a time for each core. To start processes takes longer than a few tests do.
+FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
+PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \

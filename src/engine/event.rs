@@ -3,6 +3,15 @@
 //! An event says what happened with ids, lease numbers and absolute times, never what to decide: a replica, an
 //! AOF that is replayed and another version of the module come to the same queue. Names on the wire are short
 //! and stay for ever; a new kind of event gets a new name.
+//!
+//! To add an event:
+//! 1. Give it a short name here. The compiler asks for what it changes (`apply`) and what follows from it (`changes`).
+//! 2. If it carries payloads, `Effect::decode` hands them out; if it makes the data grow, `rules::growth` says by how much.
+//! 3. A module that doesn't know it gives the queue up, so CHANGELOG says that replicas are upgraded first. The version of
+//!    effects grows if older events read otherwise.
+//! 4. A new kind of notification gets its name in the module's `notifications`, a new total its name in `totals`.
+//! 5. Tests: the list of kinds in `tests/engine/effects.rs`, a damaged one among the invented events there, and the
+//!    model in `tests/engine/model.rs`.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

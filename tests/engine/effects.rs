@@ -25,13 +25,89 @@ fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), In
     received.events.iter().try_for_each(|event| queue.apply(event).map(drop))
 }
 
+/// The kind of an event. A new kind doesn't compile until it is here, and in [`KINDS`].
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Pushed { .. } => "Pushed",
+        Event::Answered { .. } => "Answered",
+        Event::Term { .. } => "Term",
+        Event::Clock { .. } => "Clock",
+        Event::Claimed { .. } => "Claimed",
+        Event::PassedOver { .. } => "PassedOver",
+        Event::Taken { .. } => "Taken",
+        Event::Unclaimed { .. } => "Unclaimed",
+        Event::Acked { .. } => "Acked",
+        Event::Failed { .. } => "Failed",
+        Event::Requeued { .. } => "Requeued",
+        Event::Extended { .. } => "Extended",
+        Event::Stalled { .. } => "Stalled",
+        Event::BecameReady { .. } => "BecameReady",
+        Event::Retried { .. } => "Retried",
+        Event::Cancelled { .. } => "Cancelled",
+        Event::CancelAsked { .. } => "CancelAsked",
+        Event::Dropped { .. } => "Dropped",
+        Event::Forgotten { .. } => "Forgotten",
+        Event::Purged { .. } => "Purged",
+        Event::Expired { .. } => "Expired",
+        Event::Replaced { .. } => "Replaced",
+        Event::Freed { .. } => "Freed",
+        Event::Configured { .. } => "Configured",
+        Event::Grouped { .. } => "Grouped",
+        Event::Rested { .. } => "Rested",
+        Event::Paused { .. } => "Paused",
+        Event::Resumed { .. } => "Resumed",
+        Event::Scheduled { .. } => "Scheduled",
+        Event::Unscheduled { .. } => "Unscheduled",
+        Event::Fired { .. } => "Fired",
+        Event::Skipped { .. } => "Skipped",
+        Event::Replanned { .. } => "Replanned",
+    }
+}
+
+const KINDS: [&str; 33] = [
+    "Pushed",
+    "Answered",
+    "Term",
+    "Clock",
+    "Claimed",
+    "PassedOver",
+    "Taken",
+    "Unclaimed",
+    "Acked",
+    "Failed",
+    "Requeued",
+    "Extended",
+    "Stalled",
+    "BecameReady",
+    "Retried",
+    "Cancelled",
+    "CancelAsked",
+    "Dropped",
+    "Forgotten",
+    "Purged",
+    "Expired",
+    "Replaced",
+    "Freed",
+    "Configured",
+    "Grouped",
+    "Rested",
+    "Paused",
+    "Resumed",
+    "Scheduled",
+    "Unscheduled",
+    "Fired",
+    "Skipped",
+    "Replanned",
+];
+
 #[test]
 fn the_life_has_every_kind_of_event() {
-    let mut kinds = std::collections::BTreeSet::new();
+    let mut missing = std::collections::BTreeSet::from(KINDS);
     live(&mut |_, event| {
-        kinds.insert(format!("{event:?}").split([' ', '{']).next().unwrap().to_owned());
+        missing.remove(kind(event));
     });
-    assert_eq!(kinds.len(), 32, "{kinds:?}");
+    // The life is a part of stored samples. What came after the present version stands in tests of its own.
+    assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["PassedOver"]);
 }
 
 #[test]

@@ -6,10 +6,12 @@
 //!    compiler asks for each part of the manual. An error of a new kind gets a text in `crate::errors` and a line in
 //!    `docs.rs`.
 //! 2. What it decides about tasks belongs into the engine, as a rule with an event of its own, if none fits.
-//! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`.
+//! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`. The tests of the
+//!    next step read that file, so this comes first. What users see is said in CHANGELOG.
 //! 4. Tests that try every command ask for it by name: its arity and options in `test_docs.py`, its errors in
 //!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `hostile/test_arguments.py`, its rights in
 //!    `test_acl.py`. What it does gets tests of its own.
+//! 5. The Python library gets a method: `commands.py` for its words, `_async/base_queue.py`, then `make fmt`.
 
 mod ack;
 mod apply_effect;
