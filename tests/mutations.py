@@ -237,7 +237,7 @@ BREAKS = [
     ),
     (
         "bytes behind an effect",
-        "codec/pack.rs",
+        "pack.rs",
         "(whole.position() == bytes.len() as u64).then_some(value)",
         "Some(value)",
     ),

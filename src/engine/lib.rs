@@ -38,6 +38,7 @@
 //!
 //! Where things are:
 //!
+//! - `queue`: the queue, and who may change it. `state`: its tables. `changes`: what follows from an event.
 //! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
 //!   (what is asked, and why it is refused), `limits` of groups, `schedule` (what is set of one), `calendar` and `zones`, `bounds`.
 //! - `store`: the tables, none of which knows the queue. Records lie in an id-ordered log of pages for their whole life
@@ -64,6 +65,7 @@ mod inline_str;
 mod invalid;
 mod limits;
 mod numbers;
+mod pack;
 mod pause;
 mod queue;
 mod rate;

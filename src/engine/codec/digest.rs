@@ -1,8 +1,8 @@
 //! A fingerprint of a queue: 128 bits that tell whether two copies are equal, for the price of reading them once.
 
-use crate::codec::pack::{encode_named, named_in};
 use crate::codec::queue::{PROGRESS, RESULTS};
 use crate::numbers::Order;
+use crate::pack::{encode_named, named_in};
 use crate::state::State;
 use crate::task::Options;
 

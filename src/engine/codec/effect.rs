@@ -4,9 +4,9 @@
 //! events one after the other (MessagePack, fields by place). Versions only grow, and old ones stay readable: before
 //! version 3 an effect had neither number nor instant.
 
-use crate::codec::pack::decode;
 use crate::event::Event;
 use crate::invalid::{Invalid, ensure};
+use crate::pack::decode;
 use crate::time::Millis;
 
 /// The version of effects.

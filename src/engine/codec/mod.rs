@@ -2,5 +2,4 @@
 
 pub(crate) mod digest;
 pub(crate) mod effect;
-pub(crate) mod pack;
 pub(crate) mod queue;

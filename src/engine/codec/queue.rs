@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
-use crate::codec::pack::{decode, encode_named};
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order};
+use crate::pack::{decode, encode_named};
 use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};

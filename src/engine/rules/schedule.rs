@@ -1,8 +1,8 @@
 //! Schedules: which may be set, and what one does whose time has come.
 
 use crate::calendar::BadRule;
-use crate::codec::pack::encode_named;
 use crate::event::Event;
+use crate::pack::encode_named;
 use crate::request::Push;
 use crate::schedule::{Catchup, Recurrence, ScheduleError, ScheduleSpec};
 use crate::state::State;

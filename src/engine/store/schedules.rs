@@ -6,8 +6,8 @@ use std::mem::discriminant;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{NAME_MAX_BYTES, NUMBER_MAX};
-use crate::codec::pack::encode_named;
 use crate::invalid::{Invalid, ensure};
+use crate::pack::encode_named;
 use crate::schedule::{Catchup, Recurrence, ScheduleSpec, Trigger};
 use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
