@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness.server import wait_until
+from harness.server import wait_synced, wait_until
 from taskslot import shards
 from typer.testing import CliRunner
 
@@ -37,7 +37,7 @@ def test_a_cluster_is_noticed_and_top_sees_all_primaries(start_cluster):
     if victim is cluster.nodes[1]:
         url = ("--url", f"redis://127.0.0.1:{cluster.nodes[2].port}")
     heir = cluster.replica_of(victim)
-    wait_until(lambda: heir.facts("INFO", "replication")["master_link_status"] == "up", "the replica has all")
+    wait_synced(victim, heir)
     cluster.kill(victim)
     cluster.wait_promoted(heir)
     assert seen() == everything
@@ -58,6 +58,7 @@ def test_top_lives_through_a_failover(start_cluster):
         assert len(nodes.look().infos) == 16
         victim = cluster.primaries()[2]
         heir = cluster.replica_of(victim)
+        wait_synced(victim, heir)
         cluster.kill(victim)
         during = nodes.look()
         assert 0 < len(during.infos) < 16 and during.away

@@ -15,7 +15,7 @@ import valkey.asyncio
 import valkey.asyncio.sentinel
 import valkey.sentinel
 from harness.sentinel import NAME
-from harness.server import wait_until
+from harness.server import wait_synced, wait_until
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 LIBRARIES = {
@@ -211,6 +211,8 @@ def test_a_wait_goes_on_where_the_slot_has_gone(start_cluster, library, monkeypa
         cluster.move_slots([cluster.slot("mail")], old, new)
         wait_until(lambda: waits_at(new), "it waits where the slot is", 20)
         heir = cluster.replica_of(new)
+        # The task came with its slot just now: it is lost with its node until the replica has it.
+        wait_synced(new, heir)
         cluster.kill(new)
         cluster.wait_promoted(heir)
         wait_until(lambda: waits_at(heir), "it waits at the new primary", 40)
