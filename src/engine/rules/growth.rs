@@ -16,7 +16,8 @@ const NAME_BYTES: i64 = 56;
 
 impl State {
     /// Bytes chosen by users that the event, decided on this queue, keeps, less those that it lets go; at most 0 for
-    /// one that doesn't make the data grow. Of pushes, of what takes a push's place and of claims it says nothing.
+    /// one that doesn't make the data grow. It counts no pushes, replacements and claims. Every event is named here: a
+    /// new one has to say whether it keeps bytes.
     pub fn growth(&self, event: &Event) -> i64 {
         match event {
             // One that is kept has its result in place of its progress; one that isn't takes everything with it.
@@ -32,12 +33,41 @@ impl State {
             Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
-            _ => 0,
+            Event::Extended { progress: None, .. }
+            | Event::Grouped { limits: None, .. }
+            | Event::Pushed { .. }
+            | Event::Answered { .. }
+            | Event::Term { .. }
+            | Event::Clock { .. }
+            | Event::Claimed { .. }
+            | Event::PassedOver { .. }
+            | Event::Taken { .. }
+            | Event::Unclaimed { .. }
+            | Event::Requeued { .. }
+            | Event::Stalled { .. }
+            | Event::BecameReady { .. }
+            | Event::Retried { .. }
+            | Event::Cancelled { .. }
+            | Event::CancelAsked { .. }
+            | Event::Dropped { .. }
+            | Event::Forgotten { .. }
+            | Event::Purged { .. }
+            | Event::Expired { .. }
+            | Event::Replaced { .. }
+            | Event::Freed { .. }
+            | Event::Configured { .. }
+            | Event::Rested { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Unscheduled { .. }
+            | Event::Fired { .. }
+            | Event::Skipped { .. }
+            | Event::Replanned { .. } => 0,
         }
     }
 
-    fn bytes_in(&self, told: &SideTable, id: TaskId) -> i64 {
-        let value = self.find(id).and_then(|found| told.get(found.order));
+    fn bytes_in(&self, table: &SideTable, id: TaskId) -> i64 {
+        let value = self.find(id).and_then(|found| table.get(found.order));
         value.map_or(0, len)
     }
 
