@@ -220,7 +220,7 @@ BREAKS = [
         "                if tied {\n                    self.local.ties.untie(id);",
         "                if false {\n                    self.local.ties.untie(id);",
     ),
-    ("worker's name is in the digest", "codec/digest.rs", "told.extend_from_slice(worker);", ""),
+    ("worker's name is in the digest", "codec/digest.rs", "state.extend_from_slice(worker);", ""),
     ("errors are stored", "codec/queue.rs", "in [(ERRORS, &self.errors), (RESULTS", "in [(RESULTS"),
     ("two turns alike are refused", "check.rs", "are_unique(ranks) && ", ""),
     (

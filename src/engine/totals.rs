@@ -94,7 +94,7 @@ impl Totals {
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
         let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired, t.forgotten];
-        let told = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
-        gone.into_iter().chain(told).all(|total| total <= NUMBER_MAX as u64)
+        let others = [t.pushed, t.claimed, t.failed, t.stalled, t.requeued, t.retried, t.dead];
+        gone.into_iter().chain(others).all(|total| total <= NUMBER_MAX as u64)
     }
 }

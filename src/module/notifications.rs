@@ -40,8 +40,8 @@ impl Notifications {
     #[inline]
     pub fn send(self, ctx: Context<'_>, key: Arg<'_>) {
         if !self.0.is_empty() && notifies() {
-            let told = NAMES.iter().filter(|(kind, _)| self.0.has(*kind));
-            told.for_each(|(_, name)| ctx.notify(name, key));
+            let kinds = NAMES.iter().filter(|(kind, _)| self.0.has(*kind));
+            kinds.for_each(|(_, name)| ctx.notify(name, key));
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::codec::queue::{PROGRESS, RESULTS};
 use crate::numbers::Order;
 use crate::pack::{encode_named, named_in};
 use crate::state::State;
+use crate::store::entry::{Packed, Phase};
 use crate::task::Options;
 
 /// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over parts instead of a stream of bytes: each part is its
@@ -73,33 +74,33 @@ impl State {
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
         add(&self.head_for_digest());
         // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
-        let (mut told, mut named) = (Vec::new(), Vec::new());
+        let (mut state, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());
         for place in self.log.tasks_from(Order(0)) {
             let Some(found) = self.at(place) else { continue };
-            told.clear();
+            state.clear();
             if let Some(entry) = found.entry {
                 // The number of a worker's name depends on the history, the name doesn't.
                 let worker = match entry.phase {
-                    crate::store::entry::Phase::Leased { worker, .. } => self.workers.name(worker),
+                    Phase::Leased { worker, .. } => self.workers.name(worker),
                     _ => &[],
                 };
-                crate::store::entry::Packed::new(0, &entry.without_worker()).put(&mut told);
-                told.extend_from_slice(worker);
+                Packed::new(0, &entry.without_worker()).put(&mut state);
+                state.extend_from_slice(worker);
             }
             let error = self.errors.get(found.order).unwrap_or_default();
             let options = match found.record.options {
                 options if options == Options::default() => &usual,
                 options => named_in(&mut named, &options),
             };
-            for part in [&found.order.0.to_le_bytes(), &told[..], options, found.record.payload, error] {
+            for part in [&found.order.0.to_le_bytes(), &state[..], options, found.record.payload, error] {
                 add(part);
             }
             add(self.groups.name(found.record.group));
             add(found.record.id.text().as_str().as_bytes());
             // One byte before each, which no other part is, since most tasks have neither.
-            for (kind, told) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
-                if let Some(value) = told.get(found.order) {
+            for (kind, table) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+                if let Some(value) = table.get(found.order) {
                     add(&[kind]);
                     add(value);
                 }

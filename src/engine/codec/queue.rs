@@ -119,8 +119,8 @@ impl State {
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
-        for (kind, told) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
-            let values = told.iter().map(|(order, value)| (order.0, Bytes::new(value)));
+        for (kind, table) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
+            let values = table.iter().map(|(order, value)| (order.0, Bytes::new(value)));
             put_batches(kind, values, |(_, value)| value.len() + 16, put);
         }
         put_batches(REQUESTS, self.requests.iter(), |_| 128, put);
@@ -273,11 +273,11 @@ impl State {
 }
 
 /// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
-fn load_side_table(told: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
+fn load_side_table(table: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
     let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(told.get(Order(order)).is_none(), "one error, result or progress a task")?;
-        told.set(Order(order), value);
+        ensure(table.get(Order(order)).is_none(), "one error, result or progress a task")?;
+        table.set(Order(order), value);
         Ok(())
     })
 }

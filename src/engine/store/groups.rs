@@ -449,9 +449,12 @@ impl Groups {
     ) -> Result<(), Invalid> {
         let (mut counted, mut behind) = (0, 0);
         for (number, group) in self.iter() {
-            let told = [group.tasks, group.ready, group.leased, group.returning];
-            let [tasks, ..] = told;
-            ensure(counts.get(&number).copied().unwrap_or_default() == told, "a group's tasks are counted")?;
+            let stored = [group.tasks, group.ready, group.leased, group.returning];
+            let [tasks, ..] = stored;
+            ensure(
+                counts.get(&number).copied().unwrap_or_default() == stored,
+                "a group's tasks are counted",
+            )?;
             counted += usize::from(tasks > 0);
             let used = self.used(group, settings);
             let is_rate = group.rate(settings).is_some();

@@ -42,9 +42,9 @@ impl State {
     /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
     pub fn free_effort(&self) -> usize {
         let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
-        let told = self.errors.len() + self.results.len() + self.progress.len();
+        let texts = self.errors.len() + self.results.len() + self.progress.len();
         let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
-        self.log.pages() + indexed as usize / 8 + told + named
+        self.log.pages() + indexed as usize / 8 + texts + named
     }
 
     /// How fast tasks come and go lately, and how long they wait and run, as far as this node knows.

@@ -57,8 +57,8 @@ impl Command for ResultCommand {
         let found = read(ctx, key, |value, now| {
             let Some(task) = value.queue.task(&now, id) else { return Found::Unknown };
             match results::outcome_of(&task) {
-                Some((word, told)) => {
-                    results::reply_outcome(ctx.reply(), word, told);
+                Some((word, value)) => {
+                    results::reply_outcome(ctx.reply(), word, value);
                     Found::Ended
                 }
                 None if value.health.is_sound() => Found::Living,

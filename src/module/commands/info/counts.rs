@@ -66,9 +66,9 @@ fn reply_figures(map: &mut Map<'_>, figures: &Figures) {
         (["wait-p50-ms", "wait-p95-ms", "wait-p99-ms"], figures.wait),
         (["run-p50-ms", "run-p95-ms", "run-p99-ms"], figures.run),
     ] {
-        let told = known.map(|Percentiles { p50, p95, p99 }| [p50, p95, p99]);
-        let told = told.map_or([None; 3], |told| told.map(Some));
-        names.into_iter().zip(told).for_each(|(name, ms)| map.number_or_none(name, ms));
+        let values = known.map(|Percentiles { p50, p95, p99 }| [p50, p95, p99]);
+        let values = values.map_or([None; 3], |values| values.map(Some));
+        names.into_iter().zip(values).for_each(|(name, ms)| map.number_or_none(name, ms));
     }
 }
 

@@ -62,14 +62,14 @@ impl Command for Info {
         };
         args.finish()?;
         let (db, reply) = (ctx.selected_db(), ctx.reply());
-        let told = read(ctx, key, |value, now| match section {
+        let shown = read(ctx, key, |value, now| match section {
             Some("CRON") => schedules::reply(reply, value, now),
             Some("CONFIG") => settings::reply(reply, value),
             Some("GROUPS") => groups::reply(reply, value, now, after),
             Some("WORKERS") => workers::reply(reply, value, now, db, key),
             _ => counts::reply(reply, value, now, db, key),
         })?;
-        if told.is_none() {
+        if shown.is_none() {
             reply.null();
         }
         Ok(())
