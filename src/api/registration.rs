@@ -196,6 +196,7 @@ impl Arena {
                 key_spec_index,
                 token: self.text_or_null(doc.token.unwrap_or_default())?,
                 flags: optional | multiple,
+                summary: self.text_or_null(doc.about)?,
                 subargs: self.args(doc.sub)?,
                 ..NO_ARG
             });

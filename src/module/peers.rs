@@ -16,7 +16,7 @@ pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
         // An effect may hold anything: a tool waits until there is memory.
         false if ALLOW_EFFECTS.is_on() && ctx.is_out_of_memory() => Err(Error::OutOfMemory),
         false if ALLOW_EFFECTS.is_on() => Ok(false),
-        _ => Err(Error::Bad("only a primary and its AOF send this command")),
+        _ => Err(Error::Bad("this command is reserved for replication and the AOF")),
     }
 }
 

@@ -22,7 +22,8 @@ impl Command for ApplyEffect {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._APPLY",
-        summary: "Internal: applies what a primary decided",
+        summary: "Internal: applies a change that a primary has made",
+        details: "Ordinary clients can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
         since: "0.1.0",
         arity: -3,
@@ -31,7 +32,7 @@ impl Command for ApplyEffect {
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
         reply: "OK",
-        replicates: "itself, as it came; nothing where a tool's effect is refused",
+        replicates: "Itself, unchanged. Nothing if an effect from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };

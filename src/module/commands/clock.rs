@@ -19,7 +19,7 @@ impl Command for Clock {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
-        summary: "Internal: tells what the primary's clock shows",
+        summary: "Internal: reports the time of the primary's clock",
         complexity: "O(1)",
         since: "0.1.0",
         arity: 2,
@@ -27,8 +27,8 @@ impl Command for Clock {
         acl: "write admin dangerous",
         args: &[ArgDoc::text("stamp")],
         reply: "OK",
-        replicates: "a replica tells its AOF what its own clocks show, its replicas get the primary's word as it \
-                came; else nothing",
+        replicates: "On a replica: its own AOF gets the time of its own clock, and its replicas get the \
+            primary's message unchanged. Nothing elsewhere",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, STAMP, SCRIPT],
         ..CommandDoc::EMPTY
     };

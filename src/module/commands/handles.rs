@@ -17,12 +17,14 @@ const STALE: i64 = -2;
 /// In an array: somebody asked to cancel the task.
 const CANCELLED: i64 = -3;
 
-/// `<handle | HANDLES n handle …>`
+/// The argument `<handle | HANDLES n handle ...>`.
 pub const HANDLES: ArgDoc = ArgDoc::one_of(
     "handles",
     &[
-        ArgDoc::text("handle"),
-        ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("handle").multiple()]).after("HANDLES"),
+        ArgDoc::text("handle").about("The handle that a claim returned"),
+        ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("handle").multiple()])
+            .after("HANDLES")
+            .about("1 to 1000 handles. They are processed in order, independently of each other"),
     ],
 );
 

@@ -1,4 +1,4 @@
-//! `TASK.HELP`: the manual in short.
+//! `TASK.HELP`: describes the commands.
 
 use std::convert::Infallible;
 
@@ -7,7 +7,8 @@ use taskslot_api::command::{Command, CommandDoc};
 use taskslot_api::registration::registered;
 use taskslot_api::{Arg, Context};
 
-/// Shows each command's synopsis, what it does and what it replies. Commands of servers among themselves are left out.
+/// The command `TASK.HELP`: three lines per command, its synopsis, its effect and its reply. Internal commands are left
+/// out.
 pub struct Help;
 
 impl Command for Help {
@@ -15,14 +16,14 @@ impl Command for Help {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.HELP",
-        summary: "Shows the commands, what they do and what they reply",
+        summary: "Returns a short description of each command",
         complexity: "O(1)",
         since: FIRST,
         arity: 1,
         flags: "readonly fast",
         acl: "fast",
-        reply: "lines of text",
-        replicates: "nothing",
+        reply: "An array of lines",
+        replicates: "Nothing",
         ..CommandDoc::EMPTY
     };
 

@@ -22,7 +22,9 @@ impl Command for LoadChunk {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._LOAD",
-        summary: "Internal: makes a queue of its stored form, part by part",
+        summary: "Internal: restores a queue from its stored form, part by part",
+        details: "AOF files without an RDB preamble and Valkey's slot migration use it. Ordinary clients \
+            can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
         since: "0.1.0",
         arity: 4,
@@ -38,7 +40,7 @@ impl Command for LoadChunk {
             ArgDoc::text("chunk"),
         ],
         reply: "OK",
-        replicates: "itself, as it came; nothing where a tool's part is refused",
+        replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -93,7 +95,7 @@ impl Loading<'_> {
                 value.give_up(Health::damaged(what));
                 value
             }
-            _ => return Err(Error::Bad("invalid head of a queue")),
+            _ => return Err(Error::Bad("invalid queue head")),
         };
         let is_sound = value.health == Health::Loading;
         self.open.set_value(&QUEUES, value)?;
@@ -120,7 +122,7 @@ impl Loading<'_> {
             return Err(Error::Broken);
         }
         self.open.delete();
-        Err(Error::Bad("invalid part of a queue"))
+        Err(Error::Bad("invalid queue part"))
     }
 
     /// The queue was given up where it comes from, and may be damaged: what can be read of it is kept to be read.
@@ -136,6 +138,6 @@ impl Loading<'_> {
     fn value(&mut self) -> Result<&mut TaskQueue, Error> {
         let value = self.open.value_mut(&QUEUES)?;
         let value = value.filter(|value| matches!(value.health, Health::Loading | Health::Damaged(_)));
-        value.ok_or(Error::Bad("a queue's head comes first"))
+        value.ok_or(Error::Bad("the head of a queue must come first"))
     }
 }

@@ -10,17 +10,44 @@ use super::unique::UniqueOptions;
 use crate::errors::Error;
 use taskslot_api::command::ArgDoc;
 
-/// When the task is ready.
-pub const WHEN: ArgDoc =
-    ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::unix_time("unix-ms").after("AT")])
-        .optional();
-/// What all three take, as arguments.
-pub const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
-pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
-pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
-pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
-pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms").after("TTL").optional();
-pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
+/// When the task becomes ready.
+pub const WHEN: ArgDoc = ArgDoc::one_of(
+    "when",
+    &[
+        ArgDoc::integer("ms")
+            .after("DELAY")
+            .about("The task becomes ready after this many milliseconds, up to 100 years"),
+        ArgDoc::unix_time("unix-ms").after("AT").about(
+            "The task becomes ready at this Unix time in milliseconds. Times before 1973 are refused, so that a time \
+                in seconds is not taken for one in milliseconds",
+        ),
+    ],
+)
+.optional();
+pub const PRIORITY: ArgDoc = ArgDoc::integer("priority")
+    .after("PRIORITY")
+    .optional()
+    .about("Tasks with a higher priority are claimed first. -128 to 127, 0 by default");
+pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional().about(
+    "The number of failures after which the task is dead: 1 to 65535, or -1 for no limit. By default the queue's setting \
+        `attempts`",
+);
+pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
+    "The length of the task's leases, if a claim does not give one: 1 ms to 24 hours. By default the queue's setting \
+        `lease`",
+);
+pub const GROUP: ArgDoc = ArgDoc::text("name")
+    .after("GROUP")
+    .optional()
+    .about("The task's group, 1 to 256 bytes. Groups are served in turn and can have limits");
+pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms")
+    .after("TTL")
+    .optional()
+    .about("The task expires if it is not claimed within this time after it was due: 1 ms to 100 years");
+pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional().about(
+    "How long the task is kept once it is done, up to 100 years. 0 does not keep it. By default the queue's setting \
+        `retain`",
+);
 pub const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
     &[
@@ -29,9 +56,13 @@ pub const HEADERS: ArgDoc = ArgDoc::block(
     ],
 )
 .after("HEADERS")
-.optional();
-/// The token of a request that may be sent again.
-pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
+.optional()
+.about("1 to 64 headers, together at most 4096 bytes. A name has 1 to 256 bytes");
+/// The token of a push that can be sent again.
+pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
+    "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes gets \
+        the same reply and adds nothing",
+);
 
 /// The arguments of a command that pushes: its own; how it takes UNIQUE, if it does; more of its own.
 macro_rules! push_args {
@@ -128,7 +159,7 @@ impl<'a> PushOptions<'a> {
 
 fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
     match args.integer("ATTEMPTS", -1..=ATTEMPTS_MAX)? {
-        0 => Err(Error::Bad("ATTEMPTS must be -1 for no limit or at least 1")),
+        0 => Err(Error::Bad("ATTEMPTS must be at least 1, or -1 for no limit")),
         attempts => Ok(attempts as i32),
     }
 }

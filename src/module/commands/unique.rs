@@ -9,21 +9,37 @@ use taskslot_api::command::ArgDoc;
 const HOLD: ArgDoc = ArgDoc::one_of(
     "hold",
     &[
-        ArgDoc::block("until", &[ArgDoc::word("start", "START")]).after("UNTIL"),
-        ArgDoc::block("time", &[ArgDoc::integer("ms"), ArgDoc::word("keep", "KEEP").optional()]).after("FOR"),
+        ArgDoc::block("until", &[ArgDoc::word("start", "START")])
+            .after("UNTIL")
+            .about("The token is free again at the first claim of the task"),
+        ArgDoc::block("time", &[ArgDoc::integer("ms"), ArgDoc::word("keep", "KEEP").optional()])
+            .after("FOR")
+            .about(
+                "The token is free again after this time at the latest, 1 ms to 100 years. With KEEP exactly then, even \
+                    if the task has ended before",
+            ),
     ],
 )
 .optional();
 
-/// How it is written.
-pub const UNIQUE: ArgDoc =
-    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD, ArgDoc::word("replace", "REPLACE").optional()])
-        .after("UNIQUE")
-        .optional();
+/// The option as an argument of a push.
+pub const UNIQUE: ArgDoc = ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD, REPLACE])
+    .after("UNIQUE")
+    .optional()
+    .about(
+        "Adds nothing if a task of the queue holds this token, 1 to 256 bytes. A task holds its token until it is done, \
+            dead or removed",
+    );
 
-/// How a schedule says it: each run is a push of its own, which replaces nothing.
+const REPLACE: ArgDoc = ArgDoc::word("replace", "REPLACE")
+    .optional()
+    .about("If the task that holds the token is ready or delayed, it gets this payload and these headers");
+
+/// The option as an argument of a schedule. Each run is a push of its own, so there is nothing to replace.
 pub const UNIQUE_RUNS: ArgDoc =
-    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional();
+    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional().about(
+        "A run adds nothing, and counts as skipped, if a task of the queue holds this token, 1 to 256 bytes",
+    );
 
 /// What was read so far. Its words may stand anywhere among the options of a push.
 #[derive(Clone, Copy, Default)]
@@ -59,9 +75,9 @@ impl<'a> UniqueOptions<'a> {
         let given =
             [(self.until_start, "UNTIL"), (has_span, "FOR"), (self.keep, "KEEP"), (self.replace, "REPLACE")];
         match given.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, option)) if self.token.is_none() => Err(Error::Needs(option, "UNIQUE")),
+            Some((_, option)) if self.token.is_none() => Err(Error::Requires(option, "UNIQUE")),
             _ if self.until_start && has_span => Err(Error::Clash("UNTIL", "FOR")),
-            _ if self.keep && !has_span => Err(Error::Needs("KEEP", "FOR")),
+            _ if self.keep && !has_span => Err(Error::Requires("KEEP", "FOR")),
             _ => Ok(()),
         }
     }

@@ -140,7 +140,7 @@ def test_done_tasks_give_way_to_pushes(c):
     c("TASK.CONFIG", "q", "SET", "max-bytes", size)
     c.push("q", "x" * 500)
     assert (c("TASK.LEN", "q", "done"), c.map("TASK.INFO", "q")[b"forgotten"]) == (2, 1)
-    assert c("TASK.PUSH", "q", "x" * size) == Error("QFULL the queue holds max-bytes bytes")
+    assert c("TASK.PUSH", "q", "x" * size) == Error("QFULL the queue has reached max-bytes")
     assert c("TASK.LEN", "q", "done") == 2
     c.push("q", "x" * (size - 600))
     assert c("TASK.LEN", "q", "done") == 0
@@ -536,7 +536,7 @@ def test_who_waits_in_a_cluster_is_sent_where_the_queue_went(start):
     task = two.boss.push("q", "p")
     waits = asker(two, task)
     two.boss("DEL", "q")
-    assert waits.read() == Error("TRYAGAIN the queue is gone or has moved: ask again")
+    assert waits.read() == Error("TRYAGAIN the queue was removed or is moving to another node: try again")
     assert waits("TASK.RESULT", "q", task, "BLOCK", 0) == 0
     nobody_asks(one)
     nobody_asks(two)

@@ -166,7 +166,7 @@ def test_effects_of_commands_of_the_server_stay_its_own(start):
 
 
 NOT_IN_THIS_SCRIPT = (
-    "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas"
+    "ERR scripts cannot change queues when lua-replicate-commands is no"
 )
 CALL = "return redis.call(unpack(ARGV))"
 

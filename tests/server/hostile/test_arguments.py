@@ -321,7 +321,7 @@ def test_an_option_given_twice_is_named(server):
         for option in known:
             lower = [str(option[0]).lower(), *option[1:]]
             attacks.append(target.fill([name, "q", *heads.get(name, []), *option, *lower]))
-            named.append(Error(f"ERR option {option[0]} is there twice"))
+            named.append(Error(f"ERR option {option[0]} is given twice"))
     assert target.attack(attacks) == named
 
 

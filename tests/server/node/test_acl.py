@@ -206,7 +206,7 @@ def test_permission_lost_while_waiting_is_the_servers_matter(server):
 
 
 REFUSED = (
-    "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile"
+    "NOPERM this user lost the permission to run the command or to access its keys while the client waited"
 )
 # What is taken from a user who may do all: with it go the rights to wait for q, or for p and q.
 TAKEN = {
