@@ -28,7 +28,7 @@ const LEASES_A_STEP: usize = 100;
 pub fn on_cron(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     if clock::was_stepped() {
-        agenda::with(Agenda::look_at_all);
+        agenda::with(Agenda::make_all_due);
     }
     agenda::drop_late_timer(ctx, at);
     run(ctx);

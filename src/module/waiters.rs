@@ -108,14 +108,14 @@ pub fn on_swapdb(a: i32, b: i32) {
 
 /// Takes up again the workers that were passed over and may get a task now. Adds the groups that they wait for to the ready
 /// ones.
-pub fn look_again(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
+pub fn recheck(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
     QUEUES.with_borrow_mut(|queues| {
         if std::mem::take(&mut ready.is_unknown) {
-            queues.look_at_all(db, name);
+            queues.recheck_all(db, name);
         }
         for worker in std::mem::take(&mut ready.workers) {
-            queues.look_again(db, name, &worker, &mut |group| ready.groups.add(group));
+            queues.recheck(db, name, &worker, &mut |group| ready.groups.add(group));
         }
     });
 }

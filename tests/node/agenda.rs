@@ -172,6 +172,6 @@ fn after_a_clock_was_set_each_queue_is_looked_at() {
     let mut agenda = Agenda::new();
     agenda.hint(at(100_000), key("a"));
     agenda.hint(at(200_000), key("b"));
-    agenda.look_at_all();
+    agenda.make_all_due();
     assert_eq!(due(&mut agenda, 0), ["0:a", "0:b"]);
 }

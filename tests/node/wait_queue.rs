@@ -158,13 +158,13 @@ fn who_may_not_have_a_suspect_keeps_its_place_and_is_looked_at_once() {
     // Its lease has ended.
     tasks.allowed.insert(b"busy");
     assert_eq!(name(next(&mut queues, "q", &tasks)), "nobody");
-    queues.look_again(0, b"q", b"busy", &mut |_| {});
+    queues.recheck(0, b"q", b"busy", &mut |_| {});
     assert_eq!(name(next(&mut queues, "q", &tasks)), "busy");
     tasks.allowed.clear();
     next(&mut queues, "q", &tasks);
     // Another queue stands there.
     tasks.allowed.insert(b"busy");
-    queues.look_at_all(0, b"q");
+    queues.recheck_all(0, b"q");
     assert_eq!(name(next(&mut queues, "q", &tasks)), "busy");
 }
 
@@ -234,13 +234,13 @@ fn wait_queues_equal_a_naive_model() {
                 }
                 5 => queues.clear_some(),
                 // What is known of those who were looked at in vain is out of date by the next step.
-                _ => KEYS.iter().for_each(|key| queues.look_at_all(0, key.as_bytes())),
+                _ => KEYS.iter().for_each(|key| queues.recheck_all(0, key.as_bytes())),
             }
             let (key, are_suspects) = (dice.pick(&KEYS), dice.below(3) == 0);
             let groups: Vec<&'static str> = GROUPS.into_iter().filter(|_| dice.below(2) > 0).collect();
             let allowed = NAMES.into_iter().filter(|_| dice.below(2) > 0).map(str::as_bytes).collect();
             let tasks = Tasks { are_suspects, allowed, ..ready(&groups) };
-            KEYS.iter().for_each(|key| queues.look_at_all(0, key.as_bytes()));
+            KEYS.iter().for_each(|key| queues.recheck_all(0, key.as_bytes()));
             let expected = model.next(key, &tasks);
             let found = next(&mut queues, key, &tasks);
             let is_same = match (&found, &expected) {

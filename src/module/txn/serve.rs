@@ -17,7 +17,7 @@ impl Txn<'_, '_> {
         if !waiters::any(self.ctx, self.key) {
             return;
         }
-        waiters::look_again(self.ctx, self.key, &mut self.ready);
+        waiters::recheck(self.ctx, self.key, &mut self.ready);
         if !self.queue().is_claimable(self.now.at) {
             return;
         }
@@ -37,7 +37,7 @@ impl Txn<'_, '_> {
             }
             if was_awaited && self.queue().awaited_worker().is_none() {
                 // A task was reserved for that worker. Others can get it now.
-                waiters::look_again(self.ctx, self.key, &mut self.ready);
+                waiters::recheck(self.ctx, self.key, &mut self.ready);
                 candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
             }
         }
