@@ -1,4 +1,4 @@
-//! `TASK.CLAIM`, `TASK.MCLAIM`: ready tasks go to a worker, each under a lease.
+//! `TASK.CLAIM`, `TASK.MCLAIM`: give ready tasks to a worker, each under a lease.
 
 use std::collections::BTreeSet;
 use std::slice;
@@ -168,14 +168,15 @@ impl Command for MClaim {
         let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
         keys.extend(args.take(more)?);
         let (request, block_ms) = options(ctx, &mut args, true)?;
-        // A key that is there twice counts where it stands first.
+        // Of a key that is given twice, only the first counts.
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.as_bytes()));
         for key in &keys {
             keyspace::check(ctx, *key)?;
         }
         if request.token.is_some() {
-            // What this request got before may lie in any of the queues: to look comes before taking from the first.
+            // An earlier claim with this token can have got tasks from any of the queues. So all of them are searched before a task
+            // is claimed.
             for key in &keys {
                 let again = write(ctx, *key, Missing::Skip, |txn| Ok(give_again(txn, &request)))?;
                 if again.unwrap_or(false) {
@@ -187,13 +188,13 @@ impl Command for MClaim {
     }
 }
 
-/// The most keys behind KEYS: ten thousand workers that wait for as many stand in a million places.
+/// The most keys after KEYS. Ten thousand workers that wait for that many keys have a million places in wait queues.
 const KEYS_MAX: i64 = 100;
 
 const OPTIONS: &[&str] =
     &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
 
-/// Reads options up to the end: the claim, and how long it waits.
+/// Reads options up to the end. Returns the claim, and the value of BLOCK.
 fn options<'a>(
     ctx: Context<'_>,
     args: &mut Args<'a>,
@@ -226,7 +227,7 @@ fn options<'a>(
     Ok((ClaimRequest { claim, connection, token, with_meta, with_key }, block_ms))
 }
 
-/// Replies with tasks of the first queue that has any, or waits for them, or replies that there are none.
+/// Replies with tasks of the first queue that has any. If none has, waits for them or replies an empty array.
 fn claim_from(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
@@ -245,7 +246,7 @@ fn claim_from(
     Ok(())
 }
 
-/// Replies with tasks, if there are any: those that the same request got before, or new ones.
+/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones.
 fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
     if give_again(txn, request) {
         return Ok(true);
@@ -261,7 +262,7 @@ fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error
     Ok(delivered > 0)
 }
 
-/// Replies with the tasks that the same request got before, if it still holds any.
+/// Replies with the tasks that an earlier claim with the same token got, if any of them is still leased.
 fn give_again(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
     let ctx = txn.ctx;
     let Some(held) = request.token.and_then(|token| txn.recall(token)) else {

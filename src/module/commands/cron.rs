@@ -119,7 +119,7 @@ const OPTIONS: &[&str] = &[
     "UNTIL", "FOR", "KEEP", "HEADERS", "PAYLOAD",
 ];
 
-/// The options of SET, as they were given: [`ScheduleOptions::plan`] checks that they fit together.
+/// The options of SET, as they were given: [`ScheduleOptions::spec`] checks that they fit together.
 #[derive(Default)]
 struct ScheduleOptions<'a> {
     every_ms: Option<u64>,
@@ -150,7 +150,7 @@ impl<'a> ScheduleOptions<'a> {
     }
 
     /// The schedule to set. Errors: options are missing or cannot be combined.
-    fn plan(&self) -> Result<ScheduleSpec<'_>, Error> {
+    fn spec(&self) -> Result<ScheduleSpec<'_>, Error> {
         let (timing, payload) = (self.timing()?, self.payload.ok_or(Error::Required("PAYLOAD"))?);
         let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
         if payload.len() > most {
@@ -184,10 +184,10 @@ fn catchup(args: &mut Args<'_>) -> Result<Catchup, Error> {
 fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, Error> {
     let name = args.name("the name of a schedule")?;
     let options = ScheduleOptions::read(&mut args)?;
-    let plan = options.plan()?;
+    let spec = options.spec()?;
     let is_new = write(ctx, key, Missing::CreateWithMemory, |txn| {
         let is_new = !txn.queue().has_schedule(name);
-        let event = txn.queue().schedule(txn.now, name, plan).map_err(error)?;
+        let event = txn.queue().schedule(txn.now, name, spec).map_err(error)?;
         txn.afford(txn.queue().growth(&event))?;
         txn.commit(&event)?;
         Ok(is_new)
@@ -205,8 +205,8 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     Ok(removed.unwrap_or(false))
 }
 
-fn error(unplanned: ScheduleError) -> Error {
-    Error::Bad(match unplanned {
+fn error(refused: ScheduleError) -> Error {
+    Error::Bad(match refused {
         ScheduleError::Bad(BadRule::Expression) => {
             "CRON must have five fields: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7"
         }

@@ -91,7 +91,7 @@ impl Command for Group {
         let key = args.next()?;
         match args.one_of(&["SET", "DEL"])? {
             0 => set(ctx, key, args),
-            _ => forget(ctx, key, args),
+            _ => delete(ctx, key, args),
         }
     }
 }
@@ -140,13 +140,13 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-fn forget(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
+fn delete(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     args.finish()?;
-    let forgotten = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
+    let deleted = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
         Some(event) => txn.commit(&event).map(|()| true),
         None => Ok(false),
     })?;
-    ctx.reply().integer(i64::from(forgotten.unwrap_or(false)));
+    ctx.reply().integer(i64::from(deleted.unwrap_or(false)));
     Ok(())
 }

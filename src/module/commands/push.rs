@@ -1,4 +1,4 @@
-//! `TASK.PUSH`, `TASK.MPUSH`: tasks come in.
+//! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
 use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
 
@@ -12,7 +12,7 @@ use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// What is said about a payload.
+/// The description of a payload.
 const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
@@ -154,7 +154,7 @@ const MPUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
 ];
 
-/// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
+/// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
 fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
@@ -173,8 +173,8 @@ fn read<'a>(
     Ok((options, tasks))
 }
 
-/// Pushes, or finds that it was done before with the same token of a request: the first id, and how many there are from
-/// it on. 0 for a task that was found, since it holds the UNIQUE token.
+/// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that holds the
+/// UNIQUE token. A REQUEST that was sent before gets the same result, and pushes nothing.
 fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -183,7 +183,7 @@ fn push_all<'a>(
 ) -> Result<(TaskId, u32), Error> {
     let (one, many);
     let payloads: &[&[u8]] = match tasks {
-        // Of one task nothing is allocated.
+        // A single task needs no allocation.
         [task] => {
             one = [task.as_bytes()];
             &one
@@ -198,10 +198,10 @@ fn push_all<'a>(
         return Err(Error::TooLong("a payload", max_payload));
     }
     let pushed = write(ctx, key, Missing::Create, |txn| {
-        let before = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
-        if let Some(before) = before {
+        let earlier = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
+        if let Some(earlier) = earlier {
             txn.count_duplicate();
-            return Ok(before);
+            return Ok(earlier);
         }
         let push =
             engine::Push { due: options.when.due(&txn.now), options: options.at(txn.now.at), payloads };
@@ -220,7 +220,7 @@ fn push_all<'a>(
     pushed.ok_or(Error::Busy)
 }
 
-/// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
+/// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if it waits.
 fn found<'a>(
     txn: &mut Txn<'a, '_>,
     id: TaskId,

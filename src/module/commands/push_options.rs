@@ -1,4 +1,4 @@
-//! The options of a push: what PUSH, MPUSH and the SET of TASK.CRON say of a task beside its payload.
+//! The options of a push. PUSH, MPUSH and TASK.CRON SET have them.
 
 use taskslot_engine::{
     ATTEMPTS_MAX, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, Now,
@@ -64,7 +64,7 @@ pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().ab
         the same reply and adds nothing",
 );
 
-/// The arguments of a command that pushes: its own; how it takes UNIQUE, if it does; more of its own.
+/// The arguments of a command that pushes: its own first arguments; its UNIQUE, if it has one; its own last arguments.
 macro_rules! push_args {
     ($($before:expr),+; $($unique:expr)?; $($after:expr),+) => {{
         use $crate::commands::push_options::{ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, TTL};
@@ -73,20 +73,20 @@ macro_rules! push_args {
 }
 pub(super) use push_args;
 
-/// When tasks are to be ready, as the client says it: what that means is known when the time is.
+/// When tasks become ready, as the client gave it. The time is computed later, when the present time is known.
 #[derive(Clone, Copy, Default)]
 pub enum When {
     #[default]
-    /// At once.
+    /// The tasks are ready at once.
     Now,
-    /// After so many ms.
+    /// The tasks are ready after this many ms.
     After(u64),
-    /// At an instant of the wall clock.
+    /// The tasks are ready at this time of the wall clock.
     At(Millis),
 }
 
 impl When {
-    /// The instant, unless it is now or past.
+    /// The time; `None` if it is now or in the past.
     pub fn due(self, now: &Now) -> Option<Due> {
         match self {
             When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
@@ -96,7 +96,7 @@ impl When {
     }
 }
 
-/// What a push says beside its payloads.
+/// The options of a push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
     pub when: When,
@@ -111,13 +111,14 @@ pub struct PushOptions<'a> {
     pub request: Option<&'a [u8]>,
 }
 
-/// How an error names AT: it says the unit, since seconds are what most clocks give.
+/// The name of AT in an error. It names the unit, because most clocks give seconds.
 const AT: &str = "AT in unix milliseconds";
-/// The first AT, in 1973: what is below was meant in seconds (up to the year 5138), and would run at once.
+/// The smallest AT, which is in 1973. A smaller number was meant in seconds (up to the year 5138), and would make the task ready
+/// at once.
 const AT_MIN: i64 = 100_000_000_000;
 
 impl<'a> PushOptions<'a> {
-    /// Reads the value of an option, one of those above.
+    /// Reads the value of an option.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         match option {
             "DELAY" | "AT" if !matches!(self.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
@@ -137,12 +138,12 @@ impl<'a> PushOptions<'a> {
         Ok(())
     }
 
-    /// Whether the options go together, now that all are read.
+    /// Checks that the options fit together, after all were read.
     pub fn check(&self) -> Result<(), Error> {
         self.unique.check()
     }
 
-    /// What holds for each task that is pushed at `at`.
+    /// The options of each task that is pushed at `at`.
     pub fn at(&self, at: Millis) -> Options<'_> {
         Options {
             priority: self.priority,

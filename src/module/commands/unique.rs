@@ -1,4 +1,4 @@
-//! What a push says of its token: `UNIQUE token [UNTIL start | FOR ms [KEEP]] [REPLACE]`.
+//! The token of a push: `UNIQUE token [UNTIL START | FOR ms [KEEP]] [REPLACE]`.
 
 use taskslot_engine::{Hold, Millis, SPAN_MAX_MS, Unique};
 
@@ -41,19 +41,19 @@ pub const UNIQUE_RUNS: ArgDoc =
         "A run adds nothing, and counts as skipped, if a task of the queue holds this token, 1 to 256 bytes",
     );
 
-/// What was read so far. Its words may stand anywhere among the options of a push.
+/// The options of the token that were read so far. They can come anywhere among the options of a push.
 #[derive(Clone, Copy, Default)]
 pub struct UniqueOptions<'a> {
     token: Option<&'a [u8]>,
     until_start: bool,
     for_ms: Option<u64>,
     keep: bool,
-    /// Whether a task that holds the token and waits gets the payload of this push.
+    /// Whether a waiting task that holds the token gets the payload of this push.
     pub replace: bool,
 }
 
 impl<'a> UniqueOptions<'a> {
-    /// Reads the value of an option; false where the option is none of these.
+    /// Reads the value of an option. Returns false if it is not an option of the token.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
         match option {
             "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
@@ -69,7 +69,7 @@ impl<'a> UniqueOptions<'a> {
         Ok(true)
     }
 
-    /// Whether the words go together. Errors: a hold or REPLACE without a token, two holds, KEEP without FOR.
+    /// Checks that the options fit together. Errors: UNTIL, FOR or REPLACE without a token, UNTIL with FOR, KEEP without FOR.
     pub fn check(&self) -> Result<(), Error> {
         let has_span = self.for_ms.is_some();
         let given =
@@ -82,12 +82,12 @@ impl<'a> UniqueOptions<'a> {
         }
     }
 
-    /// Whether there is a token.
+    /// Whether a token is given.
     pub fn is_some(&self) -> bool {
         self.token.is_some()
     }
 
-    /// The token, with what its hold means for a push at `at`.
+    /// The token, and until when it is held by a task that is pushed at `at`.
     pub fn at(&self, at: Millis) -> Option<Unique<'a>> {
         let hold = match self.for_ms.map(|ms| at.plus(ms)) {
             Some(until) if self.keep => Hold::Exactly(until),
