@@ -1,11 +1,11 @@
 //! The module's allocator is the server's, so that `used_memory` and `maxmemory` include the memory of queues.
 //!
 //! Invariant: a block is freed by the allocator that it came from. Which allocator that is depends only on the block's
-//! alignment, and on what [`install`] decided before the first allocation. It never changes afterwards:
-//! - Nothing may be allocated before [`install`]. If something is, the module keeps the system's allocator permanently, and
-//!   [`install`] returns an error.
+//! alignment, and on what `install` decided before the first allocation. It never changes afterwards:
+//! - Nothing may be allocated before `install`. If something is, the module keeps the system's allocator permanently, and
+//!   `install` returns an error.
 //! - Blocks with a stricter alignment than the server's allocator guarantees always come from the system's allocator. The
-//!   server guarantees 16 bytes, or 8 if it stores the size of a block in front of it; [`install`] finds out which.
+//!   server guarantees 16 bytes, or 8 if it stores the size of a block in front of it; `install` finds out which.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

@@ -317,7 +317,7 @@ pub mod key_flags {
 ///
 /// Servers check permissions by the specs (from 7.0 on). If one spec of a command doesn't fit the arguments, they use none
 /// of its specs. They check slots by first, last and step alone. For commands with counted keys they ask the module
-/// instead: [`tell_keys`].
+/// instead: `tell_keys`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What the command does with the keys: [`key_flags`].

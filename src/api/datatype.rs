@@ -1,4 +1,4 @@
-//! A native data type, and the functions by which the server handles its values. A key points to a [`Slot`] with the value.
+//! A native data type, and the functions by which the server handles its values. A key points to a `Slot` with the value.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;

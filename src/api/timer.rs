@@ -1,7 +1,7 @@
 //! Timers that fire once. They also fire on replicas and while writes are paused, so a callback that changes data has to
 //! check [`Context::may_change_data`] first.
 //!
-//! The server keeps a pointer to a [`TimerRecord`] until the timer fires or is stopped. On some servers, a timer that is
+//! The server keeps a pointer to a `TimerRecord` until the timer fires or is stopped. On some servers, a timer that is
 //! stopped inside its own callback is freed twice, so [`Timer::stop`] refuses that.
 
 use std::ffi::{c_longlong, c_void};

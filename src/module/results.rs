@@ -26,7 +26,7 @@ use taskslot_api::user::User;
 use taskslot_api::{Arg, Context, OwnedString, Reply};
 
 /// The number of awaited tasks that one run of the cron checks.
-const LOOKED_AT: usize = 500;
+const CHECKED_AT_ONCE: usize = 500;
 
 /// How a wait ends, except by its time-out.
 enum End {
@@ -143,12 +143,12 @@ pub fn on_cron(ctx: Context<'_>) {
     if WATCHES.with_borrow(Watches::is_empty) || ctx.flags().is_loading() {
         return;
     }
-    for (queue, ids) in WATCHES.with_borrow_mut(|watches| watches.next_to_look_at(LOOKED_AT)) {
-        look_at(ctx, &queue, ids);
+    for (queue, ids) in WATCHES.with_borrow_mut(|watches| watches.next_to_check(CHECKED_AT_ONCE)) {
+        check(ctx, &queue, ids);
     }
 }
 
-fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
+fn check(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
     if ctx.select_db(queue.db).is_err() {
         return;
     }

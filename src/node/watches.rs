@@ -51,7 +51,7 @@ pub struct Watches<T, E> {
     /// The watches whose task has ended, and whose clients have to be woken.
     ended: VecDeque<Rc<Watch<T, E>>>,
     /// The task that was checked last.
-    looked_at: Option<(QueueKey, TaskId)>,
+    checked: Option<(QueueKey, TaskId)>,
 }
 
 impl<T, E> Watches<T, E> {
@@ -63,7 +63,7 @@ impl<T, E> Watches<T, E> {
             total: 0,
             last_ticket: 0,
             ended: VecDeque::new(),
-            looked_at: None,
+            checked: None,
         }
     }
 
@@ -141,8 +141,8 @@ impl<T, E> Watches<T, E> {
     }
 
     /// The next tasks to check, at most `limit`, in the order of the table. After the last task it starts again with the first.
-    pub fn next_to_look_at(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
-        let last = self.looked_at.take();
+    pub fn next_to_check(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
+        let last = self.checked.take();
         let mut chosen: Vec<(QueueKey, Vec<TaskId>)> = Vec::new();
         let mut left = limit;
         let start = last.as_ref().map_or(Bound::Unbounded, |(queue, _)| Bound::Included(queue));
@@ -154,7 +154,7 @@ impl<T, E> Watches<T, E> {
             left -= ids.len();
             chosen.push((queue.clone(), ids));
             if left == 0 {
-                self.looked_at = chosen.last().and_then(|(queue, ids)| Some((queue.clone(), *ids.last()?)));
+                self.checked = chosen.last().and_then(|(queue, ids)| Some((queue.clone(), *ids.last()?)));
                 break;
             }
         }
