@@ -18,7 +18,7 @@ impl Command for Cancel {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CANCEL",
         summary: "Removes waiting tasks, and asks the workers of leased tasks to stop",
-        details: "A worker is told when it sends TASK.EXTEND. Its task is removed when it fails or \
+        details: "A worker learns of it when it sends TASK.EXTEND. Its task is removed when it fails or \
             requeues it, or when the lease ends; if the worker acknowledges the task, it is finished \
             as usual. Dead and done tasks are not affected: TASK.PURGE removes them.",
         complexity: "O(n log m) for n ids and m tasks",

@@ -48,7 +48,7 @@ const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional().about(
 );
 const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
     "A token of 1 to 256 bytes that makes the claim safe to send again: a claim with the same token gets the same tasks \
-        while any of them is leased, or the place of the claim that still waits",
+        while any of them is leased, or takes over the place of an earlier one that still waits",
 );
 const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional().about(
     "Adds a map to each task: `lease` (its number, a fencing token), `priority`, `group`, `headers`, `enqueued`, \
@@ -89,8 +89,8 @@ impl Command for Claim {
             WITHMETA is given. The array is empty if there is nothing to claim",
         replicates: "One TASK._APPLY with the leases, or with the ids of the tasks that NOACK finished, and \
             the reply to remember for REQUEST. Nothing if there is nothing to claim, or for a \
-            REQUEST that is sent again. A worker that waited is served by the write that made its \
-            task ready, and by the effect of that write",
+            REQUEST that is sent again. If the worker waited, the leases are part of the effect of \
+            the write that served it",
         errors: errors![
             UNKNOWN,
             TWICE,

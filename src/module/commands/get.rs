@@ -19,8 +19,7 @@ impl Command for Get {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GET",
         summary: "Returns everything known about a task, except the nonce of its lease",
-        details: "Fields that do not apply to the task are left out. [What a queue \
-            shows](observability.md) describes them.",
+        details: "Fields that do not apply to the task are left out. [Observability](observability.md) describes them.",
         complexity: "O(log m) for m tasks",
         since: FIRST,
         arity: 3,

@@ -39,7 +39,7 @@ impl Command for List {
             they are due, leased tasks by id, dead and done tasks by age. A cursor is a position in \
             that order, not a snapshot: a task that comes or goes between two calls may be returned \
             or not.",
-        complexity: "O(n) for n tasks. A call looks at 10000 tasks at most",
+        complexity: "O(n) for n tasks. A call examines at most 10000 tasks",
         since: FIRST,
         arity: -3,
         flags: "readonly random",

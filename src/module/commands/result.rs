@@ -36,9 +36,9 @@ impl Command for ResultCommand {
                     limit. Has no effect in MULTI and in scripts",
             ),
         ],
-        reply: "[state, value]: `done` with the result, `dead` with the last error, `cancelled`, \
-            `expired` or `purged` with nil. nil if the task has not ended. 0 if the id is unknown or \
-            the task was not retained",
+        reply: "[state, value]: done with the result, dead with the last error, or cancelled, expired or \
+            purged with nil. nil if the task has not ended. 0 if the id is unknown or the task was \
+            not retained",
         replicates: "Nothing",
         errors: errors![
             UNKNOWN,

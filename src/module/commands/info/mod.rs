@@ -34,8 +34,7 @@ impl Command for Info {
         name: "TASK.INFO",
         summary: "Returns the counts, totals, rates, times and load of a queue; or its settings, \
             schedules, groups or workers",
-        details: "Rates, times and load are measured by this node since it started. [What a queue \
-            shows](observability.md) describes the fields.",
+        details: "Rates, times and load are measured by this node since it started. [Observability](observability.md) describes the fields.",
         complexity: "O(n) for n waiting workers, at most 1000. With GROUPS O(n) for n groups, at most 1000. \
             With WORKERS O(n) for n workers, and at most 10,000 leases",
         since: FIRST,
