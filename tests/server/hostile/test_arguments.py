@@ -220,10 +220,10 @@ def shown(attack: list) -> str:
 def is_echoed(value: bytes, error: str) -> bool:
     """Whether an error repeats a user's bytes; short ones, bounds and names of options stand there anyway.
 
-    A word that isn't known is named, cut and printable.
+    An unknown word or an unexpected argument is named, cut and printable.
     """
     assert error.isascii() and error.isprintable(), error
-    error = re.sub(r"^ERR unknown (option|setting) '[ -~]{0,32}(\.\.\.)?'", "", error)
+    error = re.sub(r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error)
     text = value.decode("latin-1").strip()
     return len(text) > 3 and text != str(BIGGEST) and not text.isalpha() and text[:99] in error
 
