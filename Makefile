@@ -34,7 +34,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
-	cluster demo bench bench-instructions clean
+	cluster demo bench bench-instructions dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would be in each other's way.
 .NOTPARALLEL:
 
@@ -107,6 +107,9 @@ bench: build $(TEST) ## Measure a task's life side by side with others (ARGS=--h
 
 bench-instructions: build $(TEST) ## Count the instructions of a task's life, by valgrind (ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
+
+dist: build $(TEST) ## Build a release into target/dist: the tarball, the Python packages, checksums
+	@.venv/bin/python packaging/dist.py
 
 clean: ## Remove all that was built or installed here (the data in .run/ stays)
 	cargo clean
