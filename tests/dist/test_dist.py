@@ -37,9 +37,8 @@ def test_everything_shows_the_version_of_cargo_toml(server):
     """The server's list of modules, INFO, HELP, the library, and the newest entry of the changelog."""
     c = Talk(server)
     major, minor, patch = map(int, VERSION.split("."))
-    [module] = [c.as_map(one) for one in c("MODULE", "LIST")]
-    assert module[b"name"] == b"taskslot"
-    assert module[b"ver"] == 10_000 * major + 100 * minor + patch
+    modules = {module[b"name"]: module[b"ver"] for module in map(c.as_map, c("MODULE", "LIST"))}
+    assert modules[b"taskslot"] == 10_000 * major + 100 * minor + patch
     assert f"taskslot_version:{VERSION}\r\n" in c("INFO", "taskslot").decode()
     assert c("TASK.HELP")[0].split(":")[0] == f"taskslot {VERSION}"
     assert taskslot.__version__ == VERSION
