@@ -111,7 +111,7 @@ bench-instructions: build $(TEST) ## Count the instructions of a task's life, by
 	@.venv/bin/python bench/instructions.py $(ARGS)
 
 site: $(SITE) ## Build the site of the documents, target/site/index.html
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
 # Those that need no run; top needs a server and half a minute.
 pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)

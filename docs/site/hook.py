@@ -30,7 +30,7 @@ LOG = logging.getLogger("mkdocs.hooks.pages")
 
 # Files outside docs/ that are pages, and their names on the site.
 PAGES = {
-    "README.md": "index.md",
+    "README.md": "overview.md",
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -38,7 +38,9 @@ PAGES = {
     "clients/python/README.md": "python.md",
     "clients/recipes/README.md": "other-clients.md",
 }
-SOURCES = {page: source for source, page in PAGES.items() if page != "index.md"}
+SOURCES = {page: source for source, page in PAGES.items()}
+# Tabs without other pages beside them.
+ALONE = ("index.md", "overview.md")
 
 # A link or a picture, whose text may have brackets.
 LINK = re.compile(r"(?P<text>!?\[(?:[^\]\[]|\[[^\]\[]*\])*\])\((?P<target>[^()\s]+)\)")
@@ -54,27 +56,27 @@ EXTERNAL = re.compile(
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List in the navigation the pages of each folder that it names, as in `Decisions: decisions/`."""
+    """Put the pages of a folder into the navigation, where it names one, as in `Decisions: decisions/`."""
 
-    def listed(item: Any) -> Any:
-        if isinstance(item, str) and item.endswith("/"):
-            folder = Path(config.docs_dir) / item
-            return [
-                f"{item}{path.name}"
-                for path in sorted(folder.glob("*.md"), key=lambda p: (p.name != "index.md", p))
-            ]
+    def pages(folder: str) -> list[str]:
+        names = [path.name for path in Path(config.docs_dir, folder).glob("*.md")]
+        return [folder + name for name in sorted(names, key=lambda name: (name != "index.md", name))]
+
+    def expanded(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {name: expanded(one) for name, one in item.items()}
         if isinstance(item, list):
-            return [listed(one) for one in item]
-        return {name: listed(one) for name, one in item.items()} if isinstance(item, dict) else item
+            return [expanded(one) for one in item]
+        return pages(item) if item.endswith("/") else item
 
-    config.nav = listed(config.nav)
+    config.nav = expanded(config.nav)
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are stored outside docs/."""
     for source, page in PAGES.items():
-        if (ROOT / source).is_file() and page != "index.md":
+        if (ROOT / source).is_file():
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
@@ -83,7 +85,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn a page of a git host into one of MkDocs."""
     uri = page.file.src_uri
     source = SOURCES.get(uri, f"docs/{uri}")
-    if uri == "index.md":
+    if uri in ALONE:
         page.meta.setdefault("hide", ["navigation"])
     parts = groupby(marked(markdown), key=itemgetter(0))
     blocks = [(is_code, "\n".join(line for _, line in lines)) for is_code, lines in parts]
@@ -157,8 +159,7 @@ def site_target(target: str, source: str, uri: str, config: MkDocsConfig) -> str
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
     anchor = f"#{anchor}" if anchor else ""
     if file in PAGES:
-        page = PAGES[file]
-        return relative(page, uri) + ("" if page == "index.md" else anchor)
+        return relative(PAGES[file], uri) + anchor
     if file.startswith("docs/"):
         return relative(file.removeprefix("docs/"), uri) + anchor
     if not (ROOT / file).exists():
