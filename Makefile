@@ -35,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
-	cluster demo bench bench-instructions site pictures clean
+	cluster demo bench bench-instructions clean
 # cargo and pytest use all cores by themselves, and two pips at a time would be in each other's way.
 .NOTPARALLEL:
 
@@ -97,6 +97,14 @@ fmt: $(LINT) ## Format all code; make the sync half of the Python library
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
+.PHONY: site pictures
+site: $(SITE) ## Build the site of the documents, target/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
+# Those that need no run; top needs a server and half a minute.
+pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
+	@.venv/bin/python docs/pictures/draw $(ARGS)
+
 cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the foreground (PORT=7001 is the first of six)
 	@.venv/bin/python examples/cluster.py \
 		--port $(if $(filter file,$(origin PORT)),7001,$(PORT)) $(if $(SERVER),--server $(SERVER))
@@ -109,13 +117,6 @@ bench: build $(TEST) ## Measure a task's life side by side with others (ARGS=--h
 
 bench-instructions: build $(TEST) ## Count the instructions of a task's life, by valgrind (ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
-
-site: $(SITE) ## Build the site of the documents, target/site/index.html
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
-
-# Those that need no run; top needs a server and half a minute.
-pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
-	@.venv/bin/python docs/pictures/draw $(ARGS)
 
 clean: ## Remove all that was built or installed here (the data in .run/ stays)
 	cargo clean
