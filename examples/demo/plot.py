@@ -24,11 +24,13 @@ BIN_S = 0.5
 
 # Text stays text in an SVG, and the same run gives the same bytes.
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "taskslot"})
-# The colours of an SVG for a reader who prefers dark: matplotlib itself writes those for light.
-DARK = """
+# What an SVG has beside matplotlib's colours: a system font, a border, and colours for a reader who prefers dark.
+STYLE = """
 text{font-family:system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif!important}
+#patch_1 path{stroke:#d0d7de}
 @media(prefers-color-scheme:dark){
 text{fill:#e6edf3}
+#patch_1 path{stroke:#30363d}
 path[style*="fill: #ffffff"]{fill:#0d1117!important}
 [style*="stroke: #000000"]{stroke:#e6edf3!important}
 [style*="stroke: #c62828"]{stroke:#ff7b72!important}
@@ -67,7 +69,7 @@ def svg(figure, title: str, description: str) -> str:
     """A figure as an SVG that reads well in light and in dark."""
     file = StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    head = f"<title>{escape(title)}</title><desc>{escape(description)}</desc><style>{DARK}</style>"
+    head = f"<title>{escape(title)}</title><desc>{escape(description)}</desc><style>{STYLE}</style>"
     # A hundredth of a point is fine enough.
     text = re.sub(r"(\d+\.\d\d)\d+", r"\1", file.getvalue())
     return text[text.index("<svg") :].replace(" <defs>", f" {head}\n <defs>", 1)
