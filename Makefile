@@ -101,7 +101,7 @@ fmt: $(LINT) ## Format all code; make the sync half of the Python library
 site: $(SITE) ## Build the site of the documents, target/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
-# Those that need no run; top needs a server and half a minute.
+# All but top need Python alone. Top starts a server and takes half a minute.
 pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
 	@.venv/bin/python docs/pictures/draw $(ARGS)
 

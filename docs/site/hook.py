@@ -1,8 +1,8 @@
 """What the site needs beyond MkDocs: pages from outside docs/, links to them, and the Markdown of git hosts.
 
 The documents are written to be read on a git host, so their links are relative to files. Some of these files are pages
-of the site under another name (`PAGES`). A link to any other file of the tree has no page to lead to. Its text stays
-without the link, or with a link to the host if mkdocs.yml has a `repo_url`. A link to a file that does not exist is an
+of the site under another name (`PAGES`). Any other file of the tree, such as a source file, has no page. A link to it
+becomes plain text, or a link to the git host if mkdocs.yml has a `repo_url`. A link to a file that does not exist is an
 error.
 """
 
@@ -152,7 +152,7 @@ def relinked(text: str, source: str, uri: str, config: MkDocsConfig) -> str:
 
 
 def site_target(target: str, source: str, uri: str, config: MkDocsConfig) -> str | None:
-    """Where a link of a source file leads on the site; None if the file that it names is not there."""
+    """The target of a link on the site; None if the file it names is not a page."""
     path, _, anchor = target.partition("#")
     if not path or ":" in path:
         return target

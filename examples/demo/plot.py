@@ -24,7 +24,7 @@ BIN_S = 0.5
 
 # Text stays text in an SVG, and the same run gives the same bytes.
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "taskslot"})
-# What an SVG has beside matplotlib's colours: a system font, a border, and colours for a reader who prefers dark.
+# What an SVG adds to matplotlib's output: a system font, a border, and colours for readers who prefer dark.
 STYLE = """
 text{font-family:system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif!important}
 #patch_1 path{stroke:#d0d7de}
@@ -53,7 +53,7 @@ def plot(account: Account, title: str, path: Path) -> None:
     backlog.set_xlim(0, edges[-1])
     figure.suptitle(title, fontsize=13, fontweight="bold", x=0.06, ha="left")
     caption = "\n".join(fill(f"{m['mark']}  at {m['t'] - began:.1f} s: {m['text']}", 130) for m in marks)
-    caption += "\ngrey: a third of the slots has no primary, or one that its replica can't hear"
+    caption += "\ngrey: one third of the slots has no primary, or its primary cannot reach the replica"
     figure.text(0.06, 0.015, caption, fontsize=9, va="bottom", linespacing=1.4)
     lines = caption.count("\n") + 1
     figure.subplots_adjust(left=0.08, right=0.97, top=0.9, bottom=0.11 + 0.024 * lines, hspace=0.12)
@@ -70,7 +70,7 @@ def svg(figure, title: str, description: str) -> str:
     file = StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     head = f"<title>{escape(title)}</title><desc>{escape(description)}</desc><style>{STYLE}</style>"
-    # A hundredth of a point is fine enough.
+    # Two decimals of a point are enough, and make the file smaller.
     text = re.sub(r"(\d+\.\d\d)\d+", r"\1", file.getvalue())
     return text[text.index("<svg") :].replace(" <defs>", f" {head}\n <defs>", 1)
 

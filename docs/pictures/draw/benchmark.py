@@ -107,7 +107,7 @@ def legend(picture: Picture, x: float, y: float) -> None:
 
 
 def notes(results: Path) -> list[str]:
-    """What was measured, and that other servers show much the same."""
+    """What was measured, and the range of the ratios over all servers."""
     lowest_and_highest = []
     for load in LOADS:
         found = [ratio(read(path)["lives"][load], OURS) for path in results.glob("cpu.*.json")]
@@ -121,7 +121,7 @@ def notes(results: Path) -> list[str]:
 
 
 def description(cpu: dict[str, Rounds], memory: dict[str, dict[str, float]]) -> str:
-    """All figures, for those who hear the picture."""
+    """All figures in words, for screen readers."""
     parts = []
     for load, name in LOADS.items():
         said = ", ".join(f"{one} {median(map(life, cpu[load][one])):.1f} µs" for one in CONTENDERS)

@@ -13,7 +13,7 @@ from html import escape
 SANS = "system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace"
 
-# By name: a colour for light, one for dark. Of a hue the first is for lines and text, `-soft` for areas.
+# By name the colours for light and for dark. A hue has two: one for lines and text, and `-soft` for areas.
 COLOURS = {
     "paper": ("#ffffff", "#0d1117"),
     "border": ("#d0d7de", "#30363d"),

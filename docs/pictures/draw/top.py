@@ -55,7 +55,7 @@ ALL = (
 
 
 def top() -> str:
-    """Run it, and draw what `taskslot top` shows in the end."""
+    """Run all queues, and draw what `taskslot top` shows at the end."""
     server = Server(SERVERS["valkey-9.1"])
     server.start()
     over = threading.Event()
@@ -148,7 +148,7 @@ DARK
 
 
 def drawn(picture: Picture) -> str:
-    """The screen as an SVG by rich, once in each set of colours, and both as one."""
+    """Export the screen with rich, once for light and once for dark, and join both in one SVG."""
     console = Console(
         record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor"
     )
@@ -174,5 +174,5 @@ def drawn(picture: Picture) -> str:
     }  # fmt: skip
     for word, value in words.items():
         text = text.replace(word, value, 1)
-    # Lines that are wider than the screen can't be, so nothing has to be cut.
+    # The table fits the screen, so the clips that rich adds are not needed.
     return re.sub(r' clip-path="[^"]*"', "", text)
