@@ -15,6 +15,7 @@ RUN     := .venv/installed/run
 TEST    := $(addprefix .venv/installed/,run test tree)
 LINT    := $(TEST) .venv/installed/lint
 PLOTS   := $(TEST) .venv/installed/plots
+SITE    := .venv/installed/site
 ALL     := $(PLOTS) .venv/installed/servers
 
 # What is on PATH goes first; the wheels are only needed where there is none.
@@ -88,12 +89,21 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that no files im
 	.venv/bin/python clients/python/make_sync.py --check
 	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
 	.venv/bin/python tests/imports
+	.venv/bin/python docs/pictures/draw --check
 
 fmt: $(LINT) ## Format all code; make the sync half of the Python library
 	.venv/bin/python clients/python/make_sync.py
 	cargo fmt --all
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+
+.PHONY: site pictures
+site: $(SITE) ## Build the site of the documents, target/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
+# All but top need Python alone. Top starts a server and takes half a minute.
+pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
+	@.venv/bin/python docs/pictures/draw $(ARGS)
 
 cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the foreground (PORT=7001 is the first of six)
 	@.venv/bin/python examples/cluster.py \
