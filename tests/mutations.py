@@ -113,7 +113,7 @@ BREAKS = [
     (
         "groups with suspects stand apart",
         "store/level.rs",
-        "        } else if is_sound != was_sound {\n            self.change_line(group);\n        }\n",
+        "        } else if is_sound != was_sound {\n            self.change_rotation(group);\n        }\n",
         "        }\n",
     ),
     (
