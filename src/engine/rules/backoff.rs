@@ -14,8 +14,9 @@ pub(crate) fn delay_ms(settings: &Settings, n: u32, random: u32) -> u64 {
     u64::try_from(moved).unwrap_or(max).clamp(1, max)
 }
 
-/// The delay after stall `n` + 1, in ms (the first stall has none): random, at least 1 and at most the queue's backoff for
-/// `n`, whatever `backoff-jitter` is. Tasks that stalled together because their worker died do not come back together.
+/// The delay after stall `n` + 1, in ms (the first stall has none): random, at least 1 and at most the queue's backoff
+/// for `n`, whatever `backoff-jitter` is. Tasks that stalled together because their worker died do not come back
+/// together.
 pub(crate) fn full_jitter_ms(settings: &Settings, n: u32, random: u32) -> u64 {
     let longest = steady_ms(settings, n);
     let drawn = ((u128::from(longest) + 1) * u128::from(random)) >> 32;

@@ -150,10 +150,10 @@ impl Schedule {
 
 /// The schedules of a queue, by name. A schedule pushes a task at intervals (EVERY) or at calendar instants (CRON).
 ///
-/// A schedule stores its next instant. When it has come, the primary decides one event that both pushes the task and sets
-/// the next instant, so a replica that takes over never has one without the other. The next instant is always in the
-/// future: after an outage there is one run (CATCHUP one) or none, however many instants have passed. A run that can't
-/// push its task (queue full or paused IN, server out of memory) is skipped and counted.
+/// A schedule stores its next instant. When it has come, the primary decides one event that both pushes the task and
+/// sets the next instant, so a replica that takes over never has one without the other. The next instant is always in
+/// the future: after an outage there is one run (CATCHUP one) or none, however many instants have passed. A run that
+/// can't push its task (queue full or paused IN, server out of memory) is skipped and counted.
 ///
 /// EVERY runs on the queue's clock from instant to instant, so it never drifts. CRON follows the wall clock.
 ///
