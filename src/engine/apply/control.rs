@@ -1,4 +1,4 @@
-//! What changes a queue and none of its tasks: settings, gates, terms, clocks, answers that are remembered.
+//! Events that change the queue but none of its tasks: settings, pauses, terms, clocks, remembered replies.
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NAME_MAX_BYTES};
 use crate::invalid::{Applied, Invalid, ensure};

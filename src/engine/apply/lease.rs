@@ -1,4 +1,4 @@
-//! Leases that begin, last longer and end.
+//! Leases: how they begin, are extended and end.
 
 use crate::apply::transition::is_leased;
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
@@ -33,7 +33,7 @@ impl State {
         self.spend(task.key, at);
         self.let_go_at_start(task.place);
         if task.entry.is_suspect() {
-            // Whoever it waited for.
+            // No worker is reserved for a suspect any more.
             self.awaited = None;
         }
         let worker = self.workers.hold(worker, task.entry.is_suspect());
@@ -141,13 +141,13 @@ impl State {
                 }
             }
         }
-        // Leases that end together lie in one page: its bound is what brought the tick here.
+        // Leases that end together are mostly in one page, whose bound brought the tick here.
         first.into_iter().for_each(|order| self.log.tighten(order));
         Ok(())
     }
 
-    /// What is said of a task that dies by this stall, in place of the error of a FAIL: how often it stalled, how long the
-    /// last lease was held, by whom, and what else ended it but its own length.
+    /// The error of a task that dies of this stall, since no FAIL left one: how often it stalled, how long the last
+    /// lease lasted, at which worker, and what ended it if not its own length.
     fn why_dead(&self, id: TaskId, at: Millis) -> Option<Vec<u8>> {
         let entry = self.find(id)?.entry?;
         let Phase::Leased { deadline, claimed_at, worker, tied, .. } = entry.phase else { return None };

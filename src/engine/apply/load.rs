@@ -1,4 +1,4 @@
-//! What was stored comes back into the tables.
+//! Loading what was stored.
 
 use crate::apply::transition::Detached;
 use crate::bounds::NAME_MAX_BYTES;
@@ -13,7 +13,7 @@ use crate::store::tokens::StoredToken;
 use crate::time::Millis;
 
 impl State {
-    /// Adds a page of tasks that was stored.
+    /// Adds a stored page of tasks.
     pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         let page = Page::load(bytes)?;
         let (first, slots) = (page.first(), page.slots() as u64);
@@ -24,7 +24,7 @@ impl State {
         places.into_iter().try_for_each(|place| self.index(place))
     }
 
-    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
+    /// Adds a loaded task to the structures of its state, which follows from its entry or from having none.
     fn index(&mut self, place: Place) -> Applied {
         let found = self.at(place).ok_or(Invalid("a loaded task"))?;
         let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
@@ -46,7 +46,7 @@ impl State {
         self.index_token(place)
     }
 
-    /// A task that was loaded has the token that follows from it.
+    /// Notes the token of a loaded task, if it holds one that follows from the task.
     fn index_token(&mut self, place: Place) -> Result<(), Invalid> {
         let found = self.log.record(place).and_then(|record| Some((record, record.options.unique?)));
         let Some((record, unique)) = found else { return Ok(()) };
@@ -58,7 +58,7 @@ impl State {
         Ok(())
     }
 
-    /// Adds a body that was stored.
+    /// Adds a stored body. Bodies come before their tasks, which are indexed by what they have.
     pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Invalid> {
         let order = Order(stored.order);
         ensure(self.log.pages() == 0, "bodies before their tasks")?;
@@ -68,7 +68,7 @@ impl State {
         Ok(())
     }
 
-    /// Adds a token that doesn't follow from the tasks.
+    /// Adds a stored token, one that does not follow from the tasks.
     pub(crate) fn load_token(&mut self, stored: &StoredToken) -> Result<(), Invalid> {
         let StoredToken { token, id, until } = stored;
         ensure((1..=NAME_MAX_BYTES).contains(&token.len()) && *until <= Millis::MAX, "a token's bounds")?;

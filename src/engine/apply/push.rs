@@ -1,4 +1,4 @@
-//! Tasks that come in.
+//! Adding tasks that were pushed.
 
 use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
 use crate::invalid::{Applied, Invalid, ensure};

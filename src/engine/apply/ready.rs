@@ -1,4 +1,4 @@
-//! Tasks that are ready again: their time has come, or somebody retries them.
+//! Delayed tasks that become ready, and dead or delayed tasks that are retried.
 
 use crate::invalid::{Applied, Invalid};
 use crate::state::State;

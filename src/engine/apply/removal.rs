@@ -1,4 +1,4 @@
-//! Tasks that are gone, other than by an answer of their worker.
+//! Removing tasks, other than by an ACK; also marking leased tasks that are to be cancelled.
 
 use crate::apply::transition::is_leased;
 use crate::invalid::{Applied, Invalid, ensure};

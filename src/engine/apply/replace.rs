@@ -1,4 +1,4 @@
-//! A task that waits gets another body.
+//! Replacing the body of a waiting task.
 
 use crate::invalid::{Invalid, ensure};
 use crate::state::State;

@@ -1,4 +1,4 @@
-//! Schedules that are set, removed and run.
+//! Setting, removing, running and planning schedules.
 
 use crate::bounds::NUMBER_MAX;
 use crate::invalid::{Invalid, ensure};
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-/// One more, within what a stored counter can be.
+/// One more, up to the largest counter that can be stored.
 fn count(total: u64) -> u64 {
     (total + 1).min(NUMBER_MAX.unsigned_abs())
 }

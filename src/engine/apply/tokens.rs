@@ -1,4 +1,4 @@
-//! Tokens that are taken and freed.
+//! Taking and freeing UNIQUE tokens.
 
 use serde_bytes::ByteBuf;
 
@@ -11,19 +11,20 @@ use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
 
 impl State {
-    /// A task that was just pushed takes its token; that of another whose time is over at `at` moves to it.
+    /// Gives a token to a task that was just pushed. It must be free at `at`; an entry whose time has passed is
+    /// replaced.
     pub(crate) fn take_token(&mut self, at: Millis, id: TaskId, unique: &Unique) -> Result<(), Invalid> {
         ensure(self.tokens.holder(at, unique.token).is_none(), "a token that nobody holds")?;
         self.tokens.hold(unique.token, id, unique.hold.until());
         Ok(())
     }
 
-    /// A task is dead or gone: its token is free, unless it is kept.
+    /// Frees the token of a task that is dead, done or removed, unless KEEP keeps it.
     pub(crate) fn let_go(&mut self, place: Place) {
         self.free_if(place, |hold| !matches!(hold, Hold::Exactly(_)));
     }
 
-    /// A task is claimed: a token that was held until then is free.
+    /// Frees the token of a task that is claimed, if it was held until the start only (UNTIL start).
     pub(crate) fn let_go_at_start(&mut self, place: Place) {
         self.free_if(place, |hold| hold == Hold::Start);
     }
@@ -38,7 +39,7 @@ impl State {
         }
     }
 
-    /// A dead task is ready again, and has its token again if it still wants it.
+    /// Gives a dead task that is ready again its token, if it still wants it. Errors: another task holds it.
     pub(crate) fn take_again(&mut self, at: Millis, place: Place, entry: &Entry) -> Result<(), Invalid> {
         let Some(record) = self.log.record(place) else { return Ok(()) };
         let Some(unique) = record.options.unique.filter(|unique| takes_again(at, unique, entry)) else {
@@ -50,8 +51,9 @@ impl State {
         Ok(())
     }
 
-    /// A hand-off was undone. If it was the first and its token is still free, both are as if it had never been: the
-    /// entry's lease too, by which a token until the start is told to be held or not.
+    /// Undoes the effect of a hand-off on a token that is held until the start. If the hand-off was the first claim and
+    /// the token is still free, the task gets it back. The entry's lease is reset too, because it decides who holds
+    /// such a token.
     pub(crate) fn give_token_back(&mut self, at: Millis, place: Place, entry: &mut Entry) {
         let Some(record) = self.log.record(place).filter(|_| entry.deliveries == 0) else { return };
         let unique = record.options.unique.filter(|unique| unique.hold == Hold::Start);
@@ -62,7 +64,7 @@ impl State {
         self.tokens.hold(unique.token, record.id, None);
     }
 
-    /// Tokens whose time is over at `at` are free.
+    /// Frees tokens whose time has passed. Errors: one whose time has not.
     pub(crate) fn apply_freed(&mut self, at: Millis, tokens: &[ByteBuf]) -> Result<(), Invalid> {
         tokens.iter().try_for_each(|token| {
             let held = self.tokens.get(token);

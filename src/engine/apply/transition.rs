@@ -1,5 +1,8 @@
-//! Where a task stands: in the structure of its state and in no other. Whatever changes a task's state takes it out of
-//! one (`detach`) and puts it into another (`attach`), or forgets it (`remove`).
+//! Moving tasks between states.
+//!
+//! A task is in the structures of its state and in no others. Every change of state takes it out of one
+//! ([`State::detach`]) and puts it into another ([`State::attach`]) or removes it ([`State::remove`]). These three keep
+//! all counters and indexes: lanes, groups, delayed, dead and done tasks, worker names, tokens and expiry.
 
 use crate::event::Then;
 use crate::invalid::{Applied, Invalid, ensure};
@@ -11,7 +14,7 @@ use crate::store::log::Place;
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// A task that was taken out of its state, until it is attached to another one or removed.
+/// A task between two states. It must be attached to another state, or removed.
 #[must_use]
 pub(crate) struct Detached {
     pub place: Place,
@@ -21,7 +24,7 @@ pub(crate) struct Detached {
 }
 
 impl State {
-    /// Draws the next order number.
+    /// Draws the next order number. Errors: they are used up.
     pub(crate) fn draw(&mut self) -> Result<Order, Invalid> {
         let drawn = self.next_order;
         ensure(drawn < Order::MAX, "an order number")?;
@@ -29,7 +32,8 @@ impl State {
         Ok(drawn)
     }
 
-    /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
+    /// Takes a task out of the structures of its state. Errors: there is no such task, or `is_expected` refuses its
+    /// phase.
     pub(crate) fn detach(
         &mut self,
         id: TaskId,
@@ -71,7 +75,8 @@ impl State {
         Ok(Detached { place, order, key, entry })
     }
 
-    /// Puts a task into the structure of its new state.
+    /// Puts a task into the structures of the state in its entry. Errors: an instant is out of bounds, or its rank is
+    /// taken.
     pub(crate) fn attach(&mut self, task: &Detached) -> Applied {
         let mut deadline = None;
         match task.entry.phase {
@@ -106,6 +111,7 @@ impl State {
         Ok(())
     }
 
+    /// Attaches a task whose lease ended in the state that the event says.
     pub(crate) fn attach_as(&mut self, mut task: Detached, then: &Then) -> Applied {
         task.entry.phase = match *then {
             Then::Ready(since) => Phase::Ready { since },
@@ -115,6 +121,7 @@ impl State {
         self.attach(&task)
     }
 
+    /// Attaches a task as ready, at the back of its lane. A task that comes back to an ordered group keeps its place.
     pub(crate) fn attach_at_back(&mut self, mut task: Detached, at: Millis) -> Applied {
         let is_back = matches!(task.entry.phase, Phase::Delayed { .. }) && task.entry.deliveries > 0;
         if !is_back || !self.keeps_place(task.key.group) {
@@ -124,7 +131,7 @@ impl State {
         self.attach(&task)
     }
 
-    /// Forgets a task that was taken out of its state.
+    /// Removes a detached task from the log, with everything that is stored about it.
     pub(crate) fn remove(&mut self, task: &Detached) -> Applied {
         self.errors.forget(task.order);
         self.results.forget(task.order);
