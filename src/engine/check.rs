@@ -1,4 +1,4 @@
-//! What must hold of every queue. One place says it for files, peers and tests.
+//! The invariants of a queue, in one place for files, peers and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,19 +15,19 @@ use crate::task::{Hold, LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
 impl State {
-    /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
+    /// Checks all invariants and returns the first that does not hold. O(tasks): for loading and for tests.
     ///
-    /// - a task is in the structure of its state and in no other, and states are counted;
-    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired;
-    /// - done tasks are among the acked, and so are those forgotten: done + forgotten ≤ acked;
-    /// - ids and order numbers grow together and were given by this queue;
-    /// - no two tasks have the same turn or the same lease number;
-    /// - every name that is kept is the name of as many leases, and of suspects among them, as it counts;
-    /// - what was said of suspects that are passed over ends with the last ready suspect;
-    /// - no lease ends before the bound of its page;
-    /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
-    /// - no token is held twice, and each by a task that has it or had it;
-    /// - what may expire is indexed, and a body that was replaced is a task's.
+    /// - Each task is in the structures of its state and in no others. States are counted correctly.
+    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired.
+    /// - Done tasks and forgotten ones count as acked: done + forgotten ≤ acked.
+    /// - Ids and order numbers ascend together, and were given by this queue.
+    /// - No two tasks have the same rank or the same lease number.
+    /// - The table of worker names counts the leases of each name, and the suspects among them.
+    /// - Nothing is recorded about passed-over suspects unless a suspect is ready.
+    /// - No lease ends before the bound of its page.
+    /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
+    /// - Each token is held at most once, by a task that has or had it.
+    /// - Tasks that can expire are indexed. A replaced body belongs to a task.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
         self.schedules.validate()?;
@@ -53,7 +53,7 @@ impl State {
         self.validate_totals()
     }
 
-    /// Whether the lanes hold the tasks that are ready, each in a turn of its own.
+    /// Checks that the lanes contain exactly the ready tasks, and that ranks and lease numbers are unique.
     fn validate_lanes(&self, census: &mut Census) -> Result<(), Invalid> {
         let Census { ready, ranks, numbers, .. } = census;
         ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
@@ -93,7 +93,8 @@ impl State {
         ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks are counted as acked")
     }
 
-    /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
+    /// Checks that errors belong to tasks, results to done tasks, and progress to tasks that were leased and aren't
+    /// done.
     fn validate_side_tables(&self) -> Result<(), Invalid> {
         for (order, error) in self.errors.iter() {
             let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
@@ -115,7 +116,7 @@ impl State {
         )
     }
 
-    /// Whether a task's token is in the table as it has to be: 1 where the task says that it holds one, else 0.
+    /// Checks that the token which a task holds is in the table. Returns how many it holds: 1 or 0.
     fn validate_token(&self, found: &Found) -> Result<u64, Invalid> {
         let unique = found.record.options.unique;
         let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
@@ -124,8 +125,8 @@ impl State {
         Ok(1)
     }
 
-    /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
-    /// with an end, each of a task that has it, or kept for one that is gone.
+    /// Checks the table of tokens. It contains the tokens of `holders` tasks, counted by [`State::validate_token`], and
+    /// the tokens with an end. Each of those belongs to a task that has it, or is kept for a task that was removed.
     fn validate_tokens(&self, holders: u64) -> Result<(), Invalid> {
         self.tokens.validate(holders)?;
         for (token, held) in self.tokens.with_end() {
@@ -144,7 +145,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether every body is a living task's, and all are counted.
+    /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
     fn validate_bodies(&self) -> Result<(), Invalid> {
         let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
         let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
@@ -152,7 +153,7 @@ impl State {
         ensure(self.bodies.are_counted(), "bytes of bodies are counted")
     }
 
-    /// Whether what was said of suspects fits what there is.
+    /// Checks that what is recorded about suspects matches the tasks.
     fn validate_suspects(&self) -> Result<(), Invalid> {
         let is_said = self.passed_over.is_some() || self.awaited.is_some();
         ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
@@ -161,29 +162,29 @@ impl State {
     }
 }
 
-/// What the tables should hold, as the tasks say it one after the other.
+/// What the tables should contain, collected task by task.
 #[derive(Default)]
 struct Census<'q> {
     ready: ReadyTasks,
     delayed: Vec<(Due, Order)>,
     dead: Vec<(Millis, Order)>,
-    /// Since when, until when, which.
+    /// Done since, retained until, order number.
     done: Vec<(Millis, Millis, Order)>,
     done_bytes: u64,
     leased: u64,
-    /// Every turn that was given, and every lease number.
+    /// The rank of every task, and every lease number.
     ranks: Vec<u64>,
     numbers: Vec<u64>,
-    /// Tasks of each group in any state, ready, leased and returning.
+    /// The tasks of each group: in any state, ready, leased, returning.
     groups: BTreeMap<GroupNumber, [u64; 4]>,
-    /// How many tasks hold a token of their own.
+    /// How many tasks hold a token without an end.
     holders: u64,
     expiring: BTreeSet<(Millis, Order)>,
     workers: BTreeMap<&'q [u8], Holds>,
 }
 
 impl<'q> Census<'q> {
-    /// Counts a task in. Errors: what it says can't be so in this queue.
+    /// Counts a task. Errors: something about it is impossible in this queue.
     fn see(&mut self, state: &'q State, found: &Found) -> Result<(), Invalid> {
         let is_given = found.order < state.next_order && found.record.id <= state.last_id;
         ensure(is_given, "numbers that were given")?;
@@ -212,7 +213,7 @@ impl<'q> Census<'q> {
         }
     }
 
-    /// A task that was touched.
+    /// Counts a touched task.
     fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Invalid> {
         let is_given = entry.rank < state.next_order.rank() && entry.lease <= state.last_lease;
         ensure(is_given, "numbers that were given")?;
