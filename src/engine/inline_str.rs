@@ -20,8 +20,8 @@ impl InlineStr {
 
     /// Prepends one byte. Does nothing if the string is full.
     pub(crate) fn byte(mut self, byte: u8) -> InlineStr {
-        if let Some(place) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
-            *place = byte;
+        if let Some(free) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
+            *free = byte;
             self.start -= 1;
         }
         self

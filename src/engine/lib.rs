@@ -116,7 +116,7 @@ pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Then};
 pub use inline_str::InlineStr;
 pub use invalid::Invalid;
-pub use limits::{GroupLimits, GroupRate, Held};
+pub use limits::{GroupLimits, GroupRate, HeldBy};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;

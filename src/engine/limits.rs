@@ -75,7 +75,7 @@ impl GroupLimits {
 
 /// What keeps a group, or a queue, from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum HeldBy {
     /// The group is ordered, and a task that was claimed before must come first.
     Order,
     /// As many tasks are leased as `concurrency` allows.
@@ -84,13 +84,13 @@ pub enum Held {
     Rate,
 }
 
-impl Held {
+impl HeldBy {
     /// The word that users read.
     pub fn name(self) -> &'static str {
         match self {
-            Held::Order => "order",
-            Held::Concurrency => "concurrency",
-            Held::Rate => "rate",
+            HeldBy::Order => "order",
+            HeldBy::Concurrency => "concurrency",
+            HeldBy::Rate => "rate",
         }
     }
 }

@@ -93,7 +93,7 @@ impl Queue {
     }
 
     /// Sets how far the clock of a queue that arrived here is ahead of this node's. It is this node's own knowledge
-    /// until a primary states it as an event: see [`State::clock_told`].
+    /// until a primary states it as an event: see [`State::clock_event`].
     pub fn set_clock_offset(&mut self, offset_ms: i64) {
         self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }

@@ -166,8 +166,8 @@ impl Settings {
     /// Sets a value. Returns false, without a change, if the definition does not allow it.
     pub(crate) fn set(&mut self, rule: &Rule, value: i64) -> bool {
         match self.0.get_mut(rule.setting as usize) {
-            Some(place) if rule.allows(value) => {
-                *place = value;
+            Some(slot) if rule.allows(value) => {
+                *slot = value;
                 true
             }
             _ => false,

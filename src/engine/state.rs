@@ -16,7 +16,7 @@ use crate::store::expiry::{Expiry, expires};
 use crate::store::groups::Groups;
 use crate::store::interner::Interner;
 use crate::store::lanes::{LaneKey, Lanes};
-use crate::store::log::{Log, Place};
+use crate::store::log::{Log, Position};
 use crate::store::record::Record;
 use crate::store::requests::Requests;
 use crate::store::schedules::Schedules;
@@ -82,7 +82,7 @@ pub(crate) struct Local {
 
 /// A task as the rules see it: its position in the log, its record, and its entry if it was touched.
 pub(crate) struct Found<'a> {
-    pub place: Place,
+    pub position: Position,
     pub order: Order,
     pub record: Record<'a>,
     pub entry: Option<Entry>,
@@ -111,7 +111,7 @@ impl State {
     }
 
     /// The event by which a primary states the clock of a queue that arrived there.
-    pub fn clock_told(&self) -> Event<'static> {
+    pub fn clock_event(&self) -> Event<'static> {
         Event::Clock { offset_ms: self.clock_offset_ms }
     }
 
@@ -179,15 +179,15 @@ impl State {
         self.at(self.log.locate(order)?)
     }
 
-    pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
-        let order = self.log.order(place);
-        let record = self.bodies.over(order, self.log.record(place)?);
-        Some(Found { place, order, record, entry: self.log.entry(place) })
+    pub(crate) fn at(&self, position: Position) -> Option<Found<'_>> {
+        let order = self.log.order(position);
+        let record = self.bodies.over(order, self.log.record(position)?);
+        Some(Found { position, order, record, entry: self.log.entry(position) })
     }
 
     /// Bytes of a task: its record, and the body that replaced the record's.
-    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
-        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
+    pub(crate) fn task_bytes(&self, position: Position, order: Order) -> usize {
+        self.log.record_len(position) + self.bodies.bytes_of(order) as usize
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queues with many groups: a setting for all of them is changed without visiting each.
 
-use taskslot_engine::{Claim, Event, GroupLimits, Held, Millis, Options, Queue, TaskState};
+use taskslot_engine::{Claim, Event, GroupLimits, HeldBy, Millis, Options, Queue, TaskState};
 
 use crate::copies::{digest, load, save};
 use crate::story::{Story, story};
@@ -43,7 +43,7 @@ fn claims_of(s: &mut Story, group: usize) -> usize {
 }
 
 fn held(queue: &Queue) -> usize {
-    queue.group_views(b"").filter(|group| group.held == Some(Held::Concurrency)).count()
+    queue.group_views(b"").filter(|group| group.held_by == Some(HeldBy::Concurrency)).count()
 }
 
 #[test]

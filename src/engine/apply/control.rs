@@ -20,7 +20,7 @@ impl State {
     ) -> Applied {
         ensure(token.len() <= NAME_MAX_BYTES, "a token's length")?;
         let request = Request { token: token.into(), kept_until, answer: answer.clone() };
-        ensure(request.is_valid(), "a remembered answer")?;
+        ensure(request.is_valid(), "a valid reply to remember")?;
         self.requests.remember(at, request);
         Ok(())
     }

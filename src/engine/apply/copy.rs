@@ -17,11 +17,12 @@ impl State {
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::of(self.schedules.zones());
         // A late ACK is only accepted in the queue that gave the lease.
-        for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
-            copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
+        for (position, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
+            copy.log.set_entry(position, &Entry { stalled: false, ..entry }, None);
         }
         let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
-        let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
+        let ids: Vec<TaskId> =
+            leased.filter_map(|(position, _)| Some(self.log.record(position)?.id)).collect();
         for id in ids {
             let mut task = copy.detach(id, is_leased)?;
             if let Phase::Leased { cancel: true, .. } = task.entry.phase {

@@ -25,7 +25,7 @@ impl State {
         let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else {
             return;
         };
-        let runs = self.groups.held(group, &self.settings).is_none();
+        let runs = self.groups.held_by(group, &self.settings).is_none();
         if runs != group.runs {
             // A group that stays keeps its turn; one that comes in joins at the end.
             self.lanes.set_running(number, runs.then(|| group.weight()));

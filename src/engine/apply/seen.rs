@@ -7,6 +7,6 @@ impl State {
     /// Makes the next search shorter. Nothing that is stored changes.
     pub(crate) fn apply_seen(&mut self, seen: &Seen) {
         seen.pages.iter().for_each(|&first| self.log.tighten(first));
-        seen.groups.into_iter().for_each(|place| self.groups.look_on_from(place));
+        seen.groups.into_iter().for_each(|number| self.groups.look_on_from(number));
     }
 }

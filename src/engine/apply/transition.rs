@@ -10,14 +10,14 @@ use crate::numbers::Order;
 use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::task::TaskId;
 use crate::time::Millis;
 
 /// A task between two states. It must be attached to another state, or removed.
 #[must_use]
 pub(crate) struct Detached {
-    pub place: Place,
+    pub position: Position,
     pub order: Order,
     pub key: LaneKey,
     pub entry: Entry,
@@ -40,12 +40,12 @@ impl State {
         is_expected: impl Fn(&Phase) -> bool,
     ) -> Result<Detached, Invalid> {
         let found = self.find(id).ok_or(Invalid("a living task"))?;
-        let (place, order, key) = (found.place, found.order, found.key());
+        let (position, order, key) = (found.position, found.order, found.key());
         let (entry, touched) = (found.entry(), found.entry);
-        ensure(is_expected(&entry.phase), "a task in such a state")?;
+        ensure(is_expected(&entry.phase), "a task in another state")?;
         match entry.phase {
             Phase::Ready { .. } => {
-                self.forget_expiry(place, order, touched.as_ref());
+                self.forget_expiry(position, order, touched.as_ref());
                 match touched {
                     None => self.lanes.take_fresh(key, order, &self.log),
                     Some(_) => self.lanes.take_returned(key, entry.rank, entry.is_suspect()),
@@ -69,10 +69,10 @@ impl State {
                 let is_dead = self.dead.remove(&(at, order));
                 debug_assert!(is_dead, "a dead task is indexed");
             }
-            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
+            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(position, order)),
         }
         self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
-        Ok(Detached { place, order, key, entry })
+        Ok(Detached { position, order, key, entry })
     }
 
     /// Puts a task into the structures of the state in its entry. Errors: an instant is out of bounds, or its rank is
@@ -84,8 +84,8 @@ impl State {
                 ensure(since <= Millis::MAX, "an instant")?;
                 let (key, rank, weight) = (task.key, task.entry.rank, self.running(task.key.group));
                 let is_free = self.lanes.put_returned(key, weight, rank, task.order, task.entry.is_suspect());
-                ensure(is_free, "a turn of its own")?;
-                self.index_expiry(task.place, task.order, Some(&task.entry));
+                ensure(is_free, "a rank that no other task has")?;
+                self.index_expiry(task.position, task.order, Some(&task.entry));
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
@@ -99,15 +99,15 @@ impl State {
                 ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
                 self.dead.insert((at, task.order));
-                self.let_go(task.place);
+                self.let_go(task.position);
             }
             Phase::Done { at, until } => {
                 ensure(at <= Millis::MAX, "an instant")?;
-                self.done.insert(at, until, task.order, self.task_bytes(task.place, task.order));
+                self.done.insert(at, until, task.order, self.task_bytes(task.position, task.order));
             }
         }
         self.count_in_group(task.key.group, &task.entry.phase, task.entry.deliveries, 1);
-        self.log.set_entry(task.place, &task.entry, deadline);
+        self.log.set_entry(task.position, &task.entry, deadline);
         Ok(())
     }
 
@@ -136,9 +136,9 @@ impl State {
         self.errors.forget(task.order);
         self.results.forget(task.order);
         self.progress.forget(task.order);
-        self.let_go(task.place);
+        self.let_go(task.position);
         self.bodies.remove(task.order);
-        self.log.remove(task.place);
+        self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Fingerprint {
         words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
         if !rest.is_empty() {
             let mut last = [0; 8];
-            last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
             self.word(u64::from_le_bytes(last));
         }
     }
@@ -77,8 +77,8 @@ impl State {
         // Encoded once, or into one buffer, because the loop runs for each of perhaps a million tasks.
         let (mut state, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());
-        for place in self.log.tasks_from(Order(0)) {
-            let Some(found) = self.at(place) else { continue };
+        for position in self.log.tasks_from(Order(0)) {
+            let Some(found) = self.at(position) else { continue };
             state.clear();
             if let Some(entry) = found.entry {
                 // The number of a worker's name depends on the history, the name does not.

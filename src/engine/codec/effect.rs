@@ -92,7 +92,7 @@ impl Effect {
             let at = six_bytes(&mut rest).ok_or(Invalid("an instant"))?;
             stamp = Some((number, Millis(at)));
         }
-        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("events that are known"))?;
+        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("known events"))?;
         let mut left = payloads;
         for event in &mut events {
             match event {
@@ -110,7 +110,7 @@ impl Effect {
                 _ => {}
             }
         }
-        ensure(left.is_empty(), "a push for each payload")?;
+        ensure(left.is_empty(), "an event for each payload")?;
         Ok(Received { stamp, events })
     }
 }

@@ -175,7 +175,7 @@ impl State {
             ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
-        ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
+        ensure(head.spent.is_over_at() < Millis::MAX, "a valid use of a rate")?;
         ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         ensure(
@@ -191,8 +191,10 @@ impl State {
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
-        let workers = Interner::load(workers).ok_or(Invalid("worker names"))?;
-        let awaited = head.awaited.map(|name| workers.find(&name).ok_or(Invalid("an awaited worker's name")));
+        let workers = Interner::load(workers).ok_or(Invalid("valid names of workers"))?;
+        let awaited = head
+            .awaited
+            .map(|name| workers.find(&name).ok_or(Invalid("the name of the worker that is reserved")));
         let awaited = awaited.transpose()?.map(|(number, _)| number);
         Ok(State {
             settings,
@@ -237,11 +239,11 @@ impl State {
                 let turns: Vec<StoredTurn> = decode(turns).ok_or(Invalid("stored turns"))?;
                 turns.into_iter().try_for_each(|(priority, group, left)| {
                     let key = LaneKey { priority, group };
-                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
+                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that can run")
                 })
             }
             Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
-                Err(Invalid("tasks before what is said of them"))
+                Err(Invalid("tasks before their errors, results and progress"))
             }
             Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
             Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
@@ -251,7 +253,7 @@ impl State {
                 requests.into_iter().try_for_each(|request| {
                     ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
                     let is_new = !self.requests.holds(&request) && self.requests.len() < REQUESTS_MAX;
-                    ensure(is_new, "each request once, and not too many")?;
+                    ensure(is_new, "each request once, and at most 10,000")?;
                     // A version that did not bound their bytes may have stored more: the oldest are forgotten.
                     self.requests.remember(Millis(0), request);
                     Ok(())
@@ -282,7 +284,7 @@ impl State {
 fn load_side_table(table: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
     let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(table.get(Order(order)).is_none(), "one error, result or progress a task")?;
+        ensure(table.get(Order(order)).is_none(), "one error, result or progress per task")?;
         table.set(Order(order), value);
         Ok(())
     })

@@ -88,8 +88,8 @@ impl<'a> ClaimTurns<'a> {
         leases: &mut Vec<Lease>,
     ) -> Result<(), Refusal> {
         let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        for (_, place) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
-            let Some(found) = state.at(place) else { break };
+        for (_, position) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
+            let Some(found) = state.at(position) else { break };
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
             if !self.admits(is_suspect, found.record.payload.len()) {
                 self.left = 0;

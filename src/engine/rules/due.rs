@@ -80,8 +80,8 @@ impl State {
             let page = self.log.bound_after(after).filter(|page| page.bound <= now.at)?;
             *pages -= 1;
             let mut tasks = Vec::new();
-            for place in self.log.leases_in(page) {
-                let (record, entry) = (self.log.record(place)?, self.log.entry(place)?);
+            for position in self.log.leases_in(page) {
+                let (record, entry) = (self.log.record(position)?, self.log.entry(position)?);
                 if matches!(entry.phase, Phase::Leased { deadline, .. } if now.is_over(deadline)) {
                     tasks.push((record.id, self.stalled(now, entropy, &entry)));
                 }

@@ -1,7 +1,7 @@
 //! Limits: how many tasks can be leased at a time and how fast they can be claimed, per queue and per group.
 
 use crate::event::Event;
-use crate::limits::{GroupLimits, Held};
+use crate::limits::{GroupLimits, HeldBy};
 use crate::numbers::GroupNumber;
 use crate::request::Refusal;
 use crate::rules::due::Seen;
@@ -22,11 +22,11 @@ impl State {
     }
 
     /// Which of the queue's own limits prevents claims at `at`; `None` if none does.
-    pub fn held_by(&self, at: Millis) -> Option<Held> {
+    pub fn held_by(&self, at: Millis) -> Option<HeldBy> {
         let is_full = self.settings.limit(Setting::Concurrency).is_some_and(|limit| self.leased >= limit);
         match () {
-            () if is_full => Some(Held::Concurrency),
-            () if self.allowance(at) == 0 => Some(Held::Rate),
+            () if is_full => Some(HeldBy::Concurrency),
+            () if self.allowance(at) == 0 => Some(HeldBy::Rate),
             () => None,
         }
     }

@@ -25,7 +25,7 @@ impl State {
                 result.map_or(0, len) - self.bytes_in(&self.progress, *id)
             }
             Event::Acked { id, .. } => {
-                self.find(*id).map_or(0, |found| -(self.task_bytes(found.place, found.order) as i64))
+                self.find(*id).map_or(0, |found| -(self.task_bytes(found.position, found.order) as i64))
             }
             Event::Extended { id, progress: Some(progress), .. } => {
                 len(progress) - self.bytes_in(&self.progress, *id)

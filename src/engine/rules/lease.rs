@@ -71,7 +71,7 @@ impl State {
         retry: Retry,
         error: &'a [u8],
     ) -> Result<Event<'a>, Refusal> {
-        let found = self.held(now, handle)?;
+        let found = self.with_lease(now, handle)?;
         let entry = found.entry();
         if is_cancel_asked(&entry) {
             return Ok(Event::Cancelled { id: handle.id });
@@ -103,7 +103,7 @@ impl State {
         delay_ms: Option<u64>,
         back: bool,
     ) -> Result<Event<'static>, Refusal> {
-        let found = self.held(now, handle)?;
+        let found = self.with_lease(now, handle)?;
         if is_cancel_asked(&found.entry()) {
             return Ok(Event::Cancelled { id: handle.id });
         }
@@ -133,7 +133,7 @@ impl State {
         lease_ms: Option<u32>,
         progress: Option<&'a [u8]>,
     ) -> Result<Event<'a>, Refusal> {
-        let entry = self.held(now, handle)?.entry();
+        let entry = self.with_lease(now, handle)?.entry();
         let Phase::Leased { deadline, claimed_at, cancel, .. } = entry.phase else {
             return Err(Refusal::Stale);
         };
@@ -176,10 +176,10 @@ impl State {
 
     /// The task of a handle whose lease is current. Errors: `Gone` if there is nothing left to work on, otherwise
     /// `Stale`.
-    pub(crate) fn held(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
+    pub(crate) fn with_lease(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
         let found = self.find(handle.id).ok_or(Refusal::Gone)?;
         match found.entry() {
-            entry if is_held(now, &entry, handle) => Ok(found),
+            entry if has_lease(now, &entry, handle) => Ok(found),
             // Retained or not, there is nothing left to work on.
             Entry { phase: Phase::Done { .. }, .. } => Err(Refusal::Gone),
             _ => Err(Refusal::Stale),
@@ -188,7 +188,7 @@ impl State {
 }
 
 /// Whether the handle's lease is the task's current one and has not ended.
-fn is_held(now: Now, entry: &Entry, handle: &Handle) -> bool {
+fn has_lease(now: Now, entry: &Entry, handle: &Handle) -> bool {
     match entry.phase {
         Phase::Leased { deadline, .. } => !now.is_over(deadline) && is_last_lease(entry, handle),
         _ => false,

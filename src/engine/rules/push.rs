@@ -53,7 +53,7 @@ impl State {
     /// The leases of an earlier claim with this token that are still held; `None` if there are none.
     pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
         let handles = self.requests.claim(now.at, token)?;
-        let is_held = |handle: &&Handle| self.held(now, handle).is_ok();
+        let is_held = |handle: &&Handle| self.with_lease(now, handle).is_ok();
         let held: Vec<Handle> = handles.iter().filter(is_held).copied().collect();
         (!held.is_empty()).then_some(held)
     }

@@ -62,7 +62,7 @@ impl State {
                 break;
             }
             let Some(found) = self.locate(order) else { continue };
-            freed += (self.task_bytes(found.place, found.order)
+            freed += (self.task_bytes(found.position, found.order)
                 + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
             ids.push(found.record.id);
         }

@@ -77,8 +77,8 @@ impl State {
             return None;
         }
         let source = self.sources(at, group, Which::All).next()?;
-        let (_, place) = source.lane.in_order(&self.log, Rank::FIRST, Which::All).next()?;
-        match self.log.entry(place)? {
+        let (_, position) = source.lane.in_order(&self.log, Rank::FIRST, Which::All).next()?;
+        match self.log.entry(position)? {
             entry if entry.is_suspect() => Some(entry.phase.instant()),
             _ => None,
         }

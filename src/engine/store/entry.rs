@@ -106,13 +106,13 @@ impl<const N: usize> UintLe<N> {
     fn new(value: u64) -> UintLe<N> {
         let value = value.min(u64::MAX >> (64 - 8 * N));
         let mut short = [0; N];
-        short.iter_mut().zip(value.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        short.iter_mut().zip(value.to_le_bytes()).for_each(|(to, byte)| *to = byte);
         UintLe(short)
     }
 
     fn get(self) -> u64 {
         let mut value = [0; 8];
-        value.iter_mut().zip(self.0).for_each(|(place, byte)| *place = byte);
+        value.iter_mut().zip(self.0).for_each(|(to, byte)| *to = byte);
         u64::from_le_bytes(value)
     }
 }

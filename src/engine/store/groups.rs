@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
 use crate::invalid::{Invalid, ensure};
-use crate::limits::{GroupLimits, GroupRate, Held};
+use crate::limits::{GroupLimits, GroupRate, HeldBy};
 use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
@@ -86,13 +86,13 @@ impl Group {
     }
 
     /// Which limit keeps the group out of the rotations, given the use of its rate; `None` if it can run.
-    fn held(&self, used: Used, settings: &Settings) -> Option<Held> {
+    fn held_by(&self, used: Used, settings: &Settings) -> Option<HeldBy> {
         match () {
-            () if self.is_ordered() && self.returning > 0 => Some(Held::Order),
+            () if self.is_ordered() && self.returning > 0 => Some(HeldBy::Order),
             () if self.concurrency(settings).is_some_and(|limit| self.leased >= limit) => {
-                Some(Held::Concurrency)
+                Some(HeldBy::Concurrency)
             }
-            () if used.rests => Some(Held::Rate),
+            () if used.rests => Some(HeldBy::Rate),
             () => None,
         }
     }
@@ -164,7 +164,7 @@ struct Behind {
 pub(crate) struct Groups {
     numbers: BTreeMap<Name, GroupNumber>,
     /// By number − 1; `None` for a free number.
-    places: Vec<Option<Box<Group>>>,
+    by_number: Vec<Option<Box<Group>>>,
     free: Vec<GroupNumber>,
     wakes: BTreeSet<(Millis, GroupNumber)>,
     name_bytes: usize,
@@ -175,11 +175,11 @@ pub(crate) struct Groups {
     behind: usize,
     /// Where the tick continues to look for groups behind. Only this node knows it: it is neither stored nor
     /// replicated.
-    next_place: usize,
+    next_slot: usize,
 }
 
-/// How many places one step examines for groups behind, to bound its work.
-const STEP_PLACES: usize = 4096;
+/// How many numbers one step examines for groups behind, to bound its work.
+const STEP_SLOTS: usize = 4096;
 
 impl Groups {
     /// How many groups are known.
@@ -194,13 +194,13 @@ impl Groups {
 
     /// The group with this number; `None` if the number is free or stands for "no group".
     pub fn get(&self, number: GroupNumber) -> Option<&Group> {
-        let place = (number.0 as usize).checked_sub(1)?;
-        self.places.get(place)?.as_deref()
+        let slot = (number.0 as usize).checked_sub(1)?;
+        self.by_number.get(slot)?.as_deref()
     }
 
     pub fn get_mut(&mut self, number: GroupNumber) -> Option<&mut Group> {
-        let place = (number.0 as usize).checked_sub(1)?;
-        self.places.get_mut(place)?.as_deref_mut()
+        let slot = (number.0 as usize).checked_sub(1)?;
+        self.by_number.get_mut(slot)?.as_deref_mut()
     }
 
     /// The group's name; empty for "no group".
@@ -223,8 +223,8 @@ impl Groups {
     }
 
     /// Which limit keeps a group from running; `None` if it can run.
-    pub fn held(&self, group: &Group, settings: &Settings) -> Option<Held> {
-        group.held(self.used(group, settings), settings)
+    pub fn held_by(&self, group: &Group, settings: &Settings) -> Option<HeldBy> {
+        group.held_by(self.used(group, settings), settings)
     }
 
     /// When a group's rate allows the next claim; `None` if it is not used up.
@@ -260,7 +260,7 @@ impl Groups {
         if has_new_rate {
             self.rate_epoch = self.epoch;
         }
-        (self.behind, self.next_place) = (self.len(), 0);
+        (self.behind, self.next_slot) = (self.len(), 0);
     }
 
     /// Visits a group that is behind. Afterwards it follows the settings, except for its place in the rotations, which
@@ -274,25 +274,25 @@ impl Groups {
         true
     }
 
-    /// The names of the next groups behind, at most `limit`, from a bounded number of places examined. Also returns
+    /// The names of the next groups behind, at most `limit`. It examines a bounded number of groups. Also returns
     /// where to continue, for [`Groups::look_on_from`].
     pub fn next_behind(&self, limit: usize) -> (Vec<ByteBuf>, usize) {
-        let (mut names, mut at) = (Vec::new(), self.next_place);
-        for _ in 0..self.places.len().min(STEP_PLACES) {
+        let (mut names, mut at) = (Vec::new(), self.next_slot);
+        for _ in 0..self.by_number.len().min(STEP_SLOTS) {
             if names.len() == limit.min(self.behind) {
                 break;
             }
-            let group = self.places.get(at).and_then(|place| place.as_deref());
+            let group = self.by_number.get(at).and_then(|slot| slot.as_deref());
             names
                 .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
-            at = (at + 1) % self.places.len();
+            at = (at + 1) % self.by_number.len();
         }
         (names, at)
     }
 
-    /// Continues the search for groups behind at this place.
-    pub fn look_on_from(&mut self, place: usize) {
-        self.next_place = place;
+    /// Continues the search for groups behind at this index.
+    pub fn look_on_from(&mut self, slot: usize) {
+        self.next_slot = slot;
     }
 
     /// The number of a name, which is created if it is new. An empty name means no group.
@@ -304,14 +304,14 @@ impl Groups {
             return number;
         }
         let number = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            GroupNumber(self.places.len() as u32)
+            self.by_number.push(None);
+            GroupNumber(self.by_number.len() as u32)
         });
-        if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
+        if let Some(slot) = self.by_number.get_mut(number.0 as usize - 1) {
             let mut group = Group { name: name.into(), epoch: self.epoch, ..Group::default() };
             group.begin_rate(settings);
-            group.runs = group.held(group.used, settings).is_none();
-            *place = Some(Box::new(group));
+            group.runs = group.held_by(group.used, settings).is_none();
+            *slot = Some(Box::new(group));
         }
         let name = Name::from(name);
         self.name_bytes += 2 * name.memory();
@@ -370,8 +370,8 @@ impl Groups {
     }
 
     fn forget(&mut self, number: GroupNumber) {
-        let place = (number.0 as usize).checked_sub(1).and_then(|place| self.places.get_mut(place));
-        let Some(group) = place.and_then(Option::take) else { return };
+        let slot = (number.0 as usize).checked_sub(1).and_then(|slot| self.by_number.get_mut(slot));
+        let Some(group) = slot.and_then(Option::take) else { return };
         self.behind -= usize::from(self.is_behind(&group));
         if let Some(wakes_at) = group.wakes_at {
             self.wakes.remove(&(wakes_at, number));
@@ -386,7 +386,7 @@ impl Groups {
 
     /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
-        self.places.capacity() * 8
+        self.by_number.capacity() * 8
             + self.numbers.len() * (size_of::<Group>() + 40)
             + self.name_bytes
             + self.free.capacity() * 4
@@ -395,7 +395,7 @@ impl Groups {
 
     /// The groups in their stored form, ordered by number.
     pub fn stored(&self) -> impl Iterator<Item = StoredGroup> + '_ {
-        self.places.iter().map(|group| group.as_deref().map(|group| self.stored_of(group)))
+        self.by_number.iter().map(|group| group.as_deref().map(|group| self.stored_of(group)))
     }
 
     /// The groups in their stored form, ordered by name.
@@ -417,10 +417,10 @@ impl Groups {
 
     /// Adds the group with the next number from its stored form. Its tasks are counted when they are loaded.
     pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Invalid> {
-        ensure(self.places.len() < NAMES_MAX as usize, "at most 10,000,000 groups")?;
-        let number = GroupNumber(self.places.len() as u32 + 1);
+        ensure(self.by_number.len() < NAMES_MAX as usize, "at most 10,000,000 groups")?;
+        let number = GroupNumber(self.by_number.len() as u32 + 1);
         let Some(StoredFields { name, limits, spent, rests, behind }) = stored else {
-            self.places.push(None);
+            self.by_number.push(None);
             self.free.push(number);
             return Ok(());
         };
@@ -437,8 +437,9 @@ impl Groups {
         self.rate_epoch = self.epoch.wrapping_sub(1);
         group.epoch = self.epoch.wrapping_sub(behind.map_or(0, |behind| 1 + u32::from(behind.rate)));
         self.behind += usize::from(behind.is_some());
-        group.runs = behind.map_or_else(|| group.held(group.used, settings).is_none(), |behind| behind.runs);
-        self.places.push(Some(Box::new(group)));
+        group.runs =
+            behind.map_or_else(|| group.held_by(group.used, settings).is_none(), |behind| behind.runs);
+        self.by_number.push(Some(Box::new(group)));
         // It has no tasks yet. Loading them notes it again.
         self.note_wake(number, settings);
         Ok(())
@@ -469,7 +470,7 @@ impl Groups {
                 continue;
             }
             ensure(
-                group.runs == self.held(group, settings).is_none(),
+                group.runs == self.held_by(group, settings).is_none(),
                 "groups that can run in the rotations",
             )?;
             ensure(group.wakes_at == group.next_wake(settings), "the next wake-up of each group")?;
@@ -478,7 +479,7 @@ impl Groups {
         ensure(counted == counts.len(), "a group for each task's group number")?;
         let wakes = self.iter().filter_map(|(number, group)| Some((group.wakes_at?, number)));
         ensure(wakes.collect::<BTreeSet<_>>() == self.wakes, "an index of all wake-ups of groups")?;
-        let free = self.places.iter().filter(|group| group.is_none()).count();
+        let free = self.by_number.iter().filter(|group| group.is_none()).count();
         ensure(free == self.free.len(), "a list of all free numbers of groups")
     }
 }

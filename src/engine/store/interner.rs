@@ -30,7 +30,7 @@ impl Holds {
 pub(crate) struct Interner {
     numbers: BTreeMap<Box<[u8]>, WorkerNumber>,
     /// By number − 1: the name and its leases. The name is empty for a free number.
-    places: Vec<(Box<[u8]>, Holds)>,
+    by_number: Vec<(Box<[u8]>, Holds)>,
     free: Vec<WorkerNumber>,
     /// The leases of all named workers together.
     total: Holds,
@@ -51,12 +51,12 @@ impl Interner {
         let number = match self.free.pop() {
             Some(number) => number,
             None => {
-                self.places.push((Box::default(), Holds::default()));
-                WorkerNumber(self.places.len() as u32)
+                self.by_number.push((Box::default(), Holds::default()));
+                WorkerNumber(self.by_number.len() as u32)
             }
         };
-        if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
-            place.0 = name.into();
+        if let Some(slot) = self.by_number.get_mut(number.0 as usize - 1) {
+            slot.0 = name.into();
         }
         self.count(number, is_suspect, 1);
         self.bytes += name.len();
@@ -74,7 +74,7 @@ impl Interner {
     pub fn load(stored: Vec<Vec<u8>>) -> Option<Interner> {
         let mut names = Interner::default();
         for name in stored {
-            let number = WorkerNumber(names.places.len() as u32 + 1);
+            let number = WorkerNumber(names.by_number.len() as u32 + 1);
             if name.len() > NAME_MAX_BYTES {
                 return None;
             }
@@ -84,27 +84,27 @@ impl Interner {
                 return None;
             }
             names.bytes += name.len();
-            names.places.push((name.into(), Holds::default()));
+            names.by_number.push((name.into(), Holds::default()));
         }
         Some(names)
     }
 
     /// The table in the form that [`Interner::load`] reads.
     pub fn stored(&self) -> Vec<Vec<u8>> {
-        self.places.iter().map(|(name, _)| name.to_vec()).collect()
+        self.by_number.iter().map(|(name, _)| name.to_vec()).collect()
     }
 
     /// Counts one lease fewer for a name. The last one removes the name; returns true in that case.
     pub fn release(&mut self, number: WorkerNumber, is_suspect: bool) -> bool {
         let is_last = self.count(number, is_suspect, -1) == Some(0);
         if is_last {
-            let place = self.places.get_mut(number.0 as usize - 1).map(std::mem::take);
-            if let Some((name, _)) = place {
+            let slot = self.by_number.get_mut(number.0 as usize - 1).map(std::mem::take);
+            if let Some((name, _)) = slot {
                 self.numbers.remove(&name);
                 self.bytes -= name.len();
             }
             self.free.push(number);
-            if self.numbers.is_empty() && self.places.len() > FREE_KEPT {
+            if self.numbers.is_empty() && self.by_number.len() > FREE_KEPT {
                 *self = Interner::default();
             }
         }
@@ -112,7 +112,7 @@ impl Interner {
     }
 
     fn count(&mut self, number: WorkerNumber, is_suspect: bool, by: i64) -> Option<u64> {
-        let (_, holds) = self.places.get_mut((number.0 as usize).checked_sub(1)?)?;
+        let (_, holds) = self.by_number.get_mut((number.0 as usize).checked_sub(1)?)?;
         holds.change(is_suspect, by);
         self.total.change(is_suspect, by);
         Some(holds.leases)
@@ -125,19 +125,19 @@ impl Interner {
     }
 
     fn holds(&self, number: WorkerNumber) -> Holds {
-        let place = (number.0 as usize).checked_sub(1).and_then(|at| self.places.get(at));
-        place.map_or(Holds::default(), |(_, holds)| *holds)
+        let slot = (number.0 as usize).checked_sub(1).and_then(|at| self.by_number.get(at));
+        slot.map_or(Holds::default(), |(_, holds)| *holds)
     }
 
     /// The name with this number; empty for number 0.
     pub fn name(&self, number: WorkerNumber) -> &[u8] {
-        let place = (number.0 as usize).checked_sub(1).and_then(|at| self.places.get(at));
-        place.map_or(&[], |(name, _)| name)
+        let slot = (number.0 as usize).checked_sub(1).and_then(|at| self.by_number.get(at));
+        slot.map_or(&[], |(name, _)| name)
     }
 
     /// The names in use with their leases.
     pub fn all(&self) -> impl Iterator<Item = (&[u8], Holds)> {
-        self.places.iter().filter(|(name, _)| !name.is_empty()).map(|(name, holds)| (&**name, *holds))
+        self.by_number.iter().filter(|(name, _)| !name.is_empty()).map(|(name, holds)| (&**name, *holds))
     }
 
     /// Whether a name is in use.
@@ -162,6 +162,6 @@ impl Interner {
 
     /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
-        2 * self.bytes + self.numbers.len() * 56 + self.places.capacity() * 32 + self.free.capacity() * 4
+        2 * self.bytes + self.numbers.len() * 56 + self.by_number.capacity() * 32 + self.free.capacity() * 4
     }
 }

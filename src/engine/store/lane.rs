@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{Order, Rank};
-use crate::store::log::{Log, Place};
+use crate::store::log::{Log, Position};
 use crate::store::runs::Runs;
 
 /// What a lane should contain, sorted. For `check`.
@@ -126,7 +126,7 @@ impl Lane {
         log: &'a Log,
         from: Rank,
         which: Which,
-    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Position)> + 'a {
         let suspects = self.suspects.iter().filter(move |_| which == Which::All);
         let mut suspects = suspects.flat_map(move |suspects| suspects.0.range(from..)).peekable();
         let fresh = self.fresh.iter().filter(move |run| run.end > from.order());
@@ -134,7 +134,7 @@ impl Lane {
             fresh.flat_map(move |run| log.fresh_in(run.start.max(from.order()), run.end)).peekable();
         let mut returned = self.returned.range(from..).peekable();
         std::iter::from_fn(move || {
-            let first = fresh.peek().map(|&place| log.order(place).rank());
+            let first = fresh.peek().map(|&position| log.order(position).rank());
             let back = returned.peek().map(|&(&rank, _)| rank);
             let suspect = suspects.peek().map(|&(&rank, _)| rank);
             let next = first.into_iter().chain(back).chain(suspect).min()?;
@@ -151,7 +151,7 @@ impl Lane {
     pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Invalid> {
         let LaneTasks { fresh, returned, suspects } = tasks;
         let runs = self.fresh.iter().flat_map(|run| log.fresh_in(run.start, run.end));
-        let covered = runs.map(|place| log.order(place));
+        let covered = runs.map(|position| log.order(position));
         ensure(covered.eq(fresh.iter().copied()), "runs that cover their lane's fresh tasks")?;
         let head = self.fresh.head.map(|head| head.start);
         ensure(head == fresh.first().copied(), "runs that begin with a fresh task")?;

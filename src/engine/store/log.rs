@@ -17,7 +17,7 @@ const PAGES_KEPT: usize = 16;
 
 /// The position of a task in the log, valid until the next push or removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     page: usize,
     slot: usize,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Log {
     record_bytes: u64,
     memory: usize,
     /// The position found last, tried first by the next search. It can be stale.
-    last: Cell<Place>,
+    last: Cell<Position>,
 }
 
 impl Clone for Log {
@@ -144,26 +144,26 @@ impl Log {
     }
 
     /// The position of the task with this id.
-    pub fn find(&self, id: TaskId) -> Option<Place> {
+    pub fn find(&self, id: TaskId) -> Option<Position> {
         // Claims, answers and listings mostly visit tasks one after another.
-        let Place { page, slot } = self.last.get();
+        let Position { page, slot } = self.last.get();
         let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
-        let place = match near {
-            Some(slot) => Place { page, slot },
+        let position = match near {
+            Some(slot) => Position { page, slot },
             None => {
                 let page = self.pages.partition_point(|page| page.base() <= id).checked_sub(1)?;
-                Place { page, slot: self.pages.get(page)?.find(id)? }
+                Position { page, slot: self.pages.get(page)?.find(id)? }
             }
         };
-        self.last.set(place);
-        Some(place)
+        self.last.set(position);
+        Some(position)
     }
 
     /// The position of the task with this order number.
-    pub fn locate(&self, order: Order) -> Option<Place> {
+    pub fn locate(&self, order: Order) -> Option<Position> {
         let page = self.page_of(order)?;
         let slot = self.pages.get(page)?.slot(order)?;
-        Some(Place { page, slot })
+        Some(Position { page, slot })
     }
 
     fn page_of(&self, order: Order) -> Option<usize> {
@@ -171,30 +171,30 @@ impl Log {
     }
 
     /// The order number at a position.
-    pub fn order(&self, place: Place) -> Order {
-        self.pages.get(place.page).map_or(Order::MAX, |page| page.order(place.slot))
+    pub fn order(&self, position: Position) -> Order {
+        self.pages.get(position.page).map_or(Order::MAX, |page| page.order(position.slot))
     }
 
     /// The record at a position.
-    pub fn record(&self, place: Place) -> Option<Record<'_>> {
-        self.pages.get(place.page)?.record(place.slot)
+    pub fn record(&self, position: Position) -> Option<Record<'_>> {
+        self.pages.get(position.page)?.record(position.slot)
     }
 
     /// Bytes of the record at a position.
-    pub fn record_len(&self, place: Place) -> usize {
-        self.pages.get(place.page).map_or(0, |page| page.record_len(place.slot))
+    pub fn record_len(&self, position: Position) -> usize {
+        self.pages.get(position.page).map_or(0, |page| page.record_len(position.slot))
     }
 
     /// The entry at a position; `None` for a task that was never touched.
-    pub fn entry(&self, place: Place) -> Option<Entry> {
-        self.pages.get(place.page)?.entry(place.slot)
+    pub fn entry(&self, position: Position) -> Option<Entry> {
+        self.pages.get(position.page)?.entry(position.slot)
     }
 
     /// Stores the entry of a task. If a lease begins or is extended, `deadline` lowers the page's bound where needed.
-    pub fn set_entry(&mut self, place: Place, entry: &Entry, deadline: Option<Millis>) {
-        let Some(page) = self.pages.get_mut(place.page) else { return };
+    pub fn set_entry(&mut self, position: Position, entry: &Entry, deadline: Option<Millis>) {
+        let Some(page) = self.pages.get_mut(position.page) else { return };
         let before = page.memory();
-        page.set_entry(place.slot, entry);
+        page.set_entry(position.slot, entry);
         self.memory = self.memory + page.memory() - before;
         let Some(deadline) = deadline else { return };
         if page.bound.is_none_or(|bound| deadline < bound) {
@@ -207,18 +207,18 @@ impl Log {
     }
 
     /// Removes a task. A page without tasks is removed too, unless it is the last one, which is reused.
-    pub fn remove(&mut self, place: Place) {
-        let is_last = place.page + 1 == self.pages.len();
-        let Some(page) = self.pages.get_mut(place.page) else { return };
-        if !page.is_live(place.slot) {
+    pub fn remove(&mut self, position: Position) {
+        let is_last = position.page + 1 == self.pages.len();
+        let Some(page) = self.pages.get_mut(position.page) else { return };
+        if !page.is_live(position.slot) {
             return;
         }
         let before = page.memory();
         debug_assert!(
-            self.tasks > 0 && self.record_bytes >= page.record_len(place.slot) as u64,
+            self.tasks > 0 && self.record_bytes >= page.record_len(position.slot) as u64,
             "tasks and bytes are counted"
         );
-        self.record_bytes -= page.vacate(place.slot) as u64;
+        self.record_bytes -= page.vacate(position.slot) as u64;
         self.tasks -= 1;
         if page.live() > 0 {
             if !is_last {
@@ -234,7 +234,7 @@ impl Log {
             self.bounds.remove(&(bound, page.first()));
         }
         self.memory -= before;
-        self.pages.remove(place.page);
+        self.pages.remove(position.page);
         if self.pages.capacity() > 4 * self.pages.len().max(PAGES_KEPT) {
             self.pages.shrink_to(2 * self.pages.len().max(PAGES_KEPT));
         }
@@ -248,12 +248,12 @@ impl Log {
     }
 
     /// The leased tasks of a page.
-    pub fn leases_in(&self, page: PageBound) -> impl Iterator<Item = Place> + '_ {
+    pub fn leases_in(&self, page: PageBound) -> impl Iterator<Item = Position> + '_ {
         let at = self.page_of(page.first);
         let found = at.and_then(|at| Some((at, self.pages.get(at)?)));
         found
             .into_iter()
-            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Place { page, slot }))
+            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Position { page, slot }))
     }
 
     /// Raises the bound of the page that contains `order` to its first deadline.
@@ -269,27 +269,27 @@ impl Log {
     }
 
     /// All tasks from the order number `from` on, ordered by id.
-    pub fn tasks_from(&self, from: Order) -> impl Iterator<Item = Place> + '_ {
-        self.places(from, Order::MAX, Page::is_live)
+    pub fn tasks_from(&self, from: Order) -> impl Iterator<Item = Position> + '_ {
+        self.positions(from, Order::MAX, Page::is_live)
     }
 
     /// Tasks that were never touched, from `from` up to, but not including, `end`.
-    pub fn fresh_in(&self, from: Order, end: Order) -> impl Iterator<Item = Place> + '_ {
-        self.places(from, end, Page::is_fresh)
+    pub fn fresh_in(&self, from: Order, end: Order) -> impl Iterator<Item = Position> + '_ {
+        self.positions(from, end, Page::is_fresh)
     }
 
     /// The order number of the first task that was never touched, from `from` up to, but not including, `end`.
     pub fn first_fresh_in(&self, from: Order, end: Order) -> Option<Order> {
-        self.fresh_in(from, end).next().map(|place| self.order(place))
+        self.fresh_in(from, end).next().map(|position| self.order(position))
     }
 
     /// The positions from `from` up to, but not including, `end` that `wanted` accepts.
-    fn places<'a>(
+    fn positions<'a>(
         &'a self,
         from: Order,
         end: Order,
         wanted: impl Fn(&Page, usize) -> bool + Copy + 'a,
-    ) -> impl Iterator<Item = Place> + 'a {
+    ) -> impl Iterator<Item = Position> + 'a {
         let start = self.page_of(from).unwrap_or(0);
         (start..self.pages.len())
             .map_while(move |at| self.pages.get(at).filter(|page| page.first() < end).map(|page| (at, page)))
@@ -298,7 +298,7 @@ impl Log {
                     |order: Order| order.0.saturating_sub(page.first().0).min(page.slots() as u64) as usize;
                 (slot(from)..slot(end))
                     .filter(move |&s| wanted(page, s))
-                    .map(move |s| Place { page: at, slot: s })
+                    .map(move |s| Position { page: at, slot: s })
             })
     }
 
@@ -308,10 +308,11 @@ impl Log {
     }
 
     /// The position and the entry of every touched task.
-    pub fn entries(&self) -> impl Iterator<Item = (Place, Entry)> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = (Position, Entry)> + '_ {
         let pages = self.pages.iter().enumerate();
-        pages
-            .flat_map(|(at, page)| page.entries().map(move |(slot, entry)| (Place { page: at, slot }, entry)))
+        pages.flat_map(|(at, page)| {
+            page.entries().map(move |(slot, entry)| (Position { page: at, slot }, entry))
+        })
     }
 
     /// Whether all invariants of the log and its pages hold. O(tasks).

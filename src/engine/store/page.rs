@@ -136,7 +136,7 @@ impl Page {
 
     /// Whether the slot holds a task that was never touched, so it is ready for the first time.
     pub fn is_fresh(&self, slot: usize) -> bool {
-        self.is_live(slot) && (self.entries.is_empty() || self.entry_place(slot).is_err())
+        self.is_live(slot) && (self.entries.is_empty() || self.entry_index(slot).is_err())
     }
 
     /// The slot of the task `id`; `None` if it is not here.
@@ -180,8 +180,8 @@ impl Page {
         debug_assert!(bytes <= self.live_bytes(), "bytes are counted");
         let Some(offset) = self.slots.get_mut(slot).filter(|offset| **offset != VACANT) else { return 0 };
         *offset = VACANT;
-        if let Ok(place) = self.entry_place(slot) {
-            self.entries.remove(place);
+        if let Ok(index) = self.entry_index(slot) {
+            self.entries.remove(index);
         }
         self.live -= 1;
         self.dead_bytes += bytes as u32;
@@ -219,14 +219,14 @@ impl Page {
     }
 
     /// Where the entry of a slot is in `entries`, or where it would be inserted.
-    fn entry_place(&self, slot: usize) -> Result<usize, usize> {
+    fn entry_index(&self, slot: usize) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&slot, |entry| usize::from(entry.slot))
     }
 
     /// The entry of a touched task; `None` if it was never touched.
     pub fn entry(&self, slot: usize) -> Option<Entry> {
-        let place = self.entry_place(slot).ok()?;
-        self.entries.get(place).map(Packed::entry)
+        let index = self.entry_index(slot).ok()?;
+        self.entries.get(index).map(Packed::entry)
     }
 
     /// The slot and the deadline of each leased task.
@@ -242,19 +242,19 @@ impl Page {
     /// Stores the entry of the task in the slot.
     pub fn set_entry(&mut self, slot: usize, entry: &Entry) {
         let packed = Packed::new(slot as u8, entry);
-        match self.entry_place(slot) {
-            Ok(place) => {
-                if let Some(old) = self.entries.get_mut(place) {
+        match self.entry_index(slot) {
+            Ok(index) => {
+                if let Some(old) = self.entries.get_mut(index) {
                     *old = packed;
                 }
             }
-            Err(place) => {
+            Err(index) => {
                 if self.entries.len() == self.entries.capacity() {
                     // Where one task of a page is touched, the others usually follow.
                     let untouched = usize::from(self.live).saturating_sub(self.entries.len());
                     self.entries.reserve_exact(untouched.max(4));
                 }
-                self.entries.insert(place, packed);
+                self.entries.insert(index, packed);
             }
         }
     }

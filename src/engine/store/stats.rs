@@ -60,7 +60,7 @@ struct Window {
     /// The number of the newest bucket, counted from the epoch.
     newest: u64,
     /// The index of the newest bucket in the rings.
-    place: usize,
+    index: usize,
     /// Counts by bucket number, modulo the number of buckets.
     pushed: [u32; BUCKETS],
     acked: [u32; BUCKETS],
@@ -87,7 +87,7 @@ impl Stats {
     #[inline]
     pub fn pushed(&mut self, count: usize) {
         if let Some((window, _)) = self.now() {
-            add(&mut window.pushed, window.place, count);
+            add(&mut window.pushed, window.index, count);
         }
     }
 
@@ -103,7 +103,7 @@ impl Stats {
     #[inline]
     pub fn acked(&mut self, claimed_at: Option<Millis>) {
         let Some((window, at)) = self.now() else { return };
-        add(&mut window.acked, window.place, 1);
+        add(&mut window.acked, window.index, 1);
         if let Some(claimed_at) = claimed_at {
             let ms = at.since(claimed_at);
             window.run.count(ms);
@@ -115,7 +115,7 @@ impl Stats {
     /// Counts a task that was ready since `since` and was claimed without a lease (NOACK).
     pub fn taken(&mut self, since: Millis) {
         if let Some((window, at)) = self.now() {
-            add(&mut window.acked, window.place, 1);
+            add(&mut window.acked, window.index, 1);
             window.wait.count(at.since(since));
         }
     }
@@ -138,14 +138,14 @@ impl Stats {
 }
 
 #[inline]
-fn add(ring: &mut [u32; BUCKETS], place: usize, count: usize) {
-    if let Some(counted) = ring.get_mut(place) {
+fn add(ring: &mut [u32; BUCKETS], index: usize, count: usize) {
+    if let Some(counted) = ring.get_mut(index) {
         *counted = counted.saturating_add(count as u32);
     }
 }
 
 /// The index of a bucket in a ring.
-fn place(bucket: u64) -> usize {
+fn index(bucket: u64) -> usize {
     (bucket % BUCKETS as u64) as usize
 }
 
@@ -157,7 +157,7 @@ impl Window {
             began: at,
             until: Millis((newest + 1) * BUCKET_MS),
             newest,
-            place: place(newest),
+            index: index(newest),
             pushed: [0; BUCKETS],
             acked: [0; BUCKETS],
             wait: Histogram::default(),
@@ -175,7 +175,7 @@ impl Window {
         let last = newest.min(self.newest.saturating_add(BUCKETS as u64));
         for bucket in self.newest + 1..=last {
             for ring in [&mut self.pushed, &mut self.acked] {
-                if let Some(count) = ring.get_mut(place(bucket)) {
+                if let Some(count) = ring.get_mut(index(bucket)) {
                     *count = 0;
                 }
             }
@@ -189,7 +189,7 @@ impl Window {
             self.runs *= left;
         }
         self.newest = newest;
-        self.place = place(newest);
+        self.index = index(newest);
         self.until = Millis((newest + 1) * BUCKET_MS);
     }
 
@@ -220,7 +220,7 @@ impl Window {
         let present = now.0.max(self.newest * BUCKET_MS) / BUCKET_MS;
         let count = |bucket: u64| {
             let is_kept = bucket <= self.newest && bucket + BUCKETS as u64 > self.newest;
-            let count = ring.get(place(bucket)).filter(|_| is_kept);
+            let count = ring.get(index(bucket)).filter(|_| is_kept);
             f64::from(count.copied().unwrap_or(0))
         };
         let whole: f64 = (0..buckets).filter_map(|back| present.checked_sub(back)).map(count).sum();

@@ -1,6 +1,6 @@
 //! What is shown of groups.
 
-use crate::limits::{GroupLimits, Held};
+use crate::limits::{GroupLimits, HeldBy};
 use crate::rate::Rate;
 use crate::state::State;
 use crate::task::TaskId;
@@ -26,7 +26,7 @@ pub struct GroupView<'a> {
     /// The most claims in a span, by its own limits or the queue's settings; `None` for no limit.
     pub rate: Option<Rate>,
     /// Which limit keeps the group from running; `None` if it can run.
-    pub held: Option<Held>,
+    pub held_by: Option<HeldBy>,
     /// When its rate allows the next claim; `None` if it does now.
     pub rests_until: Option<Millis>,
 }
@@ -48,7 +48,7 @@ impl State {
             weight: group.weight(),
             concurrency: group.concurrency(&self.settings),
             rate: group.rate(&self.settings),
-            held: self.groups.held(group, &self.settings),
+            held_by: self.groups.held_by(group, &self.settings),
             rests_until: self.groups.rests_until(group, &self.settings),
         })
     }

@@ -5,7 +5,7 @@ use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
 use crate::store::level::Level;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
@@ -157,7 +157,7 @@ impl State {
             TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
             TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let all = self.log.tasks_from(from).filter_map(|place| self.at(place));
+                let all = self.log.tasks_from(from).filter_map(|position| self.at(position));
                 Box::new(all.map(|found| (Cursor(1, found.order.0), found)))
             }
         }
@@ -176,7 +176,7 @@ impl State {
             let from = if is_within { Rank(cursor.1).next() } else { Rank::FIRST };
             let tasks = self.in_level(level, from, group);
             let at = move |rank| Cursor::ready(level.priority, rank);
-            tasks.filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
+            tasks.filter_map(move |(rank, position)| Some((at(rank), self.at(position)?)))
         })
     }
 
@@ -187,17 +187,17 @@ impl State {
         level: &'a Level,
         from: Rank,
         group: Option<GroupNumber>,
-    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Position)> + 'a {
         let is_by_id = group.is_none() && level.has_groups();
         let lane = if is_by_id { None } else { level.lane(group.unwrap_or_default()) };
         let in_turn = lane.into_iter().flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
         let by_id = is_by_id.then(|| self.log.tasks_from(from.order())).into_iter().flatten();
-        in_turn.chain(by_id.map(|place| (self.log.order(place).rank(), place)))
+        in_turn.chain(by_id.map(|position| (self.log.order(position).rank(), position)))
     }
 
     /// Since when the task that waits longest has been ready. Only the heads of a bounded number of lanes are examined.
     pub fn oldest_ready(&self) -> Option<Millis> {
-        let since = |place| match self.at(place)?.entry().phase {
+        let since = |position| match self.at(position)?.entry().phase {
             Phase::Ready { since } => Some(since),
             _ => None,
         };
@@ -205,20 +205,20 @@ impl State {
         let heads = lanes
             .take(LIST_LOOKED_AT)
             .filter_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All).next());
-        heads.filter_map(|(_, place)| since(place)).min()
+        heads.filter_map(|(_, position)| since(position)).min()
     }
 
     /// At most `count` tasks of a state, in the order in which PURGE removes them. Leased tasks are never returned.
     pub fn some(&self, now: &Now, state: TaskState, count: usize) -> Vec<TaskId> {
-        let id = |place| Some(self.log.record(place)?.id);
+        let id = |position| Some(self.log.record(position)?.id);
         let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
             orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
         };
         match state {
             TaskState::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
-                places.take(count).filter_map(|(_, place)| id(place)).collect()
+                let positions = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
+                positions.take(count).filter_map(|(_, position)| id(position)).collect()
             }
             TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
             TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),

@@ -67,10 +67,10 @@ impl TaskView<'_> {
     pub(crate) fn shown_bytes(&self, with_payload: bool) -> u64 {
         let worker = self.lease.map_or(0, |lease| lease.worker.len());
         let token = self.options.unique.map_or(0, |unique| unique.token.len());
-        let said = [self.error, self.progress, self.options.headers, self.options.group];
-        let said: usize = said.into_iter().map(<[u8]>::len).sum();
+        let texts = [self.error, self.progress, self.options.headers, self.options.group];
+        let texts: usize = texts.into_iter().map(<[u8]>::len).sum();
         let body = if with_payload { self.payload.len() + self.result.map_or(0, <[u8]>::len) } else { 0 };
-        (SHOWN_BYTES + worker + token + said + body) as u64
+        (SHOWN_BYTES + worker + token + texts + body) as u64
     }
 }
 

@@ -57,9 +57,9 @@ impl State {
         let mut oldest: BTreeMap<u32, Millis> = BTreeMap::new();
         let (mut page, mut left) = (None, LOOKED_AT);
         while let Some(next) = self.log.bound_after(page).filter(|_| left > 0) {
-            for place in self.log.leases_in(next) {
+            for position in self.log.leases_in(next) {
                 left = left.saturating_sub(1);
-                let phase = self.log.entry(place).map(|entry| entry.phase);
+                let phase = self.log.entry(position).map(|entry| entry.phase);
                 if let Some(Phase::Leased { claimed_at, worker, .. }) = phase {
                     let first = oldest.entry(worker.0).or_insert(claimed_at);
                     *first = claimed_at.min(*first);
