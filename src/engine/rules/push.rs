@@ -58,7 +58,7 @@ impl State {
         (!held.is_empty()).then_some(held)
     }
 
-    /// Remembers the reply to a request: five minutes for a push, at least until its leases end for a claim.
+    /// Remembers the reply to a request for five minutes, and that of a claim at least until its leases end.
     pub fn answered<'a>(&self, now: Now, token: &'a [u8], answer: Answer) -> Event<'a> {
         let mut kept_until = now.at.plus(REQUEST_KEPT_MS);
         if let Answer::Claimed { handles } = &answer {

@@ -1,7 +1,8 @@
 //! Suspects: tasks that stalled at least twice, so they may have crashed their workers.
 //!
-//! A suspect is delivered alone: alone in its reply, and only to a named worker that holds nothing else of the queue.
-//! That worker gets nothing more until it has answered. So a crash does not count against other tasks.
+//! A suspect is delivered alone: alone in its reply, and to a named worker only if it holds nothing else of the queue.
+//! That worker gets nothing more until it has answered. So a crash does not count against other tasks. Of a worker
+//! without a name nothing is known, so it gets a suspect alone in its reply.
 //!
 //! Workers that always hold something pass a suspect over. When that has lasted as long as the queue's `lease`, the
 //! next named worker that claims is reserved for the suspect: it gets nothing until it holds nothing, and then the

@@ -14,7 +14,7 @@ pub const REQUESTS_MAX: usize = 10_000;
 /// The most bytes that a queue uses for remembered requests, approximately. That is enough for 10,000 pushes with
 /// tokens of any length, or for the replies to 250 claims of a thousand tasks.
 pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
-/// How long the reply to a push is remembered: five minutes.
+/// How long a reply is remembered, in ms: five minutes. That of a claim is kept longer if its leases last longer.
 pub const REQUEST_KEPT_MS: u64 = 300_000;
 
 /// One remembered request, in its stored form.
@@ -46,8 +46,8 @@ impl Request {
 /// Replies to requests with a token, so that a request sent again gets the same reply.
 ///
 /// A queue remembers at most [`REQUESTS_MAX`] tokens and [`REQUESTS_MAX_BYTES`], because the reply to a claim lists all
-/// of its leases. The oldest are forgotten first. The reply to a push is kept for five minutes, the reply to a claim
-/// until the lease that it got ends.
+/// of its leases. The oldest are forgotten first. A reply is kept for five minutes, and that of a claim at least until
+/// its leases end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
     answers: BTreeMap<Box<[u8]>, (u64, Millis, Answer)>,
