@@ -112,7 +112,7 @@ pub struct Stamp {
     /// Identifies the machine (upper half) and its boot (lower half) by random numbers, equal for all processes since
     /// that boot.
     pub boot: u64,
-    /// The time since that boot. It may or may not include time asleep.
+    /// The time since that boot, including time asleep. It is never set.
     pub up_us: u64,
     /// How far the node's lease numbers are ahead of its clock.
     pub lead_us: u64,

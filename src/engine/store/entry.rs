@@ -51,7 +51,8 @@ const SUSPECT_STALLS: u16 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub phase: Phase,
-    /// Its turn among the ready tasks. It stays the same during a lease; a task that was delayed gets a new one.
+    /// Its turn among the ready tasks. It stays the same during a lease. A task that was delayed gets a new
+    /// one, unless its group is ordered.
     pub rank: Rank,
     /// The number of the last lease; 0 if there was none.
     pub lease: LeaseNumber,

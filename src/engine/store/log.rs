@@ -190,7 +190,7 @@ impl Log {
         self.pages.get(position.page)?.entry(position.slot)
     }
 
-    /// Stores the entry of a task. If a lease begins or is extended, `deadline` lowers the page's bound where needed.
+    /// Stores the entry of a task. `deadline` is that of a lease that begins; it can lower the page's bound.
     pub fn set_entry(&mut self, position: Position, entry: &Entry, deadline: Option<Millis>) {
         let Some(page) = self.pages.get_mut(position.page) else { return };
         let before = page.memory();
@@ -206,7 +206,8 @@ impl Log {
         }
     }
 
-    /// Removes a task. A page without tasks is removed too, unless it is the last one, which is reused.
+    /// Removes a task. A page without tasks is removed too, unless it is the last one and of usual size. That one is
+    /// reused by the next push.
     pub fn remove(&mut self, position: Position) {
         let is_last = position.page + 1 == self.pages.len();
         let Some(page) = self.pages.get_mut(position.page) else { return };
