@@ -66,8 +66,10 @@
 //! # What it costs
 //!
 //! The backlog is what grows, so it is stored compactly. A task's record stays in an id-ordered log of pages for its
-//! whole life and is never moved or copied when the task changes state. A waiting task takes about 8 bytes besides its
-//! payload; a touched one has an entry of 45 bytes in its page. The order of ready tasks is stored as runs of numbers.
+//! whole life and is never moved or copied when the task changes state. A ready task that was never claimed takes about
+//! 8 bytes besides its payload. One that was claimed or delayed has an entry of 45 bytes in its page. The order of
+//! ready tasks is stored as runs of numbers.
+//!
 //! A lease updates no index, because each page keeps a lower bound of its deadlines. No hash table grows with the
 //! tasks, because a single resize would stall the server. A queue does not pay for features it does not use.
 //!
