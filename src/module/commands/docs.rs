@@ -7,7 +7,7 @@
 use taskslot_api::command::ErrorDoc;
 
 /// The version of the module that introduced the commands of the first release.
-pub const FIRST: &str = "0.1.0";
+pub const FIRST: &str = "0.2.0";
 
 /// The errors of a command's manual, by their names in this file.
 macro_rules! errors {

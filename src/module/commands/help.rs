@@ -7,8 +7,8 @@ use taskslot_api::command::{Command, CommandDoc};
 use taskslot_api::registration::registered;
 use taskslot_api::{Arg, Context};
 
-/// The command `TASK.HELP`: three lines per command, its synopsis, its effect and its reply. Internal commands are left
-/// out.
+/// The command `TASK.HELP`: a line with the version, then three lines per command: its synopsis, its effect and its reply.
+/// Internal commands are left out.
 pub struct Help;
 
 impl Command for Help {
@@ -29,11 +29,11 @@ impl Command for Help {
 
     fn run<'a>(ctx: Context<'a>, _args: &'a [Arg<'a>]) -> Result<(), Infallible> {
         let shown = registered().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
-        let lines: Vec<String> = shown
-            .flat_map(|doc| {
-                [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]
-            })
-            .collect();
+        let first = format!("taskslot {}: task queues with leases", env!("CARGO_PKG_VERSION"));
+        let commands = shown.flat_map(|doc| {
+            [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]
+        });
+        let lines: Vec<String> = std::iter::once(first).chain(commands).collect();
         ctx.reply().array(lines.len());
         lines.iter().for_each(|line| ctx.reply().line(line));
         Ok(())

@@ -4,7 +4,7 @@
 use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{is_from_peer, pass_on};
@@ -26,7 +26,7 @@ impl Command for LoadChunk {
         details: "AOF files without an RDB preamble and Valkey's slot migration use it. Ordinary clients \
             can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
-        since: "0.1.0",
+        since: FIRST,
         arity: 4,
         flags: "write",
         acl: "write admin dangerous",

@@ -256,7 +256,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// has computed an offset of its own; with this event all of them take the primary's.
     fn replicate_clock(&mut self) -> Result<(), Error> {
         match std::mem::take(&mut self.value.clock_untold) {
-            true => self.record(&self.value.queue.clock_told()),
+            true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }
     }
