@@ -2,10 +2,10 @@
 //!
 //! Invariant: a block is freed by the allocator that it came from. Which allocator that is depends only on the block's
 //! alignment, and on what `install` decided before the first allocation. It never changes afterwards:
-//! - Nothing may be allocated before `install`. If something is, the module keeps the system's allocator permanently, and
-//!   `install` returns an error.
-//! - Blocks with a stricter alignment than the server's allocator guarantees always come from the system's allocator. The
-//!   server guarantees 16 bytes, or 8 if it stores the size of a block in front of it; `install` finds out which.
+//! - Nothing may be allocated before `install`. If something is, the module keeps the system's allocator permanently,
+//!   and `install` returns an error.
+//! - Blocks with a stricter alignment than the server's allocator guarantees always come from the system's allocator.
+//!   The server guarantees 16 bytes, or 8 if it stores the size of a block in front of it; `install` finds out which.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -53,14 +53,15 @@ pub(super) fn install() -> Result<(), TooLate> {
     Ok(())
 }
 
-/// Whether blocks of this alignment come from the server's allocator, not from the system's. Other threads get their first
-/// block from the server's thread through a lock, so they see what it wrote before.
+/// Whether blocks of this alignment come from the server's allocator, not from the system's. Other threads get their
+/// first block from the server's thread through a lock, so they see what it wrote before.
 #[inline]
 fn is_served(align: usize) -> bool {
     align <= SERVED.load(Relaxed)
 }
 
-/// Notes that the system's allocator gave a block before [`install`]: a later switch would free it by the wrong allocator.
+/// Notes that the system's allocator gave a block before [`install`]: a later switch would free it by the wrong
+/// allocator.
 #[cold]
 fn pin() {
     if SERVED.load(Relaxed) == 0 {
@@ -115,8 +116,8 @@ unsafe impl GlobalAlloc for ServerAlloc {
             // SAFETY: a block of this alignment came from the server's allocator, and so does the new one.
             return unsafe { api!(RedisModule_Realloc)(block.cast(), size(new_size, layout.align())) }.cast();
         }
-        // SAFETY: a block of this alignment came from the system's allocator, with this layout; the caller promises a size
-        // that isn't 0.
+        // SAFETY: a block of this alignment came from the system's allocator, with this layout; the caller promises a
+        // size that isn't 0.
         unsafe { System.realloc(block, layout, new_size) }
     }
 }

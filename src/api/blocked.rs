@@ -1,9 +1,9 @@
 //! Blocked clients, which are woken one by one.
 //!
-//! A client blocks on a key that never exists. So the server never visits blocked clients because a key has changed, but it
-//! still handles time-outs, CLIENT UNBLOCK and disconnects, and sends `MOVED` when the slot moves away (from 7.0 on). For the
-//! server, a client that is woken has timed out; [`Waiting::on_reply`] decides what it gets. These callbacks run, in this
-//! order:
+//! A client blocks on a key that never exists. So the server never visits blocked clients because a key has changed,
+//! but it still handles time-outs, CLIENT UNBLOCK and disconnects, and sends `MOVED` when the slot moves away (from 7.0
+//! on). For the server, a client that is woken has timed out; [`Waiting::on_reply`] decides what it gets. These
+//! callbacks run, in this order:
 //!
 //! | what happens | `on_reply` | `on_disconnect` | `on_end` |
 //! |---|---|---|---|
@@ -13,9 +13,9 @@
 //! | CLIENT UNBLOCK id ERROR, `MOVED`, demotion | –: the server replies | yes | soon |
 //! | CLIENT KILL, connection closed | – | yes, at once | soon |
 //!
-//! "Soon" means before the server waits for input again. `on_disconnect` means only that the client gets no reply from the
-//! module. `on_reply` doesn't mean that the reply has arrived. `on_end` always runs, and is the place to undo what the client
-//! didn't get.
+//! "Soon" means before the server waits for input again. `on_disconnect` means only that the client gets no reply from
+//! the module. `on_reply` doesn't mean that the reply has arrived. `on_end` always runs, and is the place to undo what
+//! the client didn't get.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_longlong, c_void};
@@ -30,8 +30,8 @@ use super::string::Arg;
 
 /// The state that waits on behalf of a client. It stays on the main thread, so the parts that change are `Cell`s.
 pub trait Waiting: 'static {
-    /// The wait has ended: write the reply. May run inside [`Waiter::wake`]. Time-outs also run while writes are paused, so no
-    /// data may be changed here.
+    /// The wait has ended: write the reply. May run inside [`Waiter::wake`]. Time-outs also run while writes are
+    /// paused, so no data may be changed here.
     fn on_reply(&self, ctx: Context<'_>);
     /// The connection has closed, or the server has replied itself. No data may be changed here.
     fn on_disconnect(&self, _ctx: Context<'_>) {}
@@ -68,8 +68,8 @@ impl<T: Waiting> Waiter<T> {
         &self.record.state
     }
 
-    /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So the state must be ready for the reply, and no
-    /// key may be open. Returns false if the wait has ended already.
+    /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So the state must be ready for the
+    /// reply, and no key may be open. Returns false if the wait has ended already.
     pub fn wake(&self) -> bool {
         let client = self.record.client.replace(ptr::null_mut());
         if client.is_null() {
@@ -81,11 +81,11 @@ impl<T: Waiting> Waiter<T> {
     }
 }
 
-/// Blocks the client of the running command on `name`, for `timeout` ms (0: without a limit). The command itself must not
-/// reply. Returns `state` if the client can't be blocked: in transactions and scripts, and if the server refuses.
+/// Blocks the client of the running command on `name`, for `timeout` ms (0: without a limit). The command itself must
+/// not reply. Returns `state` if the client can't be blocked: in transactions and scripts, and if the server refuses.
 ///
-/// In a cluster, `name` **must** be in the slot of the command's keys. Otherwise Valkey 9.1 aborts at the next change of
-/// slots (by the assertion `slot == c->slot`, tried).
+/// In a cluster, `name` **must** be in the slot of the command's keys. Otherwise Valkey 9.1 aborts at the next change
+/// of slots (by the assertion `slot == c->slot`, tried).
 pub fn block_on_key<T: Waiting>(
     ctx: Context<'_>,
     name: Arg<'_>,
@@ -100,8 +100,8 @@ pub fn block_on_key<T: Waiting>(
     let mut keys = [name.raw()];
     // The server adds the present time to it.
     let timeout = c_longlong::try_from(timeout).unwrap_or(c_longlong::MAX).min(c_longlong::MAX / 2000);
-    // SAFETY: context and name live through the call, and the server copies the name; the callbacks are those of this `T`, and
-    // the private data is one reference to its record, which `end` takes back.
+    // SAFETY: context and name live through the call, and the server copies the name; the callbacks are those of this
+    // `T`, and the private data is one reference to its record, which `end` takes back.
     let client = unsafe {
         api!(RedisModule_BlockClientOnKeys)(
             ctx.raw(),
@@ -115,7 +115,8 @@ pub fn block_on_key<T: Waiting>(
         )
     };
     if client.is_null() {
-        // SAFETY: made by `Rc::into_raw` above; the server has blocked no client and keeps nothing, so the reference is ours again.
+        // SAFETY: made by `Rc::into_raw` above; the server has blocked no client and keeps nothing, so the reference is
+        // ours again.
         drop(unsafe { Rc::from_raw(privdata.cast::<BlockedRecord<T>>().cast_const()) });
         return match Rc::try_unwrap(record) {
             Ok(record) => Err(record.state),
@@ -124,8 +125,8 @@ pub fn block_on_key<T: Waiting>(
         };
     }
     record.client.set(client);
-    // SAFETY: the client was blocked just now, so the server keeps it until it has called `end`; the callback is that of this
-    // `T`.
+    // SAFETY: the client was blocked just now, so the server keeps it until it has called `end`; the callback is that
+    // of this `T`.
     unsafe { api!(RedisModule_SetDisconnectCallback)(client, Some(disconnect::<T>)) };
     replied::note();
     Ok(Waiter { record })
@@ -136,8 +137,8 @@ pub fn block_on_key<T: Waiting>(
 /// # Safety
 /// In a callback of a client blocked by [`block_on_key`] with this `T`, for as long as it runs.
 unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a BlockedRecord<T>> {
-    // SAFETY: the context is a blocked client's, so the server gives back the private data that it was blocked with: our
-    // reference to a record of this `T`, which `end` takes back after all other callbacks; or null.
+    // SAFETY: the context is a blocked client's, so the server gives back the private data that it was blocked with:
+    // our reference to a record of this `T`, which `end` takes back after all other callbacks; or null.
     unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx.raw()).cast::<BlockedRecord<T>>().as_ref() }
 }
 

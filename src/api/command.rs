@@ -1,8 +1,8 @@
 //! Commands: their manuals, and how they are run. [`super::registration`] registers them with the server.
 //!
 //! A command is a type that implements [`Command`]. Its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and
-//! the manual for users are generated. The compiler makes one `extern "C"` function per command: it checks the number of
-//! arguments and runs the command inside the guard.
+//! the manual for users are generated. The compiler makes one `extern "C"` function per command: it checks the number
+//! of arguments and runs the command inside the guard.
 
 use std::ffi::c_int;
 use std::fmt::Display;
@@ -312,12 +312,12 @@ pub mod key_flags {
 
 /// Where keys are among the arguments.
 ///
-/// Servers check permissions and slots of the keys that they find. So a command must use exactly those arguments as keys:
-/// all positions are fixed, and a number of keys is parsed as strictly as servers do.
+/// Servers check permissions and slots of the keys that they find. So a command must use exactly those arguments as
+/// keys: all positions are fixed, and a number of keys is parsed as strictly as servers do.
 ///
-/// Servers check permissions by the specs (from 7.0 on). If one spec of a command doesn't fit the arguments, they use none
-/// of its specs. They check slots by first, last and step alone. For commands with counted keys they ask the module
-/// instead: `tell_keys`.
+/// Servers check permissions by the specs (from 7.0 on). If one spec of a command doesn't fit the arguments, they use
+/// none of its specs. They check slots by first, last and step alone. For commands with counted keys they ask the
+/// module instead: `tell_keys`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What the command does with the keys: [`key_flags`].

@@ -10,14 +10,16 @@ use super::log::{Level, log_with};
 use super::raw::{self, RedisModuleCtx, api, optional};
 use super::string::Arg;
 
-/// Whether a client is connected. The clients that the server uses internally, for example for scripts, are not; except on
-/// Valkey 9.1.
+/// Whether a client is connected. The clients that the server uses internally, for example for scripts, are not; except
+/// on Valkey 9.1.
 pub fn is_connected(client_id: u64) -> bool {
-    // SAFETY: the server takes null for "only whether it exists", and then writes nothing; it looks the number up among its clients.
+    // SAFETY: the server takes null for "only whether it exists", and then writes nothing; it looks the number up among
+    // its clients.
     unsafe { api!(RedisModule_GetClientInfoById)(ptr::null_mut(), client_id) == raw::OK }
 }
 
-/// A server that evicts keys makes room before each command. Between two commands it can exceed `maxmemory` by this much.
+/// A server that evicts keys makes room before each command. Between two commands it can exceed `maxmemory` by this
+/// much.
 const EVICTING_RATIO: f32 = 1.05;
 
 /// The number of slots in a cluster.
@@ -58,10 +60,11 @@ impl<'a> Context<'a> {
         DETACHED.store(detached, Relaxed);
     }
 
-    /// The module's own context. It can start timers and write to the log, but must **not** change or replicate data, because the
-    /// server doesn't flush what it replicates. Main thread only, where all callbacks of the server run.
+    /// The module's own context. It can start timers and write to the log, but must **not** change or replicate data,
+    /// because the server doesn't flush what it replicates. Main thread only, where all callbacks of the server run.
     pub(super) fn detached() -> Option<Context<'static>> {
-        // SAFETY: null, or made by `detach` and never freed. Callers are on the main thread: only callbacks of the server call.
+        // SAFETY: null, or made by `detach` and never freed. Callers are on the main thread: only callbacks of the
+        // server call.
         unsafe { Context::new(DETACHED.load(Relaxed)) }
     }
 
@@ -89,17 +92,17 @@ impl<'a> Context<'a> {
         flags.any(Flags::OOM) && (!flags.any(Flags::EVICT) || ratio() > EVICTING_RATIO)
     }
 
-    /// Whether nothing may be replicated now: writes are paused, or a failover or a move of slots is in progress. The server
-    /// aborts if something is replicated all the same. So check this **before** any change outside a client's write command.
-    /// Takes 1–2 ns.
+    /// Whether nothing may be replicated now: writes are paused, or a failover or a move of slots is in progress. The
+    /// server aborts if something is replicated all the same. So check this **before** any change outside a client's
+    /// write command. Takes 1–2 ns.
     #[inline]
     pub fn avoid_replica_traffic(self) -> bool {
         // SAFETY: the function takes nothing and reads the server's own state, on its thread.
         unsafe { api!(RedisModule_AvoidReplicaTraffic)() != 0 }
     }
 
-    /// Whether data can be changed outside a client's command: on a primary that isn't loading, not in a forked child, and not
-    /// while writes are paused, when replicating would abort the server.
+    /// Whether data can be changed outside a client's command: on a primary that isn't loading, not in a forked child,
+    /// and not while writes are paused, when replicating would abort the server.
     pub fn may_change_data(self) -> bool {
         let flags = self.flags();
         flags.is_primary() && !flags.is_loading() && !flags.is_child() && !self.avoid_replica_traffic()
@@ -112,8 +115,9 @@ impl<'a> Context<'a> {
         unsafe { api!(RedisModule_GetClientId)(self.raw()) }
     }
 
-    /// The connection that sent this command. The server will report when it closes. `None` if there is no such connection: in
-    /// scripts and functions, in calls of other modules, in timers, and for commands from a primary or a file.
+    /// The connection that sent this command. The server will report when it closes. `None` if there is no such
+    /// connection: in scripts and functions, in calls of other modules, in timers, and for commands from a primary or a
+    /// file.
     pub fn connection(self) -> Option<u64> {
         let (id, flags) = (self.client_id(), self.flags());
         // Valkey 9.1 counts the client of its scripts as connected, so `is_connected` alone is not enough.
@@ -148,17 +152,18 @@ impl<'a> Context<'a> {
         unsafe { api!(RedisModule_SignalModifiedKey)(self.raw(), key.raw()) };
     }
 
-    /// Sends a keyspace event of class `d` about the key. No value may be borrowed, because other modules get the event too, and
-    /// can do anything.
+    /// Sends a keyspace event of class `d` about the key. No value may be borrowed, because other modules get the event
+    /// too, and can do anything.
     pub fn notify(self, event: &CStr, key: Arg<'_>) {
-        // SAFETY: context, text and name live through the call. The caller holds no value, so other modules may change any.
+        // SAFETY: context, text and name live through the call. The caller holds no value, so other modules may change
+        // any.
         unsafe {
             api!(RedisModule_NotifyKeyspaceEvent)(self.raw(), NOTIFY_MODULE, event.as_ptr(), key.raw())
         };
     }
 
-    /// Sends `cmd key effect [extra ...]` to replicas and the AOF, at the end of the current unit of execution. The key and the
-    /// extra arguments are shared with the server, the effect is copied. Errors: no such command exists.
+    /// Sends `cmd key effect [extra ...]` to replicas and the AOF, at the end of the current unit of execution. The key
+    /// and the extra arguments are shared with the server, the effect is copied. Errors: no such command exists.
     pub fn replicate(
         self,
         cmd: &CStr,
@@ -218,8 +223,8 @@ impl<'a> Context<'a> {
         self.flags().is_cluster()
     }
 
-    /// Whether this node may use the keys of this slot. Known from Redis 8.4 on; always true on other servers. Valkey 9 reports
-    /// the slots that are being imported by [`super::events::ServerEvent::SlotsMove`].
+    /// Whether this node may use the keys of this slot. Known from Redis 8.4 on; always true on other servers. Valkey 9
+    /// reports the slots that are being imported by [`super::events::ServerEvent::SlotsMove`].
     pub fn can_access_slot(self, slot: u16) -> bool {
         match optional!(RedisModule_ClusterCanAccessKeysInSlot) {
             // SAFETY: the server looks into tables of its slots at this place, and there is such a slot.

@@ -1,4 +1,5 @@
-//! A native data type, and the functions by which the server handles its values. A key points to a `Slot` with the value.
+//! A native data type, and the functions by which the server handles its values. A key points to a `Slot` with the
+//! value.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -21,8 +22,9 @@ use super::string::Arg;
 
 /// A value of a native data type.
 ///
-/// It is `Send` because the server can free values on another thread. There, `drop` must not touch anything but the value.
-/// `save`, `rewrite` and `digest` can run in a forked child, where a lock that another thread held is never released.
+/// It is `Send` because the server can free values on another thread. There, `drop` must not touch anything but the
+/// value. `save`, `rewrite` and `digest` can run in a forked child, where a lock that another thread held is never
+/// released.
 pub trait Value: Sized + Send + 'static {
     /// The name of the type: nine characters of `[A-Za-z0-9_-]`. Files contain it, so it must never change.
     const NAME: &'static CStr;
@@ -83,8 +85,8 @@ impl<T: Value> DataType<T> {
             copy2: None,
             aux_save2: None,
         };
-        // SAFETY: OnLoad's context knows the module; the server copies name and methods, which are all of this `T`, as each
-        // value will be that `Slot::boxed` makes.
+        // SAFETY: OnLoad's context knows the module; the server copies name and methods, which are all of this `T`, as
+        // each value will be that `Slot::boxed` makes.
         let raw = unsafe {
             api!(RedisModule_CreateDataType)(ctx.raw(), T::NAME.as_ptr(), T::ENCODING, &mut methods)
         };
@@ -143,9 +145,9 @@ unsafe extern "C" fn aof_rewrite<T: Value>(
     });
 }
 
-/// Runs a save. A file that is only half written must not become a snapshot. So if the save fails in a forked child, the child
-/// exits with an error, and the server keeps the old file. In the main process (SAVE, DUMP) all that can be done is a line in
-/// the log; the value can't be loaded then.
+/// Runs a save. A file that is only half written must not become a snapshot. So if the save fails in a forked child,
+/// the child exits with an error, and the server keeps the old file. In the main process (SAVE, DUMP) all that can be
+/// done is a line in the log; the value can't be loaded then.
 fn written(what: &str, save: impl FnOnce() -> bool) {
     if guard(what, false, save) {
         return;
@@ -218,8 +220,8 @@ unsafe extern "C" fn defrag<T: Value>(
         // SAFETY: there it keeps a value made by `Slot::boxed` of this `T`.
         let is_used = unsafe { Slot::<T>::is_used(*place) };
         if !is_used && align_of::<Slot<T>>() <= 8 {
-            // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), the value in it isn't
-            // borrowed, and the only pointer to it is the one that is changed here.
+            // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), the value in
+            // it isn't borrowed, and the only pointer to it is the one that is changed here.
             let moved = unsafe { api!(RedisModule_DefragAlloc)(ctx, *place) };
             if !moved.is_null() {
                 *place = moved;

@@ -1,7 +1,7 @@
 //! The server's events, and keyspace events.
 //!
-//! One callback gets all server events, another one all keyspace events. The server identifies events by numbers. The numbers 18
-//! and 19 have different meanings in Redis and Valkey, which this file hides.
+//! One callback gets all server events, another one all keyspace events. The server identifies events by numbers. The
+//! numbers 18 and 19 have different meanings in Redis and Valkey, which this file hides.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -119,7 +119,8 @@ const VALKEY_SLOTS: u64 = valkey::EVENT_ATOMIC_SLOT_MIGRATION;
 static HANDLER: OnceLock<fn(Context<'_>, ServerEvent)> = OnceLock::new();
 static KEY_HANDLER: OnceLock<fn(Context<'_>, &CStr, Arg<'_>)> = OnceLock::new();
 
-/// Subscribes to server events. Returns the kinds that this server doesn't have. Called once, while the module is loaded.
+/// Subscribes to server events. Returns the kinds that this server doesn't have. Called once, while the module is
+/// loaded.
 pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, ServerEvent)) -> Vec<Kind> {
     HANDLER.get_or_init(|| handler);
     let mut unknown = Vec::new();
@@ -140,8 +141,8 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
         };
         for id in ids {
             let event = RedisModuleEvent { id: *id, dataver: 1 };
-            // SAFETY: OnLoad's context knows the module; the server refuses an event that it doesn't know, and `on_event` has the
-            // signature of such a callback.
+            // SAFETY: OnLoad's context knows the module; the server refuses an event that it doesn't know, and
+            // `on_event` has the signature of such a callback.
             let status =
                 unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, Some(on_event)) };
             if status != raw::OK && unknown.last() != Some(kind) {
@@ -152,9 +153,9 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
     unknown
 }
 
-/// Whether events of closed clients can crash this server. Redis before 6.2.8, and 7.0 before 7.0.6, move a client that has
-/// closed to database 0 before they send the event. If the client was blocked in another database, by any command, the server
-/// then aborts (redis PR 11500).
+/// Whether events of closed clients can crash this server. Redis before 6.2.8, and 7.0 before 7.0.6, move a client that
+/// has closed to database 0 before they send the event. If the client was blocked in another database, by any command,
+/// the server then aborts (redis PR 11500).
 fn client_events_crash() -> bool {
     let version = server().version;
     !server().is_valkey() && (version < 0x0006_0208 || (0x0007_0000..0x0007_0006).contains(&version))
@@ -203,12 +204,14 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             Some(ServerEvent::Cron { hz: info.hz })
         }
         CLIENT if sub == raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => {
-            // SAFETY: the caller promises null, or the struct of a change of a client, which lives through the callback.
+            // SAFETY: the caller promises null, or the struct of a change of a client, which lives through the
+            // callback.
             let info = unsafe { data.cast::<raw::RedisModuleClientInfo>().as_ref() }?;
             Some(ServerEvent::ClientDisconnected { client_id: info.id })
         }
         VALKEY_SLOTS if server().is_valkey() => {
-            // SAFETY: the caller promises null, or the struct of an atomic slot migration of Valkey, which lives through the callback.
+            // SAFETY: the caller promises null, or the struct of an atomic slot migration of Valkey, which lives
+            // through the callback.
             let info = unsafe { data.cast::<valkey::SlotMigrationInfo>().as_ref() }?;
             let (direction, phase) = match sub {
                 0 => (Direction::Import, MovePhase::Started),
@@ -224,7 +227,8 @@ unsafe fn translate(id: u64, sub: u64, data: *const c_void) -> Option<ServerEven
             Some(ServerEvent::SlotsMove { direction, phase, ranges })
         }
         REDIS_SLOTS if !server().is_valkey() => {
-            // SAFETY: the caller promises null, or the struct of a slot migration of Redis, which lives through the callback.
+            // SAFETY: the caller promises null, or the struct of a slot migration of Redis, which lives through the
+            // callback.
             let info = unsafe { data.cast::<raw::RedisModuleClusterSlotMigrationInfo>().as_ref() }?;
             let (direction, phase) = match sub {
                 raw::REDISMODULE_SUBEVENT_CLUSTER_SLOT_MIGRATION_IMPORT_STARTED => {
@@ -284,8 +288,9 @@ pub const NOTIFY_GENERIC: i32 = raw::REDISMODULE_NOTIFY_GENERIC;
 /// The class of events for keys that are loaded from an RDB file. Only modules get it.
 pub const NOTIFY_LOADED: i32 = raw::REDISMODULE_NOTIFY_LOADED;
 
-/// Subscribes to keyspace events of these classes, independently of `notify-keyspace-events`. The handler gets the name of the
-/// event and the key, with the key's database selected. It must not change data. Called once, while the module is loaded.
+/// Subscribes to keyspace events of these classes, independently of `notify-keyspace-events`. The handler gets the name
+/// of the event and the key, with the key's database selected. It must not change data. Called once, while the module
+/// is loaded.
 pub fn subscribe_to_keys(
     ctx: Context<'_>,
     classes: i32,
@@ -311,8 +316,8 @@ unsafe extern "C" fn on_key_event(
         let (false, Some(key)) = (event.is_null(), NonNull::new(key)) else { return };
         // SAFETY: both live through this call.
         let (event, key) = unsafe { (CStr::from_ptr(event), Arg::new(key)) };
-        // While a file is loaded, the name is on the server's stack, and opening a key by it would abort the server. `hold` makes a
-        // copy in that case.
+        // While a file is loaded, the name is on the server's stack, and opening a key by it would abort the server.
+        // `hold` makes a copy in that case.
         let key = key.hold();
         handler(ctx, event, key.as_arg());
     });

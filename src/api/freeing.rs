@@ -1,8 +1,8 @@
-//! Frees large values on a thread of the module, so that a plain DEL of a million tasks doesn't block the server. The server
-//! itself does this for UNLINK, and for DEL if `lazyfree-lazy-user-del` is set.
+//! Frees large values on a thread of the module, so that a plain DEL of a million tasks doesn't block the server. The
+//! server itself does this for UNLINK, and for DEL if `lazyfree-lazy-user-del` is set.
 //!
-//! Near `maxmemory`, values are freed at once. The server then evicts keys until enough memory is free, and would evict all of
-//! them if none gave its memory back at once.
+//! Near `maxmemory`, values are freed at once. The server then evicts keys until enough memory is free, and would evict
+//! all of them if none gave its memory back at once.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::mpsc::{Sender, channel};
@@ -21,7 +21,8 @@ const NAME: &str = "taskslot-free";
 thread_local! {
     /// Whether this is the server's main thread. Other threads may take their time to free a value.
     static IS_MAIN: Cell<bool> = const { Cell::new(false) };
-    /// The way to the thread that frees values. It starts with the first large value; `None` if it could not be started.
+    /// The way to the thread that frees values. It starts with the first large value; `None` if it could not be
+    /// started.
     static FREER: OnceCell<Option<Sender<Box<dyn Send>>>> = const { OnceCell::new() };
 }
 

@@ -1,7 +1,7 @@
 //! Catches panics: none may leave a function that the server calls.
 //!
-//! The body of every `extern "C"` function of the crate runs inside [`guard`], or inside `answering` if a client waits for a
-//! reply. A panic hook writes the message and its place to the server's log.
+//! The body of every `extern "C"` function of the crate runs inside [`guard`], or inside `answering` if a client waits
+//! for a reply. A panic hook writes the message and its place to the server's log.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -22,8 +22,8 @@ pub fn guard<R>(what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Runs code that replies to a client. If it panics before the reply has begun, the client gets `ERR internal error`. If it
-/// panics later, the connection is closed, because the client can't read a reply that is not complete.
+/// Runs code that replies to a client. If it panics before the reply has begun, the client gets `ERR internal error`.
+/// If it panics later, the connection is closed, because the client can't read a reply that is not complete.
 pub(super) fn answering(what: &str, ctx: Context<'_>, body: impl FnOnce()) {
     let outer = replied::begin();
     let done = guard(what, false, || {
@@ -40,7 +40,8 @@ pub(super) fn answering(what: &str, ctx: Context<'_>, body: impl FnOnce()) {
     replied::restore(outer);
 }
 
-/// Sends the messages of panics to the server's log instead of standard error. Called after the server's functions are loaded.
+/// Sends the messages of panics to the server's log instead of standard error. Called after the server's functions are
+/// loaded.
 pub(super) fn install_hook() {
     panic::set_hook(Box::new(|info| {
         let payload = info.payload();

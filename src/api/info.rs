@@ -42,7 +42,8 @@ pub struct InfoWriter<'a> {
 }
 
 impl InfoWriter<'_> {
-    /// Begins the section `<module>_<name>`. Returns false if the client didn't ask for it. Then its fields must be left out.
+    /// Begins the section `<module>_<name>`. Returns false if the client didn't ask for it. Then its fields must be
+    /// left out.
     pub fn section(&mut self, name: &CStr) -> bool {
         // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies the C string.
         unsafe { api!(RedisModule_InfoAddSection)(self.ctx, name.as_ptr()) == raw::OK }
@@ -50,20 +51,23 @@ impl InfoWriter<'_> {
 
     /// Writes a field that is a count.
     pub fn u64(&mut self, field: &CStr, value: u64) {
-        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and number.
+        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and
+        // number.
         unsafe { api!(RedisModule_InfoAddFieldULongLong)(self.ctx, field.as_ptr(), value) };
     }
 
     /// Writes a field that is a number, which can be negative.
     pub fn i64(&mut self, field: &CStr, value: i64) {
-        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and number.
+        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and
+        // number.
         unsafe { api!(RedisModule_InfoAddFieldLongLong)(self.ctx, field.as_ptr(), value) };
     }
 
     /// Writes a field that is a text. Control characters become blanks.
     pub fn text(&mut self, field: &CStr, value: &str) {
         let value = line(value);
-        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies both C strings.
+        // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies both C
+        // strings.
         unsafe { api!(RedisModule_InfoAddFieldCString)(self.ctx, field.as_ptr(), value.as_ptr()) };
     }
 }

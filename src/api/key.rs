@@ -1,9 +1,9 @@
 //! Handles of open keys, and access to their values.
 //!
-//! A handle borrows its value from the first access until the handle is closed. So a reference never outlives its handle, and
-//! no two handles give access to a value while one of them can change it. While a handle is open, nothing may delete or
-//! overwrite its key in another way: no nested command, and on servers up to 7.0 no blocked client may be woken, because it
-//! replies at once. The server's own handle would point to freed memory.
+//! A handle borrows its value from the first access until the handle is closed. So a reference never outlives its
+//! handle, and no two handles give access to a value while one of them can change it. While a handle is open, nothing
+//! may delete or overwrite its key in another way: no nested command, and on servers up to 7.0 no blocked client may be
+//! woken, because it replies at once. The server's own handle would point to freed memory.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -44,7 +44,8 @@ struct Handle<'a> {
 
 impl<'a> Handle<'a> {
     fn open(ctx: Context<'a>, name: Arg<'a>, mode: i32) -> Option<Handle<'a>> {
-        // SAFETY: context and name live for `'a`, which the handle doesn't outlive; the mode is made of the server's bits.
+        // SAFETY: context and name live for `'a`, which the handle doesn't outlive; the mode is made of the server's
+        // bits.
         let raw = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
         NonNull::new(raw).map(|raw| Handle { raw, held: None, life: PhantomData })
     }
@@ -94,8 +95,8 @@ impl<'a> KeyRead<'a> {
         Handle::open(ctx, name, READ).map(|handle| KeyRead(handle.into()))
     }
 
-    /// Opens a key without side effects: on LRU, statistics, key-miss events and expiry. (Servers before 7.x can avoid only some
-    /// of them.)
+    /// Opens a key without side effects: on LRU, statistics, key-miss events and expiry. (Servers before 7.x can avoid
+    /// only some of them.)
     pub fn peek(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyRead<'a>> {
         // SAFETY: the function takes nothing and returns a constant of the server.
         let known = optional!(RedisModule_GetOpenKeyModesAll).map_or(NO_TOUCH, |all| unsafe { all() });
@@ -157,8 +158,8 @@ impl<'a> KeyWrite<'a> {
         let status = if of.raw().is_null() {
             raw::ERR
         } else {
-            // SAFETY: the handle is open to write, the type is registered, and `slot` was made as values of that type are. This handle
-            // doesn't borrow the old value, and one that another handle borrows is not freed.
+            // SAFETY: the handle is open to write, the type is registered, and `slot` was made as values of that type
+            // are. This handle doesn't borrow the old value, and one that another handle borrows is not freed.
             unsafe { api!(RedisModule_ModuleTypeSetValue)(self.0.raw.as_ptr(), of.raw(), slot) }
         };
         if status != raw::OK {
@@ -172,8 +173,8 @@ impl<'a> KeyWrite<'a> {
     /// Deletes the key, which stays open, and is empty then.
     pub fn delete(&mut self) {
         self.0.release();
-        // SAFETY: the handle is open to write, stays open, and has released its borrow; a value that another one borrows is not
-        // freed.
+        // SAFETY: the handle is open to write, stays open, and has released its borrow; a value that another one
+        // borrows is not freed.
         unsafe { api!(RedisModule_DeleteKey)(self.0.raw.as_ptr()) };
     }
 }

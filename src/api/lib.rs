@@ -1,8 +1,8 @@
 //! The module API of Redis and Valkey behind safe types: all of taskslot's unsafe code.
 //!
-//! Types, constants and signatures come from the crate `redis-module`; `raw` says what is used of it, and why. The module
-//! itself denies unsafe code and uses the types of this crate. [`module!`] defines the one function that the server looks
-//! for. These rules hold everywhere:
+//! Types, constants and signatures come from the crate `redis-module`; `raw` says what is used of it, and why. The
+//! module itself denies unsafe code and uses the types of this crate. [`module!`] defines the one function that the
+//! server looks for. These rules hold everywhere:
 //! - Everything runs on the server's main thread, except the destructor of a [`datatype::Value`].
 //! - Every function that the server calls runs inside [`guard`], so that a panic ends the command, not the server.
 //! - A text from a user is never used as a format, and its control characters never reach a log line or an error reply.

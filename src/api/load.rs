@@ -1,4 +1,5 @@
-//! Loads the module: finds the server's functions, installs the allocator and the panic hook, and sets the module's options.
+//! Loads the module: finds the server's functions, installs the allocator and the panic hook, and sets the module's
+//! options.
 
 use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
@@ -66,8 +67,8 @@ impl<T: Into<String>> From<T> for LoadError {
     }
 }
 
-/// Defines `RedisModule_OnLoad`, the function that the server looks for in a library. To be used once, in the crate of the
-/// library: `taskslot_api::module! { name: c"taskslot", version: 100, register: register }`.
+/// Defines `RedisModule_OnLoad`, the function that the server looks for in a library. To be used once, in the crate of
+/// the library: `taskslot_api::module! { name: c"taskslot", version: 100, register: register }`.
 ///
 /// The version is 10000 times the major plus 100 times the minor version. `register` is a
 /// `fn(Context<'_>, &[Arg<'_>]) -> Result<(), LoadError>`, which gets the arguments of `loadmodule`.
@@ -94,12 +95,12 @@ macro_rules! module {
     };
 }
 
-/// The body of `RedisModule_OnLoad`: makes the API usable, registers `name` and `version`, then runs `body` with the arguments
-/// of `loadmodule`, which registers everything else. Returns the result of OnLoad.
+/// The body of `RedisModule_OnLoad`: makes the API usable, registers `name` and `version`, then runs `body` with the
+/// arguments of `loadmodule`, which registers everything else. Returns the result of OnLoad.
 ///
 /// # Safety
-/// Only `RedisModule_OnLoad` may call it ([`module!`](crate::module) defines that function), with its own arguments, and before
-/// anything else of the crate has run.
+/// Only `RedisModule_OnLoad` may call it ([`module!`](crate::module) defines that function), with its own arguments,
+/// and before anything else of the crate has run.
 pub unsafe fn load(
     ctx: *mut RedisModuleCtx,
     argv: *mut *mut RedisModuleString,
@@ -175,8 +176,8 @@ fn set_up(ctx: Context<'_>) {
     let version = optional!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() });
     SERVER.get_or_init(|| Server { flavour, version });
 
-    // One call for all options, because a second call would overwrite the first. Servers accept unknown bits, but bit 5 is set
-    // on Valkey only, because it can get another meaning in Redis.
+    // One call for all options, because a second call would overwrite the first. Servers accept unknown bits, but bit 5
+    // is set on Valkey only, because it can get another meaning in Redis.
     let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;

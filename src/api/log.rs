@@ -33,6 +33,7 @@ pub fn log(level: Level, text: &str) {
 /// The context lives, or is null.
 pub(super) unsafe fn log_with(ctx: *mut RedisModuleCtx, level: Level, text: &str) {
     let text = line(text);
-    // SAFETY: the caller guarantees the context; the format takes one C string, and gets one that lives through the call.
+    // SAFETY: the caller guarantees the context; the format takes one C string, and gets one that lives through the
+    // call.
     unsafe { api!(RedisModule_Log)(ctx, level.name().as_ptr(), c"%s".as_ptr(), text.as_ptr()) }
 }

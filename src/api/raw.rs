@@ -1,19 +1,21 @@
-//! The module API of C: the declarations of the crate `redis-module`, and the list of functions that the module requires.
+//! The module API of C: the declarations of the crate `redis-module`, and the list of functions that the module
+//! requires.
 //!
 //! # What is used of the crate, and what is not
 //!
-//! Used: `redis_module::raw`, which bindgen generates from the `redismodule.h` of the crate. All types, constants and function
-//! signatures come from there; none is declared by hand. So a signature can't have a typo, and a new function of the API needs
-//! one name in the list below. `RedisModule_Init` of the header finds all functions by name when the module is loaded.
-//! Functions that a server doesn't have stay null, so one file loads into every server. [`OwnedString`](super::OwnedString)
-//! wraps the crate's `RedisString`.
+//! Used: `redis_module::raw`, which bindgen generates from the `redismodule.h` of the crate. All types, constants and
+//! function signatures come from there; none is declared by hand. So a signature can't have a typo, and a new function
+//! of the API needs one name in the list below. `RedisModule_Init` of the header finds all functions by name when the
+//! module is loaded. Functions that a server doesn't have stay null, so one file loads into every server.
+//! [`OwnedString`](super::OwnedString) wraps the crate's `RedisString`.
 //!
 //! Not used: everything above these declarations. It was tried, and does less or costs more than direct calls:
 //! - `redis_module!` and `#[command]` require Redis 7.2 at run time, and `configurations:` aborts Redis 6.2 at load;
 //! - the logger uses the text as a format, so a `%s` in a user's text crashes the server;
 //! - the allocator can't grow a block in place, and relies on alignments that some servers don't guarantee;
 //! - event wrappers drop the data of events, and don't catch panics of callbacks, which abort the server;
-//! - a `Vec<RedisString>` per command takes a reference per argument, and `RedisValue` builds a reply before it is written.
+//! - a `Vec<RedisString>` per command takes a reference per argument, and `RedisValue` builds a reply before it is
+//!   written.
 //!
 //! What only Valkey has is declared in [`super::valkey`].
 //!
@@ -21,9 +23,9 @@
 //!
 //! # How a function is called
 //!
-//! The header has a static variable for each function. [`fill`] sets them once, when the module is loaded, and [`missing`]
-//! returns a function of the list that the server doesn't have. After that, [`api!`] gives a function of the list, and
-//! [`optional!`] one that only newer servers have.
+//! The header has a static variable for each function. [`fill`] sets them once, when the module is loaded, and
+//! [`missing`] returns a function of the list that the server doesn't have. After that, [`api!`] gives a function of
+//! the list, and [`optional!`] one that only newer servers have.
 
 use std::ffi::{CStr, c_int};
 
@@ -34,8 +36,8 @@ pub(crate) const OK: c_int = REDISMODULE_OK as c_int;
 /// `REDISMODULE_ERR`, with the type that functions return.
 pub(crate) const ERR: c_int = REDISMODULE_ERR as c_int;
 
-/// The server's function of this name. The cost is one load and one test, which always succeeds after [`fill`]. A name that
-/// isn't in the list of required functions doesn't compile.
+/// The server's function of this name. The cost is one load and one test, which always succeeds after [`fill`]. A name
+/// that isn't in the list of required functions doesn't compile.
 macro_rules! api {
     ($name:ident) => {{
         let () = $crate::raw::required::$name;
@@ -135,7 +137,7 @@ pub(crate) fn not_loaded() -> ! {
 /// `ctx` is what the server gave to OnLoad, on its main thread, and no load has succeeded before: from then on other
 /// threads may read what this writes.
 pub(crate) unsafe fn fill(ctx: *mut RedisModuleCtx, name: &CStr, version: c_int) -> bool {
-    // SAFETY: the context is OnLoad's, as RedisModule_Init requires, and the name is a C string, which the server copies.
-    // The caller promises that the statics are not read meanwhile.
+    // SAFETY: the context is OnLoad's, as RedisModule_Init requires, and the name is a C string, which the server
+    // copies. The caller promises that the statics are not read meanwhile.
     unsafe { Export_RedisModule_Init(ctx, name.as_ptr(), version, REDISMODULE_APIVER_1 as c_int) == OK }
 }

@@ -1,4 +1,5 @@
-//! Registers commands with the server: their flags, their keys, their manuals for COMMAND DOCS, and their ACL categories.
+//! Registers commands with the server: their flags, their keys, their manuals for COMMAND DOCS, and their ACL
+//! categories.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fmt::Write;
@@ -16,7 +17,8 @@ use super::raw::{
 /// The commands that were registered.
 static REGISTERED: OnceLock<&'static [Entry]> = OnceLock::new();
 
-/// Registers all commands of the table, with the ACL category `category` from Redis 7.4 on. Only while the module is loaded.
+/// Registers all commands of the table, with the ACL category `category` from Redis 7.4 on. Only while the module is
+/// loaded.
 pub fn register(ctx: Context<'_>, table: &'static [Entry], category: &str) -> Result<(), LoadError> {
     let own = CString::new(category).map_err(|_| "a NUL in the name of the ACL category")?;
     // SAFETY: OnLoad's context knows the module, and the server copies the name.
@@ -41,8 +43,8 @@ fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Resu
     let name = arena.text(doc.name)?;
     let flags = arena.text(&known_flags(doc, server()))?;
     let (first, last, step) = legacy_keys(doc);
-    // SAFETY: OnLoad's context knows the module; the server copies both texts, which `arena` keeps until then. The function
-    // has the signature of a command, and stays in memory with the module.
+    // SAFETY: OnLoad's context knows the module; the server copies both texts, which `arena` keeps until then. The
+    // function has the signature of a command, and stays in memory with the module.
     let status =
         unsafe { api!(RedisModule_CreateCommand)(ctx.raw(), name, entry.run, flags, first, last, step) };
     if status != raw::OK {
@@ -80,8 +82,8 @@ unsafe fn describe(command: *mut RedisModuleCommand, doc: &CommandDoc) -> Result
         key_specs: specs.as_mut_ptr(),
         args: arena.args(doc.args)?,
     };
-    // SAFETY: the caller guarantees the command; the server copies all of `info`, whose texts and lists `arena` and `specs`
-    // keep until then, and whose lists end with a zeroed element.
+    // SAFETY: the caller guarantees the command; the server copies all of `info`, whose texts and lists `arena` and
+    // `specs` keep until then, and whose lists end with a zeroed element.
     match unsafe { set_info(command, &info) } {
         raw::OK => Ok(()),
         _ => Err("the server refused the description".into()),
@@ -156,8 +158,8 @@ fn key_specs(specs: &[KeySpec]) -> Vec<RedisModuleCommandKeySpec> {
     list
 }
 
-/// Owns the C strings and lists that a description points to. When the outer vectors grow, the strings and lists themselves stay
-/// where they are.
+/// Owns the C strings and lists that a description points to. When the outer vectors grow, the strings and lists
+/// themselves stay where they are.
 #[derive(Default)]
 struct Arena {
     texts: Vec<CString>,
@@ -219,7 +221,8 @@ fn arg_type(kind: ArgKind) -> raw::RedisModuleCommandArgType {
     }
 }
 
-/// The sizes of the parts of a description, by which the server reads them. (The header's own constant is not visible to Rust.)
+/// The sizes of the parts of a description, by which the server reads them. (The header's own constant is not visible
+/// to Rust.)
 static INFO_VERSION: RedisModuleCommandInfoVersion = RedisModuleCommandInfoVersion {
     version: 1,
     sizeof_historyentry: size_of::<RedisModuleCommandHistoryEntry>(),

@@ -1,7 +1,7 @@
 //! Replies. They are written directly to the client's output.
 //!
-//! In RESP2, the server writes a map as a flat array of twice its length. On Redis 6.2, modules can't write maps, so this
-//! file does the same there, in RESP3 too.
+//! In RESP2, the server writes a map as a flat array of twice its length. On Redis 6.2, modules can't write maps, so
+//! this file does the same there, in RESP3 too.
 
 use std::ffi::{CStr, c_long};
 
@@ -16,8 +16,8 @@ pub struct Reply<'a> {
     ctx: Context<'a>,
 }
 
-/// A map that is being written. It ends when it is dropped, an inner map before the outer one. So a map can't be left open, for
-/// whose end the client would wait.
+/// A map that is being written. It ends when it is dropped, an inner map before the outer one. So a map can't be left
+/// open, for whose end the client would wait.
 #[must_use = "a map that is dropped at once is empty"]
 pub struct Map<'a> {
     reply: Reply<'a>,
@@ -73,7 +73,8 @@ impl<'a> Reply<'a> {
     /// Writes a line of text as a status. Control characters become blanks.
     pub fn line(self, text: &str) {
         let text = line(text);
-        // SAFETY: the context lives as long as `self`; `line` ended the text with a NUL, and it is copied during the call.
+        // SAFETY: the context lives as long as `self`; `line` ended the text with a NUL, and it is copied during the
+        // call.
         unsafe { api!(RedisModule_ReplyWithSimpleString)(self.raw(), text.as_ptr()) };
     }
 
@@ -105,7 +106,8 @@ impl<'a> Reply<'a> {
     /// Begins a map that counts its fields itself.
     pub fn open_map(self) -> Map<'a> {
         match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives as long as `self`; the length, which is still to come, is written when the map is dropped.
+            // SAFETY: the context lives as long as `self`; the length, which is still to come, is written when the map
+            // is dropped.
             (Some(map), Some(_)) => unsafe {
                 map(self.raw(), POSTPONED);
             },
@@ -121,16 +123,16 @@ impl<'a> Reply<'a> {
     fn end_map(self, len: usize) {
         let ctx = self.ctx.raw();
         match (optional!(RedisModule_ReplyWithMap), optional!(RedisModule_ReplySetMapLength)) {
-            // SAFETY: the context lives as long as `self`; only a `Map` that is open calls this, so there is a map whose length
-            // is still to come. Where it isn't, the server logs that and goes on.
+            // SAFETY: the context lives as long as `self`; only a `Map` that is open calls this, so there is a map
+            // whose length is still to come. Where it isn't, the server logs that and goes on.
             (Some(_), Some(set)) => unsafe { set(ctx, long(len)) },
             // SAFETY: the same, for the array that stands for a map.
             _ => unsafe { api!(RedisModule_ReplySetArrayLength)(ctx, long(len.saturating_mul(2))) },
         }
     }
 
-    /// Writes an error: a code word, then a phrase. Control characters become blanks, because the client would take the text
-    /// after a line end for another reply.
+    /// Writes an error: a code word, then a phrase. Control characters become blanks, because the client would take the
+    /// text after a line end for another reply.
     pub fn error(self, text: &str) {
         let text = line(text);
         // SAFETY: the context lives as long as `self`; `line` ended the text with a NUL, and the server copies it and

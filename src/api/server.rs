@@ -11,7 +11,8 @@ use super::raw::{RedisModuleCallReply, RedisModuleServerInfoData, api};
 /// Microseconds since the machine's boot. The clock continues while the machine sleeps, and is never set.
 pub fn micros_since_boot() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the system writes one timespec, which is ours. It knows this clock since Linux 2.6.39, and fails at nothing else.
+    // SAFETY: the system writes one timespec, which is ours. It knows this clock since Linux 2.6.39, and fails at
+    // nothing else.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
     let (seconds, nanos) =
         (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
@@ -56,11 +57,11 @@ pub fn setting(ctx: Context<'_>, name: &CStr) -> Option<i64> {
     look_up(ctx, name, |value| std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()))
 }
 
-/// Whether the command runs in a script that the server replicates as a script, to run it again on replicas. The effects of
-/// the command would be replicated in addition, so it must not change data.
+/// Whether the command runs in a script that the server replicates as a script, to run it again on replicas. The
+/// effects of the command would be replicated in addition, so it must not change data.
 ///
-/// Redis 6.2 does this with `lua-replicate-commands no`. A script can switch it off by `redis.replicate_commands()`, but
-/// modules can't see that. If CONFIG was renamed, the default is assumed, which is yes.
+/// Redis 6.2 does this with `lua-replicate-commands no`. A script can switch it off by `redis.replicate_commands()`,
+/// but modules can't see that. If CONFIG was renamed, the default is assumed, which is yes.
 pub fn replicates_scripts(ctx: Context<'_>) -> bool {
     !server().at_least(7, 0)
         && ctx.flags().any(Flags::LUA)
@@ -99,8 +100,8 @@ unsafe fn text<'a>(reply: *mut RedisModuleCallReply) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(bytes.cast(), len) }
 }
 
-/// Adds a sample to LATENCY. The server ignores samples below `latency-monitor-threshold`. But it accepts all samples if the
-/// threshold is 0, which means off: the caller has to check that by [`setting`].
+/// Adds a sample to LATENCY. The server ignores samples below `latency-monitor-threshold`. But it accepts all samples
+/// if the threshold is 0, which means off: the caller has to check that by [`setting`].
 pub fn latency(event: &CStr, ms: u64) {
     let ms = c_longlong::try_from(ms).unwrap_or(c_longlong::MAX);
     // SAFETY: the server copies the C string, and needs no context.

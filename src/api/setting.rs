@@ -1,5 +1,5 @@
-//! The module's settings. From 7.0 on, `CONFIG GET` and `CONFIG SET` have them as `<module>.<name>`. On all servers they can be
-//! given as arguments of `loadmodule`, which is the only way on Redis 6.2.
+//! The module's settings. From 7.0 on, `CONFIG GET` and `CONFIG SET` have them as `<module>.<name>`. On all servers
+//! they can be given as arguments of `loadmodule`, which is the only way on Redis 6.2.
 //!
 //! A setting is a `static`, and reading it takes one load.
 
@@ -74,8 +74,8 @@ impl Setting {
         self.get() != 0
     }
 
-    /// Sets the value from an argument of `loadmodule`: a number, a number of bytes with an optional unit, or yes or no. Returns
-    /// false if the text is not a valid value.
+    /// Sets the value from an argument of `loadmodule`: a number, a number of bytes with an optional unit, or yes or
+    /// no. Returns false if the text is not a valid value.
     pub fn parse(&self, text: &[u8]) -> bool {
         let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
         let value = match &self.kind {
@@ -99,8 +99,9 @@ impl Setting {
     }
 }
 
-/// Registers all settings, and reads their values from the configuration file. The values from the arguments of `loadmodule`
-/// are the defaults of those that the file doesn't have. Called once, while the module is loaded. Does nothing on 6.2.
+/// Registers all settings, and reads their values from the configuration file. The values from the arguments of
+/// `loadmodule` are the defaults of those that the file doesn't have. Called once, while the module is loaded. Does
+/// nothing on 6.2.
 pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Result<(), LoadError> {
     let (Some(number), Some(yes_no), Some(load)) = (
         optional!(RedisModule_RegisterNumericConfig),
@@ -116,8 +117,8 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
             SettingKind::Memory(range) => (MEMORY, range.clone()),
             SettingKind::YesNo => (0, 0..=1),
         };
-        // SAFETY: OnLoad's context knows the module; the server copies the name, hands the setting, which is static, back to
-        // functions of the right signatures, and refuses a default outside the bounds.
+        // SAFETY: OnLoad's context knows the module; the server copies the name, hands the setting, which is static,
+        // back to functions of the right signatures, and refuses a default outside the bounds.
         let status = unsafe {
             match setting.kind {
                 SettingKind::YesNo => yes_no(
@@ -178,8 +179,8 @@ unsafe extern "C" fn set_number(
     _: *mut *mut RedisModuleString,
 ) -> c_int {
     guard("a setting", raw::ERR, || {
-        // SAFETY: the server hands back what was registered with this function, a pointer from `ptr_of`; it has checked the
-        // bounds.
+        // SAFETY: the server hands back what was registered with this function, a pointer from `ptr_of`; it has checked
+        // the bounds.
         if let Some(setting) = unsafe { setting(privdata) } {
             setting.value.store(value, Relaxed);
         }

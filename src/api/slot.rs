@@ -1,7 +1,7 @@
 //! The block that a key points to: a value, and the count of its borrows.
 //!
-//! The count prevents a second borrow of a value while it is being changed, for example if a client names a key twice. A value
-//! that the server frees while it is borrowed is not freed: its memory is lost, with a line in the log.
+//! The count prevents a second borrow of a value while it is being changed, for example if a client names a key twice.
+//! A value that the server frees while it is borrowed is not freed: its memory is lost, with a line in the log.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 /// A value with its count of borrows. The server keeps a pointer to it in the key.
 #[repr(C)]
 pub(super) struct Slot<T> {
-    /// 0 for none, n for n readers, -1 for a writer. Only the main thread borrows; the thread that frees a value reads the count.
+    /// 0 for none, n for n readers, -1 for a writer. Only the main thread borrows; the thread that frees a value reads
+    /// the count.
     borrowed: AtomicI32,
     value: UnsafeCell<T>,
 }

@@ -36,8 +36,8 @@ impl RdbWriter<'_> {
             }
             _ => bytes.as_ptr(),
         };
-        // SAFETY: the stream lives as long as `self`; the slice has that many bytes, which are read during the call; a NUL follows
-        // where it is looked for.
+        // SAFETY: the stream lives as long as `self`; the slice has that many bytes, which are read during the call; a
+        // NUL follows where it is looked for.
         unsafe { api!(RedisModule_SaveStringBuffer)(self.io, text.cast(), bytes.len()) }
     }
 }
@@ -67,7 +67,8 @@ impl RdbReader<'_> {
             return None;
         }
         let mut len = 0;
-        // SAFETY: the stream lives as long as `self`; the block that the call returns is ours to free, and `len` bytes long.
+        // SAFETY: the stream lives as long as `self`; the block that the call returns is ours to free, and `len` bytes
+        // long.
         let bytes = unsafe { api!(RedisModule_LoadStringBuffer)(self.io, &mut len) };
         let buffer = NonNull::new(bytes.cast::<u8>()).map(|bytes| Buffer { bytes, len });
         let buffer = self.checked(buffer)?;
@@ -138,11 +139,12 @@ impl AofWriter<'_> {
         AofWriter { io, life: PhantomData }
     }
 
-    /// Writes `cmd key part part`. Each part must be below 512 MB, the limit of an argument. Returns false if the write failed;
-    /// then later writes are useless.
+    /// Writes `cmd key part part`. Each part must be below 512 MB, the limit of an argument. Returns false if the write
+    /// failed; then later writes are useless.
     pub fn emit(&mut self, cmd: &CStr, key: Arg<'_>, [a, b]: [&[u8]; 2]) -> bool {
         let (io, format) = (self.io, c"sbb".as_ptr());
-        // SAFETY: the stream lives as long as `self`; "s" is a string, each "b" a pointer and a size, and all live through the call.
+        // SAFETY: the stream lives as long as `self`; "s" is a string, each "b" a pointer and a size, and all live
+        // through the call.
         unsafe {
             api!(RedisModule_EmitAOF)(
                 io,

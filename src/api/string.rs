@@ -1,7 +1,7 @@
 //! The server's strings, borrowed and owned.
 //!
-//! Both can be passed back to the server without a copy. They stay on the server's thread, because their reference counts
-//! aren't atomic.
+//! Both can be passed back to the server without a copy. They stay on the server's thread, because their reference
+//! counts aren't atomic.
 
 use std::ffi::CString;
 use std::fmt;
@@ -45,7 +45,8 @@ impl<'a> Arg<'a> {
     #[inline]
     pub fn as_bytes(self) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: the string lives, unchanged, for `'a` (`new`), and so do the bytes that the server returns with their number.
+        // SAFETY: the string lives, unchanged, for `'a` (`new`), and so do the bytes that the server returns with their
+        // number.
         unsafe {
             let bytes = api!(RedisModule_StringPtrLen)(self.raw.as_ptr(), &mut len);
             std::slice::from_raw_parts(bytes.cast::<u8>(), len)
@@ -54,7 +55,8 @@ impl<'a> Arg<'a> {
 
     /// Keeps the string beyond `'a`, by another reference. A string on the server's stack is copied instead.
     pub fn hold(self) -> OwnedString {
-        // SAFETY: the string lives. Without a context the reference is ours: the server doesn't release it at the end of the call.
+        // SAFETY: the string lives. Without a context the reference is ours: the server doesn't release it at the end
+        // of the call.
         let raw = unsafe { api!(RedisModule_HoldString)(ptr::null_mut(), self.raw.as_ptr()) };
         OwnedString::from_raw(raw)
     }
@@ -78,8 +80,8 @@ impl fmt::Debug for Arg<'_> {
     }
 }
 
-/// A reference to a string of the server, which is released when this is dropped. It wraps the crate's `RedisString`, whose own
-/// `clone` aborts the server for strings on its stack, and whose `Debug` shows addresses.
+/// A reference to a string of the server, which is released when this is dropped. It wraps the crate's `RedisString`,
+/// whose own `clone` aborts the server for strings on its stack, and whose `Debug` shows addresses.
 #[repr(transparent)]
 pub struct OwnedString(RedisString);
 

@@ -1,5 +1,5 @@
-//! Timers that fire once. They also fire on replicas and while writes are paused, so a callback that changes data has to
-//! check [`Context::may_change_data`] first.
+//! Timers that fire once. They also fire on replicas and while writes are paused, so a callback that changes data has
+//! to check [`Context::may_change_data`] first.
 //!
 //! The server keeps a pointer to a `TimerRecord` until the timer fires or is stopped. On some servers, a timer that is
 //! stopped inside its own callback is freed twice, so [`Timer::stop`] refuses that.
@@ -32,8 +32,8 @@ impl Timer {
     pub fn start(ctx: Context<'_>, after: u64, callback: fn(Context<'_>)) -> Timer {
         let record = Box::into_raw(Box::new(TimerRecord { id: 0, callback }));
         let after = c_longlong::try_from(after).unwrap_or(c_longlong::MAX / 2000).min(c_longlong::MAX / 2000);
-        // SAFETY: the context lives as long as `ctx`; `fire` takes such a record, which lives until the timer has fired or is
-        // stopped. It doesn't fire before we return, so the number is there in time.
+        // SAFETY: the context lives as long as `ctx`; `fire` takes such a record, which lives until the timer has fired
+        // or is stopped. It doesn't fire before we return, so the number is there in time.
         unsafe {
             let id = api!(RedisModule_CreateTimer)(ctx.raw(), after, Some(fire), record.cast());
             (*record).id = id;
@@ -52,8 +52,8 @@ impl Timer {
             return false;
         }
         let mut record: *mut c_void = ptr::null_mut();
-        // SAFETY: the context lives as long as `ctx`; the server refuses the id of a timer that no longer exists, and writes one
-        // pointer. The timer isn't the one that fires.
+        // SAFETY: the context lives as long as `ctx`; the server refuses the id of a timer that no longer exists, and
+        // writes one pointer. The timer isn't the one that fires.
         let status = unsafe { api!(RedisModule_StopTimer)(ctx.raw(), self.id, &mut record) };
         if status != raw::OK || record.is_null() {
             return false;

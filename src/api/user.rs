@@ -1,5 +1,5 @@
-//! The user of a blocked client. Its permissions are checked again when the client is served, because they can have changed
-//! meanwhile.
+//! The user of a blocked client. Its permissions are checked again when the client is served, because they can have
+//! changed meanwhile.
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
@@ -20,8 +20,8 @@ struct Known {
 }
 
 impl User {
-    /// The user of the present client. `None` if its permissions can't be checked later: on Redis 6.2, for clients without a
-    /// connection, and for users that other modules have created.
+    /// The user of the present client. `None` if its permissions can't be checked later: on Redis 6.2, for clients
+    /// without a connection, and for users that other modules have created.
     pub fn of_client(ctx: Context<'_>) -> Option<User> {
         let current = optional!(RedisModule_GetCurrentUserName)?;
         // An internal client of the server can have no user, and the function would crash.

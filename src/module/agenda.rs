@@ -1,5 +1,5 @@
-//! This node's agenda: which queue has work to do, and when. A timer fires when work is due, and calls the function that
-//! [`register`] was given, [`crate::runner::run`].
+//! This node's agenda: which queue has work to do, and when. A timer fires when work is due, and calls the function
+//! that [`register`] was given, [`crate::runner::run`].
 
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -33,8 +33,8 @@ pub fn with<R>(change: impl FnOnce(&mut Agenda) -> R) -> R {
     AGENDA.with_borrow_mut(change)
 }
 
-/// Notes that a queue has work to do at `due`, unless an earlier time is already noted. `at` is the present time; both are on
-/// the node's clock.
+/// Notes that a queue has work to do at `due`, unless an earlier time is already noted. `at` is the present time; both
+/// are on the node's clock.
 #[inline]
 pub fn hint(ctx: Context<'_>, key: Arg<'_>, hint: &Hint, at: Millis, due: Millis) {
     if hint.lower(due) {
@@ -54,8 +54,8 @@ pub fn later(job: Job) {
     soon();
 }
 
-/// Starts a run at the end of this round of the server's event loop: after the commands that have arrived, before replies
-/// are sent.
+/// Starts a run at the end of this round of the server's event loop: after the commands that have arrived, before
+/// replies are sent.
 pub fn soon() {
     if with(Agenda::wants_run) {
         Timer::start_detached(0, run);

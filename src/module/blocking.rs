@@ -1,9 +1,9 @@
 //! Blocks clients: on a name in the slot of their queue, and no longer than they asked for.
 //!
-//! The server ends a wait whose time is up, but it looks for such waits only when its event loop turns. An idle loop turns
-//! ten times a second, so a wait of 30 ms would last up to 130 ms. A timer therefore wakes the loop when a short wait ends.
-//! The timer does nothing else, so nothing has to be undone if the client has stopped waiting by then. The server uses the
-//! wall clock both for timers and for the end of waits: if that clock is set back, both come later.
+//! The server ends a wait whose time is up, but it looks for such waits only when its event loop turns. An idle loop
+//! turns ten times a second, so a wait of 30 ms would last up to 130 ms. A timer therefore wakes the loop when a short
+//! wait ends. The timer does nothing else, so nothing has to be undone if the client has stopped waiting by then. The
+//! server uses the wall clock both for timers and for the end of waits: if that clock is set back, both come later.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,17 +19,18 @@ use taskslot_api::{Arg, Context, OwnedString};
 
 /// The waits that a timer ends, in ms. A longer one can end a tenth of a second late, and 0 has no end.
 const SHORT_MS: Range<u64> = 1..1000;
-/// How long after its end the timer of a wait fires, in ms. The server ends a wait when the next whole millisecond has begun.
+/// How long after its end the timer of a wait fires, in ms. The server ends a wait when the next whole millisecond has
+/// begun.
 const AFTER_MS: u64 = 1;
 
 thread_local! {
-    /// The times of the timers that are running, on the wall clock, which the server uses for timers and waits. Waits that
-    /// end in the same millisecond share a timer, so there are at most a thousand.
+    /// The times of the timers that are running, on the wall clock, which the server uses for timers and waits. Waits
+    /// that end in the same millisecond share a timer, so there are at most a thousand.
     static TURNS: RefCell<BTreeSet<Millis>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// Blocks the client of the running command for at most `timeout_ms` (0: without a limit), until something happens in this
-/// queue. Returns `state` if the client can't be blocked.
+/// Blocks the client of the running command for at most `timeout_ms` (0: without a limit), until something happens in
+/// this queue. Returns `state` if the client can't be blocked.
 pub fn block<T: Waiting>(ctx: Context<'_>, key: Arg<'_>, timeout_ms: u64, state: T) -> Result<Waiter<T>, T> {
     let name = OwnedString::new(&name(ctx, key.as_bytes()));
     let waiter = block_on_key(ctx, name.as_arg(), timeout_ms, state)?;

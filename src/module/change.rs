@@ -9,7 +9,8 @@ use crate::results;
 use taskslot_api::guard::guard;
 use taskslot_api::{Arg, Context};
 
-/// Applies an event to a queue, and reports ended tasks to the clients that wait for them. Returns what else has changed.
+/// Applies an event to a queue, and reports ended tasks to the clients that wait for them. Returns what else has
+/// changed.
 ///
 /// If the engine refuses the event, or panics while it applies it, the queue is marked broken: it can be read, but not
 /// changed any more.

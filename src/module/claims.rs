@@ -62,8 +62,8 @@ impl<'a> Delivery<'a> {
         Delivery { name: handle.text(), meta, ..Delivery::of(task) }
     }
 
-    /// A task claimed with NOACK, which is finished by it. Its last delivery is not counted in the queue yet, so it is added
-    /// here.
+    /// A task claimed with NOACK, which is finished by it. Its last delivery is not counted in the queue yet, so it is
+    /// added here.
     pub fn taken(task: &TaskView<'a>) -> Delivery<'a> {
         let deliveries = task.deliveries.saturating_add(1);
         Delivery { meta: Meta { deliveries, ..Meta::of(task) }, ..Delivery::of(task) }

@@ -22,21 +22,21 @@ static BOOT: OnceLock<u64> = OnceLock::new();
 
 /// The present time.
 ///
-/// Every call is also a heartbeat. If the time since the last one was long, or a pause of writes has just ended, a grace
-/// begins for the leases that ended meanwhile.
+/// Every call is also a heartbeat. If the time since the last one was long, or a pause of writes has just ended, a
+/// grace begins for the leases that ended meanwhile.
 pub fn now(ctx: Context<'_>) -> Now {
     change(|clock, reading| clock.now(reading, wall_us, ctx.avoid_replica_traffic(), grace_ms()))
 }
 
-/// What the clocks show, for INFO and for stored data. The call is not a heartbeat, so it does not hide a long silence from
-/// the next one.
+/// What the clocks show, for INFO and for stored data. The call is not a heartbeat, so it does not hide a long silence
+/// from the next one.
 pub fn stamp() -> Stamp {
     let reading = reading();
     current(reading).stamp(reading, wall_us())
 }
 
-/// How far the clock of a queue that was moved here is ahead of this node's clock, in ms. `written` is what the clocks showed
-/// when and where the queue was written.
+/// How far the clock of a queue that was moved here is ahead of this node's clock, in ms. `written` is what the clocks
+/// showed when and where the queue was written.
 pub fn ahead_ms(written: &Stamp) -> i64 {
     arrived_ahead_ms(written, &stamp())
 }
@@ -61,7 +61,8 @@ pub fn served(at: Millis) {
     change(|clock, _| clock.served(at));
 }
 
-/// The node has loaded its data or has become a primary. No client was served since the data was written, so a grace begins.
+/// The node has loaded its data or has become a primary. No client was served since the data was written, so a grace
+/// begins.
 pub fn on_takeover(ctx: Context<'_>) {
     now(ctx);
     change(|clock, _| clock.on_takeover(grace_ms()));

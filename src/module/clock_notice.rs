@@ -1,5 +1,5 @@
-//! Sends what this node's clock shows as `TASK._CLOCK stamp`: to replicas, which follow the clock, and to the AOF. From the
-//! AOF a restarted server continues the clock, and learns when clients were last served.
+//! Sends what this node's clock shows as `TASK._CLOCK stamp`: to replicas, which follow the clock, and to the AOF. From
+//! the AOF a restarted server continues the clock, and learns when clients were last served.
 
 use std::cell::Cell;
 
@@ -29,8 +29,8 @@ thread_local! {
     static HAS_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sends a stamp in this round of the server's event loop. Called when a replica has connected, data was loaded, or this node
-/// has become a primary.
+/// Sends a stamp in this round of the server's event loop. Called when a replica has connected, data was loaded, or
+/// this node has become a primary.
 pub fn send_soon() {
     if !SENT.get().is_due {
         SENT.set(Sent { is_due: true, ..SENT.get() });

@@ -45,8 +45,8 @@ pub fn on_cron() {
 
 /// A queue has appeared at a key, for example by RENAME. Its tied leases are noted under the new name.
 ///
-/// A connection that holds leases but isn't noted has closed a moment ago. The job that ends its leases looks for the queue
-/// under the old name, so another job is added for the new one.
+/// A connection that holds leases but isn't noted has closed a moment ago. The job that ends its leases looks for the
+/// queue under the old name, so another job is added for the new one.
 pub fn on_key_arrived(db: i32, key: Arg<'_>, queue: &Queue) {
     for holder in queue.holders() {
         if CONNECTIONS.with_borrow(|connections| connections.contains(holder)) {

@@ -71,16 +71,16 @@ impl TaskQueue {
         Millis(at.0.saturating_add_signed(self.queue.clock_offset_ms().saturating_neg())).min(Millis::MAX)
     }
 
-    /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads, but not
-    /// for a RESTORE in an AOF.
+    /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads,
+    /// but not for a RESTORE in an AOF.
     pub fn carry_clock_on(&self) {
         if let Some(saved) = self.queue.take_saved() {
             clock::resume(&saved);
         }
     }
 
-    /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its own, for
-    /// example by RESTORE.
+    /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its
+    /// own, for example by RESTORE.
     pub fn keep_clock(&mut self) {
         if let Some(saved) = self.queue.take_saved() {
             self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));

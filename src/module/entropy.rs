@@ -1,5 +1,5 @@
-//! Random bits from a stream cipher, whose key comes from the server's own generator. That generator computes a hash for
-//! every few bytes, which takes longer than a whole claim.
+//! Random bits from a stream cipher, whose key comes from the server's own generator. That generator computes a hash
+//! for every few bytes, which takes longer than a whole claim.
 
 use std::cell::RefCell;
 

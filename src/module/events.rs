@@ -1,5 +1,5 @@
-//! The server's events that the module reacts to: a promotion, loaded data, a closed connection, cron, and keys and slots that
-//! move.
+//! The server's events that the module reacts to: a promotion, loaded data, a closed connection, cron, and keys and
+//! slots that move.
 
 use std::ffi::CStr;
 
@@ -78,8 +78,8 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
             value.carry_clock_on();
         }
         if value.clock_untold {
-            // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends the
-            // primary's to the replicas at once.
+            // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends
+            // the primary's to the replicas at once.
             agenda::serve_soon(ctx, key);
         }
         let now = clock::now(ctx);

@@ -19,8 +19,8 @@ pub fn read<'a, R>(
     Ok(open.value(&QUEUES)?.map(|value| look(value, value.now(now))))
 }
 
-/// Checks that a write to this key would be accepted: there is no key, or a queue that isn't broken. The check doesn't count as
-/// an access of the key.
+/// Checks that a write to this key would be accepted: there is no key, or a queue that isn't broken. The check doesn't
+/// count as an access of the key.
 pub fn check(ctx: Context<'_>, key: Arg<'_>) -> Result<(), Error> {
     let Some(open) = KeyRead::peek(ctx, key) else { return Ok(()) };
     match open.value(&QUEUES)? {

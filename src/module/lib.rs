@@ -2,16 +2,16 @@
 //!
 //! A command parses its arguments. If it changes a queue, it goes through `txn`; if it only reads, through `keyspace`.
 //! The engine makes all decisions about tasks, and knows nothing of a server. `txn` applies them with `change`, gives
-//! ready tasks to the blocked workers in `waiters`, and sends the effect to replicas and the AOF. `replication` names the
-//! commands that carry effects. Their implementations in `commands` accept them only from the senders that `peers`
+//! ready tasks to the blocked workers in `waiters`, and sends the effect to replicas and the AOF. `replication` names
+//! the commands that carry effects. Their implementations in `commands` accept them only from the senders that `peers`
 //! allows.
 //!
 //! Work for later is on the `agenda`. The `runner` does it, again through `txn`. Only `clock` reads the time, and
 //! `zones` provides the rules of time zones.
 //!
 //! What needs no server is in the crates `taskslot-engine` and `taskslot-node`. All unsafe code is in `taskslot-api`.
-//! Everything runs on the server's main thread, so that a thread-local is a global variable. One exception: the server can
-//! free values on other threads, and `metrics` is safe for that.
+//! Everything runs on the server's main thread, so that a thread-local is a global variable. One exception: the server
+//! can free values on other threads, and `metrics` is safe for that.
 
 #![deny(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]

@@ -1,8 +1,9 @@
-//! Keyspace events for subscribers. They are of class `d` (modules), which is off unless `notify-keyspace-events` has it.
+//! Keyspace events for subscribers. They are of class `d` (modules), which is off unless `notify-keyspace-events` has
+//! it.
 //!
-//! A write sends one event for each kind of change to the tasks of a queue, however many tasks it concerns. A subscriber then
-//! looks at the queue. The names begin with `task.`, as other modules do with their types, and because the server's own
-//! `expired` means that a key has expired. Replicas send the events too.
+//! A write sends one event for each kind of change to the tasks of a queue, however many tasks it concerns. A
+//! subscriber then looks at the queue. The names begin with `task.`, as other modules do with their types, and because
+//! the server's own `expired` means that a key has expired. Replicas send the events too.
 
 use std::ffi::CStr;
 

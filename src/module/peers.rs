@@ -5,8 +5,8 @@ use crate::settings::ALLOW_EFFECTS;
 use taskslot_api::Context;
 use taskslot_api::server::replicates_scripts;
 
-/// Whether the command comes from a primary, the former owner of a slot, or a file. `false`: from a tool, which `allow-effects`
-/// permits. Errors: it comes from an ordinary client.
+/// Whether the command comes from a primary, the former owner of a slot, or a file. `false`: from a tool, which
+/// `allow-effects` permits. Errors: it comes from an ordinary client.
 pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     let flags = ctx.flags();
     if replicates_scripts(ctx) {
@@ -23,8 +23,8 @@ pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
 
 /// Ends an internal command: sends it on to replicas and the AOF, and replies OK if it succeeded.
 pub fn pass_on(ctx: Context<'_>, result: Result<(), Error>) -> Result<(), Error> {
-    // What a peer sent is passed on even if it doesn't fit the queue, so that this node's replicas and AOF mark the same queue
-    // as broken.
+    // What a peer sent is passed on even if it doesn't fit the queue, so that this node's replicas and AOF mark the
+    // same queue as broken.
     if result.is_ok() || is_from_peer(ctx) == Ok(true) {
         ctx.replicate_verbatim();
     }

@@ -1,4 +1,5 @@
-//! The names and arguments of the commands that carry changes to replicas and the AOF. Each command has a file in `commands`.
+//! The names and arguments of the commands that carry changes to replicas and the AOF. Each command has a file in
+//! `commands`.
 
 use std::ffi::CStr;
 

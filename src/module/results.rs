@@ -1,12 +1,12 @@
 //! The clients that wait for the end of a task (TASK.RESULT with BLOCK), and how they get the outcome.
 //!
-//! An event ends a task: on a primary one that it decided, on a replica one from an effect. The watch of the task then gets
-//! the outcome, and its clients are woken at the end of the round of the server's event loop; [`crate::waiters`] explains why
-//! not at once. Waking stops after a slice of time and goes on in the next round. If no client waits for any task, an event
-//! costs one look at a counter.
+//! An event ends a task: on a primary one that it decided, on a replica one from an effect. The watch of the task then
+//! gets the outcome, and its clients are woken at the end of the round of the server's event loop; [`crate::waiters`]
+//! explains why not at once. Waking stops after a slice of time and goes on in the next round. If no client waits for
+//! any task, an event costs one look at a counter.
 //!
-//! A queue can disappear without an event: it is deleted, flushed, renamed, swapped or moved, or it expires. So the server's
-//! cron checks a bounded number of awaited tasks at a time, and replies for those that are no longer there.
+//! A queue can disappear without an event: it is deleted, flushed, renamed, swapped or moved, or it expires. So the
+//! server's cron checks a bounded number of awaited tasks at a time, and replies for those that are no longer there.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -111,8 +111,8 @@ fn end(key: &QueueKey, id: TaskId, end: End) {
     agenda::soon();
 }
 
-/// Wakes the clients whose task has ended, for a slice of time. Returns whether there are more. No key is open and no value
-/// borrowed meanwhile, because a reply can be sent at once.
+/// Wakes the clients whose task has ended, for a slice of time. Returns whether there are more. No key is open and no
+/// value borrowed meanwhile, because a reply can be sent at once.
 pub fn wake() -> bool {
     let started = Instant::now();
     while let Some(asker) = WATCHES.with_borrow_mut(Watches::next_ended) {

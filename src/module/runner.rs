@@ -1,8 +1,9 @@
-//! Does the work on the agenda: leases that end, tasks that become ready, expire or run out of retention, and schedules.
+//! Does the work on the agenda: leases that end, tasks that become ready, expire or run out of retention, and
+//! schedules.
 //!
-//! A hint may be out of date. When it fires, the key is opened, and whatever is due in the queue is done. The timer gives
-//! precision. The server's cron is the safety net, because the server's timers run on the wall clock and stop when it is set
-//! back. Neither works for longer than a slice of time.
+//! A hint may be out of date. When it fires, the key is opened, and whatever is due in the queue is done. The timer
+//! gives precision. The server's cron is the safety net, because the server's timers run on the wall clock and stop
+//! when it is set back. Neither works for longer than a slice of time.
 
 use std::time::Instant;
 
@@ -23,8 +24,8 @@ const PAGES_A_STEP: usize = 2;
 /// The number of leases of a closed connection that end in one step.
 const LEASES_A_STEP: usize = 100;
 
-/// Called by the server's cron: the safety net. A timer that should have fired stands still, because the wall clock was set
-/// back. If the clock was set forward, it can have passed times that were noted for later.
+/// Called by the server's cron: the safety net. A timer that should have fired stands still, because the wall clock was
+/// set back. If the clock was set forward, it can have passed times that were noted for later.
 pub fn on_cron(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     if clock::was_stepped() {
@@ -53,8 +54,8 @@ pub fn run(ctx: Context<'_>) {
     }
 }
 
-/// This node can't change data now, so due work is put off. Hints of queues that no longer exist are dropped, because nothing
-/// else would drop them on a replica.
+/// This node can't change data now, so due work is put off. Hints of queues that no longer exist are dropped, because
+/// nothing else would drop them on a replica.
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     for _ in 0..PUT_OFF_HINTS {

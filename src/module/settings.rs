@@ -4,8 +4,8 @@ use taskslot_api::load::LoadError;
 use taskslot_api::setting::{self, Setting};
 use taskslot_api::{Arg, Context};
 
-/// The longest grace after an outage, in ms: leases that ended during the outage are spared for as long again, but at most this
-/// long.
+/// The longest grace after an outage, in ms: leases that ended during the outage are spared for as long again, but at
+/// most this long.
 pub static FAILOVER_GRACE: Setting = Setting::number(c"failover-grace", 5000, 0..=60_000);
 /// The largest payload of a task, in bytes.
 pub static MAX_PAYLOAD: Setting = Setting::memory(c"max-payload", 512 << 20, 1..=512 << 20);
@@ -14,8 +14,8 @@ pub static ALLOW_EFFECTS: Setting = Setting::yes_no(c"allow-effects", false);
 
 static ALL: &[&Setting] = &[&FAILOVER_GRACE, &MAX_PAYLOAD, &ALLOW_EFFECTS];
 
-/// Reads the arguments of `loadmodule`, which are names and values in turn. Then registers the settings, if the server supports
-/// that.
+/// Reads the arguments of `loadmodule`, which are names and values in turn. Then registers the settings, if the server
+/// supports that.
 pub fn load(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {
     for pair in args.chunks(2) {
         let [name, value] = pair else {

@@ -1,13 +1,13 @@
 //! The workers that are blocked inside the server. In each queue the first to come is the first served.
 //!
-//! A worker blocks on a name in the slot of its queue. No key ever has this name, so the server visits no blocked worker when
-//! keys are created or deleted. The write that makes tasks ready gives them to the first worker, and wakes only that one. Ten
-//! thousand idle workers therefore don't make a push slower.
+//! A worker blocks on a name in the slot of its queue. No key ever has this name, so the server visits no blocked
+//! worker when keys are created or deleted. The write that makes tasks ready gives them to the first worker, and wakes
+//! only that one. Ten thousand idle workers therefore don't make a push slower.
 //!
-//! A worker that gets tasks is woken at the end of the round of the server's event loop, just before replies are sent. Until
-//! then its client is still blocked. If the client is killed or unblocked with an error in the same round, it has got
-//! nothing, and its leases are undone. If it were woken at once, it would get its reply and then the server's error (6.2,
-//! 7.0), or only the error, and hold a lease that it doesn't know of (Valkey 9.1).
+//! A worker that gets tasks is woken at the end of the round of the server's event loop, just before replies are sent.
+//! Until then its client is still blocked. If the client is killed or unblocked with an error in the same round, it has
+//! got nothing, and its leases are undone. If it were woken at once, it would get its reply and then the server's error
+//! (6.2, 7.0), or only the error, and hold a lease that it doesn't know of (Valkey 9.1).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -78,21 +78,22 @@ pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Demand> {
     QUEUES.with_borrow(|queues| queues.names(db, key, limit))
 }
 
-/// The number of waiting workers with a name for which `is_wanted` is true. `None` if a worker has no name, or if there are
-/// more names than `limit`.
+/// The number of waiting workers with a name for which `is_wanted` is true. `None` if a worker has no name, or if there
+/// are more names than `limit`.
 pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
     QUEUES.with_borrow(|queues| queues.count_names(db, key, limit, is_wanted))
 }
 
-/// A queue has appeared at a key without a command of this module, for example by RENAME. Its hint was noted under the old
-/// name, so it is noted again.
+/// A queue has appeared at a key without a command of this module, for example by RENAME. Its hint was noted under the
+/// old name, so it is noted again.
 pub fn on_key_arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     value.hint.forget();
     value.put_on_agenda(ctx, key, now);
     serve_if_awaited(ctx, key);
 }
 
-/// Gives ready tasks to the workers that wait, if there are any. For tasks that became ready without a write of this node.
+/// Gives ready tasks to the workers that wait, if there are any. For tasks that became ready without a write of this
+/// node.
 pub fn serve_if_awaited(ctx: Context<'_>, key: Arg<'_>) {
     if any(ctx, key) {
         agenda::serve_soon(ctx, key);
@@ -106,8 +107,8 @@ pub fn on_swapdb(a: i32, b: i32) {
     }
 }
 
-/// Takes up again the workers that were passed over and may get a task now. Adds the groups that they wait for to the ready
-/// ones.
+/// Takes up again the workers that were passed over and may get a task now. Adds the groups that they wait for to the
+/// ready ones.
 pub fn recheck(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
     QUEUES.with_borrow_mut(|queues| {
@@ -126,8 +127,8 @@ pub fn candidates(ctx: Context<'_>, key: Arg<'_>, offer: QueueAt<'_>, ready: &Re
     QUEUES.with_borrow_mut(|queues| Candidates::of(queues, db, name, &offer, &ready.groups))
 }
 
-/// The first worker that can get one of the tasks which the queue has now. Of the workers that wait for a single group, only
-/// the `candidates` are considered.
+/// The first worker that can get one of the tasks which the queue has now. Of the workers that wait for a single group,
+/// only the `candidates` are considered.
 pub fn first(
     ctx: Context<'_>,
     key: Arg<'_>,
@@ -148,12 +149,14 @@ pub fn first(
         if waiter.state().ticket.is_valid() && waiter.is_waiting() {
             return Some(waiter);
         }
-        // A worker that has left, perhaps because another queue has served it, stays in the wait queue until it is cleared.
+        // A worker that has left, perhaps because another queue has served it, stays in the wait queue until it is
+        // cleared.
         take_out(ctx, key, &waiter);
     }
 }
 
-/// Takes a worker out of the wait queues of all its keys, to be served by this one. Returns false if it no longer waits.
+/// Takes a worker out of the wait queues of all its keys, to be served by this one. Returns false if it no longer
+/// waits.
 pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<BlockedWorker>) -> bool {
     let (db, name, worker) = (ctx.selected_db(), key.as_bytes(), waiter.state());
     QUEUES.with_borrow_mut(|queues| queues.clear_from(&worker.ticket, db, name));
@@ -206,8 +209,8 @@ pub fn wake_served() {
 /// Blocks the client of the running command until one of these queues has a task for it. Returns false if it can't be
 /// blocked. In a cluster all the queues are in one slot.
 ///
-/// If a claim with the same REQUEST token waits already, this one is a copy of it: the copy takes over its places, and the
-/// older claim gets an empty reply.
+/// If a claim with the same REQUEST token waits already, this one is a copy of it: the copy takes over its places, and
+/// the older claim gets an empty reply.
 pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, timeout_ms: u64) -> bool {
     let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
     let (places, older) = places(ctx, keys, request.token);
@@ -218,16 +221,16 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     let worker = BlockedWorker::new(ctx, request, places);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);
-    // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No wait
-    // queue is borrowed, because a reply can be sent at once.
+    // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No
+    // wait queue is borrowed, because a reply can be sent at once.
     older.iter().for_each(|waiter| _ = waiter.wake());
     let Ok(waiter) = waiter else { return false };
     QUEUES.with_borrow_mut(|queues| queues.join(&ticket, waiter));
     true
 }
 
-/// The places of a worker that comes now: behind all others, or where a claim with the same token waits already. Also returns
-/// those claims.
+/// The places of a worker that comes now: behind all others, or where a claim with the same token waits already. Also
+/// returns those claims.
 fn places(
     ctx: Context<'_>,
     keys: &[Arg<'_>],

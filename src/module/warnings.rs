@@ -1,4 +1,5 @@
-//! Warnings about the server's configuration and state. INFO shows them; those about a silent loss of tasks are logged too.
+//! Warnings about the server's configuration and state. INFO shows them; those about a silent loss of tasks are logged
+//! too.
 
 use std::cell::Cell;
 use std::ffi::CStr;

@@ -1,8 +1,8 @@
-//! The time zones of this node: those of the system if they are a newer release of the time zone database, otherwise those
-//! that are built in.
+//! The time zones of this node: those of the system if they are a newer release of the time zone database, otherwise
+//! those that are built in.
 //!
-//! Distributions update `tzdata` long after a module was built. The releases are compared once, when the module is loaded.
-//! The file of a zone is read when a schedule first uses it.
+//! Distributions update `tzdata` long after a module was built. The releases are compared once, when the module is
+//! loaded. The file of a zone is read when a schedule first uses it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

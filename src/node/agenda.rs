@@ -11,11 +11,11 @@ use crate::QueueKey;
 const NOW: Millis = Millis(0);
 /// A timer that is later than this has stopped, so it is set again.
 const LATE_MS: u64 = 20;
-/// The pause after a run that has not finished its work. A run takes 1 ms, so the server has three quarters of the time for
-/// its clients.
+/// The pause after a run that has not finished its work. A run takes 1 ms, so the server has three quarters of the time
+/// for its clients.
 const REST_MS: u64 = 3;
-/// How soon a run is tried again if nothing can be changed now: on a replica, while writes are paused, or for a slot that is
-/// moving.
+/// How soon a run is tried again if nothing can be changed now: on a replica, while writes are paused, or for a slot
+/// that is moving.
 const BLOCKED_MS: u64 = 50;
 /// How long hints are put off if nothing can be changed now.
 const PUT_OFF_MS: u64 = 1000;
@@ -52,8 +52,8 @@ impl Job {
     }
 }
 
-/// The time of the earliest hint that the agenda has for a queue, under its present name. It is kept with the queue, so that
-/// a busy queue doesn't add a hint per command. It is never later than the due work of the queue.
+/// The time of the earliest hint that the agenda has for a queue, under its present name. It is kept with the queue, so
+/// that a busy queue doesn't add a hint per command. It is never later than the due work of the queue.
 #[derive(Debug, Default)]
 pub struct Hint(Cell<Option<Millis>>);
 
@@ -77,8 +77,8 @@ impl Hint {
         }
     }
 
-    /// Lowers the time to `due`. Returns whether it was lowered: then the caller puts a hint on the agenda. If a hint as early
-    /// exists already, nothing changes.
+    /// Lowers the time to `due`. Returns whether it was lowered: then the caller puts a hint on the agenda. If a hint
+    /// as early exists already, nothing changes.
     #[inline]
     pub fn lower(&self, due: Millis) -> bool {
         let is_earlier = !self.is_due(due);
@@ -91,8 +91,8 @@ impl Hint {
 
 /// When queues have work to do, and jobs that are done as soon as possible. Times are on the node's clock.
 ///
-/// All queues share one index of hints (due, database, key). A hint can be out of date, because queues are renamed, moved,
-/// flushed and swapped. When it fires, the key is opened, and whatever is due in it is done.
+/// All queues share one index of hints (due, database, key). A hint can be out of date, because queues are renamed,
+/// moved, flushed and swapped. When it fires, the key is opened, and whatever is due in it is done.
 #[derive(Debug, Default)]
 pub struct Agenda {
     hints: BTreeSet<(Millis, QueueKey)>,
@@ -144,7 +144,8 @@ impl Agenda {
         self.hint(at.plus(BLOCKED_MS), queue);
     }
 
-    /// Puts off a hint, because no queue can be changed now. It is due when queues can be changed again, or after a second.
+    /// Puts off a hint, because no queue can be changed now. It is due when queues can be changed again, or after a
+    /// second.
     pub fn put_off(&mut self, at: Millis, queue: QueueKey) {
         self.hint(at.plus(PUT_OFF_MS), queue);
     }
@@ -182,13 +183,14 @@ impl Agenda {
         self.jobs = jobs.into_iter().map(|job| job.swapped(a, b)).collect();
     }
 
-    /// Requests a run in this round of the server's event loop. Returns whether the caller has to start it: several runs in one
-    /// round would keep the server busy for as many slices.
+    /// Requests a run in this round of the server's event loop. Returns whether the caller has to start it: several
+    /// runs in one round would keep the server busy for as many slices.
     pub fn wants_run(&mut self) -> bool {
         !std::mem::replace(&mut self.runs_soon, true)
     }
 
-    /// Begins a run. `may_change` says whether queues can be changed; once they can, the hints that were put off are due.
+    /// Begins a run. `may_change` says whether queues can be changed; once they can, the hints that were put off are
+    /// due.
     pub fn begin_run(&mut self, may_change: bool) {
         self.runs_soon = true;
         if may_change && std::mem::take(&mut self.has_put_off) {
@@ -197,8 +199,8 @@ impl Agenda {
         self.has_put_off |= !may_change;
     }
 
-    /// Ends a run, and returns when the next one should begin. If there is more to do already, it begins after a pause. `more`
-    /// stands for work that changes no queue, so it continues even if nothing can be changed.
+    /// Ends a run, and returns when the next one should begin. If there is more to do already, it begins after a pause.
+    /// `more` stands for work that changes no queue, so it continues even if nothing can be changed.
     pub fn end_run(&mut self, at: Millis, may_change: bool, more: bool) -> Option<Millis> {
         self.runs_soon = false;
         let next = match self.hints.first() {
@@ -210,8 +212,8 @@ impl Agenda {
         next.into_iter().chain(more.then(|| at.plus(REST_MS))).min()
     }
 
-    /// Requests a timer for `due`. Returns the milliseconds after which it has to fire, or `None` if the timer that is set fires
-    /// early enough. In the first case the caller stops the timer that is set.
+    /// Requests a timer for `due`. Returns the milliseconds after which it has to fire, or `None` if the timer that is
+    /// set fires early enough. In the first case the caller stops the timer that is set.
     pub fn arm(&mut self, at: Millis, due: Millis) -> Option<u64> {
         let due = due.max(at);
         if self.armed_for.is_some_and(|armed_for| armed_for <= due) {

@@ -205,7 +205,8 @@ fn is(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// Parses an integer as Redis does: decimal, with an optional minus sign, and without plus sign, blanks or leading zeros.
+/// Parses an integer as Redis does: decimal, with an optional minus sign, and without plus sign, blanks or leading
+/// zeros.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let is_plain = digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"));
@@ -215,8 +216,8 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 /// The most bytes of an unknown word that an error shows.
 const SHOWN_BYTES: usize = 32;
 
-/// The part of a client's word that an error shows. Errors end up in logs and on terminals, and the word may be long, not
-/// printable, or secret.
+/// The part of a client's word that an error shows. Errors end up in logs and on terminals, and the word may be long,
+/// not printable, or secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 

@@ -9,9 +9,9 @@ use crate::wait_queues::WaitQueues;
 /// The first worker of each group that has tasks to claim, in the order in which they came. A write looks them up once,
 /// however many workers it serves.
 ///
-/// While a write serves workers, no worker joins a wait queue, and no task becomes claimable. (One exception: the queue stops
-/// waiting for a certain worker. Then the candidates are looked up again.) So groups are only ever removed from here. Without
-/// this, ten thousand workers that wait for as many groups would be scanned once per group.
+/// While a write serves workers, no worker joins a wait queue, and no task becomes claimable. (One exception: the queue
+/// stops waiting for a certain worker. Then the candidates are looked up again.) So groups are only ever removed from
+/// here. Without this, ten thousand workers that wait for as many groups would be scanned once per group.
 pub struct Candidates {
     groups: BTreeMap<u64, Box<[u8]>>,
 }

@@ -10,8 +10,8 @@ const STANDSTILL_MS: u64 = 500;
 const WALL_READ_US: u64 = 10_000;
 /// The wall clock was set if it differs by more than this from what was expected.
 const STEP_US: u64 = 20_000;
-/// A replica's clock falls back towards its primary's by at most one part in this many. A stamp that arrives late looks like
-/// a clock that is behind, but a slewed clock can't fall behind faster than this.
+/// A replica's clock falls back towards its primary's by at most one part in this many. A stamp that arrives late looks
+/// like a clock that is behind, but a slewed clock can't fall behind faster than this.
 const FOLLOW_BACK: u64 = 50;
 
 /// The random part of the lead of a promotion is below this many microseconds, which are 71 minutes.
@@ -29,8 +29,9 @@ pub struct Reading {
 impl Reading {
     /// The number of a machine's boot, as in [`Stamp::boot`]: the machine in the upper half, its boot in the lower.
     ///
-    /// It is computed from the contents of Linux's files `machine-id`, `boot_id` and `timens_offsets`; a text is empty if there
-    /// is no such file. Machines without an id count as the same machine, and a boot without an id is `random`.
+    /// It is computed from the contents of Linux's files `machine-id`, `boot_id` and `timens_offsets`; a text is empty
+    /// if there is no such file. Machines without an id count as the same machine, and a boot without an id is
+    /// `random`.
     pub fn boot(machine_id: &str, boot_id: &str, time_offsets: &str, random: impl FnOnce() -> u32) -> u64 {
         let machine = first_digits(machine_id).unwrap_or(0);
         let start = first_digits(boot_id).unwrap_or_else(random);
@@ -46,15 +47,15 @@ fn first_digits(text: &str) -> Option<u32> {
     u32::from_str_radix(&digits, 16).ok()
 }
 
-/// The clock of a node. It starts with the wall clock, then counts the elapsed time, and is slewed towards the wall clock by
-/// at most 1 %. So a jump of the wall clock neither ends leases early nor makes them last longer.
+/// The clock of a node. It starts with the wall clock, then counts the elapsed time, and is slewed towards the wall
+/// clock by at most 1 %. So a jump of the wall clock neither ends leases early nor makes them last longer.
 ///
-/// A process continues the clock by which its data was written ([`Clock::resume`]), and a replica follows its primary's clock
-/// ([`Clock::follow`]). So spans keep their length over a restart and a promotion, whatever the wall clocks show.
+/// A process continues the clock by which its data was written ([`Clock::resume`]), and a replica follows its primary's
+/// clock ([`Clock::follow`]). So spans keep their length over a restart and a promotion, whatever the wall clocks show.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// What all three clocks showed when the wall clock was read last. Time is counted from there, so that no fraction is lost
-    /// if the time is asked for often.
+    /// What all three clocks showed when the wall clock was read last. Time is counted from there, so that no fraction
+    /// is lost if the time is asked for often.
     anchor: Reading,
     anchor_at_us: u64,
     anchor_wall_us: u64,
@@ -97,8 +98,8 @@ impl Clock {
 
     /// The present time.
     ///
-    /// Every call is also a heartbeat. If the time since the last one was long, or a pause of writes has just ended, a grace of
-    /// at most `grace_ms` begins for the leases that ended meanwhile.
+    /// Every call is also a heartbeat. If the time since the last one was long, or a pause of writes has just ended, a
+    /// grace of at most `grace_ms` begins for the leases that ended meanwhile.
     pub fn now(
         &mut self,
         reading: Reading,
@@ -134,7 +135,8 @@ impl Clock {
         Stamp { at_us: self.at_us, wall_us, boot: reading.boot, up_us: reading.up_us, lead_us: self.lead_us }
     }
 
-    /// Whether the wall clock or this clock was set since the last call. If so, times that were noted on them can be wrong.
+    /// Whether the wall clock or this clock was set since the last call. If so, times that were noted on them can be
+    /// wrong.
     pub fn was_stepped(&mut self) -> bool {
         std::mem::take(&mut self.stepped)
     }
@@ -146,8 +148,8 @@ impl Clock {
 
     /// Continues the clock of the process that wrote the data.
     ///
-    /// If the machine has booted since, the wall clock tells how long ago the data was written, unless it shows an earlier time
-    /// than then. For data from another machine, whose wall clock can differ, no time has passed.
+    /// If the machine has booted since, the wall clock tells how long ago the data was written, unless it shows an
+    /// earlier time than then. For data from another machine, whose wall clock can differ, no time has passed.
     pub fn resume(&mut self, reading: Reading, wall_us: u64, written: &Stamp) {
         let is_restarted = written.boot != reading.boot && written.boot >> 32 == reading.boot >> 32;
         let off_us = if is_restarted { wall_us.saturating_sub(written.wall_us) } else { 0 };
@@ -158,9 +160,9 @@ impl Clock {
         self.served(written.at());
     }
 
-    /// Follows the primary's clock, by a stamp of it. If the primary is on another machine, the stamp was on its way for an
-    /// unknown time. The first stamp is taken as it is. Later ones set the clock forward at once, but back only as slowly as a
-    /// clock can be slewed.
+    /// Follows the primary's clock, by a stamp of it. If the primary is on another machine, the stamp was on its way
+    /// for an unknown time. The first stamp is taken as it is. Later ones set the clock forward at once, but back only
+    /// as slowly as a clock can be slewed.
     pub fn follow(&mut self, reading: Reading, wall_us: u64, primary: &Stamp) {
         self.read(reading, || wall_us);
         let primary_us = primary.at_us.saturating_add(since_us(primary, reading.boot, reading.up_us));
@@ -173,8 +175,8 @@ impl Clock {
         self.served(primary.at());
     }
 
-    /// The node was promoted to primary. Its lease numbers run ahead of those of every primary whose stamps it has got. A part of
-    /// the lead is random, so that two replicas that are both promoted don't give the same numbers.
+    /// The node was promoted to primary. Its lease numbers run ahead of those of every primary whose stamps it has got.
+    /// A part of the lead is random, so that two replicas that are both promoted don't give the same numbers.
     pub fn on_promoted(&mut self, random: u64) {
         self.lead_us =
             self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(Millis::MAX_US);
@@ -185,8 +187,8 @@ impl Clock {
         self.served_at = self.served_at.max(Some(at.min(Millis::MAX)));
     }
 
-    /// The node has loaded its data or was promoted. No client was served since the last time that the data shows; if it shows
-    /// none, that time is unknown. A grace of at most `grace_ms` begins.
+    /// The node has loaded its data or was promoted. No client was served since the last time that the data shows; if
+    /// it shows none, that time is unknown. A grace of at most `grace_ms` begins.
     pub fn on_takeover(&mut self, grace_ms: u64) {
         self.grace_ms = grace_ms;
         // The clock must not show an earlier time than the data does.
@@ -202,7 +204,8 @@ impl Clock {
         }
     }
 
-    /// Advances the clock, and returns the time of the wall clock, which is read from time to time and computed in between.
+    /// Advances the clock, and returns the time of the wall clock, which is read from time to time and computed in
+    /// between.
     fn read(&mut self, reading: Reading, wall_us: impl FnOnce() -> u64) -> u64 {
         let since_us = reading.up_us.saturating_sub(self.anchor.up_us);
         let mut at_us = self.anchor_at_us.saturating_add(since_us);
@@ -231,8 +234,8 @@ impl Clock {
         Millis(self.at_us / 1000)
     }
 
-    /// Begins a grace: leases that ended between the two times are spared for as long again, at most `failover-grace`. A grace
-    /// that runs already is extended.
+    /// Begins a grace: leases that ended between the two times are spared for as long again, at most `failover-grace`.
+    /// A grace that runs already is extended.
     fn begin_grace(&mut self, from: Millis, to: Millis) {
         let until = to.plus(to.since(from).min(self.grace_ms));
         let new = Grace { from, to, until };
@@ -243,15 +246,15 @@ impl Clock {
     }
 }
 
-/// How long ago a stamp was written, in microseconds. 0 if that isn't known: the stamp is from another machine, or from before
-/// the last boot of this one.
+/// How long ago a stamp was written, in microseconds. 0 if that isn't known: the stamp is from another machine, or from
+/// before the last boot of this one.
 fn since_us(written: &Stamp, boot: u64, up_us: u64) -> u64 {
     if written.boot == boot { up_us.saturating_sub(written.up_us) } else { 0 }
 }
 
-/// The earliest time that the node's clock can show when `due` is reached, on the wall clock or on the node's. If the node's
-/// clock is ahead, it runs slower until the wall clock has caught up. So a time of the wall clock is reached before the node's
-/// clock shows it.
+/// The earliest time that the node's clock can show when `due` is reached, on the wall clock or on the node's. If the
+/// node's clock is ahead, it runs slower until the wall clock has caught up. So a time of the wall clock is reached
+/// before the node's clock shows it.
 pub fn earliest(now: &Now, due: Millis) -> Millis {
     if now.at <= now.wall {
         return due;
@@ -260,9 +263,9 @@ pub fn earliest(now: &Now, due: Millis) -> Millis {
     due.min(now.at.plus(span_ms - span_ms.div_ceil(SLEW)))
 }
 
-/// How far the clock of a queue that was moved here is ahead of this node's, in ms. `written` is what the clocks showed when
-/// and where the queue was written. If that was another machine, it isn't known how long the queue was on its way, so that
-/// time doesn't count.
+/// How far the clock of a queue that was moved here is ahead of this node's, in ms. `written` is what the clocks showed
+/// when and where the queue was written. If that was another machine, it isn't known how long the queue was on its way,
+/// so that time doesn't count.
 pub fn arrived_ahead_ms(written: &Stamp, here: &Stamp) -> i64 {
     let way_us = since_us(written, here.boot, here.up_us);
     (written.at_us.saturating_add(way_us) / 1000) as i64 - here.at().0 as i64

@@ -7,11 +7,11 @@ use taskslot_engine::Holder;
 
 use crate::queue_key::QueueKey;
 
-/// Which connections hold TIED leases in which queues, so that the leases can end when the connection closes. Each queue
-/// itself knows which of its leases are tied to which connection.
+/// Which connections hold TIED leases in which queues, so that the leases can end when the connection closes. Each
+/// queue itself knows which of its leases are tied to which connection.
 ///
-/// Most servers report that a connection has closed. On other servers, a timer polls the connections that are noted here, as
-/// long as there are any.
+/// Most servers report that a connection has closed. On other servers, a timer polls the connections that are noted
+/// here, as long as there are any.
 #[derive(Debug, Default)]
 pub struct Connections {
     queues: BTreeMap<Holder, BTreeSet<QueueKey>>,
@@ -60,7 +60,8 @@ impl Connections {
         is_idle
     }
 
-    /// The timer has fired, and closed connections were removed. Returns whether the caller has to start the timer again.
+    /// The timer has fired, and closed connections were removed. Returns whether the caller has to start the timer
+    /// again.
     #[must_use]
     pub fn poll_again(&mut self) -> bool {
         let is_any_left = !self.queues.is_empty();

@@ -1,11 +1,11 @@
-//! What one node knows besides its queues, as plain values. No server and no I/O: the caller passes in the time and random
-//! bits.
+//! What one node knows besides its queues, as plain values. No server and no I/O: the caller passes in the time and
+//! random bits.
 //!
 //! - `agenda`: the work that no client's command does, and when it is due.
 //! - `args`: a parser of a command's arguments.
 //! - `candidates`: the blocked workers that may be served next.
-//! - `clock`: the clock for spans of time. It is slewed towards the wall clock, and continues the clock of the process that
-//!   wrote the data. It also spares leases that ended while no client could be served.
+//! - `clock`: the clock for spans of time. It is slewed towards the wall clock, and continues the clock of the process
+//!   that wrote the data. It also spares leases that ended while no client could be served.
 //! - `connections`: the connections that hold TIED leases.
 //! - `health`: whether a queue can be changed.
 //! - `metrics`: counters of what a node has done, and gauges of its queues.

@@ -1,5 +1,5 @@
-//! The figures of a node for INFO: counters of what it has done, and gauges of its queues. They are kept up to date by each
-//! change, so that INFO visits no queue.
+//! The figures of a node for INFO: counters of what it has done, and gauges of its queues. They are kept up to date by
+//! each change, so that INFO visits no queue.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use taskslot_engine::{Millis, Totals};
 
-/// A run of timed work should take a millisecond. One that takes at least this long has delayed clients, and counts as slow.
+/// A run of timed work should take a millisecond. One that takes at least this long has delayed clients, and counts as
+/// slow.
 const SLOW: Duration = Duration::from_millis(5);
 /// The server's `latency-monitor-threshold` is read again after this time.
 const THRESHOLD_KEPT_MS: u64 = 1000;
@@ -49,8 +50,8 @@ impl Counters {
         }
     }
 
-    /// Counts what a write did: it changed the totals of a queue from `before` to `after`. A total can become smaller, because a
-    /// delivery that never reached its worker is undone.
+    /// Counts what a write did: it changed the totals of a queue from `before` to `after`. A total can become smaller,
+    /// because a delivery that never reached its worker is undone.
     #[inline]
     pub fn add(&mut self, before: &[u64; Totals::COUNT], after: &[u64; Totals::COUNT]) {
         for ((total, before), after) in self.totals.iter_mut().zip(before).zip(after) {
@@ -111,15 +112,16 @@ impl Default for Counters {
     }
 }
 
-/// The largest queue that DUMP, MIGRATE and RESTORE can move. They move it as one string, which the server limits to 512 MB.
+/// The largest queue that DUMP, MIGRATE and RESTORE can move. They move it as one string, which the server limits to
+/// 512 MB.
 const MOVABLE_BYTES: usize = 512 << 20;
 /// The size from which on a queue counts as big.
 const BIG_BYTES: usize = MOVABLE_BYTES / 2;
 
 /// The number of queues on a node, their size, and how many of them are broken or big.
 ///
-/// They are atomics, because the server can free a queue on another thread, which removes it from the gauges. Each gauge is
-/// exact. Two of them that are read one after the other can be from different moments.
+/// They are atomics, because the server can free a queue on another thread, which removes it from the gauges. Each
+/// gauge is exact. Two of them that are read one after the other can be from different moments.
 #[derive(Debug, Default)]
 pub struct Gauges {
     queues: AtomicUsize,
@@ -128,7 +130,8 @@ pub struct Gauges {
     big: AtomicUsize,
 }
 
-/// What one queue adds to the gauges; a new one adds nothing. The code that drops the queue passes it to [`Gauges::remove`].
+/// What one queue adds to the gauges; a new one adds nothing. The code that drops the queue passes it to
+/// [`Gauges::remove`].
 #[derive(Debug, Default)]
 pub struct QueueGauge {
     is_counted: bool,

@@ -1,8 +1,8 @@
 //! The groups and workers for which a write may have made tasks claimable.
 //!
-//! A write then looks only at the workers that wait for these. So a push into one group doesn't become slower by ten thousand
-//! workers that wait for other groups. And a suspect (a task that stalled twice) doesn't make writes slower by the workers
-//! that can't get it because they hold other tasks.
+//! A write then looks only at the workers that wait for these. So a push into one group doesn't become slower by ten
+//! thousand workers that wait for other groups. And a suspect (a task that stalled twice) doesn't make writes slower by
+//! the workers that can't get it because they hold other tasks.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use taskslot_engine::{Changes, Queue, Ready, Setting};
 pub struct ReadyGroups {
     /// The groups that may have become claimable.
     pub groups: Groups,
-    /// The names of workers that hold fewer tasks than before, or that the queue no longer waits for. They may get tasks now that
-    /// they could not get before.
+    /// The names of workers that hold fewer tasks than before, or that the queue no longer waits for. They may get
+    /// tasks now that they could not get before.
     pub workers: BTreeSet<Box<[u8]>>,
-    /// It isn't known which workers hold tasks, for example because another queue may have been at this key. All workers are
-    /// considered.
+    /// It isn't known which workers hold tasks, for example because another queue may have been at this key. All
+    /// workers are considered.
     pub is_unknown: bool,
 }
 
@@ -40,8 +40,8 @@ impl Groups {
 }
 
 impl ReadyGroups {
-    /// The state at the beginning of a write. If the queue has a rate, any group can have become claimable, because a rate fills
-    /// up without an event.
+    /// The state at the beginning of a write. If the queue has a rate, any group can have become claimable, because a
+    /// rate fills up without an event.
     pub fn at_first(queue: &Queue) -> ReadyGroups {
         let has_rate = queue.settings().rate().is_some();
         let groups = if has_rate { Groups::All } else { Groups::Some(BTreeSet::new()) };
@@ -68,7 +68,8 @@ impl ReadyGroups {
     /// Adds the workers whose leases the event may end.
     fn note_workers(&mut self, queue: &Queue, changes: &Changes<'_>) {
         if !queue.has_suspects() {
-            // Without suspects, workers are not tracked. So it isn't known who holds tasks when there are suspects again.
+            // Without suspects, workers are not tracked. So it isn't known who holds tasks when there are suspects
+            // again.
             self.is_unknown = true;
             return;
         }

@@ -49,8 +49,8 @@ fn slot_of_tag(tag: &[u8]) -> u16 {
     State::<XMODEM>::calculate(tag) % SLOTS
 }
 
-/// The slot of a key. It is the slot of the text between the first `{` and the next `}` if there is such a text and it isn't
-/// empty, otherwise of the whole key.
+/// The slot of a key. It is the slot of the text between the first `{` and the next `}` if there is such a text and it
+/// isn't empty, otherwise of the whole key.
 pub fn of_key(key: &[u8]) -> u16 {
     slot_of_tag(hash_tag(key).unwrap_or(key))
 }
@@ -67,8 +67,8 @@ pub fn tag(slot: u16) -> &'static [u8] {
     TAGS.get(usize::from(slot % SLOTS)).map_or(&[], |tag| tag)
 }
 
-/// The slot of shard `nth`: the 14 bits of its number in reverse order. The first 2^k shards are spread evenly over the slots,
-/// any other number of shards nearly so. The slot of a shard does not depend on the number of shards.
+/// The slot of shard `nth`: the 14 bits of its number in reverse order. The first 2^k shards are spread evenly over the
+/// slots, any other number of shards nearly so. The slot of a shard does not depend on the number of shards.
 pub fn of_shard(nth: u16) -> u16 {
     nth.reverse_bits() >> (u16::BITS - SLOTS.trailing_zeros())
 }

@@ -1,9 +1,9 @@
 //! The wait queue of one task queue: blocked workers, in the order in which they came.
 //!
-//! If the task queue has suspects (tasks that stalled twice), some workers can't get the tasks that are ready. They are skipped
-//! and keep their places. If other tasks are ready too, few workers are skipped: those that hold a suspect, and one that the
-//! queue waits for. But if only suspects are ready, each worker that holds any task is skipped, and that can be all of them. So
-//! each of them is checked once, and again when one of its leases has ended.
+//! If the task queue has suspects (tasks that stalled twice), some workers can't get the tasks that are ready. They are
+//! skipped and keep their places. If other tasks are ready too, few workers are skipped: those that hold a suspect, and
+//! one that the queue waits for. But if only suspects are ready, each worker that holds any task is skipped, and that
+//! can be all of them. So each of them is checked once, and again when one of its leases has ended.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,8 +67,8 @@ pub struct Place {
     pub number: u64,
 }
 
-/// The right of a blocked worker to its places: it has all of them or none. After a worker has left, its ticket is not valid
-/// any more, but it can stay in some wait queues for a while.
+/// The right of a blocked worker to its places: it has all of them or none. After a worker has left, its ticket is not
+/// valid any more, but it can stay in some wait queues for a while.
 #[derive(Debug)]
 pub struct Ticket {
     /// The places, one for each queue that the worker waits for.
@@ -148,7 +148,8 @@ pub(crate) struct WaitQueue<T> {
 #[derive(Default)]
 struct SameGroup {
     numbers: BTreeSet<u64>,
-    /// While only suspects were ready, all workers up to this number were found to hold tasks, except those in `recheck`.
+    /// While only suspects were ready, all workers up to this number were found to hold tasks, except those in
+    /// `recheck`.
     checked_to: u64,
     /// Workers up to that number that have to be checked again.
     recheck: BTreeSet<u64>,
@@ -234,8 +235,8 @@ impl<T> WaitQueue<T> {
         self.groups.len() - usize::from(self.groups.contains_key(&None))
     }
 
-    /// The number of the first worker that can get a task, of those that wait for this group; `None` for those that take any
-    /// task. Sets `has_checked` if a worker may have been checked in vain.
+    /// The number of the first worker that can get a task, of those that wait for this group; `None` for those that
+    /// take any task. Sets `has_checked` if a worker may have been checked in vain.
     pub(crate) fn first(
         &mut self,
         group: Option<&[u8]>,
@@ -264,8 +265,8 @@ impl<T> WaitQueue<T> {
         heads.collect()
     }
 
-    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls `add_group` with
-    /// the group that each of them waits for, if it waits for one.
+    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls
+    /// `add_group` with the group that each of them waits for, if it waits for one.
     pub(crate) fn recheck(&mut self, name: &[u8], add_group: &mut dyn FnMut(&[u8])) {
         let same = self.names.get(name).filter(|_| !name.is_empty());
         for number in same.into_iter().flat_map(|same| &same.numbers) {
@@ -305,8 +306,8 @@ impl<T> WaitQueue<T> {
         names.filter(|(_, demand)| demand.claims > 0)
     }
 
-    /// The number of names for which `is_wanted` is true. `None` if a worker has no name, or if there are more names than
-    /// `limit`.
+    /// The number of names for which `is_wanted` is true. `None` if a worker has no name, or if there are more names
+    /// than `limit`.
     pub(crate) fn count_names(
         &self,
         limit: usize,

@@ -1,8 +1,8 @@
 //! The wait queues of all task queues, by database and key.
 //!
-//! A worker that waits for several queues has a place in the wait queue of each, and leaves all of them at once. Thousands of
-//! workers that wait for a hundred queues each can disappear at the same time. So only the first few places of a worker are
-//! cleared at once, and the others a little later, a limited number at a time.
+//! A worker that waits for several queues has a place in the wait queue of each, and leaves all of them at once.
+//! Thousands of workers that wait for a hundred queues each can disappear at the same time. So only the first few
+//! places of a worker are cleared at once, and the others a little later, a limited number at a time.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -56,8 +56,8 @@ impl<T: Clone> WaitQueues<T> {
         names.take(limit).map(|(name, demand)| (name.into(), demand)).collect()
     }
 
-    /// The number of names for which `is_wanted` is true, of the workers that wait for a queue. `None` if a worker has no name, or
-    /// if there are more names than `limit`.
+    /// The number of names for which `is_wanted` is true, of the workers that wait for a queue. `None` if a worker has
+    /// no name, or if there are more names than `limit`.
     pub fn count_names(
         &self,
         db: i32,
@@ -75,8 +75,8 @@ impl<T: Clone> WaitQueues<T> {
         queues.map(|(name, _)| QueueKey::new(db, name)).collect()
     }
 
-    /// The first worker that can get a task of a queue now, of those that wait for this group; `None` for those that take any
-    /// task.
+    /// The first worker that can get a task of a queue now, of those that wait for this group; `None` for those that
+    /// take any task.
     pub fn first(
         &mut self,
         db: i32,
@@ -100,8 +100,8 @@ impl<T: Clone> WaitQueues<T> {
         queue.map(|queue| queue.heads(offer, &mut self.has_checked)).unwrap_or_default()
     }
 
-    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls `add_group` with
-    /// the group that each of them waits for, if it waits for one.
+    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls
+    /// `add_group` with the group that each of them waits for, if it waits for one.
     pub fn recheck(&mut self, db: i32, name: &[u8], worker: &[u8], add_group: &mut dyn FnMut(&[u8])) {
         if let Some(queue) = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name)) {
             queue.recheck(worker, add_group);

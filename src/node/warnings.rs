@@ -50,8 +50,8 @@ impl Warnings {
         at >= self.next || self.next.since(at) > LOOK_MS
     }
 
-    /// Takes the state of the server. Returns whether it evicts queues and didn't before, which has to be logged, because tasks
-    /// are lost silently.
+    /// Takes the state of the server. Returns whether it evicts queues and didn't before, which has to be logged,
+    /// because tasks are lost silently.
     pub fn look(&mut self, at: Millis, look: &Look<'_>) -> bool {
         let evicts = look.policy.map_or(self.evicts, |policy| policy.starts_with("allkeys-"));
         let is_alone = look.is_primary && !look.has_aof && look.replicas == Some("0");

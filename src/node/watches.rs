@@ -140,7 +140,8 @@ impl<T, E> Watches<T, E> {
         None
     }
 
-    /// The next tasks to check, at most `limit`, in the order of the table. After the last task it starts again with the first.
+    /// The next tasks to check, at most `limit`, in the order of the table. After the last task it starts again with
+    /// the first.
     pub fn next_to_check(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
         let last = self.checked.take();
         let mut chosen: Vec<(QueueKey, Vec<TaskId>)> = Vec::new();

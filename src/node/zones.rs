@@ -1,10 +1,10 @@
 //! Releases of the time zone database.
 
-/// The release of the time zone database that the text of a file names in its first line: `# version 2026f` or `2026f`. `None`
-/// if the line names no release.
+/// The release of the time zone database that the text of a file names in its first line: `# version 2026f` or `2026f`.
+/// `None` if the line names no release.
 ///
-/// The name of a release is the year and a letter, or two letters after z. So the later of two releases is the one that sorts
-/// later.
+/// The name of a release is the year and a letter, or two letters after z. So the later of two releases is the one that
+/// sorts later.
 pub fn release_of_zones(text: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(text.split(|byte| *byte == b'\n').next()?).ok()?;
     let release = line.strip_prefix("# version ").unwrap_or(line).trim();

@@ -1,4 +1,5 @@
-//! The node's clock: how it is slewed, continued after a restart and followed by replicas, and the grace after an outage.
+//! The node's clock: how it is slewed, continued after a restart and followed by replicas, and the grace after an
+//! outage.
 
 use taskslot_engine::{Grace, Millis, Stamp};
 use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};

@@ -1,8 +1,10 @@
-//! A simulation of several nodes, each with a copy of one queue, in one process and from a seed. Every node has the clocks of
-//! its machine (offset, drift, steps), its term and its files. At any step, links are cut and healed, and nodes are promoted,
-//! demoted, killed and started, even so that two believe to be the primary. The judge checks, over all nodes:
+//! A simulation of several nodes, each with a copy of one queue, in one process and from a seed. Every node has the
+//! clocks of its machine (offset, drift, steps), its term and its files. At any step, links are cut and healed, and
+//! nodes are promoted, demoted, killed and started, even so that two believe to be the primary. The judge checks, over
+//! all nodes:
 //!
-//! - No lease number is given twice for a task, and no number of a primary is as high as one of its successor for that task.
+//! - No lease number is given twice for a task, and no number of a primary is as high as one of its successor for that
+//!   task.
 //! - Spans (DELAY, LEASE, TTL) keep their length, within the drift of the clocks.
 //! - Copies that have got the same messages are equal.
 //! - In the end, when there are no more faults, all leases end.
@@ -562,8 +564,8 @@ impl World {
         }
     }
 
-    /// Ends all faults: every node runs, and one of them is the primary. Within the time of the longest span and its grace, all
-    /// spans must end.
+    /// Ends all faults: every node runs, and one of them is the primary. Within the time of the longest span and its
+    /// grace, all spans must end.
     fn heal(&mut self) {
         (0..NODES).for_each(|at| self.start(at));
         if !self.nodes.iter().any(|node| node.is_primary) {

@@ -52,7 +52,8 @@ fn each_slot_has_a_tag_of_its_own() {
 
 #[test]
 fn each_tag_is_the_first_of_the_shortest() {
-    // The names of shards never change, so the tags must not either. Each is the first word, in order, that has its slot.
+    // The names of shards never change, so the tags must not either. Each is the first word, in order, that has its
+    // slot.
     let letters = || (b'0'..=b'9').chain(b'a'..=b'z');
     let mut first = vec![Vec::new(); usize::from(SLOTS)];
     let ones = letters().map(|a| vec![a]);

@@ -8,8 +8,8 @@ use taskslot_node::{Candidates, Demand, Groups, Offer, Place, QueueKey, Ticket, 
 
 use crate::dice::Dice;
 
-/// The tasks of a queue: its ready groups ("" for tasks without a group), and whether all tasks are suspects, which only some
-/// workers can get.
+/// The tasks of a queue: its ready groups ("" for tasks without a group), and whether all tasks are suspects, which
+/// only some workers can get.
 #[derive(Default)]
 struct Tasks {
     ready: BTreeSet<&'static [u8]>,

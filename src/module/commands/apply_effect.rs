@@ -134,12 +134,12 @@ impl Arrival<'_, '_> {
         })
     }
 
-    /// Takes the time of the change, `at` on the queue's clock. Before the change, that clock was `offset_ms` ahead of this
-    /// node's.
+    /// Takes the time of the change, `at` on the queue's clock. Before the change, that clock was `offset_ms` ahead of
+    /// this node's.
     fn take_time(&mut self, at: Millis, offset_ms: i64) {
         if self.is_live && self.ctx.flags().is_primary() {
-            // The former owner of the slot still changes the queue, by its own clock. Its effects arrive with a delay, so its
-            // clock is at least as far ahead as the largest difference seen.
+            // The former owner of the slot still changes the queue, by its own clock. Its effects arrive with a delay,
+            // so its clock is at least as far ahead as the largest difference seen.
             let ahead_ms = at.0 as i64 - self.now.at.0 as i64;
             self.value.queue.set_clock_offset(offset_ms);
             self.value.clock_is_ahead(offset_ms.max(ahead_ms));

@@ -175,8 +175,8 @@ impl Command for MClaim {
             keyspace::check(ctx, *key)?;
         }
         if request.token.is_some() {
-            // An earlier claim with this token can have got tasks from any of the queues. So all of them are searched before a task
-            // is claimed.
+            // An earlier claim with this token can have got tasks from any of the queues. So all of them are searched
+            // before a task is claimed.
             for key in &keys {
                 let again = write(ctx, *key, Missing::Skip, |txn| Ok(give_again(txn, &request)))?;
                 if again.unwrap_or(false) {

@@ -1,5 +1,5 @@
-//! `TASK._CLOCK stamp`: the time of the primary's clock. Replicas follow it. A server that restarts reads it from its AOF, to
-//! continue the clock and to learn when clients were last served.
+//! `TASK._CLOCK stamp`: the time of the primary's clock. Replicas follow it. A server that restarts reads it from its
+//! AOF, to continue the clock and to learn when clients were last served.
 
 use taskslot_engine::Stamp;
 

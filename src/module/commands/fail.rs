@@ -80,7 +80,8 @@ impl Command for Fail {
             false,
             |queue, now, handle| {
                 let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
-                // A server that is out of memory drains by failures too. So the failure counts, and only its text is dropped.
+                // A server that is out of memory drains by failures too. So the failure counts, and only its text is
+                // dropped.
                 let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
                 if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
             },

@@ -1,4 +1,5 @@
-//! The common part of the commands on handles (ACK, FAIL, REQUEUE, EXTEND): one handle or several, and an integer for each.
+//! The common part of the commands on handles (ACK, FAIL, REQUEUE, EXTEND): one handle or several, and an integer for
+//! each.
 
 use std::slice;
 

@@ -7,8 +7,8 @@ use taskslot_api::command::{Command, CommandDoc};
 use taskslot_api::registration::registered;
 use taskslot_api::{Arg, Context};
 
-/// The command `TASK.HELP`: a line with the version, then three lines per command: its synopsis, its effect and its reply.
-/// Internal commands are left out.
+/// The command `TASK.HELP`: a line with the version, then three lines per command: its synopsis, its effect and its
+/// reply. Internal commands are left out.
 pub struct Help;
 
 impl Command for Help {

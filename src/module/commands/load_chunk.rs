@@ -1,5 +1,5 @@
-//! `TASK._LOAD key HEAD|MORE|END chunk`: restores a queue from its stored form, for AOFs without an RDB preamble and for
-//! Valkey's slot migration. Ordinary clients are refused.
+//! `TASK._LOAD key HEAD|MORE|END chunk`: restores a queue from its stored form, for AOFs without an RDB preamble and
+//! for Valkey's slot migration. Ordinary clients are refused.
 
 use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
@@ -125,8 +125,8 @@ impl Loading<'_> {
         Err(Error::Bad("invalid queue part"))
     }
 
-    /// Ends the load of a queue that was broken where it comes from, and can be damaged. It is kept as far as it can be read, for
-    /// reading.
+    /// Ends the load of a queue that was broken where it comes from, and can be damaged. It is kept as far as it can be
+    /// read, for reading.
     fn give_up(&mut self, reason: &[u8]) -> Result<(), Error> {
         let value = self.value()?;
         value.health = Health::from_text(reason);

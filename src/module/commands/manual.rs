@@ -1,8 +1,8 @@
 //! Writes the manual for users, `docs/commands.md`, from the manuals of all commands.
 //!
-//! The test here fails if the file differs from what the code says; `BLESS=1 cargo test -p taskslot` rewrites it. The page
-//! has three parts that are generated: the table of all commands, the table of shared errors, and a section per command.
-//! The text before and between them is written by hand and stays.
+//! The test here fails if the file differs from what the code says; `BLESS=1 cargo test -p taskslot` rewrites it. The
+//! page has three parts that are generated: the table of all commands, the table of shared errors, and a section per
+//! command. The text before and between them is written by hand and stays.
 
 use std::{env, fs, io};
 

@@ -173,8 +173,8 @@ fn read<'a>(
     Ok((options, tasks))
 }
 
-/// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that holds the
-/// UNIQUE token. A REQUEST that was sent before gets the same result, and pushes nothing.
+/// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that
+/// holds the UNIQUE token. A REQUEST that was sent before gets the same result, and pushes nothing.
 fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -220,7 +220,8 @@ fn push_all<'a>(
     pushed.ok_or(Error::Busy)
 }
 
-/// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if it waits.
+/// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if
+/// it waits.
 fn found<'a>(
     txn: &mut Txn<'a, '_>,
     id: TaskId,

@@ -113,8 +113,8 @@ pub struct PushOptions<'a> {
 
 /// The name of AT in an error. It names the unit, because most clocks give seconds.
 const AT: &str = "AT in unix milliseconds";
-/// The smallest AT, which is in 1973. A smaller number was meant in seconds (up to the year 5138), and would make the task ready
-/// at once.
+/// The smallest AT, which is in 1973. A smaller number was meant in seconds (up to the year 5138), and would make the
+/// task ready at once.
 const AT_MIN: i64 = 100_000_000_000;
 
 impl<'a> PushOptions<'a> {

@@ -6,8 +6,8 @@ use crate::claims::reply_headers;
 use taskslot_api::Reply;
 use taskslot_api::reply::Map;
 
-/// About the most bytes of tasks in one reply, if BYTES is not given. A thousand large tasks would block the server for seconds,
-/// and take as much memory again.
+/// About the most bytes of tasks in one reply, if BYTES is not given. A thousand large tasks would block the server for
+/// seconds, and take as much memory again.
 pub const REPLY_BYTES: u64 = 16 << 20;
 
 /// Replies a task as a map. Fields that don't apply to it are left out.

@@ -69,7 +69,8 @@ impl<'a> UniqueOptions<'a> {
         Ok(true)
     }
 
-    /// Checks that the options fit together. Errors: UNTIL, FOR or REPLACE without a token, UNTIL with FOR, KEEP without FOR.
+    /// Checks that the options fit together. Errors: UNTIL, FOR or REPLACE without a token, UNTIL with FOR, KEEP
+    /// without FOR.
     pub fn check(&self) -> Result<(), Error> {
         let has_span = self.for_ms.is_some();
         let given =

@@ -17,8 +17,8 @@ const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
 struct Turns<'c> {
     /// One event for all turns.
     event: Option<Event<'c>>,
-    /// Copies of the tasks of a NOACK claim. They are not replied at once, because a reply can't be taken back if the change
-    /// fails.
+    /// Copies of the tasks of a NOACK claim. They are not replied at once, because a reply can't be taken back if the
+    /// change fails.
     taken: Vec<OwnedDelivery>,
 }
 
@@ -45,8 +45,8 @@ impl<'c> Turns<'c> {
 }
 
 impl Txn<'_, '_> {
-    /// Decides and applies a claim. Calls `deliver` for each task, with the number of all tasks. Returns the leases; none with
-    /// NOACK.
+    /// Decides and applies a claim. Calls `deliver` for each task, with the number of all tasks. Returns the leases;
+    /// none with NOACK.
     pub fn claim(
         &mut self,
         request: &ClaimRequest<'_>,
@@ -83,9 +83,10 @@ impl Txn<'_, '_> {
         queue.is_claimable_for(at, claim.group, claim.worker) || queue.is_behind(at)
     }
 
-    /// The request, reduced to what the server has memory for. A claim is never refused for lack of memory, because claims are
-    /// how a full queue drains. But it leaves data beside its leases: the name of a new worker, and the reply to remember for
-    /// REQUEST. When the server is out of memory and there is much of that already, they are dropped.
+    /// The request, reduced to what the server has memory for. A claim is never refused for lack of memory, because
+    /// claims are how a full queue drains. But it leaves data beside its leases: the name of a new worker, and the
+    /// reply to remember for REQUEST. When the server is out of memory and there is much of that already, they are
+    /// dropped.
     fn affordable<'c>(&self, request: &ClaimRequest<'c>) -> ClaimRequest<'c> {
         let (queue, mut request) = (self.queue(), *request);
         let worker = request.claim.worker;
@@ -98,8 +99,8 @@ impl Txn<'_, '_> {
         request
     }
 
-    /// Decides and applies a claim turn by turn, and adds its event to the effect. If a turn is refused, the tasks of the turns
-    /// before it are still delivered; the next claim gets the refusal.
+    /// Decides and applies a claim turn by turn, and adds its event to the effect. If a turn is refused, the tasks of
+    /// the turns before it are still delivered; the next claim gets the refusal.
     fn take_turns<'c>(&mut self, request: &ClaimRequest<'c>) -> Result<Turns<'c>, Error> {
         let mut turns = Turns::default();
         let ended = self.apply_turns(request, &mut turns);
@@ -121,7 +122,8 @@ impl Txn<'_, '_> {
                 Err(refusal) => return Err(refusal.into()),
             };
             if let Event::Expired { .. } = turn {
-                // The one event of all turns comes after this event in the effect, so no turn must have been applied before.
+                // The one event of all turns comes after this event in the effect, so no turn must have been applied
+                // before.
                 debug_assert!(turns.event.is_none(), "what expired goes before the first turn");
                 self.commit(&turn)?;
                 continue;
@@ -134,8 +136,8 @@ impl Txn<'_, '_> {
 
     /// The leases that an earlier claim with the same token got and that are still held.
     ///
-    /// Leases that are tied to a connection are tied to the present one, because the earlier connection is closed or about to
-    /// be. A script has no connection, so there they stay tied to the earlier one.
+    /// Leases that are tied to a connection are tied to the present one, because the earlier connection is closed or
+    /// about to be. A script has no connection, so there they stay tied to the earlier one.
     pub fn recall(&mut self, token: &[u8]) -> Option<Vec<Handle>> {
         let held = self.queue().recall_claim(self.now, token)?;
         let tied: Vec<TaskId> = held.iter().map(|handle| handle.id).filter(|&id| self.is_tied(id)).collect();

@@ -1,7 +1,7 @@
 //! Writes: the only way to change a queue on a primary.
 //!
-//! A write first moves the tasks that are due. Then the command decides, and its events are applied. Waiting workers get the
-//! ready tasks. In the end, one effect with all these events goes to replicas and the AOF.
+//! A write first moves the tasks that are due. Then the command decides, and its events are applied. Waiting workers
+//! get the ready tasks. In the end, one effect with all these events goes to replicas and the AOF.
 
 mod claim;
 mod payloads;
@@ -39,7 +39,8 @@ thread_local! {
 /// What a write does if the key doesn't exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// It creates a queue, if it changes anything. For commands that the server itself refuses when it is out of memory.
+    /// It creates a queue, if it changes anything. For commands that the server itself refuses when it is out of
+    /// memory.
     Create,
     /// Like `Create`, for commands that the server accepts when it is out of memory. The write is refused then.
     CreateWithMemory,
@@ -47,7 +48,8 @@ pub enum Missing {
     Skip,
 }
 
-/// A write in progress. All changes go through [`Txn::apply`], and each applied event is in the effect when the write ends.
+/// A write in progress. All changes go through [`Txn::apply`], and each applied event is in the effect when the write
+/// ends.
 pub struct Txn<'a, 'q> {
     /// The context of the call.
     pub ctx: Context<'a>,
@@ -225,8 +227,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.record(event)
     }
 
-    /// Applies the event of a push, or of the replacement that it became. Done tasks are removed first if it needs their room.
-    /// Its payloads are replicated as the server's own strings, without a copy.
+    /// Applies the event of a push, or of the replacement that it became. Done tasks are removed first if it needs
+    /// their room. Its payloads are replicated as the server's own strings, without a copy.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         debug_assert!(
             event.changes().payloads.iter().copied().eq(payloads.iter().map(|payload| payload.as_bytes())),
@@ -241,8 +243,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         Ok(())
     }
 
-    /// Checks that a change which makes the data grow by this many bytes is allowed: it is refused if the server is out of
-    /// memory. Called before anything changes.
+    /// Checks that a change which makes the data grow by this many bytes is allowed: it is refused if the server is out
+    /// of memory. Called before anything changes.
     pub fn afford(&self, growth: i64) -> Result<(), Error> {
         if growth > 0 && self.ctx.is_out_of_memory() { Err(Error::OutOfMemory) } else { Ok(()) }
     }
@@ -252,8 +254,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.ready = ReadyGroups::unknown();
     }
 
-    /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored the queue
-    /// has computed an offset of its own; with this event all of them take the primary's.
+    /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored
+    /// the queue has computed an offset of its own; with this event all of them take the primary's.
     fn replicate_clock(&mut self) -> Result<(), Error> {
         match std::mem::take(&mut self.value.clock_untold) {
             true => self.record(&self.value.queue.clock_event()),
@@ -261,8 +263,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         }
     }
 
-    /// Begins this node's term in the queue, before the first change that it makes there as a primary. Called before decisions
-    /// that depend on the term.
+    /// Begins this node's term in the queue, before the first change that it makes there as a primary. Called before
+    /// decisions that depend on the term.
     fn begin_term(&mut self) -> Result<(), Error> {
         let Some(mut event) = self.value.queue.begin_term(self.now, term::current()) else { return Ok(()) };
         if let Event::Term { clocks, .. } = &mut event {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use taskslot_api::Arg;
 
-/// The payloads of all pushes of a write, in order, as the server's own strings. The payloads of a single push are borrowed;
-/// those of several are collected.
+/// The payloads of all pushes of a write, in order, as the server's own strings. The payloads of a single push are
+/// borrowed; those of several are collected.
 #[derive(Default)]
 pub(super) struct Payloads<'a>(Cow<'a, [Arg<'a>]>);
 

@@ -11,8 +11,8 @@ use crate::waiters::{self, BlockedWorker};
 use taskslot_api::blocked::Waiter;
 
 impl Txn<'_, '_> {
-    /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this happens
-    /// after its end, because its next commands can still change which tasks are ready.
+    /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this
+    /// happens after its end, because its next commands can still change which tasks are ready.
     pub(super) fn serve(&mut self) {
         if !waiters::any(self.ctx, self.key) {
             return;
@@ -47,7 +47,8 @@ impl Txn<'_, '_> {
     fn serve_one(&mut self, waiter: Waiter<BlockedWorker>) -> ControlFlow<()> {
         let worker = waiter.state();
         if !worker.may_claim() {
-            // Checked before the claim, so that no task is reserved for it. The check takes as long as a task, and counts as one.
+            // Checked before the claim, so that no task is reserved for it. The check takes as long as a task, and
+            // counts as one.
             self.served.tasks += 1;
             if waiters::take_out(self.ctx, self.key, &waiter) {
                 self.served.waiters.push(waiter);

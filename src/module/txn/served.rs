@@ -5,8 +5,8 @@ use taskslot_api::blocked::Waiter;
 
 /// About the most tasks that one write gives to waiting workers. The rest follows in the next round of the event loop.
 const TASKS_MAX: usize = 250;
-/// About the most bytes of payloads that one write gives to waiting workers. Each payload is copied for its worker, and once
-/// more for the reply.
+/// About the most bytes of payloads that one write gives to waiting workers. Each payload is copied for its worker, and
+/// once more for the reply.
 const BYTES_MAX: usize = 16 << 20;
 
 /// The workers that a write has served.

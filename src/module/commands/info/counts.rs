@@ -1,7 +1,8 @@
 //! `TASK.INFO key`: counts, totals, rates, times and load.
 //!
-//! Times are given as spans from now, so that a client needn't know the server's clock. −1 means that there is no such time,
-//! or that a figure isn't known. Fractions are texts with three decimals, the same in both protocols and on all servers.
+//! Times are given as spans from now, so that a client needn't know the server's clock. −1 means that there is no such
+//! time, or that a figure isn't known. Fractions are texts with three decimals, the same in both protocols and on all
+//! servers.
 
 use taskslot_engine::{
     Figures, Gate, HeldBy, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
@@ -48,8 +49,8 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.text("broken", value.health.text());
 }
 
-/// The number of workers that hold leases or wait, by their names. `None` if some have no name, or if too many wait to be
-/// counted.
+/// The number of workers that hold leases or wait, by their names. `None` if some have no name, or if too many wait to
+/// be counted.
 fn workers(queue: &Queue, db: i32, key: Arg<'_>) -> Option<u64> {
     let waiting = waiters::count_names(db, key.as_bytes(), COUNTED, |name| !queue.knows_worker(name))?;
     queue.all_are_named().then_some(waiting + queue.workers_busy() as u64)
