@@ -35,7 +35,7 @@ pub struct TaskQueue {
     /// The number of pushes that found another task with their UNIQUE token, on this node.
     pub found: u64,
     /// The queue came from another node with a clock of its own, and replicas and the AOF don't have that clock yet.
-    pub clock_untold: bool,
+    pub must_replicate_clock: bool,
 }
 
 impl TaskQueue {
@@ -85,7 +85,7 @@ impl TaskQueue {
         if let Some(saved) = self.queue.take_saved() {
             self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
             // A replica can have found another offset, so it gets the primary's even if that is 0.
-            self.clock_untold = true;
+            self.must_replicate_clock = true;
         }
     }
 
@@ -93,7 +93,7 @@ impl TaskQueue {
     pub fn clock_is_ahead(&mut self, offset_ms: i64) {
         if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
             self.queue.set_clock_offset(offset_ms);
-            self.clock_untold = true;
+            self.must_replicate_clock = true;
         }
     }
 

@@ -77,7 +77,7 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         if event == c"loaded" {
             value.carry_clock_on();
         }
-        if value.clock_untold {
+        if value.must_replicate_clock {
             // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends
             // the primary's to the replicas at once.
             agenda::serve_soon(ctx, key);

@@ -38,8 +38,11 @@ pub struct BlockedWorker {
     refused: Cell<bool>,
     /// The queue that it was served by; `None` before that.
     served_at: RefCell<Option<QueueKey>>,
+    /// The tasks for its reply.
     delivery: RefCell<Vec<OwnedDelivery>>,
+    /// The leases of these tasks, which are undone if the reply is never sent.
     handles: RefCell<Vec<Handle>>,
+    /// Whether the reply was sent.
     delivered: Cell<bool>,
 }
 

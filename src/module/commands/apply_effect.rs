@@ -14,7 +14,7 @@ use taskslot_api::guard::guard;
 use taskslot_api::key::KeyWrite;
 use taskslot_api::{Arg, Context};
 
-/// `TASK._APPLY`
+/// The command `TASK._APPLY`.
 pub struct ApplyEffect;
 
 impl Command for ApplyEffect {
@@ -153,7 +153,7 @@ impl Arrival<'_, '_> {
     fn settle(&mut self) {
         // The primary has set the queue's clock, so the stored one isn't needed.
         self.value.queue.take_saved();
-        self.value.clock_untold &= self.ctx.flags().is_primary() && self.is_live;
+        self.value.must_replicate_clock &= self.ctx.flags().is_primary() && self.is_live;
         self.value.update_gauges();
         self.value.put_on_agenda(self.ctx, self.key, &self.now);
         waiters::serve_if_awaited(self.ctx, self.key);

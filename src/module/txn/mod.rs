@@ -44,7 +44,7 @@ pub enum Missing {
     Create,
     /// Like `Create`, for commands that the server accepts when it is out of memory. The write is refused then.
     CreateWithMemory,
-    /// Nothing.
+    /// It does nothing, and `body` isn't called.
     Skip,
 }
 
@@ -257,7 +257,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored
     /// the queue has computed an offset of its own; with this event all of them take the primary's.
     fn replicate_clock(&mut self) -> Result<(), Error> {
-        match std::mem::take(&mut self.value.clock_untold) {
+        match std::mem::take(&mut self.value.must_replicate_clock) {
             true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }
