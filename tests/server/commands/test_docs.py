@@ -158,7 +158,7 @@ OPTIONS = {
 
 
 def test_help_shows_every_command_with_its_options(server, c):
-    """Each command has three lines: synopsis, summary and reply. Internal commands are left out."""
+    """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
     lines = c("TASK.HELP")
     assert [line.split()[0] for line in lines[::3]] == SHOWN
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
