@@ -21,7 +21,9 @@ pub fn apply<'e>(
     now: &Now,
     event: &'e Event<'_>,
 ) -> Result<Changes<'e>, Error> {
-    let applied = guard("a change of a queue", Err(Invalid("been applied without a panic")), || value.queue.apply(event));
+    let applied = guard("a change of a queue", Err(Invalid("been applied without a panic")), || {
+        value.queue.apply(event)
+    });
     let changes = applied.map_err(|Invalid(what)| {
         value.give_up(Health::Broken(format!("a change should have {what}")));
         Error::Broken

@@ -223,7 +223,9 @@ def is_echoed(value: bytes, error: str) -> bool:
     An unknown word or an unexpected argument is named, cut and printable.
     """
     assert error.isascii() and error.isprintable(), error
-    error = re.sub(r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error)
+    error = re.sub(
+        r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error
+    )
     text = value.decode("latin-1").strip()
     return len(text) > 3 and text != str(BIGGEST) and not text.isalpha() and text[:99] in error
 
