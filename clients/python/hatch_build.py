@@ -41,7 +41,7 @@ def find_workspace(root: Path) -> Path:
     for folder in (root / "rust", root.parents[1]):
         if (folder / "Cargo.lock").is_file() and (folder / "src/module").is_dir():
             return folder
-    raise FileNotFoundError(f"no Rust sources of taskslot in {root / 'rust'} nor in {root.parents[1]}")
+    raise FileNotFoundError(f"no Rust sources of taskslot in {root / 'rust'} or {root.parents[1]}")
 
 
 def build_module(workspace: Path) -> Path:
@@ -49,7 +49,7 @@ def build_module(workspace: Path) -> Path:
     cargo = shutil.which("cargo")
     if cargo is None:
         raise RuntimeError(
-            "taskslot's module is built by cargo, which is not on the PATH: install Rust 1.88 or later (https://rustup.rs)"
+            "cargo, which builds taskslot's module, is not on the PATH: install Rust 1.88 or later (https://rustup.rs)"
         )
     command = [cargo, "build", "--release", "--locked", "-p", "taskslot"]
     done = subprocess.run(
@@ -59,7 +59,7 @@ def build_module(workspace: Path) -> Path:
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"`{' '.join(command[1:])}` in {workspace} failed: cargo says why above")
+        raise RuntimeError(f"`{' '.join(command[1:])}` in {workspace} failed: see cargo's output above")
     for line in done.stdout.splitlines():
         message = json.loads(line)
         if message["reason"] == "compiler-artifact" and message["target"]["name"] == "taskslot":

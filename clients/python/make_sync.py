@@ -59,7 +59,7 @@ def main() -> int:
     if "--check" in sys.argv:
         here = {file.name: file.read_text() for file in sorted(TARGET.glob("*.py"))}
         if here != files:
-            print("taskslot/_sync is not what make_sync.py writes: run `make fmt`")
+            print("taskslot/_sync is out of date: run `make fmt`")
             return 1
         return 0
     TARGET.mkdir(exist_ok=True)

@@ -25,9 +25,9 @@ def handle(task: Task | str) -> str:
     if isinstance(task, Task):
         return task.handle
     if not isinstance(task, str):
-        # For several the server has an answer each, and this method has one for all.
-        what = f"one task is needed, its handle or its id, not {type(task).__name__}"
-        raise TypeError(f"{what}: ack_many and the like take several")
+        # For several tasks the server replies once for each, and this method returns one value.
+        what = f"expected one task, handle or id, not {type(task).__name__}"
+        raise TypeError(f"{what}: use ack_many and the like for several")
     return task
 
 
@@ -39,7 +39,7 @@ def identity(task: Task | str) -> str:
 def several(items: Iterable[Item]) -> list[Item]:
     """Payloads, tasks or ids, and not one: the letters of a text could be taken for many."""
     if isinstance(items, Task | str | bytes | bytearray | memoryview):
-        raise TypeError(f"a list is needed, not {type(items).__name__}: this method takes several")
+        raise TypeError(f"expected a list, not {type(items).__name__}: this method takes several items")
     return list(items)
 
 
@@ -51,7 +51,7 @@ def parts(items: Sequence[Item]) -> list[Sequence[Item]]:
 def deadline(block_ms: int) -> float | None:
     """When a wait ends, as a monotonic time; None for never. Raises ValueError for one that is over already."""
     if block_ms < 0:
-        raise ValueError("block_ms must not be negative: 0 waits for ever, None not at all")
+        raise ValueError("block_ms must not be negative: 0 waits without a limit, None does not wait")
     return time.monotonic() + block_ms / 1000 if block_ms else None
 
 

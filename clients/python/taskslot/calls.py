@@ -40,7 +40,7 @@ class Call:
             raise BadPayload(f"the payload can't be read as {codec.name}: {type(error).__name__}") from None
         if not isinstance(value, dict) or not isinstance(value.get("task"), str):
             raise BadPayload(
-                'the payload is no call: {"task": name, "args": [...], "kwargs": {...}} is needed'
+                'the payload is not a call: expected {"task": name, "args": [...], "kwargs": {...}}'
             )
         args, kwargs = value.get("args", []), value.get("kwargs", {})
         if not isinstance(args, list) or not isinstance(kwargs, dict):

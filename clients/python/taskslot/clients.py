@@ -47,7 +47,7 @@ class Client:
 
     def __post_init__(self) -> None:
         if self.library is None or not hasattr(self.client, "execute_command"):
-            raise TypeError(f"a client of redis-py or valkey-py is needed, not {type(self.client).__name__}")
+            raise TypeError(f"expected a client of redis-py or valkey-py, not {type(self.client).__name__}")
         if self.is_cluster:
             self.starts.extend(self._known_nodes())
 
@@ -65,9 +65,9 @@ class Client:
     def must_be(self, is_async: bool) -> None:
         """Refuse a client that can't serve such a queue: one would send a push before the `await` fails."""
         if any("Pipeline" in base.__name__ for base in type(self.client).__mro__):
-            raise TypeError("a pipeline sends later: give the queue the client that it is of")
+            raise TypeError("a pipeline sends its commands later: give the queue the client itself")
         if self.is_async and not is_async:
-            raise TypeError("an asyncio client is for AsyncQueue and AsyncShardedQueue")
+            raise TypeError("an asyncio client needs AsyncQueue or AsyncShardedQueue")
         if is_async and not self.is_async:
             raise TypeError(
                 "AsyncQueue and AsyncShardedQueue need an asyncio client: redis.asyncio, valkey.asyncio"
@@ -137,9 +137,7 @@ class Client:
         if isinstance(error, getattr(self.errors, "OutOfMemoryError", ())):
             return OutOfMemory(str(error))
         if isinstance(error, self.errors.MovedError) and not self.is_cluster:
-            return Refused(
-                "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
-            )
+            return Refused("this server is a node of a cluster: use a cluster client, such as RedisCluster")
         if self.lacks_module(error):
             return Refused('the server has no taskslot module: start it with --loadmodule "$(taskslot path)"')
         return of_reply(str(error))
@@ -179,7 +177,7 @@ class Client:
         if not self.is_cluster:
             return self.client.connection_pool
         if (node := self.client.get_node_from_key(key)) is None:
-            raise self.errors.SlotNotCoveredError("nobody serves the slot of the key")
+            raise self.errors.SlotNotCoveredError("no node serves the slot of the key")
         return node if self.is_async else self.client_of(node).connection_pool
 
     # ---- twins

@@ -104,7 +104,9 @@ class ClaimOptions(TypedDict, total=False):
 def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
     """Raise TypeError for an option that isn't one of this kind's: dropped, a `delay` would push a task for now."""
     if unknown := options.keys() - kind.__optional_keys__:
-        raise TypeError(f"no option {min(unknown)}: there are {', '.join(sorted(kind.__optional_keys__))}")
+        raise TypeError(
+            f"unknown option {min(unknown)}: the options are {', '.join(sorted(kind.__optional_keys__))}"
+        )
 
 
 # ---- produce
@@ -179,13 +181,15 @@ def unix_ms(at: datetime | float) -> int:
     """
     if isinstance(at, datetime):
         if at.tzinfo is None:
-            raise ValueError("at needs a time zone: datetime(…, tzinfo=…) or a unix time in ms")
+            raise ValueError("at needs a time zone: use datetime(…, tzinfo=…) or a unix time in ms")
         return round(at.timestamp() * 1000)
     if isinstance(at, bool) or not isinstance(at, int | float):
-        raise TypeError(f"at is a datetime with its zone or a unix time in ms, not {type(at).__name__}")
+        raise TypeError(
+            f"at must be a datetime with a time zone or a unix time in ms, not {type(at).__name__}"
+        )
     if not PLAUSIBLE_MS.start <= at < PLAUSIBLE_MS.stop:
         raise ValueError(
-            f"at is a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with its zone, not {at}"
+            f"at must be a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with a time zone, not {at}"
         )
     return round(at)
 
@@ -288,7 +292,7 @@ def read_result(reply: Any) -> Result | None:
     if reply is None:
         return None
     if reply == 0:
-        raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
+        raise UnknownTask("no such task, or it ended and was not kept: push it with retain_ms to keep it")
     state, value = text(reply[0]), reply[1]
     if state == "done":
         return Result(state, value=None if value is None else data(value))

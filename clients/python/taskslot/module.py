@@ -22,6 +22,6 @@ def path() -> Path:
     if built.is_file() and (root / "src/module").is_dir():
         return built
     raise FileNotFoundError(
-        f"this taskslot carries no module ({carried} is missing): "
-        "install the wheel by pip, or run `make build` in the repository"
+        f"this installation has no module ({carried} does not exist): "
+        "install the wheel with pip, or run `make build` in the repository"
     )

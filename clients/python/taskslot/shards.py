@@ -54,7 +54,7 @@ def names(queue: str, number: int) -> list[str]:
     if not 1 <= number <= SLOTS:
         raise ValueError(f"a queue has 1 to {SLOTS} shards, not {number}")
     if "{" in queue:
-        raise ValueError("a name with a { in it can't have shards: it has a say in the slot")
+        raise ValueError("a queue name that contains '{' cannot be sharded")
     return [f"{queue}:{{{tags()[slot_of_shard(i)]}}}" for i in range(number)]
 
 

@@ -29,7 +29,7 @@ def test_a_task_goes_its_way_by_hand(run, queue):
     assert queue.workers()[0].name == "w1"
     assert run("ack", "mail", handle, handle).lines == [
         f"{handle}  acked",
-        f"{handle}  gone: finished or removed before",
+        f"{handle}  already finished or removed",
     ]
     assert queue.len() == 0
 
@@ -63,7 +63,7 @@ def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
     run("ack", "mail", handle)
     (error,) = run("result", "mail", handle.partition("@")[0], status=1).errors
     assert (
-        error.startswith("taskslot: no such task, or it is over and wasn't kept: ") and "--retain-ms" in error
+        error.startswith("taskslot: no such task, or it ended and was not kept: ") and "--retain-ms" in error
     )
 
 
@@ -143,7 +143,7 @@ def test_a_lost_lease_is_an_error(run):
     old = run("claim", "mail", "--json").json()[0]["handle"]
     run("requeue", "mail", old)
     new = run("claim", "mail", "--json").json()[0]["handle"]
-    assert run("ack", "mail", old, status=1).lines == [f"{old}  lease lost: the task lives on without it"]
+    assert run("ack", "mail", old, status=1).lines == [f"{old}  lease lost: this handle no longer holds the task"]
     assert run("extend", "mail", new).lines[0].startswith(f"{new}  extended until 2")
 
 
@@ -158,7 +158,7 @@ def test_a_result_comes_out_as_it_is(run):
     """Byte by byte; a task that failed for good is status 1."""
     first, second = run("push", "mail", "a", "b", "--retain-ms", "60000").lines
     a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
-    assert run("result", "mail", first, status=1).errors == ["taskslot: the task isn't over yet"]
+    assert run("result", "mail", first, status=1).errors == ["taskslot: the task has not ended yet"]
     run("ack", "mail", a, "--result", "42")
     run("fail", "mail", b, "--dead", "-e", "boom")
     assert run("result", "mail", first).output == b"42"
@@ -202,7 +202,7 @@ def test_a_task_is_shown_with_all_that_is_known(run, queue):
         and words["enqueued"].startswith("2")
     )
     assert run("get", "mail", task, "--json").json()[0]["state"] == "ready"
-    assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task, or it is gone"]
+    assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task: the id is wrong, or the task was removed"]
 
 
 def test_a_list_is_cut_and_says_so(run, queue):
@@ -212,10 +212,10 @@ def test_a_list_is_cut_and_says_so(run, queue):
     assert (
         len(said.lines) == 21
         and said.lines[1].endswith("task 0")
-        and said.errors == ["… and more: --count 200"]
+        and said.errors == ["… and more: use --count 200"]
     )
     assert len(run("list", "mail", "ready", "-n", "120", "--json").json()) == 120
-    assert run("list", "mail", "dead").errors == ["nothing dead"]
+    assert run("list", "mail", "dead").errors == ["no dead tasks"]
 
 
 def test_the_dead_are_retried_in_steps(run, queue):
@@ -251,9 +251,9 @@ def test_what_takes_everything_asks_first(run, queue):
     """Where nobody can answer it refuses, and changes nothing."""
     queue.push("a")
     assert run("purge", "mail", "ready", "--all", status=2).errors == [
-        "taskslot: Remove all 1 ready tasks of mail? Say --yes"
+        "taskslot: Remove all 1 ready tasks of mail? Confirm with --yes"
     ]
-    assert run("purge", "mail", "all", status=2).errors == ["taskslot: Remove all 1 tasks of mail? Say --yes"]
+    assert run("purge", "mail", "all", status=2).errors == ["taskslot: Remove all 1 tasks of mail? Confirm with --yes"]
     for words in (["purge", "mail", "ready"], ["retry", "mail"], ["retry", "mail", "1-1", "--all"]):
         run(*words, status=2)
     assert queue.len("ready") == 1
@@ -403,7 +403,7 @@ def test_top_shows_queues_whose_names_are_no_text(run, client):
 
 def test_top_of_an_empty_server_says_what_to_do(run):
     """Not just an empty table."""
-    assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"
+    assert run("top", "--once").lines[-1] == "no queues yet; try: taskslot push mail hello"
 
 
 @pytest.mark.parametrize("words", [["--once"], ["--json"], []])
@@ -420,7 +420,7 @@ def test_top_looks_at_so_many_queues_and_no_more(run, client):
     for n in range(30):
         taskslot.Queue(client, f"q{n}").push("a")
     said = run("top", "--limit", "10", "--json")
-    assert len(said.lines) == 10 and said.errors == ["there are more than 10 queues: --limit shows more"]
+    assert len(said.lines) == 10 and said.errors == ["there are more than 10 queues: use --limit to show more"]
     assert len(run("top", "--limit", "30", "--json").lines) == 30
 
 

@@ -259,7 +259,7 @@ def test_rows_that_do_not_fit_are_counted():
     """The screen is filled and no higher."""
     found = rows({f"q{n}": info(ready=n) for n in range(30)})
     lines = drawn(Picture(found, "host:6379", notes=["no answer from b"]), 80, height=12)
-    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 queues more with smaller backlogs"]
+    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 more queues with smaller backlogs"]
     assert [line.split()[0] for line in lines[3:-2]] == [f"q{n}" for n in range(29, 22, -1)]
 
 

@@ -141,7 +141,7 @@ def test_a_program_names_its_functions_as_those_who_import_it_do(tmp_path, monke
 def test_a_name_is_given_once(worker):
     """Two functions under one name would be a coin toss."""
     worker.task("f")(lambda: 1)
-    with pytest.raises(ValueError, match="f is registered already"):
+    with pytest.raises(ValueError, match="f is already registered"):
         worker.task("f")(lambda: 2)
 
 

@@ -313,7 +313,7 @@ def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, cap
             server.client().config_set("maxmemory", 1)
             begun.open()
             shown = first.inside()
-            wait_until(lambda: "takes no progress" in caplog.text, "it is refused")
+            wait_until(lambda: "its progress is not stored" in caplog.text, "it is refused")
             before = queue.get(shown).deadline
             wait_until(lambda: queue.get(shown).deadline > before, "the lease is extended")
             assert queue.get(shown).progress is None

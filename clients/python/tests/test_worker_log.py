@@ -33,7 +33,7 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
     with WorkerThread(worker):
         wait_until(lambda: said(caplog, "works on"), "it has started")
     (line,) = said(caplog, "works on")
-    assert line == f"worker w1 works on {queue.name}, in 3 places: mail.send, mail.sweep"
+    assert line == f"worker w1 works on {queue.name} with 3 places, functions: mail.send, mail.sweep"
 
 
 def test_a_failure_says_what_happens_next(queue, caplog):
@@ -51,10 +51,10 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         wait_until(lambda: len(said(caplog, "failed")) == 4, "all four are told")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
     assert said(caplog, "failed") == [
-        f"{begin} (attempt 1 of 4), again in 0.05 s: {error}",
-        f"{begin} (attempt 2 of 4), again in 0.1 s: {error}",
-        f"{begin} (attempt 3 of 4), again in 0.2 s: {error}",
-        f"{begin} (attempt 4 of 4), it is dead: {error}",
+        f"{begin} (attempt 1 of 4), retrying in 0.05 s: {error}",
+        f"{begin} (attempt 2 of 4), retrying in 0.1 s: {error}",
+        f"{begin} (attempt 3 of 4), retrying in 0.2 s: {error}",
+        f"{begin} (attempt 4 of 4), now dead: {error}",
     ]
     traces = [record for record in caplog.records if "failed" in record.getMessage()]
     assert all(record.exc_info[0] is ValueError for record in traces)
@@ -72,9 +72,9 @@ def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
         wait_until(lambda: len(said(caplog, "failed")) == 3, "all are told")
     assert sorted(said(caplog, "failed")) == sorted(
         [
-            f"task {own}, f, failed (attempt 1 of 2), again in 3600 s: no",
-            f"task {endless}, f, failed (attempt 1), again in 3600 s: no",
-            f"task {gone}, f, failed (attempt 1 of 25), it is dead: no",
+            f"task {own}, f, failed (attempt 1 of 2), retrying in 3600 s: no",
+            f"task {endless}, f, failed (attempt 1), retrying in 3600 s: no",
+            f"task {gone}, f, failed (attempt 1 of 25), now dead: no",
         ]
     )
 
@@ -93,9 +93,9 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
     task = queue.push(long.call())
     with WorkerThread(worker):
         assert stopped.wait(20)
-        wait_until(lambda: said(caplog, "is no longer"), "it is told")
+        wait_until(lambda: said(caplog, "lost its lease"), "the lost lease is logged")
         worker.stop(at_once=True)
-    lines = said(caplog, f"task {task} is no longer this worker's, run-max of 0.3 s is over")
+    lines = said(caplog, f"task {task} lost its lease (run-max of 0.3 s reached)")
     assert lines, said(caplog, "task")
 
 
@@ -103,9 +103,9 @@ def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
     """With the reason, and without any of the payload."""
     task = queue.push(b"not JSON")
     with WorkerThread(Worker(queue)):
-        wait_until(lambda: said(caplog, "it is dead"), "it is told")
+        wait_until(lambda: said(caplog, "now dead"), "it is told")
     why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
-    assert said(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), it is dead: {why}"]
+    assert said(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), now dead: {why}"]
 
 
 def test_a_stop_counts_its_tasks(queue, caplog):
@@ -117,8 +117,8 @@ def test_a_stop_counts_its_tasks(queue, caplog):
             gate.inside()
             worker.stop()
             wait_until(lambda: said(caplog, "gives back"), "it is told")
-            assert said(caplog, "worker w1 stops") == ["worker w1 stops; 1 task runs"]
-            assert said(caplog, "gives back") == ["worker w1 gives back 1 task that still runs"]
+            assert said(caplog, "stopping") == ["worker w1 is stopping; 1 task is running"]
+            assert said(caplog, "gives back") == ["worker w1 gives back 1 task that is still running"]
 
 
 def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
@@ -133,14 +133,14 @@ def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog)
             pushed = queue.push(task.call())
             gate.inside()
             server.kill9()
-            wait_until(lambda: said(caplog, "is away"), "it is noticed")
+            wait_until(lambda: said(caplog, "does not answer"), "it is noticed")
             gate.open()
             wait_until(lambda: len(said(caplog, "failed, trying again")) > 5, "it has tried often")
             server.start()
             wait_until(lambda: said(caplog, "is back after"), "that, too")
             assert queue.result(pushed, block_ms=20_000) is not None
-    (away,), (back,) = said(caplog, "is away"), said(caplog, "is back after")
-    assert away.startswith("the server is away, trying again until it is back: ")
+    (away,), (back,) = said(caplog, "does not answer"), said(caplog, "is back after")
+    assert away.startswith("the server does not answer, trying again until it is back: ")
     assert back.startswith("the server is back after ") and float(back.split()[-2]) > 0
     tries = [record for record in caplog.records if "failed, trying again" in record.getMessage()]
     assert {record.levelno for record in tries} == {logging.DEBUG}
@@ -165,5 +165,5 @@ def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
     thread.join()
     (line,) = said(caplog, "Ctrl-C again")
     assert line == (
-        "worker w1 stops when its 1 task has ended, in 20 s at the latest; Ctrl-C again ends it at once"
+        "worker w1 stops when its 1 task has ended, after at most 20 s; press Ctrl-C again to stop now"
     )

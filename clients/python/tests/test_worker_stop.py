@@ -147,7 +147,7 @@ def test_a_worker_runs_once_at_a_time(queue):
         with WorkerThread(worker) as run:
             queue.push(task.call())
             gate.inside()
-            with pytest.raises(RuntimeError, match="runs already"):
+            with pytest.raises(RuntimeError, match="already running"):
                 worker.run()
             assert not run.is_over()
             gate.open()

@@ -104,7 +104,7 @@ class AsyncShardClaims:
         """
         if isinstance(error, (QueueBroken, WrongType)) and len(self._faulty | {shard}) < len(self.keys):
             if shard not in self._faulty:
-                log.error("shard %s is left out: %s", self.keys[shard], error)
+                log.error("shard %s is skipped: %s", self.keys[shard], error)
             self._faulty.add(shard)
             self.loads.lost(shard, time.monotonic())
             return

@@ -51,7 +51,7 @@ class AsyncShardedQueue(AsyncBaseQueue):
         number, slash, bare = handle(task).partition("/")
         if not slash or not number.isdigit() or int(number) >= len(self.keys):
             raise ValueError(
-                f"an id or a handle of {self.name}, {len(self.keys)} shards, begins with its shard: 0/…"
+                f"an id or handle of {self.name} begins with its shard, from 0/ to {len(self.keys) - 1}/"
             )
         return self.keys[int(number)], bare
 
@@ -144,9 +144,9 @@ class AsyncShardedQueue(AsyncBaseQueue):
         # Here, since there may be nothing to ask any shard.
         commands.refuse_unknown(options, ClaimOptions)
         if not 1 <= count <= MOST:
-            raise ValueError(f"count must be 1 to {MOST}, not {count}")
+            raise ValueError(f"count must be from 1 to {MOST}, not {count}")
         if options.get("tied"):
-            raise ValueError("tied leases hang on one connection, and shards are claimed over a pool of them")
+            raise ValueError("tied does not work with shards, which are claimed over a pool of connections")
         ends_at = None if block_ms is None else deadline(block_ms)
         search = Search(count, block_ms is not None, ends_at, request or token(), options)
         return await self._claims.claim(search)

@@ -41,7 +41,7 @@ class Elsewhere(Exception):
     """The node of a command's key is away, and the command was surely not done: it may be sent to another key's."""
 
     def __init__(self, reason: Exception | None) -> None:
-        super().__init__("its node is away")
+        super().__init__("the key's node is away")
         self.reason = reason  # None where it is known already, so that nobody was asked
 
 
@@ -303,7 +303,7 @@ class AsyncWire:
 
     def _note_away(self, node: str, key: str, error: Exception) -> None:
         if self.outages is not None and self.outages.failed(node, key, time.monotonic()):
-            log.warning("%s is away, trying again until it is back: %s", node or "the server", error)
+            log.warning("%s does not answer, trying again until it is back: %s", node or "the server", error)
 
     def _note_back(self, key: str, asked_at: float) -> None:
         if self.outages is None or not self.outages.by_node:

@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 from ..clients import Client
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
-UNREADABLE = "--url can't be read: redis://user:password@host:port/db, / # ? @ as %2F %23 %3F %40"
+UNREADABLE = (
+    "--url can't be read. Its form is redis://user:password@host:port/db; "
+    "in a password, write / # ? @ as %2F %23 %3F %40"
+)
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 # How long a server may take to accept a connection and to answer: a person waits for it.
 CONNECT_S, ANSWER_S = 3.0, 10.0
@@ -84,7 +87,7 @@ def connect(address: Address) -> Any:
     try:
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except TypeError:
-        raise ValueError("--url has an option that the client library doesn't know") from None
+        raise ValueError("--url has an option that the client library does not know") from None
     if not is_cluster(client):
         return client
     if url.startswith("unix:"):

@@ -22,7 +22,7 @@ from .connection import DEFAULT_URL, Address, connect, read_address
 PANEL = "Connection and output"
 AnyQueue = Queue | ShardedQueue
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's key.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, which is its key.")]
 
 UrlOption = Annotated[
     str | None,
@@ -30,20 +30,23 @@ UrlOption = Annotated[
         "--url",
         metavar="URL",
         rich_help_panel=PANEL,
-        help=f"redis://, rediss://, valkey:// or unix://; of a cluster any node. "
-        f"(env TASKSLOT_URL, else {DEFAULT_URL})",
+        help=f"The server, as redis://, rediss://, valkey:// or unix://. Any node of a cluster. "
+        f"(env TASKSLOT_URL, default {DEFAULT_URL})",
     ),
 ]
 SentinelOption = Annotated[
     str | None,
     typer.Option(
-        "--sentinel", metavar="HOST:PORT,…", rich_help_panel=PANEL, help="Ask Sentinels for the primary."
+        "--sentinel",
+        metavar="HOST:PORT,…",
+        rich_help_panel=PANEL,
+        help="Ask these Sentinels for the primary.",
     ),
 ]
 ServiceOption = Annotated[
     str | None,
     typer.Option(
-        "--service", metavar="NAME", rich_help_panel=PANEL, help="The name that the Sentinels watch."
+        "--service", metavar="NAME", rich_help_panel=PANEL, help="The service that the Sentinels monitor."
     ),
 ]
 ShardsOption = Annotated[
@@ -54,7 +57,7 @@ ShardsOption = Annotated[
         min=1,
         max=16384,
         rich_help_panel=PANEL,
-        help="The queue is cut into so many shards. (env TASKSLOT_SHARDS)",
+        help="The number of shards of the queue. (env TASKSLOT_SHARDS)",
     ),
 ]
 JsonOption = Annotated[
@@ -113,7 +116,7 @@ def shards_of_environment() -> int | None:
     """What TASKSLOT_SHARDS says. Read here, not by typer, so that an option before the command's name goes first."""
     text = os.environ.get("TASKSLOT_SHARDS", "")
     if text and not text.isdigit():
-        raise ValueError("TASKSLOT_SHARDS must be a number, 1 to 16384")
+        raise ValueError("TASKSLOT_SHARDS must be a number from 1 to 16384")
     return int(text) if text else None
 
 

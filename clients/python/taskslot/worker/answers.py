@@ -38,10 +38,10 @@ class Answers:
                 return log_lost(outcome, context.task)
             except Exception as error:
                 if passes(self._queue, error):
-                    log_retry(error, f"answer for task {context.task.id} failed")
+                    log_retry(error, f"sending the outcome of task {context.task.id} failed")
                     self._stopped.wait(next(all_rests))
                 else:
-                    log.error("task %s can't be answered: %s", context.task.id, described(error))
+                    log.error("the outcome of task %s can't be sent: %s", context.task.id, described(error))
                     outcome = instead(outcome, error)
             else:
                 if isinstance(outcome, Failed):
@@ -52,9 +52,9 @@ class Answers:
         """Log what was wrong and what happens next, in one line."""
         attempts = "" if next_ms == 0 else self._attempts(task)
         if next_ms < 0:
-            then = "it is dead"
+            then = "now dead"
         else:
-            then = f"again in {next_ms / 1000:g} s" if next_ms else "nobody waits for it any more"
+            then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
         failed.log(task, f" {attempts}, {then}" if attempts else f", {then}")
 
     def _attempts(self, task: Task) -> str:
@@ -74,15 +74,15 @@ class Answers:
 def log_lost(outcome: Outcome, task: Task) -> None:
     """Log an outcome that the server didn't take, since the lease is lost."""
     if isinstance(outcome, Failed):
-        outcome.log(task, "; its lease was lost before, so that doesn't count")
+        outcome.log(task, "; its lease had ended, so the failure does not count")
     else:
-        log.warning("task %s: its lease was lost, the outcome is dropped", task.id)
+        log.warning("task %s: its lease had ended, so its outcome is dropped", task.id)
 
 
 def instead(outcome: Outcome, error: Exception) -> Outcome | None:
     """What to send where the server refused a result, too long a one, say; or a failure's text or delay."""
     if isinstance(error, Refused) and not (isinstance(outcome, Failed) and outcome.dead):
-        return Failed(f"the answer was refused: {described(error)}", dead=True)
+        return Failed(f"the server refused the outcome: {described(error)}", dead=True)
     return None
 
 
@@ -92,10 +92,12 @@ def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
         if tasks:
             queue.requeue_many(tasks)
     except Exception as error:
-        come = counted(
-            len(tasks), "task comes back when its lease ends", "tasks come back when their leases end"
+        left = counted(
+            len(tasks),
+            "task can't be requeued and comes back when its lease ends",
+            "tasks can't be requeued and come back when their leases end",
         )
-        log.warning("%s: %s", come, described(error))
+        log.warning("%s: %s", left, described(error))
 
 
 def counted(number: int, one: str, many: str) -> str:

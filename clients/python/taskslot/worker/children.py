@@ -35,7 +35,7 @@ def in_this_process(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, 
         if os.getpid() != pid:
             end(
                 RuntimeError(
-                    "a process that an async function forks can't await: the event loop is its parent's"
+                    "a process forked by an async function can't await: the event loop belongs to its parent"
                 )
             )
         try:

@@ -56,9 +56,9 @@ class TaskContext:
     def check(self) -> None:
         """Raise `LeaseLost` or `CancelAsked` if the function should stop; it may just let them pass."""
         if self.lease_lost:
-            raise LeaseLost("the lease of the task is over")
+            raise LeaseLost("the task's lease has ended")
         if self.cancelled:
-            raise CancelAsked("somebody cancelled the task")
+            raise CancelAsked("the task was cancelled")
 
     def wait(self, seconds: float) -> bool:
         """Sleep so long, but not on when the function should stop: whether it should.
@@ -74,7 +74,7 @@ class TaskContext:
                 return self._should_stop.is_set()
             return self._should_stop.wait(seconds)
         raise RuntimeError(
-            "wait() would block the event loop: await asyncio.sleep(), it ends when the task is cancelled"
+            "wait() would block the event loop: use await asyncio.sleep(), which ends when the task is cancelled"
         )
 
     def progress(self, said: Payload) -> None:
@@ -85,7 +85,7 @@ class TaskContext:
         which the worker hears nothing.
         """
         if os.getpid() != self._pid:
-            raise RuntimeError("a forked process can't tell progress: its parent has the worker")
+            raise RuntimeError("a forked process can't report progress: the worker runs in its parent")
         said = said.encode() if isinstance(said, str) else said
         if len(said) > PROGRESS_BYTES:
             raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")

@@ -28,7 +28,7 @@ class Function(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: Retain) -> None:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{name} is a generator: a task's function returns its result or nothing")
+            raise TypeError(f"{name} is a generator: a task's function must return its result")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name

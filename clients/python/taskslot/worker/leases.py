@@ -109,7 +109,7 @@ class Leases:
         try:
             self._threads.start(partial(self._beat, key))
         except RuntimeError as error:  # no thread can be made
-            log.error("no heartbeat for %s now: %s", key, error)
+            log.error("no thread for the heartbeat of %s: %s", key, error)
             self._busy.discard(key)
             self._rests[key] = time.monotonic() + REST_S
 
@@ -164,7 +164,7 @@ class Leases:
         try:
             view = self._queue.get(task)
         except TaskslotError as error:
-            log.warning("how long the lease of %s is can't be asked: %s", task.id, error)
+            log.warning("the length of the lease of task %s can't be read: %s", task.id, error)
             return UNKNOWN_S
         # Of a task that isn't leased any more the heartbeat, due at once then, tells what became of it.
         return (view.lease_ms or 0) / 1000 if view is not None else 0.0
@@ -178,7 +178,8 @@ class Leases:
                 except OutOfMemory:
                     # A full server takes none: what is said next may find room. The lease was extended before.
                     log.warning(
-                        "task %s: the server is out of memory and takes no progress", lease.context.task.id
+                        "task %s: its progress is not stored, the server is out of memory",
+                        lease.context.task.id,
                     )
                     continue
                 except Exception:
@@ -194,7 +195,7 @@ class Leases:
             return ""
         run_max = settings.run_max if settings is not None else -1
         held_ms = (time.monotonic() - lease.context.begun_at) * 1000
-        return f", run-max of {run_max / 1000:g} s is over" if 0 <= run_max <= held_ms else ""
+        return f" (run-max of {run_max / 1000:g} s reached)" if 0 <= run_max <= held_ms else ""
 
     def _extend(self, leases: Sequence[Lease]) -> None:
         sent_at = time.monotonic()
@@ -217,5 +218,5 @@ class Leases:
         # Of a function that has ended meanwhile, its answer just came first.
         if lease.context.ended_at is None:
             is_cancelled = answer == Answer.CANCEL_ASKED
-            what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(lease)}"
-            log.warning("task %s %s: its function is told", lease.context.task.id, what)
+            what = "was cancelled" if is_cancelled else f"lost its lease{self._why_lost(lease)}"
+            log.warning("task %s %s: its function is asked to stop", lease.context.task.id, what)

@@ -31,7 +31,7 @@ class Fail(Exception):
     ) -> None:
         super().__init__(why)
         if dead and delay_ms is not None:
-            raise ValueError("a task that is dead is not tried again: give delay_ms or dead")
+            raise ValueError("a dead task is not tried again: give delay_ms or dead, not both")
         self.why = described(why) if isinstance(why, BaseException) else str(why)
         self.delay_ms = delay_ms
         self.dead = dead
@@ -120,7 +120,7 @@ def of_end(
         return outcome
     except BaseException as broken:
         # A handler of the log can raise, and so can what the user's objects are asked for.
-        why = f"{function.name} can't be answered for: {type(broken).__name__}"
+        why = f"the outcome of {function.name} can't be read: {type(broken).__name__}"
         return Failed(sendable(why), dead=error is None)
 
 

@@ -82,9 +82,9 @@ class Runner:
         self._leases.open()
         self._threads.start(self._claim)
         log.info(
-            "worker %s works on %s, in %d places: %s",
+            "worker %s works on %s with %d places, functions: %s",
             *(options.name, options.queue.name, options.concurrency),
-            ", ".join(options.functions) or "it knows no function",
+            ", ".join(options.functions) or "none",
         )
         asked: Ask | None = None
         while asked not in ("stop", "stop now") and self._claimer.error is None:
@@ -139,7 +139,7 @@ class Runner:
         if not self._ends_within(grace_s):
             left = [context for context in self._places.all() if context.abandon()]
             if left:
-                still = counted(len(left), "task that still runs", "tasks that still run")
+                still = counted(len(left), "task that is still running", "tasks that are still running")
                 log.warning("worker %s gives back %s", self.options.name, still)
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
@@ -155,11 +155,12 @@ class Runner:
         number = len(self._places)
         if number and grace_s and self.interrupted:
             log.warning(
-                "worker %s stops when its %s ended, in %g s at the latest; Ctrl-C again ends it at once",
+                "worker %s stops when its %s ended, after at most %g s; press Ctrl-C again to stop now",
                 *(self.options.name, counted(number, "task has", "tasks have"), grace_s),
             )
         else:
-            log.info("worker %s stops; %s", self.options.name, counted(number, "task runs", "tasks run"))
+            running = counted(number, "task is running", "tasks are running")
+            log.info("worker %s is stopping; %s", self.options.name, running)
 
     def _ends_within(self, seconds: float, at_once: bool = True) -> bool:
         """Wait for the running tasks and the claim: at most so long, and no longer once a stop at once is asked for."""

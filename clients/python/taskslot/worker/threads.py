@@ -51,7 +51,7 @@ class Threads:
             try:
                 job()
             except BaseException:
-                log.exception("a job of the worker broke")
+                log.exception("a job of the worker raised an exception")
             job = None  # holds nothing of the last task while it waits
             if self._closed:
                 return

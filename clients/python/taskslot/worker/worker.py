@@ -112,7 +112,7 @@ class Worker:
 
     def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
         if name in self.functions:
-            raise ValueError(f"{name} is registered already")
+            raise ValueError(f"{name} is already registered")
         self.functions[name] = made = Function(function, name, self.codec, retain_ms)
         return made
 
@@ -135,7 +135,7 @@ class Worker:
         except RuntimeError:
             pass
         else:
-            raise RuntimeError("an event loop runs here: await worker.serve()")
+            raise RuntimeError("an event loop is running here: use await worker.serve()")
         runner = self._begin(None)
         try:
             with stopped_by_signals(runner, signals):
@@ -191,7 +191,7 @@ class Worker:
         )
         with self._lock:
             if self._runner is not None:
-                raise RuntimeError("this worker runs already")
+                raise RuntimeError("this worker is already running")
             self._runner = Runner(options, loop)
             self._began = True
             if self._stops_early:

@@ -47,11 +47,11 @@ class Picture:
             # The rest is the head, the table's head and its rule, and a line for each note.
             room = max(2, height - 3 - len(notes))
             if len(rows) > room:
-                notes.append(f"and {len(rows) - room + 1} queues more with smaller backlogs")
+                notes.append(f"and {len(rows) - room + 1} more queues with smaller backlogs")
                 rows = rows[: room - 1]
         parts: list[RenderableType] = [self._head(width), drawn(rows, width)]
         if not self.rows:
-            parts.append(Text("no queue yet: taskslot push mail hello", style="dim"))
+            parts.append(Text("no queues yet; try: taskslot push mail hello", style="dim"))
         return Group(*parts, *(Text(note, style="yellow") for note in notes))
 
     def _head(self, width: int) -> RenderableType:
