@@ -105,7 +105,9 @@ def test_an_option_that_a_method_does_not_have_is_refused(make):
         lambda: sharded.push_many(["b", "c"], request="r", unique="u"),
         lambda: sharded.claim(also=["mail"]),
     ):
-        with pytest.raises(TypeError, match="unknown option (delay|unique|lease|delay_ms|also): the options are "):
+        with pytest.raises(
+            TypeError, match="unknown option (delay|unique|lease|delay_ms|also): the options are "
+        ):
             call()
     assert (queue.len("ready"), sharded.len(), queue.schedules()) == (1, 0, [])
 

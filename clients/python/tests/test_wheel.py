@@ -87,7 +87,9 @@ def test_the_sdist_carries_what_cargo_needs(tmp_path):
 def test_without_cargo_the_build_says_what_is_missing(tmp_path):
     """Not that a file wasn't found."""
     built = build("wheel", tmp_path, PATH=str(tmp_path))
-    assert built.returncode != 0 and "cargo, which builds taskslot's module, is not on the PATH" in built.stderr
+    assert (
+        built.returncode != 0 and "cargo, which builds taskslot's module, is not on the PATH" in built.stderr
+    )
 
 
 # ---- where the module is

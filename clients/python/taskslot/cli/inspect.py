@@ -167,7 +167,7 @@ def get(session: Session, queue: QueueName, task: TaskName) -> None:
     """Show everything known about a task."""
     view = session.queue(queue).get(task)
     if view is None:
-        refuse("no such task: the id is wrong, or the task was removed", 1)
+        refuse("no such task, or it was removed", 1)
     if session.json:
         output.json_line(view)
         return
