@@ -1,7 +1,8 @@
-"""What all commands share: the options that say where the server is, and how errors reach the user.
+"""What all commands share: the connection and output options, and the reporting of errors.
 
-A command is a function whose first parameter is a `Session`; `command` gives it the shared options in place of that.
-They may stand before the command's name as well: `taskslot --json info mail` is `taskslot info mail --json`.
+A command is a function whose first parameter is a `Session`. The decorator `command` replaces that parameter with the
+shared options. They can also stand before the command's name: `taskslot --json info mail` is the same as
+`taskslot info mail --json`.
 """
 
 import functools
@@ -67,7 +68,7 @@ JsonOption = Annotated[
 
 @dataclass
 class Session:
-    """One run of a command: how it was asked to reach the server and to write."""
+    """One run of a command: its shared options, its client and the queues that it opened."""
 
     url: str | None = None
     sentinel: str | None = None
@@ -85,11 +86,11 @@ class Session:
 
     @cached_property
     def client(self) -> Any:
-        """A client that has reached the server."""
+        """A connected client."""
         return connect(self.address)
 
     def queue(self, name: str) -> AnyQueue:
-        """The queue, or with `--shards` all its shards as one."""
+        """The queue; with `--shards`, the sharded queue."""
         number = self.shards or shards_of_environment()
         made: AnyQueue = Queue(self.client, name)
         if number is not None:
@@ -106,14 +107,14 @@ class Session:
 
 
 def assigned(what: str, words: Sequence[str]) -> dict[str, str]:
-    """Words of the form `name=value` as a map; `what` takes them, and says so where one is none."""
+    """Words of the form `name=value` as a map. Raises ValueError, which names `what` takes them."""
     if bad := [word for word in words if "=" not in word]:
         raise ValueError(f"{what} takes name=value, not {bad[0]}")
     return dict(word.split("=", 1) for word in words)
 
 
 def shards_of_environment() -> int | None:
-    """What TASKSLOT_SHARDS says. Read here, not by typer, so that an option before the command's name goes first."""
+    """The value of TASKSLOT_SHARDS. Read here, not by typer, so that --shards before the command's name wins."""
     text = os.environ.get("TASKSLOT_SHARDS", "")
     if text and not text.isdigit():
         raise ValueError("TASKSLOT_SHARDS must be a number from 1 to 16384")
@@ -145,7 +146,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        # Typer reads what a command takes from its signature.
+        # Typer reads the options of a command from its signature.
         parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *SHARED, context]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -156,7 +157,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
 
 
 def with_errors_reported(work: Callable[[], None], session: Session) -> None:
-    """Do a command's work; what goes wrong is one line on stderr and an exit status, never a traceback."""
+    """Run a command. An error becomes one line on stderr and an exit status, never a traceback."""
     try:
         try:
             work()
@@ -177,11 +178,11 @@ def with_errors_reported(work: Callable[[], None], session: Session) -> None:
 
 
 def refuse(text: str, status: int) -> NoReturn:
-    """One line on stderr, and out."""
+    """Write one line to stderr and exit."""
     output.note("taskslot: " + " ".join(text.split()))
     raise typer.Exit(status)
 
 
 def is_of_client(error: Exception) -> bool:
-    """Whether an error is one of redis-py's or valkey-py's."""
+    """Whether an error comes from redis-py or valkey-py."""
     return any(base.__module__.partition(".")[0] in ("redis", "valkey") for base in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""A worker's answers to the server: how a task ended, or that it goes back."""
+"""Sends the outcomes of tasks to the server: ack, fail and requeue."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ log = logging.getLogger("taskslot")
 
 
 class Answers:
-    """Sends outcomes, each on the thread of its caller. `stopped` ends the rests between tries."""
+    """Sends outcomes, each on the caller's thread. The event `stopped` ends the rests between tries."""
 
     def __init__(self, queue: BaseQueue, stopped: threading.Event) -> None:
         self._queue = queue
         self._stopped = stopped
 
     def send(self, context: TaskContext, outcome: Outcome | None) -> None:
-        """Send an outcome, again and again while the server is away; the lease is extended meanwhile, if possible.
+        """Send an outcome, and again while the server is away. The lease is extended meanwhile, if possible.
 
-        A result is sent also where the heartbeat said that the lease is lost: the server takes it as long as nobody
-        else has claimed the task, which saves doing the work twice.
+        A result is sent even if the heartbeat reported that the lease is lost. The server accepts it unless another
+        worker has claimed the task, which saves doing the work twice.
         """
         all_rests = rests()
         while outcome is not None and not context.is_abandoned():
@@ -49,7 +49,7 @@ class Answers:
                 return
 
     def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
-        """Log what was wrong and what happens next, in one line."""
+        """Log in one line what went wrong and what happens next."""
         attempts = "" if next_ms == 0 else self._attempts(task)
         if next_ms < 0:
             then = "now dead"
@@ -58,7 +58,7 @@ class Answers:
         failed.log(task, f" {attempts}, {then}" if attempts else f", {then}")
 
     def _attempts(self, task: Task) -> str:
-        """`(attempt 1 of 4)`: of failures only, as the limit counts; empty where this user may not ask."""
+        """`(attempt 1 of 4)`. Only failures count, as in the limit. Empty if this user lacks the rights to ask."""
         try:
             view = self._queue.get(task)
             if view is None:
@@ -72,7 +72,7 @@ class Answers:
 
 
 def log_lost(outcome: Outcome, task: Task) -> None:
-    """Log an outcome that the server didn't take, since the lease is lost."""
+    """Log an outcome that the server refused because the lease is lost."""
     if isinstance(outcome, Failed):
         outcome.log(task, "; its lease had ended, so the failure does not count")
     else:
@@ -80,14 +80,14 @@ def log_lost(outcome: Outcome, task: Task) -> None:
 
 
 def instead(outcome: Outcome, error: Exception) -> Outcome | None:
-    """What to send where the server refused a result, too long a one, say; or a failure's text or delay."""
+    """What to send instead of an outcome that the server refused, such as a result that is too long."""
     if isinstance(error, Refused) and not (isinstance(outcome, Failed) and outcome.dead):
         return Failed(f"the server refused the outcome: {described(error)}", dead=True)
     return None
 
 
 def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
-    """Give tasks back in one command for each key; where that fails, they come back when their leases end."""
+    """Requeue tasks, with one command for each key. If that fails, they come back when their leases end."""
     try:
         if tasks:
             queue.requeue_many(tasks)
@@ -101,5 +101,5 @@ def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """`1 task runs`, `3 tasks run`."""
+    """A number with the singular or the plural: `1 task is running`, `3 tasks are running`."""
     return f"{number} {one if number == 1 else many}"
