@@ -178,7 +178,7 @@ def test_account_notices_an_ack_that_no_worker_wrote_down(folder):
 def test_account_notices_a_claim_that_no_worker_wrote_down(folder):
     """An ack of what nobody claimed stands out."""
     drop(survivor(folder), "claimed")
-    assert "no worker acked what it hadn't claimed: 1 did" in spoiled(folder)
+    assert "no worker acked a task that it hadn't claimed: 1 did" in spoiled(folder)
 
 
 def test_account_notices_a_lost_task(folder):
@@ -194,9 +194,7 @@ def test_account_notices_a_push_that_the_producer_forgot(folder):
     """The server has a task more than was pushed."""
     drop(folder / "producer.log", "pushed")
     said = spoiled(folder)
-    assert (
-        "tasks pushed" in said and "the ids of the producer's log are those of the server: 1 differ" in said
-    )
+    assert "tasks pushed" in said and "the producer's log and the server have the same ids: 1 differ" in said
 
 
 def test_account_notices_a_task_that_was_pushed_twice(folder):
