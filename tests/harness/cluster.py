@@ -297,7 +297,7 @@ class Cluster:
     # ---- moving slots
 
     def move_slots(self, slots: Iterable[int], source: Node, target: Node) -> int:
-        """Move slots with their keys while they are in use, like `redis-cli --cluster reshard`. Returns the keys moved."""
+        """Move slots in use with their keys, like `redis-cli --cluster reshard`. Returns how many moved."""
         others = [node for node in self.primaries() if node not in (source, target)]
         return sum(self._move_slot(slot, source, target, others) for slot in slots)
 
