@@ -168,8 +168,8 @@ def round_of(teller: Teller, calls: int) -> dict[str, float]:
     found["push_many"], _ = teller.cost(many)
     found["claim_many"], got = teller.cost(claims(SIZE))
     parts = [[task[0].decode() for task in tasks] for tasks in got]
-    found["ack_many"], said = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
-    if sum(map(sum, said)) != calls * SIZE:
+    found["ack_many"], replies = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
+    if sum(map(sum, replies)) != calls * SIZE:
         raise RuntimeError("not all tasks were acked")
     found["claim_empty"], _ = teller.cost(claims(1))
     found["wait_over"] = teller.waited()

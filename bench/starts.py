@@ -106,8 +106,8 @@ class Crew:
         """End the processes. Returns what they printed, by name."""
         found: dict[str, list[float]] = {}
         for process in self.processes:
-            said, _ = process.communicate("")
-            for line in said.splitlines():
+            output, _ = process.communicate("")
+            for line in output.splitlines():
                 name, value = json.loads(line)
                 found.setdefault(name, []).append(value)
         return found

@@ -186,9 +186,9 @@ class Account:
         totals = self.books.totals
         ended = {name: totals[name] for name in ("acked", "stalled", "failed", "requeued") if totals[name]}
         both = sum(ended.values()) - totals["claimed"]
-        said = " + ".join(f"{count} {name}" for name, count in ended.items())
+        sums = " + ".join(f"{count} {name}" for name, count in ended.items())
         late = f", of which {both} are both" if both else ""
-        return Check(0 <= both <= totals["late"], f"each claim has ended: {totals['claimed']} = {said}{late}")
+        return Check(0 <= both <= totals["late"], f"each claim has ended: {totals['claimed']} = {sums}{late}")
 
     def _of_logs(self) -> list[Check]:
         strange = set(self.books.kept) ^ set(self.books.ids.values())
@@ -308,14 +308,14 @@ def found(wrong: object, how: str) -> str:
 def equal(what: str, counts: dict[str, object]) -> Check:
     """A check that several records have the same count."""
     values = set(counts.values())
-    said = (
+    text = (
         str(values.pop())
         if len(values) == 1
         else ", ".join(f"{name} {count}" for name, count in counts.items())
     )
     names = list(counts)
     same = len(set(counts.values())) == 1
-    return Check(same, f"{what}: {said}" + (f" by {', '.join(names[:-1])} and {names[-1]}" if same else ""))
+    return Check(same, f"{what}: {text}" + (f" by {', '.join(names[:-1])} and {names[-1]}" if same else ""))
 
 
 if __name__ == "__main__":

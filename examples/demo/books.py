@@ -91,9 +91,9 @@ class Books:
     def of(cls, folder: Path) -> Books:
         """Read the folder of a run."""
         books = cls()
-        said = json.loads((folder / "server.json").read_text())
-        books.totals, books.live, books.lease_ms = said["totals"], said["live"], said["lease_ms"]
-        books.kept = {id_: Kept(*kept) for id_, kept in said["kept"].items()}
+        figures = json.loads((folder / "server.json").read_text())
+        books.totals, books.live, books.lease_ms = figures["totals"], figures["live"], figures["lease_ms"]
+        books.kept = {id_: Kept(*kept) for id_, kept in figures["kept"].items()}
         books._read_producer(folder / "producer.log")
         for path in sorted(folder.glob("worker-*.log")):
             books._read_worker(path)

@@ -62,7 +62,7 @@ def test_demo_loses_nothing_and_its_books_agree(demo):
 
 def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
     """All events are printed in order, without escape sequences of a terminal."""
-    said = demo[1].stdout
+    output = demo[1].stdout
     story = [
         "worker w",
         "is killed (-9), cut off",
@@ -71,9 +71,9 @@ def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
         "moved from",
         "is empty",
     ]
-    places = [said.find(words) for words in story]
-    assert -1 not in places and places == sorted(places), said
-    assert "\x1b" not in said
+    places = [output.find(words) for words in story]
+    assert -1 not in places and places == sorted(places), output
+    assert "\x1b" not in output
 
 
 def test_demo_draws_a_picture_beside_its_folder(demo):
@@ -185,16 +185,18 @@ def test_account_notices_a_lost_task(folder):
     """A number that was pushed, and that the server doesn't have, is lost."""
     with open(folder / "producer.log", "a") as log:
         log.write('{"t":1,"what":"pushed","n":999999,"id":"0/1-0"}\n')
-    said = spoiled(folder)
-    assert "every push is done: 1 lost, as 999999" in said
-    assert "a replica confirmed every push: 1 unconfirmed" in said
+    output = spoiled(folder)
+    assert "every push is done: 1 lost, as 999999" in output
+    assert "a replica confirmed every push: 1 unconfirmed" in output
 
 
 def test_account_notices_a_push_that_the_producer_forgot(folder):
     """The server has one task more than were pushed."""
     drop(folder / "producer.log", "pushed")
-    said = spoiled(folder)
-    assert "tasks pushed" in said and "the producer's log and the server have the same ids: 1 differ" in said
+    output = spoiled(folder)
+    assert (
+        "tasks pushed" in output and "the producer's log and the server have the same ids: 1 differ" in output
+    )
 
 
 def test_account_notices_a_task_that_was_pushed_twice(folder):

@@ -91,8 +91,8 @@ def meets_errors(account: dict) -> None:
     assert account["crc16"] == f"{crc16(b'123456789'):x}" == "31c3"
     assert account["waited"] == "the last"
     assert account["resent"] == "the same"
-    said = [account[name] for name in ("full", "paused", "stale", "staleOfMany")]
-    assert said == ["QFULL", "PAUSED", "STALE", -2]
+    errors = [account[name] for name in ("full", "paused", "stale", "staleOfMany")]
+    assert errors == ["QFULL", "PAUSED", "STALE", -2]
 
 
 def test_the_recipe_for_ioredis_holds(nodes, tmp_path):
@@ -154,5 +154,5 @@ def test_a_program_for_clusters_says_so_on_a_single_server(single, program, tmp_
 
 def test_redis_cli_needs_no_cluster(single):
     """A sharded queue also works on a single server."""
-    told = recipes.account([*recipes.shell("redis-cli.sh"), single, QUEUE])
-    assert told["done"] == sum(told["pushed"].values()) > 0
+    account = recipes.account([*recipes.shell("redis-cli.sh"), single, QUEUE])
+    assert account["done"] == sum(account["pushed"].values()) > 0

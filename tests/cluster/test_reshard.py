@@ -71,8 +71,8 @@ def test_who_waits_for_a_result_gets_it_on_the_other_node(cluster, way):
     wait_until(lambda: result_waiters(first) == 2 * len(keys), "all wait")
     move(cluster, way, keys, first, second)
     for worker in bare:
-        told = worker.read()
-        assert isinstance(told, Error) and told.split()[0] in ("TRYAGAIN", "MOVED"), told
+        reply = worker.read()
+        assert isinstance(reply, Error) and reply.split()[0] in ("TRYAGAIN", "MOVED"), reply
     wait_until(
         lambda: (result_waiters(first), result_waiters(second)) == (0, len(keys)), "the clients follow"
     )

@@ -183,8 +183,8 @@ def refuses_while_it_loads(server: Server, word: str, task: bytes, held: bytes) 
     talk = wait_until(lambda: connected(server), "it can be reached")
     talk.send(*commands, ["INFO", "persistence"])
     for command in commands:
-        told = talk.read()
-        assert isinstance(told, Error) and told.startswith(word), (command, told)
+        reply = talk.read()
+        assert isinstance(reply, Error) and reply.startswith(word), (command, reply)
     assert b"loading:1" in talk.read()
     server.ready()
 

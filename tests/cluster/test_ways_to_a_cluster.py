@@ -91,22 +91,22 @@ WAYS = {
 async def use(make, is_async):
     """Use waiting claims, waits for results, and shards."""
 
-    async def said(value):
+    async def value_of(value):
         return await value if is_async else value
 
     client = make()
     queue = (AsyncQueue if is_async else Queue)(client, "mail")
     sharded = (AsyncShardedQueue if is_async else ShardedQueue)(client, "orders", shards=5)
-    first = await said(queue.push("a", retain_ms=60_000))
-    (task,) = await said(queue.claim(block_ms=5000))
-    assert await said(queue.claim(block_ms=1)) == []
-    assert await said(queue.ack(task, result="done"))
-    assert (await said(queue.result(first, block_ms=5000))).value == b"done"
-    await said(sharded.push("b"))
-    assert [one.payload for one in await said(sharded.claim(block_ms=5000))] == [b"b"]
-    await said(queue.close())
-    await said(sharded.close())
-    await said(client.aclose() if is_async else client.close())
+    first = await value_of(queue.push("a", retain_ms=60_000))
+    (task,) = await value_of(queue.claim(block_ms=5000))
+    assert await value_of(queue.claim(block_ms=1)) == []
+    assert await value_of(queue.ack(task, result="done"))
+    assert (await value_of(queue.result(first, block_ms=5000))).value == b"done"
+    await value_of(sharded.push("b"))
+    assert [one.payload for one in await value_of(sharded.claim(block_ms=5000))] == [b"b"]
+    await value_of(queue.close())
+    await value_of(sharded.close())
+    await value_of(client.aclose() if is_async else client.close())
 
 
 def test_each_way_to_make_a_client_of_a_cluster_is_a_way_to_wait(start_cluster, library):

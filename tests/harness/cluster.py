@@ -297,7 +297,7 @@ class Cluster:
     # ---- moving slots
 
     def move_slots(self, slots: Iterable[int], source: Node, target: Node) -> int:
-        """Move slots in use with their keys, like `redis-cli --cluster reshard`. Returns how many moved."""
+        """Move slots in use with their keys, like `redis-cli --cluster reshard`. Returns how many keys."""
         others = [node for node in self.primaries() if node not in (source, target)]
         return sum(self._move_slot(slot, source, target, others) for slot in slots)
 
@@ -342,7 +342,7 @@ class Cluster:
     # ---- clients, the end
 
     def client(self, **options: object) -> redis.RedisCluster:
-        """A client of the cluster: bytes in and out, RESP2. It follows MOVED and ASK, and is closed with the cluster."""
+        """A client of the cluster: bytes in and out, RESP2. It follows MOVED and ASK. Closed with the cluster."""
         starts = [ClusterNode("127.0.0.1", node.port) for node in self.alive()]
         client = redis.RedisCluster(startup_nodes=starts, **{"protocol": 2, "socket_timeout": 15, **options})
         self._clients.append(client)

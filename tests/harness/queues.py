@@ -74,9 +74,9 @@ def shown(reply: list) -> dict:
 
 def schedules(r: redis.Redis, key: object) -> list[dict]:
     """The schedules in TASK.INFO, without the spans from now."""
-    told = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
+    found = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
     # Two clocks, which differ slightly, give the next instant of an interval.
-    return [{name: one[name] for name in one if not name.startswith("next")} for one in told]
+    return [{name: one[name] for name in one if not name.startswith("next")} for one in found]
 
 
 def tasks(r: redis.Redis, key: object, state: str) -> list[dict]:
@@ -98,17 +98,17 @@ def info(r: redis.Redis, key: object) -> dict:
 
 def contents(r: redis.Redis, key: object) -> dict:
     """Everything that clients can see of a queue and that is equal on all its copies."""
-    said = {name: value for name, value in info(r, key).items() if name not in OF_THE_MOMENT}
+    fields = {name: value for name, value in info(r, key).items() if name not in OF_THE_MOMENT}
     for gate in ("paused-in", "paused-out"):
-        said[gate] = "for a while" if said[gate] > 0 else said[gate]
+        fields[gate] = "for a while" if fields[gate] > 0 else fields[gate]
     listed = {state: tasks(r, key, state) for state in STATES}
     for one in (one for of_state in listed.values() for one in of_state):
         assert task(r, key, one["id"]) == one, "GET and LIST say the same"
     for state, of_state in listed.items():
-        assert r.execute_command("TASK.LEN", key, state) == len(of_state) == said[state]
+        assert r.execute_command("TASK.LEN", key, state) == len(of_state) == fields[state]
     config = pairs(r.execute_command("TASK.INFO", key, "CONFIG"))
     return {
-        "info": said,
+        "info": fields,
         "config": config,
         "tasks": listed,
         "groups": groups(r, key),
@@ -118,13 +118,13 @@ def contents(r: redis.Redis, key: object) -> dict:
 
 def groups(r: redis.Redis, key: object) -> dict:
     """The groups in TASK.INFO, without the spans from now."""
-    told = {
+    found = {
         group["name"]: group
         for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])
     }
-    for group in told.values():
+    for group in found.values():
         group["rests-ms"] = group["rests-ms"] > 0
-    return told
+    return found
 
 
 @dataclass

@@ -89,9 +89,9 @@ def get(command: list[object], folder: Path) -> None:
         list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
     )
     if done.returncode != 0:
-        said = done.stderr.strip()[-800:]
-        assert UNREACHED.search(said), said
-        lacking(f"the registry is not reached: {said}")
+        errors = done.stderr.strip()[-800:]
+        assert UNREACHED.search(errors), errors
+        lacking(f"the registry is not reached: {errors}")
 
 
 def lacking(what: str):

@@ -71,8 +71,8 @@ CLI = shutil.which("redis-cli") or shutil.which("valkey-cli") or in_wheel("redis
 
 def identify(path: str) -> Installed:
     """Name a server program by its --version: `Redis server v=7.0.15 …` is redis-7.0."""
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    flavour, major, minor = re.match(r"(\w+) server v=(\d+)\.(\d+)\.", said).groups()
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    flavour, major, minor = re.match(r"(\w+) server v=(\d+)\.(\d+)\.", output).groups()
     return Installed(f"{flavour.lower()}-{major}.{minor}", path, CLI)
 
 

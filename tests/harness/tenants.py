@@ -39,5 +39,5 @@ def tenants(got: list[str]) -> str:
 
 def groups(c: Talk, key: str = "q") -> dict[bytes, dict]:
     """The groups in TASK.INFO, by name."""
-    told = [c.as_map(group) for group in c.map("TASK.INFO", key, "GROUPS")[b"groups"]]
-    return {group[b"name"]: group for group in told}
+    found = [c.as_map(group) for group in c.map("TASK.INFO", key, "GROUPS")[b"groups"]]
+    return {group[b"name"]: group for group in found}

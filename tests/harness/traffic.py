@@ -42,8 +42,8 @@ class Traffic:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        for threads, told in ((self._pushers, self._stopped), (self._workers, self._pushed_all)):
-            told.set()
+        for threads, event in ((self._pushers, self._stopped), (self._workers, self._pushed_all)):
+            event.set()
             for thread in threads:
                 thread.join(20)
             assert kind or not any(thread.is_alive() for thread in threads), "all come to an end"
@@ -62,8 +62,8 @@ class Traffic:
     def account(self) -> None:
         """Fail unless each payload was worked on, and none twice except after a stall that INFO counts."""
         client = self.cluster.client()
-        told = [client.execute_command("TASK.INFO", key) for key in self.keys]
-        infos = [dict(zip(info[::2], info[1::2], strict=True)) for info in told]
+        replies = [client.execute_command("TASK.INFO", key) for key in self.keys]
+        infos = [dict(zip(info[::2], info[1::2], strict=True)) for info in replies]
         totals = {name: sum(info[name] for info in infos) for name in (b"pushed", b"acked", b"stalled")}
         times = Counter(self.ran)
         assert set(self.pushed) == set(times), "what was pushed was worked on, and nothing else"

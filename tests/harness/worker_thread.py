@@ -13,7 +13,7 @@ taskslot.worker.claimer.BLOCK_MS = 50
 
 
 class WorkerThread:
-    """`with WorkerThread(worker):` runs the worker during the block, with `run()` or in an event loop with `serve()`."""
+    """`with WorkerThread(worker):` runs the worker during the block: `run()`, or `serve()` in an event loop."""
 
     def __init__(self, worker, how="run"):
         self.worker = worker
