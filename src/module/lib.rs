@@ -45,7 +45,20 @@ use taskslot_api::load::LoadError;
 use taskslot_api::{Arg, Context, registration};
 use taskslot_engine::Beginning;
 
-taskslot_api::module! { name: c"taskslot", version: 100, register: register }
+taskslot_api::module! { name: c"taskslot", version: VERSION, register: register }
+
+/// The version as `INFO modules` and `MODULE LIST` show it: 0.2.0 is 200, 1.2.3 is 10203.
+const VERSION: i32 = 10_000 * number(env!("CARGO_PKG_VERSION_MAJOR"))
+    + 100 * number(env!("CARGO_PKG_VERSION_MINOR"))
+    + number(env!("CARGO_PKG_VERSION_PATCH"));
+
+/// The number that these digits stand for.
+const fn number(digits: &str) -> i32 {
+    match i32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => 0,
+    }
+}
 
 /// Registers what there is.
 fn register(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), LoadError> {

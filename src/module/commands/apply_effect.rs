@@ -3,7 +3,7 @@
 use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
 use taskslot_node::Health;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
@@ -24,7 +24,7 @@ impl Command for ApplyEffect {
         name: "TASK._APPLY",
         summary: "Internal: applies what a primary decided",
         complexity: "O(n) for n tasks",
-        since: "0.1.0",
+        since: FIRST,
         arity: -3,
         flags: "write",
         acl: "write admin dangerous",

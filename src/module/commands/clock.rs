@@ -3,7 +3,7 @@
 
 use taskslot_engine::Stamp;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::clock;
 use crate::errors::Error;
 use crate::peers::is_from_peer;
@@ -21,7 +21,7 @@ impl Command for Clock {
         name: "TASK._CLOCK",
         summary: "Internal: tells what the primary's clock shows",
         complexity: "O(1)",
-        since: "0.1.0",
+        since: FIRST,
         arity: 2,
         flags: "write",
         acl: "write admin dangerous",

@@ -7,7 +7,7 @@
 use taskslot_api::command::ErrorDoc;
 
 /// The module's version that brought the commands of the first release.
-pub const FIRST: &str = "0.1.0";
+pub const FIRST: &str = "0.2.0";
 
 /// The errors of a command's manual, by their names here.
 macro_rules! errors {

@@ -28,11 +28,11 @@ impl Command for Help {
 
     fn run<'a>(ctx: Context<'a>, _args: &'a [Arg<'a>]) -> Result<(), Infallible> {
         let shown = registered().map(|entry| entry.doc).filter(|doc| !doc.name.starts_with("TASK._"));
-        let lines: Vec<String> = shown
-            .flat_map(|doc| {
-                [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]
-            })
-            .collect();
+        let first = format!("taskslot {}: task queues with leases", env!("CARGO_PKG_VERSION"));
+        let commands = shown.flat_map(|doc| {
+            [doc.synopsis(), format!("    {}.", doc.summary), format!("    -> {}.", doc.reply)]
+        });
+        let lines: Vec<String> = std::iter::once(first).chain(commands).collect();
         ctx.reply().array(lines.len());
         lines.iter().for_each(|line| ctx.reply().line(line));
         Ok(())

@@ -4,7 +4,7 @@
 use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{is_from_peer, pass_on};
@@ -24,7 +24,7 @@ impl Command for LoadChunk {
         name: "TASK._LOAD",
         summary: "Internal: makes a queue of its stored form, part by part",
         complexity: "O(n) for n tasks",
-        since: "0.1.0",
+        since: FIRST,
         arity: 4,
         flags: "write",
         acl: "write admin dangerous",

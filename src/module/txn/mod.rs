@@ -254,7 +254,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// the primary found holds.
     fn tell_clock(&mut self) -> Result<(), Error> {
         match std::mem::take(&mut self.value.clock_untold) {
-            true => self.record(&self.value.queue.clock_told()),
+            true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }
     }

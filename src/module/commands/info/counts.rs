@@ -4,7 +4,7 @@
 //! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
 
 use taskslot_engine::{
-    Figures, Gate, Held, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
+    Figures, Gate, HeldBy, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
 };
 
 use crate::datatype::TaskQueue;
@@ -38,7 +38,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
             pause => map.number_or_none(name, pause.end().map(|until| until.since(now.at))),
         }
     }
-    map.text("held-by", queue.held_by(now.at).map_or("", Held::name));
+    map.text("held-by", queue.held_by(now.at).map_or("", HeldBy::name));
     let figures = queue.figures(now.at);
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);

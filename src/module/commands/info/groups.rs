@@ -1,6 +1,6 @@
 //! `TASK.INFO key GROUPS`: the groups of a queue, what holds for each, and whether it may run.
 
-use taskslot_engine::{GroupView, Held, Now};
+use taskslot_engine::{GroupView, HeldBy, Now};
 
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
@@ -24,7 +24,7 @@ fn reply_group(reply: Reply<'_>, group: &GroupView<'_>, now: Now) {
     let rests_ms = group.rests_until.map_or(0, |until| until.since(now.at));
     let mut map = reply.map(11);
     map.text("name", group.name);
-    map.text("held-by", group.held.map_or("", Held::name));
+    map.text("held-by", group.held_by.map_or("", HeldBy::name));
     map.number("tasks", group.tasks);
     map.number("ready", group.ready);
     map.number("leased", group.leased);
