@@ -1,11 +1,11 @@
-"""Check that no two files import each other, nor any more of them in a circle, and that crates depend one way.
+"""Check that files do not import each other in a circle, and that crates depend on each other in one direction.
 
-    tests/imports             what `make lint` does: prints each circle and ends with 1 if there is one
+    tests/imports             what `make lint` runs: prints each circle, and exits with 1 if there is one
     tests/imports --arrows    also prints which file imports which
-    tests/imports --figures   a table: files, lines, functions and how long they are, circles
-    tests/imports --root DIR  of another tree than this one
+    tests/imports --figures   prints a table: files, lines, functions and their lengths, circles
+    tests/imports --root DIR  checks another tree
 
-Needs nothing but Python.
+It needs only Python.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import python
 import rust
 from graph import Graph, arrows_within, circles
 
-# Which crates each crate may depend on: module -> node -> engine, and module -> api.
+# The crates that each crate can depend on: module -> node -> engine, and module -> api.
 MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
 
 # The Python folders that are looked at, and where packages are found by their names.
@@ -47,7 +47,7 @@ def crates(root: Path) -> list[Part]:
 
 
 def python_folders(root: Path) -> tuple[Graph, list[Part]]:
-    """The graph of all Python files, since they import each other over folders, too; and the folders that are there."""
+    """The graph of all Python files, which import each other across folders, and the folders that exist."""
     folders = [root / name for name in PYTHON if (root / name).is_dir()]
     graph = python.Files(folders, [root / package for package in PACKAGES]).graph(root)
     return graph, [part(folder, root, ".py", graph, python.function_lengths) for folder in folders]
@@ -56,7 +56,7 @@ def python_folders(root: Path) -> tuple[Graph, list[Part]]:
 def part(
     folder: Path, root: Path, suffix: str, graph: Graph, function_lengths: Callable[[str], list[int]]
 ) -> Part:
-    """The files of a folder, with what they import of all in the graph."""
+    """The files of a folder, with their imports of any file in the graph."""
     name = str(folder.relative_to(root))
     sources = [path.read_text() for path in folder.rglob(f"*{suffix}")]
     functions = [length for source in sources for length in function_lengths(source)]
@@ -65,24 +65,24 @@ def part(
 
 
 def wrong_dependencies(root: Path) -> Iterator[str]:
-    """What is wrong with the directions between crates."""
+    """The dependencies between crates that are not allowed."""
     for manifest in sorted(root.glob("src/*/Cargo.toml")):
         crate = manifest.parent.name
         if crate not in MAY_DEPEND_ON:
-            yield f"src/{crate} is a crate that {Path(__file__).parent.name}/__main__.py knows nothing of"
+            yield f"src/{crate} is a crate that {Path(__file__).parent.name}/__main__.py does not list"
         for dependency in sorted(rust.dependencies(manifest) - MAY_DEPEND_ON.get(crate, set())):
             yield f"src/{crate} must not depend on src/{dependency}"
 
 
 def print_circle(graph: Graph, files: list[str]) -> None:
-    """A circle with the imports it is made of."""
+    """Print a circle and its imports."""
     print(f"a circle of {len(files)} files:")
     for file, imported in arrows_within(graph, files):
         print(f"  {file} imports {imported}")
 
 
 def print_figures(parts: list[Part]) -> None:
-    """A table in Markdown."""
+    """Print a table in Markdown."""
     print("| | files | lines | functions | median lines | longest | imports | circles (files in them) |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for p in parts:
@@ -94,7 +94,7 @@ def print_figures(parts: list[Part]) -> None:
 
 
 def main() -> int:
-    """Look at a tree and print what is asked for; 1 if something is wrong."""
+    """Check a tree and print the results. Returns 1 if something is wrong."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--arrows", action="store_true", help="print which file imports which")

@@ -7,10 +7,10 @@ Graph = dict[str, set[str]]
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """The groups of files of which each reaches each other one (Tarjan's strongly connected components)."""
-    number: dict[str, int] = {}  # the order in which files are first met
-    lowest: dict[str, int] = {}  # the first met file that a file reaches back to
-    path: list[str] = []  # met, and not yet in a group
+    """The groups of files that all import each other, also indirectly (Tarjan's strongly connected components)."""
+    number: dict[str, int] = {}  # the order in which files are first visited
+    lowest: dict[str, int] = {}  # the lowest number that a file reaches back to
+    path: list[str] = []  # visited, and not yet in a group
     found: list[list[str]] = []
 
     def visit(file: str) -> None:
@@ -34,7 +34,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def arrows_within(graph: Graph, files: list[str]) -> Iterator[tuple[str, str]]:
-    """The arrows between these files, sorted: what has to be cut, somewhere, to open a circle."""
+    """The arrows between these files, sorted. Removing some of them opens the circle."""
     for file in sorted(files):
         for imported in sorted(graph[file] & set(files)):
             yield file, imported

@@ -1,8 +1,8 @@
-"""The imports between Python files, by their syntax tree: those within functions and those for types only, too.
+"""The imports between Python files, read from their syntax trees, also within functions and for types only.
 
-A name that `__init__.py` imports from a file leads to that file. `__init__.py` itself imports nothing by that: it only
-passes names on. A relative import, an absolute one of a package and one of a neighbour by its bare name are followed;
-what leads to no file here is somebody else's.
+A name imported from `__init__.py` leads to the file that defines it. `__init__.py` itself imports nothing if it only
+passes names on. Relative imports, absolute imports of a package, and imports of a file in the same folder by its bare
+name are followed. An import that leads to no file of the tree is ignored.
 """
 
 import ast
@@ -13,7 +13,7 @@ from graph import Graph
 
 
 class Files:
-    """The Python files in some folders. `packages` are the folders in which packages are found by their names."""
+    """The Python files in some folders. `packages` are the folders in which packages are found by name."""
 
     def __init__(self, folders: list[Path], packages: list[Path]):
         self._packages = packages
@@ -21,7 +21,7 @@ class Files:
         self._trees = {path: ast.parse(path.read_text()) for path in paths}
 
     def graph(self, root: Path) -> Graph:
-        """Which file imports which; files by their paths from `root`."""
+        """Which file imports which. Files are named by their paths from `root`."""
         return {
             str(path.relative_to(root)): {
                 str(target.relative_to(root)) for target in self._imports(path) if target != path
@@ -65,9 +65,9 @@ class Files:
         return file
 
     def _file(self, path: Path, level: int, module: str) -> Path | None:
-        """The file of a module, as named in the file `path` with so many dots before it."""
+        """The file of a module that is named in the file `path`, with that many dots before the name."""
         names = module.split(".") if module else []
-        # In a package `import inspect` is the standard library's, whatever lies beside it.
+        # In a package, `import inspect` is the standard library's, even if there is a file inspect.py.
         neighbours = [] if path.with_name("__init__.py").exists() else [path.parent]
         starts = [path.parents[level - 1]] if level else [*neighbours, *self._packages]
         for start in starts:
@@ -79,7 +79,7 @@ class Files:
 
 
 def function_lengths(source: str) -> list[int]:
-    """Lines of each function, from its `def` to its last line; one within another counts in both."""
+    """The lines of each function, from its `def` to its last line. A nested function counts in both."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, functions))
     return [(node.end_lineno or node.lineno) - node.lineno + 1 for node in nodes]

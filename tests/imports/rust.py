@@ -1,9 +1,9 @@
-"""The imports between the files of a Rust crate, read from their text; and the crates that a crate depends on.
+"""The imports between the files of a Rust crate, read from their text, and the crates that a crate depends on.
 
-A file imports another one when a path in it, in a `use` or anywhere else, names something that the other one defines:
+A file imports another one if a path in it, in a `use` or elsewhere, names an item that the other one defines:
 `crate::store::log::Log`, `super::Log`, `log::Log` after `use crate::store::log`. A path through a re-export leads to
-the file that defines the name. `mod log;` and `pub use log::Log;` are no imports of their own: who takes the name
-from there imports the file behind it. Methods are not seen: a call says nothing of the file that defines it.
+the file that defines the name. `mod log;` and `pub use log::Log;` are not imports: a file that uses the re-export
+imports the file that defines the name. Calls of methods are ignored, because they do not name the file.
 """
 
 import re
@@ -26,8 +26,8 @@ PATH = re.compile(r"(?<![\w:])(?:r#)?[A-Za-z_]\w*(?:::\w+)+")
 DEFINED = re.compile(r"\b(?:fn|struct|enum|union|trait|type|const|static|macro_rules!)\s+(?:mut\s+)?(\w+)")
 
 
-def without_comments_and_texts(source: str) -> str:
-    """The source with comments, texts and characters blanked, each line where it was."""
+def without_comments_and_strings(source: str) -> str:
+    """The source with comments, strings and characters blanked. Each line keeps its number."""
     return NO_CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source)
 
 
@@ -38,11 +38,11 @@ class File:
     path: str
     module: Names
     defined: set[str] = field(default_factory=set)
-    exported: dict[str, Names] = field(default_factory=dict)  # by the name under which it is re-exported
+    exported: dict[str, Names] = field(default_factory=dict)  # by the name of the re-export
     exported_whole: list[Names] = field(default_factory=list)  # `pub use x::*`
-    imported: dict[str, Names] = field(default_factory=dict)  # by the name under which it is known here
+    imported: dict[str, Names] = field(default_factory=dict)  # by the name in this file
     foreign: set[str] = field(default_factory=set)  # imported from other crates
-    paths: set[Names] = field(default_factory=set)  # all paths that the code goes
+    paths: set[Names] = field(default_factory=set)  # all paths in the code
 
 
 def branches(tree: str) -> Iterator[tuple[str, str]]:
@@ -74,7 +74,7 @@ class Crate:
             module = names[:-1] if names[-1] in ("lib", "mod") else names
             self.files[module] = File(str(path.relative_to(root)), module)
         for file in self.files.values():
-            self._read(file, without_comments_and_texts((root / file.path).read_text()))
+            self._read(file, without_comments_and_strings((root / file.path).read_text()))
 
     def graph(self) -> Graph:
         """Which file imports which."""
@@ -102,14 +102,14 @@ class Crate:
             names = tuple(text.split("::"))
             if path := self._from_root(file, names):
                 file.paths.add(path)
-        # A folder that is imported is only a way to what is in it, and that is named where it is used.
+        # A folder that is imported only leads to its files, and each of them is named where it is used.
         file.paths -= {path for path in file.imported.values() if self._has_children(path)}
 
     def _has_children(self, module: Names) -> bool:
         return module in self.files and any(m[:-1] == module for m in self.files if m)
 
     def _from_root(self, file: File, names: Names) -> Names | None:
-        """A path as it goes from the crate's root; None for one into another crate or to something local."""
+        """The path from the crate's root, or None for a path into another crate or to a local name."""
         first, rest = names[0], names[1:]
         if first == "crate":
             return rest
@@ -127,7 +127,7 @@ class Crate:
         return None
 
     def home(self, path: Names, hops: int = 8) -> File | None:
-        """The file that defines what a path names, None for another crate. After eight re-exports it gives up."""
+        """The file that defines the name of a path, or None for another crate. It follows up to eight re-exports."""
         module = path
         while module not in self.files:
             module = module[:-1]
@@ -155,12 +155,12 @@ class Crate:
 
 
 def function_lengths(source: str) -> list[int]:
-    """Lines of each function with a body, from its `fn` to its closing brace; one within another counts in both."""
-    code = without_comments_and_texts(source)
+    """The lines of each function with a body, from `fn` to its closing brace. A nested one counts in both."""
+    code = without_comments_and_strings(source)
     lengths = []
     for function in re.finditer(r"\bfn\s+\w+", code):
         body = re.compile(r"[{;]").search(code, function.end())
-        # `[u8; 4]` in a signature holds a semicolon, too.
+        # `[u8; 4]` in a signature has a semicolon as well.
         while (
             body
             and body[0] == ";"
@@ -180,7 +180,7 @@ def function_lengths(source: str) -> list[int]:
 
 
 def dependencies(manifest: Path) -> set[str]:
-    """The crates of this workspace that a crate depends on, by their folders, in any of its tables."""
+    """The crates of this workspace, by folder, in any table of dependencies of a crate."""
     tables = tomllib.loads(manifest.read_text())
     names = ("dependencies", "dev-dependencies", "build-dependencies")
     return {

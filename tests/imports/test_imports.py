@@ -1,4 +1,4 @@
-"""The check of imports finds each circle that there is, and none that there isn't: on small made-up trees."""
+"""The check of imports finds every circle and no others. It runs on small generated trees."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ CHECK = Path(__file__).parent
 
 
 class Tree:
-    """A made-up tree of files, and what the check says of it."""
+    """A generated tree of files, and the results of the check on it."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -27,23 +27,23 @@ class Tree:
         for file, text in files.items():
             self.file(f"src/{name}/{file.replace('__', '/')}.rs", text)
 
-    def says(self, *options: str) -> tuple[int, str]:
-        """How the check ends, and what it prints."""
+    def check(self, *options: str) -> tuple[int, str]:
+        """The exit code of the check and its output."""
         command = [sys.executable, str(CHECK), "--root", str(self.root), *options]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not done.stderr, done.stderr
         return done.returncode, done.stdout
 
     def circle(self) -> set[str]:
-        """The arrows of the one circle that is found, as `a -> b`, without folders."""
-        code, said = self.says()
-        assert code == 1 and said.count("a circle of") == 1, said
-        arrows = (line.split(" imports ") for line in said.splitlines() if " imports " in line)
+        """The arrows of the only circle that is found, as `a -> b`, without folders."""
+        code, output = self.check()
+        assert code == 1 and output.count("a circle of") == 1, output
+        arrows = (line.split(" imports ") for line in output.splitlines() if " imports " in line)
         return {" -> ".join(Path(file.strip()).name for file in arrow) for arrow in arrows}
 
     def arrows(self, file: str) -> set[str]:
-        """What a file imports, without folders."""
-        lines = dict(line.split(":", 1) for line in self.says("--arrows")[1].splitlines() if ":" in line)
+        """The imports of a file, without folders."""
+        lines = dict(line.split(":", 1) for line in self.check("--arrows")[1].splitlines() if ":" in line)
         return {Path(imported).name for imported in lines[file].split()}
 
 
@@ -57,21 +57,21 @@ def tree(tmp_path):
 
 
 def test_two_files_that_import_each_other_are_a_circle(tree):
-    """And a third one that only imports one of them is not in it."""
+    """A third file that only imports one of them is not part of it."""
     tree.crate(lib="mod a; mod b; mod c;", a="use crate::b::B;", b="use crate::a::A;", c="use crate::a::A;")
     assert tree.circle() == {"a.rs -> b.rs", "b.rs -> a.rs"}
 
 
-def test_a_circle_over_three_files_is_found(tree):
-    """However long the way is."""
+def test_a_circle_of_three_files_is_found(tree):
+    """A circle can have any length."""
     tree.crate(lib="", a="use crate::b::B;", b="use crate::c::C;", c="use crate::a::A;")
     assert tree.circle() == {"a.rs -> b.rs", "b.rs -> c.rs", "c.rs -> a.rs"}
 
 
-def test_a_chain_is_no_circle(tree):
-    """Two ways to one file aren't either."""
+def test_a_chain_is_not_a_circle(tree):
+    """Two paths to one file are not a circle either."""
     tree.crate(lib="", a="use crate::{b::B, c::C};", b="use crate::c::C;", c="pub struct C;")
-    assert tree.says() == (0, "4 files, 3 imports between them, no circle\n")
+    assert tree.check() == (0, "4 files, 3 imports between them, no circle\n")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_chain_is_no_circle(tree):
         "use crate::all::Log;",
     ],
 )
-def test_each_way_to_import_is_seen(tree, importing):
-    """Braces in braces, `super`, paths in the code, other names, re-exports by name and of all."""
+def test_every_form_of_import_in_rust_is_found(tree, importing):
+    """The forms are nested braces, `super`, paths in code, aliases, and re-exports by name or of everything."""
     tree.crate(
         lib="pub mod all; pub mod rule; pub mod store; pub use store::Log;",
         all="pub use crate::store::log::*;",
@@ -106,8 +106,8 @@ def test_each_way_to_import_is_seen(tree, importing):
     assert tree.circle() == {"rule.rs -> log.rs", "log.rs -> rule.rs"}
 
 
-def test_a_folder_that_passes_names_on_is_in_no_circle(tree):
-    """Files of one folder take each other's names from it."""
+def test_a_folder_that_only_re_exports_is_in_no_circle(tree):
+    """Files of the folder import each other's names from it."""
     tree.crate(
         store__mod="mod log; mod page; pub use log::Log; pub use page::Page;",
         store__log="use super::Page; pub struct Log;",
@@ -115,11 +115,11 @@ def test_a_folder_that_passes_names_on_is_in_no_circle(tree):
         lib="",
     )
     assert tree.arrows("src/engine/store/log.rs") == {"page.rs"}
-    assert tree.says()[0] == 0
+    assert tree.check()[0] == 0
 
 
-def test_a_file_that_takes_from_the_folder_that_calls_it_is_in_a_circle(tree):
-    """`mod.rs` is a file as any other where it defines and uses something itself."""
+def test_a_mod_file_with_code_of_its_own_can_be_in_a_circle(tree):
+    """`mod.rs` is a file like any other if it defines and uses something itself."""
     tree.crate(
         commands__mod="mod push; fn answer() {} fn all() { push::push() }",
         commands__push="use super::answer; pub fn push() { answer() }",
@@ -128,8 +128,8 @@ def test_a_file_that_takes_from_the_folder_that_calls_it_is_in_a_circle(tree):
     assert tree.circle() == {"mod.rs -> push.rs", "push.rs -> mod.rs"}
 
 
-def test_comments_texts_and_other_crates_import_nothing(tree):
-    """They only look like it."""
+def test_comments_strings_and_other_crates_are_no_imports(tree):
+    """Text that looks like an import is ignored there."""
     tree.crate(
         lib="use other as api;",
         a='// use crate::b::B;\n/* use crate::b::B; */ const T: &str = "use crate::b::B;";\n'
@@ -140,7 +140,7 @@ def test_comments_texts_and_other_crates_import_nothing(tree):
     assert tree.arrows("src/engine/b.rs") == {"a.rs"}
 
 
-def test_a_macro_that_all_see_is_found_where_it_is_defined(tree):
+def test_an_exported_macro_is_found_in_the_file_that_defines_it(tree):
     """`#[macro_export]` puts its name at the root of the crate."""
     tree.crate(
         lib="", a="fn f() { crate::guarded!() }", b="#[macro_export] macro_rules! guarded { () => {} }"
@@ -150,20 +150,20 @@ def test_a_macro_that_all_see_is_found_where_it_is_defined(tree):
 
 
 def test_crates_depend_one_way(tree):
-    """What is not in the order of the crates is named; a crate that nobody knows, too."""
+    """A dependency against the order of the crates is named, and so is a crate that is not in the order."""
     tree.crate("engine", lib="")
     tree.crate("node", ("engine",), lib="")
     tree.crate("api", lib="")
     tree.crate("module", ("api", "engine", "node"), lib="")
-    assert tree.says()[0] == 0
+    assert tree.check()[0] == 0
     tree.crate("engine", ("node",), lib="")
     tree.crate("api", ("engine",), lib="")
     tree.crate("more", lib="")
-    code, said = tree.says()
+    code, output = tree.check()
     assert code == 1
-    assert "src/engine must not depend on src/node" in said
-    assert "src/api must not depend on src/engine" in said
-    assert "src/more is a crate" in said
+    assert "src/engine must not depend on src/node" in output
+    assert "src/api must not depend on src/engine" in output
+    assert "src/more is a crate" in output
 
 
 # ---- Python
@@ -182,8 +182,8 @@ def test_crates_depend_one_way(tree):
         "from .wire import (\n    send as other,\n)",
     ],
 )
-def test_each_way_to_import_in_python_is_seen(tree, importing):
-    """Absolute, relative, in a function, for types only, and through `__init__.py`."""
+def test_every_form_of_import_in_python_is_found(tree, importing):
+    """The forms are absolute, relative, within a function, for types only, and through `__init__.py`."""
     folder = "clients/python/taskslot"
     tree.file(f"{folder}/__init__.py", "from .wire import send\n")
     tree.file(f"{folder}/queue.py", importing)
@@ -191,15 +191,15 @@ def test_each_way_to_import_in_python_is_seen(tree, importing):
     assert tree.circle() == {"queue.py -> wire.py", "wire.py -> queue.py"}
 
 
-def test_scripts_beside_each_other_import_by_bare_names(tree):
-    """As the files of examples/demo do."""
+def test_scripts_in_one_folder_import_each_other_by_bare_names(tree):
+    """The files of examples/demo do so."""
     tree.file("examples/demo/screen.py", "import watch\n")
     tree.file("examples/demo/watch.py", "from screen import Screen\n")
     assert tree.circle() == {"screen.py -> watch.py", "watch.py -> screen.py"}
 
 
-def test_a_file_of_a_package_may_be_named_as_one_of_the_standard_library(tree):
-    """`import inspect` is not the neighbour then; `from . import inspect` is."""
+def test_a_file_of_a_package_can_have_a_name_of_the_standard_library(tree):
+    """`import inspect` is not that file; `from . import inspect` is."""
     for name in ("__init__", "inspect"):
         tree.file(f"clients/python/taskslot/{name}.py", "")
     tree.file("clients/python/taskslot/session.py", "import inspect\n")
@@ -212,7 +212,7 @@ def test_a_file_of_a_package_may_be_named_as_one_of_the_standard_library(tree):
 
 
 def test_figures_count_lines_functions_and_circles(tree):
-    """A function goes from `fn` to its closing brace; one without a body is none."""
+    """A function goes from `fn` to its closing brace. One without a body does not count."""
     rust = """
         /// fn in_a_comment() {}
         fn one(bytes: [u8; 4]) { "{" }
@@ -228,7 +228,7 @@ def test_figures_count_lines_functions_and_circles(tree):
     """
     tree.crate(lib=rust, a="use crate::b::B;", b="use crate::a::A;")
     tree.file("bench/life.py", "class A:\n    async def f(self):\n        pass\n")
-    code, said = tree.says("--figures")
-    assert "| src/engine | 3 | 12 | 4 | 2 | 5 | 2 | 1 (2) |" in said
-    assert "| bench | 1 | 3 | 1 | 2 | 2 | 0 | 0 |" in said
+    code, output = tree.check("--figures")
+    assert "| src/engine | 3 | 12 | 4 | 2 | 5 | 2 | 1 (2) |" in output
+    assert "| bench | 1 | 3 | 1 | 2 | 2 | 0 | 0 |" in output
     assert code == 1

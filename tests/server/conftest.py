@@ -1,4 +1,4 @@
-"""Fixtures of the tests of one server, or of a few: connections to it."""
+"""Fixtures for tests of one server or a few: connections to it."""
 
 import pytest
 from harness.talk import Talk
@@ -7,7 +7,7 @@ from harness.waiting import Floor
 
 @pytest.fixture
 def protocol():
-    """RESP2; tests that want RESP3 too parametrize it, or make it a fixture of their file's own."""
+    """RESP2. A test that also wants RESP3 parametrizes it, or its file has a fixture of this name."""
     return 2
 
 
@@ -19,5 +19,5 @@ def c(server, protocol):
 
 @pytest.fixture
 def floor(server):
-    """`server` with somebody who gives orders, and workers that wait."""
+    """`server` with a connection for commands, and workers that wait."""
     return Floor(server)

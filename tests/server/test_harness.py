@@ -1,4 +1,4 @@
-"""The test harness itself, where a fault in it would make other tests pass for nothing."""
+"""Tests of the test harness, for faults that would let other tests pass wrongly."""
 
 import os
 import runpy
@@ -26,15 +26,15 @@ def server_ms(client) -> int:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_stepping_the_clock_moves_the_time_the_server_tells(start, hours):
-    """TIME follows the shim ahead and back, and by no more than the step."""
+def test_stepping_the_clock_moves_the_time_of_the_server(start, hours):
+    """TIME follows the clock ahead and back, by the step."""
     server = start(module=None, clock=True)
     r = server.client()
     step = hours * 3_600_000 + 250
     before = server_ms(r)
 
     def moved_by(ms: int) -> bool:
-        # At most what a test may last more; Valkey tells a time up to a millisecond old.
+        # The test itself takes less than 5 s. Valkey's TIME can be a millisecond old.
         return ms <= server_ms(r) - before < ms + 5_000
 
     server.clock.step(step)
@@ -43,8 +43,8 @@ def test_stepping_the_clock_moves_the_time_the_server_tells(start, hours):
     wait_until(lambda: moved_by(0), "the clock is back")
 
 
-def test_a_server_killed_and_started_again_has_what_its_aof_holds(start):
-    """kill9 loses nothing under appendfsync always, and restart uses the same files."""
+def test_a_killed_server_loads_its_aof_again(start):
+    """With appendfsync always, kill9 loses nothing. restart uses the same files."""
     server = start(module=None, appendonly="yes", appendfsync="always")
     server.client().set("k", "v")
     server.kill9()
@@ -52,8 +52,8 @@ def test_a_server_killed_and_started_again_has_what_its_aof_holds(start):
     assert server.restart().client().get("k") == b"v"
 
 
-def test_an_ordered_stop_that_saves_keeps_the_data(start):
-    """stop(save=True) writes the RDB file that the next start reads."""
+def test_a_stop_with_save_keeps_the_data(start):
+    """stop(save=True) writes the RDB file that the next start loads."""
     server = start(module=None)
     server.client().set("k", "v")
     server.stop(save=True)
@@ -61,7 +61,7 @@ def test_an_ordered_stop_that_saves_keeps_the_data(start):
 
 
 def test_a_replica_has_the_same_digest_as_its_primary(start):
-    """replicate copies what was there, wait_synced waits for what comes after."""
+    """replicate copies existing data. wait_synced waits for later changes."""
     primary, replica = start(module=None, port=True), start(module=None)
     p, c = primary.client(), replica.client()
     p.rpush("list", "a", "b")
@@ -72,8 +72,8 @@ def test_a_replica_has_the_same_digest_as_its_primary(start):
     assert digest(c, "list") == digest(p, "list")
 
 
-def test_propagated_tells_each_command_once(start):
-    """Commands are read from the AOF as they were written, binary ones too, each time only the new ones."""
+def test_propagated_returns_each_command_once(start):
+    """It reads new commands from the AOF as they were written, with binary arguments."""
     server = start(module=None, appendonly="yes")
     r = server.client()
     r.set("k", b"\r\n*1\r\n\x00")
@@ -84,15 +84,15 @@ def test_propagated_tells_each_command_once(start):
     assert server.propagated() == [[b"DEL", b"k"]]
 
 
-def test_a_command_cut_short_is_left_for_the_next_look():
+def test_an_incomplete_command_is_left_for_the_next_read():
     """The reader stops before a command whose end is not yet in the file."""
     whole, half = b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$3\r\nGET\r\n$5\r\nab"
     assert parse_commands(whole + half) == ([[b"PING"]], len(whole))
     assert parse_commands(whole + half + b"c\r\n\r\n")[0] == [[b"PING"], [b"GET", b"abc\r\n"]]
 
 
-def test_a_server_that_dies_unasked_is_a_failure_with_its_log(installed):
-    """check() finds a crash even if the test noticed nothing, and shows the crash report."""
+def test_a_crashed_server_is_a_failure_with_its_log(installed):
+    """check() finds the crash even if the test did not notice it, and shows the crash report."""
     server = Server(installed, module=None)
     try:
         os.kill(server.pid, signal.SIGSEGV)
@@ -103,32 +103,32 @@ def test_a_server_that_dies_unasked_is_a_failure_with_its_log(installed):
         server.discard()
 
 
-def test_a_server_that_cannot_start_says_why(start):
-    """A bad setting fails the start with the server's own words."""
+def test_a_server_that_cannot_start_shows_the_reason(start):
+    """The error has the server's own message about the bad setting."""
     with pytest.raises(ServerDied, match="no-such-setting"):
         start(module=None, no_such_setting="1")
 
 
-def test_a_condition_that_never_comes_is_named():
-    """wait_until fails with the name of what it waited for and the last answer."""
+def test_a_condition_that_is_never_met_is_named_in_the_error():
+    """wait_until names the condition and the last result."""
     with pytest.raises(NotInTime, match="the moon is blue .last: None"):
         wait_until(lambda: None, "the moon is blue", timeout=0.01)
 
 
-def test_many_like_cases_are_tried_in_full_on_two_servers(request, installed, share):
-    """The first two servers asked for take all cases, each other one a quarter, in order, the same each time."""
+def test_share_gives_all_cases_to_two_servers_and_a_quarter_to_the_others(request, installed, share):
+    """A quarter keeps the order of the cases, and is the same each time."""
     cases, got = list(range(1000)), share(range(1000))
     if installed in chosen(request.config)[:2]:
         assert got == cases
     else:
         assert len(got) == 250 and got == sorted(set(got)) and set(got) < set(cases)
-        assert {case % 8 for case in got} == set(range(8)), "no place is left out"
+        assert {case % 8 for case in got} == set(range(8)), "no position is left out"
     assert share(range(1000)) == got
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_client_sends_a_command_once(start, protocol):
-    """A client whose connection was cut reports it and does not send again."""
+    """A client whose connection was cut raises an error and does not send the command again."""
     server = start(module=None)
     r, other = server.client(protocol=protocol), server.client()
     assert other.execute_command("CLIENT", "KILL", "ID", r.client_id()) == 1
@@ -137,16 +137,16 @@ def test_a_client_sends_a_command_once(start, protocol):
     assert other.get("n") is None
 
 
-def test_the_settings_we_recommend_load_and_are_in_force(start):
-    """redis.conf of this repository starts on every server; a wrong name would end it."""
+def test_the_recommended_settings_apply_on_every_server(start):
+    """Every server starts with redis.conf of this repository. An unknown setting would stop it."""
     r = start(module=None, include=ROOT / "redis.conf").client()
     assert r.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     assert r.config_get("appendonly") == {"appendonly": "yes"}
-    assert r.config_get("port") == {"port": "0"}, "the test's own settings go before the file's"
+    assert r.config_get("port") == {"port": "0"}, "the test's own settings override the file's"
 
 
-def test_every_break_of_the_engine_is_found_where_it_should_be():
-    """A break whose text has moved breaks nothing: `tests/mutations.py` would prove nothing with it."""
+def test_every_mutation_of_the_engine_is_found_in_its_source():
+    """A mutation whose text has changed would break nothing, and tests/mutations.py would prove nothing."""
     breaks = runpy.run_path(str(ROOT / "tests/mutations.py"))["BREAKS"]
     engine = ROOT / "src/engine"
     sources = {str(path.relative_to(engine)): path.read_text() for path in engine.rglob("*.rs")}

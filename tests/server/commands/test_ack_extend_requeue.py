@@ -1,4 +1,4 @@
-"""What workers say of their tasks: ACK, REQUEUE, EXTEND, FAIL, with one handle or many, in time or late."""
+"""TASK.ACK, TASK.REQUEUE, TASK.EXTEND and TASK.FAIL: what they share, and what the first three do."""
 
 import pytest
 from harness.talk import SYNTAX, Error, Talk
@@ -16,13 +16,13 @@ def state(c: Talk, handle: bytes) -> bytes:
 
 
 def wait_ready(server, c: Talk, count: int = 1) -> None:
-    """Wait until so many tasks are ready."""
+    """Wait until that many tasks are ready."""
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == count, f"{count} tasks are ready")
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_an_ack_finishes_a_task_once(protocol, c):
-    """1 the first time; sent again 0, since nothing is left: that harms nobody."""
+    """The first ACK returns 1. The same ACK sent again returns 0 and changes nothing."""
     task = c.push()
     handle = c.claim()
     assert c("TASK.ACK", "q", handle) == 1
@@ -34,8 +34,8 @@ def test_an_ack_finishes_a_task_once(protocol, c):
 
 @pytest.mark.parametrize("command", ANSWERS)
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_where_nothing_is_left_the_answer_is_0(command, protocol, c):
-    """A task that is finished, a queue that isn't there: 0, in an array too; and no queue comes to be."""
+def test_a_handle_of_a_finished_task_or_a_missing_queue_returns_0(command, protocol, c):
+    """This also holds for each handle of a list. A missing queue is not created."""
     c.push()
     handle = c.claim()
     assert c("TASK.ACK", "q", handle) == 1
@@ -47,7 +47,7 @@ def test_where_nothing_is_left_the_answer_is_0(command, protocol, c):
 
 @pytest.mark.parametrize("command", ANSWERS)
 def test_a_handle_of_another_lease_is_stale(c, command):
-    """A wrong nonce, a wrong number, a lease that was given back or has a successor: nothing changes."""
+    """A handle with a wrong nonce or lease number, or of a lease that has ended, changes nothing."""
     c.push()
     old = c.claim()
     assert c("TASK.REQUEUE", "q", old) == 1
@@ -70,19 +70,19 @@ def test_a_handle_of_another_lease_is_stale(c, command):
 
 @pytest.mark.parametrize("command", ANSWERS)
 def test_a_ready_task_that_was_never_leased_has_no_valid_handle(c, command):
-    """Lease 0 with nonce 0 is how "no lease yet" may be stored: it opens nothing."""
+    """A handle with lease 0 and nonce 0 is stale, even if the engine stores "no lease yet" like this."""
     task = c.push()
     assert c(command, "q", b"%b@0-00000000" % task) == STALE
     assert state(c, task) == b"ready"
 
 
 @pytest.mark.parametrize("command", ANSWERS)
-def test_handles_are_answered_in_order(c, command):
-    """Good, gone, stale, twice the same: one integer each, and 1000 at most."""
+def test_each_handle_gets_its_own_reply_in_order(c, command):
+    """Valid, finished, stale and repeated handles each get one integer."""
     c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
-    a, gone, stale, d = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 4))
-    assert c("TASK.ACK", "q", gone) == 1 and c("TASK.REQUEUE", "q", stale) == 1
-    first, *others = c(command, "q", "handles", 5, a, gone, stale, a, d)
+    a, finished, stale, d = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 4))
+    assert c("TASK.ACK", "q", finished) == 1 and c("TASK.REQUEUE", "q", stale) == 1
+    first, *others = c(command, "q", "handles", 5, a, finished, stale, a, d)
     again = others[2]
     assert first >= 1 and others[3] >= 1 and others[:2] == [0, -2]
     match command:
@@ -96,7 +96,7 @@ def test_handles_are_answered_in_order(c, command):
 
 @pytest.mark.parametrize("command", ANSWERS)
 def test_the_number_of_handles_is_1_to_1000(c, command):
-    """And as many have to follow."""
+    """HANDLES must be followed by exactly that many handles."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 1000)]
     digest = c.digest()
@@ -112,8 +112,8 @@ def test_the_number_of_handles_is_1_to_1000(c, command):
 
 
 @pytest.mark.parametrize("command", ANSWERS)
-def test_an_option_that_is_not_known_is_a_syntax_error(c, command):
-    """Those of other commands too."""
+def test_an_unknown_option_is_a_syntax_error(c, command):
+    """Options of other commands are unknown as well."""
     c.push()
     handle = c.claim()
     digest = c.digest()
@@ -126,8 +126,8 @@ def test_an_option_that_is_not_known_is_a_syntax_error(c, command):
     assert c.digest() == digest
 
 
-def test_an_ack_after_the_deadline_is_welcome_until_the_next_claim(server, c):
-    """Late, counted so; EXTEND, FAIL and REQUEUE are stale by then, and after the next claim ACK is too."""
+def test_a_late_ack_is_accepted_until_the_task_is_claimed_again(server, c):
+    """It counts as late. EXTEND, FAIL and REQUEUE are refused as stale after the deadline."""
     c.push()
     c.push()
     late, later = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 2, "LEASE", 1))
@@ -142,8 +142,8 @@ def test_an_ack_after_the_deadline_is_welcome_until_the_next_claim(server, c):
     assert (info[b"acked"], info[b"late"], info[b"stalled"]) == (2, 1, 2)
 
 
-def test_requeue_gives_a_task_back_to_its_place_or_to_the_back(c):
-    """Deliveries count on, failures don't."""
+def test_requeue_returns_a_task_to_where_it_was_or_to_the_back(c):
+    """A requeue counts as a delivery but not as a failure."""
     for payload in "abc":
         c.push("q", payload)
     assert c("TASK.REQUEUE", "q", c.claim()) == 1
@@ -157,7 +157,7 @@ def test_requeue_gives_a_task_back_to_its_place_or_to_the_back(c):
 
 @pytest.mark.parametrize("options", [["DELAY", DAY], ["BACK", "DELAY", DAY], ["delay", DAY, "back"]])
 def test_requeue_with_a_delay_makes_the_task_delayed(c, options):
-    """DELAY and BACK come in any order; DELAY 0 is none."""
+    """DELAY and BACK can be given in any order. DELAY 0 is no delay."""
     c.push()
     handle = c.claim()
     assert c("TASK.REQUEUE", "q", handle, *options) == 1
@@ -167,8 +167,8 @@ def test_requeue_with_a_delay_makes_the_task_delayed(c, options):
     assert c("TASK.LEN", "q", "ready") == 1
 
 
-def test_extend_gives_the_lease_its_own_length_again_or_another(c):
-    """The answer is the new deadline, which GET shows; a lease is never made shorter."""
+def test_extend_renews_the_lease_for_its_own_length_or_a_given_one(c):
+    """It returns the new deadline, which TASK.GET shows. A lease never gets shorter."""
     c.push("q", "p", "LEASE", 50_000)
     handle = c.claim()
     before = c.map("TASK.GET", "q", handle)[b"deadline"]
@@ -183,7 +183,7 @@ def test_extend_gives_the_lease_its_own_length_again_or_another(c):
 
 
 def test_extend_goes_no_further_than_run_max(c):
-    """It counts from the claim; a hung worker whose heartbeat lives on loses its task."""
+    """run-max counts from the claim, so a hung worker that still sends heartbeats loses its task."""
     c("TASK.CONFIG", "q", "SET", "run-max", 60_000)
     c.push()
     handle = c.claim()
@@ -199,8 +199,8 @@ def test_extend_goes_no_further_than_run_max(c):
         ("TASK.EXTEND", "LEASE", 1, DAY),
     ],
 )
-def test_a_number_is_taken_from_bound_to_bound(c, command, option, low, high):
-    """Both ends; beside them an error that changes nothing."""
+def test_a_number_is_accepted_within_its_bounds(c, command, option, low, high):
+    """Both bounds are accepted. A number beyond them is an error that changes nothing."""
     c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 2)]
     digest = c.digest()
@@ -212,8 +212,8 @@ def test_a_number_is_taken_from_bound_to_bound(c, command, option, low, high):
         assert c(command, "q", handle, option, number) >= 1
 
 
-def test_a_worker_learns_by_extend_that_its_task_is_to_be_cancelled(c):
-    """CANCEL answers 2; EXTEND is told CANCELLED, -3 in an array; an ACK still finishes the task."""
+def test_extend_tells_a_worker_that_cancellation_was_requested(c):
+    """EXTEND replies CANCELLED, or -3 in an array. An ACK still finishes the task."""
     task = c.push()
     handle = c.claim()
     assert c("TASK.CANCEL", "q", task) == 2
@@ -225,21 +225,21 @@ def test_a_worker_learns_by_extend_that_its_task_is_to_be_cancelled(c):
     assert c.map("TASK.INFO", "q")[b"acked"] == 1
 
 
-@pytest.mark.parametrize("answer", [["TASK.FAIL"], ["TASK.REQUEUE"], ["TASK.REQUEUE", "BACK", "DELAY", 5]])
-def test_a_task_to_be_cancelled_is_gone_when_its_worker_gives_it_back(c, answer):
-    """0: nothing is left; counted as cancelled, not as failed or requeued."""
+@pytest.mark.parametrize("command", [["TASK.FAIL"], ["TASK.REQUEUE"], ["TASK.REQUEUE", "BACK", "DELAY", 5]])
+def test_a_requested_cancellation_happens_when_the_worker_gives_the_task_back(c, command):
+    """FAIL or REQUEUE returns 0, and the task counts as cancelled, not as failed or requeued."""
     task = c.push()
     handle = c.claim()
     assert c("TASK.CANCEL", "q", task) == 2
-    assert c(answer[0], "q", handle, *answer[1:]) == 0
+    assert c(command[0], "q", handle, *command[1:]) == 0
     assert c("TASK.GET", "q", task) is None
     info = c.map("TASK.INFO", "q")
     assert (info[b"cancelled"], info[b"failed"], info[b"requeued"]) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("command", ANSWERS)
-def test_what_is_no_handle_is_an_error(c, command):
-    """Ids, parts of handles, and handles with a blank, a sign, capitals or too many digits."""
+def test_a_malformed_handle_is_an_error(c, command):
+    """Task ids, parts of handles, and handles with a blank, a sign, capitals or too many digits are refused."""
     handles = ["", "1-1", "1-1@", "1-1@1", "1-1@1-", "@", "1-1@1-0000000G", "1-1@1-ABCDEF00"]
     handles += ["x-1@1-0000000f", " 1-1@1-0000000f", "+1-1@1-0000000f", f"{2**64}-0@1-0000000f"]
     c.push()

@@ -1,4 +1,4 @@
-"""TASK.CANCEL, TASK.RETRY, TASK.PURGE: tasks that are not wanted any more, or wanted again."""
+"""TASK.CANCEL, TASK.RETRY and TASK.PURGE: removing tasks, and making tasks ready again."""
 
 import pytest
 from harness.talk import SYNTAX, Error, Talk
@@ -7,7 +7,7 @@ DAY = 86_400_000
 
 
 def dead_tasks(c: Talk, count: int) -> list[bytes]:
-    """Push so many tasks and let them die, in the order of their ids."""
+    """Push that many tasks, let them die, and return their ids in order."""
     c("TASK.MPUSH", "q", "TASKS", count, *range(count))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", count)]
     for handle in handles:
@@ -16,8 +16,8 @@ def dead_tasks(c: Talk, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_cancel_removes_what_waits_and_asks_for_what_is_leased(protocol, c):
-    """1 removed, 2 asked for (again too), 0 for a dead, finished or unknown task; IDS answers in order."""
+def test_cancel_removes_a_waiting_task_and_requests_it_of_a_leased_one(protocol, c):
+    """It returns 1 if removed, 2 if requested (also again), and 0 for a dead, finished or unknown task."""
     [dead] = dead_tasks(c, 1)
     ready, delayed, leased = c.push(), c.push("q", "p", "DELAY", DAY), c.push("q", "p", "PRIORITY", 9)
     handle = c.claim()
@@ -31,8 +31,8 @@ def test_cancel_removes_what_waits_and_asks_for_what_is_leased(protocol, c):
     assert c.map("TASK.INFO", "q")[b"cancelled"] == 2
 
 
-def test_a_leased_task_to_be_cancelled_is_gone_when_its_lease_stalls(server, c):
-    """Nobody gets it again."""
+def test_a_requested_cancellation_happens_when_the_lease_stalls(server, c):
+    """The task is removed instead of becoming ready again."""
     task = c.push()
     c.claim("q", "LEASE", 1000 * 60)
     other = Talk(server)
@@ -42,14 +42,14 @@ def test_a_leased_task_to_be_cancelled_is_gone_when_its_lease_stalls(server, c):
     assert c("TASK.CANCEL", "q", "IDS", 2, tied, task) == [2, 2]
     other._socket.close()
     other._file.close()
-    server.wait_until(lambda: c("TASK.GET", "q", tied) is None, "the tied task is gone with its worker")
+    server.wait_until(lambda: c("TASK.GET", "q", tied) is None, "the tied task is removed")
     assert c("TASK.GET", "q", task) is not None
     info = c.map("TASK.INFO", "q")
     assert (info[b"cancelled"], info[b"stalled"], info[b"ready"]) == (1, 1, 0)
 
 
 def test_retry_makes_dead_and_delayed_tasks_ready_at_the_back(c):
-    """Failures and stalls of the dead begin anew, deliveries don't; the ready and the leased are let be."""
+    """It resets the failures of a dead task, not its deliveries. Ready and leased tasks stay as they are."""
     dead = dead_tasks(c, 2)
     delayed, ready = c.push("q", "p", "DELAY", DAY), c.push()
     assert c("TASK.RETRY", "q", "IDS", 5, delayed, dead[1], ready, "1-1", delayed) == 2
@@ -63,8 +63,8 @@ def test_retry_makes_dead_and_delayed_tasks_ready_at_the_back(c):
     assert c.map("TASK.INFO", "q")[b"retried"] == 3
 
 
-def test_retry_count_takes_the_dead_that_died_first(c):
-    """At most so many; the delayed are left alone."""
+def test_retry_count_takes_the_tasks_that_died_first(c):
+    """COUNT is the most tasks it takes. Delayed tasks are left alone."""
     dead = dead_tasks(c, 3)
     c.push("q", "p", "DELAY", DAY)
     first = min(dead, key=lambda task: (c.map("TASK.GET", "q", task)[b"dead-since"], dead.index(task)))
@@ -78,7 +78,7 @@ def test_retry_count_takes_the_dead_that_died_first(c):
 
 @pytest.mark.parametrize("command", ["TASK.CANCEL", "TASK.RETRY"])
 def test_ids_are_checked_before_anything_is_done(c, command):
-    """Their number is 1 to 1000 and true, and each is an id."""
+    """A wrong number of ids or one malformed id changes nothing."""
     tasks = c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 1000, *range(1000))
     digest = c.digest()
     for count in (0, 1001, -1, "x"):
@@ -89,12 +89,12 @@ def test_ids_are_checked_before_anything_is_done(c, command):
     for words in (["x"], [""], ["IDS", 2, tasks[0], "x"], [tasks[0] + b"@1-00000000"], [tasks[0] + b" "]):
         assert c(command, "q", *words) == Error("ERR invalid task id")
     assert c.digest() == digest
-    answer = c(command, "q", "IDS", 1000, *tasks)
-    assert answer == ([1] * 1000 if command == "TASK.CANCEL" else 1000)
+    reply = c(command, "q", "IDS", 1000, *tasks)
+    assert reply == ([1] * 1000 if command == "TASK.CANCEL" else 1000)
 
 
 def test_retry_takes_ids_or_a_count(c):
-    """1 to 1000, and not both."""
+    """COUNT is 1 to 1000 and cannot be combined with ids."""
     dead = dead_tasks(c, 1)
     for count in (0, 1001, "x", "", -1):
         error = Error("ERR COUNT must be an integer between 1 and 1000")
@@ -104,8 +104,8 @@ def test_retry_takes_ids_or_a_count(c):
     assert c("TASK.LEN", "q", "dead") == 1
 
 
-def test_purge_removes_tasks_of_a_state_or_all_but_the_leased(c):
-    """The first of them first; settings and leases stay."""
+def test_purge_removes_tasks_of_a_state_or_all_except_the_leased(c):
+    """It removes the first ones first. Settings and leases stay."""
     c("TASK.CONFIG", "q", "SET", "lease", DAY)
     dead_tasks(c, 2)
     c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
@@ -122,8 +122,8 @@ def test_purge_removes_tasks_of_a_state_or_all_but_the_leased(c):
     assert c("TASK.PURGE", "missing", "ALL") == 0 and c("EXISTS", "missing") == 0
 
 
-def test_purge_removes_1000_at_a_time(c):
-    """Or what COUNT says, 1 to 1000."""
+def test_purge_removes_up_to_1000_tasks(c):
+    """COUNT sets a lower limit, from 1 to 1000."""
     for _ in range(3):
         c("TASK.MPUSH", "q", "TASKS", 500, *range(500))
     for count in (0, 1001, "x", -5):

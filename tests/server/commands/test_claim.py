@@ -1,4 +1,4 @@
-"""TASK.CLAIM: who gets what, in which order, under which lease, and how it is told."""
+"""TASK.CLAIM: which tasks a claim gets, in which order, under which lease, and the form of the reply."""
 
 import re
 
@@ -11,8 +11,8 @@ HANDLE = re.compile(rb"([1-9][0-9]{12}-[0-9]+)@([1-9][0-9]{15})-[0-9a-f]{8}")
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_claim_answers_handle_payload_and_deliveries(protocol, c):
-    """A handle is `<id>@<number>-<nonce>`; without COUNT there is one task."""
+def test_a_claim_returns_handle_payload_and_deliveries(protocol, c):
+    """A handle is `<id>@<number>-<nonce>`. Without COUNT a claim gets one task."""
     first, second = c.push("q", "a"), c.push("q", "b")
     [[handle, payload, deliveries]] = c("TASK.CLAIM", "q")
     assert HANDLE.fullmatch(handle)[1] == first
@@ -26,7 +26,7 @@ def test_a_claim_answers_handle_payload_and_deliveries(protocol, c):
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_withmeta_adds_a_map(server, protocol, c):
-    """Lease number, priority, group, headers, instants and the counters of failures and stalls, in this order."""
+    """The map has lease number, priority, group, headers, times and counters, in a fixed order."""
     c.push("q", "p", "PRIORITY", -7, "HEADERS", 2, "a", "1", "b", "2")
     assert c("TASK.FAIL", "q", c.claim("q"), "DELAY", 0) == 1
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1, "the task is back")
@@ -54,8 +54,8 @@ def test_withmeta_adds_a_map(server, protocol, c):
     assert meta[b"deadline"] == task[b"deadline"] == task[b"claimed"] + 5000
 
 
-def test_withmeta_tells_how_long_the_task_will_be_kept(server):
-    """The push says, 0 too, else the queue; nil where neither does, and of a task that is taken for good."""
+def test_withmeta_shows_how_long_the_task_will_be_kept(server):
+    """RETAIN of the push comes first, even 0, then the queue's. It is nil without both, and with NOACK."""
     for protocol in (2, 3):
         c = Talk(server, protocol)
 
@@ -80,8 +80,8 @@ def test_a_task_without_headers_has_an_empty_map_of_them(server):
         assert c.as_map(c.as_map(meta)[b"headers"]) == {}
 
 
-def test_higher_priority_goes_first_then_who_came_first(c):
-    """Priorities are strict; within one it is first in, first out."""
+def test_tasks_are_claimed_in_order_of_priority_then_age(c):
+    """Priorities are strict. Within one priority the order is first in, first out."""
     for priority in (0, -128, 127, 0, 5, 127, -128, -1):
         c.push("q", str(priority), "PRIORITY", priority)
     order = [b"127", b"127", b"5", b"0", b"0", b"-1", b"-128", b"-128"]
@@ -93,28 +93,28 @@ def test_higher_priority_goes_first_then_who_came_first(c):
 
 
 def test_lease_numbers_only_grow_and_stay_below_2_to_the_53(c):
-    """A fencing token: over tasks, requeues and claims."""
+    """A lease number is a fencing token, so it grows over tasks, requeues and claims."""
     c("TASK.MPUSH", "q", "TASKS", 100, *range(100))
     numbers = []
     for _ in range(5):
         tasks = c("TASK.CLAIM", "q", "COUNT", 100)
         numbers += [parts(handle)[1] for handle, _, _ in tasks]
-        answers = c("TASK.REQUEUE", "q", "HANDLES", 100, *[handle for handle, _, _ in tasks])
-        assert answers == [1] * 100
+        replies = c("TASK.REQUEUE", "q", "HANDLES", 100, *[handle for handle, _, _ in tasks])
+        assert replies == [1] * 100
     assert len(numbers) == 500
     assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False))
     assert numbers[-1] < 2**53
 
 
-def test_nonces_are_not_to_be_guessed(c):
-    """No two of many leases share their 32 bits, but for what chance does."""
+def test_leases_have_different_nonces(c):
+    """Among 1000 leases, at most a few share their 32 bits by chance."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     nonces = {parts(handle)[2] for handle, _, _ in c("TASK.CLAIM", "q", "COUNT", 1000)}
     assert len(nonces) > 990
 
 
 def test_count_takes_1_to_1000(c):
-    """At most so many come, and no other number is understood."""
+    """A claim gets at most COUNT tasks."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     c("TASK.MPUSH", "q", "TASKS", 10, *range(10))
     for count in (0, -1, 1001, 2**63, "many", ""):
@@ -126,7 +126,7 @@ def test_count_takes_1_to_1000(c):
 
 
 def test_bytes_stops_before_the_payloads_exceed_it(c):
-    """But one task comes in any case; the tasks that are left keep their order."""
+    """A claim gets at least one task, however large. The tasks that are left keep their order."""
     c("TASK.MPUSH", "q", "TASKS", 6, "12345", "12345", "123456", "", "1", "2")
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 10)) == [b"12345", b"12345"]
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 10, "BYTES", 1)) == [b"123456"]
@@ -137,8 +137,8 @@ def test_bytes_stops_before_the_payloads_exceed_it(c):
     assert payloads(c("TASK.CLAIM", "q", "BYTES", NUMBER_MAX)) == [b"2"]
 
 
-def test_a_lease_is_as_long_as_claim_task_or_queue_say(c):
-    """In this order; without any of them 30 s."""
+def test_the_lease_comes_from_the_claim_the_task_or_the_queue(c):
+    """They apply in this order. The default is 30 s."""
 
     def lease_ms(handle):
         task = c.map("TASK.GET", "q", handle)
@@ -157,7 +157,7 @@ def test_a_lease_is_as_long_as_claim_task_or_queue_say(c):
 
 
 def test_run_max_bounds_a_lease(c):
-    """A lease ends at run-max though it was to be longer."""
+    """A lease ends at run-max even if a longer one was requested."""
     c("TASK.CONFIG", "q", "SET", "run-max", 1000)
     c.push()
     task = c.map("TASK.GET", "q", c.claim("q", "LEASE", 60_000))
@@ -166,7 +166,7 @@ def test_run_max_bounds_a_lease(c):
 
 
 def test_lease_takes_1_ms_to_24_h(c):
-    """Both ends, and nothing beside them."""
+    """Both bounds are accepted, and nothing beyond them."""
     for number in (0, DAY + 1, -1, "1e3", 2**64):
         error = Error(f"ERR LEASE must be an integer between 1 and {DAY}")
         assert c("TASK.CLAIM", "q", "LEASE", number) == error
@@ -176,7 +176,7 @@ def test_lease_takes_1_ms_to_24_h(c):
 
 
 def test_block_takes_0_to_100_years(c):
-    """A task that is there comes at once, however long one would wait."""
+    """A task that is ready is returned at once, whatever BLOCK is."""
     most = 100 * 365 * DAY
     for number in (-1, most + 1, "1.5", ""):
         error = Error(f"ERR BLOCK must be an integer between 0 and {most}")
@@ -187,8 +187,8 @@ def test_block_takes_0_to_100_years(c):
     assert c("TASK.CLAIM", "q", "BLOCK", 1) == []
 
 
-def test_a_worker_may_give_its_name(c):
-    """1 to 256 bytes of any kind; GET and LIST show it, the other leases don't have it."""
+def test_a_worker_can_give_its_name(c):
+    """A name has 1 to 256 bytes of any kind. TASK.GET shows it for that lease only."""
     for name in (b"w", b"n" * 256, b"\0\r\n\xff", b"COUNT"):
         c.push()
         assert c.map("TASK.GET", "q", c.claim("q", "WORKER", name))[b"worker"] == name
@@ -199,8 +199,8 @@ def test_a_worker_may_give_its_name(c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_noack_gives_tasks_away_for_good(protocol, c):
-    """The reply holds the id in place of a handle, and no lease; the task is gone and counted as acked."""
+def test_noack_removes_the_tasks_it_returns(protocol, c):
+    """The reply has the id in place of a handle, and no lease. The task counts as acked."""
     first, second = c.push("q", "a"), c.push("q", "b", "HEADERS", 1, "h", "v")
     assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"a", 1]]
     [[task, payload, deliveries, meta]] = c("TASK.CLAIM", "q", "NOACK", "WITHMETA", "WORKER", "w")
@@ -214,8 +214,8 @@ def test_noack_gives_tasks_away_for_good(protocol, c):
 
 
 @pytest.mark.parametrize("option", [["TIED"], ["LEASE", 5], ["REQUEST", "t"]])
-def test_noack_goes_with_no_option_of_a_lease(option, c):
-    """In either order."""
+def test_noack_cannot_be_combined_with_options_of_a_lease(option, c):
+    """The order of the options does not matter."""
     c.push()
     digest = c.digest()
     error = Error("ERR NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST")
@@ -225,8 +225,8 @@ def test_noack_goes_with_no_option_of_a_lease(option, c):
 
 
 def test_options_come_in_any_order_and_any_case(c):
-    """All of them at once, turned through all orders."""
-    said = [
+    """All options are given at once, in each rotation of their order."""
+    options = [
         ["count", 2],
         ["Bytes", 9],
         ["LEASE", 60_000],
@@ -235,10 +235,10 @@ def test_options_come_in_any_order_and_any_case(c):
         ["tied"],
         ["WithMeta"],
     ]
-    for turn in range(len(said)):
+    for turn in range(len(options)):
         c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
-        options = [word for option in said[turn:] + said[:turn] for word in option]
-        tasks = c("TASK.CLAIM", "q", *options)
+        words = [word for option in options[turn:] + options[:turn] for word in option]
+        tasks = c("TASK.CLAIM", "q", *words)
         assert [task[1:3] for task in tasks] == [[b"a", 1], [b"b", 1]]
         shown = c.map("TASK.GET", "q", tasks[0][0])
         assert (shown[b"worker"], shown[b"tied"], shown[b"lease-ms"]) == (b"w", 1, 60_000)
@@ -247,25 +247,25 @@ def test_options_come_in_any_order_and_any_case(c):
 @pytest.mark.parametrize(
     "option", ["GROUP", "GROUP g GROUP h", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
 )
-def test_an_option_that_claim_does_not_know_is_a_syntax_error(option, c):
-    """As one without its value, and one given twice."""
+def test_an_unknown_option_is_a_syntax_error(option, c):
+    """So is an option without its value, or one that is given twice."""
     c.push()
     digest = c.digest()
     assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX
     assert c.digest() == digest
 
 
-def test_a_paused_queue_gives_nothing(c):
-    """PAUSE OUT and ALL close the gate for claims, IN doesn't."""
+def test_a_paused_queue_gives_no_tasks(c):
+    """PAUSE OUT and PAUSE ALL stop claims. PAUSE IN does not."""
     c.push()
-    for gate, is_open in (("OUT", False), ("ALL", False), ("IN", True)):
+    for direction, is_open in (("OUT", False), ("ALL", False), ("IN", True)):
         c("TASK.RESUME", "q", "ALL")
-        c("TASK.PAUSE", "q", gate)
+        c("TASK.PAUSE", "q", direction)
         assert len(c("TASK.CLAIM", "q")) == is_open
 
 
 def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server, c):
-    """It comes behind those that were ready before it."""
+    """A task whose delay has not passed is not returned."""
     c.push("q", "late", "DELAY", DAY)
     c.push("q", "soon", "DELAY", 1)
     assert c("TASK.LEN", "q") == 2
@@ -273,7 +273,7 @@ def test_a_delayed_task_is_claimed_when_it_is_due_and_not_before(server, c):
     assert c("TASK.CLAIM", "q") == []
 
 
-def test_a_claim_of_many_that_finds_fewer_takes_those(c):
-    """COUNT says the most, not the least."""
+def test_a_claim_takes_fewer_tasks_than_count_if_fewer_are_ready(c):
+    """COUNT is an upper bound. A claim with BLOCK does not wait for more."""
     c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
     assert payloads(c("TASK.CLAIM", "q", "COUNT", 1000, "BLOCK", 0)) == [b"a", b"b", b"c"]

@@ -1,4 +1,4 @@
-"""How a queue is steered: CONFIG, PAUSE, RESUME."""
+"""TASK.CONFIG, TASK.PAUSE and TASK.RESUME."""
 
 import pytest
 from harness.talk import SYNTAX, Error
@@ -34,8 +34,8 @@ SETTINGS = [  # name, smallest, largest, whether -1 is "no limit"
 
 
 @pytest.mark.parametrize("name, low, high, unlimited", SETTINGS)
-def test_a_setting_takes_what_is_within_its_bounds(c, name, low, high, unlimited):
-    """Both ends and, where there is such a thing, -1; the error names setting and bounds."""
+def test_a_setting_is_accepted_within_its_bounds(c, name, low, high, unlimited):
+    """Both bounds are accepted, and -1 if the setting can be unlimited. The error names setting and bounds."""
     for value in [low, high, *([-1] if unlimited else [])]:
         assert c("TASK.CONFIG", "q", "SET", name, value) == "OK"
         assert c.map("TASK.INFO", "q", "CONFIG")[name.encode()] == value
@@ -49,7 +49,7 @@ def test_a_setting_takes_what_is_within_its_bounds(c, name, low, high, unlimited
 
 
 def test_the_backoff_is_a_word(c):
-    """exponential, linear or fixed, in any case; a number isn't."""
+    """It is exponential, linear or fixed, in any case. A number is refused."""
     for word in (b"linear", b"fixed", b"exponential"):
         assert c("TASK.CONFIG", "q", "SET", "backoff", word.upper()) == "OK"
         assert c.map("TASK.INFO", "q", "CONFIG")[b"backoff"] == word
@@ -59,7 +59,7 @@ def test_the_backoff_is_a_word(c):
 
 
 def test_config_set_takes_many_settings_all_or_none(c):
-    """Names in any case; one bad value or name, and nothing changes."""
+    """Names can be in any case. One bad name or value refuses all of them."""
     assert c("TASK.CONFIG", "q", "set", "LEASE", 5, "Attempts", 6) == "OK"
     digest = c.digest()
     for bad in (["lease", 0], ["nothing", 1], ["stalls"], ["ATTEMPTS", 8], [""], ["retained", 5]):
@@ -70,7 +70,7 @@ def test_config_set_takes_many_settings_all_or_none(c):
 
 
 def test_config_reset_puts_defaults_back(c):
-    """Of those named, or of all."""
+    """It resets the settings that are named, or all of them."""
     assert c("TASK.CONFIG", "q", "SET", "lease", 5, "attempts", 6, "backoff", "fixed") == "OK"
     assert c("TASK.CONFIG", "q", "reset", "LEASE") == "OK"
     settings = c.map("TASK.INFO", "q", "CONFIG")
@@ -80,8 +80,8 @@ def test_config_reset_puts_defaults_back(c):
     assert (settings[b"attempts"], settings[b"backoff"]) == (25, b"exponential")
 
 
-def test_config_that_says_nothing_sensible_is_refused(c):
-    """No action, an unknown one, no setting, an unknown one, one twice."""
+def test_config_without_a_known_action_and_setting_is_refused(c):
+    """An action or a setting that is missing or unknown is an error, and so is a setting given twice."""
     for words in (["GET", "lease"], [""], ["SET"], ["SET", "lease"], ["RESET", "lease", "LEASE"]):
         assert c("TASK.CONFIG", "q", *words) == SYNTAX
     assert c("TASK.CONFIG", "q", "SET", "lease", 1, "lease", 2) == SYNTAX
@@ -101,25 +101,25 @@ def test_config_that_says_nothing_sensible_is_refused(c):
 # ---- PAUSE, RESUME
 
 
-def test_a_paused_queue_takes_or_gives_nothing(c):
-    """OUT, the default, stops claims; IN pushes; ALL both; RESUME opens the same."""
-    gates = {"": (True, False), "OUT": (True, False), "in": (False, True), "ALL": (False, False)}
-    for gate, (takes, gives) in gates.items():
+def test_a_paused_queue_refuses_pushes_or_claims(c):
+    """OUT, the default, stops claims, IN stops pushes, ALL stops both. RESUME takes the same words."""
+    directions = {"": (True, False), "OUT": (True, False), "in": (False, True), "ALL": (False, False)}
+    for direction, (takes, gives) in directions.items():
         c("DEL", "q")
         c.push()
-        assert c("TASK.PAUSE", "q", *gate.split()) == "OK"
+        assert c("TASK.PAUSE", "q", *direction.split()) == "OK"
         push = c("TASK.PUSH", "q", "p")
         assert isinstance(push, bytes) if takes else push == PAUSED
         push = c("TASK.MPUSH", "q", "TASKS", 1, "p")
         assert isinstance(push, list) if takes else push == PAUSED
         assert len(c("TASK.CLAIM", "q")) == gives
-        assert c("TASK.RESUME", "q", *gate.split()) == "OK"
+        assert c("TASK.RESUME", "q", *direction.split()) == "OK"
         assert isinstance(c("TASK.PUSH", "q", "p"), bytes)
         assert len(c("TASK.CLAIM", "q")) == 1
 
 
-def test_resume_opens_only_what_it_names(c):
-    """Of two closed gates the other stays closed."""
+def test_resume_ends_only_the_pause_that_it_names(c):
+    """If pushes and claims are both paused, the other one stays paused."""
     c.push()
     c("TASK.PAUSE", "q", "ALL")
     assert c("TASK.RESUME", "q") == "OK"
@@ -130,8 +130,8 @@ def test_resume_opens_only_what_it_names(c):
     assert c("TASK.RESUME", "q", "ALL") == "OK"
 
 
-def test_workers_answer_and_retries_go_on_while_a_queue_is_paused(server, c):
-    """ACK, EXTEND, FAIL, REQUEUE and time-outs are never refused."""
+def test_running_tasks_and_retries_go_on_while_a_queue_is_paused(server, c):
+    """ACK, EXTEND, FAIL, REQUEUE and RETRY still work, and leases still end."""
     c("TASK.MPUSH", "q", "TASKS", 5, *"abcde")
     a, b, d, e = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 4))
     c.claim("q", "LEASE", 1)
@@ -143,7 +143,7 @@ def test_workers_answer_and_retries_go_on_while_a_queue_is_paused(server, c):
 
 
 def test_a_pause_can_end_by_itself(server, c):
-    """FOR 1 ms to 100 years, before or after the gate."""
+    """FOR is 1 ms to 100 years and can stand before or after the direction."""
     c.push()
     assert c("TASK.PAUSE", "q", "FOR", 1, "ALL") == "OK"
     server.wait_until(lambda: c("TASK.CLAIM", "q"), "the pause is over")
@@ -155,8 +155,8 @@ def test_a_pause_can_end_by_itself(server, c):
         assert c("TASK.PAUSE", "q", "FOR", span) == error
 
 
-def test_a_pause_of_two_gates_is_a_syntax_error(c):
-    """ALL is the word for that; and RESUME knows no FOR."""
+def test_a_pause_in_two_directions_is_a_syntax_error(c):
+    """ALL is the word for both. RESUME does not have FOR."""
     for words in (["IN", "OUT"], ["ALL", "IN"], ["OUT", "OUT"], ["x"], ["FOR"], ["FOR", 1, "FOR", 1], [""]):
         assert c("TASK.PAUSE", "q", *words) == SYNTAX
         assert c("TASK.RESUME", "q", *words) == SYNTAX
@@ -165,7 +165,7 @@ def test_a_pause_of_two_gates_is_a_syntax_error(c):
     assert c("EXISTS", "q") == 0
 
 
-def test_pause_makes_a_queue_and_resume_does_not(c):
+def test_pause_creates_a_queue_and_resume_does_not(c):
     """A queue can be paused before its first task."""
     assert c("TASK.RESUME", "q", "ALL") == "OK" and c("EXISTS", "q") == 0
     assert c("TASK.PAUSE", "q", "IN") == "OK" and c("EXISTS", "q") == 1

@@ -1,4 +1,4 @@
-"""What the server and TASK.HELP tell of the commands: flags, keys, arguments, words."""
+"""What COMMAND and TASK.HELP show of the commands: flags, keys, arguments and texts."""
 
 import re
 
@@ -42,7 +42,7 @@ SHOWN = [name for name in ABOUT if "_" not in name]
 
 
 def test_the_module_has_these_commands_and_no_others(c):
-    """All that COMMAND shows of ours stands in this file."""
+    """Every command of the module that COMMAND shows is in the table above."""
     names = {command[0].decode().upper() for command in c("COMMAND")}
     assert {name for name in names if name.startswith("TASK")} == set(ABOUT)
     # Servers bring modules of their own.
@@ -50,13 +50,13 @@ def test_the_module_has_these_commands_and_no_others(c):
 
 
 @pytest.mark.parametrize("name", ABOUT)
-def test_command_info_tells_arity_flags_and_keys(server, name, c):
-    """deny-oom on PUSH and MPUSH only; the key is the first argument for clients that know no key specs."""
+def test_command_info_shows_arity_flags_and_keys(server, name, c):
+    """Only pushes have denyoom. Clients without key specs see the first argument as the key."""
     arity, flags, key = ABOUT[name]
     has_specs = server.installed.version >= (7, 0)
     [about] = c("COMMAND", "INFO", name)
     assert about[0].decode().upper() == name
-    # 6.2 is told no arity, and knows no flag for what blocks; it alone has one for what depends on the clock.
+    # A module gives 6.2 no arity. 6.2 has no flag "blocking"; it alone has one for replies that depend on the clock.
     assert about[1] == (arity if has_specs else -1)
     assert set(about[2]) - {"module"} == flags - ({"random"} if has_specs else {"blocking"})
     assert about[3:6] == ([1, 1, 1] if key else [0, 0, 0])
@@ -67,7 +67,7 @@ def test_command_info_tells_arity_flags_and_keys(server, name, c):
 
 
 def test_getkeys_finds_the_first_argument_only(server, c):
-    """Whatever stands behind it, and however much of it."""
+    """More arguments do not change the result."""
     for name, (arity, _, key) in ABOUT.items():
         least = abs(arity) - 1
         words = ["k", "COUNT", "HANDLES", "x", "TASKS"][:least]
@@ -85,7 +85,7 @@ def test_getkeys_finds_the_first_argument_only(server, c):
 
 
 def test_getkeys_finds_keys_that_are_counted(server, c):
-    """The first argument and those behind KEYS, whatever the options say; the first alone where the number is none."""
+    """The keys are the first argument and those after KEYS. If the number is invalid, it is the first alone."""
     options = ["COUNT", 2, "WORKER", "KEYS", "REQUEST", "3", "BLOCK", 0]
     for keys in (["a", "b"], ["a", "a", "KEYS", "b"], ["COUNT", *map(str, range(100))]):
         command = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:], *options]
@@ -102,14 +102,14 @@ def test_getkeys_finds_keys_that_are_counted(server, c):
 
 
 def test_command_docs_describe_every_command(server, c):
-    """Summary, complexity, version and arguments (from 7.0 on); the first argument is the key."""
+    """From 7.0 on, COMMAND DOCS has summary, complexity, version and arguments. The first argument is the key."""
     if server.installed.version < (7, 0):
         assert isinstance(c("COMMAND", "DOCS"), Error)
         return
     for name, (_, _, key) in ABOUT.items():
-        [(told, about)] = c.map("COMMAND", "DOCS", name).items()
+        [(shown, about)] = c.map("COMMAND", "DOCS", name).items()
         about = c.as_map(about)
-        assert told.decode().upper() == name
+        assert shown.decode().upper() == name
         assert about[b"summary"] and not about[b"summary"].endswith(b".")
         assert about[b"complexity"].startswith(b"O(") and about[b"since"] == b"0.2.0"
         assert about[b"group"] == b"module" and about[b"module"] == b"taskslot"
@@ -122,7 +122,7 @@ def test_command_docs_describe_every_command(server, c):
 
 
 def tokens(c: Talk, argument: object) -> set[str]:
-    """The words of an argument and of all below it."""
+    """The words of an argument and of all arguments within it."""
     argument = c.as_map(argument)
     found = {argument[b"token"].decode()} if b"token" in argument else set()
     return found.union(*(tokens(c, sub) for sub in argument.get(b"arguments", [])))
@@ -170,8 +170,8 @@ def test_help_shows_every_command_with_its_options(server, c):
     assert Talk(server, 3)("TASK.HELP") == [first, *lines]
 
 
-def test_the_manual_says_of_the_commands_what_the_server_says(server):
-    """docs/commands.md has the same commands in the same order, and HELP's words for those that HELP shows."""
+def test_the_manual_has_the_texts_of_help(server):
+    """docs/commands.md has the same commands in the same order, with the texts of TASK.HELP and COMMAND DOCS."""
     assert list(manuals()) == list(ABOUT)
     c = Talk(server)
     told = iter(c("TASK.HELP")[1:])
@@ -197,8 +197,8 @@ def test_the_readme_shows_the_commands_as_help_does(server):
     assert re.findall(r"^\| `(TASK\.\w+)[^`]*` \| ", readme, flags=re.M) == SHOWN
 
 
-def test_command_docs_name_the_options_that_a_command_takes(server, c):
-    """All of them (from 7.0 on), and none that is still to be built."""
+def test_command_docs_list_the_options_of_a_command(server, c):
+    """From 7.0 on, COMMAND DOCS has all options of a command and no others."""
     if server.installed.version < (7, 0):
         assert isinstance(c("COMMAND", "DOCS"), Error)
         return
@@ -210,6 +210,6 @@ def test_command_docs_name_the_options_that_a_command_takes(server, c):
 
 
 @pytest.mark.parametrize("name", ["TASK.CLAIM", "task.claim", "Task.Claim"])
-def test_a_command_is_found_in_any_case(server, name):
-    """As all commands are."""
+def test_names_of_commands_can_be_in_any_case(server, name):
+    """`TASK.CLAIM`, `task.claim` and `Task.Claim` are one command."""
     assert Talk(server)(name, "q") == []

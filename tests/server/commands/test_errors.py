@@ -1,4 +1,4 @@
-"""Errors that all commands have: a wrong number of arguments, a key of another type, a broken queue."""
+"""Errors that all commands share: a wrong number of arguments, a key of another type, a broken queue."""
 
 import pytest
 from harness.manual import manuals
@@ -36,7 +36,7 @@ READS = [
     ["TASK.INFO", "k", "CONFIG"],
     ["TASK.INFO", "k", "WORKERS"],
 ]
-# The least number of arguments, with the command's name, and whether there may be more.
+# The smallest number of arguments, counting the command's name, and whether more are accepted.
 ARITIES = {
     "TASK.PUSH": (3, True),
     "TASK.MPUSH": (5, True),
@@ -67,21 +67,21 @@ ARITIES = {
 }
 
 
-def same(commands: list[list], key: object) -> list[list]:
-    """The commands on another key."""
+def on_key(commands: list[list], key: object) -> list[list]:
+    """The same commands on another key."""
     return [[name, key, *rest] for name, _, *rest in commands]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_wrong_number_of_arguments_is_told_in_the_servers_own_words(protocol, c):
-    """Of every command, with each number that is too small, and one too large where there is a largest."""
+def test_a_wrong_number_of_arguments_is_the_servers_own_error(protocol, c):
+    """Each command is called with every number that is too small, and with two that are too large."""
     assert set(ARITIES) == set(manuals())
     for name, (least, more) in ARITIES.items():
         error = Error(f"ERR wrong number of arguments for '{name}' command")
         for count in [*range(1, least), *([] if more else [least + 1, least + 2])]:
             assert c(name, *["x"] * (count - 1)) == error
         assert c(name, *["x"] * (least - 1)) != error
-    # The others are made of queues that are there by now.
+    # The valid calls above made a queue x; a push that is refused makes none.
     assert c("TASK.PUSH", "only") == Error("ERR wrong number of arguments for 'TASK.PUSH' command")
     assert c("EXISTS", "only") == 0
 
@@ -141,9 +141,9 @@ NAMED = {
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_an_error_names_the_option_that_is_wrong(protocol, c):
-    """One that is unknown, there twice, without its value, missing, or out of place; nothing is changed."""
-    for said, answer in NAMED.items():
-        assert c(*said.split()) == Error(f"ERR {answer}"), said
+    """An option can be unknown, repeated, missing, in conflict or without its value. Nothing is changed."""
+    for command, error in NAMED.items():
+        assert c(*command.split()) == Error(f"ERR {error}"), command
     assert c("DBSIZE") == 0
 
 
@@ -169,21 +169,21 @@ def test_an_unknown_word_is_shown_cut_and_printable(word, shown, c):
 
 
 def test_a_key_of_another_type_is_refused_by_every_command(c):
-    """WRONGTYPE, and the value stays; arguments that are bad are told first."""
+    """The value stays as it is. Errors in arguments come before WRONGTYPE."""
     c("SET", "string", "v")
     c("RPUSH", "list", "v")
     c("XADD", "stream", "1-1", "f", "v")
     keys = ["string", "list", "stream"]
     digests = [c.digest(key) for key in keys]
     for key in keys:
-        answers = c.many(same(WRITES + READS, key))
-        assert answers == [WRONG_TYPE] * len(answers)
+        replies = c.many(on_key(WRITES + READS, key))
+        assert replies == [WRONG_TYPE] * len(replies)
     assert [c.digest(key) for key in keys] == digests
     assert c("TASK.CLAIM", "string", "COUNT", 0) == Error("ERR COUNT must be an integer between 1 and 1000")
 
 
 def test_other_commands_refuse_a_queue(c):
-    """A queue is no list and no string, and its type has a name."""
+    """A queue is neither a list nor a string. Its type is named taskqueue."""
     c.push("k")
     for command in (["GET", "k"], ["LPUSH", "k", "v"], ["XADD", "k", "*", "f", "v"], ["INCR", "k"]):
         assert c(*command) == WRONG_TYPE
@@ -192,7 +192,7 @@ def test_other_commands_refuse_a_queue(c):
 
 
 def test_a_missing_key_is_an_empty_queue(c):
-    """Only PUSH, MPUSH, CONFIG SET and PAUSE make one."""
+    """Only PUSH, MPUSH, CONFIG SET and PAUSE create a queue."""
     expected = {
         "TASK.CLAIM": [],
         "TASK.LIST": [b"0", []],
@@ -204,26 +204,26 @@ def test_a_missing_key_is_an_empty_queue(c):
     for command in WRITES + READS:
         if "BLOCK" in command:
             continue
-        answer = c(*command)
+        reply = c(*command)
         if command[0] in ("TASK.PUSH", "TASK.MPUSH", "TASK.PAUSE") or "SET" in command:
-            assert not isinstance(answer, Error) and c("DEL", "k") == 1
+            assert not isinstance(reply, Error) and c("DEL", "k") == 1
         else:
             many = "HANDLES" in command or "IDS" in command
-            assert answer == expected.get(command[0], [0] if many else 0)
+            assert reply == expected.get(command[0], [0] if many else 0)
             assert c("EXISTS", "k") == 0
 
 
 @pytest.mark.parametrize("key", [b"", b"\0", b"k" * 300, b"\xff\xfe", b"a b\r\n", b"{}", b"TASKS", b"{a}b"])
-def test_a_key_has_any_name(key, c):
-    """Empty, binary, long, or the word of an option."""
+def test_a_key_can_have_any_name(key, c):
+    """A name can be empty, binary, long, or the word of an option."""
     task = c.push(key)
     assert c.map("TASK.GET", key, task)[b"id"] == task
     assert c("TASK.ACK", key, c.claim(key)) == 1
     assert c("TASK.LEN", key) == 0 and c("EXISTS", key) == 1
 
 
-def test_a_broken_queue_can_be_read_and_not_be_written(start):
-    """Every write says BROKEN; what can be read stays so, over a reload too; it can be deleted."""
+def test_a_broken_queue_can_be_read_but_not_written(start):
+    """Every write replies BROKEN, also after a reload. Reads work, and the queue can be deleted."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
     c = Talk(server)
     task = c.push("sound")
@@ -233,10 +233,10 @@ def test_a_broken_queue_can_be_read_and_not_be_written(start):
     for _ in range(2):
         assert c.map("TASK.INFO", "k")[b"broken"] == b"somebody said so"
         digest = c.digest("k")
-        answers = c.many(WRITES)
-        assert answers == [BROKEN] * len(answers)
+        replies = c.many(WRITES)
+        assert replies == [BROKEN] * len(replies)
         assert c("TASK._APPLY", "k", b"\x01\xdd\0\0\0\0") == BROKEN
-        assert not any(isinstance(answer, Error) for answer in c.many(READS))
+        assert not any(isinstance(reply, Error) for reply in c.many(READS))
         assert c.map("TASK.GET", "k", task)[b"payload"] == b"p"
         assert c.digest("k") == digest
         assert c("DEBUG", "RELOAD") == "OK"
@@ -245,8 +245,8 @@ def test_a_broken_queue_can_be_read_and_not_be_written(start):
     c.push("k")
 
 
-def test_a_queue_whose_loading_never_ended_is_broken_until_it_does(start):
-    """So that what is stored of it can be loaded again, and nobody works on a half."""
+def test_a_queue_is_broken_until_it_is_loaded_completely(start):
+    """Loading can go on after a reload, and no client can change half a queue."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
     c = Talk(server)
     c("TASK.MPUSH", "sound", "TASKS", 3, *"abc")

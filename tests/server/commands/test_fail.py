@@ -1,4 +1,4 @@
-"""TASK.FAIL: when a task comes back, when it is dead, and what is kept of the failure."""
+"""TASK.FAIL: when a task comes back, when it is dead, and how its error text is kept."""
 
 import pytest
 from harness.talk import SYNTAX, Error, Talk
@@ -11,8 +11,8 @@ def state(c: Talk, handle: bytes) -> bytes:
     return c.map("TASK.GET", "q", handle)[b"state"]
 
 
-def test_fail_answers_when_the_task_is_back(c):
-    """The backoff, without jitter: base, twice that, …, at most backoff-max; DELAY says it by itself."""
+def test_fail_returns_the_delay_until_the_next_attempt(c):
+    """Without jitter the backoff doubles from backoff-base up to backoff-max. DELAY overrides it."""
     c("TASK.CONFIG", "q", "SET", "backoff-jitter", 0, "backoff-base", 10_000, "backoff-max", 25_000)
     expected = [10_000, 20_000, 25_000, 25_000]
     task = c.push()
@@ -28,7 +28,7 @@ def test_fail_answers_when_the_task_is_back(c):
 
 @pytest.mark.parametrize("how, delays", [("linear", [500, 1000, 1500]), ("fixed", [500, 500, 500])])
 def test_the_backoff_can_be_linear_or_fixed(c, how, delays):
-    """base · n, or base."""
+    """Linear backoff is base times the number of failures. Fixed backoff is base."""
     c("TASK.CONFIG", "q", "SET", "backoff", how, "backoff-jitter", 0, "backoff-base", 500)
     task = c.push()
     for delay in delays:
@@ -36,8 +36,8 @@ def test_the_backoff_can_be_linear_or_fixed(c, how, delays):
         assert c("TASK.RETRY", "q", task) == 1
 
 
-def test_jitter_moves_a_backoff_by_its_percentage_at_most(c):
-    """Of many delays none is further off than said, and they differ."""
+def test_jitter_changes_a_backoff_by_at_most_its_percentage(c):
+    """Of 200 delays all are within 20 %, and they differ."""
     c("TASK.CONFIG", "q", "SET", "backoff-jitter", 20, "backoff-base", 10_000)
     c("TASK.MPUSH", "q", "TASKS", 200, *range(200))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 200)]
@@ -46,8 +46,8 @@ def test_jitter_moves_a_backoff_by_its_percentage_at_most(c):
     assert len(set(delays)) > 50
 
 
-def test_a_task_that_failed_often_enough_is_dead(c):
-    """-1; the task's ATTEMPTS count before the queue's; DELAY doesn't save it."""
+def test_a_task_is_dead_after_its_last_attempt(c):
+    """FAIL returns -1, even with DELAY. ATTEMPTS of the task come before the queue's."""
     c("TASK.CONFIG", "q", "SET", "attempts", 1)
     c.push()
     handle = c.claim()
@@ -61,8 +61,8 @@ def test_a_task_that_failed_often_enough_is_dead(c):
     assert c("TASK.FAIL", "q", c.claim()) > 0
 
 
-def test_fail_dead_gives_up_at_once(c):
-    """DEAD and DELAY exclude each other; the text of the error may stand on either side."""
+def test_fail_dead_makes_the_task_dead_at_once(c):
+    """DEAD and DELAY cannot be combined. ERROR can stand before or after DEAD."""
     c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
     a, b, third = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3))
     assert c("TASK.FAIL", "q", a, "dead", "error", "e") == -1
@@ -75,7 +75,7 @@ def test_fail_dead_gives_up_at_once(c):
 
 
 def test_the_text_of_a_failure_is_kept_and_cut_at_1_kib(c):
-    """Any bytes; the next failure's text takes its place, none takes it away."""
+    """The text can be any bytes. The next failure replaces it, or removes it if it has no text."""
     task = c.push()
     for text, kept in ((b"\0\r\n\xff", b"\0\r\n\xff"), (b"x" * 5000, b"x" * 1024), (b"", None)):
         assert c("TASK.FAIL", "q", c.claim(), "ERROR", text) > 0

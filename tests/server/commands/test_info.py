@@ -19,7 +19,7 @@ FIELDS = [
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_info_has_the_same_fields_for_every_queue(protocol, c):
-    """Those of an empty queue: zeros, and -1 for an instant that there is not."""
+    """In an empty queue they are 0, or -1 for a time that does not exist."""
     c("TASK.CONFIG", "q", "SET", "lease", 30_000)
     empty = c.map("TASK.INFO", "q")
     assert list(empty) == FIELDS
@@ -44,8 +44,8 @@ def test_info_has_the_same_fields_for_every_queue(protocol, c):
     assert list(c.map("TASK.INFO", "q")) == FIELDS
 
 
-def test_info_counts_what_happened(server, c):
-    """One story in which each total has a number of its own."""
+def test_info_counts_each_kind_of_event(server, c):
+    """One series of commands gives each total a number of its own."""
     c("TASK.CONFIG", "q", "SET", "max-len", 20, "dead-max", 2)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     c("TASK.MPUSH", "q", "TASKS", 1, "refused")
@@ -60,7 +60,7 @@ def test_info_counts_what_happened(server, c):
     c("TASK.REQUEUE", "q", "HANDLES", 4, *claimed(4), "BACK")
     dead = claimed(3)
     c("TASK.FAIL", "q", "HANDLES", 3, *dead, "DEAD")
-    # The third that died made one too many.
+    # dead-max is 2, so the third dead task removes the oldest.
     server.wait_until(lambda: c("TASK.LEN", "q", "dead") == 2, "the oldest dead task is dropped")
     assert c("TASK.RETRY", "q", "COUNT", 1) == 1
     c("TASK.FAIL", "q", "HANDLES", 2, *claimed(2), "DELAY", DAY)
@@ -94,7 +94,7 @@ def test_info_counts_what_happened(server, c):
 
 
 def test_info_counts_stalls_and_late_acks(server, c):
-    """A lease that ran out is a stall, and an ACK after that is late."""
+    """A lease that ran out counts as a stall. An ACK after that counts as late."""
     c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     handle, _ = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 2, "LEASE", 1))
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 2, "both have stalled")
@@ -103,8 +103,8 @@ def test_info_counts_stalls_and_late_acks(server, c):
     assert (info[b"late"], info[b"acked"], info[b"ready"]) == (1, 1, 1)
 
 
-def test_info_tells_sizes(c):
-    """Bytes are those of the tasks; memory is what MEMORY USAGE sees as well."""
+def test_info_shows_sizes(c):
+    """bytes counts the tasks alone. memory is at most what MEMORY USAGE shows."""
     for _ in range(10):
         c.push("q", "x" * 1000, "HEADERS", 1, "name", "value")
     info = c.map("TASK.INFO", "q")
@@ -115,8 +115,8 @@ def test_info_tells_sizes(c):
     assert c.map("TASK.INFO", "q")[b"bytes"] == 0
 
 
-def test_info_tells_ages_as_spans_from_now(server, c):
-    """The oldest ready task's age grows; the next delayed task's time shrinks."""
+def test_info_shows_times_relative_to_now(server, c):
+    """oldest-ready-ms is an age, next-delayed-ms the time until the first task is due."""
     c.push()
     c.push("q", "p", "DELAY", DAY)
     c.push("q", "p", "DELAY", DAY // 2)
@@ -124,26 +124,26 @@ def test_info_tells_ages_as_spans_from_now(server, c):
     assert 0 < c.map("TASK.INFO", "q")[b"next-delayed-ms"] <= DAY // 2
 
 
-def test_info_tells_for_how_long_gates_are_closed(server, c):
-    """0 for open, -1 until RESUME, else the ms that are left."""
+def test_info_shows_how_long_a_pause_lasts(server, c):
+    """The fields are 0 if not paused, -1 until RESUME, and otherwise the remaining ms."""
     c.push()
 
-    def gates():
+    def pauses():
         info = c.map("TASK.INFO", "q")
         return info[b"paused-in"], info[b"paused-out"]
 
-    assert gates() == (0, 0)
+    assert pauses() == (0, 0)
     c("TASK.PAUSE", "q")
-    assert gates() == (0, -1)
+    assert pauses() == (0, -1)
     c("TASK.PAUSE", "q", "IN", "FOR", DAY)
-    inward, outward = gates()
-    assert DAY - 60_000 < inward <= DAY and outward == -1
+    paused_in, paused_out = pauses()
+    assert DAY - 60_000 < paused_in <= DAY and paused_out == -1
     c("TASK.PAUSE", "q", "ALL", "FOR", 1)
-    server.wait_until(lambda: gates() == (0, 0), "the pause is over")
+    server.wait_until(lambda: pauses() == (0, 0), "the pause is over")
 
 
-def test_info_counts_the_workers_that_wait(server, c):
-    """Those of this queue only; INFO of the server counts all."""
+def test_info_counts_blocked_workers(server, c):
+    """TASK.INFO counts those of its queue. INFO of the server counts all."""
     c("TASK.CONFIG", "q", "SET", "lease", 1000)
     workers = [Talk(server) for _ in range(3)]
     for worker, key in zip(workers, "qqr", strict=True):

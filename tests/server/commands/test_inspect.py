@@ -1,4 +1,4 @@
-"""What can be asked of a queue: GET, LIST, LEN, INFO, HELP. Asking changes nothing."""
+"""TASK.GET, TASK.LIST, TASK.LEN and TASK.INFO CONFIG: reading a queue does not change it."""
 
 import pytest
 from harness.talk import SYNTAX, Error, Talk, parts
@@ -40,7 +40,7 @@ def protocol(request):
 
 
 def listed(c: Talk, *words: object) -> list[dict]:
-    """All tasks that a list shows, call after call until its cursor is 0."""
+    """All tasks of a list, fetched page by page until its cursor is 0."""
     cursor, shown = b"0", []
     while True:
         cursor, tasks = c("TASK.LIST", "q", *words, "CURSOR", cursor)
@@ -49,8 +49,8 @@ def listed(c: Talk, *words: object) -> list[dict]:
             return shown
 
 
-def test_get_shows_all_that_is_known_of_a_ready_task(c):
-    """The fields, in order, with their types; what nobody said is left out."""
+def test_get_shows_the_fields_of_a_ready_task(c):
+    """The fields have a fixed order. A field whose option was not given is left out."""
     task = c.push("q", "pay")
     shown = c.map("TASK.GET", "q", task)
     ms = int(task.split(b"-")[0])
@@ -72,7 +72,7 @@ def test_get_shows_all_that_is_known_of_a_ready_task(c):
 
 
 def test_get_shows_the_lease_of_a_leased_task_but_never_its_nonce(c):
-    """By id and by handle, also by a handle that is stale."""
+    """TASK.GET takes an id or a handle, even a stale one."""
     task = c.push("q", "p")
     handle = c.claim("q", "WORKER", "me", "LEASE", 5000)
     _, number, nonce = parts(handle)
@@ -93,7 +93,7 @@ def test_get_shows_the_lease_of_a_leased_task_but_never_its_nonce(c):
 
 
 def test_get_shows_when_a_task_is_due_and_since_when_it_is_dead(c):
-    """Each state has an instant of its own."""
+    """A delayed task has due, a dead task has dead-since."""
     delayed = c.map("TASK.GET", "q", c.push("q", "p", "DELAY", DAY))
     assert delayed[b"due"] == delayed[b"enqueued"] + DAY
     c.push("q", "p")
@@ -105,8 +105,8 @@ def test_get_shows_when_a_task_is_due_and_since_when_it_is_dead(c):
     assert not {b"ready-since", b"due", b"deadline", b"lease", b"worker"} & set(dead)
 
 
-def test_get_answers_nil_where_there_is_no_task(c):
-    """In a queue, without one, and for an id that was."""
+def test_get_returns_nil_for_a_task_that_does_not_exist(c):
+    """The task can be finished or unknown, or the queue missing. A malformed id is an error."""
     task = c.push()
     assert c("TASK.ACK", "q", c.claim()) == 1
     assert c("TASK.GET", "q", task) is None
@@ -118,7 +118,7 @@ def test_get_answers_nil_where_there_is_no_task(c):
 
 
 def test_list_shows_the_tasks_of_a_state_in_their_order(c):
-    """Ready as claims take them, delayed by due time, leased by id, dead by age; in pieces of any size."""
+    """Ready tasks come in claim order, delayed by due time, leased by id, dead by age. COUNT changes nothing."""
     pushes = {priority: c.push("q", "p", "PRIORITY", priority) for priority in (1, -5, 3, 2, 127, -128)}
     ready = [pushes[priority] for priority in sorted(pushes, reverse=True)]
     delays = {ms: c.push("q", "p", "DELAY", ms) for ms in (9 * DAY, 3 * DAY, 5 * DAY)}
@@ -132,17 +132,17 @@ def test_list_shows_the_tasks_of_a_state_in_their_order(c):
     for count in (1, 4, 1000):
         leased = listed(c, "Leased", "COUNT", count)
         assert [task[b"lease"] for task in leased] == [parts(handle)[1] for handle in by_id]
-    gone = [handles[3], handles[0], handles[5]]
-    for handle in gone:
+    dead = [handles[3], handles[0], handles[5]]
+    for handle in dead:
         assert c("TASK.FAIL", "q", handle, "DEAD") == -1
-    # Two that died in one millisecond stand in the order of their ids.
+    # Tasks that died in the same millisecond are in the order of their ids.
     died = [(task[b"dead-since"], parts(task[b"id"] + b"@0-0")[0]) for task in listed(c, "dead", "COUNT", 1)]
     assert died == sorted(died) and len(died) == 3
-    assert {task[b"id"] for task in listed(c, "dead")} == {handle.split(b"@")[0] for handle in gone}
+    assert {task[b"id"] for task in listed(c, "dead")} == {handle.split(b"@")[0] for handle in dead}
 
 
-def test_list_shows_what_get_shows_but_for_the_payload(c):
-    """WITHPAYLOAD shows that too."""
+def test_list_shows_the_fields_of_get_except_payload_and_result(c):
+    """WITHPAYLOAD adds both."""
     c.push("q", "pay", "HEADERS", 1, "h", "v")
     c.push("q", "pay", "DELAY", DAY)
     for _ in range(3):
@@ -159,8 +159,8 @@ def test_list_shows_what_get_shows_but_for_the_payload(c):
         assert full == bare
 
 
-def test_list_shows_ten_tasks_unless_count_says(c):
-    """1 to 1000."""
+def test_list_shows_ten_tasks_unless_count_is_given(c):
+    """COUNT is 1 to 1000."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     cursor, tasks = c("TASK.LIST", "q", "ready")
     assert len(tasks) == 10 and cursor != b"0"
@@ -173,7 +173,7 @@ def test_list_shows_ten_tasks_unless_count_says(c):
 
 
 def test_list_finds_the_leases_of_a_worker(c):
-    """By its whole name, with the state leased only."""
+    """WORKER matches the whole name and needs the state leased."""
     c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
     mine = [c.claim("q", "WORKER", name) for name in ("me", "you", "me", "mee", "me")][::2]
     c.claim("q")
@@ -187,8 +187,8 @@ def test_list_finds_the_leases_of_a_worker(c):
     assert c("TASK.LIST", "q", "leased", "WORKER", "") == Error("ERR WORKER must be 1 to 256 bytes long")
 
 
-def test_a_list_goes_on_though_tasks_come_and_go(c):
-    """What was there all the time is shown exactly once."""
+def test_a_list_shows_each_lasting_task_once_while_others_leave(c):
+    """A task that stays during the whole listing is shown exactly once."""
     c("TASK.MPUSH", "q", "TASKS", 50, *range(50))
     stays = [task[b"id"] for task in listed(c, "ready", "COUNT", 1000)][20:]
     cursor, shown = b"0", []
@@ -202,8 +202,8 @@ def test_a_list_goes_on_though_tasks_come_and_go(c):
     assert [task for task in shown if task in stays] == stays
 
 
-def test_any_cursor_ends_the_list_or_shows_tasks(c):
-    """One that no list gave is no error, as long as it is written as a cursor is."""
+def test_a_well_formed_cursor_is_never_an_error(c):
+    """A cursor that no list returned shows tasks or ends the list. A malformed one is an error."""
     c.push()
     c.push("q", "p", "DELAY", DAY)
     for cursor in (
@@ -225,14 +225,14 @@ def test_any_cursor_ends_the_list_or_shows_tasks(c):
 @pytest.mark.parametrize(
     "words", ["", "gone", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
 )
-def test_a_list_of_what_there_is_not_is_a_syntax_error(c, words):
-    """An unknown state, an unknown option, one without its value."""
+def test_a_list_of_an_unknown_state_or_option_is_a_syntax_error(c, words):
+    """So is an option without its value."""
     c.push()
     assert c("TASK.LIST", "q", *words.split(" ")) == SYNTAX
 
 
-def test_a_queue_that_is_not_there_is_empty(c):
-    """LEN 0, LIST nothing, GET and INFO nil; and asking doesn't make it."""
+def test_a_missing_queue_reads_as_empty(c):
+    """LEN is 0, LIST is empty, INFO is nil, and reading does not create the queue."""
     assert c("TASK.LEN", "q") == 0
     assert c("TASK.INFO", "q") is None and c("TASK.INFO", "q", "CONFIG") is None
     for state in STATES:
@@ -241,8 +241,8 @@ def test_a_queue_that_is_not_there_is_empty(c):
     assert c("EXISTS", "q") == 0
 
 
-def test_len_counts_by_state_or_all_but_the_dead_and_done(c):
-    """States in any case; any other word is a syntax error."""
+def test_len_counts_one_state_or_all_except_dead_and_done(c):
+    """States can be in any case. Any other word is a syntax error."""
     c("TASK.MPUSH", "q", "TASKS", 7, *range(7))
     c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 3, *"abc")
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3)]
@@ -257,7 +257,7 @@ def test_len_counts_by_state_or_all_but_the_dead_and_done(c):
 
 
 def test_info_config_shows_every_setting(c):
-    """By name, numbers as numbers, the backoff as its word."""
+    """Numbers are integers. The backoff is a word."""
     c.push()
     assert c.map("TASK.INFO", "q", "config") == DEFAULTS
     c("TASK.CONFIG", "q", "SET", "backoff", "linear", "max-len", 5)
@@ -266,8 +266,8 @@ def test_info_config_shows_every_setting(c):
         assert c("TASK.INFO", "q", *words) == SYNTAX
 
 
-def test_asking_changes_nothing(start):
-    """No digest changes and nothing is propagated, even where a delay is over."""
+def test_reading_changes_nothing(start):
+    """The digest stays the same, and nothing is propagated."""
     server = start(appendonly="yes")
     c = Talk(server)
     task = c.push()

@@ -1,4 +1,4 @@
-"""The manual, docs/commands.md: what it says of errors and of replication holds, and all that holds is said."""
+"""The manual, docs/commands.md: its errors and its notes on replication are correct and complete."""
 
 import re
 
@@ -10,7 +10,7 @@ from harness.talk import Error, Talk, stored_parts
 HANDLE = "1-1@1-00000000"
 LONG = "x" * 257
 
-# Errors of arguments: what is typed, for each that the manual lists.
+# Arguments that provoke each error that the manual lists for a command.
 PUSHED = [
     "NO",
     "TTL 1 TTL 1",
@@ -63,7 +63,7 @@ BAD = {
     **SHARED,
     "TASK.MCLAIM": ["NO 1 q", "KEYS 2 q", *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"])],
 }
-# What no argument brings about: a state does, or who calls. Other tests have those of the server.
+# Errors that depend on a state or on the caller, not on arguments. Other tests cover those of the server.
 STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue holds at most"],
@@ -72,35 +72,35 @@ INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
 def by_argument(name: str) -> set[str]:
-    """The errors of a command's manual that arguments bring about."""
+    """The errors in a command's manual that arguments can cause."""
     return {text for text in manuals()[name].errors if not text.startswith(tuple(STATES))}
 
 
 def typed(name: str, words: str) -> list[str]:
-    """A command on the queue q; blanks within a word are written as _."""
+    """A command on the queue q. An underscore stands for a blank within an argument."""
     return [name, "q", *(word.replace("_", " ") for word in words.split(" "))]
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_each_error_of_an_argument_in_the_manual_can_be_had_and_each_is_there(server, name):
-    """Each is provoked, none comes that isn't listed, and nothing is changed."""
+def test_the_manual_lists_exactly_the_errors_that_arguments_cause(server, name):
+    """Each listed error is provoked, no other error occurs, and nothing is changed."""
     c = Talk(server)
     calls = [typed(name, words) for words in BAD[name]]
     if name == "TASK.SHARDS":
         calls += [[name, "x" * 2000, "1"], [name, "a{b}", "1"]]
     got = set()
     for call in calls:
-        answer = c(*call)
-        assert isinstance(answer, Error), call
-        text = manuals()[name].documented(answer)
-        assert text, f"{answer} is not in the manual of {name}"
+        reply = c(*call)
+        assert isinstance(reply, Error), call
+        text = manuals()[name].documented(reply)
+        assert text, f"{reply} is not in the manual of {name}"
         got.add(text)
     assert got == by_argument(name)
     assert c("DBSIZE") == 0
 
 
-# The least that is right, by command.
-RIGHT = {
+# The shortest valid arguments of each command.
+VALID = {
     **{name: ["q", HANDLE] for name in ("TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL")},
     **{name: ["q", "1-1"] for name in ("TASK.GET", "TASK.CANCEL", "TASK.RETRY")},
     **{name: ["q"] for name in ("TASK.CLAIM", "TASK.LEN", "TASK.INFO", "TASK.PAUSE", "TASK.RESUME")},
@@ -121,54 +121,54 @@ RIGHT = {
 
 
 def test_every_command_of_the_manual_is_tried_here():
-    """A new one is to be added to BAD, unless servers alone send it, and to RIGHT."""
+    """A new command must be added to VALID, and to BAD unless only servers send it."""
     assert {*BAD, *INTERNAL} == set(manuals())
-    assert set(RIGHT) == set(manuals())
+    assert set(VALID) == set(manuals())
 
 
-def who_gets(c: Talk, beginning: str, calls: dict[str, list] = RIGHT) -> tuple[set[str], set[str]]:
-    """The commands of which it stands in the manual that they reply such an error, and those that do."""
+def who_gets(c: Talk, beginning: str, calls: dict[str, list] = VALID) -> tuple[set[str], set[str]]:
+    """The commands whose manual lists an error with this beginning, and the commands that reply it."""
     listed = {
         name
         for name, manual in manuals().items()
         if any(text.startswith(beginning) for text in manual.errors)
     }
-    answers = {name: c(name, *words) for name, words in calls.items()}
+    replies = {name: c(name, *words) for name, words in calls.items()}
     got = {
-        name for name, answer in answers.items() if isinstance(answer, Error) and answer.startswith(beginning)
+        name for name, reply in replies.items() if isinstance(reply, Error) and reply.startswith(beginning)
     }
     return listed, got
 
 
-def test_who_refuses_a_key_of_another_type_is_in_the_manual(start):
-    """All that look into a key."""
+def test_the_manual_says_which_commands_refuse_another_type(start):
+    """The manual lists WRONGTYPE for exactly the commands that reply it."""
     c = Talk(start(module_args=("allow-effects", "yes")))
     c("SET", "q", "v")
     listed, got = who_gets(c, "WRONGTYPE")
     assert listed == got
 
 
-def test_who_refuses_a_broken_queue_is_in_the_manual(start):
-    """All that change one, and who would wait for a change."""
+def test_the_manual_says_which_commands_refuse_a_broken_queue(start):
+    """These are the commands that change a queue or would wait for a change."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
     c = Talk(server)
     task = c.push("q")
     for part, chunk in stored_parts(server)[:-1]:
         assert c("TASK._LOAD", "q", part, chunk) == "OK"
     assert c("TASK._LOAD", "q", "END", "somebody said so") == "OK"
-    listed, got = who_gets(c, "BROKEN", {**RIGHT, "TASK.RESULT": ["q", task, "BLOCK", 1]})
-    # A queue that was given up isn't being loaded: there it is BROKEN only while it is.
+    listed, got = who_gets(c, "BROKEN", {**VALID, "TASK.RESULT": ["q", task, "BLOCK", 1]})
+    # TASK._LOAD replies BROKEN only while a queue is being loaded, and this queue no longer is.
     assert listed - {"TASK._LOAD"} == got
 
 
-def test_who_refuses_an_ordinary_client_is_in_the_manual(server):
+def test_the_manual_says_which_commands_refuse_an_ordinary_client(server):
     """The commands of servers among themselves, and no other."""
     listed, got = who_gets(Talk(server), "ERR only a primary")
     assert listed == got == set(INTERNAL)
 
 
-def test_who_refuses_what_is_stale_full_or_paused_is_in_the_manual(server):
-    """By state of the task or of the queue."""
+def test_the_manual_says_which_commands_reply_stale_cancelled_full_or_paused(server):
+    """These errors depend on the state of the task or of the queue."""
     c = Talk(server)
 
     def got(name: str, *words: object) -> str:
@@ -196,14 +196,14 @@ def test_who_refuses_what_is_stale_full_or_paused_is_in_the_manual(server):
     assert got("TASK.PUSH", "q", "p") == got("TASK.MPUSH", "q", "TASKS", 1, "p") == "PAUSED"
 
 
-# Texts of the module that no command of today can get, or that stand for others.
+# Texts of the module that no command can reply, or that are templates.
 UNREACHED = [
     *["ERR syntax error", "ERR another task holds the token", "ERR there is no such task"],
     *["ERR {what}", "ERR {must}"],
 ]
-# What a setting must be is made where settings are read.
+# The error of a setting with a fixed set of words is built in TASK.CONFIG.
 IN_CONFIG = "ERR {} must be one of {}"
-# Texts that the server makes.
+# Texts of the server.
 SERVERS = ["UNBLOCKED <why>"]
 
 
@@ -212,27 +212,27 @@ def source(*paths: str) -> str:
     return "".join((ROOT / "src/module" / path).read_text() for path in paths)
 
 
-def test_the_texts_of_the_manual_are_those_of_the_module_and_all_of_them():
-    """Both ways: a text that is reworded, new or gone has to be so in the manual."""
+def test_the_manual_has_exactly_the_error_texts_of_the_module():
+    """A text that is changed, added or removed in the source must change in the manual too."""
     documented = {text for manual in manuals().values() for text in manual.errors} - set(SERVERS)
     made = set(re.findall(r'"([A-Z]+ [^"]+)"', source("errors.rs"))) - set(UNREACHED)
     names = [path.name for path in (ROOT / "src/module/commands").glob("*.rs") if path.name != "docs.rs"]
     commands = source("peers.rs", *(f"commands/{name}" for name in names))
     for text in documented:
-        is_said = f'"{text.removeprefix("ERR ")}"' in commands
-        assert is_said or any(like(one).fullmatch(text) for one in made | {IN_CONFIG}), text
+        is_literal = f'"{text.removeprefix("ERR ")}"' in commands
+        assert is_literal or any(like(one).fullmatch(text) for one in made | {IN_CONFIG}), text
     assert IN_CONFIG.removeprefix("ERR ") in commands
     for text in made:
         assert any(like(text).fullmatch(known) for known in documented), text
 
 
 def like(text: str) -> re.Pattern:
-    """What a text of the sources looks like, where `{…}` stands for anything."""
+    """The pattern of a text in the source, in which `{…}` stands for anything."""
     return re.compile(".+".join(map(re.escape, re.split(r"\{[^}]*\}", text))))
 
 
-def test_what_replicates_nothing_is_what_only_reads(server):
-    """By the server's own flags; and every command says one or the other."""
+def test_the_commands_that_replicate_nothing_are_those_that_only_read(server):
+    """The server's readonly flag decides. The manual has a note on replication for every command."""
     c = Talk(server)
     for name, manual in manuals().items():
         [about] = c("COMMAND", "INFO", name)
@@ -240,7 +240,7 @@ def test_what_replicates_nothing_is_what_only_reads(server):
         assert manual.replicates
 
 
-def test_the_pattern_of_a_text_takes_anything_for_what_differs():
-    """`<…>` and no other sign."""
+def test_the_pattern_of_an_error_text_matches_any_value():
+    """Only `<…>` is a placeholder. Other characters stand for themselves."""
     assert pattern("ERR option <option> is (there)").fullmatch("ERR option A b is (there)")
     assert not pattern("ERR option <option>").fullmatch("ERR options X")

@@ -1,4 +1,4 @@
-"""TASK.MCLAIM: tasks of the first of several queues that has any, and waiting for all of them at once."""
+"""TASK.MCLAIM: claiming from the first of several queues that has tasks, and waiting for all of them at once."""
 
 import random
 
@@ -12,19 +12,19 @@ KEYS = ["a", "b", "c"]
 THREE = claim(KEYS)
 
 
-def lines(floor: Floor, *keys: str) -> list[int]:
-    """How many stand in the line of each queue; the queues are made, so that there is something to ask."""
+def waiting_in(floor: Floor, *keys: str) -> list[int]:
+    """The number of workers that wait in each queue. Each queue is created first, so that TASK.INFO shows it."""
     for key in keys:
         floor.boss("TASK.CONFIG", key, "SET", "lease", 30_000)
     return [floor.counts(key)["blocked-workers"] for key in keys]
 
 
-# ---- what is there
+# ---- claiming without a wait
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_the_first_queue_that_has_any_gives_its_tasks(protocol, c):
-    """In the order of the keys, whatever was pushed first; the reply names the queue."""
+def test_tasks_come_from_the_first_queue_that_has_any(protocol, c):
+    """The order is that of the keys, not of the pushes. The reply names the queue."""
     c("TASK.MPUSH", "c", "TASKS", 2, "c1", "c2")
     c("TASK.MPUSH", "b", "TASKS", 2, "b1", "b2")
     key, [[handle, payload, deliveries]] = c(*THREE)
@@ -37,8 +37,8 @@ def test_the_first_queue_that_has_any_gives_its_tasks(protocol, c):
     assert c(*THREE) == []
 
 
-def test_only_the_queue_that_gives_is_changed(start):
-    """One effect on one key; the others stay as they are, and none comes to be."""
+def test_only_the_queue_that_gives_tasks_is_changed(start):
+    """One effect on one key is propagated. The other queues stay as they are, and none is created."""
     server: Server = start(appendonly="yes")
     c = Talk(server)
     c("TASK.CONFIG", "a", "SET", "lease", 1000)
@@ -54,31 +54,31 @@ def test_only_the_queue_that_gives_is_changed(start):
     assert effects(server) == []
 
 
-def test_the_tasks_are_those_that_a_claim_would_give(server):
-    """COUNT, BYTES, LEASE, WORKER, TIED, NOACK and WITHMETA mean the same."""
+def test_the_tasks_are_those_that_claim_would_return(server):
+    """COUNT, BYTES, LEASE, WORKER, TIED, NOACK and WITHMETA mean the same as in TASK.CLAIM."""
     c, other = Talk(server, 3), Talk(server, 3)
     options = ["COUNT", 3, "BYTES", 4, "LEASE", 77_000, "WORKER", "ann", "TIED", "WITHMETA"]
     for key in ("b", "q"):
         for payload in ("12", "34", "56"):
             c.push(key, payload, "PRIORITY", 3, "HEADERS", 1, "h", "v")
     key, tasks = c(*THREE, *options)
-    same = other("TASK.CLAIM", "q", *options)
+    expected_tasks = other("TASK.CLAIM", "q", *options)
     assert key == b"b" and [task[1] for task in tasks] == [b"12", b"34"]
-    for mine, theirs in zip(tasks, same, strict=True):
-        assert (mine[1:3], len(mine)) == (theirs[1:3], 4)
-        mine_meta, their_meta = c.as_map(mine[3]), c.as_map(theirs[3])
-        assert list(mine_meta) == list(their_meta)
+    for task, expected in zip(tasks, expected_tasks, strict=True):
+        assert (task[1:3], len(task)) == (expected[1:3], 4)
+        meta, expected_meta = c.as_map(task[3]), c.as_map(expected[3])
+        assert list(meta) == list(expected_meta)
         for field in (b"priority", b"headers", b"failures", b"stalls"):
-            assert mine_meta[field] == their_meta[field]
-        told = c.map("TASK.GET", "b", mine[0])
-        assert (told[b"worker"], told[b"tied"], told[b"lease-ms"]) == (b"ann", 1, 77_000)
+            assert meta[field] == expected_meta[field]
+        shown = c.map("TASK.GET", "b", task[0])
+        assert (shown[b"worker"], shown[b"tied"], shown[b"lease-ms"]) == (b"ann", 1, 77_000)
     key, [[name, payload, _]] = c(*THREE, "NOACK")
     assert (key, payload, b"@" in name) == (b"b", b"56", False)
     assert c("TASK.LEN", "b") == 2
 
 
-def test_a_tied_lease_ends_with_the_connection_that_claimed_from_several(floor):
-    """In whichever queue the tasks were."""
+def test_a_tied_lease_ends_with_its_connection(floor):
+    """TIED works in whichever queue the tasks were."""
     worker = floor.worker()
     floor.boss.push("b", "x")
     assert worker(*THREE, "TIED")[0] == b"b"
@@ -86,21 +86,21 @@ def test_a_tied_lease_ends_with_the_connection_that_claimed_from_several(floor):
     floor.eventually(lambda: floor.counts("b")["stalled"] == 1, "the lease is over")
 
 
-def test_a_key_that_is_there_twice_counts_once(floor):
-    """Where it stands first: in the order of queues and in its line."""
+def test_a_key_that_is_given_twice_counts_once(floor):
+    """Its first position counts, in the order of the queues and in its wait queue."""
     floor.boss.push("a", "x")
     floor.boss.push("b", "y")
     twice = ["TASK.MCLAIM", "b", "KEYS", 4, "a", "b", "a", "b"]
     assert [floor.boss(*twice)[0] for _ in range(2)] == [b"b", b"a"]
     worker = floor.waiting(["b", "a", "b"])
-    assert lines(floor, "a", "b") == [1, 1]
+    assert waiting_in(floor, "a", "b") == [1, 1]
     floor.boss.push("b", "z")
     assert worker.served() == (b"b", [b"z"])
     floor.nobody_waits()
 
 
-def test_a_paused_queue_is_passed_over(c):
-    """It has no tasks to claim as long as it is paused."""
+def test_a_paused_queue_is_skipped(c):
+    """A queue that is paused has no tasks to claim."""
     c.push("a", "x")
     c.push("b", "y")
     c("TASK.PAUSE", "a")
@@ -109,29 +109,29 @@ def test_a_paused_queue_is_passed_over(c):
     assert c(*THREE)[0] == b"a"
 
 
-def test_a_task_that_is_due_is_claimed_though_no_timer_came(server, c):
-    """Each queue that is asked moves what is due first, as with a claim of it alone."""
+def test_a_claim_makes_due_tasks_ready_first(server, c):
+    """As with TASK.CLAIM, a claim need not wait for the timer."""
     c.push("b", "x", "DELAY", 20)
     server.wait_until(lambda: c(*THREE) != [], "the task is due")
     assert c("TASK.LEN", "b", "leased") == 1
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_a_key_of_another_type_anywhere_changes_nothing(place, c):
-    """An error before anything is claimed, also where an earlier queue has tasks, and no wait."""
+@pytest.mark.parametrize("position", range(3))
+def test_a_key_of_another_type_anywhere_changes_nothing(position, c):
+    """WRONGTYPE comes before anything is claimed, even if an earlier queue has tasks. BLOCK does not wait."""
     for key in KEYS:
         c.push(key)
-    c("DEL", KEYS[place])
-    c("SET", KEYS[place], "text")
-    others = [key for key in KEYS if key != KEYS[place]]
+    c("DEL", KEYS[position])
+    c("SET", KEYS[position], "text")
+    others = [key for key in KEYS if key != KEYS[position]]
     before = [c.digest(key) for key in others]
     for options in ([], ["BLOCK", 0], ["REQUEST", "t"], ["NOACK"]):
         assert c(*THREE, *options) == WRONGTYPE
     assert [c.digest(key) for key in others] == before
 
 
-def test_keys_are_counted_and_stand_second(c):
-    """1 to 100 of them behind KEYS; neither the word nor the number can be left out or come later."""
+def test_keys_must_follow_the_first_key(c):
+    """KEYS takes 1 to 100 keys. The word and the number are required and cannot stand elsewhere."""
     c.push("k99", "x")
     names = [f"k{at}" for at in range(100)]
     assert c("task.mclaim", "k", "keys", 100, *names)[0] == b"k99"
@@ -152,11 +152,11 @@ def test_keys_are_counted_and_stand_second(c):
     assert isinstance(wrong, Error) and wrong.startswith("ERR wrong number of arguments")
 
 
-# ---- sent again
+# ---- requests sent again
 
 
 def test_a_claim_sent_again_finds_its_tasks_in_any_of_the_queues(server):
-    """Though an earlier queue has tasks by now, and in whatever order the keys are."""
+    """The order of the keys does not matter, and neither do new tasks in an earlier queue."""
     c, again = Talk(server), Talk(server)
     c("TASK.MPUSH", "b", "TASKS", 2, "x", "y")
     got = c(*THREE, "REQUEST", "t", "COUNT", 2)
@@ -172,15 +172,15 @@ def test_a_claim_sent_again_finds_its_tasks_in_any_of_the_queues(server):
     assert again(*THREE, "REQUEST", "t")[0] == b"a", "with nothing left of it, it is a new claim"
 
 
-def test_a_claim_sent_again_takes_the_place_of_the_one_that_waits_in_each_line(floor):
-    """The copy stands where the first stood in the lines of both queues, and the first gets nothing."""
+def test_a_claim_sent_again_replaces_the_one_that_waits_in_every_queue(floor):
+    """The copy keeps the position of the first claim in both queues. The first claim returns nothing."""
     front = floor.waiting("a")
     first = floor.waiting(["a", "b"], "REQUEST", "t")
     behind, other = floor.waiting("a"), floor.waiting("b")
     copy = floor.worker().asks(["b", "a"], "REQUEST", "t")
     assert first.read() == []
     assert (floor.blocked(), floor.counted()) == (4, 4)
-    assert lines(floor, "a", "b") == [3, 2]
+    assert waiting_in(floor, "a", "b") == [3, 2]
     floor.boss.push("a", "1")
     assert front.payloads() == [b"1"]
     floor.boss.push("b", "2")
@@ -191,14 +191,14 @@ def test_a_claim_sent_again_takes_the_place_of_the_one_that_waits_in_each_line(f
     floor.nobody_waits()
 
 
-def test_a_copy_has_in_each_line_the_place_of_who_stood_there_with_its_token(floor):
-    """Of two that wait in lines of their own it takes both places; in a new line it comes last."""
+def test_a_copy_takes_the_positions_of_all_claims_with_its_token(floor):
+    """It replaces a waiting claim in each of two queues. In a third queue it is last."""
     one = floor.waiting("a", "REQUEST", "t")
     after_one, in_c = floor.waiting("a"), floor.waiting("c")
     two = floor.waiting("b", "REQUEST", "t")
     copy = floor.worker().asks(KEYS, "REQUEST", "t", "COUNT", 2)
     assert (one.read(), two.read()) == ([], [])
-    assert (floor.blocked(), lines(floor, *KEYS)) == (3, [2, 1, 2])
+    assert (floor.blocked(), waiting_in(floor, *KEYS)) == (3, [2, 1, 2])
     floor.boss.push("c", "1")
     assert in_c.payloads() == [b"1"]
     floor.boss.push("a", "2")
@@ -210,11 +210,11 @@ def test_a_copy_has_in_each_line_the_place_of_who_stood_there_with_its_token(flo
 
 
 def test_a_copy_for_one_queue_ends_the_wait_for_the_others(floor):
-    """The token says that it is the same request, so the first waits nowhere any more."""
+    """The token marks the same request, so the first claim no longer waits in any queue."""
     first = floor.waiting(KEYS, "REQUEST", "t")
     copy = floor.worker().asks("b", "REQUEST", "t")
     assert first.read() == []
-    assert lines(floor, *KEYS) == [0, 1, 0]
+    assert waiting_in(floor, *KEYS) == [0, 1, 0]
     floor.boss.push("b", "x")
     assert copy.payloads() == [b"x"]
     floor.nobody_waits()
@@ -225,21 +225,21 @@ def test_a_copy_for_one_queue_ends_the_wait_for_the_others(floor):
 
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("key", KEYS)
-def test_whichever_queue_has_a_task_first_serves_the_one_who_waits(floor, key, protocol):
-    """It is one blocked client, in each line, and in none once it is served."""
+def test_a_waiting_worker_is_served_by_the_first_queue_that_gets_a_task(floor, key, protocol):
+    """The worker is one blocked client that waits in each queue, and in none once it is served."""
     worker = floor.waiting(KEYS, protocol=protocol)
-    assert (floor.counted(), lines(floor, *KEYS)) == (1, [1, 1, 1])
+    assert (floor.counted(), waiting_in(floor, *KEYS)) == (1, [1, 1, 1])
     floor.boss.push(key, "x")
     assert worker.served() == (key.encode(), [b"x"])
     floor.nobody_waits()
-    assert lines(floor, *KEYS) == [0, 0, 0]
+    assert waiting_in(floor, *KEYS) == [0, 0, 0]
     for other in KEYS:
         floor.boss.push(other, "left alone")
         assert floor.boss("TASK.LEN", other, "ready") == 1
 
 
-def test_first_come_first_served_among_those_who_wait_for_one_and_for_several(floor):
-    """In the line of each queue, by when they came, whatever else they wait for."""
+def test_workers_are_served_in_the_order_they_came_in_each_queue(floor):
+    """It does not matter whether they wait for one queue or for several."""
     one = floor.waiting("b")
     two = floor.waiting(["a", "b"])
     three = floor.waiting("b")
@@ -258,38 +258,38 @@ def test_first_come_first_served_among_those_who_wait_for_one_and_for_several(fl
     floor.nobody_waits()
 
 
-def test_options_hold_for_who_waited_for_several(floor):
-    """COUNT, NOACK and WITHMETA, as for one."""
-    many, gone, meta = (floor.waiting(KEYS, *o) for o in (["COUNT", 2], ["NOACK"], ["WITHMETA"]))
+def test_options_apply_to_a_claim_that_waited(floor):
+    """COUNT, NOACK and WITHMETA work as in a claim of one queue."""
+    many, no_ack, meta = (floor.waiting(KEYS, *o) for o in (["COUNT", 2], ["NOACK"], ["WITHMETA"]))
     floor.boss("TASK.MPUSH", "b", "TASKS", 3, "1", "2", "3")
     assert many.served() == (b"b", [b"1", b"2"])
-    key, [[name, payload, _]] = gone.read()
+    key, [[name, payload, _]] = no_ack.read()
     assert (key, payload, b"@" in name) == (b"b", b"3", False)
     floor.boss.push("c", "4")
-    key, [[_, payload, _, told]] = meta.read()
-    assert (key, payload, b"lease" in meta.as_map(told)) == (b"c", b"4", True)
+    key, [[_, payload, _, shown]] = meta.read()
+    assert (key, payload, b"lease" in meta.as_map(shown)) == (b"c", b"4", True)
 
 
-def test_a_wait_for_several_queues_ends_in_all_lines(floor):
-    """By time-out and CLIENT UNBLOCK with an empty array, by an error, by CLIENT KILL, by a connection that closes."""
+def test_a_wait_ends_in_all_queues_at_once(floor):
+    """It can end by time-out, CLIENT UNBLOCK, CLIENT KILL or a closed connection."""
     short = floor.worker()
     assert short(*THREE, "BLOCK", 1) == []
-    kindly, harshly, killed, gone = floor.line(4, KEYS)
-    assert floor.boss("CLIENT", "UNBLOCK", kindly.id) == 1
-    assert floor.boss("CLIENT", "UNBLOCK", harshly.id, "ERROR") == 1
-    assert (kindly.read(), harshly.read()) == ([], Error(FORCED))
+    timed_out, with_error, killed, closed = floor.line(4, KEYS)
+    assert floor.boss("CLIENT", "UNBLOCK", timed_out.id) == 1
+    assert floor.boss("CLIENT", "UNBLOCK", with_error.id, "ERROR") == 1
+    assert (timed_out.read(), with_error.read()) == ([], Error(FORCED))
     assert floor.boss("CLIENT", "KILL", "ID", killed.id) == 1
-    gone.leave()
+    closed.leave()
     floor.nobody_waits()
-    assert lines(floor, *KEYS) == [0, 0, 0]
+    assert waiting_in(floor, *KEYS) == [0, 0, 0]
     for key in KEYS:
         floor.boss.push(key)
         assert floor.boss("TASK.LEN", key, "ready") == 1
 
 
 @pytest.mark.parametrize("options", [[], ["TIED"], ["REQUEST", "t"]], ids=["plain", "tied", "request"])
-def test_a_hand_off_that_is_not_received_is_undone_in_its_queue(floor, options):
-    """A push to the second queue and the end of its worker in one batch: no lease is left, no delivery counted."""
+def test_a_hand_off_that_does_not_arrive_is_undone_in_its_queue(floor, options):
+    """If the worker is killed in the same batch as the push, no lease and no delivery remain."""
     worker = floor.waiting(KEYS, *options)
     floor.boss.send(["TASK.PUSH", "b", "x"], ["CLIENT", "KILL", "ID", worker.id])
     floor.boss.read(), floor.boss.read()
@@ -299,8 +299,8 @@ def test_a_hand_off_that_is_not_received_is_undone_in_its_queue(floor, options):
     floor.eventually(lambda: state.items() <= floor.counts("b").items(), "the hand-off is undone")
 
 
-def test_nobody_waits_for_several_in_a_transaction_or_a_script(floor):
-    """BLOCK acts as absent: an empty array, or the tasks that are there."""
+def test_a_claim_in_a_transaction_or_a_script_does_not_wait(floor):
+    """BLOCK is ignored: the reply is an empty array, or the tasks that are ready."""
     lua = "return redis.call('TASK.MCLAIM', KEYS[1], 'KEYS', 2, KEYS[2], KEYS[3], 'BLOCK', 0)"
     assert floor.boss("EVAL", lua, 3, *KEYS) == []
     floor.boss("MULTI")
@@ -316,7 +316,7 @@ def test_nobody_waits_for_several_in_a_transaction_or_a_script(floor):
 
 
 def test_a_transaction_that_fills_several_queues_serves_each_worker_once(floor):
-    """The queue that was filled first serves the first worker, the next one who is left."""
+    """The queue that was filled first serves the first worker. The next queue serves the next worker."""
     first, second = floor.waiting(KEYS), floor.waiting(["b", "a"])
     floor.boss("MULTI")
     for key in ("b", "a", "c"):
@@ -329,13 +329,13 @@ def test_a_transaction_that_fills_several_queues_serves_each_worker_once(floor):
 
 
 def arrives_by_rename(floor: Floor) -> None:
-    """Under a name that is waited for."""
+    """A queue with a task is renamed to a key that workers wait for."""
     floor.boss.push("other", "x")
     assert floor.boss("RENAME", "other", "b") == "OK"
 
 
 def arrives_by_swap(floor: Floor) -> None:
-    """With its database."""
+    """A database with a task is swapped in."""
     floor.boss("SELECT", 1)
     floor.boss.push("b", "x")
     floor.boss("SELECT", 0)
@@ -343,37 +343,37 @@ def arrives_by_swap(floor: Floor) -> None:
 
 
 def arrives_by_restore(floor: Floor) -> None:
-    """Out of a dump."""
+    """A queue with a task is restored from a dump."""
     floor.boss.push("other", "x")
     assert floor.boss("RESTORE", "b", 0, floor.boss("DUMP", "other")) == "OK"
 
 
 def is_due(floor: Floor) -> None:
-    """When its delay is over."""
+    """The delay of a task passes."""
     floor.boss.push("b", "x", "DELAY", 20)
 
 
 def is_resumed(floor: Floor) -> None:
-    """When its queue is opened."""
+    """A paused queue is resumed."""
     floor.boss("TASK.PAUSE", "b")
     floor.boss.push("b", "x")
     floor.boss("TASK.RESUME", "b")
 
 
 @pytest.mark.parametrize(
-    "comes", [arrives_by_rename, arrives_by_swap, arrives_by_restore, is_due, is_resumed]
+    "arrives", [arrives_by_rename, arrives_by_swap, arrives_by_restore, is_due, is_resumed]
 )
-def test_a_task_comes_to_who_waits_for_several(floor, comes):
-    """By every way that serves who waits for one queue."""
+def test_a_worker_gets_a_task_however_it_becomes_available(floor, arrives):
+    """Each way that serves a worker of one queue also serves a worker of several."""
     first, second = floor.line(2, KEYS)
-    comes(floor)
+    arrives(floor)
     assert first.served() == (b"b", [b"x"])
     assert floor.all_wait([second])
     assert floor.counted() == 1
 
 
-def test_another_type_under_a_key_that_is_waited_for_hurts_nobody(floor):
-    """The worker waits on, and is served by the other queues and by that one when it is a queue again."""
+def test_workers_go_on_waiting_while_a_key_has_another_type(floor):
+    """They are served by the other queues, and by that key once it is a queue again."""
     first, second = floor.line(2, KEYS)
     floor.boss("SET", "b", "text")
     floor.boss.push("c", "1")
@@ -383,20 +383,20 @@ def test_another_type_under_a_key_that_is_waited_for_hurts_nobody(floor):
     assert second.served() == (b"b", [b"2"])
 
 
-def test_workers_that_wait_for_several_are_told_when_their_node_becomes_a_replica(start):
-    """Demotion ends the wait with an error, in all lines."""
+def test_workers_get_an_error_when_their_node_becomes_a_replica(start):
+    """Demotion ends the wait in all queues."""
     primary, node = start(port=True), Floor(start(port=True))
     workers = node.line(3, KEYS)
     assert node.boss("REPLICAOF", "127.0.0.1", primary.port) == "OK"
     for worker in workers:
-        answer = worker.read()
-        assert isinstance(answer, Error) and answer.startswith("UNBLOCKED"), answer
+        reply = worker.read()
+        assert isinstance(reply, Error) and reply.startswith("UNBLOCKED"), reply
     node.nobody_waits()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_lines_of_several_queues_are_as_a_plain_list_says(floor, seed):
-    """Workers come for one, some or all queues, end and are served: always the one who came first for that queue."""
+def test_random_waits_are_served_as_in_a_plain_list(floor, seed):
+    """Workers of one or several queues come, leave and are served: always the one that came first for that queue."""
     dice = random.Random(seed)
     here: list[tuple[list[str], Worker]] = []
     for at in range(300):
@@ -423,11 +423,11 @@ def test_lines_of_several_queues_are_as_a_plain_list_says(floor, seed):
                     assert worker.payloads() == payloads
     floor.eventually(lambda: floor.counted() == len(here), "those are left who should be")
     expected = [sum(key in keys for keys, _ in here) for key in KEYS]
-    assert lines(floor, *KEYS) == expected
+    assert waiting_in(floor, *KEYS) == expected
 
 
 def test_a_thousand_workers_wait_for_a_hundred_and_one_queues_each(floor):
-    """A push wakes one of them, a thousand pushes all, and nothing is left of a hundred thousand places."""
+    """One push serves one of them, a thousand pushes serve all, and no waiting entry is left."""
     keys = [f"q{at}" for at in range(101)]
     workers = [floor.worker() for _ in range(1000)]
     for worker in workers:
@@ -439,4 +439,4 @@ def test_a_thousand_workers_wait_for_a_hundred_and_one_queues_each(floor):
     got = [worker.served() for worker in workers]
     assert len(got) == 1000 and {len(payloads) for _, payloads in got} == {1}
     floor.nobody_waits()
-    assert set(lines(floor, *keys)) == {0}
+    assert set(waiting_in(floor, *keys)) == {0}

@@ -1,4 +1,4 @@
-"""TASK.PUSH and TASK.MPUSH: what comes in, under which options, and what is refused."""
+"""TASK.PUSH and TASK.MPUSH: ids, payloads, options and bounds."""
 
 import re
 
@@ -13,34 +13,34 @@ ID = re.compile(rb"[1-9][0-9]{12}-[0-9]+")
 
 
 def ids(reply) -> list[list[int]]:
-    """Ids as numbers, to compare and to count with."""
+    """Task ids as lists of numbers."""
     return [[int(part) for part in task.split(b"-")] for task in reply]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_push_answers_an_id_that_grows(server, protocol, c):
-    """Ids are `<ms>-<seq>` from the server's clock, each larger than the one before."""
+def test_a_push_returns_an_id_larger_than_the_one_before(server, protocol, c):
+    """An id is `<ms>-<seq>`, made from the server's clock."""
     seconds, micros = map(int, c("TIME"))
     tasks = c.many([["TASK.PUSH", "q", "p"]] * 500)
     assert all(ID.fullmatch(task) for task in tasks)
     numbers = ids(tasks)
     assert numbers == sorted(numbers) and len({tuple(n) for n in numbers}) == 500
-    # The module's clock may be a little behind the server's own.
+    # The module's clock can be slightly behind the server's.
     assert abs(numbers[0][0] - (seconds * 1000 + micros // 1000)) < 10_000
     assert c("TYPE", "q") == "taskqueue"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_mpush_answers_consecutive_ids_in_order(protocol, c):
-    """All tasks of one call share the millisecond, and the payloads stand in their order."""
+def test_mpush_returns_consecutive_ids_in_order(protocol, c):
+    """All tasks of one call share the millisecond and keep the order of the payloads."""
     tasks = c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "a")
     (ms, seq), *rest = ids(tasks)
     assert rest == [[ms, seq + 1], [ms, seq + 2]]
     assert [c.map("TASK.GET", "q", task)[b"payload"] for task in tasks] == [b"a", b"b", b"a"]
 
 
-def test_a_payload_is_any_bytes(c):
-    """Empty, binary and large payloads come back as they went in."""
+def test_a_payload_can_be_any_bytes(c):
+    """Empty, binary and large payloads are returned unchanged."""
     for payload in (b"", b"\0", b"\r\n$3\r\n", bytes(range(256)), b"x" * 9000, b"y" * 3_000_000, b"DELAY"):
         task = c.push("q", payload)
         assert c.map("TASK.GET", "q", task)[b"payload"] == payload
@@ -48,25 +48,25 @@ def test_a_payload_is_any_bytes(c):
 
 
 def test_options_come_in_any_order_and_any_case(c):
-    """Every option of a push is found in the task."""
-    said = [
+    """TASK.GET shows every option of a push, in each rotation of their order."""
+    options = [
         ["priority", -3],
         ["Attempts", 7],
         ["LEASE", 1234],
         ["HEADERS", 2, "a", 1, "b", ""],
         ["Request", 1],
     ]
-    for turn in range(len(said)):
+    for turn in range(len(options)):
         c("DEL", "q")
-        options = [word for option in said[turn:] + said[:turn] for word in option]
-        task = c.map("TASK.GET", "q", c.push("q", "p", *options))
+        words = [word for option in options[turn:] + options[:turn] for word in option]
+        task = c.map("TASK.GET", "q", c.push("q", "p", *words))
         assert (task[b"priority"], task[b"attempts"], task[b"lease-ms"]) == (-3, 7, 1234)
         assert c.as_map(task[b"headers"]) == {b"a": b"1", b"b": b""}
         assert task[b"state"] == b"ready"
 
 
 def test_a_delay_makes_the_task_ready_later(server, c):
-    """DELAY counts from now; 0 is no delay; a short one passes by itself."""
+    """DELAY counts from now. DELAY 0 is no delay."""
     task = c.push("q", "p", "DELAY", DAY)
     shown = c.map("TASK.GET", "q", task)
     assert shown[b"state"] == b"delayed" and shown[b"due"] == shown[b"enqueued"] + DAY
@@ -75,8 +75,8 @@ def test_a_delay_makes_the_task_ready_later(server, c):
     server.wait_until(lambda: c.map("TASK.GET", "q", soon)[b"state"] == b"ready", "the delay is over")
 
 
-def test_at_names_an_instant_and_the_past_is_now(c):
-    """AT shows the instant that was named; one that has passed makes the task ready at once."""
+def test_at_is_an_instant_and_a_past_one_makes_the_task_ready(c):
+    """TASK.GET shows the instant as due."""
     at = 4_102_444_800_000  # 2100-01-01
     task = c.map("TASK.GET", "q", c.push("q", "p", "AT", at))
     assert task[b"state"] == b"delayed" and abs(task[b"due"] - at) <= 1
@@ -96,12 +96,12 @@ def test_at_names_an_instant_and_the_past_is_now(c):
         ("TTL", 1, SPAN_MAX),
     ],
 )
-def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, high, c):
-    """Both ends are let in, the numbers beside them are not, and the error names option and bounds."""
+def test_a_number_is_accepted_within_its_bounds(server, command, option, low, high, c):
+    """Both bounds are accepted, numbers beyond them are not. The error names the option and its bounds."""
     for number in (low, high):
         assert not isinstance(c(*command, option, number), Error)
-    # A task that lives for a millisecond may be gone by now.
-    server.wait_until(lambda: option != "TTL" or c("TASK.LEN", "q") == 1, "the short one is gone")
+    # A task with a TTL of 1 ms expires soon.
+    server.wait_until(lambda: option != "TTL" or c("TASK.LEN", "q") == 1, "the short TTL has ended")
     digest = c.digest()
     assert c.map("TASK.INFO", "q")[b"pushed"] == 2
     for number in (low - 1, high + 1, 2**64, "x", "", "+1", "1.0", f"{high} "):
@@ -113,7 +113,7 @@ def test_a_number_is_taken_from_bound_to_bound(server, command, option, low, hig
 
 
 def test_an_at_in_seconds_is_refused(c):
-    """Seconds, in which most clocks tell the time, would lie in January 1970 and run at once: the error says ms."""
+    """Read as milliseconds, it would be in January 1970 and the task would run at once."""
     for seconds in (0, 1, 1_795_334_211, 4_102_444_800, AT_MIN - 1):
         for push in (
             ["TASK.PUSH", "q", "p", "AT", seconds],
@@ -124,15 +124,15 @@ def test_an_at_in_seconds_is_refused(c):
 
 
 def test_attempts_0_is_refused(c):
-    """There is no task that may not fail at all: -1 is no limit, else at least 1."""
+    """ATTEMPTS is -1 for no limit, or at least 1."""
     assert c("TASK.PUSH", "q", "p", "ATTEMPTS", 0) == Error(
         "ERR ATTEMPTS must be -1 for no limit or at least 1"
     )
     assert c("EXISTS", "q") == 0
 
 
-def test_delay_and_at_exclude_each_other(c):
-    """Also where one of them says nothing."""
+def test_delay_and_at_cannot_be_combined(c):
+    """This also holds for DELAY 0 and for an AT in the past."""
     for both in (["DELAY", 5, "AT", AT_MIN], ["AT", AT_MIN, "DELAY", 0], ["DELAY", 0, "AT", AT_MIN]):
         assert c("TASK.PUSH", "q", "p", *both) == SYNTAX
 
@@ -141,16 +141,16 @@ def test_delay_and_at_exclude_each_other(c):
     "option",
     ["BACK", "PROGRESS 5", "TASKS 1 a", "TASKS x", "BLOCK 0", "x"],
 )
-def test_an_option_that_push_does_not_know_is_a_syntax_error(option, c):
-    """Those that are still to be built too, and those of other commands."""
+def test_an_unknown_option_is_a_syntax_error(option, c):
+    """Options of other commands are unknown as well."""
     assert c("TASK.PUSH", "q", "p", *option.split()) == SYNTAX
     if not option.startswith("TASKS"):
         assert c("TASK.MPUSH", "q", *option.split(), "TASKS", 1, "a") == SYNTAX
     assert c("EXISTS", "q") == 0
 
 
-def test_headers_are_kept_to_their_bounds(c):
-    """1 to 64 pairs, 4 KiB in all, names of 1 to 256 bytes; a value may be empty."""
+def test_headers_have_bounds(c):
+    """There are 1 to 64 pairs and 4 KiB in all. A name has 1 to 256 bytes; a value can be empty."""
     pairs = [word for n in range(64) for word in (f"name{n}", f"value{n}")]
     headers = c.as_map(c.map("TASK.GET", "q", c.push("q", "p", "HEADERS", 64, *pairs))[b"headers"])
     assert headers == {b"name%d" % n: b"value%d" % n for n in range(64)}
@@ -170,7 +170,7 @@ def test_headers_are_kept_to_their_bounds(c):
 
 
 def test_mpush_takes_1_to_1000_tasks(c):
-    """The number has to be that of the payloads, and TASKS has to be there."""
+    """TASKS is required and must be followed by exactly that many payloads."""
     assert len(c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))) == 1000
     assert len(c("TASK.MPUSH", "q", "TASKS", 1, "p")) == 1
     count = Error("ERR TASKS must be an integer between 1 and 1000")
@@ -183,8 +183,8 @@ def test_mpush_takes_1_to_1000_tasks(c):
     assert c("TASK.LEN", "q") == 1001
 
 
-def test_the_options_of_mpush_hold_for_each_task(c):
-    """They may stand before TASKS or behind the payloads."""
+def test_the_options_of_mpush_apply_to_each_task(c):
+    """Options can stand before TASKS or after the payloads."""
     options = ["PRIORITY", 5, "ATTEMPTS", 3, "HEADERS", 1, "h", "v", "DELAY", DAY]
     tasks = c("TASK.MPUSH", "q", *options, "TASKS", 2, "a", "b")
     tasks += c("TASK.MPUSH", "q", "TASKS", 2, "a", "b", *options)
@@ -194,7 +194,7 @@ def test_the_options_of_mpush_hold_for_each_task(c):
         assert c.as_map(shown[b"headers"]) == {b"h": b"v"}
 
 
-def test_a_full_queue_refuses_all_of_a_push_or_nothing(c):
+def test_a_full_queue_refuses_a_push_as_a_whole(c):
     """max-len counts ready, delayed and leased; an MPUSH that doesn't fit whole pushes none."""
     full = Error("QFULL the queue holds max-len tasks")
     assert c("TASK.CONFIG", "q", "SET", "max-len", 3) == "OK"
@@ -213,8 +213,8 @@ def test_a_full_queue_refuses_all_of_a_push_or_nothing(c):
     assert c("TASK.PUSH", "q", "p") == full
 
 
-def test_max_bytes_bounds_what_a_queue_holds(c):
-    """A payload that doesn't fit is refused; room comes back as tasks go."""
+def test_max_bytes_bounds_the_bytes_in_a_queue(c):
+    """A push that does not fit is refused. An acked task frees its bytes."""
     c("TASK.CONFIG", "q", "SET", "max-bytes", 1000)
     c.push("q", "x" * 900)
     digest = c.digest()
@@ -226,8 +226,8 @@ def test_max_bytes_bounds_what_a_queue_holds(c):
     c.push("q", "x" * 200)
 
 
-def test_a_payload_beyond_max_payload_is_refused(start):
-    """The module's setting counts for each payload alone."""
+def test_a_payload_larger_than_max_payload_is_refused(start):
+    """The module's setting applies to each payload alone."""
     c = Talk(start(module_args=("max-payload", 100)))
     long = Error("ERR a payload must be at most 100 bytes long")
     c.push("q", "x" * 100)

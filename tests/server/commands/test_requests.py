@@ -1,4 +1,4 @@
-"""REQUEST: a push or a claim that is sent again with its token is answered the same and does nothing more."""
+"""REQUEST: a push or a claim sent again with its token gets the same reply and does nothing more."""
 
 import pytest
 from harness.talk import Error, Talk, effects
@@ -8,8 +8,8 @@ FIVE_MINUTES = 300_000
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_push_sent_again_is_answered_the_same_and_pushes_nothing(protocol, c):
-    """Whatever else it says the second time; counted as duplicate."""
+def test_a_push_sent_again_returns_the_same_id_and_pushes_nothing(protocol, c):
+    """Other options of the second push are ignored. It counts as a duplicate."""
     task = c.push("q", "p", "REQUEST", "t")
     digest = c.digest()
     assert c("TASK.PUSH", "q", "other", "PRIORITY", 5, "request", "t", "DELAY", DAY) == task
@@ -20,8 +20,8 @@ def test_a_push_sent_again_is_answered_the_same_and_pushes_nothing(protocol, c):
     assert c.push("q", "p", "REQUEST", "T") != task, "tokens are bytes"
 
 
-def test_an_mpush_sent_again_is_answered_the_same(c):
-    """All ids; a PUSH with its token gets the first."""
+def test_an_mpush_sent_again_returns_the_same_ids(c):
+    """A PUSH with its token returns the first id."""
     tasks = c("TASK.MPUSH", "q", "REQUEST", "t", "TASKS", 3, *"abc")
     assert c("TASK.MPUSH", "q", "REQUEST", "t", "TASKS", 3, *"abc") == tasks
     assert c("TASK.MPUSH", "q", "TASKS", 1, "x", "REQUEST", "t") == tasks
@@ -29,8 +29,8 @@ def test_an_mpush_sent_again_is_answered_the_same(c):
     assert c("TASK.LEN", "q") == 3
 
 
-def test_a_push_sent_again_is_answered_though_the_task_is_gone_or_the_queue_closed(c):
-    """The client asks whether its push arrived: that stays true."""
+def test_a_push_sent_again_returns_the_id_of_a_finished_task(c):
+    """This also holds while the queue is full or paused."""
     task = c.push("q", "p", "REQUEST", "t")
     assert c("TASK.CLAIM", "q", "NOACK") == [[task, b"p", 1]]
     c("TASK.CONFIG", "q", "SET", "max-len", 0)
@@ -40,7 +40,7 @@ def test_a_push_sent_again_is_answered_though_the_task_is_gone_or_the_queue_clos
 
 
 def test_a_push_that_was_refused_is_not_remembered(c):
-    """It may come in with the same token when there is room."""
+    """The same token is accepted once there is room."""
     c("TASK.CONFIG", "q", "SET", "max-len", 0)
     assert isinstance(c("TASK.PUSH", "q", "p", "REQUEST", "t"), Error)
     c("TASK.CONFIG", "q", "RESET")
@@ -48,8 +48,8 @@ def test_a_push_that_was_refused_is_not_remembered(c):
     assert c.push("q", "p", "REQUEST", "t") == task and c("TASK.LEN", "q") == 1
 
 
-def test_a_push_and_a_claim_may_carry_the_same_token(c):
-    """Neither's answer takes the place of the other's."""
+def test_a_push_and_a_claim_can_use_the_same_token(c):
+    """Tokens of pushes and of claims are separate."""
     task = c.push("q", "p", "REQUEST", "t")
     claimed = c("TASK.CLAIM", "q", "REQUEST", "t")
     assert claimed[0][1] == b"p"
@@ -59,7 +59,7 @@ def test_a_push_and_a_claim_may_carry_the_same_token(c):
 
 
 def test_a_token_belongs_to_one_queue(c):
-    """Another queue knows nothing of it, nor does a new one of the same name."""
+    """Another queue does not know it, and neither does a new queue of the same name."""
     c.push("q", "p", "REQUEST", "t")
     c.push("r", "p", "REQUEST", "t")
     assert c("TASK.LEN", "r") == 1
@@ -70,7 +70,7 @@ def test_a_token_belongs_to_one_queue(c):
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_claim_sent_again_gets_the_same_tasks(protocol, c):
-    """With the same handles and lease numbers, and no delivery more, whatever else it says."""
+    """Handles and lease numbers are the same, no delivery is counted, and other options are ignored."""
     c("TASK.MPUSH", "q", "TASKS", 5, *"abcde")
     tasks = c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t", "WITHMETA")
     digest = c.digest()
@@ -82,8 +82,8 @@ def test_a_claim_sent_again_gets_the_same_tasks(protocol, c):
     assert len(c("TASK.CLAIM", "q", "COUNT", 5, "REQUEST", "u")) == 3
 
 
-def test_a_claim_sent_again_gets_what_is_still_leased_of_its_tasks(c):
-    """Without those that were answered; once none is left it is a claim like any other."""
+def test_a_claim_sent_again_gets_those_of_its_tasks_that_are_still_leased(c):
+    """If none is left, it is a claim like any other."""
     c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
     a, b = c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t")
     assert c("TASK.ACK", "q", a[0]) == 1
@@ -94,8 +94,8 @@ def test_a_claim_sent_again_gets_what_is_still_leased_of_its_tasks(c):
     assert c("TASK.CLAIM", "q", "COUNT", 2, "REQUEST", "t") == again
 
 
-def test_a_lease_that_ran_out_is_not_given_again(server, c):
-    """The copy gets the task anew, under another lease."""
+def test_a_claim_sent_again_does_not_return_a_lease_that_ran_out(server, c):
+    """The copy claims the task again under a new lease."""
     c.push()
     [[handle, _, _]] = c("TASK.CLAIM", "q", "REQUEST", "t", "LEASE", 1)
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the lease is over")
@@ -104,7 +104,7 @@ def test_a_lease_that_ran_out_is_not_given_again(server, c):
 
 
 def test_a_claim_that_found_nothing_is_not_remembered(c):
-    """Its copy gets what has come in the meantime."""
+    """Its copy gets the tasks that have come since."""
     c.push("q", "p", "DELAY", DAY)
     assert c("TASK.CLAIM", "q", "REQUEST", "t") == []
     c.push("q", "x")
@@ -112,7 +112,7 @@ def test_a_claim_that_found_nothing_is_not_remembered(c):
 
 
 def test_a_waiting_claim_sent_again_is_replaced_by_its_copy(server):
-    """The first is answered with nothing; only the copy gets the next task."""
+    """The first claim returns an empty array. Only the copy gets the next task."""
     c, first, copy = Talk(server), Talk(server), Talk(server)
     first.send(["TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t"])
     waiting = lambda: b"taskslot_blocked_workers:1\r\n" in c("INFO", "taskslot")  # noqa: E731
@@ -128,8 +128,8 @@ def test_a_waiting_claim_sent_again_is_replaced_by_its_copy(server):
 
 
 @pytest.mark.parametrize("how", ["reload", "rdb", "aof", "aof with preamble", "dump"])
-def test_tokens_outlive_a_restart(start, how):
-    """For pushes and for claims, whichever way the queue comes back."""
+def test_tokens_survive_a_restart_or_a_dump(start, how):
+    """This holds for pushes and for claims."""
     aof = {"appendonly": "yes", "aof_use_rdb_preamble": "no" if how == "aof" else "yes"}
     server = start(**(aof if how.startswith("aof") else {}))
     c = Talk(server)
@@ -153,20 +153,20 @@ def test_tokens_outlive_a_restart(start, how):
 
 
 def test_a_token_is_kept_for_five_minutes_or_as_long_as_the_lease(start):
-    """What is told to replicas says until when."""
+    """The effect that is propagated has the end of that time."""
     server = start(appendonly="yes")
     c = Talk(server)
     c.push("q", "p", "REQUEST", "t")
     c.claim("q", "REQUEST", "short", "LEASE", 1000)
     c.push()
     c.claim("q", "REQUEST", "long", "LEASE", DAY)
-    told = [fields for effect in effects(server) for name, fields in effect.events if name == "req"]
-    spans = [(token, until - at) for token, at, until, _ in told]
+    requests = [fields for effect in effects(server) for name, fields in effect.events if name == "req"]
+    spans = [(token, until - at) for token, at, until, _ in requests]
     assert spans == [(b"t", FIVE_MINUTES), (b"short", FIVE_MINUTES), (b"long", DAY)]
 
 
 def test_a_token_has_1_to_256_bytes(c):
-    """Any bytes."""
+    """The bytes can have any value."""
     error = Error("ERR REQUEST must be 1 to 256 bytes long")
     for command in (["TASK.PUSH", "q", "p"], ["TASK.MPUSH", "q", "TASKS", 1, "p"], ["TASK.CLAIM", "q"]):
         assert c(*command, "REQUEST", "") == error
@@ -176,7 +176,7 @@ def test_a_token_has_1_to_256_bytes(c):
 
 
 def test_a_queue_remembers_10_000_tokens(c):
-    """The oldest are forgotten first."""
+    """It forgets the oldest first."""
     first, second = c.push("q", "p", "REQUEST", "first"), c.push("q", "p", "REQUEST", "second")
     c.many([["TASK.PUSH", "q", "p", "REQUEST", n] for n in range(9_999)], at_once=5000)
     assert c.push("q", "p", "REQUEST", "second") == second

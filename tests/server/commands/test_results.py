@@ -1,4 +1,4 @@
-"""What is kept of finished tasks, and who waits for their end: RETAIN, RESULT, PROGRESS, TASK.RESULT."""
+"""Results and progress of tasks, how long done tasks are kept, and TASK.RESULT, which waits for the end of a task."""
 
 import pytest
 from harness.server import Server, wait_until
@@ -18,37 +18,38 @@ def protocol(request):
 
 
 class Asker(Worker):
-    """A connection that asks for results."""
+    """A connection that waits for results."""
 
     def waits(self, floor: Floor, task: bytes, key: object = "q", block: int = 0) -> "Asker":
-        """Ask, and return when the server has one more to wait."""
+        """Send TASK.RESULT and return when the server has one more blocked client."""
         floor.seen_to_wait(lambda: self.send(["TASK.RESULT", key, task, "BLOCK", block]))
         return self
 
 
 def asker(floor: Floor, task: bytes, key: object = "q", block: int = 0, protocol: int = 2) -> Asker:
-    """A new connection that waits for a task's end."""
+    """A new connection that waits for the end of a task."""
     return Asker(floor.server, protocol).waits(floor, task, key, block)
 
 
-def nobody_asks(floor: Floor) -> None:
-    """Wait until the module has nobody waiting for a result."""
+def no_client_waits(floor: Floor) -> None:
+    """Wait until no client waits for a result."""
     floor.eventually(
-        lambda: (floor.blocked(), floor.info("taskslot", "taskslot_result_waiters")) == (0, 0), "nobody asks"
+        lambda: (floor.blocked(), floor.info("taskslot", "taskslot_result_waiters")) == (0, 0),
+        "no client waits for a result",
     )
 
 
 def leased(c: Talk, key: object = "q", *options: object) -> tuple[bytes, bytes]:
-    """A task that a worker holds: its id and its handle."""
+    """The id and the handle of a new task that is leased."""
     task = c.push(key, "p", *options)
     return task, c.claim(key)
 
 
-# ---- what is kept
+# ---- done tasks
 
 
-def test_an_acked_task_is_gone_unless_it_is_to_be_kept(c):
-    """ACK's RETAIN, else the push's, else the queue's."""
+def test_an_acked_task_is_removed_unless_retain_is_set(c):
+    """RETAIN of the ACK comes first, then that of the push, then the queue's setting."""
     for retained in ([], ["RETAIN", 0], ["RESULT", "x"]):
         task, handle = leased(c)
         assert c("TASK.ACK", "q", handle, *retained) == 1
@@ -70,12 +71,12 @@ def test_an_acked_task_is_gone_unless_it_is_to_be_kept(c):
     assert c("TASK.ACK", "q", handle) == 1
     assert c("TASK.GET", "q", task) is None
     assert c("TASK.LEN", "q", "done") == 2 and c("TASK.LEN", "q") == 0
-    told = c.map("TASK.INFO", "q")
-    assert (told[b"done"], told[b"acked"], told[b"forgotten"]) == (2, 6, 0)
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"done"], info[b"acked"], info[b"forgotten"]) == (2, 6, 0)
 
 
-def test_what_is_done_is_over_for_everybody(c):
-    """A handle answers 0, CANCEL and RETRY find nothing, no claim gets it."""
+def test_a_done_task_cannot_be_changed(c):
+    """Its handle returns 0, CANCEL and RETRY do not find it, and no claim returns it."""
     task, handle = leased(c, "q", "RETAIN", DAY)
     assert c("TASK.ACK", "q", handle) == 1
     for verb in ("ACK", "FAIL", "REQUEUE", "EXTEND"):
@@ -86,8 +87,8 @@ def test_what_is_done_is_over_for_everybody(c):
     assert c("TASK.RESULT", "q", task) == [b"done", None]
 
 
-def test_mpush_and_handles_keep_all_of_them(c):
-    """The same result for each; the list shows them by when they were done."""
+def test_an_ack_of_many_handles_keeps_all_of_them(c):
+    """Each task has the same result. TASK.LIST shows them in the order they were done."""
     tasks = c("TASK.MPUSH", "q", "RETAIN", DAY, "TASKS", 3, *"abc")
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3)]
     assert c("TASK.ACK", "q", "HANDLES", 3, *reversed(handles), "RESULT", "r") == [1, 1, 1]
@@ -107,8 +108,8 @@ def test_mpush_and_handles_keep_all_of_them(c):
     assert [c("TASK.RESULT", "q", task) for task in tasks] == [[b"done", b"r"]] * 3
 
 
-def test_a_done_task_goes_when_its_time_is_over(floor):
-    """By the server's own clock, with nobody asking for it."""
+def test_a_done_task_is_removed_when_its_retention_ends(floor):
+    """The server's timer removes it. No command is needed."""
     task, handle = leased(floor.boss, "q")
     assert floor.boss("TASK.ACK", "q", handle, "RETAIN", 30, "RESULT", "x") == 1
     floor.eventually(lambda: floor.counts()["done"] == 0, "it is kept no longer")
@@ -116,8 +117,8 @@ def test_a_done_task_goes_when_its_time_is_over(floor):
     assert floor.boss("TASK.RESULT", "q", task) == 0
 
 
-def test_too_many_done_tasks_make_the_oldest_go(floor):
-    """retain-max bounds them."""
+def test_the_oldest_done_tasks_are_removed_beyond_retain_max(floor):
+    """retain-max bounds the number of done tasks."""
     boss = floor.boss
     boss("TASK.CONFIG", "q", "SET", "retain", DAY, "retain-max", 2)
     tasks = []
@@ -130,8 +131,8 @@ def test_too_many_done_tasks_make_the_oldest_go(floor):
     assert [boss("TASK.RESULT", "q", task) for task in tasks[2:]] == [[b"done", None]] * 2
 
 
-def test_done_tasks_give_way_to_pushes(c):
-    """max-bytes: a push is never refused for what is done, but for what isn't."""
+def test_done_tasks_are_removed_to_make_room_for_a_push(c):
+    """max-bytes refuses a push only because of tasks that are not done."""
     for _ in range(3):
         _, handle = leased(c)
         assert c("TASK.ACK", "q", handle, "RETAIN", DAY, "RESULT", "x" * 1000) == 1
@@ -147,19 +148,19 @@ def test_done_tasks_give_way_to_pushes(c):
 
 
 def test_purge_removes_done_tasks(c):
-    """PURGE done, and ALL; they count as forgotten, since they are counted as acked."""
+    """PURGE done and PURGE ALL remove them. They count as forgotten, because they already count as acked."""
     for _ in range(3):
         _, handle = leased(c)
         assert c("TASK.ACK", "q", handle, "RETAIN", DAY) == 1
     assert c("TASK.PURGE", "q", "DONE", "COUNT", 2) == 2
     c.push()
     assert c("TASK.PURGE", "q", "all") == 2
-    told = c.map("TASK.INFO", "q")
-    assert (told[b"forgotten"], told[b"purged"], told[b"done"]) == (3, 1, 0)
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"forgotten"], info[b"purged"], info[b"done"]) == (3, 1, 0)
 
 
-def test_progress_is_shown_while_it_lasts(c):
-    """The next replaces it, an empty one takes it back, the next lease and the end forget it."""
+def test_progress_is_shown_until_it_is_replaced_or_the_next_claim(c):
+    """An empty progress removes it. A requeue keeps it; the next claim removes it."""
     task, handle = leased(c)
     assert b"progress" not in c.map("TASK.GET", "q", task)
     for progress in ("10 %", b"\x00\xff" * 2048):
@@ -180,8 +181,8 @@ def test_progress_is_shown_while_it_lasts(c):
     assert b"progress" not in c.map("TASK.GET", "q", task)
 
 
-def test_bounds_and_syntax(c):
-    """RESULT at most 1 MiB, and 64 MiB for all of a call; RETAIN a span; BLOCK too."""
+def test_results_and_their_times_have_bounds(c):
+    """A RESULT has at most 1 MiB, and 64 MiB for all handles of a call. RETAIN and BLOCK have bounds too."""
     task, handle = leased(c)
     big = "x" * (MIB + 1)
     assert c("TASK.ACK", "q", handle, "RESULT", big) == Error(f"ERR RESULT must be at most {MIB} bytes long")
@@ -206,11 +207,11 @@ def test_bounds_and_syntax(c):
     assert c("TASK.RESULT", "string", task, "BLOCK", 0).startswith("WRONGTYPE")
 
 
-# ---- asking, and waiting
+# ---- TASK.RESULT, with and without a wait
 
 
-def test_result_tells_how_a_task_ended_or_that_it_has_not(c):
-    """nil while it isn't over, the result or error once it is, 0 for an unknown id; nothing is made or changed."""
+def test_result_returns_the_end_of_a_task_or_nil_before_it(c):
+    """It returns a result or an error text, and 0 for an unknown id. It creates and changes nothing."""
     assert c("TASK.RESULT", "missing", "1-1") == 0
     assert c("TASK.RESULT", "missing", "1-1", "BLOCK", 0) == 0
     assert c("EXISTS", "missing") == 0
@@ -225,8 +226,8 @@ def test_result_tells_how_a_task_ended_or_that_it_has_not(c):
         assert c("TASK.RESULT", "q", task, "BLOCK", 0) == [b"dead", error[1].encode() if error else None]
 
 
-def test_a_hundred_who_wait_for_one_task_all_get_its_result(floor):
-    """Also where nothing is kept; and who waits for another task waits on."""
+def test_a_hundred_clients_that_wait_for_one_task_all_get_its_result(floor):
+    """This holds even if the task is not kept. A client that waits for another task goes on waiting."""
     task, handle = leased(floor.boss)
     other = asker(floor, floor.boss.push("q", "other"))
     askers = [asker(floor, task, protocol=2 + at % 2) for at in range(100)]
@@ -238,11 +239,11 @@ def test_a_hundred_who_wait_for_one_task_all_get_its_result(floor):
     assert floor.all_wait([other])
     assert floor.boss("TASK.PURGE", "q", "ready") == 1
     assert other.read() == [b"purged", None]
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
-def test_a_large_result_reaches_those_who_wait(floor):
-    """A megabyte each."""
+def test_a_large_result_reaches_the_clients_that_wait(floor):
+    """Each of them gets 1 MiB."""
     task, handle = leased(floor.boss)
     askers = [asker(floor, task) for _ in range(5)]
     assert floor.boss("TASK.ACK", "q", handle, "RESULT", b"\xff" * MIB) == 1
@@ -295,61 +296,61 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_every_end_of_a_task_is_told(floor, end):
-    """Dead, cancelled, taken with NOACK, acked anywhere."""
-    happens, told = ENDS[end]
+def test_every_end_of_a_task_is_reported_to_the_client_that_waits(floor, end):
+    """A task can end as done, dead or cancelled, by any command, also in a transaction or a script."""
+    end_task, reply = ENDS[end]
     task = floor.boss.push("q", "p", "ATTEMPTS", 1)
     one = asker(floor, task)
-    happens(floor, task)
-    assert one.read() == told
+    end_task(floor, task)
+    assert one.read() == reply
     assert one("PING") == "PONG"
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
-def test_nobody_waits_in_a_transaction_or_a_script(floor):
-    """BLOCK acts as if absent."""
+def test_result_in_a_transaction_or_a_script_does_not_wait(floor):
+    """BLOCK is ignored."""
     task = floor.boss.push()
     lua = "return redis.call('TASK.RESULT', KEYS[1], ARGV[1], 'BLOCK', 0)"
     assert floor.boss("EVAL", lua, 1, "q", task) is None
     floor.boss("MULTI")
     floor.boss("TASK.RESULT", "q", task, "BLOCK", 0)
     assert floor.boss("EXEC") == [None]
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
-# ---- how a wait ends otherwise
+# ---- other ends of a wait
 
 
 def test_a_wait_ends_with_nil_when_its_time_is_up(floor):
-    """And who waits for ever waits on."""
+    """A client without a time limit goes on waiting."""
     task, handle = leased(floor.boss)
     patient, short = asker(floor, task), Asker(floor.server)
     assert short("TASK.RESULT", "q", task, "BLOCK", 20) is None
     assert floor.all_wait([patient])
     assert floor.boss("TASK.ACK", "q", handle) == 1
     assert patient.read() == [b"done", None]
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_an_order_to_stop_waiting_ends_the_wait(floor, protocol):
-    """CLIENT UNBLOCK answers nil, with ERROR the server's error; kills and hang-ups leave nobody behind."""
+def test_client_unblock_client_kill_and_a_closed_connection_end_the_wait(floor, protocol):
+    """CLIENT UNBLOCK returns nil, or the server's error with ERROR. No waiting entry is left."""
     task, handle = leased(floor.boss)
-    kindly, harshly, killed, gone = (asker(floor, task, protocol=protocol) for _ in range(4))
-    assert floor.boss("CLIENT", "UNBLOCK", kindly.id) == 1
-    assert floor.boss("CLIENT", "UNBLOCK", harshly.id, "ERROR") == 1
+    timed_out, with_error, killed, closed = (asker(floor, task, protocol=protocol) for _ in range(4))
+    assert floor.boss("CLIENT", "UNBLOCK", timed_out.id) == 1
+    assert floor.boss("CLIENT", "UNBLOCK", with_error.id, "ERROR") == 1
     assert floor.boss("CLIENT", "KILL", "ID", killed.id) == 1
-    gone.leave()
-    assert kindly.read() is None
-    assert harshly.read() == Error(FORCED)
+    closed.leave()
+    assert timed_out.read() is None
+    assert with_error.read() == Error(FORCED)
     assert killed.is_cut()
-    nobody_asks(floor)
+    no_client_waits(floor)
     assert floor.boss("TASK.ACK", "q", handle) == 1
 
 
 @pytest.mark.parametrize("order", ["KILL", "UNBLOCK", "UNBLOCK ERROR"])
-def test_an_end_in_the_batch_of_the_ack_does_no_harm(floor, order):
-    """Who is ended right after the task gets the result, an error, or nothing; the others get it."""
+def test_a_wait_can_end_in_the_same_batch_as_the_ack(floor, order):
+    """The client that is unblocked or killed gets the result, an error or nothing. The other client gets the result."""
     task, handle = leased(floor.boss)
     first, second = asker(floor, task), asker(floor, task)
     word, *how = order.split()
@@ -359,7 +360,7 @@ def test_an_end_in_the_batch_of_the_ack_does_no_harm(floor, order):
     assert second.read() == [b"done", b"r"]
     if word != "KILL":
         assert first.read() == ([b"done", b"r"] if not how else Error(FORCED))
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
 GONE = {
@@ -377,18 +378,18 @@ GONE = {
 
 
 @pytest.mark.parametrize("how", GONE)
-def test_who_waits_for_a_task_that_is_there_no_more_is_told(floor, how):
-    """0, within a moment, whatever became of the queue."""
+def test_a_wait_ends_with_0_when_the_task_no_longer_exists(floor, how):
+    """It ends soon, however the queue was removed or replaced."""
     task, _ = leased(floor.boss)
     one = asker(floor, task)
     for words in GONE[how]:
         assert not isinstance(floor.boss(*words), Error)
     assert one.read() == 0
-    nobody_asks(floor)
+    no_client_waits(floor)
 
 
-def test_a_task_that_ended_elsewhere_is_told_when_its_queue_comes_back(floor):
-    """Another queue takes the place, in which the task is done: the server finds out."""
+def test_a_task_that_ended_under_another_key_is_reported_when_its_queue_returns(floor):
+    """The queue is renamed, the task is acked, and the queue is renamed back, all in one transaction."""
     task, handle = leased(floor.boss)
     one = asker(floor, task)
     floor.boss("MULTI")
@@ -399,8 +400,8 @@ def test_a_task_that_ended_elsewhere_is_told_when_its_queue_comes_back(floor):
     assert one.read() == [b"done", b"elsewhere"]
 
 
-def test_more_tasks_than_one_beat_looks_at_are_all_looked_at(floor):
-    """Of twelve hundred that are awaited, in two queues, each is found to be gone."""
+def test_all_tasks_are_checked_even_if_one_tick_cannot_check_them_all(floor):
+    """1200 clients wait for tasks of two queues, and each learns that its task no longer exists."""
     tasks = {key: floor.boss("TASK.MPUSH", key, "TASKS", 600, *range(600)) for key in ("p", "q")}
     askers = []
     for key, ids in tasks.items():
@@ -410,12 +411,12 @@ def test_more_tasks_than_one_beat_looks_at_are_all_looked_at(floor):
     waiting = lambda: floor.info("taskslot", "taskslot_result_waiters")  # noqa: E731
     floor.eventually(lambda: waiting() == 1200, "all wait", 20)
     floor.boss("DEL", "q", "p")
-    floor.eventually(lambda: waiting() == 0, "all were told", 20)
+    floor.eventually(lambda: waiting() == 0, "all were answered", 20)
     assert [one.read() for one in askers] == [0] * 1200
 
 
-def test_a_server_shuts_down_with_askers_waiting(start):
-    """SHUTDOWN neither waits for them nor breaks over them."""
+def test_a_server_shuts_down_while_clients_wait(start):
+    """SHUTDOWN does not wait for them."""
     server: Server = start()
     floor = Floor(server)
     one = asker(floor, floor.boss.push())
@@ -423,18 +424,18 @@ def test_a_server_shuts_down_with_askers_waiting(start):
     assert one.is_cut()
 
 
-# ---- replicas, files
+# ---- replication and persistence
 
 
 def follows(floor: Floor, primary: Server) -> None:
-    """Make the floor's node a replica, and wait until its link is up."""
+    """Make this node a replica and wait until its link is up."""
     assert floor.boss("REPLICAOF", "127.0.0.1", primary.port) == "OK"
     is_up = lambda: b"master_link_status:up" in floor.boss("INFO", "replication")  # noqa: E731
     floor.eventually(is_up, "the link is up", 20)
 
 
-def test_who_waits_on_a_replica_gets_what_is_applied_there(start):
-    """The result, kept or not; and 0 when the queue is deleted; equal digests all the way."""
+def test_a_client_that_waits_on_a_replica_gets_the_result(start):
+    """It gets 0 if the queue is deleted. The digests stay equal."""
     primary, node = start(port=True), Floor(start(port=True))
     boss = Talk(primary)
     task, handle = leased(boss)
@@ -453,17 +454,17 @@ def test_who_waits_on_a_replica_gets_what_is_applied_there(start):
     assert askers[2].read() == 0
     assert node.boss("REPLICAOF", "NO", "ONE") == "OK"
     assert node.boss("TASK.RESULT", "q", kept) == [b"done", b"kept"]
-    nobody_asks(node)
+    no_client_waits(node)
 
 
-def test_who_waits_on_a_node_that_is_demoted_is_told(start):
-    """The server's error, as for workers."""
+def test_a_client_that_waits_gets_an_error_when_its_node_becomes_a_replica(start):
+    """The error is the server's UNBLOCKED, as for workers."""
     primary, node = start(port=True), Floor(start(port=True))
     one = asker(node, node.boss.push())
     assert node.boss("REPLICAOF", "127.0.0.1", primary.port) == "OK"
-    answer = one.read()
-    assert isinstance(answer, Error) and answer.startswith("UNBLOCKED"), answer
-    nobody_asks(node)
+    reply = one.read()
+    assert isinstance(reply, Error) and reply.startswith("UNBLOCKED"), reply
+    no_client_waits(node)
 
 
 @pytest.mark.parametrize(
@@ -477,7 +478,7 @@ def test_who_waits_on_a_node_that_is_demoted_is_told(start):
     ids=["rdb", "aof", "aof without preamble", "rewritten"],
 )
 def test_a_restart_keeps_results_and_progress(start, settings):
-    """And they go when their time is over."""
+    """Done tasks are still removed when their retention ends."""
     settings = dict(settings)
     rewritten = settings.pop("rewritten", False)
     server = start(**settings)
@@ -505,8 +506,8 @@ def test_a_restart_keeps_results_and_progress(start, settings):
     assert c("TASK.LEN", "q", "done") == 2
 
 
-def test_copies_and_dumps_hold_what_is_done(c):
-    """COPY, DUMP and RESTORE, RENAME."""
+def test_copies_and_dumps_contain_done_tasks(c):
+    """COPY, DUMP with RESTORE, and RENAME keep results."""
     task, handle = leased(c, "q", "RETAIN", DAY)
     assert c("TASK.ACK", "q", handle, "RESULT", "r") == 1
     assert c("COPY", "q", "copy") == 1
@@ -517,17 +518,17 @@ def test_copies_and_dumps_hold_what_is_done(c):
     assert c.digest("copy") == c.digest("restored") == c.digest("renamed")
 
 
-# ---- clusters
+# ---- cluster
 
 
-def test_who_waits_in_a_cluster_is_sent_where_the_queue_went(start):
-    """A queue that is gone may have moved: whoever waits is told MOVED, or to ask again; who does is sent there."""
+def test_a_client_that_waits_is_redirected_when_the_queue_moves(start):
+    """It gets MOVED or TRYAGAIN; a client that then asks again gets MOVED. TRYAGAIN also follows a deleted queue."""
     one, two = pair(start)
     task = one.boss.push("q", "p")
     waits = asker(one, task)
     move("q", one, two)
-    answer = waits.read()
-    assert isinstance(answer, Error) and answer.split()[0] in ("MOVED", "TRYAGAIN"), answer
+    reply = waits.read()
+    assert isinstance(reply, Error) and reply.split()[0] in ("MOVED", "TRYAGAIN"), reply
     again = waits("TASK.RESULT", "q", task, "BLOCK", 0)
     assert isinstance(again, Error) and again.startswith("MOVED"), again
     waits = asker(two, task)
@@ -538,5 +539,5 @@ def test_who_waits_in_a_cluster_is_sent_where_the_queue_went(start):
     two.boss("DEL", "q")
     assert waits.read() == Error("TRYAGAIN the queue is gone or has moved: ask again")
     assert waits("TASK.RESULT", "q", task, "BLOCK", 0) == 0
-    nobody_asks(one)
-    nobody_asks(two)
+    no_client_waits(one)
+    no_client_waits(two)

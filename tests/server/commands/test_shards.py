@@ -1,4 +1,4 @@
-"""TASK.SHARDS: the names of the queues that carry one logical queue over the slots of a cluster."""
+"""TASK.SHARDS: the names of the queues that spread one logical queue over the slots of a cluster."""
 
 import pytest
 from harness.talk import SYNTAX, Error, Talk
@@ -6,8 +6,8 @@ from harness.two_nodes import node
 
 SLOTS = 16384
 ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
-# As every server and client has named them since the first release. To change one would lose the tasks in it.
-FOR_EVER = {
+# The names since the first release. Changing one would lose the tasks in that shard.
+FIXED = {
     0: (b"orders:{1bz}", 0),
     1: (b"orders:{fjl}", 8192),
     2: (b"orders:{17p}", 4096),
@@ -22,28 +22,28 @@ FOR_EVER = {
 
 
 def reversed_bits(number: int) -> int:
-    """The 14 bits of a number, the last one first."""
+    """The 14 bits of a number in reverse order."""
     return int(f"{number:014b}"[::-1], 2)
 
 
 def tag(name: bytes) -> bytes:
-    """The hash tag that a shard's name ends with."""
+    """The hash tag at the end of a shard's name."""
     before, _, tag = name.rpartition(b":{")
     assert tag.endswith(b"}") and b"{" not in before
     return tag[:-1]
 
 
-def test_the_names_of_shards_are_fixed_for_ever(c):
-    """Written down, so that no build, server or client ever finds the tasks of a shard under another name."""
+def test_the_names_of_shards_never_change(c):
+    """They are written down above, so that every version finds the tasks of a shard under the same name."""
     shards = c("TASK.SHARDS", "orders", SLOTS, "WITHSLOTS")
-    assert {at: tuple(shards[at]) for at in FOR_EVER} == FOR_EVER
-    assert c("TASK.SHARDS", "orders", 1) == [FOR_EVER[0][0]]
-    assert c("TASK.SHARDS", "", 2) == [b":{%b}" % tag(FOR_EVER[at][0]) for at in range(2)]
+    assert {at: tuple(shards[at]) for at in FIXED} == FIXED
+    assert c("TASK.SHARDS", "orders", 1) == [FIXED[0][0]]
+    assert c("TASK.SHARDS", "", 2) == [b":{%b}" % tag(FIXED[at][0]) for at in range(2)]
 
 
 @pytest.mark.parametrize("name", [b"orders", b"", b"a}b", b"\0\xff\r\n", b":", b"x" * 1024])
-def test_each_shard_lies_in_the_slot_that_is_told(start, name):
-    """As the server itself counts slots: shard i in the slot whose 14 bits are those of i in reverse."""
+def test_each_shard_is_in_the_slot_that_withslots_shows(start, name):
+    """CLUSTER KEYSLOT agrees: the slot of shard i has the 14 bits of i in reverse order."""
     c = node(start).boss
     shards = c("TASK.SHARDS", name, 4096, "WITHSLOTS")
     assert [slot for _, slot in shards] == [reversed_bits(at) for at in range(4096)]
@@ -51,16 +51,16 @@ def test_each_shard_lies_in_the_slot_that_is_told(start, name):
     assert all(shard.startswith(name + b":{") for shard, _ in shards)
 
 
-def test_the_most_shards_are_one_for_each_slot(start):
-    """16384 names, no two in one slot."""
+def test_there_is_at_most_one_shard_per_slot(start):
+    """16384 shards have 16384 names, each in a slot of its own."""
     c = node(start).boss
     shards = c("TASK.SHARDS", "q", SLOTS)
     assert len(set(shards)) == SLOTS
     assert sorted(c.many([["CLUSTER", "KEYSLOT", shard] for shard in shards])) == list(range(SLOTS))
 
 
-def test_a_tag_is_the_first_of_the_shortest_of_its_slot(start):
-    """Of 0-9a-z, the shortest first, then in that order: any client finds the same by counting up."""
+def test_a_tag_is_the_first_of_the_shortest_tags_of_its_slot(start):
+    """Tags use 0-9 and a-z, so any client finds the same tag by counting up."""
     c = node(start).boss
     words = [bytes([one]) for one in ALPHABET]
     words += [one + bytes([other]) for one in words for other in ALPHABET]
@@ -73,15 +73,15 @@ def test_a_tag_is_the_first_of_the_shortest_of_its_slot(start):
         assert tag(name) == first[slot] if slot in first else len(tag(name)) == 4
 
 
-def test_more_shards_rename_none(c):
-    """The names for n are the first n of those for any larger number."""
+def test_more_shards_keep_the_names_of_the_existing_ones(c):
+    """The names of n shards are the first n names of any larger number."""
     most = c("TASK.SHARDS", "q", SLOTS)
     for count in (1, 2, 3, 7, 64, 1000, SLOTS - 1):
         assert c("TASK.SHARDS", "q", count) == most[:count]
 
 
-def test_shards_lie_evenly_in_the_slots(c):
-    """For a power of two at equal distances; for any number no gap is more than twice another."""
+def test_shards_are_spread_evenly_over_the_slots(c):
+    """A power of two gives equal distances. Otherwise no gap is more than twice another."""
     for count in (1, 2, 3, 5, 16, 100, 1024, 5000):
         slots = sorted(slot for _, slot in c("TASK.SHARDS", "q", count, "WITHSLOTS"))
         gaps = {after - before for before, after in zip(slots, [*slots[1:], slots[0] + SLOTS], strict=True)}
@@ -91,14 +91,14 @@ def test_shards_lie_evenly_in_the_slots(c):
 
 
 @pytest.mark.parametrize("name", [b"{tag}a", b"a{b}c", b"{}", b"{}{a}", b"a{b", b"{", b"a}{", b"\0{\xff}"])
-def test_a_name_with_a_say_in_its_slot_is_refused(name, c):
+def test_a_name_that_affects_its_slot_is_refused(name, c):
     """A hash tag of its own, an empty one, or a brace that would begin one which ends with the shard's."""
     error = Error("ERR a name with a { in it can't have shards: it has a say in the slot")
     assert [c("TASK.SHARDS", name, count) for count in (1, 2, SLOTS)] == [error] * 3
 
 
 def test_arguments_out_of_bounds_are_refused(c):
-    """At least one shard, at most one for each slot; a name as long as 1 KiB."""
+    """There is at least one shard and at most one per slot. A name has at most 1 KiB."""
     bounds = Error("ERR the number of shards must be an integer between 1 and 16384")
     assert {c("TASK.SHARDS", "q", count) for count in (0, -1, SLOTS + 1, "x", "", "01", 2**64)} == {bounds}
     assert c("TASK.SHARDS", "q", 1, "SLOTS") == SYNTAX
@@ -107,8 +107,8 @@ def test_arguments_out_of_bounds_are_refused(c):
     assert c("TASK.SHARDS", b"x" * 1025, 1) == long
 
 
-def test_naming_shards_looks_at_no_key(server, c):
-    """The same for a queue, for no key and for a key of another type; nothing comes to be."""
+def test_shards_does_not_read_the_key(server, c):
+    """The reply is the same for a queue, a missing key and a key of another type. Nothing is created."""
     none = c("TASK.SHARDS", "q", 3)
     c("SET", "q", "text")
     assert c("TASK.SHARDS", "q", 3) == none

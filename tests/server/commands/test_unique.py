@@ -1,4 +1,4 @@
-"""UNIQUE: a token that no two tasks of a queue hold at a time; what a push with a held one answers and does."""
+"""UNIQUE: a token that at most one task of a queue holds, and what a push with a held token does."""
 
 import pytest
 from harness.server import wait_synced
@@ -9,15 +9,15 @@ SPAN_MAX = 100 * 365 * DAY
 
 
 def unique(c: Talk, token: object = "t", *options: object, key: str = "q", payload: object = "p") -> list:
-    """A push with a token: `[id, 1 new | 0 found]`."""
-    answer = c("TASK.PUSH", key, payload, "UNIQUE", token, *options)
-    assert isinstance(answer, list) and len(answer) == 2 and answer[1] in (0, 1), answer
-    return answer
+    """The reply to a push with a token: `[id, 1]` for a new task, `[id, 0]` for the task that holds it."""
+    reply = c("TASK.PUSH", key, payload, "UNIQUE", token, *options)
+    assert isinstance(reply, list) and len(reply) == 2 and reply[1] in (0, 1), reply
+    return reply
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_second_push_with_a_held_token_finds_the_first(protocol, c):
-    """It changes nothing, whatever else it says, and is counted as found; tokens are bytes."""
+def test_a_push_with_a_held_token_returns_the_task_that_holds_it(protocol, c):
+    """It changes nothing, ignores its other options and counts as found. Tokens are bytes."""
     [task, new] = unique(c, "t", payload="first")
     assert new == 1
     digest = c.digest()
@@ -33,7 +33,7 @@ def test_a_second_push_with_a_held_token_finds_the_first(protocol, c):
 
 
 def test_a_token_is_held_until_the_task_is_done(c):
-    """Delayed, ready or leased, also after a failure; then it is free."""
+    """A delayed, ready or leased task holds its token, also after a failure. An ACK frees it."""
     task = unique(c, "t", "DELAY", DAY)[0]
     assert unique(c) == [task, 0]
     c("TASK.RETRY", "q", task)
@@ -47,8 +47,8 @@ def test_a_token_is_held_until_the_task_is_done(c):
     assert unique(c)[1] == 1
 
 
-def test_a_token_is_free_of_a_task_that_is_dead_cancelled_purged_or_taken(c):
-    """A dead one whose token another holds isn't retried."""
+def test_a_token_is_free_once_its_task_is_dead_cancelled_purged_or_claimed_with_noack(c):
+    """A dead task is not retried while another task holds its token."""
     dead = unique(c)[0]
     assert c("TASK.FAIL", "q", c.claim(), "DEAD") == -1
     task, new = unique(c)
@@ -64,7 +64,7 @@ def test_a_token_is_free_of_a_task_that_is_dead_cancelled_purged_or_taken(c):
 
 
 def test_until_start_frees_the_token_at_the_first_claim(c):
-    """A push that comes while the task runs is let in: it may have news that the worker hasn't read."""
+    """A push that arrives while the task runs creates a new task, because the running one can miss its update."""
     first = unique(c, "t", "until", "START")[0]
     assert unique(c, "t", "UNTIL", "start") == [first, 0]
     handle = c.claim()
@@ -75,8 +75,8 @@ def test_until_start_frees_the_token_at_the_first_claim(c):
     assert c.map("TASK.GET", "q", first)[b"unique-held"] == 0
 
 
-def test_for_frees_the_token_after_a_time_and_the_task_lives_on(server, c):
-    """Also where nobody asks: the server's own timer forgets it."""
+def test_for_frees_the_token_after_a_time_and_keeps_the_task(server, c):
+    """The server's timer frees it. No command is needed."""
     first = unique(c, "t", "FOR", 300)[0]
     assert unique(c, "t", "FOR", 300) == [first, 0]
     shown = c.map("TASK.GET", "q", first)
@@ -90,8 +90,8 @@ def test_for_frees_the_token_after_a_time_and_the_task_lives_on(server, c):
     assert unique(c)[1] == 1, "free at the end, before its time"
 
 
-def test_for_keep_holds_the_token_after_the_task_is_gone(server, c):
-    """It answers the id of the task that was; then it is free."""
+def test_for_keep_holds_the_token_after_the_task_has_ended(server, c):
+    """A push returns the id of the task that ended, until the time is over."""
     first = unique(c, "t", "FOR", 300, "KEEP")[0]
     assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"p", 1]]
     assert unique(c, "t", "FOR", DAY) == [first, 0]
@@ -101,8 +101,8 @@ def test_for_keep_holds_the_token_after_the_task_is_gone(server, c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_replace_puts_payload_and_headers_into_a_task_that_waits(protocol, c):
-    """Ready or delayed; its place, time and id stay."""
+def test_replace_changes_payload_and_headers_of_a_waiting_task(protocol, c):
+    """The task is ready or delayed, and keeps its id, its time and its position. A leased task is not changed."""
     task = unique(c, "t", "HEADERS", 1, "h", "old", payload="old")[0]
     c.push("q", "behind")
     large = b"x" * 200_000
@@ -127,8 +127,8 @@ def test_replace_puts_payload_and_headers_into_a_task_that_waits(protocol, c):
     assert c.map("TASK.INFO", "q")[b"found"] == 7
 
 
-def test_a_full_queue_finds_and_a_closed_one_does_not(c):
-    """A held token is answered also where nothing more fits; PAUSED comes before it, QFULL before a new one."""
+def test_a_held_token_is_found_in_a_full_queue_but_not_in_a_paused_one(c):
+    """PAUSED is checked before the token. QFULL applies to a new task and to a payload that does not fit."""
     task = unique(c)[0]
     c("TASK.CONFIG", "q", "SET", "max-len", 1, "tokens-max", 1, "max-bytes", 40)
     assert unique(c) == [task, 0]
@@ -159,8 +159,8 @@ def test_a_full_queue_finds_and_a_closed_one_does_not(c):
         ],
     ],
 )
-def test_words_that_do_not_go_together_are_a_syntax_error(options, c):
-    """Nothing is pushed, by PUSH or, whatever it says of tokens, by MPUSH."""
+def test_invalid_combinations_of_options_are_a_syntax_error(options, c):
+    """Nothing is pushed. MPUSH accepts no UNIQUE at all."""
     expected = SYNTAX
     if options == "UNIQUE t FOR":
         assert isinstance(c("TASK.PUSH", "q", "p", *options.split()), Error)
@@ -172,7 +172,7 @@ def test_words_that_do_not_go_together_are_a_syntax_error(options, c):
 
 
 def test_tokens_and_times_have_bounds(c):
-    """1 to 256 bytes; 1 ms to 100 years."""
+    """A token has 1 to 256 bytes. FOR is 1 ms to 100 years."""
     for token in ("", "x" * 257):
         assert c("TASK.PUSH", "q", "p", "UNIQUE", token) == Error("ERR UNIQUE must be 1 to 256 bytes long")
     for ms in (0, -1, SPAN_MAX + 1, "x", ""):
@@ -182,15 +182,15 @@ def test_tokens_and_times_have_bounds(c):
     assert unique(c, "x" * 256, "FOR", SPAN_MAX, "KEEP")[1] == 1
 
 
-def test_words_may_stand_anywhere_among_the_options(c):
-    """As all options may."""
-    answer = c("TASK.PUSH", "q", "p", "keep", "PRIORITY", 3, "Replace", "for", DAY, "TTL", DAY, "unique", "t")
-    shown = c.map("TASK.GET", "q", answer[0])
-    assert answer[1] == 1 and (shown[b"unique"], shown[b"priority"], shown[b"ttl-ms"]) == (b"t", 3, DAY)
+def test_options_of_a_token_come_in_any_order_and_any_case(c):
+    """They can stand between other options."""
+    reply = c("TASK.PUSH", "q", "p", "keep", "PRIORITY", 3, "Replace", "for", DAY, "TTL", DAY, "unique", "t")
+    shown = c.map("TASK.GET", "q", reply[0])
+    assert reply[1] == 1 and (shown[b"unique"], shown[b"priority"], shown[b"ttl-ms"]) == (b"t", 3, DAY)
 
 
-def test_a_request_sent_again_gets_the_same_answer(c):
-    """New or found, also after the token is free."""
+def test_a_request_sent_again_gets_the_same_reply(c):
+    """It returns new or found as the first time, even after the token is free."""
     first = unique(c, "t", "REQUEST", "r1")
     found = unique(c, "t", "REQUEST", "r2")
     assert found == [first[0], 0]
@@ -202,8 +202,8 @@ def test_a_request_sent_again_gets_the_same_answer(c):
     assert unique(c, "t", "REQUEST", "r3")[1] == 1
 
 
-def test_a_token_belongs_to_one_queue_and_goes_with_it(c):
-    """RENAME, COPY and RESTORE take tokens along; another queue knows nothing of them."""
+def test_a_token_belongs_to_its_queue_and_moves_with_it(c):
+    """RENAME, COPY and RESTORE keep tokens. Another queue does not know them."""
     task = unique(c)[0]
     kept = unique(c, "k", "FOR", DAY, "KEEP")[0]
     c("TASK.CANCEL", "q", kept)
@@ -217,19 +217,19 @@ def test_a_token_belongs_to_one_queue_and_goes_with_it(c):
     assert unique(c, key="copy")[1] == 1 and unique(c, key="renamed") == [task, 0]
 
 
-def test_fifty_connections_with_one_token_get_one_tholders(server):
-    """All at once: one of them is new, and all name it."""
+def test_fifty_pushes_at_once_with_one_token_create_one_task(server):
+    """All of them return the same id."""
     connections = [Talk(server) for _ in range(50)]
     for c in connections:
         c.send(["TASK.PUSH", "q", "p", "UNIQUE", "t"])
-    answers = [c.read() for c in connections]
-    assert sorted(answer[1] for answer in answers) == [0] * 49 + [1]
-    assert len({answer[0] for answer in answers}) == 1
+    replies = [c.read() for c in connections]
+    assert sorted(reply[1] for reply in replies) == [0] * 49 + [1]
+    assert len({reply[0] for reply in replies}) == 1
     assert connections[0]("TASK.LEN", "q") == 1
 
 
 def fill(c: Talk, count: int) -> None:
-    """So many tokens of every kind, of tasks in every state, and some of tasks that are gone."""
+    """Push that many tasks with tokens of every kind, and let some of them be leased, dead, done or replaced."""
     kinds = [[], ["UNTIL", "start"], ["FOR", DAY], ["FOR", DAY, "KEEP"], ["DELAY", DAY]]
     commands = [["TASK.PUSH", "q", "p", "UNIQUE", n, *kinds[n % len(kinds)]] for n in range(count)]
     tasks = c.many(commands)
@@ -242,18 +242,18 @@ def fill(c: Talk, count: int) -> None:
 
 
 def holders(c: Talk, count: int) -> list[bytes | None]:
-    """Who holds each token, None where a push would be new: asked of a copy of the queue."""
+    """The task that holds each token, or None for a free one. A copy of the queue is asked."""
     assert c("COPY", "q", "asked", "REPLACE") == 1
-    answers = c.many([["TASK.PUSH", "asked", "p", "UNIQUE", n] for n in range(count)])
+    replies = c.many([["TASK.PUSH", "asked", "p", "UNIQUE", n] for n in range(count)])
     c("DEL", "asked")
-    found = [None if new else task for task, new in answers]
+    found = [None if new else task for task, new in replies]
     assert len(set(found)) > count / 2
     return found
 
 
 @pytest.mark.parametrize("how", ["reload", "rdb", "aof", "aof rewritten", "aof with preamble"])
 def test_ten_thousand_tokens_survive_a_restart(start, how):
-    """Of every kind; the queue is equal, and so is every answer."""
+    """The digest and the holder of every token are the same after it."""
     count = 10_000
     preamble = "yes" if "preamble" in how else "no"
     server = start(appendonly="yes" if "aof" in how else "no", aof_use_rdb_preamble=preamble)
@@ -261,7 +261,7 @@ def test_ten_thousand_tokens_survive_a_restart(start, how):
     # A lease would end as the server restarts otherwise.
     c("TASK.CONFIG", "q", "SET", "lease", DAY)
     fill(c, count)
-    digest, answers = c.digest(), holders(c, count)
+    digest, replies = c.digest(), holders(c, count)
     if how == "reload":
         assert c("DEBUG", "RELOAD") == "OK"
     elif how == "rdb":
@@ -275,11 +275,11 @@ def test_ten_thousand_tokens_survive_a_restart(start, how):
         server.restart()
     c = Talk(server)
     assert c.digest() == digest
-    assert holders(c, count) == answers
+    assert holders(c, count) == replies
 
 
-def test_a_replica_has_the_same_tokens_and_goes_on_with_them(start):
-    """From its first copy and from effects; promoted, it answers as its primary did, and lets go what is over."""
+def test_a_promoted_replica_has_the_same_tokens_and_frees_them_in_time(start):
+    """It has them from the full copy and from effects."""
     primary, replica = start(port=True), start()
     c, count = Talk(primary), 1000
     c("TASK.CONFIG", "q", "SET", "lease", DAY)
@@ -293,20 +293,20 @@ def test_a_replica_has_the_same_tokens_and_goes_on_with_them(start):
         unique(c, f"kept {n}", "REPLACE", payload="new")
     tokens = c.map("TASK.INFO", "q")[b"tokens"]
     primary.wait_until(lambda: c.map("TASK.INFO", "q")[b"tokens"] <= tokens - 50, "the short ones are free")
-    answers = holders(c, count)
+    replies = holders(c, count)
     wait_synced(primary, replica)
     assert r.digest() == c.digest()
     unique(c, "soon", "FOR", 500)
     wait_synced(primary, replica)
     primary.stop()
     assert r("REPLICAOF", "NO", "ONE") == "OK"
-    assert holders(r, count) == answers
+    assert holders(r, count) == replies
     replica.wait_until(lambda: unique(r, "soon")[1] == 1, "what was held for a time is free")
     assert unique(r, "kept 0")[1] == 0
 
 
-def test_what_goes_to_replicas_is_what_happened(start):
-    """A found push sends nothing, a replacement its payload beside the event, an end of a hold the tokens."""
+def test_only_changes_are_propagated(start):
+    """A push that finds a task propagates nothing. A replacement propagates the payload, a freed token the token."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
     unique(c, "t", "FOR", 200)
@@ -321,8 +321,8 @@ def test_what_goes_to_replicas_is_what_happened(start):
     assert effect.names == ["free"] and effect.events[0][1][1] == [b"t"]
 
 
-def test_a_hand_off_that_is_undone_gives_the_token_back(server):
-    """The worker that waited is killed in the round in which it is served: nobody has begun."""
+def test_a_hand_off_that_is_undone_restores_the_token(server):
+    """The worker is killed in the same transaction as the push, so the task has not started."""
     c, worker = Talk(server), Talk(server)
     worker_id = worker("CLIENT", "ID")
     worker.send(["TASK.CLAIM", "q", "BLOCK", 0])

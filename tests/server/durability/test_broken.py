@@ -1,6 +1,6 @@
-"""A queue to which something came that doesn't fit is BROKEN: read, not written, kept as it is.
+"""A queue with an effect or a stored part that does not fit is BROKEN: it can be read but not written.
 
-What doesn't fit is forged into AOF files, since no command gets it past a server.
+Such effects are forged into AOF files, because no command makes a server write one.
 """
 
 import msgpack
@@ -33,12 +33,12 @@ WRITES = [
 
 
 def effect(*events: dict, payloads: tuple[bytes, ...] = (), version: int = 1) -> bytes:
-    """An effect on the queue, as it stands in an AOF."""
+    """An effect on the queue, as an AOF has it."""
     return packed(["TASK._APPLY", "queue", bytes([version]) + msgpack.packb(list(events)), *payloads])
 
 
 def acked(id_: bytes) -> dict:
-    """The event that a task is finished."""
+    """The event that a task was acked."""
     return {"ack": [id_parts(id_), False]}
 
 
@@ -67,9 +67,9 @@ FORGED = {
 
 
 def with_forged(start, *forged: bytes, **settings) -> Server:
-    """A server that has just loaded an AOF with a rich queue `queue` and the forged commands behind it.
+    """A server that has loaded an AOF with a rich queue `queue` and the forged commands after it.
 
-    The queue is the same at the keys `sound`, and `other` is a queue that the forged don't name.
+    The key `sound` has the same queue without them. No forged command names the queue `other`.
     """
     server = start(appendonly="yes", **{"aof_use_rdb_preamble": "no", **settings})
     r = server.client()
@@ -82,10 +82,10 @@ def with_forged(start, *forged: bytes, **settings) -> Server:
 
 
 def check_broken(server: Server) -> str:
-    """The queue is broken and says why; reads answer, writes are refused and change nothing."""
+    """The queue is broken and gives the reason. Reads work; writes are refused and change nothing."""
     r = server.client()
     why = info(r, "queue")["broken"].decode()
-    assert why and f"BROKEN: {why}" in server.log(), "it says why, and so does the log"
+    assert why and f"BROKEN: {why}" in server.log(), "TASK.INFO and the log show the reason"
     before = digest(r, "queue"), contents(r, "queue")
     others = r.execute_command("TASK.LEN", "other", "ready")
     for write in WRITES:
@@ -93,19 +93,21 @@ def check_broken(server: Server) -> str:
     assert (digest(r, "queue"), contents(r, "queue")) == before
     assert digest(r, "queue") != digest(r, "sound"), "a broken queue is not equal to a sound one"
     assert r.memory_usage("queue") > 1000
-    assert r.execute_command("TASK.LEN", "other", "ready") == others, "not even where another queue has tasks"
-    assert len(r.execute_command("TASK.CLAIM", "other")) <= 1, "other queues go on"
+    assert r.execute_command("TASK.LEN", "other", "ready") == others, (
+        "a claim of several queues takes nothing"
+    )
+    assert len(r.execute_command("TASK.CLAIM", "other")) <= 1, "other queues work"
     return why
 
 
-def but_for_broken(kept: dict) -> dict:
-    """Contents without why the queue is broken."""
+def without_broken(kept: dict) -> dict:
+    """Contents without the reason why the queue is broken."""
     return {**kept, "info": {name: value for name, value in kept["info"].items() if name != "broken"}}
 
 
 @pytest.mark.parametrize("name", FORGED)
 def test_an_effect_that_does_not_fit_breaks_its_queue_only(start, name):
-    """The server starts, the queue is as before the effect, and effects behind it change nothing."""
+    """The server starts, the queue is as before the effect, and later effects do not change it."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r, paused=False)
@@ -116,14 +118,14 @@ def test_an_effect_that_does_not_fit_breaks_its_queue_only(start, name):
     server.start()
     r = server.client()
     check_broken(server)
-    assert but_for_broken(contents(r, "queue")) == but_for_broken(contents(r, "sound"))
+    assert without_broken(contents(r, "queue")) == without_broken(contents(r, "sound"))
     assert r.delete("queue") == 1
     r.execute_command("TASK.PUSH", "queue", "new")
     assert len(r.execute_command("TASK.CLAIM", "queue")) == 1
 
 
-def test_an_effect_that_fails_half_way_leaves_a_queue_that_is_read(start):
-    """The first event of the effect was applied, the second not: what is there is shown, counted and kept."""
+def test_a_queue_can_be_read_after_half_an_effect(start):
+    """The first event of the effect was applied and the second was not. The queue shows the first."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich = rich_queue(r, paused=False)
@@ -139,7 +141,7 @@ def test_an_effect_that_fails_half_way_leaves_a_queue_that_is_read(start):
     "way", ["reload", "rewrite-as-rdb", "rewrite-as-commands", "save", "restore", "full-sync"]
 )
 def test_a_broken_queue_stays_broken(start, way):
-    """Whatever way it is kept, it comes back as it was, reason and all; a copy of it is not made."""
+    """However it is stored and loaded, it comes back as it was, with its reason. COPY refuses it."""
     preamble = "yes" if way == "rewrite-as-rdb" else "no"
     server = with_forged(
         start, effect(acked(MISSING)), aof_use_rdb_preamble=preamble, port=way == "full-sync"
@@ -167,8 +169,8 @@ def test_a_broken_queue_stays_broken(start, way):
     assert before[1]["info"]["broken"]
 
 
-def test_time_leaves_a_broken_queue_alone(start):
-    """Leases and delays of a broken queue end in nothing, and the clock goes on for others."""
+def test_leases_and_delays_of_a_broken_queue_do_not_end(start):
+    """The timer goes on for other queues."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("failover-grace", 0))
     r = server.client()
     r.execute_command("TASK.PUSH", "queue", "a", "DELAY", 1500)
@@ -186,7 +188,7 @@ def test_time_leaves_a_broken_queue_alone(start):
 
 
 def damaged(server: Server, change) -> Server:
-    """The server, restarted from an AOF rewritten as commands, of which `change` made others."""
+    """The server, restarted after `change` has damaged its AOF, which was rewritten as commands."""
     rewrite_aof(server)
     server.stop()
     (base,) = [f for f in server.dir.rglob("*.aof") if b"TASK._LOAD" in f.read_bytes()]
@@ -199,17 +201,17 @@ def damaged(server: Server, change) -> Server:
 
 
 def drop(commands: list, at: int) -> None:
-    """Leave a command out."""
+    """Remove a command."""
     commands[at] = []
 
 
 def cut(commands: list, at: int) -> None:
-    """A byte fewer in the stored part that a command carries."""
+    """Remove the last byte of the stored part that a command carries."""
     commands[at][3] = commands[at][3][:-1]
 
 
 def page(commands: list, ours: list[int], nth: int) -> int:
-    """Where a page of the queue is."""
+    """The position of a page of the queue among the commands."""
     return [at for at in ours if commands[at][3][:1] == b"p"][nth]
 
 
@@ -224,8 +226,8 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_rewritten_queue_that_is_damaged_is_broken_not_gone(start, name):
-    """Of a damaged AOF the server reads on; the queue is there, broken, and shows what could be read."""
+def test_a_queue_in_a_damaged_aof_is_broken_not_missing(start, name):
+    """The server loads the rest of the AOF. The queue shows what could be read of it."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r)
@@ -236,7 +238,7 @@ def test_a_rewritten_queue_that_is_damaged_is_broken_not_gone(start, name):
     assert r.keys() and set(r.keys()) == {b"queue", b"sound", b"other"}
     assert info(r, "queue")["broken"] and info(r, "sound")["broken"] == b""
     for state in STATES:
-        assert isinstance(tasks(r, "queue", state), list), "what is left can be read"
+        assert isinstance(tasks(r, "queue", state), list), "the rest can be read"
     for write in WRITES:
         assert refusal(r, *write) == "BROKEN", write
     before = digest(r, "queue")
@@ -245,8 +247,8 @@ def test_a_rewritten_queue_that_is_damaged_is_broken_not_gone(start, name):
     assert r.delete("queue") == 1
 
 
-def test_a_replica_that_cannot_follow_is_broken_and_stays_so(start):
-    """A replica whose queue differs gives it up, and its AOF tells the same; a full copy mends it."""
+def test_a_queue_that_differs_on_a_replica_is_broken_there_until_a_full_copy(start):
+    """It is broken on the replica and in the replica's AOF, not on the primary."""
     primary, leaf = start(port=True), start()
     replica = start(port=True, appendonly="yes", replica_read_only="no")
     p, c, d = primary.client(), replica.client(), leaf.client()
@@ -264,15 +266,15 @@ def test_a_replica_that_cannot_follow_is_broken_and_stays_so(start):
     assert info(c, "queue")["broken"] and info(c, "other")["broken"] == b""
     before = digest(c, "queue")
     replica.restart(kill=True, replicaof="127.0.0.1 1")
-    assert digest(replica.client(), "queue") == before, "its AOF tells the same"
-    # A full copy mends it.
+    assert digest(replica.client(), "queue") == before, "its AOF has the same queue"
+    # A full copy replaces it.
     replica.replicate(primary)
     assert digest(replica.client(), "queue") == digest(p, "queue")
     assert d.ping()
 
 
-def test_a_broken_replica_is_healed_by_a_full_copy(start):
-    """As the README says: a restart goes on where it was, REPLICAOF NO ONE makes the replica begin anew."""
+def test_a_broken_queue_on_a_replica_is_replaced_by_a_full_copy(start):
+    """A restart gets only a partial copy. REPLICAOF NO ONE before the link makes the next copy a full one."""
     primary = start(port=True)
     replica = start(replica_read_only="no", save="3600 1")
     p = primary.client()
@@ -295,8 +297,8 @@ def test_a_broken_replica_is_healed_by_a_full_copy(start):
     assert digest(replica.client(), "queue") == digest(p, "queue")
 
 
-def test_clients_send_no_effects(r, server):
-    """TASK._APPLY and TASK._LOAD are refused from clients, in scripts and transactions too."""
+def test_clients_cannot_send_effects(r, server):
+    """TASK._APPLY and TASK._LOAD are refused from clients, also in scripts and transactions."""
     rich_queue(r)
     before = digest(r, "queue")
     for command in (
@@ -312,10 +314,10 @@ def test_clients_send_no_effects(r, server):
     assert digest(r, "queue") == before and r.keys() == [b"queue"]
 
 
-def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
-    """With allow-effects an AOF can be sent to a live server; what doesn't fit changes nothing."""
+def test_a_tool_can_replay_an_aof_with_allow_effects(start):
+    """An effect that does not fit is an error and changes nothing."""
     source = start(appendonly="yes", aof_use_rdb_preamble="no")
-    # A replica of nobody that takes writes: on a primary the clock would act between two effects.
+    # A writable replica without a primary: on a primary, the timer could act between two effects.
     target = start(
         module_args=("allow-effects", "yes"),
         appendonly="yes",
@@ -326,7 +328,7 @@ def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
     s, t = source.client(), target.client()
     rich_queue(s, paused=False)
     for words in source.propagated():
-        # 6.2 wraps the effects of a moment into a transaction.
+        # 6.2 wraps the effects of one event loop cycle in a transaction.
         reply = t.execute_command(*words)
         assert set(reply if isinstance(reply, list) else [reply]) <= {b"OK", b"QUEUED"}, reply
     before = digest(t, "queue")
@@ -338,7 +340,7 @@ def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
     ((words,), _) = parse_commands(effect(acked(ready), acked(MISSING)))
     assert refusal(t, *words) == "ERR", "half of it would fit"
     assert digest(t, "queue") == before
-    # The parts of a stored queue, too.
+    # The parts of a stored queue can be replayed as well.
     rewrite_aof(source)
     parts = [words for words in load_commands(source) if words[0] == b"TASK._LOAD"]
     for words in parts:
@@ -354,7 +356,7 @@ def test_a_tool_may_replay_an_aof_and_a_bad_effect_of_it_changes_nothing(start):
 
 
 def load_commands(server: Server) -> list[list[bytes]]:
-    """All commands in all files of an AOF without RDB."""
+    """All commands in all files of an AOF that has no RDB part."""
     files = sorted(
         f for f in server.dir.rglob("appendonly*.aof*") if f.is_file() and not f.name.endswith("manifest")
     )

@@ -1,6 +1,6 @@
-"""The digest by which copies are compared: it changes with all that is in a queue, and with nothing else.
+"""The digest that copies are compared by: it changes with everything in a queue, and with nothing else.
 
-That each stored bit is in it is checked in test_corrupt_payloads.py.
+test_corrupt_payloads.py checks that each stored bit is in it.
 """
 
 import pytest
@@ -49,7 +49,7 @@ def changes(r, rich) -> dict[str, tuple]:
     }
 
 
-# Two commands of which each leaves the queue as the other does, but for one field.
+# The arguments of two pushes whose tasks differ in one field.
 PAIRS = {
     "payload": (("a",), ("b",)),
     "priority": (("a",), ("a", "PRIORITY", 1)),
@@ -61,12 +61,12 @@ PAIRS = {
     "whether there is a group": (("a",), ("a", "GROUP", "g")),
     "due": (("a", "AT", 4_102_444_800_000), ("a", "AT", 4_102_444_800_001)),
     "token": (("a", "REQUEST", "t"), ("a", "REQUEST", "u")),
-    "what is payload and what header": (("ab", "HEADERS", 1, "c", "d"), ("a", "HEADERS", 1, "bc", "d")),
+    "payload or header": (("ab", "HEADERS", 1, "c", "d"), ("a", "HEADERS", 1, "bc", "d")),
 }
 
 
 def test_each_change_changes_the_digest(r, server):
-    """Each command that changes something gives another digest, and no two of them the same."""
+    """Each command that changes the queue gives a different digest, and no two of them the same."""
     rich = rich_queue(r, paused=False)
     stored, before = r.dump("queue"), digest(r, "queue")
     seen = {before: "nothing"}
@@ -82,12 +82,12 @@ def test_each_change_changes_the_digest(r, server):
 
 
 @pytest.mark.parametrize("field", PAIRS)
-def test_the_digest_tells_tasks_apart_by_each_field(r, server, field):
-    """Equal tasks with the same id have equal digests; those that differ in one field don't."""
+def test_tasks_that_differ_in_one_field_have_different_digests(r, server, field):
+    """Equal tasks with the same id have equal digests."""
     one, other = PAIRS[field]
     found = set()
 
-    # All in one transaction, so that they have the same id; if a millisecond passed between them, once more.
+    # One transaction gives all three the same id. It is repeated if the millisecond changed in between.
     def pushed() -> bool:
         r.flushall()
         with r.pipeline() as p:
@@ -103,8 +103,8 @@ def test_the_digest_tells_tasks_apart_by_each_field(r, server, field):
     assert len(found) == 2
 
 
-def test_the_digest_does_not_depend_on_the_way(r, server):
-    """Reads, names and what the node alone knows are not in it (the server adds an expiry by itself)."""
+def test_reads_renames_and_refused_pushes_do_not_change_the_digest(r, server):
+    """The digest covers the queue alone, not its name or the figures of the node."""
     rich_queue(r)
     before = digest(r, "queue")
     for command in (

@@ -1,50 +1,50 @@
-"""What each command tells replicas and AOF: one effect a command, absolute, nothing where nothing changed."""
+"""What each command propagates to replicas and the AOF: one effect with absolute values, or nothing if no change."""
 
 import pytest
 from harness.talk import Effect, Talk, effects, id_parts, parts
 
 DAY = 86_400_000
-# Priority, attempts, lease, headers, group; and what is still to come.
+# Priority, attempts, lease, headers, group, and three that these tests leave out.
 DEFAULT_OPTIONS = [0, None, None, b"", b"", None, None, None]
 
 
 class Recorder:
-    """A server, and the effects of what is done on it."""
+    """A server whose effects are read after each command."""
 
     def __init__(self, start):
         self.server = start(appendonly="yes")
         self.c = Talk(self.server)
 
-    def by(self, *words: object) -> tuple[object, list[Effect]]:
-        """Do a command: its reply and its effects."""
+    def effects_of(self, *words: object) -> tuple[object, list[Effect]]:
+        """Run a command and return its reply and its effects."""
         effects(self.server)
         reply = self.c(*words)
         return reply, effects(self.server)
 
     def one(self, *words: object) -> tuple[object, Effect]:
-        """Do a command that has one effect, on q."""
-        reply, told = self.by(*words)
-        [effect] = told
+        """Run a command with exactly one effect, on q, and return its reply and the effect."""
+        reply, found = self.effects_of(*words)
+        [effect] = found
         assert effect.key == b"q"
         return reply, effect
 
     def event(self, *words: object) -> tuple[object, list]:
-        """Do a command whose effect is one event without payloads: its reply, the fields of the event."""
+        """Run a command with one event and no payloads, and return its reply and the event's fields."""
         reply, effect = self.one(*words)
         [(_, fields)] = effect.events
         assert effect.payloads == []
         return reply, fields
 
     def until(self, count: int) -> list[Effect]:
-        """Wait for so many effects, among them what the server does by itself."""
+        """Wait for that many effects, including those of the timer."""
         seen: list[Effect] = []
         enough = lambda: seen.extend(effects(self.server)) or len(seen) >= count  # noqa: E731
-        self.server.wait_until(enough, f"{count} effects are told")
+        self.server.wait_until(enough, f"{count} effects are propagated")
         assert len(seen) == count
         return seen
 
     def claim(self, *options: object) -> bytes:
-        """Claim a task: its handle. The queue has its term."""
+        """Claim a task and return its handle."""
         return self.c.claim("q", *options)
 
 
@@ -54,8 +54,8 @@ def recorder(start):
     return Recorder(start)
 
 
-def test_a_push_tells_id_and_options_and_its_payload_beside(recorder):
-    """The payload is an argument of the command, not a part of the effect."""
+def test_a_push_has_id_and_options_and_the_payload_as_an_argument(recorder):
+    """The payload is an argument of the propagated command, not a part of the effect."""
     payload = b"a payload that is easily found \0\r\n"
     task, effect = recorder.one("TASK.PUSH", "q", payload)
     assert effect.events == [("push", [id_parts(task), 1, None, DEFAULT_OPTIONS])]
@@ -76,8 +76,8 @@ def test_a_push_tells_id_and_options_and_its_payload_beside(recorder):
     assert b"payload" not in command[2] and command[3] == payload
 
 
-def test_a_delay_is_told_as_an_instant(recorder):
-    """DELAY on the module's clock, AT on the wall's."""
+def test_a_delay_is_propagated_as_an_instant(recorder):
+    """DELAY is an instant of the module's clock, AT an instant of the wall clock."""
     task, effect = recorder.one("TASK.PUSH", "q", "p", "DELAY", DAY)
     assert effect.events == [("push", [id_parts(task), 1, {"c": id_parts(task)[0] + DAY}, DEFAULT_OPTIONS])]
     task, effect = recorder.one("TASK.PUSH", "q", "p", "AT", 9 * 10**12)
@@ -85,14 +85,14 @@ def test_a_delay_is_told_as_an_instant(recorder):
 
 
 def test_an_mpush_is_one_event_with_all_payloads(recorder):
-    """The first id and how many."""
+    """The event has the first id and the number of tasks."""
     tasks, effect = recorder.one("TASK.MPUSH", "q", "TASKS", 3, "a", "", "c")
     assert effect.events == [("push", [id_parts(tasks[0]), 3, None, DEFAULT_OPTIONS])]
     assert effect.payloads == [b"a", b"", b"c"]
 
 
-def test_a_claim_tells_lease_numbers_nonces_and_deadlines(recorder):
-    """The handle says the same."""
+def test_a_claim_has_lease_numbers_nonces_and_deadlines(recorder):
+    """The numbers and nonces are those of the handles in the reply."""
     recorder.c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
     [[handle, *_]], effect = recorder.one("TASK.CLAIM", "q", "WORKER", "w", "LEASE", 5000, "TIED")
     assert effect.names == ["claim"] and effect.payloads == []
@@ -106,21 +106,21 @@ def test_a_claim_tells_lease_numbers_nonces_and_deadlines(recorder):
     assert leases == [[*parts(handle), 30_000, at + 30_000] for handle, _, _ in tasks]
 
 
-def test_a_token_is_told_with_what_was_answered(recorder):
-    """In the effect of the push or the claim itself; a copy tells nothing."""
+def test_a_request_token_is_propagated_with_its_reply(recorder):
+    """It is in the effect of the push or the claim. A request sent again propagates nothing."""
     task, effect = recorder.one("TASK.PUSH", "q", "p", "REQUEST", "t")
     assert effect.names == ["push", "req"]
-    token, at, until, answer = effect.events[1][1]
-    assert (token, until, answer) == (b"t", at + 300_000, {"p": [id_parts(task), 1]})
-    assert recorder.by("TASK.PUSH", "q", "p", "REQUEST", "t") == (task, [])
+    token, at, until, reply = effect.events[1][1]
+    assert (token, until, reply) == (b"t", at + 300_000, {"p": [id_parts(task), 1]})
+    assert recorder.effects_of("TASK.PUSH", "q", "p", "REQUEST", "t") == (task, [])
     tasks, effect = recorder.one("TASK.CLAIM", "q", "REQUEST", "c")
     assert effect.names == ["claim", "req"]
     assert effect.events[1][1][3] == {"c": [[list(parts(tasks[0][0]))]]}
-    assert recorder.by("TASK.CLAIM", "q", "REQUEST", "c") == (tasks, [])
+    assert recorder.effects_of("TASK.CLAIM", "q", "REQUEST", "c") == (tasks, [])
 
 
-def test_noack_tells_which_tasks_are_gone(recorder):
-    """By id, without a lease, and when, since it costs of the rate."""
+def test_noack_has_the_ids_of_the_tasks_and_the_time(recorder):
+    """There is no lease. The time is needed because the claim counts against the rate."""
     tasks = recorder.c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     recorder.c("TASK.CLAIM", "q", "COUNT", 0)
     _, effect = recorder.one("TASK.CLAIM", "q", "NOACK", "COUNT", 5)
@@ -130,8 +130,8 @@ def test_noack_tells_which_tasks_are_gone(recorder):
     assert at >= id_parts(tasks[1])[0]
 
 
-def test_answers_tell_what_became_of_the_task(recorder):
-    """ack, extend, requeue and fail, each by the task's id and with absolute times."""
+def test_ack_extend_requeue_fail_and_cancel_have_the_new_state_of_the_task(recorder):
+    """Each has the task's id and absolute times."""
     recorder.c("TASK.MPUSH", "q", "TASKS", 6, *"abcdef")
     a, b, d, e, f, g = (recorder.claim() for _ in range(6))
     assert recorder.event("TASK.ACK", "q", a) == (1, [parts(a)[0], False])
@@ -153,7 +153,7 @@ def test_answers_tell_what_became_of_the_task(recorder):
 
 
 def test_many_handles_are_one_effect(recorder):
-    """In order, with an event for each that changed something."""
+    """It has an event for each handle that changed something, in order."""
     recorder.c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
     a, b, d, e = (recorder.claim() for _ in range(4))
     recorder.c("TASK.ACK", "q", b)
@@ -162,27 +162,27 @@ def test_many_handles_are_one_effect(recorder):
     assert effect.events == [("ack", [parts(e)[0], False]), ("ack", [parts(a)[0], False])]
 
 
-def test_steering_tells_what_it_did(recorder):
-    """cancel, retry, purge, config, pause and resume."""
+def test_cancel_retry_purge_config_pause_and_resume_have_their_changes(recorder):
+    """Settings, task ids and pauses are propagated with their new values."""
     ready, delayed = recorder.c.push(), recorder.c.push("q", "p", "DELAY", DAY)
     assert recorder.one("TASK.CANCEL", "q", ready)[1].events == [("cancel", [id_parts(ready)])]
     _, [tasks, at] = recorder.event("TASK.RETRY", "q", delayed)
     assert tasks == [id_parts(delayed)] and at == recorder.c.map("TASK.GET", "q", delayed)[b"ready-since"]
     assert recorder.event("TASK.PURGE", "q", "ALL") == (1, [[id_parts(delayed)]])
-    said = ["LEASE", 5, "backoff", "fixed", "max-len", -1]
-    assert recorder.event("TASK.CONFIG", "q", "SET", *said) == (
+    settings = ["LEASE", 5, "backoff", "fixed", "max-len", -1]
+    assert recorder.event("TASK.CONFIG", "q", "SET", *settings) == (
         "OK",
         [[["lease", 5], ["backoff", 2], ["max-len", -1]]],
     )
     assert recorder.event("TASK.CONFIG", "q", "RESET", "lease") == ("OK", [[["lease", 30_000]]])
     assert recorder.event("TASK.PAUSE", "q", "IN") == ("OK", ["in", None])
     assert recorder.event("TASK.RESUME", "q", "ALL") == ("OK", ["all"])
-    _, [gate, until] = recorder.event("TASK.PAUSE", "q", "FOR", DAY)
-    assert gate == "out" and until > id_parts(ready)[0] + DAY - 1
+    _, [direction, until] = recorder.event("TASK.PAUSE", "q", "FOR", DAY)
+    assert direction == "out" and until > id_parts(ready)[0] + DAY - 1
 
 
-def test_what_changes_nothing_tells_nothing(recorder):
-    """Neither refused commands nor those that find nothing to do."""
+def test_a_command_that_changes_nothing_propagates_nothing(recorder):
+    """This holds for commands that are refused and for those that find nothing to do."""
     c = recorder.c
     c.push("q", "p", "DELAY", DAY)
     c.push()
@@ -210,12 +210,12 @@ def test_what_changes_nothing_tells_nothing(recorder):
         ["INFO", "q"],
         ["HELP"],
     ):
-        reply, found = recorder.by(f"TASK.{words[0]}", *words[1:])
+        reply, found = recorder.effects_of(f"TASK.{words[0]}", *words[1:])
         assert found == [], (words, reply)
 
 
-def test_what_the_clock_does_is_told_as_well(recorder):
-    """A stall and a delay that is over: with the tasks and what becomes of each."""
+def test_stalls_and_due_tasks_are_propagated(recorder):
+    """The event has the tasks and the new state of each."""
     server, c = recorder.server, recorder.c
     c("TASK.CONFIG", "q", "SET", "stalls", 2)
     task = c.push()
@@ -224,7 +224,7 @@ def test_what_the_clock_does_is_told_as_well(recorder):
         recorder.claim("LEASE", 1)
         seen = []
         server.wait_until(
-            lambda seen=seen: seen.extend(effects(server)) or len(seen) > 1, "the stall is told"
+            lambda seen=seen: seen.extend(effects(server)) or len(seen) > 1, "the stall is propagated"
         )
         [(name, [[[stalled, then]]])] = seen[1].events
         assert (name, stalled, list(then)) == ("stall", id_parts(task), ["x" if dies else "r"])
@@ -236,7 +236,7 @@ def test_what_the_clock_does_is_told_as_well(recorder):
 
 
 def test_a_push_that_wakes_a_worker_is_one_effect(recorder):
-    """The push and the claim of who waited, in this order."""
+    """It has the push and the claim of the blocked worker, in this order."""
     worker = Talk(recorder.server)
     worker.send(["TASK.CLAIM", "q", "BLOCK", 0, "WORKER", "w"])
     waiting = b"taskslot_blocked_workers:1"
@@ -249,8 +249,8 @@ def test_a_push_that_wakes_a_worker_is_one_effect(recorder):
     assert parts(handle)[0] == id_parts(task)
 
 
-def test_a_replica_comes_to_the_same_queue(start):
-    """After a story with every command the digests are equal, and the replica has decided nothing."""
+def test_a_replica_has_the_same_queue_after_every_kind_of_command(start):
+    """The digests are equal, and the replica claims nothing itself."""
     primary, replica = start(port=True), start()
     c = Talk(primary)
     replica.replicate(primary)

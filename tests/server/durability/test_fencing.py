@@ -1,4 +1,4 @@
-"""The lease number is a fencing token: over failovers no primary gives one that is as high as its successor's."""
+"""The lease number is a fencing token: a replaced primary never gives a number as high as its successor's."""
 
 import msgpack
 import pytest
@@ -11,7 +11,7 @@ TERM = 2**36
 
 @pytest.fixture
 def pair(start) -> tuple[Server, Server]:
-    """A primary and its replica, whose clocks can be set; the primary keeps an AOF."""
+    """A primary with an AOF and its replica, both with a clock that can be set."""
     primary = start(port=True, clock=True, appendonly="yes", appendfsync="always")
     replica = start(port=True, clock=True)
     replica.replicate(primary)
@@ -19,50 +19,50 @@ def pair(start) -> tuple[Server, Server]:
 
 
 def promoted(server: Server) -> Talk:
-    """The replica is the primary now, too."""
+    """Promote the replica while the old primary goes on."""
     talk = Talk(server)
     assert talk("REPLICAOF", "NO", "ONE") == "OK"
     return talk
 
 
 def claimed(talk: Talk, key: str = "q") -> tuple[list[int], int]:
-    """The task that a claim gives, and the number of its lease."""
+    """Claim a task, give it back, and return its id and the lease number."""
     handle = talk.claim(key)
     task, number, _ = parts(handle)
     assert talk("TASK.REQUEUE", key, handle) == 1
     return task, number
 
 
-def test_a_primary_that_lives_on_stays_below_its_successor(pair):
-    """A queue that nobody had claimed from before the failover: the first story of a cut-off primary."""
+def test_a_primary_that_goes_on_stays_below_its_successor(pair):
+    """The queue had no claims before the failover, so both give their first numbers."""
     primary, replica = pair
     old = Talk(primary)
     old("TASK.MPUSH", "q", "TASKS", 3, *"xyz")
     wait_synced(primary, replica)
     new = promoted(replica)
     for _ in range(3):
-        (task, successors), (same, its) = claimed(new), claimed(old)
-        assert task == same and successors - its > TERM // 2
+        (task, new_number), (same_task, old_number) = claimed(new), claimed(old)
+        assert task == same_task and new_number - old_number > TERM // 2
 
 
-def test_a_primary_that_starts_again_stays_below_its_successor(pair):
-    """Also when it starts often; neither gives a number that the other gave."""
+def test_a_primary_that_restarts_stays_below_its_successor(pair):
+    """This also holds after several restarts. No number is given twice."""
     primary, replica = pair
     old = Talk(primary)
     old("TASK.MPUSH", "q", "TASKS", 3, *"xyz")
     claimed(old)
     wait_synced(primary, replica)
     new = promoted(replica)
-    successors, its = {claimed(new)[1]}, set()
+    new_numbers, old_numbers = {claimed(new)[1]}, set()
     for _ in range(3):
         primary.restart(kill=True)
-        its.add(claimed(Talk(primary))[1])
-        successors.add(claimed(new)[1])
-    assert len(its) == 3 and max(its) < min(successors)
+        old_numbers.add(claimed(Talk(primary))[1])
+        new_numbers.add(claimed(new)[1])
+    assert len(old_numbers) == 3 and max(old_numbers) < min(new_numbers)
 
 
-def test_a_queue_that_was_claimed_long_ago_is_no_exception(pair):
-    """Its last claim is a day old: by then the clock has passed what the last number was raised by."""
+def test_a_successor_is_above_even_if_the_last_claim_is_a_day_old(pair):
+    """By then the clock has passed the last number, which had been raised above the clock."""
     primary, replica = pair
     old = Talk(primary)
     old("TASK.MPUSH", "q", "TASKS", 3, *"xyz")
@@ -74,8 +74,8 @@ def test_a_queue_that_was_claimed_long_ago_is_no_exception(pair):
     assert claimed(new)[1] - claimed(old)[1] > TERM // 2
 
 
-def test_a_cut_off_primary_whose_clock_is_ahead_stays_below(pair):
-    """By half a day, which is more than clocks are wrong."""
+def test_a_replaced_primary_whose_clock_is_ahead_stays_below(pair):
+    """Its clock is half a day ahead, more than clocks are usually wrong."""
     primary, replica = pair
     old = Talk(primary)
     old("TASK.MPUSH", "q", "TASKS", 3, *"xyz")
@@ -86,7 +86,7 @@ def test_a_cut_off_primary_whose_clock_is_ahead_stays_below(pair):
 
 
 def test_every_successor_is_above_the_one_before(start, pair):
-    """A replica of the promoted replica is promoted, before the queue has changed again; all three live on."""
+    """A replica of the promoted replica is promoted before the queue has changed. All three servers go on."""
     primary, replica = pair
     third = start(port=True, clock=True)
     old = Talk(primary)
@@ -100,8 +100,8 @@ def test_every_successor_is_above_the_one_before(start, pair):
     assert numbers[2] < 2**53
 
 
-def test_a_promoted_primary_that_starts_again_stays_above(pair):
-    """It had changed nothing before; its file tells of the promotion all the same."""
+def test_a_promoted_primary_that_restarts_stays_above(pair):
+    """It changed no queue before the restart, but its AOF has the promotion."""
     primary, replica = pair
     old = Talk(primary)
     old.push("q", "x")
@@ -117,13 +117,13 @@ def test_a_promoted_primary_that_starts_again_stays_above(pair):
 
 
 def leads(server: Server) -> list[int]:
-    """How far lease numbers were ahead of the clock, by each word of the clock in what was appended to the AOF."""
+    """How far lease numbers were ahead of the clock, in each TASK._CLOCK that was appended to the AOF."""
     commands, _ = parse_commands(server._aof().read_bytes())
     return [0, *(msgpack.unpackb(words[1])[4] for words in commands if words[0] == b"TASK._CLOCK")]
 
 
-def test_clocks_beyond_2255_stop_no_claims(start):
-    """Nor does a clock that was set right again."""
+def test_claims_go_on_with_a_clock_beyond_2255(start):
+    """They also go on after the clock is set right again, with growing numbers."""
     server = start(clock=True, appendonly="yes", appendfsync="always")
     talk = Talk(server)
     talk.push("q", "x")

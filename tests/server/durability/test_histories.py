@@ -1,4 +1,4 @@
-"""Random histories: primary, replica, chain, reload and AOF come to the same queues, step for step."""
+"""Random histories: primary, replica, chained replica, reload and AOF have the same queues at each step."""
 
 import pytest
 from harness.files import rewrite_aof, wait_aof
@@ -12,7 +12,7 @@ STEPS = 2000
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_every_copy_is_equal_at_every_offset(start, seed):
-    """Equal offsets, equal digests; the same of a reload, each AOF, and a promoted replica's own."""
+    """At equal offsets the digests are equal. A reload, each AOF and a promoted replica have them too."""
     aof = {"appendonly": "yes", "aof_use_rdb_preamble": "yes" if seed % 2 else "no"}
     primary, replica, leaf = start(port=True, **aof), start(port=True, **aof), start(**aof)
     replica.replicate(primary)
@@ -24,21 +24,21 @@ def test_every_copy_is_equal_at_every_offset(start, seed):
         history.run(STEPS // 3)
         c = pause(primary, replica)
         wait_synced(replica, leaf)
-        said = state(c)
-        assert state(Talk(replica)) == said, f"seed {seed}, part {part}"
-        assert state(Talk(leaf)) == said, f"seed {seed}, part {part}"
+        before = state(c)
+        assert state(Talk(replica)) == before, f"seed {seed}, part {part}"
+        assert state(Talk(leaf)) == before, f"seed {seed}, part {part}"
         c("DEBUG", "RELOAD")
-        assert state(c) == said, f"seed {seed}, part {part}: a reload"
+        assert state(c) == before, f"seed {seed}, part {part}: a reload"
         if part < 2:
             c("CLIENT", "UNPAUSE")
             rewrite_aof(primary)
     missing = {"TASK.PUSH", "TASK.CLAIM", "TASK.ACK", "TASK.FAIL", "STALE"} - history.replies.keys()
-    assert not missing and sum(info(primary.client(), key)["stalled"] for key in said if key != b"all") > 10
-    # Each server's own AOF, loaded by a replica of nobody: no time passes there.
+    assert not missing and sum(info(primary.client(), key)["stalled"] for key in before if key != b"all") > 10
+    # Each server loads its own AOF as a replica without a primary, so that no timer runs.
     primary.kill9()
     for server in (primary, replica, leaf):
         server.restart(kill=True, replicaof="127.0.0.1 1")
-        assert state(Talk(server)) == said, f"seed {seed}: the AOF of {server.dir}"
+        assert state(Talk(server)) == before, f"seed {seed}: the AOF of {server.dir}"
     # The middle of the chain takes over, and its history goes on.
     replica.client().execute_command("REPLICAOF", "NO", "ONE")
     leaf.replicate(replica)
@@ -48,8 +48,8 @@ def test_every_copy_is_equal_at_every_offset(start, seed):
 
 
 @pytest.mark.parametrize("seed", range(4, 6))
-def test_a_history_ends_with_every_task_told(start, seed):
-    """After any history a queue can be drained, and its totals account for each task that was pushed."""
+def test_every_task_of_a_history_is_accounted_for(start, seed):
+    """After any history a queue can be drained, and its totals add up to the tasks that were pushed."""
     server = start(module_args=("failover-grace", 0))
     history = History(server, seed)
     history.run(STEPS)
@@ -66,14 +66,14 @@ def test_a_history_ends_with_every_task_told(start, seed):
             c("TASK.RETRY", key, "COUNT", 1000)
             for handle, *_ in c("TASK.CLAIM", key, "COUNT", 1000, "LEASE", 60_000):
                 assert c("TASK.ACK", key, handle) == 1
-            said = info(r, key)
-            return sum(said[name] for name in ("ready", "delayed", "dead")) == 0
+            counts = info(r, key)
+            return sum(counts[name] for name in ("ready", "delayed", "dead")) == 0
 
         server.wait_until(drained, f"nothing waits in {key}", 15)
-        said = info(r, key)
-        # Some leases are held by workers that are gone, for as long as they were given.
+        counts = info(r, key)
+        # Some leases belong to workers that have left; they last until their deadlines.
         ends = ("leased", "acked", "cancelled", "purged", "dropped")
-        assert said["pushed"] == sum(said[name] for name in ends), said
-        # What is remembered of requests counts in `bytes`, and not against `max-bytes`: no task holds any.
+        assert counts["pushed"] == sum(counts[name] for name in ends), counts
+        # Remembered requests count in `bytes` but not against `max-bytes`, which only tasks fill.
         c("TASK.CONFIG", key, "SET", "max-bytes", 1)
-        assert isinstance(c("TASK.PUSH", key, "x"), Error) == (said["leased"] > 0)
+        assert isinstance(c("TASK.PUSH", key, "x"), Error) == (counts["leased"] > 0)

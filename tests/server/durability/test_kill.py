@@ -1,4 +1,4 @@
-"""What a client was told is there after the server was killed, under a load of several clients."""
+"""Every change that was confirmed to a client survives a kill of the server, under the load of several clients."""
 
 import random
 import threading
@@ -12,15 +12,15 @@ KILLS = 4
 
 
 class Loader(threading.Thread):
-    """A client at work until its server is killed. It remembers what it was told, and what it asked last."""
+    """A client that works until its server is killed. It remembers the confirmed changes and its last command."""
 
     def __init__(self, server: Server, seed: int, held: list[bytes]):
         super().__init__(daemon=True)
         self.dice, self.talk, self.held = random.Random(seed), Talk(server), held
         self.pushed: set[bytes] = set()
         self.acked: set[bytes] = set()
-        self.asked: list = []  # the command whose answer never came
-        self.answers = 0
+        self.asked: list = []  # the command whose reply never came
+        self.replies = 0
         self.wrong: list = []
         self.steps = 0
 
@@ -29,25 +29,24 @@ class Loader(threading.Thread):
             while True:
                 self.step()
         except (AssertionError, OSError):
-            pass  # the server is gone
+            pass  # the server was killed
 
     def ask(self, *words: object) -> object:
         self.asked = list(words)
         reply = self.talk(*words)
         self.asked = []
-        self.answers += 1
+        self.replies += 1
         return reply
 
     def step(self) -> None:
-        """Push a few, claim a few, answer some of what is held; each worker has its own handles."""
+        """Push a few tasks, claim a few, and ack some of the held ones. Each worker has its own handles."""
         self.steps += 1
         payloads = [f"{self.name} {self.steps} {n}" for n in range(self.dice.randint(1, 3))]
         self.pushed |= set(self.ask("TASK.MPUSH", "queue", "TASKS", len(payloads), *payloads))
         for handle, payload, _ in self.ask("TASK.CLAIM", "queue", "COUNT", 3):
             if payload != b"short":
                 self.held.append(handle)
-        # Short leases end by themselves, and the task goes to another: what the clock does goes to the file
-        # too.
+        # Short leases run out, so the AOF also has changes made by the timer.
         self.pushed.add(self.ask("TASK.PUSH", "queue", "short", "PRIORITY", -1, "LEASE", 1))
         while len(self.held) > 20:
             handle = self.held.pop(self.dice.randrange(len(self.held)))
@@ -58,8 +57,8 @@ class Loader(threading.Thread):
                 self.wrong.append((handle, reply))
 
 
-def test_nothing_that_was_answered_is_lost_by_a_kill(start):
-    """After each of several kills what was pushed is there, what was acked is gone, leases are held."""
+def test_a_kill_loses_no_confirmed_change(start):
+    """After each kill all pushed tasks exist, all acked tasks are removed, and all leases are valid."""
     server = start(appendonly="yes", appendfsync="always", module_args=("failover-grace", 0))
     server.client().execute_command(
         "TASK.CONFIG", "queue", "SET", "lease", 3_600_000, "attempts", -1, "stalls", -1
@@ -70,7 +69,7 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(start):
         for loader in loaders:
             loader.start()
         server.wait_until(
-            lambda loaders=loaders: min(one.answers for one in loaders) > 100, "all are at work", 20
+            lambda loaders=loaders: min(one.replies for one in loaders) > 100, "all are at work", 20
         )
         server.kill9()
         for loader in loaders:
@@ -78,11 +77,11 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(start):
             assert not loader.is_alive() and not loader.wrong, loader.wrong
             pushed |= loader.pushed
             acked |= loader.acked
-        # What was asked and not answered may have happened or not.
+        # A command without a reply can have been done or not.
         unsure = {
             word.split(b"@")[0] for one in loaders for word in one.asked[2:3] if "TASK.ACK" in one.asked
         }
-        # A replica of nobody: no task moves from state to state while we look.
+        # A replica without a primary: no task changes its state during the check.
         r = server.restart(replicaof="127.0.0.1 1").client()
         there = {one["id"] for state in STATES for one in tasks(r, "queue", state)}
         assert pushed - acked - unsure <= there, (

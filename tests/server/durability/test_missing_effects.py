@@ -1,4 +1,4 @@
-"""An effect that is missing is noticed: a queue's effects are numbered."""
+"""A missing effect is detected, because the effects of a queue are numbered."""
 
 from harness.files import rewrite_aof
 from harness.server import Server, parse_commands, wait_synced
@@ -8,21 +8,21 @@ GAP = b"effects are missing"
 
 
 def packed(words: list[bytes]) -> bytes:
-    """A command as it stands in an AOF."""
+    """A command as an AOF has it."""
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
-def without(server: Server, place: int) -> None:
-    """Take one effect out of the AOF of a server that is down."""
+def without(server: Server, nth: int) -> None:
+    """Remove one effect from the AOF of a server that is down."""
     path = server._aof()
     commands, _ = parse_commands(path.read_bytes())
-    told = [n for n, words in enumerate(commands) if words[0] == b"TASK._APPLY"]
-    commands.pop(told[place])
+    positions = [n for n, words in enumerate(commands) if words[0] == b"TASK._APPLY"]
+    commands.pop(positions[nth])
     path.write_bytes(b"".join(map(packed, commands)))
 
 
-def test_effects_are_numbered_from_the_queues_first_on(start):
-    """Also those of what the server does by itself; a queue that comes anew begins anew."""
+def test_effects_of_a_queue_are_numbered_from_1(start):
+    """Effects of the timer are numbered too. A queue that is created again starts at 1 again."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
     for _ in range(2):
@@ -31,13 +31,13 @@ def test_effects_are_numbered_from_the_queues_first_on(start):
         c.claim("q")
         c("DEL", "q")
     c.push("r", "x")
-    told = [words for words in server.propagated() if words[0] == b"TASK._APPLY"]
-    numbers = [(words[1], int.from_bytes(words[2][1:7], "big")) for words in told]
+    applied = [words for words in server.propagated() if words[0] == b"TASK._APPLY"]
+    numbers = [(words[1], int.from_bytes(words[2][1:7], "big")) for words in applied]
     assert numbers == [(b"q", n) for n in (1, 2, 3)] * 2 + [(b"r", 1)]
 
 
 def test_a_push_that_is_missing_in_the_middle_of_an_aof_breaks_the_queue(start):
-    """The log and INFO say what is wrong; what is there can be read; other queues are well."""
+    """The log and TASK.INFO give the reason. The queue can be read, and other queues are not affected."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", appendfsync="always")
     c = Talk(server)
     for n in range(5):
@@ -52,8 +52,8 @@ def test_a_push_that_is_missing_in_the_middle_of_an_aof_breaks_the_queue(start):
     assert c.push("r", "y") and c.map("TASK.INFO", "r")[b"broken"] == b""
 
 
-def test_the_first_effect_of_a_queue_is_missed_too(start):
-    """There is no queue yet when the second comes."""
+def test_a_missing_first_effect_is_detected_too(start):
+    """The queue does not exist yet when the second effect is applied."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no", appendfsync="always")
     c = Talk(server)
     c.push("q", "x")
@@ -64,8 +64,8 @@ def test_the_first_effect_of_a_queue_is_missed_too(start):
     assert GAP in c.map("TASK.INFO", "q")[b"broken"]
 
 
-def test_a_change_on_a_replica_is_noticed_at_the_next_effect(start):
-    """A replica that takes writes of its own has diverged from its primary."""
+def test_a_change_on_a_replica_is_detected_at_the_next_effect(start):
+    """A replica that accepts its own writes differs from its primary."""
     primary, replica = start(port=True), start(replica_read_only="no")
     c, far = Talk(primary), Talk(replica)
     c.push("q", "x")
@@ -76,8 +76,8 @@ def test_a_change_on_a_replica_is_noticed_at_the_next_effect(start):
     assert GAP in far.map("TASK.INFO", "q")[b"broken"]
 
 
-def test_numbers_go_on_over_rewrites_copies_moves_and_failovers(start):
-    """Nothing is missed where nothing is missing."""
+def test_numbers_continue_over_rewrites_copies_renames_and_failovers(start):
+    """No effect is reported missing when none is."""
     primary = start(port=True, appendonly="yes", aof_use_rdb_preamble="no", appendfsync="always")
     replica = start(port=True)
     c = Talk(primary)

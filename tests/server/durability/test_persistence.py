@@ -1,4 +1,4 @@
-"""A queue comes back equal from RDB files, AOF files of both kinds and DUMP's payload, and goes on."""
+"""A queue comes back equal from RDB files, from both kinds of AOF and from DUMP, and can be worked on."""
 
 import pytest
 from harness.dumps import without_clocks
@@ -10,24 +10,24 @@ KEEPING = {
     "reload": {},
     "save": {},
     "aof": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
-    "aof-loaded-anew": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
+    "aof-loaded-again": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
     "rewritten-as-rdb": {"appendonly": "yes", "aof_use_rdb_preamble": "yes"},
-    "rewritten-as-rdb-loaded-anew": {"appendonly": "yes", "aof_use_rdb_preamble": "yes"},
+    "rewritten-as-rdb-loaded-again": {"appendonly": "yes", "aof_use_rdb_preamble": "yes"},
     "rewritten-as-commands": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
-    "rewritten-as-commands-loaded-anew": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
+    "rewritten-as-commands-loaded-again": {"appendonly": "yes", "aof_use_rdb_preamble": "no"},
 }
 
 
 def keep(server: Server, r, way: str):
-    """Send what is in memory over the way and back, and return a client that sees what came back."""
+    """Store the queues and load them again in the given way, and return a client that sees the result."""
     if way.startswith("rewritten"):
         rewrite_aof(server)
-        # What is rewritten is what is loaded: not one effect is in the file that could make the queue anew.
+        # The file has no effects, so the queue can only come from the rewritten part.
         assert b"TASK._APPLY" not in aof_bytes(server)
         assert (b"TASK._LOAD" in aof_bytes(server)) == ("commands" in way)
     if way == "reload":
         r.execute_command("DEBUG", "RELOAD")
-    elif way.endswith("loaded-anew"):
+    elif way.endswith("loaded-again"):
         r.execute_command("DEBUG", "LOADAOF")
     else:
         server.stop(save=way == "save")
@@ -36,8 +36,8 @@ def keep(server: Server, r, way: str):
 
 
 @pytest.mark.parametrize("way", KEEPING)
-def test_a_queue_comes_back_equal_and_goes_on(start, way):
-    """Digest, contents, handles, tokens, gates and order are what they were, over each way of keeping."""
+def test_a_queue_comes_back_equal_and_can_be_worked_on(start, way):
+    """Digest, contents, handles, tokens, pauses and order are the same after each way of storing."""
     server = start(**KEEPING[way])
     r = server.client()
     rich = rich_queue(r)
@@ -48,8 +48,8 @@ def test_a_queue_comes_back_equal_and_goes_on(start, way):
     goes_on(r, rich)
 
 
-def test_keeping_twice_is_keeping_once(start):
-    """What came back is stored in the very bytes of before: nothing is added or lost by a round."""
+def test_storing_a_loaded_queue_gives_the_same_bytes(start):
+    """Nothing is added or lost when a queue is loaded and stored again."""
     server = start(rdbcompression="no")
     r = server.client()
     rich_queue(r)
@@ -61,7 +61,7 @@ def test_keeping_twice_is_keeping_once(start):
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
 def test_a_dump_restores_a_queue_with_its_leases(start, compression):
-    """RESTORE gives an equal queue, in the same server or another, in which the handles go on."""
+    """RESTORE creates an equal queue, on the same server or another, in which the handles are valid."""
     server, other = start(rdbcompression=compression), start(rdbcompression=compression)
     r, o = server.client(), other.client()
     rich = rich_queue(r)
@@ -71,13 +71,13 @@ def test_a_dump_restores_a_queue_with_its_leases(start, compression):
     assert digest(r, "twin") == digest(r, "queue") == digest(o, "queue")
     assert contents(r, "twin") == contents(r, "queue") == contents(o, "queue")
     goes_on(o, rich)
-    # What happened to one queue did not happen to the other.
+    # Changes of one queue did not change the others.
     assert digest(r, "twin") == digest(r, "queue")
     assert task(r, "queue", rich.leased)["state"] == b"leased"
 
 
-def test_a_queue_moves_by_migrate(start):
-    """MIGRATE between two servers takes the leases along and leaves nothing behind."""
+def test_migrate_moves_a_queue_with_its_leases(start):
+    """Nothing is left on the source server."""
     source, target = start(), start(port=True)
     s, t = source.client(), target.client()
     rich = rich_queue(s)
@@ -88,8 +88,8 @@ def test_a_queue_moves_by_migrate(start):
     goes_on(t, rich)
 
 
-def test_leases_that_came_back_end(start):
-    """A lease that was loaded stalls at its deadline, without anybody touching the queue."""
+def test_a_loaded_lease_stalls_at_its_deadline(start):
+    """No command on the queue is needed."""
     server = start(appendonly="yes", module_args=("failover-grace", 0))
     r = server.client()
     r.execute_command("TASK.CONFIG", "queue", "SET", "backoff-base", 1)
@@ -105,8 +105,8 @@ def test_leases_that_came_back_end(start):
     assert task(r, "queue", id_)["stalls"] == 2
 
 
-def test_an_aof_torn_anywhere_holds_what_was_whole(start):
-    """A last command that was cut short at any byte is left out; all before it is there."""
+def test_an_aof_cut_anywhere_keeps_its_complete_commands(start):
+    """A last command that is cut at any byte is left out. Everything before it is loaded."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     rich_queue(r)
@@ -121,7 +121,7 @@ def test_an_aof_torn_anywhere_holds_what_was_whole(start):
     for (begin, before), (end, _) in zip(states, states[1:], strict=False):
         for cut in (begin, begin + 1, (begin + end) // 2, end - 1):
             file.write_bytes(whole[:cut])
-            # A replica of nobody: it loads, and then no time passes for its queues.
+            # A replica without a primary: it loads the AOF and runs no timer.
             server.restart(kill=True, replicaof="127.0.0.1 1")
             assert digest(server.client(), "queue") == before, f"cut at {cut} of {len(whole)}"
             server.kill9()

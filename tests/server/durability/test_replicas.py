@@ -1,4 +1,4 @@
-"""A replica holds what its primary holds, however it got it, and goes on with it as a primary."""
+"""A replica has the same queues as its primary, however it got them, and continues with them when promoted."""
 
 import pytest
 from harness.files import wait_aof
@@ -7,17 +7,17 @@ from harness.server import digest, wait_synced
 from harness.talk import Talk
 
 SYNCS = {"disk": ("no", "disabled"), "diskless": ("yes", "disabled"), "diskless-to-memory": ("yes", "swapdb")}
-TERM = 2**36  # what a new primary leaves out of lease numbers
+TERM = 2**36  # how many lease numbers a new primary skips
 
 
 def lease_number(handle: bytes) -> int:
-    """The number of a handle's lease."""
+    """The lease number in a handle."""
     return int(handle.split(b"@")[1].split(b"-")[0])
 
 
 @pytest.mark.parametrize("way", SYNCS)
 def test_a_full_copy_is_equal_and_can_take_over(start, way):
-    """After a full sync, over disk or not, the copies are equal; the promoted replica goes on."""
+    """The copies are equal after a full copy, over disk or not. The promoted replica can be worked on."""
     sync, load = SYNCS[way]
     primary, replica = (
         start(port=True, repl_diskless_sync=sync),
@@ -27,22 +27,22 @@ def test_a_full_copy_is_equal_and_can_take_over(start, way):
     rich = rich_queue(p)
     p.execute_command("TASK.PUSH", "short", "a", "LEASE", 2000)
     p.execute_command("TASK.CLAIM", "short")
-    rich_queue(c, "old")  # what the replica had is gone
+    rich_queue(c, "old")  # the copy replaces it
     c.execute_command("TASK.PUSH", "queue", "old")
     replica.replicate(primary)
-    assert ("to parser" in replica.log()) == (way == "diskless-to-memory"), "it was loaded as it was to be"
+    assert ("to parser" in replica.log()) == (way == "diskless-to-memory"), "it was loaded as intended"
     assert sorted(c.keys()) == [b"queue", b"short"]
     assert (digest(c, "queue"), contents(c, "queue")) == (digest(p, "queue"), contents(p, "queue"))
     primary.kill9()
     c.execute_command("REPLICAOF", "NO", "ONE")
     goes_on(c, rich)
-    # Nobody has touched this one since it was loaded.
+    # No command was sent for this queue since it was loaded.
     ended = "the short lease has ended"
     replica.wait_until(lambda: c.execute_command("TASK.LEN", "short", "ready") == 1, ended)
 
 
-def test_what_happens_after_the_copy_comes_as_effects(start):
-    """A rich queue made while the replica is linked is equal there, and so is one down the chain."""
+def test_changes_after_the_copy_arrive_as_effects(start):
+    """A rich queue made while the replica is linked is equal there, and on a chained replica."""
     primary, replica, leaf = start(port=True), start(port=True), start()
     replica.replicate(primary)
     leaf.replicate(replica)
@@ -52,7 +52,7 @@ def test_what_happens_after_the_copy_comes_as_effects(start):
     wait_synced(replica, leaf)
     assert digest(p, "queue") == digest(c, "queue") == digest(d, "queue")
     assert contents(p, "queue") == contents(c, "queue") == contents(d, "queue")
-    # The chain goes on under its middle.
+    # The chained replica follows the promoted one.
     c.execute_command("REPLICAOF", "NO", "ONE")
     goes_on(c, rich)
     wait_synced(replica, leaf)
@@ -60,8 +60,8 @@ def test_what_happens_after_the_copy_comes_as_effects(start):
 
 
 @pytest.mark.parametrize("cut_at", ["primary", "replica"])
-def test_a_cut_link_is_mended_by_what_was_missed(start, cut_at):
-    """After a cut the replica gets the missing effects (no full sync), and is equal."""
+def test_a_partial_copy_after_a_cut_link_gives_an_equal_queue(start, cut_at):
+    """The replica gets the missing effects without a full copy."""
     primary, replica = start(port=True, repl_backlog_size="10mb"), start()
     p, c = primary.client(), replica.client()
     replica.replicate(primary)
@@ -82,7 +82,7 @@ def test_a_cut_link_is_mended_by_what_was_missed(start, cut_at):
 
 
 def test_a_replica_that_was_restarted_is_equal(start):
-    """A replica that comes back from its own files, after a stop or a kill, catches up."""
+    """It loads its own files after a stop or a kill, and catches up."""
     primary, replica = start(port=True), start(appendonly="yes")
     p = primary.client()
     replica.replicate(primary)
@@ -97,15 +97,15 @@ def test_a_replica_that_was_restarted_is_equal(start):
         replica.replicate(primary)
         assert digest(replica.client(), "queue") == digest(p, "queue")
         wait_synced(primary, replica)
-    # Its own AOF holds it all too.
+    # Its own AOF has the same queue.
     before = digest(p, "queue")
     wait_aof(replica)
     replica.restart(replicaof="127.0.0.1 1")
     assert digest(replica.client(), "queue") == before
 
 
-def test_time_passes_on_the_primary_only(start):
-    """A replica whose primary stands still moves nothing, however late it is, and answers no write."""
+def test_timers_run_on_the_primary_only(start):
+    """While the primary is frozen, its replica ends no lease and no delay, and refuses writes."""
     primary, replica = start(port=True), start()
     p, c = primary.client(), replica.client()
     replica.replicate(primary)
@@ -131,7 +131,7 @@ def test_time_passes_on_the_primary_only(start):
 
 
 def test_a_promoted_replica_keeps_leases_and_gives_larger_numbers(start):
-    """Handles hold on the new primary, timeouts go on, and its leases outnumber all of the old one's."""
+    """Handles stay valid, leases still end, and new lease numbers are above all of the old primary's."""
     primary, replica = start(port=True), start(module_args=("failover-grace", 0))
     p, c = primary.client(), replica.client()
     p.execute_command("TASK.MPUSH", "queue", "LEASE", HOUR, "TASKS", 4, *"abcd")
@@ -139,26 +139,26 @@ def test_a_promoted_replica_keeps_leases_and_gives_larger_numbers(start):
     ((held, *_), (to_end, *_)) = p.execute_command("TASK.CLAIM", "queue", "COUNT", 2)
     ((short, *_),) = p.execute_command("TASK.CLAIM", "queue", "LEASE", 2000)
     wait_synced(primary, replica)
-    # The old primary gives a lease that nobody hears of.
+    # The old primary gives a lease that is not replicated.
     c.execute_command("REPLICAOF", "NO", "ONE")
-    ((unheard, *_),) = p.execute_command("TASK.CLAIM", "queue")
+    ((unseen, *_),) = p.execute_command("TASK.CLAIM", "queue")
     ((new, *_),) = c.execute_command("TASK.CLAIM", "queue")
-    assert new.split(b"@")[0] == unheard.split(b"@")[0]
-    assert lease_number(new) > lease_number(unheard) and lease_number(new) - lease_number(short) >= TERM
-    assert refusal(c, "TASK.ACK", "queue", unheard) == "STALE"
+    assert new.split(b"@")[0] == unseen.split(b"@")[0]
+    assert lease_number(new) > lease_number(unseen) and lease_number(new) - lease_number(short) >= TERM
+    assert refusal(c, "TASK.ACK", "queue", unseen) == "STALE"
     assert c.execute_command("TASK.EXTEND", "queue", held, "LEASE", 2 * HOUR) > 0
     assert c.execute_command("TASK.ACK", "queue", "HANDLES", 3, held, to_end, new) == [1, 1, 1]
     replica.wait_until(lambda: task(c, "queue", short)["state"] == b"ready", "the short lease has ended")
     assert id_of(c.execute_command("TASK.PUSH", "queue", "e")) > id_of(short.split(b"@")[0])
-    # The number goes on from there: another term only after another promotion.
+    # Numbers go on from there and skip a term only at the next promotion.
     ((next_, *_),) = c.execute_command("TASK.CLAIM", "queue")
     assert 0 < lease_number(next_) - lease_number(new) < TERM
-    # The old primary comes back as a replica, and forgets what nobody heard of.
+    # The old primary accepts the command, which changes nothing on a primary.
     primary.client().execute_command("REPLICAOF", "NO", "ONE")
 
 
 def test_a_restarted_primary_gives_larger_numbers(start):
-    """A server that starts again is another primary too: its clock may have been set back meanwhile."""
+    """A restarted server skips numbers too, because its clock can have been set back."""
     server = start(appendonly="yes", clock=True)
     r = server.client()
     r.execute_command("TASK.MPUSH", "queue", "LEASE", HOUR, "TASKS", 2, "a", "b")
@@ -166,13 +166,13 @@ def test_a_restarted_primary_gives_larger_numbers(start):
     server.clock.step(-HOUR)
     r = server.restart().client()
     ((second, *_),) = r.execute_command("TASK.CLAIM", "queue")
-    assert 2**24 <= lease_number(second) - lease_number(first) < 2**32, "far from what a promotion brings"
+    assert 2**24 <= lease_number(second) - lease_number(first) < 2**32, "much less than a promotion skips"
     assert r.execute_command("TASK.ACK", "queue", "HANDLES", 2, first, second) == [1, 1]
     assert id_of(r.execute_command("TASK.PUSH", "queue", "c")) > id_of(second.split(b"@")[0])
 
 
 def test_a_primary_that_was_a_replica_meanwhile_gives_larger_numbers(r, server):
-    """Somebody else may have given leases in between that this server has never heard of."""
+    """Another primary can have given leases in between."""
     r.execute_command("TASK.MPUSH", "queue", "TASKS", 3, *"abc")
     ((first, *_),) = r.execute_command("TASK.CLAIM", "queue")
     ((second, *_),) = r.execute_command("TASK.CLAIM", "queue")
@@ -183,8 +183,8 @@ def test_a_primary_that_was_a_replica_meanwhile_gives_larger_numbers(r, server):
     assert r.execute_command("TASK.ACK", "queue", "HANDLES", 3, first, second, third) == [1, 1, 1]
 
 
-def test_a_failover_in_order_loses_nothing(start):
-    """FAILOVER swaps the roles while leases end and workers wait: both are equal, handles go on."""
+def test_a_coordinated_failover_loses_nothing(start):
+    """FAILOVER swaps the roles while leases end and a worker waits. Both servers are equal, handles stay valid."""
     primary, replica = (start(port=True, module_args=("failover-grace", 0)) for _ in range(2))
     p, c = primary.client(), replica.client()
     replica.replicate(primary)
@@ -201,14 +201,14 @@ def test_a_failover_in_order_loses_nothing(start):
     primary.wait_until(lambda: p.role()[0] == b"slave", "the primary is the replica", 15)
     with pytest.raises(Exception, match="UNBLOCKED|MASTERDOWN|instance state changed"):
         waiting.connection.read_response()
-    replica.wait_until(lambda: info(c, "short")["stalled"] == 500, "its clock ends the leases", 15)
+    replica.wait_until(lambda: info(c, "short")["stalled"] == 500, "its timer ends the leases", 15)
     wait_synced(replica, primary)
     assert digest(c, "short") == digest(p, "short") and digest(c, "queue") == digest(p, "queue")
     goes_on(c, rich)
 
 
-def test_a_command_that_waits_never_blocks_the_link_to_the_primary(start, installed):
-    """No primary of ours sends one; a replica that gets one answers it at once, ties nothing, and goes on."""
+def test_a_command_with_block_never_blocks_the_replication_link(start, installed):
+    """Primaries do not send one. A replica that gets one returns at once and ties no lease."""
     if installed.version < (7, 0):
         pytest.skip("DEBUG REPLICATE came with 7.0")
     primary, replica = start(port=True), start(port=True)

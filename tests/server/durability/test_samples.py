@@ -1,4 +1,4 @@
-"""What earlier versions of the module stored is loaded for ever, from files that were written once."""
+"""Queues stored by earlier versions of the module can be loaded, from files that were written once."""
 
 import json
 
@@ -11,12 +11,12 @@ VERSIONS = [1, 2, 3]
 
 
 def contents_of(version: int) -> dict:
-    """What is in the samples of a version."""
+    """The expected contents of the samples of a version."""
     return json.loads((FOLDER / f"queues-v{version}.json").read_text())
 
 
 def at_that_time(start, version: int, files: dict[str, str], **settings) -> Server:
-    """A server that started with these samples in its directory, a second old by its clock."""
+    """A server with these samples in its directory, started one second after they were made by its clock."""
     server = start(clock=True)
     r = server.client()
     seconds, micros = r.time()
@@ -28,7 +28,7 @@ def at_that_time(start, version: int, files: dict[str, str], **settings) -> Serv
 
 
 def holds(value: object, expected: object) -> bool:
-    """Whether all that is expected is there. A later version may say more of a queue or a task."""
+    """Whether the value has everything that is expected. A later version can have more fields."""
     if isinstance(expected, dict):
         return isinstance(value, dict) and all(
             name in value and (is_due(name, value, expected) or holds(value[name], expected[name]))
@@ -40,16 +40,16 @@ def holds(value: object, expected: object) -> bool:
 
 
 def is_due(name: str, value: dict, expected: dict) -> bool:
-    """Whether it is when a task is due, and about the same: an instant of the wall clock is told by the queue's."""
+    """Whether the field is `due` and about right: the queue's clock, not the wall clock, measures it."""
     return name == "due" and abs(value[name] - expected[name]) < 5000
 
 
 def check(server: Server, version: int, keys: list[str]) -> None:
-    """The queues are those of the sample, and go on: handles, tokens, gates, order."""
+    """The queues equal those of the sample and can be worked on: handles, tokens, pauses, order."""
     r, sample = server.client(), contents_of(version)
     for key in keys:
         found, expected = text(contents(r, key)), sample["contents"][key]
-        # What is remembered of requests has come to count since.
+        # Later versions also count remembered requests.
         assert found["info"]["bytes"] >= expected["info"].pop("bytes")
         assert holds(found, expected), "\n".join(
             f"{part}: {found[part]} is not {expected[part]}"
@@ -62,28 +62,28 @@ def check(server: Server, version: int, keys: list[str]) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_rdb_file_of_each_version_is_loaded(start, version):
-    """The queues of the RDB file are what they were."""
+    """Its queues equal those that were stored."""
     server = at_that_time(start, version, {"dump.rdb": f"queues-v{version}.rdb"})
     check(server, version, ["queue", "loaded"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_aof_of_each_version_is_loaded(start, version):
-    """The queues of the AOF are what they were: one from effects, one rewritten with an effect behind."""
+    """One queue is made of effects, the other of a rewritten part with an effect after it."""
     server = at_that_time(start, version, {"appendonly.aof": f"queues-v{version}.aof"}, appendonly="yes")
     check(server, version, ["queue", "loaded"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_dump_of_each_version_is_restored(start, version):
-    """RESTORE of the payload gives the queue."""
+    """RESTORE creates the queue that was dumped."""
     server = at_that_time(start, version, {})
     server.client().restore("queue", 0, (FOLDER / f"queue-v{version}.dump").read_bytes())
     check(server, version, ["queue"])
 
 
-def test_there_is_a_sample_of_the_version_we_write(r, server):
-    """The version in a payload of today is the last of the samples: a new version has to bring its own."""
+def test_the_current_version_has_a_sample(r, server):
+    """A new version of the stored form needs samples of its own."""
     r.execute_command("TASK.PUSH", "queue", "x")
     number = int.from_bytes(r.dump("queue")[2:10], "big")
     assert (

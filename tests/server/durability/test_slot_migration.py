@@ -1,4 +1,4 @@
-"""Atomic slot migration (Valkey 9): queues go to another node while they are used, leases and all."""
+"""Atomic slot migration (Valkey 9): queues move to another node while they are used, with their leases."""
 
 import pytest
 from harness.queues import HOUR, STATES, contents, goes_on, info, rich_queue, tasks
@@ -11,14 +11,14 @@ from harness.waiting import Floor
 
 @pytest.fixture
 def nodes(start, installed):
-    """Two nodes of a cluster; the first has all slots."""
+    """Two nodes of a cluster. The first has all slots."""
     if not installed.is_valkey or installed.version < (9, 0):
         pytest.skip("only Valkey 9 migrates slots by itself")
     return pair(start)
 
 
 def migrate(one, two, key: str) -> None:
-    """Begin to move the slot of the key."""
+    """Start to move the slot of the key."""
     slot = one.boss("CLUSTER", "KEYSLOT", key)
     reply = one.boss("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", two.boss("CLUSTER", "MYID"))
     assert reply == "OK", reply
@@ -34,8 +34,8 @@ def wait_moved(one, two, key: str) -> None:
     one.eventually(moved, f"the slot of {key} has moved: {one.boss('CLUSTER', 'GETSLOTMIGRATIONS')}", 20)
 
 
-def test_a_queue_moves_with_its_slot_and_goes_on(nodes):
-    """Digest and contents are equal on the new node; handles, tokens and the order of claims go on."""
+def test_a_queue_moves_with_its_slot(nodes):
+    """Digest and contents are equal on the new node. Handles, tokens and the order of claims stay valid."""
     one, two = nodes
     r, t = one.server.client(), two.server.client()
     rich = rich_queue(r)
@@ -44,17 +44,17 @@ def test_a_queue_moves_with_its_slot_and_goes_on(nodes):
     wait_moved(one, two, "queue")
     assert (digest(t, "queue"), contents(t, "queue")) == before
     goes_on(t, rich)
-    one.eventually(lambda: one.boss("DBSIZE") == 0, "the old node has let it go")
+    one.eventually(lambda: one.boss("DBSIZE") == 0, "the old node has deleted it")
 
 
 def test_a_queue_in_use_loses_nothing_while_it_moves(nodes):
-    """Pushes, claims and acks go on during the migration: each that was answered is on the new node."""
+    """Every push, claim and ack that was confirmed during the migration is on the new node."""
     one, two = nodes
     r = one.server.client()
     r.execute_command("TASK.CONFIG", "queue", "SET", "lease", 3_600_000)
     for n in range(20):
         r.execute_command("TASK.MPUSH", "queue", "TASKS", 1000, *(f"{n} {at}" for at in range(1000)))
-    there = {one_["id"] for one_ in tasks(r, "queue", "ready")}
+    there = {task["id"] for task in tasks(r, "queue", "ready")}
     held, acked, worker = [], set(), one.worker()
     migrate(one, two, "queue")
     for n in range(100_000):
@@ -76,16 +76,16 @@ def test_a_queue_in_use_loses_nothing_while_it_moves(nodes):
     wait_moved(one, two, "queue")
     t = two.server.client()
     assert info(t, "queue")["broken"] == b""
-    assert {one_["id"] for state in STATES for one_ in tasks(t, "queue", state)} == there - acked
+    assert {task["id"] for state in STATES for task in tasks(t, "queue", state)} == there - acked
     assert [t.execute_command("TASK.ACK", "queue", handle) for handle in held] == [1] * len(held)
     assert len(acked) > 0 and len(there) > 20_000
 
 
-def test_what_is_due_during_the_move_is_done_after_it(nodes):
-    """Leases and delays that end while the slot moves are acted on, once, by whoever has it then."""
+def test_leases_and_delays_that_end_during_the_move_are_handled_once(nodes):
+    """The node that has the slot handles them."""
     one, two = nodes
     c = one.boss
-    # Much to move, so that it takes a while.
+    # Enough tasks that the move takes a while.
     for n in range(20):
         c("TASK.MPUSH", "{q}much", "TASKS", 1000, *(f"{n} {at}" * 20 for at in range(1000)))
     c("TASK.MPUSH", "{q}leases", "LEASE", 100, "TASKS", 300, *range(300))
@@ -99,8 +99,8 @@ def test_what_is_due_during_the_move_is_done_after_it(nodes):
     assert two.boss("TASK.LEN", "{q}much", "ready") == 20_000
 
 
-def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
-    """After CANCELSLOTMIGRATIONS the queue is on the old node only, and its times go on there."""
+def test_a_cancelled_move_leaves_the_queue_on_the_old_node(nodes):
+    """After CANCELSLOTMIGRATIONS the new node has nothing, and leases end on the old one."""
     one, two = nodes
     r = one.server.client()
     rich = rich_queue(r)
@@ -111,7 +111,7 @@ def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
     if one.boss("CLUSTER", "CANCELSLOTMIGRATIONS") != "OK" or isinstance(
         one.boss("TASK.LEN", "queue"), Error
     ):
-        pytest.skip("it was too quick to be called off")
+        pytest.skip("it was too quick to be cancelled")
     two.eventually(lambda: two.boss("DBSIZE") == 0, "the new node has nothing", 15)
     assert digest(r, "queue") == before
     one.eventually(
@@ -121,8 +121,8 @@ def test_a_move_that_is_called_off_leaves_all_where_it_was(nodes):
 
 
 @pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
-def test_a_queue_that_moves_to_a_node_with_another_clock_keeps_its_spans(start, installed, step):
-    """The clock of the new node's machine is two hours off; a change comes while the queue moves."""
+def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, installed, step):
+    """The new node's clock is two hours off."""
     if not installed.is_valkey or installed.version < (9, 0):
         pytest.skip("only Valkey 9 migrates slots by itself")
     one, two = pair(start, clock=True)
@@ -138,7 +138,7 @@ def test_a_queue_that_moves_to_a_node_with_another_clock_keeps_its_spans(start, 
 
 
 def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
-    """The connection that claimed stays behind, and its end tells the new node nothing."""
+    """The new node does not see the end of the connection that claimed."""
     one, two = nodes
     worker = one.worker()
     for payload in ("short", "long"):

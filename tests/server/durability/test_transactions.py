@@ -1,4 +1,4 @@
-"""Commands in MULTI and in scripts: the same replies, one effect each, all or none of them on replicas."""
+"""Commands in MULTI and in scripts: they have the same replies and one effect each, and replicas get all or none."""
 
 import pytest
 from harness.server import digest, wait_synced
@@ -7,14 +7,14 @@ from harness.talk import Error, Talk, effects, read_effect
 DAY = 86_400_000
 
 
-def propagated_words(server) -> list[bytes]:
+def propagated_names(server) -> list[bytes]:
     """The names of the commands that were propagated."""
     return [command[0] for command in server.propagated()]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_transaction_answers_as_its_commands_do(protocol, c):
-    """Shapes and all, with what comes earlier seen by what comes later."""
+def test_commands_in_a_transaction_have_the_same_replies(protocol, c):
+    """Each command sees the changes of those before it."""
     commands = [
         ["TASK.PUSH", "q", "a"],
         ["TASK.MPUSH", "q", "TASKS", 2, "b", "c"],
@@ -40,8 +40,8 @@ def test_a_transaction_answers_as_its_commands_do(protocol, c):
     assert bad == Error("ERR COUNT must be an integer between 1 and 1000")
 
 
-def test_block_acts_as_absent_in_a_transaction_and_in_a_script(c):
-    """The answer comes at once, and nobody is left waiting."""
+def test_block_is_ignored_in_a_transaction_and_in_a_script(c):
+    """The reply comes at once, and no worker waits."""
     assert c("MULTI") == "OK"
     c("TASK.CLAIM", "q", "BLOCK", 0)
     c("TASK.CLAIM", "q", "BLOCK", 5, "REQUEST", "t")
@@ -52,8 +52,8 @@ def test_block_acts_as_absent_in_a_transaction_and_in_a_script(c):
     assert c("TASK.LEN", "q", "ready") == 1
 
 
-def test_a_transaction_that_is_given_up_does_nothing(server):
-    """DISCARD, a watched queue that changed, a command that could not be queued."""
+def test_a_transaction_that_is_not_executed_does_nothing(server):
+    """The causes are DISCARD, a watched queue that changed, and a command that could not be queued."""
     c, other = Talk(server), Talk(server)
     c.push()
     assert c("MULTI") == "OK" and c("TASK.PUSH", "q", "x") == "QUEUED" and c("DISCARD") == "OK"
@@ -67,8 +67,8 @@ def test_a_transaction_that_is_given_up_does_nothing(server):
     assert c("TASK.LEN", "q") == 1
 
 
-def test_a_watched_queue_is_untouched_by_what_changes_nothing(server):
-    """A claim that finds nothing, an ACK of nothing, a refused push and all reading let it pass."""
+def test_commands_that_change_nothing_do_not_touch_a_watched_queue(server):
+    """These are reads, refused commands and commands that find no task."""
     c, other = Talk(server), Talk(server)
     c("TASK.CONFIG", "q", "SET", "max-len", 0)
     assert c("WATCH", "q") == "OK"
@@ -90,8 +90,8 @@ def test_a_watched_queue_is_untouched_by_what_changes_nothing(server):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_script_gets_what_a_client_gets(protocol, c):
-    """Ids, arrays, integers; a map is a flat array, since scripts speak RESP2."""
+def test_a_script_gets_the_replies_of_a_client(protocol, c):
+    """A map is a flat array, because scripts use RESP2."""
     task = c("EVAL", "return redis.call('TASK.PUSH', KEYS[1], ARGV[1], 'PRIORITY', 3)", 1, "q", "a\0b")
     claim = "local t = redis.call('TASK.CLAIM', KEYS[1], 'WITHMETA')[1] return {t[2], t[3], t[4][3], t[4][4]}"
     assert c("EVAL", claim, 1, "q") == [b"a\0b", 1, b"priority", 3]
@@ -103,22 +103,22 @@ def test_a_script_gets_what_a_client_gets(protocol, c):
     assert c("EVAL", "return redis.call('TASK.PAUSE', KEYS[1])", 1, "q") == "OK"
 
 
-def test_a_script_can_catch_our_errors(c):
-    """pcall has the text; a script that goes on keeps what it did."""
+def test_a_script_can_catch_errors_with_pcall(c):
+    """pcall returns the text. The script keeps its other changes."""
     script = """
         redis.call('TASK.PUSH', KEYS[1], 'a')
         local refused = redis.pcall('TASK.CLAIM', KEYS[1], 'COUNT', '0')
         redis.call('TASK.PUSH', KEYS[1], 'b')
         return refused.err
     """
-    answer = c("EVAL", script, 1, "q")
-    assert answer == b"ERR COUNT must be an integer between 1 and 1000"
+    reply = c("EVAL", script, 1, "q")
+    assert reply == b"ERR COUNT must be an integer between 1 and 1000"
     assert c("TASK.LEN", "q") == 2
     assert "ERR invalid handle" in c("EVAL", "return redis.call('TASK.ACK', KEYS[1], 'x')", 1, "q")
 
 
-def test_each_command_of_a_transaction_has_one_effect_inside_it(start):
-    """MULTI, the effects in order, EXEC; reads and what changed nothing leave no trace."""
+def test_each_command_of_a_transaction_has_one_effect_inside_multi(start):
+    """Reads and commands that changed nothing have no effect."""
     server = start(appendonly="yes")
     c = Talk(server)
     c("MULTI")
@@ -132,16 +132,16 @@ def test_each_command_of_a_transaction_has_one_effect_inside_it(start):
     first, *inside, last = server.propagated()
     assert (first, last) == ([b"MULTI"], [b"EXEC"])
     assert inside.pop(2) == [b"SET", b"s", b"v"]
-    told = [read_effect(command) for command in inside]
-    assert [(effect.key, effect.names) for effect in told] == [
+    found = [read_effect(command) for command in inside]
+    assert [(effect.key, effect.names) for effect in found] == [
         (b"q", ["push"]),
         (b"q", ["claim"]),
         (b"r", ["push"]),
     ]
 
 
-def test_a_script_propagates_its_effects_and_not_itself(start):
-    """As a transaction, if there are several; a script that only reads propagates nothing of ours."""
+def test_a_script_propagates_its_effects_instead_of_itself(start):
+    """Several effects form a transaction. A script that only reads propagates no effect."""
     server = start(appendonly="yes")
     c = Talk(server)
     two = "redis.call('TASK.PUSH', KEYS[1], 'a') return redis.call('TASK.CLAIM', KEYS[1])[1][1]"
@@ -155,14 +155,14 @@ def test_a_script_propagates_its_effects_and_not_itself(start):
     assert [effect.names for effect in effects(server)] == [["ack"]]
 
 
-def test_effects_of_commands_of_the_server_stay_its_own(start):
-    """DEL, RENAME, COPY of a queue travel as what they are."""
+def test_commands_of_the_server_are_propagated_as_they_are(start):
+    """COPY, RENAME and DEL of a queue have no effects."""
     server = start(appendonly="yes")
     c = Talk(server)
     c.push()
     server.propagated()
     assert c("COPY", "q", "r") == 1 and c("RENAME", "q", "s") == "OK" and c("DEL", "r") == 1
-    assert propagated_words(server) == [b"COPY", b"RENAME", b"DEL"]
+    assert propagated_names(server) == [b"COPY", b"RENAME", b"DEL"]
 
 
 NOT_IN_THIS_SCRIPT = (
@@ -172,8 +172,8 @@ CALL = "return redis.call(unpack(ARGV))"
 
 
 @pytest.fixture
-def whole_scripts(start, installed):
-    """A server that replicates scripts as they stand, with an AOF, and its replica."""
+def verbatim_scripts(start, installed):
+    """A primary that replicates scripts themselves, with an AOF, and its replica."""
     if installed.version >= (7, 0):
         pytest.skip("from 7.0 on the effects of scripts are replicated, always")
     settings = {"appendonly": "yes", "aof_use_rdb_preamble": "no", "lua_replicate_commands": "no"}
@@ -183,7 +183,7 @@ def whole_scripts(start, installed):
 
 
 def all_are_equal(primary, replica, *keys: str) -> bool:
-    """Whether keys are equal on the replica, and after a restart of the primary."""
+    """Whether the keys are equal on the replica, and after a restart of the primary."""
 
     def digests(server) -> list[bytes]:
         with server.client() as r:
@@ -191,14 +191,14 @@ def all_are_equal(primary, replica, *keys: str) -> bool:
 
     wait_synced(primary, replica)
     before = digests(primary)
-    same = digests(replica) == before
+    is_equal = digests(replica) == before
     primary.restart()
-    return same and digests(primary) == before
+    return is_equal and digests(primary) == before
 
 
-def test_a_script_that_is_replicated_itself_changes_no_queue(whole_scripts):
-    """It would decide again on the replica: each command that changes a queue is refused, and reading is not."""
-    primary, replica = whole_scripts
+def test_a_script_that_is_replicated_itself_cannot_change_a_queue(verbatim_scripts):
+    """A second run on the replica could give another result. Reads are allowed."""
+    primary, replica = verbatim_scripts
     c = Talk(primary)
     c.push("q", "a")
     handle = c.claim("q", "LEASE", DAY)
@@ -230,9 +230,9 @@ def test_a_script_that_is_replicated_itself_changes_no_queue(whole_scripts):
     assert all_are_equal(primary, replica, "q", "new")
 
 
-def test_the_setting_decides_for_scripts_in_transactions_too(whole_scripts):
-    """Yes, as it is by default, or no, as changed a moment ago; redis.replicate_commands() shows to no module."""
-    primary, replica = whole_scripts
+def test_lua_replicate_commands_applies_to_scripts_in_transactions_too(verbatim_scripts):
+    """A change of the setting applies at once. redis.replicate_commands() makes no difference."""
+    primary, replica = verbatim_scripts
     c = Talk(primary)
     push = ["TASK.PUSH", "q", "x"]
     pushed = 0
@@ -250,15 +250,15 @@ def test_the_setting_decides_for_scripts_in_transactions_too(whole_scripts):
     assert all_are_equal(primary, replica, "q")
 
 
-def test_scripts_work_where_config_was_renamed(start, installed):
-    """The setting can't be asked for: the default is taken for granted."""
+def test_scripts_work_if_config_was_renamed(start, installed):
+    """The module cannot read the setting and assumes the default."""
     server = start(rename_command='CONFIG ""')
     assert isinstance(Talk(server)("EVAL", CALL, 0, "TASK.PUSH", "q", "x"), bytes)
 
 
-def test_a_script_that_is_replicated_itself_writes_nothing_after_it_looked_at_a_queue(whole_scripts):
-    """What it sees depends on the clock, and may be otherwise on the replica: the server refuses, as after TIME."""
-    primary, _ = whole_scripts
+def test_a_script_that_is_replicated_itself_cannot_write_after_reading_a_queue(verbatim_scripts):
+    """Reads depend on the clock, so the server refuses the write, as it does after TIME."""
+    primary, _ = verbatim_scripts
     c = Talk(primary)
     task = c.push("q", "x")
     for look in (["LEN"], ["INFO"], ["GET", task], ["RESULT", task], ["LIST", "ready"]):
@@ -271,7 +271,7 @@ def test_a_script_that_is_replicated_itself_writes_nothing_after_it_looked_at_a_
 
 
 def test_an_effect_in_a_script_that_is_replicated_itself_is_refused(start, installed):
-    """A tool that replays an AOF may send effects; in such a script they would be applied twice."""
+    """With allow-effects it would otherwise be applied twice."""
     if installed.version >= (7, 0):
         pytest.skip("from 7.0 on the effects of scripts are replicated, always")
     server = start(
@@ -283,6 +283,6 @@ def test_an_effect_in_a_script_that_is_replicated_itself_is_refused(start, insta
     c = Talk(server)
     c.push("q", "x")
     [effect] = server.propagated()[1:2]
-    answer = c("EVAL", "return redis.call(unpack(ARGV))", 0, effect[0], "copy", *effect[2:])
-    assert NOT_IN_THIS_SCRIPT in answer
+    reply = c("EVAL", "return redis.call(unpack(ARGV))", 0, effect[0], "copy", *effect[2:])
+    assert NOT_IN_THIS_SCRIPT in reply
     assert c("EXISTS", "copy") == 0

@@ -1,4 +1,4 @@
-"""No argument of any command hurts: each call gets one reply, an error changes nothing, no server dies."""
+"""Hostile arguments: each call gets one reply, an error changes nothing, and the server stays up."""
 
 import random
 import re
@@ -8,7 +8,7 @@ from harness.manual import manuals
 from harness.server import Server
 from harness.talk import Error, Talk
 
-BIGGEST = 2**53 - 1  # stands in error texts as a bound
+BIGGEST = 2**53 - 1  # error texts have it as a bound
 
 HOSTILE = [
     *[b"", b"0", b"-0", b"-1", b"+1", b" 1", b"1 ", b"01", b"1,0", b"0x10", b"1e3", b"1.5", b"1_000"],
@@ -162,12 +162,12 @@ TEMPLATES = [
 
 
 def test_every_command_of_the_manual_is_attacked():
-    """A new one is to be added to TEMPLATES, with each of its options."""
+    """A new command must be added to TEMPLATES with each of its options."""
     assert {template[0] for template in TEMPLATES} | {"TASK._CLOCK"} == set(manuals())
 
 
 class Target:
-    """A queue with tasks in every state, put back for each attack."""
+    """A queue with tasks in every state, restored before each attack."""
 
     def __init__(self, server: Server, protocol: int = 2):
         self.server = server
@@ -191,11 +191,11 @@ class Target:
         self.dump = c("DUMP", "q")
 
     def fill(self, template: list) -> list:
-        """A template with what stands for its place-holders."""
+        """The template with its placeholders filled in."""
         return [self.names.get(word, word) for word in template]
 
     def attack(self, attacks: list[list]) -> list:
-        """Send each on the queue as it was. An error leaves it and the key named as they were, and is in the manual."""
+        """Send each attack on the restored queue. An error is in the manual and changes neither queue nor key."""
         sent = []
         for attack in attacks:
             digest = ["DEBUG", "DIGEST-VALUE", "q", *attack[1:2]]
@@ -213,12 +213,12 @@ class Target:
 
 
 def shown(attack: list) -> str:
-    """A command, cut so that it can be read."""
+    """A command, shortened to be readable."""
     return " ".join(repr(word)[:60] for word in attack)
 
 
 def is_echoed(value: bytes, error: str) -> bool:
-    """Whether an error repeats a user's bytes; short ones, bounds and names of options stand there anyway.
+    """Whether an error repeats the caller's bytes, except short ones, bounds and option names.
 
     A word that isn't known is named, cut and printable.
     """
@@ -230,17 +230,17 @@ def is_echoed(value: bytes, error: str) -> bool:
 
 @pytest.mark.timeout(180)  # 150,000 commands
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_no_value_in_any_place_of_any_command_does_harm(server, share, protocol):
-    """Each argument of each command is replaced by each hostile value in turn; in RESP3 by each fourth.
+def test_hostile_values_in_any_argument_do_no_harm(server, share, protocol):
+    """Each argument of each command is replaced by each hostile value, in RESP3 by every fourth.
 
-    RESP3 only changes how replies are written: which value meets which place is the matter of RESP2.
+    RESP3 only changes how replies are written, so RESP2 alone tries every pair.
     """
     target = Target(server, protocol)
     cases = []
     for template in map(target.fill, TEMPLATES):
-        for place in range(1, len(template)):
-            values = HOSTILE if protocol == 2 else HOSTILE[place % 4 :: 4]
-            cases += [([*template[:place], value, *template[place + 1 :]], value) for value in values]
+        for position in range(1, len(template)):
+            values = HOSTILE if protocol == 2 else HOSTILE[position % 4 :: 4]
+            cases += [([*template[:position], value, *template[position + 1 :]], value) for value in values]
     attacks, values = zip(*share(cases), strict=True)
     refused = 0
     for attack, value, answer in zip(attacks, values, target.attack(attacks), strict=True):
@@ -250,8 +250,8 @@ def test_no_value_in_any_place_of_any_command_does_harm(server, share, protocol)
     assert refused > len(attacks) / 2
 
 
-def test_too_few_and_too_many_arguments_are_refused_or_understood(server):
-    """Every command is cut after each word, and given each hostile value more."""
+def test_too_few_and_too_many_arguments_do_no_harm(server):
+    """Every command is cut after each argument, and is given each hostile value as one more argument."""
     target = Target(server)
     for template in map(target.fill, TEMPLATES):
         longer = [[*template, value] for value in HOSTILE]
@@ -262,7 +262,7 @@ def test_too_few_and_too_many_arguments_are_refused_or_understood(server):
 
 
 def test_an_option_given_twice_is_named(server):
-    """Every option of the templates, word and values, is put once more at the end."""
+    """Every option of the templates, with its value, is added once more at the end."""
     target = Target(server)
     options = {
         "TASK.GROUP": [
@@ -326,8 +326,8 @@ def test_an_option_given_twice_is_named(server):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_words_put_together_at_random_do_no_harm(server, seed):
-    """Commands of options, numbers, names and rubbish in any order."""
+def test_random_commands_do_no_harm(server, seed):
+    """Options, numbers, names and hostile values are combined in any order."""
     target = Target(server)
     rng = random.Random(seed)
     words = [word for template in map(target.fill, TEMPLATES) for word in template[2:]]
@@ -338,14 +338,14 @@ def test_words_put_together_at_random_do_no_harm(server, seed):
         keep = rng.randrange(1, len(template) + 1)
         more = rng.choices(words, k=rng.randrange(1, 7))
         attacks.append([*template[:keep], *more] if rng.random() < 0.5 else [template[0], "q", *more])
-    # A command that lost its key may name another queue, and there BLOCK would wait: only where it is q.
+    # Only commands on q are kept: on another key, BLOCK would wait.
     attacks = [attack for attack in attacks if len(attack) > 1 and attack[1] == "q"]
     answers = target.attack(attacks)
     assert any(isinstance(answer, Error) for answer in answers)
 
 
-def test_a_command_that_breaks_off_in_mid_protocol_leaves_the_server_well(server, c):
-    """Half a request, then the end of the connection: nothing of it happens."""
+def test_a_command_that_is_cut_off_does_nothing(server, c):
+    """The connection closes after half a request. The server goes on."""
     for half in (
         b"*3\r\n$9\r\nTASK.PUSH\r\n$1\r\nq\r\n$5\r\nab",
         b"TASK.PUSH q",

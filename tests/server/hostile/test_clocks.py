@@ -1,4 +1,4 @@
-"""RESTORE of queues whose clock or counters stand at their ends: they hurt neither the node nor its files."""
+"""RESTORE of queues with extreme clocks or counters: they harm neither the node nor its files."""
 
 import msgpack
 import pytest
@@ -10,13 +10,13 @@ LAST = 2**48 - 1
 TOTAL_LAST = 2**53 - 1
 ROOM = 2**32
 HOUR = 3_600_000
-# More than any clock is off: see CLOCK_OFFSET_MAX_MS.
+# The largest offset of a clock that is accepted: CLOCK_OFFSET_MAX_MS.
 YEARS_69 = 2**41
 FILES = {"appendonly": "yes", "appendfsync": "always", "aof_use_rdb_preamble": "no", "rdbcompression": "no"}
 
 
 def changed(talk: Talk, clocks: dict | None = None, totals: dict | None = None, **head: object) -> bytes:
-    """A payload of two tasks, with other numbers in its head and in what the clocks showed."""
+    """A payload of two tasks with other numbers in its head, its totals or its clocks."""
     talk.push("seed", "x")
     talk.push("seed", "d", "DELAY", HOUR)
     value, version = opened(talk("DUMP", "seed"))
@@ -32,7 +32,7 @@ def changed(talk: Talk, clocks: dict | None = None, totals: dict | None = None, 
 
 
 def work(talk: Talk, key: str) -> None:
-    """Much of what a queue counts and keeps instants of."""
+    """Commands that use most counters and times of a queue."""
     for command in (
         ["TASK.CONFIG", key, "SET", "rate", 3, "group-rate", 3],
         ["TASK.PUSH", key, "y", "GROUP", "g"],
@@ -46,8 +46,8 @@ def work(talk: Talk, key: str) -> None:
 
 
 @pytest.mark.parametrize("last", [LAST - 1, LAST])
-def test_a_queue_whose_effects_are_all_counted_is_missing_none(start, last):
-    """The last number there is comes again and again, on the replica and in the AOF too."""
+def test_a_queue_at_the_last_effect_number_is_not_broken(start, last):
+    """The last number repeats, on the replica and in the AOF as well."""
     primary, replica = start(port=True, **FILES), start()
     replica.replicate(primary)
     talk, far = Talk(primary), Talk(replica)
@@ -62,8 +62,8 @@ def test_a_queue_whose_effects_are_all_counted_is_missing_none(start, last):
 
 @pytest.mark.parametrize("at_us", [0, LAST * 1000])
 @pytest.mark.parametrize("offset", [-YEARS_69, 0, YEARS_69])
-def test_a_queue_with_an_absurd_clock_leaves_that_of_its_node_alone(start, at_us, offset):
-    """Other queues' leases and delays are there after a restart and on a promoted replica; every file can be read."""
+def test_a_queue_with_an_absurd_clock_does_not_change_the_clock_of_its_node(start, at_us, offset):
+    """Other queues keep leases and delays over a restart and on a promoted replica. Every file can be loaded."""
     primary, replica = start(port=True, **FILES), start()
     replica.replicate(primary)
     talk, far = Talk(primary), Talk(replica)
@@ -83,16 +83,16 @@ def test_a_queue_with_an_absurd_clock_leaves_that_of_its_node_alone(start, at_us
         assert talk.map("TASK.INFO", "q")[b"broken"] == b""
 
 
-def test_an_offset_of_a_clock_that_no_node_finds_is_refused(server: Server):
-    """It is less than that of a queue which was let in."""
+def test_a_clock_offset_above_69_years_is_refused(server: Server):
+    """RESTORE refuses the payload. An offset of exactly 69 years is accepted above."""
     server.client().config_set("rdbcompression", "no")
     talk = Talk(server)
     for offset in (YEARS_69 + 1, -YEARS_69 - 1, LAST, -LAST):
         assert isinstance(talk("RESTORE", "q", 0, changed(talk, clock_offset_ms=offset)), Error)
 
 
-def test_a_queue_that_was_let_in_can_be_read_again_after_more_of_its_numbers_are_used(start):
-    """What has no room for that is refused at once, since a file with it would keep the server from starting."""
+def test_an_accepted_queue_can_still_be_loaded_after_more_changes(start):
+    """A queue whose counters have no room left is refused. A file with it could keep the server from starting."""
     server = start(rdbcompression="no")
     talk = Talk(server)
     at_most = TOTAL_LAST - ROOM
@@ -112,13 +112,13 @@ def test_a_queue_that_was_let_in_can_be_read_again_after_more_of_its_numbers_are
 
 
 def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_changes(start):
-    """Each finds how far the queue's clock is ahead by its own; the primary's word holds from the first change on."""
+    """Each node computes the clock offset of a restored queue. The first change replaces it by the primary's."""
     primary, replica = start(port=True, clock=True, **FILES), start(clock=True, rdbcompression="no")
     replica.clock.step(-HOUR)
     talk, far = Talk(primary), Talk(replica)
     talk.push("q", "x")
     stored = talk("DUMP", "q")
-    # What the replica hears late: its clock stays behind.
+    # The replica gets the effects late, so its clock stays behind.
     replica.replicate(primary)
     replica.freeze()
     primary.clock.passes(500)
@@ -135,8 +135,8 @@ def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_chang
     assert offset(far) == offset(talk) and far.digest("r") == talk.digest("r")
 
 
-def test_a_restored_queue_has_one_clock_on_all_nodes_though_nobody_changes_it(start):
-    """The replica's clock was set; the primary says at once what it found, and both have the same digest."""
+def test_a_restored_queue_has_the_same_clock_on_a_replica_without_a_change(start):
+    """The primary propagates its clock offset at once, so both have the same digest."""
     here = start(clock=True)
     primary, replica = start(port=True, clock=True), start(clock=True)
     replica.replicate(primary)

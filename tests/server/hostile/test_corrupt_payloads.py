@@ -1,7 +1,7 @@
-"""RESTORE of damaged payloads with right checksums: refused, or the queue they make works.
+"""RESTORE of damaged payloads with valid checksums: each is refused, or gives a queue that works.
 
-The servers of these tests are replicas of nobody that take writes: no time passes for their queues until they
-are promoted, so that what was restored can be compared before.
+The servers of these tests are writable replicas without a primary. They run no timers until they are promoted,
+so that restored queues can be compared before.
 """
 
 import pytest
@@ -13,7 +13,7 @@ from harness.talk import Error, Talk
 
 
 def check_they_work(server: Server, c: Talk, names: list[object], handles: list[bytes]) -> None:
-    """Each queue is stored, loaded, worked on like any other once time passes, and stored again."""
+    """Each queue can be stored, loaded, worked on after a promotion, and stored again."""
 
     def dumps() -> list[bytes]:
         return [without_clocks(payload) for payload in c.many([("DUMP", name) for name in names])]
@@ -21,7 +21,7 @@ def check_they_work(server: Server, c: Talk, names: list[object], handles: list[
     found, stored = digests(c, names), dumps()
     c("DEBUG", "RELOAD")
     assert digests(c, names) == found
-    assert dumps() == stored, "what came back is stored alike"
+    assert dumps() == stored, "a loaded queue is stored the same"
     assert c("REPLICAOF", "NO", "ONE") == "OK"
     for name in names:
         replies = c.many(work(name, handles))
@@ -33,13 +33,13 @@ def check_they_work(server: Server, c: Talk, names: list[object], handles: list[
     restored = c.many(
         [("RESTORE", f"again {name}", 0, value) for name, value in zip(names, stored, strict=True)]
     )
-    assert set(restored) <= {"OK"}, "what was worked on is stored whole"
+    assert set(restored) <= {"OK"}, "a queue that was worked on can be stored"
     assert c.many([("DEL", name) for name in names]) == [1] * len(names)
     assert "panic" not in server.log()
 
 
-def test_our_checksum_is_the_servers(r, server):
-    """The CRC64 written here gives the very bytes of DUMP, and the check value of Redis' own test."""
+def test_crc64_is_that_of_the_server(r, server):
+    """The CRC64 of the harness gives the same bytes as DUMP, and the check value of Redis' own test."""
     assert crc64(b"123456789") == 0xE9C6D914C4B8D9CA
     rich_queue(r)
     payload = r.dump("queue")
@@ -49,7 +49,7 @@ def test_our_checksum_is_the_servers(r, server):
 @pytest.mark.parametrize("compression", ["no", "yes"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
-    """No truncation of a queue, with a right checksum, makes a queue."""
+    """No truncated payload with a valid checksum creates a queue."""
     server = standing(start, rdbcompression=compression)
     r, c = server.client(), Talk(server)
     seed(r)
@@ -60,7 +60,7 @@ def test_a_payload_cut_short_anywhere_is_refused(start, seed, compression):
 
 
 def not_in_the_digest(value: bytes) -> set[int]:
-    """The bytes of a stored queue that tell of its node or its form: effects so far, what clocks showed, versions."""
+    """The bytes of a stored queue outside the digest: the number of effects, the clocks and the versions."""
     count, behind = value.index(b"\xa7effects") + 8, value.index(b"\xafclock_offset_ms")
     clocks = value.index(b"k\x85\xa5at_us")
     version = value.index(b"\xa7version") + 8
@@ -69,22 +69,22 @@ def not_in_the_digest(value: bytes) -> set[int]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_flipped_bit_is_refused_or_makes_another_queue_that_works(start, share, seed):
-    """With any bit flipped a payload is refused, or it is a queue with another digest that works.
+    """With one bit flipped, a payload is refused, or gives a working queue with another digest.
 
-    From the module's id on: the type byte before it is the server's own, and Redis 6.2.5 may take our bytes
-    for a list and crash.
+    Flips start at the module's id. The type byte before it belongs to the server, and Redis 6.2.5 can read the
+    payload as a list and crash.
     """
     server = standing(start, rdbcompression="no")
     r, c = server.client(), Talk(server)
     handles = seed(r)
     value, version = opened(r.dump("seed"))
-    untold = not_in_the_digest(value)
-    flips = share([(bit, flip) for bit, flip in sealed_flips(value, version, 1) if bit // 8 not in untold])
+    left_out = not_in_the_digest(value)
+    flips = share([(bit, flip) for bit, flip in sealed_flips(value, version, 1) if bit // 8 not in left_out])
     accepted = restore_all(c, dict(flips))
     assert len(accepted) > len(flips) / 20
     same = [
         bit for bit, found in zip(accepted, digests(c, accepted), strict=True) if found == c.digest("seed")
     ]
-    assert same == [], "each bit that is taken is in the digest"
+    assert same == [], "each bit that is accepted is in the digest"
     assert c("DEL", "seed") == 1
     check_they_work(server, c, accepted, handles)

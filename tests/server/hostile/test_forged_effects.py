@@ -1,7 +1,7 @@
-"""Effects and stored parts from clients: refused, or let in by `allow-effects`, and then harmless.
+"""Effects and stored parts sent by clients: refused, or accepted with `allow-effects` and then harmless.
 
-Real ones are changed at random, bytes and fields; whatever was let in, the queue can be stored, loaded and
-worked on afterwards, or says that it is BROKEN.
+Bytes and fields of real ones are changed at random. Afterwards each queue can be stored, loaded and worked on,
+or is BROKEN.
 """
 
 import msgpack
@@ -16,7 +16,7 @@ STATES = ["ready", "delayed", "leased", "dead"]
 
 
 def check_sound(c: Talk, key: str) -> None:
-    """A queue can be stored and loaded, asked and worked on; or it says that it is broken."""
+    """A queue can be stored, loaded, read and worked on, or is broken."""
     if not c("EXISTS", key):
         return
     work = [["TASK.LIST", key, state, "COUNT", 1000, "WITHPAYLOAD"] for state in STATES]
@@ -36,12 +36,12 @@ def check_sound(c: Talk, key: str) -> None:
 
 @pytest.fixture
 def allowing(start):
-    """A server that takes effects from clients."""
+    """A server that accepts effects from clients."""
     return start(appendonly="yes", aof_use_rdb_preamble="no", module_args=("allow-effects", "yes"))
 
 
-def test_an_ordinary_client_may_not_send_effects(c):
-    """Neither alone nor in a transaction, a script, or for a key of its own; and nothing comes to be."""
+def test_a_client_cannot_send_effects(c):
+    """They are refused alone, in a transaction and in a script, and no queue is created."""
     c.push()
     digest = c.digest()
     for words in (["_APPLY", "q", EMPTY], ["_LOAD", "q", "HEAD", ""], ["_LOAD", "r", "END", ""]):
@@ -55,7 +55,7 @@ def test_an_ordinary_client_may_not_send_effects(c):
 
 
 def test_a_replica_refuses_effects_from_clients_too(start):
-    """Also one that takes writes."""
+    """This holds for a writable replica."""
     primary, replica = start(port=True), start(replica_read_only="no")
     Talk(primary).push()
     replica.replicate(primary)
@@ -63,7 +63,7 @@ def test_a_replica_refuses_effects_from_clients_too(start):
 
 
 def test_allow_effects_can_be_set_while_the_server_runs(server, c):
-    """From 7.0 on; off by default."""
+    """It can be set from 7.0 on and is off by default."""
     if server.installed.version < (7, 0):
         assert c("CONFIG", "GET", "taskslot.allow-effects") == []
         return
@@ -74,10 +74,10 @@ def test_allow_effects_can_be_set_while_the_server_runs(server, c):
     assert c("TASK._APPLY", "q", EMPTY) == REFUSED
 
 
-def test_effects_that_are_allowed_make_the_same_queue(allowing):
-    """Sent to another key one by one, and told to replicas as they came."""
+def test_effects_that_are_allowed_create_the_same_queue(allowing):
+    """They are sent to another key one by one, and propagated unchanged."""
     c = Talk(allowing)
-    c("TASK.PAUSE", "r")  # so that time changes nothing in what is compared
+    c("TASK.PAUSE", "r")  # so that the timer does not change the compared queue
     c("DEL", "r")
     allowing.propagated()
     real = story(allowing, c)
@@ -85,18 +85,18 @@ def test_effects_that_are_allowed_make_the_same_queue(allowing):
     replies = c.many([["TASK._APPLY", "r", *effect] for effect in real])
     assert replies == ["OK"] * len(real)
     assert c.digest("r") == c.digest("q")
-    passed_on = [words for words in allowing.propagated() if words[0] == b"TASK._APPLY"]
-    assert passed_on == [[b"TASK._APPLY", b"r", *effect] for effect in real]
+    propagated = [words for words in allowing.propagated() if words[0] == b"TASK._APPLY"]
+    assert propagated == [[b"TASK._APPLY", b"r", *effect] for effect in real]
 
 
 def test_an_effect_that_does_not_fit_changes_nothing(allowing):
-    """An event that is unknown, one for a task that isn't there, a version to come, half an effect."""
+    """It can have an unknown event, an unknown task, a later version, or be cut short."""
     c = Talk(allowing)
     real = story(allowing, c)
     digest = c.digest()
     unknown = b"\x01" + msgpack.packb([{"nothing": []}])
-    gone = b"\x01" + msgpack.packb([{"pause": ["out", None]}, {"ack": [[1, 1], False]}])
-    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, gone, EMPTY + b"\0", real[0][0][:-1]):
+    missing = b"\x01" + msgpack.packb([{"pause": ["out", None]}, {"ack": [[1, 1], False]}])
+    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, missing, EMPTY + b"\0", real[0][0][:-1]):
         assert c("TASK._APPLY", "q", effect) == INVALID
         assert c("TASK._APPLY", "new", effect) == INVALID
     assert c("TASK._APPLY", "q", EMPTY, "a payload for nothing") == INVALID
@@ -106,8 +106,8 @@ def test_an_effect_that_does_not_fit_changes_nothing(allowing):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_forged_effects_neither_kill_nor_corrupt(allowing, seed):
-    """Histories with changed, repeated and missing effects; afterwards all is stored and loaded again."""
+def test_forged_effects_do_no_harm(allowing, seed):
+    """Histories have changed, repeated and missing effects. Afterwards all queues are stored and loaded."""
     c = Talk(allowing)
     real = story(allowing, c)
     forger = Forger(seed, real)
@@ -134,8 +134,8 @@ def test_forged_effects_neither_kill_nor_corrupt(allowing, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_forged_parts_of_a_stored_queue_neither_kill_nor_corrupt(allowing, seed):
-    """Heads, pages, ends: changed, repeated, left out and in another order."""
+def test_forged_parts_of_a_stored_queue_do_no_harm(allowing, seed):
+    """Heads, pages and ends are changed, repeated, left out and reordered."""
     c = Talk(allowing)
     forger = Forger(seed, story(allowing, c))
     parts, rng = stored_parts(allowing), forger.rng

@@ -1,6 +1,6 @@
-"""RESTORE of payloads that somebody made up: lengths that are lies, contents that contradict themselves.
+"""RESTORE of payloads that contradict themselves or declare wrong lengths.
 
-Each is one change of a rich queue as a server stored it, with a right checksum.
+Each is a rich queue as a server stored it, with one change and a valid checksum.
 """
 
 from pathlib import Path
@@ -29,14 +29,14 @@ HUGE = [2**20, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**47, 2**63 - 1, 2**6
 
 
 class Stored:
-    """A stored queue taken apart, to be changed."""
+    """A stored queue taken apart, so that parts of it can be changed."""
 
     def __init__(self, payload: bytes):
         value, self.version = opened(payload)
         self.type, (self.broken, head, *chunks, end) = fields(value)
         assert end == b""
         self.head = msgpack.unpackb(head)
-        # Groups and their turns, schedules, what the clocks showed: left as they are.
+        # Groups and their turns, schedules and clocks are not changed.
         self.order = [chunk[:1] for chunk in chunks]
         self.others = {
             chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"b", b"g", b"k", b"s", b"t", b"u")
@@ -48,7 +48,7 @@ class Stored:
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
 
     def chunks(self) -> list[bytes]:
-        """The fields of the value, without the last, which is empty."""
+        """The fields of the value, without the empty last one."""
         pages = [page.chunk() for page in self.pages]
         kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
         texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
@@ -58,7 +58,7 @@ class Stored:
         return [self.broken, msgpack.packb(self.head), *before, *pages, *behind]
 
     def payload(self, chunks: list[bytes] | None = None) -> bytes:
-        """It all together again, or these chunks in its place."""
+        """The payload made of all fields, or of the given chunks."""
         return sealed(
             value_of(self.type, [*(self.chunks() if chunks is None else chunks), b""]), self.version
         )
@@ -70,12 +70,12 @@ class Stored:
 
     @property
     def waiting(self) -> list:
-        """The entries of the other touched tasks."""
+        """The entries of tasks that have an entry but no lease."""
         return [entry for page in self.pages for entry in page.entries if not entry.is_leased]
 
 
 def request(**changes: object) -> dict:
-    """A remembered request, valid but for the changes."""
+    """A remembered request that is valid except for the changes."""
     answer = {"p": {"first": {"ms": 1, "seq": 1}, "count": 1}}
     return {"token": b"t", "kept_until": 2**41, "answer": answer, **changes}
 
@@ -88,7 +88,7 @@ LIES = {
     "a setting more": lambda q: q.head["settings"].update(more=1),
     "a setting in capitals": lambda q: q.head["settings"].update(LEASE=1),
     "a lease of 0 ms": lambda q: q.head["settings"].update(lease=0),
-    "a lease of for ever": lambda q: q.head["settings"].update(lease=2**62),
+    "an endless lease": lambda q: q.head["settings"].update(lease=2**62),
     "a task pushed that is nowhere": lambda q: q.head["totals"].update(pushed=q.head["totals"]["pushed"] + 1),
     "a task acked that was not pushed": lambda q: q.head["totals"].update(
         acked=q.head["totals"]["acked"] + 1
@@ -134,7 +134,7 @@ LIES = {
     "a lease without a number": lambda q: setattr(q.leased[0], "lease", 0),
     "a lease with a number to come": lambda q: setattr(q.leased[0], "lease", 2**56 - 1),
     "a lease longer than a day": lambda q: setattr(q.leased[0], "lease_ms", 2**32 - 1),
-    "a worker that nobody is": lambda q: setattr(q.leased[0], "worker", 2**32 - 1),
+    "an unknown worker": lambda q: setattr(q.leased[0], "worker", 2**32 - 1),
     "two tasks in one turn": lambda q: setattr(q.waiting[0], "rank", q.waiting[1].rank),
     "a turn to come": lambda q: setattr(q.waiting[0], "rank", 2**48 - 1),
     # texts of errors
@@ -153,8 +153,8 @@ LIES = {
     # requests
     "a token twice": lambda q: q.requests.append(q.requests[0]),
     "a token too long": lambda q: q.requests.append(request(token=b"t" * 257)),
-    "a token kept till before": lambda q: q.requests.append(request(kept_until=0)),
-    "a token kept for ever": lambda q: q.requests.append(request(kept_until=2**64 - 1)),
+    "a token kept until the past": lambda q: q.requests.append(request(kept_until=0)),
+    "a token that is kept without end": lambda q: q.requests.append(request(kept_until=2**64 - 1)),
     "an answer of another kind": lambda q: q.requests.append(request(answer={"x": 1})),
     "an answer of too many pushes": lambda q: q.requests.append(
         request(answer={"p": {"first": {"ms": 1, "seq": 1}, "count": 1001}})
@@ -171,9 +171,9 @@ LIES = {
 
 @pytest.fixture
 def stored(start) -> tuple[Server, Talk, Stored]:
-    """A server with a rich queue `queue`, and what it stores of it."""
+    """A server with a rich queue `queue`, and its stored form."""
     server = standing(start, rdbcompression="no")
-    # Time has to pass until the queue is made.
+    # The server must run timers while the queue is made.
     server.client().execute_command("REPLICAOF", "NO", "ONE")
     rich_queue(server.client())
     server.client().execute_command("REPLICAOF", "127.0.0.1", 1)
@@ -181,13 +181,13 @@ def stored(start) -> tuple[Server, Talk, Stored]:
 
 
 def peak_memory(server: Server) -> int:
-    """The most memory the process ever had, in bytes, as the OS counts it."""
+    """The largest resident size that the process ever had, in bytes."""
     status = Path(f"/proc/{server.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def check_refused(server: Server, c: Talk, payloads: dict[str, bytes]) -> None:
-    """All are refused with a log line, nothing else happens, and no memory is taken for them."""
+    """All payloads are refused with a log line, nothing else changes, and no memory is allocated for them."""
     before, peak, log = c.digest("queue"), peak_memory(server), len(server.log())
     assert restore_all(c, payloads) == []
     assert c.digest("queue") == before and c("DBSIZE") == 1
@@ -195,8 +195,8 @@ def check_refused(server: Server, c: Talk, payloads: dict[str, bytes]) -> None:
     assert "panic" not in server.log()[log:]
 
 
-def test_what_is_taken_apart_and_put_together_is_the_same(stored):
-    """Without a lie the payload is the server's own, to the byte: only the lies are wrong with others."""
+def test_a_payload_without_a_lie_is_that_of_the_server(stored):
+    """Therefore the lies are all that is wrong with the other payloads."""
     server, c, queue = stored
     assert without_clocks(queue.payload()) == without_clocks(server.client().dump("queue"))
     assert restore_all(c, {"twin": queue.payload()}) == ["twin"]
@@ -207,7 +207,7 @@ def test_what_is_taken_apart_and_put_together_is_the_same(stored):
 
 
 def test_a_queue_that_contradicts_itself_is_refused(stored):
-    """Every invariant is asked of what is loaded: one lie is enough."""
+    """One broken invariant is enough."""
     server, c, _ = stored
     payloads = {}
     for name, lie in LIES.items():
@@ -217,8 +217,8 @@ def test_a_queue_that_contradicts_itself_is_refused(stored):
     check_refused(server, c, payloads)
 
 
-def test_a_field_that_is_missing_is_missed(stored):
-    """Each field of the head, and of the numbers in it, has to be there, but for what versions 1 and 2 had not."""
+def test_a_missing_field_of_the_head_is_refused(stored):
+    """The exceptions are the fields that versions 1 and 2 did not have."""
     server, c, queue = stored
     payloads = {}
     for inside in (None, "totals", "last_id"):
@@ -231,8 +231,8 @@ def test_a_field_that_is_missing_is_missed(stored):
     check_refused(server, c, payloads)
 
 
-def test_chunks_have_an_order_and_a_kind(stored):
-    """A chunk of unknown kind, a second head, no head, a chunk before its time: all are refused."""
+def test_chunks_of_a_wrong_order_or_kind_are_refused(stored):
+    """An unknown chunk, a second head, a missing head or a chunk too early is an error."""
     server, c, queue = stored
     broken, head, first, *rest = queue.chunks()
     [errors] = [chunk for chunk in rest if chunk[:1] == b"e"]
@@ -256,8 +256,8 @@ def test_chunks_have_an_order_and_a_kind(stored):
     check_refused(server, c, payloads)
 
 
-def test_a_length_that_is_a_lie_costs_nothing(stored):
-    """A declared length or count of up to 2^64 - 1, in each place that has one, takes no memory."""
+def test_a_wrong_length_takes_no_memory(stored):
+    """Each length and count is declared as up to 2^64 - 1."""
     server, c, queue = stored
     chunks = queue.chunks()
     payloads = {}
@@ -306,8 +306,8 @@ def test_a_length_that_is_a_lie_costs_nothing(stored):
     check_refused(server, c, payloads)
 
 
-def test_a_version_that_we_do_not_know_is_refused(stored):
-    """What a newer version of the module stored is refused; so is version 0, which never was."""
+def test_an_unknown_version_is_refused(stored):
+    """This holds for later versions and for version 0, which does not exist."""
     server, c, queue = stored
     value = value_of(queue.type, [b"", queue.chunks()[1], b""])
     number = int.from_bytes(value[2:10], "big")
@@ -322,15 +322,15 @@ def test_a_version_that_we_do_not_know_is_refused(stored):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_broken_queue_may_hold_anything_and_is_still_read(start, share, seed):
-    """A queue that was given up isn't checked when loaded: whatever bit is wrong, all reads answer."""
+def test_a_broken_queue_with_any_bit_flipped_can_still_be_read(start, share, seed):
+    """The contents of a broken queue are not checked when it is loaded."""
     server = standing(start, rdbcompression="no")
     r, c = server.client(), Talk(server)
     handles = seed(r)
     value, version = opened(r.dump("seed"))
     head, (_, *strings) = fields(value)
     broken = value_of(head, [b"given up", *strings])
-    # From the head on: what stands before it is no part of the queue.
+    # Flips start at the head; the bytes before it are not part of the queue.
     flips = share(list(sealed_flips(broken, version, len(head) + 12)))
     accepted = restore_all(c, dict(flips))
     assert len(accepted) > len(flips) / 20
@@ -343,7 +343,7 @@ def test_a_broken_queue_may_hold_anything_and_is_still_read(start, share, seed):
     c("DEBUG", "RELOAD")
     assert digests(c, accepted) == found and dumps() == stored
     assert c("REPLICAOF", "NO", "ONE") == "OK"
-    # Each fourth, to save time: two bits of each byte.
+    # Every fourth one, to save time: two bits of each byte.
     for name in accepted[::4]:
         commands = [("MEMORY", "USAGE", name), *work(name, handles), ("COPY", name, "copy")]
         for command, reply in zip(commands, c.many(commands), strict=True):
@@ -357,8 +357,8 @@ def test_a_broken_queue_may_hold_anything_and_is_still_read(start, share, seed):
     assert "panic" not in server.log()
 
 
-def test_the_server_tells_why_it_refuses(r, server):
-    """A refusal is a log line that names what is wrong, and an error that names nothing of the payload."""
+def test_a_refused_payload_is_logged(r, server):
+    """The error shows no bytes of the payload."""
     rich_queue(r)
     value, version = opened(r.dump("queue"))
     assert Talk(server)("RESTORE", "twin", 0, sealed(value[:-40] + value[-39:], version)) == REFUSED

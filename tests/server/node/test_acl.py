@@ -1,11 +1,11 @@
-"""Who may do what: key patterns, read and write permissions, categories, in transactions and scripts too."""
+"""What ACL rules allow: key patterns, read and write permissions and categories, also in transactions and scripts."""
 
 import pytest
 from harness.talk import Error, Talk
 from harness.waiting import Floor, Worker
 
 HANDLE = "1-1@1-00000000"
-# What a command needs to do with its key, as the server counts it: see data, change data, or neither.
+# Commands by what the server takes them to do with their key: read data, change data, both or neither.
 READERS = [["RESULT", "1-1"], ["GET", "1-1"], ["LIST", "ready"], ["INFO"]]
 WRITERS = [
     ["PUSH", "p"],
@@ -45,12 +45,12 @@ def user(server, *rules: str) -> Talk:
 
 
 def denied(c: Talk, commands: list[list]) -> list[bool]:
-    """Which of the commands are refused for want of permission."""
+    """Which of the commands are refused with NOPERM."""
     return [isinstance(reply, Error) and reply.startswith("NOPERM") for reply in c.many(commands)]
 
 
-def test_a_user_has_the_keys_of_its_patterns(server):
-    """Every command is refused on another key, and the other key stays as it is."""
+def test_a_user_can_only_use_the_keys_of_its_patterns(server):
+    """Every command is refused on another key, which stays as it is."""
     c = user(server, "+@all", "~jobs:*")
     admin = Talk(server)
     admin.push("secret")
@@ -62,7 +62,7 @@ def test_a_user_has_the_keys_of_its_patterns(server):
     assert admin.digest("secret") == digest
 
 
-def test_a_word_in_place_of_an_option_moves_no_key(server):
+def test_no_option_changes_which_argument_is_the_key(server):
     """The key is the first argument whatever follows, so no option evades a pattern."""
     c = user(server, "+@all", "~jobs:*")
     for word in ("KEYS", "TASKS", "HANDLES", "jobs:1", "STREAMS"):
@@ -75,24 +75,24 @@ def test_a_word_in_place_of_an_option_moves_no_key(server):
 OPTIONS_WITH_VALUES = ["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "REQUEST"]
 
 
-def test_every_key_of_several_has_to_be_the_users(server):
-    """One that isn't, in any place, and nothing is claimed of any; whatever words and numbers the options hold."""
+def test_a_claim_of_several_queues_needs_permission_for_every_key(server):
+    """If one key is not allowed, nothing is claimed. The words and numbers of options do not matter."""
     c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
     for key in ("secret", "jobs:1", "jobs:2"):
         admin.push(key)
-    mine = ["TASK.MCLAIM", "jobs:1", "KEYS", 2, "jobs:2", "jobs:3"]
+    allowed = ["TASK.MCLAIM", "jobs:1", "KEYS", 2, "jobs:2", "jobs:3"]
     endings = [[], *([option, word] for option in OPTIONS_WITH_VALUES for word in ("KEYS", "1", "jobs:1"))]
     endings += [["WORKER", "KEYS", "BLOCK", 1], ["REQUEST", "KEYS", "COUNT", 1], ["KEYS", 1, "jobs:1"]]
-    for place in (1, 4, 5):
-        theirs = [*mine[:place], "secret", *mine[place + 1 :]]
-        assert all(denied(c, [[*theirs, *ending] for ending in endings])), theirs
+    for position in (1, 4, 5):
+        forbidden = [*allowed[:position], "secret", *allowed[position + 1 :]]
+        assert all(denied(c, [[*forbidden, *ending] for ending in endings])), forbidden
     for key in ("secret", "jobs:1", "jobs:2"):
-        assert admin("TASK.INFO", key)[1] == 1, "it is ready still"
-    assert not any(denied(c, [[*mine, *ending] for ending in endings]))
+        assert admin("TASK.INFO", key)[1] == 1, "it is still ready"
+    assert not any(denied(c, [[*allowed, *ending] for ending in endings]))
 
 
-def test_a_number_of_keys_that_the_server_cannot_read_runs_nothing(server):
-    """The server checks no key of such a command: so the command looks at none, and says nothing of any."""
+def test_a_number_of_keys_that_the_server_cannot_read_is_an_error(server):
+    """The server checks no key of such a command, so the command reads none. Its error is the same for all keys."""
     c, admin = user(server, "+@all", "~jobs:*"), Talk(server)
     admin.push("secret")
     admin("SET", "text", "x")
@@ -100,24 +100,24 @@ def test_a_number_of_keys_that_the_server_cannot_read_runs_nothing(server):
     numbers = ["0", "-1", "-0", "+1", "01", " 1", "1 ", "1.0", "0x1", "x", "", "KEYS", 101, 2**31, 2**32 + 1]
     numbers += [2**63 - 1, 2**63, 2**64 + 1, -(2**63), "\0", "1\0"]
     for number in [*numbers, 2, 3, 4, 5, 6]:
-        answers = set()
+        replies = set()
         for first, second in (("secret", "secret"), ("text", "text"), ("nothing", "nothing")):
             for ending in ([], ["BLOCK", 0], ["COUNT", 1], ["WORKER", "KEYS"], ["REQUEST", "t"]):
-                answer = c("TASK.MCLAIM", first, "KEYS", number, second, *ending)
-                assert isinstance(answer, Error), (number, answer)
-                answers.add((tuple(ending), answer))
-        assert len({ending for ending, _ in answers}) == len(answers), "no key is told apart from another"
+                reply = c("TASK.MCLAIM", first, "KEYS", number, second, *ending)
+                assert isinstance(reply, Error), (number, reply)
+                replies.add((tuple(ending), reply))
+        assert len({ending for ending, _ in replies}) == len(replies), "the error does not depend on the key"
     for word in ("KEY", "COUNT", "WORKER", "", "1", "jobs:1"):
-        answer = c("TASK.MCLAIM", "secret", word, 1, "secret")
-        assert isinstance(answer, Error)
+        reply = c("TASK.MCLAIM", "secret", word, 1, "secret")
+        assert isinstance(reply, Error)
     assert isinstance(c("TASK.MCLAIM", "secret"), Error)
     assert isinstance(c("TASK.MCLAIM", "secret", "KEYS"), Error)
     assert isinstance(c("TASK.MCLAIM", "secret", "KEYS", 1), Error)
     assert admin.digest("secret") == digest
 
 
-def test_read_and_write_permissions_tell_commands_apart(server):
-    """%R~ suffices to ask, %W~ to push and to answer, a claim needs both (from 7.0 on)."""
+def test_commands_need_read_or_write_permission_or_both(server):
+    """From 7.0 on, %R~ allows reads, %W~ allows writes, and a claim needs both."""
     if server.installed.version < (7, 0):
         admin = Talk(server)
         assert isinstance(admin("ACL", "SETUSER", "u", "%R~q"), Error), "6.2 knows no such patterns"
@@ -132,15 +132,15 @@ def test_read_and_write_permissions_tell_commands_apart(server):
     assert not any(denied(worker, on("q", READERS + WRITERS + BOTH + NEITHER)))
 
 
-def test_a_user_has_the_commands_it_was_given(server):
-    """By name, on every server."""
+def test_a_user_can_only_run_the_commands_it_was_given(server):
+    """Commands can be given by name on every server."""
     c = user(server, "~*", "-@all", "+echo", "+task.claim", "+task.ack")
     assert not any(denied(c, on("q", [["CLAIM"], ["ACK", HANDLE]])))
     assert all(denied(c, on("q", [["PUSH", "p"], ["PURGE", "ALL"], ["REQUEUE", HANDLE], ["LEN"]])))
 
 
-def test_categories_hold_our_commands(server):
-    """@read, @write, @dangerous and the like, from 7.2 on: older servers let modules name none."""
+def test_commands_are_in_the_categories_of_the_server(server):
+    """From 7.2 on, they are in @read, @write, @dangerous and @blocking. Older servers give modules no categories."""
     c = user(server, "~*", "+@all", "-@write")
     if server.installed.version < (7, 2):
         assert not any(denied(c, on("q", READERS + WRITERS + BOTH))), "as with every module's commands"
@@ -160,8 +160,8 @@ def test_categories_hold_our_commands(server):
     assert denied(c, on("q", [["CLAIM"], ["PUSH", "p"]])) == [True, False]
 
 
-def test_the_category_task_holds_all_commands_of_the_module(server):
-    """From 7.4 on, and in Valkey; -@task takes them all away."""
+def test_the_category_task_has_all_commands_of_the_module(server):
+    """It exists from 7.4 on and in Valkey. -@task removes all of them."""
     admin = Talk(server)
     if server.installed.version < (7, 4):
         assert admin("ACL", "CAT", "task") == Error("ERR Unknown category 'task'")
@@ -178,8 +178,8 @@ def test_the_category_task_holds_all_commands_of_the_module(server):
 
 
 @pytest.mark.parametrize("name, key", [("PUSH", "secret"), ("CLAIM", "secret"), ("LEN", "q")])
-def test_transactions_and_scripts_give_no_way_around(server, name, key):
-    """MULTI refuses what may not be done alone, and so does a script."""
+def test_transactions_and_scripts_do_not_evade_acl_rules(server, name, key):
+    """A command that is refused alone is refused in MULTI and in a script."""
     c = user(server, "~q", "+@all", "-task.len")
     admin = Talk(server)
     admin.push("secret")
@@ -188,14 +188,14 @@ def test_transactions_and_scripts_give_no_way_around(server, name, key):
     assert c("MULTI") == "OK"
     assert c(f"TASK.{name}", key, *more).startswith("NOPERM")
     assert c("EXEC").startswith("EXECABORT")
-    answer = c("EVAL", f"return redis.call('TASK.{name}', '{key}', unpack(ARGV))", 0, *more)
-    assert isinstance(answer, Error)
-    assert any(why in answer for why in ("NOPERM", "ACL failure", "can't access", "can't run")), answer
+    reply = c("EVAL", f"return redis.call('TASK.{name}', '{key}', unpack(ARGV))", 0, *more)
+    assert isinstance(reply, Error)
+    assert any(why in reply for why in ("NOPERM", "ACL failure", "can't access", "can't run")), reply
     assert admin.digest("secret") == digest
 
 
-def test_permission_lost_while_waiting_is_the_servers_matter(server):
-    """A worker whose user is deleted is disconnected, and its place in the line is free."""
+def test_a_worker_whose_user_is_deleted_no_longer_waits(server):
+    """The server closes its connection. The next task stays ready."""
     admin, c = Talk(server), user(server, "~q", "+@all")
     c.send(["TASK.CLAIM", "q", "BLOCK", 0])
     server.wait_until(lambda: b"taskslot_blocked_workers:1" in admin("INFO", "taskslot"), "the worker waits")
@@ -208,7 +208,7 @@ def test_permission_lost_while_waiting_is_the_servers_matter(server):
 REFUSED = (
     "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile"
 )
-# What is taken from a user who may do all: with it go the rights to wait for q, or for p and q.
+# Rules that take permissions from a user who has all: afterwards it cannot claim from q, or from p and q.
 TAKEN = {
     "all": ["resetkeys", "-@all"],
     "keys": ["resetkeys", "~p"],
@@ -220,7 +220,7 @@ TAKEN = {
 
 
 def waiting_user(floor: Floor, *command: object, rules: tuple = ("~*", "+@all")) -> Worker:
-    """A worker of a user with these rules who waits already."""
+    """A worker of a user with these rules that is already blocked."""
     floor.boss("ACL", "SETUSER", "u", "on", ">x", *rules)
     worker = floor.worker()
     assert worker("AUTH", "u", "x") == "OK"
@@ -229,12 +229,12 @@ def waiting_user(floor: Floor, *command: object, rules: tuple = ("~*", "+@all"))
 
 
 def take(floor: Floor, what: str) -> None:
-    """Take rights away from the user, as far as the server has them."""
+    """Take permissions from the user, or skip the test if the server does not have them."""
     version, is_valkey = floor.server.installed.version, floor.server.installed.is_valkey
     if version < (7, 0):
-        pytest.skip("6.2 lets modules ask for no rights")
+        pytest.skip("on 6.2 modules cannot check permissions")
     if what == "the database" and (not is_valkey or version < (9, 1)):
-        pytest.skip("rights to databases came with Valkey 9.1")
+        pytest.skip("permissions for databases came with Valkey 9.1")
     assert floor.boss("ACL", "SETUSER", "u", *TAKEN[what]) == "OK"
 
 
@@ -262,8 +262,8 @@ WAITS = {
 
 @pytest.mark.parametrize("taken", TAKEN)
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_worker_whose_rights_were_taken_away_is_not_served(floor, wait, taken):
-    """NOPERM when it would be served, and no lease: the task goes to the next in the line, as never delivered."""
+def test_a_worker_that_lost_its_permissions_is_not_served(floor, wait, taken):
+    """It gets NOPERM when a task comes. The task goes to the next worker, with no delivery counted for the first."""
     worker, behind = waiting_user(floor, *WAITS[wait]), floor.waiting()
     take(floor, taken)
     assert floor.all_wait([worker, behind])
@@ -277,8 +277,8 @@ def test_a_worker_whose_rights_were_taken_away_is_not_served(floor, wait, taken)
     floor.nobody_waits()
 
 
-def test_a_queue_that_is_lost_among_several_refuses_the_whole_claim(floor):
-    """As the command would be refused now, whichever of its queues has the task; the task stays."""
+def test_a_claim_of_several_queues_is_refused_if_one_is_no_longer_allowed(floor):
+    """It does not matter which of the queues has the task. The task stays ready."""
     worker = waiting_user(floor, "TASK.MCLAIM", "p", "KEYS", 1, "q", "BLOCK", 0)
     take(floor, "keys")
     floor.boss.push("p", "x")
@@ -296,8 +296,8 @@ SERVES = {
 
 
 @pytest.mark.parametrize("serves", SERVES)
-def test_rights_are_asked_for_however_a_worker_is_served(floor, serves):
-    """Ten workers without rights, in front of one with: each is refused, and the last one has the task."""
+def test_permissions_are_checked_however_a_worker_is_served(floor, serves):
+    """Ten workers without permission are refused. The one behind them gets the task."""
     workers = [waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0) for _ in range(10)]
     behind = floor.waiting()
     take(floor, "keys")
@@ -309,8 +309,8 @@ def test_rights_are_asked_for_however_a_worker_is_served(floor, serves):
     floor.nobody_waits()
 
 
-def test_a_worker_without_rights_is_not_told_before_it_would_be_served(floor):
-    """Its wait ends in time with nothing, or with a task if it has its rights back."""
+def test_a_worker_that_lost_its_permissions_waits_until_a_task_comes(floor):
+    """Its wait can time out, and it gets a task if it has its permissions back."""
     worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
     timed = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 30)
     take(floor, "keys")
@@ -321,11 +321,11 @@ def test_a_worker_without_rights_is_not_told_before_it_would_be_served(floor):
     assert worker.payloads() == [b"x"]
 
 
-@pytest.mark.parametrize("again", [[], [["ACL", "SETUSER", "u", "on", ">x"]]], ids=["gone", "made anew"])
-def test_a_user_that_is_deleted_as_a_task_comes_gets_nothing(floor, again):
-    """In one batch, before its connection is closed; also if there is another user of the name by then."""
+@pytest.mark.parametrize("again", [[], [["ACL", "SETUSER", "u", "on", ">x"]]], ids=["deleted", "recreated"])
+def test_a_worker_whose_user_is_deleted_in_the_batch_of_a_push_gets_nothing(floor, again):
+    """This holds before its connection is closed, and if the user is created again."""
     if floor.server.installed.version < (7, 0):
-        pytest.skip("6.2 lets modules ask for no rights")
+        pytest.skip("on 6.2 modules cannot check permissions")
     worker, behind = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0), floor.waiting()
     floor.boss.many([["ACL", "DELUSER", "u"], *again, ["TASK.PUSH", "q", "x"]])
     [[_, payload, deliveries]] = behind.read()
@@ -335,8 +335,8 @@ def test_a_user_that_is_deleted_as_a_task_comes_gets_nothing(floor, again):
 
 
 @pytest.mark.parametrize("taken", TAKEN)
-def test_a_client_whose_rights_were_taken_away_learns_no_result(floor, taken):
-    """NOPERM when the task has ended; others who wait for it are told."""
+def test_a_client_that_lost_its_permissions_gets_no_result(floor, taken):
+    """It gets NOPERM when the task ends. Others that wait for the task get the result."""
     task = floor.boss.push("q", "x")
     asker = waiting_user(floor, "TASK.RESULT", "q", task, "BLOCK", 0)
     other = floor.worker()
@@ -348,10 +348,10 @@ def test_a_client_whose_rights_were_taken_away_learns_no_result(floor, taken):
     floor.nobody_waits()
 
 
-def test_on_6_2_rights_are_asked_for_when_the_wait_begins(floor):
-    """It lets modules ask for no rights later: a worker that waits is served."""
+def test_on_6_2_permissions_are_checked_only_when_the_wait_begins(floor):
+    """Modules cannot check them later there, so the worker is served."""
     if floor.server.installed.version >= (7, 0):
-        pytest.skip("rights are asked for again from 7.0 on")
+        pytest.skip("from 7.0 on permissions are checked again")
     worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
     floor.boss("ACL", "SETUSER", "u", *TAKEN["all"])
     floor.boss.push("q", "x")

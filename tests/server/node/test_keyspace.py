@@ -1,4 +1,4 @@
-"""A queue is a value like any other: renamed, copied, moved, swapped, expired, watched, freed."""
+"""A queue is a value like any other: it can be renamed, copied, moved, swapped, expired, watched and freed."""
 
 import pytest
 from harness.queues import Builder, contents, goes_on, id_of, info, refusal, rich_queue, task, tasks
@@ -13,8 +13,8 @@ LEFT = {
 
 
 @pytest.mark.parametrize("way", LEFT)
-def test_a_queue_goes_elsewhere_whole(r, server, way):
-    """After RENAME, MOVE and SWAPDB the queue is the same at its new place, and its handles go on."""
+def test_a_renamed_moved_or_swapped_queue_is_the_same(r, server, way):
+    """Digest and contents are equal, and its handles stay valid."""
     rich = rich_queue(r)
     before = digest(r, "queue"), contents(r, "queue")
     command, db = LEFT[way]
@@ -29,7 +29,7 @@ def test_a_queue_goes_elsewhere_whole(r, server, way):
 
 @pytest.mark.parametrize("way", LEFT)
 def test_leases_and_delays_end_where_the_queue_is_now(r, server, way):
-    """The clock finds a queue that was renamed, moved or swapped while a lease and a delay ran."""
+    """The timer finds a queue that was renamed, moved or swapped while a lease and a delay ran."""
     r.execute_command("TASK.PUSH", "queue", "leased", "LEASE", 100)
     r.execute_command("TASK.CLAIM", "queue")
     r.execute_command("TASK.PUSH", "queue", "delayed", "DELAY", 100)
@@ -43,7 +43,7 @@ def test_leases_and_delays_end_where_the_queue_is_now(r, server, way):
 
 @pytest.mark.parametrize("way", LEFT)
 def test_a_tied_lease_ends_where_the_queue_is_now(r, server, way):
-    """The end of a connection is told to its queue wherever that went."""
+    """The lease ends with its connection, even if the queue was renamed, moved or swapped."""
     worker = server.client()
     r.execute_command("TASK.PUSH", "queue", "a")
     assert len(worker.execute_command("TASK.CLAIM", "queue", "TIED")) == 1
@@ -55,8 +55,8 @@ def test_a_tied_lease_ends_where_the_queue_is_now(r, server, way):
     server.wait_until(lambda: r.execute_command("TASK.LEN", key, "ready") == 1, "the tied task is back")
 
 
-def test_a_copy_holds_no_leases(r, server):
-    """In a COPY what was leased is ready in its place, what was to be cancelled is gone."""
+def test_a_copy_has_no_leases(r, server):
+    """In a COPY, leased tasks are ready in their place, and tasks with a requested cancellation are cancelled."""
     rich = rich_queue(r)
     before, ready = digest(r, "queue"), {one["id"] for one in tasks(r, "queue", "ready")}
     assert r.execute_command("COPY", "queue", "copy") == 1
@@ -72,11 +72,11 @@ def test_a_copy_holds_no_leases(r, server):
     cancelled = rich.cancelled.split(b"@")[0]
     assert {one["id"] for one in copy["tasks"]["ready"]} == ready | leased - {cancelled}
     assert copy["info"]["cancelled"] == origin["info"]["cancelled"] + 1
-    assert [copy["info"][gate] for gate in ("paused-in", "paused-out")] == ["for a while", -1]
+    assert [copy["info"][field] for field in ("paused-in", "paused-out")] == ["for a while", -1]
 
 
-def test_a_handle_of_the_original_does_nothing_to_its_copy(r, server):
-    """ACK, EXTEND, FAIL and REQUEUE by the original's handles are STALE in the copy, a late ACK too."""
+def test_a_handle_of_the_original_is_stale_in_its_copy(r, server):
+    """This holds for ACK, EXTEND, FAIL and REQUEUE, and for a late ACK."""
     rich = rich_queue(r)
     r.execute_command("COPY", "queue", "copy")
     before = digest(r, "copy")
@@ -86,7 +86,7 @@ def test_a_handle_of_the_original_does_nothing_to_its_copy(r, server):
     assert r.execute_command("TASK.ACK", "copy", rich.cancelled) == 0
     assert digest(r, "copy") == before
     r.execute_command("TASK.RESUME", "copy", "ALL")
-    # The token was answered with a lease of the original: here it gets one of its own.
+    # The token belongs to a lease of the original. In the copy it gets a new lease.
     ((handle, *_),) = r.execute_command("TASK.CLAIM", "copy", "REQUEST", "claim-token")
     assert handle != rich.requested
     assert r.execute_command("TASK.ACK", "copy", handle) == 1
@@ -94,8 +94,8 @@ def test_a_handle_of_the_original_does_nothing_to_its_copy(r, server):
     goes_on(r, rich)
 
 
-def test_an_expired_queue_is_gone_with_its_tasks(r, server):
-    """EXPIRE works as on any type; what comes after is a new queue, and its ids are new."""
+def test_an_expired_queue_is_removed_with_its_tasks(r, server):
+    """A queue that is created again has new and larger ids."""
     id_ = r.execute_command("TASK.PUSH", "queue", "a", "DELAY", 50)
     r.execute_command("TASK.PUSH", "stays", "a")
     assert r.pexpire("queue", 100_000) and r.persist("queue")
@@ -107,8 +107,8 @@ def test_an_expired_queue_is_gone_with_its_tasks(r, server):
     assert r.ttl("queue") == -1
 
 
-def test_a_queue_says_what_it_is(r, server):
-    """TYPE, OBJECT, SCAN … TYPE and WRONGTYPE tell a queue from other values, both ways."""
+def test_a_queue_has_a_type_of_its_own(r, server):
+    """TYPE, OBJECT and SCAN show it. Commands for other types are refused, and queue commands on other types."""
     r.set("text", "x")
     r.execute_command("TASK.PUSH", "queue", "a")
     assert r.type("queue") == b"taskqueue"
@@ -121,15 +121,15 @@ def test_a_queue_says_what_it_is(r, server):
 
 
 def test_object_freq_counts_uses_of_a_queue(start):
-    """Under an LFU policy a queue has a frequency as other values have."""
+    """With an LFU policy a queue has a frequency, as other values have."""
     r = start(maxmemory_policy="volatile-lfu").client()
     r.execute_command("TASK.PUSH", "queue", "a")
     assert r.object("FREQ", "queue") > 0
 
 
 @pytest.mark.parametrize("flush", ["FLUSHALL ASYNC", "FLUSHALL SYNC", "FLUSHDB ASYNC", "DEL", "UNLINK"])
-def test_a_removed_queue_is_gone_with_all_that_is_due(r, server, flush):
-    """Deadlines and ties of a removed queue touch nothing, also not the queue that takes its name."""
+def test_leases_and_delays_of_a_removed_queue_do_nothing(r, server, flush):
+    """They do not affect a new queue of the same name either."""
     worker = server.client()
     for _ in range(200):
         r.execute_command("TASK.PUSH", "queue", "a", "LEASE", 30)
@@ -147,8 +147,8 @@ def test_a_removed_queue_is_gone_with_all_that_is_due(r, server, flush):
     assert r.execute_command("TASK.ACK", "queue", handle) == 1
 
 
-def test_a_claim_of_nothing_breaks_no_watch_and_a_push_does(r, server):
-    """WATCH sees changes of the queue only: a claim, read or refused command that changed nothing is none."""
+def test_a_transaction_fails_only_if_the_watched_queue_changed(r, server):
+    """A command that finds nothing, reads or is refused does not touch the queue."""
     other = server.client()
     made = Builder(other, "queue")
     handle = made.claim()
@@ -183,8 +183,8 @@ def test_a_claim_of_nothing_breaks_no_watch_and_a_push_does(r, server):
         assert not exec_after(*changes), changes
 
 
-def test_time_breaks_a_watch_when_it_changes_the_queue(r, server):
-    """A task that becomes due while nobody asks is a change that WATCH sees."""
+def test_a_due_task_touches_a_watched_queue(r, server):
+    """The timer makes the task ready, and WATCH sees that change."""
     other = server.client()
     r.execute_command("TASK.PUSH", "queue", "x", "DELAY", 20)
     with r.pipeline() as p:
@@ -197,7 +197,7 @@ def test_time_breaks_a_watch_when_it_changes_the_queue(r, server):
 
 
 def test_transactions_and_scripts_work_on_queues(r, server):
-    """MULTI and EVAL run our commands in order and at once; BLOCK in them doesn't wait."""
+    """Commands run in order, and BLOCK does not wait."""
     with r.pipeline(transaction=True) as p:
         p.execute_command("TASK.PUSH", "queue", "a")
         p.execute_command("TASK.CLAIM", "queue")

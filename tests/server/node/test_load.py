@@ -1,4 +1,4 @@
-"""What TASK.INFO tells of the last minutes: rates, waits, run times, load; and of workers."""
+"""Rates, wait times, run times and load in TASK.INFO, and its section WORKERS."""
 
 import time
 
@@ -14,23 +14,23 @@ def passes(server: Server, ms: int) -> None:
 
 
 class Rate:
-    """What a queue should tell of `count` tasks that came since now: it is judged by its age, a second at least."""
+    """The rate of `count` tasks that came since now. The queue divides by its age, at least one second."""
 
     def __init__(self, count: int):
         self.count, self.began = count, time.monotonic()
 
-    def __eq__(self, told: object) -> bool:
+    def __eq__(self, shown: object) -> bool:
         age = max(1.0, time.monotonic() - self.began + 0.01)
-        assert isinstance(told, bytes) and told.partition(b".")[2].isdigit(), told
-        return round(self.count / age, 3) - 0.001 <= float(told) <= self.count
+        assert isinstance(shown, bytes) and shown.partition(b".")[2].isdigit(), shown
+        return round(self.count / age, 3) - 0.001 <= float(shown) <= self.count
 
     def __repr__(self) -> str:
         return f"{self.count} tasks since {self.began}"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_tells_rates_and_times(server, protocol, c):
-    """Twenty tasks come, ten are finished after a while; fractions are texts in both protocols."""
+def test_info_shows_rates_and_times(server, protocol, c):
+    """Twenty tasks come and ten are finished later. Fractions are strings in both protocols."""
     pushed, acked = Rate(20), Rate(10)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     passes(server, 30)
@@ -45,8 +45,8 @@ def test_info_tells_rates_and_times(server, protocol, c):
         assert least * 3 // 4 <= p50 <= p95 <= p99 < 2000, name
 
 
-def test_info_tells_the_load(server, c):
-    """λ·s places are kept busy: 20 a second for 100 ms and a little more each."""
+def test_info_shows_the_load(server, c):
+    """The places needed are arrival rate times run time: 20 tasks a second that take at least 100 ms each."""
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 15)]
     passes(server, 100)
@@ -64,11 +64,11 @@ def test_info_tells_the_load(server, c):
     assert len(idle.read()) == 5
     idle.send(["TASK.CLAIM", "q", "BLOCK", 0])
     load = loaded(server, c, places_free=1)
-    assert load[b"workers-needed"] == -1, "nobody gave a name"
+    assert load[b"workers-needed"] == -1, "no worker gave a name"
 
 
 def loaded(server: Server, c: Talk, *, places_free: int, key: str = "q") -> dict[bytes, object]:
-    """The load, once so many places are free."""
+    """The load, once that many places are free."""
 
     def look() -> dict[bytes, object] | None:
         load = c.as_map(c.map("TASK.INFO", key)[b"load"])
@@ -77,8 +77,8 @@ def loaded(server: Server, c: Talk, *, places_free: int, key: str = "q") -> dict
     return server.wait_until(look, f"{places_free} places are free")
 
 
-def test_a_worker_that_waits_for_fifty_has_fifty_places(server):
-    """A blocked claim is as many free places as its COUNT, and what it was given is no longer free."""
+def test_a_blocked_claim_counts_as_many_places_as_its_count(server):
+    """Places with a task are no longer free."""
     c, worker = Talk(server), Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 20, "WORKER", "w")]
@@ -100,12 +100,12 @@ def test_a_worker_that_waits_for_fifty_has_fifty_places(server):
     load = loaded(server, c, places_free=57)
     assert load[b"workers-needed"] == -(-load[b"places-needed"] // 30)
     workers = [c.as_map(worker) for worker in c.map("TASK.INFO", "q", "WORKERS")[b"workers"]]
-    told = [(w[b"name"], w[b"leases"], w[b"blocked"], w[b"places-free"]) for w in workers]
-    assert told == [(b"v", 0, 1, 10), (b"w", 3, 1, 47)]
+    found = [(w[b"name"], w[b"leases"], w[b"blocked"], w[b"places-free"]) for w in workers]
+    assert found == [(b"v", 0, 1, 10), (b"w", 3, 1, 47)]
 
 
-def test_ready_tasks_that_nobody_works_on_need_a_place(server, c):
-    """Else an autoscaler that has gone to zero would leave them where they are."""
+def test_ready_tasks_without_workers_need_a_place(server, c):
+    """Otherwise an autoscaler that has scaled to zero would never start a worker."""
     c("TASK.CONFIG", "q", "SET", "concurrency", 0)
     c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
     load = c.as_map(c.map("TASK.INFO", "q")[b"load"])
@@ -115,8 +115,8 @@ def test_ready_tasks_that_nobody_works_on_need_a_place(server, c):
     assert loaded(server, c, places_free=4)[b"workers-needed"] == 1
 
 
-def test_places_are_those_of_who_still_waits(server, c):
-    """A claim that is sent again, one that ends and one of several queues: each counts once where it stands."""
+def test_places_are_those_of_claims_that_still_wait(server, c):
+    """A claim that is sent again counts once. One for several queues counts in each of them until it is served."""
     c("TASK.CONFIG", "q", "SET", "lease", 1000, "concurrency", 0)
     c("TASK.CONFIG", "r", "SET", "lease", 1000)
     first, again, of_two = Talk(server), Talk(server), Talk(server)
@@ -139,13 +139,13 @@ def test_places_are_those_of_who_still_waits(server, c):
     assert c.map("TASK.INFO", "q", "WORKERS") == {b"holding": 0, b"blocked": 0, b"workers": []}
 
 
-def test_a_replica_has_rates_of_its_own(start):
-    """They aren't replicated; a replica counts what it is told of. Nothing of it is in the digest."""
+def test_a_replica_counts_its_own_rates(start):
+    """It counts the effects that it applies. Rates are not replicated and not in the digest."""
     primary, replica = start(port=True), start()
     c, r = Talk(primary), Talk(replica)
     c("TASK.MPUSH", "q", "TASKS", 3, 1, 2, 3)
     replica.replicate(primary)
-    # What came before, as a file, is not of these minutes.
+    # Tasks that came with the full copy do not count.
     assert r.map("TASK.INFO", "q")[b"in-per-second-1m"] == b"0.000"
     pushed, acked = Rate(2), Rate(1)
     c("TASK.MPUSH", "q", "TASKS", 2, 1, 2)
@@ -159,8 +159,8 @@ def test_a_replica_has_rates_of_its_own(start):
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])
-def test_a_queue_that_was_loaded_begins_anew(start, preamble):
-    """Rates and times are not stored, nor taken from an AOF that is replayed; totals are."""
+def test_a_loaded_queue_starts_without_rates(start, preamble):
+    """Rates and times are not stored, and replaying an AOF does not count. Totals are stored."""
     server = start(appendonly="yes", aof_use_rdb_preamble=preamble)
     c = Talk(server)
     c.push("q")
@@ -175,8 +175,8 @@ def test_a_queue_that_was_loaded_begins_anew(start, preamble):
     assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
 
 
-def test_a_copy_begins_anew(c):
-    """What happened to one queue says nothing of another."""
+def test_a_copy_starts_without_rates(c):
+    """The events of one queue do not count for another."""
     pushed = Rate(1)
     c.push("q")
     c("COPY", "q", "r")
@@ -185,8 +185,8 @@ def test_a_copy_begins_anew(c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_tells_of_workers(server, protocol, c):
-    """Those that hold leases and those that wait, by name; those that gave none are one."""
+def test_info_workers_shows_workers_with_leases_and_blocked_ones(server, protocol, c):
+    """They are sorted by name. Workers without a name are one entry."""
     c("TASK.MPUSH", "q", "TASKS", 6, *range(6))
     c("TASK.CLAIM", "q", "WORKER", "b", "COUNT", 2)
     passes(server, 20)
@@ -196,11 +196,11 @@ def test_info_tells_of_workers(server, protocol, c):
     waiting = [Talk(server) for _ in range(4)]
     for worker, words in zip(waiting, (["WORKER", "a"], ["WORKER", "c"], ["WORKER", "c"], []), strict=True):
         worker.send(["TASK.CLAIM", "q", "BLOCK", 0, *words])
-    told = server.wait_until(
+    reply = server.wait_until(
         lambda: (info := c.map("TASK.INFO", "q", "workers"))[b"blocked"] == 4 and info, "four wait"
     )
-    assert list(told) == [b"holding", b"blocked", b"workers"] and told[b"holding"] == 3
-    workers = [c.as_map(worker) for worker in told[b"workers"]]
+    assert list(reply) == [b"holding", b"blocked", b"workers"] and reply[b"holding"] == 3
+    workers = [c.as_map(worker) for worker in reply[b"workers"]]
     assert [(w[b"name"], w[b"leases"], w[b"blocked"]) for w in workers] == [
         (b"", 2, 1),
         (b"a", 1, 1),
@@ -211,19 +211,19 @@ def test_info_tells_of_workers(server, protocol, c):
     assert ages[3] == -1 and min(ages[:3]) >= 0 and ages[2] >= ages[1] + 19
 
 
-def test_workers_are_told_up_to_a_thousand(c):
-    """The first by name, and how many there are."""
+def test_info_workers_shows_up_to_a_thousand_workers(c):
+    """These are the first by name. `holding` counts all of them."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
     c("TASK.MPUSH", "q", "TASKS", 5, *range(5))
     c.many([["TASK.CLAIM", "q", "WORKER", f"w{i:04}"] for i in range(1005)])
-    told = c.map("TASK.INFO", "q", "WORKERS")
-    assert told[b"holding"] == 1005
-    names = [c.as_map(worker)[b"name"] for worker in told[b"workers"]]
+    reply = c.map("TASK.INFO", "q", "WORKERS")
+    assert reply[b"holding"] == 1005
+    names = [c.as_map(worker)[b"name"] for worker in reply[b"workers"]]
     assert names == [b"w%04d" % i for i in range(1000)]
 
 
-def test_info_of_what_is_not_there(c):
-    """No queue is nil in each section; an unknown section is an error."""
+def test_info_of_a_missing_queue_is_nil(c):
+    """An unknown section is an error."""
     for section in ([], ["CONFIG"], ["WORKERS"]):
         assert c("TASK.INFO", "none", *section) is None
     c.push("q")

@@ -1,4 +1,4 @@
-"""What a queue costs is what MEMORY USAGE says and used_memory shows, and all of it is given back."""
+"""The memory of a queue: MEMORY USAGE agrees with used_memory, and all of it is freed."""
 
 import pytest
 from harness.queues import HOUR
@@ -6,7 +6,7 @@ from harness.server import Server
 from harness.talk import Talk
 
 TASKS = 10_000
-NOISE = 100_000  # bytes that buffers of the connections take and give back, whatever the queue does
+NOISE = 100_000  # bytes of connection buffers, which come and go whatever the queue does
 
 
 def used(c: Talk) -> int:
@@ -21,7 +21,7 @@ def info_field(c: Talk, section: str, name: str) -> str:
 
 
 def push(c: Talk, count: int, payload: str, *options: object, each: tuple[str, ...] = ()) -> None:
-    """Push so many tasks, a thousand at a time or, with options that are each one's own, one by one."""
+    """Push that many tasks, a thousand at a time. If each has options of its own, push one by one."""
     if each:
         words = [[word.format(n) for word in each] for n in range(count)]
         c.many([("TASK.PUSH", "queue", payload, *options, *own) for own in words])
@@ -30,7 +30,7 @@ def push(c: Talk, count: int, payload: str, *options: object, each: tuple[str, .
 
 
 def claim_all(c: Talk, *options: object) -> list[bytes]:
-    """Claim all that is ready: handles."""
+    """Claim all ready tasks and return their handles."""
     handles = []
     while tasks := c("TASK.CLAIM", "queue", "COUNT", 1000, "LEASE", HOUR, *options):
         handles += [handle for handle, *_ in tasks]
@@ -135,13 +135,13 @@ KINDS = [
 
 
 def warm(server: Server) -> Talk:
-    """A client of a server that has done all this before: what the server keeps for itself is there."""
+    """A client of a server that did similar work before, so that its own buffers are allocated."""
     c = Talk(server)
     for fill in (leased, dead):
         fill(c)
         c("DEL", "queue")
     c.many([("ECHO", "x" * 1000)] * 1000)
-    # Valkey frees what DEL removes on another thread, and so do we what is large.
+    # Valkey frees deleted values on another thread, and the module frees large queues on one.
     is_freed = b"lazyfree_pending_objects:0"
     server.wait_until(lambda: is_freed in c("INFO", "memory"), "what was deleted is freed")
     server.wait_until(lambda: b"taskslot_queues:0" in c("INFO", "taskslot"), "large queues are freed too")
@@ -149,21 +149,21 @@ def warm(server: Server) -> Talk:
 
 
 @pytest.mark.parametrize("fill", KINDS)
-def test_memory_usage_is_what_the_queue_took(start, fill):
-    """MEMORY USAGE is within 15 % of what used_memory grew by, and all that comes back at the end."""
+def test_memory_usage_is_the_growth_of_used_memory(start, fill):
+    """They agree within 15 %. UNLINK frees all of it."""
     server = start()
     c = warm(server)
     before = used(c)
     fill(c)
-    grown, said = used(c) - before, c("MEMORY", "USAGE", "queue", "SAMPLES", 0)
-    assert 0.85 <= said / grown <= 1.15, f"it says {said}, used_memory grew by {grown}: {said / grown:.2f}"
-    assert c.map("TASK.INFO", "queue")[b"memory"] == pytest.approx(said, abs=500)
+    grown, usage = used(c) - before, c("MEMORY", "USAGE", "queue", "SAMPLES", 0)
+    assert 0.85 <= usage / grown <= 1.15, f"MEMORY USAGE {usage}, used_memory {grown}: {usage / grown:.2f}"
+    assert c.map("TASK.INFO", "queue")[b"memory"] == pytest.approx(usage, abs=500)
     assert c("UNLINK", "queue") == 1
-    server.wait_until(lambda: used(c) - before < grown * 0.02 + NOISE, "the memory is given back")
+    server.wait_until(lambda: used(c) - before < grown * 0.02 + NOISE, "the memory is freed")
 
 
-def test_a_large_queue_is_freed_in_the_background(start):
-    """UNLINK (of 200,000 tasks), FLUSHALL ASYNC and an expired key leave it to the other thread."""
+def test_a_large_queue_is_freed_by_the_server_in_the_background(start):
+    """UNLINK, FLUSHALL ASYNC and an expired key use the server's lazy free thread."""
     server = start(lazyfree_lazy_expire="yes")
     c = warm(server)
     before = used(c)
@@ -177,36 +177,36 @@ def test_a_large_queue_is_freed_in_the_background(start):
         claimed = c("TASK.CLAIM", "queue", "COUNT", 1000, "LEASE", HOUR)
         assert len(claimed) == 1000 and used(c) - before > thousands * 50_000
         c(*remove)
-        server.wait_until(lambda: c("EXISTS", "queue") == 0, "it is gone")
-        server.wait_until(lambda: used(c) - before < 2 * NOISE, f"the memory is given back by {remove[0]}")
+        server.wait_until(lambda: c("EXISTS", "queue") == 0, "it is deleted")
+        server.wait_until(lambda: used(c) - before < 2 * NOISE, f"the memory is freed by {remove[0]}")
         by_thread = "the other thread has freed it"
         server.wait_until(lambda n=freed: int(info_field(c, "memory", "lazyfreed_objects")) > n, by_thread)
-        # A queue of the same name goes on as a new one.
+        # The key is free for a new queue.
         assert c("TASK.LEN", "queue") == 0
 
 
 def test_a_small_queue_is_freed_at_once(c):
-    """A queue of a few tasks isn't worth the other thread's trouble."""
+    """A queue of 1000 small tasks does not need the lazy free thread."""
     push(c, 1000, "x")
     freed = info_field(c, "memory", "lazyfreed_objects")
     c("UNLINK", "queue")
     assert info_field(c, "memory", "lazyfreed_objects") == freed
 
 
-def test_a_drained_queue_keeps_next_to_nothing(server):
-    """What 20,000 tasks took is given back while they are acked, and the queue stays."""
+def test_a_drained_queue_keeps_little_memory(server):
+    """After 20,000 tasks were acked, at most 5 % of their memory is left."""
     c = warm(server)
     before = used(c)
     push(c, 2 * TASKS, "x" * 100)
     full = used(c) - before
     c.many([("TASK.ACK", "queue", handle) for handle in claim_all(c, "WORKER", "w")])
     assert c("TASK.LEN", "queue") == 0 and c("EXISTS", "queue") == 1
-    server.wait_until(lambda: used(c) - before < full * 0.05 + NOISE, "the memory is given back")
+    server.wait_until(lambda: used(c) - before < full * 0.05 + NOISE, "the memory is freed")
     assert c("MEMORY", "USAGE", "queue") < full * 0.05
 
 
 def test_a_full_server_can_be_drained(start):
-    """Above maxmemory only pushes are refused; draining brings it below, and pushes work again."""
+    """Above maxmemory only pushes are refused. Once enough tasks are acked, pushes work again."""
     server = start(maxmemory_policy="noeviction")
     c = warm(server)
     push(c, 2 * TASKS, "x" * 100)

@@ -1,4 +1,4 @@
-"""INFO taskslot: what a node has done and how it is; and LATENCY."""
+"""The section taskslot of INFO, the warnings in it, and LATENCY."""
 
 import time
 
@@ -27,20 +27,20 @@ def node(c: Talk) -> dict[str, str]:
 
 
 def number(c: Talk, name: str) -> int:
-    """One number of it."""
+    """One number of that section."""
     return int(node(c)[name])
 
 
-def test_info_has_these_fields(c):
-    """All of them from the start; warnings that hold come after them."""
+def test_info_has_all_fields_from_the_start(c):
+    """Warnings come after them."""
     info = node(c)
     assert list(info)[: len(FIELDS)] == FIELDS
     assert {info[name] for name in FIELDS if name.startswith("total_")} == {"0"}
     assert info["queues"] == info["queues_memory"] == "0"
 
 
-def test_info_adds_up_all_queues(c):
-    """Totals of what was done here, whatever became of the queues."""
+def test_info_has_the_totals_of_all_queues(c):
+    """Deleted queues count as well."""
     for key in ("q", "r"):
         c("TASK.MPUSH", key, "TASKS", 4, *range(4))
         handles = [task[0] for task in c("TASK.CLAIM", key, "COUNT", 4)]
@@ -55,17 +55,17 @@ def test_info_adds_up_all_queues(c):
     assert {name: int(info[f"total_{name}"]) for name in TOTALS} == {name: 0 for name in TOTALS} | expected
 
 
-def test_info_counts_what_time_does(server, c):
-    """A stall is counted where the server moves it by itself."""
+def test_info_counts_stalls(server, c):
+    """A stall is counted when the timer handles it."""
     c.push("q", "p", "LEASE", 1)
     c.claim("q")
     server.wait_until(lambda: number(c, "total_stalled") == 1, "the lease is over")
-    # The queue came back within a few ms, and that is told.
+    # due_lag_ms is how late the timer handled the stall.
     assert 0 <= number(c, "due_lag_ms") < 5000
 
 
-def test_a_replica_has_done_nothing(start):
-    """What a primary did is counted there; its queues are here as well."""
+def test_a_replica_has_no_totals(start):
+    """The totals count on the primary only. The queues count on both."""
     primary, replica = start(port=True), start()
     c, r = Talk(primary), Talk(replica)
     replica.replicate(primary)
@@ -76,7 +76,7 @@ def test_a_replica_has_done_nothing(start):
 
 
 def test_info_counts_queues_and_their_memory(server, c):
-    """As they come, grow, are copied and go; lookups of what isn't there leave nothing."""
+    """The figures follow queues as they are created, copied, purged and deleted. Lookups create nothing."""
     c("TASK.CLAIM", "none")
     c("TASK.ACK", "none", "1-1@1-00000001")
     assert number(c, "queues") == 0
@@ -98,7 +98,7 @@ def test_info_counts_queues_and_their_memory(server, c):
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_queues_are_counted_when_they_are_loaded(start, preamble):
-    """From either form of an AOF."""
+    """This holds for both forms of an AOF."""
     server = start(appendonly="yes", aof_use_rdb_preamble=preamble)
     c = Talk(server)
     c.push("q")
@@ -115,11 +115,11 @@ def test_queues_are_counted_when_they_are_loaded(start, preamble):
     c = Talk(server)
     assert (number(c, "queues"), number(c, "broken_queues")) == (2, 0)
     assert number(c, "queues_memory") > 500
-    assert number(c, "total_pushed") == 0, "since the start of this node"
+    assert number(c, "total_pushed") == 0, "totals start with the node"
 
 
-def test_info_counts_broken_queues_while_they_are_there(start):
-    """A queue whose end never came is given up; deleted, it is no longer counted."""
+def test_info_counts_broken_queues_until_they_are_deleted(start):
+    """A queue that was loaded in part is broken."""
     server = start(module_args=("allow-effects", "yes"))
     c = Talk(server)
     c.push("q")
@@ -128,12 +128,12 @@ def test_info_counts_broken_queues_while_they_are_there(start):
     assert c("TASK._LOAD", "broken", "HEAD", head) == "OK"
     assert number(c, "broken_queues") == 1
     c("DEL", "broken")
-    # On another thread, where the server does so by default.
+    # Some servers free deleted values on another thread.
     server.wait_until(lambda: number(c, "broken_queues") == 0, "it is freed")
 
 
 def forged_head(server: Server) -> bytes:
-    """The first part of a queue's stored form."""
+    """The first stored part of a queue."""
     c = Talk(server)
     c("CONFIG", "SET", "aof-use-rdb-preamble", "no")
     c("CONFIG", "SET", "appendonly", "yes")
@@ -141,8 +141,8 @@ def forged_head(server: Server) -> bytes:
     return next(chunk for part, chunk in stored_parts(server) if part == b"HEAD")
 
 
-def test_info_tells_of_a_clock_that_was_set(start):
-    """The module's clock doesn't jump: it is an hour behind at first."""
+def test_info_shows_the_skew_after_the_clock_was_set(start):
+    """The module's clock does not jump, so at first it is an hour behind."""
     server = start(clock=True)
     c = Talk(server)
     c.push("q")
@@ -151,8 +151,8 @@ def test_info_tells_of_a_clock_that_was_set(start):
     server.wait_until(lambda: number(c, "clock_skew_ms") < -3_500_000, "the clock is an hour behind")
 
 
-def test_info_does_not_hide_a_silence(start):
-    """INFO is no heartbeat: leases that ran out while the server stood still are spared as ever."""
+def test_info_does_not_end_the_grace_after_a_standstill(start):
+    """Leases that ran out while the server was stopped are still spared after an INFO."""
     server = start(module_args=("failover-grace", 60000))
     c = Talk(server)
     c.push("q", "p", "LEASE", 1500)
@@ -168,11 +168,11 @@ def test_info_does_not_hide_a_silence(start):
     assert c("TASK.LEN", "q", "leased") == 1, "spared"
 
 
-def test_warnings_of_the_servers_settings(start):
-    """They come and go with what they warn of; evictions are in the log, once."""
+def test_info_warns_about_settings_of_the_server(start):
+    """Warnings appear and disappear with their cause. The log has the one about evictions once."""
     server = start(appendonly="no")
     c = Talk(server)
-    server.wait_until(lambda: "warning_durability" in node(c), "the first look")
+    server.wait_until(lambda: "warning_durability" in node(c), "the settings are checked")
     assert node(c)["warnings"] == "1" and "warning_eviction" not in node(c)
     c("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     server.wait_until(lambda: "warning_eviction" in node(c), "the policy is seen")
@@ -180,12 +180,12 @@ def test_warnings_of_the_servers_settings(start):
     c("CONFIG", "SET", "appendonly", "yes")
     server.wait_until(lambda: "warning_durability" not in node(c), "the AOF is seen")
     c("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    server.wait_until(lambda: node(c)["warnings"] == "0", "all is well")
+    server.wait_until(lambda: node(c)["warnings"] == "0", "no warning is left")
     assert server.log().count("evicts whole queues") == 1
 
 
-def test_a_replica_is_no_warning(start):
-    """A primary with a replica isn't alone, and the replica isn't a primary."""
+def test_replication_gives_no_warning(start):
+    """A primary with a replica needs no AOF, and neither does the replica."""
     primary, replica = start(port=True), start()
     replica.replicate(primary)
     for server in (primary, replica):
@@ -193,8 +193,8 @@ def test_a_replica_is_no_warning(start):
         server.wait_until(lambda c=c: node(c)["warnings"] == "0", "the replica is seen")
 
 
-def test_a_queue_at_half_of_what_can_be_moved_is_warned_of(start):
-    """And no longer once it has shrunk."""
+def test_info_warns_about_a_queue_above_half_the_size_that_can_be_moved(start):
+    """The warning disappears when the queue is deleted."""
     server = start(appendonly="yes")
     c = Talk(server)
     c.push("small")
@@ -204,11 +204,11 @@ def test_a_queue_at_half_of_what_can_be_moved_is_warned_of(start):
     assert node(c)["warning_queue_size"].startswith("queues above 256 MB: 1;")
     assert "256 MB" in server.log()
     c("DEL", "q")
-    server.wait_until(lambda: "warning_queue_size" not in node(c), "it is gone")
+    server.wait_until(lambda: "warning_queue_size" not in node(c), "the queue is deleted")
 
 
-def test_latency_shows_long_runs_of_timed_work(server, c):
-    """A run takes up to a millisecond or a step more; nothing is noted while monitoring is off."""
+def test_latency_shows_long_runs_of_the_timer(server, c):
+    """Nothing is recorded while latency monitoring is off."""
 
     def many_fall_due(key: str) -> None:
         for _ in range(20):
@@ -218,7 +218,7 @@ def test_latency_shows_long_runs_of_timed_work(server, c):
     many_fall_due("q")
     assert c("LATENCY", "LATEST") == []
     c("CONFIG", "SET", "latency-monitor-threshold", 1)
-    # What the threshold was is believed for a second.
+    # The module reads the threshold once a second.
     server.wait_until(
         lambda: many_fall_due("r") or b"taskslot-tick" in [event[0] for event in c("LATENCY", "LATEST")],
         "a long run is noted",

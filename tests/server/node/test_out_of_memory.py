@@ -1,4 +1,4 @@
-"""A server out of memory refuses what makes the data grow and nothing else, so that it can drain."""
+"""A server out of memory refuses commands that add data and nothing else, so that its queues can be drained."""
 
 import pytest
 from harness.queues import HOUR
@@ -9,7 +9,7 @@ OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
 @pytest.fixture
 def c(server):
-    """A connection to a server that is full; its queue holds ready, leased and dead tasks."""
+    """A connection to a full server whose queue has ready and dead tasks."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     assert c("TASK.FAIL", "q", c.claim(), "DEAD") == -1
@@ -18,7 +18,7 @@ def c(server):
 
 
 def test_push_and_mpush_are_refused(c):
-    """OOM, in the server's words, and nothing changes."""
+    """The error is the server's OOM, and nothing changes."""
     digest = c.digest()
     assert c("TASK.PUSH", "q", "p") == OOM
     assert c("TASK.MPUSH", "q", "TASKS", 1, "p") == OOM
@@ -26,8 +26,8 @@ def test_push_and_mpush_are_refused(c):
     assert c.digest() == digest and c("EXISTS", "new") == 0
 
 
-def test_everything_else_works(c):
-    """Claims, answers, steering and asking: the queue drains to its last task. Only a failure's text isn't kept."""
+def test_all_other_commands_work(c):
+    """The queue can be drained to its last task. Only the text of a failure is not kept."""
     a, b, d, e, f = (task[0] for task in c("TASK.CLAIM", "q", "COUNT", 5, "WORKER", "w", "REQUEST", "t"))
     assert c("TASK.ACK", "q", a) == 1
     assert c("TASK.FAIL", "q", b, "ERROR", "x" * 1000) > 0
@@ -47,15 +47,15 @@ def test_everything_else_works(c):
 
 
 def test_stalls_and_delays_go_on(server, c):
-    """The server's own clock moves tasks, and replication of that isn't refused."""
+    """The timer still ends leases and delays."""
     c.claim("q", "LEASE", 1)
     assert c("TASK.FAIL", "q", c.claim(), "DELAY", 1) >= 1
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the lease has ended")
     server.wait_until(lambda: c("TASK.LEN", "q", "delayed") == 0, "the delay is over")
 
 
-def test_a_transaction_with_a_push_is_given_up(server, c):
-    """Already at the push; one that only drains runs, but for old servers, which queue nothing when full."""
+def test_a_transaction_with_a_push_is_refused(server, c):
+    """A transaction that only drains runs from 7.2 on. Older servers queue nothing when full."""
 
     assert c("MULTI") == "OK"
     assert c("TASK.PUSH", "q", "p") == OOM
@@ -69,35 +69,35 @@ def test_a_transaction_with_a_push_is_given_up(server, c):
 
 
 def test_a_script_that_only_drains_runs(server, c):
-    """One that pushes is refused."""
+    """A push in a script is refused."""
     drain = "return #redis.call('TASK.CLAIM', KEYS[1], 'COUNT', 2)"
     if server.installed.version >= (7, 0):
-        # A script without a shebang may write only if the server has memory; one that says so may.
+        # From 7.0 on, a script can write on a full server only with the flag allow-oom.
         drain = f"#!lua flags=allow-oom\n{drain}"
     assert c("EVAL", drain, 1, "q") == 2
     push = c("EVAL", "return redis.call('TASK.PUSH', KEYS[1], 'p')", 1, "q")
     assert "OOM" in push and c("TASK.LEN", "q") == 19
 
 
-# ---- what grows, whatever the command
+# ---- other commands that add data
 
 
 @pytest.fixture
 def full(server):
-    """A connection to a server that is full, and handles of leased tasks with progress: of 100 bytes, and without."""
+    """A connection to a full server, and handles of leased tasks, of which the first has 100 bytes of progress."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     c("TASK.PUSH", "q", "p", "GROUP", "known")
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 5)]
     assert c("TASK.EXTEND", "q", handles[0], "PROGRESS", "x" * 100) > 0
-    c("TASK.GROUP", "q", "SET", "said", "WEIGHT", 2)
+    c("TASK.GROUP", "q", "SET", "configured", "WEIGHT", 2)
     c("TASK.CRON", "q", "SET", "s", "EVERY", HOUR, "PAYLOAD", "x" * 100)
     assert c("CONFIG", "SET", "maxmemory", 1) == "OK"
     return c, handles
 
 
 def growing(handles: list[bytes]) -> dict[str, tuple]:
-    """What makes the data grow, beside pushes."""
+    """Commands, other than pushes, that would add data."""
     a, b, *_ = handles
     return {
         "a result that is kept": ("TASK.ACK", "q", b, "RESULT", "r", "RETAIN", HOUR),
@@ -107,7 +107,7 @@ def growing(handles: list[bytes]) -> dict[str, tuple]:
         "more progress": ("TASK.EXTEND", "q", a, "PROGRESS", "p" * 101),
         "progress of many": ("TASK.EXTEND", "q", "HANDLES", 2, a, b, "PROGRESS", "p" * 99),
         "a new group": ("TASK.GROUP", "q", "SET", "new", "WEIGHT", 2),
-        "what is said of a group": ("TASK.GROUP", "q", "SET", "known", "WEIGHT", 2),
+        "settings of a known group": ("TASK.GROUP", "q", "SET", "known", "WEIGHT", 2),
         "a group of a new queue": ("TASK.GROUP", "new", "SET", "new", "WEIGHT", 2),
         "a paused new queue": ("TASK.PAUSE", "new"),
         "settings of a new queue": ("TASK.CONFIG", "new", "SET", "lease", 1),
@@ -117,8 +117,8 @@ def growing(handles: list[bytes]) -> dict[str, tuple]:
     }
 
 
-def test_what_grows_is_refused(full):
-    """OOM, in the server's words, whatever the command; nothing changes, of several handles neither."""
+def test_commands_that_add_data_are_refused(full):
+    """The error is the server's OOM, and nothing changes, for several handles as well."""
     c, handles = full
     digest = c.digest()
     for what, command in growing(handles).items():
@@ -126,8 +126,8 @@ def test_what_grows_is_refused(full):
         assert c.digest() == digest and c("EXISTS", "new") == 0, what
 
 
-def test_what_grows_is_refused_in_transactions_and_scripts(server, full):
-    """Where the server itself looks at memory only as it begins."""
+def test_commands_that_add_data_are_refused_in_transactions_and_scripts(server, full):
+    """There the server itself checks memory only at the start."""
     c, handles = full
     digest = c.digest()
     for what, command in growing(handles).items():
@@ -142,8 +142,8 @@ def test_what_grows_is_refused_in_transactions_and_scripts(server, full):
         assert c.digest() == digest and c("EXISTS", "new") == 0, what
 
 
-def test_what_grows_is_refused_to_a_script_that_began_with_memory(server):
-    """It fills the server itself: results are refused as soon as that is so."""
+def test_a_script_that_fills_the_server_is_refused_from_then_on(server):
+    """Each ACK with a result checks memory again."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 100, *range(100))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 100)]
@@ -163,19 +163,19 @@ def test_what_grows_is_refused_to_a_script_that_began_with_memory(server):
     assert 5 <= acked <= 20 and b"OOM" in error
 
 
-def test_what_frees_as_much_as_it_takes_is_accepted(full):
-    """A result in place of progress, less progress, a smaller schedule, other limits of a group, settings."""
+def test_commands_that_free_as_much_as_they_add_are_accepted(full):
+    """Examples are a result in place of progress, a schedule of the same size, or a group's new weight."""
     c, (a, b, d, e, f) = full
     assert c("TASK.EXTEND", "q", a, "PROGRESS", "p" * 100) > 0
     assert c("TASK.EXTEND", "q", "HANDLES", 2, a, b, "PROGRESS", "p" * 50) != OOM
     assert c("TASK.CRON", "q", "SET", "s", "EVERY", HOUR, "PAYLOAD", "x" * 100) == 0
-    assert c("TASK.GROUP", "q", "SET", "said", "WEIGHT", 3) == "OK"
-    assert c("TASK.GROUP", "q", "DEL", "said") == 1
+    assert c("TASK.GROUP", "q", "SET", "configured", "WEIGHT", 3) == "OK"
+    assert c("TASK.GROUP", "q", "DEL", "configured") == 1
     assert c("TASK.CONFIG", "q", "SET", "dead-max", 0) == "OK"
     assert c("TASK.CONFIG", "new", "RESET") == "OK" and c("TASK.RESUME", "new") == "OK"
     assert c("TASK.PAUSE", "q") == "OK" and c("TASK.RESUME", "q") == "OK"
     assert c("TASK.ACK", "q", a, "RESULT", "r" * 50, "RETAIN", HOUR) == 1
-    # A task that isn't kept takes its result with it.
+    # A result is not stored if its task is not kept.
     assert c("TASK.ACK", "q", b, "RESULT", "r" * 1000) == 1
     assert c("TASK.ACK", "q", d, "RESULT", "r" * 1000, "RETAIN", 0) == 1
     assert c("TASK.ACK", "q", e, "RETAIN", HOUR) == 1
@@ -183,7 +183,7 @@ def test_what_frees_as_much_as_it_takes_is_accepted(full):
 
 
 def test_a_failure_is_accepted_without_its_text(full):
-    """A text that isn't longer than the one before is kept; the failure counts either way."""
+    """The failure counts. A text that is no longer than the one before is kept."""
     c, (a, b, *_) = full
     assert c("TASK.FAIL", "q", "HANDLES", 2, a, b, "ERROR", "why", "DEAD") == [-1, -1]
     ids = [handle.split(b"@")[0] for handle in (a, b)]
@@ -199,8 +199,8 @@ def test_a_failure_is_accepted_without_its_text(full):
         assert c("TASK.RETRY", "q", ids[0]) in (0, 1)
 
 
-def test_claims_leave_only_so_many_names_of_workers(server):
-    """A thousand; whoever comes then has its tasks without a name. Named workers keep theirs."""
+def test_a_full_server_keeps_at_most_a_thousand_names_of_workers(server):
+    """Later workers get tasks without a name. Known names are still used."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *["p"] * 1000)
     c("TASK.MPUSH", "q", "TASKS", 500, *["p"] * 500)
@@ -216,8 +216,8 @@ def test_claims_leave_only_so_many_names_of_workers(server):
     assert c.map("TASK.GET", "q", late)[b"worker"] == b"late", "with memory there is room for names"
 
 
-def test_claims_leave_only_a_few_answers_to_requests(server):
-    """64 KiB a queue out of memory, 8 MiB else; they are in `bytes`."""
+def test_a_full_server_remembers_few_requests(server):
+    """It keeps 64 KiB of them per queue, otherwise 8 MiB. They count in `bytes`."""
     c = Talk(server)
 
     def remembered() -> int:
@@ -242,8 +242,8 @@ def test_claims_leave_only_a_few_answers_to_requests(server):
     assert 7_000_000 < remembered() <= 8 << 20
 
 
-def test_effects_of_tools_are_refused(start):
-    """With allow-effects a client may send any change: not to a full server."""
+def test_a_full_server_refuses_effects_from_clients(start):
+    """With allow-effects they could add data without a limit."""
     server = start(module_args=("allow-effects", "yes"), appendonly="yes")
     c = Talk(server)
     c.push("q", "p")
@@ -255,8 +255,8 @@ def test_effects_of_tools_are_refused(start):
     assert c(*effect) == "OK"
 
 
-def test_a_full_server_does_not_grow_by_any_command(server):
-    """What made 361 MB of 11 MB: each command over and over, and the memory stays about what it was."""
+def test_no_command_makes_a_full_server_grow(server):
+    """Each command is repeated a thousand times, and memory stays nearly the same."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *["p"] * 1000)
     handles = [handle for handle, *_ in c("TASK.CLAIM", "q", "COUNT", 1000, "LEASE", HOUR)]

@@ -1,4 +1,4 @@
-"""No reply holds more of tasks than BYTES says, or 16 MiB: large tasks neither hold the server for long nor fill it."""
+"""A reply has at most BYTES of tasks, by default 16 MiB, so that large tasks do not block or fill the server."""
 
 import pytest
 from harness.queues import HOUR
@@ -6,18 +6,18 @@ from harness.talk import SYNTAX, Error, Talk
 from harness.waiting import Floor
 
 MEGABYTE = 1_000_000
-FIT = (16 << 20) // MEGABYTE  # so many payloads of a megabyte fit into a reply
+FIT = (16 << 20) // MEGABYTE  # the number of payloads of 1 MB that fit into a reply
 TASKS = 2 * FIT + 5
 
 
 def fill(c: Talk, count: int = TASKS, *options: object) -> None:
-    """Push so many tasks of a megabyte."""
+    """Push that many tasks of 1 MB."""
     for _ in range(count):
         c.push("q", b"x" * MEGABYTE, *options)
 
 
 def calls(c: Talk, *words: object) -> list[int]:
-    """How many tasks each call of a list shows, until its cursor is 0; each task once."""
+    """The number of tasks in each page of a list. Each task is shown once."""
     cursor, shown, seen = b"0", [], []
     while True:
         cursor, tasks = c("TASK.LIST", "q", *words, "CURSOR", cursor)
@@ -37,13 +37,13 @@ def c(server):
 
 
 def test_a_list_stops_at_16_mib_and_its_cursor_goes_on(c):
-    """WITHPAYLOAD only: without it all of them fit."""
+    """Only payloads are that large, so without WITHPAYLOAD all tasks fit."""
     assert calls(c, "ready", "COUNT", 1000, "WITHPAYLOAD") == [FIT, FIT, 5]
     assert calls(c, "ready", "COUNT", 1000) == [TASKS]
 
 
 def test_a_list_stops_at_bytes(c):
-    """Fewer or more than by default, and at least one; a bad number is refused."""
+    """BYTES can be above or below the default. At least one task is shown."""
     assert calls(c, "ready", "COUNT", 1000, "WITHPAYLOAD", "BYTES", 5 * MEGABYTE) == [4] * 9 + [1]
     assert calls(c, "ready", "COUNT", 1000, "WITHPAYLOAD", "BYTES", 1) == [1] * TASKS
     assert calls(c, "ready", "COUNT", 1000, "BYTES", 100 * MEGABYTE, "WITHPAYLOAD") == [TASKS]
@@ -53,8 +53,8 @@ def test_a_list_stops_at_bytes(c):
     assert c("TASK.LIST", "q", "ready", "BYTES", 1, "BYTES", 1) == SYNTAX
 
 
-def test_what_tasks_carry_beside_payloads_counts_in_a_list(server):
-    """Headers and progress of a list without payloads."""
+def test_headers_count_in_a_list(server):
+    """They count in a list without payloads."""
     c = Talk(server)
     header = "v" * 4000
     for _ in range(4):
@@ -63,8 +63,8 @@ def test_what_tasks_carry_beside_payloads_counts_in_a_list(server):
     assert max(shown) <= 50_000 // 4000 and sum(shown) == 40
 
 
-def test_results_count_in_a_list_of_the_done(server):
-    """WITHPAYLOAD shows them."""
+def test_results_count_in_a_list_of_done_tasks(server):
+    """WITHPAYLOAD shows results."""
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", TASKS, *["p"] * TASKS)
     for handle, *_ in c("TASK.CLAIM", "q", "COUNT", TASKS):
@@ -82,21 +82,21 @@ def test_results_count_in_a_list_of_the_done(server):
     ],
 )
 def test_a_claim_stops_at_16_mib(c, claim):
-    """However many it asks for; the rest stays ready. BYTES allows more."""
+    """COUNT does not change this; BYTES does. The other tasks stay ready."""
     tasks = c(*claim, "COUNT", 1000)
     assert len(tasks[1] if claim[0] == "TASK.MCLAIM" else tasks) == FIT
     assert c("TASK.LEN", "q", "ready") == TASKS - FIT
     assert len(c("TASK.CLAIM", "q", "COUNT", 1000, "BYTES", 100 * MEGABYTE)) == TASKS - FIT
 
 
-def test_a_claim_in_a_script_stops_too(c):
-    """What redis.call gives a script is bounded alike."""
+def test_a_claim_in_a_script_stops_at_16_mib(c):
+    """The reply of redis.call has the same limit."""
     script = "return #redis.call('TASK.CLAIM', KEYS[1], 'COUNT', 1000)"
     assert c("EVAL", script, 1, "q") == FIT
 
 
-def test_a_task_larger_than_that_is_claimed_and_listed_alone(server):
-    """At least one is given."""
+def test_a_task_above_16_mib_is_claimed_and_listed_alone(server):
+    """A reply has at least one task."""
     c = Talk(server)
     for size in (17 << 20, 1, 1):
         c.push("q", b"x" * size)
@@ -105,8 +105,8 @@ def test_a_task_larger_than_that_is_claimed_and_listed_alone(server):
     assert len(c("TASK.CLAIM", "q", "COUNT", 1000)) == 2
 
 
-def test_a_worker_that_waited_gets_16_mib_at_most(server):
-    """As one that didn't wait."""
+def test_a_worker_that_waited_gets_at_most_16_mib(server):
+    """The limit is that of a claim that does not wait."""
     floor = Floor(server)
     c = floor.boss
     c("TASK.PAUSE", "q")
@@ -117,8 +117,8 @@ def test_a_worker_that_waited_gets_16_mib_at_most(server):
     assert c("TASK.LEN", "q", "leased") == FIT
 
 
-def test_one_round_of_hand_offs_copies_16_mib_about(server):
-    """Each hand-off is copied: many workers of one queue are served over several rounds of the server, all of them."""
+def test_one_round_of_hand_offs_copies_about_16_mib(server):
+    """Each hand-off copies its tasks, so many workers are served over several event loop cycles."""
     floor = Floor(server)
     c = floor.boss
     c("TASK.PAUSE", "q")
@@ -126,5 +126,5 @@ def test_one_round_of_hand_offs_copies_16_mib_about(server):
     workers = [floor.waiting("q") for _ in range(TASKS)]
     c.send(["TASK.RESUME", "q"], ["TASK.LEN", "q", "leased"])
     assert c.read() == "OK"
-    assert c.read() == FIT + 1, "what was given when RESUME was over"
+    assert c.read() == FIT + 1, "the tasks handed off when RESUME returned"
     assert [worker.payloads() for worker in workers] == [[b"x" * MEGABYTE]] * TASKS

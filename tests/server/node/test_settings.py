@@ -1,4 +1,4 @@
-"""The module's own settings: arguments of loadmodule everywhere, CONFIG from 7.0 on."""
+"""Settings of the module: arguments of loadmodule on every server, CONFIG from 7.0 on."""
 
 import pytest
 from harness.server import ServerDied
@@ -9,15 +9,15 @@ SETTINGS = {"failover-grace": b"1234", "max-payload": b"65536", "allow-effects":
 
 @pytest.fixture
 def configured(start):
-    """A server that has the settings of modules among its own."""
+    """A server with all settings given as arguments, and with CONFIG for modules."""
     server = start(module_args=[word for pair in SETTINGS.items() for word in (pair[0], pair[1].decode())])
     if server.installed.version < (7, 0):
         pytest.skip("before 7.0 modules have arguments only")
     return server
 
 
-def test_arguments_are_what_config_shows_and_work(configured):
-    """Names and values behind loadmodule."""
+def test_config_shows_the_arguments_and_they_apply(configured):
+    """The arguments are names and values after the module's path."""
     c = Talk(configured)
     for name, value in SETTINGS.items():
         assert c("CONFIG", "GET", f"taskslot.{name}") == [f"taskslot.{name}".encode(), value]
@@ -25,7 +25,7 @@ def test_arguments_are_what_config_shows_and_work(configured):
 
 
 def test_an_argument_works_on_every_server(start):
-    """Also where there is no CONFIG for it."""
+    """This holds on servers without CONFIG for modules, too."""
     c = Talk(start(module_args=("max-payload", 10)))
     assert isinstance(c("TASK.PUSH", "q", "x" * 11), Error) and c.push("q", "x" * 10)
 
@@ -33,14 +33,14 @@ def test_an_argument_works_on_every_server(start):
 @pytest.mark.parametrize(
     "args", [("max-payload", 0), ("failover-grace", "soon"), ("what", 1), ("max-payload",)]
 )
-def test_an_argument_that_says_nothing_sensible_ends_the_start(start, args):
-    """Better no server than one that behaves in another way than it was told."""
+def test_the_server_does_not_start_with_an_invalid_argument(start, args):
+    """An invalid setting is never ignored."""
     with pytest.raises(ServerDied):
         start(module_args=args)
 
 
-def test_config_set_is_at_once_and_rewrite_keeps_it(start, configured):
-    """REWRITE writes it into the file, and a server with that file has it."""
+def test_config_set_applies_at_once_and_config_rewrite_stores_it(start, configured):
+    """A server that starts with the rewritten file has the settings."""
     c = Talk(configured)
     assert c("CONFIG", "SET", "taskslot.max-payload", "20") == "OK"
     assert isinstance(c("TASK.PUSH", "q", "x" * 21), Error) and c.push("q", "x" * 20)

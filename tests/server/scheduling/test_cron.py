@@ -1,4 +1,4 @@
-"""Schedules: they run by themselves, once for each instant, whatever happens to the server."""
+"""Schedules: they push tasks by themselves, once for each instant, also over restarts and failovers."""
 
 import time
 
@@ -19,7 +19,7 @@ OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
 
 def schedule(c: Talk, name: bytes = b"a", key: object = "q") -> dict:
-    """What INFO CRON tells of a schedule."""
+    """The entry of a schedule in TASK.INFO CRON."""
     [found] = [about for about in map(c.as_map, c("TASK.INFO", key, "CRON")) if about[b"name"] == name]
     return found
 
@@ -30,15 +30,15 @@ def made(c: Talk, name: bytes = b"a") -> int:
 
 
 def claim_all(c: Talk) -> list[bytes]:
-    """Claim all that is ready: the payloads."""
+    """Claim all ready tasks and return their payloads."""
     return [task[1] for task in c("TASK.CLAIM", "q", "COUNT", 1000)]
 
 
-# ---- setting
+# ---- TASK.CRON SET and DEL
 
 
-def test_a_schedule_runs_by_itself(server, c):
-    """Nobody says anything, and tasks come in with the payload and the options that were set."""
+def test_a_schedule_pushes_tasks(server, c):
+    """They have the payload and the options that were set. No command is needed."""
     words = [
         "PRIORITY",
         7,
@@ -67,8 +67,8 @@ def test_a_schedule_runs_by_itself(server, c):
     assert 0 <= about[b"last"] - id_parts(about[b"last-id"])[0] < 50
 
 
-def test_a_blocked_worker_gets_what_a_schedule_pushes(server):
-    """It waits inside the server, as for any push."""
+def test_a_blocked_worker_gets_the_task_of_a_schedule(server):
+    """A schedule serves workers as a push does."""
     worker, c = Talk(server), Talk(server)
     worker.send(["TASK.CLAIM", "q", "BLOCK", 5000])
     assert c("TASK.CRON", "q", "SET", "a", *EVERY) == 1
@@ -76,8 +76,8 @@ def test_a_blocked_worker_gets_what_a_schedule_pushes(server):
     assert task[1] == b"tick"
 
 
-def test_set_of_the_same_name_replaces(server, c):
-    """0 then; the same rule keeps its next run, another begins anew; counters stay."""
+def test_set_replaces_a_schedule_of_the_same_name(server, c):
+    """It returns 0. The next run stays if the rule is the same. Counters always stay."""
     assert c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "PAYLOAD", "old") == 1
     next_run = schedule(c)[b"next"]
     server.wait_until(lambda: schedule(c)[b"next-ms"] < HOUR - 5, "time has passed")
@@ -90,8 +90,8 @@ def test_set_of_the_same_name_replaces(server, c):
     assert schedule(c)[b"made"] >= 2
 
 
-def test_del_ends_a_schedule_and_leaves_its_tasks(server, c):
-    """1, then 0; where there is no queue 0, and none comes to be."""
+def test_del_removes_a_schedule_and_keeps_its_tasks(server, c):
+    """It returns 1, or 0 if there is no such schedule. A missing queue is not created."""
     assert c("TASK.CRON", "q", "DEL", "a") == 0 and c("EXISTS", "q") == 0
     c("TASK.CRON", "q", "SET", "a", *EVERY)
     server.wait_until(lambda: c("TASK.LEN", "q") >= 1, "a run")
@@ -100,8 +100,8 @@ def test_del_ends_a_schedule_and_leaves_its_tasks(server, c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_cron_tells_of_each_schedule_by_name(protocol, c):
-    """An array of maps; null where there is no queue."""
+def test_info_cron_shows_schedules_sorted_by_name(protocol, c):
+    """The reply is an array of maps, or null for a missing queue."""
     assert c("TASK.INFO", "q", "CRON") is None
     c("TASK.CRON", "q", "SET", "z", "EVERY", HOUR, "PAYLOAD", "")
     c("TASK.CRON", "q", "SET", "b", "CRON", "30 2 * * mon-FRI", "TZ", "Europe/Berlin", "PAYLOAD", "x")
@@ -116,8 +116,8 @@ def test_info_cron_tells_of_each_schedule_by_name(protocol, c):
     assert c("TASK.INFO", "s", "CRON").startswith("WRONGTYPE")
 
 
-def test_what_is_no_schedule_is_refused(server, c):
-    """Every error, and no queue comes to be by one."""
+def test_an_invalid_schedule_is_refused(server, c):
+    """Each error is provoked, and no queue is created."""
     payload = ["PAYLOAD", "p"]
     for rule in (
         "",
@@ -167,8 +167,8 @@ def test_what_is_no_schedule_is_refused(server, c):
     assert c("EXISTS", "q") == 0
 
 
-def test_a_queue_holds_a_thousand_schedules(server, c):
-    """And no more; each can still be set again."""
+def test_a_queue_has_at_most_a_thousand_schedules(server, c):
+    """Existing ones can still be set."""
     replies = c.many([["TASK.CRON", "q", "SET", n, "EVERY", HOUR, "PAYLOAD", ""] for n in range(1001)])
     assert replies == [1] * 1000 + [Error("ERR a queue holds at most 1000 schedules")]
     assert c("TASK.CRON", "q", "SET", 7, "EVERY", HOUR, "PAYLOAD", "x") == 0
@@ -179,8 +179,8 @@ def test_a_queue_holds_a_thousand_schedules(server, c):
 # ---- skipping
 
 
-def test_a_schedule_skips_and_counts_what_cannot_come_in(server, c):
-    """While the queue is paused IN, full, or the server out of memory; then it goes on."""
+def test_a_schedule_skips_and_counts_runs_that_cannot_push(server, c):
+    """It skips while the queue is paused IN or full, or the server is out of memory. Then it goes on."""
     c("TASK.PAUSE", "q", "IN")
     c("TASK.CRON", "q", "SET", "a", *EVERY)
 
@@ -208,11 +208,11 @@ def test_a_schedule_skips_and_counts_what_cannot_come_in(server, c):
     runs()
 
 
-# ---- copies of the queue
+# ---- persistence and replication
 
 
-def test_a_run_and_the_next_time_are_one_small_effect(start):
-    """What replicas get of a run names the schedule, and repeats neither payload nor options."""
+def test_a_run_is_one_small_effect(start):
+    """It names the schedule and has neither payload nor options."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
     c("TASK.CRON", "q", "SET", "nightly", "EVERY", 100, "PAYLOAD", "x" * 10_000)
@@ -225,8 +225,8 @@ def test_a_run_and_the_next_time_are_one_small_effect(start):
 
 @pytest.mark.parametrize("rewritten", [False, True])
 @pytest.mark.parametrize("preamble", ["yes", "no"])
-def test_a_restart_neither_loses_nor_doubles_a_run(start, preamble, rewritten):
-    """Killed and started again: what came due meanwhile runs once, the counters agree with the tasks."""
+def test_schedules_go_on_after_a_kill(start, preamble, rewritten):
+    """The number of runs equals the number of tasks, and other schedules keep their next run."""
     server = start(appendonly="yes", appendfsync="always", aof_use_rdb_preamble=preamble)
     c = Talk(server)
     c("TASK.CRON", "q", "SET", "a", *EVERY)
@@ -250,8 +250,8 @@ def test_a_restart_neither_loses_nor_doubles_a_run(start, preamble, rewritten):
     assert schedule(again, b"far")[b"next"] == far
 
 
-def test_an_aof_and_a_dump_tell_the_same_queue(start):
-    """Replayed event by event, and as a whole value: equal digests, schedules and all."""
+def test_an_aof_and_a_dump_give_the_same_schedules(start):
+    """The digests are equal after replaying the effects and after RESTORE."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
     c("TASK.CRON", "q", "SET", "a", *EVERY, "HEADERS", 1, "k", "v", "CATCHUP", "none")
@@ -266,11 +266,11 @@ def test_an_aof_and_a_dump_tell_the_same_queue(start):
     assert len(c("TASK.INFO", "r", "CRON")) == 2
     server.restart(kill=True)
     c = Talk(server)
-    assert c.digest() == before or made(c, b"b") > 0, "but for a minute that has just begun"
+    assert c.digest() == before or made(c, b"b") > 0, "unless a new minute has begun"
 
 
 def test_rename_keeps_schedules_and_a_copy_has_none(server, c):
-    """Else every run of the copy would be one too many."""
+    """Otherwise the runs of the copy would be doubles."""
     c("TASK.CRON", "q", "SET", "a", *EVERY)
     server.wait_until(lambda: made(c) >= 1, "a run")
     assert c("RENAME", "q", "p") == "OK"
@@ -281,8 +281,8 @@ def test_rename_keeps_schedules_and_a_copy_has_none(server, c):
     c("TASK.CRON", "p", "DEL", "a")
 
 
-def test_a_replica_makes_no_runs_and_goes_on_when_promoted(start):
-    """Equal while it follows; after the failover each run comes once, with the counters going on."""
+def test_a_replica_makes_no_runs_until_it_is_promoted(start):
+    """It is equal while it follows. Afterwards each run is made once, and the counters go on."""
     primary, replica = start(port=True), start(port=True)
     replica.replicate(primary)
     c, far = Talk(primary), Talk(replica)
@@ -305,8 +305,8 @@ def test_a_replica_makes_no_runs_and_goes_on_when_promoted(start):
     assert len(set(ids)) == len(ids)
 
 
-def test_a_handed_over_primary_makes_every_run_once(start):
-    """FAILOVER with schedules of a tenth of a second: at the end both are equal, and the runs are spaced out."""
+def test_a_failover_makes_every_run_once(start):
+    """After FAILOVER both servers are equal, and no instant has two runs."""
     first, second = start(port=True), start(port=True)
     second.replicate(first)
     one, two = Talk(first), Talk(second)
@@ -322,7 +322,7 @@ def test_a_handed_over_primary_makes_every_run_once(start):
     first.wait_until(lambda: made(one) == made(two), "the first follows")
     assert made(two) == two("TASK.LEN", "q")
     times = [id_parts(task[0].split(b"@")[0])[0] for task in two("TASK.CLAIM", "q", "COUNT", 1000)]
-    # Anchored on one line of instants: no two runs for one of them.
+    # Runs are 100 ms apart, so no two belong to one instant.
     instants = [(time - times[0] + 50) // 100 for time in times]
     assert len(set(instants)) >= len(instants) - 1, times
 
@@ -330,38 +330,38 @@ def test_a_handed_over_primary_makes_every_run_once(start):
 # ---- the wall clock
 
 
-def near_midnight(server: Server, c: Talk) -> int:
-    """The server's next midnight of UTC in ms."""
+def next_midnight(server: Server, c: Talk) -> int:
+    """The server's next midnight in UTC, in ms."""
     seconds, _ = c("TIME")
     return (int(seconds) // 86_400 + 1) * 86_400_000
 
 
-def test_a_calendar_comes_when_the_clock_is_set_past_it(start):
-    """A daily schedule runs by itself, once, when the clock is set ahead, and its next is the day after."""
+def test_a_cron_rule_runs_when_the_clock_is_set_past_its_time(start):
+    """It runs once. A schedule with EVERY does not run, because spans keep their length."""
     server = start(clock=True)
     c = Talk(server)
     c("TASK.CRON", "q", "SET", "a", "CRON", "0 0 * * *", "PAYLOAD", "x")
     c("TASK.CRON", "q", "SET", "e", "EVERY", 86_400_000, "PAYLOAD", "x")
-    midnight = near_midnight(server, c)
+    midnight = next_midnight(server, c)
     assert schedule(c)[b"next"] == midnight
     server.clock.step(86_400_000)
-    server.wait_until(lambda: made(c) == 1, "midnight has come")
+    server.wait_until(lambda: made(c) == 1, "it is past midnight")
     assert schedule(c)[b"next"] == midnight + 86_400_000 and made(c, b"e") == 0
-    # Set back by so much, the clock is taken at its word: else there would be nothing for two days.
+    # After a large step back, the next run follows the clock. Otherwise none would come for two days.
     server.clock.step(-86_400_000)
-    server.wait_until(lambda: schedule(c)[b"next"] == midnight, "it is planned anew")
+    server.wait_until(lambda: schedule(c)[b"next"] == midnight, "the next run is updated")
     assert made(c) == 1
 
 
-def test_a_run_that_was_missed_while_the_server_was_down(start):
-    """Once with CATCHUP one, not at all with none, however long it was."""
+def test_catchup_decides_about_runs_missed_while_the_server_was_down(start):
+    """CATCHUP one makes one run, CATCHUP none makes none, however long it was."""
     server = start(clock=True, appendonly="yes", appendfsync="always")
     c = Talk(server)
     for name, catchup in (("one", "ONE"), ("none", "NONE")):
         c("TASK.CRON", "q", "SET", name, "CRON", "0 * * * *", "CATCHUP", catchup, "PAYLOAD", name)
         c("TASK.CRON", "q", "SET", f"e-{name}", "EVERY", HOUR, "CATCHUP", catchup, "PAYLOAD", name)
     server.stop()
-    # To half past of a later hour, so that no run is on time.
+    # At half past an hour, so that no run is on time.
     server.clock.passes(10 * HOUR + (30 - minute_of(server)) % 60 * 60_000)
     server.start()
     c = Talk(server)
@@ -373,5 +373,5 @@ def test_a_run_that_was_missed_while_the_server_was_down(start):
 
 
 def minute_of(server: Server) -> int:
-    """How many minutes of its hour the server's clock shows."""
+    """The minute of the hour on the server's clock."""
     return int(time.time() + server.clock.shift / 1000) // 60 % 60

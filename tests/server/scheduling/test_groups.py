@@ -1,4 +1,4 @@
-"""Groups: tasks of many tenants in one queue, each served in turn by its weight, and in its own order if it asks."""
+"""Groups: tasks of many tenants in one queue take turns by weight, and each group can be strictly ordered."""
 
 import itertools
 from collections import Counter
@@ -10,20 +10,20 @@ from harness.tenants import claims, fill, groups, names, tenants
 HOUR = 3_600_000
 
 
-# ---- shares
+# ---- turns
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])
 def test_groups_are_served_in_turn(at_once, c):
-    """However many were pushed and in which order; each group's tasks first in, first out."""
+    """The order of the pushes does not matter. Within a group it is first in, first out."""
     for group in "abc":
         fill(c, group, 3)
     assert claims(c, 9, at_once) == ["a1", "b1", "c1", "a2", "b2", "c2", "a3", "b3", "c3"]
     assert c("TASK.CLAIM", "q") == []
 
 
-def test_ten_thousand_tasks_of_one_tenant_do_not_hold_up_one_of_another(c):
-    """The other's task is among the next two."""
+def test_a_group_with_ten_thousand_tasks_does_not_delay_another_group(c):
+    """The task of the other group is one of the next two."""
     fill(c, "big", 10_000)
     assert tenants(claims(c, 3)) == "big" * 3
     fill(c, "small", 1)
@@ -31,8 +31,8 @@ def test_ten_thousand_tasks_of_one_tenant_do_not_hold_up_one_of_another(c):
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
-def test_shares_go_by_weight(at_once, c):
-    """Weights 3, 1, 2 and none said: of each seven tasks so many, as long as each has some."""
+def test_groups_are_served_by_weight(at_once, c):
+    """With weights 3, 1, 2 and the default 1, every seven tasks have these shares."""
     for group, weight in (("a", 3), ("b", 1), ("c", 2), ("d", None)):
         if weight:
             assert c("TASK.GROUP", "q", "SET", group, "WEIGHT", weight) == "OK"
@@ -40,38 +40,38 @@ def test_shares_go_by_weight(at_once, c):
     got = tenants(claims(c, 700, at_once))
     assert Counter(got) == {"a": 300, "b": 100, "c": 200, "d": 100}
     for start in range(0, 700 - 7, 7):
-        # Turns may begin in mid-window, but nobody waits for longer than one round.
+        # A window can start within a turn, but each group is served at least once in two rounds.
         assert set(got[start : start + 14]) == set("abcd")
 
 
-def test_waiting_workers_are_served_by_the_same_shares(floor):
-    """Forty workers wait; what is given to them at once goes by weight as well."""
+def test_waiting_workers_are_served_by_weight(floor):
+    """Forty tasks are handed off at once."""
     c = floor.boss
     c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 3)
     c("TASK.PAUSE", "q")
-    line = floor.line(40)
+    workers = floor.line(40)
     for group in "ab":
         fill(c, group, 100)
     c("TASK.RESUME", "q")
-    got = tenants([payload.decode() for [payload] in floor.all_got(line)])
+    got = tenants([payload.decode() for [payload] in floor.all_got(workers)])
     assert Counter(got) == {"a": 30, "b": 10}
 
 
 def test_tasks_without_a_group_are_one_group_of_weight_1(c):
-    """They take turns with the named ones, whatever came first."""
+    """They take turns with the named groups."""
     c("TASK.GROUP", "q", "SET", "b", "WEIGHT", 2)
     fill(c, "", 4)
     fill(c, "a", 4)
     fill(c, "b", 8)
     assert Counter(tenants(claims(c, 12))) == {"-": 3, "a": 3, "b": 6}
     assert Counter(tenants(claims(c, 4))) == {"-": 1, "a": 1, "b": 2}
-    # One after another again, when no group has any.
+    # First in, first out again, once no named group has tasks.
     fill(c, "", 3)
     assert claims(c, 3) == ["1", "2", "3"]
 
 
 def test_priority_goes_before_groups(c):
-    """A group gets nothing as long as another has a task of a higher priority; within each priority turns."""
+    """A group waits while another has a task of higher priority. Within a priority, groups take turns."""
     fill(c, "a", 2)
     fill(c, "b", 2, "PRIORITY", 5)
     fill(c, "c", 2, "PRIORITY", 5)
@@ -79,8 +79,8 @@ def test_priority_goes_before_groups(c):
     assert claims(c, 7, 3) == ["a9", "b1", "c1", "b2", "c2", "a1", "a2"]
 
 
-def test_another_weight_holds_from_the_next_turn_on(c):
-    """Up and down, and back to 1 by DEL."""
+def test_a_new_weight_applies_from_the_next_turn_on(c):
+    """Weights go up and down, and TASK.GROUP DEL sets them back to 1."""
     for group in "ab":
         fill(c, group, 100)
     assert Counter(tenants(claims(c, 10))) == {"a": 5, "b": 5}
@@ -95,8 +95,8 @@ def test_another_weight_holds_from_the_next_turn_on(c):
     assert Counter(tenants(claims(c, 10))) == {"a": 5, "b": 5}
 
 
-def test_a_group_that_comes_back_does_not_get_what_it_missed(c):
-    """Turns are no credit: a group without tasks for a while is one among the others again."""
+def test_an_idle_group_does_not_save_up_turns(c):
+    """When it has tasks again, it takes turns like the others."""
     fill(c, "a", 50)
     fill(c, "b", 1)
     claims(c, 20)
@@ -105,24 +105,24 @@ def test_a_group_that_comes_back_does_not_get_what_it_missed(c):
 
 
 @pytest.mark.parametrize("way", ["ack", "noack"])
-def test_claims_of_many_tasks_go_round(way, c):
-    """COUNT takes turns within one claim, with NOACK too, and BYTES ends it wherever it stands."""
+def test_one_claim_of_many_tasks_takes_turns(way, c):
+    """This also holds with NOACK, and with BYTES, which can end the claim within a round."""
     for group in "abc":
         fill(c, group, 5)
     noack = ["NOACK"] if way == "noack" else []
     assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, *noack))) == "abcabc"
     assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 6, "BYTES", 8, *noack))) == "abca"
     assert tenants(names(c("TASK.CLAIM", "q", "COUNT", 100, *noack))) == "bcabc"
-    told = c.map("TASK.INFO", "q")
-    assert (told[b"claimed"], told[b"ready"], told[b"acked"]) == (15, 0, 15 if noack else 0)
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"claimed"], info[b"ready"], info[b"acked"]) == (15, 0, 15 if noack else 0)
 
 
-# ---- what is shown
+# ---- TASK.GET, TASK.LIST and TASK.INFO
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_the_group_of_a_task_is_shown(protocol, c):
-    """By GET, LIST and WITHMETA; a task without one has an empty one in WITHMETA and none elsewhere."""
+    """GET, LIST and WITHMETA show it. Without a group, WITHMETA has an empty one and the others none."""
     name = b"\0\xff tenant"
     for task, group in ((c.push("q", "x", "GROUP", name), name), (c.push("q", "y"), None)):
         assert c.map("TASK.GET", "q", task).get(b"group") == group
@@ -134,7 +134,7 @@ def test_the_group_of_a_task_is_shown(protocol, c):
 
 
 def test_list_shows_the_tasks_of_one_group(c):
-    """In each state, page by page, and all of them in the end."""
+    """It shows each task of each state exactly once, page by page."""
     for group in "ab":
         fill(c, group, 30)
         fill(c, group, 5, "DELAY", HOUR, first=101)
@@ -159,8 +159,8 @@ def test_list_shows_the_tasks_of_one_group(c):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_info_shows_what_holds_for_each_group(protocol, c):
-    """By name: counts, share, limits, said of it or of all, and why it doesn't run."""
+def test_info_groups_shows_counts_limits_and_state_of_each_group(protocol, c):
+    """Groups are sorted by name. Limits are the group's own or the queue's."""
     c("TASK.CONFIG", "q", "SET", "group-concurrency", 7, "group-rate", 9, "group-rate-per", 5000)
     fill(c, "b", 3)
     c("TASK.GROUP", "q", "SET", "a", "CONCURRENCY", 1, "RATE", 2, "PER", HOUR, "WEIGHT", 5, "ORDERED", "yes")
@@ -182,8 +182,8 @@ def test_info_shows_what_holds_for_each_group(protocol, c):
     assert c.map("TASK.INFO", "plain", "GROUPS") == {b"known": 0, b"groups": []}
 
 
-def test_info_shows_a_thousand_groups_a_call(c):
-    """AFTER goes on behind a name, whether there is such a group or not."""
+def test_info_groups_shows_up_to_a_thousand_groups(c):
+    """AFTER continues after a name, even if that group does not exist."""
     names = [f"{n:05}" for n in range(2500)]
     c.many([["TASK.PUSH", "q", "x", "GROUP", name] for name in names])
     found, after = [], []
@@ -192,15 +192,15 @@ def test_info_shows_a_thousand_groups_a_call(c):
         assert len(part) <= 1000
         after = ["AFTER", found[-1]]
     assert found == names
-    told = c.map("TASK.INFO", "q", "GROUPS", "AFTER", "00999x")
-    assert told[b"known"] == 2500 and c.as_map(told[b"groups"][0])[b"name"] == b"01000"
+    info = c.map("TASK.INFO", "q", "GROUPS", "AFTER", "00999x")
+    assert info[b"known"] == 2500 and c.as_map(info[b"groups"][0])[b"name"] == b"01000"
     for wrong in (["AFTER"], ["AFTER", "a", "b"], ["CONFIG"]):
         assert c("TASK.INFO", "q", "GROUPS", *wrong) == SYNTAX
     assert c("TASK.INFO", "q", "GROUPS", "AFTER", "") == Error("ERR AFTER must be 1 to 256 bytes long")
 
 
 def test_a_group_is_known_as_long_as_it_has_tasks_or_settings(c):
-    """In any state; what was said stays until DEL, which says whether there was something."""
+    """Tasks count in any state. DEL removes settings and returns whether there were any."""
     fill(c, "a", 1)
     handle = c.claim("q")
     assert groups(c)[b"a"][b"tasks"] == 1
@@ -220,14 +220,14 @@ def test_a_group_is_known_as_long_as_it_has_tasks_or_settings(c):
 # ---- TASK.GROUP
 
 
-def test_group_set_makes_a_queue_and_says_one_thing_at_a_time(c):
-    """What isn't said stays as it was; to say it again changes nothing."""
+def test_group_set_creates_a_queue_and_changes_only_what_is_given(c):
+    """Setting the same value again changes nothing."""
     assert c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 3) == "OK"
     assert c("EXISTS", "q") == 1
     assert c("TASK.GROUP", "q", "set", "a", "ordered", "YES", "rate", 5) == "OK"
     assert c("TASK.GROUP", "q", "SET", "a", "CONCURRENCY", 0) == "OK"
-    told = groups(c)[b"a"]
-    assert [told[name] for name in (b"weight", b"concurrency", b"rate", b"rate-per", b"ordered")] == [
+    group = groups(c)[b"a"]
+    assert [group[name] for name in (b"weight", b"concurrency", b"rate", b"rate-per", b"ordered")] == [
         3,
         0,
         5,
@@ -238,8 +238,8 @@ def test_group_set_makes_a_queue_and_says_one_thing_at_a_time(c):
     assert c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 3, "RATE", 5, "PER", 1000) == "OK"
     assert c.digest() == before
     c("TASK.GROUP", "q", "SET", "a", "RATE", -1, "CONCURRENCY", -1, "ORDERED", "no")
-    told = groups(c)[b"a"]
-    assert [told[name] for name in (b"weight", b"concurrency", b"rate", b"ordered")] == [3, -1, -1, 0]
+    group = groups(c)[b"a"]
+    assert [group[name] for name in (b"weight", b"concurrency", b"rate", b"ordered")] == [3, -1, -1, 0]
 
 
 BAD = {
@@ -267,19 +267,19 @@ BAD = {
 
 @pytest.mark.parametrize("words", BAD)
 def test_a_bad_argument_of_group_changes_nothing(words, c):
-    """Not even makes a queue."""
+    """A missing queue is not created either."""
     arity = "ERR wrong number of arguments for 'task.group' command"
     c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 7)
     before = c.digest()
     for key in ("q", "missing"):
-        told = c("TASK.GROUP", key, *words.split(" "))
+        reply = c("TASK.GROUP", key, *words.split(" "))
         expected = BAD[words] if isinstance(BAD[words], Error) else Error(BAD[words])
-        assert told in (expected, Error(arity), Error(arity.replace("task.group", "TASK.GROUP"))), told
+        assert reply in (expected, Error(arity), Error(arity.replace("task.group", "TASK.GROUP"))), reply
     assert c.digest() == before and c("EXISTS", "missing") == 0
 
 
 def test_the_name_of_a_group_is_1_to_256_bytes(c):
-    """Any bytes, the same name for all that is said of it; an empty or longer one is refused everywhere."""
+    """The bytes can have any value. Every command refuses an empty or longer name."""
     for name in (b"g", b"n" * 256, b"\0\r\n\xff", b"GROUP", b"a b"):
         c.push("q", "x", "GROUP", name)
         c("TASK.GROUP", "q", "SET", name, "WEIGHT", 2)
@@ -312,7 +312,7 @@ def test_more_groups_than_groups_max_are_refused(c):
     fill(c, "b", 2)
     fill(c, "", 2)
     c("TASK.GROUP", "q", "SET", "a", "WEIGHT", 2)
-    # A place is free when a group is forgotten; a smaller bound drops nobody.
+    # A smaller groups-max removes no group. A group without tasks and settings no longer counts.
     c("TASK.CONFIG", "q", "SET", "groups-max", 0)
     assert c("TASK.PUSH", "q", "x", "GROUP", "c") == full and len(groups(c)) == 2
     c("TASK.CONFIG", "q", "SET", "groups-max", 2)
@@ -325,8 +325,8 @@ def test_more_groups_than_groups_max_are_refused(c):
 # ---- claims of one group
 
 
-def test_a_claim_may_be_of_one_group(c):
-    """Its tasks only, by priority and first in, first out; none where the group has none or isn't known."""
+def test_a_claim_can_be_of_one_group(c):
+    """It gets tasks of that group only, in their order, or none."""
     fill(c, "a", 3)
     fill(c, "b", 3)
     fill(c, "b", 1, "PRIORITY", 5, first=9)
@@ -339,8 +339,8 @@ def test_a_claim_may_be_of_one_group(c):
     assert claims(c, 4, 10) == ["1", "2", "a2", "a3"]
 
 
-def test_mclaim_takes_of_the_first_queue_that_has_the_group(c):
-    """A queue whose tasks are of other groups is passed over."""
+def test_mclaim_claims_from_the_first_queue_with_tasks_of_the_group(c):
+    """A queue that only has other groups is skipped."""
     fill(c, "b", 2, key="p")
     fill(c, "a", 2)
     key, tasks = c("TASK.MCLAIM", "p", "KEYS", 1, "q", "GROUP", "a", "COUNT", 5)
@@ -348,7 +348,7 @@ def test_mclaim_takes_of_the_first_queue_that_has_the_group(c):
 
 
 def test_a_claim_of_one_group_sent_again_gets_the_same_tasks(c):
-    """REQUEST, as for any claim."""
+    """REQUEST works as in any claim."""
     fill(c, "a", 3)
     got = c("TASK.CLAIM", "q", "GROUP", "a", "REQUEST", "t")
     assert c("TASK.CLAIM", "q", "GROUP", "a", "REQUEST", "t") == got
@@ -356,7 +356,7 @@ def test_a_claim_of_one_group_sent_again_gets_the_same_tasks(c):
 
 
 def test_a_claim_of_one_group_in_a_transaction_does_not_wait(c):
-    """BLOCK acts as if absent in MULTI and in scripts."""
+    """BLOCK is ignored in MULTI and in scripts."""
     fill(c, "b", 1)
     c("MULTI")
     c("TASK.CLAIM", "q", "GROUP", "a", "BLOCK", 0)
@@ -371,50 +371,50 @@ def test_a_claim_of_one_group_in_a_transaction_does_not_wait(c):
 # ---- workers that wait for one group
 
 
-def test_who_waits_for_a_group_gets_its_tasks_only(floor):
-    """First come, first served per group."""
+def test_a_worker_that_waits_for_a_group_gets_only_its_tasks(floor):
+    """Within a group, workers are served in the order they came."""
     c = floor.boss
-    line = {group: floor.line(2, "q", "GROUP", group) for group in "ab"}
+    workers = {group: floor.line(2, "q", "GROUP", group) for group in "ab"}
     fill(c, "c", 1)
     fill(c, "", 1)
-    assert floor.all_wait(line["a"] + line["b"])
+    assert floor.all_wait(workers["a"] + workers["b"])
     fill(c, "b", 1)
-    assert line["b"][0].payloads() == [b"b1"]
+    assert workers["b"][0].payloads() == [b"b1"]
     fill(c, "a", 2)
-    assert floor.all_got(line["a"]) == [[b"a1"], [b"a2"]]
-    assert floor.all_wait(line["b"][1:])
+    assert floor.all_got(workers["a"]) == [[b"a1"], [b"a2"]]
+    assert floor.all_wait(workers["b"][1:])
     assert (floor.blocked(), floor.counted(), c("TASK.LEN", "q", "ready")) == (1, 1, 2)
     fill(c, "b", 1, first=2)
-    assert line["b"][1].payloads() == [b"b2"]
+    assert workers["b"][1].payloads() == [b"b2"]
     floor.nobody_waits()
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["any", "a", "b"])), ids="-".join)
-def test_those_who_take_any_and_those_who_wait_for_one_are_served_by_arrival(floor, order):
-    """A task goes to whoever came first of those that it is for."""
+def test_workers_of_one_group_and_of_any_are_served_in_the_order_they_came(floor, order):
+    """A task goes to the first worker that can take it."""
     c = floor.boss
-    line = {who: floor.waiting("q", *(["GROUP", who] if who != "any" else [])) for who in order}
+    workers = {group: floor.waiting("q", *(["GROUP", group] if group != "any" else [])) for group in order}
     fill(c, "a", 1)
     first = min(("any", "a"), key=order.index)
-    assert line[first].payloads() == [b"a1"]
+    assert workers[first].payloads() == [b"a1"]
     fill(c, "b", 1)
     second = min({"any", "b"} - {first}, key=order.index)
-    assert line[second].payloads() == [b"b1"]
-    left = [line[who] for who in {*order} - {first, second}]
+    assert workers[second].payloads() == [b"b1"]
+    left = [workers[group] for group in {*order} - {first, second}]
     assert floor.all_wait(left)
 
 
-def test_a_transaction_serves_each_group_after_it(floor):
-    """Tasks pushed in MULTI or by a script reach those who wait for their groups."""
+def test_tasks_pushed_in_a_transaction_or_script_serve_workers_of_their_groups(floor):
+    """They are handed off after the transaction or the script."""
     c = floor.boss
-    line = [floor.waiting("q", "GROUP", group) for group in "abc"]
+    workers = [floor.waiting("q", "GROUP", group) for group in "abc"]
     c("MULTI")
     for group in "cb":
         c("TASK.PUSH", "q", group, "GROUP", group)
     assert len(c("EXEC")) == 2
-    assert floor.all_got(line[1:]) == [[b"b"], [b"c"]]
+    assert floor.all_got(workers[1:]) == [[b"b"], [b"c"]]
     c("EVAL", "return redis.call('TASK.PUSH', KEYS[1], 'a', 'GROUP', 'a')", 1, "q")
-    assert line[0].payloads() == [b"a"]
+    assert workers[0].payloads() == [b"a"]
 
 
 SOURCES = [
@@ -431,8 +431,8 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_whatever_makes_a_task_ready_serves_who_waits_for_its_group(floor, source):
-    """And not who waits for another."""
+def test_a_worker_of_a_group_gets_a_task_however_it_becomes_ready(floor, source):
+    """A worker of another group does not."""
     c = floor.boss
     of = ["GROUP", "a"]
     handle = None
@@ -467,8 +467,8 @@ def test_whatever_makes_a_task_ready_serves_who_waits_for_its_group(floor, sourc
     assert floor.all_wait([other])
 
 
-def test_a_claim_of_a_group_sent_again_takes_the_place_of_the_one_that_waits(floor):
-    """REQUEST: the first one gets nothing."""
+def test_a_claim_of_a_group_sent_again_replaces_the_one_that_waits(floor):
+    """With REQUEST, the first claim returns nothing."""
     first, behind = floor.waiting("q", "GROUP", "a", "REQUEST", "t"), floor.waiting("q", "GROUP", "a")
     copy = floor.worker().asks("q", "GROUP", "a", "REQUEST", "t")
     assert first.payloads() == []
@@ -476,8 +476,8 @@ def test_a_claim_of_a_group_sent_again_takes_the_place_of_the_one_that_waits(flo
     assert floor.all_got([copy, behind]) == [[b"a1"], [b"a2"]]
 
 
-def test_who_waits_for_a_group_of_several_queues_leaves_all_lines_at_once(floor):
-    """MCLAIM GROUP is served by whichever queue has a task of it."""
+def test_a_worker_of_a_group_of_several_queues_is_served_once(floor):
+    """MCLAIM with GROUP is served by the first queue that gets a task of the group."""
     c = floor.boss
     worker, behind = floor.waiting(["p", "q"], "GROUP", "a"), floor.waiting("q", "GROUP", "a")
     fill(c, "b", 1, key="p")
@@ -491,21 +491,21 @@ def test_who_waits_for_a_group_of_several_queues_leaves_all_lines_at_once(floor)
     floor.nobody_waits()
 
 
-def test_a_tied_task_of_a_closed_connection_goes_to_who_waits_for_its_group(floor):
-    """Not to who waits for another, and at once."""
-    line = floor.line(2, "q", "GROUP", "a", "TIED")
+def test_a_tied_task_of_a_closed_connection_goes_to_a_worker_of_its_group(floor):
+    """A worker of another group does not get it."""
+    workers = floor.line(2, "q", "GROUP", "a", "TIED")
     other = floor.waiting("q", "GROUP", "b")
     fill(floor.boss, "a", 1)
-    assert line[0].payloads() == [b"a1"]
-    line[0].leave()
-    [[_, payload, deliveries]] = line[1].read()
+    assert workers[0].payloads() == [b"a1"]
+    workers[0].leave()
+    [[_, payload, deliveries]] = workers[1].read()
     assert (payload, deliveries) == (b"a1", 2)
     assert floor.all_wait([other])
 
 
 @pytest.mark.parametrize("end", ["time-out", "unblock", "error", "leave"])
-def test_who_waits_for_a_group_no_more_leaves_its_line(floor, end):
-    """At the time-out, at CLIENT UNBLOCK, with the connection; the next in line gets the next task."""
+def test_a_wait_for_a_group_can_end_without_a_task(floor, end):
+    """It ends by time-out, CLIENT UNBLOCK or a closed connection. The next worker gets the next task."""
     c = floor.boss
     first = floor.waiting("q", "GROUP", "a", block=100 if end == "time-out" else 0)
     second = floor.waiting("q", "GROUP", "a")
@@ -526,8 +526,8 @@ def test_who_waits_for_a_group_no_more_leaves_its_line(floor, end):
     floor.nobody_waits()
 
 
-def test_a_thousand_workers_wait_for_as_many_groups(floor):
-    """A push wakes the one that it is for; RESUME serves them all."""
+def test_a_thousand_workers_wait_for_a_thousand_groups(floor):
+    """A push serves the worker of its group. RESUME serves all others."""
     c = floor.boss
     workers = {f"g{n}": floor.worker().asks("q", "GROUP", f"g{n}") for n in range(1000)}
     floor.eventually(lambda: floor.blocked() == 1000, "a thousand wait")
@@ -542,28 +542,28 @@ def test_a_thousand_workers_wait_for_as_many_groups(floor):
     floor.nobody_waits()
 
 
-def test_those_of_one_group_and_of_any_are_served_by_arrival_at_once(floor):
-    """RESUME with tasks for all: who came first is first, whatever it waits for, also over many of one group."""
+def test_resume_serves_workers_of_one_group_and_of_any_in_the_order_they_came(floor):
+    """The first six workers get one task each, of the group that each waits for."""
     c = floor.boss
-    who = ["a", "", "b", "a", "c", "", "a", "b", "none", ""]
-    line = [floor.waiting("q", *(["GROUP", group] if group else [])) for group in who]
+    wanted = ["a", "", "b", "a", "c", "", "a", "b", "none", ""]
+    workers = [floor.waiting("q", *(["GROUP", group] if group else [])) for group in wanted]
     c("TASK.PAUSE", "q")
     for group in "abc":
         fill(c, group, 2)
     c("TASK.RESUME", "q")
-    # a1, then in turn b1, then the rest of each by who is first in line for it.
-    got = [worker.payloads()[0].decode() for worker, group in zip(line[:6], who, strict=False)]
-    for name, group in zip(got, who, strict=False):
+    # Groups take turns, and each task goes to the first worker that can take it.
+    got = [worker.payloads()[0].decode() for worker, group in zip(workers[:6], wanted, strict=False)]
+    for name, group in zip(got, wanted, strict=False):
         assert name.startswith(group)
     assert sorted(got) == ["a1", "a2", "b1", "b2", "c1", "c2"]
-    assert floor.all_wait(line[6:])
+    assert floor.all_wait(workers[6:])
 
 
 # ---- ORDERED
 
 
-def test_an_ordered_group_works_on_one_task_at_a_time(c):
-    """The next comes when the one before is done, whatever CONCURRENCY allows; other groups go on."""
+def test_an_ordered_group_has_one_leased_task_at_a_time(c):
+    """The next task waits for the end of the one before, whatever CONCURRENCY is. Other groups go on."""
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes", "CONCURRENCY", 5)
     fill(c, "a", 3)
     fill(c, "b", 3)
@@ -576,8 +576,8 @@ def test_an_ordered_group_works_on_one_task_at_a_time(c):
 
 
 @pytest.mark.parametrize("end", ["fail", "requeue delay", "second stall"])
-def test_an_ordered_group_waits_for_its_head_to_come_back(server, end, c):
-    """While a task that was claimed before is delayed nothing of the group runs; then it is the first again."""
+def test_an_ordered_group_waits_for_a_delayed_task_that_was_claimed_before(server, end, c):
+    """No other task of the group is claimed until then, and it is the first again."""
     c("TASK.CONFIG", "q", "SET", "backoff-base", HOUR, "lease", HOUR)
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes")
     fill(c, "a", 3)
@@ -594,7 +594,7 @@ def test_an_ordered_group_waits_for_its_head_to_come_back(server, end, c):
             server.wait_until(lambda: c("TASK.LEN", "q", "delayed") == 1, "it stalls again")
     assert groups(c)[b"a"][b"held-by"] == b"order"
     assert c("TASK.CLAIM", "q", "COUNT", 10) == []
-    # A delayed task that was never claimed holds nothing up.
+    # A delayed task that was never claimed does not stop the group.
     fill(c, "a", 1, "DELAY", HOUR, first=9)
     assert c("TASK.RETRY", "q", task) == 1
     got = c("TASK.CLAIM", "q", "COUNT", 10)
@@ -603,8 +603,8 @@ def test_an_ordered_group_waits_for_its_head_to_come_back(server, end, c):
     assert claims(c, 2) == ["a2", "a3"]
 
 
-def test_an_ordered_history_is_told_in_order(floor):
-    """Failures with delays, requeues, stalls and crashes: each task is finished before the next begins."""
+def test_tasks_of_an_ordered_group_finish_in_order(floor):
+    """Failures, requeues, delays, stalls and closed connections do not change the order."""
     c = floor.boss
     c("TASK.CONFIG", "q", "SET", "backoff-base", 1, "stalls", -1)
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes")
@@ -636,8 +636,8 @@ def test_an_ordered_history_is_told_in_order(floor):
 
 
 @pytest.mark.parametrize("end", ["dead", "cancel", "cancel of the delayed", "limit"])
-def test_an_ordered_group_goes_on_without_a_task_that_is_given_up(floor, end):
-    """Dead or cancelled, at once or while it is delayed: the next comes to who waits."""
+def test_an_ordered_group_goes_on_after_a_task_is_dead_or_cancelled(floor, end):
+    """The next task goes to the waiting worker, even if the first one was delayed."""
     c = floor.boss
     c("TASK.GROUP", "q", "SET", "a", "ORDERED", "yes")
     fill(c, "a", 2, *(["ATTEMPTS", 1] if end == "limit" else []))
@@ -660,8 +660,8 @@ def test_an_ordered_group_goes_on_without_a_task_that_is_given_up(floor, end):
     assert worker.payloads() == [b"a2"]
 
 
-def test_order_may_be_given_up(floor):
-    """ORDERED no, or DEL, lets the others of a held group go to who waits."""
+def test_an_ordered_group_can_be_unordered_again(floor):
+    """ORDERED no, or DEL, hands the next task to a waiting worker."""
     c = floor.boss
     for group, words in (("a", ["SET", "a", "ORDERED", "no"]), ("b", ["DEL", "b"])):
         c("TASK.GROUP", "q", "SET", group, "ORDERED", "yes")
@@ -672,16 +672,16 @@ def test_order_may_be_given_up(floor):
         assert worker.payloads() == [f"{group}2".encode()]
 
 
-# ---- size, rights
+# ---- size and permissions
 
 
-def test_a_hundred_thousand_groups(c):
-    """One task each: claimed in the order of their coming, found, cancelled, and little memory for each."""
+def test_a_queue_can_have_a_hundred_thousand_groups(c):
+    """They are claimed in the order they came, and each takes less than 500 bytes."""
     count = 100_000
     ids = c.many([["TASK.PUSH", "q", n, "GROUP", f"g{n}"] for n in range(count)], at_once=5000)
-    told = c.map("TASK.INFO", "q")
-    assert (c.map("TASK.INFO", "q", "GROUPS")[b"known"], told[b"ready"]) == (count, count)
-    assert told[b"memory"] < count * 500
+    info = c.map("TASK.INFO", "q")
+    assert (c.map("TASK.INFO", "q", "GROUPS")[b"known"], info[b"ready"]) == (count, count)
+    assert info[b"memory"] < count * 500
     used = c("MEMORY", "USAGE", "q", "SAMPLES", 0)
     assert used < count * 500
     assert names(c("TASK.CLAIM", "q", "COUNT", 1000)) == [str(n) for n in range(1000)]
@@ -697,8 +697,8 @@ def test_a_hundred_thousand_groups(c):
     assert c("UNLINK", "q") == 1
 
 
-def test_group_is_a_write_on_its_key(c):
-    """ACL: who may not write the key, or not run the command, may not set a group."""
+def test_group_needs_write_permission_for_its_key(c):
+    """A user also needs permission for the command."""
     assert c("ACL", "SETUSER", "ann", "on", "nopass", "~mine", "+task.group", "+task.push") == "OK"
     assert c("ACL", "SETUSER", "bob", "on", "nopass", "~*", "+task.claim", "+task.info") == "OK"
     assert c("AUTH", "ann", "x") == "OK"
@@ -710,8 +710,8 @@ def test_group_is_a_write_on_its_key(c):
 
 
 @pytest.mark.parametrize("state", ["ready", "ALL"])
-def test_a_purge_finds_the_few_ready_ones_behind_many_others(state, c):
-    """Until it says 0 there is something left, wherever in the queue that stands; the oldest ready one is known."""
+def test_a_purge_finds_a_few_ready_tasks_behind_many_leased_ones(state, c):
+    """PURGE returns 0 only when nothing is left. oldest-ready-ms is found as well."""
     fill(c, "a", 11_000)
     for _ in range(11):
         assert len(c("TASK.CLAIM", "q", "COUNT", 1000)) == 1000

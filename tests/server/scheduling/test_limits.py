@@ -1,5 +1,4 @@
-"""Limits: how many tasks may be worked on, and how fast, in a queue and in each of its groups; what is at one waits
-and blocks no others."""
+"""Limits on concurrency and rate, for a queue and for its groups. A group at its limit does not block others."""
 
 from collections import Counter
 
@@ -23,18 +22,18 @@ RATE = {
 
 
 def limit(c: Talk, whose: str, number: int) -> None:
-    """Say how many leases there may be."""
+    """Set a concurrency limit."""
     assert c(*CONCURRENCY[whose], number) == "OK"
 
 
 def rate(c: Talk, whose: str, number: int, per_ms: int = HOUR) -> None:
-    """Say how many claims there may be in a span."""
+    """Set how many claims are allowed in a span."""
     command, per = RATE[whose]
     assert c(*command, number, per, per_ms) == "OK"
 
 
 def take(c: Talk, count: int = 100, *options: object) -> list[str]:
-    """The payloads of what a claim gets."""
+    """Claim tasks and return their payloads."""
     return names(c("TASK.CLAIM", "q", "COUNT", count, *options))
 
 
@@ -42,8 +41,8 @@ def take(c: Talk, count: int = 100, *options: object) -> list[str]:
 
 
 @pytest.mark.parametrize("whose", CONCURRENCY)
-def test_no_more_are_leased_than_may_be(whose, c):
-    """In one claim or several, over all priorities, NOACK too; a higher limit lets more run, a lower one ends none."""
+def test_concurrency_bounds_the_number_of_leases(whose, c):
+    """It holds over claims and priorities and with NOACK. Lowering it ends no lease."""
     limit(c, whose, 3)
     fill(c, "a", 3)
     fill(c, "a", 4, "PRIORITY", 2, first=11)
@@ -58,8 +57,8 @@ def test_no_more_are_leased_than_may_be(whose, c):
     assert take(c) == ["a1", "a2", "a3"]
 
 
-def test_noack_takes_no_place(c):
-    """What is finished as it is claimed is never leased; a place has to be free for it."""
+def test_noack_does_not_use_up_concurrency(c):
+    """A claim with NOACK needs room for a lease, but takes none."""
     limit(c, "queue", 1)
     fill(c, "a", 10)
     assert take(c, 1, "NOACK") == ["a1"]
@@ -69,7 +68,7 @@ def test_noack_takes_no_place(c):
 
 
 def test_groups_have_limits_of_their_own(c):
-    """Each by the setting, but for what was said of it; those without a name by the queue's only."""
+    """group-concurrency applies unless the group has its own limit. Tasks without a group have only the queue's."""
     limit(c, "all groups", 2)
     limit(c, "this group", 4)
     for group in ("a", "b", "c", ""):
@@ -83,8 +82,8 @@ def test_groups_have_limits_of_their_own(c):
     assert take(c) == []
 
 
-def test_the_queue_s_limit_is_shared_by_all(c):
-    """And turns go on within it."""
+def test_the_limit_of_a_queue_is_shared_by_all_groups(c):
+    """Groups still take turns within it."""
     limit(c, "queue", 4)
     for group in ("a", "b", ""):
         fill(c, group, 5)
@@ -97,20 +96,20 @@ ENDS = ["ack", "fail", "fail dead", "requeue", "requeue later", "stall", "cancel
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("whose", CONCURRENCY)
-def test_a_place_is_free_again(floor, whose, end):
-    """However the lease ends, who waits for the group, or for any, gets what may run now."""
+def test_the_end_of_a_lease_lets_the_next_task_run(floor, whose, end):
+    """However the lease ends, the next task goes to the first waiting worker."""
     c = floor.boss
     c("TASK.CONFIG", "q", "SET", "lease", HOUR)
     limit(c, whose, 1)
     tied = ["TIED"] if end == "disconnect" else []
     lease = ["LEASE", 60] if end == "stall" else []
     holder = floor.waiting("q", *tied, *lease)
-    line = [floor.waiting("q", "GROUP", "a"), floor.waiting("q")]
+    workers = [floor.waiting("q", "GROUP", "a"), floor.waiting("q")]
     fill(c, "a", 2)
     [[handle, _, _]] = holder.read()
     again = end in ("requeue", "stall", "disconnect")
     if not lease:
-        assert floor.all_wait(line)
+        assert floor.all_wait(workers)
     match end:
         case "ack":
             assert c("TASK.ACK", "q", handle) == 1
@@ -124,24 +123,24 @@ def test_a_place_is_free_again(floor, whose, end):
             assert c("TASK.REQUEUE", "q", handle, "DELAY", HOUR) == 1
         case "cancel":
             assert c("TASK.CANCEL", "q", handle.split(b"@")[0]) == 2
-            assert floor.all_wait(line)
+            assert floor.all_wait(workers)
             assert c("TASK.REQUEUE", "q", handle) == 0
         case "disconnect":
             holder.leave()
-    assert line[0].payloads() == [b"a1" if again else b"a2"]
-    assert floor.all_wait(line[1:])
+    assert workers[0].payloads() == [b"a1" if again else b"a2"]
+    assert floor.all_wait(workers[1:])
     assert c("TASK.LEN", "q", "leased") == 1
 
 
-def test_a_hand_off_that_is_undone_frees_its_place(floor):
-    """A worker that is gone before it was told holds none."""
+def test_a_hand_off_that_is_undone_does_not_use_up_concurrency(floor):
+    """The worker is killed in the same transaction as the push, and the next worker gets the task."""
     c = floor.boss
     limit(c, "this group", 1)
-    gone, next_one = floor.line(2, "q", "GROUP", "a")
-    # In one round of the server: the push serves the first, and the kill comes before it is told.
+    killed, next_one = floor.line(2, "q", "GROUP", "a")
+    # In one event loop cycle, the push serves the first worker, and the kill comes before its reply.
     c("MULTI")
     c("TASK.PUSH", "q", "x", "GROUP", "a")
-    c("CLIENT", "KILL", "ID", gone.id)
+    c("CLIENT", "KILL", "ID", killed.id)
     c("EXEC")
     assert next_one.payloads() == [b"x"]
     assert groups(c)[b"a"][b"leased"] == 1
@@ -151,8 +150,8 @@ def test_a_hand_off_that_is_undone_frees_its_place(floor):
 
 
 @pytest.mark.parametrize("whose", RATE)
-def test_so_many_may_be_claimed_at_once_and_no_more(whose, c):
-    """A burst of n, in one claim or several, NOACK too; what is given back is not refunded."""
+def test_a_rate_allows_a_burst_of_its_number(whose, c):
+    """It holds over several claims and with NOACK. A requeue does not give anything back."""
     rate(c, whose, 5)
     fill(c, "a", 20)
     assert take(c, 2, "NOACK") == ["a1", "a2"]
@@ -164,21 +163,21 @@ def test_so_many_may_be_claimed_at_once_and_no_more(whose, c):
 
 
 @pytest.mark.parametrize("whose", RATE)
-def test_the_next_comes_by_itself_to_who_waits(floor, whose):
-    """Beyond the burst one after each per/n, without any command; first come, first served."""
+def test_waiting_workers_get_tasks_at_the_rate(floor, whose):
+    """After the burst, the timer hands off one task at a time, in the order the workers came."""
     c = floor.boss
     rate(c, whose, 3, 600)
     fill(c, "a", 10)
     fill(c, "a", 1, "PRIORITY", 1, first=11)
     assert len(take(c)) == 3
-    line = [floor.waiting("q", "GROUP", "a"), floor.waiting("q"), floor.waiting("q", "GROUP", "a")]
-    assert floor.all_got(line) == [[b"a3"], [b"a4"], [b"a5"]]
+    workers = [floor.waiting("q", "GROUP", "a"), floor.waiting("q"), floor.waiting("q", "GROUP", "a")]
+    assert floor.all_got(workers) == [[b"a3"], [b"a4"], [b"a5"]]
     floor.nobody_waits()
 
 
 @pytest.mark.parametrize("whose", RATE)
 def test_a_rate_is_never_exceeded(floor, whose):
-    """Twenty workers ask without pause: in the time they take, by the server's clock, burst and rate and no more."""
+    """Twenty workers wait at once. Serving them takes at least as long as the rate requires."""
     c = floor.boss
     rate(c, whose, 4, 100)
     fill(c, "a", 30)
@@ -188,24 +187,24 @@ def test_a_rate_is_never_exceeded(floor, whose):
         return int(seconds) * 1000 + int(micros) / 1000
 
     begun = now()
-    line = [floor.worker().asks("q", "NOACK") for _ in range(20)]
-    got = [payload for [payload] in floor.all_got(line)]
-    # Each 25 ms one, but for the first four; the module's clock may differ by a hundredth.
+    workers = [floor.worker().asks("q", "NOACK") for _ in range(20)]
+    got = [payload for [payload] in floor.all_got(workers)]
+    # One per 25 ms after the first four. The module's clock can differ by 1 %.
     assert now() - begun >= (20 - 4) * 25 * 0.98 - 2
     assert sorted(got, key=lambda name: int(name[1:])) == [f"a{n}".encode() for n in range(1, 21)]
 
 
-def test_each_group_has_the_rate_for_itself(c):
-    """Those without a name have none but the queue's."""
+def test_each_group_has_its_own_rate(c):
+    """Tasks without a group have only the queue's rate."""
     rate(c, "all groups", 2)
     rate(c, "this group", 3)
     for group in ("a", "b", "c", ""):
         fill(c, group, 10)
     got = tenants(take(c))
     assert [got.count(group) for group in "abc-"] == [3, 2, 2, 10]
-    told = groups(c)
-    assert {told[group][b"held-by"] for group in (b"a", b"b", b"c")} == {b"rate"}
-    assert 0 < told[b"b"][b"rests-ms"] <= HOUR // 2 + 1000
+    shown = groups(c)
+    assert {shown[group][b"held-by"] for group in (b"a", b"b", b"c")} == {b"rate"}
+    assert 0 < shown[b"b"][b"rests-ms"] <= HOUR // 2 + 1000
     rate(c, "queue", 0)
     rate(c, "all groups", -1)
     assert take(c) == []
@@ -214,8 +213,8 @@ def test_each_group_has_the_rate_for_itself(c):
 
 
 @pytest.mark.parametrize("whose", RATE)
-def test_setting_a_rate_begins_it_anew(whose, c):
-    """All of it is there; to say the same again, or another limit, doesn't."""
+def test_setting_another_rate_allows_a_new_burst(whose, c):
+    """Setting the same rate or another setting does not."""
     rate(c, whose, 2)
     fill(c, "a", 20)
     assert len(take(c)) == 2
@@ -227,8 +226,8 @@ def test_setting_a_rate_begins_it_anew(whose, c):
     assert len(take(c)) == 3
 
 
-def test_a_group_is_remembered_until_its_rate_is_there_again(server, c):
-    """A tenant can't get a new burst by having no task for a moment."""
+def test_a_group_without_tasks_keeps_its_used_rate(server, c):
+    """A tenant cannot get a new burst by having no tasks for a moment."""
     rate(c, "all groups", 2, HOUR)
     fill(c, "a", 2)
     assert len(claims(c, 2, 2)) == 2
@@ -236,7 +235,7 @@ def test_a_group_is_remembered_until_its_rate_is_there_again(server, c):
     assert take(c) == [] and groups(c)[b"a"][b"held-by"] == b"rate"
     c("TASK.PURGE", "q", "ready")
     assert groups(c)[b"a"][b"tasks"] == 0
-    # With a short one it is forgotten soon, by itself.
+    # With a short span the timer forgets the group soon.
     rate(c, "all groups", 2, 50)
     assert groups(c) == {}
     fill(c, "b", 2)
@@ -244,44 +243,44 @@ def test_a_group_is_remembered_until_its_rate_is_there_again(server, c):
     server.wait_until(lambda: groups(c) == {}, "the group is forgotten")
 
 
-# ---- nothing at all, more again
+# ---- a limit of 0, and several limits
 
 
 @pytest.mark.parametrize("whose", CONCURRENCY)
 @pytest.mark.parametrize("kind", ["rate", "concurrency"])
-def test_a_limit_of_0_holds_and_raising_it_serves_who_waits(floor, kind, whose):
-    """Nothing is given out, by push, by time or by claim; then as much as may be."""
+def test_a_limit_of_0_stops_claims_and_raising_it_serves_waiting_workers(floor, kind, whose):
+    """Neither a push nor a due task is handed off before."""
     c = floor.boss
-    say = rate if kind == "rate" else limit
-    say(c, whose, 0)
-    line = [floor.waiting("q"), floor.waiting("q", "GROUP", "a"), floor.waiting("q", "GROUP", "a")]
+    set_limit = rate if kind == "rate" else limit
+    set_limit(c, whose, 0)
+    workers = [floor.waiting("q"), floor.waiting("q", "GROUP", "a"), floor.waiting("q", "GROUP", "a")]
     fill(c, "a", 5)
     fill(c, "a", 1, "DELAY", 20, first=9)
     floor.eventually(lambda: c("TASK.LEN", "q", "ready") == 6, "the delayed one is ready")
-    assert take(c) == [] and floor.all_wait(line)
-    say(c, whose, 2)
-    assert floor.all_got(line[:2]) == [[b"a1"], [b"a2"]]
-    assert floor.all_wait(line[2:])
-    say(c, whose, -1)
-    assert line[2].payloads() == [b"a3"]
+    assert take(c) == [] and floor.all_wait(workers)
+    set_limit(c, whose, 2)
+    assert floor.all_got(workers[:2]) == [[b"a1"], [b"a2"]]
+    assert floor.all_wait(workers[2:])
+    set_limit(c, whose, -1)
+    assert workers[2].payloads() == [b"a3"]
 
 
-def test_resume_serves_as_many_as_may_run(floor):
-    """Limits hold for those who waited while the queue was paused."""
+def test_resume_serves_only_as_many_tasks_as_the_limits_allow(floor):
+    """Limits apply to workers that waited during the pause."""
     c = floor.boss
     limit(c, "all groups", 1)
     c("TASK.PAUSE", "q")
-    line = floor.line(5)
+    workers = floor.line(5)
     for group in "abc":
         fill(c, group, 3)
     c("TASK.RESUME", "q")
-    assert floor.all_got(line[:3]) == [[b"a1"], [b"b1"], [b"c1"]]
-    assert floor.all_wait(line[3:])
+    assert floor.all_got(workers[:3]) == [[b"a1"], [b"b1"], [b"c1"]]
+    assert floor.all_wait(workers[3:])
 
 
 @pytest.mark.parametrize("kind", ["concurrency", "rate", "ordered"])
-def test_a_group_at_its_limit_blocks_no_others(kind, c):
-    """A thousand groups at a limit stand in nobody's way, and their tasks come before those of lower priorities not."""
+def test_groups_at_their_limit_do_not_block_others(kind, c):
+    """A thousand groups at a limit have tasks of a higher priority, and other groups go on."""
     words = {"concurrency": ["CONCURRENCY", 0], "rate": ["RATE", 0], "ordered": ["ORDERED", "yes"]}[kind]
     for n in range(1000):
         c("TASK.GROUP", "q", "SET", f"h{n}", *words)
@@ -295,8 +294,8 @@ def test_a_group_at_its_limit_blocks_no_others(kind, c):
     assert c("TASK.CLAIM", "q") == []
 
 
-def test_limits_work_together(c):
-    """The smallest holds: queue and group, rate and concurrency."""
+def test_the_smallest_limit_applies(c):
+    """Queue and groups have both rate and concurrency."""
     limit(c, "queue", 10)
     limit(c, "all groups", 3)
     rate(c, "queue", 12)
@@ -304,7 +303,7 @@ def test_limits_work_together(c):
     for group in "abcdef":
         fill(c, group, 10)
     first = c("TASK.CLAIM", "q", "COUNT", 100)
-    # 3 + 3 + 3 and what is left of the queue's ten, in turn.
+    # At most 3 of each group, and 10 of the queue.
     assert len(first) == 10 and max(tenants(names(first)).count(g) for g in "abcdef") <= 3
     assert c("TASK.ACK", "q", "HANDLES", 10, *[task[0] for task in first]) == [1] * 10
     assert len(take(c)) == 2
@@ -314,8 +313,8 @@ def test_limits_work_together(c):
     assert all(total.count(g) <= 4 for g in "abcdef")
 
 
-def test_the_largest_rates_and_limits_let_everything_run(c):
-    """No number overflows."""
+def test_the_largest_limits_do_not_overflow(c):
+    """All tasks of an unlimited group are claimed, and the slowest rate allows one."""
     far = 100 * 365 * 24 * HOUR
     c("TASK.CONFIG", "q", "SET", "rate", 1_000_000, "rate-per", far, "concurrency", 2**53 - 1)
     c("TASK.CONFIG", "q", "SET", "group-rate", 1_000_000, "group-rate-per", 1)
@@ -324,15 +323,15 @@ def test_the_largest_rates_and_limits_let_everything_run(c):
         fill(c, group, 2000)
     got = tenants([name for _ in range(3) for name in take(c, 1000)])
     assert (got.count("a"), got.count("b")) == (2000, 1)
-    told = groups(c)[b"b"]
-    assert told[b"held-by"] == b"rate" and far - HOUR < told[b"rests-ms"] <= far
+    shown = groups(c)[b"b"]
+    assert shown[b"held-by"] == b"rate" and far - HOUR < shown[b"rests-ms"] <= far
 
 
-# ---- copies
+# ---- persistence and replication
 
 
-def test_a_copy_holds_no_leases_and_so_no_places(c):
-    """COPY: what was leased may be claimed in the copy, under the same limits; what is used of a rate stays used."""
+def test_a_copy_has_no_leases_but_the_same_used_rate(c):
+    """Tasks leased in the original can be claimed in a COPY, within the limits. RESTORE keeps leases."""
     limit(c, "this group", 1)
     c("TASK.GROUP", "q", "SET", "b", "RATE", 2, "PER", HOUR)
     for group in "ab":
@@ -341,7 +340,7 @@ def test_a_copy_holds_no_leases_and_so_no_places(c):
     assert c("COPY", "q", "copy") == 1
     assert names(c("TASK.CLAIM", "copy", "COUNT", 10)) == ["a1"]
     assert groups(c, "copy")[b"b"][b"ready"] == 4
-    # RESTORE keeps the leases, and so the places.
+    # RESTORE keeps the leases, so the limits are reached.
     c("RESTORE", "twin", 0, c("DUMP", "q"))
     assert c("TASK.CLAIM", "twin", "COUNT", 10) == []
     assert c.digest("twin") == c.digest()
@@ -349,11 +348,11 @@ def test_a_copy_holds_no_leases_and_so_no_places(c):
 
 @pytest.mark.parametrize("way", ["reload", pytest.param("rdb", marks=pytest.mark.slow), "aof", "promotion"])
 @pytest.mark.parametrize("whose", RATE)
-def test_a_rate_goes_on_where_it_stood(start, way, whose):
-    """After a restart or a failover nobody gets a new burst, and who waits is served when the next may run."""
+def test_a_restart_or_failover_gives_no_new_burst(start, way, whose):
+    """A waiting worker is served when the rate allows the next task."""
     server = start(port=True, appendonly="yes" if way == "aof" else "no")
     c = Talk(server)
-    # The next one may run after half of it: not before the server is back, or the replica has its copy.
+    # The next task is allowed after half the span, when the server is back or the replica has its copy.
     rate(c, whose, 2, 4000 if way == "promotion" else 1600)
     fill(c, "a", 10)
     assert len(take(c)) == 2
@@ -376,15 +375,15 @@ def test_a_rate_goes_on_where_it_stood(start, way, whose):
     floor = Floor(server)
     c = floor.boss
     if c.digest() == before:
-        # Else the rate has let the next one run meanwhile, on a slow machine.
+        # On a slow machine the rate can already allow the next task.
         assert take(c) == []
     worker = floor.worker().asks("q")
     assert worker.payloads() == [b"a3"]
     assert c("TASK.LEN", "q", "ready") == 7
 
 
-def test_replicas_move_no_group(start):
-    """A replica's groups rest until its primary says otherwise; both are equal at each step."""
+def test_a_replica_does_not_change_groups_itself(start):
+    """Groups at a limit stay there until the primary's effect. Both are equal at each step."""
     server, replica = start(port=True), start()
     replica.replicate(server)
     c, far = Talk(server), Talk(replica)
@@ -395,7 +394,7 @@ def test_replicas_move_no_group(start):
     got: list[str] = []
 
     def all_equal() -> bool:
-        got.extend(claims_of(c))
+        got.extend(claim_and_ack(c))
         c("CLIENT", "PAUSE", 5000, "WRITE")
         wait_synced(server, replica)
         assert far.digest() == c.digest()
@@ -405,15 +404,15 @@ def test_replicas_move_no_group(start):
     server.wait_until(all_equal, "twenty tasks are claimed", 20)
 
 
-def claims_of(c: Talk) -> list[str]:
-    """What may be claimed now, claimed and acknowledged."""
+def claim_and_ack(c: Talk) -> list[str]:
+    """Claim and ack the tasks that can be claimed now, and return their payloads."""
     tasks = c("TASK.CLAIM", "q", "COUNT", 5)
     assert all(c("TASK.ACK", "q", task[0]) == 1 for task in tasks)
     return names(tasks)
 
 
-def test_info_says_which_limit_lets_nobody_claim(c):
-    """Ready tasks that nobody gets have a reason: leases, the rate, or none."""
+def test_info_shows_which_limit_stops_claims(c):
+    """held-by is concurrency, rate or empty."""
     c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
 
     def held_by() -> bytes:

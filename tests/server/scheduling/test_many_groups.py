@@ -1,4 +1,4 @@
-"""Settings that hold for thousands of groups: none is visited when they are set, and all follow."""
+"""A setting of thousands of groups applies at once, and the groups are updated in small steps."""
 
 import pytest
 from harness.server import digest, wait_synced
@@ -8,42 +8,42 @@ GROUPS = 1500
 
 
 def many(c: Talk) -> None:
-    """A task in each of more groups than are visited at once; none may run."""
+    """Push a task to each of many groups and stop all of them. One step does not update that many."""
     c.many([["TASK.PUSH", "q", f"of {number}", "GROUP", f"g{number}"] for number in range(GROUPS)])
     assert c("TASK.CONFIG", "q", "SET", "group-concurrency", 0) == "OK"
 
 
-def test_a_limit_of_many_groups_is_told_in_small_steps(start):
-    """The setting's own effect names no group; each of those that follow names 128 at most, and all are named."""
+def test_a_limit_of_many_groups_is_propagated_in_small_steps(start):
+    """The effect of the setting names no group. Each later effect names at most 128, until all are named."""
     server = start(appendonly="yes")
     c = Talk(server)
     many(c)
-    told = []
+    found = []
 
-    def all_are_told() -> bool:
-        told.extend(effects(server))
-        return sum(len(fields[0]) for e in told for name, fields in e.events if name == "rest") >= GROUPS
+    def all_are_updated() -> bool:
+        found.extend(effects(server))
+        return sum(len(fields[0]) for e in found for name, fields in e.events if name == "rest") >= GROUPS
 
-    server.wait_until(all_are_told, "all groups have followed")
-    [setting] = [effect for effect in told if "config" in effect.names]
-    steps = [len(fields[0]) for effect in told for name, fields in effect.events if name == "rest"]
+    server.wait_until(all_are_updated, "all groups are updated")
+    [setting] = [effect for effect in found if "config" in effect.names]
+    steps = [len(fields[0]) for effect in found for name, fields in effect.events if name == "rest"]
     assert setting.names == ["config"]
     assert sum(steps) == GROUPS and max(steps) <= 128
 
 
-@pytest.mark.parametrize("wish", [(), ("GROUP", "g1400")])
-def test_who_waits_is_served_when_a_limit_of_many_groups_is_raised(floor, wish):
-    """Also who waits for any task, or for that of a group whose turn to follow comes late."""
+@pytest.mark.parametrize("options", [(), ("GROUP", "g1400")])
+def test_waiting_workers_are_served_when_a_limit_of_many_groups_is_raised(floor, options):
+    """This holds for a worker of any group, and for one of a group that is updated late."""
     many(floor.boss)
-    workers = floor.line(3 if not wish else 1, "q", *wish)
+    workers = floor.line(3 if not options else 1, "q", *options)
     floor.boss("TASK.CONFIG", "q", "SET", "group-concurrency", 1)
     got = floor.all_got(workers)
     assert all(len(payloads) == 1 for payloads in got)
-    assert not wish or got == [[b"of 1400"]]
+    assert not options or got == [[b"of 1400"]]
 
 
-def test_a_limit_of_many_groups_holds_in_the_same_transaction(c):
-    """A claim right behind the setting gets nothing, however many groups haven't followed."""
+def test_a_limit_of_many_groups_applies_in_the_same_transaction(c):
+    """A claim right after the setting gets nothing, even before all groups are updated."""
     many(c)
     c("TASK.CONFIG", "q", "SET", "group-concurrency", -1)
     c("MULTI")
@@ -55,8 +55,8 @@ def test_a_limit_of_many_groups_holds_in_the_same_transaction(c):
     assert none == [] and len(some) == 1000
 
 
-def test_copies_are_equal_while_groups_follow_a_limit(start):
-    """A replica, DEBUG RELOAD, an AOF and a COPY of a queue whose groups haven't all followed."""
+def test_copies_are_equal_while_groups_are_updated(start):
+    """The copies are a replica, a reload and an AOF."""
     primary, replica = start(port=True, appendonly="yes"), start()
     replica.replicate(primary)
     c, r = Talk(primary), primary.client()

@@ -1,4 +1,4 @@
-"""TIED leases: they end with the connection that claimed, and with nothing else before their deadline."""
+"""Tied leases end with the connection that claimed, or at their deadline."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 from harness.talk import Error, Talk, packed
 from harness.waiting import Floor
 
-# A worker in a process of its own: it claims, says so, and works for ever.
+# A worker in a process of its own: it claims, prints the size of the reply, and never acks.
 PROCESS = """
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -20,17 +20,17 @@ sys.stdin.read()
 """
 
 
-def test_the_tasks_of_a_worker_that_is_killed_go_to_those_who_wait(floor):
-    """kill -9 of the worker's process: its three tasks are with three others at once, each after one stall."""
+def test_the_tasks_of_a_killed_worker_go_to_waiting_workers(floor):
+    """After kill -9, its three tasks go to three other workers at once. Each has one stall."""
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
     command = [sys.executable, "-c", PROCESS, floor.server.socket]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert int(process.stdout.readline()) > 100
-        line = floor.line(3)
+        workers = floor.line(3)
         assert floor.boss("TASK.LEN", "q", "leased") == 3
         os.kill(process.pid, signal.SIGKILL)
-        got = [worker.read() for worker in line]
+        got = [worker.read() for worker in workers]
     finally:
         process.kill()
         process.communicate()
@@ -39,7 +39,7 @@ def test_the_tasks_of_a_worker_that_is_killed_go_to_those_who_wait(floor):
 
 
 def test_all_leases_of_one_connection_end_with_it(floor):
-    """A thousand tasks in two queues, claimed one after the other by one connection: all are ready again."""
+    """A thousand tasks in two queues, claimed in several calls, are ready again."""
     worker = floor.worker()
     for key in ("q", "p"):
         for start in (0, 250):
@@ -52,7 +52,7 @@ def test_all_leases_of_one_connection_end_with_it(floor):
 
 
 def test_a_lease_that_is_not_tied_outlives_its_connection(floor):
-    """Of two leases of a connection only the TIED one ends with it; others' leases are untouched."""
+    """Tied leases of other connections go on as well."""
     worker, other = floor.worker(), floor.worker()
     for payload in ("free", "tied", "other's"):
         floor.boss.push("q", payload)
@@ -64,8 +64,8 @@ def test_a_lease_that_is_not_tied_outlives_its_connection(floor):
     assert other("TASK.ACK", "q", others) == 1
 
 
-def test_a_tied_task_that_is_finished_is_not_missed(floor):
-    """ACK, REQUEUE or FAIL of a tied lease, then the connection closes: nothing stalls."""
+def test_a_tied_lease_that_has_ended_does_not_stall_with_its_connection(floor):
+    """The lease had ended by ACK, REQUEUE or FAIL."""
     worker = floor.worker()
     handles = []
     for payload in ("acked", "requeued", "failed", "taken over"):
@@ -81,8 +81,8 @@ def test_a_tied_task_that_is_finished_is_not_missed(floor):
     assert floor.counts()["stalled"] == 0
 
 
-def test_a_tie_outlives_the_deadline_of_an_earlier_lease(floor):
-    """A task that stalled and was claimed again by another, untied, has nothing to do with the first connection."""
+def test_an_earlier_tied_lease_does_not_affect_a_later_lease(floor):
+    """The task stalled and was claimed by another worker before the first connection closed."""
     worker, other = floor.worker(), floor.worker()
     floor.boss.push("q", "x")
     worker.claim("q", "TIED", "LEASE", 5)
@@ -104,8 +104,8 @@ MOVES = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_the_tie_holds_wherever_the_queue_goes(floor, move, when):
-    """The connection closes before or after its queue goes elsewhere, in one batch even: the lease ends there."""
+def test_a_tied_lease_ends_after_its_queue_was_renamed_moved_or_swapped(floor, move, when):
+    """The connection closes before or after that, in one batch."""
     worker = floor.worker()
     floor.boss.push("q", "x")
     worker.claim("q", "TIED")
@@ -118,19 +118,19 @@ def test_the_tie_holds_wherever_the_queue_goes(floor, move, when):
 
 
 def test_a_waiting_worker_gets_a_tied_lease(floor):
-    """TIED of a claim that waited: the lease it gets ends with the connection."""
+    """TIED applies to a claim that waited."""
     worker = floor.waiting("q", "TIED")
     floor.boss.push("q", "x")
     assert worker.payloads() == [b"x"]
-    line = floor.line(1)
+    workers = floor.line(1)
     worker.leave()
-    [[_, payload, deliveries]] = line[0].read()
+    [[_, payload, deliveries]] = workers[0].read()
     assert (payload, deliveries) == (b"x", 2)
     assert floor.counts()["stalled"] == 1
 
 
-def test_a_worker_that_dies_while_it_waits_and_works_loses_what_it_had(floor):
-    """Its tied task goes to the next in line, and it is not given the task that it lost itself."""
+def test_a_worker_that_dies_while_it_waits_does_not_get_its_own_task_again(floor):
+    """Its tied task goes to the next worker."""
     floor.boss.push("q", "x")
     worker, behind = floor.worker(), None
     worker.claim("q", "TIED")
@@ -142,8 +142,8 @@ def test_a_worker_that_dies_while_it_waits_and_works_loses_what_it_had(floor):
     floor.nobody_waits()
 
 
-def test_stalls_of_dying_connections_come_to_the_limit(floor):
-    """A task that kills each worker that takes it is dead after `stalls` of them, delayed from the second on."""
+def test_closed_connections_count_as_stalls(floor):
+    """The task is delayed by the backoff from the second one on, and dead after `stalls` of them."""
     floor.boss("TASK.CONFIG", "q", "SET", "stalls", 3, "backoff-base", 1, "backoff-jitter", 0)
     task = floor.boss.push("q", "poison")
     for deliveries in (1, 2, 3):
@@ -154,8 +154,8 @@ def test_stalls_of_dying_connections_come_to_the_limit(floor):
     assert floor.boss.map("TASK.GET", "q", task)[b"stalls"] == 3
 
 
-def test_a_claim_sent_again_on_another_connection_is_tied_to_that(floor):
-    """REQUEST: who got the tasks last holds them; the first connection's end takes nothing from it."""
+def test_a_tied_claim_sent_again_is_tied_to_the_new_connection(floor):
+    """With REQUEST, the end of the first connection no longer ends the lease."""
     first, second = floor.worker(), floor.worker()
     floor.boss.push("q", "x")
     handle = first.claim("q", "TIED", "REQUEST", "t")
@@ -179,8 +179,8 @@ CLAIMS = {
 
 @pytest.mark.parametrize("kind", ["script", "function"])
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_a_script_ties_no_lease_to_nobody(floor, kind, claim):
-    """A script and a function have no connection that could close: TIED is refused, and nothing is claimed."""
+def test_tied_is_refused_in_a_script_or_function(floor, kind, claim):
+    """They have no connection that could close. Nothing is claimed."""
     if kind == "script":
         call = ["EVAL", "return redis.call(unpack(ARGV))", 2, "p", "q"]
     else:
@@ -196,8 +196,8 @@ def test_a_script_ties_no_lease_to_nobody(floor, kind, claim):
     assert len(floor.boss(*call, "TASK.CLAIM", "q")) == 1, "without TIED it claims"
 
 
-def test_a_transaction_ties_to_the_connection_that_runs_it(floor):
-    """MULTI has a connection: its end ends the lease, and nothing else does before."""
+def test_a_tied_lease_of_a_transaction_ends_with_its_connection(floor):
+    """The ends of other connections do not matter."""
     worker, other = floor.worker(), floor.worker()
     floor.boss.push("q", "x")
     assert worker("MULTI") == "OK" and worker("TASK.CLAIM", "q", "TIED") == "QUEUED"
@@ -211,8 +211,8 @@ def test_a_transaction_ties_to_the_connection_that_runs_it(floor):
     floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended")
 
 
-def test_a_script_that_sends_a_claim_again_unties_nothing(floor):
-    """REQUEST in a script recalls the leases of a connection; they hang on it still, and not on the script's client."""
+def test_a_script_that_sends_a_claim_again_does_not_change_the_tie(floor):
+    """The lease still ends with the connection that claimed first."""
     worker, other = floor.worker(), floor.worker()
     floor.boss.push("q", "x")
     handle = worker.claim("q", "TIED", "REQUEST", "t")
@@ -227,8 +227,8 @@ def test_a_script_that_sends_a_claim_again_unties_nothing(floor):
     floor.eventually(lambda: floor.counts()["stalled"] == 2, "the lease has ended with its connection")
 
 
-def test_a_file_that_claims_ties_no_lease(start):
-    """A claim that somebody wrote into an AOF comes from no connection: the server starts, and nothing is claimed."""
+def test_a_tied_claim_in_an_aof_is_not_run(start):
+    """A claim written into an AOF has no connection. The server starts, and nothing is claimed."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     boss = Talk(server)
     boss.push("q", "x")
@@ -240,8 +240,8 @@ def test_a_file_that_claims_ties_no_lease(start):
 
 
 @pytest.mark.parametrize("how", ["MIGRATE", "RESTORE", "RESTORE REPLACE", "promotion", "restart"])
-def test_a_tied_lease_of_a_queue_that_moved_ends_by_its_deadline(start, how):
-    """Whoever has the queue now knows nothing of the connection: the lease outlives it, and ends in time."""
+def test_a_tied_lease_of_a_moved_queue_ends_at_its_deadline(start, how):
+    """Where the queue is now, the connection is not known."""
     settings = {"port": True, "appendonly": "yes", "module_args": ("failover-grace", 0)}
     one, two = Floor(start(**settings)), Floor(start(**settings))
     worker = one.worker()

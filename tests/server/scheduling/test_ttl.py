@@ -1,4 +1,4 @@
-"""TTL: a task that nobody claims in time is gone, by the server's own clock, and no worker ever gets it."""
+"""TTL: a task that is not claimed in time is removed by the timer, and no worker gets it."""
 
 import time
 
@@ -17,23 +17,23 @@ def expired(c: Talk) -> int:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_task_that_nobody_claims_is_gone_in_time(server, protocol, c):
-    """By the server's timer, within milliseconds, with nobody asking."""
+def test_a_task_that_is_not_claimed_expires(server, protocol, c):
+    """The timer removes it. No command is needed."""
     c.push("q", "stays")
     task = c.push("q", "p", "TTL", 200)
     shown = c.map("TASK.GET", "q", task)
     assert shown[b"ttl-ms"] == 200 and shown[b"expires"] == shown[b"enqueued"] + 200
     assert c("TASK.LEN", "q") == 2
     begun = time.monotonic()
-    # LEN is a read: it moves nothing.
+    # LEN is a read and does not expire tasks.
     server.wait_until(lambda: c("TASK.LEN", "q") == 1, "the task has expired")
     assert time.monotonic() - begun > 0.1
     assert c("TASK.GET", "q", task) is None and expired(c) == 1
     assert c("TASK.CLAIM", "q")[0][1] == b"stays"
 
 
-def test_without_traffic_the_timer_alone_does_it(start):
-    """What went to the AOF says when: within some milliseconds of the instant, on a server nobody talks to."""
+def test_tasks_expire_on_time_on_an_idle_server(start):
+    """The effects in the AOF have the time, which is a few milliseconds after the instant."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
     tasks = [c("TASK.PUSH", "q", "p", "TTL", 100 + 20 * n) for n in range(10)]
@@ -42,7 +42,7 @@ def test_without_traffic_the_timer_alone_does_it(start):
     instants = []
 
     def all_expired() -> bool:
-        # On a slow machine one effect may tell of several.
+        # On a slow machine one effect can have several tasks.
         for effect in effects(server):
             instants.extend(fields[0] for name, fields in effect.events if name == "expire")
         return len(instants) >= 10
@@ -52,8 +52,8 @@ def test_without_traffic_the_timer_alone_does_it(start):
     assert late[0] >= 0 and late[5] <= 10, late
 
 
-def test_a_worker_that_waits_is_not_given_an_expired_task(server):
-    """Tasks that came while claims were stopped and that are over are passed by: it gets the one behind them."""
+def test_a_waiting_worker_does_not_get_an_expired_task(server):
+    """Tasks that expired while claims were paused are skipped. It gets the task behind them."""
     c, worker = Talk(server), Talk(server)
     c("TASK.PAUSE", "q", "OUT")
     worker.send(["TASK.CLAIM", "q", "BLOCK", 0, "COUNT", 5])
@@ -66,15 +66,15 @@ def test_a_worker_that_waits_is_not_given_an_expired_task(server):
         c("TASK.RESUME", "q", "ALL")
         c("TASK.PAUSE", "q", "OUT")
         c("EXEC")
-    assert waiting(), "nobody is woken for nothing"
+    assert waiting(), "the worker still waits"
     c("TASK.RESUME", "q", "OUT")
     c.push("q", "in time", "TTL", DAY)
     assert [task[1] for task in worker.read()] == [b"in time"]
     assert expired(c) == 20
 
 
-def test_a_claim_comes_before_the_timer_and_gets_none_that_is_over(server, c):
-    """Thousands that end while the server stands still; the claim that is first in line gets what is behind them."""
+def test_a_claim_does_not_get_expired_tasks_before_the_timer_ran(server, c):
+    """Four thousand tasks expire while the server sleeps. The claim gets the task behind them."""
     for _ in range(4):
         c("TASK.MPUSH", "q", "TTL", 200, "TASKS", 1000, *["over"] * 1000)
     c.push("q", "behind")
@@ -85,23 +85,23 @@ def test_a_claim_comes_before_the_timer_and_gets_none_that_is_over(server, c):
     assert c("TASK.LEN", "q") == 1
 
 
-def test_a_hundred_thousand_that_end_at_once_do_not_hold_the_server(server, c):
-    """They go in slices: others are answered in between."""
+def test_a_hundred_thousand_tasks_that_expire_at_once_do_not_block_the_server(server, c):
+    """They are removed in slices, and other commands are served in between."""
     for _ in range(100):
         c("TASK.MPUSH", "q", "TTL", 3000, "TASKS", 1000, *["p"] * 1000)
     assert expired(c) == 0
     server.wait_until(lambda: expired(c) > 0, "the first have expired")
-    slowest, looks = 0.0, 0
+    slowest, pings = 0.0, 0
     while expired(c) < 100_000:
         begun = time.monotonic()
         assert c("PING") == "PONG"
-        slowest, looks = max(slowest, time.monotonic() - begun), looks + 1
+        slowest, pings = max(slowest, time.monotonic() - begun), pings + 1
     assert slowest < 0.2, f"{slowest * 1000:.0f} ms"
     assert c("TASK.LEN", "q") == 0
 
 
-def test_the_first_claim_ends_it(server, c):
-    """Requeued, failed or stalled, the task stays."""
+def test_a_task_that_was_claimed_once_does_not_expire(server, c):
+    """It stays after a requeue or a failure."""
     task = c.push("q", "p", "TTL", 150)
     assert c("TASK.REQUEUE", "q", c.claim()) == 1
     soon = c.push("q", "p", "TTL", 150)
@@ -112,8 +112,8 @@ def test_the_first_claim_ends_it(server, c):
     assert expired(c) == 1
 
 
-def test_it_counts_from_when_the_task_is_due(server, c):
-    """A delayed one doesn't expire before that; RETRY begins it anew."""
+def test_ttl_counts_from_when_the_task_is_ready(server, c):
+    """A delayed task does not expire. RETRY starts the TTL."""
     task = c.push("q", "p", "DELAY", 100, "TTL", 100)
     shown = c.map("TASK.GET", "q", task)
     assert b"expires" not in shown
@@ -127,16 +127,16 @@ def test_it_counts_from_when_the_task_is_due(server, c):
     server.wait_until(lambda: c("TASK.GET", "q", later) is None, "it has expired")
 
 
-def test_mpush_takes_it_for_all(server, c):
-    """They go together."""
+def test_ttl_of_mpush_applies_to_each_task(server, c):
+    """They expire together."""
     c("TASK.MPUSH", "q", "TTL", 50, "TASKS", 300, *["p"] * 300)
     server.wait_until(lambda: expired(c) == 300, "all have expired")
     assert c("TASK.LEN", "q") == 0
 
 
 @pytest.mark.parametrize("command", [["TASK.PUSH", "q", "p"], ["TASK.MPUSH", "q", "TASKS", 1, "p"]])
-def test_its_bounds(command, c):
-    """1 ms to 100 years."""
+def test_ttl_takes_1_ms_to_100_years(command, c):
+    """Both bounds are accepted, and nothing beyond them."""
     for ms in (0, -1, SPAN_MAX + 1, "x", "", "1.5"):
         error = Error(f"ERR TTL must be an integer between 1 and {SPAN_MAX}")
         assert c(*command, "TTL", ms) == error
@@ -146,8 +146,8 @@ def test_its_bounds(command, c):
 
 
 @pytest.mark.parametrize("how", ["rdb", "aof"])
-def test_it_goes_on_after_a_restart(start, how):
-    """What ended meanwhile is gone at once, the rest in its time; and nothing of it is claimed."""
+def test_tasks_expire_after_a_restart(start, how):
+    """Tasks whose TTL ended during the restart are removed, the others in time."""
     server = start(appendonly="yes" if how == "aof" else "no")
     c = Talk(server)
     c("TASK.MPUSH", "q", "TTL", 1, "TASKS", 10, *["p"] * 10)
@@ -163,8 +163,8 @@ def test_it_goes_on_after_a_restart(start, how):
     assert c.claim().startswith(stays)
 
 
-def test_a_replica_removes_nothing_until_it_is_promoted(start):
-    """It is told; promoted, it goes on by itself. Both are equal throughout."""
+def test_a_replica_expires_tasks_only_when_promoted(start):
+    """Before that it applies the effects of its primary. Both are equal."""
     primary, replica = start(port=True), start()
     c, r = Talk(primary), Talk(replica)
     c.push("q", "p", "TTL", 400)
@@ -181,15 +181,15 @@ def test_a_replica_removes_nothing_until_it_is_promoted(start):
 
 
 def test_a_token_is_free_when_its_task_expires(server, c):
-    """Whoever pushes it next is new."""
+    """The next push with the token creates a new task."""
     task = c("TASK.PUSH", "q", "p", "UNIQUE", "t", "TTL", 50)[0]
     assert c("TASK.PUSH", "q", "p", "UNIQUE", "t") == [task, 0]
     server.wait_until(lambda: c("TASK.PUSH", "q", "p", "UNIQUE", "t")[1] == 1, "the token is free")
     assert expired(c) == 1
 
 
-def test_a_worker_of_another_group_is_served_behind_thousands_that_expired(server):
-    """They go in many steps, and until then nobody gets anything: then all who wait are looked at."""
+def test_a_worker_of_another_group_is_served_after_thousands_of_tasks_expired(server):
+    """They are removed in many steps. Then all waiting workers are considered."""
     floor = Floor(server)
     c = floor.boss
     for _ in range(20):
@@ -199,4 +199,4 @@ def test_a_worker_of_another_group_is_served_behind_thousands_that_expired(serve
     c.send(["TASK.PUSH", "q", "for b", "GROUP", "b"])
     assert c.read() == "OK" and c.read()
     assert worker.payloads() == [b"for b"]
-    floor.eventually(lambda: expired(c) == 20_000, "all are gone")
+    floor.eventually(lambda: expired(c) == 20_000, "all have expired")

@@ -1,4 +1,4 @@
-"""Time zones: those of the system where they are newer than those that were built in."""
+"""Time zones: those of the system are used if they are newer than the built-in ones."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ ZONE = Error("ERR TZ must be the name of a time zone, such as Europe/Berlin")
 
 
 def tzif(rule: str) -> bytes:
-    """A zone's file that says nothing but a rule as POSIX writes it: `<+02>-2` is two hours ahead of UTC."""
+    """The file of a zone that only has a POSIX rule: `<+02>-2` is two hours ahead of UTC."""
     block = (
         b"TZif2" + bytes(15) + b"".join(n.to_bytes(4, "big") for n in (0, 0, 0, 0, 1, 2)) + bytes(6) + b"X\0"
     )
@@ -20,17 +20,17 @@ def tzif(rule: str) -> bytes:
 
 
 class Zoneinfo:
-    """A folder of zones, as a distribution has one."""
+    """A folder of time zones, as distributions have it."""
 
     def __init__(self, path: Path, version: str = "2099a"):
         self.path = path
         self.env = {"TZDIR": str(path)}
-        self.say(
+        self.write(
             "tzdata.zi", f"# version {version}\n# This zic input file is in the public domain.\n".encode()
         )
 
-    def say(self, name: str, data: bytes) -> None:
-        """Write a file of it."""
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file in the folder."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
@@ -38,37 +38,37 @@ class Zoneinfo:
 
 @pytest.fixture
 def zoneinfo(tmp_path):
-    """A folder of zones that is newer than any."""
+    """A folder of zones that is newer than the built-in ones."""
     return Zoneinfo(tmp_path / "zoneinfo")
 
 
 def hour_of_nine(c: Talk, zone: str) -> int | Error:
-    """At which hour of UTC it is nine in a zone, as a schedule of every day goes."""
+    """The hour in UTC at which it is 9:00 in a zone, as a daily schedule shows it."""
     reply = c("TASK.CRON", "q", "SET", zone, "CRON", "0 9 * * *", "TZ", zone, "PAYLOAD", "x")
     return reply if isinstance(reply, Error) else about(c, zone)[b"next"] // HOUR % 24
 
 
 def about(c: Talk, name: str) -> dict:
-    """What INFO CRON tells of a schedule."""
+    """The entry of a schedule in TASK.INFO CRON."""
     [found] = [one for one in map(c.as_map, c("TASK.INFO", "q", "CRON")) if one[b"name"] == name.encode()]
     return found
 
 
 def zones_of(c: Talk) -> tuple[str, str]:
-    """The release that holds on a node, and where it is from, by INFO."""
+    """The release of the zones that a node uses, and their source, from INFO."""
     lines = dict(line.split(":", 1) for line in c("INFO", "taskslot").decode().split("\r\n") if ":" in line)
     return lines["taskslot_time_zones"], lines["taskslot_time_zones_from"]
 
 
-def test_newer_zones_of_the_system_hold(start, zoneinfo):
-    """A country that changed its mind after the module was built is followed; INFO says whose word that is."""
-    zoneinfo.say("America/Vancouver", tzif("<-03>3"))
-    zoneinfo.say("Mars/Olympus_Mons", tzif("<+05>-5"))
+def test_newer_zones_of_the_system_are_used(start, zoneinfo):
+    """A change of a zone after the module was built is known. INFO shows the release and its source."""
+    zoneinfo.write("America/Vancouver", tzif("<-03>3"))
+    zoneinfo.write("Mars/Olympus_Mons", tzif("<+05>-5"))
     c = Talk(start(env=zoneinfo.env))
     assert zones_of(c) == ("2099a", str(zoneinfo.path))
     assert hour_of_nine(c, "America/Vancouver") == 12
     assert hour_of_nine(c, "Mars/Olympus_Mons") == 4
-    # What the system leaves out, as some do with old names, is built in.
+    # Zones that the system lacks, such as old names, are built in.
     assert hour_of_nine(c, "Asia/Calcutta") == 3
 
 
@@ -85,10 +85,10 @@ def test_newer_zones_of_the_system_hold(start, zoneinfo):
         b"\xff\n",
     ],
 )
-def test_older_zones_of_the_system_do_not_hold(start, zoneinfo, first_line):
-    """Nor do those that don't say how old they are: what is built in is known."""
-    zoneinfo.say("America/Vancouver", tzif("<-03>3"))
-    zoneinfo.say("tzdata.zi", first_line)
+def test_older_zones_of_the_system_are_not_used(start, zoneinfo, first_line):
+    """Zones without a known release are not used either."""
+    zoneinfo.write("America/Vancouver", tzif("<-03>3"))
+    zoneinfo.write("tzdata.zi", first_line)
     c = Talk(start(env=zoneinfo.env))
     version, source = zones_of(c)
     assert version >= "2026f" and source == "built-in"
@@ -96,24 +96,24 @@ def test_older_zones_of_the_system_do_not_hold(start, zoneinfo, first_line):
     assert hour_of_nine(c, "Mars/Olympus_Mons") == ZONE
 
 
-def test_a_folder_may_say_its_release_in_another_file(start, zoneinfo):
-    """As macOS and the BSDs do."""
+def test_the_release_can_be_in_another_file(start, zoneinfo):
+    """macOS and the BSDs have it in +VERSION."""
     (zoneinfo.path / "tzdata.zi").unlink()
-    zoneinfo.say("+VERSION", b"2099b\n")
-    zoneinfo.say("America/Vancouver", tzif("<-03>3"))
+    zoneinfo.write("+VERSION", b"2099b\n")
+    zoneinfo.write("America/Vancouver", tzif("<-03>3"))
     c = Talk(start(env=zoneinfo.env))
     assert zones_of(c) == ("2099b", str(zoneinfo.path)) and hour_of_nine(c, "America/Vancouver") == 12
 
 
 @pytest.mark.parametrize("folder", ["zoneinfo", ".", "/nowhere", "/dev/null"])
-def test_a_folder_that_is_none_leaves_what_is_built_in(start, folder):
-    """A relative one would lie among files that clients can have written."""
+def test_the_built_in_zones_are_used_without_a_valid_folder(start, folder):
+    """A relative path is not valid, because clients can write files below the server's directory."""
     c = Talk(start(env={"TZDIR": folder}))
     assert zones_of(c)[1] == "built-in" and hour_of_nine(c, "Asia/Calcutta") == 3
 
 
-def test_a_damaged_file_of_a_zone_is_not_read(start, zoneinfo):
-    """The log says so, and the zone that is built in holds; one that nobody knows otherwise is no zone."""
+def test_a_damaged_zone_file_is_not_used(start, zoneinfo):
+    """The log has a line about it. The built-in zone is used, or the zone is unknown."""
     sound = tzif("<-03>3")
     damaged = [
         b"",
@@ -125,8 +125,8 @@ def test_a_damaged_file_of_a_zone_is_not_read(start, zoneinfo):
         sound + b"x" * 70_000,
     ]
     for nth, data in enumerate(damaged):
-        zoneinfo.say(f"Mars/A{nth}", data)
-        zoneinfo.say("Asia/Calcutta", data)
+        zoneinfo.write(f"Mars/A{nth}", data)
+        zoneinfo.write("Asia/Calcutta", data)
     (zoneinfo.path / "Mars/Folder").mkdir()
     os.mkfifo(zoneinfo.path / "Mars/Pipe")
     server = start(env=zoneinfo.env)
@@ -138,12 +138,12 @@ def test_a_damaged_file_of_a_zone_is_not_read(start, zoneinfo):
     assert "the file of time zone Asia/Calcutta in" in server.log()
 
 
-def test_the_name_of_a_zone_leads_nowhere_else(start, zoneinfo):
-    """Whatever lies there."""
+def test_the_name_of_a_zone_cannot_lead_to_other_files(start, zoneinfo):
+    """This holds for paths outside the folder and for other files in it."""
     outside = zoneinfo.path.parent / "Outside"
     outside.write_bytes(tzif("<+01>-1"))
     for name in ("UTC", "right/UTC", "posixrules", "a.tab", "A/B"):
-        zoneinfo.say(name, tzif("<+01>-1"))
+        zoneinfo.write(name, tzif("<+01>-1"))
     c = Talk(start(env=zoneinfo.env))
     for name in (
         *[
@@ -177,27 +177,29 @@ def test_the_name_of_a_zone_leads_nowhere_else(start, zoneinfo):
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])
-def test_what_was_planned_by_old_zones_is_planned_anew(start, zoneinfo, preamble):
-    """A run doesn't come an hour off, after its country has changed its mind and the server has started again."""
-    zoneinfo.say("Mars/Olympus_Mons", tzif("<+05>-5"))
+def test_next_runs_are_computed_again_with_newer_zones(start, zoneinfo, preamble):
+    """After a restart with other zones, a run is not an hour early or late."""
+    zoneinfo.write("Mars/Olympus_Mons", tzif("<+05>-5"))
     server = start(env=zoneinfo.env, appendonly="yes", aof_use_rdb_preamble=preamble)
     c = Talk(server)
     assert hour_of_nine(c, "Mars/Olympus_Mons") == 4
-    zoneinfo.say("Mars/Olympus_Mons", tzif("<+06>-6"))
+    zoneinfo.write("Mars/Olympus_Mons", tzif("<+06>-6"))
     if preamble == "no":
         c("BGREWRITEAOF")
         server.wait_until(
-            lambda: b"aof_rewrite_in_progress:0" in c("INFO", "persistence"), "it is written anew"
+            lambda: b"aof_rewrite_in_progress:0" in c("INFO", "persistence"), "the AOF is rewritten"
         )
     server.restart()
     c = Talk(server)
-    server.wait_until(lambda: about(c, "Mars/Olympus_Mons")[b"next"] // HOUR % 24 == 3, "it is planned anew")
+    server.wait_until(
+        lambda: about(c, "Mars/Olympus_Mons")[b"next"] // HOUR % 24 == 3, "the next run is updated"
+    )
     assert about(c, "Mars/Olympus_Mons")[b"made"] == 0
 
 
-def test_a_replica_that_does_not_know_a_zone_applies_what_its_primary_decides(start, zoneinfo):
-    """The schedule is disabled there, and the copies are equal."""
-    zoneinfo.say("Mars/Olympus_Mons", tzif("<+05>-5"))
+def test_a_replica_without_a_zone_applies_the_runs_of_its_primary(start, zoneinfo):
+    """The schedule is disabled on the replica, and the digests are equal."""
+    zoneinfo.write("Mars/Olympus_Mons", tzif("<+05>-5"))
     primary, replica = start(env=zoneinfo.env, port=True, clock=True), start()
     replica.replicate(primary)
     c, r = Talk(primary), Talk(replica)

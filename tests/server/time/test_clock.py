@@ -1,4 +1,4 @@
-"""A wall clock that is set: spans run on, instants follow it, numbers never go back."""
+"""A wall clock that is set: spans keep their length, instants follow the clock, ids and lease numbers only grow."""
 
 import pytest
 from harness.talk import Talk, id_parts, parts
@@ -16,12 +16,12 @@ def server(start):
 
 @pytest.fixture(params=[HOUR, -HOUR], ids=["ahead", "back"])
 def hour(request):
-    """An hour ahead, or back."""
+    """An hour ahead or back."""
     return request.param
 
 
-def test_a_lease_neither_ends_early_nor_lasts(server, c, hour):
-    """Of two leases one ends soon and one later, whatever is done to the clock: spans are spans."""
+def test_a_lease_keeps_its_length_when_the_clock_is_set(server, c, hour):
+    """A short lease ends in time, and a long one goes on."""
     c.push("q", "short", "LEASE", 150)
     c.push("q", "long", "LEASE", 30_000)
     short, long = c.claim("q"), c.claim("q")
@@ -33,8 +33,8 @@ def test_a_lease_neither_ends_early_nor_lasts(server, c, hour):
     assert c.map("TASK.INFO", "q")[b"late"] == 1
 
 
-def test_a_lease_begun_after_the_step_ends(server, c, hour):
-    """The server's timers freeze when the clock is set back; new leases and delays end all the same, by themselves."""
+def test_a_lease_that_starts_after_the_clock_was_set_ends(server, c, hour):
+    """The server's timers freeze when the clock is set back. New leases and delays still end."""
     c.push("q", "before", "DELAY", 30_000)
     step(server, c, hour)
     for payload in ("x", "y"):
@@ -46,20 +46,20 @@ def test_a_lease_begun_after_the_step_ends(server, c, hour):
     assert c("TASK.LEN", "q", "delayed") == 1
 
 
-def test_who_waits_gets_what_became_due_over_the_step(server, hour):
-    """A blocked worker is served by a delay that was running when the clock was set, and by pushes after it."""
+def test_a_blocked_worker_gets_a_task_that_becomes_due_after_the_clock_was_set(server, hour):
+    """The delay was running when the clock was set. Pushes after it are served as well."""
     floor = Floor(server)
-    line = floor.line(2)
+    workers = floor.line(2)
     floor.boss.push("q", "x", "DELAY", 150)
     step(server, floor.boss, hour)
-    assert line[0].payloads() == [b"x"]
+    assert workers[0].payloads() == [b"x"]
     floor.boss.push("q", "y")
-    assert line[1].payloads() == [b"y"]
+    assert workers[1].payloads() == [b"y"]
     floor.nobody_waits()
 
 
-def test_an_instant_comes_when_the_clock_is_set_past_it(server, c):
-    """A task for in half an hour is ready by itself once the clock is set an hour ahead."""
+def test_an_instant_is_reached_when_the_clock_is_set_past_it(server, c):
+    """A task with AT becomes ready. A task with DELAY does not."""
     c.push("q", "x", "AT", ms(c) + HOUR // 2)
     c.push("q", "y", "DELAY", HOUR // 2)
     step(server, c, HOUR)
@@ -68,8 +68,8 @@ def test_an_instant_comes_when_the_clock_is_set_past_it(server, c):
     assert c("TASK.CLAIM", "q")[0][1] == b"x"
 
 
-def test_who_waits_gets_the_task_of_an_instant_that_comes_by_a_step(server):
-    """The same for a worker that waits: no command touches the queue after the step."""
+def test_a_blocked_worker_gets_a_task_when_the_clock_is_set_past_its_instant(server):
+    """No command on the queue follows."""
     floor = Floor(server)
     worker = floor.waiting()
     floor.boss.push("q", "x", "AT", ms(floor.boss) + HOUR // 2)
@@ -77,31 +77,31 @@ def test_who_waits_gets_the_task_of_an_instant_that_comes_by_a_step(server):
     assert worker.payloads() == [b"x"]
 
 
-def test_an_instant_goes_away_when_the_clock_is_set_back(server, c):
-    """A task for in a moment waits for an hour more when the clock is set back, and comes when it is set right."""
+def test_an_instant_is_later_when_the_clock_is_set_back(server, c):
+    """The task becomes ready when the clock is set right again."""
     due = ms(c) + 300
     c.push("q", "x", "AT", due)
     step(server, c, -HOUR)
-    server.wait_until(lambda: ms(c) > due - HOUR + 200, "its old moment is over")
+    server.wait_until(lambda: ms(c) > due - HOUR + 200, "its old time is over")
     assert c("TASK.CLAIM", "q") == []
     assert c("TASK.LEN", "q", "delayed") == 1
     step(server, c, HOUR)
-    server.wait_until(lambda: c("TASK.CLAIM", "q"), "its moment has come")
+    server.wait_until(lambda: c("TASK.CLAIM", "q"), "its time has come")
 
 
-def test_an_instant_after_a_step_back_is_met(server, c):
-    """While the module's clock is ahead of the wall's and goes slower, a claim finds the task when the wall says so."""
+def test_an_instant_after_the_clock_was_set_back_is_reached(server, c):
+    """The module's clock is then ahead of the wall clock and slower, but the wall clock decides."""
     c.push("q", "first", "DELAY", HOUR)
     step(server, c, -HOUR)
     due = ms(c) + 1500
     c.push("q", "x", "AT", due)
     assert c("TASK.CLAIM", "q") == []
-    server.wait_until(lambda: ms(c) > due + 2, "its moment has come")
+    server.wait_until(lambda: ms(c) > due + 2, "its time has come")
     assert [task[1] for task in c("TASK.CLAIM", "q")] == [b"x"]
 
 
-def test_ids_and_lease_numbers_never_go_back(server, c):
-    """Set back an hour, the server still gives ids and lease numbers above all that it gave before."""
+def test_ids_and_lease_numbers_grow_when_the_clock_is_set_back(server, c):
+    """They are above all that were given before."""
     ids, leases = [], []
     for by in (0, -HOUR, HOUR, HOUR, -2 * HOUR):
         step(server, c, by)
@@ -116,8 +116,8 @@ def test_ids_and_lease_numbers_never_go_back(server, c):
     assert leases[-1] < 2**53
 
 
-def test_a_pause_runs_out_over_a_step(server, hour):
-    """PAUSE FOR is a span: neither lifted early nor for ever."""
+def test_a_pause_keeps_its_length_when_the_clock_is_set(server, hour):
+    """PAUSE FOR is a span: it ends neither early nor late."""
     floor = Floor(server)
     floor.boss("TASK.PAUSE", "q", "OUT", "FOR", 200)
     floor.boss("TASK.PAUSE", "p", "OUT", "FOR", 30_000)
@@ -129,8 +129,8 @@ def test_a_pause_runs_out_over_a_step(server, hour):
     assert floor.all_wait([long])
 
 
-def test_a_restart_with_another_clock_keeps_what_is_there(start):
-    """After a restart an hour later or earlier by the clock, the queue is whole and goes on to number upwards."""
+def test_a_restart_after_the_clock_was_set_keeps_the_queue(start):
+    """Ids and lease numbers still grow, and leases still end."""
     server = start(clock=True, appendonly="yes", appendfsync="always", module_args=("failover-grace", 0))
     c = Talk(server)
     c.push("q", "x")
@@ -147,8 +147,8 @@ def test_a_restart_with_another_clock_keeps_what_is_there(start):
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the first lease is over")
 
 
-def test_a_busy_server_loses_no_time(server, c):
-    """However often the clock is asked, no fraction of a moment is dropped: an id tells the time of the wall."""
+def test_the_clock_of_a_busy_server_does_not_drift(server, c):
+    """However often the clock is read, the ms of an id is that of the wall clock."""
     for _ in range(150):
         c.many([["TASK.LEN", "q"]] * 2000, 2000)
     [pushed, _], now = id_parts(c.push("q", "x")), ms(c)

@@ -1,4 +1,4 @@
-"""Grace: leases that ran out while the server could not serve are spared until their workers could be heard."""
+"""Grace: leases that ran out while the server could not serve are spared until their workers had time to reach it."""
 
 import pytest
 from harness.server import Server, passes, wait_synced
@@ -9,26 +9,26 @@ LEASE = 300
 
 
 def leases(talk: Talk, count: int = 2, ms: int = LEASE) -> list[bytes]:
-    """So many tasks, claimed: their handles."""
+    """Push and claim that many tasks, and return their handles."""
     for at in range(count):
         talk.push("q", f"task {at}", "LEASE", ms)
     return [talk.claim("q") for _ in range(count)]
 
 
 def stalled(talk: Talk, key: str = "q") -> int:
-    """How many leases have ended without an answer."""
+    """How many leases have stalled."""
     return talk.map("TASK.INFO", key)[b"stalled"]
 
 
 def frozen_for(server: Server, ms: int) -> None:
-    """A standstill of the whole process."""
+    """Stop the whole process for that time."""
     server.freeze()
     passes(ms)
     server.thaw()
 
 
-def test_a_lease_that_ran_out_in_a_standstill_can_be_extended_after_it(server):
-    """The server stands still past the deadlines; then workers are heard, and who says nothing has lost its lease."""
+def test_a_lease_that_ran_out_in_a_standstill_can_still_be_extended(server):
+    """After the grace, a lease that was neither extended nor acked stalls."""
     talk = Talk(server)
     kept, finished, lost = leases(talk, 3)
     frozen_for(server, 1500)
@@ -41,8 +41,8 @@ def test_a_lease_that_ran_out_in_a_standstill_can_be_extended_after_it(server):
     assert talk("TASK.EXTEND", "q", "HANDLES", 2, kept, lost)[1] == -2
 
 
-def test_a_short_standstill_is_no_excuse(server):
-    """Below half a second nobody is spared: the lease is over when the server goes on."""
+def test_a_standstill_below_half_a_second_gives_no_grace(server):
+    """The lease stalls as soon as the server goes on."""
     talk = Talk(server)
     [handle] = leases(talk, 1, 50)
     frozen_for(server, 100)
@@ -50,8 +50,8 @@ def test_a_short_standstill_is_no_excuse(server):
     assert talk("TASK.EXTEND", "q", "HANDLES", 1, handle) == [-2]
 
 
-def test_a_grace_spares_only_what_ran_out_in_the_standstill(server):
-    """A lease of a moment that begins in the grace ends in it, while the spared one is still held."""
+def test_a_grace_spares_only_leases_that_ran_out_in_the_standstill(server):
+    """A short lease that starts during the grace ends in it."""
     talk = Talk(server)
     [spared] = leases(talk, 1)
     frozen_for(server, 2000)
@@ -64,8 +64,8 @@ def test_a_grace_spares_only_what_ran_out_in_the_standstill(server):
     assert talk("TASK.ACK", "q", spared) == 1
 
 
-def test_who_waits_gets_a_spared_task_when_the_grace_is_over(server):
-    """A lease that nobody renews goes to the waiting worker by itself, after the grace."""
+def test_a_blocked_worker_gets_a_spared_task_after_the_grace(server):
+    """The lease was not extended, so its task goes to the worker that waits."""
     floor = Floor(server)
     leases(floor.boss, 1)
     worker = floor.waiting()
@@ -76,8 +76,8 @@ def test_who_waits_gets_a_spared_task_when_the_grace_is_over(server):
 
 
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "shut down"])
-def test_a_lease_that_ran_out_while_the_server_was_down_can_be_extended(start, kill):
-    """After a restart from the AOF: EXTEND is heard; who says nothing has lost its lease after the grace."""
+def test_a_lease_that_ran_out_while_the_server_was_down_can_still_be_extended(start, kill):
+    """The queue is loaded from the AOF. After the grace, a lease that was not extended stalls."""
     server = start(appendonly="yes", appendfsync="always", module_args=("failover-grace", 1500))
     kept, lost = leases(Talk(server))
     if kill:
@@ -92,8 +92,8 @@ def test_a_lease_that_ran_out_while_the_server_was_down_can_be_extended(start, k
     assert talk("TASK.EXTEND", "q", "HANDLES", 1, lost) == [-2]
 
 
-def test_no_grace_where_none_is_wanted(start):
-    """failover-grace 0: what ran out while the server was down is over when it is back."""
+def test_failover_grace_0_gives_no_grace(start):
+    """Leases that ran out while the server was down stall at its start."""
     server = start(appendonly="yes", appendfsync="always", module_args=("failover-grace", 0))
     leases(Talk(server))
     server.kill9()
@@ -102,11 +102,11 @@ def test_no_grace_where_none_is_wanted(start):
     server.wait_until(lambda: stalled(talk) == 2, "both leases are over")
 
 
-def test_a_lease_that_ran_out_before_the_promotion_can_be_extended(start):
-    """The primary is gone; the replica, promoted later, hears the workers first, and then ends what is over."""
+def test_a_lease_that_ran_out_before_the_promotion_can_still_be_extended(start):
+    """The replica was promoted after the primary died. After the grace, a lease that was not extended stalls."""
     primary, replica = start(port=True), start(module_args=("failover-grace", 1500))
     replica.replicate(primary)
-    # Redis 7.0 sends on only when its replica has said, once a second, that it is there.
+    # Redis 7.0 starts to send when its replica has reported that it is there, once a second.
     Talk(primary).push("first", "x")
     wait_synced(primary, replica)
     kept, lost = leases(Talk(primary))
@@ -122,8 +122,8 @@ def test_a_lease_that_ran_out_before_the_promotion_can_be_extended(start):
 
 
 @pytest.mark.parametrize("mode", ["WRITE", "ALL"])
-def test_a_lease_that_ran_out_while_writes_were_paused_can_be_extended(server, mode):
-    """CLIENT PAUSE for longer than half a second: the EXTEND that waited is heard, though its lease is over."""
+def test_a_lease_that_ran_out_while_writes_were_paused_can_still_be_extended(server, mode):
+    """CLIENT PAUSE holds the EXTEND back for longer than half a second."""
     talk, boss = Talk(server), Talk(server)
     kept, lost = leases(talk)
     assert boss("CLIENT", "PAUSE", 900, mode) == "OK"

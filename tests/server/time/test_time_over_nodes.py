@@ -1,4 +1,4 @@
-"""Several nodes, each with a clock of its own, over restarts, failovers and moves: spans keep their length."""
+"""Nodes with different clocks: spans keep their length over restarts, failovers and moves."""
 
 import time
 
@@ -19,8 +19,8 @@ KEPT = {
 
 @STEPS
 @pytest.mark.parametrize("kept", KEPT)
-def test_a_restart_after_a_step_of_the_clock_keeps_spans(start, step, kept):
-    """The clock is set, then tasks come in, then the server starts again."""
+def test_a_restart_after_the_clock_was_set_keeps_spans(start, step, kept):
+    """The tasks come after the clock was set and before the restart."""
     server = start(clock=True, **KEPT[kept])
     talk = Talk(server)
     talk.push("early", "x")
@@ -35,23 +35,23 @@ def test_a_restart_after_a_step_of_the_clock_keeps_spans(start, step, kept):
 
 
 @STEPS
-def test_a_rewritten_file_of_commands_keeps_spans(start, step):
-    """Nothing is appended after the rewrite: what the clocks showed is told by the queue's own parts."""
+def test_a_rewritten_aof_without_effects_keeps_spans(start, step):
+    """Nothing is appended after the rewrite, so the clocks come from the stored queue itself."""
     server = start(clock=True, **KEPT["commands"])
     talk = Talk(server)
     server.clock.step(step)
     found = spans(talk)
-    server.wait_until(lambda: b"TASK._CLOCK" in server._aof().read_bytes(), "word of the clock was given")
+    server.wait_until(lambda: b"TASK._CLOCK" in server._aof().read_bytes(), "TASK._CLOCK was propagated")
     talk("BGREWRITEAOF")
     wait_aof(server)
-    assert b"TASK._CLOCK" not in server._aof().read_bytes(), "nor again"
+    assert b"TASK._CLOCK" not in server._aof().read_bytes(), "it is not in the rewritten file"
     server.restart(kill=True)
     check_spans(server, Talk(server), found)
 
 
 @STEPS
-def test_a_clock_that_is_set_while_the_server_is_down_changes_no_span(start, step):
-    """The time since the machine's start tells how long the server was down; an instant follows the wall clock."""
+def test_a_clock_that_is_set_while_the_server_is_down_does_not_change_spans(start, step):
+    """The time since boot shows how long the server was down. Instants follow the wall clock."""
     server = start(clock=True, **KEPT["aof"])
     talk = Talk(server)
     found = spans(talk)
@@ -66,8 +66,8 @@ def test_a_clock_that_is_set_while_the_server_is_down_changes_no_span(start, ste
 
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["same machine", "another"])
-def test_a_machine_that_was_started_anew_goes_by_its_wall_clock(start, is_same):
-    """It was off for half an hour, and its clock had been set before; on another machine time has stood still."""
+def test_after_a_reboot_the_wall_clock_shows_how_long_the_server_was_down(start, is_same):
+    """The machine was off for half an hour. On another machine no time is taken to have passed."""
     server = start(clock=True, **KEPT["aof"])
     server.clock.step(2 * HOUR)
     found = spans(Talk(server))
@@ -78,8 +78,8 @@ def test_a_machine_that_was_started_anew_goes_by_its_wall_clock(start, is_same):
 
 
 @STEPS
-def test_a_replica_with_another_clock_keeps_spans_when_it_is_promoted(start, step):
-    """Its machine's clock is two hours off, and its primary's is right."""
+def test_a_promoted_replica_with_another_clock_keeps_spans(start, step):
+    """Its clock is two hours off."""
     primary, replica = start(port=True, clock=True), start(clock=True)
     replica.clock.step(step)
     replica.restart()
@@ -95,8 +95,8 @@ def test_a_replica_with_another_clock_keeps_spans_when_it_is_promoted(start, ste
     check_spans(replica, far, before, key="before")
 
 
-def test_an_idle_primary_tells_a_new_replica_what_its_clock_shows(start):
-    """No effect comes after the copy of the data: the replica is promoted, and the spans are what they were."""
+def test_an_idle_primary_sends_its_clock_to_a_new_replica(start):
+    """No effect follows the full copy. The replica is promoted, and spans have the same length."""
     primary, replica = start(port=True, clock=True), start(clock=True, **KEPT["commands"])
     primary.clock.step(-2 * HOUR)
     primary.restart()
@@ -105,15 +105,15 @@ def test_an_idle_primary_tells_a_new_replica_what_its_clock_shows(start):
     replica.replicate(primary)
     wait_aof(replica)
 
-    def is_told() -> bool:
+    def has_clock() -> bool:
         return any(words[0] == b"TASK._CLOCK" for words in replica.propagated())
 
-    replica.wait_until(is_told, "the replica has heard of the clock")
+    replica.wait_until(has_clock, "the replica has the clock")
     primary.kill9()
     far = Talk(replica)
     assert far("REPLICAOF", "NO", "ONE") == "OK"
     check_spans(replica, far, found)
-    # And when it starts again from its own file.
+    # The same holds after a restart from its own AOF.
     replica.restart(kill=True)
     check_spans(replica, Talk(replica), found)
 
@@ -121,7 +121,7 @@ def test_an_idle_primary_tells_a_new_replica_what_its_clock_shows(start):
 @STEPS
 @pytest.mark.parametrize("way", ["migrate", "restore"])
 def test_a_queue_that_moves_keeps_its_spans(start, step, way):
-    """To a machine whose clock is two hours off, to its replica and to its file."""
+    """It moves to a server whose clock is two hours off. The spans are the same on its replica and in its AOF."""
     here, replica = start(clock=True), start(clock=True)
     there = start(clock=True, port=True, **KEPT["commands"])
     there.clock.step(step)
@@ -141,8 +141,8 @@ def test_a_queue_that_moves_keeps_its_spans(start, step, way):
 
 
 @STEPS
-def test_a_queue_that_came_from_another_machine_goes_on_by_its_own_clock(start, step):
-    """Its delays come after their hour, not before and not two hours late, by the node's timer; new ones too."""
+def test_a_restored_queue_keeps_its_own_clock(start, step):
+    """Its delays end after their hour, not two hours early or late. New delays end in time."""
     here, there = start(clock=True), start(clock=True, **KEPT["commands"])
     there.clock.step(step)
     there.restart()
@@ -162,8 +162,8 @@ def test_a_queue_that_came_from_another_machine_goes_on_by_its_own_clock(start, 
     there.wait_until(lambda: far.map("TASK.INFO", "q")[b"stalled"] >= 1, "the lease is over", timeout=15)
 
 
-def test_a_machine_that_slept_delivers_what_is_due_at_once(start):
-    """A delay of an hour is over after a sleep of an hour; a lease that ran out meanwhile can still be extended."""
+def test_tasks_are_due_at_once_after_the_machine_slept(start):
+    """A delay of an hour ends with a sleep of an hour. A lease that ran out in it can still be extended."""
     server = start(clock=True)
     talk = Talk(server)
     talk.push("q", "x", "DELAY", HOUR)
@@ -175,7 +175,7 @@ def test_a_machine_that_slept_delivers_what_is_due_at_once(start):
 
 
 def test_leases_end_in_a_crash_loop_that_is_shorter_than_the_grace(start):
-    """Killed and started again and again, each time before the longest grace is over."""
+    """The server is killed and started again, each time before the longest grace is over."""
     server = start(**KEPT["aof"])
     talk = Talk(server)
     talk.push("q", "x")
@@ -189,7 +189,9 @@ def test_leases_end_in_a_crash_loop_that_is_shorter_than_the_grace(start):
         passes(300)
         server.start()
         talk, end = Talk(server), time.monotonic() + 1.5
-        server.wait_until(lambda end=end: has_ended() or time.monotonic() > end, "a life that is too short")
+        server.wait_until(
+            lambda end=end: has_ended() or time.monotonic() > end, "the lease has ended, or a kill is due"
+        )
         if has_ended():
             return
-    raise AssertionError("the lease has outlived three starts")
+    raise AssertionError("the lease has survived three restarts")

@@ -1,28 +1,28 @@
-"""What the server does by itself when time passes: with no client there, only where it may, and all of it."""
+"""Timers: without a client, the server ends leases, delays and dead-ttl, each once and not too early."""
 
 import pytest
 from harness.server import Server, digest, wait_synced
 from harness.talk import Talk, event_names
 from harness.waiting import Floor, Worker
 
-BY_ITSELF = ("due", "stall", "drop", "resume")
+BY_TIMER = ("due", "stall", "drop", "resume")
 
 
-def own_events(server: Server) -> list[str]:
-    """What the server has done by itself since this was last asked, by its AOF."""
-    return [name for name in event_names(server) if name in BY_ITSELF]
+def timer_events(server: Server) -> list[str]:
+    """The events of the timer since the last call, read from the AOF."""
+    return [name for name in event_names(server) if name in BY_TIMER]
 
 
 def left_alone(server: Server, worker: Worker, *names: str) -> Worker:
-    """Close the one connection there is; wait until the server has done this, and nothing else; connect again."""
+    """Close the only connection, wait until the timer has made exactly these events, and connect again."""
     worker.leave()
     seen: list[str] = []
 
-    def has_told() -> bool:
-        seen.extend(own_events(server))
+    def has_events() -> bool:
+        seen.extend(timer_events(server))
         return len(seen) >= len(names)
 
-    server.wait_until(has_told, f"the server has told of {names}")
+    server.wait_until(has_events, f"the timer has made {names}")
     assert seen == list(names)
     return Worker(server)
 
@@ -35,27 +35,27 @@ def ms(client: Talk) -> int:
 
 @pytest.fixture
 def server(start):
-    """A server that keeps an AOF, where one sees what it did."""
+    """A server with an AOF, which shows its effects."""
     return start(appendonly="yes")
 
 
 @pytest.fixture
 def talk(server):
-    """A connection to it."""
+    """A connection to that server."""
     return Worker(server)
 
 
 @pytest.mark.parametrize("word", ["DELAY", "AT"])
-def test_a_delayed_task_becomes_ready_with_nobody_there(server, talk, word):
-    """DELAY and AT: the server itself makes the task ready, and says so to replicas and AOF."""
+def test_a_delayed_task_becomes_ready_without_a_client(server, talk, word):
+    """This holds for DELAY and AT. The change is propagated."""
     talk.push("q", "x", word, 50 if word == "DELAY" else ms(talk) + 50)
-    assert own_events(server) == []
+    assert timer_events(server) == []
     talk = left_alone(server, talk, "due")
     assert talk("TASK.LEN", "q", "ready") == 1
 
 
-def test_a_lease_that_runs_out_ends_with_nobody_there(server, talk):
-    """First stall: ready at once; second: delayed by backoff; at the limit: dead. All by the server alone."""
+def test_a_lease_ends_without_a_client(server, talk):
+    """The task is ready at the first stall, delayed by the backoff at the second, and dead at the third."""
     talk("TASK.CONFIG", "q", "SET", "stalls", 3, "backoff-base", 30, "backoff-jitter", 0, "lease", 20)
     task = talk.push("q", "x")
     for events, deliveries, state in [
@@ -69,8 +69,8 @@ def test_a_lease_that_runs_out_ends_with_nobody_there(server, talk):
     assert talk.map("TASK.INFO", "q")[b"died"] == 1
 
 
-def test_nothing_is_touched_before_its_time(server, talk):
-    """Later deadlines and delays stay as they are while earlier ones are acted on."""
+def test_later_leases_and_delays_are_not_ended_early(server, talk):
+    """They stay as they are while earlier ones end."""
     for payload, lease in [("soon", 20), ("late", 3_600_000)]:
         talk.push("q", payload, "LEASE", lease)
         talk("TASK.CLAIM", "q")
@@ -81,7 +81,7 @@ def test_nothing_is_touched_before_its_time(server, talk):
 
 
 def test_an_extended_lease_ends_at_its_new_deadline(server, talk):
-    """EXTEND moves the end: the server comes at the old deadline in vain and again at the new one."""
+    """It does not end at the old one."""
     talk.push("q", "x", "LEASE", 30)
     handle = talk.claim("q")
     deadline = talk("TASK.EXTEND", "q", handle, "LEASE", 200)
@@ -89,16 +89,16 @@ def test_an_extended_lease_ends_at_its_new_deadline(server, talk):
     assert ms(talk) >= deadline
 
 
-def test_what_became_ready_first_is_claimed_first(server, talk):
-    """Delays that run out give the order of claims, not the order of pushes."""
+def test_delayed_tasks_are_claimed_in_the_order_they_became_ready(server, talk):
+    """The order of the pushes does not matter."""
     for payload, delay in [("c", 60), ("a", 20), ("b", 40)]:
         talk.push("q", payload, "DELAY", delay)
     server.wait_until(lambda: talk("TASK.LEN", "q", "delayed") == 0, "all are ready")
     assert [task[1] for task in talk("TASK.CLAIM", "q", "COUNT", 3)] == [b"a", b"b", b"c"]
 
 
-def test_many_queues_due_at_once_are_all_served(server, talk):
-    """Two thousand queues with a lease or a delay that ends in the same moment: all are moved, none twice."""
+def test_two_thousand_queues_due_at_once_are_all_handled(server, talk):
+    """Each lease and each delay ends once."""
     for at in range(1000):
         talk.send(
             ["TASK.PUSH", f"delayed:{at}", "x", "DELAY", 50],
@@ -108,11 +108,11 @@ def test_many_queues_due_at_once_are_all_served(server, talk):
     [talk.read() for _ in range(3000)]
     seen: list[str] = []
 
-    def all_told() -> bool:
-        seen.extend(own_events(server))
+    def all_done() -> bool:
+        seen.extend(timer_events(server))
         return len(seen) >= 2000
 
-    server.wait_until(all_told, "two thousand tasks have moved")
+    server.wait_until(all_done, "two thousand tasks have moved")
     assert sorted(seen) == ["due"] * 1000 + ["stall"] * 1000
     assert all(
         talk("TASK.LEN", f"{kind}:{at}", "ready") == 1
@@ -122,25 +122,25 @@ def test_many_queues_due_at_once_are_all_served(server, talk):
 
 
 def test_a_hundred_thousand_tasks_due_at_once_all_become_ready(server, talk):
-    """They are moved in slices, and other commands are served between them."""
+    """They become ready in slices, and other commands are served in between."""
     at = ms(talk) + 1500
     push = ["TASK.MPUSH", "q", "AT", at, "TASKS", 1000, *range(1000)]
     talk.send(*[push] * 100)
     assert all(len(talk.read()) == 1000 for _ in range(100))
-    answers = 0
+    served = 0
 
     def is_ready() -> bool:
-        nonlocal answers
-        answers += talk("PING") == "PONG"
+        nonlocal served
+        served += talk("PING") == "PONG"
         return talk("TASK.LEN", "q", "delayed") == 0
 
     server.wait_until(is_ready, "all are ready", timeout=20)
     assert talk("TASK.LEN", "q", "ready") == 100_000
-    assert answers > 10
+    assert served > 10
 
 
-def test_a_dead_task_grows_too_old_with_nobody_there(server, talk):
-    """dead-ttl: the server removes it by itself."""
+def test_dead_ttl_removes_a_dead_task_without_a_client(server, talk):
+    """The timer drops it."""
     talk("TASK.CONFIG", "q", "SET", "dead-ttl", 40)
     talk.push("q", "x")
     talk("TASK.FAIL", "q", talk.claim("q"), "DEAD")
@@ -148,8 +148,8 @@ def test_a_dead_task_grows_too_old_with_nobody_there(server, talk):
     assert talk("TASK.LEN", "q", "dead") == 0
 
 
-def test_a_write_moves_what_is_due_before_its_own_work(start):
-    """A claim sent in the moment of the deadline finds the task, whatever the timer does."""
+def test_a_claim_makes_due_tasks_ready_first(start):
+    """A claim at the time of the task finds it, even if the timer has not run yet."""
     floor = Floor(start(hz=1))
     for at in range(50):
         key = f"q{at}"
@@ -159,11 +159,11 @@ def test_a_write_moves_what_is_due_before_its_own_work(start):
         assert len(floor.boss("TASK.CLAIM", key)) == 1
 
 
-def test_timers_of_queues_that_are_gone_do_no_harm(server, talk):
-    """Deleted, flushed, expired, overwritten: their times come, and nothing happens, nothing is made anew."""
-    for at, gone in enumerate((["DEL"], ["UNLINK"], ["PEXPIRE", 1], ["SET", "text"])):
+def test_timers_of_removed_queues_do_nothing(server, talk):
+    """The queues were deleted, flushed, expired or overwritten. None is created again."""
+    for at, removal in enumerate((["DEL"], ["UNLINK"], ["PEXPIRE", 1], ["SET", "text"])):
         talk.push(f"q{at}", "x", "DELAY", 60)
-        talk(gone[0], f"q{at}", *gone[1:])
+        talk(removal[0], f"q{at}", *removal[1:])
     talk("SELECT", 1)
     talk.push("q", "x", "DELAY", 60)
     talk("FLUSHDB")
@@ -174,8 +174,8 @@ def test_timers_of_queues_that_are_gone_do_no_harm(server, talk):
     assert talk("GET", "q3") == b"text"
 
 
-def test_a_replica_moves_nothing_by_itself(start):
-    """Leases and delays end on the primary only; the replica follows, and its offset is the primary's."""
+def test_a_replica_runs_no_timers(start):
+    """Leases and delays end on the primary only. The replica's data and offset follow it."""
     primary, replica = start(port=True), start()
     talk, far = Talk(primary), Talk(replica)
     replica.replicate(primary)
@@ -187,7 +187,7 @@ def test_a_replica_moves_nothing_by_itself(start):
     primary.wait_until(lambda: talk("TASK.LEN", "q", "delayed") == 0, "all delays are over")
     wait_synced(primary, replica)
     assert far.digest("q") == talk.digest("q") and far.digest("leased") == talk.digest("leased")
-    # Cut off, it sees tasks of its own become due, and leaves them alone.
+    # Without its primary, the replica leaves due tasks as they are.
     talk.push("q", "after", "DELAY", 200)
     wait_synced(primary, replica)
     primary.freeze()

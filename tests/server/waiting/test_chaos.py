@@ -1,4 +1,4 @@
-"""A hundred workers' worth of disorder: whatever crosses, each task is claimed once or is still there."""
+"""Random commands and workers that come and go: each task is claimed once or still exists."""
 
 import random
 
@@ -9,7 +9,7 @@ KEYS = ("q", "p")
 
 
 class Chaos:
-    """Random orders on two queues in two databases, in batches that cross, and an account of every task."""
+    """Random commands on two queues in two databases, sent in batches, and an account of every task."""
 
     def __init__(self, floor: Floor, seed: int):
         self.floor = floor
@@ -20,7 +20,7 @@ class Chaos:
         self.batch: list[list[object]] = []
 
     def push(self) -> list[list[object]]:
-        """Some tasks, alone, in one push, in a transaction or in a script."""
+        """Push a few tasks: one by one, in one command, in a transaction or in a script."""
         count = self.dice.randint(1, 4)
         payloads = list(range(self.pushed, self.pushed + count))
         self.pushed += count
@@ -40,7 +40,7 @@ class Chaos:
         return [push]
 
     def come(self) -> None:
-        """A worker comes to wait."""
+        """Add a worker that waits."""
         options = self.dice.choice(
             [[], ["TIED"], ["COUNT", 3], ["REQUEST", f"t{self.dice.randrange(4)}"], ["NOACK"]]
         )
@@ -54,7 +54,7 @@ class Chaos:
         self.waiting.append(worker)
 
     def end(self) -> list[list[object]]:
-        """A worker that may wait is killed, unblocked, or hangs up. Those that may take a task for good are spared."""
+        """Kill, unblock or disconnect a worker that can be waiting. Workers with NOACK are spared."""
         mortal = [worker for worker in self.waiting if not worker.takes_for_good]
         if not mortal:
             return []
@@ -71,7 +71,7 @@ class Chaos:
         return []
 
     def order(self) -> list[list[object]]:
-        """Something done to the queues as values, that loses none of their tasks."""
+        """A command on the queues that loses none of their tasks."""
         key, other = self.dice.sample(KEYS, 2)
         return self.dice.choice(
             [
@@ -87,7 +87,7 @@ class Chaos:
         )
 
     def collect(self) -> None:
-        """Read what has come; a task that was received is acked, wherever its queue is now."""
+        """Read the replies that have come. A received task is acked, wherever its queue is now."""
         for worker in list(self.waiting):
             first = worker.first_byte()
             if first is None:
@@ -101,7 +101,7 @@ class Chaos:
             worker.leave()
 
     def done(self, handle: bytes, payload: bytes, for_good: bool) -> None:
-        """Ack a task in all places; it counts as done where the ack is taken."""
+        """Ack a task at every key it can be at. It counts as done when an ack is accepted."""
         if for_good:
             self.got.append(int(payload))
             return
@@ -121,7 +121,7 @@ class Chaos:
             self.batch = []
 
     def step(self) -> None:
-        """One thing happens, or the batch is sent."""
+        """Add one event to the batch, or send the batch."""
         match self.dice.randrange(10):
             case 0 | 1 | 2:
                 self.batch += self.push()
@@ -138,7 +138,7 @@ class Chaos:
                 self.flush()
 
     def settle(self) -> None:
-        """Open all gates, and take all that is left: by claims, until nothing is ready, delayed or leased."""
+        """Resume all queues and claim all tasks, until none is ready, delayed or leased."""
         self.flush()
         boss = self.floor.boss
 
@@ -159,13 +159,13 @@ class Chaos:
             return left == 0
 
         self.floor.eventually(is_empty, "nothing is left", 20)
-        # The last gate that was opened may have served some.
+        # The last RESUME can have served some workers.
         self.collect()
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_task_is_claimed_once_or_still_there(start, seed):
-    """Pushes, claims, ends of workers, pauses, renames, moves and swaps in random order: nothing is lost or doubled."""
+def test_every_task_is_done_once(start, seed):
+    """Pushes, claims, disconnects, pauses, renames, moves and swaps come in random order."""
     floor = Floor(start(module_args=("failover-grace", 0)))
     chaos = Chaos(floor, seed)
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""How a wait ends without a task, and what a hand-off that nobody received leaves behind."""
+"""Waits that end without a task, and hand-offs that their workers did not receive."""
 
 import pytest
 from harness.server import Server
@@ -6,8 +6,8 @@ from harness.talk import Error, Talk
 from harness.waiting import FORCED, Floor
 
 
-def test_a_wait_ends_with_nothing_when_its_time_is_up(floor):
-    """BLOCK ms answers an empty array, and who waits for ever waits on."""
+def test_a_wait_ends_with_an_empty_array_when_its_time_is_up(floor):
+    """A worker without a time limit goes on waiting."""
     patient, short = floor.waiting(), floor.worker()
     assert short("TASK.CLAIM", "q", "BLOCK", 1) == []
     assert floor.all_wait([patient])
@@ -18,22 +18,22 @@ def test_a_wait_ends_with_nothing_when_its_time_is_up(floor):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_an_order_to_stop_waiting_ends_the_wait(floor, protocol):
-    """CLIENT UNBLOCK as by time-out answers an empty array, with ERROR the server's error; both can go on."""
-    kindly, harshly = floor.waiting(protocol=protocol), floor.waiting(protocol=protocol)
-    assert floor.boss("CLIENT", "UNBLOCK", kindly.id) == 1
-    assert floor.boss("CLIENT", "UNBLOCK", harshly.id, "ERROR") == 1
-    assert kindly.read() == []
-    assert harshly.read() == Error(FORCED)
+def test_client_unblock_ends_the_wait(floor, protocol):
+    """The reply is an empty array, or the server's error with ERROR. Both workers can claim again."""
+    timed_out, with_error = floor.waiting(protocol=protocol), floor.waiting(protocol=protocol)
+    assert floor.boss("CLIENT", "UNBLOCK", timed_out.id) == 1
+    assert floor.boss("CLIENT", "UNBLOCK", with_error.id, "ERROR") == 1
+    assert timed_out.read() == []
+    assert with_error.read() == Error(FORCED)
     floor.nobody_waits()
     floor.boss("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
-    for worker, payload in [(kindly, b"a"), (harshly, b"b")]:
+    for worker, payload in [(timed_out, b"a"), (with_error, b"b")]:
         worker.asks("q")
         assert worker.payloads() == [payload]
 
 
-def test_a_worker_that_is_killed_leaves_the_line(floor):
-    """CLIENT KILL of the first in line: the next task goes to the second, counted once."""
+def test_a_killed_worker_leaves_the_wait_queue(floor):
+    """The next task goes to the second worker and counts once."""
     first, second = floor.line(2)
     assert floor.boss("CLIENT", "KILL", "ID", first.id) == 1
     floor.boss.push("q", "x")
@@ -43,8 +43,8 @@ def test_a_worker_that_is_killed_leaves_the_line(floor):
     floor.nobody_waits()
 
 
-def test_a_worker_that_closes_its_connection_leaves_the_line(floor):
-    """A connection closed by its client is no worker any more."""
+def test_a_worker_that_closes_its_connection_leaves_the_wait_queue(floor):
+    """The next task goes to the second worker."""
     first, second = floor.line(2)
     first.leave()
     floor.eventually(lambda: floor.counted() == 1, "the server has noticed")
@@ -54,7 +54,7 @@ def test_a_worker_that_closes_its_connection_leaves_the_line(floor):
 
 
 def was_never_delivered(floor: Floor) -> None:
-    """Wait until the task is ready again, as if it had never been claimed."""
+    """Wait until the task is ready again as if it had never been claimed."""
     state = {"ready": 1, "leased": 0, "claimed": 0, "stalled": 0, "requeued": 0}
     floor.eventually(lambda: state.items() <= floor.counts().items(), "the hand-off is undone")
     [[_, payload, deliveries]] = floor.worker()("TASK.CLAIM", "q")
@@ -70,13 +70,13 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("options", [[], ["TIED"], ["REQUEST", "t"]], ids=["plain", "tied", "request"])
 def test_a_worker_ended_right_after_its_hand_off_has_the_task_or_no_lease(floor, end, options):
-    """A push and its worker's end in one batch: who gets no reply holds no lease, and no delivery is counted."""
+    """It is ended in the batch of the push. If it gets no reply, there is no lease and no delivery counts."""
     worker = floor.waiting("q", *options)
     floor.boss.send(["TASK.PUSH", "q", "x"], ENDS[end](worker))
     _, ended = floor.boss.read(), floor.boss.read()
     floor.nobody_waits()
     if end != "kill" and not ended:
-        # Up to 7.0 and on Valkey the worker had its reply within the push, and waited no more.
+        # Up to 7.0 and on Valkey, the push itself sent the worker its reply.
         assert worker.payloads() == [b"x"]
         assert floor.counts()["leased"] == 1
     else:
@@ -85,8 +85,8 @@ def test_a_worker_ended_right_after_its_hand_off_has_the_task_or_no_lease(floor,
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_the_next_in_line_gets_what_the_first_could_not(floor, end):
-    """Whoever is ended in the batch of the push: of the two workers one holds the task, once."""
+def test_the_next_worker_gets_the_task_if_the_first_is_ended(floor, end):
+    """The first is ended in the batch of the push. One of the two has the task, once."""
     first, second = floor.line(2)
     floor.boss.send(["TASK.PUSH", "q", "x"], ENDS[end](first))
     floor.boss.read()
@@ -99,7 +99,7 @@ def test_the_next_in_line_gets_what_the_first_could_not(floor, end):
 
 
 def test_a_worker_unblocked_right_after_its_hand_off_has_the_task(floor):
-    """CLIENT UNBLOCK in the batch of the push comes too late, or hands out what is there: never lost, never twice."""
+    """CLIENT UNBLOCK in the batch of the push comes too late. The task is neither lost nor delivered twice."""
     worker = floor.waiting()
     floor.boss.send(
         ["TASK.PUSH", "q", "x"], ["CLIENT", "UNBLOCK", worker.id], ["CLIENT", "KILL", "ID", 1 << 40]
@@ -113,8 +113,8 @@ def test_a_worker_unblocked_right_after_its_hand_off_has_the_task(floor):
 
 @pytest.mark.parametrize("word", ["TIMEOUT", "ERROR"])
 @pytest.mark.parametrize("ends", ["UNBLOCK KILL", "KILL UNBLOCK", "UNBLOCK UNBLOCK", "KILL KILL"])
-def test_a_worker_ended_twice_in_one_batch_takes_nothing_with_it(floor, ends, word):
-    """Orders that cross, with a push before and after: the server lives on, and both tasks are there once."""
+def test_a_worker_ended_twice_in_one_batch_loses_no_task(floor, ends, word):
+    """The batch has a push before and after. The server stays up, and both tasks exist once."""
     worker = floor.waiting()
     orders = {"UNBLOCK": ["CLIENT", "UNBLOCK", worker.id, word], "KILL": ["CLIENT", "KILL", "ID", worker.id]}
     crossing = [orders[end] for end in ends.split()]
@@ -128,7 +128,7 @@ def test_a_worker_ended_twice_in_one_batch_takes_nothing_with_it(floor, ends, wo
 
 
 def test_deleting_a_queue_leaves_its_workers_waiting(floor):
-    """DEL, UNLINK, FLUSHDB, FLUSHALL: the queue is gone, those who wait for it stay and get its next task."""
+    """After DEL, UNLINK, FLUSHDB or FLUSHALL they get the next task of that key."""
     for order in (["DEL", "q"], ["UNLINK", "q"], ["FLUSHDB"], ["FLUSHALL"], ["FLUSHALL", "ASYNC"]):
         worker = floor.waiting()
         floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
@@ -140,8 +140,8 @@ def test_deleting_a_queue_leaves_its_workers_waiting(floor):
     floor.nobody_waits()
 
 
-def test_a_queue_flushed_with_its_hand_off_leaves_its_worker_waiting(floor):
-    """A push and FLUSHALL in one transaction: there was never a task for the worker, who gets the next."""
+def test_a_task_flushed_in_its_transaction_is_not_handed_off(floor):
+    """After a push and FLUSHALL in one transaction, the worker waits for the next task."""
     worker = floor.waiting()
     floor.boss("MULTI")
     floor.boss("TASK.PUSH", "q", "flushed")
@@ -153,8 +153,8 @@ def test_a_queue_flushed_with_its_hand_off_leaves_its_worker_waiting(floor):
     floor.nobody_waits()
 
 
-def test_nobody_waits_in_a_transaction_or_a_script(floor):
-    """BLOCK acts as absent in MULTI and in EVAL: an empty array, or the tasks that are there."""
+def test_a_claim_in_a_transaction_or_a_script_does_not_wait(floor):
+    """BLOCK is ignored: the reply is an empty array, or the tasks that are ready."""
     lua = "return redis.call('TASK.CLAIM', KEYS[1], 'BLOCK', 0)"
     assert floor.boss("EVAL", lua, 1, "q") == []
     floor.boss("MULTI")
@@ -168,14 +168,14 @@ def test_nobody_waits_in_a_transaction_or_a_script(floor):
     assert (floor.blocked(), floor.counted()) == (0, 0)
 
 
-def test_workers_of_a_node_that_becomes_a_replica_are_told(start):
-    """Demotion ends the wait with an error, and nobody is left in line."""
+def test_workers_get_an_error_when_their_node_becomes_a_replica(start):
+    """Demotion ends all waits."""
     primary, node = start(port=True), Floor(start(port=True))
-    line = node.line(3)
+    workers = node.line(3)
     assert node.boss("REPLICAOF", "127.0.0.1", primary.port) == "OK"
-    for worker in line:
-        answer = worker.read()
-        assert isinstance(answer, Error) and answer.startswith("UNBLOCKED"), answer
+    for worker in workers:
+        reply = worker.read()
+        assert isinstance(reply, Error) and reply.startswith("UNBLOCKED"), reply
     node.nobody_waits()
     other = Talk(primary)
     other.push("q", "x")
@@ -183,18 +183,18 @@ def test_workers_of_a_node_that_becomes_a_replica_are_told(start):
     node.boss.push("p", "still at work")
 
 
-def test_a_server_shuts_down_with_workers_waiting(start):
-    """SHUTDOWN does not wait for them, nor break over them."""
+def test_a_server_shuts_down_while_workers_wait(start):
+    """SHUTDOWN does not wait for them."""
     server: Server = start()
     floor = Floor(server)
-    line = floor.line(3) + [floor.waiting("other", "TIED")]
+    workers = floor.line(3) + [floor.waiting("other", "TIED")]
     server.stop()
-    assert all(worker.is_cut() for worker in line)
+    assert all(worker.is_cut() for worker in workers)
 
 
 @pytest.mark.parametrize("end", ["KILL", "UNBLOCK", "hang up"])
-def test_a_client_that_waits_in_another_database_may_end(floor, end):
-    """Workers and others' BLPOP alike. (Redis 6.2.5, told of clients that close, moves them to db 0, and dies.)"""
+def test_a_client_that_waits_in_another_database_can_be_ended(floor, end):
+    """This holds for workers and for BLPOP. (Redis 6.2.5 crashes if a module subscribes to closed connections.)"""
     worker, other = floor.worker(), floor.worker()
     for client, command in [(worker, ["TASK.CLAIM", "q", "BLOCK", 0]), (other, ["BLPOP", "list", 0])]:
         client("SELECT", 3)

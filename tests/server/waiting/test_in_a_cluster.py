@@ -1,4 +1,4 @@
-"""Waiting and timeouts in cluster mode: a node that has all slots, and slots that move to another."""
+"""Waiting and time-outs in cluster mode, on a node that has all slots and while slots move."""
 
 import pytest
 import redis
@@ -7,23 +7,23 @@ from harness.two_nodes import move, node, pair
 from harness.waiting import claim
 
 
-def test_workers_wait_in_a_cluster_as_elsewhere(start):
-    """In many slots, with and without hash tags: each push serves the worker of its key, in turn."""
+def test_workers_wait_in_a_cluster(start):
+    """Each push serves the first worker of its key, in many slots, with and without hash tags."""
     floor = node(start)
     keys = [f"queue:{at}" for at in range(20)] + ["{tag}a", "{tag}b", "a{}b"]
-    lines = {key: floor.line(2, key) for key in keys}
+    workers = {key: floor.line(2, key) for key in keys}
     for key in keys:
         floor.boss.push(key, f"first of {key}")
-        assert lines[key][0].payloads() == [f"first of {key}".encode()]
-        assert floor.all_wait([lines[key][1]])
+        assert workers[key][0].payloads() == [f"first of {key}".encode()]
+        assert floor.all_wait([workers[key][1]])
     for key in keys:
         floor.boss.push(key, "x", "DELAY", 5)
-    assert all(line[1].payloads() == [b"x"] for line in lines.values())
+    assert all(waiting[1].payloads() == [b"x"] for waiting in workers.values())
     floor.nobody_waits()
 
 
-def test_queues_of_one_slot_are_claimed_from_together(start):
-    """The server refuses keys of several slots; those of one serve who waits for them, whatever the slot."""
+def test_a_claim_of_several_queues_needs_keys_of_one_slot(start):
+    """The server refuses keys of different slots."""
     floor = node(start)
     crossed = Error("CROSSSLOT Keys in request don't hash to the same slot")
     for keys in (["a", "b"], ["{t}a", "{t}b", "t2"], ["{t}a", "{u}b"]):
@@ -38,7 +38,7 @@ def test_queues_of_one_slot_are_claimed_from_together(start):
 
 
 def test_a_cluster_client_finds_the_node_of_several_queues(start):
-    """redis-py asks the server for the keys of a command that it doesn't know, and refuses those of several slots."""
+    """redis-py asks the server for the keys of TASK.MCLAIM, and refuses those of different slots."""
     one, two = pair(start)
     with redis.RedisCluster(host="127.0.0.1", port=two.server.port) as client:
         for tag in "tuv":
@@ -49,10 +49,10 @@ def test_a_cluster_client_finds_the_node_of_several_queues(start):
             client.execute_command(*claim(["{t}a", "{u}a"]))
 
 
-def test_a_slot_that_moves_ends_the_wait_for_several_of_its_queues(start, installed):
-    """They are told MOVED (from 7.0 on), and stand in no line of the old node."""
+def test_a_moved_slot_ends_the_wait_for_several_of_its_queues(start, installed):
+    """From 7.0 on, workers get MOVED and no longer wait on the old node."""
     if installed.version < (7, 0):
-        pytest.skip("6.2 lets them wait for their time")
+        pytest.skip("on 6.2 they wait until their time is up")
     one, two = pair(start)
     one.boss.push("{q}b", "x")
     one.boss("TASK.PAUSE", "{q}b")
@@ -69,7 +69,7 @@ def test_a_slot_that_moves_ends_the_wait_for_several_of_its_queues(start, instal
 
 
 def test_leases_end_in_a_cluster(start):
-    """Timeouts and TIED leases work on a node of a cluster."""
+    """Time-outs and tied leases work on a node of a cluster."""
     floor = node(start)
     worker = floor.worker()
     floor.boss.push("q", "x")
@@ -81,19 +81,19 @@ def test_leases_end_in_a_cluster(start):
     floor.eventually(lambda: floor.counts("p")["stalled"] == 1, "the tied lease is over")
 
 
-def test_a_slot_that_moves_takes_its_workers_along(start):
-    """The old node sends them MOVED (6.2 lets them wait for their time); the queue goes with its leases and times."""
+def test_a_moved_slot_redirects_its_workers(start):
+    """From 7.0 on, the old node sends MOVED. The queue moves with its leases and delays."""
     one, two = pair(start)
     one.boss("TASK.MPUSH", "q", "TASKS", 2, "kept", "lost")
     kept = one.boss.claim("q", "LEASE", 30_000)
     one.boss.claim("q", "LEASE", 300)
     one.boss.push("q", "delayed", "DELAY", 300)
     one.boss("TASK.PAUSE", "q")
-    tells = one.server.installed.version >= (7, 0)
-    line = [one.waiting("q"), one.waiting("q", block=60_000)] if tells else []
+    sends_moved = one.server.installed.version >= (7, 0)
+    waiting = [one.waiting("q"), one.waiting("q", block=60_000)] if sends_moved else []
     slot = move("q", one, two)
     moved = Error(f"MOVED {slot} 127.0.0.1:{two.server.port}")
-    assert [worker.read() for worker in line] == [moved for _ in line]
+    assert [worker.read() for worker in waiting] == [moved for _ in waiting]
     one.nobody_waits()
     workers = [two.worker().asks("q"), two.worker().asks("q")]
     assert two.boss("TASK.RESUME", "q") == "OK"
@@ -102,8 +102,8 @@ def test_a_slot_that_moves_takes_its_workers_along(start):
     assert one.boss("DBSIZE") == 0
 
 
-def test_a_worker_of_6_2_whose_slot_moves_is_let_go_at_its_time(start, installed):
-    """Where the server tells nothing, a finite BLOCK ends with nothing."""
+def test_on_6_2_a_worker_whose_slot_moves_waits_until_its_time_is_up(start, installed):
+    """The server sends no MOVED, and the reply is an empty array."""
     if installed.version >= (7, 0):
         pytest.skip("from 7.0 on the server sends MOVED")
     one, two = pair(start)
@@ -114,8 +114,8 @@ def test_a_worker_of_6_2_whose_slot_moves_is_let_go_at_its_time(start, installed
     one.nobody_waits()
 
 
-def test_timers_leave_a_slot_that_has_gone_alone(start):
-    """What was noted for a queue that has gone with its slot does nothing on the old node, and makes nothing anew."""
+def test_timers_of_a_moved_slot_do_nothing_on_the_old_node(start):
+    """They do not create the queue again."""
     one, two = pair(start)
     one.boss.push("q", "x", "DELAY", 300)
     move("q", one, two)
@@ -123,8 +123,8 @@ def test_timers_leave_a_slot_that_has_gone_alone(start):
     assert one.boss("DBSIZE") == 0
 
 
-def test_atomic_slot_migration_moves_queues_and_their_times(start, installed):
-    """Valkey 9: CLUSTER MIGRATESLOTS with leases and delays that end meanwhile; each is acted on once, by its owner."""
+def test_atomic_slot_migration_moves_queues_with_leases_and_delays(start, installed):
+    """Leases and delays that end during CLUSTER MIGRATESLOTS (Valkey 9) end once, on the node with the slot."""
     if not (installed.is_valkey and installed.version >= (9, 0)):
         pytest.skip("only Valkey 9 has CLUSTER MIGRATESLOTS here")
     one, two = pair(start)
@@ -137,8 +137,8 @@ def test_atomic_slot_migration_moves_queues_and_their_times(start, installed):
     waiting = one.waiting("nothing")
     order = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 16383, "NODE", two.boss("CLUSTER", "MYID")]
     assert one.boss(*order) == "OK"
-    answer = waiting.read()
-    assert isinstance(answer, Error) and answer.startswith("MOVED"), answer
+    reply = waiting.read()
+    assert isinstance(reply, Error) and reply.startswith("MOVED"), reply
     two.eventually(lambda: two.boss("DBSIZE") == len(keys), "all queues have moved", 20)
 
     def is_done(key: str) -> bool:
@@ -146,4 +146,4 @@ def test_atomic_slot_migration_moves_queues_and_their_times(start, installed):
         return counts["ready"] == 3 and counts["stalled"] == 1
 
     for key in keys:
-        two.eventually(lambda key=key: is_done(key), f"{key} has had its times", 10)
+        two.eventually(lambda key=key: is_done(key), f"leases and delays of {key} have ended", 10)

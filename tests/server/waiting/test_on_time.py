@@ -1,7 +1,7 @@
-"""Short waits end when they were asked to, not at the server's next beat.
+"""Short waits end on time, not at the server's next cron tick.
 
-The servers here beat once a second. So a wait that only a beat ends is found without a clock: another that is to last
-longer is over first, or with it.
+The servers here tick once a second. If only a tick ended a short wait, a longer wait beside it would be over
+first or at the same time, so the tests need no clock.
 """
 
 import pytest
@@ -16,15 +16,15 @@ LONG_MS = 8000
 
 @pytest.fixture
 def floor(start):
-    """A server that turns only when something happens, and once a second."""
+    """A server whose event loop runs once a second, or when something happens."""
     return Floor(start(hz=1))
 
 
 def has_nothing(worker: Worker, *command: object) -> bool:
-    """Whether this ends with an answer that says that there is nothing."""
-    answer = worker(*command)
-    assert not isinstance(answer, Error), answer
-    return answer in ([], None)
+    """Whether the command returns an empty reply."""
+    reply = worker(*command)
+    assert not isinstance(reply, Error), reply
+    return reply in ([], None)
 
 
 WAITS = {
@@ -36,8 +36,8 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_short_waits_one_after_another_are_over_before_a_long_one(floor, wait):
-    """Twenty of 20 ms, each asked for when the one before is over: by beats they would last twenty seconds."""
+def test_short_waits_in_a_row_end_before_a_long_one(floor, wait):
+    """Twenty waits of 20 ms follow each other. If ticks ended them, they would take twenty seconds."""
     command = WAITS[wait](floor)
     patient, asker = floor.waiting(block=LONG_MS), floor.worker()
     for _ in range(20):
@@ -48,8 +48,8 @@ def test_short_waits_one_after_another_are_over_before_a_long_one(floor, wait):
     floor.nobody_waits()
 
 
-def test_short_waits_that_began_together_are_all_over_before_a_long_one(floor):
-    """Workers in step, twenty times over: those who share a millisecond all end with it, none at the next beat."""
+def test_short_waits_at_once_end_before_a_long_one(floor):
+    """Thirty workers wait at the same time, twenty times over. None of them waits for the next tick."""
     patient, workers = floor.waiting(block=LONG_MS), [floor.worker() for _ in range(30)]
     for _ in range(20):
         for worker in workers:
@@ -59,7 +59,7 @@ def test_short_waits_that_began_together_are_all_over_before_a_long_one(floor):
 
 
 def ends_one_by_one(floor: Floor, spans_ms: list[int]) -> list[int]:
-    """Lets a worker wait for each of these spans: the spans in the order of their ends, of those that ended alone."""
+    """Let a worker wait for each span. Returns the spans in the order they ended, without those that ended together."""
     waiting, alone = {ms: floor.worker().asks("q", block=ms) for ms in spans_ms}, []
     while waiting:
         floor.eventually(lambda: any(worker.has_answer() for worker in waiting.values()), "one is over")
@@ -69,14 +69,14 @@ def ends_one_by_one(floor: Floor, spans_ms: list[int]) -> list[int]:
     return alone
 
 
-def test_waits_end_each_at_its_own_time_whatever_their_order(floor):
-    """A wait that is asked for after a longer one ends before it. (A test that is held up sees two ends at once.)"""
+def test_each_wait_ends_at_its_own_time_in_any_order(floor):
+    """A wait that starts after a longer one ends before it. (A slow test can see two ends at once.)"""
     floor.eventually(lambda: ends_one_by_one(floor, [90, 30, 60]) == [30, 60, 90], "each ends by itself", 20)
 
 
 @pytest.mark.parametrize("end", ["served", "unblocked", "killed"])
-def test_the_end_of_a_wait_that_ended_before_ends_no_other(floor, end):
-    """Whoever was served, unblocked or killed and asks again waits as long as was asked for the second time."""
+def test_the_timer_of_an_earlier_wait_does_not_end_a_later_one(floor, end):
+    """A worker that was served, unblocked or killed and claims again waits for its new time."""
     patient = floor.waiting("q", block=200)
     match end:
         case "served":
@@ -98,7 +98,7 @@ def test_the_end_of_a_wait_that_ended_before_ends_no_other(floor, end):
 
 
 def test_short_waits_end_while_writes_are_paused(floor):
-    """A pause of writes lasts longer than a wait that began before it, and lets it end; nothing is written."""
+    """They started before the pause and end during it."""
     patient, short = floor.waiting(block=LONG_MS), floor.waiting(block=300)
     assert floor.boss("CLIENT", "PAUSE", LONG_MS, "WRITE") == "OK"
     assert short.payloads() == []
@@ -110,7 +110,7 @@ def test_short_waits_end_while_writes_are_paused(floor):
 
 
 def test_waits_that_begin_after_the_clock_was_set_end_on_time(start):
-    """The server's timers of before may be frozen, or have fired too early: later waits end by their own."""
+    """The server's earlier timers can be frozen or have fired too early."""
     floor = Floor(start(hz=1, clock=True))
     asker = floor.worker()
     for by in (-HOUR, HOUR):

@@ -1,35 +1,35 @@
-"""Workers that wait: who is served, with what, in which order."""
+"""Which waiting worker is served, with which tasks, and in which order."""
 
 import pytest
 from harness.talk import Error, effects
 from harness.waiting import Floor
 
 
-def test_the_first_to_come_is_the_first_to_be_served(floor):
-    """Five workers wait, five tasks come one by one: each goes to the one who waits longest."""
-    line = floor.line(5)
+def test_the_worker_that_waits_longest_is_served_first(floor):
+    """Five tasks come one by one, and each goes to the first of the workers that still wait."""
+    workers = floor.line(5)
     for at in range(5):
         floor.boss.push("q", f"task {at}")
-        assert line[at].payloads() == [f"task {at}".encode()]
-        assert floor.all_wait(line[at + 1 :])
+        assert workers[at].payloads() == [f"task {at}".encode()]
+        assert floor.all_wait(workers[at + 1 :])
     floor.nobody_waits()
 
 
-def test_as_many_are_woken_as_there_are_tasks(floor):
-    """Three tasks of one push wake three of five; the others wait on and are served later."""
-    line = floor.line(5)
+def test_as_many_workers_are_served_as_there_are_tasks(floor):
+    """Three tasks serve three of five workers. The others wait for the next tasks."""
+    workers = floor.line(5)
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
-    assert floor.all_got(line[:3]) == [[b"a"], [b"b"], [b"c"]]
-    assert floor.all_wait(line[3:])
+    assert floor.all_got(workers[:3]) == [[b"a"], [b"b"], [b"c"]]
+    assert floor.all_wait(workers[3:])
     assert (floor.blocked(), floor.counted(), floor.counts()["blocked-workers"]) == (2, 2, 2)
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "d", "e", "f")
-    assert floor.all_got(line[3:]) == [[b"d"], [b"e"]]
+    assert floor.all_got(workers[3:]) == [[b"d"], [b"e"]]
     assert floor.boss("TASK.LEN", "q", "ready") == 1
     floor.nobody_waits()
 
 
-def test_a_served_worker_holds_a_lease_like_any_other(floor):
-    """What a waiting worker gets counts as one delivery, can be acked, and is then gone."""
+def test_a_worker_that_waited_gets_an_ordinary_lease(floor):
+    """It counts as one delivery, and the task can be acked."""
     worker = floor.waiting("q", "WORKER", "ann")
     task = floor.boss.push("q", "x")
     [[handle, payload, deliveries]] = worker.read()
@@ -40,8 +40,8 @@ def test_a_served_worker_holds_a_lease_like_any_other(floor):
     assert floor.counts()["claimed"] == 1
 
 
-def test_a_worker_that_asks_later_does_not_overtake(floor):
-    """A claim that comes while others wait and there are tasks for them gets only what is left."""
+def test_a_later_claim_does_not_overtake_a_waiting_worker(floor):
+    """It gets only tasks that are left."""
     first = floor.waiting()
     floor.boss.send(
         ["TASK.PUSH", "q", "a"], ["TASK.CLAIM", "q"], ["TASK.PUSH", "q", "b"], ["TASK.CLAIM", "q"]
@@ -52,33 +52,33 @@ def test_a_worker_that_asks_later_does_not_overtake(floor):
 
 
 def test_the_highest_priority_goes_to_the_first_worker(floor):
-    """Several tasks that become claimable at once are given out in the order of claims."""
+    """Tasks that become ready at once are handed off in claim order."""
     floor.boss("TASK.PAUSE", "q")
-    line = floor.line(3)
+    workers = floor.line(3)
     for payload, priority in [("low", -1), ("mid", 0), ("high", 5)]:
         floor.boss.push("q", payload, "PRIORITY", priority)
     floor.boss("TASK.RESUME", "q")
-    assert floor.all_got(line) == [[b"high"], [b"mid"], [b"low"]]
+    assert floor.all_got(workers) == [[b"high"], [b"mid"], [b"low"]]
 
 
-def test_a_worker_that_asked_for_many_gets_as_many_as_there_are(floor):
-    """COUNT is at most, not at least: the first takes its fill, the second what is left."""
+def test_a_waiting_worker_gets_up_to_count_tasks(floor):
+    """COUNT is an upper bound. The second worker gets the remaining tasks."""
     many, one = floor.waiting("q", "COUNT", 3), floor.waiting("q", "COUNT", 10)
     floor.boss("TASK.MPUSH", "q", "TASKS", 5, *"abcde")
     assert many.payloads() == [b"a", b"b", b"c"]
     assert one.payloads() == [b"d", b"e"]
 
 
-def test_a_bound_in_bytes_holds_for_who_waited(floor):
-    """BYTES ends a delivery before it is exceeded, but for the first task."""
-    line = floor.line(2, "q", "COUNT", 10, "BYTES", 7)
+def test_bytes_applies_to_a_worker_that_waited(floor):
+    """A delivery ends before BYTES is exceeded, but has at least one task."""
+    workers = floor.line(2, "q", "COUNT", 10, "BYTES", 7)
     floor.boss("TASK.MPUSH", "q", "TASKS", 4, "123456789", "123", "456", "78")
-    assert floor.all_got(line) == [[b"123456789"], [b"123", b"456"]]
+    assert floor.all_got(workers) == [[b"123456789"], [b"123", b"456"]]
     assert floor.boss("TASK.LEN", "q", "ready") == 1
 
 
-def test_the_name_and_the_lease_are_those_that_were_asked_for(floor):
-    """WORKER and LEASE of the waiting claim are in the lease that the push gives."""
+def test_worker_and_lease_apply_to_a_worker_that_waited(floor):
+    """The lease has the name and length of the waiting claim."""
     worker = floor.waiting("q", "WORKER", "ann", "LEASE", 77_000, "WITHMETA")
     floor.boss.push("q", "x")
     [[handle, _, _, meta]] = worker.read()
@@ -91,8 +91,8 @@ def test_the_name_and_the_lease_are_those_that_were_asked_for(floor):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_all_that_is_known_comes_with_the_task(floor, protocol):
-    """WITHMETA gives a waiting worker the same map as one that finds a task, in both protocols."""
+def test_withmeta_applies_to_a_worker_that_waited(floor, protocol):
+    """The map is the same as for a claim that does not wait, in both protocols."""
     push = ["q", "x", "PRIORITY", 3, "HEADERS", 2, "lang", "de", "empty", ""]
     found = floor.worker(protocol)
     floor.boss.push(*push)
@@ -104,12 +104,12 @@ def test_all_that_is_known_comes_with_the_task(floor, protocol):
     assert (payload, deliveries, list(meta)) == (b"x", 1, list(expected))
     assert waited.as_map(meta[b"headers"]) == {b"lang": b"de", b"empty": b""}
     assert meta[b"lease"] == int(handle.split(b"@")[1].split(b"-")[0])
-    for same in (b"priority", b"failures", b"stalls", b"headers"):
-        assert meta[same] == expected[same]
+    for field in (b"priority", b"failures", b"stalls", b"headers"):
+        assert meta[field] == expected[field]
 
 
-def test_a_task_without_acknowledgement_is_gone_when_it_is_handed_over(floor):
-    """NOACK: the waiting worker gets the task's id and there is no lease."""
+def test_noack_applies_to_a_worker_that_waited(floor):
+    """It gets the task's id, and there is no lease."""
     worker = floor.waiting("q", "NOACK", "COUNT", 2)
     task = floor.boss.push("q", "x")
     assert worker.read() == [[task, b"x", 1]]
@@ -117,8 +117,8 @@ def test_a_task_without_acknowledgement_is_gone_when_it_is_handed_over(floor):
     assert (counts["leased"], counts["ready"], counts["acked"]) == (0, 0, 1)
 
 
-def test_a_claim_sent_again_takes_the_place_of_the_one_that_waits(floor):
-    """REQUEST: the copy stands where the first stood, which gets nothing; those behind stay behind."""
+def test_a_claim_sent_again_replaces_the_one_that_waits(floor):
+    """With REQUEST, the copy keeps its position in the wait queue. The first claim returns nothing."""
     front, first, behind = floor.waiting(), floor.waiting("q", "REQUEST", "t"), floor.waiting()
     copy = floor.worker().asks("q", "REQUEST", "t")
     assert first.payloads() == []
@@ -129,7 +129,7 @@ def test_a_claim_sent_again_takes_the_place_of_the_one_that_waits(floor):
 
 
 def test_a_claim_sent_again_after_it_was_served_gets_the_same_tasks(floor):
-    """REQUEST: the copy gets the handles of the waiting claim, not other tasks, and doesn't wait."""
+    """With REQUEST, the copy gets the handles of the first claim and does not wait."""
     first = floor.waiting("q", "REQUEST", "t", "COUNT", 2)
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
     got = first.read()
@@ -138,8 +138,8 @@ def test_a_claim_sent_again_after_it_was_served_gets_the_same_tasks(floor):
     assert floor.boss("TASK.LEN", "q", "ready") == 1
 
 
-def test_a_token_waits_once_in_each_queue(floor):
-    """The same token in another queue, or another token, is another claim."""
+def test_a_token_is_separate_in_each_queue(floor):
+    """The same token in another queue is another claim."""
     one, other = floor.waiting("q", "REQUEST", "t"), floor.waiting("p", "REQUEST", "t")
     third = floor.waiting("q", "REQUEST", "u")
     assert floor.all_wait([one, other, third])
@@ -148,8 +148,8 @@ def test_a_token_waits_once_in_each_queue(floor):
     assert floor.all_wait([one, third])
 
 
-def test_a_copy_in_a_transaction_does_not_take_the_place(floor):
-    """In MULTI nobody waits: the copy gets nothing, and the one that waits keeps its place."""
+def test_a_copy_in_a_transaction_does_not_replace_the_waiting_claim(floor):
+    """Claims in MULTI do not wait, so the copy gets nothing."""
     first = floor.waiting("q", "REQUEST", "t")
     floor.boss("MULTI")
     floor.boss("TASK.CLAIM", "q", "BLOCK", 0, "REQUEST", "t")
@@ -159,8 +159,8 @@ def test_a_copy_in_a_transaction_does_not_take_the_place(floor):
     assert first.payloads() == [b"x"]
 
 
-def test_databases_with_the_same_key_have_lines_of_their_own(floor):
-    """A push in database 1 serves who waits there, not who waits for the same name in database 0."""
+def test_the_same_key_in_two_databases_has_two_wait_queues(floor):
+    """A push serves a worker of its own database only."""
     here, there = floor.waiting(), floor.worker()
     there("SELECT", 1)
     floor.seen_to_wait(there.asks)
@@ -173,8 +173,8 @@ def test_databases_with_the_same_key_have_lines_of_their_own(floor):
     assert here.payloads() == [b"here"]
 
 
-def test_a_worker_may_wait_again_on_the_same_connection(floor):
-    """Wait, be served, ack, wait: a hundred times, one worker, and nothing is left over."""
+def test_a_worker_can_wait_again_on_the_same_connection(floor):
+    """It waits, is served and acks a hundred times."""
     worker = floor.worker()
     for at in range(100):
         worker.asks("q")
@@ -186,8 +186,8 @@ def test_a_worker_may_wait_again_on_the_same_connection(floor):
     assert floor.counts()["acked"] == 100
 
 
-def test_a_key_of_another_type_is_told_and_not_waited_for(floor):
-    """WRONGTYPE at once; a worker that waits already is not hurt by another type under its key."""
+def test_a_claim_of_a_key_of_another_type_fails_at_once(floor):
+    """A worker that already waits goes on waiting while its key has another type."""
     worker = floor.waiting("s")
     floor.boss("SET", "s", "text")
     wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -199,7 +199,7 @@ def test_a_key_of_another_type_is_told_and_not_waited_for(floor):
 
 
 def test_a_thousand_workers_are_served_one_by_one(floor):
-    """One push wakes one of a thousand; all get one task each in turn, and nothing leaks."""
+    """One push serves one of them. Each gets one task, and no waiting entry is left."""
     workers = [floor.worker() for _ in range(1000)]
     for worker in workers:
         worker.asks("q")
@@ -219,8 +219,8 @@ def test_a_thousand_workers_are_served_one_by_one(floor):
     assert floor.counts()["blocked-workers"] == 0
 
 
-def test_many_hungry_workers_are_served_in_rounds(start):
-    """RESUME of 3,000 tasks for thirty workers of a hundred each: each gets its own, about 250 at a time."""
+def test_many_large_claims_are_served_in_rounds(start):
+    """RESUME has 3000 tasks for thirty workers of COUNT 100. One round gives about 250 of them."""
     floor = Floor(start(appendonly="yes"))
     floor.boss("TASK.PAUSE", "q")
     workers = [floor.waiting("q", "COUNT", 100) for _ in range(30)]

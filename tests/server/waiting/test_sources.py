@@ -1,4 +1,4 @@
-"""Where tasks for waiting workers come from: all that makes a task claimable serves who waits for it."""
+"""Everything that makes a task claimable serves a waiting worker."""
 
 import pytest
 from harness.talk import Talk
@@ -6,24 +6,24 @@ from harness.waiting import Floor
 
 
 def is_due(floor):
-    """A delayed push."""
+    """A delayed task becomes due."""
     floor.boss.push("q", "x", "DELAY", 30)
 
 
 def is_due_at(floor):
-    """A push for an instant."""
+    """A task with AT becomes due."""
     seconds, micros = floor.boss("TIME")
     floor.boss.push("q", "x", "AT", int(seconds) * 1000 + int(micros) // 1000 + 30)
 
 
-def is_hurried(floor):
-    """A delayed task that is retried before it is due."""
+def is_retried(floor):
+    """A delayed task is retried before it is due."""
     task = floor.boss.push("q", "x", "DELAY", 3_600_000)
     assert floor.boss("TASK.RETRY", "q", task) == 1
 
 
 def is_resumed(floor):
-    """A queue that was paused for claims."""
+    """A queue that was paused for claims is resumed."""
     floor.boss("TASK.PAUSE", "q")
     floor.boss.push("q", "x")
     assert not floor.boss("TASK.CLAIM", "q")
@@ -31,37 +31,37 @@ def is_resumed(floor):
 
 
 def pause_runs_out(floor):
-    """A pause that ends by itself."""
+    """A pause ends by itself."""
     floor.boss("TASK.PAUSE", "q", "OUT", "FOR", 30)
     floor.boss.push("q", "x")
 
 
 def is_pushed_by_a_script(floor):
-    """A push in Lua."""
+    """A script pushes a task."""
     floor.boss("EVAL", "return redis.call('TASK.PUSH', KEYS[1], 'x')", 1, "q")
 
 
 def is_pushed_in_a_transaction(floor):
-    """A push in MULTI."""
+    """A transaction pushes a task."""
     floor.boss("MULTI")
     floor.boss("TASK.PUSH", "q", "x")
     assert len(floor.boss("EXEC")) == 1
 
 
 def is_renamed(floor):
-    """A queue that gets the name that is waited for."""
+    """A queue is renamed to the key that workers wait for."""
     floor.boss.push("p", "x")
     assert floor.boss("RENAME", "p", "q") == "OK"
 
 
 def is_copied(floor):
-    """A copy of a queue under that name."""
+    """A queue is copied to that key."""
     floor.boss.push("p", "x")
     assert floor.boss("COPY", "p", "q") == 1
 
 
 def is_moved(floor):
-    """A queue that comes from another database."""
+    """A queue is moved from another database."""
     floor.boss("SELECT", 1)
     floor.boss.push("q", "x")
     assert floor.boss("MOVE", "q", 0) == 1
@@ -69,7 +69,7 @@ def is_moved(floor):
 
 
 def is_swapped_in(floor):
-    """A database that changes places with the one in which the worker waits."""
+    """A database with the queue is swapped with that of the workers."""
     floor.boss("SELECT", 1)
     floor.boss.push("q", "x")
     floor.boss("SELECT", 0)
@@ -77,13 +77,13 @@ def is_swapped_in(floor):
 
 
 def is_restored(floor):
-    """A queue that comes from a dump."""
+    """A queue is restored from a dump."""
     floor.boss.push("p", "x")
     assert floor.boss("RESTORE", "q", 0, floor.boss("DUMP", "p")) == "OK"
 
 
 def is_restored_and_due(floor):
-    """A queue that comes from a dump, with a task that becomes due later."""
+    """A queue is restored from a dump with a task that becomes due later."""
     floor.boss.push("p", "x", "DELAY", 60)
     assert floor.boss("RESTORE", "q", 0, floor.boss("DUMP", "p")) == "OK"
 
@@ -91,7 +91,7 @@ def is_restored_and_due(floor):
 SOURCES = [
     is_due,
     is_due_at,
-    is_hurried,
+    is_retried,
     is_resumed,
     pause_runs_out,
     is_pushed_by_a_script,
@@ -106,20 +106,20 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
-def test_a_waiting_worker_gets_the_task_that(floor, source):
-    """Whatever makes the task claimable, the first of two workers gets it, without any further command."""
-    line = floor.line(2)
+def test_a_waiting_worker_gets_a_task_however_it_becomes_claimable(floor, source):
+    """The first of two workers gets it, without a further command."""
+    workers = floor.line(2)
     source(floor)
-    assert line[0].payloads() == [b"x"]
-    assert floor.all_wait(line[1:])
+    assert workers[0].payloads() == [b"x"]
+    assert floor.all_wait(workers[1:])
 
 
 @pytest.mark.parametrize("end", ["REQUEUE", "REQUEUE DELAY", "FAIL", "stall", "RETRY"])
-def test_what_a_worker_gives_up_goes_to_the_one_who_waits(floor, end):
-    """The worker at work has the task; another waits meanwhile and gets it when the first lets go of it."""
+def test_a_waiting_worker_gets_a_task_that_another_gives_back(floor, end):
+    """The task is given back by REQUEUE or FAIL, stalls, or is retried after its death."""
     floor.boss.push("q", "x", *(["LEASE", 40] if end == "stall" else []))
     handle = floor.boss.claim("q")
-    line = floor.line(2)
+    workers = floor.line(2)
     match end:
         case "REQUEUE":
             assert floor.boss("TASK.REQUEUE", "q", handle) == 1
@@ -130,47 +130,47 @@ def test_what_a_worker_gives_up_goes_to_the_one_who_waits(floor, end):
         case "RETRY":
             assert floor.boss("TASK.FAIL", "q", handle, "DEAD") == -1
             assert floor.boss("TASK.RETRY", "q", "COUNT", 1) == 1
-    [[_, payload, deliveries]] = line[0].read()
+    [[_, payload, deliveries]] = workers[0].read()
     assert (payload, deliveries) == (b"x", 2)
-    assert floor.all_wait(line[1:])
+    assert floor.all_wait(workers[1:])
 
 
-def test_a_task_that_comes_back_after_a_backoff_goes_to_the_one_who_waits(floor):
+def test_a_waiting_worker_gets_a_task_after_its_backoff(floor):
     """The first stall gives the task to the next worker at once, the second after the backoff."""
     floor.boss("TASK.CONFIG", "q", "SET", "backoff-base", 30, "backoff-jitter", 0, "lease", 20)
-    line = floor.line(4)
+    workers = floor.line(4)
     task = floor.boss.push("q", "x")
-    assert [worker.read()[0][2] for worker in line[:3]] == [1, 2, 3]
+    assert [worker.read()[0][2] for worker in workers[:3]] == [1, 2, 3]
     assert floor.boss.map("TASK.GET", "q", task)[b"stalls"] >= 2
-    assert line[3].read()[0][2] == 4
+    assert workers[3].read()[0][2] == 4
 
 
-def test_nobody_is_served_while_claims_are_paused(floor):
-    """PAUSE OUT holds pushes back from those who wait; CONFIG of a paused queue changes nothing in that."""
+def test_no_worker_is_served_while_claims_are_paused(floor):
+    """This holds for pushes and for CONFIG during PAUSE OUT."""
     floor.boss("TASK.PAUSE", "q")
-    line = floor.line(2)
+    workers = floor.line(2)
     floor.boss("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
     floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
-    assert floor.all_wait(line)
+    assert floor.all_wait(workers)
     assert floor.boss("TASK.LEN", "q", "ready") == 2
     floor.boss("TASK.RESUME", "q", "IN")
-    assert floor.all_wait(line)
+    assert floor.all_wait(workers)
     floor.boss("TASK.RESUME", "q", "ALL")
-    assert floor.all_got(line) == [[b"a"], [b"b"]]
+    assert floor.all_got(workers) == [[b"a"], [b"b"]]
 
 
-def test_configuring_a_new_queue_serves_nobody(floor):
-    """A queue that comes to be by CONFIG or PAUSE has no task: who waits for it waits on."""
-    line = floor.line(2)
+def test_creating_a_queue_without_tasks_serves_no_worker(floor):
+    """CONFIG and PAUSE create a queue, and the workers go on waiting."""
+    workers = floor.line(2)
     floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
     floor.boss("TASK.PAUSE", "q", "IN")
-    assert floor.all_wait(line)
+    assert floor.all_wait(workers)
     assert floor.counts()["blocked-workers"] == 2
 
 
-def test_a_transaction_is_over_before_its_tasks_are_given_out(floor):
-    """In MULTI the pushed tasks are still ready; after it the highest goes to the first worker."""
-    line = floor.line(2)
+def test_tasks_are_handed_off_after_the_transaction(floor):
+    """During it they are ready. Afterwards the task of the highest priority goes to the first worker."""
+    workers = floor.line(2)
     floor.boss("MULTI")
     floor.boss("TASK.PUSH", "q", "low")
     floor.boss("TASK.PUSH", "q", "high", "PRIORITY", 1)
@@ -179,11 +179,11 @@ def test_a_transaction_is_over_before_its_tasks_are_given_out(floor):
     floor.boss("TASK.CLAIM", "q")
     *_, ready, _, [task] = floor.boss("EXEC")
     assert (ready, task[1]) == (2, b"mine")
-    assert floor.all_got(line) == [[b"high"], [b"low"]]
+    assert floor.all_got(workers) == [[b"high"], [b"low"]]
 
 
-def test_a_transaction_that_takes_its_task_back_serves_nobody(floor):
-    """What was pushed and removed in one script was never there for those who wait."""
+def test_a_task_cancelled_in_its_script_is_not_handed_off(floor):
+    """A push and a CANCEL in one script leave nothing to claim."""
     worker = floor.waiting()
     lua = "local id = redis.call('TASK.PUSH', KEYS[1], 'x'); return redis.call('TASK.CANCEL', KEYS[1], id)"
     assert floor.boss("EVAL", lua, 1, "q") == 1
@@ -191,23 +191,23 @@ def test_a_transaction_that_takes_its_task_back_serves_nobody(floor):
     assert floor.counts()["claimed"] == 0
 
 
-def test_a_queue_that_arrives_keeps_its_own_times(floor):
-    """A lease that runs and a task that is delayed are acted on under the new name, in the other database too."""
+def test_leases_and_delays_end_under_the_new_key_of_a_queue(floor):
+    """The queue was renamed, moved and swapped into another database."""
     floor.boss.push("p", "leased", "LEASE", 60)
     floor.boss("TASK.CLAIM", "p")
     floor.boss.push("p", "delayed", "DELAY", 90)
     floor.boss("RENAME", "p", "r")
     floor.boss("MOVE", "r", 1)
     floor.boss("SWAPDB", 1, 2)
-    line = [floor.worker(), floor.worker()]
-    for worker in line:
+    workers = [floor.worker(), floor.worker()]
+    for worker in workers:
         worker("SELECT", 2)
         floor.seen_to_wait(lambda worker=worker: worker.asks("r"))
-    assert floor.all_got(line) == [[b"leased"], [b"delayed"]]
+    assert floor.all_got(workers) == [[b"leased"], [b"delayed"]]
 
 
-def test_workers_wait_at_their_name_when_the_queue_goes(floor):
-    """After RENAME a push to the new name serves nobody at the old one."""
+def test_workers_go_on_waiting_at_the_old_key_of_a_renamed_queue(floor):
+    """A push to the new key does not serve them."""
     floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
     old = floor.waiting()
     floor.boss("RENAME", "q", "p")
@@ -218,14 +218,14 @@ def test_workers_wait_at_their_name_when_the_queue_goes(floor):
     assert old.payloads() == [b"y"]
 
 
-def test_a_queue_that_a_replica_would_get_is_the_one_workers_saw(start):
-    """Hand-offs replicate as claims: leases on the replica are those the workers hold."""
+def test_hand_offs_are_replicated_as_claims(start):
+    """The replica has the leases that the workers have."""
     server, replica = start(port=True), start()
     replica.replicate(server)
     floor = Floor(server)
-    line = floor.line(3, "q", "WORKER", "ann")
+    workers = floor.line(3, "q", "WORKER", "ann")
     floor.boss("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
-    handles = [worker.read()[0][0] for worker in line]
+    handles = [worker.read()[0][0] for worker in workers]
     far = Talk(replica)
     floor.eventually(lambda: far("TASK.LEN", "q", "leased") == 3, "the replica has the leases")
     assert far.digest() == floor.boss.digest()
