@@ -148,7 +148,7 @@ def test_a_program_for_clusters_says_so_on_a_single_server(single, program, tmp_
     assert done.returncode == 1 and done.stdout == ""
     assert (
         done.stderr
-        == f"{single} is a single server, and this program is for a cluster only: see ../README.md\n"
+        == f"{single} is a single server, but this program needs a cluster: see ../README.md\n"
     )
 
 
