@@ -209,7 +209,7 @@ class Cluster:
         slot = key if isinstance(key, int) else self.slot(key)
         owner = self.owners().get(slot)
         if owner is None:
-            raise AssertionError(f"nobody that runs has slot {slot}")
+            raise AssertionError(f"no running node has slot {slot}")
         return owner
 
     # ---- faults

@@ -104,7 +104,7 @@ class Wire:
     def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
         """Wait for something that the server reports only once, until a monotonic time (None is no limit).
 
-        `command` makes the command for a slice of so many ms. Each slice is sent before the reply to the one before
+        `command` makes the command for a slice of this many ms. Each slice is sent before the reply to the one before
         it, so it begins as that one ends, and nothing is missed in between. Returns None at the end, or if a
         connection broke.
         """
