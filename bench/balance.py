@@ -2,20 +2,20 @@
 
     bench/balance.py                   both parts, two minutes
     bench/balance.py spread            64 shards: pushes and completions by node, without groups and with many
-    bench/balance.py slow              one node three times slower: two choices beside round robin, 60 s
-    bench/balance.py slow --share 0.9  … at 90 % of what all workers together can do
+    bench/balance.py slow              one node is three times slower: two choices beside round robin, 60 s
+    bench/balance.py slow --share 0.9  … at 90 % of the capacity of all workers
 
-spread: three producers push, four workers claim from all shards and ack; what counts is the servers' own totals (INFO
-taskslot) beside the even third, and beside the share of shards that each node's slots have.
+spread: three producers push, and four workers claim from all shards and ack. The figures are the servers' own totals
+(INFO taskslot), compared with an even third for each node, and with each node's share of the shards.
 
-slow: a worker is bound to each shard (a plain Queue, so nobody steals), and the tasks of the third node's shards take
-three times as long: a node whose workers or disks are slow. The processor isn't what is slow here, since a server on
-this machine serves far more than Python pushes; a stopped process would measure time-outs. All rules run at once, each
-with a queue and workers of its own, and get a task at the same random instants: all tasks take as long by each rule.
-The arrivals are 70 % of what all can do, and an even third of them exceeds the slow node's part. What counts is the
-tasks ready on each node, in the mean of the second half. A plot is written to target/balance-slow.png.
+slow: each shard has one worker of its own (a plain Queue). The tasks on the third node's shards take three times as
+long, as if the workers or disks of that node were slow. (The server itself can't be the slow part on one machine,
+because it serves far more than Python can push, and a stopped process would only measure time-outs.) All rules run at
+the same time, each with its own queue and workers, and get tasks at the same random times. The arrival rate is 70 % of
+the total capacity, so an even third is more than the slow node can handle. The result is the mean number of ready
+tasks on each node, in the second half of the run. A plot is written to target/balance-slow.png.
 
-TASKSLOT_MODULE names another build of the module.
+Set TASKSLOT_MODULE to measure another build of the module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from taskslot import AsyncQueue, AsyncShardedQueue, ShardedQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARDS = 64
-# How long a task takes a worker of the slow comparison, in s, and how much longer on the slow node.
+# The run time of a task in the slow comparison, in s, and the factor for the slow node.
 RUN_S, SLOWER = 0.6, 3
 SAMPLE_S = 0.5
 
@@ -49,13 +49,13 @@ def shares(cluster: Cluster, keys: list[str]) -> list[list[str]]:
 
 
 def totals(nodes: list[Node]) -> list[tuple[int, int]]:
-    """Tasks pushed and acked so far, by node."""
+    """The number of tasks pushed and acked so far, for each node."""
     facts = [node.facts("INFO", "taskslot") for node in nodes]
     return [(int(one["taskslot_total_pushed"]), int(one["taskslot_total_acked"])) for one in facts]
 
 
 class Traffic:
-    """Producers and workers on one logical queue, until so many tasks are done."""
+    """Producers and workers on one logical queue, until `tasks` tasks are done."""
 
     def __init__(self, cluster: Cluster, name: str, tasks: int, groups: int):
         self.client = cluster.client()
@@ -63,7 +63,7 @@ class Traffic:
         self.done, self.counting = 0, threading.Lock()
 
     def run(self) -> None:
-        """Three threads push a third each, four claim by tens and ack."""
+        """Run three threads that push a third each, and four that claim ten tasks at a time and ack them."""
         work = [threading.Thread(target=self.push, args=(at,)) for at in range(3)]
         work += [threading.Thread(target=self.work) for _ in range(4)]
         for thread in work:
@@ -72,7 +72,7 @@ class Traffic:
             thread.join()
 
     def push(self, producer: int) -> None:
-        """A third of the tasks, one by one."""
+        """Push a third of the tasks, one by one."""
         queue, chance = ShardedQueue(self.client, self.name, shards=SHARDS), random.Random(producer)
         for _ in range(self.tasks // 3):
             if self.groups:
@@ -82,7 +82,7 @@ class Traffic:
         queue.close()
 
     def work(self) -> None:
-        """Claim and ack until all is done."""
+        """Claim and ack until all tasks are done."""
         queue = ShardedQueue(self.client, self.name, shards=SHARDS)
         while self.done < self.tasks // 3 * 3:
             tasks = queue.claim(10, block_ms=100)
@@ -93,9 +93,9 @@ class Traffic:
 
 
 def spread(cluster: Cluster, tasks: int) -> bool:
-    """The table of pushes and completions by node; whether each is within 10 % of even."""
+    """Print the table of pushes and completions by node. Returns whether each is within 10 % of even."""
     nodes = cluster.primaries()
-    print(f"\n{SHARDS} shards on {len(nodes)} nodes, {tasks:,} tasks, off the mean of the nodes\n")
+    print(f"\n{SHARDS} shards on {len(nodes)} nodes, {tasks:,} tasks; deviation from the mean of the nodes\n")
     print(
         "| tasks | shards by node | pushed | off at most | completed | off at most |\n|---|---|---|---|---|---|"
     )
@@ -118,7 +118,7 @@ def spread(cluster: Cluster, tasks: int) -> bool:
         print(f"| {name} | {' / '.join(map(str, here))} | {' | '.join(cells)} |", flush=True)
     by_slots = max(abs(count / (SHARDS / len(nodes)) - 1) for count in here)
     print(
-        f"\nThe shards themselves are {by_slots:.1%} off at most; the aim is 10 %: {'met' if even else 'MISSED'}"
+        f"\nThe numbers of shards deviate by {by_slots:.1%} at most. Target: 10 %, {'met' if even else 'MISSED'}"
     )
     return even
 
@@ -127,7 +127,7 @@ def spread(cluster: Cluster, tasks: int) -> bool:
 
 
 class Rule:
-    """One way to choose shards, with a queue of its own and a worker for each shard."""
+    """One rule for choosing shards, with its own queue and a worker for each shard."""
 
     def __init__(self, name: str, cluster: Cluster, client: redis.asyncio.RedisCluster):
         self.name, self.turn = name, 0
@@ -136,7 +136,7 @@ class Rule:
         self.backlogs: list[list[int]] = []
 
     async def push(self) -> None:
-        """A task, to the shard that the rule says."""
+        """Push a task to the shard that the rule chooses."""
         if self.name == "round robin":
             self.turn += 1
             await self.queue.queues[self.turn % SHARDS].push(b"x")
@@ -146,14 +146,14 @@ class Rule:
         await self.queue.push(b"x")
 
     async def work(self, queue: AsyncQueue, run_s: float) -> None:
-        """A worker bound to one shard, for ever."""
+        """Run a worker for one shard, until it is cancelled."""
         while True:
             for task in await queue.claim(block_ms=0):
                 await asyncio.sleep(run_s)
                 await queue.ack(task)
 
     async def look(self, clients: list[redis.asyncio.Redis]) -> None:
-        """Note how many tasks are ready on each node."""
+        """Record how many tasks are ready on each node."""
         counts = []
         for client, keys in zip(clients, self.shards, strict=True):
             pipeline = client.pipeline(transaction=False)
@@ -163,12 +163,12 @@ class Rule:
         self.backlogs.append(counts)
 
     def means(self) -> list[float]:
-        """By node, of the second half."""
+        """The mean number of ready tasks on each node, in the second half."""
         half = self.backlogs[len(self.backlogs) // 2 :]
         return [sum(counts) / len(half) for counts in zip(*half, strict=True)]
 
     def ratio(self) -> float:
-        """The slow node's mean backlog to the others', which count as a task at least."""
+        """The ratio of the slow node's mean backlog to that of the others, which counts as at least one task."""
         *others, slow = self.means()
         return slow / max(1.0, sum(others) / len(others))
 
@@ -177,7 +177,7 @@ RULES = ("two choices", "two choices, without memory", "round robin")
 
 
 async def all_wait(nodes: list[redis.asyncio.Redis], number: int) -> None:
-    """Until so many workers wait for tasks."""
+    """Wait until this many workers wait for tasks."""
     waiting = 0
     while waiting < number:
         await asyncio.sleep(0.05)
@@ -186,7 +186,7 @@ async def all_wait(nodes: list[redis.asyncio.Redis], number: int) -> None:
 
 
 async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule]:
-    """All rules at once, for so long."""
+    """Run all rules at the same time."""
     client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port, protocol=2)
     nodes = [redis.asyncio.Redis(port=node.port, protocol=2) for node in cluster.primaries()]
     rules = [Rule(name, cluster, client) for name in RULES]
@@ -198,16 +198,18 @@ async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule
         f"\n{SHARDS} workers, one a shard ({' / '.join(map(str, here))}); a task takes {RUN_S} s, on the third"
     )
     print(
-        f"node {RUN_S * SLOWER:.1f} s: they can do {' + '.join(f'{one:.0f}' for one in able)} tasks a second."
+        f"node {RUN_S * SLOWER:.1f} s: their capacity is {' + '.join(f'{one:.0f}' for one in able)} tasks a second."
     )
     print(
-        f"{rate:.0f} a second come in by each rule ({share:.0%}), a third of which is {rate / 3:.0f}.",
+        f"{rate:.0f} tasks a second arrive for each rule ({share:.0%}); a third of that is {rate / 3:.0f}.",
         flush=True,
     )
     asyncs: set[asyncio.Task] = set()
     for rule in rules:
         for node, keys, span in zip(nodes, rule.shards, spans, strict=True):
-            wire = AsyncQueue(node, keys[0]).wire  # one for all, with a connection for each that waits
+            wire = AsyncQueue(
+                node, keys[0]
+            ).wire  # shared by all workers, with a connection for each waiting claim
             for key in keys:
                 asyncs.add(asyncio.create_task(rule.work(AsyncQueue(node, key, wire=wire), span)))
     await all_wait(nodes, len(asyncs))
@@ -216,7 +218,7 @@ async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule
     while due < start + lasts_s:
         due += chance.expovariate(rate)
         await asyncio.sleep(max(0.0, due - loop.time()))
-        # All at once: a push that takes longer must not delay the next one.
+        # Concurrently, so that a slow push doesn't delay the next one.
         asyncs |= {asyncio.create_task(rule.push()) for rule in rules}
         if loop.time() >= sampled:
             sampled += SAMPLE_S
@@ -226,7 +228,7 @@ async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule
             await failed[0]
         asyncs = {one for one in asyncs if not one.done()}
     while asyncs:
-        # More than once: a client that is just about to reply may swallow it.
+        # More than once, because a client that is about to return can swallow a cancellation.
         for one in asyncs:
             one.cancel()
         _, asyncs = await asyncio.wait(asyncs, timeout=1)
@@ -236,7 +238,7 @@ async def run_rules(cluster: Cluster, share: float, lasts_s: float) -> list[Rule
 
 
 def plot(rules: list[Rule], path: Path) -> None:
-    """Backlogs over time, a panel for each rule."""
+    """Plot the backlogs over time, with a panel for each rule."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -256,7 +258,10 @@ def plot(rules: list[Rule], path: Path) -> None:
 
 
 def slow(cluster: Cluster, share: float, lasts_s: float) -> bool:
-    """The table of backlogs by rule; whether the library's rule keeps the slow node's within twice the others'."""
+    """Print the table of backlogs by rule.
+
+    Returns whether the library's rule keeps the slow node's backlog within twice that of the others.
+    """
     rules = asyncio.run(run_rules(cluster, share, lasts_s))
     print("\n| rule | tasks ready by node, mean of the second half | slow node to the others | at the end |")
     print("|---|---|---|---|")
@@ -273,24 +278,24 @@ def slow(cluster: Cluster, share: float, lasts_s: float) -> bool:
         print(f"  {rule.name:<28} {figures}")
     plot(rules, ROOT / "target/balance-slow.png")
     is_met = rules[0].ratio() <= 2
-    print(
-        f"\nThe aim is a ratio of at most 2: {'met' if is_met else 'MISSED'}. Plot: target/balance-slow.png"
-    )
+    print(f"\nTarget: a ratio of at most 2, {'met' if is_met else 'MISSED'}. Plot: target/balance-slow.png")
     return is_met
 
 
 def main() -> int:
-    """Measure the parts asked for."""
+    """Run the selected parts."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("part", nargs="?", choices=["spread", "slow"], help="one part only")
+    parser.add_argument("part", nargs="?", choices=["spread", "slow"], help="run only this part")
     parser.add_argument("--server", default="valkey-9.1", choices=SERVERS)
     parser.add_argument("--tasks", type=int, default=12_000, help="tasks of each kind in spread (12,000)")
-    parser.add_argument("--share", type=float, default=0.7, help="arrivals in slow, of what all can do (0.7)")
+    parser.add_argument(
+        "--share", type=float, default=0.7, help="arrival rate in slow, as a share of the capacity (0.7)"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long slow lasts (60)")
     options = parser.parse_args()
     met = []
-    # No replicas: they'd take processor time from a small machine, and have no say in where tasks go.
+    # Without replicas, which would take processor time and don't affect where tasks go.
     cluster = Cluster(SERVERS[options.server], replicas=0)
     try:
         if options.part != "slow":

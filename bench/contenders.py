@@ -1,8 +1,8 @@
-"""Who is measured: taskslot, Redis Streams, a plain list and a queue in Lua, each as users would write it.
+"""The contenders: taskslot, Redis Streams, a plain list and a queue in Lua, each as users would write it.
 
-A contender turns tasks into calls (bytes of RESP). A call carries one task or `size` of them, in whatever
-commands its interface has for that: MPUSH, or ten XADD where there is no XADD of many. Replies are read and
-checked, so that nobody is quick by not doing the work.
+A contender turns tasks into calls (bytes of RESP). A call carries `size` tasks, in the commands that its interface has
+for that: MPUSH, or ten XADDs, since XADD adds one entry. Replies are read and checked, so that no contender is fast
+because it skips work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from pipe import Pipe, Reply, encode
 
-# Leases long enough for a million tasks to be claimed and looked at.
+# Leases that don't end while a million tasks are claimed and inspected.
 LEASE_MS = 3_600_000
 
 
@@ -24,33 +24,33 @@ def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 class Contender:
-    """What all have in common. `claimed` gives for each task what `acks` takes to finish it."""
+    """The interface of all contenders. For each task, `claimed` returns what `acks` needs to finish it."""
 
     name = ""
     how = ""
     needs_module = False
 
     def prepare(self, pipe: Pipe, key: bytes) -> None:
-        """Makes what must be there before the first task."""
+        """Create what is needed before the first task."""
 
     def pushes(self, key: bytes, payloads: Sequence[bytes], size: int) -> list[bytes]:
-        """Calls that push these payloads."""
+        """The calls that push these payloads."""
         raise NotImplementedError
 
     def claims(self, key: bytes, count: int, size: int) -> list[bytes]:
-        """Calls that claim as many tasks."""
+        """The calls that claim `count` tasks."""
         raise NotImplementedError
 
     def claimed(self, replies: list[Reply]) -> list[tuple]:
-        """What the replies to claims brought: a payload first, then what names the task and its lease."""
+        """The tasks in the replies to claims: for each its payload, then what identifies the task and its lease."""
         raise NotImplementedError
 
     def acks(self, key: bytes, tasks: Sequence[tuple], size: int) -> list[bytes]:
-        """Calls that finish these tasks."""
+        """The calls that finish these tasks."""
         raise NotImplementedError
 
     def acked(self, replies: list[Reply]) -> int:
-        """How many tasks the replies to acks say were finished."""
+        """The number of tasks that were finished, by the replies to acks."""
         return sum(sum(reply) if isinstance(reply, list) else reply for reply in replies)
 
 
@@ -85,7 +85,7 @@ class Taskslot(Contender):
 
 
 class Streams(Contender):
-    """Redis Streams with a consumer group. Finishing takes two commands, else the stream grows for ever."""
+    """Redis Streams with a consumer group. Finishing takes two commands, because XACK alone lets the stream grow."""
 
     name = "Streams"
     how = "XADD, XREADGROUP, XACK + XDEL; by tens 10 × XADD, COUNT 10, both with 10 ids"
@@ -132,7 +132,7 @@ class StreamsAckDel(Streams):
 
 
 class PlainList(Contender):
-    """Two lists: no lease, no timeout, no token; tasks are acked in order, so LREM finds each at once."""
+    """Two lists: no leases, no time-outs, no tokens. Tasks are acked in order, so that LREM finds each at once."""
 
     name = "list"
     how = "LPUSH, LMOVE, LREM; by tens one LPUSH, 10 × LMOVE, 10 × LREM"
@@ -187,9 +187,9 @@ return finished
 
 
 class LuaQueue(Contender):
-    """The least that Lua needs for leases: a ready list, hashes of payloads and tokens, a set of deadlines.
+    """The minimum for leases in Lua: a ready list, hashes of payloads and tokens, and a set of deadlines.
 
-    The client gives time and token, and nothing looks for leases that ended: a real one costs more.
+    The client passes time and token, and nothing looks for leases that have ended. A complete queue costs more.
     """
 
     name = "Lua"
@@ -224,7 +224,7 @@ SHA = {script: hashlib.sha1(script.encode()).hexdigest().encode() for script in 
 
 
 def contenders(server: str) -> list[Contender]:
-    """All that run on a server of this name (`redis-8.2`)."""
+    """The contenders that run on a server of this name (`redis-8.2`)."""
     flavour, version = server.split("-")
     newer = flavour == "redis" and tuple(map(int, version.split("."))) >= (8, 2)
     return [Taskslot(), Streams(), *([StreamsAckDel()] if newer else []), PlainList(), LuaQueue()]

@@ -1,6 +1,6 @@
-"""How many bytes a task takes beyond its payload: `used_memory` before and after a million of them.
+"""Measures how many bytes a task takes beyond its payload: `used_memory` before and after a million tasks.
 
-Both readings are taken with nobody connected but the one who asks, so that no client's buffers count.
+Both are read while no other client is connected, so that no client's buffers count.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from harness.server import Installed, wait_until
 from pipe import Pipe, decode
 from rounds import CALLS_A_WRITE, payloads, server_of
 
-# Tasks that the client prepares at a time.
+# The number of tasks that the client prepares at a time.
 STEP = 20_000
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes a task beyond its payload, all waiting or all leased."""
+    """Bytes per task beyond its payload, with all tasks ready and with all tasks leased."""
 
     tasks: int
     payload_bytes: int
@@ -29,7 +29,7 @@ class Footprint:
 
 
 def used_memory(asked: redis.Redis) -> int:
-    """`used_memory` when all other clients are gone."""
+    """`used_memory` once all other clients have disconnected."""
     wait_until(lambda: asked.info("clients")["connected_clients"] == 1, "all others are gone")
     return asked.info("memory")["used_memory"]
 
@@ -37,7 +37,7 @@ def used_memory(asked: redis.Redis) -> int:
 def footprint(
     installed: Installed, contender: Contender, module: Path, tasks: int, payload_bytes: int
 ) -> Footprint:
-    """Pushes and claims so many tasks on a fresh server, by tens."""
+    """Push and claim tasks on a new server, ten at a time, and return the bytes per task."""
     key, size = b"queue", 10
     with server_of(installed, contender, module) as server:
         asked = server.client(socket_timeout=60)

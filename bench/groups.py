@@ -1,11 +1,11 @@
-"""Measures what groups cost: claims, and finding a task by id, with none, few and many groups; and their memory.
+"""Measures the cost of groups: claims and finding a task by id, with no, few and many groups; and their memory.
 
     bench/groups.py                               on the default server; a minute
     bench/groups.py --server redis-8.2,redis-7.0  on these, by name or path
     bench/groups.py --groups 1000000 --tasks 1000000
 
-What counts is the server's processor time, as a ratio between three servers that take turns: one whose tasks are in
-no group, one with ten groups and one with many. Each figure is the median over rounds.
+The figures are the processor time of three servers that take turns: one whose tasks have no group, one with ten groups,
+and one with many. Each figure is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from waiters import cpu_us
 
 FEW = 10
 ROUNDS = 9
-# Calls in a round of each kind.
+# The number of calls of each kind in a round.
 CALLS = 2000
 PAYLOAD = "p" * 100
 IN_MEMORY = 1000
 
 
 class Side:
-    """A server with one queue of so many groups, whose tasks are spread evenly over them."""
+    """A server with one queue whose tasks are spread evenly over `groups` groups."""
 
     def __init__(self, installed: Installed, module: Path, groups: int, tasks: int):
         self.server = Server(installed, module=module)
@@ -40,40 +40,40 @@ class Side:
         self.next = tasks // 2
 
     def push(self, n: int, groups: int) -> list:
-        """The push of a task, by its number."""
+        """The command that pushes task number `n`."""
         return ["TASK.PUSH", "q", PAYLOAD, *(["GROUP", f"tenant:{n % groups}"] if groups else [])]
 
     def used_memory(self) -> int:
-        """What the server says."""
+        """The server's `used_memory`."""
         lines = self.c("INFO", "memory").decode().splitlines()
         return int(dict(line.split(":", 1) for line in lines if ":" in line)["used_memory"])
 
     def claims_one(self) -> int:
-        """Claims one by one, at most once, so that nothing piles up."""
+        """Claim one by one with NOACK, so that no leases pile up."""
         replies = self.c.many([["TASK.CLAIM", "q", "NOACK"]] * CALLS)
         assert all(len(tasks) == 1 for tasks in replies)
         return CALLS
 
     def claims_ten(self) -> int:
-        """The same by tens."""
+        """Claim ten at a time with NOACK."""
         replies = self.c.many([["TASK.CLAIM", "q", "NOACK", "COUNT", 10]] * (CALLS // 10))
         assert all(len(tasks) == 10 for tasks in replies)
         return CALLS
 
     def lives(self) -> int:
-        """Claims under a lease, acknowledged."""
+        """Claim with a lease, and ack."""
         for tasks in (self.c("TASK.CLAIM", "q", "COUNT", 1) for _ in range(CALLS // 4)):
             assert self.c("TASK.ACK", "q", tasks[0][0]) == 1
         return CALLS // 4
 
     def gets(self) -> int:
-        """Tasks of the second half looked at, by id."""
+        """Read tasks of the second half by id."""
         some = self.ids[self.next :: max(1, (len(self.ids) - self.next) // CALLS)][:CALLS]
         assert all(self.c.many([["TASK.GET", "q", task] for task in some]))
         return len(some)
 
     def cancels(self) -> int:
-        """Tasks cancelled from the end on, by id."""
+        """Cancel tasks by id, from the last one on."""
         some = [self.ids.pop() for _ in range(CALLS)]
         assert self.c.many([["TASK.CANCEL", "q", task] for task in some]) == [1] * CALLS
         return CALLS
@@ -89,7 +89,7 @@ KINDS = {
 
 
 def measure(name: str, module: Path, groups: int, tasks: int) -> None:
-    """All figures of one server."""
+    """Measure all figures on one server."""
     installed = SERVERS[name] if name in SERVERS else identify(name)
     counts = [0, FEW, groups]
     sides = [Side(installed, module, count, tasks) for count in counts]
@@ -125,15 +125,15 @@ def measure(name: str, module: Path, groups: int, tasks: int) -> None:
 
 
 def main() -> None:
-    """Measure on the servers asked for."""
+    """Measure on the selected servers."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--server", default="valkey-9.1", help="names or paths, with commas between")
+    parser.add_argument("--server", default="valkey-9.1", help="names or paths, separated by commas")
     parser.add_argument("--groups", type=int, default=100_000)
     parser.add_argument("--tasks", type=int, default=200_000)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskslot-bench-") as folder:
-        # A copy: a build meanwhile must not change what is measured.
+        # A copy, so that a build in the meantime doesn't change what is measured.
         module = Path(shutil.copy(MODULE, folder))
         for name in chosen.server.split(","):
             measure(name, module, chosen.groups, chosen.tasks)

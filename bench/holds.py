@@ -1,11 +1,11 @@
-"""Measures how long single operations on large queues hold the server: what it works while a PING waits, at most.
+"""Measures how long single operations on large queues block the server, as the most work it does while a PING waits.
 
     bench/holds.py                               on the default server; a minute or two
     bench/holds.py --server redis-8.2,redis-7.0  on these, by name or path
     bench/holds.py --groups 100000
 
-That is processor time of the server's main thread, so that whatever else runs on the machine doesn't count. Beside it
-that of all threads for the operation and half a second after it: what was put off is in there too.
+The figure is processor time of the server's main thread, so other programs on the machine don't count. The second
+figure is that of all threads for the operation and the half second after it, which includes work that was put off.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ QUEUES = 100
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, all its threads."""
+    """The processor time that all threads of a process have used."""
     cpuclock_sched = 2
     return time.clock_gettime((~pid << 3) | cpuclock_sched)
 
 
 def main_thread_s(pid: int) -> float:
-    """Processor time of a process' main thread so far."""
+    """The processor time that the main thread of a process has used."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def ping(server: Server, longest: multiprocessing.Value) -> None:
-    """Asks the server again and again, and keeps the most work during a wait since somebody set it to 0."""
+    """Send PINGs all the time, and record the most work that the server did while one waited."""
     with server.raw() as s:
         while True:
             before = main_thread_s(server.pid)
@@ -55,7 +55,7 @@ def ping(server: Server, longest: multiprocessing.Value) -> None:
 
 
 class Bench:
-    """A server, and somebody who asks it all the time."""
+    """A server, and a process that sends it PINGs all the time."""
 
     def __init__(self, installed: Installed):
         self.server = Server(installed, maxclients=20_000, save="", lazyfree_lazy_user_del="no")
@@ -67,7 +67,7 @@ class Bench:
         self.pinger.start()
 
     def measure(self, what: str, act: Callable[[], object]) -> None:
-        """Does it, and prints how long it held the server."""
+        """Run an operation, and print how long it blocked the server."""
         time.sleep(AFTER_S)
         with self.longest.get_lock():
             self.longest.value = 0.0
@@ -75,21 +75,21 @@ class Bench:
         act()
         time.sleep(AFTER_S)
         held, cpu = self.longest.value * 1000, (cpu_s(self.server.pid) - before) * 1000
-        print(f"{self.name}: {what:55} held {held:7.1f} ms, in all {cpu:7.1f} ms", flush=True)
+        print(f"{self.name}: {what:55} blocked {held:7.1f} ms, in all {cpu:7.1f} ms", flush=True)
 
     def command(self, *words: object) -> None:
-        """Measures one command."""
+        """Measure one command."""
         self.measure(" ".join(map(str, words)), lambda: self.boss(*words))
 
     def end(self) -> None:
-        """Ends the server and who asks it."""
+        """Stop the server and the process that sends PINGs."""
         self.server.check()
         self.server.discard()
         self.pinger.join()
 
 
 def large_queues(bench: Bench, groups: int) -> None:
-    """Settings, copies and ends of a queue with as many groups as tasks, and of one without groups."""
+    """Measure settings, copies and the deletion of a queue with one group per task, and of one without groups."""
     bench.boss.many([["TASK.PUSH", "groups", "payload", "GROUP", f"tenant-{n}"] for n in range(groups)])
     for n in range(0, groups, 1000):
         bench.boss(
@@ -109,7 +109,7 @@ def large_queues(bench: Bench, groups: int) -> None:
 
 
 def wait_for_all(bench: Bench, claims: list[list[object]]) -> list:
-    """Workers that wait, each with its own claim."""
+    """Start waiting workers, each with its own claim."""
     workers = []
     for claim in claims:
         workers.append(bench.server.raw())
@@ -120,13 +120,13 @@ def wait_for_all(bench: Bench, claims: list[list[object]]) -> list:
 
 
 def end_all(workers: list) -> None:
-    """All connections close at once."""
+    """Close all connections at once."""
     for worker in workers:
         worker.close()
 
 
 def waiting_workers(bench: Bench) -> None:
-    """Many who wait die at once, or are served at once."""
+    """Measure many waiting workers that disconnect at once, or are served at once."""
     names = [f"q{n}" for n in range(QUEUES)]
     for count in (1, QUEUES):
         claim = ["TASK.CLAIM", "q", "BLOCK", 0]
@@ -152,12 +152,12 @@ def waiting_workers(bench: Bench) -> None:
 
 
 def main() -> None:
-    """Measure on the servers asked for."""
+    """Measure on the selected servers."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--server", default="valkey-9.1", help="names or paths, with commas between")
+    parser.add_argument("--server", default="valkey-9.1", help="names or paths, separated by commas")
     parser.add_argument("--groups", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=["queues", "workers"], help="one half of it")
+    parser.add_argument("--only", choices=["queues", "workers"], help="run only this half")
     chosen = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,12 +1,12 @@
-"""Counts the instructions of a task's life (push, claim, ack), by valgrind's callgrind: a figure almost without noise.
+"""Counts the instructions of a task's life (push, claim, ack) with valgrind's callgrind: a figure almost without noise.
 
     bench/instructions.py                       on Redis 7.0
     bench/instructions.py --module OTHER.so     another build of the module, to compare
-    bench/instructions.py --beside              Streams, a plain list and a Lua queue, too
+    bench/instructions.py --beside              Streams, a plain list and a Lua queue too
 
-Tasks are pushed, claimed and acked one by one, pipelined by one connection, with the AOF on. A fresh server lives
-through few tasks, another one through many: the difference is what the tasks took, without start and end. Processor
-time (bench/life.py) tells what it costs; instructions tell whether a change made the path longer.
+Tasks are pushed, claimed and acked one by one, pipelined on one connection, with the AOF on. One new server handles few
+tasks, another one many. The difference is the cost of the tasks, without the server's start and end. Processor time
+(bench/life.py) shows the cost; instructions show whether a change made the code path longer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from harness.server import MODULE, SERVERS, Installed, identify
 from rounds import Load, Racer, server_of
 
 MODE = "AOF everysec"
-# Tasks of the shorter run.
+# The number of tasks in the shorter run.
 FEW = 1000
 
 
 def under_callgrind(installed: Installed, folder: Path) -> Installed:
-    """The same server as a program that counts its instructions, into folder/counts."""
+    """A wrapper for the server that counts its instructions into folder/counts."""
     valgrind = shutil.which("valgrind")
     if not valgrind:
         sys.exit("valgrind is not installed (Debian: apt-get install valgrind)")
@@ -41,12 +41,12 @@ def under_callgrind(installed: Installed, folder: Path) -> Installed:
 
 
 def instructions(installed: Installed, contender: Contender, module: Path, tasks: int) -> int:
-    """The instructions of a server from its start to its end, with so many lives between."""
+    """The instructions of a server from its start to its end, with this many lives of tasks in between."""
     with tempfile.TemporaryDirectory(prefix="taskslot-callgrind-") as name:
         folder, load = Path(name), Load(tasks)
         with server_of(under_callgrind(installed, folder), contender, module, MODE) as server:
             with server.client() as client:
-                # What the server does by the clock, not by the task, is done as seldom as can be.
+                # The server's periodic work runs as seldom as possible.
                 client.config_set("hz", 1)
             racer = Racer(contender, server, load)
             for _ in range(load.slices()):
@@ -63,17 +63,19 @@ def of_a_life(installed: Installed, contender: Contender, module: Path, tasks: i
 
 
 def main() -> int:
-    """Count and print, a line for each."""
+    """Count and print a line for each contender."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     names = ", ".join(SERVERS)
-    parser.add_argument("--server", default="redis-7.0", help=f"a name or a path; here: {names}")
+    parser.add_argument("--server", default="redis-7.0", help=f"a name or a path; installed: {names}")
     parser.add_argument("--module", type=Path, default=MODULE, help=f"({MODULE})")
-    parser.add_argument("--tasks", type=int, default=10_000, help="by how many the runs differ (10,000)")
-    parser.add_argument("--beside", action="store_true", help="count the others, too")
+    parser.add_argument(
+        "--tasks", type=int, default=10_000, help="how many more tasks the longer run has (10,000)"
+    )
+    parser.add_argument("--beside", action="store_true", help="count the other contenders too")
     options = parser.parse_args()
     if "/" not in options.server and options.server not in SERVERS:
-        parser.error(f"--server {options.server}: not installed; here are {names}")
+        parser.error(f"--server {options.server}: not installed; installed are {names}")
     installed = identify(options.server) if "/" in options.server else SERVERS[options.server]
     print(f"instructions of a life on {installed.name}, AOF on", flush=True)
     for contender in contenders(installed.name):

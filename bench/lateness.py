@@ -1,12 +1,12 @@
-"""Measures how late tasks are that become ready by the server's own clock, and how long due work holds the server.
+"""Measures how late tasks become ready by the server's own clock, and how long due work blocks the server.
 
     bench/lateness.py                               on the default server; a minute
     bench/lateness.py --server redis-8.2,redis-7.0  on these, by name or path
     bench/lateness.py --tasks 100000                fewer tasks due at once
 
-Lateness: a worker waits; a task becomes due (DELAY, AT, the end of a lease), and what counts is when the worker has
-it. Stall: so many tasks become due in one moment, and what counts is the longest answer to a PING until all are ready.
-Alone on the machine only: another process that takes the processor shows as lateness.
+Lateness: a worker waits, and a task becomes due (DELAY, AT, the end of a lease). The figure is the time until the
+worker has it. Blocking: many tasks become due in one moment. The figure is the longest reply time of a PING until all
+are ready. Run it alone on the machine, because other processes show up as lateness.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from harness.talk import Talk
 from harness.waiting import Floor, Worker
 
 SAMPLES = 300
-# Tasks of one MPUSH, at most.
+# The largest number of tasks in one MPUSH.
 BATCH = 1000
-# How far apart samples are, at most, in ms: at random, so that no rhythm of the server's is met.
+# The longest time between two samples, in ms. It is random, so that samples don't coincide with the server's timers.
 APART_MS = 20
 
 
 def wall_ms() -> float:
-    """This machine's wall clock, which is the server's too."""
+    """This machine's wall clock in unix ms, which the server uses too."""
     return time.time() * 1000
 
 
 def percentiles(late: list[float]) -> str:
-    """What a distribution comes to."""
+    """The percentiles of a distribution, as text."""
     late = sorted(late)
     p50, p99 = late[len(late) // 2], late[len(late) * 99 // 100]
     return f"p50 {p50:6.2f}   p99 {p99:6.2f}   max {late[-1]:6.2f} ms"
 
 
 def delays(boss: Talk, worker: Worker, word: str) -> list[float]:
-    """How late a waiting worker has tasks pushed for later."""
+    """How late a waiting worker gets delayed tasks, in ms."""
     late = []
     for _ in range(SAMPLES):
         worker.asks("q", "NOACK")
@@ -53,7 +53,7 @@ def delays(boss: Talk, worker: Worker, word: str) -> list[float]:
 
 
 def leases(boss: Talk, worker: Worker) -> list[float]:
-    """How late a waiting worker has tasks whose first lease ended."""
+    """How late a waiting worker gets tasks whose first lease ended, in ms."""
     late = []
     for _ in range(SAMPLES):
         boss("TASK.PUSH", "q", "x", "LEASE", random.randint(1, APART_MS))
@@ -65,8 +65,8 @@ def leases(boss: Talk, worker: Worker) -> list[float]:
 
 
 def stall(boss: Talk, kind: str, tasks: int) -> tuple[list[float], float]:
-    """Round trips while so many tasks become due or leases end in one moment, and how long it lasted, in ms."""
-    # In which all is pushed, and claimed.
+    """PING times while many tasks become due or many leases end in one moment, and how long it lasted, in ms."""
+    # The time for pushing, and claiming, all tasks beforehand.
     span = 2000 + tasks // (20 if kind == "leases" else 100)
     boss("FLUSHALL")
     due = int(wall_ms()) + span
@@ -81,7 +81,7 @@ def stall(boss: Talk, kind: str, tasks: int) -> tuple[list[float], float]:
             [["TASK.MPUSH", "q", "AT", due, "TASKS", BATCH, *range(BATCH)] for _ in batches], at_once=10
         )
     if wall_ms() > due:
-        raise SystemExit("the machine is too slow for so many tasks: take fewer with --tasks")
+        raise SystemExit("this machine is too slow for that many tasks: use a lower --tasks")
     wait_until(lambda: wall_ms() > due - 5, "the moment has come", timeout=span / 1000 + 5)
     trips = []
     while True:
@@ -93,7 +93,7 @@ def stall(boss: Talk, kind: str, tasks: int) -> tuple[list[float], float]:
 
 
 def crowd(floor: Floor, workers: int) -> list[float]:
-    """Round trips while as many tasks become due in one moment as there are waiting workers."""
+    """PING times while tasks for all waiting workers become due in one moment."""
     floor.boss("FLUSHALL")
     line = [floor.worker().asks("q", "NOACK") for _ in range(workers)]
     floor.eventually(lambda: floor.blocked() == workers, "all wait", 20)
@@ -110,7 +110,7 @@ def crowd(floor: Floor, workers: int) -> list[float]:
 
 
 def measure(name: str, tasks: int) -> None:
-    """All figures of one server."""
+    """Measure all figures on one server."""
     server = Server(SERVERS[name] if name in SERVERS else identify(name), maxclients=20000)
     try:
         floor, worker = Floor(server), Worker(server)
@@ -136,10 +136,10 @@ def measure(name: str, tasks: int) -> None:
 
 
 def main() -> None:
-    """Measure on the servers asked for."""
+    """Measure on the selected servers."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--server", default="valkey-9.1", help="names or paths, with commas between")
+    parser.add_argument("--server", default="valkey-9.1", help="names or paths, separated by commas")
     parser.add_argument("--tasks", type=int, default=1_000_000, help="tasks due at once")
     chosen = parser.parse_args()
     for name in chosen.server.split(","):

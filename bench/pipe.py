@@ -1,8 +1,8 @@
-"""The client's side of the benchmark: commands as bytes made beforehand, written in batches of one size.
+"""The client of the benchmarks: sends prepared commands in batches of one size.
 
-The client must not be what is measured, and each contender must meet the server alike. So a batch is one
-write of prepared commands with a PING at its end, and the next one goes out when that PING is answered: the
-server reads, works and writes as often for the same number of tasks, however slow the client is in between.
+The client must not affect what is measured, and all contenders must be treated alike. So a batch is one write of
+prepared commands with a PING at its end, and the next one is sent when that PING is answered. For the same number of
+tasks the server then reads, works and writes equally often, however slow the client is in between.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Reply = bytes | int | list | None
 
 PING = b"PING\r\n"
 PONG = b"+PONG\r\n"
-# Bytes that one read may bring: enough for the replies of a batch of 1 KB payloads.
+# The size of one read, in bytes: enough for the replies to a batch of 1 KB payloads.
 READ_BYTES = 1 << 20
 
 
 def encode(*words: bytes | int) -> bytes:
-    """One command in RESP."""
+    """A command in RESP."""
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
         text = b"%d" % word if isinstance(word, int) else word
@@ -28,7 +28,7 @@ def encode(*words: bytes | int) -> bytes:
 
 
 def decode(data: bytes) -> list[Reply]:
-    """All replies (RESP2) in `data`, without the PONGs between batches; an error reply is an error here."""
+    """All replies (RESP2) in `data`, without the PONGs between batches. Raises RuntimeError for an error reply."""
     replies, at = [], 0
     while at < len(data):
         reply, at = decode_one(data, at)
@@ -38,7 +38,7 @@ def decode(data: bytes) -> list[Reply]:
 
 
 def decode_one(data: bytes, at: int) -> tuple[Reply, int]:
-    """The reply that begins at `at`, and where the next one does."""
+    """The reply that begins at `at`, and the position of the next one."""
     end = data.index(b"\r\n", at)
     kind, text, rest = data[at], data[at + 1 : end], end + 2
     match kind:
@@ -59,13 +59,13 @@ def decode_one(data: bytes, at: int) -> tuple[Reply, int]:
 
 
 def batches(calls: Sequence[bytes], size: int) -> Iterator[bytes]:
-    """The calls, `size` to a write, a PING at the end of each."""
+    """The calls as writes of `size` calls, each with a PING at its end."""
     for start in range(0, len(calls), size):
         yield b"".join(calls[start : start + size]) + PING
 
 
 class Pipe:
-    """One connection over a Unix socket, which sends batches in lock step."""
+    """A connection over a unix socket. It sends a batch only when the one before it is answered."""
 
     def __init__(self, path: str, calls_a_write: int):
         self._socket = socket.socket(socket.AF_UNIX)
@@ -74,7 +74,7 @@ class Pipe:
         self._calls_a_write = calls_a_write
 
     def send(self, writes: Sequence[bytes]) -> bytes:
-        """Sends prepared writes in turn, each when the one before is answered: all that was answered."""
+        """Send prepared writes, each when the one before it is answered. Returns all replies."""
         answer = bytearray()
         for write in writes:
             self._socket.sendall(write)
@@ -88,13 +88,13 @@ class Pipe:
         return bytes(answer)
 
     def prepared(self, calls: Sequence[bytes]) -> list[bytes]:
-        """The calls as writes, ready to be sent."""
+        """The calls as prepared writes."""
         return list(batches(calls, self._calls_a_write))
 
     def ask(self, *words: bytes | int) -> Reply:
-        """One command and its reply, for what isn't measured."""
+        """Send one command outside the measurement, and return its reply."""
         return decode(self.send([encode(*words) + PING]))[0]
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Close the connection."""
         self._socket.close()

@@ -1,10 +1,10 @@
-"""The lives of tasks on fresh servers, and what they cost: processor time as the operating system counts it.
+"""Runs the lives of tasks on new servers and measures their cost: processor time as the operating system counts it.
 
-In a round each contender has a fresh server of its own, and they take turns, a slice of tasks each, so that
-what slows the machine slows all of them. In a slice so many tasks are pushed, claimed and acked, in that
-order, behind a backlog that stays. The server's own clock of processor time (nanoseconds, user and system,
-all threads) is read between the phases: what the client does meanwhile counts for nothing; what the server
-does then, idle work and what it left for later, is told as `aside`.
+In a round, each contender has a new server, and they take turns with a slice of tasks each, so that anything that
+slows the machine slows all of them. In a slice, tasks are pushed, claimed and acked, in that order, behind a constant
+backlog. The server's processor time (in nanoseconds; user and system, all threads) is read between the phases, so the
+client's work doesn't count. The server's work between the phases, such as timers and work that it put off, is reported
+as `aside`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from contenders import Contender
 from harness.server import Installed, Server, wait_until
 from pipe import Pipe, decode
 
-# Calls in one write: a hundred pushes of 100 bytes fit into the 16 KB that the server reads at once.
+# The number of calls in one write. A hundred pushes of 100 bytes fit into the 16 KB that the server reads at once.
 CALLS_A_WRITE = 100
 PHASES = ("push", "claim", "ack")
-NO_LISTENER = "nobody listens"
+NO_LISTENER = "no AOF, no replica"
 AOF = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": 0}
-# What listens to the server: settings of its own, and whether there is a replica.
+# What receives the server's changes: for each mode the server's settings, and whether there is a replica.
 MODES = {NO_LISTENER: ({}, False), "AOF everysec": (AOF, False), "a replica": ({}, True)}
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is done in a round."""
+    """The sizes of a round."""
 
     tasks: int
     size: int = 1
@@ -40,35 +40,35 @@ class Load:
     payload_bytes: int = 100
 
     def slices(self) -> int:
-        """Slices that are measured."""
+        """The number of slices that are measured."""
         return max(self.tasks // self.slice, 1)
 
 
 @dataclass
 class Cost:
-    """Processor time of the lives of so many tasks, in ns: by phase, and `aside`, between the phases."""
+    """The processor time of the lives of `tasks` tasks, in ns: for each phase, and between the phases (`aside`)."""
 
     tasks: int = 0
     phases: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
     aside: int = 0
 
     def us(self, phase: str) -> float:
-        """µs a task of one phase."""
+        """The µs per task of one phase."""
         return self.phases[phase] / self.tasks / 1000
 
     def life_us(self) -> float:
-        """µs a task of all phases."""
+        """The µs per task of all phases together."""
         return sum(map(self.us, PHASES))
 
 
 def payloads(count: int, size: int, seed: int = 1) -> list[bytes]:
-    """Payloads that all differ, the same for each contender: a number, then random bytes, any of them."""
+    """Different payloads, the same for each contender: a number, then random bytes."""
     noise = random.Random(seed).randbytes(count + size)
     return [b"%08d" % number + noise[number : number + size - 8] for number in range(count)]
 
 
 def cpu_ns(pid: int) -> int:
-    """Processor time of a process so far, all its threads: its own POSIX clock (see clock_getcpuclockid)."""
+    """The processor time that all threads of a process have used, from its POSIX clock (clock_getcpuclockid)."""
     cpuclock_sched = 2
     return time.clock_gettime_ns((~pid << 3) | cpuclock_sched)
 
@@ -77,7 +77,7 @@ def cpu_ns(pid: int) -> int:
 def server_of(
     installed: Installed, contender: Contender, module: Path, mode: str = NO_LISTENER
 ) -> Iterator[Server]:
-    """A fresh server for a contender, with the module only where it is what is measured; ended after it."""
+    """A new server for a contender, with the module only for taskslot. It is stopped at the end of the block."""
     settings, has_replica = MODES[mode]
     options = {"module": module if contender.needs_module else None, **settings}
     servers = []
@@ -97,18 +97,18 @@ def server_of(
 
 
 def has_all(primary: Server, replica: Server) -> None:
-    """Makes sure that the replica was fed: it comes to what the primary sent."""
+    """Check that the replica was fed: wait until it has everything that the primary sent."""
     with primary.client() as asked, replica.client() as client:
         sent = asked.info("replication")["master_repl_offset"]
 
         def reached() -> bool:
             return client.info("replication")["slave_repl_offset"] >= sent
 
-        wait_until(reached, "the replica has all", timeout=60)
+        wait_until(reached, "the replica has everything", timeout=60)
 
 
 class Racer:
-    """A contender on its server, in the midst of a round."""
+    """A contender and its server, during a round."""
 
     key = b"queue"
 
@@ -118,7 +118,7 @@ class Racer:
         self.cost = Cost()
         self._end = 0
         contender.prepare(self.pipe, self.key)
-        # The backlog, a slice as warm-up, then what is measured.
+        # The backlog, one slice to warm up, then the measured slices.
         bodies = payloads(load.backlog + (1 + load.slices()) * load.slice, load.payload_bytes)
         self._next = iter(bodies)
         self.pipe.send(self._pushes(bodies[: load.backlog]))
@@ -132,7 +132,7 @@ class Racer:
         return self.pipe.prepared(self.contender.pushes(self.key, bodies, self.load.size))
 
     def run(self) -> None:
-        """One slice: its tasks are pushed, claimed and acked, and what the replies say is checked."""
+        """Run one slice: push, claim and ack its tasks, and check the replies."""
         count, contender = self.load.slice, self.contender
         pushes = next(self._slices)
         push_at = cpu_ns(self.pid)
@@ -142,7 +142,7 @@ class Racer:
         claimed_at = cpu_ns(self.pid)
         tasks = contender.claimed(decode(answer))
         if [task[0] for task in tasks] != [next(self._next) for _ in range(count)]:
-            raise RuntimeError(f"{contender.name} gave out other tasks than the oldest")
+            raise RuntimeError(f"{contender.name} returned other tasks than the oldest")
         acks = self.pipe.prepared(contender.acks(self.key, tasks, self.load.size))
         ack_at = cpu_ns(self.pid)
         answer = self.pipe.send(acks)
@@ -160,7 +160,7 @@ class Racer:
 def round_of(
     installed: Installed, contenders: list[Contender], module: Path, mode: str, load: Load, first: int
 ) -> dict[str, Cost]:
-    """One round of all: what a task's life costs, by contender. They take turns from the `first` on."""
+    """Run one round of all contenders, starting with number `first`. Returns the cost of a life by contender."""
     with ExitStack() as stack:
         racers = []
         for contender in contenders:

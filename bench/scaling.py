@@ -1,22 +1,23 @@
-"""Tells how throughput grows with the nodes of a cluster, and where it stops: on paper and by simulation.
+"""Estimates how throughput grows with the nodes of a cluster, and where growth ends: on paper and by simulation.
 
     bench/scaling.py                          measure a node, calculate, simulate 1, 2, 3, 6 and 12 nodes; ten minutes
-    bench/scaling.py measure                  what commands cost a node: alone, with an AOF, with a replica
-    bench/scaling.py simulate --nodes 1 3     … as many nodes only, with the costs measured last
+    bench/scaling.py measure                  the cost of commands on a node: alone, with an AOF, with a replica
+    bench/scaling.py simulate --nodes 1 3     … only these sizes, with the costs that were measured last
     bench/scaling.py validate                 the simulation beside a real cluster of three nodes, at a small load
 
-A machine of two processors can't load three nodes, so that its throughput with one, two or three servers would say more
-of the clients than of the cluster. What it can tell is what a node's processor spends on each command, as the Python
-library sends it (service.py). On paper a node that spends c µs on a task's life carries 1,000,000 / c tasks a second, N
-nodes N times that, less what is spent on looking: each producer asks S lengths each 0.1 s, each idle worker looks at
-all shards now and then.
+A machine with two processors can't load three nodes. Its throughput with one, two or three servers would show more
+about the clients than about the cluster. But it can measure what a node's processor spends on each command, as the
+Python library sends it (service.py). On paper, a node that spends c µs on a task's life handles 1,000,000 / c tasks a
+second, and N nodes handle N times that, minus the looks: each producer asks for S lengths every 0.1 s, and each idle
+worker looks at all shards now and then.
 
-The simulation (tests/harness/simulation.py) has a server of one thread for each node, which takes as long for each
-command as measured, and runs the library itself on them, producers and workers, in simulated time. Each producer and
-worker is its own process on its own processor, and a message takes 0.1 ms: what stops the growth is the cluster and the
-library, not the clients.
+The simulation (tests/harness/simulation.py) has a server with one thread for each node, which takes the measured time
+for each command. The library's own producers and workers run on these servers, in simulated time. Each of them is a
+process with its own processor, and a message takes 0.1 ms. So the limits are those of the cluster and the library, not
+of the clients.
 
-Costs go to target/costs.json, the plot to target/scaling.png. TASKSLOT_MODULE names another build of the module.
+Costs are written to target/costs.json, the plot to target/scaling.png. Set TASKSLOT_MODULE to measure another build of
+the module.
 """
 
 from __future__ import annotations
@@ -45,18 +46,18 @@ from taskslot.balance import FRESH_S
 TARGET = Path(__file__).resolve().parents[1] / "target"
 COSTS = TARGET / "costs.json"
 NODES = (1, 2, 3, 6, 12)
-# Clients of each node, and shards.
+# The clients for each node, and the shards.
 PRODUCERS, WORKERS, SHARDS = 20, 60, 64
 AOF = {"appendonly": "yes", "appendfsync": "everysec"}
 MODES = {"alone": {"replicas": 0}, "AOF everysec": {"replicas": 0, **AOF}, "a replica": {"replicas": 1}}
 WAYS = (("busy", CROWD, 0.0), ("one at a time", 1, 0.0), ("at ease", 1, REST_S))
 
 
-# ---- what a node's processor spends
+# ---- the processor time of a node
 
 
 def measure_all(server: str, rounds: int) -> Costs:
-    """The table of costs; those of a busy node with a replica are kept."""
+    """Measure and print the costs. Those of a busy node with a replica are saved."""
     print("\nµs of a node's processor, on TCP, with the library's words\n")
     print(
         "| | push | claim | ack | life | … by tens | claim in vain | wait in vain | handed over | look: each node "
@@ -85,9 +86,9 @@ def measure_all(server: str, rounds: int) -> Costs:
 
 
 def known(mode: str) -> Costs:
-    """Costs that were measured before."""
+    """The saved costs."""
     if not COSTS.exists():
-        raise SystemExit("nothing is measured yet: bench/scaling.py measure")
+        raise SystemExit("there are no saved costs: run bench/scaling.py measure first")
     return Costs(**json.loads(COSTS.read_text())[mode])
 
 
@@ -95,13 +96,13 @@ def known(mode: str) -> Costs:
 
 
 def paper(costs: Costs, nodes: int, size: int, shards: int = SHARDS) -> tuple[float, float]:
-    """Tasks a second that so many nodes carry, and the share that the producers' looks take of it."""
+    """The tasks a second that this many nodes handle, and the share that the producers' looks take."""
     looks = PRODUCERS * nodes / FRESH_S * costs.look(shards, nodes) / 1e6
     return max(0.0, (nodes - looks) * 1e6 / costs.life(size)), looks / nodes
 
 
 def calculate(costs: Costs) -> None:
-    """The formula and where it stops."""
+    """Print the formula's results, and where growth ends."""
     print(
         "\nOn paper: tasks a second of N nodes = (N − P/0.1 s · (N·b + S·l)) / c, with c the µs of a life, b those of"
     )
@@ -124,7 +125,7 @@ def calculate(costs: Costs) -> None:
 
 
 def one(job: tuple[int, Costs, int, float]) -> Outcome:
-    """A point of the plot."""
+    """Simulate one point of the plot."""
     nodes, costs, size, share = job
     rate = share * paper(costs, nodes, size)[0]
     traffic = Traffic(rate, PRODUCERS * nodes, WORKERS * nodes, SHARDS, size)
@@ -132,11 +133,11 @@ def one(job: tuple[int, Costs, int, float]) -> Outcome:
 
 
 def simulate_all(costs: Costs, counts: list[int]) -> None:
-    """The table and the plot."""
+    """Run the simulations, and print the table and the plot."""
     jobs = [
         (nodes, costs, size, share) for size, share in ((1, 0.4), (1, 1.5), (10, 1.5)) for nodes in counts
     ]
-    # The long ones first, and as many at a time as there are processors.
+    # The long ones first, and one for each processor at a time.
     order = sorted(jobs, key=lambda job: (-job[0], job[2]))
     with multiprocessing.Pool(os.cpu_count()) as pool:
         found = dict(zip(order, pool.imap(one, order), strict=True))
@@ -162,7 +163,7 @@ def simulate_all(costs: Costs, counts: list[int]) -> None:
 
 
 def plot(costs: Costs, found: dict[tuple[int, Costs, int, float], Outcome], counts: list[int]) -> None:
-    """Throughput and waits by nodes."""
+    """Plot throughput and waiting times by number of nodes."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -190,7 +191,7 @@ def plot(costs: Costs, found: dict[tuple[int, Costs, int, float], Outcome], coun
 
 
 class RealWorld:
-    """What producers and workers need of a World, on a real cluster."""
+    """The part of a `World` that producers and workers use, on a real cluster."""
 
     def __init__(self, client: redis.asyncio.RedisCluster, seed: int = 1):
         self.client, self.random = client, random.Random(seed)
@@ -201,7 +202,7 @@ class RealWorld:
         return asyncio.get_running_loop().time()
 
     def passes(self, span_s: float):
-        """To be awaited: a span of time."""
+        """Wait for this time."""
         return asyncio.sleep(span_s)
 
     def queue(self, shards: int) -> AsyncShardedQueue:
@@ -209,8 +210,8 @@ class RealWorld:
         return AsyncShardedQueue(self.client, "orders", shards=shards)
 
 
-def told(cluster: Cluster) -> tuple[float, Counter[str]]:
-    """The nodes' processor time in s, and their calls by command."""
+def usage(cluster: Cluster) -> tuple[float, Counter[str]]:
+    """The processor time that the nodes have used, in s, and their calls by command."""
     calls: Counter[str] = Counter()
     for node in cluster.nodes:
         for name, facts in node.say("INFO", "commandstats").items():
@@ -221,19 +222,19 @@ def told(cluster: Cluster) -> tuple[float, Counter[str]]:
 async def run_real(
     cluster: Cluster, traffic: Traffic, lasts_s: float
 ) -> tuple[float, dict[str, float], float]:
-    """The real thing: processors used in all, calls a second, and the time of a message one way in s."""
+    """Run on a real cluster. Returns processors used, calls a second, and the time of a message one way in s."""
     client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port, protocol=2)
     await client.initialize()
     world = RealWorld(client)
-    (cpu, _), began = told(cluster), time.monotonic()
+    (cpu, _), began = usage(cluster), time.monotonic()
     await asyncio.sleep(2)
-    alone = (told(cluster)[0] - cpu) / (time.monotonic() - began)
+    alone = (usage(cluster)[0] - cpu) / (time.monotonic() - began)
     tasks = [asyncio.create_task(produce(world, traffic)) for _ in range(traffic.producers)]
     tasks += [asyncio.create_task(work(world, traffic)) for _ in range(traffic.workers)]
     await asyncio.sleep(3)
-    (cpu, calls), began = told(cluster), time.monotonic()
+    (cpu, calls), began = usage(cluster), time.monotonic()
     await asyncio.sleep(lasts_s)
-    (cpu_then, calls_then), lasted = told(cluster), time.monotonic() - began
+    (cpu_then, calls_then), lasted = usage(cluster), time.monotonic() - began
     trips = []
     for _ in range(50):
         asked = time.monotonic()
@@ -251,7 +252,7 @@ async def run_real(
 
 
 def validate(server: str, lasts_s: float) -> None:
-    """Three nodes at a load that this machine, and one process of Python, carries: beside what the simulation says."""
+    """Compare three real nodes with the simulation, at a load that one Python process on this machine can handle."""
     costs = known("alone, at ease")
     traffic = Traffic(rate=30, producers=1, workers=3, shards=16, run_s=0.02)
     cluster = Cluster(SERVERS[server], replicas=0)
@@ -277,10 +278,12 @@ def validate(server: str, lasts_s: float) -> None:
 
 
 def main() -> int:
-    """The parts asked for."""
+    """Run the selected parts."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("part", nargs="?", choices=["measure", "simulate", "validate"], help="one part only")
+    parser.add_argument(
+        "part", nargs="?", choices=["measure", "simulate", "validate"], help="run only this part"
+    )
     parser.add_argument("--server", default="valkey-9.1", choices=SERVERS)
     parser.add_argument("--rounds", type=int, default=7, help="rounds of measuring (7)")
     parser.add_argument("--nodes", type=int, nargs="+", default=list(NODES), help="sizes to simulate")

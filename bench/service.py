@@ -1,10 +1,9 @@
-"""What commands cost a server: its processor time, command by command, as the Python library sends them.
+"""Measures the processor time that a server spends on each command, as the Python library sends it.
 
-Measured on one node of a real cluster over TCP, in three ways. *Busy*: fifty connections have sent a command each
-when the server comes to look: it is stopped (SIGSTOP) while they send, so that this is so each time. That is how a busy
-server works, with one round of its event loop for many commands. *One at a time* each has the round for itself. *At
-ease* there are some ms of rest before each: the server has slept and its caches are cold, which costs most, and matters
-least.
+It is measured on one node of a real cluster over TCP, in three ways. *Busy*: fifty connections have each sent a
+command when the server reads them. (It is stopped with SIGSTOP while they send.) This is how a busy server works: one
+round of its event loop handles many commands. *One at a time*: each command has a round of its own. *At ease*: the
+server rests for some ms before each command, so its caches are cold. This costs most and matters least.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from taskslot import commands
 from taskslot.arguments import token
 
 CROWD = 50
-# Rests before commands of a server at ease, in s.
+# The rest before each command of a server at ease, in s.
 REST_S = 0.004
-# Commands of one kind in a round of single ones.
+# The number of commands of one kind in a round of single commands.
 SINGLES, AT_EASE = 100, 40
 SIZE = 10
 KEYS = [f"q{at}" for at in range(22)]
 PAYLOAD = bytes(range(100))
-# Bulks of reading commands: two lengths, to tell what each command adds.
+# Two lengths of bulks of reading commands. Their difference shows what each command adds.
 SHORT, LONG = 2, len(KEYS)
 BLOCK_MS = 20
 
@@ -41,7 +40,7 @@ def packed(command: Any) -> bytes:
 
 
 def is_whole(data: bytes, replies: int) -> bool:
-    """Whether so many replies are there."""
+    """Whether `data` contains this many replies."""
     at = 0
     try:
         for _ in range(replies):
@@ -52,7 +51,7 @@ def is_whole(data: bytes, replies: int) -> bool:
 
 
 def read(connection: socket.socket, replies: int = 1) -> list[Any]:
-    """So many replies."""
+    """Read this many replies."""
     data = b""
     while not data or not is_whole(data, replies):
         data += connection.recv(1 << 20)
@@ -64,7 +63,7 @@ def read(connection: socket.socket, replies: int = 1) -> list[Any]:
 
 
 class Teller:
-    """Commands to one node, and what they cost it."""
+    """Sends commands to one node, and measures what they cost it."""
 
     def __init__(self, node: Node, at_once: int, rest_s: float = 0.0):
         self.node, self.at_once, self.rest_s = node, at_once, rest_s
@@ -75,18 +74,18 @@ class Teller:
         self.idle_share = self._idle()
 
     def _idle(self) -> float:
-        """The share of a processor that the server takes for itself."""
+        """The share of a processor that the idle server uses."""
         before, began = cpu_ns(self.node.pid), time.monotonic()
         time.sleep(1.0)
         return (cpu_ns(self.node.pid) - before) / 1e9 / (time.monotonic() - began)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         for line in self.lines:
             line.close()
 
     def send(self, calls: Sequence[bytes], first: int = 0) -> None:
-        """A call on each connection, seen by the server all at once."""
+        """Send a call on each connection, so that the server reads all of them at once."""
         if len(calls) > 1:
             self.node.freeze()
         time.sleep(self.rest_s)
@@ -96,7 +95,7 @@ class Teller:
             self.node.thaw()
 
     def cost(self, calls: Sequence[bytes], replies: int = 1) -> tuple[float, list[Any]]:
-        """µs of a call, and what was replied."""
+        """The µs of a call, and the replies."""
         before, began = cpu_ns(self.node.pid), time.monotonic()
         answers = []
         for start in range(0, len(calls), self.at_once):
@@ -108,13 +107,13 @@ class Teller:
         return (cpu_ns(self.node.pid) - before - idle_ns) / len(calls) / 1000, answers
 
     def handed(self) -> float:
-        """µs of a claim that waits and of the push that serves it."""
+        """The µs of a waiting claim and of the push that serves it."""
         crowd, times = self._at_a_time()
         waits = [packed(commands.claim([KEYS[0]], 1, 10_000, token(), noack=True))] * crowd
         before, began = cpu_ns(self.node.pid), time.monotonic()
         for _ in range(times):
             self.send(waits)
-            # Until all wait.
+            # Wait until all claims wait.
             time.sleep(0.02)
             self.send([one_push() for _ in waits], first=CROWD)
             for line in (*self.lines[:crowd], *self.lines[CROWD : CROWD + crowd]):
@@ -123,11 +122,11 @@ class Teller:
         return (cpu_ns(self.node.pid) - before - idle_ns) / crowd / times / 1000
 
     def _at_a_time(self) -> tuple[int, int]:
-        """How many wait at once, and how often: a crowd, beside which what the server does aside is little, or one."""
+        """How many claims wait at once, and how often: many, so that the server's own work hardly counts, or one."""
         return (1, AT_EASE // 2) if self.rest_s else (CROWD, 2)
 
     def waited(self) -> float:
-        """µs of a claim that waits for BLOCK_MS in vain."""
+        """The µs of a claim that waits for BLOCK_MS and gets nothing."""
         crowd, times = self._at_a_time()
         before, began = cpu_ns(self.node.pid), time.monotonic()
         for _ in range(times):
@@ -139,20 +138,20 @@ class Teller:
 
 
 def one_push() -> bytes:
-    """As the library pushes one task."""
+    """The command with which the library pushes one task."""
     return packed(commands.push(KEYS[0], PAYLOAD, request=token()))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What commands cost a node, and what its replicas spend on a task's life, in µs."""
+    """The cost of commands on a node, and of a task's life on its replica, in µs."""
 
     costs: Costs
     replica_us: float  # of lives one by one and by tens, as many commands of each
 
 
 def round_of(teller: Teller, calls: int) -> dict[str, float]:
-    """Each kind of command once, µs."""
+    """Measure each kind of command once, in µs."""
     key, found = KEYS[0], {}
 
     def claims(count: int) -> list[bytes]:
@@ -169,8 +168,8 @@ def round_of(teller: Teller, calls: int) -> dict[str, float]:
     found["push_many"], _ = teller.cost(many)
     found["claim_many"], got = teller.cost(claims(SIZE))
     parts = [[task[0].decode() for task in tasks] for tasks in got]
-    found["ack_many"], said = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
-    if sum(map(sum, said)) != calls * SIZE:
+    found["ack_many"], replies = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
+    if sum(map(sum, replies)) != calls * SIZE:
         raise RuntimeError("not all tasks were acked")
     found["claim_empty"], _ = teller.cost(claims(1))
     found["wait_over"] = teller.waited()
@@ -182,7 +181,7 @@ def round_of(teller: Teller, calls: int) -> dict[str, float]:
 
 
 def costs_of(us: dict[str, float]) -> Costs:
-    """Costs as the simulation takes them, by two points of a line each."""
+    """The costs as the simulation needs them, each from two points of a line."""
     lines = {}
     for kind in ("push", "claim", "ack"):
         lines[f"{kind}_each"] = each = max(0.0, (us[f"{kind}_many"] - us[kind]) / (SIZE - 1))
@@ -202,7 +201,7 @@ def costs_of(us: dict[str, float]) -> Costs:
 
 
 def measure(cluster: Cluster, at_once: int, rounds: int, rest_s: float = 0.0) -> Measured:
-    """The lowest of the rounds, since a busy machine only adds, on the primary of a cluster of one."""
+    """Measure on the primary of a cluster of one node. The lowest of all rounds, because a busy machine only adds."""
     node, replicas = cluster.nodes[0], cluster.nodes[1:]
     teller = Teller(node, at_once, rest_s)
     calls = CROWD * 4 if at_once > 1 else AT_EASE if rest_s else SINGLES
@@ -214,7 +213,7 @@ def measure(cluster: Cluster, at_once: int, rounds: int, rest_s: float = 0.0) ->
         for _ in range(rounds):
             before = [cpu_ns(one.pid) for one in replicas]
             found.append(round_of(teller, calls))
-            # A round is the lives of a task by itself and of ten together; both are told as one.
+            # A round has the life of a single task and of ten together; both are reported as one figure.
             lives = calls * (1 + SIZE)
             spent.append(
                 sum(cpu_ns(one.pid) - then for one, then in zip(replicas, before, strict=True)) / lives

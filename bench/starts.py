@@ -1,20 +1,21 @@
-"""Measures how soon a task starts while a worker is free anywhere, and what idle workers cost, on a real cluster.
+"""Measures how soon a task starts if a worker is free on any shard, and what idle workers cost, on a real cluster.
 
     bench/starts.py                       16 shards on 3 nodes, 1, 3, 8 and 24 idle workers; two minutes
-    bench/starts.py --workers 8           as many only
+    bench/starts.py --workers 8           only this number of workers
     bench/starts.py --tasks 400           more tasks for each figure (200)
     bench/starts.py --module A.so B.so    one build of the module beside another, in turns
 
-Workers are AsyncShardedQueues, eight to a process at most, that claim with BLOCK, ack and claim again. A producer
-pushes one task at a time, without group, at random instants. How soon: from the return of the push to the return of the
-claim, both on the machine's monotonic clock; below 0 (the worker had it first) counts as 0. A task pushed to the shard
-where a worker waits is handed over by the server at once; one pushed elsewhere waits for the next look of any worker.
+Workers are AsyncShardedQueues, at most eight in a process, that claim with BLOCK, ack and claim again. A producer
+pushes one task at a time, without a group, at random times. The figure is the time from the return of the push to the
+return of the claim, on the machine's monotonic clock. A negative time (the worker was first) counts as 0. If a worker
+waits on the task's shard, the server hands the task over at once. Otherwise the task waits for the next look of a
+worker.
 
-What it costs: while nobody pushes, the servers' own counts of commands (INFO commandstats) and the processor time of
-their processes, less what they take with no worker at all.
+The cost is measured while nothing is pushed: the servers' own counts of commands (INFO commandstats), and the processor
+time of their processes, minus what they use without any worker.
 
-The machine counts: two processors for servers, workers and whatever else runs there; the times of a busy machine are
-too long. `behind` is by how much a worker's process overslept in the mean: what the machine adds by itself.
+The machine matters: servers and workers share its processors, and on a busy machine the times are too long. `behind` is
+how much too long a worker's process slept on average, which is the machine's own share.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from taskslot import AsyncShardedQueue, ShardedQueue
 
 SHARDS = 16
 QUEUE = "starts"
-# Workers of one process: more would wait for one another's Python.
+# The most workers in one process. More would wait for each other, because Python runs one thread at a time.
 IN_A_PROCESS = 8
-# Pushes are so far apart, in s: longer than a worker needs to be free again, at random.
+# The random time between two pushes, in s. It is longer than a worker needs to become free again.
 APART_S = (0.03, 0.15)
-# For how long idle workers are watched.
+# How long idle workers are measured, in s.
 IDLE_S = 4.0
 AIM_MS = 50.0
 
@@ -50,7 +51,7 @@ AIM_MS = 50.0
 
 
 async def work(client: redis.asyncio.RedisCluster) -> None:
-    """One worker, until it is cancelled: tells of each task when it had it."""
+    """Run a worker until it is cancelled. It prints when it got each task."""
     queue = AsyncShardedQueue(client, QUEUE, shards=SHARDS)
     while True:
         for task in await queue.claim(block_ms=0):
@@ -59,7 +60,7 @@ async def work(client: redis.asyncio.RedisCluster) -> None:
 
 
 async def oversleep() -> None:
-    """Tells once a second by how much sleeps of 10 ms were too long, in ms."""
+    """Print once a second by how many ms sleeps of 10 ms were too long."""
     while True:
         late = 0.0
         for _ in range(100):
@@ -70,7 +71,7 @@ async def oversleep() -> None:
 
 
 async def workers(port: int, number: int) -> None:
-    """So many workers, until our standard input ends."""
+    """Run this many workers until standard input ends."""
     client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port, protocol=2)
     tasks = [asyncio.create_task(work(client)) for _ in range(number)]
     tasks.append(asyncio.create_task(oversleep()))
@@ -78,13 +79,13 @@ async def workers(port: int, number: int) -> None:
     done, _ = await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
     for one in done:
         one.result()
-    # A cancelled command of redis-py goes on at times, so that asyncio.run() would wait for ever.
+    # A cancelled command of redis-py can go on, and then asyncio.run() would never return.
     sys.stdout.flush()
     os._exit(0)
 
 
 class Crew:
-    """Processes of workers."""
+    """The processes that run the workers."""
 
     def __init__(self, cluster: Cluster, number: int):
         self.processes = []
@@ -98,25 +99,25 @@ class Crew:
             number -= IN_A_PROCESS
 
     def cpu_s(self) -> float:
-        """Processor time of all of them so far."""
+        """The processor time that all of them have used."""
         return sum(cpu_ns(process.pid) for process in self.processes) / 1e9
 
     def end(self) -> dict[str, list[float]]:
-        """End them: what they told, by its name."""
-        told: dict[str, list[float]] = {}
+        """End the processes. Returns what they printed, by name."""
+        found: dict[str, list[float]] = {}
         for process in self.processes:
-            said, _ = process.communicate("")
-            for line in said.splitlines():
+            output, _ = process.communicate("")
+            for line in output.splitlines():
                 name, value = json.loads(line)
-                told.setdefault(name, []).append(value)
-        return told
+                found.setdefault(name, []).append(value)
+        return found
 
 
 # ---- the measurements
 
 
 def servers(cluster: Cluster) -> tuple[float, dict[str, int]]:
-    """The servers' processor time so far in s, and how often they ran which of our commands."""
+    """The processor time that the servers have used, in s, and their calls of TASK commands."""
     calls: dict[str, int] = {}
     for node in cluster.nodes:
         for name, facts in node.say("INFO", "commandstats").items():
@@ -126,7 +127,7 @@ def servers(cluster: Cluster) -> tuple[float, dict[str, int]]:
 
 
 def idle(cluster: Cluster, crew: Crew | None) -> tuple[float, float, dict[str, float]]:
-    """While nobody pushes: the processor time of servers and of workers, s a second, and commands a second."""
+    """Measure while nothing is pushed: processor time of servers and workers in s a second, and commands a second."""
     (cpu, calls), own, began = servers(cluster), crew.cpu_s() if crew else 0.0, time.monotonic()
     time.sleep(IDLE_S)
     (cpu_then, calls_then), lasted = servers(cluster), time.monotonic() - began
@@ -135,7 +136,7 @@ def idle(cluster: Cluster, crew: Crew | None) -> tuple[float, float, dict[str, f
 
 
 def push(cluster: Cluster, tasks: int, name: str) -> dict[str, float]:
-    """Push tasks at random instants: when each push had returned."""
+    """Push tasks at random times. Returns when each push returned."""
     queue, chance, pushed = ShardedQueue(cluster.client(), QUEUE, shards=SHARDS), random.Random(1), {}
     for number in range(tasks):
         time.sleep(chance.uniform(*APART_S))
@@ -147,12 +148,12 @@ def push(cluster: Cluster, tasks: int, name: str) -> dict[str, float]:
 
 
 def waiting(cluster: Cluster) -> int:
-    """How many workers wait."""
+    """The number of waiting workers."""
     return sum(int(node.facts("INFO", "taskslot")["taskslot_blocked_workers"]) for node in cluster.nodes)
 
 
 def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bool:
-    """A row of the table; whether the aim is met."""
+    """Measure and print a row of the table. Returns whether the target is met."""
     cluster = Cluster(SERVERS[server], replicas=0, module=module)
     try:
         alone, _, _ = idle(cluster, None)
@@ -160,17 +161,17 @@ def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bo
         try:
             wait_until(lambda: waiting(cluster) >= max(1, number * 0.6), "the workers wait", 30)
             push(cluster, 10, "warm")
-            time.sleep(2.5)  # until the paces suit the number of workers
+            time.sleep(2.5)  # until the workers' paces suit their number
             cpu, own, rates = idle(cluster, crew)
             pushed = push(cluster, tasks, "task")
         finally:
-            told = crew.end()
+            found = crew.end()
         cluster.check()
     finally:
         cluster.discard()
-    spans = sorted(max(0.0, told[task][0] - at) * 1000 for task, at in pushed.items())
+    spans = sorted(max(0.0, found[task][0] - at) * 1000 for task, at in pushed.items())
     p50, p95, p99 = (spans[min(len(spans) - 1, len(spans) * part // 100)] for part in (50, 95, 99))
-    behind = sum(told["behind"]) / len(told["behind"])
+    behind = sum(found["behind"]) / len(found["behind"])
     rate = {word: round(rates.get(f"TASK.{word}", 0)) for word in ("LEN", "CLAIM", "INFO")}
     print(
         f"| {name} | {number} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {spans[-1]:.1f} | {behind:.1f} "
@@ -181,13 +182,17 @@ def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bo
 
 
 def main() -> int:
-    """Measure, or be a process of workers."""
+    """Measure, or run as a process of workers."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--server", default="valkey-9.1", choices=SERVERS)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 3, 8, 24], help="how many are idle")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 3, 8, 24], help="numbers of idle workers"
+    )
     parser.add_argument("--tasks", type=int, default=200, help="tasks for each figure (200)")
-    parser.add_argument("--module", type=Path, nargs="+", default=[MODULE], help="builds to compare")
+    parser.add_argument(
+        "--module", type=Path, nargs="+", default=[MODULE], help="builds of the module to compare"
+    )
     parser.add_argument("--crew", type=int, nargs=2, metavar=("PORT", "NUMBER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.crew:
@@ -205,7 +210,7 @@ def main() -> int:
         for number in options.workers
         for module in options.module
     ]
-    print(f"\nThe aim is p99 of at most {AIM_MS:.0f} ms: {'met' if all(met) else 'MISSED'}")
+    print(f"\nTarget: a p99 of at most {AIM_MS:.0f} ms, {'met' if all(met) else 'MISSED'}")
     return 0 if all(met) else 1
 
 

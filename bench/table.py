@@ -1,4 +1,4 @@
-"""What was measured, as Markdown."""
+"""Formats the figures of bench/life.py as Markdown."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harness.server import ROOT, Server
 from rounds import CALLS_A_WRITE, NO_LISTENER, PHASES, Cost, Load
 
 OURS, MEASURE = "taskslot", "Streams"
-# Rounds of one mode and one number of tasks a call: costs by contender, in the order of the rounds.
+# The rounds of one mode and one number of tasks per call: for each contender its costs, in the order of the rounds.
 Rounds = dict[str, list[Cost]]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table: the first column to the left, all others to the right, padded to be read as it is."""
+    """A table that is also readable as text. The first column is aligned to the left, all others to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -37,13 +37,13 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def ratios(rounds: Rounds, name: str) -> list[float]:
-    """A contender's cost over that of Streams in the same round, round by round."""
+    """For each round, the ratio of a contender's cost to that of Streams."""
     pairs = zip(rounds[name], rounds[MEASURE], strict=True)
     return [mine.life_us() / theirs.life_us() for mine, theirs in pairs]
 
 
 def ratio(rounds: Rounds, name: str) -> str:
-    """The median of the ratios, and between what they lie."""
+    """The median, the lowest and the highest ratio, as text."""
     all_ratios = ratios(rounds, name)
     if name == MEASURE:
         return "1"
@@ -51,7 +51,7 @@ def ratio(rounds: Rounds, name: str) -> str:
 
 
 def costs(measured: dict[tuple[str, int], Rounds]) -> str:
-    """All lives: µs of processor time a task, medians over the rounds."""
+    """The table of all lives: µs of processor time per task, medians over the rounds."""
     rows = []
     for (mode, size), rounds in measured.items():
         for name, all_costs in rounds.items():
@@ -63,12 +63,12 @@ def costs(measured: dict[tuple[str, int], Rounds]) -> str:
 
 
 def calls(size: int) -> str:
-    """How many tasks a call carries."""
+    """The number of tasks per call, in words."""
     return "one by one" if size == 1 else f"by {size}"
 
 
-def told(load: Load) -> str:
-    """What is done in a round."""
+def describe_load(load: Load) -> str:
+    """The sizes of a round, in words."""
     return (
         f"{load.tasks:,} tasks a round, payload {load.payload_bytes} B, backlog {load.backlog:,}, at most "
         f"{load.slice:,} leased, acked in order, {CALLS_A_WRITE} calls a write"
@@ -76,7 +76,7 @@ def told(load: Load) -> str:
 
 
 def footprints(measured: dict[int, dict[str, Footprint]]) -> str:
-    """Bytes a task beyond its payload."""
+    """The table of bytes per task beyond its payload."""
     rows = [
         (f"payload {bytes_} B, {found.tasks:,} tasks", name, f"{found.ready:.1f}", f"{found.leased:.1f}")
         for bytes_, all_found in measured.items()
@@ -86,44 +86,44 @@ def footprints(measured: dict[int, dict[str, Footprint]]) -> str:
 
 
 def aims(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Footprint]]) -> str:
-    """The aims, with what was measured. A life that listens counts by its worse mode."""
+    """The table of targets and what was measured. With an AOF or a replica, the worse of the two counts."""
     rows = []
     for listens, size, aim in [(True, 1, 0.50), (True, 10, 0.50), (False, 1, 0.40), (False, 10, 0.40)]:
         here = {mode: r for (mode, n), r in lives.items() if n == size and listens != (mode == NO_LISTENER)}
         if not here:
             continue
         worst = max(here, key=lambda mode: median(ratios(here[mode], OURS)))
-        said = {
+        texts = {
             name: f"{median(c.life_us() for c in all_costs):.2f} µs"
             for name, all_costs in here[worst].items()
         }
         reached = median(ratios(here[worst], OURS))
-        ours = f"{said[OURS]} = {reached:.2f} × Streams"
-        where = "AOF or replica, the worse" if listens else "nobody listens"
-        rows.append((f"a life {calls(size)}, {where}", said, ours, f"≤ {aim:.2f} × Streams", reached <= aim))
+        ours = f"{texts[OURS]} = {reached:.2f} × Streams"
+        where = "AOF or replica, the worse" if listens else "no AOF, no replica"
+        rows.append((f"a life {calls(size)}, {where}", texts, ours, f"≤ {aim:.2f} × Streams", reached <= aim))
     for bytes_, found in sizes.items():
         for state, aim in [("ready", 9), ("leased", 60)]:
-            said = {name: f"{getattr(figures, state):.1f}" for name, figures in found.items()}
+            texts = {name: f"{getattr(figures, state):.1f}" for name, figures in found.items()}
             reached = getattr(found[OURS], state) <= aim
-            # The aims are for 100 bytes; a larger payload leaves more at the end of each page.
+            # The targets are for 100 bytes. Larger payloads leave more unused space at the end of each page.
             aim_here = f"≤ {aim}" if bytes_ == 100 else "–"
-            rows.append((f"bytes a {state} task, {bytes_} B", said, said[OURS], aim_here, reached))
+            rows.append((f"bytes a {state} task, {bytes_} B", texts, texts[OURS], aim_here, reached))
     names = [name for name in rows[0][1] if name != OURS] if rows else []
     table = [
         (
             what,
-            *(said.get(name, "–") for name in names),
+            *(texts.get(name, "–") for name in names),
             ours,
             aim,
             "–" if aim == "–" else "yes" if ok else "no",
         )
-        for what, said, ours, aim, ok in rows
+        for what, texts, ours, aim, ok in rows
     ]
-    return markdown(("figure", *names, OURS, "aim", "reached"), table)
+    return markdown(("figure", *names, OURS, "target", "reached"), table)
 
 
 def conditions(server: Server, module: Path, all_here: Sequence[Contender]) -> str:
-    """What ran where, and how each contender worked."""
+    """The server, the module and the machine, and how each contender works, as a list."""
     with server.client() as client:
         info, memory = client.info("server"), client.info("memory")
     version = info.get("valkey_version") or info["redis_version"]
@@ -141,8 +141,8 @@ def conditions(server: Server, module: Path, all_here: Sequence[Contender]) -> s
 
 
 def as_json(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Footprint]]) -> str:
-    """All figures, for those who compute with them: ns a task by mode, size and contender; bytes a task."""
-    told = {
+    """All figures as JSON: ns per task by mode, size and contender; bytes per task."""
+    figures = {
         f"{mode}, {calls(size)}": {
             name: [
                 {"aside": c.aside / c.tasks, **{p: c.phases[p] / c.tasks for p in PHASES}} for c in all_costs
@@ -152,4 +152,4 @@ def as_json(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Foo
         for (mode, size), rounds in lives.items()
     }
     held = {bytes_: {name: vars(found) for name, found in all_.items()} for bytes_, all_ in sizes.items()}
-    return json.dumps({"lives": told, "footprints": held}, indent=1)
+    return json.dumps({"lives": figures, "footprints": held}, indent=1)

@@ -1,12 +1,12 @@
-"""Measures what idle workers cost: the server's processor time for a push, with few and with many that wait.
+"""Measures the cost of idle workers: the server's processor time for a push, with few and with many waiting workers.
 
     bench/waiters.py                               on the default server; two minutes
     bench/waiters.py --server redis-8.2,redis-7.0  on these, by name or path
     bench/waiters.py --workers 10000
 
 Each figure is the median over rounds that alternate between two servers, one with ten waiting workers and one with
-many. Three kinds of push: to a queue that has tasks and nobody waiting; the first push of a new queue; and one that
-serves a worker, who then waits again behind all the others.
+many. There are three kinds of push: to a queue for which no worker waits; the first push of a new queue; and a push
+that serves a worker, which then waits again behind all the others.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CLAIM = packed(["TASK.CLAIM", "q", "BLOCK", 0, "NOACK"])
 
 
 def cpu_us(pid: int) -> float:
-    """Processor time of a process so far, all its threads."""
+    """The processor time that all threads of a process have used, in µs."""
     cpuclock_sched = 2
     return time.clock_gettime_ns((~pid << 3) | cpuclock_sched) / 1000
 
 
 class Side:
-    """A server with so many workers that wait at one queue."""
+    """A server with this many workers that wait for one queue."""
 
     def __init__(self, installed: Installed, workers: int):
         self.server = Server(installed, maxclients=workers + 100)
@@ -44,21 +44,21 @@ class Side:
             self.line.append(self.server.raw())
             self.line[-1].sendall(CLAIM)
             if len(self.line) % 100 == 0 or len(self.line) == workers:
-                # Not all at once: only so many connections may wait to be accepted.
+                # Not all at once, because the number of connections that wait to be accepted is limited.
                 self.floor.eventually(lambda: self.floor.blocked() == len(self.line), "all wait", 60)
         self.made = 0
 
     def to_others(self) -> None:
-        """Pushes to a queue that nobody waits for."""
+        """Push to a queue for which no worker waits."""
         self.floor.boss.many([["TASK.PUSH", "other", "x"]] * PUSHES)
 
     def to_new_queues(self) -> None:
-        """First pushes."""
+        """Push the first task of new queues."""
         self.floor.boss.many([["TASK.PUSH", f"new:{self.made + at}", "x"] for at in range(PUSHES)])
         self.made += PUSHES
 
     def to_workers(self) -> None:
-        """Pushes one by one, each of which serves the worker that waits longest, who then asks again."""
+        """Push one by one. Each push serves the worker that waits longest, which then claims again."""
         for _ in range(PUSHES // 2):
             self.floor.boss("TASK.PUSH", "q", "x")
             worker = self.line.popleft()
@@ -67,7 +67,7 @@ class Side:
             self.line.append(worker)
 
     def of_the_queue_anew(self) -> None:
-        """The queue that all wait for is deleted and comes to be again, with a push that serves one."""
+        """Delete the queue that all wait for, and create it again with a push that serves one worker."""
         for _ in range(PUSHES // 2):
             self.floor.boss("DEL", "q")
             self.floor.boss("TASK.PUSH", "q", "x")
@@ -78,7 +78,7 @@ class Side:
 
 
 KINDS = {
-    "push, nobody waits for it": (Side.to_others, PUSHES),
+    "push, no worker waits": (Side.to_others, PUSHES),
     "first push of a new queue": (Side.to_new_queues, PUSHES),
     "push that serves a worker": (Side.to_workers, PUSHES // 2),
     "the same, queue made anew": (Side.of_the_queue_anew, PUSHES // 2),
@@ -86,7 +86,7 @@ KINDS = {
 
 
 def measure(name: str, workers: int) -> None:
-    """All figures of one server."""
+    """Measure all figures on one server."""
     installed = SERVERS[name] if name in SERVERS else identify(name)
     sides = [Side(installed, FEW), Side(installed, workers)]
     try:
@@ -111,10 +111,10 @@ def measure(name: str, workers: int) -> None:
 
 
 def main() -> None:
-    """Measure on the servers asked for."""
+    """Measure on the selected servers."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--server", default="valkey-9.1", help="names or paths, with commas between")
+    parser.add_argument("--server", default="valkey-9.1", help="names or paths, separated by commas")
     parser.add_argument("--workers", type=int, default=10_000)
     chosen = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,6 +1,6 @@
-"""A cluster on this machine to try things on: three primaries, each with a replica, in the foreground until Ctrl-C.
+"""A cluster on this machine for experiments: three primaries, each with a replica, in the foreground until Ctrl-C.
 
-`make cluster` runs it, on ports 7001 to 7006 (PORT=… is the first). What it prints is what to type next.
+`make cluster` runs it, on ports 7001 to 7006 (PORT=… is the first). It prints commands to try.
 """
 
 import argparse
@@ -13,18 +13,18 @@ from harness.server import CLI, SERVERS, Installed, ServerDied, identify
 
 SHARDS = 4
 BACK_AFTER_S = 10
-# Six nodes, each with a bus 10000 above its port.
+# The highest possible first port: there are six nodes, and each has its cluster bus on its port + 10000.
 LAST_PORT = 65535 - 10000 - 5
 
 
 def ranges(node: Node) -> str:
-    """The slots of a node, as CLUSTER NODES has them."""
+    """The slots of a node, as text."""
     slots = sorted(node.itself().slots)
     return f"slots {slots[0]}-{slots[-1]}" if slots else "no slots"
 
 
-def told(cluster: Cluster) -> str:
-    """What a newcomer wants to know, and can type next."""
+def introduction(cluster: Cluster) -> str:
+    """The nodes of the cluster, and commands that a newcomer can try."""
     first = cluster.nodes[0]
     cli = f"{Path(CLI).name if CLI else 'redis-cli'} -c -p"
     lines = ["", f"A cluster of {cluster.installed.name} with taskslot, on 127.0.0.1:", ""]
@@ -44,35 +44,35 @@ def told(cluster: Cluster) -> str:
         f"  {cli} {first.port} TASK.CLAIM mail WORKER w1 LEASE 15000",
         f"  {cli} {first.port} TASK.ACK mail <the handle that CLAIM showed>",
         "",
-        f"A queue that is too large for a node has shards, spread over all: {places}",
+        f"A queue that is too large for one node can be divided into shards: {places}",
         "",
         f"  {cli} {first.port} TASK.SHARDS orders {SHARDS} WITHSLOTS",
         f"  {cli} {first.port} TASK.PUSH '{shards[0][0]}' 'order 1'",
         "",
-        f"Kill the node that has this shard: after 2 to 3 s its replica, {heir.port}, has slots and task. The node is",
-        f"started again {BACK_AFTER_S} s later, as the replica.",
+        f"Kill the node of this shard. After 2 to 3 s its replica, {heir.port}, takes over its slots and tasks.",
+        f"The node is started again after {BACK_AFTER_S} s, and becomes the replica.",
         "",
         f"  kill -9 {victim.pid}",
         f"  {cli} {heir.port} TASK.LEN '{shards[0][0]}'",
         f"  {cli} {heir.port} CLUSTER NODES",
         "",
-        f"Logs are in {first.dir.parent}/taskslot-*/log. Ctrl-C ends the cluster, and its data go with it.",
+        f"Logs are in {first.dir.parent}/taskslot-*/log. Ctrl-C stops the cluster and deletes its data.",
         "",
     ]
     return "\n".join(lines)
 
 
 def chosen(name: str | None) -> Installed:
-    """The server to run: by name (valkey-9.1) or path, the first that is here by default."""
+    """The server to run, by name (valkey-9.1) or path. The default is the first that is installed."""
     if name is None:
         return next(iter(SERVERS.values()))
     if name not in SERVERS and not Path(name).exists():
-        raise SystemExit(f"{name} is not installed; here are {', '.join(SERVERS)}")
+        raise SystemExit(f"{name} is not installed; installed are {', '.join(SERVERS)}")
     return SERVERS.get(name) or identify(name)
 
 
 def watch(cluster: Cluster) -> None:
-    """Start nodes again that somebody has killed, after a while, until Ctrl-C."""
+    """Restart nodes that were killed, after a while, until Ctrl-C."""
     gone: dict[Node, float] = {}
     while True:
         time.sleep(0.5)
@@ -81,7 +81,7 @@ def watch(cluster: Cluster) -> None:
                 gone.pop(node, None)
             elif node not in gone:
                 gone[node] = time.monotonic()
-                print(f"{node.port} is gone; it is started again in {BACK_AFTER_S} s", flush=True)
+                print(f"{node.port} has ended; it starts again in {BACK_AFTER_S} s", flush=True)
             elif time.monotonic() - gone[node] > BACK_AFTER_S:
                 node.start()
                 print(f"{node.port} is back, pid {node.pid}", flush=True)
@@ -90,23 +90,23 @@ def watch(cluster: Cluster) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=7001, help="the first of six ports (7001)")
-    parser.add_argument("--server", help=f"by name or path; here: {', '.join(SERVERS)}")
+    parser.add_argument("--server", help=f"a name or a path; installed: {', '.join(SERVERS)}")
     options = parser.parse_args()
     if not 1 <= options.port <= LAST_PORT:
-        parser.error(f"--port must be between 1 and {LAST_PORT}: each node has a bus 10000 above")
+        parser.error(f"--port must be between 1 and {LAST_PORT}: each node also uses its port + 10000")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cluster = None
     try:
         print("Starting six nodes …", flush=True)
         cluster = Cluster(chosen(options.server), first_port=options.port)
-        print(told(cluster), flush=True)
+        print(introduction(cluster), flush=True)
         watch(cluster)
     except ServerDied as death:
         raise SystemExit(
-            f"A node could not start. Is its port, or the one 10000 above, in use?\n{death}"
+            f"A node could not start. Its port, or its port + 10000, may be in use.\n{death}"
         ) from None
     except KeyboardInterrupt:
-        print("\nThe cluster has ended.")
+        print("\nThe cluster has stopped.")
     finally:
         if cluster:
             cluster.discard()

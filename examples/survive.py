@@ -1,6 +1,6 @@
-"""100,000 tasks, eight workers, two of them killed with -9 on the way: every task is done.
+"""100,000 tasks and eight workers, two of which are killed with -9 on the way. In the end every task is done.
 
-Start a server with `make run`, then `make example`. It deletes and uses the keys demo, demo:done and demo:tries.
+Start a server with `make run`, then run `make example`. It deletes and uses the keys demo, demo:done and demo:tries.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ def connect() -> redis.Redis:
 
 
 def work(name: str) -> None:
-    """Claims tasks by tens, does them, acknowledges them, until nothing comes for a second."""
+    """Claim ten tasks at a time, do and ack them, until there has been no task for a second."""
     r = connect()
     while True:
         tasks = r.execute_command("TASK.CLAIM", "demo", "COUNT", 10, "BLOCK", 1000, "WORKER", name, "TIED")

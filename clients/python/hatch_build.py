@@ -1,6 +1,6 @@
-"""Build hook: the wheel carries the module, built by cargo; the sdist carries the Rust sources to build it of.
+"""Build hook: puts the module, built by cargo, into the wheel, and its Rust sources into the sdist.
 
-In the repository the Rust workspace is two folders up, in an unpacked sdist it is the folder `rust`.
+In the repository, the Rust workspace is two folders up. In an unpacked sdist, it is the folder `rust`.
 """
 
 import json
@@ -12,17 +12,17 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# What the sdist takes along of the workspace: all that `cargo build --locked` asks for.
+# The parts of the workspace that go into the sdist: everything that `cargo build --locked` needs.
 SOURCES = ("Cargo.toml", "Cargo.lock", "src")
 
 
 class ModuleHook(BuildHookInterface[Any]):
-    """Called by hatchling before it packs a wheel or an sdist."""
+    """The hook that hatchling calls before it packs a wheel or an sdist."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add to what is packed; raises where cargo or the sources are missing, or cargo fails."""
+        """Add the module or its sources. Raises an error if cargo or the sources are missing, or if cargo fails."""
         if version == "editable":
-            # The library is used from its folder, and `taskslot path` finds target/release.
+            # An editable install uses the library in its folder, where `taskslot path` finds target/release.
             return
         workspace = find_workspace(Path(self.root))
         included = build_data["force_include"]
@@ -32,7 +32,7 @@ class ModuleHook(BuildHookInterface[Any]):
         module = build_module(workspace)
         included[str(module)] = f"taskslot/_module/{module.name}"
         build_data["pure_python"] = False
-        # One module for every Python: only the machine matters.
+        # The module works with every version of Python, so only the platform is in the tag.
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
@@ -41,15 +41,15 @@ def find_workspace(root: Path) -> Path:
     for folder in (root / "rust", root.parents[1]):
         if (folder / "Cargo.lock").is_file() and (folder / "src/module").is_dir():
             return folder
-    raise FileNotFoundError(f"no Rust sources of taskslot in {root / 'rust'} nor in {root.parents[1]}")
+    raise FileNotFoundError(f"no Rust sources of taskslot in {root / 'rust'} or {root.parents[1]}")
 
 
 def build_module(workspace: Path) -> Path:
-    """Build the release module by cargo, which does nothing if it is there already: its file, wherever that is."""
+    """Build the release module with cargo and return its path. If it is up to date, cargo does nothing."""
     cargo = shutil.which("cargo")
     if cargo is None:
         raise RuntimeError(
-            "taskslot's module is built by cargo, which is not on the PATH: install Rust 1.88 or later (https://rustup.rs)"
+            "cargo, which builds taskslot's module, is not on the PATH: install Rust 1.88 or later (https://rustup.rs)"
         )
     command = [cargo, "build", "--release", "--locked", "-p", "taskslot"]
     done = subprocess.run(
@@ -59,7 +59,7 @@ def build_module(workspace: Path) -> Path:
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"`{' '.join(command[1:])}` in {workspace} failed: cargo says why above")
+        raise RuntimeError(f"`{' '.join(command[1:])}` in {workspace} failed: see cargo's output above")
     for line in done.stdout.splitlines():
         message = json.loads(line)
         if message["reason"] == "compiler-artifact" and message["target"]["name"] == "taskslot":

@@ -1,7 +1,7 @@
-"""Make the sync classes of the library from the asyncio ones: taskslot/_async -> taskslot/_sync, by unasync.
+"""Generates the library's sync classes from the asyncio ones (taskslot/_async -> taskslot/_sync), with unasync.
 
 make_sync.py            write them (`make fmt`)
-make_sync.py --check    fail if they are not what they would be written as (`make lint`)
+make_sync.py --check    fail if they are out of date (`make lint`)
 """
 
 import re
@@ -27,13 +27,13 @@ NAMES = {
     "aclose": "close",
     "asyncio": "time",
 }
-# The class names without their Async, as docstrings have them, too.
+# The class names without `Async`. Docstrings contain them too.
 SYNC_CLASSES = "|".join(name.removeprefix("Async") for name in NAMES if name.startswith("Async"))
-NOTE = "# Made of taskslot/_async/{name} by make_sync.py: change it there.\n"
+NOTE = "# Generated from taskslot/_async/{name} by make_sync.py: make changes there.\n"
 
 
 def written(folder: Path) -> dict[str, str]:
-    """The sync files by name, made in an empty folder."""
+    """Generate the sync files in an empty folder. Returns their texts by name."""
     copies = folder / "_async"
     shutil.copytree(SOURCE, copies, ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted(copies.glob("*.py"))
@@ -42,10 +42,10 @@ def written(folder: Path) -> dict[str, str]:
     for file in files:
         made = folder / "_sync" / file.name
         text = made.read_text()
-        # unasync leaves words within strings alone; docstrings name the classes, too.
+        # unasync doesn't change strings, and docstrings contain names of classes.
         made.write_text(NOTE.format(name=file.name) + re.sub(rf"\bAsync(?=({SYNC_CLASSES})\b)", "", text))
     (folder / "_sync/__init__.py").write_text(
-        '"""The sync classes, made of those in `_async` by make_sync.py."""\n'
+        '"""The sync classes. make_sync.py generates them from those in `_async`, so make changes there."""\n'
     )
     ruff = [Path(sys.executable).with_name("ruff"), "--config", HERE.parents[1] / "pyproject.toml"]
     for step in (["check", "--fix-only", "--quiet"], ["format", "--quiet"]):
@@ -59,7 +59,7 @@ def main() -> int:
     if "--check" in sys.argv:
         here = {file.name: file.read_text() for file in sorted(TARGET.glob("*.py"))}
         if here != files:
-            print("taskslot/_sync is not what make_sync.py writes: run `make fmt`")
+            print("taskslot/_sync is out of date: run `make fmt`")
             return 1
         return 0
     TARGET.mkdir(exist_ok=True)

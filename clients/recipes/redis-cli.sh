@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# taskslot by redis-cli (or valkey-cli), for jobs of a shell: redis-cli.sh HOST:PORT [QUEUE]
+# taskslot with redis-cli (or valkey-cli), for shell scripts: redis-cli.sh HOST:PORT [QUEUE]
 #
-# -c follows MOVED to the node of the key; each call connects anew, so it suits tens of tasks a second, not thousands.
-# It has no time-out of its own and sends nothing again: that is for the caller to do, with the same REQUEST token.
+# -c follows MOVED to the key's node. Each call opens a connection, so this is for tens of tasks a second, not
+# thousands. redis-cli has no time-out and never resends. The caller has to do that, with the same REQUEST token.
 set -euo pipefail
 
 address=${1:-127.0.0.1:6379}
 queue=${2:-orders}
 cli=(${REDIS_CLI:-redis-cli} -c -h "${address%:*}" -p "${address##*:}" --raw)
 
-# The reply, a line for each part of it. An error is a line, too, and begins with a word in capitals: 1 is returned, as
-# it is where no answer came.
+# Print the reply, a line for each part. An error is a line that begins with a code in capitals; then, and if there is
+# no reply, the status is 1.
 task() {
   local reply
   reply=$("${cli[@]}" "$@") || return 1
@@ -25,7 +25,7 @@ fail() {
 
 token() { cat /proc/sys/kernel/random/uuid; }
 
-# CRC16/XMODEM, all 16 bits: 12739, which is 0x31c3, for 123456789.
+# CRC16/XMODEM with all 16 bits: 12739, which is 0x31c3, for 123456789.
 crc16() {
   local LC_ALL=C crc=0 byte at bit
   for ((at = 0; at < ${#1}; at++)); do
@@ -38,10 +38,10 @@ crc16() {
   echo "$crc"
 }
 
-# The shard of a task that has a group or a token.
+# The shard of a task with a group or a token.
 shard_of() { echo "${shards[$(crc16 "$1") % ${#shards[@]}]}"; }
 
-# The shard of any other task: of two, the one that has fewer tasks ready.
+# The shard of any other task: of two, the one with fewer ready tasks.
 lighter_shard() {
   local one=$((RANDOM % ${#shards[@]}))
   local two=$(((one + 1 + RANDOM % (${#shards[@]} - 1)) % ${#shards[@]}))
@@ -52,7 +52,7 @@ lighter_shard() {
   fi
 }
 
-# push SHARD PAYLOAD [OPTION]...: counts what is new; a push with UNIQUE answers with the id, and 1 new or 0 found.
+# push SHARD PAYLOAD [OPTION]...: counts new tasks. With UNIQUE the reply is the id, and 1 for new or 0 for found.
 declare -A pushed
 found=0
 push() {
@@ -69,7 +69,7 @@ for n in {0..11}; do push "$(shard_of "customer-$((n % 6))")" "of a group $n" GR
 for n in {0..5}; do push "$(shard_of "invoice-$((n % 3))")" "unique $n" UNIQUE "invoice-$((n % 3))"; done
 for n in {0..31}; do push "$(lighter_shard)" "plain $n"; done
 
-# finish SHARD HANDLE...: keeps all the leases with one call, then finishes the tasks.
+# finish SHARD HANDLE...: extends all leases with one call, then finishes the tasks.
 extended=0 done=0
 finish() {
   local shard=$1 reply answer
@@ -80,7 +80,7 @@ finish() {
   for answer in $reply; do done=$((done + (answer == 1))); done
 }
 
-# A claim answers with three lines a task (as long as payloads have one line): its handle, its payload, its deliveries.
+# The reply of a claim has three lines for each task (if payloads have one line): its handle, payload and deliveries.
 for shard in "${shards[@]}"; do
   while reply=$(task TASK.CLAIM "$shard" COUNT 10 REQUEST "$(token)") || fail "$reply" && [[ $reply ]]; do
     mapfile -t tasks <<<"$reply"
@@ -90,8 +90,9 @@ for shard in "${shards[@]}"; do
   done
 done
 
-# Wait for a task, here in the background, each call on a connection of its own. A slice that broke off is sent again
-# with its token: if it got a task all the same, the copy gets that one. After an empty answer the next has a new token.
+# Wait for a task, here in the background; each call has its own connection. A slice that broke off is sent again with
+# its token: if it got a task all the same, the copy gets the same one. After an empty reply, the next slice has a new
+# token.
 wait_for_one() {
   local reply id tries=0
   id=$(token)
@@ -112,7 +113,7 @@ push "${shards[0]}" "the last"
 { read -r handle; read -r waited; } <&"$waiter"
 finish "${shards[0]}" "$handle"
 
-# The errors, on a queue beside. A command that fails has changed nothing.
+# The errors, on another queue. A command that fails changes nothing.
 beside="$queue-errors"
 task TASK.CONFIG "$beside" SET max-len 1 >/dev/null
 task TASK.PUSH "$beside" one >/dev/null

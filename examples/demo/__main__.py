@@ -1,8 +1,8 @@
-"""A cluster of three primaries and three replicas under load, with faults, and the account of it: `make demo`.
+"""`make demo`: a cluster of three primaries and three replicas under load, with faults, and an account of every task.
 
 A producer and eight workers share a queue of 64 shards. On the way a worker and a primary are killed, the primary
-comes back as a replica, and some shards move to another node. In the end every task that was pushed is done, or the
-demo says which is not, and exits with 1. Its logs stay in .run/demo, a plot in .run/demo.png.
+returns as a replica, and some shards move to another node. In the end every task that was pushed is done. If not, the
+demo names the missing ones and exits with 1. It leaves its logs in .run/demo and a plot in .run/demo.png.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from worker import Worker
 
 QUEUE = "orders"
 SETTINGS = {
-    "cluster_node_timeout": 2000,  # long enough for a busy machine: none is taken for dead that is merely slow
-    # By default all nodes refuse all commands while one third of the slots has no primary.
+    "cluster_node_timeout": 2000,  # long enough that a busy machine's nodes, which are slow, don't count as dead
+    # By default, all nodes refuse all commands while a third of the slots has no primary.
     "cluster_require_full_coverage": "no",
 }
-# How long a call goes on trying while a node is away.
+# How long a call keeps trying while a node is away.
 PATIENCE_MS = 60_000
-# How long the workers may take for what is left when the producer has stopped.
+# How long the workers have to finish the remaining tasks after the producer has stopped.
 DRAIN_S = 60
 FORK = multiprocessing.get_context("fork")
 
 
 def options() -> argparse.Namespace:
-    """What can be chosen."""
+    """The command-line options."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--seconds", type=float, default=30, help="how long tasks are pushed (default: %(default)s)"
@@ -63,7 +63,10 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--lease-ms", type=int, default=2500, help="length of a lease (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=None, help="who is killed, and what moves (default: by chance)"
+        "--seed",
+        type=int,
+        default=None,
+        help="decides which nodes and workers are killed and what moves (default: random)",
     )
     parser.add_argument(
         "--server", default="valkey-9.1", choices=sorted(SERVERS), help="(default: %(default)s)"
@@ -82,18 +85,18 @@ def options() -> argparse.Namespace:
 
 
 def sharded(chosen: argparse.Namespace, port: int) -> ShardedQueue:
-    """The queue, over a client that leaves it to the library to try again."""
+    """The queue, with a client that never resends, since the library does."""
     retry = Retry(NoBackoff(), 0)
     client = redis.RedisCluster("127.0.0.1", port, socket_timeout=5, retry=retry, require_full_coverage=False)
     return ShardedQueue(client, QUEUE, shards=chosen.shards, patience_ms=PATIENCE_MS)
 
 
 def start(what: Callable[..., None], *arguments: object) -> BaseProcess:
-    """Run a function in a process of its own, which ends when this one does."""
+    """Run a function in a new process, which ends with this one."""
 
     def run() -> None:
         end_with_parent()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that ends the others
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the main process ends the others
         what(*arguments)
 
     process = FORK.Process(target=run, daemon=True)
@@ -102,13 +105,13 @@ def start(what: Callable[..., None], *arguments: object) -> BaseProcess:
 
 
 def produce(chosen: argparse.Namespace, port: int, progress: SynchronizedArray) -> None:
-    """The producer's process."""
+    """The code of the producer's process."""
     log = Log(chosen.folder / "producer.log")
     asyncio.run(Producer(sharded(chosen, port), log, progress).run(chosen.rate))
 
 
 def work(chosen: argparse.Namespace, port: int, progress: SynchronizedArray, number: int) -> None:
-    """A worker's process."""
+    """The code of a worker's process."""
     log = Log(chosen.folder / f"worker-w{number}.log")
     Worker(sharded(chosen, port), f"w{number}", log, chosen.lease_ms, progress, 1 + number).run()
 
@@ -117,7 +120,7 @@ def work(chosen: argparse.Namespace, port: int, progress: SynchronizedArray, num
 
 
 def main() -> int:
-    """Run the demo; 0 if all is well in the end."""
+    """Run the demo. Returns 0 if every check holds in the end."""
     chosen = options()
     shutil.rmtree(chosen.folder, ignore_errors=True)
     seed = random.SystemRandom().randrange(1000) if chosen.seed is None else chosen.seed
@@ -136,12 +139,14 @@ def main() -> int:
 def run(
     chosen: argparse.Namespace, cluster: Cluster, processes: list[BaseProcess], chance: random.Random
 ) -> None:
-    """The load, the story, the drain, and what the servers say in the end."""
+    """Run the load and the story, wait until the queue is empty, and ask the servers for their figures."""
     port = cluster.nodes[0].port
-    # Numbers that one process each writes: pushed, confirmed, and what each worker has done.
+    # Counters, each written by one process: pushed, confirmed, and one of done tasks for each worker.
     progress = FORK.Array("q", 2 + chosen.workers, lock=False)
     with ShardedQueue(cluster.client(), QUEUE, shards=chosen.shards) as orders:
-        orders.configure(retain_max=10_000_000)  # every done task is kept, to be counted in the end
+        orders.configure(
+            retain_max=10_000_000
+        )  # keep every done task, so that they can be counted at the end
         workers = []
         for number in range(1, chosen.workers + 1):
             process = start(work, chosen, port, progress, number)
@@ -169,7 +174,7 @@ def run(
 
 
 def title(chosen: argparse.Namespace) -> str:
-    """What runs, in a line."""
+    """What is running, in one line."""
     return f"taskslot on {chosen.server}: 3 + 3 nodes, {chosen.shards} shards, {chosen.workers} workers"
 
 
@@ -180,7 +185,7 @@ def drain(
     producer: BaseProcess,
     workers: list[stories.Hand],
 ) -> None:
-    """Stop the producer when its pushes are confirmed, wait until all is done, stop the workers."""
+    """Stop the producer once its pushes are confirmed, wait until all tasks are done, then stop the workers."""
     screen.phase = "draining"
     stories.stop(producer, 30)
     story.say("pushed all", "the producer has stopped: all its pushes are confirmed")
@@ -197,7 +202,7 @@ def drain(
 
 
 def conclude(chosen: argparse.Namespace) -> int:
-    """Show the account, draw the plot."""
+    """Print the account, and draw the plot."""
     books = Books.of(chosen.folder)
     account = Account(books)
     print("\n" + "\n".join(account.lines()) + "\n")

@@ -1,8 +1,8 @@
-"""The account of a run: what was pushed, done, redelivered and why, lost; and whether all the books say the same.
+"""The account of a run: which tasks were pushed, done, lost and redelivered, and why; and whether all records agree.
 
     python examples/demo/account.py .run/demo
 
-makes it again of the logs of a run.
+prints it again from the logs of a run.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ LEASE_ENDED = "its lease ended before the worker's answer"
 NODE_AWAY = "its lease ended while its node was away"
 ANSWER_LOST = "the connection broke while it was claimed"
 UNEXPLAINED = "unexplained"
-# How much older than the cut a change may be that the replica has never seen: what stood in the primary's buffers.
+# A change that never reached the replica can be older than the cut by this much: it was in the primary's buffers.
 BUFFERED_S = 1.0
-# Leases that end while a node can't be heard are spared for so long besides (`failover-grace`).
+# Leases that end while a node is away are kept for this much longer (`failover-grace`).
 GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that must be so; `text` says what was found."""
+    """A condition that must hold. `text` describes it and what was found."""
 
     holds: bool
     text: str
 
 
 class Account:
-    """The account of the books of a run."""
+    """The account of a run, computed from its books."""
 
     def __init__(self, books: Books) -> None:
         self.books = books
 
-    # ---- what came of the tasks
+    # ---- what happened to the tasks
 
     @cached_property
     def done(self) -> set[int]:
-        """The numbers whose task is done by the server's word."""
+        """The numbers of the tasks that are done, by the server's own list."""
         return {kept.n for kept in self.books.kept.values()}
 
     @cached_property
     def lost(self) -> list[int]:
-        """Numbers that were pushed, and of which the server knows nothing."""
+        """The numbers that were pushed and that the server doesn't have."""
         return sorted(self.books.pushed.keys() - self.done)
 
     @cached_property
     def duplicates(self) -> list[int]:
-        """Numbers that became more than one task."""
+        """The numbers that became more than one task."""
         counts = Counter(kept.n for kept in self.books.kept.values())
         return sorted(n for n, count in counts.items() if count > 1)
 
     @cached_property
     def silent(self) -> set[int]:
-        """Numbers that are done though no worker's log has the answer, nor died the worker that claimed it last."""
+        """The numbers that are done without an ack in a worker's log, although the last worker didn't die."""
         found = set()
         for id_, kept in self.books.kept.items():
             claims = self.books.claims.get(kept.n, [])
@@ -75,15 +75,15 @@ class Account:
         return found
 
     def _may_have_acked(self, claim: Claim) -> bool:
-        """Whether it was acked, or its worker died before it could write so."""
+        """Whether the claim was acked, or its worker died before it could log the ack."""
         answer = self.books.answers.get(claim.handle)
         return answer[1] in ("done", "gone") if answer else claim.worker in self.books.killed
 
-    # ---- what came again, and why
+    # ---- redeliveries and their causes
 
     @cached_property
     def redelivered(self) -> Counter[str]:
-        """How many deliveries there were beyond the first of each number, by their cause."""
+        """The number of deliveries after the first one of each task, by cause."""
         causes: Counter[str] = Counter()
         for claims in self.books.claims.values():
             for before, claim in zip([None, *claims], claims, strict=False):
@@ -93,7 +93,7 @@ class Account:
         return causes
 
     def _cause(self, before: Claim, claim: Claim) -> str:
-        """Why a task was claimed again after this claim."""
+        """The cause of the claim that follows this claim."""
         answered, answer = self.books.answers.get(before.handle, (0.0, ""))
         failover = self._failover(before, claim)
         if before.id != claim.id:
@@ -111,7 +111,7 @@ class Account:
         return UNEXPLAINED
 
     def _cause_unseen(self, claim: Claim) -> str:
-        """Why there was a claim before this one which no worker's log knows of."""
+        """The cause of a claim before this one that is in no worker's log."""
         since = claim.t - self.books.lease_ms / 1000 - 2 * GRACE_S
         place = self.books.place_of(shard_of(claim.id), claim.t)
         if any(one.place == place and since <= one.promoted <= claim.t for one in self.books.failovers):
@@ -125,7 +125,7 @@ class Account:
         )
 
     def _failover(self, before: Claim, claim: Claim) -> Failover | None:
-        """The failover of its node that lies between two claims of a task."""
+        """The failover of the task's node between two of its claims."""
         place = self.books.place_of(shard_of(before.id), before.t)
         for failover in self.books.failovers:
             is_between = before.t <= failover.promoted and claim.t >= failover.cut
@@ -133,10 +133,10 @@ class Account:
                 return failover
         return None
 
-    # ---- how evenly
+    # ---- how even the load was
 
     def shares(self, what: str, until: float = float("inf")) -> list[int]:
-        """Pushes or completions of each place until an instant, in % of an even share."""
+        """The pushes or completions of each place until an instant, in percent of an even share."""
         if what == "pushes":
             found = [(t, id_) for t, id_ in self.books.pushed.values()]
         else:
@@ -144,11 +144,11 @@ class Account:
         counts = Counter(self.books.place_of(shard_of(id_), t) for t, id_ in found if t < until)
         return [round(100 * PLACES * counts[place] / max(1, counts.total())) for place in range(PLACES)]
 
-    # ---- whether the books agree
+    # ---- checks
 
     @cached_property
     def checks(self) -> list[Check]:
-        """All that must be so."""
+        """All conditions that must hold."""
         return [*self._of_tasks(), *self._of_totals(), *self._of_logs(), self._of_nodes()]
 
     def _of_tasks(self) -> list[Check]:
@@ -170,7 +170,8 @@ class Account:
         deliveries = sum(one.deliveries for one in kept.values())
         return [
             Check(
-                not left, f"no task is left on the server or went another way{f': {left}' if left else ''}"
+                not left,
+                f"no task is left on the server or ended in another way{f': {left}' if left else ''}",
             ),
             equal(
                 "tasks pushed", {"the producer's log": len(self.books.pushed), "TASK.INFO": totals["pushed"]}
@@ -181,13 +182,13 @@ class Account:
         ]
 
     def _of_leases(self) -> Check:
-        """Each claim ends with an answer or a stall; with both, if the ack came after the stall: that is a late one."""
+        """Each claim ends with an answer or with a stall. It has both if the ack came after the stall (a late ack)."""
         totals = self.books.totals
         ended = {name: totals[name] for name in ("acked", "stalled", "failed", "requeued") if totals[name]}
         both = sum(ended.values()) - totals["claimed"]
-        said = " + ".join(f"{count} {name}" for name, count in ended.items())
-        late = f", {both} of them both" if both else ""
-        return Check(0 <= both <= totals["late"], f"each claim has ended: {totals['claimed']} = {said}{late}")
+        sums = " + ".join(f"{count} {name}" for name, count in ended.items())
+        late = f", of which {both} are both" if both else ""
+        return Check(0 <= both <= totals["late"], f"each claim has ended: {totals['claimed']} = {sums}{late}")
 
     def _of_logs(self) -> list[Check]:
         strange = set(self.books.kept) ^ set(self.books.ids.values())
@@ -202,23 +203,23 @@ class Account:
         return [
             Check(
                 not strange,
-                f"the ids of the producer's log are those of the server{found(strange, 'differ')}",
+                f"the producer's log and the server have the same ids{found(strange, 'differ')}",
             ),
             Check(
                 not self.silent,
                 f"each done task has its ack in a worker's log{found(self.silent, 'lack it')}",
             ),
-            Check(not unclaimed, f"no worker acked what it hadn't claimed{found(unclaimed, 'did')}"),
-            Check(not wrong, f"workers and server count a task's deliveries alike{found(wrong, 'differ')}"),
+            Check(not unclaimed, f"no worker acked a task that it hadn't claimed{found(unclaimed, 'did')}"),
+            Check(not wrong, f"workers and server agree on each task's deliveries{found(wrong, 'differ')}"),
         ]
 
     def _deliveries(self, id_: str, n: int) -> set[int]:
-        """The deliveries that claims say which may have finished a task."""
+        """The delivery numbers of the claims that may have finished the task."""
         mine = [claim for claim in self.books.claims.get(n, []) if claim.id == id_]
         return {claim.deliveries for claim in mine if self._may_have_acked(claim)}
 
     def _of_nodes(self) -> Check:
-        """Nodes count from their start: those that live now, and the dead one until its death, make the whole."""
+        """Nodes count from their start, so the totals are those of the live nodes plus the killed one until its end."""
         kept = self.books.kept.items()
         pushed = sum(
             not self._by_the_dead(id_, int(id_.partition("/")[2].partition("-")[0])) for id_, _ in kept
@@ -233,27 +234,27 @@ class Account:
         )
 
     def _by_the_dead(self, id_: str, wall_ms: int) -> bool:
-        """Whether what happened to a task at this instant was done by a primary that died later."""
+        """Whether a primary that was killed later served the task at this instant."""
         for one in self.books.failovers:
             if one.place == self.books.place_of(shard_of(id_), one.cut) and wall_ms / 1000 <= one.killed:
                 return True
         return False
 
-    # ---- in words
+    # ---- as text
 
     def lines(self) -> list[str]:
-        """The account, to be read."""
+        """The account as lines of text."""
         books, again = self.books, self.books.again
         lines = [
             f"pushed        {len(books.pushed):>7,}   acknowledged by a primary, confirmed by its replica (WAIT 1)",
             f"done          {len(self.done):>7,}   acked by a worker, by the server's own list",
             f"lost          {len(self.lost):>7,}",
             f"pushed twice  {len(self.duplicates):>7,}",
-            f"sent again    {again:>7,}   pushes that had no replica's word when their line to the primary broke or "
-            f"wasn't there yet: {again - len(books.undone):,}",
-            f"{'':24}were there (their REQUEST token added nothing), {len(books.undone):,} had died with the primary, "
+            f"sent again    {again:>7,}   pushes that were not confirmed when their connection to the primary broke: "
+            f"{again - len(books.undone):,}",
+            f"{'':24}had survived (the REQUEST token added nothing), {len(books.undone):,} had died with the primary "
             "and would be lost",
-            f"redelivered   {self.redelivered.total():>7,}   claims beyond the first of a task, since",
+            f"redelivered   {self.redelivered.total():>7,}   claims after the first one of a task, because",
         ]
         causes = [(cause, count) for cause, count in self.redelivered.most_common() if cause != UNEXPLAINED]
         for cause, count in [*causes, (UNEXPLAINED, self.redelivered[UNEXPLAINED])]:
@@ -262,7 +263,7 @@ class Account:
 
     def _balance(self) -> list[str]:
         ports = ["→".join(map(str, self.books.nodes[place])) for place in range(PLACES)]
-        head = "load in % of even"
+        head = "load in % of an even share"
         lines = [f"{head:<32}" + "".join(f"{port:>14}" for port in ports)]
         for when, until in (("before the faults", self.books.first_fault), ("in all", float("inf"))):
             for what in ("pushes", "completions"):
@@ -275,46 +276,46 @@ class Account:
         head = (
             "the server's totals and the logs agree:"
             if not wrong
-            else f"NOT SO, {wrong} of {len(self.checks)}:"
+            else f"{wrong} of {len(self.checks)} checks FAILED:"
         )
         return [head, *(f"  {'✓' if check.holds else '✗'} {check.text}" for check in self.checks)]
 
     @property
     def holds(self) -> bool:
-        """Whether all that must be so is so."""
+        """Whether all checks hold."""
         return all(check.holds for check in self.checks)
 
 
-# Where no task may be at the end, and what may not have become of any.
+# The states that must be empty at the end, and the totals that must be 0.
 LEFT = (
     "ready", "delayed", "leased", "dead", "cancelled", "purged", "expired", "dropped", "forgotten", "died", "retried",
 )  # fmt: skip
 
 
 def unseen(before: Claim | None, claim: Claim) -> int:
-    """How many claims of a task no log has before this one, by its count of deliveries."""
+    """The number of claims before this one that are in no log, by the task's count of deliveries."""
     if before is None or before.id != claim.id:
         return claim.deliveries - 1
     return max(0, claim.deliveries - before.deliveries - 1)
 
 
 def found(wrong: object, how: str) -> str:
-    """How many do not comply, and the first of them; nothing where all do."""
+    """The number of exceptions and the first of them, as text; empty if there are none."""
     some = sorted(wrong)  # type: ignore[call-overload]
     return f": {len(some)} {how}, as {', '.join(map(str, some[:3]))}" if some else ""
 
 
 def equal(what: str, counts: dict[str, object]) -> Check:
-    """A check that several books have the same count."""
+    """A check that several records have the same count."""
     values = set(counts.values())
-    said = (
+    text = (
         str(values.pop())
         if len(values) == 1
         else ", ".join(f"{name} {count}" for name, count in counts.items())
     )
     names = list(counts)
     same = len(set(counts.values())) == 1
-    return Check(same, f"{what}: {said}" + (f" by {', '.join(names[:-1])} and {names[-1]}" if same else ""))
+    return Check(same, f"{what}: {text}" + (f" by {', '.join(names[:-1])} and {names[-1]}" if same else ""))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the producer, the workers and the story wrote down, and what the servers say: read, and nothing decided."""
+"""Reads the logs of producer, workers and story, and the servers' own figures. It draws no conclusions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from harness.cluster import Cluster
     from taskslot import ShardedQueue
 
-# A failover that nobody asked for may have begun so long before it was seen.
+# A failover that the story didn't cause may have begun this long before it was noticed.
 UNSEEN_S = 10.0
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A task as a worker got it."""
+    """A claim, from a worker's log."""
 
-    t: float  # when the server leased it: the worker may have read so much later
+    t: float  # when the server leased the task; the worker may have received it much later
     worker: str
     handle: str
     deliveries: int
-    deadline: int  # of its lease, unless that is extended: unix time in ms
+    deadline: int  # the end of the lease unless it is extended, a unix time in ms
 
     @property
     def id(self) -> str:
@@ -37,17 +37,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Failover:
-    """A place whose primary was lost: since when its replica heard nothing, and when that had taken over."""
+    """A failover of a place: when its replica was cut off, and when the replica had taken over."""
 
     place: int
     cut: float
     promoted: float
-    killed: float = 0.0  # 0 where we didn't kill it
+    killed: float = 0.0  # 0 if the story didn't kill the primary
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A done task as the server keeps it."""
+    """A done task that the server keeps."""
 
     n: int
     deliveries: int
@@ -63,10 +63,12 @@ def shard_of(id_: str) -> int:
 class Books:
     """A run's logs and the servers' totals, from its folder."""
 
-    pushed: dict[int, tuple[float, str]] = field(default_factory=dict)  # by number: when, and the first id
-    ids: dict[int, str] = field(default_factory=dict)  # by number: the last id that a push of it got
-    again: int = 0  # pushes that were sent a second time
-    undone: set[int] = field(default_factory=set)  # of them those that got a new id: the first was gone
+    pushed: dict[int, tuple[float, str]] = field(default_factory=dict)  # by number: the time and the first id
+    ids: dict[int, str] = field(default_factory=dict)  # by number: the last id
+    again: int = 0  # the number of pushes that were sent again
+    undone: set[int] = field(
+        default_factory=set
+    )  # those of them that got a new id, because the first task was lost
     confirmed: set[int] = field(default_factory=set)
     claims: dict[int, list[Claim]] = field(default_factory=lambda: defaultdict(list))
     answers: dict[str, tuple[float, str]] = field(default_factory=dict)  # by handle
@@ -87,11 +89,11 @@ class Books:
 
     @classmethod
     def of(cls, folder: Path) -> Books:
-        """Read all that a run left in its folder."""
+        """Read the folder of a run."""
         books = cls()
-        said = json.loads((folder / "server.json").read_text())
-        books.totals, books.live, books.lease_ms = said["totals"], said["live"], said["lease_ms"]
-        books.kept = {id_: Kept(*kept) for id_, kept in said["kept"].items()}
+        figures = json.loads((folder / "server.json").read_text())
+        books.totals, books.live, books.lease_ms = figures["totals"], figures["live"], figures["lease_ms"]
+        books.kept = {id_: Kept(*kept) for id_, kept in figures["kept"].items()}
         books._read_producer(folder / "producer.log")
         for path in sorted(folder.glob("worker-*.log")):
             books._read_worker(path)
@@ -154,7 +156,7 @@ class Books:
                 self._read_owner(line["t"], line["shard"], line["place"], line["node"])
 
     def _read_owner(self, t: float, shard: int, place: int, node: int) -> None:
-        """A shard has another node; a place whose node changes without our doing has failed over by itself."""
+        """A shard has a new node. If the story didn't cause that, its place has failed over by itself."""
         ports = self.nodes[place]
         if node not in ports:
             known = any(one.place == place and one.cut <= t for one in self.failovers)
@@ -164,13 +166,13 @@ class Books:
         self.owners[shard].append((t, place))
 
     def place_of(self, shard: int, t: float) -> int:
-        """Where a shard lay at an instant, to a quarter of a second around a move."""
+        """The place of a shard at an instant. Within a quarter of a second of a move, it can be wrong."""
         owners = self.owners[shard]
         return owners[max(0, bisect_right(owners, (t, 99)) - 1)][1]
 
 
 def ask_servers(orders: ShardedQueue, cluster: Cluster, lease_ms: int, path: Path) -> None:
-    """Write down what the servers say at the end: TASK.INFO added up, INFO taskslot of the nodes, every done task."""
+    """Log the servers' figures at the end: the sums of TASK.INFO, INFO taskslot of each node, and every done task."""
     info = orders.info()
     totals = {name: value for name, value in asdict(info).items() if isinstance(value, int)} if info else {}
     live = {"pushed": 0, "acked": 0}

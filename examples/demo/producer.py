@@ -1,12 +1,12 @@
-"""The producer: pushes at a steady rate, and takes a push for safe when a replica has it, too.
+"""The producer: pushes at a steady rate, and considers a push safe once a replica has it.
 
-A push that a primary has acknowledged is lost if the primary dies before its replica heard of it: replication is
-asynchronous. Redis has `WAIT` for that. The producer keeps a *line* to each primary, one connection over which it
-asks every 50 ms whether a replica has all that was pushed there; a push that isn't confirmed when the line breaks is
-sent again with the same REQUEST token, which adds nothing where the first one has survived.
+Replication is asynchronous, so an acknowledged push is lost if the primary dies before its replica received it. Redis
+has `WAIT` for that. The producer keeps a *line* to each primary: one connection, on which it asks every 50 ms whether
+a replica has everything that was pushed there. If the line breaks, unconfirmed pushes are sent again with the same
+REQUEST token, which adds nothing if the first push has survived.
 
-The token also says which shard a push goes to, so that a third of the pushes wait while one of three nodes is away.
-Each node has places of its own for them: what waits for one takes none of the others'.
+The token also decides the shard of a push, so a third of the pushes wait while one of three nodes is away. The number
+of waiting pushes is limited for each node by itself, so pushes to one node don't hold up those to another.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from taskslot.clients import Client
 from taskslot.shards import shard_of_name
 
 ROUND_S = 0.05
-# How long WAIT waits for the replica; what it hasn't by then is asked for again in the next round.
+# How long WAIT waits for the replica. Pushes that the replica doesn't have by then are checked again in the next round.
 WAIT_MS = 50
-# How many pushes may be under way to each node; the others to it wait for a place, and to a node that is away for its
-# replica to take over.
+# The number of pushes that can be under way to each node. Further pushes wait, if the node is away until its replica
+# has taken over.
 PLACES = 60
-# How long a task and its result are kept when it is done: the account asks the server for all of them.
+# How long a done task is kept, since the account asks the server for all of them.
 RETAIN_MS = 3_600_000
 
 
 @dataclass
 class Push:
-    """A push: the number that is its payload, the id it got, and its shard once that is known."""
+    """A push: the number that is its payload, its id, and its shard once that is known."""
 
     number: int
     id: str = ""
 
     @property
     def shard(self) -> int:
-        """The shard, which stands before the id."""
+        """The shard, from the start of the id."""
         return int(self.id.partition("/")[0])
 
     @property
     def token(self) -> str:
-        """Its REQUEST token: one for each number, however often it is sent."""
+        """Its REQUEST token, the same for all pushes of a number."""
         return f"push-{self.number}"
 
 
 @dataclass
 class Line:
-    """One connection to a primary, never made anew: if it holds, what was pushed meanwhile met the same primary."""
+    """A connection to a primary that is never reopened. While it lasts, all pushes went to the same primary process."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -62,9 +62,9 @@ class Line:
     unconfirmed: list[Push] = field(default_factory=list)
 
     async def ask(self, keys: Iterable[str]) -> list[str]:
-        """Ask whether the queues are here, write a mark and wait for a replica to have it: the replies.
+        """Check that the queues are here, write a mark, and wait until a replica has it. Returns the replies.
 
-        The stream to a replica is in order: a replica that has the mark has all that came before it.
+        Replication is in order, so a replica that has the mark also has everything before it.
         """
         keys = list(keys)
         mark = "demo:mark:{" + keys[0].partition("{")[2]
@@ -77,16 +77,16 @@ class Line:
 
 
 class Producer:
-    """Pushes numbers as payloads until it is told to stop, and goes on until each of them is confirmed."""
+    """Pushes numbers as payloads until it is asked to stop, then continues until each push is confirmed."""
 
     def __init__(self, orders: ShardedQueue, log: Log, progress: MutableSequence[int]) -> None:
         self.orders = orders
         self.log = log
-        self.progress = progress  # its first two numbers: how many are pushed, and how many confirmed
+        self.progress = progress  # the first two counters: pushed and confirmed
         self.places: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(PLACES))
         self.kind = Client(orders.wire.client)
         self.lines: dict[str, Line] = {}
-        self.again: list[Push] = []  # pushed, but nobody can say whether a replica has it
+        self.again: list[Push] = []  # pushed, but it is unknown whether a replica has it
         self.under_way: set[asyncio.Task[None]] = set()
         self.failed: BaseException | None = None
         self.stopping = asyncio.Event()
@@ -98,7 +98,7 @@ class Producer:
         number, begun = 0, now()
         while not self.stopping.is_set() and not self.failed:
             due = int((now() - begun) * rate)
-            if due - number > rate / 4:  # held up: what was missed is not made up for in one burst
+            if due - number > rate / 4:  # after a delay, the missed pushes are not sent in one burst
                 begun += (due - number) / rate
                 continue
             while number < due:
@@ -113,7 +113,7 @@ class Producer:
         self.log.say("stopped")
 
     def _is_unsure(self) -> bool:
-        """Whether a push is under way, or none can say whether a replica has it."""
+        """Whether a push is under way, or not yet confirmed."""
         unsure = self.under_way or self.again or any(line.unconfirmed for line in self.lines.values())
         return bool(unsure) and not self.failed
 
@@ -129,7 +129,7 @@ class Producer:
     # ---- pushing
 
     async def _push(self, push: Push) -> None:
-        """Push, and again, if need be, to the same shard."""
+        """Push, or push again to the same shard."""
         lines = dict(self.lines)
         if not push.id:
             shard = shard_of_name(push.token, len(self.orders.keys))
@@ -148,13 +148,13 @@ class Producer:
             self.again.append(push)
 
     async def _send(self, method: Callable[..., str], push: Push, shard: int) -> str:
-        """Push in a thread: the sync client goes on where a node is away, redis-py's asyncio one stops for all."""
+        """Push on a thread. If a node is away, redis-py's asyncio client stops for all nodes; the sync one doesn't."""
         send = partial(method, str(push.number), request=push.token, retain_ms=RETAIN_MS)
         places = self.places[self._node_of(shard)]
         return await asyncio.get_running_loop().run_in_executor(places, send)
 
     def _node_of(self, shard: int) -> str:
-        """The node of a shard as the client knows it; "" where nobody has its slot now."""
+        """The node of a shard, as far as the client knows; "" if no node serves its slot."""
         try:
             return self.kind.node_of(self.orders.keys[shard])
         except Exception as error:
@@ -187,13 +187,13 @@ class Producer:
         self.lines[name] = Line(*await asyncio.open_connection(host, int(port)))
 
     async def _ask(self, line: Line) -> None:
-        """Confirm what was pushed before this round; what is on a shard that has left goes out again."""
+        """Confirm the pushes from before this round. Those to a shard that has moved away are sent again."""
         asked = list(line.unconfirmed)
         if not asked:
             return
         shards = sorted({push.shard for push in asked})
         *here, mark, replicas = await line.ask(self.orders.keys[shard] for shard in shards)
-        if mark != "+OK":  # not a primary any more, or its slot is on the way
+        if mark != "+OK":  # the node is no longer a primary, or a slot is moving
             raise ConnectionError(mark)
         left = {shard for shard, reply in zip(shards, here, strict=True) if not reply.startswith(":")}
         has_replica = replicas.startswith(":") and int(replicas[1:]) >= 1

@@ -1,4 +1,4 @@
-"""What is seen while it runs: one live screen on a terminal, plain lines elsewhere."""
+"""The display of a running demo: a live screen on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from watch import PLACES, NodeView, ShardView, View, Watch
 
 COLOURS = ("dodger_blue1", "orange1", "green3")
 BLOCKS = " ▁▂▃▄▅▆▇█"
-# How many lines the events get, and the most points of the line of the backlog.
+# The number of lines for events, and of points in the graph of the backlog.
 EVENTS, POINTS = 7, 60
 
 
 @dataclass
 class Screen:
-    """Shows the watch's last view, the counts of producer and workers, and the story's events."""
+    """Shows the watch's last view, the counters of producer and workers, and the story's events."""
 
     title: str
     console: Console
@@ -38,19 +38,19 @@ class Screen:
     _said: float = 0.0
 
     def live(self) -> AbstractContextManager[object]:
-        """The live screen, to be entered; without a terminal nothing is drawn."""
+        """A context manager for the live screen. Without a terminal, nothing is drawn."""
         if not self.console.is_terminal:
             return nullcontext()
         return Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
 
     def tell(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
         self.events.append(event)
         if not self.console.is_terminal:
             print(f"{event.t:5.1f} s  {event.text}", flush=True)
 
     def say_now(self) -> None:
-        """Without a terminal: a line of how things stand, every two seconds at most."""
+        """Without a terminal, print a line with the present figures, every two seconds at most."""
         view = self.watch.view
         if self.console.is_terminal or view is None or now() - self._said < 2:
             return
@@ -58,7 +58,7 @@ class Screen:
         pushed, confirmed, done = self.counts()
         nodes = " ".join(f"{node.port}:{node.ready}+{node.leased}" for node in view.nodes if node.shards)
         print(
-            f"{now() - self.began:5.1f} s  pushed {pushed:,}, on a replica too {confirmed:,}, done {done:,}; "
+            f"{now() - self.began:5.1f} s  pushed {pushed:,}, confirmed by a replica {confirmed:,}, done {done:,}; "
             f"ready+leased by node {nodes}",
             flush=True,
         )
@@ -66,7 +66,7 @@ class Screen:
     # ---- the live screen
 
     def render(self) -> RenderableType:
-        """The screen as it stands."""
+        """The present screen."""
         view = self.watch.view
         if view is None:
             return Text("starting …")
@@ -82,8 +82,8 @@ class Screen:
         text = Text.assemble(
             (f"{max(0.0, now() - self.began):4.0f} s  ", "bold"), (f"{self.phase}\n", "bold"),
             "pushed ", (f"{pushed:,}", "bold"), "   done ", (f"{done:,}", "bold"),
-            "   on a replica, too ", (f"{confirmed:,}", "bold"),
-            f"   ({pushed - confirmed:,} wait for a replica's word: WAIT 1)", no_wrap=True,
+            "   confirmed by a replica ", (f"{confirmed:,}", "bold"),
+            f"   ({pushed - confirmed:,} not yet: WAIT 1)", no_wrap=True,
         )  # fmt: skip
         return Panel(text, title=self.title, title_align="left")
 
@@ -106,7 +106,7 @@ class Screen:
         return [Text(text, style) for text in (str(node.port), node.state, *cells)]
 
     def _bars(self, view: View, tall: int) -> Panel:
-        """A bar for each shard, as high as it has ready tasks; by node."""
+        """A bar for each shard, with the height of its ready tasks; grouped by node."""
         most = max(8, *(shard.ready for shard in view.shards))
         rows = Table.grid(padding=(0, 1))
         rows.add_column(justify="right", vertical="bottom")
@@ -135,12 +135,12 @@ class Screen:
 
 
 def bars(shards: Sequence[ShardView], most: int, tall: int) -> Text:
-    """Bars of some lines' height side by side; grey where nobody serves the shard."""
+    """Bars of several lines, side by side; red if no node serves the shard."""
     text = Text()
     for row in reversed(range(tall)):
         for shard in shards:
             level = min(8, max(0, round(shard.ready / most * 8 * tall) - 8 * row))
-            # A shard without ready tasks still shows where it is.
+            # A shard without ready tasks is visible too.
             block = "▁" if row == 0 and level == 0 else BLOCKS[level]
             empty = row == 0 and not shard.ready
             style = "red" if shard.node is None else f"{COLOURS[shard.place]}{' dim' * empty}"

@@ -1,4 +1,4 @@
-"""What befalls the cluster while it works: a worker and a primary are killed, the primary comes back, shards move."""
+"""The faults of the demo: a worker and a primary are killed, the primary comes back, and shards move."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from logs import Log, now, read
 from taskslot.shards import names, slot_of_shard
 from watch import Watch
 
-# How long before its death nothing of a primary reaches its replica, as when the network goes first.
+# How long a primary is cut off from its replica before it is killed, as if the network failed first.
 CUT_S = 0.3
-# When things happen, in parts of the time that tasks are pushed.
+# When each fault happens, as a fraction of the time during which tasks are pushed.
 WORKER_DIES, PRIMARY_DIES, PRIMARY_BACK, SHARDS_MOVE = 0.25, 0.38, 0.62, 0.78
 
 
-# A worker: its name, its process, its log.
+# A worker: its name, its process and its log.
 Hand = tuple[str, BaseProcess, Path]
 
 
 @dataclass
 class Event:
-    """Something that happened; `mark` numbers what the plot marks."""
+    """An event. `mark` is its number in the plot, if the plot shows it."""
 
     t: float
     text: str
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass
 class Story:
-    """Tells itself in `events` and in its log; a fault names in `fields` what the account needs to explain it."""
+    """Causes the faults, and records them in `events` and in its log, with the fields that the account needs."""
 
     cluster: Cluster
     name: str
@@ -53,7 +53,7 @@ class Story:
     _marks: int = 0
 
     def say(self, what: str, text: str, mark: bool = False, **fields: object) -> None:
-        """Something happened: for the screen, and for the account."""
+        """Record an event, for the screen and for the account."""
         self._marks += mark
         event = Event(now() - self.began, text, self._marks if mark else None)
         self.log.say(what, text=text, mark=event.mark, **fields)
@@ -61,9 +61,9 @@ class Story:
         self.tell(event)
 
     def play(self, seconds: float) -> None:
-        """Let it all happen while tasks are pushed for so many seconds."""
+        """Cause all faults, while tasks are pushed for this many seconds."""
         self.began = now()
-        self.say("began", f"a producer pushes, {len(self.workers)} workers work")
+        self.say("began", f"one producer pushes, {len(self.workers)} workers work")
         self._wait_for(WORKER_DIES * seconds)
         self._kill_worker()
         self._wait_for(PRIMARY_DIES * seconds)
@@ -86,7 +86,7 @@ class Story:
         return next((node.port for node in self.cluster.nodes if node.id == id_), "?")
 
     def _kill_worker(self) -> None:
-        """Kill a worker that has tasks in its hands."""
+        """Kill a worker while it holds tasks."""
         name, process, log = self.random.choice(self.workers)
         wait_until(lambda: stands_with_tasks(process, log), f"{name} has tasks", 20)
         count = held(log)
@@ -94,13 +94,13 @@ class Story:
         process.join()
         self.say(
             "worker killed",
-            f"worker {name} is killed (-9) with {count} task{'s' * (count > 1)} in its hands",
+            f"worker {name} is killed (-9) while it holds {count} task{'s' * (count > 1)}",
             True,
             worker=name,
         )
 
     def _kill_primary(self) -> Node:
-        """Cut a primary off from its replica, and kill it: what it did meanwhile, its replica never hears of."""
+        """Cut a primary off from its replica, then kill it. The replica never receives the changes in between."""
         primary = self.random.choice(self.cluster.primaries())
         replica, place = self.cluster.replica_of(primary), self.watch.place_of(primary)
         self.cluster.freeze(replica)
@@ -112,7 +112,7 @@ class Story:
         finally:
             self.cluster.thaw(replica)
         cut_ms = round(CUT_S * 1000)
-        text = f"node {primary.port} is killed (-9), cut off from its replica {cut_ms} ms before"
+        text = f"node {primary.port} is killed (-9), cut off from its replica {cut_ms} ms earlier"
         self.say("node killed", text, True, place=place, node=primary.port)
         self.cluster.wait_promoted(replica)
         self.say(
@@ -121,21 +121,21 @@ class Story:
         return primary
 
     def _move_shards(self) -> None:
-        """Move some shards, with the slots around them and all they hold, from one primary to the next."""
+        """Move some shards, with their slots and all keys in them, from one primary to the next."""
         source, target = self.random.sample(self.cluster.primaries(), 2)
         mine = [shard for shard in range(self.shards) if self.cluster.node_of(slot_of_shard(shard)) is source]
         moved = sorted(self.random.sample(mine, max(1, len(mine) // 6)))
         self.log.say("moving", shards=moved)
         slots = [slot_of_shard(shard) for shard in moved]
         self.cluster.move_slots(slots, source, target)
-        # MIGRATE doesn't wait for a replica either: the target's must have them before anything else happens.
+        # MIGRATE doesn't wait for a replica, so wait here until the target's replica has the keys.
         wait_synced(target, self.cluster.replica_of(target))
         keys = ", ".join(names(self.name, self.shards)[shard] for shard in moved)
         self.say("moved", f"{keys} moved from {source.port} to {target.port} under load", True, shards=moved)
 
 
 def stands_with_tasks(process: BaseProcess, log: Path) -> bool:
-    """Stop a worker where it stands; if it has no tasks in its hands then, let it go on."""
+    """Stop a worker (SIGSTOP). If it holds no tasks at that moment, let it continue, and return False."""
     os.kill(process.pid, signal.SIGSTOP)
     has_tasks = held(log) > 0
     if not has_tasks:
@@ -145,14 +145,14 @@ def stands_with_tasks(process: BaseProcess, log: Path) -> bool:
 
 
 def held(log: Path) -> int:
-    """How many tasks a worker has claimed and not answered for, by its log."""
+    """The number of tasks that a worker has claimed and not acked, by its log."""
     lines = list(read(log))
     answered = {line["handle"] for line in lines if line["what"] == "acked"}
     return sum(line["what"] == "claimed" and line["handle"] not in answered for line in lines)
 
 
 def stop(process: BaseProcess, timeout_s: float) -> None:
-    """Ask a process to finish, and end it where it doesn't."""
+    """Ask a process to finish, and kill it if it doesn't."""
     if process.is_alive():
         process.terminate()
     process.join(timeout_s)

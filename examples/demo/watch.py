@@ -1,6 +1,6 @@
-"""Looks at the cluster four times a second: which node has which shards, how much lies there, how quickly it goes.
+"""Looks at the cluster four times a second: which node has which shards, how many tasks are on them, and the rates.
 
-A *place* is a third of the slots: the primary that had them at the start, and its replica, which may take over.
+A *place* is a third of the slots: the primary that served them at the start, and its replica, which can take over.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from logs import Log, now
 from taskslot.shards import names, slot_of_shard
 
 LOOK_S = 0.25
-# Over how long a rate is taken.
+# The time over which a rate is measured.
 RATE_S = 1.5
 
 
 @dataclass
 class NodeView:
-    """A node as it was seen: `state` is `primary`, `replica of <port>`, `starting` or `killed`."""
+    """A node at the last look. `state` is `primary`, `replica of <port>`, `starting` or `killed`."""
 
     port: int
     place: int
@@ -37,7 +37,7 @@ class NodeView:
 
 @dataclass
 class ShardView:
-    """A shard as it was last seen; `node` is None while nobody serves it."""
+    """A shard at the last look. `node` is None while no node serves it."""
 
     number: int
     place: int
@@ -48,14 +48,14 @@ class ShardView:
 
 @dataclass
 class View:
-    """All that one look saw."""
+    """Everything that one look found."""
 
     t: float
     nodes: list[NodeView]
     shards: list[ShardView]
 
     def of_places(self, what: str) -> list[int]:
-        """A count of the shards, added up by place."""
+        """A figure of the shards, added up for each place."""
         return [sum(getattr(s, what) for s in self.shards if s.place == place) for place in range(PLACES)]
 
 
@@ -64,7 +64,7 @@ PLACES = 3
 
 @dataclass
 class Watch:
-    """A thread that looks, and writes what it saw into the story's log."""
+    """A thread that looks at the cluster, and records what it finds in the story's log."""
 
     cluster: Cluster
     name: str
@@ -81,17 +81,17 @@ class Watch:
         self._thread = threading.Thread(target=self._look_for_ever, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Look once, so that there is a view, and go on in the background."""
+        """Look once, so that there is a view, then continue in the background."""
         self._look()
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._over.set()
         self._thread.join(timeout=10)
 
     def place_of(self, node: Node) -> int:
-        """The place of a node: primaries came first, then their replicas in the same order."""
+        """The place of a node. Primaries were started first, then their replicas in the same order."""
         return self.cluster.nodes.index(node) % PLACES
 
     def _look_for_ever(self) -> None:
@@ -106,7 +106,7 @@ class Watch:
         before = [(shard.place, shard.node) for shard in self._seen]
         for shard in self._seen:
             shard.node = None
-        # Of two nodes that claim a slot the one of the higher epoch has it: it comes last.
+        # If two nodes claim a slot, the one with the higher epoch comes last, and counts.
         for node in sorted(primaries, key=lambda node: seen[node].epoch):
             here = [shard for shard in self._seen if slot_of_shard(shard.number) in seen[node].slots]
             self._look_at_shards(node, here, views[node])
@@ -136,7 +136,7 @@ class Watch:
         return view
 
     def _rates(self, node: Node) -> tuple[float, float]:
-        """Pushes and completions a second, by the totals of INFO taskslot."""
+        """The pushes and completions a second, from the totals of INFO taskslot."""
         try:
             facts = node.facts("INFO", "taskslot")
         except (redis.RedisError, OSError, ValueError):
@@ -156,14 +156,14 @@ class Watch:
                     int(node.say("TASK.LEN", key, state)) for state in ("READY", "LEASED")
                 )
             except (redis.RedisError, OSError, ValueError):
-                continue  # it went just now
+                continue  # the node has just ended
             shard.place, shard.node = self.place_of(node), node.port
             view.shards += 1
             view.ready += shard.ready
             view.leased += shard.leased
 
     def _tell(self, before: list[tuple[int, int | None]]) -> None:
-        """Write down which shards have another node than at the last look."""
+        """Log the shards whose node is not the same as at the last look."""
         for shard, was in zip(self._seen, before, strict=True):
             if shard.node is not None and (shard.place, shard.node) != was:
                 self.log.say("owns", shard=shard.number, place=shard.place, node=shard.node)

@@ -1,4 +1,4 @@
-"""A worker: threads that claim tasks of all shards, work on each for some milliseconds, and ack it."""
+"""A worker of the demo: threads that claim tasks from all shards, work for some milliseconds, and ack."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ import redis
 from logs import Log, now
 from taskslot import LeaseLost, ShardedQueue, Task, TaskslotError
 
-# How many tasks it works on at a time, each in a thread: one whose node is away holds up itself only.
+# The number of tasks that it works on at the same time, each on a thread. A task whose node is away only blocks its
+# own.
 PLACES = 4
 
 
 class Worker:
-    """Works until SIGTERM, then finishes what it has."""
+    """Works until SIGTERM, then finishes the tasks that it holds."""
 
     def __init__(
         self, orders: ShardedQueue, name: str, log: Log, lease_ms: int, done: MutableSequence[int], place: int
     ) -> None:
         self.orders, self.name, self.log, self.lease_ms = orders, name, log, lease_ms
-        self.done, self.place = done, place  # done[place] counts the tasks that it has finished
-        self.held: dict[str, float] = {}  # by handle, since when
-        # The same queue for extensions, without patience: a node that is away must not hold up those of others.
+        self.done, self.place = done, place  # done[place] is its counter of finished tasks
+        self.held: dict[str, float] = {}  # the time of the claim, by handle
+        # The same queue without patience, for extensions: a node that is away must not delay those on other nodes.
         self.quick = ShardedQueue(orders.wire.client, orders.name, shards=len(orders.keys), patience_ms=0)
         self.counting = threading.Lock()
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Work in all places at a time, and keep the leases of what takes long."""
+        """Work on several threads, and extend the leases of tasks that take long."""
         signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
         self.log.say("started")
         threads = [threading.Thread(target=self._claim_for_ever) for _ in range(PLACES)]
@@ -61,7 +62,7 @@ class Worker:
             self.done[self.place] += answer == "done"
 
     def _ack(self, task: Task) -> str:
-        """How the server took it: `done`, `gone` (nothing left to finish), `lost` (the task lives on), or why not."""
+        """Ack a task. Returns `done`, `gone` (already finished), `lost` (the lease is lost), or the error."""
         try:
             return "done" if self.orders.ack(task) else "gone"
         except LeaseLost:
@@ -70,7 +71,7 @@ class Worker:
             return repr(error)
 
     def _extend(self) -> None:
-        """Keep the leases of tasks that are held for a third of it: their node is away, so that their acks wait."""
+        """Extend the leases of tasks that are held for a third of the lease. Their node is away, so their acks wait."""
         old = [handle for handle, since in list(self.held.items()) if now() - since > self.lease_ms / 3000]
         for handle in old:
             try:

@@ -1,6 +1,6 @@
-"""Fixtures of the cluster tests: real clusters, and servers under sentinels, on each chosen version.
+"""Fixtures of the cluster tests: real clusters, and servers under sentinels, on each selected version.
 
-`pytest tests/cluster --server valkey-9.1,redis-6.2` chooses, as in tests/server.
+`pytest tests/cluster --server valkey-9.1,redis-6.2` selects the servers, as in tests/server.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from harness.sentinel import Sentinel
 
 @pytest.fixture
 def keep(request) -> Iterator[Callable]:
-    """Takes a cluster or the like, which is checked and ended with the test, its logs shown if that fails."""
+    """Takes a cluster or the like. It is checked and stopped at the end of the test. A failure shows its logs."""
     kept: list[Cluster | Sentinel] = []
 
     def take(one):
@@ -32,17 +32,17 @@ def keep(request) -> Iterator[Callable]:
 
 @pytest.fixture
 def start_cluster(installed, keep):
-    """Start clusters of the version under test: `start_cluster(primaries=2, appendonly="yes")`; as for `Cluster`."""
+    """Start clusters of the version under test: `start_cluster(primaries=2, appendonly="yes")`, see `Cluster`."""
     return lambda *sizes, **options: keep(Cluster(installed, *sizes, **{"clock": "shared", **options}))
 
 
 @pytest.fixture
 def cluster(start_cluster):
-    """A fresh cluster of three primaries, each with a replica."""
+    """A new cluster of three primaries, each with a replica."""
     return start_cluster()
 
 
 @pytest.fixture
 def start_sentinel(installed, keep):
-    """Start a primary and a replica under three sentinels; options as for `Sentinel`."""
+    """Start a primary and a replica under three sentinels. The options are those of `Sentinel`."""
     return lambda **options: keep(Sentinel(installed, **options))

@@ -1,6 +1,6 @@
-"""What waits for a node that is away takes no place of what doesn't: counts of work while one of three is.
+"""Calls that wait for a node that is away don't hold up calls to other nodes: counts of work during an outage.
 
-No replica takes over here, so that the node stays away for as long as the test counts.
+No replica takes over here, so the node stays away for as long as the test counts.
 """
 
 import threading
@@ -24,26 +24,26 @@ pytestmark = pytest.mark.timeout(150)
 
 @pytest.fixture
 def alone(start_cluster):
-    """Three primaries without replicas; those that live serve their slots while one is away."""
+    """Three primaries without replicas. The running ones serve their slots while one is away."""
     return start_cluster(replicas=0, cluster_node_timeout=60_000, cluster_require_full_coverage="no")
 
 
 CLIENTS = {
     "redis-py": redis.RedisCluster,
     "valkey-py": valkey.ValkeyCluster,
-    # Which sends again by itself no more than the library's own connections do.
+    # A client that doesn't resend by itself, like the library's own connections.
     "redis-py without retries": lambda **of: redis.RedisCluster(**of, retry=Retry(NoBackoff(), 0)),
 }
 
 
 def shards_of(cluster, queue, node):
-    """The shards that a node has."""
+    """The shards on a node."""
     return {number for number, key in enumerate(queue.keys) if cluster.node_of(key) is node}
 
 
 @contextmanager
 def running(worker):
-    """A worker on a thread, stopped at once in the end."""
+    """Run a worker on a thread, and stop it at once at the end."""
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     yield
@@ -52,7 +52,7 @@ def running(worker):
 
 
 class Gate:
-    """Lets producers through, or holds them all between two pushes: one under way to a node that dies waits for it."""
+    """Lets producers through, or holds all of them between two pushes. A push to a node that dies would wait."""
 
     def __init__(self, size):
         self._size, self._waiting, self._open = size, 0, True
@@ -68,7 +68,7 @@ class Gate:
 
     @contextmanager
     def closed(self):
-        """Nobody is on the way meanwhile."""
+        """Close the gate. During the block, no push is under way."""
         with self._changed:
             self._open = False
             assert self._changed.wait_for(lambda: self._waiting == self._size, 30)
@@ -79,7 +79,7 @@ class Gate:
 
 @pytest.mark.parametrize("library", CLIENTS)
 def test_others_take_the_load_of_a_node_that_is_killed(alone, library):
-    """Every producer goes on, to the nodes that live, and a worker does what they push."""
+    """Every producer continues with the running nodes, and a worker does their tasks."""
     client = CLIENTS[library](host="127.0.0.1", port=alone.nodes[1].port)
     queue = ShardedQueue(client, "orders", shards=SHARDS, patience_ms=120_000)
     victim = alone.primaries()[0]
@@ -101,7 +101,7 @@ def test_others_take_the_load_of_a_node_that_is_killed(alone, library):
         wait_until(lambda: sum(done.values()) > 200, "tasks are done", 30)
         with gate.closed():
             alone.kill(victim)
-            # What was seen last is older than its death.
+            # Wait until the last look is older than the node's death.
             queue._loads.saw(dict.fromkeys(range(SHARDS), 0), time.monotonic())
             before, tasks = Counter(pushed), sum(done.values())
         for number in range(4):
@@ -117,7 +117,7 @@ def test_others_take_the_load_of_a_node_that_is_killed(alone, library):
 
 @pytest.mark.parametrize("way", ["kill", "freeze"])
 def test_answers_that_wait_for_a_node_take_no_places(alone, way):
-    """All places of a worker hold tasks of a node that falls silent: what is pushed elsewhere is done all the same."""
+    """All places of a worker have tasks of a node that stops replying. Tasks on other nodes are done all the same."""
     client = redis.RedisCluster(host="127.0.0.1", port=alone.nodes[1].port)
     queue = ShardedQueue(client, "orders", shards=SHARDS, patience_ms=120_000)
     victim = alone.primaries()[0]
@@ -149,7 +149,7 @@ def test_answers_that_wait_for_a_node_take_no_places(alone, way):
 
 
 def test_a_push_to_a_named_shard_waits_for_its_node(alone):
-    """A group has its one shard: the task comes when the node is back, and no other has it meanwhile."""
+    """A group belongs to one shard: the task arrives when the node is back, and on no other shard before."""
     queue = ShardedQueue(
         redis.RedisCluster(host="127.0.0.1", port=alone.nodes[1].port),
         "orders",

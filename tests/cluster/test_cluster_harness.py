@@ -1,11 +1,11 @@
-"""The clusters of these tests themselves: up, and moved about, as their words say."""
+"""Tests of the harness: clusters start, and their faults and moves do what they say."""
 
 import pytest
 import redis
 
 
 def test_a_cluster_is_up_and_its_client_reaches_each_queue(cluster):
-    """Three primaries share all slots evenly, each has a replica, and a client finds a queue from anywhere."""
+    """Three primaries share all slots evenly, each has a replica, and a client finds a queue from any node."""
     assert cluster.primaries() == cluster.nodes[:3]
     assert [cluster.replica_of(node) for node in cluster.nodes[:3]] == cluster.nodes[3:]
     assert len(cluster.owners()) == 16384
@@ -19,7 +19,7 @@ def test_a_cluster_is_up_and_its_client_reaches_each_queue(cluster):
 
 
 def test_a_node_that_dies_comes_back_as_a_replica_and_can_take_its_place_again(cluster):
-    """Killed, replaced, restarted, put in again by a manual failover."""
+    """It is killed, replaced and restarted, and becomes the primary again by a manual failover."""
     first = cluster.node_of("q")
     second = cluster.replica_of(first)
     cluster.kill(first)
@@ -34,7 +34,7 @@ def test_a_node_that_dies_comes_back_as_a_replica_and_can_take_its_place_again(c
 
 
 def test_a_frozen_primary_is_replaced_and_follows_when_it_goes_on(cluster):
-    """While it says of itself that it has slots still, its successor counts."""
+    """Its successor counts, even while the old primary itself still claims its slots."""
     first = cluster.node_of("q")
     second = cluster.replica_of(first)
     cluster.freeze(first)
@@ -46,7 +46,7 @@ def test_a_frozen_primary_is_replaced_and_follows_when_it_goes_on(cluster):
 
 
 def test_slots_move_with_their_keys_and_all_nodes_know(cluster):
-    """By SETSLOT and MIGRATE, and where the server can, back by itself."""
+    """With SETSLOT and MIGRATE, and back with the server's own migration if it has one."""
     source, target, _ = cluster.primaries()
     owners = cluster.owners()
     tags = [tag for tag in "abcdefghijkl" if owners[cluster.slot(tag)] is source]
@@ -70,7 +70,7 @@ def test_slots_move_with_their_keys_and_all_nodes_know(cluster):
 
 @pytest.mark.slow
 def test_sentinels_put_the_replica_in_the_place_of_a_killed_primary(start_sentinel):
-    """And a client of theirs finds it; the old one comes back as the replica."""
+    """A client of the sentinels finds it, and the old primary returns as the replica."""
     sentinel = start_sentinel()
     first, second = sentinel.primary(), sentinel.replica()
     client = sentinel.client()

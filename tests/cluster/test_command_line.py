@@ -1,4 +1,4 @@
-"""The command line on a cluster and under Sentinels, which it notices or is told."""
+"""The command line on a cluster, which it detects, and with Sentinels."""
 
 import json
 
@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 
 def run(*words: object) -> list[str]:
-    """Run `taskslot` with these words: its lines."""
+    """Run `taskslot` with these arguments, and return its lines."""
     from taskslot.cli.app import app
 
     result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
@@ -18,7 +18,7 @@ def run(*words: object) -> list[str]:
 
 
 def test_a_cluster_is_noticed_and_top_sees_all_primaries(start_cluster):
-    """Any node will do; shards are one row, on whichever nodes they lie, also after a primary has died."""
+    """The URL can name any node. Shards are one row, whatever their nodes, also after a primary has died."""
     cluster = start_cluster()
     url = ("--url", f"redis://127.0.0.1:{cluster.nodes[1].port}")
     for name in ("a", "b", "c", "d", "e"):
@@ -45,7 +45,7 @@ def test_a_cluster_is_noticed_and_top_sees_all_primaries(start_cluster):
 
 
 def test_top_lives_through_a_failover(start_cluster):
-    """The node is told as away until its replica has taken its place; no restart of top is needed."""
+    """The node is shown as away until its replica has taken over. `top` need not be restarted."""
     from redis.cluster import RedisCluster
     from taskslot.cli.top.nodes import Nodes
     from taskslot.clients import Client
@@ -69,7 +69,7 @@ def test_top_lives_through_a_failover(start_cluster):
 
 @pytest.mark.parametrize("scheme", ["redis", pytest.param("valkey", marks=pytest.mark.slow)])
 def test_sentinels_are_asked_for_the_primary(start_sentinel, scheme):
-    """Also those that name it with another service's options."""
+    """The options name them and the service."""
     watched = start_sentinel()
     hosts = ",".join(f"127.0.0.1:{one.port}" for one in watched.watchers)
     how = ("--url", f"{scheme}://", "--sentinel", hosts, "--service", "main")

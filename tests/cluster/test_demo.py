@@ -1,4 +1,4 @@
-"""`make demo` as its users run it, only shorter: the account it closes with, its picture, and that it notices a lie."""
+"""`make demo` as its users run it, but shorter: its account, its plot, and that it notices wrong logs."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from taskslot import ShardedQueue
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 DEMO = ROOT / "examples/demo"
-# Small enough for a machine that runs other tests meanwhile.
+# Small enough for a machine that runs other tests at the same time.
 SMALL = ["--seconds=10", "--rate=60", "--shards=12", "--workers=3", "--seed=1"]
 
 
@@ -33,14 +33,14 @@ def run(*command: object) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """One run, whose folder is there for all tests."""
+    """One run of the demo, whose folder all tests use."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     return folder, run(DEMO, *SMALL, f"--folder={folder}")
 
 
 @pytest.fixture
 def folder(demo, tmp_path) -> Path:
-    """The logs of that run, to be spoiled."""
+    """A copy of that run's logs, to be changed."""
     return Path(shutil.copytree(demo[0], tmp_path / "run"))
 
 
@@ -51,7 +51,7 @@ def count(output: str, name: str) -> int:
 
 
 def test_demo_loses_nothing_and_its_books_agree(demo):
-    """A worker and a primary die, shards move, and what was pushed is done."""
+    """A worker and a primary die, shards move, and every task is done."""
     _, ended = demo
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert count(ended.stdout, "pushed") == count(ended.stdout, "done") > 0
@@ -62,8 +62,8 @@ def test_demo_loses_nothing_and_its_books_agree(demo):
 
 
 def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
-    """All that befell the cluster is told, in order, with nothing meant for a terminal."""
-    said = demo[1].stdout
+    """All events are printed in order, without escape sequences of a terminal."""
+    output = demo[1].stdout
     story = [
         "worker w",
         "is killed (-9), cut off",
@@ -72,13 +72,13 @@ def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
         "moved from",
         "is empty",
     ]
-    places = [said.find(words) for words in story]
-    assert -1 not in places and places == sorted(places), said
-    assert "\x1b" not in said
+    places = [output.find(words) for words in story]
+    assert -1 not in places and places == sorted(places), output
+    assert "\x1b" not in output
 
 
 def test_demo_draws_a_picture_beside_its_folder(demo):
-    """The plot is a PNG large enough to be read, and not an empty one."""
+    """The plot is a PNG that is large enough to be read, and not empty."""
     picture = demo[0].with_suffix(".png").read_bytes()
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", picture[16:24])
@@ -102,25 +102,25 @@ def test_demo_draws_the_same_svg_again_for_light_and_dark(demo, tmp_path, monkey
     ElementTree.fromstring(drawn)
 
 
-def told(log: Path) -> list[dict]:
+def lines_of(log: Path) -> list[dict]:
     """The lines of a log."""
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
-    """Two thirds of the pushes, and what is to be done of them: at least half of that in the time without a primary."""
+    """During the time without a primary, at least half of the work for the two other nodes goes on."""
     folder = demo[0]
-    story = {line["what"]: line["t"] for line in told(folder / "story.log")}
+    story = {line["what"]: line["t"] for line in lines_of(folder / "story.log")}
     dead, back = story["node killed"], story["promoted"]
     expected = 60 * 2 / 3 * (back - dead)
-    workers = [line for log in folder.glob("worker-*.log") for line in told(log)]
-    for lines, what in ((told(folder / "producer.log"), "pushed"), (workers, "acked")):
+    workers = [line for log in folder.glob("worker-*.log") for line in lines_of(log)]
+    for lines, what in ((lines_of(folder / "producer.log"), "pushed"), (workers, "acked")):
         meanwhile = sum(line["what"] == what and dead < line["t"] < back for line in lines)
         assert meanwhile >= expected / 2, (what, meanwhile, expected)
 
 
 def test_pushes_to_a_node_that_is_away_take_no_places_of_the_others(start_cluster, tmp_path, monkeypatch):
-    """However many wait for it: two thirds of 500 a second go on, for as long as one counts."""
+    """However many pushes wait for it, two thirds of 500 a second continue for as long as the test counts."""
     monkeypatch.syspath_prepend(DEMO)
     from logs import Log
     from producer import Producer
@@ -151,21 +151,21 @@ def test_pushes_to_a_node_that_is_away_take_no_places_of_the_others(start_cluste
     try:
         asyncio.run(asyncio.wait_for(run(), 60))
     finally:
-        victim.start()  # what waits for it ends
+        victim.start()  # ends the waiting pushes
 
 
 def test_account_is_the_same_when_it_is_made_again(demo, folder):
-    """The logs alone make the account that the demo has shown."""
+    """The logs alone give the same account that the demo printed."""
     again = run(DEMO / "account.py", folder)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout in demo[1].stdout
 
 
-# ---- what is spoiled is noticed
+# ---- wrong logs are noticed
 
 
 def spoiled(folder: Path) -> str:
-    """Make the account of spoiled books: it fails, and what doesn't hold."""
+    """Make the account of changed logs. It must fail; returns the checks that don't hold."""
     ended = run(DEMO / "account.py", folder)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     return "\n".join(line for line in ended.stdout.splitlines() if "✗" in line)
@@ -181,38 +181,38 @@ def drop(log: Path, what: str) -> dict:
 
 
 def survivor(folder: Path) -> Path:
-    """The log of a worker that wasn't killed."""
+    """The log of a worker that was not killed."""
     logs = sorted(folder.glob("worker-*.log"))
     return next(log for log in logs if '"stopped"' in log.read_text())
 
 
 def test_account_notices_an_ack_that_no_worker_wrote_down(folder):
-    """A done task without an ack of a living worker is not taken for granted."""
+    """A done task must have an ack in the log of a worker that was not killed."""
     drop(survivor(folder), "acked")
     assert "each done task has its ack in a worker's log: 1 lack it" in spoiled(folder)
 
 
 def test_account_notices_a_claim_that_no_worker_wrote_down(folder):
-    """An ack of what nobody claimed stands out."""
+    """An ack without a claim is noticed."""
     drop(survivor(folder), "claimed")
-    assert "no worker acked what it hadn't claimed: 1 did" in spoiled(folder)
+    assert "no worker acked a task that it hadn't claimed: 1 did" in spoiled(folder)
 
 
 def test_account_notices_a_lost_task(folder):
-    """A number that was pushed, and that the server knows nothing of, is lost."""
+    """A number that was pushed, and that the server doesn't have, is lost."""
     with open(folder / "producer.log", "a") as log:
         log.write('{"t":1,"what":"pushed","n":999999,"id":"0/1-0"}\n')
-    said = spoiled(folder)
-    assert "every push is done: 1 lost, as 999999" in said
-    assert "a replica confirmed every push: 1 unconfirmed" in said
+    output = spoiled(folder)
+    assert "every push is done: 1 lost, as 999999" in output
+    assert "a replica confirmed every push: 1 unconfirmed" in output
 
 
 def test_account_notices_a_push_that_the_producer_forgot(folder):
-    """The server has a task more than was pushed."""
+    """The server has one task more than were pushed."""
     drop(folder / "producer.log", "pushed")
-    said = spoiled(folder)
+    output = spoiled(folder)
     assert (
-        "tasks pushed" in said and "the ids of the producer's log are those of the server: 1 differ" in said
+        "tasks pushed" in output and "the producer's log and the server have the same ids: 1 differ" in output
     )
 
 
@@ -226,7 +226,7 @@ def test_account_notices_a_task_that_was_pushed_twice(folder):
 
 
 def test_account_has_no_cause_for_a_redelivery_out_of_nothing(folder):
-    """A task that comes again though its ack was taken, and nothing had happened, is unexplained."""
+    """A task that is delivered again after its ack, without any fault, is unexplained."""
     log = survivor(folder)
     acked = drop(log, "acked")
     claimed = next(

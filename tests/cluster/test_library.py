@@ -1,6 +1,6 @@
-"""The Python library on real clusters and under Sentinel: failovers, slots that move, nodes that stand still.
+"""The Python library on real clusters and under Sentinel: failovers, slots that move, nodes that hang.
 
-Producers and workers run in threads; the account at the end is by payload.
+Producers and workers run on threads. At the end, each payload is accounted for.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from harness.server import wait_until
 from taskslot import AsyncShardedQueue, Queue, Refused, ShardedQueue, TaskslotError
 
 SHARDS = 8
-# Failovers and what follows take 5 to 15 s, on a busy machine more.
+# Failovers take 5 to 15 s, and longer on a busy machine.
 pytestmark = pytest.mark.timeout(150)
 
-# Nearly the same client: both are tried in full without a cluster.
+# The clients are nearly the same, and both are fully tested without a cluster.
 LIBRARIES = ["redis-py", pytest.param("valkey-py", marks=pytest.mark.slow)]
 
 
 def client_of(cluster: Cluster, library: str):
-    """A client as a user makes one, that knows one node."""
+    """A client as users make it, which knows one node."""
     kind = redis.RedisCluster if library == "redis-py" else valkey.ValkeyCluster
     return kind(host="127.0.0.1", port=cluster.nodes[1].port)
 
 
 class Traffic:
-    """Producers and workers of a sharded queue, on a client each, until `finish`; what they did, by payload."""
+    """Producers and workers of a sharded queue, each with its own client, and what they did with each payload."""
 
     def __init__(self, connect, producers=2, workers=3):
         self._connect = connect
@@ -50,7 +50,7 @@ class Traffic:
         self.makes_progress(100)
 
     def queue(self) -> ShardedQueue:
-        """A queue object on a client of its own."""
+        """A queue object with its own client."""
         return ShardedQueue(self._connect(), "orders", shards=SHARDS, patience_ms=30_000)
 
     def _run(self, job, number):
@@ -77,7 +77,7 @@ class Traffic:
                     self.refused[type(error).__name__] += 1
 
     def makes_progress(self, tasks=300):
-        """Wait until so many more tasks are done."""
+        """Wait until this many more tasks are done."""
         before = sum(self.done.values())
         wait_until(
             lambda: self.broken or sum(self.done.values()) >= before + tasks, f"{tasks} more are done", 60
@@ -85,7 +85,7 @@ class Traffic:
         assert not self.broken, self.broken
 
     def finish(self):
-        """Stop pushing, wait until nothing is left, and say what was lost and what was done again."""
+        """Stop pushing and wait until no task is left. Returns the payloads that were lost or done again."""
         self._stop.set()
         for producer in self._threads[: self._producers]:
             producer.join(40)
@@ -101,7 +101,7 @@ class Traffic:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_workers_and_producers_outlive_a_primary(cluster, library):
-    """Killed, its replica takes over; then a failover in order, back again. Nothing is lost, all go on."""
+    """A primary is killed and its replica takes over; then a planned failover back. Nothing is lost."""
     traffic = Traffic(lambda: client_of(cluster, library))
     victim = cluster.primaries()[0]
     heir = cluster.replica_of(victim)
@@ -112,13 +112,13 @@ def test_workers_and_producers_outlive_a_primary(cluster, library):
     cluster.failover(victim)
     traffic.makes_progress()
     lost, again = traffic.finish()
-    # Replication is asynchronous: on a busy machine the last pushes and acks before the kill may go with the primary.
+    # Replication is asynchronous: on a busy machine, the last pushes and acks before the kill can be lost.
     assert len(lost) <= 20 and len(again) <= 100, (lost, again)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_workers_and_producers_follow_slots_that_move(cluster, library):
-    """Half of the shards go to other nodes under load, key by key: each task is done, none twice."""
+    """Half of the shards move to other nodes under load, key by key. Each task is done once."""
     traffic = Traffic(lambda: client_of(cluster, library))
     primaries = cluster.primaries()
     for key in traffic.queue().keys[: SHARDS // 2]:
@@ -128,7 +128,7 @@ def test_workers_and_producers_follow_slots_that_move(cluster, library):
         traffic.makes_progress(50)
     lost, again = traffic.finish()
     assert lost == set()
-    # A lease goes with its queue; only a claim whose reply was lost on the way can run again.
+    # A lease moves with its queue. Only a task whose claim lost its reply can run again.
     assert len(again) <= 5, again
 
 
@@ -145,7 +145,7 @@ def test_workers_follow_slots_that_migrate_as_a_whole(cluster):
 
 
 def test_workers_of_other_nodes_go_on_while_a_primary_stands_still(start_cluster):
-    """It neither answers nor refuses: a worker whose home it is finds what is pushed elsewhere."""
+    """The node neither replies nor refuses. A worker with its home there finds tasks on the other nodes."""
     cluster = start_cluster(cluster_node_timeout=60_000)
     still = cluster.primaries()[0]
     client = client_of(cluster, "redis-py")
@@ -163,7 +163,7 @@ def test_workers_of_other_nodes_go_on_while_a_primary_stands_still(start_cluster
 
 
 def test_a_node_that_stands_still_is_asked_for_one_of_its_shards_only(start_cluster, monkeypatch):
-    """However many of them are known to have tasks: each try takes as long as the time-out, and the others wait."""
+    """Even if many of its shards are known to have tasks, because each try takes a time-out while the others wait."""
     cluster = start_cluster(replicas=0, cluster_node_timeout=60_000)
     still = cluster.primaries()[0]
     queue = ShardedQueue(client_of(cluster, "redis-py"), "orders", shards=16)
@@ -189,12 +189,12 @@ def test_a_node_that_stands_still_is_asked_for_one_of_its_shards_only(start_clus
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_calls_outlive_a_cluster_that_is_gone_for_a_while(start_cluster, library):
-    """All nodes at once: the client can't even learn the slots then. Pushes and claims go on while patience lasts."""
+    """All nodes are away, so the client can't even learn the slots. Pushes and claims keep trying."""
     cluster = start_cluster(replicas=0)
     client = client_of(cluster, library)
     queue = Queue(client, "mail", patience_ms=30_000)
     sharded = ShardedQueue(client, "orders", shards=SHARDS, patience_ms=30_000)
-    # Its clients for waits and looks are to be made while nobody is there.
+    # Its clients for waits and looks have to be made while all nodes are away.
     queue.push("before"), sharded.push("before")
     for node in cluster.nodes:
         cluster.kill(node)
@@ -223,7 +223,7 @@ def test_calls_outlive_a_cluster_that_is_gone_for_a_while(start_cluster, library
 
 
 def test_a_client_that_does_not_route_is_told_so_at_once(start_cluster):
-    """A plain client on a node of a cluster would be told MOVED for as long as patience lasts."""
+    """Otherwise a plain client on a cluster node would get MOVED until its patience ends."""
     cluster = start_cluster(primaries=2, replicas=0)
     one, two = cluster.primaries()
     key = next(name for name in "abcdefgh" if cluster.node_of(name) is two)
@@ -232,7 +232,7 @@ def test_a_client_that_does_not_route_is_told_so_at_once(start_cluster):
 
 
 def test_a_push_leaves_a_shard_alone_whose_node_is_away(cluster):
-    """Tasks without a group go to other nodes meanwhile."""
+    """Tasks without a group go to the other nodes."""
     queue = ShardedQueue(client_of(cluster, "redis-py"), "orders", shards=SHARDS)
     queue.push_many(map(str, range(10)))
     victim = cluster.primaries()[2]
@@ -244,7 +244,7 @@ def test_a_push_leaves_a_shard_alone_whose_node_is_away(cluster):
 
 
 def test_asyncio_workers_outlive_a_primary(cluster):
-    """The same in an event loop, with both libraries' clients side by side."""
+    """In an event loop, with clients of both libraries side by side."""
     victim = cluster.primaries()[1]
     heir = cluster.replica_of(victim)
     pushed: set[bytes] = set()
@@ -292,7 +292,7 @@ def test_asyncio_workers_outlive_a_primary(cluster):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_queue_follows_its_primary_under_sentinel(start_sentinel, library):
-    """The claim that waits and the push find the promoted replica; what was there is there."""
+    """A waiting claim and a push find the promoted replica, which has the earlier tasks."""
     sentinel = start_sentinel()
     module = redis if library == "redis-py" else valkey
     watchers = module.sentinel.Sentinel([("127.0.0.1", watcher.port) for watcher in sentinel.watchers])

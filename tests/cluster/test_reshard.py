@@ -1,4 +1,4 @@
-"""Slots that move while their queues are used: nothing is lost, nothing done twice, and who waits is told."""
+"""Slots that move while their queues are in use: nothing is lost or done twice, and waiting clients are redirected."""
 
 import threading
 
@@ -15,7 +15,7 @@ KEY_BY_KEY, AS_A_WHOLE = "key by key", "as a whole"
 
 @pytest.fixture(params=[KEY_BY_KEY, AS_A_WHOLE])
 def way(request, installed) -> str:
-    """How slots move: by SETSLOT and MIGRATE, and on Valkey 9 by CLUSTER MIGRATESLOTS, too."""
+    """How slots move: with SETSLOT and MIGRATE, and on Valkey 9 also with CLUSTER MIGRATESLOTS."""
     if request.param == AS_A_WHOLE and not (installed.is_valkey and installed.version >= (9, 0)):
         pytest.skip("only Valkey 9 migrates slots by itself")
     return request.param
@@ -29,14 +29,14 @@ def move(cluster: Cluster, way: str, keys: list[str], source: Node, target: Node
 
 
 def queues_of(cluster: Cluster, node: Node, count: int) -> list[str]:
-    """Names of queues on a node, each in a slot of its own."""
+    """Names of queues on a node, each in another slot."""
     owners = cluster.owners()
     names = [name for name in (f"queue:{n}" for n in range(10 * count)) if owners[cluster.slot(name)] is node]
     return list({cluster.slot(name): name for name in names}.values())[:count]
 
 
 def test_slots_that_move_under_load_lose_nothing_and_double_nothing(cluster, way):
-    """Pushes, claims that wait and acks go on while their slots go to a second node, and on to a third."""
+    """Pushes, waiting claims and acks continue while their slots move to a second node, and then to a third."""
     first, second, third = cluster.primaries()
     keys = queues_of(cluster, first, 24)
     with Traffic(cluster, keys) as traffic:
@@ -53,7 +53,7 @@ def test_slots_that_move_under_load_lose_nothing_and_double_nothing(cluster, way
 
 
 def test_who_waits_for_a_result_gets_it_on_the_other_node(cluster, way):
-    """The old node tells TRYAGAIN or MOVED, so a cluster client asks on where the task ends."""
+    """The old node replies TRYAGAIN or MOVED, so a cluster client asks the node where the task ends."""
     first, second, _ = cluster.primaries()
     keys = queues_of(cluster, first, 5)
     client, answers = cluster.client(), {}
@@ -71,8 +71,8 @@ def test_who_waits_for_a_result_gets_it_on_the_other_node(cluster, way):
     wait_until(lambda: result_waiters(first) == 2 * len(keys), "all wait")
     move(cluster, way, keys, first, second)
     for worker in bare:
-        told = worker.read()
-        assert isinstance(told, Error) and told.split()[0] in ("TRYAGAIN", "MOVED"), told
+        reply = worker.read()
+        assert isinstance(reply, Error) and reply.split()[0] in ("TRYAGAIN", "MOVED"), reply
     wait_until(
         lambda: (result_waiters(first), result_waiters(second)) == (0, len(keys)), "the clients follow"
     )
@@ -85,12 +85,12 @@ def test_who_waits_for_a_result_gets_it_on_the_other_node(cluster, way):
 
 
 def result_waiters(node: Node) -> int:
-    """How many clients wait for results on a node."""
+    """The number of clients that wait for results on a node."""
     return int(node.facts("INFO", "taskslot")["taskslot_result_waiters"])
 
 
 def test_schedules_and_tokens_move_along(start_cluster, way):
-    """A schedule of a tenth of a second makes no run twice, and a token is held at each moment of the move."""
+    """A schedule with runs every 0.1 s makes no run twice, and a token is held at each moment of the move."""
     cluster = start_cluster(appendonly="yes", aof_use_rdb_preamble="no")
     first, second, _ = cluster.primaries()
     keys = queues_of(cluster, first, 5)

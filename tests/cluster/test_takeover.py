@@ -1,4 +1,4 @@
-"""A primary that dies, steps down or loads: its queues go on, at its replica or where they were."""
+"""A primary that dies, steps down or loads: its queues continue, on its replica or on itself."""
 
 import threading
 
@@ -11,13 +11,13 @@ from harness.talk import Error, Talk
 from harness.traffic import Traffic, again
 from harness.waiting import Floor
 
-# Short, so that leases which ran out while nobody was primary end soon after it.
+# Short, so that leases that ended without a primary are acted on soon.
 GRACE = {"module_args": ("failover-grace", 200)}
 HOUR = 3_600_000
 
 
 def replaced(cluster: Cluster, primary: Node) -> Node:
-    """Kill a primary, once its replica has all that it was told: the replica, which is the primary now."""
+    """Kill a primary once its replica has all its changes. Returns the replica, which is the primary now."""
     replica = cluster.replica_of(primary)
     wait_synced(primary, replica)
     cluster.kill(primary)
@@ -26,13 +26,13 @@ def replaced(cluster: Cluster, primary: Node) -> Node:
 
 
 def counts(talk: Talk, key: str, *names: bytes) -> list[int]:
-    """What TASK.INFO says by these names."""
+    """The fields of TASK.INFO with these names."""
     info = talk.map("TASK.INFO", key)
     return [info[name] for name in names]
 
 
 def test_the_times_of_a_killed_primary_run_on_at_its_replica(start_cluster):
-    """Leases end there as stalls, delays run out, schedules go on and make no run twice."""
+    """Leases end there as stalls, delays run out, and schedules continue without making a run twice."""
     cluster = start_cluster(appendonly="yes", aof_use_rdb_preamble="no", **GRACE)
     primary = cluster.node_of("{q}")
     talk = Talk(primary)
@@ -64,7 +64,7 @@ def each(letters: str) -> list[bytes]:
 
 
 def test_what_a_killed_primary_held_is_held_at_its_replica(cluster):
-    """Leases by their handles, tokens, a group at its limit and a request's token; and workers wait there."""
+    """Leases with their handles, tokens, a group at its limit and a request token. Workers wait there too."""
     primary = cluster.node_of("{q}")
     talk = Talk(primary)
     task, handle = talk.push("{q}held", "x", "LEASE", HOUR), talk.claim("{q}held")
@@ -82,7 +82,7 @@ def test_what_a_killed_primary_held_is_held_at_its_replica(cluster):
             try:
                 served.extend(again(client, "TASK.CLAIM", "{q}waiting", "BLOCK", 500))
             except (redis.ConnectionError, redis.exceptions.ClusterDownError):
-                continue  # the primary is gone, and nobody in its place yet
+                continue  # the primary is dead, and its replica has not taken over yet
 
     worker = threading.Thread(target=wait_for_work, daemon=True)
     worker.start()
@@ -105,7 +105,7 @@ def test_what_a_killed_primary_held_is_held_at_its_replica(cluster):
 
 
 def test_a_primary_that_steps_down_under_load_loses_nothing(cluster):
-    """CLUSTER FAILOVER there and back while tasks are pushed, waited for and acked: each is worked on, once."""
+    """CLUSTER FAILOVER and back, while tasks are pushed, waited for and acked. Each task is worked on once."""
     keys = [f"{{q}}{n}" for n in range(6)]
     first = cluster.node_of("{q}")
     second = cluster.replica_of(first)
@@ -120,7 +120,7 @@ def test_a_primary_that_steps_down_under_load_loses_nothing(cluster):
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # sentinels that disagree take their time
 def test_sentinels_put_in_a_replica_that_goes_on(start_sentinel):
-    """A client that asks them finds it; a lease ends there, a delay runs out, a handle holds, a worker is served."""
+    """A client of the sentinels finds it. A lease ends, a delay runs out, a handle works and a worker is served."""
     sentinel = start_sentinel(**GRACE)
     primary, replica = sentinel.primary(), sentinel.replica()
     client = sentinel.client()
@@ -142,7 +142,7 @@ def test_sentinels_put_in_a_replica_that_goes_on(start_sentinel):
 
 
 def test_a_server_that_loads_says_so_and_then_has_all(start):
-    """Killed and started again, it answers LOADING to each command until it has read its file."""
+    """After a kill and a restart, it replies LOADING to each command until it has read its file."""
     server = start(appendonly="yes", appendfsync="always")
     tasks, held = filled(server)
     server.kill9()
@@ -151,7 +151,7 @@ def test_a_server_that_loads_says_so_and_then_has_all(start):
 
 
 def test_a_node_of_a_cluster_that_loads_does_nothing_and_then_has_all(start_cluster):
-    """With no replica to take its place: CLUSTERDOWN, since servers see to the cluster before they see to LOADING."""
+    """Without a replica. It replies CLUSTERDOWN, because servers check the cluster before they check for loading."""
     cluster = start_cluster(replicas=0, appendonly="yes", appendfsync="always")
     node = cluster.node_of("{q}")
     tasks, held = filled(node)
@@ -162,15 +162,15 @@ def test_a_node_of_a_cluster_that_loads_does_nothing_and_then_has_all(start_clus
 
 
 def filled(server: Server) -> tuple[list[bytes], bytes]:
-    """Push so many tasks that the server has to load for a while, and claim the first: all ids, and its handle."""
+    """Push enough tasks that loading takes a while, and claim the first. Returns all ids, and its handle."""
     talk = Talk(server)
     tasks = talk.many([["TASK.PUSH", "{q}", f"task {n}"] for n in range(3000)])
     return tasks, talk.claim("{q}", "LEASE", HOUR)
 
 
 def refuses_while_it_loads(server: Server, word: str, task: bytes, held: bytes) -> None:
-    """Start a server whose process has ended: until it has loaded, each command is refused with this word."""
-    # It waits 0.1 ms for each command of the file, and looks at its sockets after each thousand: it loads for 0.5 s.
+    """Start a server again, and check that it refuses each command with this code until it has loaded."""
+    # It waits 0.1 ms for each command in the file, and handles sockets after each thousand, so loading takes 0.5 s.
     server.begin(key_load_delay=100)
     commands = [
         ("TASK.PUSH", "{q}", "y"),
@@ -183,14 +183,14 @@ def refuses_while_it_loads(server: Server, word: str, task: bytes, held: bytes) 
     talk = wait_until(lambda: connected(server), "it can be reached")
     talk.send(*commands, ["INFO", "persistence"])
     for command in commands:
-        told = talk.read()
-        assert isinstance(told, Error) and told.startswith(word), (command, told)
+        reply = talk.read()
+        assert isinstance(reply, Error) and reply.startswith(word), (command, reply)
     assert b"loading:1" in talk.read()
     server.ready()
 
 
 def connected(server: Server) -> Talk | None:
-    """A connection to a server that is being started, nothing while it isn't there."""
+    """A connection to a server that is starting; None while it doesn't listen."""
     try:
         return Talk(server)
     except OSError:
@@ -198,7 +198,7 @@ def connected(server: Server) -> Talk | None:
 
 
 def has_all(client: redis.Redis | redis.RedisCluster, tasks: list[bytes], held: bytes) -> None:
-    """Fail unless the first task's lease holds, and the others are ready in their order and nothing else is."""
+    """Fail unless the first task's lease holds, and exactly the others are ready, in their order."""
     send = client.execute_command
     assert send("TASK.ACK", "{q}", held) == 1
     assert send("TASK.LEN", "{q}") == send("TASK.LEN", "{q}", "ready") == len(tasks) - 1

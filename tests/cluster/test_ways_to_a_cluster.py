@@ -1,4 +1,4 @@
-"""All the ways in which users make a client of a cluster or of Sentinel: what waits in the server gets there, too."""
+"""All the ways in which users make a client of a cluster or of Sentinel. The library's twins must work with each."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def library(request):
 
 
 class Way:
-    """What there is to make a client of."""
+    """The parts from which a client is made."""
 
     def __init__(self, library, port):
         self.module = LIBRARIES[library]
@@ -47,7 +47,7 @@ class Way:
 
 
 def subclass(way):
-    """A class of the user's, whose constructor takes what it likes."""
+    """A class derived by a user, with a constructor of its own."""
 
     class Mine(way.kind):
         def __init__(self, settings):
@@ -62,13 +62,13 @@ def subclass(way):
 
 
 def nodes(way):
-    """Nodes to begin with."""
+    """The first nodes of a client."""
     node = getattr(way.module, "cluster", None)
     return way.kind(startup_nodes=[node.ClusterNode("127.0.0.1", way.at["port"])], password=PASSWORD)
 
 
 def credentials(way):
-    """A provider is asked in place of a password."""
+    """A credential provider instead of a password."""
     root = redis if way.name == "redis" else valkey
     provider = root.credentials.UsernamePasswordCredentialProvider(password=PASSWORD)
     return way.kind(host="127.0.0.1", port=way.at["port"], credential_provider=provider)
@@ -89,24 +89,24 @@ WAYS = {
 
 
 async def use(make, is_async):
-    """Claims that wait, results that are waited for, and shards."""
+    """Use waiting claims, waits for results, and shards."""
 
-    async def said(value):
+    async def value_of(value):
         return await value if is_async else value
 
     client = make()
     queue = (AsyncQueue if is_async else Queue)(client, "mail")
     sharded = (AsyncShardedQueue if is_async else ShardedQueue)(client, "orders", shards=5)
-    first = await said(queue.push("a", retain_ms=60_000))
-    (task,) = await said(queue.claim(block_ms=5000))
-    assert await said(queue.claim(block_ms=1)) == []
-    assert await said(queue.ack(task, result="done"))
-    assert (await said(queue.result(first, block_ms=5000))).value == b"done"
-    await said(sharded.push("b"))
-    assert [one.payload for one in await said(sharded.claim(block_ms=5000))] == [b"b"]
-    await said(queue.close())
-    await said(sharded.close())
-    await said(client.aclose() if is_async else client.close())
+    first = await value_of(queue.push("a", retain_ms=60_000))
+    (task,) = await value_of(queue.claim(block_ms=5000))
+    assert await value_of(queue.claim(block_ms=1)) == []
+    assert await value_of(queue.ack(task, result="done"))
+    assert (await value_of(queue.result(first, block_ms=5000))).value == b"done"
+    await value_of(sharded.push("b"))
+    assert [one.payload for one in await value_of(sharded.claim(block_ms=5000))] == [b"b"]
+    await value_of(queue.close())
+    await value_of(sharded.close())
+    await value_of(client.aclose() if is_async else client.close())
 
 
 def test_each_way_to_make_a_client_of_a_cluster_is_a_way_to_wait(start_cluster, library):
@@ -123,7 +123,7 @@ def test_each_way_to_make_a_client_of_a_cluster_is_a_way_to_wait(start_cluster, 
 
 
 def test_a_client_of_sentinel_is_a_way_to_wait(start_sentinel, library):
-    """Also one whose class a user derived."""
+    """Also one of a derived class."""
     watched = start_sentinel()
     module, name = LIBRARIES[library], library.partition("-")[0]
     kind = getattr(module, name.capitalize())
@@ -141,7 +141,7 @@ def test_a_client_of_sentinel_is_a_way_to_wait(start_sentinel, library):
 
 
 def test_an_end_between_two_slices_is_heard_on_a_cluster(start_cluster, library, monkeypatch):
-    """On whatever node the task is; nothing is kept."""
+    """On any node, and although the task is not kept."""
     for module in (taskslot._async.wire, taskslot._sync.wire):
         monkeypatch.setattr(module, "SLICE_MS", 20)
     cluster = start_cluster(3, 0)
@@ -180,7 +180,7 @@ def test_an_end_between_two_slices_is_heard_on_a_cluster(start_cluster, library,
 
 @pytest.mark.parametrize("library", EACH)
 def test_a_wait_goes_on_where_the_slot_has_gone(start_cluster, library, monkeypatch):
-    """Another node has it then, or takes over from one that died."""
+    """To another node after a move, or to the replica of a node that died."""
     for module in (taskslot._async.wire, taskslot._sync.wire):
         monkeypatch.setattr(module, "SLICE_MS", 100)
     cluster = start_cluster(3, 1)
@@ -211,7 +211,7 @@ def test_a_wait_goes_on_where_the_slot_has_gone(start_cluster, library, monkeypa
         cluster.move_slots([cluster.slot("mail")], old, new)
         wait_until(lambda: waits_at(new), "it waits where the slot is", 20)
         heir = cluster.replica_of(new)
-        # The task came with its slot just now: it is lost with its node until the replica has it.
+        # The task has just arrived with its slot. Until the replica has it, it would be lost with its node.
         wait_synced(new, heir)
         cluster.kill(new)
         cluster.wait_promoted(heir)

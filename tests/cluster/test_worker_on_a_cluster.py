@@ -1,4 +1,4 @@
-"""A worker of the Python library on a real cluster: a primary dies under it."""
+"""A worker of the Python library on a real cluster, of which a primary dies."""
 
 import threading
 from collections import Counter
@@ -12,7 +12,7 @@ taskslot.worker.claimer.BLOCK_MS = 50
 
 
 def test_a_worker_outlives_a_primary(cluster):
-    """Tasks of all shards are done, also those that were running on the one that was killed; the worker goes on."""
+    """Tasks of all shards are done, even those that were running on the killed node, and the worker continues."""
     client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)
     queue = ShardedQueue(client, "orders", shards=8, patience_ms=30_000)
     queue.configure(lease=2000, **{"backoff-base": 10})
@@ -35,7 +35,7 @@ def test_a_worker_outlives_a_primary(cluster):
     thread.start()
     victim = cluster.primaries()[0]
     heir = cluster.replica_of(victim)
-    # Groups spread them over all shards.
+    # Groups spread the tasks over all shards.
     running = [queue.push(waits.call(n), group=f"g{n}") for n in range(12)]
     assert any(cluster.node_of(queue.keys[int(one.partition("/")[0])]) is victim for one in running)
     for _ in running:
@@ -54,7 +54,7 @@ def test_a_worker_outlives_a_primary(cluster):
 
 
 def replicated(cluster):
-    """Whether every replica has all that its primary has sent."""
+    """Whether every replica has everything that its primary has sent."""
     for primary in cluster.primaries():
         sent = int(primary.facts("INFO", "replication")["master_repl_offset"])
         for replica in cluster.replicas_of(primary):

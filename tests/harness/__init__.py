@@ -1,5 +1,5 @@
-"""What tests, benchmarks and examples share: real servers, clusters, bare clients, queues to compare.
+"""The harness that tests, benchmarks and examples share: real servers, clusters, bare clients, queues to compare.
 
-Folders of tests hold tests and their fixtures, nothing that others import; that is here. `make` installs it into .venv
-beside the library, both editable: what runs is the tree.
+Folders of tests contain only tests and their fixtures. Everything that several of them import is here. `make` installs
+this package and the library into .venv, both editable, so that the code of the tree runs.
 """

@@ -1,11 +1,11 @@
-"""An asyncio object to be used without `await`, so that one test serves the sync classes and the asyncio ones."""
+"""Wraps an asyncio object so that it can be used without `await`: one test then covers sync and asyncio classes."""
 
 import asyncio
 import inspect
 
 
 class Blocking:
-    """Runs coroutines of `inner` on a loop of another thread, and waits for them; async iterators come as lists."""
+    """Runs the coroutines of `inner` on another thread's loop, and waits for them. Async iterators become lists."""
 
     def __init__(self, inner, loop):
         self.inner = inner

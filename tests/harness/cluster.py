@@ -1,11 +1,11 @@
-"""A real cluster on this machine: primaries, each with its replicas, and what befalls them.
+"""A real cluster on this machine: primaries with their replicas, and the faults that tests cause.
 
-`Cluster(installed)` starts three primaries and three replicas, up when it returns, after 2 to 3 s: a node waits 2 s
-before it says that its cluster is ok. `Node` is one of its servers. What the cluster looks like is asked of the nodes
-each time, so that it is true after failovers and moved slots, too. Nothing here knows pytest: tests, the demo and
-benchmarks share it.
+`Cluster(installed)` starts three primaries and three replicas, and returns when they are up, after 2 to 3 s. (A node
+waits 2 s before it reports that its cluster is ok.) `Node` is one of its servers. The state of the cluster is read
+from the nodes each time, so it is correct after failovers and moved slots too. Nothing here depends on pytest, because
+the demo and the benchmarks use it.
 
-Start and restart nodes on a thread that lives on: a server ends with the thread that started it.
+Start and restart nodes on a thread that stays alive, because a server ends with the thread that started it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from redis.crc import key_slot
 from harness.server import Installed, NotInTime, Server, wait_until
 
 SLOTS = 16384
-# Keys that one MIGRATE takes along, as redis-cli does.
+# The number of keys in one MIGRATE, the same as in redis-cli.
 KEYS_AT_ONCE = 10
 MIGRATE_TIMEOUT_MS = 5000
-# Flags of a node that others can't reach, or don't know.
-# The server's CLUSTER_WRITABLE_DELAY, and a bit.
+# The flags of a node that others can't reach or don't know.
+# The server's CLUSTER_WRITABLE_DELAY, and a little more.
 START_DELAY_MS = 2100
 TROUBLE = {"fail", "fail?", "handshake", "noaddr"}
 
 
 @dataclass(frozen=True)
 class Member:
-    """A node as a line of CLUSTER NODES tells of it."""
+    """A line of CLUSTER NODES."""
 
     id: str
     flags: frozenset[str]
-    primary: str | None  # the id of the primary that it follows
-    epoch: int  # of two that claim a slot, the higher one has it
+    primary: str | None  # the id of its primary
+    epoch: int  # if two nodes claim a slot, the one with the higher epoch has it
     linked: bool
     slots: frozenset[int]
 
@@ -55,7 +55,7 @@ class Member:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it is a primary, of slots or of none."""
+        """Whether it is a primary, with or without slots."""
         return "master" in self.flags
 
 
@@ -66,12 +66,12 @@ def slots_of(part: str) -> range:
 
 
 class Node(Server):
-    """A server of a cluster: a `Server` with an id, that can be asked what it knows of the others."""
+    """A server of a cluster: a `Server` with an id, and with its view of the other nodes."""
 
     def __init__(self, installed: Installed, **options: object):
         self.frozen = False
         super().__init__(installed, **options)
-        # Several threads may ask at a time, and it may have been restarted since.
+        # Several threads can ask at the same time, and the server may have been restarted.
         self._asks = self.client(decode_responses=True, single_connection_client=False, socket_timeout=5)
         self.id: str = self.say("CLUSTER", "MYID")
 
@@ -94,16 +94,16 @@ class Node(Server):
         return [Member.read(line) for line in self.say("CLUSTER", "NODES").splitlines()]
 
     def itself(self) -> Member:
-        """What this node says of itself."""
+        """This node's own line of CLUSTER NODES."""
         return next(member for member in self.members() if "myself" in member.flags)
 
     @property
     def up(self) -> bool:
-        """Whether it can answer: it runs and isn't frozen."""
+        """Whether it can reply: it runs and is not frozen."""
         return self.alive() and not self.frozen
 
     def freeze(self) -> None:
-        """Stop the process where it stands; `thaw` lets it go on."""
+        """Stop the process (SIGSTOP) until `thaw`."""
         super().freeze()
         self.frozen = True
 
@@ -114,11 +114,11 @@ class Node(Server):
 
 
 class Cluster:
-    """Primaries with their replicas, from start to `discard`; `nodes` are first those that were primaries at the start.
+    """Primaries with their replicas, from the start to `discard`. In `nodes`, those that began as primaries come first.
 
-    All but `primaries`, `replicas` (of each primary) and `first_port` are options and settings of each `Server`. With
-    `first_port` the nodes have that port and those that follow, and each a bus 10000 above; else free ones. With
-    `clock="shared"` it is there a second sooner.
+    `primaries` and `replicas` (for each primary) are numbers. With `first_port` the nodes use that port and the
+    following ones, and each has its bus on its port + 10000; otherwise the ports are free ones. All other arguments
+    are options and settings of each `Server`. With `clock="shared"` the cluster is up a second sooner.
     """
 
     DEFAULTS = {"cluster_enabled": "yes", "cluster_node_timeout": 1000}
@@ -139,7 +139,7 @@ class Cluster:
                 port = True if first_port is None else first_port + at
                 self.nodes.append(Node(installed, port=port, **{**options, **self.DEFAULTS}))
             self._join(primaries)
-            # Nodes that may be silent for longer also tell each other less often, which would take the start longer.
+            # With a longer node time-out, nodes gossip less often, so the start would take longer.
             for node in self.nodes:
                 node.configure(**{name: options[name] for name in self.DEFAULTS if name in options})
         except BaseException:
@@ -147,12 +147,12 @@ class Cluster:
             raise
 
     def _join(self, primaries: int) -> None:
-        """Make a cluster of the nodes, slots spread evenly over those that come first."""
+        """Make a cluster of the nodes, with the slots spread evenly over the first ones."""
         for at, node in enumerate(self.nodes):
-            # Each its own epoch, else two of one epoch sort it out among themselves, which takes its time.
+            # Each gets its own epoch. Two nodes with the same epoch would have to resolve that, which takes time.
             node.say("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
         for at, node in enumerate(self.nodes[:primaries]):
-            # Not ADDSLOTSRANGE, which 6.2 hasn't.
+            # Not ADDSLOTSRANGE, which 6.2 doesn't have.
             node.say("CLUSTER", "ADDSLOTS", *range(SLOTS * at // primaries, SLOTS * (at + 1) // primaries))
         pass_start_delay(self.nodes)
         for at, node in enumerate(self.nodes):
@@ -171,11 +171,11 @@ class Cluster:
     # ---- what is where
 
     def alive(self) -> list[Node]:
-        """The nodes that can answer."""
+        """The nodes that can reply."""
         return [node for node in self.nodes if node.up]
 
     def owners(self) -> dict[int, Node]:
-        """Who has each slot, by what the nodes say of themselves; of two that claim it, the one of the higher epoch."""
+        """The owner of each slot, as the nodes report it themselves. If two claim a slot, the higher epoch wins."""
         claims = [(node.itself(), node) for node in self.alive()]
         owners: dict[int, Node] = {}
         for member, node in sorted(claims, key=lambda claim: claim[0].epoch):
@@ -184,12 +184,12 @@ class Cluster:
         return owners
 
     def primaries(self) -> list[Node]:
-        """The nodes that are primaries of some slots now, in the order of `nodes`."""
+        """The nodes that are primaries with slots now, in the order of `nodes`."""
         owners = set(self.owners().values())
         return [node for node in self.nodes if node in owners]
 
     def replicas_of(self, primary: Node) -> list[Node]:
-        """The nodes that follow this one now, whether it lives or not."""
+        """The present replicas of this node, whether it runs or not."""
         return [node for node in self.alive() if node.itself().primary == primary.id]
 
     def replica_of(self, primary: Node) -> Node:
@@ -201,60 +201,60 @@ class Cluster:
 
     @staticmethod
     def slot(key: str | bytes) -> int:
-        """The slot of a key, hash tags seen to."""
+        """The slot of a key, by its hash tag if it has one."""
         return key_slot(key if isinstance(key, bytes) else key.encode())
 
     def node_of(self, key: str | bytes | int) -> Node:
-        """Who has a key, or a slot, now; fails if nobody that lives has it."""
+        """The node that serves a key or a slot now; fails if no running node does."""
         slot = key if isinstance(key, int) else self.slot(key)
         owner = self.owners().get(slot)
         if owner is None:
-            raise AssertionError(f"nobody that runs has slot {slot}")
+            raise AssertionError(f"no running node has slot {slot}")
         return owner
 
-    # ---- what befalls it
+    # ---- faults
 
     def kill(self, node: Node) -> None:
         """End a node at once (SIGKILL)."""
         node.kill9()
 
     def freeze(self, node: Node) -> None:
-        """Stop a node where it stands (SIGSTOP): the others take it for dead after the node time-out."""
+        """Stop a node (SIGSTOP). The others consider it dead after the node time-out."""
         node.freeze()
 
     def thaw(self, node: Node) -> None:
-        """Let a frozen node go on; it learns what has happened meanwhile."""
+        """Let a frozen node continue. It then learns what has happened."""
         node.thaw()
 
     def restart(self, node: Node) -> None:
-        """Start a node that was ended, in its directory; returns when all is well.
+        """Start a node that has ended, in its directory. Returns when the cluster is healthy.
 
-        It comes back as a replica of who took its place, or as what it was if nobody did.
+        The node becomes a replica of the node that took its place. If none did, it is what it was before.
         """
         node.restart()
         self.wait_ok()
 
     def failover(self, replica: Node) -> None:
-        """Let a replica take its primary's place in order, without loss (CLUSTER FAILOVER)."""
+        """Promote a replica without loss (CLUSTER FAILOVER)."""
         primary = next(node for node in self.nodes if node.id == replica.itself().primary)
         replica.say("CLUSTER", "FAILOVER")
         self.wait_promoted(replica)
         self.wait_ok()
         if self.installed.version < (7, 0):
-            # It pauses writes and lets go of them after 10 s, promoted or not; from 6.2.7 on at once.
+            # Before 6.2.7, the primary's pause of writes lasts 10 s even if the failover is over sooner.
             primary.say("CLIENT", "UNPAUSE")
 
     # ---- waiting
 
     def wait_ok(self, timeout: float = 20.0) -> None:
-        """Wait until all slots are served, all living nodes agree, and all living replicas have their copy."""
+        """Wait until all slots are served, all running nodes agree, and all running replicas have their copy."""
         try:
             wait_until(lambda: not self._amiss(), "the cluster is well", timeout)
         except NotInTime as late:
             raise NotInTime(f"{late}: {self._amiss()}") from None
 
     def wait_promoted(self, replica: Node, timeout: float = 20.0) -> None:
-        """Wait until a replica is a primary with slots, and all living nodes know it and serve."""
+        """Wait until a replica is a primary with slots, and all running nodes know that and serve."""
 
         def promoted() -> bool:
             views = [{member.id: member for member in node.members()} for node in self.alive()]
@@ -267,7 +267,7 @@ class Cluster:
         wait_until(promoted, f"{replica} is the primary", timeout)
 
     def _amiss(self) -> str:
-        """What is not as it should be, in words; empty if all is well."""
+        """What is wrong with the cluster, as text; empty if it is healthy."""
         return next(self._complaints(), "")
 
     def _complaints(self) -> Iterator[str]:
@@ -281,7 +281,7 @@ class Cluster:
             troubled = [m for m in views[node] if not m.linked or m.flags & TROUBLE]
             if troubled or len(views[node]) < len(ids):
                 yield f"{node} has trouble with {[m.id for m in troubled]}"
-        # A primary pays no heed to a CLUSTER FAILOVER of one that it doesn't know for its replica yet.
+        # A primary ignores CLUSTER FAILOVER from a node that it doesn't know as its replica yet.
         maps = [{m.id: (m.primary, m.slots) for m in view} for view in views.values()]
         if any(one != maps[0] for one in maps):
             yield "the nodes don't agree on who has which slots and who follows whom"
@@ -297,7 +297,7 @@ class Cluster:
     # ---- moving slots
 
     def move_slots(self, slots: Iterable[int], source: Node, target: Node) -> int:
-        """Move slots with their keys while they are used, as `redis-cli --cluster reshard` does: how many keys went."""
+        """Move slots in use with their keys, like `redis-cli --cluster reshard`. Returns how many keys."""
         others = [node for node in self.primaries() if node not in (source, target)]
         return sum(self._move_slot(slot, source, target, others) for slot in slots)
 
@@ -305,7 +305,7 @@ class Cluster:
         target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
         moved = self._move_keys(slot, source, target)
-        # The target first: should we fail now, one of the two has the slot at any moment.
+        # The target first, so that at any moment one of the two has the slot.
         for node in (target, source, *others):
             node.say("CLUSTER", "SETSLOT", slot, "NODE", target.id)
         return moved
@@ -320,17 +320,17 @@ class Cluster:
 
     @property
     def migrates_by_itself(self) -> bool:
-        """Whether the servers have CLUSTER MIGRATESLOTS: Valkey from 9.0 on."""
+        """Whether the servers have CLUSTER MIGRATESLOTS (Valkey 9.0 or later)."""
         return self.installed.is_valkey and self.installed.version >= (9, 0)
 
     def migrate_slots(self, slots: Iterable[int], source: Node, target: Node, timeout: float = 30.0) -> None:
-        """Move slots as a whole by CLUSTER MIGRATESLOTS; returns when all nodes know who has them."""
+        """Move slots with CLUSTER MIGRATESLOTS. Returns when all nodes know the new owner."""
         ranges = [slot for first_and_last in runs(slots) for slot in first_and_last]
         source.say("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", target.id)
 
         def is_over() -> bool:
             jobs = source.say("CLUSTER", "GETSLOTMIGRATIONS")
-            # Others may stand there from before: the last one comes first.
+            # Older migrations can be listed too; the newest comes first.
             state = migration_state(jobs[0])
             if state in ("failed", "cancelled"):
                 raise AssertionError(f"the migration has {state}: {jobs[0]}")
@@ -342,19 +342,19 @@ class Cluster:
     # ---- clients, the end
 
     def client(self, **options: object) -> redis.RedisCluster:
-        """A client of the cluster, which follows MOVED and ASK; bytes in and out, RESP2. Closed with the cluster."""
+        """A client of the cluster: bytes in and out, RESP2. It follows MOVED and ASK. Closed with the cluster."""
         starts = [ClusterNode("127.0.0.1", node.port) for node in self.alive()]
         client = redis.RedisCluster(startup_nodes=starts, **{"protocol": 2, "socket_timeout": 15, **options})
         self._clients.append(client)
         return client
 
     def check(self) -> None:
-        """Fail unless each node runs, or was ended by us, and no log tells of a crash."""
+        """Fail unless each node runs or was ended by the test, and no log contains a crash."""
         for node in self.nodes:
             node.check()
 
     def discard(self) -> None:
-        """End all nodes and remove their directories."""
+        """Stop all nodes and remove their directories."""
         while self._clients:
             self._clients.pop().close()
         for node in self.nodes:
@@ -362,20 +362,20 @@ class Cluster:
 
 
 def pass_start_delay(nodes: Iterable[Server]) -> None:
-    """Let 2 s pass on nodes whose clocks can be set: for so long a primary that has started serves nobody.
+    """Move the clocks of nodes forward by 2 s: for that time after its start, a primary refuses all commands.
 
-    They have their slots, and haven't met yet: nobody misses their pings.
+    It is done when they have their slots and before they meet, so that no pings are missed.
     """
     shifted = [node for node in nodes if node.clock]
     for node in shifted:
         node.clock.passes(START_DELAY_MS)
     for node in shifted:
-        # A turn of its event loop, which looks at the clock: else it takes a handshake for an old one.
+        # One round of its event loop reads the clock. Otherwise the node would treat a handshake as an old one.
         node.client().ping()
 
 
 def runs(slots: Iterable[int]) -> list[tuple[int, int]]:
-    """Slots as ranges, each with its last one."""
+    """Slots as ranges of a first and a last one."""
     found: list[tuple[int, int]] = []
     for slot in sorted(slots):
         if found and found[-1][1] == slot - 1:
@@ -386,6 +386,6 @@ def runs(slots: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def migration_state(job: dict | list) -> str:
-    """The state of a migration as CLUSTER GETSLOTMIGRATIONS tells of it."""
+    """The state of a migration, from CLUSTER GETSLOTMIGRATIONS."""
     fields = job if isinstance(job, dict) else dict(zip(job[::2], job[1::2], strict=True))
     return fields["state"]

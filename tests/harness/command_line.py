@@ -1,4 +1,4 @@
-"""Runs the command line within the test's process, which costs milliseconds instead of Python's start."""
+"""Runs the command line in the test's own process, which saves the start of a Python process."""
 
 import json
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from typer.testing import CliRunner
 
 @dataclass
 class Output:
-    """What a command wrote, by lines."""
+    """The lines that a command wrote."""
 
     lines: list[str]
     errors: list[str]
     output: bytes
 
     def json(self) -> list[dict]:
-        """Its lines as JSON."""
+        """The lines, read as JSON."""
         return [json.loads(line) for line in self.lines]
 
     def words(self) -> dict[str, str]:
-        """Lines of a name and what follows, as a map."""
+        """The lines as a map from their first word to the rest."""
         return {name: rest.strip() for name, _, rest in (line.partition("  ") for line in self.lines)}
 
 
 def run(*words: str, status: int = 0, stdin: str | bytes | None = None, env: dict | None = None) -> Output:
-    """Run `taskslot` with these words; fails unless it ends with the status, without a traceback."""
+    """Run `taskslot` with these arguments. Fails if the exit status is another one, or if there is a traceback."""
     from taskslot.cli.app import app
 
     result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, env=env)

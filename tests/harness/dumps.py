@@ -1,7 +1,7 @@
-"""What DUMP gives and RESTORE takes, taken apart and put together: to store what no server would.
+"""Takes the payloads of DUMP and RESTORE apart and puts them together, to make payloads that no server would.
 
-A payload is an object as in an RDB file, two bytes for RDB's version and a CRC64 of it all. A module's value
-is a byte for its type, the module's id, fields with a number before each that says what it is, a 0.
+A payload is an object as in an RDB file, two bytes for the RDB version, and a CRC64 of both. A module's value is a type
+byte, the module's id, fields that each begin with the number of their kind, and a 0.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MODULE_2 = 7  # the type byte of a module's value
-EOF, STRING = 0, 5  # what a field of a module's value is
+EOF, STRING = 0, 5  # the kinds of fields of a module's value
 
 # ---- the checksum
 
 
 def _table() -> list[int]:
-    """By byte: its CRC64 with the polynomial of Jones, reflected, as in Redis' crc64.c."""
+    """The CRC64 of each byte, with the polynomial of Jones, reflected, as in Redis' crc64.c."""
     table = []
     for crc in range(256):
         for _ in range(8):
@@ -30,27 +30,27 @@ TABLE = _table()
 
 
 def crc64(data: bytes, crc: int = 0) -> int:
-    """Redis' CRC64 of the data, going on from that of what stands before it."""
+    """Redis' CRC64 of the data, continued from the CRC64 of the data before it."""
     for byte in data:
         crc = TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc
 
 
 def opened(payload: bytes) -> tuple[bytes, bytes]:
-    """The object in a payload, and RDB's version; its checksum is right."""
+    """The object in a payload and the RDB version. Checks the checksum."""
     assert crc64(payload[:-8]) == int.from_bytes(payload[-8:], "little")
     return payload[:-10], payload[-10:-8]
 
 
 def sealed(value: bytes, version: bytes) -> bytes:
-    """A payload with a right checksum."""
+    """A payload with a correct checksum."""
     return value + version + crc64(value + version).to_bytes(8, "little")
 
 
 def sealed_flips(value: bytes, version: bytes, first: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Each bit of the object from byte `first` on flipped in turn, with its number; checksums are right.
+    """Payloads in which one bit of the object is flipped, from byte `first` on, with the bit's number.
 
-    A CRC without a final turn is linear: a flipped bit changes it by what depends on the bit's place alone.
+    Their checksums are correct. This CRC is linear, so the change depends only on the position of the flipped bit.
     """
     crc = crc64(value + version)
     changes = [TABLE[1 << bit] for bit in range(8)]
@@ -75,12 +75,12 @@ def length(n: int) -> bytes:
 
 
 def string(data: bytes, claimed: int | None = None) -> bytes:
-    """A field that is a string; `claimed` is the length to tell instead of the true one."""
+    """A string field. `claimed` is a length to write instead of the true one."""
     return length(STRING) + length(len(data) if claimed is None else claimed) + data
 
 
 def read_length(data: bytes, at: int) -> tuple[int, int]:
-    """A length, and where it ends."""
+    """Read a length. Returns it and the position after it."""
     first = data[at]
     match first >> 6:
         case 0:
@@ -92,14 +92,14 @@ def read_length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def without_clocks(payload: bytes) -> bytes:
-    """A payload without what the clocks of its node showed, by which two of the same queue differ."""
+    """A payload without its node's clock readings, which differ between two copies of the same queue."""
     value, version = opened(payload)
     before, strings = fields(value)
     return sealed(value_of(before, [each for each in strings if each[:1] != b"k"]), version)
 
 
 def fields(value: bytes) -> tuple[bytes, list[bytes]]:
-    """A module's value: what stands before its fields, and they, all strings (`rdbcompression no`)."""
+    """Split a module's value into the part before its fields and the fields, all strings (`rdbcompression no`)."""
     assert value[0] == MODULE_2
     _, at = read_length(value, 1)
     head, strings = value[:at], []
@@ -109,7 +109,7 @@ def fields(value: bytes) -> tuple[bytes, list[bytes]]:
             assert at == len(value)
             return head, strings
         assert kind == STRING
-        if value[at] >> 6 == 3:  # a number, as servers store short strings that look like one
+        if value[at] >> 6 == 3:  # a number: servers store short strings that look like numbers this way
             size = 1 << (value[at] & 0x3F)
             number = int.from_bytes(value[at + 1 : at + 1 + size], "little", signed=True)
             strings.append(str(number).encode())
@@ -121,7 +121,7 @@ def fields(value: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def value_of(head: bytes, strings: list[bytes]) -> bytes:
-    """A module's value of these strings."""
+    """A module's value with these strings as fields."""
     return head + b"".join(map(string, strings)) + length(EOF)
 
 
@@ -129,7 +129,7 @@ def value_of(head: bytes, strings: list[bytes]) -> bytes:
 
 
 def varint(n: int) -> bytes:
-    """A number, seven bits a byte, the lowest first."""
+    """A number as a varint: seven bits in each byte, the lowest first."""
     out = bytearray()
     while n > 0x7F:
         out.append(n & 0x7F | 0x80)
@@ -138,7 +138,7 @@ def varint(n: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """Read a varint. Returns the number and the position after it."""
     value = shift = 0
     while True:
         value |= (data[at] & 0x7F) << shift
@@ -149,7 +149,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 @dataclass
 class Entry:
-    """What is known of a touched task: the 45 bytes of a stored entry."""
+    """The stored entry of a task that was touched: 45 bytes."""
 
     slot: int
     bits: int
@@ -175,7 +175,7 @@ ENTRY = struct.Struct("<BB6s6s7sIIIIIHH")
 
 @dataclass
 class Page:
-    """A page: its first order number, the id that others count from, a record (or none) for each slot."""
+    """A page: its first order number, the base of its ids, and a record or none for each slot."""
 
     first: int = 0
     base: tuple[int, int] = (0, 0)
@@ -184,7 +184,7 @@ class Page:
 
     @classmethod
     def read(cls, chunk: bytes) -> Page:
-        """Take a page's chunk apart."""
+        """Parse the chunk of a page."""
         assert chunk[:1] == b"p"
         numbers, at = [], 1
         for _ in range(5):
@@ -203,7 +203,7 @@ class Page:
         return page
 
     def chunk(self, slots: int | None = None, entries: int | None = None) -> bytes:
-        """The page as a chunk; `slots` and `entries` are the numbers to tell instead of the true ones."""
+        """The page as a chunk. `slots` and `entries` are numbers to write instead of the true ones."""
         counts = (
             len(self.records) if slots is None else slots,
             len(self.entries) if entries is None else entries,

@@ -18,13 +18,13 @@ def wait_aof(server: Server) -> None:
 
 
 def rewrite_aof(server: Server) -> None:
-    """Have the AOF written anew from what is in memory, and wait until that is in place."""
+    """Rewrite the AOF from memory, and wait until the new file is in use."""
     server.client().execute_command("BGREWRITEAOF")
     wait_aof(server)
 
 
 def aof_bytes(server: Server) -> bytes:
-    """All that the AOF holds, the base file too."""
+    """The contents of the AOF, including its base file."""
     files = sorted(
         f for f in server.dir.rglob("appendonly*.*") if f.is_file() and not f.name.endswith("manifest")
     )
@@ -32,7 +32,7 @@ def aof_bytes(server: Server) -> bytes:
 
 
 def add_to_aof(server: Server, *commands: bytes) -> None:
-    """Write commands, packed as the protocol has them, to the end of the AOF of a server that is down."""
+    """Append commands, packed as in the protocol, to the AOF of a server that is down."""
     assert not server.alive()
     with open(server._aof(), "ab") as file:
         file.writelines(commands)

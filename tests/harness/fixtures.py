@@ -1,7 +1,7 @@
-"""Fixtures for all Python tests: a fresh real server for each test, on each chosen version.
+"""Fixtures for all Python tests: a new real server for each test, on each selected version.
 
-A plugin that pyproject.toml loads, so that all folders of tests share it.
-`pytest tests/server --server valkey-9.1,redis-6.2` chooses; a path to a redis-server tries another one.
+pyproject.toml loads this plugin for all folders of tests. `pytest tests/server --server valkey-9.1,redis-6.2` selects
+the servers; a path to a redis-server works too.
 """
 
 import random
@@ -21,7 +21,7 @@ def pytest_addoption(parser):
 
 
 def chosen(config) -> list[Installed]:
-    """The servers asked for; one that is not here is an error, never a silent gap."""
+    """The selected servers. One that is not installed is an error, so that no server is left out silently."""
     servers = []
     for name in config.getoption("--server").split(","):
         if "/" in name:
@@ -41,9 +41,9 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def start(request, installed):
-    """Start servers of the version under test: `start(appendonly="yes", port=True)`; options as for `Server`.
+    """Start servers of the version under test: `start(appendonly="yes", port=True)`. The options are those of `Server`.
 
-    All are ended with the test, which fails if one of them crashed or ended unasked.
+    All are stopped at the end of the test. The test fails if one of them crashed or ended by itself.
     """
     servers = request.node.stash.setdefault(STARTED, [])
 
@@ -62,10 +62,10 @@ def start(request, installed):
 
 @pytest.fixture
 def share(request, installed) -> Callable[[Sequence], list]:
-    """Of many like cases, in their order: all on the first two of the servers asked for, a quarter on the others.
+    """Select from many similar cases: all of them on the first two of the selected servers, a quarter on the others.
 
-    For what our own code makes of bytes and words, which is the same code on every server. The quarter is drawn at
-    random from all cases, always the same for a server and another for each.
+    This is for tests of our own parsing code, which is the same on every server. The quarter is random, always the same
+    for one server, and different for each server.
     """
 
     def share_of(cases: Sequence) -> list:
@@ -79,7 +79,7 @@ def share(request, installed) -> Callable[[Sequence], list]:
 
 @pytest.fixture
 def server(start):
-    """A fresh server with the module, in memory only."""
+    """A new server with the module, without files."""
     return start()
 
 
@@ -91,7 +91,7 @@ def r(server):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Show the end of each server's log with a failure, while the server is still there."""
+    """Add the end of each server's log to the report of a failure, while the server still exists."""
     report = yield
     if report.failed and report.when == "call":
         for server in item.stash.get(STARTED, []):

@@ -1,4 +1,4 @@
-"""Forged effects for tests: a story whose effects are real, and a forger who changes them at random."""
+"""Forged effects for tests: a story that produces real effects, and a forger that changes them at random."""
 
 import copy
 import random
@@ -18,7 +18,7 @@ EDGES = [
 
 
 def story(server: Server, c: Talk) -> list[list[bytes]]:
-    """Do everything that can be done to a queue: the effects of it, each with its payloads."""
+    """Do everything that can be done to a queue. Returns the effects, each with its payloads."""
     c("TASK.CONFIG", "q", "SET", "backoff-base", 1, "stalls", 3, "backoff", "fixed")
     for n in range(8):
         c.push("q", f"p{n}", "PRIORITY", n % 2, "HEADERS", 1, "h", "v")
@@ -51,7 +51,7 @@ def story(server: Server, c: Talk) -> list[list[bytes]]:
 
 
 def places(value: object, at: tuple = ()) -> Iterator[tuple]:
-    """All places in a decoded value, each as the way to it."""
+    """The paths of all parts of a decoded value."""
     yield at
     inside = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else []
     for key, child in inside:
@@ -59,14 +59,14 @@ def places(value: object, at: tuple = ()) -> Iterator[tuple]:
 
 
 def lookup(value: object, at: tuple) -> object:
-    """What stands at a place."""
+    """The part of a value at a path."""
     for key in at:
         value = value[key]
     return value
 
 
 class Forger:
-    """Changes effects at random, with parts of other effects too."""
+    """Changes effects at random, also with parts of other effects."""
 
     def __init__(self, seed: int, real: list[list[bytes]]):
         self.rng = random.Random(seed)
@@ -74,7 +74,7 @@ class Forger:
         self.pool = [lookup(events, at) for events in decoded for at in places(events) if at]
 
     def bytes(self, text: bytes) -> bytes:
-        """A few bytes changed, added or taken away, or the end cut off."""
+        """Change, add or remove a few bytes, or cut off the end."""
         forged, rng = bytearray(text), self.rng
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(forged) + 1)
@@ -90,7 +90,7 @@ class Forger:
         return bytes(forged)
 
     def value(self, value: object) -> object:
-        """A few fields changed: numbers by a little, lists in their order, anything into something else."""
+        """Change a few fields: numbers by a little, lists in their order, anything into something else."""
         rng = self.rng
         for _ in range(rng.randrange(1, 4)):
             at = rng.choice(list(places(value)))
@@ -109,7 +109,7 @@ class Forger:
         return value
 
     def effect(self, real: list[bytes]) -> list[bytes]:
-        """An effect, changed; now and then with a payload too many or too few."""
+        """Change an effect, now and then with one payload too many or too few."""
         effect, *payloads = real
         if self.rng.random() < 0.25:
             effect = self.bytes(effect)

@@ -1,4 +1,4 @@
-"""Random histories: all commands that change queues, from a seed, while leases end and delays pass."""
+"""Random histories: all commands that change queues, generated from a seed, while leases end and delays pass."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ SETTINGS = {
     "groups-max": (2, 100),
 }
 GROUPS = ["red", "green", "blue", "pink", "grey"]
-# A wave at a time, so that handles of one are answered in the next.
+# The commands of one wave are sent together; the next wave uses the handles from its replies.
 WAVE = 25
 
 
 class History:
-    """Sends commands to a server, the same for the same seed; what is answered depends on time."""
+    """Sends commands to a server, the same ones for the same seed. The replies depend on time."""
 
     def __init__(self, server: Server, seed: int):
         self.server, self.dice = server, random.Random(seed)
         self.talk, self.workers = Talk(server), [Talk(server) for _ in range(3)]
-        self.waiting: dict[int, str] = {}  # workers that wait, by place, and where
+        self.waiting: dict[int, str] = {}  # waiting workers, by number, and the queue that they wait for
         self.handles: dict[str, list[bytes]] = {key: [] for key in KEYS}
         self.ids: dict[str, list[bytes]] = {key: [] for key in KEYS}
         self.replies: dict[str, int] = {}
 
     def run(self, steps: int) -> None:
-        """So many commands."""
+        """Send this many commands."""
         for _ in range(steps // WAVE):
             commands = [self.command() for _ in range(WAVE)]
             for command, reply in zip(commands, self.talk.many(commands), strict=True):
@@ -56,7 +56,7 @@ class History:
             self.workers_act()
 
     def learn(self, command: list, reply: object) -> None:
-        """Keep the handles and ids that a reply tells. An error is one that may be."""
+        """Remember the handles and ids in a reply. If it is an error, check that it is an expected one."""
         verb, key = command[:2]
         if isinstance(reply, Error):
             word = reply.split(" ")[0]
@@ -69,7 +69,7 @@ class History:
         self.replies[verb] = self.replies.get(verb, 0) + 1
 
     def workers_act(self) -> None:
-        """Connections of their own claim, tied or waiting; some of them close."""
+        """Let workers claim on their own connections, tied or waiting, and close some of these."""
         for place in range(len(self.workers)):
             key = self.waiting.pop(place, None)
             if key is not None:
@@ -92,7 +92,7 @@ class History:
         return self.dice.choices(kinds, [30, 25, 30, 6, 8, 1])[0](key)
 
     def some(self, chance: float, *words: object) -> list:
-        """The words, by chance."""
+        """The words, or nothing, at random."""
         return list(words) if self.dice.random() < chance else []
 
     def group(self, chance: float) -> list:
@@ -151,7 +151,7 @@ class History:
         if self.dice.random() < 0.3:
             count = min(len(held), self.dice.randint(1, 10))
             return [verb, key, "HANDLES", count, *self.dice.sample(held, count), *options]
-        # Mostly one of the last, seldom an old one, sometimes one that stays in the list to be sent again.
+        # Usually a recent one, rarely an old one. Sometimes it stays in the list, to be used again.
         at = max(0, len(held) - 1 - int(self.dice.expovariate(0.1)))
         return [verb, key, held[at] if self.dice.random() < 0.2 else held.pop(at), *options]
 
@@ -231,7 +231,7 @@ def state(c: Talk) -> dict[bytes, str]:
 
 
 def pause(primary: Server, *replicas: Server) -> Talk:
-    """Pause the primary's writes, its clock's too, and wait until each replica is where it is."""
+    """Pause the primary's writes, including those of its timers, and wait until each replica has caught up."""
     c = Talk(primary)
     assert c("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
     for replica in replicas:

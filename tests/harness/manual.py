@@ -1,4 +1,4 @@
-"""The manual of the commands, docs/commands.md, as data: what a command can reply, and what it replicates."""
+"""Reads docs/commands.md, the manual of the commands: what each command can reply, and what it replicates."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from functools import cache
 
 from harness.server import ROOT
 
-# Any command's, and not in the list of each.
+# Errors of all commands, which the sections don't list.
 EVERYWHERE = ["ERR wrong number of arguments for '<command>' command"]
 
 
 @dataclass
 class Manual:
-    """One command's part of it."""
+    """The section of one command."""
 
     synopsis: str
     summary: str
@@ -22,20 +22,20 @@ class Manual:
     errors: list[str]
 
     def documented(self, error: str) -> str | None:
-        """The text that an error is documented by: the one that says most of it."""
+        """The documented text that matches an error; of several, the longest."""
         texts = sorted(self.errors + EVERYWHERE, key=len, reverse=True)
         return next((text for text in texts if pattern(text).fullmatch(error)), None)
 
 
 @cache
 def pattern(text: str) -> re.Pattern:
-    """What an error with this text looks like, where `<word>` stands for anything."""
+    """A pattern for a documented text, in which `<word>` stands for anything."""
     return re.compile(".*".join(map(re.escape, re.split(r"<[\w ]+>", text))), re.I)
 
 
 @cache
 def manuals() -> dict[str, Manual]:
-    """All of it, by the commands' names."""
+    """All sections, by the names of the commands."""
     page = (ROOT / "docs/commands.md").read_text()
     shared = dict(re.findall(r"^\| ([a-z ]+) \| `(.*?)` \| .*\. \|$", page, flags=re.M))
     sections = re.split(r"^## (?=TASK\.)", page, flags=re.M)[1:]
@@ -49,7 +49,7 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 
 def _read(section: str, shared: dict[str, str]) -> tuple[str, Manual]:
-    """One section: its name and what it says; with the texts of the errors that it shares with others."""
+    """Read one section. `shared` has the texts of shared errors. Returns its command's name and its contents."""
     form = (
         r"(?P<name>\S+)\n\n```text\n(?P<synopsis>.*)\n```\n\n(?P<summary>.*)\.\n\n"
         r"(?:\*\*Arguments\*\*\n\n(?:(?:  )*- `[^`]+`: .*\.\n)+\n)?"

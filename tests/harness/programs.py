@@ -1,8 +1,8 @@
-"""Programs of Python that tests start: they import the library and the harness of the tree that the tests are of."""
+"""The environment for Python programs that tests start: they import the library and the harness of this tree."""
 
 import os
 
 from harness.server import ROOT
 
-# In their environment. What is installed in .venv may be another tree's.
+# Added to their environment. The packages that are installed in .venv may belong to another tree.
 OF_THIS_TREE = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("clients/python", "tests"))}

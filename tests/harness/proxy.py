@@ -1,4 +1,4 @@
-"""A way to a server that takes its time, or has an address of its own: what goes over it arrives later, in order."""
+"""A proxy with an address of its own: it forwards everything to a server, after a delay, in order."""
 
 import asyncio
 import threading

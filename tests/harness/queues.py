@@ -36,7 +36,7 @@ SETTINGS = {
 # The priority at which groups take turns in a rich queue, and what it gives out from then on.
 TURNS_AT = -50
 TURNS = ["red2", "red3", "none1", "blue2", "red4", "red5", "red6", "none2", "blue3", "none3", "blue4"]
-# What INFO says of the node, of the moment or of the memory's layout, not of the queue.
+# Fields of INFO about the node, the moment or the layout in memory, and not about the queue's contents.
 OF_THE_MOMENT = {
     *[
         "duplicate",
@@ -54,18 +54,18 @@ OF_THE_MOMENT = {
 
 
 def pairs(reply: list) -> dict:
-    """A map as RESP2 has it."""
+    """A map in the form of RESP2, as a dict."""
     return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
 
 
 def task(r: redis.Redis, key: object, id_: bytes) -> dict | None:
-    """What TASK.GET says of a task (its id or a handle); AT's instants in whole seconds, see `tasks`."""
+    """The reply of TASK.GET for an id or a handle. Instants of AT are in whole seconds, see `tasks`."""
     reply = r.execute_command("TASK.GET", key, id_)
     return reply and shown(reply)
 
 
 def shown(reply: list) -> dict:
-    """A task's map. An AT is shown on the module's clock, which may be a millisecond off the wall's."""
+    """A task's map. Instants of AT are shown by the module's clock, which can differ from the wall clock by 1 ms."""
     fields = pairs(reply)
     if "due" in fields:
         fields["due"] //= 1000
@@ -73,14 +73,14 @@ def shown(reply: list) -> dict:
 
 
 def schedules(r: redis.Redis, key: object) -> list[dict]:
-    """What INFO says of the schedules, but for the spans to now."""
-    told = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
-    # The next instant of an interval is told by two clocks, which differ by a moment.
-    return [{name: one[name] for name in one if not name.startswith("next")} for one in told]
+    """The schedules in TASK.INFO, without the spans from now."""
+    found = list(map(pairs, r.execute_command("TASK.INFO", key, "CRON")))
+    # Two clocks, which differ slightly, give the next instant of an interval.
+    return [{name: one[name] for name in one if not name.startswith("next")} for one in found]
 
 
 def tasks(r: redis.Redis, key: object, state: str) -> list[dict]:
-    """All tasks of a state, with payloads, in the order in which LIST shows them."""
+    """All tasks in a state, with payloads, in the order of LIST."""
     found, cursor = [], b"0"
     while True:
         cursor, part = r.execute_command(
@@ -97,18 +97,18 @@ def info(r: redis.Redis, key: object) -> dict:
 
 
 def contents(r: redis.Redis, key: object) -> dict:
-    """All that clients can see of a queue and that is the same on each of its copies."""
-    said = {name: value for name, value in info(r, key).items() if name not in OF_THE_MOMENT}
+    """Everything that clients can see of a queue and that is equal on all its copies."""
+    fields = {name: value for name, value in info(r, key).items() if name not in OF_THE_MOMENT}
     for gate in ("paused-in", "paused-out"):
-        said[gate] = "for a while" if said[gate] > 0 else said[gate]
+        fields[gate] = "for a while" if fields[gate] > 0 else fields[gate]
     listed = {state: tasks(r, key, state) for state in STATES}
     for one in (one for of_state in listed.values() for one in of_state):
         assert task(r, key, one["id"]) == one, "GET and LIST say the same"
     for state, of_state in listed.items():
-        assert r.execute_command("TASK.LEN", key, state) == len(of_state) == said[state]
+        assert r.execute_command("TASK.LEN", key, state) == len(of_state) == fields[state]
     config = pairs(r.execute_command("TASK.INFO", key, "CONFIG"))
     return {
-        "info": said,
+        "info": fields,
         "config": config,
         "tasks": listed,
         "groups": groups(r, key),
@@ -117,42 +117,42 @@ def contents(r: redis.Redis, key: object) -> dict:
 
 
 def groups(r: redis.Redis, key: object) -> dict:
-    """What INFO says of each group, but for the spans to now, which pass meanwhile."""
-    told = {
+    """The groups in TASK.INFO, without the spans from now."""
+    found = {
         group["name"]: group
         for group in map(pairs, pairs(r.execute_command("TASK.INFO", key, "GROUPS"))["groups"])
     }
-    for group in told.values():
+    for group in found.values():
         group["rests-ms"] = group["rests-ms"] > 0
-    return told
+    return found
 
 
 @dataclass
 class Rich:
-    """A queue that holds something of everything, by key, and the handles to go on with."""
+    """A queue with something of everything: its key, and handles and ids for later commands."""
 
     key: str
     leased: bytes = b""  # ACK it
-    extended: bytes = b""  # EXTENDed once
-    cancelled: bytes = b""  # EXTEND answers CANCELLED
+    extended: bytes = b""  # extended once
+    cancelled: bytes = b""  # EXTEND replies CANCELLED
     tied: bytes = b""
     requested: bytes = b""  # claimed with REQUEST claim-token
-    stalled: bytes = b""  # over, and its ACK still welcome
-    requeued: bytes = b""  # given back: STALE
-    pushed: bytes = b""  # the id that REQUEST push-token was answered
+    stalled: bytes = b""  # its lease has ended, but its ACK is still accepted
+    requeued: bytes = b""  # requeued: STALE
+    pushed: bytes = b""  # the id in the reply to the push with REQUEST push-token
     acked: list[bytes] = field(default_factory=list)
-    unique: bytes = b""  # the id that holds the token "one"
-    kept: bytes = b""  # the id of a task that is gone and whose token "kept" isn't free
+    unique: bytes = b""  # the id of the task that holds the token "one"
+    kept: bytes = b""  # the id of a finished task whose token "kept" is still held
 
 
 class Builder:
-    """Makes tasks one at a time, each of a higher priority than those before: a claim gets the last."""
+    """Creates tasks one at a time. Each has a higher priority than the one before, so a claim gets the newest."""
 
     def __init__(self, r: redis.Redis, key: str, priority: int = 0):
         self.r, self.key, self.priority = r, key, priority
 
     def claim(self, *options: object, push: tuple[object, ...] = ()) -> bytes:
-        """Push a task and claim it: its handle."""
+        """Push a task and claim it. Returns its handle."""
         self.priority += 1
         payload = f"task {self.priority}"
         id_ = self.r.execute_command("TASK.PUSH", self.key, payload, "PRIORITY", self.priority, *push)
@@ -161,18 +161,18 @@ class Builder:
         return handle
 
     def stall(self, handle: bytes, times: int) -> None:
-        """Wait until the task of a short lease has stalled so often."""
+        """Wait until a task with a short lease has stalled this often."""
         wait_until(
             lambda: task(self.r, self.key, handle)["stalls"] == times, f"{handle} stalled {times} times"
         )
 
 
 def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: int = 600) -> Rich:
-    """Tasks in each state and of each kind, settings, totals, texts, tokens; both gates closed."""
+    """Create a queue with tasks in each state and of each kind, settings, totals, texts and tokens; it is paused."""
     x, rich, made = r.execute_command, Rich(key), Builder(r, key)
     for name, value in SETTINGS.items():
         x("TASK.CONFIG", key, "SET", name, value)
-    # Twice stalled is delayed, once stalled is ready; both of them before the others, since they are slow.
+    # A task that stalled twice is delayed, one that stalled once is ready. These come first, because they take long.
     made.stall(made.claim("LEASE", 1), 1)
     ((again, *_),) = x("TASK.CLAIM", key, "LEASE", 1, "WORKER", "crashes")
     made.stall(again, 2)
@@ -228,7 +228,7 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
 
 
 def with_groups(r: redis.Redis, key: str) -> None:
-    """Groups in mid-turn, of each kind of limit, some used up, with tasks in each state."""
+    """Add groups with each kind of limit, some of them reached, with tasks in each state, in the middle of a turn."""
 
     def put(group: str, count: int, *options: object) -> None:
         of = ("GROUP", group) if group != "none" else ()
@@ -251,7 +251,7 @@ def with_groups(r: redis.Redis, key: str) -> None:
 
 
 def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
-    """Check that a kept queue works as the one it was: handles, tokens, gates, order. Drains it."""
+    """Check that a stored queue works as before: handles, tokens, pauses and order. This empties it."""
     x, key = r.execute_command, rich.key
     for command in (("TASK.PUSH", key, "x"), ("TASK.MPUSH", key, "TASKS", 1, "x")):
         assert refusal(r, *command) == "PAUSED"
@@ -274,7 +274,7 @@ def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
     assert x("TASK.ACK", key, rich.stalled) == 1 and info(r, key)["late"] == late + 1
     last = max(one["id"] for state in STATES for one in tasks(r, key, state))
     assert id_of(x("TASK.PUSH", key, "new", "PRIORITY", -128)) > id_of(last)
-    # Where groups take turns LIST shows tasks by id.
+    # If groups take turns, LIST shows tasks by id.
     order = [one["id"] for one in tasks(r, key, "ready") if one["priority"] != TURNS_AT]
     claimed, in_turn = [], []
     while got := x("TASK.CLAIM", key, "COUNT", 7, "WITHMETA"):
@@ -288,22 +288,22 @@ def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
         handles = [handle for handle, *_ in got]
         assert x("TASK.ACK", key, "HANDLES", len(handles), *handles) == [1] * len(handles)
     assert claimed == order and len(order) > 30, "tasks come in the order in which LIST shows them"
-    # Queues of the time before there were groups have none.
+    # Queues from before there were groups have none.
     assert in_turn in (TURNS, []), "groups go on where they stood in turn"
     assert bool(in_turn) == (pairs(x("TASK.INFO", key, "GROUPS"))["known"] > 0)
 
 
 def refusal(r: redis.Redis, *command: object) -> str:
-    """The code word of the error that a command answers."""
+    """The code of the error that a command returns."""
     try:
         reply = r.execute_command(*command)
     except redis.ResponseError as error:
-        # redis-py makes types of some code words, and cuts them off.
+        # redis-py turns some codes into types of exceptions, and removes them from the text.
         word = "READONLY" if isinstance(error, redis.ReadOnlyError) else str(error).split(" ")[0]
         return word if word.isupper() else "ERR"
     raise AssertionError(f"{command} is refused (it answered {reply!r})")
 
 
 def id_of(text: bytes) -> tuple[int, ...]:
-    """A task's id, to compare."""
+    """A task's id as a pair of numbers, for comparisons."""
     return tuple(map(int, text.split(b"-")))

@@ -1,7 +1,7 @@
-"""The programs of clients/recipes, made ready to run: what each needs is put below target/recipes, never into the tree.
+"""Prepares the programs of clients/recipes. Their dependencies are installed in target/recipes, never in the tree.
 
-Where a client can't be had because npm, its registry or the like is missing, the test is skipped, and says so; in CI
-it fails.
+If a client can't be installed, because npm or its registry is missing, for example, the test is skipped with that
+reason. In CI it fails.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from harness.server import CLI, ROOT
 
 RECIPES = ROOT / "clients/recipes"
 BUILT = ROOT / "target/recipes"
-# For what may take minutes where much else runs: the first build.
+# The time-out of the first build, which can take minutes on a busy machine.
 BUILD_TIMEOUT_S = 500
 RUN_TIMEOUT_S = 50
-# What npm and cargo say where they get nothing from their registry; any other failure is our own.
+# Texts of npm and cargo if they can't reach their registry. Any other failure is our own.
 UNREACHED = re.compile(r"network|download|resolve host|connect|ENOTFOUND|EAI_AGAIN|ETIMEDOUT", re.IGNORECASE)
 
 
@@ -40,7 +40,7 @@ def account(command: list[object], **options: object) -> dict:
 
 
 def node(name: str, folder: Path) -> list[object]:
-    """The command of a recipe of Node, copied into a folder beside its modules."""
+    """The command that runs a Node recipe, copied into a folder with its modules."""
     for source in (RECIPES / "node").glob("*.mjs"):
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(node_modules())
@@ -48,7 +48,7 @@ def node(name: str, folder: Path) -> list[object]:
 
 
 def node_modules() -> Path:
-    """Install what package-lock.json names, once for each of its contents."""
+    """Install the packages of package-lock.json, once for each version of that file."""
     files = [RECIPES / "node" / name for name in ("package.json", "package-lock.json")]
     version = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     place = BUILT / f"node-{version}"
@@ -63,7 +63,7 @@ def node_modules() -> Path:
 
 
 def rust(name: str) -> list[object]:
-    """The command of the recipe in Rust, built."""
+    """Build the Rust recipe, and return the command that runs it."""
     project, cargo = RECIPES / name, need("cargo")
     with alone("cargo"):
         get([cargo, "fetch", "--locked"], project)
@@ -73,29 +73,29 @@ def rust(name: str) -> list[object]:
 
 
 def shell(name: str) -> list[object]:
-    """The command of the recipe for the shell; it takes its redis-cli from the environment."""
+    """The command that runs the shell recipe. It takes its redis-cli from the environment."""
     assert CLI, "redis-cli comes with requirements/run.txt"
     return ["env", f"REDIS_CLI={CLI}", need("bash"), RECIPES / name]
 
 
 def need(program: str) -> str:
-    """The path of a program."""
+    """The path of a program; without it, the test is skipped."""
     return shutil.which(program) or lacking(f"{program} is not installed")
 
 
 def get(command: list[object], folder: Path) -> None:
-    """Run a command that asks a registry."""
+    """Run a command that downloads from a registry."""
     done = subprocess.run(
         list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
     )
     if done.returncode != 0:
-        said = done.stderr.strip()[-800:]
-        assert UNREACHED.search(said), said
-        lacking(f"the registry is not reached: {said}")
+        errors = done.stderr.strip()[-800:]
+        assert UNREACHED.search(errors), errors
+        lacking(f"the registry is not reached: {errors}")
 
 
 def lacking(what: str):
-    """Skip the test, but in CI, where all is to be had, fail it."""
+    """Skip the test, or fail it in CI, where everything should be available."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
@@ -103,7 +103,7 @@ def lacking(what: str):
 
 @contextmanager
 def alone(what: str) -> Iterator[None]:
-    """Tests run side by side: one at a time installs or builds."""
+    """Let one test at a time install or build, since tests run side by side."""
     BUILT.mkdir(parents=True, exist_ok=True)
     with open(BUILT / f"{what}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""Samples of what the module stores, a set for each version of its formats: made once, then loaded for ever.
+"""Samples of the module's stored data, a set for each version of the formats. Every later version must load them.
 
-`python -m harness.samples 1` makes the set of version 1 anew. That is for the time before the version is
-released; after that a sample never changes, and a new version gets a set of its own.
+`python -m harness.samples 1` creates the set of version 1 again. That is only allowed before the version is released.
+After that, a sample never changes, and a new version gets its own set.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from harness.queues import Rich, contents, rich_queue
 from harness.server import ROOT, SERVERS, Server, digest
 
 FOLDER = ROOT / "tests/server/durability/samples"
-# The oldest server we know: what it stores all others load.
+# The oldest supported server. All others load its files.
 OLDEST = "redis-6.2"
 
 
 def text(value: object) -> object:
-    """The value with texts for bytes, as JSON has it; each byte is a character."""
+    """The value for JSON: bytes become texts, with a character for each byte."""
     match value:
         case bytes():
             return value.decode("latin-1")
@@ -32,27 +32,29 @@ def text(value: object) -> object:
     return value
 
 
-def rich_of(told: dict) -> Rich:
-    """What `asdict` and `text` made of it."""
+def rich_of(stored: dict) -> Rich:
+    """The opposite of `text(asdict(rich))`."""
     made = {
-        name: part.encode("latin-1") for name, part in told.items() if isinstance(part, str) and name != "key"
+        name: part.encode("latin-1")
+        for name, part in stored.items()
+        if isinstance(part, str) and name != "key"
     }
-    return Rich(told["key"], **made, acked=[handle.encode() for handle in told["acked"]])
+    return Rich(stored["key"], **made, acked=[handle.encode() for handle in stored["acked"]])
 
 
 def make(version: int) -> None:
-    """Write a set: a queue `queue` that came by effects, `loaded` that was rewritten, and what is in them."""
+    """Write a set: a queue `queue` stored as effects, `loaded` in stored form, and a description of their contents."""
     server = Server(SERVERS[OLDEST], appendonly="yes", aof_use_rdb_preamble="no")
     r = server.client()
     loaded = rich_queue(r, "loaded", many=30)
     rewrite_aof(server)
-    # One effect behind the stored form.
+    # One effect after the stored form.
     r.execute_command("TASK.CONFIG", "loaded", "SET", "lease", 12_345)
     rich = rich_queue(r, many=30)
     r.save()
     aof = (server.dir / "appendonly.aof").read_bytes()
     assert b"TASK._LOAD" in aof and aof.count(b"TASK._APPLY") > 50
-    told = {
+    description = {
         "made_at": round(time.time() * 1000),
         "handles": {"queue": text(asdict(rich)), "loaded": text(asdict(loaded))},
         "contents": {key: text(contents(r, key)) for key in ("queue", "loaded")},
@@ -61,7 +63,7 @@ def make(version: int) -> None:
     (FOLDER / f"queue-v{version}.dump").write_bytes(r.dump("queue"))
     (FOLDER / f"queues-v{version}.rdb").write_bytes((server.dir / "dump.rdb").read_bytes())
     (FOLDER / f"queues-v{version}.aof").write_bytes(aof)
-    (FOLDER / f"queues-v{version}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (FOLDER / f"queues-v{version}.json").write_text(json.dumps(description, indent=1) + "\n")
     print(f"made version {version}: {digest(r, 'queue').decode()}")
     server.discard()
 

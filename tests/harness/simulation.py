@@ -1,11 +1,11 @@
-"""A cluster of any size in simulated time, worked by the Python library itself.
+"""A cluster of any size in simulated time, with the Python library itself as its clients.
 
-Each node is a server of one thread, that does one command after another, each for as long as it was measured to take
-(`Costs`). The clients are AsyncShardedQueues, the library's own code: only its connections (`Wire`), its clock and its
-dice are replaced, so that Loads, Pace, looks, claims and homes are what users run. Processes of simpy stand in for an
-event loop: what the library awaits is an event of simpy.
+Each node is a server with one thread, which executes one command after another; each takes its measured time
+(`Costs`). The clients are AsyncShardedQueues. Only the library's connections (`Wire`), its clock and its random
+numbers are replaced, so Loads, Pace, looks, claims and homes are the code that users run. Instead of an event loop
+there are simpy processes: everything that the library awaits is a simpy event.
 
-What is left out: the clients' own processor time, lost messages, failovers. All links take `net_s` one way.
+Not simulated are the clients' own processor time, lost messages and failovers. All messages take `net_s` one way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from taskslot.shards import SLOTS, slot_of
 
 @dataclass(frozen=True)
 class Costs:
-    """A server's processor time in µs: what a command takes, and what each task (`_each`) adds."""
+    """A server's processor time in µs, for each command and (`_each`) for each task in it."""
 
     push: float
     push_each: float
@@ -37,26 +37,26 @@ class Costs:
     claim_each: float
     ack: float
     ack_each: float
-    claim_empty: float  # … that found nothing
-    wait_over: float  # a claim with BLOCK, from its start to the end of its time
-    handed: float  # a claim with BLOCK that a push serves, beyond the push
-    bulk: float  # a bulk of reading commands, beyond these
+    claim_empty: float  # a claim that finds nothing
+    wait_over: float  # a claim with BLOCK that gets nothing
+    handed: float  # a claim with BLOCK that a push serves, without the push
+    bulk: float  # a bulk of reading commands, without the commands
     length: float  # each TASK.LEN in it
     info: float  # each TASK.INFO in it
 
     def life(self, size: int = 1) -> float:
-        """µs for a task's life: pushed, claimed and acked, so many at a time."""
+        """The µs for a task's life: push, claim and ack, with `size` tasks at a time."""
         fixed = self.push + self.claim + self.ack
         return fixed / size + self.push_each + self.claim_each + self.ack_each
 
     def look(self, shards: int, nodes: int) -> float:
-        """µs on all nodes together for one look at all shards."""
+        """The µs of one look at all shards, on all nodes together."""
         return nodes * self.bulk + shards * self.length
 
 
 @dataclass
 class Shard:
-    """A queue on a node: when each ready task came in, and who waits."""
+    """A queue on a node: the arrival times of its ready tasks, and its waiting claims."""
 
     ready: deque[float] = field(default_factory=deque)
     waiters: deque[Waiter] = field(default_factory=deque)
@@ -74,7 +74,7 @@ class Waiter:
 
 @dataclass(eq=False)
 class Node:
-    """A server: what it was asked for is done in order of arrival."""
+    """A server. It executes commands in the order of their arrival."""
 
     world: World
     shards: dict[str, Shard] = field(default_factory=dict)
@@ -86,20 +86,20 @@ class Node:
         return self.shards.setdefault(key, Shard())
 
     def work(self, cost_us: float) -> float:
-        """Take on work now: when it is done."""
+        """Add work now. Returns when it is done."""
         self.free_at = max(self.free_at, self.world.env.now) + cost_us / 1e6
         self.busy_s += cost_us / 1e6
         return self.free_at
 
-    # What a command does is done at its arrival: as all are done in this order, no other sees a difference.
+    # A command takes effect at its arrival. All commands are executed in this order, so no other command can tell.
 
     def serve(self, words: Sequence[Any]) -> tuple[float, Any] | Waiter:
-        """Take in a command: when its reply leaves, and the reply; or who waits for it."""
+        """Execute a command. Returns its reply and the time at which it leaves, or the waiting claim."""
         self.world.calls[words[0]] += 1
         return VERBS[words[0]](self, self.shard(words[1]), words)
 
     def push(self, shard: Shard, words: Sequence[Any]) -> tuple[float, Any]:
-        """TASK.PUSH and TASK.MPUSH: those who wait are served first."""
+        """TASK.PUSH and TASK.MPUSH. Waiting claims are served first."""
         number = words[words.index("TASKS") + 1] if "TASKS" in words else 1
         costs = self.world.costs
         done_at = self.work(costs.push + number * costs.push_each)
@@ -113,7 +113,7 @@ class Node:
         return done_at, ids if "TASKS" in words else ids[0]
 
     def lease(self, shard: Shard, count: int, at: float) -> list[list[Any]]:
-        """Tasks for a claim that is served at such a time."""
+        """The tasks for a claim that is served at this time."""
         tasks = []
         while shard.ready and len(tasks) < count:
             self.world.waits_s.append(max(0.0, at - shard.ready.popleft()))
@@ -137,7 +137,7 @@ class Node:
         return waiter
 
     def end(self, shard: Shard, waiter: Waiter) -> None:
-        """Its time is over, if nobody served it."""
+        """End a waiting claim, unless it was served."""
         if waiter in shard.waiters:
             shard.waiters.remove(waiter)
             costs = self.world.costs
@@ -156,7 +156,7 @@ class Node:
         return self.work(self.world.costs.length), len(shard.ready)
 
     def info(self, shard: Shard, words: Sequence[Any]) -> tuple[float, Any]:
-        """TASK.INFO, in a bulk: what the library asks it for, all else 0."""
+        """TASK.INFO, in a bulk. Fields that the library doesn't use are 0."""
         done_at = self.work(self.world.costs.info)
         return done_at, {**NOTHING, "ready": len(shard.ready), "blocked-workers": len(shard.waiters)}
 
@@ -172,7 +172,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 
 def named(kind: type) -> list[str]:
-    """The server's names for the fields of a reply."""
+    """The server's names of the fields of a reply."""
     ways = {
         f"{way}_per_second_{span}m": f"{way}-per-second-{span}m" for way in ("in", "out") for span in (1, 5)
     }
@@ -195,7 +195,7 @@ class Awaited:
 
 
 class Wire:
-    """In place of the library's connections: a command goes to the node of its key, and its reply comes back."""
+    """Replaces the library's connections: sends a command to its key's node, and returns the reply."""
 
     kind = SimpleNamespace(is_away=lambda error: False)
 
@@ -203,7 +203,7 @@ class Wire:
         self.world, self.patience_ms = world, patience_ms
 
     async def run(self, command: Any) -> Any:
-        """There, done, and back."""
+        """Send a command, execute it, and return its reply."""
         world = self.world
         await world.passes(world.net_s)
         served = world.node_of(command.key).serve(command.words)
@@ -214,13 +214,13 @@ class Wire:
         return command.read(reply)
 
     async def wait(self, command: Any, patience_ms: int = 0) -> Any:
-        """As any other command."""
+        """Send a command that can wait, like any other."""
         return await self.run(command)
 
     look = run_unless_away = run
 
     async def look_at_all(self, commands: Sequence[Any]) -> list[Any]:
-        """Node after node, as the library's own does."""
+        """Send commands in bulk, node by node, as the library does."""
         found: list[Any] = [None] * len(commands)
         by_node: dict[Node, list[int]] = {}
         for place, command in enumerate(commands):
@@ -235,24 +235,24 @@ class Wire:
         return found
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""
 
 
 class World:
-    """So many nodes, and the time. Use its queues `with world.library():` only."""
+    """The nodes and the simulated time. Its queues only work in a block `with world.library():`."""
 
     def __init__(self, nodes: int, costs: Costs, net_s: float = 100e-6, seed: int = 1):
         self.env = simpy.Environment()
         self.costs, self.net_s = costs, net_s
         self.nodes = [Node(self) for _ in range(nodes)]
         self.random = random.Random(seed)
-        self.waits_s: list[float] = []  # of each task, from ready to claimed
+        self.waits_s: list[float] = []  # for each task, the time from ready to claimed
         self.acked = 0
         self.calls: Counter[str] = Counter()
         self._owners: dict[str, Node] = {}
 
     def node_of(self, key: str) -> Node:
-        """Who has a key: slots are spread evenly."""
+        """The node of a key. Slots are spread evenly."""
         if key not in self._owners:
             self._owners[key] = self.nodes[slot_of(key.encode()) * len(self.nodes) // SLOTS]
         return self._owners[key]
@@ -263,20 +263,20 @@ class World:
         return self.env.now
 
     def passes(self, span_s: float) -> Awaitable[Any]:
-        """To be awaited: a span of time."""
+        """An awaitable that takes this time."""
         return Awaited(self.env.timeout(span_s))
 
     def at(self, when: float, act: Callable[[], None]) -> None:
-        """Do something at a time to come."""
+        """Call something at a later time."""
         self.env.timeout(max(0.0, when - self.env.now)).callbacks.append(lambda _: act())
 
     def answer(self, waiter: Waiter, leaves_at: float, reply: Any) -> None:
-        """Let a reply reach one who waits."""
+        """Deliver a reply to a waiting claim."""
         self.at(leaves_at + self.net_s, lambda: waiter.event.succeed(reply) and None)
 
     @contextmanager
     def library(self) -> Iterator[None]:
-        """The library works in this world: over its wires, by its clock, with its dice."""
+        """Let the library use this world's connections, clock and random numbers."""
         clock = SimpleNamespace(monotonic=lambda: self.env.now)
         with ExitStack() as stack:
             for module in (sharded_module, queue_module):
@@ -293,44 +293,44 @@ class World:
         return queue
 
     def start(self, work: Any) -> None:
-        """Let a producer or a worker, a coroutine, go its way."""
+        """Start a producer or a worker, which is a coroutine."""
         self.env.process(work)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What producers and workers do, for all nodes together."""
+    """The work of producers and workers, for all nodes together."""
 
-    rate: float  # tasks a second that come in
+    rate: float  # tasks pushed a second
     producers: int
     workers: int
     shards: int = 64
-    size: int = 1  # tasks of a push, a claim and an ack
-    run_s: float = 0.0  # how long a task takes a worker
+    size: int = 1  # tasks in each push, claim and ack
+    run_s: float = 0.0  # the run time of a task
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it, in the time that was watched."""
+    """The results for the time that was measured."""
 
     rate: float  # tasks acked a second
-    used: list[float]  # of each node's processor
+    used: list[float]  # the used share of each node's processor
     wait_p50_ms: float
     wait_p99_ms: float
     backlog: int
-    cost_us: float  # of all nodes together for each task
+    cost_us: float  # the time of all nodes together for each task
     calls: dict[str, float]  # a second, by command
 
 
-# `world` is a World, or the real one with the same words (scaling.py): the same clients for both.
+# `world` is a World, or a real cluster with the same methods (scaling.py), so both use the same clients.
 
 
 async def produce(world: Any, traffic: Traffic) -> None:
-    """Push at random instants, but never before the last push has returned."""
+    """Push at random times, but never before the last push has returned."""
     queue, due = world.queue(traffic.shards), world.now
     while True:
         due += world.random.expovariate(traffic.rate / traffic.producers / traffic.size)
-        # What a producer couldn't push in time it doesn't make up for.
+        # A producer that is late doesn't catch up.
         due = max(due, world.now)
         await world.passes(due - world.now)
         if traffic.size == 1:
@@ -340,9 +340,9 @@ async def produce(world: Any, traffic: Traffic) -> None:
 
 
 async def work(world: Any, traffic: Traffic) -> None:
-    """Claim, run, ack."""
+    """Claim, run and ack."""
     queue = world.queue(traffic.shards)
-    # Workers don't all start at once.
+    # Workers start at different times.
     await world.passes(world.random.uniform(0, 0.02))
     while True:
         tasks = await queue.claim(traffic.size, block_ms=0)
@@ -364,7 +364,7 @@ def simulate(
     net_s: float = 100e-6,
     seed: int = 1,
 ) -> Outcome:
-    """A cluster at work: watched for `lasts_s`, `warm_s` after the start."""
+    """Simulate a cluster, and measure for `lasts_s`, beginning `warm_s` after the start."""
     world = World(nodes, costs, net_s, seed)
     with world.library():
         for _ in range(traffic.producers):
@@ -391,5 +391,5 @@ def simulate(
 
 
 def backlog_s(node: Node) -> float:
-    """Work that a node has taken on and not done yet."""
+    """The work that a node still has to do, in s."""
     return max(0.0, node.free_at - node.world.env.now)

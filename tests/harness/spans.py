@@ -1,4 +1,4 @@
-"""Tasks with an hour of each span, and how much of it is left."""
+"""Tasks that have one hour of each kind of span, and checks of how much is left."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from harness.queues import HOUR
 from harness.server import Server
 from harness.talk import Talk
 
-# What links, restarts of a loaded machine and the slewing of the clocks may add to a span, in ms.
+# The time that links, restarts on a busy machine and clock slewing can add to a span, in ms.
 SLACK = 20_000
 
 
 def left(talk: Talk, id_: bytes, what: bytes, key: str = "q") -> int:
-    """How long until an instant of a task, in ms, by the clock of the queue's node."""
+    """The time until an instant of a task, in ms, by the clock of the queue's node."""
     seconds, micros = talk("TIME")
     skew = int(talk("INFO", "taskslot").split(b"clock_skew_ms:")[1].split(b"\r")[0])
     return talk.map("TASK.GET", key, id_)[what] - (int(seconds) * 1000 + int(micros) // 1000 + skew)
 
 
 def spans(talk: Talk, key: str = "q") -> dict[str, bytes]:
-    """Tasks with an hour of each span: a delay, a lease, a time to live, a token held."""
+    """Create tasks with an hour of each span: a delay, a lease, a time to live, a held token."""
     found = {
         "delay": talk.push(key, "delayed", "DELAY", HOUR),
         "lease": talk.push(key, "leased", "LEASE", HOUR, "PRIORITY", 1),
@@ -30,8 +30,8 @@ def spans(talk: Talk, key: str = "q") -> dict[str, bytes]:
 
 
 def check_spans(server: Server, talk: Talk, found: dict[str, bytes], passed: int = 0, key: str = "q") -> None:
-    """An hour of each is left, less what has passed."""
-    # Whoever is to move tasks by the clock has done so.
+    """Check that an hour of each span is left, minus the time that has passed."""
+    # First let the server process its due tasks.
     server.wait_until(lambda: talk.push(f"{key}other", "x"), "it takes writes")
     assert talk("TASK.LEN", key, "delayed") == 2 and talk("TASK.LEN", key, "leased") == 1
     assert talk("TASK.LEN", key, "ready") == 1, "the time to live isn't over"
@@ -42,7 +42,7 @@ def check_spans(server: Server, talk: Talk, found: dict[str, bytes], passed: int
 
 
 def check_moved_spans(talk: Talk, found: dict[str, bytes]) -> None:
-    """An hour of each is left by the queue's own clock, which the deadline of a new lease tells."""
+    """Check that an hour of each span is left by the queue's own clock, known from the deadline of a new lease."""
     talk.push("q", "new", "PRIORITY", 9)
     handle = talk.claim("q", "LEASE", HOUR)
     now = talk("TASK.EXTEND", "q", handle, "LEASE", HOUR) - HOUR

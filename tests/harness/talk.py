@@ -1,4 +1,4 @@
-"""A bare client for tests: replies just as the server typed them, errors as values; and effects, read.
+"""A bare client for tests, which returns replies with the server's types and errors as values; and a reader of effects.
 
 `c = Talk(server)`; then `c("TASK.LEN", "q") == 0` and `c("TASK.LEN") == Error("ERR wrong number …")`.
 """
@@ -15,7 +15,7 @@ from harness.server import Server, parse_commands
 
 
 class Error(str):
-    """An error reply, code word and all; equal to its text only if that is an error too."""
+    """An error reply with its code. It is only equal to other errors, not to a string with its text."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Error) and str.__eq__(self, other)
@@ -24,7 +24,7 @@ class Error(str):
 
 
 class OfOptions(Error):
-    """Equal to any error that says which option is unknown, there twice, without a value, missing or out of place."""
+    """Equal to any error about an option that is unknown, repeated, without a value, missing or misplaced."""
 
     SAYS = re.compile(
         r"ERR (unknown option '[ -~]{0,35}', expected [A-Z, ]+( or [A-Z]+)?|unexpected argument '[ -~]{0,35}'|"
@@ -41,9 +41,9 @@ SYNTAX = OfOptions("any error that names an option")
 
 
 class Talk:
-    """One connection. Bulk strings come as bytes, status replies as str, maps as dict, null as None.
+    """One connection. Bulk strings are returned as bytes, status replies as str, maps as dict, null as None.
 
-    `protocol=3` speaks RESP3. All words are sent as they are: bytes, or what `str` makes of them.
+    `protocol=3` uses RESP3. Arguments are sent as they are: bytes, or their `str`.
     """
 
     def __init__(self, server: Server, protocol: int = 2):
@@ -64,7 +64,7 @@ class Talk:
         self._socket.sendall(b"".join(map(packed, commands)))
 
     def many(self, commands: list[Iterable[object]], at_once: int = 500) -> list[object]:
-        """Send commands in bulk and return a reply for each; one reply too many or too few is a failure."""
+        """Send commands in bulk and return a reply for each. Fails if there is one reply too many or too few."""
         replies = []
         for start in range(0, len(commands), at_once):
             batch = commands[start : start + at_once]
@@ -74,11 +74,11 @@ class Talk:
         return replies
 
     def map(self, *words: object) -> dict:
-        """Send a command that replies a map: one in RESP3 from 7.0 on, a flat array elsewhere."""
+        """Send a command whose reply is a map: a RESP3 map from 7.0 on, otherwise a flat array."""
         return self.as_map(self(*words))
 
     def as_map(self, reply: object) -> dict:
-        """A reply, or a part of one, that has to be a map in the form of this protocol and server."""
+        """A reply, or a part of it, as a dict. Fails if it is not a map in the form of this protocol and server."""
         if self._has_maps:
             assert isinstance(reply, dict), reply
             return reply
@@ -86,13 +86,13 @@ class Talk:
         return dict(zip(reply[::2], reply[1::2], strict=True))
 
     def push(self, key: object = "q", payload: object = "p", *options: object) -> bytes:
-        """Push a task that has to be let in: its id."""
+        """Push a task, and return its id. Fails if the push is refused."""
         task = self("TASK.PUSH", key, payload, *options)
         assert isinstance(task, bytes), task
         return task
 
     def claim(self, key: object = "q", *options: object) -> bytes:
-        """Claim one task that has to be there: its handle."""
+        """Claim one task, and return its handle. Fails if there is none."""
         tasks = self("TASK.CLAIM", key, *options)
         assert isinstance(tasks, list) and len(tasks) == 1, tasks
         return tasks[0][0]
@@ -102,7 +102,7 @@ class Talk:
         return self("DEBUG", "DIGEST-VALUE", key)[0]
 
     def read(self) -> object:
-        """The next reply."""
+        """Read the next reply."""
         line = self._file.readline()
         assert line.endswith(b"\r\n"), f"a whole line, not {line!r}: has the server closed the connection?"
         kind, rest = line[:1], line[1:-2]
@@ -126,7 +126,7 @@ class Talk:
 
 
 def packed(words: Iterable[object]) -> bytes:
-    """A command as the protocol writes it."""
+    """A command in RESP."""
     words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
@@ -140,30 +140,30 @@ def payloads(tasks: object) -> list[bytes]:
 # ---- effects
 
 EFFECT_VERSION = 3
-# Version, number and instant; events follow.
+# The version, the number and the instant, before the events.
 EFFECT_HEAD_BYTES = 13
 
 
 @dataclass
 class Effect:
-    """What a server told replicas and AOF of one change: events by name, each with its fields in order."""
+    """The effect that a server replicated for one change: events by name, each with its fields in order."""
 
     key: bytes
     number: int
     at: int
     events: list[tuple[str, list]]
     payloads: list[bytes]
-    # What a primary says before its first change of a queue; it isn't among the events.
+    # Written by a primary before its first change of a queue; it is not one of the events.
     term: list | None
 
     @property
     def names(self) -> list[str]:
-        """What happened, in order."""
+        """The names of the events, in order."""
         return [name for name, _ in self.events]
 
 
 def read_effect(command: list[bytes]) -> Effect:
-    """Read a propagated command, which has to be an effect."""
+    """Read a propagated command. Fails if it is not an effect."""
     name, key, effect, *payloads = command
     assert name == b"TASK._APPLY", command
     assert effect[0] == EFFECT_VERSION, "the version of effects"
@@ -174,22 +174,23 @@ def read_effect(command: list[bytes]) -> Effect:
 
 
 def effects(server: Server) -> list[Effect]:
-    """The effects a server has propagated since this was last asked; it needs `appendonly="yes"`.
+    """The effects that a server has propagated since the last call. The server needs `appendonly="yes"`.
 
-    Redis 6.2 puts MULTI and EXEC around whatever a module propagates: they are left out, and so is word of the clock.
+    MULTI and EXEC, which Redis 6.2 adds around everything that a module propagates, are left out, and so are the
+    messages about clocks.
     """
     others = (b"MULTI", b"EXEC", b"TASK._CLOCK")
     return [read_effect(command) for command in server.propagated() if command[0] not in others]
 
 
 def event_names(server: Server) -> list[str]:
-    """The names of the events that a server has propagated since this was last asked; it needs `appendonly="yes"`."""
+    """The names of the events propagated since the last call. The server needs `appendonly="yes"`."""
     commands = [command for command in server.propagated() if command[0] == b"TASK._APPLY"]
     return [name for command in commands for name in read_effect(command).names]
 
 
 def stored_parts(server: Server) -> list[list[bytes]]:
-    """The parts and chunks of TASK._LOAD, as a rewritten AOF has them.
+    """The parts and chunks of TASK._LOAD in a rewritten AOF.
 
     The server needs `appendonly="yes"` and `aof_use_rdb_preamble="no"`.
     """
@@ -207,7 +208,7 @@ def stored_parts(server: Server) -> list[list[bytes]]:
 
 
 def parts(handle: bytes) -> tuple[list[int], int, int]:
-    """What a handle is made of: the task's id as in effects, the number of the lease, the nonce."""
+    """The parts of a handle: the task's id as in effects, the lease's number, the nonce."""
     task, lease = handle.split(b"@")
     number, nonce = lease.split(b"-")
     return id_parts(task), int(number), int(nonce, 16)

@@ -1,4 +1,4 @@
-"""Tasks of groups: pushed, claimed, and whose turn it was."""
+"""Pushes and claims tasks of groups, and shows whose turn it was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from harness.talk import Talk
 
 
 def fill(c: Talk, group: str, count: int, *options: object, key: str = "q", first: int = 1) -> list[bytes]:
-    """Push tasks of a group, or with "" of none: `a1`, `a2` and so on. Their ids."""
+    """Push tasks `a1`, `a2` and so on of a group ("" is no group). Returns their ids."""
     of = ["GROUP", group] if group else []
     ids = []
     for start in range(first, first + count, 1000):
@@ -22,7 +22,7 @@ def names(tasks: list) -> list[str]:
 
 
 def claims(c: Talk, count: int, at_once: int = 1, *options: object, key: str = "q") -> list[str]:
-    """The payloads of so many tasks, claimed and acknowledged, so many at once."""
+    """Claim and ack this many tasks, `at_once` in each claim. Returns their payloads."""
     got = []
     while len(got) < count:
         tasks = c("TASK.CLAIM", key, "COUNT", min(at_once, count - len(got)), *options)
@@ -33,11 +33,11 @@ def claims(c: Talk, count: int, at_once: int = 1, *options: object, key: str = "
 
 
 def tenants(got: list[str]) -> str:
-    """Whose tasks they are, `-` for nobody's."""
+    """The groups of the tasks; `-` stands for no group."""
     return "".join(name.rstrip("0123456789") or "-" for name in got)
 
 
 def groups(c: Talk, key: str = "q") -> dict[bytes, dict]:
-    """What INFO says of the groups, by name."""
-    told = [c.as_map(group) for group in c.map("TASK.INFO", key, "GROUPS")[b"groups"]]
-    return {group[b"name"]: group for group in told}
+    """The groups in TASK.INFO, by name."""
+    found = [c.as_map(group) for group in c.map("TASK.INFO", key, "GROUPS")[b"groups"]]
+    return {group[b"name"]: group for group in found}

@@ -1,4 +1,4 @@
-"""Traffic on queues of a cluster while something befalls it, and the account of each payload at the end."""
+"""Traffic on queues of a cluster during faults, with an account of each payload at the end."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import redis
 from harness.cluster import Cluster
 from harness.server import wait_until
 
-# Most tasks that wait before pushers pause, so that the end needs no long draining.
+# Pushers pause at this many waiting tasks, so that emptying the queues at the end doesn't take long.
 BACKLOG = 300
 
 
 class Traffic:
-    """Threads that push into queues and threads that claim from them and ack, each by a cluster client of its own.
+    """Threads that push to queues, and threads that claim from them and ack, each with its own cluster client.
 
-    `with Traffic(cluster, keys) as traffic:` runs them; leaving it stops the pushes, lets the workers drain the queues,
-    and fails if a thread met an error that a client can't get over by itself.
+    `with Traffic(cluster, keys) as traffic:` runs them. The end of the block stops the pushes, lets the workers empty
+    the queues, and fails if a thread met an error from which a client can't recover.
     """
 
     def __init__(self, cluster: Cluster, keys: list[str], pushers: int = 2, workers: int = 3):
         self.cluster, self.keys = cluster, keys
         self.pushed: list[str] = []
         self.ran: list[str] = []
-        self.refused: list[object] = []  # answers of acks that came too late
+        self.refused: list[object] = []  # replies to acks that came too late
         self.errors: list[BaseException] = []
         self._numbers = itertools.count()
-        # Pushers stop first; then workers have all there is to come.
+        # Pushers stop first. After that, the workers know that no task will follow.
         self._stopped, self._pushed_all = threading.Event(), threading.Event()
         self._pushers = [self._thread(self._push) for _ in range(pushers)]
         self._workers = [self._thread(self._work) for _ in range(workers)]
@@ -42,8 +42,8 @@ class Traffic:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        for threads, told in ((self._pushers, self._stopped), (self._workers, self._pushed_all)):
-            told.set()
+        for threads, event in ((self._pushers, self._stopped), (self._workers, self._pushed_all)):
+            event.set()
             for thread in threads:
                 thread.join(20)
             assert kind or not any(thread.is_alive() for thread in threads), "all come to an end"
@@ -51,7 +51,7 @@ class Traffic:
             raise self.errors[0]
 
     def passes(self, count: int) -> None:
-        """Wait until so many more tasks have been pushed and worked on."""
+        """Wait until this many more tasks have been pushed and acked."""
         pushed, ran = len(self.pushed) + count, len(self.ran) + count
         wait_until(
             lambda: self.errors or (len(self.pushed) >= pushed and len(self.ran) >= ran),
@@ -60,10 +60,10 @@ class Traffic:
         )
 
     def account(self) -> None:
-        """Fail unless each payload pushed was worked on, and none twice but for stalls that are told."""
+        """Fail unless each payload was worked on, and none twice except after a stall that INFO counts."""
         client = self.cluster.client()
-        told = [client.execute_command("TASK.INFO", key) for key in self.keys]
-        infos = [dict(zip(info[::2], info[1::2], strict=True)) for info in told]
+        replies = [client.execute_command("TASK.INFO", key) for key in self.keys]
+        infos = [dict(zip(info[::2], info[1::2], strict=True)) for info in replies]
         totals = {name: sum(info[name] for info in infos) for name in (b"pushed", b"acked", b"stalled")}
         times = Counter(self.ran)
         assert set(self.pushed) == set(times), "what was pushed was worked on, and nothing else"
@@ -86,7 +86,7 @@ class Traffic:
         while not self._stopped.is_set():
             number = next(self._numbers)
             payload = f"task {number}"
-            # With a token, since a client may send it again by itself.
+            # With a token, because a client can resend by itself.
             again(client, "TASK.PUSH", self.keys[number % len(self.keys)], payload, "REQUEST", payload)
             self.pushed.append(payload)
             if len(self.pushed) - len(self.ran) > BACKLOG:
@@ -97,7 +97,7 @@ class Traffic:
         for turn in itertools.count():
             key, token = self.keys[turn % len(self.keys)], f"{threading.get_ident()} {turn}"
             is_last_round = self._pushed_all.is_set()
-            # Some find nothing and wait: they are redirected in mid-wait, or come back after a moment (on 6.2).
+            # Some claims find nothing and wait. They are redirected while they wait, or return after a moment (on 6.2).
             tasks = again(client, "TASK.CLAIM", key, "COUNT", 3, "BLOCK", 20, "REQUEST", token)
             for handle, payload, _ in tasks:
                 self.ran.append(payload.decode())
@@ -110,7 +110,7 @@ class Traffic:
 
 
 def again(client: redis.RedisCluster, *command: object) -> object:
-    """Send a command until it is answered: by a node that steps down whoever waits is only let go."""
+    """Send a command until it is answered. A node that steps down only ends waits, without a reply."""
     while True:
         try:
             return client.execute_command(*command)

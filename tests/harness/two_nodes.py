@@ -1,4 +1,4 @@
-"""Small clusters for tests of `Floor`: one node that has all slots, and a second one that they move to."""
+"""Small clusters for tests with `Floor`: one node with all slots, and a second one to which they can move."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SETTINGS = {"port": True, "clock": "shared", "cluster_enabled": "yes", "cluster_
 
 
 def node(start, **settings: object) -> Floor:
-    """A node that has all slots of its cluster."""
+    """A node with all slots of its cluster."""
     floor = Floor(start(**{**SETTINGS, **settings}))
     assert floor.boss("CLUSTER", "ADDSLOTS", *range(16384)) == "OK"
     pass_start_delay([floor.server])
@@ -18,14 +18,14 @@ def node(start, **settings: object) -> Floor:
 
 
 def is_up(floor: Floor) -> bool:
-    """Whether this node serves, as far as it knows."""
+    """Whether this node's view of the cluster is ok."""
     return b"cluster_state:ok" in floor.boss("CLUSTER", "INFO")
 
 
 def pair(start, **settings: object) -> tuple[Floor, Floor]:
-    """Two nodes that know each other, the first with all slots."""
+    """Two nodes that know each other; the first has all slots."""
     one, two = node(start, **settings), Floor(start(**{**SETTINGS, **settings}))
-    # Both have the clocks of one machine.
+    # Both use the clocks of one machine.
     pass_start_delay([two.server])
     assert one.boss("CLUSTER", "MEET", "127.0.0.1", two.server.port) == "OK"
 
@@ -39,7 +39,7 @@ def pair(start, **settings: object) -> tuple[Floor, Floor]:
 
 
 def move(key: str, one: Floor, two: Floor) -> int:
-    """Move a key with its slot, as redis-cli does: the slot."""
+    """Move a key with its slot, as redis-cli does. Returns the slot."""
     slot = one.boss("CLUSTER", "KEYSLOT", key)
     first, second = one.boss("CLUSTER", "MYID"), two.boss("CLUSTER", "MYID")
     assert two.boss("CLUSTER", "SETSLOT", slot, "IMPORTING", first) == "OK"

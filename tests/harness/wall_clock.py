@@ -1,4 +1,4 @@
-"""The wall clock of a server: what it shows, and setting it."""
+"""Reads and sets the wall clock of a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ms(talk: Talk) -> int:
 
 
 def step(server: Server, talk: Talk, by: int) -> None:
-    """Set the server's clock and wait until it tells the new time, and the module, which looks every 10 ms, too."""
+    """Set the server's clock, and wait until the server and the module, which looks every 10 ms, have noticed."""
     server.clock.step(by)
     seen = server.clock.shift
 

@@ -1,4 +1,4 @@
-"""A worker that runs beside a test, on a thread of its own."""
+"""Runs a worker on a thread of its own, beside a test."""
 
 import asyncio
 import threading
@@ -8,12 +8,12 @@ import taskslot.worker.claimer
 
 from harness.server import wait_until
 
-# A stop waits for a claim that waits in the server: tests stop often.
+# A stop waits for a claim that waits in the server, and tests stop often, so claims wait only briefly.
 taskslot.worker.claimer.BLOCK_MS = 50
 
 
 class WorkerThread:
-    """`with WorkerThread(worker):` runs it until the end of the block, by `run()` or by `serve()` in an event loop."""
+    """`with WorkerThread(worker):` runs the worker during the block: `run()`, or `serve()` in an event loop."""
 
     def __init__(self, worker, how="run"):
         self.worker = worker
@@ -40,33 +40,33 @@ class WorkerThread:
         return not self._thread.is_alive()
 
     def ended(self):
-        """Wait for its end, and tell its status."""
+        """Wait for its end, and return its status."""
         wait_until(self.is_over, "the worker has ended", timeout=10)
         return self.status
 
 
 class Gate:
-    """Where functions of tasks wait until a test opens it; `inside` gives each one that has come, in order."""
+    """A gate at which functions of tasks wait until a test opens it. `inside` returns those that arrived, in order."""
 
     def __init__(self):
         self._open = threading.Event()
         self._came = Queue()
 
     def enter(self, who=None):
-        """Come, and wait; an event loop that runs here stands still meanwhile."""
+        """Arrive and wait. This blocks an event loop."""
         self.come(who)
         assert self._open.wait(20)
 
     def come(self, who=None):
-        """Come without waiting."""
+        """Arrive without waiting."""
         self._came.put(who)
 
     def inside(self):
-        """The next one that has come."""
+        """Wait for the next arrival, and return it."""
         return self._came.get(timeout=5)
 
     def open(self):
-        """Let all go."""
+        """Open the gate for all."""
         self._open.set()
 
     def __enter__(self):

@@ -7,8 +7,8 @@
     for task in mail.claim(block_ms=5000):
         mail.ack(task)
 
-`Queue` and `ShardedQueue` have one method for each command, `AsyncQueue` and `AsyncShardedQueue` the same to be
-awaited; `Worker` runs functions. README.md at the root is the manual of the commands.
+`Queue` and `ShardedQueue` have a method for each command. `AsyncQueue` and `AsyncShardedQueue` are their asyncio
+versions. `Worker` runs functions for tasks. `docs/` at the root of the repository explains tasks, queues and commands.
 """
 
 from ._async.queue import AsyncQueue
@@ -48,7 +48,7 @@ from .worker import Fail, GiveBack, TaskContext, Worker, current
 
 __version__ = "0.2.0"
 
-# The first name of `TaskContext`.
+# An older name of `TaskContext`.
 Running = TaskContext
 
 __all__ = [

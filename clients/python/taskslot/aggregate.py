@@ -1,4 +1,4 @@
-"""One Info of many queues: of the shards of a sharded queue, or of all queues of a node."""
+"""Combines the `Info`s of many queues into one: of the shards of a queue, or of all queues of a node."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 from .replies import Info, Load
 
-# What can't be added. Of times the worst counts, of instants the next; -1 says unknown or none.
+# Fields that can't be added: ages and percentiles. The largest value is taken; -1 means unknown or none.
 WORST = {"oldest_ready_ms"} | {f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)}
 
 
 def total(infos: Sequence[Info]) -> Info | None:
-    """Counts, totals, bytes and rates added; of ages and percentiles the worst; the load anew. None of nothing."""
+    """One Info for several queues; None for an empty list.
+
+    Counts, totals, bytes and rates are added. Ages and percentiles are the largest. The load is computed anew.
+    """
     if not infos:
         return None
     if len(infos) == 1:
@@ -27,7 +30,7 @@ def total(infos: Sequence[Info]) -> Info | None:
         elif item.name == "next_delayed_ms":
             values[item.name] = min([ms for ms in of_all if ms >= 0], default=-1)
         elif item.name in ("paused_in", "paused_out"):
-            # Of one that is paused until somebody resumes it, -1, the end is the last.
+            # -1 means paused until somebody resumes it, so it outlasts every number.
             values[item.name] = -1 if -1 in of_all else max(of_all)
         elif item.name in ("held_by", "broken"):
             values[item.name] = next((text for text in of_all if text), "")
@@ -39,14 +42,14 @@ def total(infos: Sequence[Info]) -> Info | None:
 
 
 def total_load(loads: Sequence[Load]) -> Load:
-    """The load of several queues that share their workers, by the rules of TASK.INFO (README, "Load")."""
+    """The load of several queues that share their workers. The rules are those of TASK.INFO (docs/observability.md)."""
     arrivals = sum(load.arrival_rate for load in loads)
     completions = sum(load.completion_rate for load in loads)
     busy, free = sum(load.places_busy for load in loads), sum(load.places_free for load in loads)
     backlog = sum(load.backlog for load in loads)
     run_mean_ms = mean_run_ms(loads)
     is_known = run_mean_ms >= 0 or arrivals == 0
-    # Where nothing arrives nobody is needed, however long a task runs.
+    # If nothing arrives, no place is needed, however long a task runs.
     work = arrivals * max(0.0, run_mean_ms) / 1000
     needed = math.ceil(work / 0.8 - 1e-9) if is_known else -1
     if backlog:
@@ -61,12 +64,14 @@ def total_load(loads: Sequence[Load]) -> Load:
         backlog=backlog,
         drain_ms=drain_ms(backlog, completions - arrivals),
         places_needed=needed,
-        workers_needed=needed if needed == 0 else -1,  # a worker may have places in several of them
+        workers_needed=needed
+        if needed == 0
+        else -1,  # unknown: a worker can have places in several of the queues
     )
 
 
 def mean_run_ms(loads: Sequence[Load]) -> float:
-    """The mean run time over queues, each weighed by what it finishes; -1 where nobody knows."""
+    """The mean run time over the queues, weighted by their completion rates; -1 if it is unknown."""
     known = [load for load in loads if load.run_mean_ms >= 0]
     weights = [load.completion_rate or 0.001 for load in known]
     if not known:
@@ -75,7 +80,7 @@ def mean_run_ms(loads: Sequence[Load]) -> float:
 
 
 def drain_ms(backlog: int, shrinks_by: float) -> int:
-    """Until nothing is ready at such a speed, in tasks a second; -1 where the backlog doesn't shrink."""
+    """The time until no task is ready, if the backlog shrinks by this many tasks a second; -1 if it doesn't."""
     if not backlog:
         return 0
     return round(backlog / shrinks_by * 1000) if shrinks_by > 0 else -1

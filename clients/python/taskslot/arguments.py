@@ -1,4 +1,4 @@
-"""What callers give to the methods of a queue: one task or several, and how long to wait."""
+"""Checks the arguments of a queue's methods: one task or several, and how long to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .replies import Task
 
 Item = TypeVar("Item")
 
-# The most handles, ids or payloads that one command takes.
+# The server's limit of handles, ids or payloads in one command.
 MOST = 1000
 
 
@@ -21,40 +21,40 @@ def token() -> str:
 
 
 def handle(task: Task | str) -> str:
-    """The handle of a task, or what was given in its place. Raises TypeError for what is not one task."""
+    """The handle of a task. A string is returned as it is. Raises TypeError for anything else."""
     if isinstance(task, Task):
         return task.handle
     if not isinstance(task, str):
-        # For several the server has an answer each, and this method has one for all.
-        what = f"one task is needed, its handle or its id, not {type(task).__name__}"
-        raise TypeError(f"{what}: ack_many and the like take several")
+        # For several tasks the server replies once for each, and this method returns one value.
+        what = f"expected one task, handle or id, not {type(task).__name__}"
+        raise TypeError(f"{what}: use ack_many and the like for several")
     return task
 
 
 def identity(task: Task | str) -> str:
-    """The id of a task, or what was given in its place."""
+    """The id of a task. A string is returned as it is. Raises TypeError for anything else."""
     return task.id if isinstance(task, Task) else handle(task)
 
 
 def several(items: Iterable[Item]) -> list[Item]:
-    """Payloads, tasks or ids, and not one: the letters of a text could be taken for many."""
+    """The items as a list. Raises TypeError for a single task or string, whose characters would pass for items."""
     if isinstance(items, Task | str | bytes | bytearray | memoryview):
-        raise TypeError(f"a list is needed, not {type(items).__name__}: this method takes several")
+        raise TypeError(f"expected a list, not {type(items).__name__}: this method takes several items")
     return list(items)
 
 
 def parts(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """The items in parts that one command takes."""
+    """The items in parts of at most `MOST`, the limit of one command."""
     return [items[start : start + MOST] for start in range(0, len(items), MOST)]
 
 
 def deadline(block_ms: int) -> float | None:
-    """When a wait ends, as a monotonic time; None for never. Raises ValueError for one that is over already."""
+    """The monotonic time at which a wait ends; None if it has no limit. Raises ValueError if it is negative."""
     if block_ms < 0:
-        raise ValueError("block_ms must not be negative: 0 waits for ever, None not at all")
+        raise ValueError("block_ms must not be negative: 0 waits without a limit, None does not wait")
     return time.monotonic() + block_ms / 1000 if block_ms else None
 
 
 def is_over(ends_at: float | None) -> bool:
-    """Whether the time of a wait is over."""
+    """Whether a wait has reached its end; never, if it has no limit (None)."""
     return ends_at is not None and time.monotonic() >= ends_at

@@ -1,6 +1,6 @@
-"""Which shard a task goes to, and how often a worker looks beyond its own: decisions without a connection or a clock.
+"""Decides to which shard a task goes, and how often a worker looks at other shards. No connection, no clock.
 
-`now` is a monotonic time in seconds, by `time.monotonic()`.
+`now` is a time in seconds from `time.monotonic()`. A *look* asks all shards how many tasks are ready.
 """
 
 from __future__ import annotations
@@ -10,35 +10,36 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-# How old what is known of the loads may be before a push asks again: S lengths a tenth of a second, for each producer.
+# A push looks again if the last look is older than this. So each producer asks all shards at most ten times a second.
 FRESH_S = 0.1
-# How old it must be before a worker that waits looks again. Many workers with short tasks would look after each of
-# them, and see what the others are just taking: at home they are served without a look.
+# A waiting worker looks again only if its last look is older than this. Without the limit, many workers with short
+# tasks would look after each task, and see tasks that others are just claiming. Tasks at home arrive without a look.
 AGAIN_S = 0.02
-# How long a shard whose node didn't answer is left alone: some times as long as asking it took, in which the others
-# wait. A node that stands still costs more than half a second; where nobody listens any more that is known at once.
+# A shard whose node didn't reply is skipped for AWAY_TIMES as long as the attempt took, within these bounds. A node
+# that hangs costs each attempt more than half a second, while all other shards wait. A closed port costs almost
+# nothing.
 AWAY_TIMES, AWAY_S = 4.0, (0.25, 4.0)
-# For how long a look counts that finds a node away: no push tries it before the next one, however long that takes.
+# If a look found a node away, no push tries that node before the next look, for at most this long.
 TRUST_S = 10.0
-# How far what is usually ready on a shard counts beside what is ready now, and how long ago "usually" reaches. Most of
-# the time most shards are empty, those of a slow node just as those of a quick one, so that two lengths are often equal
-# and say nothing; which of the two mostly has tasks left does. With that, one of three nodes that is three times slower
-# has at most twice the others' backlog, and without it 3 to 5 times theirs (bench/balance.py slow, test_balance.py).
+# The weight of the usual number of ready tasks, beside the present number, and the time over which "usual" is averaged.
+# Most shards are empty most of the time, on slow nodes as on fast ones, so two present lengths are often equal and tell
+# nothing. The usual length does. With it, a node that is three times slower than two others has at most twice their
+# backlog; without it, 3 to 5 times theirs (bench/balance.py slow, test_balance.py).
 USUAL = 4.0
 MEMORY_S = 20.0
-# What a look finds beyond so many isn't remembered: lengths differ by themselves there, and a backlog that was worked
-# off shall not keep tasks away for minutes.
+# Lengths above this count as this much in the average. Long backlogs differ anyway, and one that has been worked off
+# must not keep tasks away for minutes.
 REMEMBERED = 8.0
 
 
 @dataclass
 class Loads:
-    """How many tasks are ready on each shard, as last seen, and what this producer has pushed since.
+    """The number of ready tasks on each shard: as the last look found it, plus what this client has pushed since.
 
-    A task goes to the less loaded of two shards picked at random: with what is a tenth of a second old that spreads
-    nearly as well as a look at all of them, and many producers with the same knowledge don't all run to one shard
-    (M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001). Less loaded is where fewer tasks
-    are ready now and were ready lately: `usual` is the mean of what looks found, the older the less it counts.
+    A task goes to the less loaded of two shards that are picked at random. With figures that are a tenth of a second
+    old, this spreads tasks nearly as well as comparing all shards, and producers with the same figures don't all choose
+    the same shard (M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The less loaded
+    shard is the one with fewer tasks now and in the recent past: `usual` is a mean in which older looks count less.
     """
 
     ready: list[float]
@@ -53,20 +54,20 @@ class Loads:
 
     @classmethod
     def of(cls, number: int) -> Loads:
-        """Loads of so many shards, of which nothing is known yet."""
+        """The loads of `number` shards before the first look."""
         return cls([0.0] * number)
 
     def is_stale(self, now: float) -> bool:
-        """Whether it is time to look again."""
+        """Whether a push should look again."""
         return now - self.seen_at > FRESH_S
 
     def is_worth_a_look(self, now: float) -> bool:
-        """Whether a worker that found nothing may look again rather than wait."""
+        """Whether a worker that found nothing should look again, rather than wait."""
         return now - self.learned_at > AGAIN_S
 
     def saw(self, ready: Mapping[int, int | None], now: float, took_s: float = 0.25) -> None:
-        """Take in what a look found: tasks ready by shard, None where the node didn't answer; and how long it took."""
-        # Not since `seen_at`, which whoever looks sets beforehand.
+        """Record a look: the ready tasks by shard, None for a node that didn't reply; and how long the look took."""
+        # Measured from `learned_at`, because the caller sets `seen_at` before it looks.
         news = 1.0 - math.exp((self.learned_at - now) / MEMORY_S)
         self.seen_at = self.learned_at = now
         for shard, seen in ready.items():
@@ -78,12 +79,12 @@ class Loads:
                 self.away_until.pop(shard, None)
 
     def there(self, now: float) -> list[int]:
-        """The shards whose nodes weren't away a moment ago; all of them if none is left."""
+        """The shards whose nodes were not away a moment ago; all shards if all nodes were away."""
         every = range(len(self.ready))
         return [shard for shard in every if not self.is_away(shard, now)] or list(every)
 
     def lost(self, shard: int, now: float, took_s: float = 0.25) -> None:
-        """Its node doesn't answer, which it took so long to learn: leave it alone for a while."""
+        """Record that the shard's node didn't reply within `took_s`, and skip the shard for a while."""
         shortest, longest = AWAY_S
         self.away_until[shard] = now + min(longest, max(shortest, AWAY_TIMES * took_s))
 
@@ -92,9 +93,10 @@ class Loads:
         return self.away_until.get(shard, now) > now
 
     def choose(self, now: float) -> int:
-        """The shard for a task without group and token; of those that are there, if any is.
+        """The shard for a task without group and token, on a node that is not away if there is one.
 
-        One that was away is there when a look has seen it: a push that tried it might wait for as long as it is away.
+        A node that was away is chosen again only after a look has reached it. A push that tried it earlier could wait
+        until the node is back.
         """
         there = self.there(now)
         if now - self.learned_at < TRUST_S:
@@ -103,25 +105,26 @@ class Loads:
         return min(picked, key=lambda shard: self.ready[shard] + USUAL * self.usual[shard])
 
     def by_chance(self, shards: Sequence[int]) -> list[int]:
-        """Shards in the order in which a worker tries them: by chance, the fuller the sooner.
+        """The shards in the order in which a worker claims from them: random, but fuller shards tend to come first.
 
-        The fullest first, and workers with the same knowledge would all run to one shard, empty it and ask in vain.
-        An order by weights: P. Efraimidis and P. Spirakis, "Weighted random sampling with a reservoir", 2006.
+        If the fullest always came first, workers with the same figures would all go to one shard, and most of them
+        would find it empty. The weighted order is from P. Efraimidis and P. Spirakis, "Weighted random sampling with a
+        reservoir", 2006.
         """
         return sorted(shards, key=lambda shard: -(self.random.random() ** (1 / max(1.0, self.ready[shard]))))
 
     def took(self, shard: int, tasks: int, asked: int) -> None:
-        """Count what a claim took; one that got less than it asked for has left nothing."""
+        """Record a claim of `asked` tasks that got `tasks`. If it got fewer, the shard is empty now."""
         self.ready[shard] = max(0.0, self.ready[shard] - tasks) if tasks == asked else 0.0
 
     def pushed(self, shard: int, tasks: int) -> None:
-        """Count what this producer has added since the last look."""
+        """Record tasks that this client has pushed since the last look."""
         self.ready[shard] += tasks
 
 
-# A task on another shard is found within such a span by a worker that is alone …
+# The longest wait between two looks of a worker that is alone.
 LOOK_MS = 25.0
-# … and within 100 ms at the latest of each one's own look where many are idle and share the looking.
+# The longest wait between two looks of one worker, if many are idle and share the looking.
 LONGEST_LOOK_MS = 250.0
 
 
@@ -129,9 +132,9 @@ LONGEST_LOOK_MS = 250.0
 class Pace:
     """How long a worker waits on its home shard before it looks at the others.
 
-    All idle workers look at random instants, so that together they look often enough: k of them each k times as rarely
-    as one alone, less what chance leaves open. A look that found something makes the next ones quick again, since
-    then those who wait are fewer than was known.
+    Idle workers look at random times and share the work: each of k workers looks about k times less often than one
+    that is alone. After a look that found a task, the next looks are quick again, because then fewer workers are idle
+    than was known.
     """
 
     idle: int = 1
@@ -139,14 +142,14 @@ class Pace:
     random: random.Random = field(default_factory=random.Random)
 
     def next_ms(self) -> int:
-        """The next wait: a random span around the present pace, at least a millisecond."""
+        """The length of the next wait: random, a little below the present pace, at least a millisecond."""
         return max(1, round(self.quick_ms * self.random.uniform(0.6, 1.0)))
 
     def looked(self, found: bool) -> None:
-        """After a look: quick where it found something, else slowly back to what suits so many idle workers.
+        """Set the pace after a look: quick if it found a task, otherwise slowly back to what suits the idle workers.
 
-        For looks at random instants, λ a second in all, a task waits longer than 50 ms with e^(-0.05 λ): 1 % for
-        λ = 92. So of k idle workers each may look every k/92 s, 11 ms times k.
+        If all workers together look λ times a second, at random times, a task waits longer than 50 ms with the
+        probability e^(-0.05 λ). That is 1 % for λ = 92. So each of k idle workers looks every k/92 s, which is 11·k ms.
         """
         suits = min(LONGEST_LOOK_MS, max(LOOK_MS, 11.0 * self.idle))
         self.quick_ms = LOOK_MS if found else min(suits, self.quick_ms * 1.25)

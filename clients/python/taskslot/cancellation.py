@@ -1,6 +1,6 @@
-"""Cancellations of asyncio tasks that redis-py and valkey-py swallow: now and then one that comes while they connect.
+"""Detects cancellations of asyncio tasks that redis-py and valkey-py swallow, which can happen while they connect.
 
-The call then goes on. One that waits for ever would do so for ever, and whoever cancelled it would wait with it.
+Without this, a call that was cancelled would go on waiting, possibly without a limit, and so would the canceller.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 
 
 def cancellations() -> int:
-    """How often the running asyncio task was cancelled; 0 where there is none."""
+    """How often the running asyncio task was cancelled; 0 outside of asyncio tasks."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
@@ -18,6 +18,6 @@ def cancellations() -> int:
 
 
 def raise_if_cancelled(before: int) -> None:
-    """Raise a cancellation that was swallowed: there are more now than `before`."""
+    """Raise CancelledError if the running task was cancelled more often than `before`, and it was swallowed."""
     if cancellations() > before:
         raise asyncio.CancelledError

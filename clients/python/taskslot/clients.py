@@ -1,8 +1,8 @@
-"""What a user's client is: redis-py's or valkey-py's, sync or asyncio, standalone, Sentinel or Cluster.
+"""Hides the differences between clients: redis-py or valkey-py, sync or asyncio, standalone, Sentinel or cluster.
 
-Nothing here sends a command. It names the errors of the client's library, and makes *twins*: clients of the same
-kind, to the same servers, with connections and time-outs of their own. A claim that waits in the server must not
-share a time-out, a pool or a resend policy with the commands of the application.
+Nothing here sends a command. It classifies the errors of the client's library, and makes *twins*: clients of the same
+kind, for the same servers, with connections and time-outs of their own. A claim that waits in the server must not share
+a time-out, a pool or a resend policy with the commands of the application.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from typing import Any
 
 from .errors import OutOfMemory, Refused, TaskslotError, of_reply
 
-# A reply that is not to be decoded, whatever the client does elsewhere: payloads are bytes. An option of a command in
-# redis-py and valkey-py, which never reaches the server.
+# Ask redis-py and valkey-py not to decode a reply, whatever the client does otherwise: payloads are bytes. This option
+# of `execute_command` never reaches the server.
 AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
 
-# What a cluster client says where it learned nothing of its nodes, which are away, or in the midst of a failover.
+# Parts of the error texts of a cluster client that could reach no node, or whose nodes are in the middle of a failover.
 UNSETTLED = ("cannot be connected", "could not agree", "slots are not covered")
 
-# What the libraries put among the options of their connections by themselves, for one pool or one cluster client: its
-# registries, its handlers of notices, and the address and time-outs that a notice has changed for a while.
+# Options that the libraries add to the connections of one pool or cluster client: its registries, its handlers of
+# maintenance notices, and the address and time-outs that such a notice has changed for a while. A twin needs its own.
 OF_THE_POOL = (
     "connection_pool", "event_dispatcher", "himport_registry", "maint_notifications_pool_handler",
     "oss_cluster_maint_notifications_handler", "maint_notifications_config", "maintenance_state",
     "maintenance_notification_hash", "orig_host_address", "orig_socket_timeout", "orig_socket_connect_timeout",
 )  # fmt: skip
 
-# Connections of a twin to one server. More calls that wait at a time than this are refused by the client's pool.
+# The limit of a twin's connections to one server. The client's pool refuses more waiting calls than this.
 MOST_CONNECTIONS = 10_000
-# How long a twin's connection may take to be made.
+# The time-out for opening a twin's connection.
 CONNECT_S = 1.0
 
 
 @dataclass(frozen=True)
 class Client:
-    """A user's client, looked at from outside."""
+    """A user's client, and what can be found out about it without sending a command."""
 
     client: Any
-    # Where a cluster was found: valkey-py forgets the nodes that don't answer, at last all of them.
+    # The nodes that were known at first. valkey-py forgets nodes that don't reply, in the end all of them.
     starts: list[tuple[str, int]] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.library is None or not hasattr(self.client, "execute_command"):
-            raise TypeError(f"a client of redis-py or valkey-py is needed, not {type(self.client).__name__}")
+            raise TypeError(f"expected a client of redis-py or valkey-py, not {type(self.client).__name__}")
         if self.is_cluster:
             self.starts.extend(self._known_nodes())
 
     @cached_property
     def library(self) -> str | None:
-        """`redis` or `valkey`, also for a class that somebody derived."""
+        """`redis` or `valkey`, also for a derived class; None for anything else."""
         roots = (base.__module__.partition(".")[0] for base in type(self.client).__mro__)
         return next((root for root in roots if root in ("redis", "valkey")), None)
 
     @cached_property
     def is_async(self) -> bool:
-        """Whether its commands are awaited."""
+        """Whether the client is an asyncio one."""
         return any(".asyncio" in base.__module__ for base in type(self.client).__mro__)
 
     def must_be(self, is_async: bool) -> None:
-        """Refuse a client that can't serve such a queue: one would send a push before the `await` fails."""
+        """Raise TypeError for a client that doesn't fit the queue. A sync one would push before the `await` fails."""
         if any("Pipeline" in base.__name__ for base in type(self.client).__mro__):
-            raise TypeError("a pipeline sends later: give the queue the client that it is of")
+            raise TypeError("a pipeline sends its commands later: give the queue the client itself")
         if self.is_async and not is_async:
-            raise TypeError("an asyncio client is for AsyncQueue and AsyncShardedQueue")
+            raise TypeError("an asyncio client needs AsyncQueue or AsyncShardedQueue")
         if is_async and not self.is_async:
             raise TypeError(
                 "AsyncQueue and AsyncShardedQueue need an asyncio client: redis.asyncio, valkey.asyncio"
@@ -75,7 +75,7 @@ class Client:
 
     @cached_property
     def is_cluster(self) -> bool:
-        """Whether it routes commands over the nodes of a cluster."""
+        """Whether the client routes commands to the nodes of a cluster."""
         return hasattr(self.client, "nodes_manager")
 
     @cached_property
@@ -84,134 +84,134 @@ class Client:
         return importlib.import_module(f"{self.library}.exceptions")
 
     def is_away(self, error: BaseException) -> bool:
-        """Whether an error says that a server is away, or a slot on its way, so that the same words may be sent again.
+        """Whether an error means that a server is away or a slot is moving, so that the command can be sent again.
 
-        A failover, a restart and a slot that moves look like this, for seconds. A wrong password does not.
+        A failover, a restart and a slot migration cause such errors for some seconds. A wrong password does not.
         """
         errors = self.errors
         if isinstance(error, (errors.AuthenticationError, getattr(errors, "AuthorizationError", ()))):
             return False
         if isinstance(error, errors.MovedError) and not self.is_cluster:
-            return False  # it can't go after the slot, however often it asks
+            return False  # a plain client can't follow the slot, however often it asks
         lost = (errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError)
         moving = (errors.ClusterDownError, errors.TryAgainError, errors.AskError, errors.SlotNotCoveredError)
         if isinstance(error, (*lost, *moving, errors.ClusterError, OSError)):
             return True
         if isinstance(error, self._cluster_error) and any(text in str(error) for text in UNSETTLED):
             return error.__cause__ is None or self.is_away(error.__cause__)
-        # A cluster client stumbles over its own tables and connections while another thread or task makes them anew
-        # (asyncio: `'NoneType' object has no attribute 'name'` in valkey-py 6.2, `'writelines'` in redis-py 8.1).
+        # A cluster client can fail on its own tables and connections while another thread or task replaces them (in
+        # asyncio: `'NoneType' object has no attribute 'name'` in valkey-py 6.2, `'writelines'` in redis-py 8.1).
         if self.is_cluster and isinstance(error, (AttributeError, LookupError, RuntimeError)):
             return True
         return isinstance(error, errors.ResponseError) and str(error).startswith("UNBLOCKED")
 
     @property
     def _cluster_error(self) -> Any:
-        """What a cluster client raises besides what servers say; no error of its library's base class."""
+        """The class of a cluster client's own errors, which doesn't derive from the library's base class."""
         return getattr(self.errors, "RedisClusterException", None) or self.errors.ValkeyClusterException
 
     def is_of_node(self, error: BaseException) -> bool:
-        """Whether an error that `is_away` says that a node doesn't answer, so that none of its slots can be had."""
+        """Whether an `is_away` error means that a whole node doesn't reply, so that none of its slots can be used."""
         return isinstance(error, (self.errors.ConnectionError, self.errors.TimeoutError, OSError))
 
     def is_of_slot(self, error: BaseException) -> bool:
-        """Whether an error that `is_away` is about a slot on its way, while its node works."""
+        """Whether an `is_away` error means that a slot is moving, while its node works."""
         return isinstance(error, (self.errors.TryAgainError, self.errors.AskError))
 
     def is_undone(self, error: BaseException) -> bool:
-        """Whether an error that `is_away` says that the command was surely not done: it was refused, or never sent."""
+        """Whether an `is_away` error means that the command was certainly not executed: refused, or never sent."""
         errors = self.errors
         if isinstance(error, errors.ResponseError):
             return not str(error).startswith("UNBLOCKED")
         if isinstance(error, AttributeError):
-            return "write" in str(error)  # redis-py's asyncio client has closed the connection before
+            return "write" in str(
+                error
+            )  # redis-py's asyncio client had closed the connection before it wrote
         refused = (errors.BusyLoadingError, errors.SlotNotCoveredError, errors.ClusterDownError)
         is_of_connection = isinstance(error, (errors.ConnectionError, errors.TimeoutError))
         return isinstance(error, refused) or (is_of_connection and " connecting to " in str(error))
 
     def meaning(self, error: BaseException) -> TaskslotError | None:
-        """What an error reply says, in this library's words; None for what is no reply of a server."""
+        """The library's own error for an error reply; None if the error is not a reply of a server."""
         if not isinstance(error, self.errors.ResponseError):
             return None
-        # redis-py takes the code words that it knows off the text.
+        # redis-py removes the codes that it knows from the text.
         if isinstance(error, getattr(self.errors, "OutOfMemoryError", ())):
             return OutOfMemory(str(error))
         if isinstance(error, self.errors.MovedError) and not self.is_cluster:
-            return Refused(
-                "this server is a node of a cluster: the queue needs a client that routes, RedisCluster"
-            )
+            return Refused("this server is a node of a cluster: use a cluster client, such as RedisCluster")
         if self.lacks_module(error):
             return Refused('the server has no taskslot module: start it with --loadmodule "$(taskslot path)"')
         return of_reply(str(error))
 
     def lacks_module(self, error: BaseException) -> bool:
-        """Whether a server says that it knows none of our commands."""
+        """Whether an error means that the server doesn't know the TASK commands."""
         is_reply = isinstance(error, self.errors.ResponseError)
         return is_reply and str(error).startswith("unknown command") and "TASK." in str(error).upper()
 
     def node_of(self, key: str) -> str:
-        """The name of the node that serves a key, as far as the client knows; one name for all where there is one."""
+        """The name of the node that serves a key, as far as the client knows; "" outside of a cluster."""
         if not self.is_cluster:
             return ""
         node = self.client.get_node_from_key(key)
         return node.name if node is not None else ""
 
     def bulk_for(self, node: str) -> Any:
-        """A pipeline for commands whose keys that node serves.
+        """A pipeline for commands whose keys are on that node.
 
-        A sync cluster client has a plain client for each node, whose pipelines take a quarter of the time of its own.
+        A sync cluster client has a plain client for each node. Their pipelines take a quarter of the time of its own.
         """
         if not self.is_cluster or self.is_async or not node:
             return self.client.pipeline(transaction=False)
         return self.client_of(self.client.get_node(node_name=node)).pipeline(transaction=False)
 
     def client_of(self, node: Any) -> Any:
-        """The plain client that a sync cluster client has for a node."""
+        """The plain client that a sync cluster client holds for a node."""
         return getattr(self.client, f"get_{self.library}_connection")(node)
 
     @cached_property
     def has_own_ways(self) -> bool:
-        """Whether a user derived a class that does something about each command, so that none may go past that."""
+        """Whether a derived class overrides `execute_command`, so that commands must not bypass it."""
         return type(self.client).execute_command is not self._own_class(self.client).execute_command
 
     def lender_for(self, key: str) -> Any:
-        """Who lends connections to the server of a key: its pool; of an asyncio cluster client the node."""
+        """What lends connections to the key's server: its pool, or the node of an asyncio cluster client."""
         if not self.is_cluster:
             return self.client.connection_pool
         if (node := self.client.get_node_from_key(key)) is None:
-            raise self.errors.SlotNotCoveredError("nobody serves the slot of the key")
+            raise self.errors.SlotNotCoveredError("no node serves the slot of the key")
         return node if self.is_async else self.client_of(node).connection_pool
 
     # ---- twins
 
     def twin(self, socket_timeout_s: float) -> Any:
-        """A client to the same servers, that waits so long for a reply and resends nothing by itself.
+        """A client for the same servers that waits this long for a reply and never resends.
 
-        A sync client of a cluster asks it for its slots as it is made, and raises what that meets.
+        A new sync cluster client asks for the slots at once, so this raises the client's errors.
         """
         own: dict[str, Any] = {
             "decode_responses": False,
             "socket_timeout": socket_timeout_s,
             "socket_connect_timeout": CONNECT_S,
-            # Each call that waits holds one. The libraries' own bounds, a hundred in some, are for short commands.
+            # Each waiting call holds one. The libraries' own limits, as low as a hundred, are for short commands.
             "max_connections": MOST_CONNECTIONS,
         }
         made = self._cluster_twin(own) if self.is_cluster else self._pool_twin(own)
         return as_derived(made, self.client)
 
     def _pool_twin(self, own: dict[str, Any]) -> Any:
-        """A client over a pool like the client's, whichever way that came to be."""
+        """A client with a pool like that of the user's client, however that one was made."""
         pool = self.client.connection_pool
         kwargs = {**shared(pool.connection_kwargs), **own, "connection_class": pool.connection_class}
         kwargs["retry"] = self._no_retry()
         if (host := pool.connection_kwargs.get("orig_host_address")) is not None:
             kwargs["host"] = host
         if not issubclass(pool.connection_class, self._module("connection").Connection):
-            del kwargs["socket_connect_timeout"]  # of a unix socket there is none
+            del kwargs["socket_connect_timeout"]  # unix sockets don't have one
         if hasattr(pool, "maint_notifications_enabled") and not pool.maint_notifications_enabled():
             notices = importlib.import_module(f"{self.library}.maint_notifications")
             kwargs["maint_notifications_config"] = notices.MaintNotificationsConfig(enabled=False)
-        # Further options of a pool that waits for a connection, and of one of Sentinel.
+        # Options of a BlockingConnectionPool and of a SentinelConnectionPool.
         options = (
             "timeout",
             "queue_class",
@@ -233,11 +233,11 @@ class Client:
             "address_remap": manager.address_remap,
             "require_full_coverage": False,
         }
-        # One that only knows its nodes by the names that it began with goes on with these.
+        # A client that is limited to the nodes that it began with stays so.
         kwargs["dynamic_startup_nodes"] = getattr(manager, "_dynamic_startup_nodes", True)
         for name in ("db", "retry", "response_callbacks"):
             kwargs.pop(name, None)
-        # There stands the client's own function, which calls the user's.
+        # This option holds the client's own function. The user's function, which it calls, is passed below.
         kwargs.pop(f"{self.library}_connect_func", None)
         if (connected := getattr(self.client, "user_on_connect_func", None)) is not None:
             kwargs[f"{self.library}_connect_func"] = connected
@@ -245,12 +245,12 @@ class Client:
             kwargs["maint_notifications_config"] = notices
         nodes = [self._node_class()(*address) for address in self._known_nodes() or self.starts]
         if self.is_async:
-            # What has come of its options is more than it takes.
+            # Its stored options include some that its constructor doesn't accept.
             kwargs["ssl"] = "SSL" in options["connection_class"].__name__
             takes = inspect.signature(kind.__init__).parameters
             kwargs = {name: value for name, value in kwargs.items() if name in takes}
         elif manager.from_url:
-            # Only one made of a URL takes the class of its connections; a URL that says nothing else leaves it.
+            # Only a client made from a URL accepts a connection class, and a bare URL doesn't override it.
             first = nodes.pop(0)
             host = f"[{first.host}]" if ":" in first.host else first.host
             kwargs["url"] = f"{self.library}://{host}:{first.port}"
@@ -266,21 +266,21 @@ class Client:
         return importlib.import_module(self._own_class(self.client).__module__).ClusterNode
 
     def remember(self) -> None:
-        """Give a sync cluster client that has forgotten all nodes those back that it began with."""
+        """If a sync cluster client has forgotten all its nodes, give it those that it began with."""
         if self.is_cluster and not self.is_async and not self.client.nodes_manager.startup_nodes:
             nodes = [self._node_class()(*address) for address in self.starts]
             self.client.nodes_manager.populate_startup_nodes(nodes)
 
     def _own_class(self, of: Any) -> Any:
-        """The library's own class of a client or a pool, also where somebody derived one of it."""
+        """The library's own class of a client or pool, which may be of a derived class."""
         return next(one for one in type(of).__mro__ if one.__module__.partition(".")[0] == self.library)
 
     def _module(self, name: str) -> Any:
-        """A module of the library, of its asyncio side for an asyncio client."""
+        """A module of the library; its asyncio version for an asyncio client."""
         return importlib.import_module(f"{self.library}{'.asyncio' if self.is_async else ''}.{name}")
 
     def _no_cluster_retry(self) -> dict[str, Any]:
-        """How a cluster client is told to report an error at once, by what its version understands."""
+        """The options that make a cluster client raise errors at once. They depend on its version."""
         version = importlib.import_module(str(self.library)).__version__
         if self.library == "redis" and int(version.partition(".")[0]) >= 6:
             return {"retry": self._no_retry()}
@@ -292,14 +292,14 @@ class Client:
 
 
 def shared(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of connections that a twin shares: all but what the library put there."""
+    """The connection options that a twin shares: all except those that the library added."""
     return {name: value for name, value in kwargs.items() if name not in OF_THE_POOL}
 
 
 def as_derived(made: Any, like: Any) -> Any:
-    """What was made of a library's own class, as the class that a user derived of it, with what that one has besides.
+    """Turn `made`, an object of the library's own class, into one of the class of `like`, with its extra attributes.
 
-    Its constructor isn't called: nobody knows what it takes.
+    The derived class's constructor is not called, because its parameters are unknown.
     """
     if type(made) is not type(like):
         made.__class__ = type(like)

@@ -1,6 +1,6 @@
-"""How values become bytes and bytes values: JSON, or MessagePack where somebody asks for it. Never pickle.
+"""Encodes values as bytes and decodes them: JSON, or MessagePack on request. Never pickle.
 
-A payload that is read must not be able to run code, and a task should be readable for people and other languages.
+Reading a payload must not run code, and tasks should be readable for people and for other languages.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any, Protocol
 
 
 class Codec(Protocol):
-    """What writes and reads values; anything with a name and these two methods will do."""
+    """Writes and reads values. Any object with a name and these two methods is a codec."""
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The codec's name in error texts."""
 
     def dumps(self, value: Any, /) -> bytes:
         """Write a value; raises TypeError or ValueError for one that can't be written."""
 
     def loads(self, data: bytes, /) -> Any:
-        """Read a value; raises an exception where these are no such bytes."""
+        """Read a value; raises an exception if the bytes are not in this format."""
 
 
 class Json:
@@ -39,7 +39,10 @@ class Json:
 
 
 class MessagePack:
-    """MessagePack, by the package msgpack (`pip install msgpack`): shorter, and knows bytes. Tuples become lists."""
+    """MessagePack, with the package msgpack (`pip install msgpack`). Shorter than JSON, and has bytes.
+
+    Tuples become lists.
+    """
 
     name = "MessagePack"
 
@@ -53,7 +56,7 @@ class MessagePack:
 
 
 def msgpack() -> Any:
-    """The package, which only those need who use it."""
+    """The package msgpack, imported when it is first used. Raises ModuleNotFoundError."""
     try:
         return importlib.import_module("msgpack")
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""The TASK commands as values: the words to send, and how to read the reply. No connection, no waiting.
+"""The TASK commands as values: the words to send, and a function that reads the reply. No connection, no waiting.
 
-This is all that the library knows of the protocol. `Queue` and `AsyncQueue` send what is made here; a framework that
-has a connection of its own can do the same: `command = commands.push("mail", b"…")`, send `command.words`, and
+Everything that the library knows about the protocol is here. `Queue` and `AsyncQueue` send these commands. A framework
+with its own connection can do the same: `command = commands.push("mail", b"…")`, send `command.words`, then call
 `command.read(reply)`.
 """
 
@@ -39,7 +39,7 @@ Direction = Literal["out", "in", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[R]):
-    """Words to send, the key second, and what the reply means."""
+    """A command: its words, of which the second is the key, and the function that reads its reply."""
 
     words: tuple[Word, ...]
     read: Callable[[Any], R]
@@ -51,60 +51,62 @@ class Command(Generic[R]):
 
 
 class CommonOptions(TypedDict, total=False):
-    """What can be said of the tasks of a push, or of a schedule; all of it can be left out."""
+    """The options of the tasks of a push or a schedule, all optional."""
 
-    priority: int  # -128 to 127, higher first, 0 where nobody says
-    attempts: int  # failures until it is dead, in place of the queue's
-    lease_ms: int  # how long a lease of it is, in place of the queue's
-    ttl_ms: int  # gone unless claimed within so many ms of being due
-    group: str  # of which tenant it is: fairness and limits go by it
-    retain_ms: int  # how long it is kept, with its result, once it is done
-    headers: Mapping[str, Payload]  # at most 64, together 4 KiB
+    priority: int  # -128 to 127, higher is claimed first; default 0
+    attempts: int  # failures until the task is dead, instead of the queue's setting
+    lease_ms: int  # length of the task's leases, instead of the queue's setting
+    ttl_ms: int  # the task expires unless it is claimed within this many ms of being due
+    group: str  # the group (tenant), for fairness and limits
+    retain_ms: int  # how long the task is kept with its result once it is done
+    headers: Mapping[str, Payload]  # at most 64, together at most 4 KiB
 
 
 class TaskOptions(CommonOptions, total=False):
-    """What a push can say of its tasks."""
+    """The options of `push` and `push_many`."""
 
-    delay_ms: int  # ready so many ms from now
-    at: datetime | float  # ready at this instant: with its time zone, or a unix time in ms
+    delay_ms: int  # ready this many ms from now
+    at: datetime | float  # ready at this instant: a datetime with a time zone, or a unix time in ms
 
 
 class UniqueOptions(TypedDict, total=False):
-    """How a task is kept from being there twice."""
+    """The options of a unique task: while a task of the queue holds the token, pushes with it add nothing."""
 
-    unique: str  # adds nothing while a task of the queue holds this token
-    until_start: bool  # the token is free at the first claim
-    for_ms: int  # the token is free after so many ms at the latest
-    keep: bool  # … and exactly then, though the task be gone
+    unique: str  # the token
+    until_start: bool  # release the token at the task's first claim
+    for_ms: int  # release the token after at most this many ms
+    keep: bool  # hold the token for all of `for_ms`, even if the task ends earlier
 
 
 class ScheduleOptions(CommonOptions, UniqueOptions, total=False):
-    """What a schedule can say of its tasks."""
+    """The options of a schedule's tasks."""
 
 
 class PushOptions(TaskOptions, UniqueOptions, total=False):
-    """What a push of one task can say besides: uniqueness, and a token of the caller's own."""
+    """The options of a push of one task: those above, uniqueness, and a request token."""
 
-    replace: bool  # puts payload and headers into the task found, if it still waits
-    request: str  # the same token within 5 minutes: the same reply, nothing pushed
+    replace: bool  # if a waiting task holds the token, replace its payload and headers
+    request: str  # a second push with this token within 5 minutes adds nothing and gets the same reply
 
 
 class ClaimOptions(TypedDict, total=False):
-    """How tasks are claimed; all of it can be left out."""
+    """The options of a claim, all optional."""
 
-    lease_ms: int  # in place of the task's own and the queue's, 1 ms to 24 h
-    worker: str  # who claims, as TASK.INFO … WORKERS shows it
-    group: str  # tasks of this group only
-    max_bytes: int  # stop before payloads exceed it; at least one task
-    tied: bool  # the leases end when the connection closes: see README before use
-    noack: bool  # at most once: finished as it is claimed
-    meta: bool  # tell lease number, priority, group, headers, times
+    lease_ms: int  # length of the leases, instead of the task's and the queue's; 1 ms to 24 h
+    worker: str  # the worker's name, which TASK.INFO … WORKERS shows
+    group: str  # only tasks of this group
+    max_bytes: int  # stop before the payloads exceed this; at least one task is claimed
+    tied: bool  # end the leases when the connection closes; here it is one of a pool, see docs/guarantees.md
+    noack: bool  # finish tasks as they are claimed: at-most-once
+    meta: bool  # return lease number, priority, group, headers and times too
 
 
 def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
-    """Raise TypeError for an option that isn't one of this kind's: dropped, a `delay` would push a task for now."""
+    """Raise TypeError for an unknown option. If it were ignored, `delay` would push a task that is ready at once."""
     if unknown := options.keys() - kind.__optional_keys__:
-        raise TypeError(f"no option {min(unknown)}: there are {', '.join(sorted(kind.__optional_keys__))}")
+        raise TypeError(
+            f"unknown option {min(unknown)}: the options are {', '.join(sorted(kind.__optional_keys__))}"
+        )
 
 
 # ---- produce
@@ -128,14 +130,14 @@ def push_many(
 
 
 def pushed(reply: Any) -> TaskId:
-    """An id, or with UNIQUE an id and whether it is new."""
+    """Read the reply of a push: an id, or with UNIQUE an id and whether the task is new."""
     if isinstance(reply, list):
         return TaskId.found(text(reply[0]), bool(reply[1]))
     return TaskId(text(reply))
 
 
 def task_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words of `TaskOptions`, or of some of them."""
+    """The words for the options in `TaskOptions` that are given."""
     words = [one for name, word in TASK_WORDS.items() for one in given(word, options.get(name))]
     if (at := options.get("at")) is not None:
         words += ["AT", unix_ms(at)]
@@ -156,7 +158,7 @@ TASK_WORDS = {
 
 
 def unique_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words of uniqueness and of the request token. What needs a token without one is the server's to refuse."""
+    """The words for `UniqueOptions`, `replace` and `request`. The server refuses those that lack their token."""
     words: list[Word] = ["UNIQUE", options["unique"]] if options.get("unique") is not None else []
     if options.get("until_start"):
         words += ["UNTIL", "START"]
@@ -167,25 +169,27 @@ def unique_words(options: Mapping[str, Any]) -> list[Word]:
     return words + (["REQUEST", options["request"]] if options.get("request") else [])
 
 
-# Unix times in ms from 1973 to 33658. In seconds none of these is near, nor in µs.
+# Unix times in ms from the year 1973 to 33658. Present times in seconds or microseconds are far outside.
 PLAUSIBLE_MS = range(10**11, 10**15)
 
 
 def unix_ms(at: datetime | float) -> int:
-    """An instant as the server takes it. Raises ValueError for what is most likely another instant than was meant.
+    """An instant as a unix time in ms. Raises ValueError for values that are probably mistakes.
 
-    A unix time in seconds would be long ago, and the task ready at once. Of a naive datetime nobody knows which
-    instant it means.
+    A unix time in seconds would be long ago, so the task would be ready at once. A datetime without a time zone is not
+    an instant.
     """
     if isinstance(at, datetime):
         if at.tzinfo is None:
-            raise ValueError("at needs a time zone: datetime(…, tzinfo=…) or a unix time in ms")
+            raise ValueError("at needs a time zone: use datetime(…, tzinfo=…) or a unix time in ms")
         return round(at.timestamp() * 1000)
     if isinstance(at, bool) or not isinstance(at, int | float):
-        raise TypeError(f"at is a datetime with its zone or a unix time in ms, not {type(at).__name__}")
+        raise TypeError(
+            f"at must be a datetime with a time zone or a unix time in ms, not {type(at).__name__}"
+        )
     if not PLAUSIBLE_MS.start <= at < PLAUSIBLE_MS.stop:
         raise ValueError(
-            f"at is a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with its zone, not {at}"
+            f"at must be a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with a time zone, not {at}"
         )
     return round(at)
 
@@ -200,7 +204,7 @@ def claim(
     request: str | None,
     **options: Unpack[ClaimOptions],
 ) -> Command[list[Task]]:
-    """TASK.CLAIM of the only key, or TASK.MCLAIM of the first of several that has tasks."""
+    """TASK.CLAIM for one key. For several, TASK.MCLAIM, which claims from the first key that has tasks."""
     refuse_unknown(options, ClaimOptions)
     words: list[Word] = ["TASK.CLAIM", keys[0]]
     if len(keys) > 1:
@@ -215,7 +219,7 @@ def claim(
 
 
 def claim_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words of `ClaimOptions`."""
+    """The words for the options in `ClaimOptions` that are given."""
     words = [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
     return words + [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
 
@@ -225,13 +229,13 @@ CLAIM_FLAGS = {"tied": "TIED", "noack": "NOACK", "meta": "WITHMETA"}
 
 
 def read_task(key: str, reply: Any) -> Task:
-    """One task of a claim."""
+    """Read one task of a claim's reply."""
     meta = Meta.read(reply[3]) if len(reply) > 3 else None
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
 
 
 def claimed_of_several(reply: Any) -> list[Task]:
-    """The tasks of MCLAIM, which says first of which queue they are."""
+    """Read the reply of MCLAIM: a queue and its tasks."""
     if not reply:
         return []
     key, tasks = reply
@@ -263,7 +267,7 @@ Handles = str | Sequence[str]
 
 
 def answer(name: str, key: str, handles: Handles, options: Sequence[Word]) -> Command[Any]:
-    """A worker's answer: one handle reads as an integer, a sequence of handles as a list of them."""
+    """A command that reports the outcome of tasks. One handle replies an integer, a sequence of handles a list."""
     if isinstance(handles, str):
         return Command((name, key, handles, *options), int)
     words = (name, key, "HANDLES", len(handles), *handles, *options)
@@ -279,16 +283,16 @@ def given(word: str, value: Word | None) -> list[Word]:
 
 
 def result(key: str, task: str, block_ms: int | None) -> Command[Result | None]:
-    """TASK.RESULT: None while the task isn't over; raises `UnknownTask` for one that is unknown or wasn't kept."""
+    """TASK.RESULT: None until the task has ended; raises `UnknownTask` if it is unknown or was not kept."""
     return Command(("TASK.RESULT", key, task, *given("BLOCK", block_ms)), read_result)
 
 
 def read_result(reply: Any) -> Result | None:
-    """How a task ended."""
+    """Read the reply of TASK.RESULT."""
     if reply is None:
         return None
     if reply == 0:
-        raise UnknownTask("no such task, or it is over and wasn't kept: retain_ms keeps it for a while")
+        raise UnknownTask("no such task, or it ended and was not kept: push it with retain_ms to keep it")
     state, value = text(reply[0]), reply[1]
     if state == "done":
         return Result(state, value=None if value is None else data(value))
@@ -296,7 +300,7 @@ def read_result(reply: Any) -> Result | None:
 
 
 def get(key: str, task: str) -> Command[TaskView | None]:
-    """TASK.GET."""
+    """TASK.GET; None if there is no such task."""
     return Command(("TASK.GET", key, task), lambda reply: TaskView.read(reply) if reply is not None else None)
 
 
@@ -311,7 +315,7 @@ def page(
     payloads: bool = False,
     max_bytes: int | None = None,
 ) -> Command[tuple[str, list[TaskView]]]:
-    """TASK.LIST: the cursor of the next page, "0" after the last, and the tasks of this one."""
+    """TASK.LIST: the cursor of the next page ("0" after the last one), and the tasks of this page."""
     words: list[Word] = ["TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count]
     words += [*given("GROUP", group), *given("WORKER", worker), *(["WITHPAYLOAD"] if payloads else [])]
     words += given("BYTES", max_bytes)
@@ -324,20 +328,21 @@ def length(key: str, state: State | None) -> Command[int]:
 
 
 def info(key: str) -> Command[Info | None]:
-    """TASK.INFO; None where there is no queue."""
+    """TASK.INFO; None if there is no queue."""
     return Command(("TASK.INFO", key), lambda reply: Info.read(reply) if reply is not None else None)
 
 
 def settings(key: str) -> Command[Settings | None]:
-    """TASK.INFO … CONFIG; None where there is no queue."""
+    """TASK.INFO … CONFIG; None if there is no queue."""
     read = Settings.read
     return Command(("TASK.INFO", key, "CONFIG"), lambda reply: read(reply) if reply is not None else None)
 
 
 def groups(key: str, after: Word | None) -> Command[tuple[list[Group], Word | None]]:
-    """TASK.INFO … GROUPS: at most a thousand, by name, those after a name; and the last name, to go on after it.
+    """TASK.INFO … GROUPS: at most a thousand groups in the order of their names, and the last name.
 
-    That is as the server has it: a name that is no UTF-8 reads as another one in `Group`.
+    Pass that name as `after` to get the next groups. It is the server's own bytes: in `Group`, a name that is not UTF-8
+    reads differently.
     """
 
     def read(reply: Any) -> tuple[list[Group], Word | None]:
@@ -365,7 +370,7 @@ def shards(key: str, count: int) -> Command[list[str]]:
 
 
 def part(reply: Any, name: str) -> Sequence[Any]:
-    """One value of a map that may not be there."""
+    """One value of a map; an empty list if the map or the value is missing."""
     return dict(pairs(reply)).get(name, []) if reply is not None else []
 
 
@@ -378,7 +383,7 @@ def texts(reply: Any) -> list[str]:
 
 
 def cancel(key: str, tasks: Sequence[str]) -> Command[list[int]]:
-    """TASK.CANCEL … IDS: for each id 1 removed, 2 leased and asked for, 0 nothing to cancel."""
+    """TASK.CANCEL … IDS: for each id 1 (removed), 2 (leased, its worker is asked to stop) or 0 (nothing to cancel)."""
     return Command(("TASK.CANCEL", key, "IDS", len(tasks), *tasks), lambda reply: [int(one) for one in reply])
 
 
@@ -388,18 +393,18 @@ def retry(key: str, tasks: Sequence[str]) -> Command[int]:
 
 
 def retry_dead(key: str, count: int) -> Command[int]:
-    """TASK.RETRY … COUNT."""
+    """TASK.RETRY … COUNT: the oldest dead tasks."""
     return Command(("TASK.RETRY", key, "COUNT", count), int)
 
 
 def configure(key: str, values: Mapping[str, Word]) -> Command[None]:
-    """TASK.CONFIG … SET; `max_len` is the server's `max-len`."""
+    """TASK.CONFIG … SET; `max_len` stands for the server's `max-len`."""
     words = [word for name, value in values.items() for word in (name.replace("_", "-"), value)]
     return Command(("TASK.CONFIG", key, "SET", *words), nothing)
 
 
 def reset(key: str, names: Sequence[str]) -> Command[None]:
-    """TASK.CONFIG … RESET: all settings, if none is named."""
+    """TASK.CONFIG … RESET; all settings if none is named."""
     return Command(("TASK.CONFIG", key, "RESET", *(name.replace("_", "-") for name in names)), nothing)
 
 
@@ -407,7 +412,7 @@ def set_group(
     key: str, name: str, weight: int | None, concurrency: int | None, rate: int | None, rate_per_ms: int | None,
     ordered: bool | None,
 ) -> Command[None]:  # fmt: skip
-    """TASK.GROUP … SET; what isn't given stays as it was."""
+    """TASK.GROUP … SET; options that are not given keep their values."""
     words = [*given("WEIGHT", weight), *given("CONCURRENCY", concurrency), *given("RATE", rate)]
     words += given("PER", rate_per_ms)
     words += ["ORDERED", "yes" if ordered else "no"] if ordered is not None else []
@@ -430,7 +435,7 @@ def resume(key: str, direction: Direction) -> Command[None]:
 
 
 def purge(key: str, state: str, count: int) -> Command[int]:
-    """TASK.PURGE: how many were removed, at most `count`."""
+    """TASK.PURGE: removes at most `count` tasks and returns how many."""
     return Command(("TASK.PURGE", key, state, "COUNT", count), int)
 
 
@@ -438,7 +443,7 @@ def schedule(
     key: str, name: str, payload: Payload, every_ms: int | None, cron: str | None, tz: str | None,
     catchup: str | None, **options: Unpack[ScheduleOptions],
 ) -> Command[bool]:  # fmt: skip
-    """TASK.CRON … SET: whether it is new."""
+    """TASK.CRON … SET: True if the schedule is new."""
     refuse_unknown(options, ScheduleOptions)
     words = [*given("EVERY", every_ms), *given("CRON", cron), *given("TZ", tz), *given("CATCHUP", catchup)]
     words += [*task_words(options), *unique_words(options), "PAYLOAD", payload]
@@ -446,9 +451,9 @@ def schedule(
 
 
 def unschedule(key: str, name: str) -> Command[bool]:
-    """TASK.CRON … DEL: whether there was one."""
+    """TASK.CRON … DEL: True if there was such a schedule."""
     return Command(("TASK.CRON", key, "DEL", name), lambda reply: bool(int(reply)))
 
 
 def nothing(_: Any) -> None:
-    """OK says nothing."""
+    """Read a reply of OK, which has no value."""

@@ -1,30 +1,33 @@
-"""What can go wrong, by name. Errors of the connection stay those of the client (redis-py's or valkey-py's)."""
+"""The library's exceptions, one for each error code of the server.
+
+Errors of the connection are those of the client (redis-py or valkey-py).
+"""
 
 from __future__ import annotations
 
 
 class TaskslotError(Exception):
-    """Base of all that this library raises by itself; the text is the server's, where there is one."""
+    """The base of the library's exceptions. The text is that of the server's error, if there is one."""
 
 
 class LeaseLost(TaskslotError):
-    """The task lives on without this lease (`STALE`): it ran out, was given back, or another worker has it now."""
+    """The lease is over, but the task is not (`STALE`): it was requeued, it stalled, or another worker has it."""
 
 
 class CancelAsked(TaskslotError):
-    """Somebody cancelled the task while this worker has it (`CANCELLED`): stop, and ack, fail or requeue it."""
+    """The task was cancelled while this worker holds it (`CANCELLED`). Stop, then ack, fail or requeue it."""
 
 
 class QueueFull(TaskslotError):
-    """A bound of the queue is reached (`QFULL`); nothing was pushed."""
+    """A limit of the queue is reached (`QFULL`). Nothing was pushed."""
 
 
 class Paused(TaskslotError):
-    """The queue is paused for pushes (`PAUSED`); nothing was pushed."""
+    """Pushes to the queue are paused (`PAUSED`). Nothing was pushed."""
 
 
 class QueueBroken(TaskslotError):
-    """A change of the queue failed half way (`BROKEN`): it can be read, and the server's log says why."""
+    """The queue is damaged, so it can only be read (`BROKEN`). The server's log has the reason."""
 
 
 class WrongType(TaskslotError):
@@ -32,15 +35,15 @@ class WrongType(TaskslotError):
 
 
 class OutOfMemory(TaskslotError):
-    """The server is out of memory (`OOM`): it takes no push, no result to be kept, no progress, no new settings."""
+    """The server is out of memory (`OOM`). It refuses pushes, results to be kept, progress and new settings."""
 
 
 class UnknownTask(TaskslotError):
-    """There is no such task: its id is wrong, or it is over and was not kept."""
+    """There is no such task: the id is wrong, or the task ended and was not kept."""
 
 
 class Refused(TaskslotError):
-    """The server refused the command for another reason, as a rule a bad argument (`ERR`); nothing changed."""
+    """The server refused the command for another reason, usually a bad argument (`ERR`). Nothing was changed."""
 
 
 BY_CODE: dict[str, type[TaskslotError]] = {
@@ -55,7 +58,7 @@ BY_CODE: dict[str, type[TaskslotError]] = {
 
 
 def of_reply(text: str) -> TaskslotError:
-    """The error that a server's error reply means, by its first word."""
+    """The exception for a server's error reply, by the code at its start."""
     code, _, message = text.partition(" ")
     kind = BY_CODE.get(code)
     return kind(message) if kind else Refused(text)

@@ -1,4 +1,4 @@
-"""The module's file, that a server loads: `redis-server --loadmodule "$(taskslot path)"`."""
+"""Finds the module's file, for `redis-server --loadmodule "$(taskslot path)"`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ FILE = "libtaskslot.dylib" if sys.platform == "darwin" else "libtaskslot.so"
 
 
 def path() -> Path:
-    """The module that the installed wheel carries, else what `make build` built in the repository that this is in.
+    """The module of the installed wheel, or the one that `make build` made in this repository.
 
-    Raises FileNotFoundError where there is neither.
+    Raises FileNotFoundError if there is neither.
     """
     package = Path(__file__).resolve().parent
     carried = package / "_module" / FILE
@@ -22,6 +22,6 @@ def path() -> Path:
     if built.is_file() and (root / "src/module").is_dir():
         return built
     raise FileNotFoundError(
-        f"this taskslot carries no module ({carried} is missing): "
-        "install the wheel by pip, or run `make build` in the repository"
+        f"this installation has no module ({carried} does not exist): "
+        "install the wheel with pip, or run `make build` in the repository"
     )

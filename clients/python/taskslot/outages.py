@@ -1,4 +1,4 @@
-"""Outages of nodes, so that the log tells each once when it begins and once when it ends. No clock, no connection.
+"""Tracks outages of nodes, so that each is logged once at its start and once at its end. No clock, no connection.
 
 `now` is a monotonic time in seconds.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outage:
-    """A node that doesn't answer: since when, when that was last noticed, and for which keys."""
+    """A node that doesn't reply: since when, when that was last noticed, and for which keys."""
 
     since: float
     noticed_at: float
@@ -20,13 +20,13 @@ class Outage:
 
 @dataclass
 class Outages:
-    """The outages now, by the name of the node. For a key that another node has taken over, the outage ends, too."""
+    """The present outages by node name. An outage also ends if another node takes over one of its keys."""
 
     by_node: dict[str, Outage] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def failed(self, node: str, key: str, now: float) -> bool:
-        """A node didn't answer for a key: whether that begins an outage."""
+        """Record that a node didn't reply for a key. Returns True if this is the start of an outage."""
         with self._lock:
             is_known = any(key in outage.keys for outage in self.by_node.values())
             own = self.by_node.get(node)
@@ -40,10 +40,10 @@ class Outages:
             return False
 
     def succeeded(self, key: str, asked_at: float, now: float) -> float | None:
-        """A command for a key, sent at `asked_at`, was answered: how long the outage was that this ends, if any."""
+        """Record a reply for a key to a command sent at `asked_at`. If it ends an outage, returns its length."""
         with self._lock:
             for node, outage in self.by_node.items():
-                # An answer to a command that was sent before the last failure proves nothing.
+                # A reply to a command that was sent before the last failure proves nothing.
                 if key in outage.keys and asked_at > outage.noticed_at:
                     del self.by_node[node]
                     return now - outage.since

@@ -1,7 +1,7 @@
-"""What commands answer, as typed values, and how the server's replies become them.
+"""The replies of commands as dataclasses, and the conversion from the server's replies.
 
-A map is a `dict` in RESP3 and a flat list in RESP2 and on Redis 6.2; names come as bytes. A field `oldest_ready_ms`
-is the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't have are in `more`.
+A map is a `dict` in RESP3, and a flat list in RESP2 and on Redis 6.2; names are bytes. The field `oldest_ready_ms` is
+the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't know are in `more`.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ State = Literal["ready", "delayed", "leased", "dead", "done"]
 
 
 class TaskId(str):
-    """The id of a pushed task: a plain string, that also knows whether the push made the task.
+    """The id of a pushed task: a string with the attribute `is_new`.
 
-    `is_new` is False where a task was found that holds the `unique` token: the id is that one's.
+    `is_new` is False if another task holds the `unique` token. Then the id is the other task's, and nothing was pushed.
     """
 
     is_new: bool = True
 
     @classmethod
     def found(cls, text: str, is_new: bool) -> TaskId:
-        """An id and whether its task is new."""
+        """Make an id, with whether its task is new."""
         task = cls(text)
         task.is_new = is_new
         return task
 
 
 class Answer(IntEnum):
-    """What the many-handles forms say of one handle besides a plain success; the numbers are the server's."""
+    """The reply for one handle of `ack_many`, `fail_many`, `requeue_many` and `extend_many`, as the server's number."""
 
     OK = 1
-    GONE = 0  # nothing left to work on: finished or removed before
-    DEAD = -1  # of `fail_many`: the task is dead now
-    LEASE_LOST = -2  # it lives on without this lease
-    CANCEL_ASKED = -3  # of `extend_many`: somebody cancelled the task
+    GONE = 0  # there is nothing left to do: the task was finished or removed before
+    DEAD = -1  # `fail_many` only: the task is dead now
+    LEASE_LOST = -2  # the lease is over, but the task is not
+    CANCEL_ASKED = -3  # `extend_many` only: the task was cancelled
 
 
 def answer_of(number: int) -> int:
-    """The server's answer of one handle: an `Answer` unless it is a time or a span."""
+    """The server's reply for one handle: an `Answer`, or a number above 1, which is an instant or a span."""
     return Answer(number) if number <= 1 else number
 
 
 def cancel_answer(number: int) -> Literal["removed", "asked"] | None:
-    """What TASK.CANCEL answers of one id."""
+    """The reply of TASK.CANCEL for one id, in words."""
     return "removed" if number == 1 else "asked" if number == 2 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed task: what a worker gets, and gives back to `ack`, `fail`, `requeue` and `extend`.
+    """A claimed task, to be passed to `ack`, `fail`, `requeue` and `extend`.
 
-    `key` is the queue's; of a sharded queue the shard's. `meta` is there with `meta=True`.
+    `key` is the key of the queue or the shard. `deliveries` counts the claims of the task, this one included. `meta` is
+    only set by a claim with `meta=True`.
     """
 
     key: str
@@ -68,19 +69,19 @@ class Task:
 
     @property
     def id(self) -> str:
-        """The task's id, which stands before the `@` of its handle (of a claim with `noack` it is the handle)."""
+        """The task's id: the part of the handle before the `@`. With `noack`, the handle is the id."""
         return self.handle.partition("@")[0]
 
 
 class Reply:
-    """A map of the server as a dataclass."""
+    """The base of dataclasses that are read from a map of the server."""
 
     more: Mapping[str, Any]
     NAMES: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def read(cls: type[T], reply: Any) -> T:
-        """Make one of a server's map: numbers, texts and bytes as the fields ask for."""
+        """Read a map of the server, and convert its values to the types of the fields."""
         known = converters(cls)  # type: ignore[arg-type]
         values: dict[str, Any] = {}
         more: dict[str, Any] = {}
@@ -94,24 +95,24 @@ class Reply:
 
 
 def pairs(reply: Any) -> Iterable[tuple[str, Any]]:
-    """Names and values of a map, of either protocol."""
+    """The names and values of a map, in RESP2 or RESP3."""
     items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return [(text(name), value) for name, value in items]
 
 
 def text(value: Any) -> str:
-    """A string of the server's."""
+    """A string of the server's own, such as an id or a name."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def data(value: Any) -> bytes:
-    """Bytes that are a user's own."""
+    """Bytes of the user's own, such as a payload."""
     return value if isinstance(value, bytes) else str(value).encode()
 
 
 @cache
 def converters(cls: type[Reply]) -> dict[str, Any]:
-    """By field, what makes its value."""
+    """For each field of a class, the function that converts its value."""
     makers: dict[Any, Any] = {
         int: int,
         bool: lambda value: bool(int(value)),
@@ -136,9 +137,10 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Meta(Reply):
-    """What `meta=True` tells of a claimed task. `lease` is the fencing token; instants are unix times in ms.
+    """More about a claimed task, from a claim with `meta=True`. Instants are unix times in ms.
 
-    `retain` is how many ms the task is kept once it is done, as the push or the queue says; None where neither does.
+    `lease` is the lease's number, the fencing token. `retain` is how long the task is kept once it is done, as the
+    push or the queue's setting says; None if neither says it.
     """
 
     lease: int
@@ -155,7 +157,7 @@ class Meta(Reply):
 
 @dataclass(frozen=True, slots=True)
 class TaskView(Reply):
-    """All that the server tells of a task: TASK.GET and TASK.LIST. What doesn't go with its state is None."""
+    """A task as TASK.GET and TASK.LIST show it. Fields that don't apply to its state are None."""
 
     id: str
     state: str
@@ -194,7 +196,10 @@ class TaskView(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a task ended: `value` is what its worker gave (None if nothing), `error` what it failed with."""
+    """How a task ended. `state` is done, dead, cancelled, expired or purged.
+
+    `value` is the result of a done task, `error` the error of a dead one; either can be None.
+    """
 
     state: str
     value: bytes | None = None
@@ -203,7 +208,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Load(Reply):
-    """The load of a queue, by Little's law, in places of workers. What isn't known is -1. Rates are tasks a second."""
+    """The load of a queue, by Little's law. Rates are tasks a second, places are those of workers, -1 means unknown."""
 
     arrival_rate: float
     completion_rate: float
@@ -220,7 +225,7 @@ class Load(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Info(Reply):
-    """TASK.INFO: how many tasks are in which state now, what happened so far, rates, times and load."""
+    """The reply of TASK.INFO: tasks by state, totals since the queue was created, rates, times and load."""
 
     NAMES: ClassVar[Mapping[str, str]] = {
         f"{way}-per-second-{span}m": f"{way}_per_second_{span}m" for way in ("in", "out") for span in (1, 5)
@@ -275,7 +280,7 @@ class Info(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Settings(Reply):
-    """A queue's settings; spans in ms, -1 is "no limit"."""
+    """A queue's settings. Spans are ms; -1 means no limit."""
 
     lease: int
     attempts: int
@@ -304,7 +309,7 @@ class Settings(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Group(Reply):
-    """A group of a queue: its tasks, what holds for it (-1 no limit), and what holds it back now."""
+    """A group of a queue: its tasks, its weight and limits (-1: no limit), and the limit that holds it back now."""
 
     name: str
     held_by: str
@@ -322,7 +327,7 @@ class Group(Reply):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView(Reply):
-    """A worker of a queue by its name: how many leases it holds, how many of its claims wait and for how many tasks."""
+    """A worker of a queue, by name: the leases it holds, its waiting claims, and for how many tasks these wait."""
 
     name: str
     leases: int
@@ -334,7 +339,7 @@ class WorkerView(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Schedule(Reply):
-    """A schedule of a queue: `every` ms, or a `cron` expression in the zone `tz`; its next run and what it did."""
+    """A schedule of a queue: every `every` ms, or a `cron` expression in the zone `tz`; its next run and its counts."""
 
     name: str
     catchup: str

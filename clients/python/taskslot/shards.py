@@ -1,8 +1,8 @@
-"""Shards: n queues that together carry one logical queue over the slots of a cluster. Names, slots and the rule.
+"""Names and slots of shards: the n queues that together hold one logical queue, spread over the slots of a cluster.
 
-Shard i of `orders` is `orders:{tag}`: its slot is the 14 bits of i in reverse, its tag the shortest of 0-9a-z in that
-slot, the first in that order. So the names for a smaller number are the first of those for a larger one. `TASK.SHARDS`
-answers the same names. A group, or a token, always has the same shard: CRC16 of its bytes modulo the number of shards.
+Shard i of `orders` is `orders:{tag}`. Its slot is the 14 bits of i in reverse. Its tag is the shortest text of 0-9a-z
+with that slot; of several, the first in that order. So the names for a smaller n are the first of those for a larger
+n. `TASK.SHARDS` returns the same names. A group or token belongs to shard CRC16(its bytes) modulo n.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def crc16(data: bytes) -> int:
-    """CRC16/XMODEM, all 16 bits: what Redis Cluster computes slots from (`123456789` gives 0x31C3)."""
+    """CRC16/XMODEM with all 16 bits, from which Redis Cluster computes slots (`123456789` gives 0x31C3)."""
     return binascii.crc_hqx(data, 0)
 
 
@@ -34,7 +34,7 @@ def slot_of_shard(number: int) -> int:
 
 @cache
 def tags() -> list[str]:
-    """By slot the shortest tag of 0-9a-z that lies in it, the first in that order. Made once, in some 30 ms."""
+    """For each slot the shortest tag of 0-9a-z in it; of several, the first. Computed once, in about 30 ms."""
     found: list[str] = [""] * SLOTS
     missing = SLOTS
     for length in count(1):
@@ -50,14 +50,14 @@ def tags() -> list[str]:
 
 
 def names(queue: str, number: int) -> list[str]:
-    """The keys of the shards of a queue, as TASK.SHARDS answers them."""
+    """The keys of a queue's shards, the same as TASK.SHARDS returns. Raises ValueError."""
     if not 1 <= number <= SLOTS:
         raise ValueError(f"a queue has 1 to {SLOTS} shards, not {number}")
     if "{" in queue:
-        raise ValueError("a name with a { in it can't have shards: it has a say in the slot")
+        raise ValueError("a queue name that contains '{' cannot be sharded")
     return [f"{queue}:{{{tags()[slot_of_shard(i)]}}}" for i in range(number)]
 
 
 def shard_of_name(name: str | bytes, number: int) -> int:
-    """The shard of a group or a token, of so many shards."""
+    """The number of the shard to which a group or token belongs, if there are `number` shards."""
     return crc16(name.encode() if isinstance(name, str) else name) % number

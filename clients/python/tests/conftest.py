@@ -1,4 +1,4 @@
-"""Fixtures of the library's tests: clients and queues on a fresh real server, sync ones and asyncio ones alike."""
+"""Fixtures of the library's tests: sync and asyncio clients and queues on a new real server."""
 
 import asyncio
 import threading
@@ -17,9 +17,9 @@ ON_CLUSTERS = ("test_library", "test_command_line", "test_worker_on_a_cluster")
 
 
 def pytest_collection_modifyitems(config, items):
-    """The library is tried in full on the first two servers asked for; on the others in part.
+    """Run all tests of the library on the first two selected servers, and a part of them on the others.
 
-    There two of the clients do what each command does; a fixed quarter of the rest is done, and of clusters.
+    On the others, the tests of each command run with two of the clients, and a fixed quarter of all other tests runs.
     """
     full = [server.name for server in chosen(config)[:2]]
     dropped = {
@@ -37,19 +37,19 @@ def is_library(item):
 
 
 def server_of(item):
-    """The server that a test runs on, None for those that need none."""
+    """The server of a test; None if it needs none."""
     return getattr(item.callspec.params.get("installed"), "name", None) if hasattr(item, "callspec") else None
 
 
 def is_enough(item):
-    """Whether a test runs also on a server between the newest and the oldest."""
+    """Whether a test also runs on servers between the newest and the oldest."""
     library = item.callspec.params.get("library") if HERE in item.path.parents else None
     return library in ("redis-py", "valkey-py asyncio") if library else crc32(item.nodeid.encode()) % 4 == 0
 
 
 @pytest.fixture
 def server(start):
-    """A fresh server with the module that listens on a port, too."""
+    """A new server with the module, which also listens on a port."""
     return start(port=True)
 
 
@@ -69,7 +69,7 @@ def queue(client):
 
 @pytest.fixture
 def loop():
-    """An event loop that runs in a thread of its own."""
+    """An event loop on a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -87,7 +87,7 @@ def library(request):
 
 @pytest.fixture
 def make(library, server, loop):
-    """Makes queues over a client of that library, all without `await`: `make("q")`, `make("q", shards=4)`."""
+    """Makes queues with a client of that library, usable without `await`: `make("q")`, `make("q", shards=4)`."""
     made = []
     if library.endswith("asyncio"):
         kind = redis.asyncio.Redis if library.startswith("redis") else valkey.asyncio.Valkey

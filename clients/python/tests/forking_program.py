@@ -1,4 +1,4 @@
-"""A worker as a program of its own, whose functions fork: forking_program.py port how, which is run or serve."""
+"""A worker program whose functions fork: forking_program.py PORT run, or forking_program.py PORT serve."""
 
 import asyncio
 import multiprocessing
@@ -16,33 +16,33 @@ worker = Worker(Queue(client, "mail"), concurrency=4, lease_ms=1000)
 
 
 def child_ended(pid):
-    """Wait for a child: the status that it ended with."""
+    """Wait for a child, and return its exit status."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def exits():
-    """The child exits as a program does."""
+    """The child calls sys.exit."""
     if (pid := os.fork()) == 0:
         sys.exit(3)
     return child_ended(pid)
 
 
 def returns():
-    """The child comes back, as from a function."""
+    """The child returns from the function."""
     if (pid := os.fork()) == 0:
         return "child"
     return child_ended(pid)
 
 
 def raises():
-    """The child breaks."""
+    """The child raises an exception."""
     if (pid := os.fork()) == 0:
         raise ValueError("in the child")
     return child_ended(pid)
 
 
 def says():
-    """What the child prints last isn't lost."""
+    """The child's last output is not lost."""
     if (pid := os.fork()) == 0:
         print("from the child")
         sys.exit("over")
@@ -50,7 +50,7 @@ def says():
 
 
 def outlives():
-    """The child lives on while the parent has answered."""
+    """The child is still running when the parent has finished the task."""
     client.incr("came")
     if os.fork() == 0:
         while not client.exists("go"):
@@ -60,7 +60,7 @@ def outlives():
 
 
 def tells_progress():
-    """The child can't, and knows so; it may look and wait."""
+    """The child can't report progress and gets an error. It can check and wait."""
     if (pid := os.fork()) == 0:
         try:
             current().progress("half")
@@ -70,7 +70,7 @@ def tells_progress():
 
 
 def is_terminated():
-    """A signal ends the child of multiprocessing: the worker's handlers aren't its own."""
+    """A signal ends a child of multiprocessing, because it doesn't have the worker's handlers."""
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     child.terminate()
@@ -85,7 +85,7 @@ def maps():
 
 
 def pushes():
-    """The child uses the queue of its parent, on connections of its own."""
+    """The child uses its parent's queue, with its own connections."""
     if (pid := os.fork()) == 0:
         worker.queue.push("not a call", delay_ms=3_600_000)
         sys.exit(0)
@@ -93,18 +93,18 @@ def pushes():
 
 
 async def exits_async():
-    """The same of a coroutine."""
+    """The child of a coroutine calls sys.exit."""
     return exits()
 
 
 async def returns_async():
-    """And the child that comes back."""
+    """The child of a coroutine returns."""
     await asyncio.sleep(0)
     return returns()
 
 
 async def awaits():
-    """The child would go on in the event loop."""
+    """The child awaits, and would continue in the event loop."""
     later = asyncio.get_running_loop().create_future()
     if (pid := os.fork()) == 0:
         await later

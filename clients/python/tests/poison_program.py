@@ -1,4 +1,4 @@
-"""A worker of which one task ends the process, as a crash in C or the OOM killer does: poison_program.py port."""
+"""A worker program in which one task ends the process, like a crash in C or the OOM killer: poison_program.py PORT."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ worker = Worker(Queue(redis.Redis(port=int(sys.argv[1])), "mail"), concurrency=4
 
 @worker.task("poison")
 def poison():
-    """Takes the process along, after a while."""
+    """End the process after a while."""
     time.sleep(0.7)
     os._exit(3)
 
 
 @worker.task("innocent", retain_ms=60_000)
 def innocent():
-    """Runs for longer than its lease, and than the first backoffs."""
+    """Run for longer than the lease and the first backoffs."""
     time.sleep(2)
 
 

@@ -1,4 +1,4 @@
-"""One Info of many queues: the rules of adding up, without a server."""
+"""One Info for many queues: the rules of `aggregate.total`, without a server."""
 
 from dataclasses import fields, replace
 
@@ -19,13 +19,13 @@ def info_of(**values):
 
 
 def test_of_no_queue_nothing_is_told_and_of_one_what_it_tells():
-    """No zeros for what isn't there; one isn't touched."""
+    """No queue gives None, not zeros. The Info of one queue is returned unchanged."""
     one = info_of(ready=3, more={"new": 1})
     assert total([]) is None and total([one]) is one
 
 
 def test_counts_are_added_and_of_times_the_worst_counts():
-    """-1 is none: the next delayed task is that of the queue that has one."""
+    """-1 means none, so the next delayed task is that of a queue that has one."""
     both = total(
         [
             info_of(
@@ -49,19 +49,19 @@ def test_counts_are_added_and_of_times_the_worst_counts():
     ("pauses", "together"), [((0, 0), 0), ((0, 500), 500), ((0, -1), -1), ((-1, 500), -1), ((-1, -1), -1)]
 )
 def test_a_pause_of_any_shard_is_told(pauses, together):
-    """0 is none, -1 lasts until somebody resumes it: neither a shard that isn't paused nor an end hides that."""
+    """0 is no pause, and -1 is one without an end. Neither a running shard nor a shorter pause hides it."""
     for way in ("paused_in", "paused_out"):
         assert getattr(total([info_of(**{way: one}) for one in pauses]), way) == together
 
 
 def test_what_holds_any_queue_back_is_told():
-    """The first limit that is reached, the first that is broken."""
+    """The first limit that is reached, and the first reason of a broken queue."""
     both = total([info_of(), info_of(held_by="rate", broken="bad event")])
     assert (both.held_by, both.broken) == ("rate", "bad event")
 
 
 def test_the_load_is_that_of_workers_who_share_the_queues():
-    """Means are weighed by what is finished; utilisation, drain and workers needed come of the sums (Little's law)."""
+    """Means are weighted by completions. Utilisation, drain time and places needed follow from the sums."""
     one = replace(
         QUIET,
         arrival_rate=6.0,
@@ -90,14 +90,14 @@ def test_the_load_is_that_of_workers_who_share_the_queues():
 
 
 def test_a_load_that_nobody_knows_is_unknown():
-    """No run time, no workers: -1, no division by nothing; a backlog that doesn't shrink never ends."""
+    """Without run times or workers it is -1, without a division by zero. A backlog that doesn't shrink never ends."""
     load = total([info_of(load=replace(QUIET, arrival_rate=1.0)), info_of()]).load
     assert (load.run_mean_ms, load.utilisation, load.places_needed, load.workers_needed) == (-1, -1, -1, -1)
     assert total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.drain_ms == -1
 
 
 def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
-    """As TASK.INFO has it for one queue; a need that is whole but for rounding is not rounded up."""
+    """The same as in TASK.INFO for one queue. A whole number with a rounding error is not rounded up."""
     ready = total([info_of(load=replace(QUIET, backlog=5)), info_of()]).load
     assert (ready.places_needed, ready.workers_needed) == (1, -1)
     assert (
@@ -110,7 +110,7 @@ def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
 
 
 def test_nobody_is_needed_where_nothing_arrives():
-    """Whatever isn't known of run times: zero, and no negative one."""
+    """It is zero, never negative, even if run times are unknown."""
     idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
     load = total([info_of(load=idle), info_of(load=idle)]).load
     assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)

@@ -1,4 +1,4 @@
-"""Where tasks go and how often workers look, without a server: the rules alone, with a clock turned by hand."""
+"""Where tasks go and how often workers look: the rules alone, without a server, with a simulated clock."""
 
 import heapq
 import random
@@ -24,7 +24,7 @@ def fills(tasks, shards, choose):
 
 
 def test_a_shard_that_is_away_is_never_chosen_while_another_is_there():
-    """However empty it was, until a look has seen it; where nobody can look it is tried again after a while."""
+    """However empty it was, until a look has reached it. If nothing looks, it is tried again after a while."""
     some = loads([50, 60, None, 70, 0])
     some.lost(4, 0.0)
     assert {some.choose(0.9) for _ in range(500)} <= {0, 1, 3}
@@ -36,7 +36,7 @@ def test_a_shard_that_is_away_is_never_chosen_while_another_is_there():
 
 
 def test_a_node_is_left_alone_for_as_long_as_asking_it_costs():
-    """One that stands still costs each look its time-out; where nobody listens the others wait for nothing."""
+    """A node that hangs costs each look a time-out. A closed port costs almost nothing."""
     some = loads([0, 0, 0])
     for shard, took_s in enumerate((0.001, 0.6, 60.0)):
         some.lost(shard, 0.0, took_s)
@@ -46,13 +46,13 @@ def test_a_node_is_left_alone_for_as_long_as_asking_it_costs():
 
 
 def test_where_all_shards_are_away_each_is_tried():
-    """A push goes somewhere, and the client's own patience decides."""
+    """A push has to go somewhere, and then keeps trying for its patience."""
     some = loads([None, None, None])
     assert {some.choose(0.5) for _ in range(200)} == {0, 1, 2}
 
 
 def test_a_shard_that_answers_again_is_there_at_once():
-    """It needn't wait for the second to end."""
+    """The time for which it was to be skipped need not end."""
     some = loads([None, 3])
     assert some.is_away(0, 0.1)
     some.saw(dict(enumerate([0, 3])), 0.1)
@@ -60,7 +60,7 @@ def test_a_shard_that_answers_again_is_there_at_once():
 
 
 def test_the_less_loaded_of_two_spreads_far_better_than_one_at_random():
-    """Of 6,400 tasks on 64 shards the fullest has a few more than 100, where chance alone gives it dozens more."""
+    """Of 6,400 tasks on 64 shards, the fullest shard has a few more than 100. Random choice gives it dozens more."""
     some = loads([0] * 64)
 
     def of_two():
@@ -75,7 +75,7 @@ def test_the_less_loaded_of_two_spreads_far_better_than_one_at_random():
 
 
 def test_many_producers_with_the_same_knowledge_do_not_all_run_to_one_shard():
-    """Eight see shard 5 empty and the others with ten tasks each: it gets two of 64 in the mean, and not all."""
+    """Eight producers see shard 5 empty, and ten tasks on all others. On average it gets two of 64 tasks, not all."""
     seen = [10] * 64
     seen[5] = 0
     crowd = [loads(seen, seed) for seed in range(8)]
@@ -84,7 +84,7 @@ def test_many_producers_with_the_same_knowledge_do_not_all_run_to_one_shard():
 
 
 def test_what_a_producer_pushed_counts_until_it_looks_again():
-    """Its own tasks are on top of what it saw, and a look replaces both."""
+    """Its own tasks are added to what it saw, and a look replaces both."""
     some = loads([0, 0])
     some.saw(dict(enumerate([0, 4])), 0.01)
     some.pushed(0, 9)
@@ -94,14 +94,14 @@ def test_what_a_producer_pushed_counts_until_it_looks_again():
 
 
 def test_knowledge_is_stale_after_a_tenth_of_a_second():
-    """And there is none at the start."""
+    """At the start, it is stale too."""
     assert Loads.of(3).is_stale(0.0)
     some = loads([1, 2])
     assert not some.is_stale(FRESH_S) and some.is_stale(FRESH_S * 1.01)
 
 
 def test_a_claim_that_got_less_than_it_asked_for_has_left_nothing():
-    """One that got all leaves what was known, less these."""
+    """A claim that got all that it asked for leaves the known number minus these."""
     some = loads([9, 9])
     some.took(0, 5, 5)
     some.took(1, 3, 5)
@@ -109,7 +109,7 @@ def test_a_claim_that_got_less_than_it_asked_for_has_left_nothing():
 
 
 def test_of_two_equal_shards_the_one_that_mostly_has_tasks_left_is_passed_over():
-    """Both are empty now; one of them had tasks at the looks before."""
+    """Both are empty now, but one of them had tasks at earlier looks."""
     some = loads([0, 0])
     for look in range(1, 20):
         some.saw(dict(enumerate([2, 0])), look * 0.1)
@@ -118,7 +118,7 @@ def test_of_two_equal_shards_the_one_that_mostly_has_tasks_left_is_passed_over()
 
 
 def test_a_burst_is_forgotten():
-    """A shard that was full and has been empty for some times MEMORY_S counts as empty again."""
+    """A shard that was full counts as empty again after several times MEMORY_S."""
     some = loads([1000, 0])
     some.saw(dict(enumerate([1000, 0])), 1.0)
     look = 1.0
@@ -130,7 +130,7 @@ def test_a_burst_is_forgotten():
 
 
 def test_how_long_is_remembered_goes_by_time_and_not_by_looks():
-    """A hundred looks within a second teach as much as one a second later."""
+    """A hundred looks within a second count as much as a single one after a second."""
     often, rarely = loads([0, 0]), loads([0, 0])
     for look in range(1, 101):
         often.saw(dict(enumerate([8, 0])), look / 100)
@@ -139,7 +139,7 @@ def test_how_long_is_remembered_goes_by_time_and_not_by_looks():
 
 
 def test_workers_with_the_same_knowledge_try_different_shards():
-    """Each tries all, the fuller ones mostly first, and not all of them the fullest."""
+    """Each worker tries all shards, usually the fuller ones first. They don't all begin with the fullest."""
     orders = [loads([1, 3, 0, 9], seed).by_chance([0, 1, 3]) for seed in range(300)]
     assert all(sorted(order) == [0, 1, 3] for order in orders)
     first = [[order[0] for order in orders].count(shard) for shard in (0, 1, 3)]
@@ -147,7 +147,7 @@ def test_workers_with_the_same_knowledge_try_different_shards():
 
 
 def test_a_worker_looks_again_after_20_ms_and_a_fresh_one_at_once():
-    """By when it learned something, not by when it began to ask."""
+    """Counted from when it got replies, not from when it asked."""
     assert Loads.of(2).is_worth_a_look(0.0)
     some = loads([0, 0])
     assert not some.is_worth_a_look(0.019) and some.is_worth_a_look(0.021)
@@ -159,9 +159,9 @@ def test_a_worker_looks_again_after_20_ms_and_a_fresh_one_at_once():
 
 
 class Shop:
-    """64 shards, a worker bound to each, whose tasks take a second, or three on the third node; arrivals at random.
+    """64 shards with one worker each. Tasks arrive at random and take one second, or three on the third node.
 
-    `backlogs` are the ready tasks of each node, as means over the second half of the time.
+    `backlogs` has the mean number of ready tasks on each node, in the second half of the time.
     """
 
     NODE = [0] * 22 + [1] * 21 + [2] * 21
@@ -210,20 +210,20 @@ class Shop:
         return self.turn % 64
 
     def ratio(self):
-        """The slow node's backlog to the mean of the others'."""
+        """The ratio of the slow node's backlog to the mean of the others'."""
         return self.backlogs[2] / max(0.01, sum(self.backlogs[:2]) / 2)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
 def test_a_node_three_times_slower_has_at_most_twice_the_backlog_of_the_others(share):
-    """At any share of what all nodes together can do."""
+    """At any share of the total capacity."""
     shop = Shop(share, Shop.two_choices)
     assert shop.ratio() < 2
     assert sum(shop.backlogs) < 64 * 10
 
 
 def test_round_robin_lets_the_slow_node_fall_ever_further_behind():
-    """An even third is more than it can do, at 70 % of what all can."""
+    """At 70 % of the total capacity, an even third is more than the slow node can handle."""
     assert Shop(0.7, Shop.in_turn).ratio() > 50
 
 
@@ -231,7 +231,7 @@ def test_round_robin_lets_the_slow_node_fall_ever_further_behind():
 
 
 def waits_ms(idle, seed=1, instants=4000):
-    """How long tasks wait for the next look of any of so many workers, when all know how many they are."""
+    """How long tasks wait for the next look of any of the workers, if all know how many there are."""
     chance = random.Random(seed)
     next_at = []
     paces = [Pace(idle=idle, random=random.Random(chance.random())) for _ in range(idle)]
@@ -253,13 +253,13 @@ def waits_ms(idle, seed=1, instants=4000):
 
 @pytest.mark.parametrize("idle", [1, 2, 3, 5, 8, 13, 24, 60])
 def test_one_of_the_idle_workers_looks_within_50_ms(idle):
-    """Of 100 tasks 99 are seen within 50 ms, with some ms left for the look itself."""
+    """99 of 100 tasks are seen within 50 ms, with some ms left for the look itself."""
     waits = waits_ms(idle)
     assert waits[len(waits) * 99 // 100] <= 46
 
 
 def test_many_idle_workers_each_look_rarely():
-    """Each one's pace slows down to what suits their number, and no further than LONGEST_LOOK_MS."""
+    """Each worker's pace slows down to what suits their number, but not beyond LONGEST_LOOK_MS."""
     looks = {}
     for idle in (1, 8, 1000):
         pace = Pace(idle=idle, random=random.Random(1))
@@ -270,7 +270,7 @@ def test_many_idle_workers_each_look_rarely():
 
 
 def test_a_look_that_found_something_makes_the_next_ones_quick_again():
-    """Fewer wait now than was known."""
+    """Because fewer workers wait now than was known."""
     pace = Pace(idle=100, random=random.Random(1))
     for _ in range(40):
         pace.looked(False)
@@ -280,7 +280,7 @@ def test_a_look_that_found_something_makes_the_next_ones_quick_again():
 
 
 def test_a_wait_is_never_zero_which_would_be_for_ever():
-    """BLOCK 0 waits for ever."""
+    """BLOCK 0 would wait without a limit."""
     pace = Pace(quick_ms=0.0, random=random.Random(1))
     assert pace.next_ms() == 1
 

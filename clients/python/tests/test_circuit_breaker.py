@@ -1,10 +1,10 @@
-"""Who tries a node that is away: the decisions of the circuit breaker, without a server or a clock."""
+"""Which call can try a node that is away: the decisions of the circuit breaker, without a server or a clock."""
 
 from taskslot.circuit_breaker import LONGEST_PROBE_S, LONGEST_REST_S, CircuitBreaker
 
 
 def test_nobody_waits_for_a_node_that_answers():
-    """A node that hasn't failed, or answers again, is everybody's."""
+    """All calls can use a node that has not failed, or that replies again."""
     breaker = CircuitBreaker()
     assert breaker.wait_s("a", 1.0) == 0
     breaker.failed("a", 1.0)
@@ -13,7 +13,7 @@ def test_nobody_waits_for_a_node_that_answers():
 
 
 def test_one_of_many_tries_a_node_that_is_away():
-    """After a rest the first who asks may try; the others wait for how that ends."""
+    """After a rest, the first call that asks can try, and the others wait for the outcome."""
     breaker = CircuitBreaker()
     breaker.failed("a", 0.0)
     assert breaker.wait_s("a", 0.001) > 0
@@ -31,7 +31,7 @@ def test_a_node_that_works_is_not_waited_for_because_another_is_away():
 
 
 def test_rests_grow_to_half_a_second():
-    """A node that stays away is tried ever more rarely, at last twice a second."""
+    """A node that stays away is tried less and less often, in the end twice a second."""
     breaker, now = CircuitBreaker(), 0.0
     for _ in range(20):
         breaker.failed("a", now)
@@ -40,7 +40,7 @@ def test_rests_grow_to_half_a_second():
 
 
 def test_a_try_that_never_ends_holds_the_others_up_for_two_seconds_only():
-    """Whoever tries may be cancelled: then another one has a go."""
+    """The call that tries can be cancelled. Then another one tries."""
     breaker = CircuitBreaker()
     breaker.failed("a", 0.0)
     assert breaker.wait_s("a", 1.0) == 0

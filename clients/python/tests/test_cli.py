@@ -21,7 +21,7 @@ def run(server):
 
 
 def test_a_task_goes_its_way_by_hand(run, queue):
-    """Push, claim, ack: each says what the next one needs."""
+    """Push, claim, ack: each prints what the next one needs."""
     (task,) = run("push", "mail", "hello world").lines
     (line,) = run("claim", "mail", "--worker", "w1").lines
     handle, payload = line.split("  ")
@@ -29,19 +29,19 @@ def test_a_task_goes_its_way_by_hand(run, queue):
     assert queue.workers()[0].name == "w1"
     assert run("ack", "mail", handle, handle).lines == [
         f"{handle}  acked",
-        f"{handle}  gone: finished or removed before",
+        f"{handle}  already finished or removed",
     ]
     assert queue.len() == 0
 
 
 def test_nothing_to_claim_is_no_error(run):
-    """And nothing goes into the pipe."""
-    said = run("claim", "mail")
-    assert said.lines == [] and said.errors == ["nothing to claim"]
+    """Nothing is written to stdout."""
+    output = run("claim", "mail")
+    assert output.lines == [] and output.errors == ["nothing to claim"]
 
 
 def test_a_claim_says_that_the_queue_is_paused(run, queue):
-    """For a time or until somebody resumes it; also of shards, and not where only pushes are paused."""
+    """For a time or until it is resumed; also for shards, but not if only pushes are paused."""
     run("push", "mail", "a")
     run("pause", "mail")
     assert run("claim", "mail").errors == ["nothing to claim: mail is paused until resumed"]
@@ -57,18 +57,18 @@ def test_a_claim_says_that_the_queue_is_paused(run, queue):
 
 
 def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
-    """As the command line has it."""
+    """The option of the command line, not that of the library."""
     run("push", "mail", "a")
     (handle,) = [line.split()[0] for line in run("claim", "mail").lines]
     run("ack", "mail", handle)
     (error,) = run("result", "mail", handle.partition("@")[0], status=1).errors
     assert (
-        error.startswith("taskslot: no such task, or it is over and wasn't kept: ") and "--retain-ms" in error
+        error.startswith("taskslot: no such task, or it ended and was not kept: ") and "--retain-ms" in error
     )
 
 
 def test_scripts_get_json_lines(run):
-    """With all that is known of a task; the option may stand before the command or after it."""
+    """With everything known about a task. The option can stand before or after the command."""
     run("push", "mail", "a", "--group", "g", "--header", "trace=7", "--priority", "0")
     (task,) = run("claim", "mail", "--json").json()
     assert (task["payload"], task["group"], task["headers"], task["deliveries"]) == (
@@ -84,13 +84,13 @@ def test_scripts_get_json_lines(run):
 
 
 def test_a_payload_is_bytes(run, queue):
-    """From stdin all of it, line ends too; in JSON as base64 where it is no text."""
+    """From stdin with its line ends; in JSON as base64 if it is not text."""
     run("push", "mail", "-", stdin=b"\xff\x00\n")
     assert run("claim", "mail", "--json").json()[0]["payload_base64"] == "/wAK"
 
 
 def test_lines_of_stdin_are_tasks(run, queue):
-    """More than a step takes, in their order, the last without its end, empty ones too."""
+    """More lines than one step takes, in order, including empty ones and a last one without a line end."""
     lines = [f"task {n}" for n in range(2500)] + ["", "last"]
     assert run("push", "mail", "--lines", "--delay-ms", "0", stdin="\n".join(lines)).lines == ["pushed 2502"]
     assert [task.payload.decode() for _ in range(3) for task in queue.claim(1000)] == lines
@@ -102,22 +102,22 @@ def test_lines_of_stdin_are_tasks(run, queue):
 
 
 def test_a_queue_that_gets_full_half_way_says_how_far_it_was(run, queue):
-    """So that whoever goes on knows from which line."""
+    """So that the user knows from which line to continue."""
     queue.configure(max_len=1500)
-    said = run("push", "mail", "--lines", stdin="x\n" * 2500, status=1)
-    assert said.lines == ["pushed 1000"] and len(said.errors) == 1 and "max-len" in said.errors[0]
+    output = run("push", "mail", "--lines", stdin="x\n" * 2500, status=1)
+    assert output.lines == ["pushed 1000"] and len(output.errors) == 1 and "max-len" in output.errors[0]
     assert queue.len() == 1000
 
 
 def test_a_unique_task_is_found_again(run):
-    """The id is that of the task that is there."""
+    """The id is that of the existing task."""
     (first,) = run("push", "mail", "a", "--unique", "t").lines
     assert run("push", "mail", "b", "--unique", "t").lines == [f"{first}  found"]
     assert run("push", "mail", "b", "--unique", "t", "--json").json() == [{"id": first, "is_new": False}]
 
 
 def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
-    """And milliseconds are a unix time."""
+    """A number is a unix time in milliseconds."""
     for at in ("2100-01-01T00:00Z", "2100-01-01T01:00+01:00", "4102444800000"):
         (task,) = run("push", "mail", "a", "--at", at).lines
         assert queue.get(task).due == 4102444800000
@@ -138,12 +138,14 @@ def test_a_failure_says_when_it_is_tried_again(run):
 
 
 def test_a_lost_lease_is_an_error(run):
-    """Status 1, and the words say what it means."""
+    """Status 1, and a text that says what it means."""
     run("push", "mail", "a")
     old = run("claim", "mail", "--json").json()[0]["handle"]
     run("requeue", "mail", old)
     new = run("claim", "mail", "--json").json()[0]["handle"]
-    assert run("ack", "mail", old, status=1).lines == [f"{old}  lease lost: the task lives on without it"]
+    assert run("ack", "mail", old, status=1).lines == [
+        f"{old}  lease lost: this handle no longer holds the task"
+    ]
     assert run("extend", "mail", new).lines[0].startswith(f"{new}  extended until 2")
 
 
@@ -155,10 +157,10 @@ def test_a_claim_may_wait_and_may_finish_at_once(run, queue):
 
 
 def test_a_result_comes_out_as_it_is(run):
-    """Byte by byte; a task that failed for good is status 1."""
+    """As unchanged bytes. For a dead task the status is 1."""
     first, second = run("push", "mail", "a", "b", "--retain-ms", "60000").lines
     a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
-    assert run("result", "mail", first, status=1).errors == ["taskslot: the task isn't over yet"]
+    assert run("result", "mail", first, status=1).errors == ["taskslot: the task has not ended yet"]
     run("ack", "mail", a, "--result", "42")
     run("fail", "mail", b, "--dead", "-e", "boom")
     assert run("result", "mail", first).output == b"42"
@@ -169,15 +171,15 @@ def test_a_result_comes_out_as_it_is(run):
 
 
 def test_info_tells_the_state_in_words(run, queue):
-    """What holds it too, and JSON has every field of TASK.INFO."""
+    """Including pauses. JSON has every field of TASK.INFO."""
     queue.push_many(["a", "b"])
     queue.claim()
     queue.pause()
     words = run("info", "mail").words()
     assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
     assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
-    (told,) = run("info", "mail", "--json").json()
-    assert told["queue"] == "mail" and told["load"]["places_busy"] == 1 and told["in_per_second_1m"] > 0
+    (found,) = run("info", "mail", "--json").json()
+    assert found["queue"] == "mail" and found["load"]["places_busy"] == 1 and found["in_per_second_1m"] > 0
     assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
 
 
@@ -202,24 +204,24 @@ def test_a_task_is_shown_with_all_that_is_known(run, queue):
         and words["enqueued"].startswith("2")
     )
     assert run("get", "mail", task, "--json").json()[0]["state"] == "ready"
-    assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task, or it is gone"]
+    assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task, or it was removed"]
 
 
 def test_a_list_is_cut_and_says_so(run, queue):
     """Twenty rows, unless --count asks for more."""
     queue.push_many([f"task {n}" for n in range(120)])
-    said = run("list", "mail", "ready")
+    output = run("list", "mail", "ready")
     assert (
-        len(said.lines) == 21
-        and said.lines[1].endswith("task 0")
-        and said.errors == ["… and more: --count 200"]
+        len(output.lines) == 21
+        and output.lines[1].endswith("task 0")
+        and output.errors == ["… and more: use --count 200"]
     )
     assert len(run("list", "mail", "ready", "-n", "120", "--json").json()) == 120
-    assert run("list", "mail", "dead").errors == ["nothing dead"]
+    assert run("list", "mail", "dead").errors == ["no dead tasks"]
 
 
 def test_the_dead_are_retried_in_steps(run, queue):
-    """More than one step, all of them, or the oldest few; without --all nothing happens by accident."""
+    """In several steps: all of them, or the oldest few. Without --all or --count nothing is retried."""
     queue.push_many(["a"] * 2300)
     for _ in range(3):
         queue.fail_many(queue.claim(1000), dead=True)
@@ -248,12 +250,14 @@ def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
 
 
 def test_what_takes_everything_asks_first(run, queue):
-    """Where nobody can answer it refuses, and changes nothing."""
+    """Without a terminal it refuses, and changes nothing."""
     queue.push("a")
     assert run("purge", "mail", "ready", "--all", status=2).errors == [
-        "taskslot: Remove all 1 ready tasks of mail? Say --yes"
+        "taskslot: Remove all 1 ready tasks of mail? Confirm with --yes"
     ]
-    assert run("purge", "mail", "all", status=2).errors == ["taskslot: Remove all 1 tasks of mail? Say --yes"]
+    assert run("purge", "mail", "all", status=2).errors == [
+        "taskslot: Remove all 1 tasks of mail? Confirm with --yes"
+    ]
     for words in (["purge", "mail", "ready"], ["retry", "mail"], ["retry", "mail", "1-1", "--all"]):
         run(*words, status=2)
     assert queue.len("ready") == 1
@@ -290,7 +294,7 @@ def test_settings_are_shown_set_and_reset(run, queue):
 
 
 def test_a_sharded_queue_is_one(run, client):
-    """Ids and handles name their shard; the environment can say how many there are."""
+    """Ids and handles begin with their shard. The number of shards can come from the environment."""
     env = {"TASKSLOT_SHARDS": "4"}
     ids = run("--shards", "4", "push", "orders", "--lines", "--json", stdin="x\n" * 300).json()
     assert all("/" in one["id"] for one in ids)
@@ -304,8 +308,8 @@ def test_a_sharded_queue_is_one(run, client):
 
 def test_names_of_shards_need_no_server():
     """The same as TASK.SHARDS answers."""
-    said = command_line.run("--url", "redis://127.0.0.1:1", "shards", "orders", "2")
-    assert [line.split() for line in said.lines[1:]] == [
+    output = command_line.run("--url", "redis://127.0.0.1:1", "shards", "orders", "2")
+    assert [line.split() for line in output.lines[1:]] == [
         ["0", "orders:{1bz}", "0"],
         ["1", "orders:{fjl}", "8192"],
     ]
@@ -315,17 +319,17 @@ def test_names_of_shards_need_no_server():
 
 
 def test_a_refused_command_is_one_line(run, client):
-    """Status 1, the server's words; nothing on stdout."""
+    """Status 1, the server's text, and nothing on stdout."""
     client.set("other", "x")
-    for words, said in (
+    for words, text in (
         (["push", "other", "a"], "wrong kind of value"),
         (["push", "mail", "a", "--priority", "200"], "PRIORITY must be an integer between -128 and 127"),
         (["config", "mail", "colour=red"], "unknown setting"),
         (["get", "mail", "what"], "id"),
     ):
-        told = run(*words, status=1)
-        assert told.lines == [] and len(told.errors) == 1 and said in told.errors[0], told.errors
-        assert told.errors[0].startswith("taskslot: ")
+        found = run(*words, status=1)
+        assert found.lines == [] and len(found.errors) == 1 and text in found.errors[0], found.errors
+        assert found.errors[0].startswith("taskslot: ")
 
 
 def test_a_server_without_the_module_is_told_how_to_get_it(start):
@@ -338,7 +342,7 @@ def test_a_server_without_the_module_is_told_how_to_get_it(start):
 
 
 def test_a_wrong_address_is_one_line_at_once():
-    """Nobody listens, no such name, no such socket, no such scheme."""
+    """A closed port, an unknown socket, an unknown scheme."""
     for url in ("redis://127.0.0.1:1", "valkey://127.0.0.1:1", "unix:///nowhere"):
         (line,) = command_line.run("--url", url, "info", "mail", status=1).errors
         assert line.startswith("taskslot: ")
@@ -358,7 +362,7 @@ def test_a_password_is_used_and_never_shown(start):
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey", "unix"])
 def test_each_kind_of_address_works(server, scheme):
-    """valkey:// by valkey-py, a socket by its path; the environment can say it, and an option goes first."""
+    """valkey:// with valkey-py, a socket by its path. It can come from the environment; an option takes precedence."""
     url = f"unix://{server.socket}" if scheme == "unix" else f"{scheme}://127.0.0.1:{server.port}"
     env = {"TASKSLOT_URL": url}
     assert command_line.run("push", "mail", "a", env=env).lines
@@ -368,19 +372,19 @@ def test_each_kind_of_address_works(server, scheme):
 
 
 def test_who_may_not_ask_for_info_may_still_push(run, client, server):
-    """The cluster is noticed by INFO, which an ACL can forbid."""
+    """A cluster is detected with INFO, which an ACL can forbid."""
     client.execute_command(
         "ACL", "SETUSER", "p", "on", ">x", "~*", "+task.push", "+ping", "+hello", "+client"
     )
-    said = command_line.run("--url", f"redis://p:x@127.0.0.1:{server.port}", "push", "mail", "a")
-    assert len(said.lines) == 1
+    output = command_line.run("--url", f"redis://p:x@127.0.0.1:{server.port}", "push", "mail", "a")
+    assert len(output.lines) == 1
 
 
 # ---- top
 
 
 def test_top_prints_one_table_where_nobody_watches(run, client, queue):
-    """Largest backlog first, shards as one line, other types of keys not at all."""
+    """The largest backlog first, shards as one line, without keys of other types."""
     client.mset({f"key {n}": "x" for n in range(3000)})
     queue.push("a")
     taskslot.ShardedQueue(client, "orders", shards=4).push_many(["x"] * 800)
@@ -393,7 +397,7 @@ def test_top_prints_one_table_where_nobody_watches(run, client, queue):
 
 
 def test_top_shows_queues_whose_names_are_no_text(run, client):
-    """With escapes for what is none, as a table and as JSON; nothing that a terminal obeys."""
+    """Escaped, as a table and as JSON, so that nothing can control the terminal."""
     client.execute_command("TASK.PUSH", b"q\xff\x1b", "p")
     (row,) = run("top", "--json").json()
     assert row["queue"] == "q\\xff\x1b"
@@ -403,29 +407,31 @@ def test_top_shows_queues_whose_names_are_no_text(run, client):
 
 def test_top_of_an_empty_server_says_what_to_do(run):
     """Not just an empty table."""
-    assert run("top", "--once").lines[-1] == "no queue yet: taskslot push mail hello"
+    assert run("top", "--once").lines[-1] == "no queues yet; try: taskslot push mail hello"
 
 
 @pytest.mark.parametrize("words", [["--once"], ["--json"], []])
 def test_top_of_a_server_without_the_module_says_so(start, words):
-    """SCAN finds no queue there and is no error; an empty table would send its reader elsewhere."""
+    """SCAN finds no queue there, without an error. An empty table would mislead its reader."""
     bare = start(module=None, port=True)
-    said = command_line.run("--url", f"redis://127.0.0.1:{bare.port}", "top", *words, status=1)
-    assert said.lines == [] and len(said.errors) == 1
-    assert "the server has no taskslot module" in said.errors[0]
+    output = command_line.run("--url", f"redis://127.0.0.1:{bare.port}", "top", *words, status=1)
+    assert output.lines == [] and len(output.errors) == 1
+    assert "the server has no taskslot module" in output.errors[0]
 
 
 def test_top_looks_at_so_many_queues_and_no_more(run, client):
-    """And says that there are more."""
+    """It prints that there are more."""
     for n in range(30):
         taskslot.Queue(client, f"q{n}").push("a")
-    said = run("top", "--limit", "10", "--json")
-    assert len(said.lines) == 10 and said.errors == ["there are more than 10 queues: --limit shows more"]
+    output = run("top", "--limit", "10", "--json")
+    assert len(output.lines) == 10 and output.errors == [
+        "there are more than 10 queues: use --limit to show more"
+    ]
     assert len(run("top", "--limit", "30", "--json").lines) == 30
 
 
 def test_a_look_goes_on_where_the_last_one_stopped(client, queue, monkeypatch):
-    """So a queue among very many keys is found after some looks; one that is deleted is forgotten at once."""
+    """So a queue among many keys is found after some looks. A deleted queue is forgotten at once."""
     from taskslot.cli.top import nodes
 
     monkeypatch.setattr(nodes, "SCANS_A_LOOK", 1)
@@ -445,7 +451,7 @@ def test_a_look_goes_on_where_the_last_one_stopped(client, queue, monkeypatch):
 
 
 def test_top_goes_on_while_its_server_is_away(server, client, queue):
-    """It says so, and sees the queues again when the server is back."""
+    """It shows that, and sees the queues again when the server is back."""
     from taskslot.cli.top.nodes import Nodes
     from taskslot.clients import Client
 
@@ -460,8 +466,8 @@ def test_top_goes_on_while_its_server_is_away(server, client, queue):
 
 
 def test_the_json_of_top_is_that_of_info(run, queue):
-    """One reader serves both."""
+    """So scripts can read both in the same way."""
     queue.push("a")
     (row,) = run("top", "--json").json()
-    told = json.loads(run("info", "mail", "--json").lines[0])
-    assert row.keys() - {"shards"} == told.keys() and row["queue"] == "mail" and row["shards"] == 0
+    found = json.loads(run("info", "mail", "--json").lines[0])
+    assert row.keys() - {"shards"} == found.keys() and row["queue"] == "mail" and row["shards"] == 0

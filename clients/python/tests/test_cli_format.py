@@ -16,7 +16,7 @@ LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
 
 
 def info(**values) -> Info:
-    """A state of a queue, all zero but what is given."""
+    """An Info of a queue, with zeros except for the given values."""
     texts = {"held_by": "", "broken": "", "load": LOAD}
     counts = {item.name: 0 for item in fields(Info) if item.name not in ("more", *texts)}
     return Info(**{**counts, **texts, **values})
@@ -39,7 +39,7 @@ def drawn(picture: Picture, width: int, height: int | None = None) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_span_has_the_unit_that_suits_it(ms, text):
-    """Cut, never rounded up, and five characters at most."""
+    """It is cut, never rounded up, and has five characters at most."""
     assert format.span(ms) == text and len(text) <= 5
 
 
@@ -51,7 +51,7 @@ def test_a_span_has_the_unit_that_suits_it(ms, text):
     ],
 )  # fmt: skip
 def test_a_count_takes_five_characters_at_most(number, text):
-    """Also just below where the next unit begins, where rounding would make it longer."""
+    """Also just below the next unit, where rounding could make it longer."""
     assert format.count(number) == text and len(text) <= 5
 
 
@@ -68,22 +68,22 @@ def test_a_count_takes_five_characters_at_most(number, text):
     ],
 )
 def test_a_rate_keeps_what_matters_of_it(per_second, text):
-    """Slow queues are not shown as still."""
+    """A slow queue does not look as if it stood still."""
     assert format.rate(per_second) == text
 
 
 def test_a_payload_cannot_command_the_terminal():
-    """Escapes, line ends and what is no UTF-8 are written out."""
+    """Control characters, line ends and invalid UTF-8 are escaped."""
     assert format.payload(b"\x1b[31mred\n\xff\tj\xc3\xb6") == "\\x1b[31mred\\n\\xff\\tjö"
 
 
 def test_json_cannot_command_the_terminal_either(capsys):
-    """It is the same JSON, with escapes for what a terminal may obey."""
+    """The JSON has the same value, with control characters escaped."""
     mean = "\x9b31m\x7f\u202e\u200d\U000e0001\udcff\x1b[0m ü 😀"
     output.json_line({"payload": mean})
-    said = capsys.readouterr().out
-    assert said.removesuffix("\n").isprintable() and "ü 😀" in said
-    assert json.loads(said) == {"payload": mean}
+    written = capsys.readouterr().out
+    assert written.removesuffix("\n").isprintable() and "ü 😀" in written
+    assert json.loads(written) == {"payload": mean}
 
 
 SECRETS = [
@@ -118,7 +118,7 @@ SECRETS = [
     ],
 )
 def test_no_piece_of_a_password_is_shown(url):
-    """One that breaks the URL is taken for a host, a port, a path; it is refused without a word of it."""
+    """A password that breaks the URL looks like a host, a port or a path. It is refused without showing any of it."""
     for secret in SECRETS:
         try:
             text = str(read_address(url.format(secret), None, None))
@@ -151,7 +151,7 @@ def test_json_of_bytes_that_are_no_text_is_base64():
 
 
 def test_an_address_is_shown_without_its_password():
-    """Errors name the server, and land in logs."""
+    """Errors name the server, and end up in logs."""
     assert str(read_address("redis://me:secret@host:7000/2", None, None)) == "host:7000"
     assert str(read_address("redis://me:secret@[::1]", None, None)) == "[::1]:6379"
     assert str(read_address("unix:///run/redis.sock", None, None)) == "/run/redis.sock"
@@ -159,7 +159,7 @@ def test_an_address_is_shown_without_its_password():
 
 
 def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):
-    """Else redis-py, which knows no such scheme."""
+    """Otherwise redis-py, with a scheme that it knows."""
     library, url = library_for("valkeys://h:1/2")
     assert (library.__name__, url) == ("valkey", "valkeys://h:1/2")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -168,7 +168,7 @@ def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):
 
 
 def test_sentinels_are_a_list_of_hosts():
-    """With Sentinel's own port where none is named, and never without a service."""
+    """With Sentinel's default port if none is given, and never without a service."""
     address = read_address("redis://", "a:1,b,[::1]:3", "main")
     assert address.sentinels == (("a", 1), ("b", 26379), ("::1", 3))
     with pytest.raises(ValueError, match="go together"):
@@ -204,14 +204,14 @@ def test_a_tag_of_somebodys_own_is_taken_for_a_shard_only_among_many():
 
 
 def test_large_numbers_of_shards_are_believed_where_a_quarter_is_there():
-    """What is not there yet was not pushed to yet."""
+    """The missing shards just have no task yet."""
     assert plausible_number(list(range(0, 1024, 4))) == 1024
     assert plausible_number(list(range(0, 1024, 5))) < 1024
     assert plausible_number([3, 16000]) == SMALL
 
 
 def test_shards_are_one_row_and_the_largest_backlog_comes_first():
-    """Counts are added; a plain queue of that name stays apart; `shards_apart` shows all."""
+    """Counts are added. A plain queue of the same name is a row of its own. `shards_apart` shows each shard."""
     infos = {key: info(ready=10) for key in shards.names("orders", 4)}
     infos |= {"orders": info(ready=3), "mail": info(ready=39), "idle": info(leased=1), "empty": info()}
     found = [(row.queue, row.shards, row.info.ready) for row in rows(infos)]
@@ -224,7 +224,7 @@ def test_shards_are_one_row_and_the_largest_backlog_comes_first():
 
 @pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
 def test_the_table_is_never_wider_than_the_screen(width):
-    """What has no room is left out whole, and the backlog last of all."""
+    """Columns without room are left out, the backlog last of all."""
     row = info(
         ready=10**6, delayed=10**6, leased=10**6, dead=10**6, oldest_ready_ms=10**6, held_by="concurrency"
     )
@@ -238,7 +238,7 @@ def test_the_table_is_never_wider_than_the_screen(width):
 
 
 def test_all_columns_fit_into_140():
-    """And at 80 those that tell where trouble is."""
+    """At 80 columns, those that show problems fit."""
     assert fitting(140) == list(COLUMNS)
     assert {"ready", "leased", "dead", "in/s", "out/s", "oldest", "ρ", "held by"} <= {
         c.head for c in fitting(80)
@@ -247,19 +247,19 @@ def test_all_columns_fit_into_140():
 
 
 def test_the_head_is_whole_at_80_columns():
-    """Also on a cluster, where the clock gives way."""
+    """Also for a cluster, where the clock is left out."""
     found = rows({"q": info(ready=41_700, in_per_second_1m=2630, out_per_second_1m=538)})
-    told = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
-    assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == told
+    head = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
+    assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == head
     alone = drawn(Picture(found, "127.0.0.1:7001", "12:00:00"), 80)[0]
     assert alone.startswith("127.0.0.1:7001  1 queue") and alone.endswith("out 538/s              12:00:00")
 
 
 def test_rows_that_do_not_fit_are_counted():
-    """The screen is filled and no higher."""
+    """The picture is exactly as high as the screen."""
     found = rows({f"q{n}": info(ready=n) for n in range(30)})
     lines = drawn(Picture(found, "host:6379", notes=["no answer from b"]), 80, height=12)
-    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 queues more with smaller backlogs"]
+    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 more queues with smaller backlogs"]
     assert [line.split()[0] for line in lines[3:-2]] == [f"q{n}" for n in range(29, 22, -1)]
 
 

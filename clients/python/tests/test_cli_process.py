@@ -1,4 +1,4 @@
-"""The command as a process of its own: signals, pipes, terminals, what importing the library loads."""
+"""The command as a process: signals, pipes, terminals, and what an import of the library loads."""
 
 import os
 import pty
@@ -40,7 +40,7 @@ def terminal():
 
 
 def shown(ours: int, text: str) -> str:
-    """Read what a terminal gets until a text is among it."""
+    """Read the terminal's input until it contains a text."""
     got = ""
 
     def has_come():
@@ -54,15 +54,15 @@ def shown(ours: int, text: str) -> str:
 
 
 def test_importing_the_library_loads_no_command_line():
-    """Nor what that is made with: a worker pays for none of it."""
+    """Nor the packages that it uses, so a worker doesn't load them."""
     script = "import sys, taskslot; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    said = subprocess.run([sys.executable, "-c", script], env=OF_THIS_TREE, capture_output=True, text=True)
-    loaded = set(said.stdout.split())
+    done = subprocess.run([sys.executable, "-c", script], env=OF_THIS_TREE, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
     assert "taskslot" in loaded and not loaded & {"typer", "rich", "click", "pydantic"}
 
 
 def test_ctrl_c_ends_a_waiting_claim_without_a_traceback(env, server, client):
-    """With the status that shells give for it, and the worker is gone from the queue."""
+    """With the usual exit status, and the queue has no waiting worker any more."""
     waiting = subprocess.Popen(
         [*COMMAND, "claim", "mail", "--block-ms", "0"],
         env=env,
@@ -92,7 +92,7 @@ def test_a_reader_that_leaves_early_is_no_trouble(env, queue):
 
 @pytest.mark.parametrize("leave", ["q", "\x03"], ids=["q", "Ctrl-C"])
 def test_top_is_live_on_a_terminal(env, queue, terminal, leave):
-    """It shows what is pushed meanwhile; q or Ctrl-C ends it and gives the terminal back as it was."""
+    """It shows new tasks. q or Ctrl-C ends it and restores the terminal."""
     ours, theirs = terminal
     before = termios.tcgetattr(theirs)
     queue.push("a")
@@ -118,13 +118,13 @@ def test_long_work_shows_a_bar_on_a_terminal(env, queue, terminal):
     ours, theirs = terminal
     queue.push_many(["a"] * 3000)
     purge = [*COMMAND, "purge", "mail", "ready", "--all", "--yes"]
-    said = subprocess.run(purge, env=env, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
-    assert (said.returncode, said.stdout) == (0, b"purged 3000\n")
+    done = subprocess.run(purge, env=env, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
+    assert (done.returncode, done.stdout) == (0, b"purged 3000\n")
     assert "purge mail" in shown(ours, "/3000")
 
 
 def test_a_name_is_no_markup_on_a_terminal(env, queue, client, terminal):
-    """Bars are drawn with the queue's name, which may hold brackets."""
+    """Progress bars contain the queue's name, which can contain brackets."""
     client.execute_command("TASK.PUSH", "jobs[/]", "p")
     ours, theirs = terminal
     words = ["purge", "jobs[/]", "ready", "--all", "--yes"]
@@ -138,18 +138,18 @@ def test_a_name_is_no_markup_on_a_terminal(env, queue, client, terminal):
     [("push mail --lines", "<&-", 0), ("list mail ready", ">&-", 0), ("info nothing", "2>&-", 1)],
 )
 def test_what_is_closed_is_as_empty_as_a_file(env, queue, words, closed, status):
-    """As a daemon or a careless cron job starts it; never a traceback."""
+    """As if a daemon or a careless cron job had started it. There is never a traceback."""
     queue.push("p")
     line = f"{sys.executable} -m taskslot {words} {closed}"
-    said = subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=30)
-    assert (said.returncode, said.stderr) == (status, b"")
+    done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (status, b"")
 
 
 def test_an_option_of_the_url_that_nobody_knows_is_bad_usage(env, server):
-    """And no traceback of the client's library."""
+    """Without a traceback of the client library."""
     url = f"redis://127.0.0.1:{server.port}?colour=red"
-    said = subprocess.run([*COMMAND, "info", "mail", "--url", url], env=env, capture_output=True, timeout=30)
-    assert said.returncode == 2 and b"has an option" in said.stderr and b"Traceback" not in said.stderr
+    done = subprocess.run([*COMMAND, "info", "mail", "--url", url], env=env, capture_output=True, timeout=30)
+    assert done.returncode == 2 and b"has an option" in done.stderr and b"Traceback" not in done.stderr
 
 
 ALL = (
@@ -167,16 +167,16 @@ ALL = (
     ],
 )
 def test_what_the_terminal_cannot_write_is_written_otherwise(env, queue, encoding, json, commands):
-    """Names and payloads of any language, and our own signs; each command says what it says elsewhere."""
+    """Names and payloads in any language, and our own symbols. Each command works as with UTF-8."""
     task = queue.push("j\xf6 \u0416 \U0001f600" * 20, group="\u0416")
     queue.push("b")
     plain = {**env, "PYTHONIOENCODING": encoding, "COLUMNS": "100"}
     for words in commands:
         words = [*words.format(id=task).split(), *(["--json"] if json else [])]
-        said = subprocess.run([*COMMAND, *words], env=plain, capture_output=True, timeout=30)
-        assert b"Traceback" not in said.stderr, said.stderr
-        assert said.returncode == {"nonsense": 2, "\u2026": 1}.get(words[-1], 0)
-        assert said.stdout.decode(encoding) or said.returncode
+        done = subprocess.run([*COMMAND, *words], env=plain, capture_output=True, timeout=30)
+        assert b"Traceback" not in done.stderr, done.stderr
+        assert done.returncode == {"nonsense": 2, "\u2026": 1}.get(words[-1], 0)
+        assert done.stdout.decode(encoding) or done.returncode
         if json:
-            first = loads(said.stdout.splitlines()[0])
+            first = loads(done.stdout.splitlines()[0])
             assert (first["group"], first["payload"][:4]) == ("\u0416", "j\xf6 \u0416")

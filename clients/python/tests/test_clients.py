@@ -1,4 +1,4 @@
-"""What the library makes of a user's client, without a server: its twins, and the meaning of its errors."""
+"""The twins of a user's client and the meaning of its errors, without a server."""
 
 import inspect
 
@@ -17,7 +17,7 @@ OWN = {
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_twin_is_at_the_same_server_in_the_same_name(kind):
-    """Address, database, user and password are the client's; time-out, decoding and pool its own."""
+    """It has the client's address, database, user and password, but its own time-out, decoding and pool."""
     client = kind(host="127.0.0.9", port=6399, decode_responses=True, socket_timeout=1, **OWN)
     twin = Client(client).twin(4.5)
     assert type(twin) is kind and twin.connection_pool is not client.connection_pool
@@ -50,7 +50,7 @@ def test_a_twin_speaks_tls_as_the_client_does(kind):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_twin_has_each_option_of_the_client_but_its_own(kind):
-    """Whatever there is to say of a connection, so that none is forgotten that a library adds."""
+    """All options of a connection, so that the test fails if a library adds one that twins don't have."""
     more = {
         "socket_keepalive_options": {4: 7}, "encoding": "latin-1", "encoding_errors": "replace", "socket_read_size": 77,
     }  # fmt: skip
@@ -58,17 +58,17 @@ def test_a_twin_has_each_option_of_the_client_but_its_own(kind):
     client = kind(port=6399, **OWN, **{name: value for name, value in more.items() if name in takes})
     made = Client(client).twin(1.0).connection_pool.connection_kwargs
     own = {"retry", "socket_timeout", "socket_connect_timeout", "decode_responses", *OF_THE_POOL}
-    told = client.connection_pool.connection_kwargs
-    assert {name: made.get(name) for name in told if name not in own} == shared(told, own)
+    options = client.connection_pool.connection_kwargs
+    assert {name: made.get(name) for name in options if name not in own} == shared(options, own)
 
 
-def shared(told, own):
-    """What of a client's options its twin shares."""
-    return {name: value for name, value in told.items() if name not in own}
+def shared(options, own):
+    """The options that a twin shares with its client."""
+    return {name: value for name, value in options.items() if name not in own}
 
 
 def test_what_a_library_changed_for_a_while_stays_with_its_pool():
-    """A notice of maintenance moves a pool of redis-py to another host until it is over, and has its own handlers."""
+    """During maintenance, a notice moves a pool of redis-py to another host. Each pool has its own handlers for it."""
     client = redis.Redis(host="here", protocol=3)
     moved = {"host": "there", "orig_host_address": "here", "maintenance_state": 1}
     client.connection_pool.connection_kwargs.update(moved)
@@ -80,7 +80,7 @@ def test_what_a_library_changed_for_a_while_stays_with_its_pool():
 
 @pytest.mark.parametrize("asyncio", [False, True])
 def test_a_twin_is_told_of_no_maintenance_where_the_client_is_not(asyncio):
-    """redis-py asks for such notices by itself where RESP3 is spoken, unless somebody said no."""
+    """redis-py asks for such notices with RESP3 unless they are turned off."""
     kind = redis.asyncio.Redis if asyncio else redis.Redis
     off = redis.maint_notifications.MaintNotificationsConfig(enabled=False)
     for options, wanted in (({}, True), ({"maint_notifications_config": off}, False)):
@@ -90,7 +90,7 @@ def test_a_twin_is_told_of_no_maintenance_where_the_client_is_not(asyncio):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_twin_of_a_unix_socket_is_at_that_socket(kind):
-    """There is no host then."""
+    """It has no host."""
     pool = Client(kind(unix_socket_path="/run/redis.sock", password="p")).twin(1.0).connection_pool
     assert (pool.connection_kwargs["path"], pool.connection_kwargs["password"]) == ("/run/redis.sock", "p")
 
@@ -103,7 +103,7 @@ def test_a_client_of_another_library_is_refused():
 
 
 def test_a_class_that_somebody_derived_is_known_by_its_library():
-    """Also where it is defined in a module of another name."""
+    """Even if it is defined in a module of another name."""
 
     class Mine(redis.Redis):
         pass
@@ -113,7 +113,7 @@ def test_a_class_that_somebody_derived_is_known_by_its_library():
 
 @pytest.mark.parametrize("module", [redis, valkey])
 def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(module):
-    """The first is worth trying again for; a wrong password, a slot of two keys, a bad argument are not."""
+    """Commands are tried again after the first kind. A wrong password or a bad argument will not change."""
     client = Client(module.Redis() if module is redis else module.Valkey())
     errors = module.exceptions
     cluster_error = errors.RedisClusterException if module is redis else errors.ValkeyClusterException

@@ -1,4 +1,4 @@
-"""No two files of the library import each other, not even by way of others."""
+"""No files of the library import each other in a circle."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -21,7 +21,7 @@ def test_no_circle_of_imports():
 
 
 def imports(name, file):
-    """The library's modules that a module imports, wherever it does."""
+    """The modules of the library that a module imports, at any place."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:

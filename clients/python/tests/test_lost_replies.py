@@ -1,4 +1,4 @@
-"""Replies that are lost on the way: the server has done it, and the library asks again. Nothing is done twice."""
+"""Lost replies: the server has executed a command, and the library sends it again. Nothing is done twice."""
 
 import pytest
 import redis
@@ -7,12 +7,12 @@ from taskslot import Queue, ShardedQueue
 
 
 class Lossy(redis.Redis):
-    """Loses the reply of the next command of each of these names; so do its twins."""
+    """A client that loses the reply to the next command with each of these names, as its twins do."""
 
     loses: list[str] = []
 
     def execute_command(self, *words, **options):
-        """Have the command done, and break."""
+        """Execute the command, then raise an error."""
         reply = super().execute_command(*words, **options)
         if words[0] in Lossy.loses:
             Lossy.loses.remove(words[0])
@@ -22,14 +22,14 @@ class Lossy(redis.Redis):
 
 @pytest.fixture
 def lossy(server):
-    """A client that loses what a test says."""
+    """A client that loses the replies that a test chooses."""
     Lossy.loses = []
     with Lossy(port=server.port) as client:
         yield client
 
 
 def test_a_push_whose_reply_is_lost_is_made_once(lossy):
-    """One by one and many, of one queue and of shards: the library gives each a token of its own."""
+    """One or many tasks, to a queue or to shards. The library gives each push its own token."""
     with Queue(lossy, "mail") as queue, ShardedQueue(lossy, "orders", shards=4) as sharded:
         for one in (queue, sharded):
             Lossy.loses = ["TASK.PUSH", "TASK.MPUSH"]
@@ -40,7 +40,7 @@ def test_a_push_whose_reply_is_lost_is_made_once(lossy):
 
 @pytest.mark.parametrize("block_ms", [None, 5000])
 def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
-    """The tasks that the first copy leased are those that the second brings."""
+    """The second copy returns the tasks that the first one leased."""
     with Queue(lossy, "mail") as queue:
         queue.push_many(["a", "b"])
         Lossy.loses = ["TASK.CLAIM"]
@@ -50,9 +50,9 @@ def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
 
 
 def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
-    """The shard is left alone for a second, has no ready task any more, and is asked all the same.
+    """The shard is skipped for a second and has no ready task any more, but is asked all the same.
 
-    Of so many shards it is hardly the worker's home, on which it would ask anyway.
+    With this many shards, it is probably not the worker's home, which would be asked anyway.
     """
     with ShardedQueue(lossy, "orders", shards=64) as queue:
         queue.push("a")
@@ -64,9 +64,9 @@ def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
 
 @pytest.mark.parametrize("options", [{}, {"shards": 4}])
 def test_close_closes_what_a_queue_opened_and_no_more(make, server, options):
-    """The connections for waits and looks; the client works on."""
+    """It closes the connections for waits and looks. The client still works."""
     looking, queue = server.client(), make("orders", **options)
-    assert queue.len() == 0  # over the client itself
+    assert queue.len() == 0  # with the client itself
     before = len(looking.client_list())
     queue.push("a")
     assert queue.claim(block_ms=50) and queue.claim(block_ms=50) == []

@@ -4,7 +4,7 @@ from taskslot.outages import Outages
 
 
 def test_an_outage_is_news_once_and_so_is_its_end():
-    """However many calls fail meanwhile; the span is from the first failure to the first answer."""
+    """However many calls fail in between. Its length is from the first failure to the first reply."""
     outages = Outages()
     assert [outages.failed("a", "q", now) for now in (1.0, 1.1, 4.0)] == [True, False, False]
     assert outages.succeeded("q", 4.5, 5.0) == 4.0
@@ -12,14 +12,14 @@ def test_an_outage_is_news_once_and_so_is_its_end():
 
 
 def test_an_answer_that_was_on_its_way_is_no_return():
-    """It was asked for before the last failure."""
+    """The command was sent before the last failure."""
     outages = Outages()
     outages.failed("a", "q", 1.0)
     assert outages.succeeded("q", 0.9, 1.1) is None and outages.succeeded("q", 1.2, 1.3) is not None
 
 
 def test_a_key_that_another_node_took_over_is_back():
-    """The node that died stays away under its name, which nobody asks any more."""
+    """The dead node stays away, but no command goes to it any more."""
     outages = Outages()
     assert outages.failed("a", "q:{1}", 1.0) and not outages.failed("a", "q:{2}", 1.0)
     assert not outages.failed("b", "q:{1}", 2.0), "its heir isn't there yet"

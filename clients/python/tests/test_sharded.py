@@ -1,4 +1,4 @@
-"""A sharded queue: which shard a task goes to, how workers find it, and what is told of all shards and done to all."""
+"""A sharded queue: where tasks go, how workers find them, and the methods that concern all shards."""
 
 import inspect
 import threading
@@ -29,7 +29,7 @@ def shard(task):
 
 
 def test_it_has_the_methods_of_a_queue():
-    """With the same parameters, so that one can stand in for the other; what differs is in its docstring."""
+    """With the same parameters, so that they are interchangeable. Its docstring lists the differences."""
     methods = [
         {name: inspect.signature(method) for name, method in vars(kind).items() if not name.startswith("_")}
         for kind in (Queue, ShardedQueue)
@@ -38,11 +38,11 @@ def test_it_has_the_methods_of_a_queue():
     assert one.keys() - many.keys() == {"shards"} and many.keys() - one.keys() == {"infos"}
     assert [name for name in one.keys() & many.keys() if one[name] != many[name]] == [
         "claim"
-    ]  # but for `also`
+    ]  # except `also`
 
 
 def test_tasks_spread_over_the_shards(queue, client):
-    """Each has its part, those pushed one by one nearly the same; the ids tell where they are."""
+    """Each shard has its part; tasks that are pushed one by one are spread evenly. The ids name the shards."""
     ids = [queue.push(str(n)) for n in range(100)]
     counts = Counter(map(shard, ids))
     assert max(counts.values()) - min(counts.values()) <= 20
@@ -53,7 +53,7 @@ def test_tasks_spread_over_the_shards(queue, client):
 
 
 def test_a_group_and_a_token_have_their_shard(queue):
-    """A group goes before a token; a token is found again where it was."""
+    """A group takes precedence over a token. A token is found again on its shard."""
     for n in range(20):
         assert shard(queue.push("p", group=f"g{n}")) == shards.shard_of_name(f"g{n}", SHARDS)
         assert shard(queue.push("p", unique=f"u{n}")) == shards.shard_of_name(f"u{n}", SHARDS)
@@ -68,7 +68,7 @@ def test_a_group_and_a_token_have_their_shard(queue):
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_count_out_of_bounds_is_refused_on_empty_shards_too(queue, count):
-    """Though no shard is asked, where none has tasks."""
+    """Even if no shard has tasks, so that none is asked."""
     with pytest.raises(ValueError, match="1 to 1000"):
         queue.claim(count)
     with pytest.raises(TypeError, match="also"):
@@ -76,7 +76,7 @@ def test_a_count_out_of_bounds_is_refused_on_empty_shards_too(queue, count):
 
 
 def test_a_user_who_may_not_look_is_told_so_rather_than_given_one_shard(library, server, client, loop):
-    """Without TASK.LEN and TASK.INFO a worker would find its home shard's tasks only; a producer needs neither."""
+    """Without TASK.LEN and TASK.INFO, a worker would only find tasks on its home shard. A producer needs neither."""
     asks = ["+@connection", "+task.push", "+task.claim"]
     client.execute_command("ACL", "SETUSER", "bob", "on", ">secret", "~*", *asks)
     is_async = library.endswith("asyncio")
@@ -98,7 +98,7 @@ def test_a_user_who_may_not_look_is_told_so_rather_than_given_one_shard(library,
 
 
 def test_tasks_of_all_shards_are_claimed_and_answered(queue):
-    """Each once; handles and tasks find their way back; never more than was asked for."""
+    """Each task is claimed once and can be acked by its handle. A claim never returns more than `count`."""
     queue.push_many([str(n) for n in range(300)])
     tasks = []
     while got := queue.claim(7):
@@ -117,7 +117,7 @@ def test_tasks_of_all_shards_are_claimed_and_answered(queue):
 
 
 def test_what_is_no_name_of_the_queue_is_refused(queue):
-    """A bare id, a shard that there isn't."""
+    """An id without a shard, or with a shard that doesn't exist."""
     for name in ("1-1", "9/1-1", "x/1-1", "", "/1-1", "-1/1-1"):
         with pytest.raises(ValueError, match="begins with its shard"):
             queue.get(name)
@@ -125,7 +125,7 @@ def test_what_is_no_name_of_the_queue_is_refused(queue):
 
 @pytest.mark.parametrize("number", range(SHARDS))
 def test_a_worker_finds_a_task_on_any_shard(make, client, number):
-    """It waits on its home shard and looks at the others, also where it waits for ever."""
+    """It waits on its home shard and looks at the others, also if it waits without a limit."""
     queue = make("orders", shards=SHARDS)
     key = shards.names("orders", SHARDS)[number]
     pushing = threading.Timer(0.1, lambda: client.execute_command("TASK.PUSH", key, "late"))
@@ -136,16 +136,16 @@ def test_a_worker_finds_a_task_on_any_shard(make, client, number):
 
 
 def test_a_claim_that_finds_nothing_ends_in_time(queue):
-    """With nothing."""
+    """It returns an empty list."""
     assert queue.claim() == [] and queue.claim(block_ms=1) == [] and queue.claim(block_ms=150) == []
 
 
 def test_a_worker_waits_where_fewer_do(make, client):
-    """Four workers that begin at one home have different ones once they have looked about."""
+    """Four workers that begin with the same home have different ones after some looks."""
     queues = [make("orders", shards=SHARDS) for _ in range(SHARDS)]
     for queue in queues:
         getattr(queue, "inner", queue)._claims.home = 0
-    queues[0].configure(lease=30_000)  # makes all shards, so that they tell who waits
+    queues[0].configure(lease=30_000)  # creates all shards, so that they count waiting workers
     stop = threading.Event()
 
     def wait_about(queue):
@@ -172,7 +172,7 @@ def test_a_worker_waits_where_fewer_do(make, client):
 
 
 def test_threads_that_begin_at_once_share_the_connections(client, monkeypatch):
-    """One client for looks and one for waits: another one would be lost, and never be closed."""
+    """There is one client for looks and one for waits. Another one would never be closed."""
     made, second, twin = [], threading.Event(), Client.twin
 
     def slow_twin(self, timeout_s):
@@ -192,7 +192,7 @@ def test_threads_that_begin_at_once_share_the_connections(client, monkeypatch):
 
 
 def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):
-    """Its shard goes by the token, so the same call finds it; a group and a unique token go before it."""
+    """The token decides the shard, so a repeated call finds it. A group and a unique token take precedence."""
     assert len({queue.push("a", request="r") for _ in range(20)}) == 1
     assert shard(queue.push("a", request="r2", group="acme")) == shards.shard_of_name("acme", SHARDS)
     many = [str(n) for n in range(350)]
@@ -201,13 +201,13 @@ def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):
 
 
 def test_a_claim_that_is_sent_again_gets_the_same_tasks(queue):
-    """On the shard where it was, if that still has tasks."""
+    """On the same shard, if that still has tasks."""
     queue.push_many(["a", "b"], group="acme")
     assert queue.claim(request="r") == queue.claim(request="r")
 
 
 def test_all_shards_tell_together(queue):
-    """Counts and rates are added; each shard's own is there too."""
+    """Counts and rates are added. The figures of each shard are available too."""
     assert queue.info() is None and queue.settings() is None and queue.groups() == []
     queue.push_many(map(str, range(500)))
     tasks = queue.claim(10)
@@ -272,7 +272,7 @@ def test_a_bad_argument_is_refused_by_a_shard(queue):
 
 
 def test_a_result_of_a_shard_is_waited_for(queue):
-    """By the id that the push answered."""
+    """With the id that the push returned."""
     task = queue.push("a")
     working = threading.Timer(0.05, lambda: [queue.ack(one, result="r") for one in queue.claim()])
     working.start()
@@ -290,7 +290,7 @@ def test_a_schedule_lives_on_the_first_shard(queue):
 
 
 def test_a_server_that_is_gone_is_no_empty_queue(server):
-    """The client's own error is raised when the patience is over, also where the claim doesn't wait."""
+    """The client's own error is raised when the patience ends, also if the claim doesn't wait."""
     client = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
     with client, ShardedQueue(client, "orders", shards=SHARDS, patience_ms=50) as queue:
         queue.push("a")
@@ -301,7 +301,7 @@ def test_a_server_that_is_gone_is_no_empty_queue(server):
 
 
 def test_a_shard_with_a_trouble_of_its_own_stops_nobody(queue, client):
-    """The others are worked, no lease of theirs is in vain, and claims that find nothing find nothing."""
+    """The tasks of other shards are done, none of their leases is lost, and claims that find nothing don't fail."""
     keys = shards.names("orders", SHARDS)
     ids = queue.push_many([str(n) for n in range(1000)])
     others = [task for task in ids if shard(task) != 0]
@@ -316,7 +316,7 @@ def test_a_shard_with_a_trouble_of_its_own_stops_nobody(queue, client):
 
 
 def test_where_all_shards_have_a_trouble_it_is_told(queue, client):
-    """Else a worker would wait for ever."""
+    """Otherwise a worker would wait without a limit."""
     for key in shards.names("orders", SHARDS):
         client.set(key, "no queue")
     with pytest.raises(WrongType):
@@ -324,6 +324,6 @@ def test_where_all_shards_have_a_trouble_it_is_told(queue, client):
 
 
 def test_a_tied_claim_over_shards_is_refused(queue):
-    """It goes over a pool, and one late reply there would end leases that nobody gave up."""
+    """It uses a pool, where one late reply would end leases that are still in use."""
     with pytest.raises(ValueError, match="tied"):
         queue.claim(tied=True)

@@ -1,4 +1,4 @@
-"""Shards: their names, slots, and which of them a name has. The server is the oracle."""
+"""Shards: their names and slots, and the shard of a group or token. The server's replies are the reference."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from taskslot import Queue, shards
 
 
 def test_the_checksum_is_the_one_of_the_cluster():
-    """The vector of the Redis Cluster specification, and redis-py's slots for keys of all kinds of tags."""
+    """The test vector of the Redis Cluster specification, and redis-py's slots for keys with all kinds of tags."""
     assert shards.crc16(b"123456789") == 0x31C3
     for key in (
         b"a",
@@ -48,14 +48,14 @@ def test_a_number_of_shards_out_of_bounds_is_refused(number):
 
 
 def test_a_name_with_a_hash_tag_has_no_shards():
-    """Its tag would have a say in the slot."""
-    with pytest.raises(ValueError, match="can't have shards"):
+    """Its tag would affect the slot."""
+    with pytest.raises(ValueError, match="a queue name that contains '{' cannot be sharded"):
         shards.names("q{x}", 4)
 
 
 @pytest.mark.parametrize("number", [2, 3, 16, 64])
 def test_names_spread_evenly_over_shards(number):
-    """Ten thousand names of a pattern: no shard has a fifth more than its share, and always the same shard."""
+    """Of ten thousand similar names, no shard gets a fifth more than its share. A name always has the same shard."""
     groups = [f"tenant-{n}" for n in range(10_000)]
     counts = Counter(shards.shard_of_name(group, number) for group in groups)
     assert set(counts) == set(range(number))
@@ -64,6 +64,6 @@ def test_names_spread_evenly_over_shards(number):
 
 
 def test_the_rule_for_names_is_the_one_in_the_manual():
-    """CRC16 of the bytes modulo the number of shards: other clients compute it too."""
+    """CRC16 of the bytes, modulo the number of shards. Other clients compute it too."""
     assert shards.shard_of_name("123456789", 16) == 0x31C3 % 16
     assert shards.shard_of_name("acme", 16) == key_slot(b"acme") % 16

@@ -1,4 +1,4 @@
-"""The cluster in simulated time (harness/simulation.py), which runs the library's own code: what must hold in it."""
+"""The cluster in simulated time (harness/simulation.py), which runs the library's own code."""
 
 import pytest
 from harness.simulation import Costs, Node, Traffic, Waiter, World, simulate, work
@@ -10,12 +10,12 @@ COSTS = Costs(
 
 
 def total(world, count):
-    """Something of all shards, added up."""
+    """A figure of all shards, added up."""
     return sum(count(shard) for node in world.nodes for shard in node.shards.values())
 
 
 def busy(world):
-    """µs that all nodes have worked."""
+    """The µs that all nodes have worked."""
     return sum(node.busy_s for node in world.nodes) * 1e6
 
 
@@ -53,7 +53,7 @@ def test_each_task_that_was_pushed_is_ready_leased_or_acked():
 
 
 def test_a_node_does_one_thing_after_another():
-    """Two commands that come at once take as long as both."""
+    """Two commands that arrive at the same time take the sum of both times."""
     world = World(1, COSTS)
     node = world.nodes[0]
     first, _ = node.serve(("TASK.PUSH", "a", b""))
@@ -63,7 +63,7 @@ def test_a_node_does_one_thing_after_another():
 
 
 def test_tasks_of_one_call_cost_the_call_once():
-    """Ten tasks pushed, claimed and acked by tens cost what Costs.life says of ten."""
+    """Ten tasks that are pushed, claimed and acked together cost what Costs.life gives for ten."""
     world = World(1, COSTS)
 
     async def live():
@@ -79,7 +79,7 @@ def test_tasks_of_one_call_cost_the_call_once():
 
 
 def test_a_push_serves_the_worker_that_waits_longest():
-    """And the other one gets the next task."""
+    """The other worker gets the next task."""
     world = World(1, COSTS)
     node, served = Node(world), []
     waits = [node.serve(("TASK.CLAIM", "q", "COUNT", 1, "BLOCK", 1000)) for _ in range(2)]
@@ -95,7 +95,7 @@ def test_a_push_serves_the_worker_that_waits_longest():
 
 
 def test_a_wait_ends_with_its_time_and_leaves_the_line():
-    """A later push isn't given to who has gone."""
+    """A later push is not given to a wait that has ended."""
     world = World(1, COSTS)
     node = world.nodes[0]
     waiter = node.serve(("TASK.CLAIM", "q", "COUNT", 1, "BLOCK", 30))
@@ -109,7 +109,7 @@ def test_a_wait_ends_with_its_time_and_leaves_the_line():
 
 
 def test_throughput_is_never_more_than_what_the_nodes_can_do():
-    """Offered three times that, the busiest node is full, and none is more than full."""
+    """With three times that load, the busiest node is fully used, and none is used by more than 100 %."""
     paper = 1e6 / COSTS.life()
     outcome = simulate(1, COSTS, Traffic(3 * paper, producers=20, workers=60, shards=16), lasts_s=0.1)
     assert 0.4 * paper < outcome.rate <= paper
@@ -117,7 +117,7 @@ def test_throughput_is_never_more_than_what_the_nodes_can_do():
 
 
 def test_at_a_small_load_what_is_offered_is_done():
-    """And tasks hardly wait."""
+    """Tasks hardly wait."""
     outcome = simulate(3, COSTS, Traffic(500, producers=6, workers=24, shards=16, run_s=0.002), lasts_s=3.0)
     assert outcome.rate == pytest.approx(500, rel=0.1)
     assert outcome.wait_p99_ms < 50
@@ -125,7 +125,7 @@ def test_at_a_small_load_what_is_offered_is_done():
 
 @pytest.mark.parametrize("workers", [1, 3, 8, 24])
 def test_a_task_starts_within_50_ms_while_any_worker_is_free(workers):
-    """By the library's own looks and waits: 99 of 100 tasks, pushed one at a time to any of 16 shards."""
+    """This holds for 99 of 100 tasks that are pushed one at a time to any of 16 shards."""
     traffic = Traffic(rate=10, producers=1, workers=workers, shards=16)
     outcome = simulate(3, COSTS, traffic, lasts_s=60.0, warm_s=3.0)
     assert outcome.rate == pytest.approx(10, rel=0.2)

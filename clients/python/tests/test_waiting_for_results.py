@@ -1,4 +1,4 @@
-"""Whoever waits for a result gets it: also where it ends between two slices of the wait, or before the wait began."""
+"""A caller that waits for a result gets it, even if the task ends between two slices of the wait or before the wait."""
 
 import asyncio
 import time
@@ -20,13 +20,13 @@ WAITERS = 48
 
 @pytest.fixture
 def short_slices(monkeypatch):
-    """Waits in the server that are cut often."""
+    """Make the slices of waits very short."""
     for module in (taskslot._async.wire, taskslot._sync.wire):
         monkeypatch.setattr(module, "SLICE_MS", 150)
 
 
 def waiting(server, number):
-    """Wait until so many connections wait for a result, or have just done so."""
+    """Wait until this many connections wait for a result, or have just done so."""
 
     def wait_for_results():
         return sum(one["cmd"].lower() == "task.result" for one in server.client().client_list()) >= number
@@ -35,7 +35,7 @@ def waiting(server, number):
 
 
 def far(library, port, loop):
-    """A queue over a client to that port."""
+    """A queue with a client for that port."""
     if library.endswith("asyncio"):
         kind = redis.asyncio.Redis if library.startswith("redis") else valkey.asyncio.Valkey
         return Blocking(AsyncQueue(kind(port=port), "mail"), loop)
@@ -43,7 +43,7 @@ def far(library, port, loop):
 
 
 def test_an_end_between_two_slices_is_heard(library, server, queue, loop, short_slices):
-    """Nothing is kept, the way takes 0.1 s there and back, and the tasks end at any point of the slices."""
+    """No task is kept, a round trip takes 0.1 s, and the tasks end at any point of the slices."""
     tasks = queue.push_many([b"%d" % number for number in range(WAITERS)])
     claimed = queue.claim(WAITERS)
     with Proxy(server.port, delay_s=0.05) as proxy, ThreadPoolExecutor(WAITERS) as threads:
@@ -60,7 +60,7 @@ def test_an_end_between_two_slices_is_heard(library, server, queue, loop, short_
 
 
 def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, queue):
-    """The first thing that anybody writes: the task may be done before the wait comes."""
+    """The first thing that users write. The task can be done before the wait begins."""
     worker, waiter = Worker(queue), make()
     add = worker.task("add")(lambda left, right: left + right)
     with WorkerThread(worker):
@@ -87,7 +87,7 @@ def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, que
 def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
     queue, function, push, setting, kept_ms
 ):
-    """A minute where none of them says anything."""
+    """A minute if none of them says anything."""
     if setting:
         queue.configure(**setting)
     worker = Worker(queue)
@@ -100,7 +100,7 @@ def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
 
 
 def test_a_waiter_whose_connection_breaks_asks_again(make, server, queue, short_slices):
-    """After longer than its patience, which counts from the break."""
+    """Even after a wait longer than its patience, which counts from the break."""
     waiter = make(patience_ms=1000)
     queue.push("a")
     (task,) = queue.claim()
@@ -121,7 +121,7 @@ def clients_of_results(server):
 
 
 def test_waits_use_their_connections_again(make, server, queue, short_slices):
-    """Also where the answer to a slice comes while the next is on its way: both are read."""
+    """Even if the reply to a slice arrives while the next slice is under way: both replies are read."""
     waiter = make()
     tasks = queue.push_many(list("abcdefgh"), retain_ms=60_000)
     for task in queue.claim(8):
@@ -137,7 +137,7 @@ def test_waits_use_their_connections_again(make, server, queue, short_slices):
 
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
 def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short_slices):
-    """Its connection had replies to come."""
+    """Although its connection had outstanding replies."""
 
     async def give_up():
         async with kind(port=server.port) as client, AsyncQueue(client, "mail") as queue:
@@ -155,7 +155,7 @@ def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short
 @pytest.mark.parametrize("what", ["result", "claim", "claim of shards"])
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
 def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, what, short_slices):
-    """As the libraries do now and then with one that comes while they connect."""
+    """The libraries sometimes swallow one that arrives while they connect."""
 
     async def give_up():
         swallowed = []
@@ -197,7 +197,7 @@ def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, wh
 
 
 def test_a_wait_for_nothing_ends_when_it_was_told(make, queue, short_slices):
-    """After several slices as after one; the server is asked for no longer than that."""
+    """After several slices as after one. The server is not asked to wait longer than that."""
     waiter, task = make(), queue.push("a")
     for block_ms in (1, 100, 150, 151, 500):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""All the ways in which users make a client: what waits in the server reaches the same one."""
+"""All the ways in which users make a client. The library's twins must reach the same server."""
 
 import asyncio
 import os
@@ -27,9 +27,9 @@ LIBRARIES = {
 
 
 class Way:
-    """What there is to make a client of: a library, its classes, and where the server is.
+    """The parts from which a client is made: a library, its classes, and the server's address.
 
-    `lone` is an address with the usual port, which nobody has to name.
+    `lone` is an address with the default port, which can be omitted.
     """
 
     def __init__(self, library, server, lone):
@@ -53,7 +53,7 @@ class Way:
 
 
 def subclass(way):
-    """A class of the user's, whose constructor takes what it likes, and whose commands it counts."""
+    """A class derived by a user, with a constructor of its own. It counts its commands."""
 
     class Mine(way.kind):
         def __init__(self, settings):
@@ -68,7 +68,7 @@ def subclass(way):
 
 
 def subclass_of_pool(way):
-    """The same of a pool."""
+    """A pool class derived by a user."""
 
     class Pool(way.module.ConnectionPool):
         def __init__(self, settings):
@@ -83,7 +83,7 @@ def subclass_of_pool(way):
 
 
 def class_of_connections(way):
-    """A class of the user's for connections."""
+    """A connection class derived by a user."""
 
     class Connection(way.connection.Connection):
         def __init__(self, mine, **options):
@@ -94,7 +94,7 @@ def class_of_connections(way):
 
 
 def credentials(way):
-    """A provider is asked in place of a password."""
+    """A credential provider instead of a password."""
     provider = way.root.credentials.UsernamePasswordCredentialProvider(password=PASSWORD)
     return way.kind(port=way.at["port"], credential_provider=provider)
 
@@ -143,13 +143,13 @@ WAYS = {
 
 @pytest.fixture
 def guarded(start):
-    """A server with a password that a URL can't hold as it is."""
+    """A server whose password has to be escaped in a URL."""
     return start(port=True, requirepass=PASSWORD)
 
 
 @pytest.fixture
 def lone(guarded):
-    """An address of its own, where that server is at the port that nobody needs to name."""
+    """An address at which that server has the default port, which can be omitted."""
     host = f"127.{random.randrange(1, 250)}.{os.getpid() % 250}.{random.randrange(1, 250)}"
     with Proxy(guarded.port, host=host, port=6379):
         yield host
@@ -157,7 +157,7 @@ def lone(guarded):
 
 @pytest.mark.parametrize("how", WAYS)
 def test_each_way_to_make_a_client_is_a_way_to_wait(how, library, guarded, lone, loop):
-    """A claim that waits, a result that is waited for, shards and, over sync clients, a worker."""
+    """Use a waiting claim, a wait for a result, shards and, with sync clients, a worker."""
     way = Way(library, guarded, lone)
     if not way.is_async:
         client = WAYS[how](way)
@@ -183,12 +183,12 @@ def test_each_way_to_make_a_client_is_a_way_to_wait(how, library, guarded, lone,
 
 
 async def made(how, way):
-    """An asyncio client, made within its loop."""
+    """An asyncio client, made in its event loop."""
     return how(way)
 
 
 def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
-    """It may put a prefix before keys: what waits must not do without. So may a pool, a connection."""
+    """A derived class can add a prefix to keys, for example, and so can a pool or a connection. So must twins."""
     way = Way(library, guarded, lone)
     client = subclass(way)
     twin = Client(client).twin(1.0)
@@ -199,7 +199,7 @@ def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
 
 
 def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, lone, loop):
-    """Here it puts a prefix before keys."""
+    """Here it adds a prefix to keys."""
     way = Way(library, guarded, lone)
 
     class Prefixed(way.kind):
@@ -224,7 +224,7 @@ def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, l
 )
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
 def test_each_url_is_one_for_the_command_line(url, scheme, guarded, lone):
-    """A port need not be named, nor a database."""
+    """The port and the database are optional."""
     url = url.format(scheme=scheme, secret=":" + quote(PASSWORD, safe=""), lone=lone, socket=guarded.socket)
     words = ["--url", url]
     (task,) = run("push", "mail", "hello", *words).lines

@@ -1,4 +1,4 @@
-"""The package as it is installed: the wheel carries the module, and a server runs by it."""
+"""The installed package: the wheel contains the module, and a server can load it."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ BUILD = "import sys, hatchling.build as b; print(getattr(b, 'build_' + sys.argv[
 
 
 def build(kind: str, target: Path, **env: str) -> subprocess.CompletedProcess:
-    """Build a wheel or an sdist by the backend itself, without a network."""
+    """Build a wheel or an sdist with the backend itself, without a network."""
     command = [sys.executable, "-c", BUILD, kind, str(target)]
     return subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, env={**os.environ, **env})
 
 
 def test_the_version_is_that_of_the_module():
-    """One number for the Rust and the Python side."""
+    """The Rust and the Python side have the same number."""
     cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())
     assert taskslot.__version__ == cargo["workspace"]["package"]["version"]
 
@@ -46,10 +46,10 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.skipif(not (ROOT / "target/release/libtaskslot.so").exists(), reason="needs `make build`")
-# cargo has nothing to do after `make build`, else it takes minutes.
+# After `make build`, cargo has nothing to do. Otherwise it takes minutes.
 @pytest.mark.timeout(600)
 def test_a_server_runs_by_the_module_of_the_wheel(start, wheel, tmp_path):
-    """Installed into a folder of its own, loaded by a server, used by the command line that came with it."""
+    """It is installed into a folder, loaded by a server, and used by the command line from the same wheel."""
     machine = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     assert wheel.name == f"taskslot-{taskslot.__version__}-py3-none-{machine}.whl"
     target = tmp_path / "installed"
@@ -74,7 +74,7 @@ def test_a_server_runs_by_the_module_of_the_wheel(start, wheel, tmp_path):
 
 
 def test_the_sdist_carries_what_cargo_needs(tmp_path):
-    """The workspace with its lock file, and the licences; not what was built."""
+    """The workspace with its lock file, and the licences, but no build results."""
     built = build("sdist", tmp_path)
     assert built.returncode == 0, built.stderr
     with tarfile.open(tmp_path / built.stdout.splitlines()[-1]) as archive:
@@ -85,9 +85,11 @@ def test_the_sdist_carries_what_cargo_needs(tmp_path):
 
 
 def test_without_cargo_the_build_says_what_is_missing(tmp_path):
-    """Not that a file wasn't found."""
+    """The error is not about a missing file."""
     built = build("wheel", tmp_path, PATH=str(tmp_path))
-    assert built.returncode != 0 and "built by cargo, which is not on the PATH" in built.stderr
+    assert (
+        built.returncode != 0 and "cargo, which builds taskslot's module, is not on the PATH" in built.stderr
+    )
 
 
 # ---- where the module is
@@ -95,7 +97,7 @@ def test_without_cargo_the_build_says_what_is_missing(tmp_path):
 
 @pytest.fixture
 def source_tree(tmp_path, monkeypatch):
-    """A repository in which nothing is built; `module.path` takes itself for part of it."""
+    """A repository without build results, to which `module.path` seems to belong."""
     package = tmp_path / "clients/python/taskslot"
     package.mkdir(parents=True)
     (tmp_path / "src/module").mkdir(parents=True)
@@ -104,7 +106,7 @@ def source_tree(tmp_path, monkeypatch):
 
 
 def test_in_the_repository_the_module_is_what_was_built(source_tree):
-    """Unless the package carries one."""
+    """Unless the package contains one."""
     built, carried = (
         source_tree / at / module.FILE for at in ("target/release", "clients/python/taskslot/_module")
     )
@@ -115,6 +117,6 @@ def test_in_the_repository_the_module_is_what_was_built(source_tree):
 
 
 def test_without_a_module_the_error_says_how_to_get_one(source_tree):
-    """By pip, or by make."""
+    """With pip, or with make."""
     with pytest.raises(FileNotFoundError, match="make build"):
         module.path()

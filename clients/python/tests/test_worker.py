@@ -1,4 +1,4 @@
-"""A worker: functions are called for tasks, and how they end is answered; sync and async, by `run` and by `serve`."""
+"""A worker calls functions for tasks and reports their outcomes; sync and async, with `run` and with `serve`."""
 
 import asyncio
 import functools
@@ -18,7 +18,7 @@ from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Work
 
 @pytest.fixture(params=["sync", "async under run", "async under serve"])
 def how(request):
-    """What kind of function, and where it runs."""
+    """The kind of function, and how the worker runs."""
     return request.param
 
 
@@ -40,14 +40,14 @@ def register(worker, how, function, name="f", **options):
 
 
 def ended(queue, task):
-    """How a task ends, as somebody sees it who waits for that."""
+    """How a task ends, for a caller that waits for its result."""
     result = queue.result(task, block_ms=5000)
     assert result is not None, f"{task} has not ended"
     return result
 
 
 def test_what_a_function_returns_is_the_tasks_result(queue, how):
-    """Arguments go in and the result comes out, as JSON."""
+    """Arguments and result are JSON."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
     add = register(worker, how, lambda *args, **kwargs: {"args": args, "kwargs": kwargs})
@@ -68,7 +68,7 @@ def test_a_function_that_returns_nothing_leaves_no_result(queue, how):
 
 
 def test_a_payload_typed_by_hand_is_a_call(queue):
-    """Whoever can write JSON can have a function called."""
+    """Any program that writes JSON can have a function called."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
     worker.task("add")(lambda a, b=1: a + b)
@@ -77,7 +77,7 @@ def test_a_payload_typed_by_hand_is_a_call(queue):
 
 
 def test_messagepack_carries_bytes(queue):
-    """Into the function and out of it."""
+    """As arguments and as results."""
     queue.configure(retain=60_000)
     worker = Worker(queue, codec=MSGPACK)
     echo = worker.task("echo")(lambda data: data + b"\xfe")
@@ -86,7 +86,7 @@ def test_messagepack_carries_bytes(queue):
 
 
 def plain(function):
-    """A decorator that knows nothing of async functions."""
+    """A decorator that doesn't know about async functions."""
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -96,7 +96,7 @@ def plain(function):
 
 
 class Promise:
-    """Something that can be awaited and is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __init__(self, value):
         self.value = value
@@ -108,7 +108,7 @@ class Promise:
 
 @pytest.mark.parametrize("where", ["async under run", "async under serve"])
 def test_what_a_plain_function_returns_to_be_awaited_is_awaited(queue, where):
-    """An async function behind a decorator, a future, anything; its exceptions, its task and a cancel are the same."""
+    """A decorated async function, a future, any awaitable. Exceptions, `current()` and cancellation work as usual."""
     worker = Worker(queue)
 
     @worker.task("adds")
@@ -146,7 +146,7 @@ def test_what_a_plain_function_returns_to_be_awaited_is_awaited(queue, where):
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
 def test_what_ends_an_event_loop_ends_a_task(queue, error):
-    """Where a task that a function made raises it, asyncio lets it out of the loop; so where one stops the loop."""
+    """asyncio ends its loop if a task raises SystemExit or stops the loop. The worker's loop continues."""
     worker = Worker(queue)
 
     async def breaks():
@@ -175,7 +175,7 @@ def test_what_ends_an_event_loop_ends_a_task(queue, error):
 
 @pytest.mark.parametrize("error", [ValueError("no such"), SystemExit(3), KeyboardInterrupt(), RuntimeError()])
 def test_an_exception_is_a_failure_and_the_worker_goes_on(queue, how, error):
-    """Also one that would end a program. Its type and text are the task's error; the queue's backoff holds."""
+    """Even one that would end a program. Its type and text are the task's error, and the queue's backoff applies."""
 
     def work(breaks):
         if breaks:
@@ -210,10 +210,10 @@ def test_fail_says_when_the_task_is_tried_again(queue, how):
 
 
 @pytest.mark.parametrize(
-    ("why", "told"), [(ValueError("no such address"), "ValueError: no such address"), (404, "404")]
+    ("why", "text"), [(ValueError("no such address"), "ValueError: no such address"), (404, "404")]
 )
-def test_fail_takes_another_exception_for_its_text(queue, how, why, told):
-    """As `raise Fail(error) from error` is written; the place is free again after it."""
+def test_fail_takes_another_exception_for_its_text(queue, how, why, text):
+    """As in `raise Fail(error) from error`. Afterwards the place is free again."""
     worker = Worker(queue, concurrency=1)
 
     def give_up():
@@ -222,11 +222,11 @@ def test_fail_takes_another_exception_for_its_text(queue, how, why, told):
     work = register(worker, how, give_up)
     with working(worker, how):
         waited = [ended(queue, queue.push(work.call())) for _ in range(2)]
-    assert [(one.state, one.error) for one in waited] == [("dead", told)] * 2
+    assert [(one.state, one.error) for one in waited] == [("dead", text)] * 2
 
 
 def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how):
-    """Nothing that an exception or the log's handlers do may keep a task leased for ever."""
+    """Neither an exception nor a log handler can keep a task leased permanently."""
     queue.configure(attempts=1)
     worker = Worker(queue, concurrency=1)
 
@@ -269,7 +269,7 @@ def test_fail_says_that_a_task_is_dead(queue, how):
 
 
 def test_give_back_counts_nothing_against_the_task(queue, how):
-    """It is there again after the delay, here far away."""
+    """It is ready again after the delay, which is long here."""
 
     def work():
         raise GiveBack(delay_ms=3_600_000)
@@ -285,7 +285,7 @@ def test_give_back_counts_nothing_against_the_task(queue, how):
 
 
 def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue):
-    """As while a new version is being rolled out: it isn't dead."""
+    """It isn't dead, because another worker may know it, for example during a rollout."""
     with WorkerThread(Worker(queue)):
         task = queue.push(taskslot.call("new"))
         wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
@@ -293,7 +293,7 @@ def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue)
 
 
 def test_a_payload_that_cannot_be_read_is_dead(queue):
-    """It would be no better the next time."""
+    """It would be unreadable the next time too."""
     with WorkerThread(Worker(queue)):
         result = ended(queue, queue.push(b"\xff"))
     assert (result.state, result.error) == (
@@ -302,7 +302,7 @@ def test_a_payload_that_cannot_be_read_is_dead(queue):
 
 
 def test_a_result_that_cannot_be_written_makes_the_task_dead(queue, how):
-    """Its work is done, and would be done over and over."""
+    """Its work is done, and would be repeated."""
     worker = Worker(queue)
     task = register(worker, how, lambda: {1, 2})
     with working(worker, how):
@@ -320,7 +320,7 @@ def test_a_result_that_the_server_refuses_makes_the_task_dead(queue):
 
 
 def test_no_more_tasks_are_leased_than_there_are_places(queue):
-    """Sync and async ones together, however many wait."""
+    """Sync and async tasks together, however many are ready."""
     worker = Worker(queue, concurrency=3)
     leased = []
     sync = worker.task("sync")(lambda: leased.append(queue.info().leased))
@@ -337,7 +337,7 @@ def test_no_more_tasks_are_leased_than_there_are_places(queue):
 
 
 def test_all_places_are_used_at_once(queue):
-    """And no task is leased for which there is none."""
+    """No task is leased without a free place."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=3)
         task = worker.task("f")(gate.enter)
@@ -351,7 +351,7 @@ def test_all_places_are_used_at_once(queue):
 
 
 def test_a_function_knows_its_task(queue):
-    """A sync one, an async one, and a thread that an async one waits for."""
+    """A sync function, an async function, and a thread for which an async function waits."""
     seen = {}
     worker = Worker(queue, meta=True)
 
@@ -376,7 +376,7 @@ def test_a_function_knows_its_task(queue):
 
 
 def test_a_task_does_not_see_the_one_before_it(queue):
-    """Threads are used again, what was set in them is not."""
+    """Threads are reused, but their context variables are not."""
     worker = Worker(queue, concurrency=1)
     seen = []
     task = worker.task("f")(lambda: seen.append((threading.get_ident(), current().task.id)))
@@ -387,7 +387,7 @@ def test_a_task_does_not_see_the_one_before_it(queue):
 
 
 def test_a_worker_shows_its_name(queue):
-    """The one given; else one that tells host and process (test_worker_poison)."""
+    """The given name, or one with host and process (test_worker_poison)."""
     with Gate() as gate:
         worker = Worker(queue, name="w7")
         task = worker.task("f")(gate.enter)
@@ -399,7 +399,7 @@ def test_a_worker_shows_its_name(queue):
 
 
 def test_a_worker_may_be_for_one_group(queue):
-    """It leaves the tasks of others alone."""
+    """It leaves tasks of other groups alone."""
     worker = Worker(queue, group="acme")
     task = worker.task("f")(lambda: None)
     other = queue.push(task.call(), group="other")
@@ -410,7 +410,7 @@ def test_a_worker_may_be_for_one_group(queue):
 
 
 def test_valkey_py_does_it_too(server):
-    """Its client, its errors."""
+    """With its client and its errors."""
     with valkey.Valkey(port=server.port) as client:
         queue = Queue(client, "mail", patience_ms=0)
         worker = Worker(queue)
@@ -435,7 +435,7 @@ def answers(client):
 
 
 def test_a_worker_takes_from_all_shards(client, how):
-    """And answers each where it came from."""
+    """Each task is finished on its shard."""
     queue = ShardedQueue(client, "orders", shards=4)
     queue.configure(retain=60_000)
     worker = Worker(queue, concurrency=3, lease_ms=300)
@@ -477,7 +477,7 @@ def test_an_answer_waits_for_the_server(start, how):
 
 
 def test_a_worker_finishes_tasks_on_a_full_server(queue, server, how, caplog):
-    """Which keeps no more results: who waits for one gets it, and the log says that nothing is kept."""
+    """It keeps no more results. Waiting callers get theirs, and the log says that nothing is kept."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
     work = register(worker, how, lambda: "x" * 1000)
@@ -494,7 +494,7 @@ def test_a_worker_finishes_tasks_on_a_full_server(queue, server, how, caplog):
 
 
 def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog):
-    """NOREPLICAS, as MISCONF, goes by."""
+    """NOREPLICAS and MISCONF pass."""
     with redis.Redis(port=server.port) as client:
         queue = Queue(client, "mail")
         worker = Worker(queue)
@@ -509,7 +509,7 @@ def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog)
 
 
 def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
-    """Rather than asking again and again; what runs is finished before."""
+    """Instead of asking again and again. Running tasks are finished first."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=2)
 
@@ -540,7 +540,7 @@ def test_a_server_without_the_module_is_an_error(start):
 
 
 def test_a_wrong_password_is_an_error(server):
-    """Not something that goes by."""
+    """It will not pass."""
     with redis.Redis(port=server.port) as client:
         client.config_set("requirepass", "secret")
         with redis.Redis(port=server.port, password="wrong") as other:

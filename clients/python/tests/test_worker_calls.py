@@ -1,4 +1,4 @@
-"""What a payload says, how it is written and read, and what registering a function makes of it; without a server."""
+"""Payloads, how they are written and read, and registered functions; without a server."""
 
 import importlib
 import json
@@ -16,18 +16,18 @@ from taskslot.worker.outcomes import described
 
 @pytest.fixture
 def worker():
-    """A worker that never runs: its client has nobody to talk to."""
+    """A worker that never runs, because its client has no server."""
     return Worker(Queue(redis.Redis(port=1), "mail"))
 
 
 def test_a_call_is_plain_json():
-    """As somebody would write it at redis-cli, text as UTF-8."""
+    """As a person would write it in redis-cli, with text as UTF-8."""
     made = taskslot.call("mail.send", "bob", 2, subject="hü")
     assert made == '{"task":"mail.send","args":["bob",2],"kwargs":{"subject":"hü"}}'.encode()
 
 
 def test_a_call_may_be_messagepack():
-    """Which has bytes, too."""
+    """It can contain bytes."""
     made = taskslot.call("mail.send", b"\xff", codec=MSGPACK)
     assert msgpack.unpackb(made) == {"task": "mail.send", "args": [b"\xff"], "kwargs": {}}
     assert Call.read(made, MSGPACK) == Call("mail.send", (b"\xff",), {})
@@ -50,13 +50,13 @@ def test_messagepack_without_its_package_says_what_to_install(monkeypatch):
 
 
 def test_the_names_of_a_functions_arguments_are_its_own():
-    """A function may call an argument `task`."""
+    """A function can have an argument named `task`."""
     assert json.loads(taskslot.call("f", task="x"))["kwargs"] == {"task": "x"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), b"\xff", {1, 2}])
 def test_what_json_cannot_say_is_refused_at_the_push(value):
-    """Not at the worker, where nobody can mend it."""
+    """Not by the worker, where it would be too late."""
     with pytest.raises((TypeError, ValueError)):
         taskslot.call("f", value)
 
@@ -69,20 +69,20 @@ def test_what_json_cannot_say_is_refused_at_the_push(value):
     ],
 )  # fmt: skip
 def test_what_is_no_call_is_refused_and_not_shown(payload):
-    """Each with an error that names what is wrong."""
+    """Each with an error that names the problem."""
     with pytest.raises(BadPayload) as refusal:
         Call.read(payload, JSON)
     assert "\\xff" not in str(refusal.value) and len(str(refusal.value)) < 100
 
 
 def test_kwargs_whose_names_are_no_strings_are_refused():
-    """MessagePack can say that, JSON can't."""
+    """MessagePack can contain that; JSON can't."""
     with pytest.raises(BadPayload, match="names in kwargs"):
         Call.read(msgpack.packb({"task": "f", "kwargs": {1: 2}}), MSGPACK)
 
 
 def test_args_and_kwargs_may_be_left_out():
-    """For who writes payloads by hand."""
+    """So that payloads are easy to write by hand."""
     assert Call.read(b'{"task": "f"}', JSON) == Call("f", (), {})
 
 
@@ -100,7 +100,7 @@ def test_a_registered_function_is_a_plain_function_still(worker):
 
 
 def test_a_call_that_the_function_does_not_take_is_refused_at_once(worker):
-    """The producer learns it, not the worker."""
+    """The producer gets the error, not the worker."""
 
     @worker.task("mail.send")
     def send(to): ...
@@ -124,7 +124,7 @@ def test_a_function_without_a_name_is_called_as_it_is(worker):
 
 
 def test_a_program_names_its_functions_as_those_who_import_it_do(tmp_path, monkeypatch):
-    """Though it calls itself __main__."""
+    """Although its module is named __main__."""
     (tmp_path / "jobs.py").write_text(
         "import redis, taskslot\n"
         "worker = taskslot.Worker(taskslot.Queue(redis.Redis(port=1), 'mail'))\n"
@@ -139,14 +139,14 @@ def test_a_program_names_its_functions_as_those_who_import_it_do(tmp_path, monke
 
 
 def test_a_name_is_given_once(worker):
-    """Two functions under one name would be a coin toss."""
+    """With two functions of one name, it would be unclear which one runs."""
     worker.task("f")(lambda: 1)
-    with pytest.raises(ValueError, match="f is registered already"):
+    with pytest.raises(ValueError, match="f is already registered"):
         worker.task("f")(lambda: 2)
 
 
 def test_generators_are_refused(worker):
-    """Nobody would run them."""
+    """They would never run."""
 
     def one():
         yield 1
@@ -161,7 +161,7 @@ def test_generators_are_refused(worker):
 
 
 def test_a_worker_says_what_it_needs(worker):
-    """A queue that isn't awaited, and places."""
+    """A sync queue, and at least one place."""
     with pytest.raises(TypeError, match="not AsyncQueue"):
         Worker(AsyncQueue(redis.asyncio.Redis(), "mail"))
     with pytest.raises(ValueError, match="concurrency"):
@@ -173,20 +173,20 @@ def test_a_worker_says_what_it_needs(worker):
 
 
 def test_outside_of_a_task_there_is_no_current_one():
-    """Which is an error that says so."""
+    """The error says so."""
     with pytest.raises(RuntimeError, match="no task runs here"):
         taskslot.current()
 
 
 def test_nothing_here_reads_pickles():
-    """Bytes of a queue must never be able to run code."""
+    """Bytes from a queue must never run code."""
     for file in Path(taskslot.__file__).parent.rglob("*.py"):
         code = compile(file.read_text(), str(file), "exec")
         assert "pickle" not in code.co_names and "marshal" not in code.co_names, file
 
 
 def test_an_error_can_be_sent_whatever_it_says():
-    """What isn't Unicode, as in the name of a file, is written as its code; else its type must do."""
+    """Invalid Unicode, as in file names, is escaped. If there is no text, the type is used."""
 
     class Shy(Exception):
         def __str__(self):

@@ -1,4 +1,4 @@
-"""Functions that fork: the parent answers for the task, and the child ends without a word to the server."""
+"""Functions that fork: the parent finishes the task, and the child ends without sending anything to the server."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from harness.server import wait_until
 
 PROGRAM = Path(__file__).with_name("forking_program.py")
 
-# What the parent's function returns: as a rule the status that the child ended with.
+# The return value of the parent's function: usually the exit status of the child.
 EXPECTED = {
     "exits": b"3",
     "returns": b"0",
@@ -30,7 +30,7 @@ EXPECTED = {
 
 @pytest.fixture(params=["run", "serve"])
 def program(request, server):
-    """The program, which works by `run()` or by `serve()`."""
+    """The program, which uses `run()` or `serve()`."""
     words = [sys.executable, PROGRAM, str(server.port), request.param]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, env=OF_THIS_TREE, stdout=pipe, stderr=pipe, text=True) as program:
@@ -40,7 +40,7 @@ def program(request, server):
 
 
 def test_the_parent_answers_and_the_child_ends(program, queue):
-    """With its own status, however it ends; each task is done once, and nobody else ever answered for one."""
+    """The child ends with its own status, however it ends. Each task is done once, by the parent."""
     tasks = {name: queue.push(taskslot.call(name)) for name in EXPECTED}
     results = {name: queue.result(task, block_ms=20_000) for name, task in tasks.items()}
     assert {name: (one.state, one.error) for name, one in results.items()} == dict.fromkeys(
@@ -50,15 +50,15 @@ def test_the_parent_answers_and_the_child_ends(program, queue):
     program.send_signal(signal.SIGTERM)
     output, errors = program.communicate(timeout=20)
     assert (program.returncode, output) == (0, "from the child\nended\n")
-    for said in ("over\n", "ValueError: in the child", "can't await"):
-        assert said in errors
+    for text in ("over\n", "ValueError: in the child", "can't await"):
+        assert text in errors
     info = queue.info()
     assert (info.acked, info.failed, info.stalled, info.requeued) == (len(tasks), 0, 0, 0)
-    assert queue.len("delayed") == 1  # which a child pushed
+    assert queue.len("delayed") == 1  # pushed by a child
 
 
 def test_a_child_that_outlives_its_task_is_no_worker(program, queue, client):
-    """It ends by itself, whatever became of the worker."""
+    """It ends by itself, whatever happened to the worker."""
     task = queue.push(taskslot.call("outlives"))
     assert queue.result(task, block_ms=20_000).value == b'"parent"'
     program.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Leases are kept while functions run, whatever these do, and a function is told when it should stop."""
+"""Leases are extended while functions run, whatever these do, and functions are asked to stop when they should."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from taskslot.worker.threads import Threads
 
 
 def extends(client):
-    """How many TASK.EXTEND the server has seen."""
+    """The number of TASK.EXTEND calls on the server."""
     stats = client.info("commandstats")
     return stats.get("cmdstat_TASK.EXTEND", stats.get("cmdstat_task.extend", {})).get("calls", 0)
 
@@ -41,7 +41,7 @@ def test_one_extend_keeps_all_running_tasks(queue, client):
 
 @pytest.mark.parametrize("told_by", ["worker", "task", "queue"])
 def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
-    """Whoever says how long the lease is."""
+    """Whether the worker, the task or the queue sets the length of the lease."""
     queue.configure(lease=600 if told_by == "queue" else 60_000)
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600 if told_by == "worker" else None)
@@ -57,7 +57,7 @@ def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
 
 
 def test_a_long_lease_is_left_alone(queue, client):
-    """The worker asks once how long it is, and has nothing to do for ten seconds then."""
+    """The worker reads its length once, and then does nothing for ten seconds."""
     with Gate() as gate:
         worker = Worker(queue)
         task = worker.task("f")(gate.enter)
@@ -72,7 +72,7 @@ def test_a_long_lease_is_left_alone(queue, client):
 
 @pytest.mark.parametrize("how", ["run", "serve"])
 def test_an_event_loop_that_stands_still_loses_no_lease(queue, client, how):
-    """Heartbeats don't run on it: neither on the worker's nor on the user's."""
+    """Heartbeats don't run on an event loop, neither on the worker's nor on the user's."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
 
@@ -90,7 +90,7 @@ def test_an_event_loop_that_stands_still_loses_no_lease(queue, client, how):
     assert queue.info().stalled == 0
 
 
-# ---- told to stop
+# ---- asked to stop
 
 
 def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
@@ -118,7 +118,7 @@ def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
 
 @pytest.mark.parametrize("how", ["run", "serve"])
 def test_an_async_function_is_cancelled_with_its_task(queue, how):
-    """It may still tidy up."""
+    """It can still clean up."""
     tidied = []
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
@@ -140,7 +140,7 @@ def test_an_async_function_is_cancelled_with_its_task(queue, how):
 
 
 def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, caplog):
-    """As while the event loop stands still: the task is claimed, and cancelled without it."""
+    """For example while the event loop is blocked: the task is claimed, and cancelled without a call."""
     called = []
     with Gate() as gate:
         worker = Worker(queue, concurrency=2, lease_ms=600)
@@ -164,7 +164,7 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
 
 
 def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
-    """Its work may as well count."""
+    """Its work counts."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), "done")[-1])
@@ -229,7 +229,7 @@ def test_a_function_whose_lease_is_lost_is_told_and_its_failure_dropped(queue, h
 
 
 def test_a_function_whose_task_is_over_is_told(queue):
-    """Somebody else has finished it."""
+    """Another client has finished it."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         seen = []
@@ -237,12 +237,12 @@ def test_a_function_whose_task_is_over_is_told(queue):
         with WorkerThread(worker):
             queue.push(task.call())
             queue.ack(gate.inside())
-            wait_until(lambda: seen, "it is told")
+            wait_until(lambda: seen, "it stopped")
     assert seen == [True]
 
 
 def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
-    """The server takes it, and the work isn't done twice."""
+    """The server accepts it, and the work isn't done twice."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=1, lease_ms=100)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), current().lease_lost)[-1])
@@ -256,7 +256,7 @@ def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
 
 
 def test_an_async_function_does_not_wait_by_blocking(queue):
-    """wait() would hold up all others on the loop, so it is refused there."""
+    """wait() would block all others on the loop, so it raises an error there."""
     worker = Worker(queue)
 
     @worker.task("f")
@@ -274,7 +274,7 @@ def test_an_async_function_does_not_wait_by_blocking(queue):
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_progress_is_shown_while_the_function_runs(queue, how):
-    """At once, not with the next heartbeat; the newest wins."""
+    """At once, not with the next heartbeat. The newest text counts."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=60_000)
 
@@ -295,7 +295,7 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
 
 
 def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, caplog):
-    """The word is left out, in the log; the lease is kept, and what is said later is shown."""
+    """The progress is dropped and logged. The lease is extended, and later progress is shown."""
     with Gate() as begun, Gate() as first, Gate() as second:
         worker = Worker(queue, lease_ms=1000)
 
@@ -313,17 +313,17 @@ def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, cap
             server.client().config_set("maxmemory", 1)
             begun.open()
             shown = first.inside()
-            wait_until(lambda: "takes no progress" in caplog.text, "it is refused")
+            wait_until(lambda: "its progress is not stored" in caplog.text, "it is refused")
             before = queue.get(shown).deadline
             wait_until(lambda: queue.get(shown).deadline > before, "the lease is extended")
             assert queue.get(shown).progress is None
             server.client().config_set("maxmemory", 0)
             first.open()
-            wait_until(lambda: queue.get(shown).progress == b"shown", "what was said next is shown")
+            wait_until(lambda: queue.get(shown).progress == b"shown", "the next progress is shown")
 
 
 def test_progress_that_is_too_long_is_refused(queue):
-    """In the function, which can mend it."""
+    """In the function, which can handle the error."""
     seen = []
 
     def work():
@@ -339,11 +339,11 @@ def test_progress_that_is_too_long_is_refused(queue):
     assert seen == [True]
 
 
-# ---- servers that stand still
+# ---- servers that hang
 
 
 def test_a_heartbeat_that_fails_is_tried_again(server):
-    """A server that stands still for a while doesn't end a function, or the worker."""
+    """A server that hangs for a while doesn't end a function or the worker."""
     with redis.Redis(port=server.port, socket_timeout=0.2, retry=None) as client, Gate() as gate:
         queue = Queue(client, "mail", patience_ms=0)
         worker = Worker(queue, lease_ms=900)
@@ -374,7 +374,7 @@ def test_a_heartbeat_that_fails_is_tried_again(server):
 
 
 class OneAway:
-    """A sharded queue of which one shard doesn't answer, and all others take every heartbeat."""
+    """A sharded queue of which one shard doesn't reply, while all others accept every heartbeat."""
 
     def __init__(self):
         self.kept = []
@@ -389,7 +389,7 @@ class OneAway:
 
 
 def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
-    """Each key is kept by itself."""
+    """Each key has its own heartbeat."""
     queue, threads = OneAway(), Threads("test")
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()
@@ -406,7 +406,7 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
 
 
 class Says:
-    """A queue whose heartbeats are answered as a test says."""
+    """A queue whose heartbeats get the replies that a test chooses."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -423,7 +423,7 @@ class Says:
     [(Answer.LEASE_LOST, LeaseLost), (Answer.GONE, LeaseLost), (Answer.CANCEL_ASKED, CancelAsked)],
 )
 def test_a_function_that_was_told_is_kept_no_more(answer, raises):
-    """There is nothing to keep; a function that runs on costs nothing."""
+    """There is nothing to extend any more, so a function that continues costs nothing."""
     queue, threads = Says(answer), Threads("test")
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()

@@ -1,4 +1,4 @@
-"""What a worker says in its log: when its server goes and comes, why a task failed, and what happens next."""
+"""The log of a worker: when its server goes and comes back, why a task failed, and what happens next."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ from taskslot import Fail, Queue, Worker, current
 
 @pytest.fixture(autouse=True)
 def heard(caplog):
-    """All that is said in this test. A thread that another test left behind may still look for its server."""
+    """The log of this test only. A thread from an earlier test may still be looking for its server."""
     others = set(threading.enumerate()) - {threading.current_thread()}
     caplog.handler.addFilter(lambda _: threading.current_thread() not in others)
     caplog.set_level(logging.INFO, logger="taskslot")
 
 
-def said(caplog, words):
-    """The lines in which some words stand."""
+def lines_with(caplog, words):
+    """The lines that contain a text."""
     return [record.getMessage() for record in caplog.records if words in record.getMessage()]
 
 
@@ -31,13 +31,13 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
     worker.task("mail.send")(lambda: None)
     worker.task("mail.sweep")(lambda: None)
     with WorkerThread(worker):
-        wait_until(lambda: said(caplog, "works on"), "it has started")
-    (line,) = said(caplog, "works on")
-    assert line == f"worker w1 works on {queue.name}, in 3 places: mail.send, mail.sweep"
+        wait_until(lambda: lines_with(caplog, "works on"), "it has started")
+    (line,) = lines_with(caplog, "works on")
+    assert line == f"worker w1 works on {queue.name} with 3 places, functions: mail.send, mail.sweep"
 
 
 def test_a_failure_says_what_happens_next(queue, caplog):
-    """Which attempt it was of how many, and when the next one is; at the limit, that the task is dead."""
+    """The number of the attempt, and when the next one is; at the limit, that the task is dead."""
     queue.configure(attempts=4, **{"backoff-base": 50, "backoff-jitter": 0})
     worker = Worker(queue)
 
@@ -48,20 +48,20 @@ def test_a_failure_says_what_happens_next(queue, caplog):
     task = queue.push(fails.call())
     with WorkerThread(worker):
         assert queue.result(task, block_ms=20_000).state == "dead"
-        wait_until(lambda: len(said(caplog, "failed")) == 4, "all four are told")
+        wait_until(lambda: len(lines_with(caplog, "failed")) == 4, "all four are logged")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
-    assert said(caplog, "failed") == [
-        f"{begin} (attempt 1 of 4), again in 0.05 s: {error}",
-        f"{begin} (attempt 2 of 4), again in 0.1 s: {error}",
-        f"{begin} (attempt 3 of 4), again in 0.2 s: {error}",
-        f"{begin} (attempt 4 of 4), it is dead: {error}",
+    assert lines_with(caplog, "failed") == [
+        f"{begin} (attempt 1 of 4), retrying in 0.05 s: {error}",
+        f"{begin} (attempt 2 of 4), retrying in 0.1 s: {error}",
+        f"{begin} (attempt 3 of 4), retrying in 0.2 s: {error}",
+        f"{begin} (attempt 4 of 4), now dead: {error}",
     ]
     traces = [record for record in caplog.records if "failed" in record.getMessage()]
     assert all(record.exc_info[0] is ValueError for record in traces)
 
 
 def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
-    """A task without a limit has attempts all the same; one that is given up at once is dead."""
+    """Attempts are counted without a limit too. A task that is given up at once is dead."""
     queue.configure(**{"backoff-base": 3_600_000, "backoff-jitter": 0})
     worker = Worker(queue)
     fails = worker.task("f")(lambda dead: exec("raise Fail('no', dead=dead)", {"Fail": Fail, "dead": dead}))
@@ -69,18 +69,18 @@ def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
     endless = queue.push(fails.call(False), attempts=-1)
     gone = queue.push(fails.call(True))
     with WorkerThread(worker):
-        wait_until(lambda: len(said(caplog, "failed")) == 3, "all are told")
-    assert sorted(said(caplog, "failed")) == sorted(
+        wait_until(lambda: len(lines_with(caplog, "failed")) == 3, "all are logged")
+    assert sorted(lines_with(caplog, "failed")) == sorted(
         [
-            f"task {own}, f, failed (attempt 1 of 2), again in 3600 s: no",
-            f"task {endless}, f, failed (attempt 1), again in 3600 s: no",
-            f"task {gone}, f, failed (attempt 1 of 25), it is dead: no",
+            f"task {own}, f, failed (attempt 1 of 2), retrying in 3600 s: no",
+            f"task {endless}, f, failed (attempt 1), retrying in 3600 s: no",
+            f"task {gone}, f, failed (attempt 1 of 25), now dead: no",
         ]
     )
 
 
 def test_a_lease_that_run_max_ends_says_so(queue, caplog):
-    """The function learns that it should stop, and the log why."""
+    """The function is asked to stop, and the log has the reason."""
     queue.configure(run_max=300, lease=200)
     worker = Worker(queue)
     stopped = threading.Event()
@@ -93,36 +93,36 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
     task = queue.push(long.call())
     with WorkerThread(worker):
         assert stopped.wait(20)
-        wait_until(lambda: said(caplog, "is no longer"), "it is told")
+        wait_until(lambda: lines_with(caplog, "lost its lease"), "the lost lease is logged")
         worker.stop(at_once=True)
-    lines = said(caplog, f"task {task} is no longer this worker's, run-max of 0.3 s is over")
-    assert lines, said(caplog, "task")
+    lines = lines_with(caplog, f"task {task} lost its lease (run-max of 0.3 s reached)")
+    assert lines, lines_with(caplog, "task")
 
 
 def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
-    """With the reason, and without any of the payload."""
+    """With the reason, but without any of the payload."""
     task = queue.push(b"not JSON")
     with WorkerThread(Worker(queue)):
-        wait_until(lambda: said(caplog, "it is dead"), "it is told")
+        wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
     why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
-    assert said(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), it is dead: {why}"]
+    assert lines_with(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), now dead: {why}"]
 
 
 def test_a_stop_counts_its_tasks(queue, caplog):
-    """One task is one task."""
+    """With the singular for one task."""
     with Gate() as gate:
         worker = Worker(queue, grace_ms=0, name="w1")
         queue.push(worker.task("f")(gate.enter).call())
         with WorkerThread(worker):
             gate.inside()
             worker.stop()
-            wait_until(lambda: said(caplog, "gives back"), "it is told")
-            assert said(caplog, "worker w1 stops") == ["worker w1 stops; 1 task runs"]
-            assert said(caplog, "gives back") == ["worker w1 gives back 1 task that still runs"]
+            wait_until(lambda: lines_with(caplog, "gives back"), "it is logged")
+            assert lines_with(caplog, "stopping") == ["worker w1 is stopping; 1 task is running"]
+            assert lines_with(caplog, "gives back") == ["worker w1 gives back 1 task that is still running"]
 
 
 def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
-    """However often the worker tries meanwhile, and whatever of it: claims, a heartbeat, an answer."""
+    """However often the worker tries in between, with claims, heartbeats and outcomes."""
     caplog.set_level(logging.DEBUG, logger="taskslot")
     server = start(port=True, appendonly="yes")
     with redis.Redis(port=server.port) as client, Gate() as gate:
@@ -133,21 +133,21 @@ def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog)
             pushed = queue.push(task.call())
             gate.inside()
             server.kill9()
-            wait_until(lambda: said(caplog, "is away"), "it is noticed")
+            wait_until(lambda: lines_with(caplog, "does not answer"), "it is noticed")
             gate.open()
-            wait_until(lambda: len(said(caplog, "failed, trying again")) > 5, "it has tried often")
+            wait_until(lambda: len(lines_with(caplog, "failed, trying again")) > 5, "it has tried often")
             server.start()
-            wait_until(lambda: said(caplog, "is back after"), "that, too")
+            wait_until(lambda: lines_with(caplog, "is back after"), "that, too")
             assert queue.result(pushed, block_ms=20_000) is not None
-    (away,), (back,) = said(caplog, "is away"), said(caplog, "is back after")
-    assert away.startswith("the server is away, trying again until it is back: ")
+    (away,), (back,) = lines_with(caplog, "does not answer"), lines_with(caplog, "is back after")
+    assert away.startswith("the server does not answer, trying again until it is back: ")
     assert back.startswith("the server is back after ") and float(back.split()[-2]) > 0
     tries = [record for record in caplog.records if "failed, trying again" in record.getMessage()]
     assert {record.levelno for record in tries} == {logging.DEBUG}
 
 
 def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
-    """Where tasks still run, and how long it waits for them."""
+    """If tasks still run, and how long it waits for them."""
     worker = Worker(queue, grace_ms=20_000, name="w1")
     gate = Gate()
     task = worker.task("f")(gate.enter)
@@ -156,14 +156,14 @@ def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
     def interrupt():
         gate.inside()
         os.kill(os.getpid(), signal.SIGINT)
-        wait_until(lambda: said(caplog, "Ctrl-C again"), "it is told")
+        wait_until(lambda: lines_with(caplog, "Ctrl-C again"), "it is logged")
         gate.open()
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     assert worker.run() == 0
     thread.join()
-    (line,) = said(caplog, "Ctrl-C again")
+    (line,) = lines_with(caplog, "Ctrl-C again")
     assert line == (
-        "worker w1 stops when its 1 task has ended, in 20 s at the latest; Ctrl-C again ends it at once"
+        "worker w1 stops when its 1 task has ended, after at most 20 s; press Ctrl-C again to stop now"
     )

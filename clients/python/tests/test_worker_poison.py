@@ -1,4 +1,4 @@
-"""A task that ends its worker's process, time after time, and those that run beside it."""
+"""A task that repeatedly kills its worker's process, and the tasks that run beside it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 class Supervised:
-    """poison_program.py, started again whenever it ends."""
+    """Runs poison_program.py, and restarts it whenever it ends."""
 
     def __init__(self, port):
         self._words = [sys.executable, str(HERE / "poison_program.py"), str(port)]
@@ -29,7 +29,7 @@ class Supervised:
         return self
 
     def look(self):
-        """Start it, if it has ended."""
+        """Start the program if it has ended."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(self._words, env=OF_THIS_TREE, stderr=subprocess.DEVNULL)
             self.started += 1
@@ -41,7 +41,7 @@ class Supervised:
 
 @pytest.mark.slow
 def test_only_the_poison_ends_dead(server, queue):
-    """One of four tasks ends the process; a supervisor starts it again. Default settings but for the lease."""
+    """One of four tasks ends the process, and a supervisor restarts it. All settings except the lease are defaults."""
     queue.pause()
     poison = queue.push(taskslot.call("poison"))
     innocents = queue.push_many([taskslot.call("innocent")] * 3)
@@ -59,7 +59,7 @@ def test_only_the_poison_ends_dead(server, queue):
 
 
 def test_a_dead_task_says_why_where_one_looks(queue):
-    """A function that runs for longer than `run-max`, and nobody failed it."""
+    """A function ran for longer than `run-max`, so there was no FAIL with an error."""
     queue.configure(run_max=200, stalls=1)
     worker = Worker(queue, name="w1")
     hangs = worker.task("hangs")(lambda: taskslot.current().wait(20))
@@ -71,7 +71,7 @@ def test_a_dead_task_says_why_where_one_looks(queue):
 
 
 def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
-    """As those of two containers may be: a crash in one charges nothing in the other."""
+    """As in two containers. A crash in one must not count against tasks in the other."""
     code = "import os; os.getpid = lambda: 1; from taskslot.worker.options import own_name; print(own_name())"
     words = [sys.executable, "-c", code]
     names = {subprocess.check_output(words, env=OF_THIS_TREE, text=True) for _ in range(2)}

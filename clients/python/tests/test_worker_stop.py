@@ -1,4 +1,4 @@
-"""How a worker ends: asked, by a signal, by kill -9; what runs is finished or given back, and nothing hangs."""
+"""How a worker ends: on request, by a signal, by kill -9. Running tasks are finished or given back."""
 
 import asyncio
 import signal
@@ -18,12 +18,12 @@ from taskslot.worker.worker import stopped_by_signals
 HERE = Path(__file__).parent
 
 
-# ---- asked
+# ---- on request
 
 
 @pytest.mark.parametrize("how", ["run", "serve"])
 def test_a_stop_waits_for_what_runs(queue, how):
-    """And claims no more."""
+    """It claims no more tasks."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=1)
         task = worker.task("f")(gate.enter)
@@ -41,14 +41,14 @@ def test_a_stop_waits_for_what_runs(queue, how):
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("how", ["run", "serve"])
 def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
-    """The task is ready at once, nothing is counted against it, and the function's own end is dropped."""
-    told = []
+    """The task is ready at once without a failed attempt, and the function's own outcome is dropped."""
+    stopped = []
     with Gate() as gate:
         worker = Worker(queue, concurrency=2, grace_ms=50)
 
         def work():
             gate.come()
-            told.append(current().wait(30))
+            stopped.append(current().wait(30))
             raise ValueError("interrupted")
 
         async def later():
@@ -56,7 +56,7 @@ def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
             try:
                 await asyncio.sleep(30)
             finally:
-                told.append(True)
+                stopped.append(True)
 
         task = worker.task("f")(work if kind == "sync" else later)
         with WorkerThread(worker, how) as run:
@@ -64,7 +64,7 @@ def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
             gate.inside(), gate.inside()
             worker.stop()
             assert run.ended() == 1
-    assert told == [True, True]
+    assert stopped == [True, True]
     for one in ids:
         view = queue.get(one)
         assert (view.state, view.failures, view.stalls) == ("ready", 0, 0)
@@ -72,7 +72,7 @@ def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
 
 
 def test_a_function_that_does_not_listen_is_left_behind(queue):
-    """Its task is given back, its result comes too late and is dropped."""
+    """Its task is given back. Its result is too late, and is dropped."""
     with Gate() as gate:
         worker = Worker(queue, grace_ms=0)
         task = worker.task("f")(gate.enter)
@@ -100,7 +100,7 @@ def test_all_is_given_back_in_one_command(queue, client):
 
 
 def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
-    """Those that wait for an event loop that stands still, while what holds it may finish."""
+    """Those that wait for a blocked event loop, while the function that blocks it can finish."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=3)
 
@@ -121,7 +121,7 @@ def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
 
 
 def test_a_stop_before_the_start_holds(queue):
-    """Whoever stops a worker that another thread is about to start isn't overheard."""
+    """A stop counts even if another thread is only about to start the worker."""
     worker = Worker(queue)
     worker.stop()
     with WorkerThread(worker) as run:
@@ -129,7 +129,7 @@ def test_a_stop_before_the_start_holds(queue):
 
 
 def test_a_function_may_stop_its_worker(queue):
-    """After a number of tasks, say, as against leaks; it can be run again."""
+    """After a number of tasks, for example, to limit memory leaks. The worker can be run again."""
     worker = Worker(queue)
     task = worker.task("f")(worker.stop)
     for number in (1, 2):
@@ -140,14 +140,14 @@ def test_a_function_may_stop_its_worker(queue):
 
 
 def test_a_worker_runs_once_at_a_time(queue):
-    """The second run is an error, the first goes on."""
+    """The second run raises an error, and the first continues."""
     with Gate() as gate:
         worker = Worker(queue)
         task = worker.task("f")(gate.enter)
         with WorkerThread(worker) as run:
             queue.push(task.call())
             gate.inside()
-            with pytest.raises(RuntimeError, match="runs already"):
+            with pytest.raises(RuntimeError, match="already running"):
                 worker.run()
             assert not run.is_over()
             gate.open()
@@ -155,7 +155,7 @@ def test_a_worker_runs_once_at_a_time(queue):
 
 
 def test_run_within_an_event_loop_is_an_error(queue):
-    """It would block it: `serve` is there for that."""
+    """It would block the event loop; `serve` doesn't."""
 
     async def wrong():
         Worker(queue).run()
@@ -165,7 +165,7 @@ def test_run_within_an_event_loop_is_an_error(queue):
 
 
 def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
-    """As where a TaskGroup ends because of another task."""
+    """For example if a TaskGroup ends because of another task."""
     tidied, leased = [], []
     with Gate() as gate:
         worker = Worker(queue)
@@ -191,12 +191,12 @@ def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
         thread.start()
         wait_until(lambda: not thread.is_alive(), "it has ended", timeout=10)
     assert (tidied, leased) == ([True], [0])
-    # A claim of the worker that still waited may have got the task once more, and given it back.
+    # A waiting claim of the worker may have got the task once more and given it back.
     assert (queue.info().ready, queue.info().requeued >= 1, queue.info().failed) == (1, True, 0)
 
 
 def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
-    """What async functions had is given back."""
+    """The tasks of async functions are given back."""
     worker = Worker(queue, grace_ms=0)
 
     @worker.task("f")
@@ -233,7 +233,7 @@ class Program:
         self.process.send_signal(number)
 
     def ended(self):
-        """Wait for its end: its exit status, and whether `run` came back."""
+        """Wait for its end. Returns its exit status, and whether `run` returned."""
         out, _ = self.process.communicate(timeout=15)
         return self.process.returncode, "ended" in out
 
@@ -246,14 +246,14 @@ class Program:
 
 
 def comes(client, number=1):
-    """Wait until so many functions run."""
+    """Wait until this many functions run."""
     wait_until(lambda: int(client.get("came") or 0) >= number, "functions run", timeout=20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("how", ["run", "serve"])
 def test_a_signal_lets_tasks_finish(server, queue, client, how, number):
-    """Exit status 0, handlers as they were before, nothing left behind."""
+    """The exit status is 0, the handlers are restored, and no task is left."""
     client.set("serve", 1) if how == "serve" else None
     with Program(server.port) as program:
         queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
@@ -277,7 +277,7 @@ def test_signals_are_left_to_a_program_that_wants_them():
 
 
 def test_after_the_grace_tasks_are_given_back(server, queue, client):
-    """Exit status 1; functions were told and could tidy up."""
+    """The exit status is 1. Functions were asked to stop and could clean up."""
     with Program(server.port, grace_ms=50) as program:
         queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
         comes(client, 2)
@@ -288,7 +288,7 @@ def test_after_the_grace_tasks_are_given_back(server, queue, client):
 
 
 def test_a_second_signal_gives_back_at_once_also_what_hangs(server, queue, client):
-    """Though the grace is long; a thread that never ends doesn't keep the process."""
+    """Although the grace is long. A thread that never ends doesn't keep the process alive."""
     with Program(server.port, grace_ms=600_000) as program:
         queue.push(taskslot.call("hangs"))
         comes(client)
@@ -299,7 +299,7 @@ def test_a_second_signal_gives_back_at_once_also_what_hangs(server, queue, clien
 
 
 def test_the_tasks_of_a_worker_that_is_killed_come_back(server, queue, client):
-    """With the end of their leases, as stalls."""
+    """When their leases end, as stalls."""
     with Program(server.port, lease_ms=300) as program:
         pushed = queue.push(taskslot.call("waits"))
         comes(client)

@@ -1,6 +1,6 @@
-"""A worker as a program of its own, that tests send signals: worker_program.py port grace_ms lease_ms.
+"""A worker program for tests that send signals: worker_program.py PORT GRACE_MS LEASE_MS.
 
-Its functions show that they have come by a key, and wait until the test sets another.
+Its functions set a key when they begin, and wait until the test sets another key.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ worker = Worker(Queue(client, "mail"), concurrency=2, grace_ms=GRACE_MS, lease_m
 
 
 def goes_on():
-    """Whether the test lets functions go on."""
+    """Whether the test lets the functions continue."""
     return client.get("go") is not None
 
 
 @worker.task("waits")
 def waits():
-    """Ends when it may, or is told."""
+    """Wait until the test lets it continue, or it should stop."""
     client.incr("came")
     while not goes_on() and not current().wait(0.01):
         pass
@@ -33,26 +33,26 @@ def waits():
 
 @worker.task("waits_async")
 async def waits_async():
-    """The same as a coroutine, that tidies up."""
+    """The same as a coroutine, which cleans up at the end."""
     client.incr("came")
     try:
         while not goes_on():
             await asyncio.sleep(0.01)
     finally:
-        await asyncio.sleep(0.1)  # what there is to tidy up takes a while
+        await asyncio.sleep(0.1)  # cleaning up takes a while
         client.incr("went")
 
 
 @worker.task("hangs")
 def hangs():
-    """Listens to nobody."""
+    """Ignore all requests to stop."""
     client.incr("came")
     while not goes_on():
         pass
 
 
 async def serve():
-    """Beside others in an event loop."""
+    """Run the worker beside other tasks of an event loop."""
     return await worker.serve()
 
 

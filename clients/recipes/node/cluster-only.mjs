@@ -1,14 +1,14 @@
-// These programs are for a cluster: its clients find no slots on a single server, and don't say why.
+// Checks that the server is a cluster node. On a single server, the cluster clients find no slots, and don't say why.
 
 import { connect } from "node:net";
 
-/** End the process, with the reason, where the server at HOST:PORT says that it is no node of a cluster. */
+/** End the process, with the reason, if the server at HOST:PORT is not a cluster node. */
 export async function mustBeCluster(address) {
   const at = address.lastIndexOf(":");
   const socket = connect({ host: address.slice(0, at), port: Number(address.slice(at + 1)) });
   const said = await new Promise((resolve) => {
     socket.setTimeout(5000, () => resolve(""));
-    socket.on("error", () => resolve("")); // the client itself says so better
+    socket.on("error", () => resolve("")); // the client itself reports this better
     let text = "";
     socket.on("data", (bytes) => {
       text += bytes;
@@ -18,7 +18,7 @@ export async function mustBeCluster(address) {
   });
   socket.destroy();
   if (said.includes("cluster_enabled:0")) {
-    console.error(`${address} is a single server, and this program is for a cluster only: see ../README.md`);
+    console.error(`${address} is a single server, but this program needs a cluster: see ../README.md`);
     process.exit(1);
   }
 }

@@ -2,9 +2,9 @@
 
 import { Command } from "ioredis";
 
-// ioredis knows the keys of the commands in its own list only. `cluster.call("TASK.PUSH", key)` therefore goes to a
-// node picked at random, which mostly answers MOVED: it works, at the price of a second try and a refresh of the slots
-// each time. A command that tells its key goes straight to the right node.
+// ioredis only knows the keys of commands in its own list. So `cluster.call("TASK.PUSH", key)` goes to a random node,
+// which usually replies MOVED. It works, but each call costs a second try and a refresh of the slots. A command with
+// `getKeys` goes straight to the right node.
 class TaskCommand extends Command {
   getKeys() {
     return this.args.slice(0, 1);

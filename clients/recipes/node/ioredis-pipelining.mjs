@@ -1,4 +1,4 @@
-// taskslot by ioredis with enableAutoPipelining: node ioredis-pipelining.mjs HOST:PORT [QUEUE]
+// taskslot with ioredis and enableAutoPipelining: node ioredis-pipelining.mjs HOST:PORT [QUEUE]
 
 import { Cluster } from "ioredis";
 
@@ -12,8 +12,8 @@ await mustBeCluster(address);
 const [host, port] = address.split(":");
 const cluster = new Cluster([{ host, port: Number(port) }], { enableAutoPipelining: true });
 
-// What doesn't work is `call` (ioredis issue 1890): the commands of one turn are put together by node, but the pipeline
-// sees no key in them and goes to a node picked at random, where those of several slots are MOVED for good.
+// `call` doesn't work (ioredis issue 1890). The calls of one event-loop turn are grouped by node, but the pipeline
+// sees no keys in them and goes to a random node. If they belong to several slots, they end with MOVED.
 async function brokenCalls() {
   const shards = await shardsOf(sender(cluster), queue, 8);
   for (let tries = 0; tries < 100; tries++) {
@@ -24,16 +24,16 @@ async function brokenCalls() {
   return 0;
 }
 
-// What works, and is put together by node: a script, whose key ioredis knows. One for all commands, since the command
-// is an argument; pcall hands an error on as it is. A claim in a script doesn't wait.
+// A script works and is pipelined, because ioredis knows its key. One script is enough for all commands, since the
+// command is an argument; pcall returns errors unchanged. A claim in a script doesn't wait.
 cluster.defineCommand("task", {
   numberOfKeys: 1,
   lua: "return redis.pcall(ARGV[1], KEYS[1], unpack(ARGV, 2))",
 });
 const send = (name, key, ...args) => cluster.task(key, name, ...args);
 
-// What works, too, for all commands, and is not put together: a command that tells its key, as ioredis.mjs has it.
-// The claims that wait need it, on connections of their own, which nothing else may share a pipeline with.
+// A command with `getKeys`, as in ioredis.mjs, works too, for all commands, but is not pipelined. Claims that wait
+// need it, on connections of their own, because nothing else must share a pipeline with them.
 const waiting = cluster.duplicate([], { enableAutoPipelining: false });
 
 const moved = await brokenCalls();

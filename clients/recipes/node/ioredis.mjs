@@ -1,4 +1,4 @@
-// taskslot by ioredis: node ioredis.mjs HOST:PORT [QUEUE]
+// taskslot with ioredis: node ioredis.mjs HOST:PORT [QUEUE]
 
 import { Cluster } from "ioredis";
 
@@ -10,8 +10,8 @@ const [address = "127.0.0.1:6379", queue] = process.argv.slice(2);
 await mustBeCluster(address);
 const [host, port] = address.split(":");
 const cluster = new Cluster([{ host, port: Number(port) }]);
-// Connections of their own for the claims that wait, one to each node; each worker that waits needs such a cluster.
-// commandTimeout and socketTimeout are off unless you set them; set, they must be longer than BLOCK.
+// A second client for the claims that wait, with one connection to each node. Each waiting worker needs its own.
+// commandTimeout and socketTimeout are off by default. If you set them, they must be longer than BLOCK.
 const waiting = cluster.duplicate([], { redisOptions: { commandTimeout: 6000 } });
 
 const account = await story({ name: "ioredis", send: sender(cluster), waiter: sender(waiting) }, queue);

@@ -1,11 +1,11 @@
-// taskslot by node-redis: node node-redis.mjs HOST:PORT [QUEUE]
+// taskslot with node-redis: node node-redis.mjs HOST:PORT [QUEUE]
 
 import { createCluster } from "redis";
 
 import { mustBeCluster } from "./cluster-only.mjs";
 import { story } from "./story.mjs";
 
-// sendCommand takes the key that routes, whether a replica may answer, and the whole command, all of it as texts.
+// sendCommand takes the key for routing, whether a replica can reply, and the whole command as strings.
 const sender = (cluster) => (name, key, ...args) =>
   cluster.sendCommand(key, false, [name, key, ...args.map(String)]);
 
@@ -13,8 +13,8 @@ const [address = "127.0.0.1:6379", queue] = process.argv.slice(2);
 await mustBeCluster(address);
 const rootNodes = [{ url: `redis://${address}` }];
 const cluster = createCluster({ rootNodes });
-// Connections of their own for the claims that wait. socketTimeout is off unless you set it, and set it must be longer
-// than BLOCK. The 5 s of commandOptions.timeout only run while a command waits to be sent.
+// A second client for the claims that wait. socketTimeout is off by default; if you set it, it must be longer than
+// BLOCK. The 5 s of commandOptions.timeout only count while a command waits to be sent.
 const waiting = createCluster({ rootNodes, minimizeConnections: true, defaults: { socket: { socketTimeout: 6000 } } });
 for (const one of [cluster, waiting]) {
   one.on("error", (error) => console.error(`${error}`)); // without a listener an error ends the process

@@ -1,6 +1,6 @@
-// Which shard a task goes to, and the claims that are safe to send again: the same for every client of Node.
+// The choice of a task's shard, and claims that are safe to send again: the same for every Node client.
 //
-// `send` is the client's part: (command, key, ...arguments) → promise of the reply, rejected with the server's error.
+// `send` belongs to the client: (command, key, ...arguments) → promise of the reply, rejected with the server's error.
 
 import { randomInt, randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
@@ -15,12 +15,12 @@ export function crc16(text) {
   return crc;
 }
 
-/** The queues that carry `name`, on all nodes: the same n names from every node, for ever. */
+/** The keys of the shards of `name`: the same n names from every node, permanently. */
 export function shardsOf(send, name, n) {
   return send("TASK.SHARDS", name, n);
 }
 
-/** The shard for a task: by its group, else by its token, else the one of two that has less to do. */
+/** The shard for a task: by its group, otherwise by its token, otherwise the less loaded of two. */
 export async function shardFor(send, shards, { group, unique } = {}) {
   const hashed = group ?? unique;
   if (hashed !== undefined) return shards[crc16(hashed) % shards.length];
@@ -32,9 +32,9 @@ export async function shardFor(send, shards, { group, unique } = {}) {
 }
 
 /**
- * Push a task to its shard: `[shard, id, 1 new | 0 found]`. Errors are QFULL, PAUSED and the like.
+ * Push a task to its shard. Returns `[shard, id, 1 new | 0 found]`. Errors are QFULL, PAUSED and others.
  *
- * The token makes it safe for the client, or for you, to send it again.
+ * Because of the token, the client or the caller can send it again.
  */
 export async function push(send, shards, payload, { group, unique, ...more } = {}) {
   const shard = await shardFor(send, shards, { group, unique });
@@ -45,17 +45,17 @@ export async function push(send, shards, payload, { group, unique, ...more } = {
   return unique === undefined ? [shard, reply, 1] : [shard, ...reply];
 }
 
-/** Claim up to `count` tasks, without waiting: `[[handle, payload, deliveries], …]`. */
+/** Claim up to `count` tasks without waiting. Returns `[[handle, payload, deliveries], …]`. */
 export function claim(send, shard, { count = 1, token = randomUUID() } = {}) {
   return send("TASK.CLAIM", shard, "COUNT", count, "REQUEST", token);
 }
 
 /**
- * Wait for a task until there is one, in slices of `slice` ms, at most 4000: below every client's own time-outs.
+ * Wait for a task without a limit, in slices of `slice` ms, at most 4000: below every client's own time-outs.
  *
- * `waiter` sends on connections of its own, since all that is sent behind a claim that waits waits with it. A slice
- * that broke off is sent again with the same token, for `patience` ms: if the server had already given tasks to it,
- * the copy gets the same ones.
+ * `waiter` uses its own connections, because every command behind a waiting claim would wait too. A slice that broke
+ * off is sent again with the same token, for `patience` ms: if the server has already leased tasks to it, the copy
+ * gets the same ones.
  */
 export async function wait(waiter, shard, { count = 1, slice = 4000, patience = 30_000 } = {}) {
   for (let token = randomUUID(), answered = Date.now(); ; ) {
@@ -71,9 +71,9 @@ export async function wait(waiter, shard, { count = 1, slice = 4000, patience = 
   }
 }
 
-/** What an error of the server is about: STALE, QFULL, PAUSED, CANCELLED, ERR …; "" if it isn't the server's. */
+/** The code of a server's error: STALE, QFULL, PAUSED, CANCELLED, ERR …; "" for other errors. */
 export const word = (error) => /^([A-Z]{3,}) /.exec(error.message)?.[1] ?? "";
 
-/** Whether the same claim would fail again. A failover, a slot that moves and a lost connection pass. */
+/** Whether the same claim would fail again. Failovers, slot migrations and lost connections pass. */
 const isFinal = (error) =>
   !["", "UNBLOCKED", "MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "READONLY", "MASTERDOWN"].includes(word(error));

@@ -1,6 +1,7 @@
-// One story for every client of Node: fill a sharded queue, empty it, and meet the errors. Ends with an account.
+// The same program for every Node client: fill a sharded queue, empty it, and provoke the errors. Returns an account.
 //
-// A client is {name, send, waiter}: both send (command, key, ...arguments), `waiter` on its own connections.
+// A client is {name, send, waiter}: `send` and `waiter` take (command, key, ...arguments); `waiter` has its own
+// connections.
 
 import { setTimeout } from "node:timers/promises";
 
@@ -17,14 +18,14 @@ export async function story(client, queue = "orders") {
   for (const shard of shards) account.pushed[shard] = 0;
 
   await fill(send, shards, account);
-  // As many workers as one likes; each begins at a home of its own.
+  // Any number of workers; each begins with its own home shard.
   await Promise.all([0, 2, 5].map((home) => work(send, shards, home, account)));
   await waitForOne(client, shards, account);
   await meetErrors(send, `${queue}-errors`, account);
   return account;
 }
 
-/** Push tasks of groups, tasks with tokens (each twice, one of which is found), and tasks with neither. */
+/** Push tasks with groups, tasks with tokens (each twice, and the second one is found), and tasks with neither. */
 async function fill(send, shards, account) {
   const count = ([shard, , isNew]) => {
     account.pushed[shard] += isNew;
@@ -34,11 +35,11 @@ async function fill(send, shards, account) {
   for (let n = 0; n < 4 * GROUPS; n++) tasks.push([`of a group ${n}`, { group: `customer-${n % GROUPS}` }]);
   for (let n = 0; n < 40; n++) tasks.push([`unique ${n}`, { unique: `invoice-${n % 20}` }]);
   (await Promise.all(tasks.map(([payload, options]) => push(send, shards, payload, options)))).forEach(count);
-  // One after the other, so that each sees what those before it have put where.
+  // One after the other, so that each push sees where the earlier ones went.
   for (let n = 0; n < 112; n++) count(await push(send, shards, `plain ${n}`));
 }
 
-/** Take tasks from the home shard, then from the others, until all are empty. */
+/** Claim tasks from the home shard, then from the others, until all are empty. */
 async function work(send, shards, home, account) {
   const round = [...shards.slice(home), ...shards.slice(0, home)];
   for (let empty = 0, at = 0; empty < round.length; at++) {
@@ -49,17 +50,17 @@ async function work(send, shards, home, account) {
   }
 }
 
-/** Keep all the leases with one call, then finish each task by its handle. */
+/** Extend all leases with one call, then finish each task by its handle. */
 async function finish(send, shard, tasks, account) {
   const handles = tasks.map(([handle]) => handle);
-  // A deadline for each; 0 nothing left to work on, -2 STALE, -3 CANCELLED.
+  // For each handle the new deadline, 0 if the task has ended, -2 for STALE, -3 for CANCELLED.
   const deadlines = await send("TASK.EXTEND", shard, "HANDLES", handles.length, ...handles);
   account.extended += deadlines.filter((deadline) => deadline > 0).length;
   const acked = await Promise.all(handles.map((handle) => send("TASK.ACK", shard, handle)));
   account.done += acked.reduce((sum, one) => sum + one, 0);
 }
 
-/** Wait on an empty shard, push to it, and send the claim again as a client does that lost the reply. */
+/** Wait on an empty shard, then push to it. */
 async function waitForOne({ send, waiter }, shards, account) {
   const waiting = wait(waiter, shards[0]);
   while (!(await blockedWorkers(send, shards[0]))) await setTimeout(10);
@@ -70,13 +71,13 @@ async function waitForOne({ send, waiter }, shards, account) {
   await finish(send, shards[0], [[handle]], account);
 }
 
-/** How many claims wait at a queue: a field of a map, which some clients give as a flat array. */
+/** The number of claims that wait for a queue: a field of a map, which some clients return as a flat array. */
 async function blockedWorkers(send, shard) {
   const info = await send("TASK.INFO", shard);
   return Array.isArray(info) ? info[info.indexOf("blocked-workers") + 1] : info["blocked-workers"];
 }
 
-/** Every error that a worker or a producer must know, on a queue beside. */
+/** Every error that a worker or a producer must know, on another queue. */
 async function meetErrors(send, key, account) {
   const said = (promise) => promise.then(String, (error) => word(error) || error.message);
   await send("TASK.CONFIG", key, "SET", "max-len", 1);

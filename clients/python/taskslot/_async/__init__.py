@@ -1,1 +1,1 @@
-"""The asyncio classes. The sync ones in `_sync` are made of these by `make fmt` (unasync): change them here."""
+"""The asyncio classes. `make fmt` generates the sync classes in `_sync` from these, so make changes here."""

@@ -17,9 +17,9 @@ from .wire import AsyncWire
 
 
 class AsyncBaseQueue(ABC):
-    """A logical queue in one key, or in several: each method finds out for which of them its command is.
+    """A logical queue in one key or in several. Each method finds the key that its command is for.
 
-    `name` is the queue's name, `keys` are the keys that hold its tasks, and `wire` is how commands get there.
+    `name` is the queue's name, `keys` are the keys that hold its tasks, and `wire` sends its commands.
     """
 
     def __init__(self, name: str, keys: Sequence[str], wire: AsyncWire) -> None:
@@ -36,69 +36,72 @@ class AsyncBaseQueue(ABC):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections that this queue made for itself; the client stays open."""
+        """Close the connections that this queue opened. The client stays open."""
         await self.wire.close()
 
     # ---- which key
 
     @abstractmethod
     def _locate(self, task: Task | str) -> tuple[str, str]:
-        """The key of a task, an id or a handle, and its id or handle there."""
+        """The key of a task (or of an id or a handle), and the id or handle that the server knows."""
 
     @abstractmethod
     def _key_of_group(self, group: str) -> str:
-        """The key that has a group."""
+        """The key that holds a group."""
 
     @abstractmethod
     def _named_here(self, key: str, view: TaskView) -> TaskView:
-        """A task of a key, by the id that it has in this queue."""
+        """The view of a task of a key, with the id that it has in this queue."""
 
     # ---- work
 
     async def ack(
         self, task: Task | str, *, result: Payload | None = None, retain_ms: int | None = None
     ) -> bool:
-        """Finish a task: True; False if there is nothing left to finish (so an ack sent twice is harmless).
+        """Finish a task. Returns False if it was already finished or removed, so a repeated ack is harmless.
 
-        Counts also after the deadline, until the task is claimed again: then it raises `LeaseLost`.
+        An ack also counts after the deadline, until the task is claimed again. Then it raises `LeaseLost`.
         """
         return bool(await self.wire.run(commands.ack(*self._locate(task), result, retain_ms)))
 
     async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
-        """Give a task back, to its place, later, or behind the others; it counts nothing against the task."""
+        """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.
+
+        This does not count as a failed attempt. Returns False if the task was already finished or removed.
+        """
         return bool(await self.wire.run(commands.requeue(*self._locate(task), delay_ms, back)))
 
     async def extend(
         self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
     ) -> int:
-        """Keep the lease for its own length again, or `lease_ms`: the new deadline; 0 if the task is over.
+        """Extend a lease by its own length, or by `lease_ms`, from now. Returns the new deadline; 0 if the task ended.
 
-        Raises `LeaseLost`, or `CancelAsked` where somebody cancelled the task.
+        Raises `LeaseLost`, or `CancelAsked` if the task was cancelled.
         """
         return int(await self.wire.run(commands.extend(*self._locate(task), lease_ms, progress)))
 
     async def fail(
         self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
     ) -> int:
-        """Say that the attempt failed: the ms until the task is ready again, -1 if it is dead now, 0 if it is over."""
+        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended."""
         return int(await self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead)))
 
     async def ack_many(
         self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
     ) -> list[int]:
-        """Finish tasks in one command for each key and thousand: for each in order an `Answer`."""
+        """Finish tasks, a thousand of a key in one command. Returns an `Answer` for each task, in order."""
         return await self._answers(tasks, lambda key, handles: commands.ack(key, handles, result, retain_ms))
 
     async def requeue_many(
         self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
     ) -> list[int]:
-        """Give tasks back: for each in order an `Answer`."""
+        """Give tasks back unfinished. Returns an `Answer` for each task, in order."""
         return await self._answers(tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back))
 
     async def extend_many(
         self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
     ) -> list[int]:
-        """Keep leases: for each in order the new deadline, or an `Answer` that is 0 or below."""
+        """Extend leases. Returns for each task, in order, the new deadline, or an `Answer` (≤ 0)."""
         return await self._answers(
             tasks, lambda key, handles: commands.extend(key, handles, lease_ms, progress)
         )
@@ -111,7 +114,7 @@ class AsyncBaseQueue(ABC):
         delay_ms: int | None = None,
         dead: bool = False,
     ) -> list[int]:
-        """Say that attempts failed: for each in order the ms until it is ready, or an `Answer` that is 0 or below."""
+        """Report failed attempts. Returns for each task, in order, the ms until it is ready, or an `Answer` (≤ 0)."""
         return await self._answers(
             tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead)
         )
@@ -119,7 +122,7 @@ class AsyncBaseQueue(ABC):
     async def _answers(
         self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[list[int]]]
     ) -> list[int]:
-        """Send one command for each key and thousand: the answers in the order of the tasks."""
+        """Send one command for each thousand tasks of a key. Returns the replies in the order of the tasks."""
         located = [self._locate(task) for task in several(tasks)]
         places: dict[str, list[int]] = {}
         for place, (key, _) in enumerate(located):
@@ -135,9 +138,9 @@ class AsyncBaseQueue(ABC):
     # ---- inspect
 
     async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
-        """How a task ended; None if it isn't over. `block_ms` waits so long for its end, 0 for ever.
+        """How a task ended; None if it has not. `block_ms` waits for its end; 0 waits without a limit.
 
-        Raises `UnknownTask` where there is no such task, or it is over and was not kept.
+        Raises `UnknownTask` if there is no such task, or if it ended and was not kept.
         """
         key, task_id = self._locate(identity(task))
         if block_ms is None:
@@ -150,7 +153,7 @@ class AsyncBaseQueue(ABC):
                 return ended
 
     async def get(self, task: Task | str) -> TaskView | None:
-        """All that is known of a task, by its id or its handle; None if it is gone."""
+        """Everything known about a task, by its id or handle; None if there is no such task."""
         key, name = self._locate(task)
         view = await self.wire.run(commands.get(key, name))
         return view and self._named_here(key, view)
@@ -165,10 +168,10 @@ class AsyncBaseQueue(ABC):
         page: int = 100,
         max_bytes: int | None = None,
     ) -> AsyncIterator[TaskView]:
-        """The tasks in a state, page by page: ready in the order of claims, delayed by due time, others by age.
+        """Iterate over the tasks in a state: ready ones in claim order, delayed ones by due time, others by age.
 
-        A page holds at most so many tasks and bytes, by default 16 MiB, and at least one task. Of a sharded queue
-        shard after shard.
+        The tasks are read in pages of at most `page` tasks and `max_bytes` (16 MiB by default), but at least one task.
+        A sharded queue is read shard by shard.
         """
         for key in self.keys:
             cursor = ""
@@ -185,16 +188,16 @@ class AsyncBaseQueue(ABC):
                     yield self._named_here(key, view)
 
     async def len(self, state: State | None = None) -> int:
-        """How many tasks are ready, delayed or leased, or in one state."""
+        """The number of tasks in a state. Without a state: of those that are ready, delayed or leased."""
         return sum([await self.wire.run(commands.length(key, state)) for key in self.keys])
 
     async def info(self) -> Info | None:
-        """Counts, totals, rates, times and load (`aggregate.total` of shards); None where there is no queue yet."""
+        """Counts, totals, rates, times and load, of all shards together; None if there is no queue yet."""
         infos = [await self.wire.run(commands.info(key)) for key in self.keys]
         return total([info for info in infos if info is not None])
 
     async def settings(self) -> Settings | None:
-        """The settings, of the first shard that exists; None where there is no queue yet."""
+        """The settings, for shards those of the first that exists; None if there is no queue yet."""
         for key in self.keys:
             if (found := await self.wire.run(commands.settings(key))) is not None:
                 return found
@@ -207,16 +210,16 @@ class AsyncBaseQueue(ABC):
     # ---- admin
 
     async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
-        """Remove a waiting task, or ask the worker of a leased one to stop; None where there is nothing to cancel."""
+        """Remove a waiting task, or ask the worker of a leased one to stop. None if there is nothing to cancel."""
         return (await self.cancel_many([task]))[0]
 
     async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
-        """The same for many, in order."""
+        """Cancel tasks. Returns for each, in order, what `cancel` would."""
         ids = [identity(task) for task in several(tasks)]
         return [cancel_answer(answer) for answer in await self._answers(ids, commands.cancel)]
 
     async def retry(self, tasks: Iterable[Task | str]) -> int:
-        """Make dead or delayed tasks ready, behind the others: how many are."""
+        """Make dead or delayed tasks ready, at the back of the queue. Returns how many were."""
         by_key: dict[str, list[str]] = {}
         for task in several(tasks):
             key, task_id = self._locate(identity(task))
@@ -228,15 +231,15 @@ class AsyncBaseQueue(ABC):
         return done
 
     async def configure(self, **values: Payload | int) -> None:
-        """Set settings by their names, with _ for -: `configure(lease=60_000, max_len=10_000)`.
+        """Change settings, by their names with _ for -: `configure(lease=60_000, max_len=10_000)`.
 
-        A sharded queue sets them on every shard, and limits hold for each shard alone.
+        A sharded queue changes them on every shard, and each shard has its limits for itself.
         """
         for key in self.keys:
             await self.wire.run(commands.configure(key, values))
 
     async def reset(self, *names: str) -> None:
-        """Put settings back to their defaults, all of them if none is named."""
+        """Reset settings to their defaults; all of them if none is named."""
         for key in self.keys:
             await self.wire.run(commands.reset(key, names))
 
@@ -250,21 +253,21 @@ class AsyncBaseQueue(ABC):
         rate_per_ms: int | None = None,
         ordered: bool | None = None,
     ) -> None:
-        """Set a group's share and limits; what isn't given stays as it was."""
+        """Set a group's weight and limits. Those that are not given keep their values."""
         key = self._key_of_group(name)
         await self.wire.run(commands.set_group(key, name, weight, concurrency, rate, rate_per_ms, ordered))
 
     async def forget_group(self, name: str) -> bool:
-        """Forget what was set for a group: whether anything was."""
+        """Remove the weight and limits of a group. Returns False if it had none."""
         return await self.wire.run(commands.forget_group(self._key_of_group(name), name))
 
     async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
-        """Stop claims ("out"), pushes ("in") or both ("all"), for a time or until `resume`."""
+        """Stop claims ("out"), pushes ("in") or both ("all"), for `for_ms` or until `resume`."""
         for key in self.keys:
             await self.wire.run(commands.pause(key, direction, for_ms))
 
     async def resume(self, direction: Direction = "out") -> None:
-        """Open what `pause` closed."""
+        """Allow again what `pause` stopped."""
         for key in self.keys:
             await self.wire.run(commands.resume(key, direction))
 
@@ -279,9 +282,9 @@ class AsyncBaseQueue(ABC):
         catchup: Literal["none", "one"] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> bool:
-        """Set a schedule, at an interval or by a cron expression: True if it is new, False in place of another.
+        """Set a schedule, by an interval or a cron expression. Returns False if it replaced one of the same name.
 
-        A sharded queue has its schedules on shard 0, whatever their group, and they push there.
+        A sharded queue has all schedules on shard 0, and their tasks are pushed there, whatever their group.
         """
         key = self.keys[0]
         return await self.wire.run(
@@ -289,5 +292,5 @@ class AsyncBaseQueue(ABC):
         )
 
     async def unschedule(self, name: str) -> bool:
-        """Remove a schedule: whether there was one."""
+        """Remove a schedule. Returns False if there was none of that name."""
         return await self.wire.run(commands.unschedule(self.keys[0], name))

@@ -1,4 +1,4 @@
-"""A pause that lets others go on."""
+"""A sleep that lets other work go on: asyncio's here, a thread's in the sync half."""
 
 from asyncio import sleep as pause
 

@@ -1,4 +1,4 @@
-"""A queue: one key, one method for each command."""
+"""A queue in one key, with a method for each command."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .wire import AsyncWire, slice_ms
 class AsyncQueue(AsyncBaseQueue):
     """The queue in a key: `AsyncQueue(client, "mail")`.
 
-    `client` is a client of redis-py (5 or later) or valkey-py, standalone, of Sentinel or of Cluster. Commands that
-    wait in the server have connections of their own, made like the client's; all others go over the client. Spans are
-    milliseconds. A push and a claim carry a `REQUEST` token, so that a client that sends them again after a broken
-    connection pushes nothing twice and leases nothing twice. While a server is away, calls go on trying for
-    `patience_ms` and then raise the client's own error. Queues that are given the `wire` of another share its
-    connections. A queue object may be shared: by threads, and an asyncio one by the tasks of its event loop.
+    `client` is a client of redis-py (5.0.1 or later) or valkey-py: standalone, of Sentinel or of a cluster. Commands
+    that wait in the server use connections of their own, made like the client's. All others use the client. Spans are
+    milliseconds. Payloads and results are bytes; the client's `decode_responses` has no effect.
 
-    Raises `LeaseLost`, `QueueFull`, `Paused` and the like (`taskslot.errors`). `decode_responses` of the client has
-    no effect: payloads and results are bytes.
+    Each push and claim carries a `REQUEST` token. If it is sent again after a broken connection, nothing is pushed or
+    leased twice. While a server is away, calls keep trying for `patience_ms`; then they raise the client's own error.
+    Errors of the server are those of `taskslot.errors`.
+
+    Threads can share a queue object, and the tasks of one event loop can share an asyncio one. Queues that are given
+    the `wire` of another share its connections.
     """
 
     def __init__(
@@ -45,16 +46,17 @@ class AsyncQueue(AsyncBaseQueue):
     # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
-        """Push a task: its id. With `unique`, `id.is_new` tells whether it is new or was found."""
+        """Push a task and return its id. With `unique`, `id.is_new` is False if another task holds the token."""
         options["request"] = options.get("request") or token()
         return await self.wire.run(commands.push(self.name, payload, **options))
 
     async def push_many(
         self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
     ) -> list[str]:
-        """Push tasks with the same options: their ids. A thousand at a time, and each thousand all or none.
+        """Push tasks with the same options and return their ids.
 
-        The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
+        They are pushed in thousands; each thousand is pushed completely or not at all. If the same payloads are pushed
+        with the same `request` again within 5 minutes, nothing is added, and the same ids are returned.
         """
         ids: list[str] = []
         request = request or token()
@@ -74,10 +76,10 @@ class AsyncQueue(AsyncBaseQueue):
         request: str | None = None,
         **options: Unpack[ClaimOptions],
     ) -> list[Task]:
-        """Claim up to `count` tasks (1 to 1000), each under a lease; an empty list where there are none.
+        """Claim up to `count` tasks (1 to 1000), each with a lease. Returns an empty list if there are none.
 
-        `block_ms` waits so long for the first one, 0 for ever. `also` names queues to claim from if this one has none
-        (in a cluster, of the same hash slot); a task's `key` tells where it was.
+        `block_ms` waits for the first task; 0 waits without a limit. `also` names more queues, which are used in this
+        order if this queue has no task (in a cluster, they need the same hash slot). A task's `key` is its queue.
         """
         request = request or token()
         keys = [self.name, *several(also)]
@@ -95,7 +97,7 @@ class AsyncQueue(AsyncBaseQueue):
     # ---- inspect
 
     async def groups(self) -> list[Group]:
-        """All groups that are known, by name."""
+        """All groups of the queue, by name."""
         found: list[Group] = []
         last: Word | None = None
         while True:
@@ -105,19 +107,19 @@ class AsyncQueue(AsyncBaseQueue):
                 return found
 
     async def workers(self) -> list[WorkerView]:
-        """Who holds leases and who waits, the first thousand by name."""
+        """The workers that hold leases or wait for tasks, the first thousand by name."""
         return await self.wire.run(commands.workers(self.name))
 
     async def shards(self, number: int) -> list[str]:
-        """The keys of so many shards of this queue, as the server names them."""
+        """The keys that this queue would have with `number` shards, from the server."""
         return await self.wire.run(commands.shards(self.name, number))
 
     # ---- admin
 
     async def retry_dead(self, count: int = MOST) -> int:
-        """Make the oldest dead tasks ready, at most so many (1 to 1000): how many are."""
+        """Make the oldest dead tasks ready, at most `count` (1 to 1000). Returns how many were."""
         return await self.wire.run(commands.retry_dead(self.name, count))
 
     async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
+        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
         return await self.wire.run(commands.purge(self.name, state, count))

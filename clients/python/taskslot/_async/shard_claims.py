@@ -1,4 +1,4 @@
-"""Claims over shards: where a worker waits, when it looks at the other shards, and which of them it claims from."""
+"""Claims from shards: where a worker waits, when it looks at the other shards, and from which it claims."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from .shard_monitor import AsyncShardMonitor
 
 log = logging.getLogger("taskslot")
 
-# How often a worker asks where others wait: it tells how many look besides it, and which shard lacks a worker.
+# How often a worker asks how many claims wait on each shard. It learns how many others look, and where workers lack.
 SURVEY_S = 1.0
 
 
 @dataclass
 class Search:
-    """One call of `claim`: how many tasks it looks for, and until when."""
+    """One call of `claim`: how many tasks it wants, and until when."""
 
     count: int
     is_blocking: bool
-    ends_at: float | None  # a monotonic time, None for never
+    ends_at: float | None  # a monotonic time; None is no limit
     request: str
     options: ClaimOptions
-    # Shards whose reply was lost. Such a claim may have been done, so they are asked again with the same `request`.
+    # Shards whose reply was lost. The claim may have been executed, so they are asked again with the same `request`.
     unanswered: set[int] = field(default_factory=set)
 
     def command(self, key: str, count: int, wait_ms: int | None) -> Command[list[Task]]:
-        """The claim of a shard."""
+        """The command that claims from a shard."""
         return commands.claim([key], count, wait_ms, self.request, **self.options)
 
 
 class AsyncShardClaims:
-    """Claims for one client.
+    """Claims from the shards for one client.
 
     A claim that waits does so on `home`, a shard where few others wait, for some tens of milliseconds at a time
-    (`pace`), and looks at the other shards between. It takes from the fuller ones sooner.
+    (`pace`). In between it looks at the other shards, and prefers the fuller ones.
     """
 
     def __init__(self, monitor: AsyncShardMonitor) -> None:
@@ -53,11 +53,11 @@ class AsyncShardClaims:
         self.pace = Pace()
         self.home = random.randrange(len(self.keys))
         self._surveyed_at = 0.0
-        # Shards with a fault of their own, each logged once.
+        # Shards with a fault of their own, such as a key of another type. Each is logged once.
         self._faulty: set[int] = set()
 
     async def claim(self, search: Search) -> list[Task]:
-        """The tasks that are found; none at the end of the wait."""
+        """The claimed tasks; an empty list at the end of the wait."""
         tasks = await self._take(search)
         must_look, before = not search.is_blocking, cancellations()
         while not tasks:
@@ -67,13 +67,13 @@ class AsyncShardClaims:
             if tasks or not search.is_blocking or is_over(search.ends_at):
                 break
             tasks = await self._wait_at_home(search)
-            must_look = True  # however short the wait was: the pace is what 50 ms depend on
+            must_look = True  # however short the wait was: the pace ensures that tasks are found within 50 ms
         return tasks
 
-    # ---- the tasks that are known
+    # ---- shards that are known to have tasks
 
     async def _take(self, search: Search) -> list[Task]:
-        """Claim from the shards that are known to have tasks, the fuller the sooner, until there are enough."""
+        """Claim from the shards that are known to have tasks, preferring fuller ones, until there are enough."""
         ready, now = self.loads.ready, time.monotonic()
         full = [shard for shard in range(len(self.keys)) if ready[shard] > 0 or shard in search.unanswered]
         tasks: list[Task] = []
@@ -86,10 +86,10 @@ class AsyncShardClaims:
                 found = await self.wire.look(search.command(self.keys[shard], left, None))
             except Exception as error:
                 if tasks and not self.wire.kind.is_away(error):
-                    break  # it is raised when there is nothing else to be had
+                    break  # return the tasks; the error comes again with the next claim
                 self._leave_alone(search, shard, error, time.monotonic() - asked_at)
                 if tasks:
-                    break  # their leases run while others are asked
+                    break  # return the tasks, since their leases are running
                 continue
             search.unanswered.discard(shard)
             self._faulty.discard(shard)
@@ -98,13 +98,13 @@ class AsyncShardClaims:
         return tasks
 
     def _leave_alone(self, search: Search, shard: int, error: Exception, took_s: float) -> None:
-        """Leave a shard alone for a while after an error of a server that is away; other errors are raised.
+        """Skip a shard for a while if its server is away. Other errors are raised.
 
-        A key with a fault of its own is left alone, too, unless all have one: the work on the others goes on.
+        A shard with a fault of its own is skipped too, unless all shards have one, so that work on the others goes on.
         """
         if isinstance(error, (QueueBroken, WrongType)) and len(self._faulty | {shard}) < len(self.keys):
             if shard not in self._faulty:
-                log.error("shard %s is left out: %s", self.keys[shard], error)
+                log.error("shard %s is skipped: %s", self.keys[shard], error)
             self._faulty.add(shard)
             self.loads.lost(shard, time.monotonic())
             return
@@ -117,14 +117,14 @@ class AsyncShardClaims:
 
     async def _look_and_take(self, search: Search) -> list[Task]:
         if not await self._look():
-            # No node answers. That isn't an empty queue: try until the patience or the client's own error ends it.
+            # No node replies. That is not an empty queue: keep trying for `patience_ms`, then raise the client's error.
             await self.wire.run(commands.length(self.keys[self.home], None))
         tasks = await self._take(search)
         self.pace.looked(bool(tasks))
         return tasks
 
     async def _look(self) -> bool:
-        """Look where tasks are ready, and now and then where others wait: whether any node answered."""
+        """Look where tasks are ready, and now and then where others wait. Returns False if no node replied."""
         if time.monotonic() - self._surveyed_at < SURVEY_S:
             return await self.monitor.refresh()
         self._surveyed_at = time.monotonic()
@@ -133,7 +133,7 @@ class AsyncShardClaims:
         return bool(waiting)
 
     def _settle(self, waiting: dict[int, int]) -> None:
-        """Adapt the pace to how many claims wait, and move home to a shard where fewer do."""
+        """Adapt the pace to the number of waiting claims, and move home to a shard where fewer wait."""
         self.pace.idle = 1 + sum(waiting.values())
         fewest = min(waiting.values(), default=0)
         if waiting.get(self.home, 0) > fewest + 1:
@@ -142,7 +142,7 @@ class AsyncShardClaims:
     # ---- the wait
 
     async def _wait_at_home(self, search: Search) -> list[Task]:
-        """Wait for a span on the home shard, or on the next one whose node is there."""
+        """Wait for a while on the home shard, or on the next one whose node is not away."""
         wait_ms = self.pace.next_ms()
         if search.ends_at is not None:
             wait_ms = max(1, min(wait_ms, round((search.ends_at - time.monotonic()) * 1000)))
@@ -164,5 +164,5 @@ class AsyncShardClaims:
 
 
 def with_shard(shard: int, tasks: list[Task]) -> list[Task]:
-    """Tasks whose handles begin with their shard."""
+    """The tasks with the number of their shard before their handles."""
     return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]

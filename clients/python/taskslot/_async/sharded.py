@@ -1,4 +1,4 @@
-"""A queue over many slots: the same methods, and which shard each of them is for."""
+"""A queue that is spread over many slots: the methods of a queue, and the choice of the shard for each."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ R = TypeVar("R")
 
 
 class AsyncShardedQueue(AsyncBaseQueue):
-    """A logical queue cut into `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
+    """A logical queue of `shards` queues, spread over the slots of a cluster: `orders:{1bz}`, `orders:{fjl}` …
 
-    It has the methods of `AsyncQueue`, except `shards`: the shards are its `keys`, and `infos` has the figures of each.
-    Ids and handles begin with the number of their shard, `5/1795334211134-0`; `task.key` is the shard's key. A task
-    with `group` goes to the shard of its group, else with `unique` to the shard of its token, else to the less loaded
-    of two picked at random. Each shard has its own limits, settings, groups and tokens; `configure`, `pause` and
-    `resume` go to all shards. Schedules are on shard 0.
+    It has the methods of `AsyncQueue` except `shards`: its `keys` are the shards, and `infos` returns the figures of
+    each. Ids and handles begin with the number of their shard, `5/1795334211134-0`; `task.key` is the shard's key.
 
-    A claim that waits does so on a home shard, and looks at the others meanwhile: a task pushed anywhere is found
-    within some tens of milliseconds, even where there are fewer workers than shards. It never leases more than `count`.
+    A task with `group` goes to the shard of its group. Otherwise, a task with `unique` goes to the shard of its token.
+    All other tasks go to the less loaded of two shards that are picked at random. Each shard has its own limits,
+    settings, groups and tokens; `configure`, `pause` and `resume` go to all shards. Schedules are on shard 0.
+
+    A claim that waits does so on a home shard, and looks at the others in between. So a task is found within some tens
+    of milliseconds on any shard, even with fewer workers than shards. A claim never leases more than `count` tasks.
     """
 
     def __init__(self, client: Any, name: str, *, shards: int = 16, patience_ms: int = 10_000) -> None:
@@ -51,7 +52,7 @@ class AsyncShardedQueue(AsyncBaseQueue):
         number, slash, bare = handle(task).partition("/")
         if not slash or not number.isdigit() or int(number) >= len(self.keys):
             raise ValueError(
-                f"an id or a handle of {self.name}, {len(self.keys)} shards, begins with its shard: 0/…"
+                f"an id or handle of {self.name} begins with its shard, from 0/ to {len(self.keys) - 1}/"
             )
         return self.keys[int(number)], bare
 
@@ -64,10 +65,10 @@ class AsyncShardedQueue(AsyncBaseQueue):
     # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
-        """Push a task: its id, with its shard before it.
+        """Push a task and return its id, which begins with its shard.
 
-        With a `request` of yours, and neither group nor unique, it goes to the shard of that token, so that the same
-        call made again finds it.
+        With a `request` of your own, and neither group nor unique, the task goes to the shard of that token, so that a
+        repeated call finds it.
         """
         name = first_given(options.get("group"), options.get("unique"), options.get("request"))
         if name is None:
@@ -82,9 +83,10 @@ class AsyncShardedQueue(AsyncBaseQueue):
     async def push_many(
         self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
     ) -> list[str]:
-        """Push tasks with the same options: their ids. They go out by hundreds, each all or none, over the shards.
+        """Push tasks with the same options and return their ids.
 
-        The same payloads again with the same `request` within 5 minutes push nothing and get the same ids.
+        Each hundred goes to one shard, completely or not at all. If the same payloads are pushed with the same
+        `request` again within 5 minutes, nothing is added, and the same ids are returned.
         """
         ids: list[str] = []
         todo = iter(several(payloads))
@@ -104,9 +106,9 @@ class AsyncShardedQueue(AsyncBaseQueue):
         return ids
 
     async def _push_anywhere(self, command: Callable[[str], Command[R]]) -> tuple[int, R]:
-        """Push to a shard whose node is there: which one, and the reply. A node that is away has others take its load.
+        """Push to a shard whose node is not away. Returns the shard and the reply.
 
-        Where the connection broke while the push was under way, that waits for its node: it may have been done.
+        If the connection broke during a push, it may have been executed, so this waits for that node.
         """
         for _ in self.keys:
             shard, asked_at = await self._less_loaded(), time.monotonic()
@@ -121,9 +123,9 @@ class AsyncShardedQueue(AsyncBaseQueue):
         return shard, await self.wire.run(command(self.keys[shard]))
 
     async def _less_loaded(self) -> int:
-        """The less loaded of two shards."""
+        """The less loaded of two shards that are picked at random."""
         if self._loads.is_stale(time.monotonic()):
-            with suppress(Refused):  # who may push, and not ask for lengths, spreads by chance
+            with suppress(Refused):  # without the right to ask for lengths, the choice is random
                 await self._monitor.refresh()
         return self._loads.choose(time.monotonic())
 
@@ -139,14 +141,14 @@ class AsyncShardedQueue(AsyncBaseQueue):
     ) -> list[Task]:
         """Claim up to `count` tasks (1 to 1000) from any shards.
 
-        `block_ms` waits so long for the first one, 0 for ever.
+        `block_ms` waits for the first task; 0 waits without a limit.
         """
-        # Here, since there may be nothing to ask any shard.
+        # Checked here, because no shard may be asked at all.
         commands.refuse_unknown(options, ClaimOptions)
         if not 1 <= count <= MOST:
-            raise ValueError(f"count must be 1 to {MOST}, not {count}")
+            raise ValueError(f"count must be from 1 to {MOST}, not {count}")
         if options.get("tied"):
-            raise ValueError("tied leases hang on one connection, and shards are claimed over a pool of them")
+            raise ValueError("tied does not work with shards, which are claimed over a pool of connections")
         ends_at = None if block_ms is None else deadline(block_ms)
         search = Search(count, block_ms is not None, ends_at, request or token(), options)
         return await self._claims.claim(search)
@@ -154,17 +156,17 @@ class AsyncShardedQueue(AsyncBaseQueue):
     # ---- inspect
 
     async def infos(self) -> dict[str, Info | None]:
-        """What each shard tells, by its key."""
+        """The `Info` of each shard by its key; None for shards that don't exist yet."""
         return {queue.name: await queue.info() for queue in self.queues}
 
     async def groups(self) -> list[Group]:
-        """All groups that are known, by name, each of the one shard that has it."""
+        """All groups of the queue, by name. Each is on one shard."""
         return sorted(
             [group for queue in self.queues for group in await queue.groups()], key=lambda one: one.name
         )
 
     async def workers(self) -> list[WorkerView]:
-        """Who holds leases and who waits, by name: of each shard the first thousand, added up."""
+        """The workers that hold leases or wait for tasks, by name: the first thousand of each shard, added up."""
         found: dict[str, WorkerView] = {}
         for queue in self.queues:
             for one in await queue.workers():
@@ -175,7 +177,7 @@ class AsyncShardedQueue(AsyncBaseQueue):
     # ---- admin
 
     async def retry_dead(self, count: int = MOST) -> int:
-        """Make dead tasks ready, the oldest of each shard first, at most so many: how many are."""
+        """Make at most `count` dead tasks ready, the oldest of each shard first. Returns how many were."""
         done = 0
         for queue in self.queues:
             if done < count:
@@ -183,7 +185,7 @@ class AsyncShardedQueue(AsyncBaseQueue):
         return done
 
     async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove tasks of a state, or all but the leased: how many were, at most `count`. Call it until it says 0."""
+        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
         done = 0
         for queue in self.queues:
             if done < count:
@@ -192,12 +194,12 @@ class AsyncShardedQueue(AsyncBaseQueue):
 
 
 def first_given(*names: str | None) -> str | None:
-    """The first name that is given."""
+    """The first name that is not None."""
     return next((name for name in names if name is not None), None)
 
 
 def together(one: WorkerView, other: WorkerView) -> WorkerView:
-    """What two shards tell of the same worker."""
+    """The figures of one worker on two shards, added up."""
     return replace(
         one,
         leases=one.leases + other.leases,

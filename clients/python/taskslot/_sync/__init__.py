@@ -1,1 +1,1 @@
-"""The sync classes, made of those in `_async` by make_sync.py."""
+"""The sync classes. make_sync.py generates them from those in `_async`, so make changes there."""

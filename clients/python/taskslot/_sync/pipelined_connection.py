@@ -1,5 +1,5 @@
-# Made of taskslot/_async/pipelined_connection.py by make_sync.py: change it there.
-"""A connection on which a command is sent before the one ahead of it is answered."""
+# Generated from taskslot/_async/pipelined_connection.py by make_sync.py: make changes there.
+"""A connection on which several commands are sent before the first reply is read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..commands import Word
 
 
 class PipelinedConnection:
-    """A connection that is lent by a client's pool, or by a node of an asyncio cluster client, for a `with` block.
+    """A connection that a `with` block borrows from a client's pool, or from a node of an asyncio cluster client.
 
-    It goes past `execute_command`, which waits for each reply. Where replies are still to come at the end of the block,
-    the connection is cut before it goes back.
+    It bypasses `execute_command`, which waits for each reply. If replies are still outstanding at the end of the block,
+    the connection is closed before it is returned.
     """
 
     def __init__(self, lender: Any) -> None:
-        self.pending = 0  # replies that are still to come
+        self.pending = 0  # the number of outstanding replies
         self._lender = lender
         self._connection: Any = None
 
@@ -29,30 +29,30 @@ class PipelinedConnection:
         self._close()
 
     def _open(self) -> None:
-        """Borrow the connection, made if there is none."""
+        """Borrow the connection. The lender opens one if none is free."""
         if hasattr(self._lender, "acquire_connection"):
             self._connection = self._lender.acquire_connection()
             return
         try:
             self._connection = self._lender.get_connection()
-        except TypeError:  # valkey-py, and redis-py before 5.3, want to be told for what
+        except TypeError:  # valkey-py, and redis-py before 5.3, want the command's name
             self._connection = self._lender.get_connection("_")
 
     def send(self, words: Sequence[Word]) -> None:
         """Send a command."""
-        # A look whether the connection is sound would take the reply that is to come for its own.
+        # A health check would read the next outstanding reply as its own.
         packed = self._connection.pack_command(*words)
         self.pending += 1
         self._connection.send_packed_command(packed, check_health=False)
 
     def read(self) -> Any:
-        """The next reply; one that says an error is raised."""
+        """Read the next reply; an error reply is raised."""
         reply = self._connection.read_response(disable_decoding=True)
         self.pending -= 1
         return reply
 
     def _close(self) -> None:
-        """Give the connection back."""
+        """Return the connection."""
         if self.pending:
             self._connection.disconnect()
         if not hasattr(self._lender, "acquire_connection"):

@@ -1,5 +1,5 @@
-# Made of taskslot/_async/shard_monitor.py by make_sync.py: change it there.
-"""What a client knows of the shards of a queue: how many tasks are ready on each, and which nodes are away."""
+# Generated from taskslot/_async/shard_monitor.py by make_sync.py: make changes there.
+"""What a client knows about the shards of a queue: how many tasks are ready on each, and which nodes are away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wire import Wire
 
 
 class ShardMonitor:
-    """Keeps `loads` up to date: by asking the shards, and by what became of commands to them."""
+    """Keeps `loads` up to date, by asking the shards and from the outcomes of other commands."""
 
     def __init__(self, wire: Wire, keys: Sequence[str]) -> None:
         self.wire = wire
@@ -24,8 +24,8 @@ class ShardMonitor:
         self._numbers = {key: number for number, key in enumerate(keys)}
 
     def refresh(self) -> bool:
-        """Ask how many tasks are ready on each shard whose node isn't away: whether any node answered."""
-        # Set before the answer, so that other threads don't ask the same meanwhile.
+        """Ask how many tasks are ready on each shard whose node is not away. Returns False if no node replied."""
+        # Set before the reply arrives, so that other threads don't ask at the same time.
         self.loads.seen_at = asked_at = time.monotonic()
         asked = self.loads.there(asked_at)
         found = self.wire.look_at_all([commands.length(self.keys[shard], "ready") for shard in asked])
@@ -34,7 +34,7 @@ class ShardMonitor:
         return any(ready is not None for ready in found)
 
     def survey(self) -> dict[int, int]:
-        """Ask for waiting claims, too: how many there are, by shard, without the shards that didn't answer."""
+        """Ask for ready tasks and waiting claims. Returns the waiting claims of each shard that replied."""
         asked_at = time.monotonic()
         asked = self.loads.there(asked_at)
         found = self.wire.look_at_all([waiting_and_ready(self.keys[shard]) for shard in asked])
@@ -43,9 +43,9 @@ class ShardMonitor:
         return {shard: both[0] for shard, both in by_shard.items() if both is not None}
 
     def lost(self, shard: int, error: BaseException | None, took_s: float) -> None:
-        """A shard didn't answer: leave it alone for a while, and all others on its node if that is the reason.
+        """Record that a shard didn't reply: skip it for a while, and if its node is away, all shards on that node.
 
-        Asked one after another, each of them would take the time-out, while all others wait.
+        Otherwise each of these shards would cost a time-out of its own, while all others wait.
         """
         now = time.monotonic()
         for key in self.wire.gone_with(self.keys[shard], self.keys, error):
@@ -53,7 +53,7 @@ class ShardMonitor:
 
 
 def waiting_and_ready(key: str) -> Command[tuple[int, int]]:
-    """TASK.INFO, of which only two fields are read: to read all fields of all shards would take long."""
+    """TASK.INFO, of which only two fields are read. Reading all fields of all shards would take long."""
 
     def read(reply: Any) -> tuple[int, int]:
         fields = dict(pairs(reply or ()))

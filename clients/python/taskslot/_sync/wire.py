@@ -1,5 +1,5 @@
-# Made of taskslot/_async/wire.py by make_sync.py: change it there.
-"""Sends commands over a user's client: again while a server is away, waits on connections of their own, in bulk."""
+# Generated from taskslot/_async/wire.py by make_sync.py: make changes there.
+"""Sends commands with a user's client: once, again while a server is away, as waits on own connections, or in bulk."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ Send = Callable[[Command[Any]], Any]
 
 log = logging.getLogger("taskslot")
 
-# The longest wait of one command in the server. Longer waits are many of them, so that a connection that died quietly
-# is noticed, and whoever wants to stop waits no longer than this.
+# The longest wait of one command in the server. Longer waits are split into such slices, so that a dead connection is
+# noticed, and a caller that wants to stop does so within this time.
 SLICE_MS = 1000
-# How long a call rests while its slot is on the way to another node.
+# How long a call rests before it tries again while its slot moves to another node.
 SLOT_REST_S = 0.02
-# How long a reply may be late before the connection is given up.
+# How late a reply can be before the connection is given up.
 LATE_S = 2.0
-# How long a look at a shard, and a short wait there, may take: a node that stands still must not hold up the others.
+# The time-out of a look at a shard, and of a short wait there. A node that hangs must not delay the others for longer.
 LOOK_S = 0.6
 
 
 class Elsewhere(Exception):
-    """The node of a command's key is away, and the command was surely not done: it may be sent to another key's."""
+    """The node of the command's key is away and did not execute the command, so it can go to another key instead."""
 
     def __init__(self, reason: Exception | None) -> None:
-        super().__init__("its node is away")
-        self.reason = reason  # None where it is known already, so that nobody was asked
+        super().__init__("the key's node is away")
+        self.reason = reason  # None if it was known already, so that no server was asked
 
 
 class Wire:
-    """A user's client, and its twins for what waits and for what looks.
+    """A user's client and its twins: one for commands that wait, one for looks at shards.
 
-    `patience_ms` is how long a call goes on trying while a server is away (a failover, a restart): each try sends the
-    same words, which have the same effect once or twice. After that the client's own error is raised.
+    `patience_ms` is how long a call keeps trying while a server is away (a failover, a restart). Each try sends the
+    same command, which has the same effect whether it is executed once or twice. Then the client's own error is
+    raised.
     """
 
     def __init__(self, client: Any, patience_ms: int) -> None:
@@ -58,23 +59,23 @@ class Wire:
         self.kind = Client(client)
         self.kind.must_be(is_async=inspect.iscoroutinefunction(self.run))
         self.patience_ms = patience_ms
-        # Apart, since a try of a wait takes as long as the wait, and calls that don't wait would stand behind it.
+        # Two, because the probe of a wait takes as long as the wait, and would delay calls that don't wait.
         self._tries, self._waits = CircuitBreaker(), CircuitBreaker()
         self._waiting: Client | None = None
         self._looking: Client | None = None
-        # One twin of each, however many threads begin at once: a cluster's takes its time, since it asks for the slots.
+        # Held while a twin is made, so that threads share one. A cluster's twin takes a while: it asks for the slots.
         self._making = threading.Lock()
-        # Set by a caller that wants outages in the log.
+        # Set by callers that want outages in the log.
         self.outages: Outages | None = None
 
     def run(self, command: Command[R]) -> R:
-        """Send a command and read its reply; its errors are `TaskslotError`s."""
+        """Send a command and read its reply. Errors of the server are raised as `TaskslotError`s."""
         return self._patiently(self._over(lambda: self.kind), command, self._tries, self._until())
 
     def run_unless_away(self, command: Command[R]) -> R:
-        """The same, but for a node that is away: `Elsewhere`, as long as the command is surely not done there.
+        """Like `run`, but raises `Elsewhere` if the node is away and certainly did not execute the command.
 
-        First over a twin: of a client that sends again by itself the last error says nothing of the first try.
+        The first try uses a twin: if a client resends by itself, its last error says nothing about its first try.
         """
         breaker, until = self._tries, self._until()
         if breaker.open and breaker.wait_s(self._waiting_node(command.key), time.monotonic()) > 0:
@@ -89,22 +90,23 @@ class Wire:
                 raise Elsewhere(error) from None
         else:
             return command.read(reply)
-        # It may have been done there all the same: sent elsewhere it would be done twice.
+        # The node may have executed it. Sent elsewhere, it would be executed twice.
         return self._patiently(self._over(lambda: self.kind), command, breaker, until)
 
     def wait(self, command: Command[R]) -> R:
-        """Send a command that may wait in the server, on a connection that no other command shares."""
+        """Send a command that can wait in the server, on a connection that no other command shares."""
         return self._patiently(self._over(self._for_waits), command, self._waits, self._until())
 
     def look(self, command: Command[R]) -> R:
-        """Send a command that waits for a quarter of a second at most, once: a node that is away is an error soon."""
+        """Send a command once that waits a quarter of a second at most. A node that is away soon raises an error."""
         return self._patiently(self._over(self._for_looks), command, CircuitBreaker(), time.monotonic())
 
     def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
-        """Wait in the server for what it tells only once, until a monotonic time, for ever with None.
+        """Wait for something that the server reports only once, until a monotonic time (None is no limit).
 
-        `command` makes a slice of so many ms. Each slice is sent before the server has answered the one ahead of it, so
-        that it begins as the other ends, and nothing is missed between. None also where a connection broke meanwhile.
+        `command` makes the command for a slice of this many ms. Each slice is sent before the reply to the one before
+        it, so it begins as that one ends, and nothing is missed in between. Returns None at the end, or if a
+        connection broke.
         """
         first = command(slice_ms(ends_at))
 
@@ -114,9 +116,9 @@ class Wire:
         return self._patiently(follow, first, self._waits, self._until())
 
     def look_at_all(self, commands: Sequence[Command[R]]) -> list[R | None]:
-        """Send read commands in bulk, node by node: None where the node didn't answer, or the key is no queue.
+        """Send reading commands in bulk, node by node. A reply is None if the node didn't reply or the key is no queue.
 
-        Raises `Refused` where this user may not ask.
+        Raises `Refused` if this user lacks the rights.
         """
         found: list[R | None] = [None] * len(commands)
         try:
@@ -150,7 +152,10 @@ class Wire:
         return list(pipeline.execute(raise_on_error=False))
 
     def _look_anew(self, command: Command[R], place: int, found: list[Any]) -> bool:
-        """Ask alone what a node of a cluster refused, so that the client learns who has the slot now: whether it is."""
+        """Send one command of a bulk again, so that a cluster client learns where its slot is now.
+
+        Returns False if the node is away.
+        """
         try:
             found[place] = self.look(command)
         except Refused:
@@ -164,7 +169,7 @@ class Wire:
         return True
 
     def gone_with(self, key: str, keys: Sequence[str], error: BaseException | None) -> list[str]:
-        """After an error of a key: it, and if its node doesn't answer, all of these keys that lie there."""
+        """The keys that an error of one key affects: that key, and if its node is away, all keys on that node."""
         if error is not None and not self.kind.is_of_node(error):
             return [key]
         looked = (self._looking, self._waiting)
@@ -172,7 +177,7 @@ class Wire:
         return [other for other in keys if other == key or self._node_named(other, *looked) == node]
 
     def close(self) -> None:
-        """Close the connections that were made here; the user's client stays open."""
+        """Close the twins' connections. The user's client stays open."""
         for twin in (self._waiting, self._looking):
             if twin is not None:
                 twin.client.close()
@@ -198,19 +203,19 @@ class Wire:
             return self._looking
 
     def _know_nodes(self, looking: Client) -> None:
-        """An asyncio client of a cluster learns the slots with its first command, and then its nodes can be named."""
+        """Let an asyncio cluster client learn the slots, which otherwise happens with its first command."""
         if looking.is_cluster and looking.is_async:
             looking.client.initialize()
 
     def _by_node(self, looking: Client, commands: Sequence[Command[Any]]) -> dict[str, list[int]]:
         places: dict[str, list[int]] = {}
         for place, command in enumerate(commands):
-            # Where nobody serves the slot now, the bulk of such keys fails by itself.
+            # Keys whose slots no node serves at present are a bulk of their own, which fails by itself.
             places.setdefault(self._node_of(looking, command.key), []).append(place)
         return places
 
     def _node_of(self, kind: Client, key: str) -> str:
-        """The name of the key's node; "" where nobody serves its slot, and where there is but one node."""
+        """The name of the key's node; "" if no node serves its slot, or outside of a cluster."""
         try:
             return kind.node_of(key)
         except Exception as error:
@@ -219,7 +224,7 @@ class Wire:
             return ""
 
     def _node_named(self, key: str, *clients: Client | None) -> str:
-        """The same, as the first of these clients knows it that has learned of the nodes; asyncio ones do so late."""
+        """The name of the key's node, from the first client that knows the nodes. Asyncio ones learn them late."""
         known = [one for one in (*clients, self.kind) if one is not None]
         return next((name for one in known if (name := self._node_of(one, key))), "")
 
@@ -227,7 +232,7 @@ class Wire:
         return self._node_named(key, self._waiting)
 
     def _follow(self, command: Callable[[int], Command[R]], ends_at: float | None) -> Any:
-        """The first reply to slices that isn't nil; nil at the end of the last."""
+        """Send the slices of a wait. Returns the first reply that is not nil; nil after the last slice."""
         before, waiting = cancellations(), self._for_waits()
         self._know_nodes(waiting)
         first, reply, is_alive = command(slice_ms(ends_at)), None, False
@@ -241,23 +246,23 @@ class Wire:
         except Exception as error:
             if not self.kind.is_away(error):
                 raise
-            # A node that answered a moment ago is no failure: whoever asks anew has new patience.
+            # If the node replied a moment ago, the caller asks again, with new patience.
             if not is_alive and not waiting.is_cluster:
                 raise
-            if not is_alive:  # the client has to learn who serves the slot now
+            if not is_alive:  # let the client learn which node serves the slot now
                 reply = waiting.client.execute_command(*first.words, **AS_BYTES)
         return reply
 
     def _over(self, client: Callable[[], Client]) -> Send:
-        """How a command is sent by a client, or by a twin that is made when it is needed."""
+        """A function that sends a command with a client, or with a twin that is made when it is first needed."""
         return lambda command: client().client.execute_command(*command.words, **AS_BYTES)
 
     def _until(self) -> float:
-        """When the patience of a call that begins now is over."""
+        """The monotonic time until which a call that begins now keeps trying."""
         return time.monotonic() + self.patience_ms / 1000
 
     def _patiently(self, send: Send, command: Command[R], breaker: CircuitBreaker, until: float) -> R:
-        """Send a command, again and again while its node is away; after `until` the client's error is raised."""
+        """Send a command, and again while its node is away. After `until`, the client's error is raised."""
         while True:
             if breaker.open:
                 self._wait_for_probe(breaker, command.key, until)
@@ -271,7 +276,7 @@ class Wire:
         return command.read(reply)
 
     def _try(self, send: Send, command: Command[Any], breaker: CircuitBreaker) -> Any:
-        """Send a command once: its reply. An error of the server is raised as what it means."""
+        """Send a command once and return its raw reply. Errors of the server are raised as `TaskslotError`s."""
         asked_at = time.monotonic()
         try:
             reply = send(command)
@@ -290,7 +295,7 @@ class Wire:
         return self.kind.is_away(error) and time.monotonic() < until
 
     def _rest(self, error: Exception, breaker: CircuitBreaker, node: str, until: float) -> None:
-        """After an error of a node that is away: leave it alone. Where only a slot is on its way, rest a moment."""
+        """After an error: open the node's circuit. If only a slot is moving, rest a moment instead."""
         now = time.monotonic()
         if self.kind.is_of_slot(error):
             pause(min(max(0.0, until - now), SLOT_REST_S * random.uniform(0.5, 1.0)))
@@ -304,7 +309,7 @@ class Wire:
 
     def _note_away(self, node: str, key: str, error: Exception) -> None:
         if self.outages is not None and self.outages.failed(node, key, time.monotonic()):
-            log.warning("%s is away, trying again until it is back: %s", node or "the server", error)
+            log.warning("%s does not answer, trying again until it is back: %s", node or "the server", error)
 
     def _note_back(self, key: str, asked_at: float) -> None:
         if self.outages is None or not self.outages.by_node:
@@ -314,7 +319,7 @@ class Wire:
             log.warning("%s is back after %.1f s", f"{key}, on {node}," if node else "the server", span_s)
 
     def _wait_for_probe(self, breaker: CircuitBreaker, key: str, until: float) -> None:
-        """Wait until this call may send to the key's node, or its patience is over."""
+        """Wait until this call can send to the key's node, or until its patience ends."""
         while (now := time.monotonic()) < until:
             wait_s = breaker.wait_s(self._node_named(key), now)
             if wait_s <= 0:
@@ -325,23 +330,23 @@ class Wire:
 def replies_to_slices(
     connection: PipelinedConnection, command: Callable[[int], Command[Any]], ends_at: float | None
 ) -> Iterator[Any]:
-    """Send slices that follow each other until then: their replies, up to the first that isn't nil."""
+    """Send slices that follow each other, and yield their replies up to the first that is not nil."""
     lengths, ahead = slices(ends_at), 1 + math.ceil(1 + LATE_S * 1000 / SLICE_MS)
     reply = None
     while reply is None:
-        # So many that none is missing before the connection would be given up.
+        # Keep enough slices ahead that the server never runs out of them before the connection is given up.
         for length_ms in islice(lengths, ahead - connection.pending):
             connection.send(command(length_ms).words)
         if not connection.pending:
             return
         reply = connection.read()
         yield reply
-    while connection.pending:  # the slices behind it have their replies, too
+    while connection.pending:  # read the replies to the slices behind it
         connection.read()
 
 
 def slice_ms(ends_at: float | None, at: float | None = None) -> int:
-    """How long a wait in the server is that begins then, or now: 1 ms at least, since 0 is for ever."""
+    """The length of a slice that begins at `at`, or now. At least 1 ms, because 0 would wait without a limit."""
     if ends_at is None:
         return SLICE_MS
     begins_at = time.monotonic() if at is None else at
@@ -349,7 +354,7 @@ def slice_ms(ends_at: float | None, at: float | None = None) -> int:
 
 
 def slices(ends_at: float | None) -> Iterator[int]:
-    """The lengths of waits in the server that follow each other until then."""
+    """The lengths of the slices of a wait until `ends_at`."""
     at = time.monotonic()
     while True:
         length_ms = slice_ms(ends_at, at)

@@ -1,6 +1,6 @@
-"""The command line: `taskslot push mail hello`, `taskslot top`; `taskslot --help` lists the commands.
+"""The command `taskslot`; `taskslot --help` lists its subcommands.
 
-Nothing here is loaded by `import taskslot`.
+`import taskslot` loads nothing of this package.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command that `sys.argv` names. Status 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C."""
-    # Closed ones (`<&-`) are None in Python, and their numbers would go to the next file or socket that is opened.
+    """Run the command in `sys.argv`. The exit status is 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C."""
+    # A stream that the shell closed (`<&-`) is None. Without this, the next file or socket would get its number.
     sys.stdin = sys.stdin or open(os.open(os.devnull, os.O_RDONLY))
     sys.stdout = sys.stdout or open(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or open(os.open(os.devnull, os.O_WRONLY), "w")
     try:
-        # Loading takes a third of a second, in which Ctrl-C can come, too. From then on typer sees to it, and to a
-        # reader that has gone (`| head`).
+        # Imported here, because Ctrl-C can come while this loads, which takes a third of a second. After that, typer
+        # handles it, and also a closed pipe (`| head`).
         from . import output
         from .app import app
 

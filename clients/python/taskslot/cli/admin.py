@@ -1,4 +1,4 @@
-"""Commands of an operator: cancel, retry, purge, pause, resume, settings."""
+"""Commands for operators: cancel, retry, purge, pause, resume, config."""
 
 import sys
 from collections.abc import Callable
@@ -12,15 +12,17 @@ from ..replies import Settings, State
 from . import format, output
 from .session import AnyQueue, QueueName, Session, assigned, command, refuse
 
-# Tasks that one step of long work takes: a command of a millisecond or so.
+# Tasks per command in long work, so that each command blocks the server for about a millisecond.
 STEP = 1000
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-ForOption = Annotated[int | None, typer.Option("--for-ms", min=1, help="Open again by itself after so long.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+ForOption = Annotated[
+    int | None, typer.Option("--for-ms", min=1, help="Resume automatically after this many ms.")
+]
 
 
 class PurgeState(StrEnum):
-    """What can be purged; all is all but what is leased."""
+    """The states that can be purged. `all` is every state except leased."""
 
     ready = "ready"
     delayed = "delayed"
@@ -30,7 +32,7 @@ class PurgeState(StrEnum):
 
 
 class PauseDirection(StrEnum):
-    """What a pause stops: claims, pushes, or both."""
+    """What a pause stops: claims (out), pushes (in) or both (all)."""
 
     out = "out"
     into = "in"
@@ -38,7 +40,9 @@ class PauseDirection(StrEnum):
 
 
 PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "dead", "done")
-DirectionArgument = Annotated[PauseDirection, typer.Argument(help="out stops claims, in stops pushes.")]
+DirectionArgument = Annotated[
+    PauseDirection, typer.Argument(help="out stops claims, in stops pushes, all stops both.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +56,7 @@ def cancel(
     queue: QueueName,
     tasks: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of tasks.")],
 ) -> None:
-    """Remove waiting tasks; of leased ones the worker is asked to stop."""
+    """Cancel tasks: waiting tasks are removed, the workers of leased tasks are asked to stop."""
     words = {"removed": "removed", "asked": "leased: its worker is asked to stop", None: "nothing to cancel"}
     for task, answer in zip(tasks, session.queue(queue).cancel_many(tasks), strict=True):
         if session.json:
@@ -64,12 +68,16 @@ def cancel(
 def retry(
     session: Session,
     queue: QueueName,
-    tasks: Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Dead or delayed tasks.")] = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="The oldest dead ones.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All dead ones.")] = False,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of dead or delayed tasks.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, help="Retry this many dead tasks, oldest first.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Retry all dead tasks.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Make dead tasks ready again, behind the others."""
+    """Make dead or delayed tasks ready again, at the back of the queue."""
     exactly_one("retry", "ids, --count or --all", bool(tasks), count is not None, everything)
     opened = session.queue(queue)
     if tasks:
@@ -84,13 +92,17 @@ def retry(
 def purge(
     session: Session,
     queue: QueueName,
-    state: Annotated[PurgeState, typer.Argument(help="Of which state; all is all but leased.")],
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="At most so many.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of that state.")] = False,
+    state: Annotated[
+        PurgeState, typer.Argument(help="The state to purge; all is every state except leased.")
+    ],
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, help="Remove at most this many tasks.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all tasks in that state.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Remove tasks for good."""
-    # Of `purge mail all` nobody has to say again that it is all.
+    """Remove tasks permanently."""
+    # `purge mail all` needs no further --all.
     everything = everything or (state is PurgeState.all and count is None)
     exactly_one("purge", "--count or --all", count is not None, everything)
     opened = session.queue(queue)
@@ -105,27 +117,30 @@ def purge(
 
 
 def waiting(queue: AnyQueue, state: PurgeState) -> int:
-    """How many tasks a purge of the state would find."""
+    """The number of tasks that a purge of the state would remove."""
     return sum(queue.len(one) for one in PURGE_STATES if state in (one, PurgeState.all))
 
 
 def exactly_one(name: str, what: str, *given: bool) -> None:
-    """Refuse a command that says none or several of what excludes each other."""
+    """Raise ValueError unless exactly one of several alternatives is given."""
     if sum(given) != 1:
-        raise ValueError(f"{name} takes {what}")
+        raise ValueError(f"{name} takes exactly one of {what}")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask, unless --yes was said; where nobody can answer that is needed."""
+    """Ask for confirmation, unless --yes is given. If stdin is not a terminal, --yes is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ValueError(f"{question} Say --yes")
+        raise ValueError(f"{question} Confirm with --yes")
     typer.confirm(question, abort=True, err=True)
 
 
 def in_steps(what: str, most: int, step: Callable[[int], int]) -> int:
-    """Do work on so many tasks, a thousand at a time, with a bar: how many it was. Ends where a step finds none."""
+    """Work on at most `most` tasks, a thousand at a time, with a progress bar. Stops when a step finds no task.
+
+    Returns the number of tasks that were changed.
+    """
     done = 0
     with output.progress() as progress:
         bar = progress.add_task(what, total=most)
@@ -136,14 +151,14 @@ def in_steps(what: str, most: int, step: Callable[[int], int]) -> int:
 
 
 def print_count(session: Session, what: str, number: int) -> None:
-    """Print how many tasks it was."""
+    """Print the number of tasks that were changed."""
     output.json_line({what: number}) if session.json else output.line(f"{what} {number}")
 
 
 def pause(
     session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out, for_ms: ForOption = None
 ) -> None:
-    """Stop claims (out), pushes (in) or both (all)."""
+    """Pause a queue: stop claims (out), pushes (in) or both (all)."""
     session.queue(queue).pause(direction(way), for_ms=for_ms)
     until = f" for {format.span(for_ms)}" if for_ms else ""
     print_done(
@@ -152,13 +167,13 @@ def pause(
 
 
 def resume(session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out) -> None:
-    """Open what pause closed."""
+    """Resume a paused queue."""
     session.queue(queue).resume(direction(way))
     print_done(session, {"queue": queue, "resumed": way.value}, f"{queue} resumed: {way}")
 
 
 def direction(way: PauseDirection) -> Literal["out", "in", "all"]:
-    """The way as the library takes it."""
+    """The direction as the library names it."""
     return "in" if way is PauseDirection.into else "all" if way is PauseDirection.all else "out"
 
 
@@ -171,10 +186,13 @@ def config(
     session: Session,
     queue: QueueName,
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Set these; without any, show all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]…", help="Settings to change. Without any, all settings are shown."
+        ),
     ] = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Put those named back to their defaults, or all.")
+        bool, typer.Option("--reset", help="Reset the named settings, or all, to their defaults.")
     ] = False,
 ) -> None:
     """Show, set or reset a queue's settings."""
@@ -197,7 +215,7 @@ def config(
 
 
 def named(settings: Settings) -> list[tuple[str, str]]:
-    """Settings by the names that the server has for them."""
+    """The settings and their values, by the server's names."""
     names = [item.name for item in fields(settings) if item.name != "more"]
     return [(name.replace("_", "-"), str(getattr(settings, name))) for name in names] + [
         (name, str(value)) for name, value in settings.more.items()

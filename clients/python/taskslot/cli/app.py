@@ -1,4 +1,4 @@
-"""The app: its commands, and what stands before their names."""
+"""The command-line app: registers the commands, and reads the options that are given before a command's name."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"taskslot {__version__}")
         raise typer.Exit()
@@ -42,9 +42,9 @@ def shared(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Task queues inside Redis and Valkey: push, work, look and steer.
+    """Work with task queues in Redis and Valkey.
 
-    The options below may stand before or after the command's name.
+    The connection and output options can be given before or after the command's name.
     """
     context.obj = Session(url, sentinel, service, shards, json)
 

@@ -1,4 +1,4 @@
-"""From what the user says of the server to a client of redis-py or valkey-py: standalone, cluster or Sentinel."""
+"""Makes a client from the connection options: redis-py or valkey-py; standalone, cluster or Sentinel."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from urllib.parse import urlsplit
 from ..clients import Client
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
-UNREADABLE = "--url can't be read: redis://user:password@host:port/db, / # ? @ as %2F %23 %3F %40"
+UNREADABLE = (
+    "--url can't be read. Its form is redis://user:password@host:port/db; "
+    "in a password, write / # ? @ as %2F %23 %3F %40"
+)
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
-# How long a server may take to accept a connection and to answer: a person waits for it.
+# The time-outs for opening a connection and for a reply. They are short, because a person is waiting.
 CONNECT_S, ANSWER_S = 3.0, 10.0
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server is: a URL, or Sentinels and the name of what they watch (the URL tells user, database, TLS)."""
+    """Where the server is: a URL, or Sentinels and a service name. Then the URL gives user, database and TLS."""
 
     url: str = DEFAULT_URL
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""
 
     def __str__(self) -> str:
-        """As it may be shown: host and port, or a socket's path, and nothing else of the URL."""
+        """The address without secrets: host and port, or the path of a socket, and nothing else of the URL."""
         if self.sentinels:
             return f"{self.service} by Sentinel"
         parts = urlsplit(self.url)
@@ -37,16 +40,16 @@ class Address:
 
 
 def read_address(url: str, sentinels: str | None, service: str | None) -> Address:
-    """The address that the options name. Raises ValueError, which never repeats a password."""
+    """The address that the options give. Raises ValueError, whose text never contains a part of a password."""
     try:
         parts = urlsplit(url)
         scheme, _ = parts.scheme, parts.port
     except ValueError:
-        # What Python says names the port that it took a password for, where that has a / or a # in it.
+        # Python's own text can show a part of a password with a / or a # in it, which it takes for the port.
         raise ValueError(UNREADABLE) from None
     if scheme not in SCHEMES:
         raise ValueError("--url must be redis://…, rediss://…, valkey://…, valkeys://… or unix://…")
-    # No @ stands behind a / or ?, nor a #, unless they are a password's: what is before them would be the host.
+    # An @ after a / or a ?, or a # anywhere, must belong to a password. Its first part would be shown as the host.
     behind = parts.path + parts.query
     if "@" in behind or "#" in url or (scheme == "unix" and parts.netloc.rpartition("@")[2]):
         raise ValueError(UNREADABLE)
@@ -56,7 +59,7 @@ def read_address(url: str, sentinels: str | None, service: str | None) -> Addres
 
 
 def host_port(text: str) -> tuple[str, int]:
-    """`host:port`, or a host with Sentinel's own port; an IPv6 address stands in brackets."""
+    """Read `host:port`, or a host with Sentinel's default port. An IPv6 address needs brackets."""
     parts = urlsplit(f"//{text}")
     try:
         return parts.hostname or "127.0.0.1", parts.port or 26379
@@ -65,7 +68,7 @@ def host_port(text: str) -> tuple[str, int]:
 
 
 def library_for(url: str) -> tuple[Any, str]:
-    """valkey-py for valkey:// if it is here, else redis-py; and the URL as that one understands it."""
+    """The client library for a URL, and the URL as it reads it. For valkey://, valkey-py if it is installed."""
     scheme, _, rest = url.partition("://")
     if not scheme.startswith("valkey"):
         return importlib.import_module("redis"), url
@@ -75,7 +78,7 @@ def library_for(url: str) -> tuple[Any, str]:
 
 
 def connect(address: Address) -> Any:
-    """A client that has reached its server, and of a cluster one that routes. Raises the client library's errors."""
+    """Connect a client to the server; for a cluster, a cluster client. Raises the client library's errors."""
     library, url = library_for(address.url)
     options = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": no_retry(library)}
     if address.sentinels:
@@ -84,27 +87,27 @@ def connect(address: Address) -> Any:
     try:
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except TypeError:
-        raise ValueError("--url has an option that the client library doesn't know") from None
+        raise ValueError("--url has an option that the client library does not know") from None
     if not is_cluster(client):
         return client
     if url.startswith("unix:"):
-        # Other nodes are elsewhere: only what this one serves can be reached by its socket.
+        # A socket only reaches this node, so only the queues on it can be used.
         return client
     client.close()
     cluster = getattr(library, "RedisCluster", None) or library.ValkeyCluster
     options.pop("retry")
-    # A cluster that fails over is waited for by the queue itself.
+    # During a failover, the queue itself keeps trying.
     return cluster.from_url(url, require_full_coverage=False, **options)
 
 
 def no_retry(library: Any) -> Any:
-    """What tells a client to report at once that nobody answers: redis-py 8 would try for seconds."""
+    """The option that makes a client raise an error at once. By default, redis-py 8 would try for seconds."""
     backoff = importlib.import_module(f"{library.__name__}.backoff")
     return importlib.import_module(f"{library.__name__}.retry").Retry(backoff.NoBackoff(), 0)
 
 
 def of_sentinel(library: Any, url: str, address: Address, options: dict[str, Any]) -> Any:
-    """A client of the primary that Sentinels name now, and after each failover."""
+    """A client for the primary that the Sentinels name, also after a failover."""
     connection = importlib.import_module(f"{library.__name__}.connection")
     parsed = connection.parse_url(url)
     own = {name: parsed[name] for name in ("username", "password", "db") if parsed.get(name)}
@@ -120,7 +123,7 @@ def of_sentinel(library: Any, url: str, address: Address, options: dict[str, Any
 
 
 def is_cluster(client: Any) -> bool:
-    """Whether the server is a node of a cluster; one that may not be asked is taken for none."""
+    """Whether the server is a node of a cluster. Without the right to ask, it is treated as a single server."""
     try:
         return bool(int(client.info("cluster").get("cluster_enabled", 0)))
     except Client(client).errors.ResponseError as error:

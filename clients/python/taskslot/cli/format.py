@@ -1,11 +1,11 @@
-"""Formats numbers, spans, instants and payloads for people: short, and of the same width whatever their size."""
+"""Formats numbers, spans, instants and payloads for people. The texts are short, whatever the size of the number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-# Spans by their unit: the next one is used from where this one has three digits before its point.
+# The units of spans, in ms.
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 UNKNOWN = "–"
@@ -36,13 +36,13 @@ def rate(per_second: float) -> str:
 
 
 def span(ms: float) -> str:
-    """A span in the unit that suits it, at most five characters: 850ms, 1.2s, 45s, 3m20, 2h05, 4d; – for an unknown."""
+    """A span in at most five characters: 850ms, 1.2s, 45s, 3m20, 2h05, 4d; – if it is unknown (negative)."""
     if ms < 0:
         return UNKNOWN
     if ms < SECOND:
         return f"{int(ms)}ms"
     if ms < 10 * SECOND:
-        # Cut, not rounded: what waits for 9.99 s waits for less than ten.
+        # Cut, not rounded: 9.99 s is less than ten seconds.
         return f"{int(ms / 100) / 10:.1f}s"
     if ms < MINUTE:
         return f"{int(ms / SECOND)}s"
@@ -64,23 +64,23 @@ def size(number: int) -> str:
 
 
 def instant(unix_ms: int) -> str:
-    """A unix time in ms as a local time with its date."""
+    """A unix time in ms as local date and time."""
     return datetime.fromtimestamp(unix_ms / 1000).isoformat(" ", "milliseconds")
 
 
 def payload(data: bytes) -> str:
-    """Bytes as a text in one line; what is no printable text of UTF-8 as escapes, so that no terminal obeys it."""
+    """Bytes as one line of text. Anything but printable UTF-8 is escaped, so that it can't control the terminal."""
     text = data.decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
 
 
 def escaped(letter: str) -> str:
-    """A character that must not reach a terminal, as Python writes it."""
+    """A character as Python's escape sequence."""
     return letter.encode("unicode_escape").decode()
 
 
 def columns(rows: Sequence[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows as aligned lines, two spaces between columns; `right` names columns that align to the right."""
+    """Rows as aligned lines, with two spaces between columns. The columns in `right` are aligned to the right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
     lines = []
     for row in rows:

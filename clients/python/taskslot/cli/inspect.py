@@ -13,9 +13,9 @@ from ..replies import Info, TaskView
 from . import format, output
 from .session import QueueName, Session, command, refuse
 
-TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or its handle.")]
+TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id or handle.")]
 
-# Fields of a task that are instants, and those that are bytes of a user's own.
+# The fields of a task that are instants, shown as local times.
 INSTANTS = {
     "enqueued", "ready_since", "due", "claimed", "deadline", "dead_since", "done_since", "kept_until", "expires",
     "unique_until",
@@ -27,7 +27,7 @@ TOTALS = (
 
 
 class Section(StrEnum):
-    """What `info` shows in place of the counts."""
+    """The sections that `info` can show instead of the counts."""
 
     groups = "groups"
     workers = "workers"
@@ -54,9 +54,11 @@ def register(app: typer.Typer) -> None:
 def info(
     session: Session,
     queue: QueueName,
-    section: Annotated[Section | None, typer.Argument(help="Instead of the counts.")] = None,
+    section: Annotated[
+        Section | None, typer.Argument(help="Show this section instead of the counts.")
+    ] = None,
 ) -> None:
-    """Tell counts, rates, times and load of a queue, or its groups, workers or schedules."""
+    """Show counts, rates, times and load of a queue, or its groups, workers or schedules."""
     if section is not None:
         return print_section(session, queue, section)
     found = session.queue(queue).info()
@@ -70,7 +72,7 @@ def info(
 
 
 def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
-    """What a person asks first of a queue: a name and a text each; what there isn't is left out."""
+    """The figures that people look for first, as rows of a name and a text. Empty rows are left out."""
     load = info.load
     rows = [
         ("queue", queue),
@@ -92,7 +94,7 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ),
         ("workers", counts(waiting=info.blocked_workers, needed=known(load.workers_needed))),
         ("utilisation", f"{load.utilisation:.2f}" if load.utilisation >= 0 else format.UNKNOWN),
-        ("drained in", format.span(load.drain_ms) if load.drain_ms >= 0 else "never at this speed"),
+        ("drained in", format.span(load.drain_ms) if load.drain_ms >= 0 else "never at this rate"),
         ("totals", counts(**{name: number for name in TOTALS if (number := getattr(info, name))})),
         ("size", f"{format.size(info.bytes)} of tasks, {format.size(info.memory)} of memory"),
         ("held by", info.held_by),
@@ -108,19 +110,19 @@ def counts(**numbers: object) -> str:
 
 
 def known(number: int) -> object:
-    """A number, or that nobody knows it."""
+    """A number, or a dash if it is -1 (unknown)."""
     return number if number >= 0 else format.UNKNOWN
 
 
 def percentiles(p50: int, p95: int, p99: int) -> str:
-    """Three of them; empty where nothing is known."""
+    """Three percentiles as one text; empty if they are unknown."""
     if p50 < 0:
         return ""
     return f"p50 {format.span(p50)}, p95 {format.span(p95)}, p99 {format.span(p99)}"
 
 
 def paused(info: Info) -> str:
-    """Which ways are paused, and for how long; empty if none is."""
+    """Which directions are paused, and for how long; empty if none is."""
     ways = [("claims", info.paused_out), ("pushes", info.paused_in)]
     return ", ".join(
         f"{way} until resumed" if left < 0 else f"{way} for {format.span(left)}" for way, left in ways if left
@@ -128,7 +130,7 @@ def paused(info: Info) -> str:
 
 
 def print_section(session: Session, name: str, section: Section) -> None:
-    """Write a section as a table: a column for each field that any row has."""
+    """Print a section as a table, with a column for each field that any row has."""
     queue = session.queue(name)
     found: list[Any]
     if section is Section.groups:
@@ -154,7 +156,7 @@ def print_section(session: Session, name: str, section: Section) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value in a table of lines."""
+    """A value as the text of a table cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = value if isinstance(value, str) else str(value)
@@ -162,10 +164,10 @@ def cell(value: Any) -> str:
 
 
 def get(session: Session, queue: QueueName, task: TaskName) -> None:
-    """Tell all that is known of a task."""
+    """Show everything known about a task."""
     view = session.queue(queue).get(task)
     if view is None:
-        refuse("no such task, or it is gone", 1)
+        refuse("no such task, or it was removed", 1)
     if session.json:
         output.json_line(view)
         return
@@ -174,7 +176,7 @@ def get(session: Session, queue: QueueName, task: TaskName) -> None:
 
 
 def rows_of(view: TaskView) -> list[tuple[str, ...]]:
-    """Names and values of what is known of a task."""
+    """The known fields of a task as rows of a name and a value."""
     rows: list[tuple[str, ...]] = []
     for item in fields(view):
         value = getattr(view, item.name)
@@ -193,24 +195,26 @@ def result(
     session: Session,
     queue: QueueName,
     task: TaskName,
-    block_ms: Annotated[int | None, typer.Option(min=0, help="Wait so long for its end, 0 for ever.")] = None,
+    block_ms: Annotated[
+        int | None, typer.Option(min=0, help="Wait this long for the task to end; 0 is no limit.")
+    ] = None,
 ) -> None:
-    """Print what came of a task; status 1 if it isn't done."""
+    """Print a task's result. The status is 1 if the task is not done."""
     try:
         ended = session.queue(queue).result(task, block_ms=block_ms)
     except UnknownTask:
         refuse(
-            "no such task, or it is over and wasn't kept: push and ack with --retain-ms keep it for a while",
+            "no such task, or it ended and was not kept: use --retain-ms with push or ack to keep it",
             1,
         )
     if ended is None:
-        refuse("the task isn't over yet", 1)
+        refuse("the task has not ended yet", 1)
     if session.json:
         output.json_line({"id": task, **output.plain(ended)})
     elif ended.state != "done":
         output.note(f"taskslot: {ended.state}" + (f": {cell(ended.error)}" if ended.error else ""))
     elif ended.value is not None:
-        # As it is, like `cat`: it may go into a file.
+        # Unchanged bytes if stdout is not a terminal, so that the result can be written to a file.
         sys.stdout.flush()
         if sys.stdout.isatty():
             output.line(format.payload(ended.value))
@@ -225,13 +229,16 @@ def list_tasks(
     session: Session,
     queue: QueueName,
     state: Annotated[
-        TaskState, typer.Argument(help="Ready in the order of claims, delayed by time, others by age.")
+        TaskState,
+        typer.Argument(
+            help="The state. Ready tasks come in claim order, delayed ones by due time, others by age."
+        ),
     ],
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show so many at most.")] = 20,
-    group: Annotated[str | None, typer.Option(help="Of this group only.")] = None,
-    worker: Annotated[str | None, typer.Option(help="Leased by this worker only.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show at most this many tasks.")] = 20,
+    group: Annotated[str | None, typer.Option(help="Only tasks of this group.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Only tasks leased by this worker.")] = None,
 ) -> None:
-    """List tasks in a state, with the start of their payloads."""
+    """List the tasks in a state, with the start of each payload."""
     page = min(count + 1, 100)
     found = session.queue(queue).tasks(state.value, group=group, worker=worker, payloads=True, page=page)
     if session.json:
@@ -240,25 +247,25 @@ def list_tasks(
         return
     views = list(islice(found, count + 1))
     if not views:
-        output.note(f"nothing {state}")
+        output.note(f"no {state} tasks")
         return
     rows: list[tuple[str, ...]] = [("id", "prio", "tries", head_of(state), "group", "payload")]
     rows += [row_of(view, state) for view in views[:count]]
     for line in format.columns(rows, frozenset({1, 2})):
         output.line(line)
     if len(views) > count:
-        output.note(f"… and more: --count {count * 10}")
+        output.note(f"… and more: use --count {count * 10}")
 
 
 def head_of(state: TaskState) -> str:
-    """What the column is called that belongs to the state."""
+    """The heading of the column that depends on the state."""
     return {"ready": "enqueued", "delayed": "due", "leased": "deadline", "dead": "error", "done": "done"}[
         state
     ]
 
 
 def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
-    """A task as a row; the payload is cut at what a line takes."""
+    """A task as a row of the table. Long texts are cut."""
     at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
         state
     )
@@ -270,5 +277,5 @@ def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
 
 
 def shortened(text: str, width: int) -> str:
-    """A text of so many characters at most."""
+    """The text, cut to at most `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"

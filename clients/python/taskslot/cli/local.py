@@ -1,4 +1,4 @@
-"""Commands that need no server: where the module is, and the names of shards."""
+"""Commands that need no server: the path of the module, and the keys of shards."""
 
 from typing import Annotated
 
@@ -17,17 +17,17 @@ def register(app: typer.Typer) -> None:
 
 
 def path(session: Session) -> None:
-    """Print the module's file: redis-server --loadmodule "$(taskslot path)"."""
+    """Print the path of the module, for redis-server --loadmodule "$(taskslot path)"."""
     file = module.path()
     output.json_line({"path": str(file)}) if session.json else output.line(str(file))
 
 
 def shards(
     session: Session,
-    queue: Annotated[str, typer.Argument(help="The logical queue.")],
-    number: Annotated[int, typer.Argument(min=1, max=16384, help="How many shards it is cut into.")],
+    queue: Annotated[str, typer.Argument(help="The queue's name.")],
+    number: Annotated[int, typer.Argument(min=1, max=16384, help="The number of shards.")],
 ) -> None:
-    """Print the keys of a queue's shards and their slots."""
+    """Print the key and the slot of each shard of a queue."""
     keys = names(queue, number)
     slots = [slot_of(key.encode()) for key in keys]
     if session.json:

@@ -1,4 +1,4 @@
-"""What commands write: lines for people, or JSON lines for scripts, on stdout; notes on stderr."""
+"""Writes the output of commands: lines for people or JSON lines for scripts on stdout, notes on stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.progress import (
 
 
 def in_its_place(error: UnicodeError) -> tuple[str, int]:
-    """What is written of what the stream's encoding lacks: our own signs in ASCII, all else as Python writes it."""
+    """Replace characters that the stream's encoding lacks: our own symbols by ASCII ones, all others by escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     part = error.object[error.start : error.end]
@@ -47,7 +47,7 @@ PLAIN = {
 
 
 def take_any_text() -> None:
-    """Have stdout and stderr take whatever text there is, also where they aren't UTF-8."""
+    """Let stdout and stderr accept any text, even if their encoding is not UTF-8."""
     codecs.register_error("taskslot", in_its_place)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -55,12 +55,12 @@ def take_any_text() -> None:
 
 
 def line(text: str = "") -> None:
-    """A line for whoever asked."""
+    """Write a line to stdout."""
     sys.stdout.write(text + "\n")
 
 
 def json_line(value: Any) -> None:
-    """A value as one line of JSON."""
+    """Write a value as one line of JSON to stdout."""
     text = json.dumps(plain(value), ensure_ascii=False)
     text = "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
     try:
@@ -71,18 +71,18 @@ def json_line(value: Any) -> None:
 
 
 def escaped(letter: str) -> str:
-    """A character that a terminal may obey (C1, DEL, a change of direction) as JSON writes it; it reads the same."""
+    """A character as JSON's escape sequence. Used for characters that can control a terminal; the value is the same."""
     return json.dumps(letter)[1:-1] if ord(letter) > 0x7F else f"\\u{ord(letter):04x}"
 
 
 def note(text: str) -> None:
-    """A line beside the answer: for people, not for pipes."""
+    """Write a line to stderr: for people, not for pipes."""
     sys.stdout.flush()
     sys.stderr.write(text + "\n")
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: of a dataclass a map of what is known, bytes as texts or, if they are none, base64."""
+    """A value as JSON types: a dataclass as a map of its known fields, bytes as UTF-8 text or as base64."""
     if is_dataclass(value) and not isinstance(value, type):
         found: dict[str, Any] = {}
         for item in fields(value):
@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
 
 
 def named(name: str, value: Any) -> dict[str, Any]:
-    """A field; of bytes that are no text `payload` becomes `payload_base64`."""
+    """A field as a map. If the bytes of `payload` are not UTF-8, its name becomes `payload_base64`."""
     if isinstance(value, bytes):
         text, is_text = text_or_base64(value)
         return {name if is_text else f"{name}_base64": text}
@@ -108,7 +108,7 @@ def named(name: str, value: Any) -> dict[str, Any]:
 
 
 def text_or_base64(data: bytes) -> tuple[str, bool]:
-    """Bytes as UTF-8, if they are, and whether they are; else as base64."""
+    """Bytes as UTF-8 text and True, or as base64 and False."""
     try:
         return data.decode(), True
     except UnicodeDecodeError:
@@ -116,7 +116,7 @@ def text_or_base64(data: bytes) -> tuple[str, bool]:
 
 
 def progress() -> Progress:
-    """Bars for long work, on stderr, that go away when it is done; none where stderr is no terminal."""
+    """Progress bars on stderr, which disappear when the work is done. None if stderr is not a terminal."""
     console = Console(stderr=True)
     return Progress(
         SpinnerColumn(),

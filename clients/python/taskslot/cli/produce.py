@@ -1,4 +1,4 @@
-"""`taskslot push`: one payload, several, or a stream of lines."""
+"""`taskslot push`: pushes one payload, several, or each line of stdin."""
 
 import os
 import stat
@@ -14,68 +14,87 @@ from rich.progress import Progress, TaskID
 from . import output
 from .session import AnyQueue, QueueName, Session, assigned, command
 
-# Lines that one step pushes: what one TASK.MPUSH takes.
+# Lines per step: the limit of one TASK.MPUSH.
 STEP = 1000
 
-WHEN, WHO, ONCE = "When", "How it is worked on", "Only once"
+WHEN, HOW, ONCE = "Time", "Delivery", "Uniqueness"
 
 
 PayloadsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[PAYLOAD]…", help="A task each; - reads one from stdin.")
+    list[str] | None,
+    typer.Argument(metavar="[PAYLOAD]…", help="One task for each payload; - reads a payload from stdin."),
 ]
 LinesOption = Annotated[bool, typer.Option("--lines", help="Push each line of stdin as a task.")]
 DelayOption = Annotated[
-    int | None, typer.Option("--delay-ms", help="Ready so many ms from now.", rich_help_panel=WHEN)
+    int | None, typer.Option("--delay-ms", help="Ready this many ms from now.", rich_help_panel=WHEN)
 ]
 AtOption = Annotated[
     str | None,
     typer.Option(
-        "--at", help="Ready at this time: 2026-05-04T12:00, or a unix time in ms.", rich_help_panel=WHEN
+        "--at",
+        help="Ready at this time: 2026-05-04T12:00 (local unless it names a zone), or a unix time in ms.",
+        rich_help_panel=WHEN,
     ),
 ]
 TtlOption = Annotated[
     int | None,
-    typer.Option("--ttl-ms", help="Gone unless claimed so soon after it is due.", rich_help_panel=WHEN),
+    typer.Option(
+        "--ttl-ms", help="Removed if not claimed within this many ms of being due.", rich_help_panel=WHEN
+    ),
 ]
 PriorityOption = Annotated[
-    int | None, typer.Option("--priority", help="-128 to 127, higher first.", rich_help_panel=WHO)
+    int | None, typer.Option("--priority", help="-128 to 127; higher is claimed first.", rich_help_panel=HOW)
 ]
-GroupOption = Annotated[str | None, typer.Option("--group", help="Whose task it is.", rich_help_panel=WHO)]
+GroupOption = Annotated[
+    str | None, typer.Option("--group", help="The task's group, such as a tenant.", rich_help_panel=HOW)
+]
 AttemptsOption = Annotated[
-    int | None, typer.Option("--attempts", help="Failures until it is dead.", rich_help_panel=WHO)
+    int | None,
+    typer.Option("--attempts", help="Failed attempts until the task is dead.", rich_help_panel=HOW),
 ]
 LeaseOption = Annotated[
-    int | None, typer.Option("--lease-ms", help="Length of its leases.", rich_help_panel=WHO)
+    int | None, typer.Option("--lease-ms", help="The length of the task's leases.", rich_help_panel=HOW)
 ]
 RetainOption = Annotated[
-    int | None, typer.Option("--retain-ms", help="Keep it so long once it is done.", rich_help_panel=WHO)
+    int | None, typer.Option("--retain-ms", help="Keep the finished task this long.", rich_help_panel=HOW)
 ]
 HeaderOption = Annotated[
     list[str] | None,
-    typer.Option("--header", metavar="NAME=VALUE", help="A header; again for more.", rich_help_panel=WHO),
+    typer.Option("--header", metavar="NAME=VALUE", help="A header; repeat for more.", rich_help_panel=HOW),
 ]
 UniqueOption = Annotated[
     str | None,
-    typer.Option("--unique", metavar="TOKEN", help="Add nothing while this is held.", rich_help_panel=ONCE),
+    typer.Option(
+        "--unique", metavar="TOKEN", help="Push nothing while a task holds this token.", rich_help_panel=ONCE
+    ),
 ]
 UntilStartOption = Annotated[
-    bool, typer.Option("--until-start", help="Held until the first claim.", rich_help_panel=ONCE)
+    bool, typer.Option("--until-start", help="Release the token at the first claim.", rich_help_panel=ONCE)
 ]
 ForOption = Annotated[
-    int | None, typer.Option("--for-ms", help="Held so long at most.", rich_help_panel=ONCE)
+    int | None,
+    typer.Option("--for-ms", help="Release the token after at most this many ms.", rich_help_panel=ONCE),
 ]
 KeepOption = Annotated[
-    bool, typer.Option("--keep", help="Held exactly so long, even if the task is gone.", rich_help_panel=ONCE)
+    bool,
+    typer.Option(
+        "--keep", help="Hold the token for all of --for-ms, even if the task ends.", rich_help_panel=ONCE
+    ),
 ]
 ReplaceOption = Annotated[
-    bool, typer.Option("--replace", help="Put payload and headers into the task found.", rich_help_panel=ONCE)
+    bool,
+    typer.Option(
+        "--replace",
+        help="Replace payload and headers of the task that holds the token.",
+        rich_help_panel=ONCE,
+    ),
 ]
 RequestOption = Annotated[
     str | None,
     typer.Option(
         "--request",
         metavar="TOKEN",
-        help="Sent again within 5 minutes, it pushes nothing.",
+        help="Push nothing if this token was used in the last 5 minutes.",
         rich_help_panel=ONCE,
     ),
 ]
@@ -107,7 +126,7 @@ def push(
     replace: ReplaceOption = False,
     request: RequestOption = None,
 ) -> None:
-    """Push tasks; prints their ids."""
+    """Push tasks and print their ids."""
     options: dict[str, Any] = {
         "delay_ms": delay_ms, "at": instant(at), "ttl_ms": ttl_ms, "priority": priority, "group": group,
         "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms,
@@ -128,12 +147,12 @@ def push_tasks(
     options: dict[str, Any],
     single: dict[str, Any],
 ) -> None:
-    """Push payloads, or the lines of stdin; `single` are the options of one task at a time."""
+    """Push payloads, or the lines of stdin. `single` are the options that work with one payload only."""
     single = {name: value for name, value in single.items() if value is not None and value is not False}
     if bool(words) == lines:
-        raise ValueError("push takes payloads as arguments, or --lines")
+        raise ValueError("push takes either payloads as arguments or --lines")
     if single and (lines or len(words) != 1):
-        raise ValueError(f"--{next(iter(single)).replace('_', '-')} is for one task at a time")
+        raise ValueError(f"--{next(iter(single)).replace('_', '-')} works with one payload only")
     if lines:
         push_lines(session, session.queue(name), options)
     elif len(words) == 1:
@@ -144,7 +163,7 @@ def push_tasks(
 
 
 def push_one(session: Session, queue: AnyQueue, payload: bytes, options: dict[str, Any]) -> None:
-    """Push a task: its id, and where it was found whose token is held."""
+    """Push a task and print its id. The word `found` says that another task holds the token."""
     task = queue.push(payload, **options)
     if session.json:
         output.json_line({"id": str(task), **({"is_new": task.is_new} if "unique" in options else {})})
@@ -153,7 +172,7 @@ def push_one(session: Session, queue: AnyQueue, payload: bytes, options: dict[st
 
 
 def push_lines(session: Session, queue: AnyQueue, options: dict[str, Any]) -> None:
-    """Push each line of stdin, a thousand at a time, each thousand all or none."""
+    """Push each line of stdin, a thousand at a time. Each thousand is pushed completely or not at all."""
     source, done = sys.stdin.buffer, 0
     try:
         with output.progress() as progress:
@@ -165,13 +184,13 @@ def push_lines(session: Session, queue: AnyQueue, options: dict[str, Any]) -> No
                 done += len(part)
                 show(progress, bar, done, source)
     finally:
-        # Also where the queue is full half way: whoever goes on must know from which line.
+        # Also after an error, such as a full queue, so that the user knows from which line to continue.
         if not session.json:
             output.line(f"pushed {done}")
 
 
 def show(progress: Progress, bar: TaskID, done: int, source: BinaryIO) -> None:
-    """Show how many are pushed and, where stdin is a file, guess from its size how many there will be."""
+    """Show how many tasks are pushed. If stdin is a file, estimate the total from its size."""
     if progress.disable:
         return
     status = os.fstat(source.fileno())
@@ -182,23 +201,23 @@ def show(progress: Progress, bar: TaskID, done: int, source: BinaryIO) -> None:
 
 
 def steps(source: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines of a stream without their ends, so many as a step takes."""
+    """The lines of a stream without their line ends, in lists of at most `STEP`."""
     while part := [line.removesuffix(b"\n").removesuffix(b"\r") for line in islice(source, STEP)]:
         yield part
 
 
 def content(word: str) -> bytes:
-    """A payload as it was typed, byte by byte; - is all of stdin."""
+    """The bytes of a payload as it was typed; `-` reads all of stdin."""
     return sys.stdin.buffer.read() if word == "-" else os.fsencode(word)
 
 
 def instant(text: str | None) -> datetime | int | None:
-    """A time as people write it, of the local time zone where none is named, or a unix time in ms."""
+    """The value of --at: an ISO time, local unless it names a zone, or a unix time in ms. Raises ValueError."""
     if text is None or text.isdigit():
         return int(text) if text else None
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise ValueError(
-            "--at takes a time as 2026-05-04T12:00, with its zone or in the local one, or ms"
+            "--at takes a time such as 2026-05-04T12:00 (local unless it names a zone), or a unix time in ms"
         ) from None

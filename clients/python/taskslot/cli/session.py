@@ -1,7 +1,8 @@
-"""What all commands share: the options that say where the server is, and how errors reach the user.
+"""What all commands share: the connection and output options, and the reporting of errors.
 
-A command is a function whose first parameter is a `Session`; `command` gives it the shared options in place of that.
-They may stand before the command's name as well: `taskslot --json info mail` is `taskslot info mail --json`.
+A command is a function whose first parameter is a `Session`. The decorator `command` replaces that parameter with the
+shared options. They can also stand before the command's name: `taskslot --json info mail` is the same as
+`taskslot info mail --json`.
 """
 
 import functools
@@ -22,7 +23,7 @@ from .connection import DEFAULT_URL, Address, connect, read_address
 PANEL = "Connection and output"
 AnyQueue = Queue | ShardedQueue
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's key.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, which is its key.")]
 
 UrlOption = Annotated[
     str | None,
@@ -30,20 +31,23 @@ UrlOption = Annotated[
         "--url",
         metavar="URL",
         rich_help_panel=PANEL,
-        help=f"redis://, rediss://, valkey:// or unix://; of a cluster any node. "
-        f"(env TASKSLOT_URL, else {DEFAULT_URL})",
+        help=f"The server, as redis://, rediss://, valkey:// or unix://. Any node of a cluster. "
+        f"(env TASKSLOT_URL, default {DEFAULT_URL})",
     ),
 ]
 SentinelOption = Annotated[
     str | None,
     typer.Option(
-        "--sentinel", metavar="HOST:PORT,…", rich_help_panel=PANEL, help="Ask Sentinels for the primary."
+        "--sentinel",
+        metavar="HOST:PORT,…",
+        rich_help_panel=PANEL,
+        help="Ask these Sentinels for the primary.",
     ),
 ]
 ServiceOption = Annotated[
     str | None,
     typer.Option(
-        "--service", metavar="NAME", rich_help_panel=PANEL, help="The name that the Sentinels watch."
+        "--service", metavar="NAME", rich_help_panel=PANEL, help="The service that the Sentinels monitor."
     ),
 ]
 ShardsOption = Annotated[
@@ -54,7 +58,7 @@ ShardsOption = Annotated[
         min=1,
         max=16384,
         rich_help_panel=PANEL,
-        help="The queue is cut into so many shards. (env TASKSLOT_SHARDS)",
+        help="The number of shards of the queue. (env TASKSLOT_SHARDS)",
     ),
 ]
 JsonOption = Annotated[
@@ -64,7 +68,7 @@ JsonOption = Annotated[
 
 @dataclass
 class Session:
-    """One run of a command: how it was asked to reach the server and to write."""
+    """One run of a command: its shared options, its client and the queues that it opened."""
 
     url: str | None = None
     sentinel: str | None = None
@@ -82,11 +86,11 @@ class Session:
 
     @cached_property
     def client(self) -> Any:
-        """A client that has reached the server."""
+        """A connected client."""
         return connect(self.address)
 
     def queue(self, name: str) -> AnyQueue:
-        """The queue, or with `--shards` all its shards as one."""
+        """The queue; with `--shards`, the sharded queue."""
         number = self.shards or shards_of_environment()
         made: AnyQueue = Queue(self.client, name)
         if number is not None:
@@ -103,17 +107,17 @@ class Session:
 
 
 def assigned(what: str, words: Sequence[str]) -> dict[str, str]:
-    """Words of the form `name=value` as a map; `what` takes them, and says so where one is none."""
+    """Words of the form `name=value` as a map. Raises ValueError, which names `what` takes them."""
     if bad := [word for word in words if "=" not in word]:
         raise ValueError(f"{what} takes name=value, not {bad[0]}")
     return dict(word.split("=", 1) for word in words)
 
 
 def shards_of_environment() -> int | None:
-    """What TASKSLOT_SHARDS says. Read here, not by typer, so that an option before the command's name goes first."""
+    """The value of TASKSLOT_SHARDS. Read here, not by typer, so that --shards before the command's name wins."""
     text = os.environ.get("TASKSLOT_SHARDS", "")
     if text and not text.isdigit():
-        raise ValueError("TASKSLOT_SHARDS must be a number, 1 to 16384")
+        raise ValueError("TASKSLOT_SHARDS must be a number from 1 to 16384")
     return int(text) if text else None
 
 
@@ -142,7 +146,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        # Typer reads what a command takes from its signature.
+        # Typer reads the options of a command from its signature.
         parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *SHARED, context]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -153,7 +157,7 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., None]],
 
 
 def with_errors_reported(work: Callable[[], None], session: Session) -> None:
-    """Do a command's work; what goes wrong is one line on stderr and an exit status, never a traceback."""
+    """Run a command. An error becomes one line on stderr and an exit status, never a traceback."""
     try:
         try:
             work()
@@ -174,11 +178,11 @@ def with_errors_reported(work: Callable[[], None], session: Session) -> None:
 
 
 def refuse(text: str, status: int) -> NoReturn:
-    """One line on stderr, and out."""
+    """Write one line to stderr and exit."""
     output.note("taskslot: " + " ".join(text.split()))
     raise typer.Exit(status)
 
 
 def is_of_client(error: Exception) -> bool:
-    """Whether an error is one of redis-py's or valkey-py's."""
+    """Whether an error comes from redis-py or valkey-py."""
     return any(base.__module__.partition(".")[0] in ("redis", "valkey") for base in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""Commands of a worker, by hand or in a script: claim, ack, fail, requeue, extend."""
+"""The commands of a worker, for use by hand or in scripts: claim, ack, fail, requeue, extend."""
 
 import os
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from ..replies import Answer, Task
 from . import format, output
 from .session import AnyQueue, QueueName, Session, command
 
-Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="What the claim showed.")]
+Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="Handles that claim printed.")]
 
 WORDS = {
-    Answer.GONE: "gone: finished or removed before",
-    Answer.LEASE_LOST: "lease lost: the task lives on without it",
-    Answer.CANCEL_ASKED: "cancel asked for: stop, and give it back",
+    Answer.GONE: "already finished or removed",
+    Answer.LEASE_LOST: "lease lost: this handle no longer holds the task",
+    Answer.CANCEL_ASKED: "cancelled: stop, then ack, fail or requeue the task",
 }
 
 
@@ -30,17 +30,23 @@ def register(app: typer.Typer) -> None:
 def claim(
     session: Session,
     queue: QueueName,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Claim up to so many.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=1000, help="Claim at most this many tasks.")
+    ] = 1,
     block_ms: Annotated[
-        int | None, typer.Option(min=0, help="Wait so long for the first one, 0 for ever.")
+        int | None, typer.Option(min=0, help="Wait this long for the first task; 0 is no limit.")
     ] = None,
-    worker: Annotated[str | None, typer.Option(help="Who claims, as `info` shows it.")] = None,
-    group: Annotated[str | None, typer.Option(help="Tasks of this group only.")] = None,
-    lease_ms: Annotated[int | None, typer.Option(help="Length of the leases.")] = None,
-    noack: Annotated[bool, typer.Option("--noack", help="At most once: finished as it is claimed.")] = False,
-    meta: Annotated[bool, typer.Option("--meta", help="Tell group, headers, times (as JSON).")] = False,
+    worker: Annotated[str | None, typer.Option(help="The worker's name, as info shows it.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only tasks of this group.")] = None,
+    lease_ms: Annotated[int | None, typer.Option(help="The length of the leases.")] = None,
+    noack: Annotated[
+        bool, typer.Option("--noack", help="Finish tasks as they are claimed: at most once, no lease.")
+    ] = False,
+    meta: Annotated[
+        bool, typer.Option("--meta", help="Ask for group, headers and times; --json implies and prints them.")
+    ] = False,
 ) -> None:
-    """Claim tasks; prints handles and payloads, nothing if there are none."""
+    """Claim tasks and print their handles and payloads."""
     options: dict[str, Any] = {"worker": worker, "group": group, "lease_ms": lease_ms, "noack": noack}
     meta = meta or session.json
     opened = session.queue(queue)
@@ -57,7 +63,7 @@ def claim(
 
 
 def why_nothing(queue: AnyQueue) -> str:
-    """That claims are paused, if they are and this user may ask."""
+    """The note that claims are paused, if they are and this user is allowed to ask."""
     with suppress(TaskslotError):
         if (info := queue.info()) is not None and info.paused_out:
             until = "until resumed" if info.paused_out < 0 else f"for {format.span(info.paused_out)}"
@@ -66,7 +72,7 @@ def why_nothing(queue: AnyQueue) -> str:
 
 
 def as_map(task: Task) -> dict[str, Any]:
-    """A task as JSON has it: what WITHMETA tells stands beside the rest."""
+    """A task as a JSON map; the fields of WITHMETA stand beside the others."""
     meta = output.plain(task.meta) if task.meta else {}
     own = {"handle": task.handle, "id": task.id, "queue": task.key, "payload": task.payload}
     return {**own, "deliveries": task.deliveries, **meta}
@@ -76,8 +82,10 @@ def ack(
     session: Session,
     queue: QueueName,
     handles: Handles,
-    result: Annotated[str | None, typer.Option(help="What came of it.")] = None,
-    retain_ms: Annotated[int | None, typer.Option(help="Keep it so long, with its result.")] = None,
+    result: Annotated[str | None, typer.Option(help="The result of the tasks.")] = None,
+    retain_ms: Annotated[
+        int | None, typer.Option(help="Keep the finished tasks and their results this long.")
+    ] = None,
 ) -> None:
     """Finish tasks."""
     value = None if result is None else os.fsencode(result)
@@ -90,11 +98,13 @@ def fail(
     session: Session,
     queue: QueueName,
     handles: Handles,
-    error: Annotated[str | None, typer.Option("--error", "-e", help="What went wrong.")] = None,
-    delay_ms: Annotated[int | None, typer.Option(help="Try again so late, in place of the backoff.")] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="Don't try again.")] = False,
+    error: Annotated[str | None, typer.Option("--error", "-e", help="The error text.")] = None,
+    delay_ms: Annotated[
+        int | None, typer.Option(help="Try again after this many ms, instead of the queue's backoff.")
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Do not try again.")] = False,
 ) -> None:
-    """Say that an attempt failed: it is tried again later, or dead."""
+    """Report failed attempts: the tasks are tried again later, or are dead."""
     answers = session.queue(queue).fail_many(handles, error, delay_ms=delay_ms, dead=dead)
     print_answers(session, handles, answers, "failed")
 
@@ -103,10 +113,12 @@ def requeue(
     session: Session,
     queue: QueueName,
     handles: Handles,
-    delay_ms: Annotated[int | None, typer.Option(help="Ready again so late.")] = None,
-    back: Annotated[bool, typer.Option("--back", help="Behind the others, not at its old place.")] = False,
+    delay_ms: Annotated[int | None, typer.Option(help="Ready again after this many ms.")] = None,
+    back: Annotated[
+        bool, typer.Option("--back", help="To the back of the queue, not to the task's old position.")
+    ] = False,
 ) -> None:
-    """Give tasks back; it doesn't count against them."""
+    """Give tasks back unfinished. This does not count as a failed attempt."""
     answers = session.queue(queue).requeue_many(handles, delay_ms=delay_ms, back=back)
     print_answers(session, handles, answers, "requeued")
 
@@ -115,17 +127,19 @@ def extend(
     session: Session,
     queue: QueueName,
     handles: Handles,
-    lease_ms: Annotated[int | None, typer.Option(help="From now on; else the lease's own length.")] = None,
-    progress: Annotated[str | None, typer.Option(help="How far it is, for `get`.")] = None,
+    lease_ms: Annotated[
+        int | None, typer.Option(help="The new length from now; default: the lease's length.")
+    ] = None,
+    progress: Annotated[str | None, typer.Option(help="A progress text, which get shows.")] = None,
 ) -> None:
-    """Keep leases longer."""
+    """Extend leases."""
     value = None if progress is None else os.fsencode(progress)
     answers = session.queue(queue).extend_many(handles, lease_ms=lease_ms, progress=value)
     print_answers(session, handles, answers, "extended")
 
 
 def print_answers(session: Session, handles: Sequence[str], answers: Sequence[int], done: str) -> None:
-    """Say what became of each handle, in order. Status 1 if any lease was lost or is to be given up."""
+    """Print the reply for each handle, in order. Exit with status 1 if a lease was lost or a task cancelled."""
     for handle, answer in zip(handles, answers, strict=True):
         if session.json:
             output.json_line({"handle": handle, **as_fields(answer, done)})
@@ -136,7 +150,7 @@ def print_answers(session: Session, handles: Sequence[str], answers: Sequence[in
 
 
 def in_words(answer: int, done: str) -> str:
-    """What an answer of the server means."""
+    """The server's reply for one handle in words; `done` is the word for success."""
     if answer in WORDS:
         return WORDS[Answer(answer)]
     if done == "failed":
@@ -145,7 +159,7 @@ def in_words(answer: int, done: str) -> str:
 
 
 def as_fields(answer: int, done: str) -> dict[str, Any]:
-    """The same for scripts: `answer` is a word, and the number that goes with it has its own name."""
+    """The server's reply for one handle as JSON fields: `answer` is a word, a number has its own field."""
     if answer in (*WORDS, Answer.DEAD):
         return {"answer": Answer(answer).name.lower()}
     number = {"failed": {"ready_in_ms": answer}, "extended": {"deadline": answer}}.get(done, {})

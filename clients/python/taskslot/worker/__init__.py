@@ -1,8 +1,9 @@
-"""Workers: functions that are run for the tasks of a queue.
+"""Workers: they run functions for the tasks of a queue.
 
-`worker` has `Worker`, functions by name and the signals that end it. `runner` is one run of it, from start to stop:
-`claimer` claims for the free `places`, `executor` runs functions on `threads` and `loops`, `leases` extends what they
-hold, `answers` sends their `outcomes`, again after `retries`. `context` is what a function can ask about its task.
+`worker` has the class `Worker`, which registers functions and handles signals. `runner` is one run of a worker, from
+start to stop. In it, `claimer` claims tasks for the free `places`, `executor` runs functions on `threads` and `loops`,
+`leases` extends the leases of running tasks, and `answers` sends their `outcomes`, with the rests of `retries`.
+`context` is what a function can learn about its task.
 """
 
 from .context import TaskContext, current

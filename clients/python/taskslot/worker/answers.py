@@ -1,4 +1,4 @@
-"""A worker's answers to the server: how a task ended, or that it goes back."""
+"""Sends the outcomes of tasks to the server: ack, fail and requeue."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ log = logging.getLogger("taskslot")
 
 
 class Answers:
-    """Sends outcomes, each on the thread of its caller. `stopped` ends the rests between tries."""
+    """Sends outcomes, each on the caller's thread. The event `stopped` ends the rests between tries."""
 
     def __init__(self, queue: BaseQueue, stopped: threading.Event) -> None:
         self._queue = queue
         self._stopped = stopped
 
     def send(self, context: TaskContext, outcome: Outcome | None) -> None:
-        """Send an outcome, again and again while the server is away; the lease is extended meanwhile, if possible.
+        """Send an outcome, and again while the server is away. The lease is extended meanwhile, if possible.
 
-        A result is sent also where the heartbeat said that the lease is lost: the server takes it as long as nobody
-        else has claimed the task, which saves doing the work twice.
+        A result is sent even if the heartbeat reported that the lease is lost. The server accepts it unless another
+        worker has claimed the task, which saves doing the work twice.
         """
         all_rests = rests()
         while outcome is not None and not context.is_abandoned():
@@ -38,10 +38,10 @@ class Answers:
                 return log_lost(outcome, context.task)
             except Exception as error:
                 if passes(self._queue, error):
-                    log_retry(error, f"answer for task {context.task.id} failed")
+                    log_retry(error, f"sending the outcome of task {context.task.id} failed")
                     self._stopped.wait(next(all_rests))
                 else:
-                    log.error("task %s can't be answered: %s", context.task.id, described(error))
+                    log.error("the outcome of task %s can't be sent: %s", context.task.id, described(error))
                     outcome = instead(outcome, error)
             else:
                 if isinstance(outcome, Failed):
@@ -49,16 +49,16 @@ class Answers:
                 return
 
     def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
-        """Log what was wrong and what happens next, in one line."""
+        """Log in one line what went wrong and what happens next."""
         attempts = "" if next_ms == 0 else self._attempts(task)
         if next_ms < 0:
-            then = "it is dead"
+            then = "now dead"
         else:
-            then = f"again in {next_ms / 1000:g} s" if next_ms else "nobody waits for it any more"
+            then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
         failed.log(task, f" {attempts}, {then}" if attempts else f", {then}")
 
     def _attempts(self, task: Task) -> str:
-        """`(attempt 1 of 4)`: of failures only, as the limit counts; empty where this user may not ask."""
+        """`(attempt 1 of 4)`. Only failures count, as in the limit. Empty if this user lacks the rights to ask."""
         try:
             view = self._queue.get(task)
             if view is None:
@@ -72,32 +72,34 @@ class Answers:
 
 
 def log_lost(outcome: Outcome, task: Task) -> None:
-    """Log an outcome that the server didn't take, since the lease is lost."""
+    """Log an outcome that the server refused because the lease is lost."""
     if isinstance(outcome, Failed):
-        outcome.log(task, "; its lease was lost before, so that doesn't count")
+        outcome.log(task, "; its lease had ended, so the failure does not count")
     else:
-        log.warning("task %s: its lease was lost, the outcome is dropped", task.id)
+        log.warning("task %s: its lease had ended, so its outcome is dropped", task.id)
 
 
 def instead(outcome: Outcome, error: Exception) -> Outcome | None:
-    """What to send where the server refused a result, too long a one, say; or a failure's text or delay."""
+    """What to send instead of an outcome that the server refused, such as a result that is too long."""
     if isinstance(error, Refused) and not (isinstance(outcome, Failed) and outcome.dead):
-        return Failed(f"the answer was refused: {described(error)}", dead=True)
+        return Failed(f"the server refused the outcome: {described(error)}", dead=True)
     return None
 
 
 def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
-    """Give tasks back in one command for each key; where that fails, they come back when their leases end."""
+    """Requeue tasks, with one command for each key. If that fails, they come back when their leases end."""
     try:
         if tasks:
             queue.requeue_many(tasks)
     except Exception as error:
-        come = counted(
-            len(tasks), "task comes back when its lease ends", "tasks come back when their leases end"
+        left = counted(
+            len(tasks),
+            "task can't be requeued and comes back when its lease ends",
+            "tasks can't be requeued and come back when their leases end",
         )
-        log.warning("%s: %s", come, described(error))
+        log.warning("%s: %s", left, described(error))
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """`1 task runs`, `3 tasks run`."""
+    """A number with the singular or the plural: `1 task is running`, `3 tasks are running`."""
     return f"{number} {one if number == 1 else many}"

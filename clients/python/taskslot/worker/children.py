@@ -1,7 +1,7 @@
-"""Processes that a task's function forks. The task is the parent's: a child answers nothing, and ends where it ends.
+"""Handles processes that a task's function forks. The task stays with the parent; a child ends where the function ends.
 
-In a child there is only the thread that forked, in the midst of the worker's code: its locks, threads and connections
-are the parent's, and so is the event loop.
+A child only has the thread that forked, in the middle of the worker's code. Its locks, threads, connections and event
+loop belong to the parent, so it must not use them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any, NoReturn
 
-# Handlers of signals that stood where a worker's stand now: a child has them again.
+# The signal handlers that a running worker has replaced. A child gets them back.
 HANDLERS: dict[int, Any] = {}
-# The signals that a thread let through before it forked.
+# The signal mask of a thread from before it forked.
 MASK = threading.local()
 
 
 @types.coroutine
 def in_this_process(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await a coroutine; in a child that was forked meanwhile the event loop doesn't go on, nor the tasks beside."""
+    """Await a coroutine. If it forks, the child ends here, so that it never runs the event loop or other tasks."""
     pid = os.getpid()
     give: Callable[[Any], Any] = coroutine.send
     what: Any = None
@@ -35,7 +35,7 @@ def in_this_process(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, 
         if os.getpid() != pid:
             end(
                 RuntimeError(
-                    "a process that an async function forks can't await: the event loop is its parent's"
+                    "a process forked by an async function can't await: the event loop belongs to its parent"
                 )
             )
         try:
@@ -47,7 +47,7 @@ def in_this_process(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, 
 
 
 def end(error: BaseException | None) -> NoReturn:
-    """End this process as `sys.exit` or an exception would, but without the parent's handlers for its own end."""
+    """End this process as `sys.exit` or the exception would, but without running the parent's exit handlers."""
     status = 0
     if isinstance(error, SystemExit):
         if error.code is None or isinstance(error.code, int):
@@ -67,25 +67,25 @@ def end(error: BaseException | None) -> NoReturn:
 
 
 def install(handlers: Mapping[int, Any]) -> None:
-    """Install handlers of signals. None stands for one that Python didn't install; it can't be put back."""
+    """Install signal handlers. None stands for a handler that Python didn't install, which can't be restored."""
     for number, handler in handlers.items():
         signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def hold_signals() -> None:
-    """Before a fork: a signal that came to the child before it has its own handlers would be lost."""
+    """Before a fork, block signals: one that reached the child before it has its handlers would be lost."""
     if HANDLERS:
         MASK.before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLERS)
 
 
 def release_signals() -> None:
-    """After it, in the parent."""
+    """After a fork, in the parent: unblock the signals."""
     if (mask := MASK.__dict__.pop("before", None)) is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def free_child() -> None:
-    """After it, in the child."""
+    """After a fork, in the child: restore the handlers from before the worker, and unblock the signals."""
     install(HANDLERS)
     HANDLERS.clear()
     release_signals()

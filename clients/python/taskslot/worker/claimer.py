@@ -1,4 +1,4 @@
-"""The claim loop of a worker: as many tasks as there are free places, until the stop."""
+"""The claim loop of a worker: claims as many tasks as there are free places, until the worker stops."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from .retries import log_retry, passes, rests
 
 log = logging.getLogger("taskslot")
 
-# How long a claim waits in the server, and so how long a stop may wait for it.
+# How long a claim waits in the server. A stop waits at most this long for the last claim.
 BLOCK_MS = 1000
 
 
 class Claimer:
-    """Claims, on a thread of its own. `begin` is given each task with the time at which its claim was sent.
+    """Claims tasks, on a thread of its own.
 
-    It returns False for a task that came after the stop, which then goes back.
+    `begin` is called with each task and the time at which its claim was sent. It returns False if the worker is
+    stopping; then the task is requeued.
     """
 
     def __init__(self, options: WorkerOptions, places: Places, begin: Callable[[Task, float], bool]) -> None:
@@ -31,10 +32,10 @@ class Claimer:
         self._places = places
         self._begin = begin
         self.has_ended = False
-        self.error: Exception | None = None  # what the server refuses: to claim again would not help
+        self.error: Exception | None = None  # an error that another claim would meet again
 
     def run(self) -> None:
-        """Claim until the stop, or an error that ends the worker."""
+        """Claim until the worker stops, or until an error that ends it."""
         try:
             while free := self._places.wait_for_free():
                 asked_at = time.monotonic()
@@ -47,7 +48,7 @@ class Claimer:
             self.has_ended = True
 
     def _claim(self, count: int) -> list[Task]:
-        """Claim, again and again while a server is away: with one token, since a claim may have been done unheard."""
+        """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""
         queue, request = self._options.queue, token()
         for rest_s in rests():
             if self._places.is_stopping():

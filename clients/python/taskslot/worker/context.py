@@ -1,4 +1,4 @@
-"""The context of a task while its function runs: what the function sees of it, and how it is asked to stop."""
+"""The context of a running task: what its function can learn, and how the function is asked to stop."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..commands import Payload
 from ..errors import CancelAsked, LeaseLost
 from ..replies import Task
 
-# What the server takes of PROGRESS.
+# The server's limit for PROGRESS.
 PROGRESS_BYTES = 4096
 
 CURRENT: ContextVar[TaskContext] = ContextVar("taskslot.current")
 
 
 def current() -> TaskContext:
-    """The task that runs here: in a registered function, what it calls and awaits, and `asyncio.to_thread`.
+    """The context of the task that runs here: in a registered function, what it calls or awaits, `asyncio.to_thread`.
 
-    A thread that the function starts by itself doesn't know it: hand it over. Raises RuntimeError where none runs.
+    A thread that the function starts doesn't have it, so pass it along. Raises RuntimeError if no task runs here.
     """
     try:
         return CURRENT.get()
@@ -33,18 +33,18 @@ def current() -> TaskContext:
 
 
 class TaskContext:
-    """A task whose function runs. A function that may take long checks it now and then, or waits with `wait`.
+    """A running task. A function that can take long should check it now and then, or sleep with `wait`.
 
-    The worker learns of a cancel or a lost lease with its heartbeat, within a third of the lease. A sync function
-    sees it here; an async one is cancelled as well (`asyncio.CancelledError`).
+    The worker learns with its heartbeat that a task was cancelled or its lease lost, within a third of the lease. A
+    sync function sees it here. An async function is cancelled too (`asyncio.CancelledError`).
     """
 
     def __init__(self, task: Task, on_progress: Callable[[], None]) -> None:
         self.task = task
-        self.cancelled = False  # somebody cancelled the task: stop, nobody needs it any more
-        self.lease_lost = False  # the lease is over: another worker may have the task by now
+        self.cancelled = False  # the task was cancelled: stop working on it
+        self.lease_lost = False  # the lease has ended: another worker may have the task
         self.begun_at = time.monotonic()
-        self.ended_at: float | None = None  # when the function ended: only its answer is still to be sent
+        self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self._pid = os.getpid()
         self._on_progress = on_progress
         self._should_stop = threading.Event()
@@ -54,17 +54,17 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
 
     def check(self) -> None:
-        """Raise `LeaseLost` or `CancelAsked` if the function should stop; it may just let them pass."""
+        """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
         if self.lease_lost:
-            raise LeaseLost("the lease of the task is over")
+            raise LeaseLost("the task's lease has ended")
         if self.cancelled:
-            raise CancelAsked("somebody cancelled the task")
+            raise CancelAsked("the task was cancelled")
 
     def wait(self, seconds: float) -> bool:
-        """Sleep so long, but not on when the function should stop: whether it should.
+        """Sleep, but only until the function should stop. Returns True if it should.
 
-        For sync functions: an async one awaits `asyncio.sleep`, which ends by itself when it is cancelled. A process
-        that the function forked isn't asked to stop, and just sleeps.
+        This is for sync functions. An async function awaits `asyncio.sleep`, which a cancel ends. A process that the
+        function forked is never asked to stop, so it sleeps for the whole time.
         """
         try:
             asyncio.get_running_loop()
@@ -74,18 +74,18 @@ class TaskContext:
                 return self._should_stop.is_set()
             return self._should_stop.wait(seconds)
         raise RuntimeError(
-            "wait() would block the event loop: await asyncio.sleep(), it ends when the task is cancelled"
+            "wait() would block the event loop: use await asyncio.sleep(), which ends when the task is cancelled"
         )
 
     def progress(self, said: Payload) -> None:
-        """Tell how far the task is: at most 4096 bytes, that TASK.GET and TASK.LIST show.
+        """Report the task's progress: at most 4096 bytes, which TASK.GET and TASK.LIST show.
 
-        It returns at once; the worker sends it right after, the newest only if there are several. It extends the
-        lease, too. Raises ValueError for what is too long, and RuntimeError in a process that the function forked, from
-        which the worker hears nothing.
+        It returns at once. The worker sends the text soon after; of several, only the newest. That extends the lease as
+        well. Raises ValueError if the text is too long, and RuntimeError in a process that the function forked, which
+        has no worker.
         """
         if os.getpid() != self._pid:
-            raise RuntimeError("a forked process can't tell progress: its parent has the worker")
+            raise RuntimeError("a forked process can't report progress: the worker runs in its parent")
         said = said.encode() if isinstance(said, str) else said
         if len(said) > PROGRESS_BYTES:
             raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")
@@ -96,17 +96,20 @@ class TaskContext:
     # ---- the worker's side
 
     def try_begin(self) -> bool:
-        """Whether the function may be called: not if it should stop already, or the task was given back."""
+        """Mark the function as begun. Returns False if it must not be called, because it should stop already."""
         with self._lock:
             self._begun = not (self._should_stop.is_set() or self._abandoned)
             return self._begun
 
     def is_abandoned(self) -> bool:
-        """Whether the worker gave the task back: the outcome of its function no longer matters."""
+        """Whether the worker gave the task back, so that the outcome of its function no longer counts."""
         return self._abandoned
 
     def abandon(self, *, unless_begun: bool = False) -> bool:
-        """Drop the outcome of the task and ask its function to stop; False if that was done before."""
+        """Give up the task: drop its outcome and ask its function to stop. Returns False if it was given up before.
+
+        With `unless_begun`, a task whose function has begun is kept, and the return value is False.
+        """
         with self._lock:
             if self._abandoned or (unless_begun and self._begun):
                 return False
@@ -115,7 +118,7 @@ class TaskContext:
         return True
 
     def ask_to_stop(self, *, lease_lost: bool = False, cancelled: bool = False) -> None:
-        """Ask the function to stop, for this reason."""
+        """Ask the function to stop, with the reason."""
         with self._lock:
             self.lease_lost |= lease_lost
             self.cancelled |= cancelled
@@ -125,7 +128,10 @@ class TaskContext:
             on_stop()
 
     def on_stop(self, callback: Callable[[], object]) -> None:
-        """Set what is called, from any thread, when the function is asked to stop; at once if it was asked before."""
+        """Set a callback for when the function is asked to stop. It is called at once if that has happened before.
+
+        The callback can be called from any thread.
+        """
         with self._lock:
             self._on_stop = callback
             should_stop = self._should_stop.is_set()
@@ -137,13 +143,13 @@ class TaskContext:
         return self._progress is not None
 
     def take_progress(self) -> bytes | None:
-        """Take the progress that is to be sent."""
+        """Take the progress that has to be sent; None if there is none."""
         with self._lock:
             progress, self._progress = self._progress, None
         return progress
 
     def put_back(self, progress: bytes) -> None:
-        """Put back progress that couldn't be sent, unless there is newer."""
+        """Put back progress that couldn't be sent, unless there is newer progress."""
         with self._lock:
             if self._progress is None:
                 self._progress = progress

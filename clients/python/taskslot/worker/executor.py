@@ -1,4 +1,4 @@
-"""Runs the functions of tasks: sync ones on threads, async ones on an event loop."""
+"""Runs the functions of tasks: sync functions on threads, async functions on an event loop."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ Ended = tuple[Any, BaseException | None]
 
 
 class Executor:
-    """Runs the function of each task that it is given, and calls `end` with the outcome, never on the event loop.
+    """Runs the function of each task, and calls `end` with the outcome, never on the event loop.
 
-    `is_stopping` says whether the worker stops. `loop_closed` is called when nothing async can run any more.
+    `is_stopping` returns whether the worker is stopping. `loop_closed` is called if the event loop is closed, so that
+    no async function can run.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Executor:
         self._pid = os.getpid()
 
     def start(self, context: TaskContext) -> None:
-        """Run the function that the task is for, or end the task at once if there is none."""
+        """Run the function that the task names, or end the task at once if there is none."""
         task = context.task
         try:
             call = Call.read(task.payload, self._options.codec)
@@ -59,7 +60,7 @@ class Executor:
             return
         function = self._options.functions.get(call.task)
         if function is None:
-            # Another worker may know it, as while a new version is being rolled out.
+            # Another worker may know it, for example while a new version is rolled out.
             log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
             self._end_soon(context, Failed(sendable(f"UnknownTask: no function {call.task!r}")))
         elif function.is_async:
@@ -90,7 +91,7 @@ class Executor:
         if os.getpid() != self._pid:
             children.end(error)
         if inspect.isawaitable(value):
-            # An async function behind a plain one, a decorator's, say.
+            # A plain function that returned an awaitable, such as a decorator around an async function.
             self._on_loop(partial(self._await, context, function, partial(returned, value), variables))
         else:
             self._end_with(context, function, value, error)
@@ -114,33 +115,33 @@ class Executor:
         context.on_stop(partial(self._loop.call, task.cancel))
 
     def _ended_async(self, context: TaskContext, function: AnyFunction, task: asyncio.Task[Ended]) -> None:
-        """End the task of an async function, also of one that was cancelled before its first step."""
+        """End the task of an async function, even if that was cancelled before its first step."""
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        # Elsewhere, since writing a result and sending it would hold up the loop.
+        # On a thread, because encoding and sending a result would block the event loop.
         self._threads.start(partial(self._end_with, context, function, value, error))
 
 
 def variables_of(context: TaskContext) -> contextvars.Context:
-    """Context variables for a function, in which `current()` finds its task."""
+    """The context variables of a function, in which `current()` finds its task."""
     variables = contextvars.Context()
     variables.run(CURRENT.set, context)
     return variables
 
 
 async def called(context: TaskContext, function: AnyFunction, call: Call) -> Any:
-    """What an async function returns."""
+    """Call an async function, unless it should stop already."""
     if not context.try_begin():
         raise asyncio.CancelledError
     return await function.function(*call.args, **call.kwargs)
 
 
 async def returned(value: Awaitable[Any]) -> Any:
-    """What an awaitable that a function returned comes to."""
+    """Await the awaitable that a function returned."""
     return await value
 
 
 async def awaited(begin: Begin, pid: int) -> Ended:
-    """What is returned or raised. SystemExit and the like would end the loop, were they let out."""
+    """Await a coroutine and return its value and its exception. SystemExit, if raised, would end the event loop."""
     result, error = None, None
     try:
         result = await children.in_this_process(begin())

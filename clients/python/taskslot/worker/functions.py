@@ -1,4 +1,4 @@
-"""The functions that a worker may call: by name, sync or async."""
+"""The registered functions of a worker, sync or async."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..replies import Task
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# How long finished tasks of a function are kept, in ms. None leaves it to the push and the queue.
+# How long finished tasks of a function are kept, in ms. None leaves it to the push and the queue's setting.
 Retain = int | Literal["default"] | None
-# The default, which counts where neither the push nor the queue says anything: whoever asks for a result, as a rule,
-# asks after it is there.
+# The default, if neither the push nor the queue's setting says how long. Callers usually ask for a result after the
+# task has ended, so it has to be kept for a while.
 RETAIN_MS = 60_000
 
 
 class Function(Generic[P, R]):
-    """A registered function. It is called as before, here and now; `call` makes the payload that has a worker do it."""
+    """A registered function. It can be called as before. `call` makes the payload that has a worker call it."""
 
     def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: Retain) -> None:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{name} is a generator: a task's function returns its result or nothing")
+            raise TypeError(f"{name} is a generator: a task's function must return its result")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name
         self.codec = codec
         self.retain_ms = retain_ms
-        # The second is for an object whose __call__ is async.
+        # The second check is for objects with an async __call__.
         self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
 
     def retain_of(self, task: Task) -> int | None:
-        """How long a task, claimed with its meta, is to be kept; None where the push or the queue says."""
+        """How long to keep a task; None if the push or the queue's setting says it."""
         if self.retain_ms != "default":
             return self.retain_ms
         return RETAIN_MS if task.meta is None or task.meta.retain is None else None
@@ -49,7 +49,7 @@ class Function(Generic[P, R]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
         """The payload of a call, to be pushed: `queue.push(send.call("bob"), delay_ms=500)`.
 
-        Raises TypeError where the function doesn't take such arguments, or the codec can't write them.
+        Raises TypeError if the function doesn't accept these arguments, or if the codec can't write them.
         """
         inspect.signature(self.function).bind(*args, **kwargs)
         return Call(self.name, args, kwargs).payload(self.codec)
@@ -59,9 +59,10 @@ AnyFunction = Function[..., Any]
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name of a function that was given none: `module.function`.
+    """The default name of a function: `module.function`.
 
-    A module that runs as a program calls itself `__main__`; for those who import it, it is named as its file.
+    A module that runs as a program is named `__main__`. Its file's name is used instead, because producers import it
+    under that name.
     """
     module = function.__module__
     if module == "__main__":

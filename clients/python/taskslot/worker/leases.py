@@ -1,7 +1,7 @@
-"""Keeps the leases of running tasks: one TASK.EXTEND for all of a key, at a third of the shortest lease.
+"""Extends the leases of running tasks: one TASK.EXTEND for all leases of a key, every third of the shortest lease.
 
-It runs on threads of its own, so that a function, or an event loop, that stands still loses no lease. Each key (each
-shard) is kept by itself: one whose server is away must not hold up the others.
+It runs on threads of its own, so that a function or an event loop that hangs loses no lease. Each key (shard) has its
+own heartbeat, so that a server that is away doesn't delay the others.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from .threads import Threads
 
 log = logging.getLogger("taskslot")
 
-# When the length of a lease is asked for, where the worker doesn't give it: most tasks are over before.
+# If the worker doesn't set the length of leases, it asks for it after this time. Most tasks have ended by then.
 ASK_AFTER_S = 0.05
-# What a lease is taken for where the server doesn't let this user ask (TASK.GET).
+# The assumed length of a lease if this user lacks the rights for TASK.GET.
 UNKNOWN_S = 1.0
-# The longest rest after a heartbeat that failed: a tenth of the lease. The queue has tried for its own patience before.
+# The longest rest after a failed heartbeat; it is a tenth of the lease if that is shorter. The queue has already kept
+# trying for its patience.
 REST_S = 0.5
-# What may pass between a claim's hand-off and our hearing of it before the lease counts from the claim's start.
+# A lease counts from the arrival of the claim's reply. If the claim took longer than this, it counts from its sending.
 LATE_S = 1.5
 
 
 @dataclass(slots=True)
 class Lease:
-    """A lease: since when it runs, by our clock, and for how long."""
+    """A lease: since when it runs, as a monotonic time, and its length; None if that is not known yet."""
 
     context: TaskContext
     since: float
     lease_s: float | None
 
     def due(self) -> float:
-        """When a heartbeat is due for it."""
+        """The time of its next heartbeat; 0 if there is progress to send."""
         if self.context.has_progress():
             return 0.0
         return self.since + (ASK_AFTER_S if self.lease_s is None else self.lease_s / 3)
 
 
 class Leases:
-    """The leases of the tasks that run; `lease_ms` is their length, None where the queue or the task says it."""
+    """The leases of the running tasks. `lease_ms` is their length; None if the queue or the task sets it."""
 
     def __init__(self, queue: BaseQueue, threads: Threads, lease_ms: int | None) -> None:
         self._queue = queue
@@ -56,25 +57,25 @@ class Leases:
         self._lease_s = None if lease_ms is None else lease_ms / 1000
         self._changed = threading.Condition()
         self._leases: dict[str, Lease] = {}
-        self._busy: set[str] = set()  # keys for which a heartbeat is on its way
-        self._rests: dict[str, float] = {}  # keys whose heartbeat failed, and until when they are left alone
+        self._busy: set[str] = set()  # keys whose heartbeat is running
+        self._rests: dict[str, float] = {}  # keys whose heartbeat failed, and the time of the next try
         self._wakes_at = 0.0
         self._closed = False
 
     def open(self) -> None:
-        """Begin to extend leases."""
+        """Start extending leases."""
         self._threads.start(self._watch)
 
     def close(self) -> None:
-        """Extend no more leases."""
+        """Stop extending leases."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def add(self, context: TaskContext, asked_at: float) -> None:
-        """Add the lease of a claimed task; the claim was sent at that monotonic time."""
+        """Add the lease of a task whose claim was sent at the monotonic time `asked_at`."""
         now = time.monotonic()
-        # A claim that was sent again may have leased the task with its first copy, long ago.
+        # If the claim was sent again, its first copy may have leased the task long ago.
         since = now if now - asked_at < LATE_S else asked_at
         with self._changed:
             lease = self._leases[context.task.handle] = Lease(context, since, self._lease_s)
@@ -87,7 +88,7 @@ class Leases:
             self._leases.pop(context.task.handle, None)
 
     def wake(self) -> None:
-        """Look again now: there is progress to send."""
+        """Wake the watching thread, because there is progress to send."""
         with self._changed:
             self._changed.notify()
 
@@ -108,13 +109,13 @@ class Leases:
     def _start_beat(self, key: str) -> None:
         try:
             self._threads.start(partial(self._beat, key))
-        except RuntimeError as error:  # no thread can be made
-            log.error("no heartbeat for %s now: %s", key, error)
+        except RuntimeError as error:  # the process can't start another thread
+            log.error("no thread for the heartbeat of %s: %s", key, error)
             self._busy.discard(key)
             self._rests[key] = time.monotonic() + REST_S
 
     def _dues(self, now: float) -> dict[str, float]:
-        """When each key is due for a heartbeat, without those that have one on its way."""
+        """The time of each key's next heartbeat, without keys whose heartbeat is running."""
         dues: dict[str, float] = {}
         for lease in self._leases.values():
             key = lease.context.task.key
@@ -123,17 +124,17 @@ class Leases:
         return {key: max(due, self._rests.get(key, 0.0)) for key, due in dues.items()}
 
     def _beat(self, key: str) -> None:
-        """The heartbeat of a key: do what is due. An error is logged, and the heartbeat is tried again."""
+        """The heartbeat of a key. An error is logged, and the heartbeat is tried again."""
         rest_until = 0.0
         try:
             self._ask_lengths(self._of(key))
             self._extend(self._of(key))
             self._send_progress(self._of(key))
         except Exception as error:
-            # A server that is away comes back; one that refuses leaves the tasks to their leases. Neither is a reason
-            # to stop the functions: they may well finish in time.
+            # The server may come back, and a refusal leaves the tasks to their leases. Neither is a reason to stop the
+            # functions, which may finish in time.
             if not self._closed:
-                # A server that is away is in the log already, once.
+                # That a server is away is already in the log.
                 level = logging.WARNING if isinstance(error, TaskslotError) else logging.DEBUG
                 log.log(
                     level, "heartbeat for %s failed, trying again: %s: %s", key, type(error).__name__, error
@@ -155,7 +156,7 @@ class Leases:
             return [lease for lease in self._leases.values() if lease.context.task.key == key]
 
     def _ask_lengths(self, leases: Sequence[Lease]) -> None:
-        """Ask for the length of leases whose length isn't known."""
+        """Ask for the lengths of leases that are not known yet."""
         for lease in leases:
             if lease.lease_s is None and lease.due() <= time.monotonic():
                 lease.lease_s = self._lease_of(lease.context.task)
@@ -164,9 +165,9 @@ class Leases:
         try:
             view = self._queue.get(task)
         except TaskslotError as error:
-            log.warning("how long the lease of %s is can't be asked: %s", task.id, error)
+            log.warning("the length of the lease of task %s can't be read: %s", task.id, error)
             return UNKNOWN_S
-        # Of a task that isn't leased any more the heartbeat, due at once then, tells what became of it.
+        # If the task is no longer leased, its length is 0: the heartbeat is due at once, and finds out what happened.
         return (view.lease_ms or 0) / 1000 if view is not None else 0.0
 
     def _send_progress(self, leases: Sequence[Lease]) -> None:
@@ -176,9 +177,10 @@ class Leases:
                 try:
                     answers = self._queue.extend_many([lease.context.task], progress=progress)
                 except OutOfMemory:
-                    # A full server takes none: what is said next may find room. The lease was extended before.
+                    # Drop it: the next progress may find room. The lease was extended before.
                     log.warning(
-                        "task %s: the server is out of memory and takes no progress", lease.context.task.id
+                        "task %s: its progress is not stored, the server is out of memory",
+                        lease.context.task.id,
                     )
                     continue
                 except Exception:
@@ -187,14 +189,14 @@ class Leases:
                 self._apply_answer(lease, answers[0], sent_at)
 
     def _why_lost(self, lease: Lease) -> str:
-        """Where the queue's `run-max` ended the lease, that; else nobody knows more than that it ended."""
+        """The reason for a lost lease, if it was the queue's `run-max`; otherwise empty, because it is unknown."""
         try:
             settings = self._queue.wire.run(commands.settings(lease.context.task.key))
         except Exception:
             return ""
         run_max = settings.run_max if settings is not None else -1
         held_ms = (time.monotonic() - lease.context.begun_at) * 1000
-        return f", run-max of {run_max / 1000:g} s is over" if 0 <= run_max <= held_ms else ""
+        return f" (run-max of {run_max / 1000:g} s reached)" if 0 <= run_max <= held_ms else ""
 
     def _extend(self, leases: Sequence[Lease]) -> None:
         sent_at = time.monotonic()
@@ -208,14 +210,14 @@ class Leases:
         if answer > Answer.OK:
             lease.since = sent_at
             return
-        # Nothing more to keep: a task that is to be cancelled isn't extended by the server either.
+        # There is nothing to extend any more. The server doesn't extend the lease of a cancelled task either.
         self.remove(lease.context)
         if answer == Answer.CANCEL_ASKED:
             lease.context.ask_to_stop(cancelled=True)
         else:
             lease.context.ask_to_stop(lease_lost=True)
-        # Of a function that has ended meanwhile, its answer just came first.
+        # If the function has ended meanwhile, its own outcome arrived first, which is no reason for a warning.
         if lease.context.ended_at is None:
             is_cancelled = answer == Answer.CANCEL_ASKED
-            what = "was cancelled" if is_cancelled else f"is no longer this worker's{self._why_lost(lease)}"
-            log.warning("task %s %s: its function is told", lease.context.task.id, what)
+            what = "was cancelled" if is_cancelled else f"lost its lease{self._why_lost(lease)}"
+            log.warning("task %s %s: its function is asked to stop", lease.context.task.id, what)

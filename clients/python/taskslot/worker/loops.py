@@ -1,4 +1,4 @@
-"""The event loop of async functions: the user's, or one on a thread of its own, that is started when it is needed."""
+"""The event loop of async functions: the user's, or one on a thread of its own, started when it is first needed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-# How long the end of the own loop is waited for: a function may block it.
+# How long `close` waits for the worker's own loop, which a function may block.
 CLOSE_S = 1.0
 
 
 class Loop:
-    """Where async functions run."""
+    """The event loop on which async functions run."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
@@ -21,7 +21,7 @@ class Loop:
         self._closes = False
 
     def call(self, callback: Callable[[], object]) -> bool:
-        """Have something called on the loop, from any thread: whether the loop is there."""
+        """Call something on the loop, from any thread. Returns False if the loop is closed."""
         try:
             self._open().call_soon_threadsafe(callback)
         except RuntimeError:  # it is closed
@@ -29,7 +29,7 @@ class Loop:
         return True
 
     def close(self) -> None:
-        """End the own loop, with all that runs on it; a user's stays."""
+        """Stop the worker's own loop and cancel its tasks. A user's loop is left alone."""
         if self._thread is None or self._loop is None:
             return
         self._closes = True
@@ -50,8 +50,8 @@ class Loop:
         asyncio.set_event_loop(loop)
         try:
             while not self._closes:
-                # A SystemExit or KeyboardInterrupt in a task that a function made comes out here, and so does the loop
-                # where one stops it: the others run on. Whoever awaits that task has the exception, too.
+                # run_forever ends if a task raises SystemExit or KeyboardInterrupt, or if a function stops the loop.
+                # The other tasks have to go on. The exception also reaches the code that awaits that task.
                 with suppress(SystemExit, KeyboardInterrupt):
                     loop.run_forever()
             left = asyncio.all_tasks(loop)

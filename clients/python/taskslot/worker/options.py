@@ -1,4 +1,4 @@
-"""What a worker is made with, and the name that it has where it was given none."""
+"""The options of a worker, and its default name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .functions import AnyFunction
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What a worker was made with."""
+    """The options of a worker, as one run uses them."""
 
     queue: Queue | ShardedQueue
     functions: Mapping[str, AnyFunction]
@@ -31,7 +31,7 @@ class WorkerOptions:
     meta: bool
 
     def claim_options(self) -> ClaimOptions:
-        """What every claim says. It asks for meta where a function's results are kept as the push or the queue says."""
+        """The options of every claim. The default of `retain_ms` needs `meta`, which has the push's and the queue's."""
         is_default = any(function.retain_ms == "default" for function in list(self.functions.values()))
         options: ClaimOptions = {"worker": self.name, "meta": self.meta or is_default}
         if self.lease_ms is not None:
@@ -42,15 +42,15 @@ class WorkerOptions:
 
 
 def own_name() -> str:
-    """The name of a worker that was given none: host, process, and something that no other process has.
+    """The default name of a worker: host name, process id, and a random part.
 
-    The server gives a task that may have killed its worker only to a name that holds nothing else: so workers of one
-    process, which die together, have one name, and two containers with the same host name and process number don't.
+    The server gives a task that may have killed its worker only to a name that holds no other task. So all workers of a
+    process, which die together, share a name, and two containers with equal host names and process ids don't.
     """
     return f"{socket.gethostname()}-{os.getpid()}-{mark_of(os.getpid())}"
 
 
 @cache
 def mark_of(_pid: int) -> str:
-    """Drawn once for each process, anew in one that was forked."""
+    """The random part, one for each process; a forked process gets its own."""
     return secrets.token_hex(3)

@@ -1,4 +1,4 @@
-"""How a function's end becomes an answer to the server."""
+"""Outcomes: converts what a function returned or raised into ack, fail or requeue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .functions import AnyFunction
 
 log = logging.getLogger("taskslot")
 
-# The server keeps 1 KiB of an error; a text may hold a payload of many MiB.
+# The server keeps 1 KiB of an error. The text of an exception can contain a payload of many MiB.
 ERROR_CHARACTERS = 1024
 
 
 class Fail(Exception):
-    """Raised in a function: this attempt failed, with this text as the task's error, or that of another exception.
+    """Raised by a function to report a failed attempt. `why` is the error, as a text or another exception.
 
-    `delay_ms` is when it is tried again, in place of the queue's backoff; `dead` says that trying again is of no use.
+    `delay_ms` is the time until the next attempt, instead of the queue's backoff. With `dead` there is no next attempt.
     """
 
     def __init__(
@@ -31,16 +31,17 @@ class Fail(Exception):
     ) -> None:
         super().__init__(why)
         if dead and delay_ms is not None:
-            raise ValueError("a task that is dead is not tried again: give delay_ms or dead")
+            raise ValueError("a dead task is not tried again: give delay_ms or dead, not both")
         self.why = described(why) if isinstance(why, BaseException) else str(why)
         self.delay_ms = delay_ms
         self.dead = dead
 
 
 class GiveBack(Exception):
-    """Raised in a function: not now. The task is ready again, or after `delay_ms`; it counts nothing against it.
+    """Raised by a function to give its task back unfinished. This does not count as a failed attempt.
 
-    Without a delay it goes to its old place, so that the next free worker has it at once.
+    The task is ready again after `delay_ms`. Without a delay it returns to its old position, so the next free worker
+    gets it at once.
     """
 
     def __init__(self, *, delay_ms: int | None = None) -> None:
@@ -56,11 +57,11 @@ class Done:
     retain_ms: int | None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
-        """Say so. A full server keeps no more results, and drains only by tasks that are finished."""
+        """Ack the task. If the server is out of memory, the task is finished without keeping its result."""
         try:
             queue.ack(task, result=self.result, retain_ms=self.retain_ms)
         except OutOfMemory:
-            # Who waits for the result gets it all the same.
+            # Callers that already wait for the result still get it.
             queue.ack(task, result=self.result, retain_ms=0)
             log.warning("task %s is done, but not kept: the server is out of memory", task.id)
         return 0
@@ -77,23 +78,23 @@ class Failed:
     trace: BaseException | None = field(default=None, compare=False)
 
     def send(self, queue: BaseQueue, task: Task) -> int:
-        """Say so: the ms until the task is ready again, -1 if it is dead, 0 if there is none any more."""
+        """Fail the task. Returns the ms until it is ready again, -1 if it is dead, 0 if it no longer exists."""
         return queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
 
     def log(self, task: Task, next_: str) -> None:
-        """Log it, with what happens next."""
+        """Log the failure and what happens next."""
         name = f", {self.function}," if self.function else ""
         log.warning("task %s%s failed%s: %s", task.id, name, next_, self.error, exc_info=self.trace)
 
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """The task goes back: TASK.REQUEUE."""
+    """The function gave the task back: TASK.REQUEUE."""
 
     delay_ms: int | None = None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
-        """Say so."""
+        """Requeue the task."""
         queue.requeue(task, delay_ms=self.delay_ms)
         return 0
 
@@ -109,7 +110,7 @@ def of_end(
     error: BaseException | None,
     is_stopping: bool,
 ) -> Outcome | None:
-    """What a function's end says. Whatever is wrong with what it returned or raised, the task has an end."""
+    """The outcome of a function that returned `value` or raised `error`. There is one, whatever these objects do."""
     try:
         if error is None:
             return of_value(value, context.task, function, codec)
@@ -119,13 +120,13 @@ def of_end(
             return replace(outcome, function=function.name, trace=trace)
         return outcome
     except BaseException as broken:
-        # A handler of the log can raise, and so can what the user's objects are asked for.
-        why = f"{function.name} can't be answered for: {type(broken).__name__}"
+        # A log handler can raise, and so can methods of the user's objects.
+        why = f"the outcome of {function.name} can't be read: {type(broken).__name__}"
         return Failed(sendable(why), dead=error is None)
 
 
 def of_value(value: Any, task: Task, function: AnyFunction, codec: Codec) -> Outcome:
-    """A result that can't be written makes the task dead: the function has done its work, and would do it again."""
+    """The outcome of a returned value. If it can't be encoded, the task is dead: a retry would repeat finished work."""
     try:
         result = None if value is None else codec.dumps(value)
     except Exception as error:
@@ -136,10 +137,10 @@ def of_value(value: Any, task: Task, function: AnyFunction, codec: Codec) -> Out
 
 
 def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:
-    """What an exception says; None where there is nobody to tell, since the lease is lost.
+    """The outcome of an exception; None if the lease is lost, so that nothing can be reported.
 
-    SystemExit and KeyboardInterrupt are failures of the task as any other: a library that calls `sys.exit` must not
-    take the worker down, with all that runs beside it.
+    SystemExit and KeyboardInterrupt are failures like any other. A library that calls `sys.exit` must not end the
+    worker and its other tasks.
     """
     if context.lease_lost:
         return None
@@ -147,10 +148,10 @@ def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> O
         return GivenBack(error.delay_ms)
     if isinstance(error, Fail):
         return Failed(sendable(error.why), error.delay_ms, error.dead)
-    # A task that somebody cancelled is gone with either answer; without an error, since the function did as asked.
+    # A requeue ends a cancelled task, like a fail, but without an error: the function stopped as it was asked to.
     if context.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
         return GivenBack()
-    # Whoever ends an event loop cancels what runs on it.
+    # A program that ends its event loop cancels the tasks on it.
     if is_stopping and isinstance(error, asyncio.CancelledError):
         return GivenBack()
     return Failed(described(error))
@@ -166,5 +167,5 @@ def described(error: BaseException) -> str:
 
 
 def sendable(text: str) -> str:
-    """A text that can be sent: what isn't Unicode in it (the name of a file, say) is written as its code."""
+    """The text in a form that can be sent. Parts that are not valid Unicode, as in file names, are escaped."""
     return text[:ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The places of a worker: which tasks run, and how many more may be claimed."""
+"""The places of a worker (its concurrency slots): which tasks run, and how many more can be claimed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Literal
 
 from .context import TaskContext
 
-# From then on a function that has ended, and whose answer is still under way, is no reason to claim less: its node is
-# away, and its place is for tasks of those that work.
+# If the outcome of an ended function can't be sent for this long, its node is away. Then the task no longer takes a
+# place, so that the worker can claim tasks from other nodes.
 LATE_ANSWER_S = 1.0
 
 
 class Places:
-    """Tasks that run or are being answered, by handle, at most `number` that aren't late; none is added after `stop`.
+    """The tasks that run or whose outcome is being sent, by handle. At most `number`, apart from late outcomes.
 
-    All of it is under one lock: a task has its place before the stop, and is then seen by `all`, or gets none.
+    One lock protects everything. So a task either has its place before `stop`, and `all` returns it, or gets none.
     """
 
     def __init__(self, number: int) -> None:
@@ -27,21 +27,21 @@ class Places:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Give no more places."""
+        """Refuse further tasks."""
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
 
     def is_stopping(self) -> bool:
-        """Whether no more places are given."""
+        """Whether `stop` was called."""
         return self._stopping.is_set()
 
     def rest(self, seconds: float) -> None:
-        """Sleep so long, but not beyond the stop."""
+        """Sleep, but only until `stop`."""
         self._stopping.wait(seconds)
 
     def wait_for_free(self) -> int:
-        """How many tasks may be claimed, once there may be any; 0 at the stop."""
+        """Wait until there is a free place. Returns the number of free places, or 0 after `stop`."""
         with self._changed:
             while not self._stopping.is_set():
                 if (free := self._free()) > 0:
@@ -50,7 +50,7 @@ class Places:
         return 0
 
     def _free(self) -> int:
-        """Functions that run take places, and answers until they are late: at most as many late ones as places."""
+        """The number of free places. Late outcomes take none, but only as many of them as there are places."""
         late_at = time.monotonic() - LATE_ANSWER_S
         late = sum(
             context.ended_at is not None and context.ended_at < late_at for context in self._taken.values()
@@ -58,7 +58,7 @@ class Places:
         return self.number - len(self._taken) + min(late, self.number)
 
     def take(self, context: TaskContext) -> Literal["taken", "known", "stopping"]:
-        """Give a task a place; "known" if it has one, since a claim that was sent again brought it twice."""
+        """Give a task a place. "known" if it has one, because a claim that was sent again returned it twice."""
         with self._changed:
             if self._stopping.is_set():
                 return "stopping"
@@ -68,7 +68,7 @@ class Places:
             return "taken"
 
     def free(self, context: TaskContext) -> None:
-        """A task was answered for: its place is free."""
+        """Free the place of a task whose outcome was sent."""
         with self._changed:
             self._taken.pop(context.task.handle, None)
             self._changed.notify_all()

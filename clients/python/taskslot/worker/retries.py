@@ -1,4 +1,4 @@
-"""When a worker tries a command again: errors that pass, and how long it rests between."""
+"""When a worker tries a command again: which errors pass, and how long it rests in between."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .outcomes import described
 
 log = logging.getLogger("taskslot")
 
-# The rest after an error of a server that is away: from, to. The queue has tried for its own patience before.
+# The shortest and the longest rest after an error. The queue has already kept trying for its patience.
 REST_S = (0.1, 5.0)
-# Errors of a server that takes no writes for now, while others of their kind are for good.
+# The codes of errors of a server that accepts no writes for now. Other errors of their class don't pass.
 PASSING = ("MISCONF", "NOREPLICAS", "BUSY ")
 
 
 def rests() -> Iterator[float]:
-    """How long to rest, each time twice as long."""
+    """The lengths of the rests, each twice as long as the one before, up to the longest."""
     shortest, longest = REST_S
     rest_s = shortest
     while True:
@@ -27,7 +27,7 @@ def rests() -> Iterator[float]:
 
 
 def passes(queue: BaseQueue, error: Exception) -> bool:
-    """Whether an error is of a server that is away, or takes no writes for now."""
+    """Whether an error will pass: the server is away, or accepts no writes for now."""
     if isinstance(error, TaskslotError):
         waits = isinstance(error, Refused) and str(error).startswith(PASSING)
         return waits or isinstance(error, OutOfMemory)
@@ -35,6 +35,6 @@ def passes(queue: BaseQueue, error: Exception) -> bool:
 
 
 def log_retry(error: Exception, what: str) -> None:
-    """A server that is away is in the log already, once; one that refuses for now is logged each time."""
+    """Log an error that will pass. At debug level if the server is away, because that is already in the log."""
     level = logging.WARNING if isinstance(error, TaskslotError) else logging.DEBUG
     log.log(level, "%s, trying again: %s", what, described(error))

@@ -1,13 +1,13 @@
 """One run of a worker, from its start to its stop.
 
-What waits for a server runs on threads of its own, never on the event loop of async functions. The threads:
+Everything that waits for a server runs on a thread, never on the event loop of async functions. The threads are:
 
-- one claims (claimer.py);
-- one watches the leases (leases.py), and each heartbeat has one;
-- each sync function has one (executor.py), which then sends its answer (answers.py); so has the answer of an async
-  function;
-- async functions share an event loop: the user's, or one on a thread of its own (loops.py);
-- the caller of `run` waits for what is asked of it, first of all to stop.
+- one that claims (claimer.py);
+- one that watches the leases (leases.py), and one for each heartbeat;
+- one for each sync function (executor.py), which also sends its outcome (answers.py), and one for the outcome of each
+  async function;
+- the thread of the event loop for async functions: the user's, or one of the worker's own (loops.py);
+- the caller of `run`, which waits until it is asked to stop.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from .threads import Threads
 
 log = logging.getLogger("taskslot")
 
-# How long the main thread waits at a time. Python runs signal handlers there, but the system may give a signal to
-# another thread, which doesn't wake it.
+# How long the main thread waits at a time. Python runs signal handlers on it, but the system can deliver a signal to
+# another thread, which doesn't wake the main thread.
 WAKE_S = 0.2
-# How long a stop waits for its TASK.REQUEUE where a server is away, and then for functions that were asked to end.
+# How long a stop waits for its TASK.REQUEUE if a server is away, and then for functions that were asked to stop.
 REQUEUE_S = 4.0
 TOLD_S = 1.0
 
@@ -47,12 +47,12 @@ Ask = Literal["stop", "stop now", "look"]
 
 
 class Runner:
-    """One run. `ask` may be called from anywhere, also from a signal handler; `run` blocks until it has stopped."""
+    """One run of a worker. `run` blocks until the worker has stopped. `ask` can be called from anywhere."""
 
     def __init__(self, options: WorkerOptions, loop: asyncio.AbstractEventLoop | None) -> None:
         self.options = options
-        self.interrupted = False  # by Ctrl-C
-        # Put by signal handlers, too: a SimpleQueue takes that in the midst of anything.
+        self.interrupted = False  # whether Ctrl-C asked for the stop
+        # A SimpleQueue, because signal handlers use it too, and its `put` is reentrant.
         self._asked: SimpleQueue[Ask] = SimpleQueue()
         self._stopped = threading.Event()
         self._threads = Threads("taskslot")
@@ -71,20 +71,20 @@ class Runner:
         )
 
     def ask(self, what: Ask) -> None:
-        """Ask for a stop, gracefully or at once; or for a look at what has ended."""
+        """Ask for a stop, gracefully or at once; or wake `run` to look at what has ended. Safe in signal handlers."""
         self._asked.put(what)
 
     def run(self) -> int:
-        """Work until a stop is asked for: 0 if all tasks ended in time, 1 if some were given back."""
+        """Work until a stop is asked for. Returns 0 if all tasks ended in time, and 1 if some were given back."""
         options = self.options
-        # Outages are logged for all who share the connections.
+        # Outages are logged for all queues that share the connections.
         options.queue.wire.outages = options.queue.wire.outages or Outages()
         self._leases.open()
         self._threads.start(self._claim)
         log.info(
-            "worker %s works on %s, in %d places: %s",
+            "worker %s works on %s with %d places, functions: %s",
             *(options.name, options.queue.name, options.concurrency),
-            ", ".join(options.functions) or "it knows no function",
+            ", ".join(options.functions) or "none",
         )
         asked: Ask | None = None
         while asked not in ("stop", "stop now") and self._claimer.error is None:
@@ -95,7 +95,7 @@ class Runner:
         return status
 
     def _next_ask(self, seconds: float) -> Ask | None:
-        """The next thing that is asked for, None where it isn't soon."""
+        """The next request of `ask`; None if there is none within the time (at most `WAKE_S`)."""
         try:
             return self._asked.get(timeout=max(0.0, min(WAKE_S, seconds)))
         except Empty:
@@ -110,7 +110,7 @@ class Runner:
             self.ask("look")
 
     def _begin(self, task: Task, asked_at: float) -> bool:
-        """Begin with a task, whose claim was sent at that monotonic time; False where the stop came before."""
+        """Start a task whose claim was sent at the monotonic time `asked_at`. Returns False if the worker stops."""
         context = TaskContext(task, self._leases.wake)
         place = self._places.take(context)
         if place == "taken":
@@ -119,7 +119,7 @@ class Runner:
         return place != "stopping"
 
     def _end(self, context: TaskContext, outcome: Outcome | None) -> None:
-        """Answer for a task, and free its place."""
+        """Send a task's outcome, and free its place."""
         context.ended_at = time.monotonic()
         try:
             self._answers.send(context, outcome)
@@ -139,7 +139,7 @@ class Runner:
         if not self._ends_within(grace_s):
             left = [context for context in self._places.all() if context.abandon()]
             if left:
-                still = counted(len(left), "task that still runs", "tasks that still run")
+                still = counted(len(left), "task that is still running", "tasks that are still running")
                 log.warning("worker %s gives back %s", self.options.name, still)
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
@@ -151,18 +151,22 @@ class Runner:
         return status
 
     def _log_stop(self, grace_s: float) -> None:
-        """A person who typed Ctrl-C waits, and should know for what."""
+        """Log the stop. After Ctrl-C, tell the person at the terminal what the worker waits for."""
         number = len(self._places)
         if number and grace_s and self.interrupted:
             log.warning(
-                "worker %s stops when its %s ended, in %g s at the latest; Ctrl-C again ends it at once",
+                "worker %s stops when its %s ended, after at most %g s; press Ctrl-C again to stop now",
                 *(self.options.name, counted(number, "task has", "tasks have"), grace_s),
             )
         else:
-            log.info("worker %s stops; %s", self.options.name, counted(number, "task runs", "tasks run"))
+            running = counted(number, "task is running", "tasks are running")
+            log.info("worker %s is stopping; %s", self.options.name, running)
 
     def _ends_within(self, seconds: float, at_once: bool = True) -> bool:
-        """Wait for the running tasks and the claim: at most so long, and no longer once a stop at once is asked for."""
+        """Wait for the running tasks and the last claim. Returns False if they didn't end within the time.
+
+        With `at_once`, a request to stop now ends the wait too.
+        """
         until = time.monotonic() + seconds
         while not self._claimer.has_ended or self._places.all():
             left_s = until - time.monotonic()
@@ -172,7 +176,7 @@ class Runner:
         return True
 
     def _give_back(self, left: Sequence[TaskContext]) -> None:
-        """Requeue tasks, and wait no longer for that than a server needs that is there."""
+        """Requeue tasks. Wait for that at most `REQUEUE_S`, which is long enough unless the server is away."""
         if not left:
             return
         for context in left:

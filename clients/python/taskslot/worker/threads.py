@@ -1,4 +1,4 @@
-"""Threads that don't keep the process alive, used again for the next job."""
+"""A pool of daemon threads, which don't keep the process alive."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ log = logging.getLogger("taskslot")
 
 
 class Threads:
-    """As many threads as there are jobs at a time, no bound of its own.
+    """Runs each job on a thread of its own. Threads are reused; their number has no limit here.
 
-    `concurrent.futures` would have done, but its threads are waited for when the process ends: one function that
-    hangs would keep a worker from ever ending.
+    `concurrent.futures` is not used because Python waits for its threads when the process ends. A function that hangs
+    would then keep a worker from ending.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        # Threads that wait for a job and were not promised one yet.
+        # Counts the threads that wait for a job and have not been assigned one.
         self._free = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._number = 0
         self._closed = False
 
     def start(self, job: Job) -> None:
-        """Run a job on a thread that is free, or on a new one. What it raises is logged."""
+        """Run a job on a free thread, or on a new one. An exception of the job is logged."""
         if self._free.acquire(blocking=False):
             self._jobs.put(job)
             return
@@ -39,7 +39,7 @@ class Threads:
         threading.Thread(target=self._live, args=(job,), name=name, daemon=True).start()
 
     def close(self) -> None:
-        """End the threads that are free now, and the others after their job."""
+        """End the free threads now, and the others after their jobs."""
         with self._lock:
             self._closed = True
             number = self._number
@@ -51,8 +51,8 @@ class Threads:
             try:
                 job()
             except BaseException:
-                log.exception("a job of the worker broke")
-            job = None  # holds nothing of the last task while it waits
+                log.exception("a job of the worker raised an exception")
+            job = None  # keep no reference to the last task while waiting
             if self._closed:
                 return
             self._free.release()

@@ -1,4 +1,4 @@
-"""A worker: functions by name, run for the tasks of a queue."""
+"""The class `Worker`: registers functions by name, runs them for the tasks of a queue, and handles signals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Worker:
-    """Runs registered functions for the tasks of a queue, sync ones on threads, async ones on an event loop.
+    """Runs registered functions for the tasks of a queue: sync ones on threads, async ones on an event loop.
 
         worker = Worker(Queue(redis.Redis(), "mail"), concurrency=8)
 
@@ -34,22 +34,28 @@ class Worker:
         worker.run()                                # here: until SIGTERM or Ctrl-C
         queue.push(send.call("bob", subject="hi"))  # elsewhere
 
-    It claims no more tasks than it has free places (`concurrency`, sync and async together), and keeps their leases as
-    long as they run, with one TASK.EXTEND for all at a third of the shortest lease; on threads of its own, so that a
-    function or an event loop that stands still loses nothing. While a server is away it goes on trying.
+    The worker claims only as many tasks as it has free places (`concurrency`, sync and async together). It extends all
+    leases with one TASK.EXTEND every third of the shortest lease, on threads of its own, so that a function or an event
+    loop that hangs loses no lease. While a server is away, the worker keeps trying.
 
-    What a function returns, if not None, is the task's result. An exception is a failure with the error
-    "ValueError: text", also SystemExit and KeyboardInterrupt; `Fail` says more, `GiveBack` gives the task back. A
-    task for an unknown function fails, since another worker may know it; a payload that can't be read, or a result
-    that can't be written, is dead. At least once: a function may run again for the same task.
+    The value that a function returns is the task's result, unless it is None. An exception is a failed attempt with the
+    error "ValueError: text"; this includes SystemExit and KeyboardInterrupt. Raise `Fail` to control the next attempt,
+    and `GiveBack` to requeue the task. A task for an unknown function fails, because another worker may know it. A task
+    is dead if its payload can't be read or its result can't be encoded. Delivery is at-least-once: a function can run
+    again for the same task.
 
-    `queue` is a `Queue` or a `ShardedQueue`, not an async one: async functions need none. `name` is what TASK.INFO …
-    WORKERS shows; where none is given it has host and process. One of your own must differ from process to process: a
-    task that may have killed its worker is only given to a name that holds nothing else. `lease_ms` is the length of
-    leases; without it the task's or the queue's holds, for which the worker asks where a task takes longer than
-    50 ms. `codec` reads payloads and writes results. `grace_ms` is how long a stop waits for running tasks; keep it
-    below what the supervisor waits before it kills (Kubernetes: 30 s). `group` restricts the worker to tasks of a
-    group; `meta` has `current().task.meta` tell priority, headers and so on.
+    The parameters:
+
+    - `queue`: a `Queue` or a `ShardedQueue`, never an async one, even for async functions.
+    - `name`: the name in TASK.INFO … WORKERS. By default it has the host's name and the process id. Names must differ
+      between processes: the server gives a task that may have killed its worker only to a name that holds nothing else.
+    - `lease_ms`: the length of leases. Without it the task's or the queue's applies, and the worker asks for it if a
+      task takes longer than 50 ms.
+    - `codec`: reads payloads and writes results.
+    - `grace_ms`: how long a stop waits for running tasks. Keep it below the time after which the supervisor kills the
+      process (Kubernetes: 30 s).
+    - `group`: claim only tasks of this group.
+    - `meta`: set `current().task.meta`, which has priority, headers and more.
     """
 
     def __init__(
@@ -70,7 +76,7 @@ class Worker:
             raise ValueError("concurrency must be at least 1")
         if grace_ms < 0:
             raise ValueError("grace_ms must not be negative")
-        codec.dumps(None)  # one whose package is missing says so here
+        codec.dumps(None)  # raises here if the codec's package is missing
         self.queue = queue
         self.concurrency = concurrency
         self.name = name
@@ -97,10 +103,12 @@ class Worker:
     def task(self, name: Any = None, /, *, retain_ms: Retain = "default") -> Any:
         """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
-        Its name is `module.function` where none is given: then it must not move. `retain_ms` is how long a finished
-        task is kept with its result, 0 not at all; it counts in place of the push's and the queue's, and None leaves it
-        to these. Where you don't say it is theirs, and a minute where they don't say either. The function stays what it
-        was, and has `.call(…)`, the payload to push. Raises ValueError for a name that is taken.
+        The default name is `module.function`, which changes if the function moves. The function can be called as
+        before, and has `.call(…)`, which makes the payload to push.
+
+        `retain_ms` is how long a finished task and its result are kept; 0 keeps nothing. It takes precedence over the
+        push and the queue's setting. None leaves it to them. By default it is left to them too, but is a minute if
+        neither says anything. Raises ValueError if the name is already registered.
         """
         if callable(name):
             return self._register(name, name_of(name), retain_ms)
@@ -112,30 +120,31 @@ class Worker:
 
     def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
         if name in self.functions:
-            raise ValueError(f"{name} is registered already")
+            raise ValueError(f"{name} is already registered")
         self.functions[name] = made = Function(function, name, self.codec, retain_ms)
         return made
 
     # ---- running
 
     def run(self, *, signals: bool = True) -> int:
-        """Work until SIGTERM, SIGINT or `stop()`: 0 if all tasks ended within the grace, 1 if some were given back.
+        """Work until SIGTERM, SIGINT or `stop()`. Returns 0 if all tasks ended in time, and 1 if some were given back.
 
-        `raise SystemExit(worker.run())` ends a program. At the stop it claims no more, waits for the running tasks up
-        to `grace_ms`, asks the others to stop (`current()`) and requeues them; a second signal does so at once.
-        A sync function that runs on all the same is left on a thread that doesn't keep the process alive. Async
-        functions run on an event loop of their own. Handlers of signals are only installed on the main thread, and
-        restored at the end; with `signals=False` the program has its own, and they call `stop()`.
+        A program usually ends with `raise SystemExit(worker.run())`. On a stop, the worker stops claiming and waits up
+        to `grace_ms` for the running tasks. Then it asks the remaining functions to stop (`current()`) and requeues
+        their tasks. A second signal does that at once. A sync function that still runs is left on a daemon thread.
 
-        Raises what the server refuses a claim with (`Refused`, `WrongType`, `QueueBroken`, a wrong password), after
-        such a stop.
+        Async functions run on an event loop of the worker's own. Signal handlers are only installed on the main thread,
+        and restored at the end. With `signals=False` the program has its own handlers, which should call `stop()`.
+
+        If the server refuses a claim (`Refused`, `WrongType`, `QueueBroken`, a wrong password), the worker stops and
+        this raises the error.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass
         else:
-            raise RuntimeError("an event loop runs here: await worker.serve()")
+            raise RuntimeError("an event loop is running here: use await worker.serve()")
         runner = self._begin(None)
         try:
             with stopped_by_signals(runner, signals):
@@ -144,9 +153,10 @@ class Worker:
             self._over()
 
     async def serve(self, *, signals: bool = True) -> int:
-        """The same within a running event loop, on which async functions run then.
+        """Like `run`, but in a running event loop, on which async functions then run.
 
-        Being cancelled is a stop at once: what runs is asked to stop and requeued before `serve` ends.
+        If `serve` is cancelled, the worker stops at once: functions are asked to stop and their tasks are requeued
+        before `serve` ends.
         """
         loop = asyncio.get_running_loop()
         runner = self._begin(loop)
@@ -154,22 +164,23 @@ class Worker:
             with stopped_by_signals(runner, signals):
                 ended = in_thread(runner.run, loop)
                 try:
-                    # Awake now and then, as in `Runner.run`, so that a signal that woke another thread is handled.
+                    # Wake up now and then, as `Runner.run` does, so that a signal that woke another thread is handled.
                     while not ended.done():
                         await asyncio.wait([ended], timeout=WAKE_S)
                     return ended.result()
                 except asyncio.CancelledError:
                     runner.ask("stop now")
                     await asyncio.wait([ended])
-                    ended.exception()  # which is in the log: the cancel goes first
+                    ended.exception()  # it is in the log; the cancellation takes precedence
                     raise
         finally:
             self._over()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Ask for a graceful stop, from any thread, also from a function; `at_once` without the grace.
+        """Ask for a graceful stop, or with `at_once` for one without the grace. Can be called from any thread.
 
-        Asked for before the first `run` or `serve`, it ends that as soon as it begins; after the last it does nothing.
+        If it is called before the first `run` or `serve`, that one ends as soon as it begins. After a run it does
+        nothing.
         """
         with self._lock:
             if self._runner is not None:
@@ -191,7 +202,7 @@ class Worker:
         )
         with self._lock:
             if self._runner is not None:
-                raise RuntimeError("this worker runs already")
+                raise RuntimeError("this worker is already running")
             self._runner = Runner(options, loop)
             self._began = True
             if self._stops_early:
@@ -205,7 +216,7 @@ class Worker:
 
 @contextmanager
 def stopped_by_signals(runner: Runner, signals: bool) -> Iterator[None]:
-    """Have SIGTERM and SIGINT stop a run: the first gracefully, the next at once. Only on the main thread."""
+    """Let SIGTERM and SIGINT stop a run: the first gracefully, the next at once. Only on the main thread."""
     if not signals or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -226,7 +237,7 @@ def stopped_by_signals(runner: Runner, signals: bool) -> Iterator[None]:
 
 
 def in_thread(run: Callable[[], int], loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
-    """What a function returns or raises on a thread that doesn't keep the process alive."""
+    """Run a function on a daemon thread. The future gets what it returns or raises."""
     ended: asyncio.Future[int] = loop.create_future()
 
     def tell(settle: Callable[[Any], None], what: Any) -> None:
@@ -241,7 +252,7 @@ def in_thread(run: Callable[[], int], loop: asyncio.AbstractEventLoop) -> asynci
         try:
             loop.call_soon_threadsafe(tell, *settled)
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            pass  # the loop is closed, so nothing waits for the future
 
     threading.Thread(target=live, name="taskslot-serve", daemon=True).start()
     return ended

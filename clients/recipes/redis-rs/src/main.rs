@@ -1,5 +1,5 @@
-//! taskslot by redis-rs: `taskslot-recipe HOST:PORT [QUEUE]`. Fills a sharded queue, empties it, meets the errors, and
-//! ends with an account.
+//! taskslot with redis-rs: `taskslot-recipe HOST:PORT [QUEUE]`. Fills a sharded queue, empties it, provokes the errors,
+//! and ends with an account.
 
 mod sharded;
 
@@ -14,7 +14,7 @@ use sharded::{claim, crc16, push, token, wait, By, Task};
 const SHARDS: usize = 7;
 const GROUPS: usize = 12;
 
-/// What happened, to be compared with what the server says.
+/// What happened, for comparison with the servers' figures.
 #[derive(Default)]
 struct Account {
     pushed: BTreeMap<String, usize>,
@@ -34,7 +34,7 @@ fn main() -> RedisResult<()> {
     let mut account = Account::default();
 
     fill(&mut conn, &shards, &mut account)?;
-    // A ClusterConnection is used by one thread at a time: each worker has its own.
+    // Only one thread can use a ClusterConnection, so each worker has its own.
     let workers: Vec<RedisResult<_>> = thread::scope(|scope| {
         let start = |home| {
             scope.spawn({
@@ -50,7 +50,7 @@ fn main() -> RedisResult<()> {
         account.extended += extended;
         account.done += done;
     }
-    // redis-rs sends a command that timed out again, 16 times unless told otherwise; moved slots need it once or twice.
+    // By default, redis-rs sends a command that timed out again 16 times. Moved slots need one or two.
     let waiting = ClusterClient::builder(vec![format!("redis://{address}")]).retries(2).build()?;
     let waited = wait_for_one(&waiting, &mut conn, &shards[0], &mut account)?;
     let errors = meet_errors(&mut conn, &format!("{queue}-errors"))?;
@@ -67,7 +67,7 @@ fn main() -> RedisResult<()> {
     Ok(())
 }
 
-/// Push tasks of groups, tasks with tokens (each twice, one of which is found), and tasks with neither.
+/// Push tasks with groups, tasks with tokens (each twice, and the second one is found), and tasks with neither.
 fn fill(conn: &mut ClusterConnection, shards: &[String], account: &mut Account) -> RedisResult<()> {
     let mut send = |payload: String, by: By| -> RedisResult<()> {
         let (shard, new) = push(conn, shards, &payload, by)?;
@@ -84,7 +84,7 @@ fn fill(conn: &mut ClusterConnection, shards: &[String], account: &mut Account) 
     (0..112).try_for_each(|n| send(format!("plain {n}"), By::Load))
 }
 
-/// Take tasks from the home shard, then from the others, until all are empty: how many leases were kept, tasks done.
+/// Claim tasks from the home shard, then from the others, until all are empty. Returns leases extended and tasks done.
 fn work(client: &ClusterClient, shards: &[String], home: usize) -> RedisResult<(usize, usize)> {
     let mut conn = client.get_connection()?;
     let (mut extended, mut done, mut empty) = (0, 0, 0);
@@ -103,10 +103,10 @@ fn work(client: &ClusterClient, shards: &[String], home: usize) -> RedisResult<(
     Ok((extended, done))
 }
 
-/// Keep all the leases with one call, then finish each task by its handle: how many of each.
+/// Extend all leases with one call, then finish each task by its handle. Returns the number of each.
 fn finish(conn: &mut ClusterConnection, shard: &str, tasks: &[Task]) -> RedisResult<(usize, usize)> {
     let handles: Vec<&str> = tasks.iter().map(|(handle, ..)| handle.as_str()).collect();
-    // A deadline for each; 0 nothing left to work on, -2 STALE, -3 CANCELLED.
+    // For each handle the new deadline, 0 if the task has ended, -2 for STALE, -3 for CANCELLED.
     let deadlines: Vec<i64> =
         cmd("TASK.EXTEND").arg(shard).arg("HANDLES").arg(handles.len()).arg(&handles).query(conn)?;
     let mut done = 0;
@@ -116,7 +116,7 @@ fn finish(conn: &mut ClusterConnection, shard: &str, tasks: &[Task]) -> RedisRes
     Ok((deadlines.iter().filter(|deadline| **deadline > 0).count(), done))
 }
 
-/// Wait on an empty shard, on a connection of its own, and push to it: the payload that came.
+/// Wait on an empty shard, on a connection of its own, and push to it. Returns the payload.
 fn wait_for_one(
     client: &ClusterClient,
     conn: &mut ClusterConnection,
@@ -142,7 +142,7 @@ fn wait_for_one(
     Ok(tasks[0].1.clone())
 }
 
-/// Every error that a worker or a producer must know, on a queue beside: fields of the account.
+/// Every error that a worker or a producer must know, on another queue. Returns fields of the account.
 fn meet_errors(conn: &mut ClusterConnection, key: &str) -> RedisResult<String> {
     cmd("TASK.CONFIG").arg(key).arg("SET").arg("max-len").arg(1).exec(conn)?;
     cmd("TASK.PUSH").arg(key).arg("one").exec(conn)?;
@@ -167,7 +167,7 @@ fn meet_errors(conn: &mut ClusterConnection, key: &str) -> RedisResult<String> {
     ))
 }
 
-/// The word that the server's error begins with, as STALE or QFULL.
+/// The code of the server's error, such as STALE or QFULL.
 fn said(reply: RedisResult<Value>) -> String {
     match reply {
         Ok(value) => format!("{value:?}"),

@@ -1,4 +1,4 @@
-//! Which shard a task goes to, and claims that are safe to send again.
+//! The choice of a task's shard, and claims that are safe to send again.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use rand::RngExt;
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{cmd, RedisError, RedisResult};
 
-/// A claimed task: its handle, its payload, how often it was claimed.
+/// A claimed task: its handle, its payload, and how often it was claimed.
 pub type Task = (String, String, u64);
 
 /// The longest wait of one claim, below every client's own time-outs.
 const SLICE: Duration = Duration::from_millis(4000);
-/// How long a claim is sent again and again before its error is told.
+/// How long a claim is sent again before its error is returned.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// CRC16/XMODEM, the hash of Redis Cluster, but all 16 bits of it: 0x31c3 for `123456789`.
@@ -19,7 +19,7 @@ pub fn crc16(text: &str) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(text.as_bytes())
 }
 
-/// A token for one request; who sends the same request again sends it with the same token.
+/// A token for one request. To send the same request again, use the same token.
 pub fn token() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
@@ -32,7 +32,7 @@ pub enum By<'a> {
     Load,
 }
 
-/// The shard for a task: by the hash of its group, else of its token, else the one of two that has less to do.
+/// The shard for a task: by the hash of its group or token, otherwise the less loaded of two.
 pub fn shard_for<'s>(conn: &mut ClusterConnection, shards: &'s [String], by: By) -> RedisResult<&'s str> {
     let n = shards.len();
     match by {
@@ -45,13 +45,13 @@ pub fn shard_for<'s>(conn: &mut ClusterConnection, shards: &'s [String], by: By)
     let pair = [at, (at + 1 + rng.random_range(0..n - 1)) % n].map(|at| &shards[at]);
     let mut ready = [0; 2];
     for (ready, shard) in ready.iter_mut().zip(pair) {
-        // redis-rs takes the first argument of a command that it doesn't know for its key.
+        // redis-rs routes a command that it doesn't know by its first argument.
         *ready = cmd("TASK.LEN").arg(shard).arg("READY").query::<u64>(conn)?;
     }
     Ok(if ready[0] <= ready[1] { pair[0] } else { pair[1] })
 }
 
-/// Push a task to its shard: which one that is, and whether the task is new.
+/// Push a task to its shard. Returns the shard, and whether the task is new.
 pub fn push<'s>(
     conn: &mut ClusterConnection,
     shards: &'s [String],
@@ -72,15 +72,16 @@ pub fn push<'s>(
     push.query::<String>(conn).map(|_id| (shard, true))
 }
 
-/// Claim up to `count` tasks, without waiting.
+/// Claim up to `count` tasks without waiting.
 pub fn claim(conn: &mut ClusterConnection, shard: &str, count: u32, token: &str) -> RedisResult<Vec<Task>> {
     cmd("TASK.CLAIM").arg(shard).arg("COUNT").arg(count).arg("REQUEST").arg(token).query(conn)
 }
 
-/// Wait until there is a task, on connections of its own: what shares a connection with a claim that waits, waits too.
+/// Wait until there is a task, on a connection of its own, because a waiting claim delays everything behind it.
 ///
-/// A slice that broke off is sent again with the same token, for half a minute: if the server had already given a
-/// task to it, the copy gets the same one. It needs another connection, since on this one the first is in the way.
+/// A slice that broke off is sent again with the same token, for half a minute: if the server has already leased a
+/// task to it, the copy gets the same one. It needs a new connection, because the first copy still blocks the old
+/// one.
 pub fn wait(client: &ClusterClient, shard: &str) -> RedisResult<Vec<Task>> {
     let mut conn = connect(client)?;
     let (mut id, mut answered) = (token(), Instant::now());
@@ -99,14 +100,14 @@ pub fn wait(client: &ClusterClient, shard: &str) -> RedisResult<Vec<Task>> {
     }
 }
 
-/// A connection for claims that wait: it notices a node that hangs, later than a slice ends.
+/// A connection for claims that wait. Its time-out is longer than a slice, so that it notices a node that hangs.
 fn connect(client: &ClusterClient) -> RedisResult<ClusterConnection> {
     let conn = client.get_connection()?;
     conn.set_read_timeout(Some(SLICE + Duration::from_secs(2)))?;
     Ok(conn)
 }
 
-/// Whether the same claim would fail again. A failover, a slot that moves and a lost connection pass.
+/// Whether the same claim would fail again. Failovers, slot migrations and lost connections pass.
 fn is_final(error: &RedisError) -> bool {
     let passing = ["UNBLOCKED", "MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "READONLY", "MASTERDOWN"];
     error.code().is_some_and(|word| !passing.contains(&word))

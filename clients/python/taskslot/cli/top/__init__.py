@@ -1,4 +1,4 @@
-"""`taskslot top`: a live table of all queues of a node, of a cluster's primaries or of Sentinel's primary."""
+"""`taskslot top`: a live table of all queues of one node, of a cluster's primaries, or of Sentinel's primary."""
 
 from .command import register
 

@@ -1,4 +1,4 @@
-"""`taskslot top`: looks and draws, until q or Ctrl-C."""
+"""`taskslot top`: reads the state of all queues and draws it, until q or Ctrl-C."""
 
 import os
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from .nodes import Nodes, Seen
 from .rows import Row, rows
 from .table import Picture, plural
 
-# How long a node may take to answer before the table goes on without it.
+# How long a node can take to reply before the table is drawn without it.
 PATIENCE_S = 2.0
-# Columns of a table that goes into a file or a pipe, where COLUMNS doesn't say.
+# The width of a table that is written to a file or a pipe, unless COLUMNS is set.
 WIDTH = 140
 
 
@@ -31,14 +31,14 @@ def register(app: typer.Typer) -> None:
 
 def top(
     session: Session,
-    interval_ms: Annotated[int, typer.Option(min=100, help="Look so often.")] = 1000,
+    interval_ms: Annotated[int, typer.Option(min=100, help="The time between two updates.")] = 1000,
     once: Annotated[
-        bool, typer.Option("--once", help="Print one table, as where stdout is no terminal.")
+        bool, typer.Option("--once", help="Print one table and exit; the default without a terminal.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Look at so many queues at most.")] = 1000,
-    shards_apart: Annotated[bool, typer.Option("--shards-apart", help="A line for each shard.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most this many queues.")] = 1000,
+    shards_apart: Annotated[bool, typer.Option("--shards-apart", help="Show a line for each shard.")] = False,
 ) -> None:
-    """Show all queues live: backlog, rates, ages, workers. q or Ctrl-C ends it."""
+    """Show all queues live: backlog, rates, ages, workers. Press q or Ctrl-C to quit."""
     client = Client(session.client).twin(PATIENCE_S)
     try:
         nodes = Nodes(client, limit)
@@ -52,7 +52,7 @@ def top(
 
 
 def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
-    """One look at all keys, however many; as a table, or a JSON line for each queue."""
+    """Search all keys once and print a table, or a JSON line for each queue."""
     seen = nodes.look(whole=True)
     found = rows(seen.infos, shards_apart)
     if session.json:
@@ -66,14 +66,14 @@ def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: b
 
 
 def show(session: Session, nodes: Nodes, console: Console, interval_s: float, shards_apart: bool) -> None:
-    """Look and draw in the terminal's other screen until q or Ctrl-C is typed."""
+    """Draw in the terminal's alternate screen until q or Ctrl-C is typed."""
 
     def draw() -> RenderableType:
         seen = nodes.look()
         made = picture(session, seen, rows(seen.infos, shards_apart), nodes.limit)
         return made.draw(console.width, console.height)
 
-    # Ctrl-C is a way to leave, not an interruption.
+    # Ctrl-C is a normal way to quit here.
     with suppress(KeyboardInterrupt), Keys() as keys:
         with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
             while not keys.typed("qQ", interval_s):
@@ -81,16 +81,16 @@ def show(session: Session, nodes: Nodes, console: Console, interval_s: float, sh
 
 
 def picture(session: Session, seen: Seen, found: Sequence[Row], limit: int) -> Picture:
-    """What is to be drawn of a look."""
+    """The picture of what a look found."""
     clock = datetime.now().strftime("%H:%M:%S")
     return Picture(found, str(session.address), clock, seen.primaries, notes(seen, limit))
 
 
 def notes(seen: Seen, limit: int) -> list[str]:
-    """What the table doesn't show, in words."""
+    """Notes on what the table does not show."""
     notes = []
     if seen.was_cut:
-        notes.append(f"there are more than {plural(limit, 'queue')}: --limit shows more")
+        notes.append(f"there are more than {plural(limit, 'queue')}: use --limit to show more")
     if not seen.is_whole:
         notes.append("still searching the keys for queues")
     if seen.away:

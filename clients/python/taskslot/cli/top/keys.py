@@ -1,4 +1,4 @@
-"""Keys typed while a live picture is format."""
+"""Reads the keys that are typed while a live picture is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 class Keys:
-    """Reads single keys of the terminal, as long as it is entered; where stdin is none, it only waits."""
+    """A context manager that reads single keys from the terminal. If stdin is not a terminal, it only waits."""
 
     def __init__(self) -> None:
         self._before: Any = None
@@ -21,7 +21,7 @@ class Keys:
     def __enter__(self) -> Self:
         if sys.stdin.isatty():
             self._before = termios.tcgetattr(sys.stdin)
-            # Keys come one by one and unseen; Ctrl-C stays what it is.
+            # Read key by key, without echo. Ctrl-C still interrupts.
             tty.setcbreak(sys.stdin)
         return self
 
@@ -32,7 +32,7 @@ class Keys:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
     def typed(self, wanted: str, wait_s: float) -> bool:
-        """Wait so long for one of the wanted keys: whether it was typed."""
+        """Wait for one of the wanted keys. Returns whether it was typed within the time."""
         until = time.monotonic() + wait_s
         if self._before is None:
             time.sleep(wait_s)

@@ -1,8 +1,8 @@
-"""Finds the queues of all primaries and asks them for their state, with bounded work for each look.
+"""Finds the queues of all primaries and reads their state, with a limit on the work of each look.
 
-A look goes on where the last one stopped in the keys of each node (SCAN … TYPE taskqueue), so that a queue among
-millions of other keys is found after some looks, and no look is long. A queue that was found is asked each time until
-it is gone.
+A look continues the search in the keys of each node where the last one stopped (SCAN … TYPE taskqueue). So no look
+takes long, and a queue among millions of other keys is found after some looks. A queue that was found is read with
+every look until it no longer exists.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ... import commands
 from ...clients import AS_BYTES, Client
 from ...replies import Info
 
-# Keys that one SCAN looks at, and how many of them a look sends to each node.
+# The number of keys that one SCAN searches, and the number of SCANs that one look sends to each node.
 SCAN_COUNT, SCANS_A_LOOK = 1000, 100
-# TASK.INFOs that go out together: each takes the server some microseconds.
+# The number of TASK.INFOs in one pipeline. Each takes the server some microseconds.
 INFOS_AT_ONCE = 200
 
 
 @dataclass
 class Sweep:
-    """How far the search in a node's keys has come, and what it has found so far."""
+    """The state of the search in a node's keys: its cursor, the queues found, and how often it reached the end."""
 
     cursor: int = 0
     keys: dict[bytes, None] = field(default_factory=dict)
     rounds: int = 0
 
     def step(self, client: Any) -> None:
-        """One SCAN further."""
+        """Send the next SCAN."""
         words = ("SCAN", self.cursor, "COUNT", SCAN_COUNT, "TYPE", "taskqueue")
         cursor, found = client.execute_command(*words, **AS_BYTES)[:2]
         self.keys.update(dict.fromkeys(found))
@@ -41,7 +41,11 @@ class Sweep:
 
 @dataclass
 class Seen:
-    """What one look found: the state of each queue by key, and what it could not see."""
+    """What one look found: the state of each queue by key, and what it could not see.
+
+    `away` names nodes that didn't reply, `was_cut` says that there are more queues than the limit, and `is_whole` says
+    that all keys have been searched.
+    """
 
     infos: dict[str, Info] = field(default_factory=dict)
     away: list[str] = field(default_factory=list)
@@ -51,7 +55,7 @@ class Seen:
 
 
 class Nodes:
-    """The primaries that a client knows, and what is known of their keys."""
+    """The primaries that a client knows, and the queues that were found on them."""
 
     def __init__(self, client: Any, limit: int) -> None:
         self.client = client
@@ -60,7 +64,7 @@ class Nodes:
         self._sweeps: dict[str, Sweep] = {}
 
     def look(self, whole: bool = False) -> Seen:
-        """See all queues that are known by now, at most `limit`; `whole` searches all keys first, however many."""
+        """Read the state of all queues found so far, at most `limit`. With `whole`, search all keys first."""
         seen = Seen()
         known: dict[str, Sweep] = {}
         for name, client in self._primaries(seen):
@@ -78,13 +82,13 @@ class Nodes:
         return seen
 
     def _refuse_without_module(self, client: Any, sweep: Sweep) -> None:
-        """Say that a server has no queues since it has no module: SCAN finds none there, and says nothing."""
+        """Raise an error if a server lacks the module. SCAN would find no queues there, without an error."""
         if sweep.cursor or sweep.rounds:
             return
         try:
             client.execute_command("TASK.HELP", **AS_BYTES)
         except self.kind.errors.ResponseError as error:
-            # Whoever may not call it has the module all the same.
+            # A user without the right to call TASK.HELP gets another error, and the module is there.
             if self.kind.lacks_module(error):
                 raise self.kind.meaning(error) or error from None
 
@@ -93,7 +97,7 @@ class Nodes:
             yield "", self.client
             return
         try:
-            # Who is a primary changes; asking costs one CLUSTER SLOTS.
+            # The primaries can change. Asking costs one CLUSTER SLOTS.
             self.client.nodes_manager.initialize()
         except Exception as error:
             if not self.kind.is_away(error):
@@ -104,7 +108,7 @@ class Nodes:
             yield node.name, self.kind.client_of(node)
 
     def _search(self, client: Any, sweep: Sweep, whole: bool, seen: Seen) -> None:
-        """Search on: to the end if `whole`, else some steps, and no further than the end of the keys."""
+        """Continue the search: to the end of the keys if `whole`, otherwise for a limited number of steps."""
         steps, rounds = 0, sweep.rounds
         while sweep.rounds == rounds and (whole or steps < SCANS_A_LOOK) and len(sweep.keys) <= self.limit:
             sweep.step(client)
@@ -112,7 +116,7 @@ class Nodes:
         seen.is_whole = seen.is_whole and sweep.rounds > 0
 
     def _ask(self, client: Any, sweep: Sweep, seen: Seen) -> None:
-        """Ask the queues of a node for their state; those that are gone, or moved away, are forgotten."""
+        """Read the state of the queues on a node. Forget those that were deleted or have moved."""
         left = self.limit - len(seen.infos)
         seen.was_cut = seen.was_cut or len(sweep.keys) > left
         for keys in batches(islice(list(sweep.keys), left)):
@@ -129,14 +133,14 @@ class Nodes:
                     seen.infos[key.decode("utf-8", "backslashreplace")] = info
 
     def _is_gone(self, error: Exception) -> bool:
-        """Whether an error says that the key is no queue of this node any more."""
+        """Whether an error means that the key is no longer a queue on this node."""
         errors = self.kind.errors
         moving = (errors.MovedError, errors.AskError, errors.TryAgainError)
         return isinstance(error, moving) or str(error).startswith("WRONGTYPE")
 
 
 def batches(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Keys by what is asked together."""
+    """The keys in batches for one pipeline."""
     source = iter(keys)
     while part := list(islice(source, INFOS_AT_ONCE)):
         yield part

@@ -1,4 +1,4 @@
-"""The rows of the table: each queue, or all shards of a logical queue as one. Pure."""
+"""The rows of the table: one for each queue, or one for all shards of a logical queue. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ...replies import Info
 from ...shards import SLOTS, slot_of, slot_of_shard, tags
 
 SHARD = re.compile(r"(?P<queue>[^{]*):\{(?P<tag>[0-9a-z]{1,4})\}")
-# A tag of somebody's own, as in `mail:{eu}`, is that of some shard, too: of any of 16384. So a number counts as a
-# shard's if it is small, or if many of the numbers below are there as well.
+# A user's own tag, as in `mail:{eu}`, is also the tag of one of the 16384 possible shards. So a key counts as a shard
+# only if its number is small, or if many of the smaller numbers exist as well.
 SMALL = 64
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a queue and its state; of a logical queue over shards how many of them there are."""
+    """A line of the table: a queue and its state. `shards` is the number of shards found, 0 for a plain queue."""
 
     queue: str
     info: Info
@@ -26,7 +26,7 @@ class Row:
 
 
 def rows(infos: Mapping[str, Info], shards_apart: bool = False) -> list[Row]:
-    """A row for each queue, the largest backlog first; shards together unless they are wanted apart."""
+    """A row for each queue, the largest backlog first. Shards are one row, unless `shards_apart` is set."""
     together = {} if shards_apart else logical_queues(infos)
     shards = {key for keys in together.values() for key in keys}
     made = [Row(key, info) for key, info in infos.items() if key not in shards]
@@ -38,7 +38,7 @@ def rows(infos: Mapping[str, Info], shards_apart: bool = False) -> list[Row]:
 
 
 def logical_queues(keys: Iterable[str]) -> dict[str, set[str]]:
-    """By the name of each logical queue the keys of its shards that are there."""
+    """For the name of each logical queue, the keys of its shards."""
     numbered: dict[str, dict[int, str]] = {}
     for key in keys:
         if (found := shard_of_key(key)) is not None:
@@ -52,19 +52,19 @@ def logical_queues(keys: Iterable[str]) -> dict[str, set[str]]:
 
 
 def shard_of_key(key: str) -> tuple[str, int] | None:
-    """The logical queue and the number of a key that is named as shards are (`shards.names`); else None."""
+    """The logical queue and the shard number of a key, if its name is that of a shard (`shards.names`)."""
     match = SHARD.fullmatch(key)
     if match is None:
         return None
     slot = slot_of(match["tag"].encode())
     if tags()[slot] != match["tag"]:
         return None
-    # The number is the slot's bits in reverse, and reversing again gives it back.
+    # The slot is the number's bits in reverse, so reversing them again gives the number.
     return match["queue"], slot_of_shard(slot)
 
 
 def plausible_number(numbers: list[int]) -> int:
-    """The largest power of two below which a quarter of all numbers are there; `SMALL` at least."""
+    """The largest power of two of which a quarter of all smaller numbers exist; at least `SMALL`."""
     end = plausible = SMALL
     while end < SLOTS:
         end *= 2

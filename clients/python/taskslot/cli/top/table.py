@@ -1,4 +1,4 @@
-"""The picture: a header, a table that leaves out columns where there is no room, and notes. Pure."""
+"""The picture of `taskslot top`: a header, a table with as many columns as fit, and notes. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ...replies import Info
 from .. import format
 from .rows import Row
 
-# Of room between two columns, and what the name of a queue needs at least.
+# The space between two columns, and the smallest width of the queues' names.
 GAP, NAME_WIDTH = 2, 13
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its head, its width, how a row reads in it. Of a low `rank` it stays when room is short."""
+    """A column: its heading, its width, and its text for a row. Columns with a low `rank` stay when space is short."""
 
     head: str
     width: int
@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is shown at an instant: rows, where they are from, and notes on what isn't shown."""
+    """What is shown at one time: the rows, the server, and notes on what is not shown."""
 
     rows: Sequence[Row]
     server: str
@@ -41,17 +41,17 @@ class Picture:
     notes: Sequence[str] = field(default_factory=list)
 
     def draw(self, width: int, height: int | None = None) -> RenderableType:
-        """The picture for a screen; of a given height the rows that don't fit are counted in a note."""
+        """Draw the picture. If a height is given, rows that don't fit are counted in a note."""
         rows, notes = list(self.rows), list(self.notes)
         if height is not None:
-            # The rest is the head, the table's head and its rule, and a line for each note.
+            # The other lines are the header, the table's heading and rule, and the notes.
             room = max(2, height - 3 - len(notes))
             if len(rows) > room:
-                notes.append(f"and {len(rows) - room + 1} queues more with smaller backlogs")
+                notes.append(f"and {len(rows) - room + 1} more queues with smaller backlogs")
                 rows = rows[: room - 1]
         parts: list[RenderableType] = [self._head(width), drawn(rows, width)]
         if not self.rows:
-            parts.append(Text("no queue yet: taskslot push mail hello", style="dim"))
+            parts.append(Text("no queues yet; try: taskslot push mail hello", style="dim"))
         return Group(*parts, *(Text(note, style="yellow") for note in notes))
 
     def _head(self, width: int) -> RenderableType:
@@ -63,7 +63,7 @@ class Picture:
             left.append(f"  {plural(len(self.rows), 'queue')}, {format.count(all_of_it.ready)} ready, ")
             left.append(f"in {format.rate(all_of_it.in_per_second_1m)}/s, ")
             left.append(f"out {format.rate(all_of_it.out_per_second_1m)}/s")
-        # Where both have no room the clock gives way.
+        # If there is no room for both, the clock is left out.
         clock = self.clock if len(left) + len(self.clock) < width else ""
         left.truncate(width, overflow="ellipsis")
         grid = Table.grid(expand=True)
@@ -74,9 +74,9 @@ class Picture:
 
 
 def drawn(rows: Sequence[Row], width: int) -> Table:
-    """The table itself, as wide as the screen and no wider."""
+    """The table, exactly as wide as the screen."""
     columns = fitting(width)
-    # Between two columns the box has one space of its own.
+    # The box adds one space between two columns.
     table = Table(
         box=box.SIMPLE_HEAD, expand=True, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False
     )
@@ -95,7 +95,7 @@ def drawn(rows: Sequence[Row], width: int) -> Table:
 
 
 def fitting(width: int) -> list[Column]:
-    """The columns that there is room for, the less important ones left out, in their order."""
+    """The columns that fit, in their order. The less important ones are left out first."""
     left = width - NAME_WIDTH - GAP
     chosen = set()
     for column in sorted(COLUMNS, key=lambda column: column.rank):
@@ -107,7 +107,7 @@ def fitting(width: int) -> list[Column]:
 
 
 def name(row: Row) -> Text:
-    """The queue's name, and how many shards it has."""
+    """The queue's name, with the number of its shards."""
     text = Text(format.payload(row.queue.encode("utf-8", "surrogateescape")))
     return text.append(f" ×{row.shards}", style="dim") if row.shards else text
 
@@ -116,7 +116,7 @@ def name(row: Row) -> Text:
 
 
 def number(value: int, style: str = "") -> Text:
-    """A count; none at all is dim."""
+    """A count; zero is dim."""
     return Text(format.count(value), style=style if value else "dim")
 
 
@@ -126,12 +126,12 @@ def speed(value: float) -> Text:
 
 
 def span(ms: float, style: str = "") -> Text:
-    """A span; an unknown one is dim."""
+    """A span; dim if it is unknown."""
     return Text(format.span(ms), style=style if ms >= 0 else "dim")
 
 
 def utilisation(info: Info) -> Text:
-    """ρ: yellow where waits grow, red where the backlog does."""
+    """ρ: yellow from 0.8, where waits grow; red from 1, where the backlog grows."""
     value = info.load.utilisation
     if value < 0:
         return Text(format.UNKNOWN, style="dim")
@@ -142,7 +142,7 @@ def utilisation(info: Info) -> Text:
 
 
 def places(info: Info) -> Text:
-    """Busy and free; red where tasks are ready and nobody works."""
+    """Busy and free places; red if tasks are ready and there is no worker."""
     load = info.load
     style = "red" if info.ready and not load.places_busy + load.places_free else ""
     return Text(
@@ -152,7 +152,7 @@ def places(info: Info) -> Text:
 
 
 def needed(info: Info) -> Text:
-    """How many places keep up; yellow where there are fewer."""
+    """The number of places that are needed; yellow if there are fewer."""
     load = info.load
     if load.places_needed < 0:
         return Text(format.UNKNOWN, style="dim")
@@ -161,14 +161,14 @@ def needed(info: Info) -> Text:
 
 
 def drain(info: Info) -> Text:
-    """Until the backlog is gone; a backlog that doesn't shrink never is."""
+    """The time until no task is ready; `never` if the backlog doesn't shrink."""
     if not info.load.backlog:
         return Text(format.UNKNOWN, style="dim")
     return Text("never", style="red") if info.load.drain_ms < 0 else span(info.load.drain_ms)
 
 
 def held(info: Info) -> Text:
-    """What lets nobody claim or push: broken, paused, or the limit that is reached."""
+    """What stops claims or pushes: the queue is broken or paused, or a limit is reached."""
     words = ["BROKEN"] if info.broken else []
     ways = [way for way, left in (("in", info.paused_in), ("out", info.paused_out)) if left]
     words += [f"paused {'+'.join(ways)}"] if ways else []
