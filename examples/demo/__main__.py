@@ -69,8 +69,9 @@ def options() -> argparse.Namespace:
         "--server", default="valkey-9.1", choices=sorted(SERVERS), help="(default: %(default)s)"
     )
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".run/demo", help="for logs; the plot lies beside it"
+        "--folder", type=Path, default=ROOT / ".run/demo", help="for the logs (default: .run/demo)"
     )
+    parser.add_argument("--plot", type=Path, help="the plot, a .png or an .svg (default: FOLDER.png)")
     chosen = parser.parse_args()
     if chosen.workers < 2 or chosen.shards < 6 or chosen.seconds < 5 or chosen.rate <= 0:
         parser.error("at least 2 workers, 6 shards, 5 seconds and a rate above 0 are needed")
@@ -200,12 +201,8 @@ def conclude(chosen: argparse.Namespace) -> int:
     books = Books.of(chosen.folder)
     account = Account(books)
     print("\n" + "\n".join(account.lines()) + "\n")
-    picture = chosen.folder.with_suffix(".png")
-    plot(
-        account,
-        f"taskslot on {chosen.server}: 3 + 3 nodes, {chosen.shards} shards, {chosen.workers} workers",
-        picture,
-    )
+    picture = chosen.plot or chosen.folder.with_suffix(".png")
+    plot(account, title(chosen), picture)
     print(f"The plot: {picture}\nThe logs: {chosen.folder}", flush=True)
     return 0 if account.holds else 1
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from html import escape
+from io import StringIO
 from pathlib import Path
 from textwrap import fill
 
@@ -19,14 +22,30 @@ PLACES = 3
 COLOURS = ("#4c8bf5", "#f5a142", "#4caf6d")
 BIN_S = 0.5
 
+# Text stays text in an SVG, and the same run gives the same bytes.
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "taskslot"})
+# What an SVG adds to matplotlib's output: a system font, a border, and colours for readers who prefer dark.
+STYLE = """
+text{font-family:system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif!important}
+#patch_1 path{stroke:#d0d7de}
+@media(prefers-color-scheme:dark){
+text{fill:#e6edf3}
+#patch_1 path{stroke:#30363d}
+path[style*="fill: #ffffff"]{fill:#0d1117!important}
+[style*="stroke: #000000"]{stroke:#e6edf3!important}
+[style*="stroke: #c62828"]{stroke:#ff7b72!important}
+[style*="stroke: #7b3fa0"]{stroke:#d2a8ff!important}
+}
+"""
+
 
 def plot(account: Account, title: str, path: Path) -> None:
-    """Draw the run into a PNG."""
+    """Draw the run into a file, a PNG or an SVG by its name."""
     books = account.books
     began = next(event["t"] for event in books.events if event["what"] == "began")
     ended = max((t for t, _ in books.answers.values()), default=began + 1)
     edges = np.arange(0, ended - began + 2 * BIN_S, BIN_S)
-    figure, (flow, backlog) = plt.subplots(2, 1, sharex=True, figsize=(11, 8), height_ratios=(3, 2))
+    figure, (flow, backlog) = plt.subplots(2, 1, sharex=True, figsize=(9.4, 7), height_ratios=(3, 2))
     draw_flow(flow, books, began, edges)
     draw_backlog(backlog, books, began)
     marks = [event for event in books.events if event.get("mark")]
@@ -34,13 +53,26 @@ def plot(account: Account, title: str, path: Path) -> None:
     backlog.set_xlim(0, edges[-1])
     figure.suptitle(title, fontsize=13, fontweight="bold", x=0.06, ha="left")
     caption = "\n".join(fill(f"{m['mark']}  at {m['t'] - began:.1f} s: {m['text']}", 130) for m in marks)
-    caption += "\ngrey: a third of the slots has no primary, or one that its replica can't hear"
+    caption += "\ngrey: one third of the slots has no primary, or its primary cannot reach the replica"
     figure.text(0.06, 0.015, caption, fontsize=9, va="bottom", linespacing=1.4)
     lines = caption.count("\n") + 1
     figure.subplots_adjust(left=0.08, right=0.97, top=0.9, bottom=0.11 + 0.024 * lines, hspace=0.12)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    if path.suffix == ".svg":
+        path.write_text(svg(figure, title, caption))
+    else:
+        figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def svg(figure, title: str, description: str) -> str:
+    """A figure as an SVG that reads well in light and in dark."""
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    head = f"<title>{escape(title)}</title><desc>{escape(description)}</desc><style>{STYLE}</style>"
+    # Two decimals of a point are enough, and make the file smaller.
+    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", file.getvalue())
+    return text[text.index("<svg") :].replace(" <defs>", f" {head}\n <defs>", 1)
 
 
 def names(books: Books) -> list[str]:
@@ -79,7 +111,7 @@ def draw_backlog(axes, books: Books, began: float) -> None:
         times, ready, labels=[f"ready on {name}" for name in names(books)], colors=COLOURS, alpha=0.75
     )
     leased = [sum(sample["leased"]) for sample in books.samples]
-    axes.plot(times, leased, color="#7b3fa0", linewidth=1.2, label="leased to workers, all nodes")
+    axes.plot(times, leased, color="#7b3fa0", linewidth=1.2, label="leased, all nodes")
     highest = max([sum(sample["ready"]) for sample in books.samples] + leased + [1])
     axes.set_ylim(0, 1.35 * highest)
     axes.set_ylabel("backlog (tasks)")

@@ -1,8 +1,9 @@
-//! Clients that wait inside the server, and are woken one by one.
+//! Blocked clients, which are woken one by one.
 //!
-//! A client blocks on a key that never exists, so that the server never calls its waiters for a key's sake, yet sends
-//! `MOVED` when the slot goes (from 7.0 on) and sees to time-outs, CLIENT UNBLOCK and disconnects. Waking is "the
-//! time is up" for the server; what the client then gets, [`Waiting::on_reply`] decides. In order:
+//! A client blocks on a key that never exists. So the server never visits blocked clients because a key has changed, but it
+//! still handles time-outs, CLIENT UNBLOCK and disconnects, and sends `MOVED` when the slot moves away (from 7.0 on). For the
+//! server, a client that is woken has timed out; [`Waiting::on_reply`] decides what it gets. These callbacks run, in this
+//! order:
 //!
 //! | what happens | `on_reply` | `on_disconnect` | `on_end` |
 //! |---|---|---|---|
@@ -12,9 +13,9 @@
 //! | CLIENT UNBLOCK id ERROR, `MOVED`, demotion | –: the server replies | yes | soon |
 //! | CLIENT KILL, connection closed | – | yes, at once | soon |
 //!
-//! "Soon" is before the server waits for input again. From `on_disconnect` nothing may be concluded but that the
-//! client gets no reply of ours. That `on_reply` ran doesn't mean that the reply arrived.
-//! `on_end` always comes, and is the place to give back what the client didn't get.
+//! "Soon" means before the server waits for input again. `on_disconnect` means only that the client gets no reply from the
+//! module. `on_reply` doesn't mean that the reply has arrived. `on_end` always runs, and is the place to undo what the client
+//! didn't get.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_longlong, c_void};
@@ -27,25 +28,25 @@ use super::raw::{self, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleStri
 use super::replied;
 use super::string::Arg;
 
-/// What waits on behalf of a client. All on the main thread, so its parts that change are `Cell`s.
+/// The state that waits on behalf of a client. It stays on the main thread, so the parts that change are `Cell`s.
 pub trait Waiting: 'static {
-    /// The wait is over: write the one reply. May run inside [`Waiter::wake`]. Time-outs run while writes are paused
-    /// too, so nothing is changed here.
+    /// The wait has ended: write the reply. May run inside [`Waiter::wake`]. Time-outs also run while writes are paused, so no
+    /// data may be changed here.
     fn on_reply(&self, ctx: Context<'_>);
-    /// The connection is gone, or the server has answered in our place. Nothing is changed here.
+    /// The connection has closed, or the server has replied itself. No data may be changed here.
     fn on_disconnect(&self, _ctx: Context<'_>) {}
-    /// All is over. There may be no client any more, so there is no context: to give something back, start a timer
-    /// ([`super::timer::Timer::start_detached`]) or leave it to the next tick.
+    /// The last callback. The client may no longer exist, so there is no context. To change data, start a timer
+    /// ([`super::timer::Timer::start_detached`]).
     fn on_end(&self);
 }
 
-/// One waiting client. Clones are the same waiter.
+/// A blocked client. Clones refer to the same client.
 pub struct Waiter<T: Waiting> {
     record: Rc<BlockedRecord<T>>,
 }
 
 struct BlockedRecord<T> {
-    /// Null as soon as the wait is decided: a second wake would come too late, and one after the end, for nobody.
+    /// Null as soon as it is decided how the wait ends, so that the client isn't woken twice.
     client: Cell<*mut RedisModuleBlockedClient>,
     state: T,
 }
@@ -57,18 +58,18 @@ impl<T: Waiting> Clone for Waiter<T> {
 }
 
 impl<T: Waiting> Waiter<T> {
-    /// Still waits: a hand-off reaches it.
+    /// Whether the client still waits, so that it can be woken.
     pub fn is_waiting(&self) -> bool {
         !self.record.client.get().is_null()
     }
 
-    /// What waits.
+    /// The state of the wait.
     pub fn state(&self) -> &T {
         &self.record.state
     }
 
-    /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So put what it is to get into its
-    /// state before, and hold no key open. False if the wait is over already.
+    /// Ends the wait: [`Waiting::on_reply`] runs, at once (up to 7.0) or soon. So the state must be ready for the reply, and no
+    /// key may be open. Returns false if the wait has ended already.
     pub fn wake(&self) -> bool {
         let client = self.record.client.replace(ptr::null_mut());
         if client.is_null() {
@@ -80,11 +81,11 @@ impl<T: Waiting> Waiter<T> {
     }
 }
 
-/// Blocks the client of the running command on `name`, for `timeout` ms (0: for ever). In a cluster `name` **must** be
-/// of the slot of the command's keys: otherwise Valkey 9.1 ends itself at the next change of slots (an assertion
-/// `slot == c->slot`, tried). The command replies nothing
-/// itself. Gives `state` back if the client can't be blocked: in transactions and scripts, and where the server
-/// refuses.
+/// Blocks the client of the running command on `name`, for `timeout` ms (0: without a limit). The command itself must not
+/// reply. Returns `state` if the client can't be blocked: in transactions and scripts, and if the server refuses.
+///
+/// In a cluster, `name` **must** be in the slot of the command's keys. Otherwise Valkey 9.1 aborts at the next change of
+/// slots (by the assertion `slot == c->slot`, tried).
 pub fn block_on_key<T: Waiting>(
     ctx: Context<'_>,
     name: Arg<'_>,
@@ -97,7 +98,7 @@ pub fn block_on_key<T: Waiting>(
     let record = Rc::new(BlockedRecord { client: Cell::new(ptr::null_mut()), state });
     let privdata = Rc::into_raw(Rc::clone(&record)).cast_mut().cast::<c_void>();
     let mut keys = [name.raw()];
-    // The server adds the present to it.
+    // The server adds the present time to it.
     let timeout = c_longlong::try_from(timeout).unwrap_or(c_longlong::MAX).min(c_longlong::MAX / 2000);
     // SAFETY: context and name live through the call, and the server copies the name; the callbacks are those of this `T`, and
     // the private data is one reference to its record, which `end` takes back.
@@ -114,7 +115,7 @@ pub fn block_on_key<T: Waiting>(
         )
     };
     if client.is_null() {
-        // SAFETY: made by `Rc::into_raw` above; the server blocked nobody and keeps nothing, so the reference is ours again.
+        // SAFETY: made by `Rc::into_raw` above; the server has blocked no client and keeps nothing, so the reference is ours again.
         drop(unsafe { Rc::from_raw(privdata.cast::<BlockedRecord<T>>().cast_const()) });
         return match Rc::try_unwrap(record) {
             Ok(record) => Err(record.state),
@@ -130,7 +131,7 @@ pub fn block_on_key<T: Waiting>(
     Ok(Waiter { record })
 }
 
-/// The record that a callback is about.
+/// The record of the client that a callback is for.
 ///
 /// # Safety
 /// In a callback of a client blocked by [`block_on_key`] with this `T`, for as long as it runs.
@@ -140,12 +141,12 @@ unsafe fn record<'a, T: Waiting>(ctx: Context<'a>) -> Option<&'a BlockedRecord<T
     unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx.raw()).cast::<BlockedRecord<T>>().as_ref() }
 }
 
-/// The key is there all the same (a client made it, a database was swapped in): the client stays blocked.
+/// The key exists after all, because a client created it or a database was swapped in. The client stays blocked.
 unsafe extern "C" fn stay(_: *mut RedisModuleCtx, _: *mut *mut RedisModuleString, _: c_int) -> c_int {
     raw::ERR
 }
 
-/// Woken by us, or time is up.
+/// The client was woken, or has timed out.
 unsafe extern "C" fn reply<T: Waiting>(
     ctx: *mut RedisModuleCtx,
     _: *mut *mut RedisModuleString,

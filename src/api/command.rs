@@ -1,8 +1,8 @@
-//! Commands: what is told about them, and how they are run. How they are registered is in [`super::registration`].
+//! Commands: their manuals, and how they are run. [`super::registration`] registers them with the server.
 //!
-//! A command is a type with [`Command`]; its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and the
-//! manuals of people are made. There is one `extern "C"` function per command, made by the compiler from [`Command`]:
-//! it checks the number of arguments and runs the command inside the guard.
+//! A command is a type that implements [`Command`]. Its [`CommandDoc`] is plain data, from which COMMAND DOCS, HELP and
+//! the manual for users are generated. The compiler makes one `extern "C"` function per command: it checks the number of
+//! arguments and runs the command inside the guard.
 
 use std::ffi::c_int;
 use std::fmt::Display;
@@ -14,69 +14,81 @@ use super::string::Arg;
 
 /// A command of the module.
 pub trait Command {
-    /// What is told about it.
+    /// The command's manual.
     const DOC: &'static CommandDoc;
 
-    /// Why it did nothing; shown to the client as it is, so it begins with a code word.
+    /// Why the command was refused. Its text is the reply, so it begins with a code word.
     type Error: Display;
 
-    /// Runs it. Either it replies, or it gives back an error, which becomes the reply. `args` begins with the command's
-    /// own name; their number fits [`CommandDoc::arity`].
+    /// Runs the command. It either replies itself, or returns an error, which becomes the reply. `args` begins with the
+    /// command's name; the number of arguments fits [`CommandDoc::arity`].
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Self::Error>;
 }
 
-/// A command's manual: all that is told about it.
+/// A command's manual.
+///
+/// Texts begin with a capital letter. They are one sentence or several, and have no full stop at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandDoc {
-    /// `TASK.PUSH`
+    /// The name as users read it: `TASK.PUSH`.
     pub name: &'static str,
-    /// One sentence, without a full stop.
+    /// What the command does, in a sentence or two. HELP and COMMAND DOCS show it.
     pub summary: &'static str,
-    /// `O(1)`, `O(n) for n handles`
+    /// More about the effect, for the manual only; may be empty.
+    pub details: &'static str,
+    /// The time that the command takes: `O(1)`, `O(n) for n handles`.
     pub complexity: &'static str,
-    /// The module's version that brought it.
+    /// The version of the module that introduced the command.
     pub since: &'static str,
-    /// Arguments, the name among them; -n for at least n.
+    /// The number of arguments, including the command's name; -n means at least n.
     pub arity: i32,
-    /// Words of the server: `write deny-oom fast`. Words that this server doesn't know are left out.
+    /// The server's command flags: `write deny-oom fast`. Flags that this server doesn't know are left out.
     pub flags: &'static str,
-    /// ACL categories: `write fast`. The module's own is added.
+    /// ACL categories: `write fast`. The module's own category is added.
     pub acl: &'static str,
     /// Tips for clients, separated by blanks.
     pub tips: &'static str,
-    /// Its keys: the first argument, and maybe more that are counted; empty if it has none.
+    /// The keys: the first argument, and possibly more that are counted; empty if the command has none.
     pub keys: &'static [KeySpec],
-    /// The arguments, the command's name left out.
+    /// The arguments, without the command's name.
     pub args: &'static [ArgDoc],
-    /// What it replies where nothing goes wrong.
+    /// The reply when the command succeeds.
     pub reply: &'static str,
-    /// What goes to replicas and the AOF: `nothing`, or what it is and when.
+    /// What is sent to replicas and the AOF, and when; `Nothing` for a command that only reads.
     pub replicates: &'static str,
-    /// The errors that it can reply, beside those of the server that any command may get.
+    /// The errors that the command can reply, except those of the server that any command can reply.
     pub errors: &'static [ErrorDoc],
 }
 
 /// An error in a command's manual.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorDoc {
-    /// Its text: a code word, then a phrase. `<word>` stands for what differs.
+    /// A short name, by which the manual refers to an error that most commands share; empty for the others.
+    pub shared_name: &'static str,
+    /// The reply: a code word, then a phrase. `<word>` stands for what differs.
     pub text: &'static str,
-    /// When it comes.
+    /// When the error is replied: a sentence without a full stop.
     pub when: &'static str,
 }
 
 impl ErrorDoc {
-    /// An error and when it comes.
+    /// An error that few commands reply.
     pub const fn new(text: &'static str, when: &'static str) -> ErrorDoc {
-        ErrorDoc { text, when }
+        ErrorDoc { shared_name: "", text, when }
+    }
+
+    /// An error that most commands reply.
+    pub const fn shared(shared_name: &'static str, text: &'static str, when: &'static str) -> ErrorDoc {
+        ErrorDoc { shared_name, text, when }
     }
 }
 
 impl CommandDoc {
-    /// A doc to be completed by `CommandDoc { name: …, ..CommandDoc::EMPTY }`: no key, any number of arguments.
+    /// The base of every manual, as in `CommandDoc { name: …, ..CommandDoc::EMPTY }`: no key, any number of arguments.
     pub const EMPTY: CommandDoc = CommandDoc {
         name: "",
         summary: "",
+        details: "",
         complexity: "",
         since: "",
         arity: -1,
@@ -90,19 +102,19 @@ impl CommandDoc {
         errors: &[],
     };
 
-    /// Whether the manual says all that it must; asked by the compiler.
+    /// Checks, while compiling, that no required part of the manual is missing.
     const fn check(&self) {
-        assert!(!self.name.is_empty(), "a command's doc lacks its name");
-        assert!(!self.summary.is_empty(), "a command's doc lacks its summary");
-        assert!(!self.complexity.is_empty(), "a command's doc lacks its complexity");
-        assert!(!self.since.is_empty(), "a command's doc lacks the version that brought it");
-        assert!(!self.reply.is_empty(), "a command's doc lacks what it replies");
-        assert!(!self.replicates.is_empty(), "a command's doc lacks what it replicates");
-        assert!(!self.flags.is_empty() && !self.acl.is_empty(), "a command's doc lacks its flags");
-        assert!(self.args.is_empty() || !self.errors.is_empty(), "a command's doc lacks its errors");
+        assert!(!self.name.is_empty(), "a command's manual has no name");
+        assert!(!self.summary.is_empty(), "a command's manual has no summary");
+        assert!(!self.complexity.is_empty(), "a command's manual has no complexity");
+        assert!(!self.since.is_empty(), "a command's manual has no version");
+        assert!(!self.reply.is_empty(), "a command's manual has no reply");
+        assert!(!self.replicates.is_empty(), "a command's manual does not say what is replicated");
+        assert!(!self.flags.is_empty() && !self.acl.is_empty(), "a command's manual has no flags");
+        assert!(self.args.is_empty() || !self.errors.is_empty(), "a command's manual has no errors");
     }
 
-    /// Whether first, last and step don't tell all keys.
+    /// Whether the command has keys that the old triple of first, last and step cannot describe.
     pub(super) const fn has_counted_keys(&self) -> bool {
         let mut left = self.keys;
         while let [spec, rest @ ..] = left {
@@ -114,60 +126,62 @@ impl CommandDoc {
         false
     }
 
-    /// One line for people: `TASK.PUSH key payload [DELAY ms | AT unix-ms]`.
+    /// How the command is written, in one line: `TASK.PUSH key payload [DELAY ms | AT unix-ms]`.
     pub fn synopsis(&self) -> String {
         let mut line = String::from(self.name);
         for arg in self.args {
             line.push(' ');
-            arg.render(&mut line);
+            arg.render(&mut line, |_| true);
         }
         line
     }
 }
 
-/// What an argument is.
+/// The kind of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgKind {
     /// Any bytes.
     Text,
     /// A whole number.
     Integer,
-    /// A key's name; the key spec of this index finds it.
+    /// The name of a key. The key spec with this index finds it.
     Key(u8),
-    /// An instant.
+    /// A Unix time.
     UnixTime,
-    /// A word alone.
+    /// A word on its own, such as `BACK`.
     Word,
-    /// One of several.
+    /// One of several alternatives.
     OneOf,
-    /// Several after each other.
+    /// Several arguments in a row.
     Block,
 }
 
-/// What is told about an argument; made by the functions below, as in
+/// The manual of an argument; made by the functions below, as in
 /// `ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), …]).optional()`.
 #[derive(Clone, Copy, Debug)]
 pub struct ArgDoc {
-    /// Its name.
+    /// The name of the value, in lower case.
     pub name: &'static str,
-    /// What it is.
+    /// What kind of argument it is.
     pub kind: ArgKind,
-    /// The word that stands before it, or that it is.
+    /// The word in front of it. For [`ArgKind::Word`], the argument itself.
     pub token: Option<&'static str>,
-    /// May be absent.
+    /// Whether it can be left out.
     pub optional: bool,
-    /// May come several times.
+    /// Whether it can be repeated.
     pub multiple: bool,
-    /// What a choice or a block is made of.
+    /// The alternatives of [`ArgKind::OneOf`], or the parts of [`ArgKind::Block`].
     pub sub: &'static [ArgDoc],
+    /// What it does, with its bounds and its default: sentences without the last full stop; may be empty.
+    pub about: &'static str,
 }
 
 impl ArgDoc {
     const fn new(name: &'static str, kind: ArgKind) -> ArgDoc {
-        ArgDoc { name, kind, token: None, optional: false, multiple: false, sub: &[] }
+        ArgDoc { name, kind, token: None, optional: false, multiple: false, sub: &[], about: "" }
     }
 
-    /// Any bytes.
+    /// An argument of any bytes.
     pub const fn text(name: &'static str) -> ArgDoc {
         ArgDoc::new(name, ArgKind::Text)
     }
@@ -177,48 +191,66 @@ impl ArgDoc {
         ArgDoc::new(name, ArgKind::Integer)
     }
 
-    /// An instant.
+    /// A Unix time.
     pub const fn unix_time(name: &'static str) -> ArgDoc {
         ArgDoc::new(name, ArgKind::UnixTime)
     }
 
-    /// A key's name, found by the key spec of this index.
+    /// The name of a key, which the key spec with this index finds.
     pub const fn key(name: &'static str, spec: u8) -> ArgDoc {
         ArgDoc::new(name, ArgKind::Key(spec))
     }
 
-    /// A word alone, e.g. `BACK`.
+    /// A word on its own, such as `BACK`.
     pub const fn word(name: &'static str, word: &'static str) -> ArgDoc {
         ArgDoc { token: Some(word), ..ArgDoc::new(name, ArgKind::Word) }
     }
 
-    /// One of several.
+    /// One of several alternatives.
     pub const fn one_of(name: &'static str, sub: &'static [ArgDoc]) -> ArgDoc {
         ArgDoc { sub, ..ArgDoc::new(name, ArgKind::OneOf) }
     }
 
-    /// Several after each other.
+    /// Several arguments in a row.
     pub const fn block(name: &'static str, sub: &'static [ArgDoc]) -> ArgDoc {
         ArgDoc { sub, ..ArgDoc::new(name, ArgKind::Block) }
     }
 
-    /// With this word before it: `DELAY ms`.
+    /// The argument with this word in front: `DELAY ms`.
     pub const fn after(self, word: &'static str) -> ArgDoc {
         ArgDoc { token: Some(word), ..self }
     }
 
-    /// May be absent.
+    /// The argument, but it can be left out.
     pub const fn optional(self) -> ArgDoc {
         ArgDoc { optional: true, ..self }
     }
 
-    /// May come several times.
+    /// The argument, but it can be repeated.
     pub const fn multiple(self) -> ArgDoc {
         ArgDoc { multiple: true, ..self }
     }
 
-    /// Writes `[DELAY ms | AT unix-ms]` and the like.
-    fn render(&self, out: &mut String) {
+    /// The argument with a description.
+    pub const fn about(self, about: &'static str) -> ArgDoc {
+        ArgDoc { about, ..self }
+    }
+
+    /// How a list of arguments shows this one: without brackets, and without the parts that the list describes on
+    /// their own.
+    pub fn label(&self) -> String {
+        let mut label = String::new();
+        ArgDoc { optional: false, ..*self }.render(&mut label, |part| !part.is_described());
+        label
+    }
+
+    /// Whether the argument, or a part of it, has a description.
+    fn is_described(&self) -> bool {
+        !self.about.is_empty() || self.sub.iter().any(ArgDoc::is_described)
+    }
+
+    /// Writes `[DELAY ms | AT unix-ms]` and the like. Parts for which `is_shown` is false are left out.
+    fn render(&self, out: &mut String, is_shown: fn(&ArgDoc) -> bool) {
         if self.optional {
             out.push('[');
         }
@@ -228,7 +260,7 @@ impl ArgDoc {
                 out.push(' ');
             }
         }
-        // A choice alone in its brackets needs no marks of its own.
+        // Alternatives that fill the square brackets need no brackets of their own.
         let choice = self.kind == ArgKind::OneOf;
         let marked = choice && (!self.optional || self.token.is_some() || self.multiple);
         if marked {
@@ -237,15 +269,17 @@ impl ArgDoc {
         match self.kind {
             ArgKind::Word => {}
             ArgKind::OneOf | ArgKind::Block => {
-                for (index, sub) in self.sub.iter().enumerate() {
+                for (index, sub) in self.sub.iter().filter(|sub| is_shown(sub)).enumerate() {
                     if index > 0 {
                         out.push_str(if choice { " | " } else { " " });
                     }
-                    sub.render(out);
+                    sub.render(out, is_shown);
                 }
             }
             _ => out.push_str(self.name),
         }
+        // A word without visible parts.
+        out.truncate(out.trim_end().len());
         if marked {
             out.push('>');
         }
@@ -262,48 +296,51 @@ impl ArgDoc {
 pub mod key_flags {
     use super::raw;
 
-    /// Reads it only.
+    /// Reads the key only.
     pub const RO: u64 = raw::REDISMODULE_CMD_KEY_RO as u64;
-    /// Reads and writes it.
+    /// Reads and writes the key.
     pub const RW: u64 = raw::REDISMODULE_CMD_KEY_RW as u64;
-    /// Gives data of it to the client.
+    /// Returns data of the key to the client.
     pub const ACCESS: u64 = raw::REDISMODULE_CMD_KEY_ACCESS as u64;
-    /// Changes data that is there.
+    /// Changes existing data.
     pub const UPDATE: u64 = raw::REDISMODULE_CMD_KEY_UPDATE as u64;
-    /// Adds data, changes none.
+    /// Adds data, without changing any.
     pub const INSERT: u64 = raw::REDISMODULE_CMD_KEY_INSERT as u64;
     /// Removes data.
     pub const DELETE: u64 = raw::REDISMODULE_CMD_KEY_DELETE as u64;
 }
 
-/// Where keys stand. Servers check permissions and slots of the keys that they find, so what a command takes for a key
-/// must be what they take for one: all places are fixed, and numbers of keys read as strictly as by servers.
+/// Where keys are among the arguments.
 ///
-/// Permissions are checked by the specs (from 7.0 on); where a spec of a command doesn't fit, by no spec of it. Slots
-/// are checked by first, last and step alone. Both take our word instead where keys are counted: [`tell_keys`].
+/// Servers check permissions and slots of the keys that they find. So a command must use exactly those arguments as keys:
+/// all positions are fixed, and a number of keys is parsed as strictly as servers do.
+///
+/// Servers check permissions by the specs (from 7.0 on). If one spec of a command doesn't fit the arguments, they use none
+/// of its specs. They check slots by first, last and step alone. For commands with counted keys they ask the module
+/// instead: `tell_keys`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
-    /// What is done with them: [`key_flags`].
+    /// What the command does with the keys: [`key_flags`].
     pub(super) flags: u64,
-    /// The argument that it begins at; the command's name is 0.
+    /// The index of the first argument that the spec covers; the command's name is 0.
     pub(super) begin: u16,
-    /// The number of keys stands there, and they follow it; else it is the one key.
+    /// Whether that argument is the number of keys, which follow it. Otherwise it is the only key.
     pub(super) counted: bool,
 }
 
 impl KeySpec {
-    /// The first argument, with which the command does this.
+    /// The first argument is the key.
     pub const fn first(flags: u64) -> KeySpec {
         KeySpec { flags, begin: 1, counted: false }
     }
 
-    /// As many keys as the argument at `begin` says, after it. The command's arity must count that argument: servers look
-    /// at it before they look whether it is there.
+    /// The argument at `begin` is the number of keys, which follow it. The command's arity must include that argument:
+    /// servers read it without checking that it exists.
     pub const fn counted(flags: u64, begin: u16) -> KeySpec {
         KeySpec { flags, begin, counted: true }
     }
 
-    /// The places of its keys in a command. A number that isn't one is refused by the command and counts for nothing.
+    /// The indexes of the keys in a command. A number of keys that can't be parsed counts as 0; the command refuses it.
     fn places(&self, args: &[Arg<'_>]) -> std::ops::Range<usize> {
         let begin = usize::from(self.begin);
         if !self.counted {
@@ -318,7 +355,7 @@ impl KeySpec {
 /// A command in the module's table.
 #[derive(Clone, Copy)]
 pub struct Entry {
-    /// What is told about it.
+    /// The command's manual.
     pub doc: &'static CommandDoc,
     pub(super) run: raw::RedisModuleCmdFunc,
 }
@@ -338,7 +375,7 @@ unsafe extern "C" fn run<C: Command>(
 ) -> c_int {
     // SAFETY: the server gives a context that lives through this call, on its main thread.
     let Some(ctx) = (unsafe { Context::new(ctx) }) else { return raw::ERR };
-    // SAFETY: so do the arguments, which the server leaves as they are until we return.
+    // SAFETY: the arguments live as long, and the server doesn't change them until we return.
     let args = unsafe { Arg::slice(argv, argc) };
     // SAFETY: the context is this call's.
     if C::DOC.has_counted_keys() && unsafe { api!(RedisModule_IsKeysPositionRequest)(ctx.raw()) } != 0 {
@@ -356,7 +393,7 @@ unsafe extern "C" fn run<C: Command>(
     raw::OK
 }
 
-/// Tells the server where the keys are. It asks without a client, so there is nobody to reply to.
+/// Tells the server which arguments are keys. The server asks without a client, so there is no reply.
 fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
     for place in doc.keys.iter().flat_map(|spec| spec.places(args)) {
         if let Ok(place) = c_int::try_from(place) {

@@ -1,4 +1,4 @@
-//! A native data type: what the server asks of its values. What a key points to is a [`Slot`].
+//! A native data type, and the functions by which the server handles its values. A key points to a `Slot` with the value.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -19,41 +19,41 @@ use super::slot::{Slot, look};
 use super::streams::{AofWriter, Digest, RdbReader, RdbWriter};
 use super::string::Arg;
 
-/// What a value of a native type does for the server.
+/// A value of a native data type.
 ///
-/// `Send`: the server frees values on a thread of its own, where `drop` may touch nothing but the value.
-/// `save`, `rewrite` and `digest` may run in a forked child; a lock held by another thread would never open there.
+/// It is `Send` because the server can free values on another thread. There, `drop` must not touch anything but the value.
+/// `save`, `rewrite` and `digest` can run in a forked child, where a lock that another thread held is never released.
 pub trait Value: Sized + Send + 'static {
-    /// Nine characters of `[A-Za-z0-9_-]`, for ever.
+    /// The name of the type: nine characters of `[A-Za-z0-9_-]`. Files contain it, so it must never change.
     const NAME: &'static CStr;
-    /// Version of what `save` writes, 1 to 1023.
+    /// The version of the format that `save` writes, 1 to 1023.
     const ENCODING: i32;
 
-    /// Writes the value to an RDB file (or DUMP's payload).
+    /// Writes the value to an RDB file, or to the payload of DUMP.
     fn save(&self, out: &mut RdbWriter<'_>);
-    /// Reads what `save` of version `encoding` wrote. The bytes may be hostile: `None` where anything is wrong,
-    /// after [`RdbReader::log_error`] said what. Never called with a version of 0 or above [`Value::ENCODING`].
+    /// Reads what `save` of version `encoding` has written. The bytes can be hostile. If anything is wrong, logs it by
+    /// [`RdbReader::log_error`] and returns `None`. The version is always 1 to [`Value::ENCODING`].
     fn load(input: &mut RdbReader<'_>, encoding: i32) -> Option<Self>;
-    /// Writes commands that make the value anew: AOF without RDB preamble, and Valkey's slot migration.
+    /// Writes commands that create the value again, for an AOF without an RDB preamble and for Valkey's slot migration.
     fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>);
-    /// Bytes held, for MEMORY USAGE.
+    /// The memory that the value takes, in bytes, for MEMORY USAGE.
     fn memory(&self) -> usize;
-    /// What two equal values have in common, for DEBUG DIGEST.
+    /// Computes the digest for DEBUG DIGEST, which must be the same for equal values.
     fn digest(&self, out: &mut Digest<'_>);
-    /// How much there is to free; above 64 the server frees on a thread of its own.
+    /// The number of blocks to free. Above 64 the server frees the value on another thread.
     fn free_effort(&self) -> usize;
-    /// The value of a copied key; `None` makes COPY fail.
+    /// The value for a copy of the key; `None` makes COPY fail.
     fn copy(&self) -> Option<Self>;
 }
 
-/// A registered type; a `static` of the crate's.
+/// A data type, to be used as a `static`.
 pub struct DataType<T> {
     raw: AtomicPtr<RedisModuleType>,
     values: PhantomData<fn() -> T>,
 }
 
 impl<T: Value> DataType<T> {
-    /// A type that isn't registered yet: no key is of it.
+    /// A type that isn't registered yet.
     #[allow(clippy::new_without_default, reason = "made once, as a static")]
     pub const fn new() -> DataType<T> {
         DataType { raw: AtomicPtr::new(ptr::null_mut()), values: PhantomData }
@@ -76,7 +76,7 @@ impl<T: Value> DataType<T> {
             unlink: None,
             copy: Some(copy::<T>),
             defrag: Some(defrag::<T>),
-            // The newer forms only add the key's name and database, and every server falls back to the older ones.
+            // The newer forms only add the key's name and its database. Every server accepts the older ones.
             mem_usage2: None,
             free_effort2: None,
             unlink2: None,
@@ -89,7 +89,9 @@ impl<T: Value> DataType<T> {
             api!(RedisModule_CreateDataType)(ctx.raw(), T::NAME.as_ptr(), T::ENCODING, &mut methods)
         };
         if raw.is_null() {
-            return Err(format!("the data type {:?} was refused: another module has it?", T::NAME).into());
+            return Err(
+                format!("the data type {:?} was refused: perhaps another module has it", T::NAME).into()
+            );
         }
         self.raw.store(raw, Relaxed);
         Ok(())
@@ -120,7 +122,7 @@ unsafe extern "C" fn rdb_save<T: Value>(io: *mut RedisModuleIO, slot: *mut c_voi
     written("the save of a value", || {
         // SAFETY: the server gives a stream that lives through this call.
         let mut out = unsafe { RdbWriter::new(io) };
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         unsafe { look::<T, _>(slot, |value| value.save(&mut out)) }.is_some()
     });
 }
@@ -136,19 +138,19 @@ unsafe extern "C" fn aof_rewrite<T: Value>(
         let Some(key) = NonNull::new(key) else { return false };
         // SAFETY: the server gives the key's name, which lives, unchanged, through this call.
         let key = unsafe { Arg::new(key) };
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         unsafe { look::<T, _>(slot, |value| value.rewrite(&mut out, key)) }.is_some()
     });
 }
 
-/// Runs a save. What is half written must not pass for a snapshot: a child that failed ends with an error, which
-/// makes the server keep the file it had. In the main process (SAVE, DUMP) the log line is all we can do; such a
-/// value doesn't load.
+/// Runs a save. A file that is only half written must not become a snapshot. So if the save fails in a forked child, the child
+/// exits with an error, and the server keeps the old file. In the main process (SAVE, DUMP) all that can be done is a line in
+/// the log; the value can't be loaded then.
 fn written(what: &str, save: impl FnOnce() -> bool) {
     if guard(what, false, save) {
         return;
     }
-    log(Level::Warning, &format!("{what} failed: what was written is not complete"));
+    log(Level::Warning, &format!("{what} failed: the data that was written is not complete"));
     if Flags::of_server().is_child() {
         // SAFETY: ends the child at once, without the exit handlers that belong to its parent; nothing runs after it.
         unsafe { libc::_exit(1) }
@@ -157,7 +159,7 @@ fn written(what: &str, save: impl FnOnce() -> bool) {
 
 unsafe extern "C" fn mem_usage<T: Value>(slot: *const c_void) -> usize {
     guard("the size of a value", 0, || {
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         unsafe { look::<T, _>(slot, Value::memory) }.unwrap_or(0)
     })
 }
@@ -166,20 +168,20 @@ unsafe extern "C" fn digest<T: Value>(md: *mut RedisModuleDigest, slot: *mut c_v
     guard("the digest of a value", (), || {
         // SAFETY: the server gives a digest that lives through this call.
         let mut out = unsafe { Digest::new(md) };
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         unsafe { look::<T, _>(slot, |value| value.digest(&mut out)) };
     });
 }
 
-/// May run on another thread: touches the value and the allocator only (and the log, if something is wrong).
+/// Can run on another thread. It touches only the value and the allocator, and the log if something is wrong.
 unsafe extern "C" fn free<T: Value>(slot: *mut c_void) {
     guard("the freeing of a value", (), || {
-        // SAFETY: the server lets go of a value made by `Slot::boxed` of this `T`; no key points to it any more.
+        // SAFETY: the server frees a value made by `Slot::boxed` of this `T`; no key points to it any more.
         let Some(value) = (unsafe { Slot::<T>::unbox_unused(slot) }) else {
             log(Level::Warning, "a value was removed while it was in use: its memory is not freed");
             return;
         };
-        if freeing::holds_the_server(value.free_effort()) {
+        if freeing::blocks_the_server(value.free_effort()) {
             freeing::free_elsewhere(Box::new(value));
         }
     });
@@ -187,7 +189,7 @@ unsafe extern "C" fn free<T: Value>(slot: *mut c_void) {
 
 unsafe extern "C" fn free_effort<T: Value>(_key: *mut RedisModuleString, slot: *const c_void) -> usize {
     guard("the effort of freeing a value", 1, || {
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         unsafe { look::<T, _>(slot, Value::free_effort) }.unwrap_or(1)
     })
 }
@@ -198,32 +200,32 @@ unsafe extern "C" fn copy<T: Value>(
     slot: *const c_void,
 ) -> *mut c_void {
     guard("the copy of a value", ptr::null_mut(), || {
-        // SAFETY: the server hands a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
+        // SAFETY: the server passes a key's value, made by `Slot::boxed` of this `T`, which lives through the call.
         let copied = unsafe { look::<T, _>(slot, Value::copy) };
         copied.flatten().map_or(ptr::null_mut(), Slot::boxed)
     })
 }
 
-/// Moves the block that the key points to, not what the value holds in other blocks.
+/// Moves the block that the key points to, but not the other blocks of the value.
 unsafe extern "C" fn defrag<T: Value>(
     ctx: *mut RedisModuleDefragCtx,
     _key: *mut RedisModuleString,
     slot: *mut *mut c_void,
 ) -> c_int {
     guard("the defragmentation of a value", (), || {
-        // SAFETY: the server hands the place where the key keeps its pointer, and looks away through the call.
+        // SAFETY: the server passes the place where the key keeps its pointer, and doesn't use it during the call.
         let place = unsafe { &mut *slot };
         // SAFETY: there it keeps a value made by `Slot::boxed` of this `T`.
         let is_used = unsafe { Slot::<T>::is_used(*place) };
         if !is_used && align_of::<Slot<T>>() <= 8 {
-            // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), nobody
-            // borrows what is in it, and the only pointer to it is the one that is changed here.
+            // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), the value in it isn't
+            // borrowed, and the only pointer to it is the one that is changed here.
             let moved = unsafe { api!(RedisModule_DefragAlloc)(ctx, *place) };
             if !moved.is_null() {
                 *place = moved;
             }
         }
     });
-    // Nothing is left to do.
+    // 0 means that the value needs no further step.
     0
 }

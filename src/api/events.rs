@@ -1,7 +1,7 @@
-//! What the server tells: its own events, and those of keys.
+//! The server's events, and keyspace events.
 //!
-//! One function of ours takes all server events, another all keyspace events. The server knows events by number, and
-//! numbers 18 and 19 mean different things in Redis and in Valkey; that is settled here.
+//! One callback gets all server events, another one all keyspace events. The server identifies events by numbers. The numbers 18
+//! and 19 have different meanings in Redis and Valkey, which this file hides.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -14,96 +14,96 @@ use super::raw::{self, RedisModuleCtx, RedisModuleEvent, RedisModuleString, api}
 use super::string::Arg;
 use super::valkey;
 
-/// Where a load stands.
+/// The phase of a load of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadPhase {
-    /// From an RDB file, an AOF, or a primary.
+    /// The load begins, from an RDB file, an AOF or a primary.
     Started,
-    /// The dataset is there.
+    /// The data is loaded.
     Ended,
-    /// It isn't.
+    /// The load has failed.
     Failed,
 }
 
-/// Where a move of slots stands.
+/// The phase of a move of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MovePhase {
-    /// It began. At the target, keys of the slots are copies until it is completed.
+    /// The move begins. At the target, the keys of the slots are copies until it is completed.
     Started,
-    /// It came to nothing.
+    /// The move has failed or was cancelled.
     Failed,
-    /// The slots have changed their node.
+    /// The slots belong to the target now.
     Completed,
 }
 
-/// Which end of a move of slots this node is.
+/// The role of this node in a move of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// The slots come here.
+    /// The slots move to this node.
     Import,
-    /// The slots go away.
+    /// The slots move away from this node.
     Export,
 }
 
-/// Slots from the first to the last.
+/// A range of slots, both ends included.
 pub type SlotRange = std::ops::RangeInclusive<u16>;
 
 /// An event of the server.
 #[derive(Clone, Debug)]
 pub enum ServerEvent {
-    /// This node became a primary or a replica; not told at the start.
+    /// This node has become a primary or a replica. There is no such event at the start.
     RoleChanged {
-        /// It is a primary now.
+        /// Whether it is a primary now.
         primary: bool,
     },
-    /// A dataset is loaded in place of the present one.
+    /// A load of data has begun, ended or failed.
     Loading(LoadPhase),
-    /// A replica of this node has its data now, and gets each change from here on.
+    /// A replica of this node has got the data, and gets every change from now on.
     ReplicaOnline,
-    /// Two databases changed places.
+    /// Two databases were swapped.
     SwapDb {
-        /// One.
+        /// The number of one database.
         a: i32,
-        /// The other.
+        /// The number of the other database.
         b: i32,
     },
-    /// The server's regular work, `hz` times a second.
+    /// The server's cron has run.
     Cron {
-        /// About how often.
+        /// How often it runs, in times per second.
         hz: i32,
     },
-    /// A client's connection was closed.
+    /// The connection of a client has closed.
     ClientDisconnected {
-        /// Its id.
+        /// The id of the client.
         client_id: u64,
     },
-    /// Slots move to or from this node as a whole (Redis 8.4, Valkey 9).
+    /// Slots move to this node or away from it, as a whole (Redis 8.4, Valkey 9).
     SlotsMove {
-        /// Which end this is.
+        /// The role of this node.
         direction: Direction,
-        /// How far it is.
+        /// The phase of the move.
         phase: MovePhase,
-        /// The slots.
+        /// The slots that move.
         ranges: Vec<SlotRange>,
     },
 }
 
-/// What to subscribe to.
+/// The kinds of events, for a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// [`ServerEvent::RoleChanged`]
+    /// For [`ServerEvent::RoleChanged`].
     Role,
-    /// [`ServerEvent::Loading`]
+    /// For [`ServerEvent::Loading`].
     Loading,
-    /// [`ServerEvent::ReplicaOnline`]
+    /// For [`ServerEvent::ReplicaOnline`].
     Replica,
-    /// [`ServerEvent::SwapDb`]
+    /// For [`ServerEvent::SwapDb`].
     SwapDb,
-    /// [`ServerEvent::Cron`]
+    /// For [`ServerEvent::Cron`].
     Cron,
-    /// [`ServerEvent::ClientDisconnected`]
+    /// For [`ServerEvent::ClientDisconnected`].
     Client,
-    /// [`ServerEvent::SlotsMove`]
+    /// For [`ServerEvent::SlotsMove`].
     Slots,
 }
 
@@ -119,7 +119,7 @@ const VALKEY_SLOTS: u64 = valkey::EVENT_ATOMIC_SLOT_MIGRATION;
 static HANDLER: OnceLock<fn(Context<'_>, ServerEvent)> = OnceLock::new();
 static KEY_HANDLER: OnceLock<fn(Context<'_>, &CStr, Arg<'_>)> = OnceLock::new();
 
-/// Subscribes to server events; the answer is those that this server doesn't know. Once, while the module is loaded.
+/// Subscribes to server events. Returns the kinds that this server doesn't have. Called once, while the module is loaded.
 pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, ServerEvent)) -> Vec<Kind> {
     HANDLER.get_or_init(|| handler);
     let mut unknown = Vec::new();
@@ -152,8 +152,9 @@ pub fn subscribe(ctx: Context<'_>, kinds: &[Kind], handler: fn(Context<'_>, Serv
     unknown
 }
 
-/// Redis before 6.2.8, and 7.0 before 7.0.6, put a client that has closed into database 0 before they tell of it. If it
-/// was blocked in another, by any command, the server then ends itself (redis PR 11500).
+/// Whether events of closed clients can crash this server. Redis before 6.2.8, and 7.0 before 7.0.6, move a client that has
+/// closed to database 0 before they send the event. If the client was blocked in another database, by any command, the server
+/// then aborts (redis PR 11500).
 fn client_events_crash() -> bool {
     let version = server().version;
     !server().is_valkey() && (version < 0x0006_0208 || (0x0007_0000..0x0007_0006).contains(&version))
@@ -260,7 +261,7 @@ unsafe fn redis_ranges(array: *const raw::RedisModuleSlotRangeArray) -> Vec<Slot
     // SAFETY: the caller's promise: null, or an array that the server made.
     let Some(array) = (unsafe { array.as_ref() }) else { return Vec::new() };
     let count = usize::try_from(array.num_ranges).unwrap_or(0);
-    // SAFETY: so many ranges follow the count. (The pointer comes from the server, for the whole of the array.)
+    // SAFETY: the count is that of the ranges that follow it. (The server made the pointer for the whole array.)
     let ranges = unsafe { std::slice::from_raw_parts(array.ranges.as_ptr(), count) };
     ranges.iter().map(|range| range.start..=range.end).collect()
 }
@@ -272,19 +273,19 @@ unsafe fn valkey_ranges(info: &valkey::SlotMigrationInfo) -> Vec<SlotRange> {
     if info.slot_ranges.is_null() {
         return Vec::new();
     }
-    // SAFETY: the caller's promise: so many ranges are there, and live as long as the struct.
+    // SAFETY: the caller's promise: there are `count` ranges, and they live as long as the struct.
     let ranges = unsafe { std::slice::from_raw_parts(info.slot_ranges, count) };
     let slot = |slot: i32| u16::try_from(slot).unwrap_or(u16::MAX);
     ranges.iter().map(|range| slot(range.start)..=slot(range.end)).collect()
 }
 
-/// Class `g`: DEL, RENAME, RESTORE, COPY, MOVE, EXPIRE, …
+/// Class `g` of keyspace events: DEL, RENAME, RESTORE, COPY, MOVE, EXPIRE and others.
 pub const NOTIFY_GENERIC: i32 = raw::REDISMODULE_NOTIFY_GENERIC;
-/// For modules only: a key came out of an RDB file.
+/// The class of events for keys that are loaded from an RDB file. Only modules get it.
 pub const NOTIFY_LOADED: i32 = raw::REDISMODULE_NOTIFY_LOADED;
 
-/// Subscribes to keyspace events of these classes, whatever `notify-keyspace-events` says. The handler gets the
-/// event's name and the key, in the key's database; it may not change data. Once, while the module is loaded.
+/// Subscribes to keyspace events of these classes, independently of `notify-keyspace-events`. The handler gets the name of the
+/// event and the key, with the key's database selected. It must not change data. Called once, while the module is loaded.
 pub fn subscribe_to_keys(
     ctx: Context<'_>,
     classes: i32,
@@ -310,8 +311,8 @@ unsafe extern "C" fn on_key_event(
         let (false, Some(key)) = (event.is_null(), NonNull::new(key)) else { return };
         // SAFETY: both live through this call.
         let (event, key) = unsafe { (CStr::from_ptr(event), Arg::new(key)) };
-        // While a file is loaded the name lies on the server's stack, and opening a key by it would end the server;
-        // holding it makes a copy in that case.
+        // While a file is loaded, the name is on the server's stack, and opening a key by it would abort the server. `hold` makes a
+        // copy in that case.
         let key = key.hold();
         handler(ctx, event, key.as_arg());
     });

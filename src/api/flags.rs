@@ -1,29 +1,29 @@
-//! What the server is and does at the moment.
+//! The state of the server and of the running command.
 
 use std::ptr;
 
 use super::raw::{self, api};
 
-/// What the server is and does at the moment, as `RM_GetContextFlags` tells it.
+/// The state of the server and of the running command, as `RM_GetContextFlags` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(pub(super) i32);
 
 impl Flags {
-    /// In a script.
+    /// The command runs in a script.
     pub const LUA: i32 = raw::REDISMODULE_CTX_FLAGS_LUA as i32;
-    /// In a transaction.
+    /// The command runs in a transaction.
     pub const MULTI: i32 = raw::REDISMODULE_CTX_FLAGS_MULTI as i32;
     /// This node is a primary.
     pub const PRIMARY: i32 = raw::REDISMODULE_CTX_FLAGS_MASTER as i32;
-    /// What is written goes to an AOF.
+    /// The server writes an AOF.
     pub const AOF: i32 = raw::REDISMODULE_CTX_FLAGS_AOF as i32;
     /// Cluster mode is on.
     pub const CLUSTER: i32 = raw::REDISMODULE_CTX_FLAGS_CLUSTER as i32;
-    /// The server frees memory by evicting keys.
+    /// `maxmemory-policy` evicts keys.
     pub const EVICT: i32 = raw::REDISMODULE_CTX_FLAGS_EVICT as i32;
-    /// More memory is used than `maxmemory`.
+    /// The server uses more memory than `maxmemory`.
     pub const OOM: i32 = raw::REDISMODULE_CTX_FLAGS_OOM as i32;
-    /// The command came over the replication link (or from a slot migration).
+    /// The command comes from the primary, or from a slot migration.
     pub const REPLICATED: i32 = raw::REDISMODULE_CTX_FLAGS_REPLICATED as i32;
     /// An RDB or AOF file is being loaded.
     pub const LOADING: i32 = raw::REDISMODULE_CTX_FLAGS_LOADING as i32;
@@ -34,9 +34,9 @@ impl Flags {
     /// A replica is loading a second dataset while it serves the first.
     pub const ASYNC_LOADING: i32 = raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING as i32;
 
-    /// What holds for the server whatever runs: nothing of the client or the command is told.
+    /// The state of the server only, without that of a command.
     pub fn of_server() -> Flags {
-        // SAFETY: the server allows null and then tells of itself only.
+        // SAFETY: the server allows null, and then returns its own state only.
         Flags(unsafe { api!(RedisModule_GetContextFlags)(ptr::null_mut()) })
     }
 
@@ -45,47 +45,47 @@ impl Flags {
         self.0 & bits != 0
     }
 
-    /// This node is a primary.
+    /// Whether this node is a primary.
     pub fn is_primary(self) -> bool {
         self.any(Self::PRIMARY)
     }
 
-    /// A dataset is being loaded, in the foreground or beside the one that is served.
+    /// Whether a dataset is being loaded, in the foreground or beside the one that is served.
     pub fn is_loading(self) -> bool {
         self.any(Self::LOADING | Self::ASYNC_LOADING)
     }
 
-    /// A dataset is being loaded beside the one that is served.
+    /// Whether a dataset is being loaded beside the one that is served.
     pub fn is_loading_beside(self) -> bool {
         self.any(Self::ASYNC_LOADING)
     }
 
-    /// The command came over the replication link (or from a slot migration).
+    /// Whether the command comes from the primary, or from a slot migration.
     pub fn is_replicated(self) -> bool {
         self.any(Self::REPLICATED)
     }
 
-    /// The client can't be blocked, or must not be: Redis would block the link to the primary, for ever.
+    /// Whether the client can't be blocked, or must not be: Redis would block the link to the primary without end.
     pub fn denies_blocking(self) -> bool {
         self.any(Self::DENY_BLOCKING | Self::REPLICATED)
     }
 
-    /// In a transaction or a script: what follows in it sees what we do now.
+    /// Whether the command runs in a transaction or a script, so that later commands of it see its effect.
     pub fn is_multi_or_lua(self) -> bool {
         self.any(Self::MULTI | Self::LUA)
     }
 
-    /// This process is a forked child.
+    /// Whether this process is a forked child.
     pub fn is_child(self) -> bool {
         self.any(Self::CHILD)
     }
 
-    /// What is written goes to an AOF.
+    /// Whether the server writes an AOF.
     pub fn has_aof(self) -> bool {
         self.any(Self::AOF)
     }
 
-    /// Cluster mode is on.
+    /// Whether cluster mode is on.
     pub fn is_cluster(self) -> bool {
         self.any(Self::CLUSTER)
     }

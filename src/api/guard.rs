@@ -1,7 +1,7 @@
-//! The last net: no panic leaves a function that the server calls.
+//! Catches panics: none may leave a function that the server calls.
 //!
-//! Every `extern "C"` body of the crate runs inside [`guard`] (or [`answering`], where a client waits). The hook logs
-//! what panicked and where, through the server's log and nowhere else.
+//! The body of every `extern "C"` function of the crate runs inside [`guard`], or inside `answering` if a client waits for a
+//! reply. A panic hook writes the message and its place to the server's log.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -9,12 +9,12 @@ use super::context::Context;
 use super::log::{Level, log};
 use super::replied;
 
-/// Runs `body`; if it panics, logs that `what` did, and answers `fallback`.
+/// Runs `body`. If it panics, logs that with `what`, and returns `fallback`.
 pub fn guard<R>(what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => {
-            // Dropping what was thrown runs foreign code, which may panic again.
+            // The payload isn't dropped, because its destructor could panic again.
             std::mem::forget(payload);
             log(Level::Warning, &format!("a panic was caught in {what}: this is a bug of the module"));
             fallback
@@ -22,8 +22,8 @@ pub fn guard<R>(what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Runs what replies to a client. If it panics before it replied, the client gets `ERR internal error`; if it
-/// panics in mid-reply its connection is closed, since what it got can't be read to its end.
+/// Runs code that replies to a client. If it panics before the reply has begun, the client gets `ERR internal error`. If it
+/// panics later, the connection is closed, because the client can't read a reply that is not complete.
 pub(super) fn answering(what: &str, ctx: Context<'_>, body: impl FnOnce()) {
     let outer = replied::begin();
     let done = guard(what, false, || {
@@ -40,7 +40,7 @@ pub(super) fn answering(what: &str, ctx: Context<'_>, body: impl FnOnce()) {
     replied::restore(outer);
 }
 
-/// Sends panics to the server's log instead of standard error. To be called when the server's functions are there.
+/// Sends the messages of panics to the server's log instead of standard error. Called after the server's functions are loaded.
 pub(super) fn install_hook() {
     panic::set_hook(Box::new(|info| {
         let payload = info.payload();

@@ -1,4 +1,4 @@
-//! The module's part of INFO. Names get the module's name before them.
+//! The module's section of INFO. The server puts the module's name in front of all names.
 
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use super::string::line;
 
 static HANDLER: OnceLock<fn(&mut InfoWriter<'_>)> = OnceLock::new();
 
-/// Registers what writes INFO. It isn't called for crash reports, where nothing may be allocated.
+/// Registers the function that writes the section. It isn't called for crash reports, where nothing may be allocated.
 pub fn register(ctx: Context<'_>, handler: fn(&mut InfoWriter<'_>)) -> Result<(), LoadError> {
     HANDLER.get_or_init(|| handler);
     // SAFETY: OnLoad's context knows the module; `write` has the signature of such a callback, and stays in memory with
@@ -24,7 +24,7 @@ pub fn register(ctx: Context<'_>, handler: fn(&mut InfoWriter<'_>)) -> Result<()
 }
 
 unsafe extern "C" fn write(ctx: *mut RedisModuleInfoCtx, for_crash_report: c_int) {
-    // A crashing server may be inside the allocator: it must fail over, not hang here.
+    // A server that crashes can be inside the allocator. An allocation here could hang, and so delay a failover.
     if for_crash_report != 0 {
         return;
     }
@@ -35,32 +35,32 @@ unsafe extern "C" fn write(ctx: *mut RedisModuleInfoCtx, for_crash_report: c_int
     });
 }
 
-/// Writes sections and fields.
+/// Writes the sections and fields of INFO.
 pub struct InfoWriter<'a> {
     ctx: *mut RedisModuleInfoCtx,
     life: PhantomData<&'a mut RedisModuleInfoCtx>,
 }
 
 impl InfoWriter<'_> {
-    /// Begins a section, `<module>_<name>`. False if nobody asked for it: then leave its fields out.
+    /// Begins the section `<module>_<name>`. Returns false if the client didn't ask for it. Then its fields must be left out.
     pub fn section(&mut self, name: &CStr) -> bool {
         // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies the C string.
         unsafe { api!(RedisModule_InfoAddSection)(self.ctx, name.as_ptr()) == raw::OK }
     }
 
-    /// A count.
+    /// Writes a field that is a count.
     pub fn u64(&mut self, field: &CStr, value: u64) {
         // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and number.
         unsafe { api!(RedisModule_InfoAddFieldULongLong)(self.ctx, field.as_ptr(), value) };
     }
 
-    /// A number that may be negative.
+    /// Writes a field that is a number, which can be negative.
     pub fn i64(&mut self, field: &CStr, value: i64) {
         // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies name and number.
         unsafe { api!(RedisModule_InfoAddFieldLongLong)(self.ctx, field.as_ptr(), value) };
     }
 
-    /// A text, of one line.
+    /// Writes a field that is a text. Control characters become blanks.
     pub fn text(&mut self, field: &CStr, value: &str) {
         let value = line(value);
         // SAFETY: the context lives through the callback, which `self` doesn't outlive; the server copies both C strings.

@@ -1,9 +1,9 @@
-//! A key while it is open, and the value of our type in it.
+//! Handles of open keys, and access to their values.
 //!
-//! A handle holds its value's borrow from the first look until it is closed, so a reference never outlives the
-//! handle, and no two handles give access to one value while one of them may change it. While a handle is open, do
-//! nothing that may delete or overwrite its key by another way (a nested command, waking a blocked client on servers
-//! up to 7.0, which replies at once): the server's own handle would point into freed memory.
+//! A handle borrows its value from the first access until the handle is closed. So a reference never outlives its handle, and
+//! no two handles give access to a value while one of them can change it. While a handle is open, nothing may delete or
+//! overwrite its key in another way: no nested command, and on servers up to 7.0 no blocked client may be woken, because it
+//! replies at once. The server's own handle would point to freed memory.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -17,27 +17,27 @@ use super::string::Arg;
 
 const READ: i32 = raw::REDISMODULE_READ as i32;
 const WRITE: i32 = raw::REDISMODULE_WRITE as i32;
-/// Leaves LRU and LFU alone; known to every server.
+/// Doesn't touch LRU and LFU. Every server supports it.
 const NO_TOUCH: i32 = raw::REDISMODULE_OPEN_KEY_NOTOUCH as i32;
-/// No key-miss event, no statistics, no expiry; and one bit for all of them.
+/// No key-miss event, no statistics, no expiry, and one bit for all of them.
 const QUIET: i32 = (raw::REDISMODULE_OPEN_KEY_NONOTIFY
     | raw::REDISMODULE_OPEN_KEY_NOSTATS
     | raw::REDISMODULE_OPEN_KEY_NOEXPIRE
     | raw::REDISMODULE_OPEN_KEY_NOEFFECTS) as i32;
 
-/// Why there is no value to work with.
+/// Why a key gives no access to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// The key holds something else.
+    /// The key holds a value of another type.
     WrongType,
-    /// The value is in use by an outer call, or the server took no change.
+    /// A caller further up uses the value, or the server refused the change.
     Busy,
 }
 
-/// What opening and closing both kinds of handle share.
+/// The common part of both kinds of handles.
 struct Handle<'a> {
     raw: NonNull<RedisModuleKey>,
-    /// The count of borrows of the value, if we hold one.
+    /// The value's count of borrows, if this handle holds one.
     held: Option<NonNull<AtomicI32>>,
     life: PhantomData<Context<'a>>,
 }
@@ -54,7 +54,7 @@ impl<'a> Handle<'a> {
         unsafe { api!(RedisModule_KeyType)(self.raw.as_ptr()) == raw::REDISMODULE_KEYTYPE_EMPTY as i32 }
     }
 
-    /// The slot of a value of this type.
+    /// The slot in the key, if it is of this type.
     fn slot<T: Value>(&self, of: &DataType<T>) -> Result<Option<&'a Slot<T>>, KeyError> {
         let key = self.raw.as_ptr();
         // SAFETY: the handle is open until `self` is dropped. The value is looked at only where the type is ours.
@@ -85,17 +85,17 @@ impl Drop for Handle<'_> {
     }
 }
 
-/// A key that is open to read.
+/// A key that is open for reading.
 pub struct KeyRead<'a>(std::cell::RefCell<Handle<'a>>);
 
 impl<'a> KeyRead<'a> {
-    /// Opens a key; `None` if there is none (or it has expired).
+    /// Opens a key. `None` if the key doesn't exist or has expired.
     pub fn open(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyRead<'a>> {
         Handle::open(ctx, name, READ).map(|handle| KeyRead(handle.into()))
     }
 
-    /// Opens a key without leaving a trace: no LRU, no statistics, no key-miss event, no expiry (servers before 7.x
-    /// leave the traces that they know no word for).
+    /// Opens a key without side effects: on LRU, statistics, key-miss events and expiry. (Servers before 7.x can avoid only some
+    /// of them.)
     pub fn peek(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyRead<'a>> {
         // SAFETY: the function takes nothing and returns a constant of the server.
         let known = optional!(RedisModule_GetOpenKeyModesAll).map_or(NO_TOUCH, |all| unsafe { all() });
@@ -109,7 +109,7 @@ impl<'a> KeyRead<'a> {
         let Some(slot) = handle.slot(of)? else { return Ok(None) };
         match handle.held {
             Some(held) if held == slot.borrowed() => {}
-            // Somebody put another value into the key while references into the first one may be about.
+            // The key holds another value now, while there may still be references to the first one.
             Some(_) => return Err(KeyError::Busy),
             None => {
                 // SAFETY: the slot lives through this call: its key is open, and nothing else runs meanwhile.
@@ -124,17 +124,17 @@ impl<'a> KeyRead<'a> {
     }
 }
 
-/// A key that is open to write, whether it is there or not. Closing it signals no change: see
+/// A key that is open for writing, whether it exists or not. Closing it doesn't report a change: see
 /// [`Context::signal_modified`].
 pub struct KeyWrite<'a>(Handle<'a>);
 
 impl<'a> KeyWrite<'a> {
-    /// Opens a key; an expired one is deleted first. `None` if the server refuses.
+    /// Opens a key. An expired key is deleted first. `None` if the server refuses.
     pub fn open(ctx: Context<'a>, name: Arg<'a>) -> Option<KeyWrite<'a>> {
         Handle::open(ctx, name, READ | WRITE).map(KeyWrite)
     }
 
-    /// The value, to change it; `Ok(None)` if the key is empty.
+    /// The value, for changing it; `Ok(None)` if the key is empty.
     #[inline]
     pub fn value_mut<T: Value>(&mut self, of: &DataType<T>) -> Result<Option<&mut T>, KeyError> {
         let Some(slot) = self.0.slot(of)? else { return Ok(None) };
@@ -146,33 +146,33 @@ impl<'a> KeyWrite<'a> {
             }
             self.0.held = Some(slot.borrowed());
         }
-        // SAFETY: ours alone until the handle is dropped or lets go of it, and `self` is borrowed as long.
+        // SAFETY: exclusively borrowed until the handle is dropped or releases it, and `self` is borrowed as long.
         Ok(Some(unsafe { &mut *slot.value() }))
     }
 
-    /// Puts a value into the key, in place of whatever it held.
+    /// Sets the value of the key, and replaces what it held.
     pub fn set_value<T: Value>(&mut self, of: &DataType<T>, value: T) -> Result<(), KeyError> {
         self.0.release();
         let slot = Slot::boxed(value);
         let status = if of.raw().is_null() {
             raw::ERR
         } else {
-            // SAFETY: the handle is open to write, the type is registered, and `slot` was made as values of that type are. Nobody
-            // borrows the old value by this handle, and one that another handle borrows is not freed.
+            // SAFETY: the handle is open to write, the type is registered, and `slot` was made as values of that type are. This handle
+            // doesn't borrow the old value, and one that another handle borrows is not freed.
             unsafe { api!(RedisModule_ModuleTypeSetValue)(self.0.raw.as_ptr(), of.raw(), slot) }
         };
         if status != raw::OK {
-            // SAFETY: made by `Slot::boxed` of this `T` above, and the server didn't take it, so it is ours alone.
+            // SAFETY: made by `Slot::boxed` of this `T` above, and the server refused it, so this is the only pointer.
             unsafe { Slot::<T>::unbox(slot) };
             return Err(KeyError::Busy);
         }
         Ok(())
     }
 
-    /// Deletes the key; it is then open and empty.
+    /// Deletes the key, which stays open, and is empty then.
     pub fn delete(&mut self) {
         self.0.release();
-        // SAFETY: the handle is open to write, stays open, and let go of its borrow; a value that another one borrows is not
+        // SAFETY: the handle is open to write, stays open, and has released its borrow; a value that another one borrows is not
         // freed.
         unsafe { api!(RedisModule_DeleteKey)(self.0.raw.as_ptr()) };
     }

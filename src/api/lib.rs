@@ -1,11 +1,11 @@
 //! The module API of Redis and Valkey behind safe types: all of taskslot's unsafe code.
 //!
-//! Types, constants and signatures are those of the crate `redis-module` (`raw` says what is taken from it and why). The
-//! module is written against the files of this crate, one noun each, and denies unsafe code: the one function that the server
-//! looks for is made by [`module!`]. What holds throughout:
-//! - all of it runs on the server's main thread, but for [`datatype::Value`]'s destructor;
-//! - every function that the server calls runs inside [`guard`], so that a panic ends the command, not the server;
-//! - no text of a user's is taken for a format, a line of its own, or a C string with its end inside.
+//! Types, constants and signatures come from the crate `redis-module`; `raw` says what is used of it, and why. The module
+//! itself denies unsafe code and uses the types of this crate. [`module!`] defines the one function that the server looks
+//! for. These rules hold everywhere:
+//! - Everything runs on the server's main thread, except the destructor of a [`datatype::Value`].
+//! - Every function that the server calls runs inside [`guard`], so that a panic ends the command, not the server.
+//! - A text from a user is never used as a format, and its control characters never reach a log line or an error reply.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! How the module gets into the server: functions found, allocator and panic hook in place, options told.
+//! Loads the module: finds the server's functions, installs the allocator and the panic hook, and sets the module's options.
 
 use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
@@ -16,47 +16,47 @@ use super::valkey;
 #[doc(hidden)]
 pub use redis_module::raw::{RedisModuleCtx, RedisModuleString};
 
-/// Whose server it is. Their versions are counted separately.
+/// The kind of server. Redis and Valkey have separate version numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// Redis.
+    /// Redis, by Redis Ltd.
     Redis,
-    /// Valkey.
+    /// Valkey, the fork of Redis 7.2.
     Valkey,
 }
 
-/// The server this is.
+/// The server that has loaded the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Redis or Valkey.
+    /// Whether it is Redis or Valkey.
     pub flavour: Flavour,
-    /// `0x00MMmmpp`: 0x00080203 is 8.2.3.
+    /// The version as `0x00MMmmpp`: 0x00080203 is 8.2.3.
     pub version: i32,
 }
 
 impl Server {
-    /// Whether it is at least this version (Valkey 8 and 9 are above Redis 7.0 in all that modules see).
+    /// Whether the server has at least this version. (For modules, Valkey 8 and 9 have everything that Redis 7.0 has.)
     pub fn at_least(self, major: i32, minor: i32) -> bool {
         self.version >= (major << 16 | minor << 8)
     }
 
-    /// It is Valkey.
+    /// Whether the server is Valkey.
     pub fn is_valkey(self) -> bool {
         self.flavour == Flavour::Valkey
     }
 }
 
-/// The module is in the server.
+/// Whether the module was loaded.
 static LOADED: AtomicBool = AtomicBool::new(false);
 
 static SERVER: OnceLock<Server> = OnceLock::new();
 
-/// The server this is; before the load an old Redis.
+/// The server that has loaded the module. Before the load, a Redis of version 0.
 pub fn server() -> Server {
     SERVER.get().copied().unwrap_or(Server { flavour: Flavour::Redis, version: 0 })
 }
 
-/// Why the module can't be loaded; goes to the log.
+/// Why the module can't be loaded, for the log.
 #[derive(Debug)]
 pub struct LoadError(pub String);
 
@@ -66,14 +66,15 @@ impl<T: Into<String>> From<T> for LoadError {
     }
 }
 
-/// Defines what the server looks for in the library: `RedisModule_OnLoad`. Once, in the crate that is the library:
-/// `taskslot_api::module! { name: c"taskslot", version: 100, register: register }`. The version counts 100 a minor and
-/// 10000 a major; `register` is a `fn(Context<'_>, &[Arg<'_>]) -> Result<(), LoadError>`, which gets the arguments of
-/// `loadmodule`.
+/// Defines `RedisModule_OnLoad`, the function that the server looks for in a library. To be used once, in the crate of the
+/// library: `taskslot_api::module! { name: c"taskslot", version: 100, register: register }`.
+///
+/// The version is 10000 times the major plus 100 times the minor version. `register` is a
+/// `fn(Context<'_>, &[Arg<'_>]) -> Result<(), LoadError>`, which gets the arguments of `loadmodule`.
 #[macro_export]
 macro_rules! module {
     (name: $name:expr, version: $version:expr, register: $register:expr $(,)?) => {
-        /// What the server looks for in the library.
+        /// The function that the server looks for in the library.
         ///
         /// # Safety
         /// Called by the server only.
@@ -93,12 +94,12 @@ macro_rules! module {
     };
 }
 
-/// The whole of `RedisModule_OnLoad`: makes the API usable, tells the server `name` and `version`, then runs `body`
-/// with the arguments of `loadmodule` to register what there is. Answers what OnLoad has to.
+/// The body of `RedisModule_OnLoad`: makes the API usable, registers `name` and `version`, then runs `body` with the arguments
+/// of `loadmodule`, which registers everything else. Returns the result of OnLoad.
 ///
 /// # Safety
-/// To be called by `RedisModule_OnLoad` only ([`module!`](crate::module) makes it), with what it got, before anything
-/// else of the crate has run.
+/// Only `RedisModule_OnLoad` may call it ([`module!`](crate::module) defines that function), with its own arguments, and before
+/// anything else of the crate has run.
 pub unsafe fn load(
     ctx: *mut RedisModuleCtx,
     argv: *mut *mut RedisModuleString,
@@ -135,22 +136,23 @@ pub unsafe fn load(
     })
 }
 
-/// Why the module API can't be used: a text, and what it ends with. Nothing may be allocated yet.
+/// Why the module API can't be used: a text and its end. Two parts, because nothing may be allocated yet.
 type Unusable = (&'static CStr, &'static str);
 
-/// Finds the server's functions, introduces the module, and takes the server's allocator.
+/// Finds the server's functions, registers the module's name, and installs the server's allocator.
 ///
 /// # Safety
 /// As for [`load`].
 unsafe fn make_usable(ctx: *mut RedisModuleCtx, name: &CStr, version: c_int) -> Result<(), Unusable> {
     // SAFETY: OnLoad's context. The library stays in memory if it is loaded a second time, so this asks whether it was.
     if LOADED.load(Relaxed) || unsafe { !raw::fill(ctx, name, version) } {
-        return Err((c"a module of this name is loaded already", ""));
+        return Err((c"a module of this name is already loaded", ""));
     }
     if let Some(name) = raw::missing() {
-        return Err((c"this server is too old, it has no ", name));
+        return Err((c"this server is too old: it has no ", name));
     }
-    alloc::install().map_err(|TooLate| (c"memory was allocated before the server's allocator was there", ""))
+    alloc::install()
+        .map_err(|TooLate| (c"memory was allocated before the server's allocator was installed", ""))
 }
 
 /// Logs why the module API can't be used.
@@ -165,7 +167,7 @@ unsafe fn refuse(ctx: *mut RedisModuleCtx, (why, end): Unusable) {
     unsafe { log(ctx, level, format, why.as_ptr(), len, end.as_ptr()) };
 }
 
-/// Finds out which server this is, tells it what the module bears, and makes the module's own context.
+/// Finds out which server this is, sets the module's options, and creates the module's own context.
 fn set_up(ctx: Context<'_>) {
     let is_valkey = valkey::is_here();
     let flavour = if is_valkey { Flavour::Valkey } else { Flavour::Redis };
@@ -173,8 +175,8 @@ fn set_up(ctx: Context<'_>) {
     let version = optional!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() });
     SERVER.get_or_init(|| Server { flavour, version });
 
-    // One call, since a second would overwrite the first. Servers keep bits they don't know, but bit 5 may come to
-    // mean something else in Redis.
+    // One call for all options, because a second call would overwrite the first. Servers accept unknown bits, but bit 5 is set
+    // on Valkey only, because it can get another meaning in Redis.
     let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;

@@ -1,45 +1,46 @@
-//! The module API as C sees it: the declarations of the crate `redis-module`, and the list of functions that must be there.
+//! The module API of C: the declarations of the crate `redis-module`, and the list of functions that the module requires.
 //!
-//! # What is taken from the crate, and what is not
+//! # What is used of the crate, and what is not
 //!
-//! Taken: `redis_module::raw`, which bindgen makes of the `redismodule.h` that comes with the crate. Every type, constant and
-//! function signature that it declares is used from there; none is declared by hand. So a signature can't have a typo,
-//! and a new function of the API costs one name in the list below. `RedisModule_Init` of the header finds all functions by
-//! name when the module is loaded, and leaves null what a server hasn't got: one file loads into every server.
-//! [`OwnedString`](super::OwnedString) is the crate's `RedisString`.
+//! Used: `redis_module::raw`, which bindgen generates from the `redismodule.h` of the crate. All types, constants and function
+//! signatures come from there; none is declared by hand. So a signature can't have a typo, and a new function of the API needs
+//! one name in the list below. `RedisModule_Init` of the header finds all functions by name when the module is loaded.
+//! Functions that a server doesn't have stay null, so one file loads into every server. [`OwnedString`](super::OwnedString)
+//! wraps the crate's `RedisString`.
 //!
-//! Ours: what only Valkey has ([`super::valkey`]), and everything above the declarations. The crate's own layer was tried
-//! and left alone, since it does less or costs more than the calls below it:
-//! - `redis_module!` and `#[command]` need Redis 7.2 at run time; `configurations:` ends Redis 6.2 at load;
-//! - the logger takes the text for a format, so a `%s` in a user's text ends the server;
-//! - the allocator can't grow a block in place, and trusts alignments that not every server gives;
-//! - event wrappers drop the data of events, and panics of callbacks end the server: nothing guards them;
-//! - `Vec<RedisString>` per command counts a reference per argument, and `RedisValue` builds a reply before it is written.
+//! Not used: everything above these declarations. It was tried, and does less or costs more than direct calls:
+//! - `redis_module!` and `#[command]` require Redis 7.2 at run time, and `configurations:` aborts Redis 6.2 at load;
+//! - the logger uses the text as a format, so a `%s` in a user's text crashes the server;
+//! - the allocator can't grow a block in place, and relies on alignments that some servers don't guarantee;
+//! - event wrappers drop the data of events, and don't catch panics of callbacks, which abort the server;
+//! - a `Vec<RedisString>` per command takes a reference per argument, and `RedisValue` builds a reply before it is written.
 //!
-//! What it costs: the build needs libclang and a C compiler, and about 40 more packages; the library itself doesn't grow.
+//! What only Valkey has is declared in [`super::valkey`].
+//!
+//! The price: the build needs libclang, a C compiler and about 40 more packages. The library itself doesn't grow.
 //!
 //! # How a function is called
 //!
-//! The header keeps each function in a static of its name. At load [`fill`] sets them once, and [`missing`] says which of the
-//! list isn't there. After that [`api!`] gives a function of the list, and
+//! The header has a static variable for each function. [`fill`] sets them once, when the module is loaded, and [`missing`]
+//! returns a function of the list that the server doesn't have. After that, [`api!`] gives a function of the list, and
 //! [`optional!`] one that only newer servers have.
 
 use std::ffi::{CStr, c_int};
 
 pub(crate) use redis_module::raw::*;
 
-/// `REDISMODULE_OK`, as functions answer it.
+/// `REDISMODULE_OK`, with the type that functions return.
 pub(crate) const OK: c_int = REDISMODULE_OK as c_int;
-/// `REDISMODULE_ERR`, as functions answer it.
+/// `REDISMODULE_ERR`, with the type that functions return.
 pub(crate) const ERR: c_int = REDISMODULE_ERR as c_int;
 
-/// The server's function of this name, which [`fill`] found: a load, a test that always holds, and a call. A name that
-/// isn't on the list of required ones doesn't compile.
+/// The server's function of this name. The cost is one load and one test, which always succeeds after [`fill`]. A name that
+/// isn't in the list of required functions doesn't compile.
 macro_rules! api {
     ($name:ident) => {{
         let () = $crate::raw::required::$name;
         // SAFETY: the static is written by `fill` only, before anything that reads it runs.
-        #[allow(unused_unsafe, reason = "its users call what it gives, in an unsafe block of their own")]
+        #[allow(unused_unsafe, reason = "users call the function in an unsafe block of their own")]
         let function = unsafe { $crate::raw::$name };
         match function {
             Some(function) => function,
@@ -48,11 +49,11 @@ macro_rules! api {
     }};
 }
 
-/// The server's function of this name; `None` where the server is too old for it.
+/// The server's function of this name; `None` if the server is too old to have it.
 macro_rules! optional {
     ($name:ident) => {{
         // SAFETY: the static is written by `fill` only, before anything that reads it runs.
-        #[allow(unused_unsafe, reason = "its users call what it gives, in an unsafe block of their own")]
+        #[allow(unused_unsafe, reason = "users call the function in an unsafe block of their own")]
         let function = unsafe { $crate::raw::$name };
         function
     }};
@@ -60,16 +61,16 @@ macro_rules! optional {
 
 pub(crate) use {api, optional};
 
-/// Makes the list of functions that every supported server has (Redis 6.2 on).
+/// Declares the functions that every supported server has, from Redis 6.2 on.
 macro_rules! required {
     ($($name:ident)*) => {
-        /// The list, for the compiler: [`api!`] takes no other name.
+        /// The names of the list, so that the compiler refuses other names in [`api!`].
         #[allow(non_upper_case_globals)]
         pub(crate) mod required {
             $(pub(crate) const $name: () = ();)*
         }
 
-        /// A function of the list that this server hasn't got.
+        /// A function of the list that this server doesn't have.
         pub(crate) fn missing() -> Option<&'static str> {
             $(if optional!($name).is_none() {
                 return Some(stringify!($name));
@@ -121,20 +122,20 @@ required! {
 /// The crate's `RedisString` calls these.
 const _: ((), ()) = (required::RedisModule_CreateString, required::RedisModule_FreeString);
 
-/// What a function of the list would be before [`fill`]: nothing can go on.
+/// Aborts: a function of the list was called before [`fill`].
 #[cold]
 pub(crate) fn not_loaded() -> ! {
     std::process::abort()
 }
 
-/// Finds the server's functions, and tells the server the module's name and version. False if a module of this name is
-/// there. Allocates nothing.
+/// Finds the server's functions, and registers the module's name and version. Returns false if a module of this name is
+/// already loaded. Allocates nothing.
 ///
 /// # Safety
 /// `ctx` is what the server gave to OnLoad, on its main thread, and no load has succeeded before: from then on other
 /// threads may read what this writes.
 pub(crate) unsafe fn fill(ctx: *mut RedisModuleCtx, name: &CStr, version: c_int) -> bool {
-    // SAFETY: the context is OnLoad's, as RedisModule_Init wants it, and the name is a C string, which the server copies.
-    // Nobody reads the statics meanwhile: that is the caller's promise.
+    // SAFETY: the context is OnLoad's, as RedisModule_Init requires, and the name is a C string, which the server copies.
+    // The caller promises that the statics are not read meanwhile.
     unsafe { Export_RedisModule_Init(ctx, name.as_ptr(), version, REDISMODULE_APIVER_1 as c_int) == OK }
 }

@@ -1,5 +1,4 @@
-//! How commands get into the server, with what is told about them: flags, keys and arguments for COMMAND DOCS, and the
-//! categories of access control.
+//! Registers commands with the server: their flags, their keys, their manuals for COMMAND DOCS, and their ACL categories.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fmt::Write;
@@ -14,11 +13,10 @@ use super::raw::{
     RedisModuleCommandInfoVersion, RedisModuleCommandKeySpec, api, optional,
 };
 
-/// The table that was registered.
+/// The commands that were registered.
 static REGISTERED: OnceLock<&'static [Entry]> = OnceLock::new();
 
-/// Registers all commands of the table, with the ACL category `category` (from Redis 7.4 on); only while the module
-/// is loaded.
+/// Registers all commands of the table, with the ACL category `category` from Redis 7.4 on. Only while the module is loaded.
 pub fn register(ctx: Context<'_>, table: &'static [Entry], category: &str) -> Result<(), LoadError> {
     let own = CString::new(category).map_err(|_| "a NUL in the name of the ACL category")?;
     // SAFETY: OnLoad's context knows the module, and the server copies the name.
@@ -32,7 +30,7 @@ pub fn register(ctx: Context<'_>, table: &'static [Entry], category: &str) -> Re
     Ok(())
 }
 
-/// The commands that were registered, in the order of their table.
+/// The registered commands, in the order of their table.
 pub fn registered() -> impl Iterator<Item = &'static Entry> {
     REGISTERED.get().into_iter().copied().flatten()
 }
@@ -54,7 +52,7 @@ fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Resu
     // SAFETY: OnLoad's context knows the module; the server reads the name, which `arena` keeps.
     let command = unsafe { get_command(ctx.raw(), name) };
     if command.is_null() {
-        return Err("the server doesn't find it".into());
+        return Err("the server doesn't find the command after it was created".into());
     }
     // SAFETY: the server answered with a command of the module's, and keeps it.
     unsafe {
@@ -63,7 +61,7 @@ fn register_one(ctx: Context<'_>, entry: &Entry, category: Option<&str>) -> Resu
     }
 }
 
-/// Tells what COMMAND DOCS, COMMAND INFO and access control by keys are to know; from 7.0 on.
+/// Sets what COMMAND DOCS, COMMAND INFO and access control by keys use, from 7.0 on.
 ///
 /// # Safety
 /// The command is one of the module's, while it is loaded.
@@ -82,15 +80,15 @@ unsafe fn describe(command: *mut RedisModuleCommand, doc: &CommandDoc) -> Result
         key_specs: specs.as_mut_ptr(),
         args: arena.args(doc.args)?,
     };
-    // SAFETY: the caller vouches for the command; the server copies all of `info`, whose texts and lists `arena` and `specs`
+    // SAFETY: the caller guarantees the command; the server copies all of `info`, whose texts and lists `arena` and `specs`
     // keep until then, and whose lists end with a zeroed element.
     match unsafe { set_info(command, &info) } {
         raw::OK => Ok(()),
-        _ => Err("the server refused its description".into()),
+        _ => Err("the server refused the description".into()),
     }
 }
 
-/// Puts the command into its categories of access control; from 7.2 on.
+/// Sets the ACL categories of the command, from 7.2 on.
 ///
 /// # Safety
 /// The command is one of the module's, while it is loaded.
@@ -102,20 +100,20 @@ unsafe fn set_categories(
     let Some(set) = optional!(RedisModule_SetCommandACLCategories) else { return Ok(()) };
     let mut arena = Arena::default();
     let categories = arena.text(format!("{} {}", doc.acl, own.unwrap_or_default()).trim())?;
-    // SAFETY: the caller vouches for the command; the server reads the text during the call, and `arena` keeps it.
+    // SAFETY: the caller guarantees the command; the server reads the text during the call, and `arena` keeps it.
     match unsafe { set(command, categories) } {
         raw::OK => Ok(()),
-        _ => Err("the server refused its ACL categories".into()),
+        _ => Err("the server refused the ACL categories".into()),
     }
 }
 
-/// The words of `doc.flags` that this server knows; an unknown one would make the load fail.
+/// The flags of `doc.flags` that this server knows. With an unknown flag the load would fail.
 fn known_flags(doc: &CommandDoc, server: Server) -> String {
     let mut known = String::new();
     for word in doc.flags.split_whitespace() {
         let fits = match word {
             "blocking" => server.at_least(7, 0),
-            // What is read depends on the clock: a script that is replicated as it stands may not write after it.
+            // The reply depends on the clock. So a script that is replicated as a script must not write after it.
             "random" => !server.at_least(7, 0),
             _ => true,
         };
@@ -129,12 +127,12 @@ fn known_flags(doc: &CommandDoc, server: Server) -> String {
     known.trim_end().to_owned()
 }
 
-/// First, last and step, as servers and clients without key specs want them; of counted keys they say nothing.
+/// First, last and step of the keys, for servers and clients without key specs. They don't cover counted keys.
 fn legacy_keys(doc: &CommandDoc) -> (c_int, c_int, c_int) {
     if doc.keys.is_empty() { (0, 0, 0) } else { (1, 1, 1) }
 }
 
-/// The list of these, which ends with a zeroed one.
+/// The specs as a list for the server, which ends with a zeroed element.
 fn key_specs(specs: &[KeySpec]) -> Vec<RedisModuleCommandKeySpec> {
     let mut list: Vec<RedisModuleCommandKeySpec> = Vec::with_capacity(specs.len() + 1);
     for spec in specs {
@@ -158,8 +156,8 @@ fn key_specs(specs: &[KeySpec]) -> Vec<RedisModuleCommandKeySpec> {
     list
 }
 
-/// Owns the C strings and lists that one description points to. Vectors of vectors: moving the inner ones leaves
-/// what they point to in place.
+/// Owns the C strings and lists that a description points to. When the outer vectors grow, the strings and lists themselves stay
+/// where they are.
 #[derive(Default)]
 struct Arena {
     texts: Vec<CString>,
@@ -178,7 +176,7 @@ impl Arena {
         if text.is_empty() { Ok(ptr::null()) } else { self.text(text) }
     }
 
-    /// The list of these arguments, which ends with a zeroed one; null if there are none.
+    /// The arguments as a list for the server, which ends with a zeroed element. Null if there are no arguments.
     fn args(&mut self, docs: &[ArgDoc]) -> Result<*mut RedisModuleCommandArg, LoadError> {
         const OPTIONAL: c_int = raw::REDISMODULE_CMD_ARG_OPTIONAL as c_int;
         const MULTIPLE: c_int = raw::REDISMODULE_CMD_ARG_MULTIPLE as c_int;
@@ -196,6 +194,7 @@ impl Arena {
                 key_spec_index,
                 token: self.text_or_null(doc.token.unwrap_or_default())?,
                 flags: optional | multiple,
+                summary: self.text_or_null(doc.about)?,
                 subargs: self.args(doc.sub)?,
                 ..NO_ARG
             });
@@ -207,7 +206,7 @@ impl Arena {
     }
 }
 
-/// What an argument is, as the server says it.
+/// The server's constant for the kind of an argument.
 fn arg_type(kind: ArgKind) -> raw::RedisModuleCommandArgType {
     match kind {
         ArgKind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
@@ -220,7 +219,7 @@ fn arg_type(kind: ArgKind) -> raw::RedisModuleCommandArgType {
     }
 }
 
-/// The layouts of the parts of a description, which the server reads by these sizes. (The header's own is private to C.)
+/// The sizes of the parts of a description, by which the server reads them. (The header's own constant is not visible to Rust.)
 static INFO_VERSION: RedisModuleCommandInfoVersion = RedisModuleCommandInfoVersion {
     version: 1,
     sizeof_historyentry: size_of::<RedisModuleCommandHistoryEntry>(),

@@ -1,7 +1,7 @@
-//! Settings of the module, as `CONFIG GET/SET <module>.<name>` knows them from 7.0 on. Redis 6.2 has only the arguments
-//! of `loadmodule`, for which the same values are set by hand.
+//! The module's settings. From 7.0 on, `CONFIG GET` and `CONFIG SET` have them as `<module>.<name>`. On all servers they can be
+//! given as arguments of `loadmodule`, which is the only way on Redis 6.2.
 //!
-//! A setting is a `static` that anybody reads with one load.
+//! A setting is a `static`, and reading it takes one load.
 
 use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
 use std::ops::RangeInclusive;
@@ -12,17 +12,17 @@ use super::guard::guard;
 use super::load::LoadError;
 use super::raw::{self, RedisModuleString, optional};
 
-/// Given with `kb`, `mb`, `gb`.
+/// The flag of a setting whose value can have the units `kb`, `mb` and `gb`.
 const MEMORY: u32 = raw::REDISMODULE_CONFIG_MEMORY;
 
-/// What a setting may be.
+/// The values that a setting can have.
 #[derive(Clone, Debug)]
 pub enum SettingKind {
-    /// A whole number between these.
+    /// An integer within these bounds.
     Number(RangeInclusive<i64>),
-    /// A number of bytes between these.
+    /// A number of bytes within these bounds.
     Memory(RangeInclusive<i64>),
-    /// yes or no.
+    /// `yes` or `no`.
     YesNo,
 }
 
@@ -37,44 +37,45 @@ impl std::fmt::Display for SettingKind {
     }
 }
 
-/// A setting.
+/// A setting of the module.
 pub struct Setting {
-    /// Its name, without the module's.
+    /// The name, without the module's name in front.
     pub name: &'static CStr,
-    /// What it may be.
+    /// The values that it can have.
     pub kind: SettingKind,
     value: AtomicI64,
 }
 
 impl Setting {
-    /// A whole number.
+    /// An integer setting.
     pub const fn number(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
         Setting { name, kind: SettingKind::Number(between), value: AtomicI64::new(default) }
     }
 
-    /// A number of bytes.
+    /// A setting in bytes.
     pub const fn memory(name: &'static CStr, default: i64, between: RangeInclusive<i64>) -> Setting {
         Setting { name, kind: SettingKind::Memory(between), value: AtomicI64::new(default) }
     }
 
-    /// yes or no.
+    /// A setting that is yes or no.
     pub const fn yes_no(name: &'static CStr, default: bool) -> Setting {
         Setting { name, kind: SettingKind::YesNo, value: AtomicI64::new(default as i64) }
     }
 
-    /// Its value; yes is 1.
+    /// The value; yes is 1 and no is 0.
     #[inline]
     pub fn get(&self) -> i64 {
         self.value.load(Relaxed)
     }
 
-    /// Whether it is yes.
+    /// Whether the value is yes.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.get() != 0
     }
 
-    /// Sets it from an argument of `loadmodule`: digits (of bytes, with kb, mb or gb), or yes and no. False if it can't be that.
+    /// Sets the value from an argument of `loadmodule`: a number, a number of bytes with an optional unit, or yes or no. Returns
+    /// false if the text is not a valid value.
     pub fn parse(&self, text: &[u8]) -> bool {
         let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
         let value = match &self.kind {
@@ -98,8 +99,8 @@ impl Setting {
     }
 }
 
-/// Registers all settings, and takes what the configuration file says about them. What `loadmodule`'s arguments said
-/// becomes the default, so it stands where the file is silent. Once, while the module is loaded; does nothing on 6.2.
+/// Registers all settings, and reads their values from the configuration file. The values from the arguments of `loadmodule`
+/// are the defaults of those that the file doesn't have. Called once, while the module is loaded. Does nothing on 6.2.
 pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Result<(), LoadError> {
     let (Some(number), Some(yes_no), Some(load)) = (
         optional!(RedisModule_RegisterNumericConfig),
@@ -150,7 +151,7 @@ pub fn register(ctx: Context<'_>, settings: &'static [&'static Setting]) -> Resu
     // SAFETY: OnLoad's context knows the module; the server calls the functions registered above.
     match unsafe { load(ctx.raw()) } {
         raw::OK => Ok(()),
-        _ => Err("a setting in the configuration is not accepted".into()),
+        _ => Err("a setting of the module in the configuration file is not valid".into()),
     }
 }
 
@@ -161,7 +162,7 @@ fn ptr_of(setting: &'static Setting) -> *mut c_void {
 /// # Safety
 /// The pointer is from [`ptr_of`].
 unsafe fn setting(privdata: *mut c_void) -> Option<&'static Setting> {
-    // SAFETY: the caller's promise: it points to a static, which nobody borrows exclusively.
+    // SAFETY: the caller's promise: it points to a static, which is never borrowed exclusively.
     unsafe { privdata.cast::<Setting>().cast_const().as_ref() }
 }
 
@@ -197,6 +198,6 @@ unsafe extern "C" fn set_yes_no(
     privdata: *mut c_void,
     error: *mut *mut RedisModuleString,
 ) -> c_int {
-    // SAFETY: both are callbacks of one kind: what the server promises to this one, it promises to that one.
+    // SAFETY: both are callbacks of one kind, so the server's guarantees for this one hold for the other.
     unsafe { set_number(name, c_longlong::from(value != 0), privdata, error) }
 }

@@ -1,17 +1,17 @@
-//! What a key of our type points to: the value, and the count of who is looking at it.
+//! The block that a key points to: a value, and the count of its borrows.
 //!
-//! The count makes two exclusive borrows of one value impossible, whatever keys a client names twice, and a value that the
-//! server frees while it is borrowed is left alone (and lost, with a log line) instead of freed under our hands.
+//! The count prevents a second borrow of a value while it is being changed, for example if a client names a key twice. A value
+//! that the server frees while it is borrowed is not freed: its memory is lost, with a line in the log.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-/// What the server keeps one pointer to per key.
+/// A value with its count of borrows. The server keeps a pointer to it in the key.
 #[repr(C)]
 pub(super) struct Slot<T> {
-    /// 0 free, > 0 that many readers, -1 one writer. Only the main thread borrows; the thread that frees looks.
+    /// 0 for none, n for n readers, -1 for a writer. Only the main thread borrows; the thread that frees a value reads the count.
     borrowed: AtomicI32,
     value: UnsafeCell<T>,
 }
@@ -21,32 +21,32 @@ impl<T> Slot<T> {
         Box::into_raw(Box::new(Slot { borrowed: AtomicI32::new(0), value: UnsafeCell::new(value) })).cast()
     }
 
-    /// Takes back what `boxed` made and the server didn't want.
+    /// Takes back what `boxed` made.
     ///
     /// # Safety
-    /// The pointer is from [`Slot::boxed`] of this `T`, and nobody else has it.
+    /// The pointer is from [`Slot::boxed`] of this `T`, and there is no other pointer to it.
     pub(super) unsafe fn unbox(slot: *mut c_void) -> T {
-        // SAFETY: the caller's promise: this is what `Box::into_raw` answered, and it is taken back once.
+        // SAFETY: the caller's promise: this is what `Box::into_raw` returned, and it is taken back once.
         unsafe { Box::from_raw(slot.cast::<Slot<T>>()) }.value.into_inner()
     }
 
-    /// Takes back a value that the server frees; `None`, and it stays where it is for ever, if somebody borrows it.
+    /// Takes back a value that the server frees. `None` if the value is borrowed: then its memory is never freed.
     ///
     /// # Safety
-    /// The pointer is from [`Slot::boxed`] of this `T`, and nobody can borrow it any more.
+    /// The pointer is from [`Slot::boxed`] of this `T`, and it can't be borrowed any more.
     pub(super) unsafe fn unbox_unused(slot: *mut c_void) -> Option<T> {
-        // SAFETY: the caller's promise: a slot, which nobody has freed.
+        // SAFETY: the caller's promise: a slot that was not freed.
         let is_used = unsafe { Slot::<T>::is_used(slot) };
-        // SAFETY: nobody borrows it, and nobody can any more, so nobody else has it.
+        // SAFETY: it isn't borrowed and can't be any more, so there is no other user.
         (!is_used).then(|| unsafe { Slot::<T>::unbox(slot) })
     }
 
-    /// Somebody borrows the value.
+    /// Whether the value is borrowed.
     ///
     /// # Safety
     /// The pointer is from [`Slot::boxed`] of this `T`, and the value lives through the call.
     pub(super) unsafe fn is_used(slot: *mut c_void) -> bool {
-        // SAFETY: the caller's promise. Only the count is looked at, which is never borrowed exclusively.
+        // SAFETY: the caller's promise. Only the count is read, which is never borrowed exclusively.
         unsafe { &(*slot.cast::<Slot<T>>()).borrowed }.load(Relaxed) != 0
     }
 
@@ -59,7 +59,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// One more reader, unless there is a writer.
+/// Adds a reader, unless there is a writer. Returns whether it did.
 pub(super) fn borrow_shared(count: &AtomicI32) -> bool {
     let now = count.load(Relaxed);
     let free = now >= 0;
@@ -69,7 +69,7 @@ pub(super) fn borrow_shared(count: &AtomicI32) -> bool {
     free
 }
 
-/// The one writer, unless there is anybody.
+/// Adds a writer, if there is no other borrow. Returns whether it did.
 pub(super) fn borrow_exclusive(count: &AtomicI32) -> bool {
     let free = count.load(Relaxed) == 0;
     if free {
@@ -78,18 +78,18 @@ pub(super) fn borrow_exclusive(count: &AtomicI32) -> bool {
     free
 }
 
-/// Ends either borrow.
+/// Ends a borrow of either kind.
 pub(super) fn release(count: &AtomicI32) {
     let now = count.load(Relaxed);
     count.store(if now > 0 { now - 1 } else { 0 }, Relaxed);
 }
 
-/// Runs `look` on a value that the server hands to a callback; `None` if somebody is changing it.
+/// Runs `look` on a value that the server passes to a callback. `None` if the value is being changed.
 ///
 /// # Safety
 /// The pointer is from [`Slot::boxed`] of this `T`, and the value lives through the call.
 pub(super) unsafe fn look<T, R>(slot: *const c_void, look: impl FnOnce(&T) -> R) -> Option<R> {
-    // SAFETY: the caller's promise. Nobody has a `&mut` to a whole slot.
+    // SAFETY: the caller's promise. There is never a `&mut` to a whole slot.
     let slot = unsafe { &*slot.cast::<Slot<T>>() };
     if !borrow_shared(&slot.borrowed) {
         return None;
@@ -101,7 +101,7 @@ pub(super) unsafe fn look<T, R>(slot: *const c_void, look: impl FnOnce(&T) -> R)
     Some(result)
 }
 
-/// Ends a borrow also when a panic passes.
+/// Ends the borrow when it is dropped, even in a panic.
 struct Borrowed<'a>(&'a AtomicI32);
 
 impl Drop for Borrowed<'_> {

@@ -1,4 +1,4 @@
-//! What a value is written to and read from: RDB and AOF files, and digests.
+//! The streams that values are written to and read from: RDB files, AOF files and digests.
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::slice;
 use super::raw::{RedisModuleDigest, RedisModuleIO, api, optional};
 use super::string::{Arg, line};
 
-/// The longest string that a server tries to read as a number when it saves it.
+/// The longest string that a server tries to parse as a number when it saves it.
 const INTEGER_BYTES: usize = 11;
 
 /// Writes a value to an RDB file.
@@ -25,9 +25,9 @@ impl RdbWriter<'_> {
         RdbWriter { io, life: PhantomData }
     }
 
-    /// Bytes, with their length.
+    /// Writes bytes and their number.
     pub fn save_bytes(&mut self, bytes: &[u8]) {
-        // Redis 6.2 takes a string of up to 11 bytes for a number if it can, and reads on to a NUL to find out.
+        // Redis 6.2 tries to parse a string of up to 11 bytes as a number, and reads until a NUL. So one has to follow.
         let mut short = [0; INTEGER_BYTES + 1];
         let text = match short.get_mut(..bytes.len()) {
             Some(start) if bytes.len() <= INTEGER_BYTES => {
@@ -36,13 +36,13 @@ impl RdbWriter<'_> {
             }
             _ => bytes.as_ptr(),
         };
-        // SAFETY: the stream lives as long as `self`; so many bytes are there, and are read during the call; a NUL follows
+        // SAFETY: the stream lives as long as `self`; the slice has that many bytes, which are read during the call; a NUL follows
         // where it is looked for.
         unsafe { api!(RedisModule_SaveStringBuffer)(self.io, text.cast(), bytes.len()) }
     }
 }
 
-/// Reads a value from an RDB file. After the first failure every read fails.
+/// Reads a value from an RDB file. After the first failure, all reads fail.
 pub struct RdbReader<'a> {
     io: *mut RedisModuleIO,
     failed: bool,
@@ -56,18 +56,18 @@ impl RdbReader<'_> {
         RdbReader { io, failed: false, life: PhantomData }
     }
 
-    /// A read has failed.
+    /// Whether a read has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }
 
-    /// Bytes; `None` if there are none. Their length was told by the file, the bytes are there.
+    /// Reads bytes, as many as the file says. `None` if the file ends before.
     pub fn load_bytes(&mut self) -> Option<Buffer> {
         if self.failed {
             return None;
         }
         let mut len = 0;
-        // SAFETY: the stream lives as long as `self`; what the call answers is ours to free, and `len` bytes long.
+        // SAFETY: the stream lives as long as `self`; the block that the call returns is ours to free, and `len` bytes long.
         let bytes = unsafe { api!(RedisModule_LoadStringBuffer)(self.io, &mut len) };
         let buffer = NonNull::new(bytes.cast::<u8>()).map(|bytes| Buffer { bytes, len });
         let buffer = self.checked(buffer)?;
@@ -75,7 +75,7 @@ impl RdbReader<'_> {
         buffer
     }
 
-    /// The key that is being loaded, if the server knows it.
+    /// The key that is being loaded, if the server provides it.
     pub fn key(&self) -> Option<Arg<'_>> {
         // SAFETY: the stream lives as long as `self`, and its key's name, which may be null, as long as the stream.
         unsafe {
@@ -83,13 +83,13 @@ impl RdbReader<'_> {
         }
     }
 
-    /// The database that is being loaded; the server tells from 7.0 on.
+    /// The database that is being loaded; `None` before 7.0.
     pub fn db(&self) -> Option<i32> {
         // SAFETY: the stream lives as long as `self`, and the call only reads it.
         optional!(RedisModule_GetDbIdFromIO).map(|db| unsafe { db(self.io) }).filter(|db| *db >= 0)
     }
 
-    /// Logs what is wrong with the file, together with where it stands.
+    /// Logs what is wrong with the file. The server adds the position in it.
     pub fn log_error(&mut self, text: &str) {
         let text = line(text);
         // SAFETY: the stream lives as long as `self`; the format takes one C string, and gets one.
@@ -103,7 +103,7 @@ impl RdbReader<'_> {
     }
 }
 
-/// Bytes that the server gave; its allocator gets them back.
+/// Bytes in a block of the server's allocator, which is freed when this is dropped.
 pub struct Buffer {
     bytes: NonNull<u8>,
     len: usize,
@@ -113,7 +113,7 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the server gave so many bytes, which are ours alone until `self` is dropped.
+        // SAFETY: the server gave `len` bytes, which are ours alone until `self` is dropped.
         unsafe { slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
     }
 }
@@ -138,8 +138,8 @@ impl AofWriter<'_> {
         AofWriter { io, life: PhantomData }
     }
 
-    /// Writes `cmd key part part` (each below 512 MB, the bound of a command's argument). False if it couldn't: the
-    /// rest is wasted.
+    /// Writes `cmd key part part`. Each part must be below 512 MB, the limit of an argument. Returns false if the write failed;
+    /// then later writes are useless.
     pub fn emit(&mut self, cmd: &CStr, key: Arg<'_>, [a, b]: [&[u8]; 2]) -> bool {
         let (io, format) = (self.io, c"sbb".as_ptr());
         // SAFETY: the stream lives as long as `self`; "s" is a string, each "b" a pointer and a size, and all live through the call.
@@ -159,7 +159,7 @@ impl AofWriter<'_> {
     }
 }
 
-/// Takes in what two equal values have in common. Elements of a sequence count in order; sequences don't.
+/// Computes the digest of a value. The order of elements in a sequence matters, the order of sequences doesn't.
 pub struct Digest<'a> {
     md: *mut RedisModuleDigest,
     life: PhantomData<&'a mut RedisModuleDigest>,
@@ -172,9 +172,9 @@ impl Digest<'_> {
         Digest { md, life: PhantomData }
     }
 
-    /// Bytes of the sequence.
+    /// Adds bytes to the sequence.
     pub fn add_bytes(&mut self, bytes: &[u8]) {
-        // SAFETY: the digest lives as long as `self`; so many bytes are there, and are read during the call.
+        // SAFETY: the digest lives as long as `self`; the slice has that many bytes, which are read during the call.
         unsafe {
             api!(RedisModule_DigestAddStringBuffer)(self.md, bytes.as_ptr().cast::<c_char>(), bytes.len())
         }
@@ -182,7 +182,7 @@ impl Digest<'_> {
 
     /// Ends the sequence.
     pub fn end_sequence(&mut self) {
-        // SAFETY: the digest lives as long as `self`, and there is nothing else to the call.
+        // SAFETY: the digest lives as long as `self`, and the call has no other requirements.
         unsafe { api!(RedisModule_DigestEndSequence)(self.md) }
     }
 }

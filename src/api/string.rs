@@ -1,6 +1,6 @@
-//! The server's strings: an argument as it is borrowed, and a string that is held.
+//! The server's strings, borrowed and owned.
 //!
-//! Both can be handed on to the server without a copy. They stay on the server's thread: their counts of references
+//! Both can be passed back to the server without a copy. They stay on the server's thread, because their reference counts
 //! aren't atomic.
 
 use std::ffi::CString;
@@ -12,7 +12,7 @@ use redis_module::RedisString;
 
 use super::raw::{RedisModuleString, api};
 
-/// A string of the server's, borrowed for `'a`: an argument of a command, the name of a key.
+/// A borrowed string of the server, such as an argument of a command or the name of a key.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Arg<'a> {
@@ -27,13 +27,13 @@ impl<'a> Arg<'a> {
         Arg { raw, life: PhantomData }
     }
 
-    /// The arguments of a command, as they lie: no copy.
+    /// The arguments of a command, without a copy.
     ///
     /// # Safety
     /// `argv` points to `argc` strings that live, unchanged, for `'a`.
     pub(super) unsafe fn slice(argv: *mut *mut RedisModuleString, argc: i32) -> &'a [Arg<'a>] {
         match usize::try_from(argc) {
-            // SAFETY: `Arg` has the layout of the pointer, no argument is null, and the caller vouches for the rest.
+            // SAFETY: `Arg` has the layout of the pointer, no argument is null, and the caller guarantees the rest.
             Ok(count) if count > 0 && !argv.is_null() => unsafe {
                 std::slice::from_raw_parts(argv.cast::<Arg<'a>>(), count)
             },
@@ -41,20 +41,20 @@ impl<'a> Arg<'a> {
         }
     }
 
-    /// The bytes, which may be any.
+    /// The bytes of the string. They can be any bytes.
     #[inline]
     pub fn as_bytes(self) -> &'a [u8] {
         let mut len = 0;
-        // SAFETY: the string lives, unchanged, for `'a` (`new`), and so do the bytes that the server answers with their number.
+        // SAFETY: the string lives, unchanged, for `'a` (`new`), and so do the bytes that the server returns with their number.
         unsafe {
             let bytes = api!(RedisModule_StringPtrLen)(self.raw.as_ptr(), &mut len);
             std::slice::from_raw_parts(bytes.cast::<u8>(), len)
         }
     }
 
-    /// Holds the string beyond `'a`: one more reference, or a copy of the few that lie on the server's stack.
+    /// Keeps the string beyond `'a`, by another reference. A string on the server's stack is copied instead.
     pub fn hold(self) -> OwnedString {
-        // SAFETY: the string lives. Without a context the reference is ours: no end of a call gives it back.
+        // SAFETY: the string lives. Without a context the reference is ours: the server doesn't release it at the end of the call.
         let raw = unsafe { api!(RedisModule_HoldString)(ptr::null_mut(), self.raw.as_ptr()) };
         OwnedString::from_raw(raw)
     }
@@ -78,26 +78,26 @@ impl fmt::Debug for Arg<'_> {
     }
 }
 
-/// A reference to a string of the server's, given back when dropped (by the crate's `RedisString`, which it is). The
-/// crate's way to clone one ends the server for strings that lie on its stack, and its `Debug` shows addresses.
+/// A reference to a string of the server, which is released when this is dropped. It wraps the crate's `RedisString`, whose own
+/// `clone` aborts the server for strings on its stack, and whose `Debug` shows addresses.
 #[repr(transparent)]
 pub struct OwnedString(RedisString);
 
 impl OwnedString {
-    /// A new string of these bytes.
+    /// Creates a string of these bytes.
     pub fn new(bytes: &[u8]) -> OwnedString {
         OwnedString(RedisString::create_from_slice(ptr::null_mut(), bytes))
     }
 
-    /// Takes a reference over, which no context manages.
+    /// Takes over a reference that no context manages.
     pub(super) fn from_raw(raw: *mut RedisModuleString) -> OwnedString {
         OwnedString(RedisString::from_redis_module_string(ptr::null_mut(), raw))
     }
 
-    /// The string as one borrows it.
+    /// Borrows the string.
     #[inline]
     pub fn as_arg(&self) -> Arg<'_> {
-        // The server ends itself when it is out of memory, so it never answers null.
+        // The server aborts if an allocation fails, so it never returns null.
         let Some(raw) = NonNull::new(self.0.inner) else { std::process::abort() };
         // SAFETY: the string lives as long as our reference to it.
         unsafe { Arg::new(raw) }
@@ -116,7 +116,7 @@ impl fmt::Debug for OwnedString {
     }
 }
 
-/// The text as one line for C: control characters, NUL and line ends among them, become blanks.
+/// The text as a C string of one line. Control characters, including NUL and line ends, become blanks.
 pub(super) fn line(text: &str) -> CString {
     let bytes: Vec<u8> = text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }).collect();
     CString::new(bytes).unwrap_or_default()

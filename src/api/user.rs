@@ -1,4 +1,5 @@
-//! The user of a client that waits, to ask for its rights when it is served: they may have been taken away meanwhile.
+//! The user of a blocked client. Its permissions are checked again when the client is served, because they can have changed
+//! meanwhile.
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
@@ -8,22 +9,22 @@ use super::raw::{self, RedisModuleString, RedisModuleUser, api, optional};
 use super::string::OwnedString;
 use super::valkey;
 
-/// A user of the server's access control, by name.
+/// A user of the server's access control, identified by its name.
 pub struct User {
     name: OwnedString,
 }
 
-/// What the server knows of a user by a name now. It may go at any time, so this is held for a question only.
+/// The server's data of a user. The user can be deleted at any time, so this is kept only for the time of a check.
 struct Known {
     raw: NonNull<RedisModuleUser>,
 }
 
 impl User {
-    /// The user of the client that we serve. `None` where its rights can't be asked for later: on Redis 6.2, for clients
-    /// without a connection, and for users of other modules' own.
+    /// The user of the present client. `None` if its permissions can't be checked later: on Redis 6.2, for clients without a
+    /// connection, and for users that other modules have created.
     pub fn of_client(ctx: Context<'_>) -> Option<User> {
         let current = optional!(RedisModule_GetCurrentUserName)?;
-        // Clients of the server's own may have no user, which this function would look into all the same.
+        // An internal client of the server can have no user, and the function would crash.
         ctx.connection()?;
         // SAFETY: the context lives, and its client has a connection and so a user. Contexts of ours manage no memory,
         // so the string is ours alone.
@@ -32,7 +33,7 @@ impl User {
         user.known().is_some().then_some(user)
     }
 
-    /// Whether the user, if there still is one of this name, may run this command with its keys in this database.
+    /// Whether the user still exists, and has the permission to run this command with its keys in this database.
     pub fn may(&self, db: i32, command: &[&[u8]]) -> bool {
         let (Some(user), Some(check)) = (self.known(), optional!(RedisModule_ACLCheckCommandPermissions))
         else {
@@ -42,7 +43,7 @@ impl User {
         let mut argv: Vec<*mut RedisModuleString> = words.iter().map(|word| word.as_arg().raw()).collect();
         let Ok(argc) = c_int::try_from(argv.len()) else { return false };
         let (user, argv) = (user.raw.as_ptr(), argv.as_mut_ptr());
-        // SAFETY: user and strings live through the call, and there are so many. Null: the reason isn't asked for.
+        // SAFETY: user and strings live through the call, and their number is right. Null: the reason isn't needed.
         let status = unsafe {
             match valkey::check_permissions() {
                 Some(check) => check(user, argv, argc, db, ptr::null_mut()),
@@ -54,7 +55,7 @@ impl User {
 
     fn known(&self) -> Option<Known> {
         let find = optional!(RedisModule_GetModuleUserFromUserName)?;
-        // SAFETY: the name lives through the call, and what is answered is ours, to be freed by `Known`.
+        // SAFETY: the name lives through the call, and the result is ours, to be freed by `Known`.
         NonNull::new(unsafe { find(self.name.as_arg().raw()) }).map(|raw| Known { raw })
     }
 }

@@ -1,4 +1,4 @@
-//! What only Valkey has. The crate `redis-module` knows the API of Redis, so these few declarations are ours.
+//! Declarations of what only Valkey has. The crate `redis-module` has the API of Redis only.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 
 use super::raw::{self, RedisModuleString, RedisModuleUser, optional};
 
-/// Option of a module: it bears atomic slot migration (by its `aof_rewrite`).
+/// The option of a module that supports atomic slot migration, by its `aof_rewrite`.
 pub(super) const HANDLE_ATOMIC_SLOT_MIGRATION: c_int = 1 << 5;
 
 /// The event of atomic slot migration. In Redis another event has this number.
 pub(super) const EVENT_ATOMIC_SLOT_MIGRATION: u64 = 19;
 
-/// `ValkeyModuleSlotRange`: both ends belong to it.
+/// `ValkeyModuleSlotRange`. Both ends are part of the range.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct RawSlotRange {
@@ -33,7 +33,7 @@ pub(super) struct SlotMigrationInfo {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(std::mem::offset_of!(SlotMigrationInfo, slot_ranges) == 56);
 
-/// `ACLCheckPermissions`: as `ACLCheckCommandPermissions`, in a database.
+/// `ACLCheckPermissions`: like `ACLCheckCommandPermissions`, with a database.
 pub(super) type CheckPermissions = unsafe extern "C" fn(
     user: *mut RedisModuleUser,
     argv: *mut *mut RedisModuleString,
@@ -42,12 +42,13 @@ pub(super) type CheckPermissions = unsafe extern "C" fn(
     denial_reason: *mut c_int,
 ) -> c_int;
 
-/// Whether this server is Valkey. Both flavours answer to the same names; only Valkey answers to its own.
+/// Whether this server is Valkey. Both have functions with the prefix `RedisModule_`; only Valkey has the prefix
+/// `ValkeyModule_` too.
 pub(super) fn is_here() -> bool {
     find(c"ValkeyModule_Alloc").is_some()
 }
 
-/// `ACLCheckPermissions`, of Valkey 9.1 on.
+/// `ACLCheckPermissions`, which Valkey has from 9.1 on.
 pub(super) fn check_permissions() -> Option<CheckPermissions> {
     static FOUND: OnceLock<Option<CheckPermissions>> = OnceLock::new();
     *FOUND.get_or_init(|| {
@@ -57,7 +58,7 @@ pub(super) fn check_permissions() -> Option<CheckPermissions> {
     })
 }
 
-/// Looks a function up by its name.
+/// Finds a function by its name.
 fn find(name: &CStr) -> Option<NonNull<c_void>> {
     let get = optional!(RedisModule_GetApi)?;
     let mut found: *mut c_void = ptr::null_mut();

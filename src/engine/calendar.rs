@@ -1,17 +1,18 @@
-//! Cron expressions and time zones: which instants an expression names.
+//! Cron expressions in time zones: the instants that an expression names.
 //!
-//! Five fields, `minute hour day-of-month month day-of-week`, each `*` or a list of numbers, ranges `a-b` and steps
-//! `*/n`, `a-b/n`. Months and weekdays have names (`JAN`, `SUN`), Sunday is 0 or 7, `L` is the last day of a month. Where
-//! both day fields are restricted a day of either will do; where one of them begins with `*`, both must fit, as ever in cron.
+//! An expression has five fields, `minute hour day-of-month month day-of-week`. Each is `*` or a list of numbers,
+//! ranges `a-b` and steps `*/n`, `a-b/n`. Months and weekdays have names (`JAN`, `SUN`); Sunday is 0 or 7; `L` is the
+//! last day of a month. If both day fields are restricted, a day must match one of them. If one of them begins with
+//! `*`, a day must match both. This is the traditional rule of cron.
 //!
-//! In a zone whose clocks are changed:
-//! - A local time that doesn't exist is shifted to the first instant after the gap; of several there is one run.
-//! - One that exists twice is run at its first.
-//! - An expression of *every* hour (`*/10 * * * *`) means intervals, and follows real time: it goes on through the hour
-//!   that is repeated, and makes no run for the one that is left out.
+//! When a zone's clocks change:
+//! - A local time that is skipped runs at the first instant after the gap. If several are skipped, there is one run.
+//! - A local time that occurs twice runs the first time.
+//! - An expression for *every* hour (`*/10 * * * *`) means intervals and follows real time. It continues through the
+//!   repeated hour, and has no run for the skipped one.
 //!
-//! A crate for this was tried (croner 4): an expression that never comes true (`0 0 31 2,4,6,9,11 *`) held the server for
-//! 62 ms, and what it does with changed clocks isn't what is said above. Where the rules of a zone come from is told in `zones`.
+//! The crate croner 4 was tried. An expression that never matches (`0 0 31 2,4,6,9,11 *`) blocked the server for 62 ms,
+//! and its behaviour at clock changes differs from the above. See `zones` for where the rules of a zone come from.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::AmbiguousOffset;
@@ -23,48 +24,48 @@ use crate::zones::{Zone, Zones};
 /// The most bytes of an expression.
 pub const EXPRESSION_MAX_BYTES: usize = 256;
 
-/// No day is further away that comes at all: a 29th of February that is a certain weekday, over a year 2100.
+/// How many years ahead to search. The rarest day is a 29th of February on a given weekday, across the year 2100.
 const HORIZON_YEARS: i16 = 41;
-/// Within so many minutes every minute of the clock comes, also where clocks are changed by odd spans meanwhile.
+/// Every minute of the clock occurs within this many minutes, even if the clock changes by an odd span meanwhile.
 const HOURLY_MINUTES: i64 = 180;
-/// Days on which an hourly expression may find no minute at all, since the day is left out.
+/// How many days without a matching minute an hourly expression can have, because they were skipped.
 const DAYS_LEFT_OUT: u32 = 32;
-/// Local times that are passed by since they exist twice: a day and more of minutes.
+/// How many local times to skip because they occur twice: more than the minutes of a day.
 const REPEATED_MINUTES: u32 = 2000;
-/// A gap ends with one of the next so many transitions: others may lie in it that change a name only.
+/// A gap ends with one of this many transitions. Others in between can change only the zone's abbreviation.
 const GAP_TRANSITIONS: usize = 4;
 
 const MINUTE_MS: u64 = 60_000;
 const EVERY_HOUR: u64 = (1 << 24) - 1;
 
-/// What is wrong with an expression or zone.
+/// Why an expression in a zone is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadRule {
-    /// Not five fields of minute, hour, day, month and weekday.
+    /// It does not have five valid fields.
     Expression,
-    /// No time zone that is known here.
+    /// The time zone is not known here.
     Zone,
-    /// A date that no calendar has.
+    /// It never matches: no calendar has this date.
     Never,
 }
 
-/// An expression in a zone, ready to be asked.
+/// A parsed expression in its time zone. Each field is a set of numbers, stored as bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calendar {
     minutes: u64,
     hours: u64,
-    /// Bit 0 is the last day of the month.
+    /// Days 1 to 31. Bit 0 stands for the last day of the month (`L`).
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Both day fields must fit; else one of them.
+    /// Whether a day must match both day fields; otherwise one of them is enough.
     both_days: bool,
     zone: Zone,
 }
 
 impl Calendar {
-    /// Reads an expression and the name of a zone, as `Europe/Berlin`, in that case, which is one of `zones`. Errors: all of
-    /// [`BadRule`] but `Never`.
+    /// Parses an expression and looks up its zone in `zones`, such as `Europe/Berlin`; the name is case-sensitive.
+    /// Errors: `Expression` or `Zone`.
     pub fn parse(expression: &str, zone: &str, zones: Zones) -> Result<Calendar, BadRule> {
         let mut fields = expression.split_ascii_whitespace();
         let mut next = || fields.next().ok_or(BadRule::Expression);
@@ -86,7 +87,7 @@ impl Calendar {
         if is_over { Ok(calendar) } else { Err(BadRule::Expression) }
     }
 
-    /// The first instant after `after`; `None` if there is none within a queue's time.
+    /// The first matching instant after `after`; `None` if there is none that a queue can store.
     pub fn next_after(&self, after: Millis) -> Option<Millis> {
         // Runs are at whole minutes.
         let minute = after.0 / MINUTE_MS * MINUTE_MS;
@@ -95,8 +96,8 @@ impl Calendar {
         u64::try_from(next.as_millisecond()).ok().map(Millis).filter(|next| *next <= Millis::MAX)
     }
 
-    /// By the clock on the wall: the local times in order, each at its first instant, and those left out after the gap.
-    /// These instants never go back while local times go on.
+    /// The next instant by the local clock. Each matching local time counts at its first instant, and skipped ones
+    /// after the gap. As local times advance, these instants never go back.
     fn next_local(&self, after: Timestamp) -> Option<Timestamp> {
         let mut local = self.local(after);
         for _ in 0..REPEATED_MINUTES {
@@ -109,7 +110,7 @@ impl Calendar {
         None
     }
 
-    /// By real time: a minute after the other, whatever the local clock does.
+    /// The next instant by real time: one minute after the other, whatever the local clock does.
     fn next_real(&self, after: Timestamp) -> Option<Timestamp> {
         let mut from = after;
         for _ in 0..DAYS_LEFT_OUT {
@@ -120,7 +121,7 @@ impl Calendar {
                     return Some(instant);
                 }
             }
-            // Not on this day any more: from the minute before the next, if that isn't behind us.
+            // No match on this day: continue at the minute before the next matching day, unless that is in the past.
             let day = self.next_day(self.local(from).date().tomorrow().ok()?)?;
             let midnight = self.instant(day.to_datetime(Time::midnight()))?;
             from = from.max(midnight.checked_sub(SignedDuration::from_mins(1)).ok()?);
@@ -132,14 +133,14 @@ impl Calendar {
         self.zone.rules().to_datetime(instant)
     }
 
-    /// The first instant that a local time names, or where it doesn't exist, the first after the gap.
+    /// The first instant that a local time names. If it is skipped, the first instant after the gap.
     fn instant(&self, local: DateTime) -> Option<Timestamp> {
         let rules = self.zone.rules();
         match rules.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
             AmbiguousOffset::Gap { after, .. } => {
-                // By the clock after the gap it would lie before it.
+                // By the clock after the gap, the local time is before the gap.
                 let before = after.to_timestamp(local).ok()?;
                 let mut ends = rules.following(before).take(GAP_TRANSITIONS);
                 ends.find(|end| end.offset() == after).map(|end| end.timestamp())
@@ -147,7 +148,7 @@ impl Calendar {
         }
     }
 
-    /// The next local time after one that the expression names.
+    /// The next matching local time after this one.
     fn next_time(&self, after: DateTime) -> Option<DateTime> {
         let next_minute = i32::from(after.hour()) * 60 + i32::from(after.minute()) + 1;
         if self.has_day(after.date())
@@ -159,7 +160,7 @@ impl Calendar {
         Some(self.next_day(tomorrow)?.to_datetime(self.next_in_day(0)?))
     }
 
-    /// The first time of a day from a minute of it on.
+    /// The first matching time of a day, at or after the given minute of the day.
     fn next_in_day(&self, from: i32) -> Option<Time> {
         let (hour, minute) = (from / 60, from % 60);
         let in_hour = (minute..60).find(|&m| has(self.hours, hour) && has(self.minutes, m));
@@ -173,7 +174,7 @@ impl Calendar {
         Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0).ok()
     }
 
-    /// The first day from this on that the expression names.
+    /// The first matching day, at or after this one.
     fn next_day(&self, from: Date) -> Option<Date> {
         let mut day = from;
         while day.year() - from.year() <= HORIZON_YEARS {
@@ -218,12 +219,12 @@ fn has(set: u64, number: impl Into<i32>) -> bool {
     rest.is_some_and(|rest| rest & 1 == 1)
 }
 
-/// Reads a field: numbers from `low` to `high` as bits.
+/// Parses a field into a set of numbers from `low` to `high`.
 fn set(text: &str, low: u32, high: u32, names: &[(&str, u32)]) -> Option<u64> {
     text.split(',').try_fold(0, |set, item| Some(set | range(item, low, high, names)?))
 }
 
-/// Reads `*`, `a` or `a-b`, the first and the last with a step.
+/// Parses `*`, `a` or `a-b`. `*` and `a-b` can have a step.
 fn range(text: &str, low: u32, high: u32, names: &[(&str, u32)]) -> Option<u64> {
     let (span, step) = match text.split_once('/') {
         Some((span, step)) => (span, Some(number(step).filter(|step| (1..=high).contains(step))?)),
@@ -234,23 +235,23 @@ fn range(text: &str, low: u32, high: u32, names: &[(&str, u32)]) -> Option<u64> 
         named.or_else(|| number(text).filter(|number| (low..=high).contains(number)))
     };
     let (first, last) = match span.split_once('-') {
-        // Sunday as 7 is for lists and ranges; `*` would count it twice.
+        // 7 as Sunday is for lists and ranges only; `*` would include Sunday twice.
         _ if span == "*" => (low, if high == 7 { 6 } else { high }),
         Some((first, last)) => match (one(first)?, one(last)?) {
-            // MON-SUN goes on to the other Sunday.
+            // MON-SUN ends with the Sunday that is 7.
             (first, 0) if high == 7 && first > 0 => (first, 7),
             both => both,
         },
-        // What `a/n` means differs from one cron to another.
+        // The meaning of `a/n` differs between cron implementations.
         None if step.is_some() => return None,
         None => (one(span)?, one(span)?),
     };
-    // The last day of the month is no end of a range.
+    // The last day of the month can't end a range.
     let is_range = first <= last && (first == last || first >= low);
     is_range.then(|| (first..=last).step_by(step.unwrap_or(1) as usize).fold(0, |set, n| set | 1 << n))
 }
 
-/// A decimal of one or two digits.
+/// Parses a decimal of one or two digits.
 fn number(text: &str) -> Option<u32> {
     let is_plain = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_plain)

@@ -1,43 +1,42 @@
-//! What follows from an event, for all who don't change the queue: notifications, who may claim now, whose wait is over.
+//! The consequences of an event outside the queue: notifications, workers to serve, waits for results that end.
 
 use serde_bytes::ByteBuf;
 
 use crate::event::{Event, Lease, Then};
 use crate::task::TaskId;
 
-/// What follows from an event: one answer to all that is asked of it outside the queue. It borrows from the event and
-/// allocates nothing.
+/// The consequences of an event outside the queue. It borrows from the event and allocates nothing.
 ///
-/// [`Event::changes`] makes it, in the only match of its kind. No arm there stands for "all others", so that nobody adds
-/// an event without saying what follows from it.
+/// [`Event::changes`] computes it in a single match without a catch-all arm. So whoever adds an event must state its
+/// consequences.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes<'e> {
-    /// What kinds of things happened to tasks.
+    /// What happened to tasks, for notifications.
     pub kinds: Kinds,
-    /// The tasks there were before that the event is about.
+    /// The existing tasks that the event is about. Tasks that it pushes are not included.
     pub tasks: Tasks<'e>,
-    /// Whose tasks may be claimable now.
+    /// The groups whose tasks may be claimable now, so that blocked workers can be served.
     pub ready: Ready<'e>,
     /// The payloads that travel beside the event.
     pub payloads: &'e [&'e [u8]],
-    /// How each of the tasks ended; of stalled ones each says that for itself.
+    /// How each of `tasks` ended; `None` if they did not, or, for stalled tasks, if each has its own.
     outcome: Option<Outcome<'e>>,
 }
 
-/// What kinds of things an event did to tasks, as bits.
+/// A set of kinds of things that an event did to tasks, as bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds(u16);
 
 impl Kinds {
-    /// Nothing that anybody is notified of.
+    /// Nothing to notify about.
     pub const NONE: Kinds = Kinds(0);
-    /// Tasks came in.
+    /// Tasks were pushed.
     pub const PUSHED: Kinds = Kinds(1);
-    /// Tasks can be claimed from now on, those that were just pushed among them.
+    /// Tasks became ready, including those that were pushed as ready.
     pub const READY: Kinds = Kinds(1 << 1);
-    /// Tasks were handed out.
+    /// Tasks were claimed.
     pub const CLAIMED: Kinds = Kinds(1 << 2);
-    /// Tasks were finished.
+    /// Tasks were acked.
     pub const ACKED: Kinds = Kinds(1 << 3);
     /// An attempt failed.
     pub const FAILED: Kinds = Kinds(1 << 4);
@@ -47,31 +46,31 @@ impl Kinds {
     pub const STALLED: Kinds = Kinds(1 << 6);
     /// Tasks became dead.
     pub const DEAD: Kinds = Kinds(1 << 7);
-    /// Nobody claimed tasks in time.
+    /// Tasks expired: nobody claimed them in time.
     pub const EXPIRED: Kinds = Kinds(1 << 8);
     /// Tasks were cancelled.
     pub const CANCELLED: Kinds = Kinds(1 << 9);
 
-    /// Both.
+    /// The union of two sets.
     #[inline]
     #[must_use]
     pub const fn and(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
 
-    /// Whether one of the others is among these.
+    /// Whether the two sets have a kind in common.
     #[inline]
     pub const fn has(self, other: Kinds) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What becomes of a task whose lease ended: it is gone where it was to be cancelled.
+    /// What becomes of a task whose lease ended. `None` means that it was to be cancelled, and is removed.
     fn of(then: Option<&Then>) -> Kinds {
         match then {
             Some(Then::Ready(_)) => Kinds::READY,
@@ -82,23 +81,23 @@ impl Kinds {
     }
 }
 
-/// Tasks of an event, as it names them.
+/// The existing tasks that an event is about, as the event names them.
 #[derive(Debug, Clone, Copy)]
 pub enum Tasks<'e> {
-    /// None.
+    /// No task.
     None,
-    /// One.
+    /// One task.
     One(TaskId),
-    /// Some.
+    /// Any number of tasks.
     Some(&'e [TaskId]),
-    /// Those that were leased.
+    /// Tasks that were claimed, with their leases.
     Leased(&'e [Lease]),
-    /// Those whose leases ended, and what becomes of each.
+    /// Tasks whose leases ended without an answer, and what becomes of each.
     Stalled(&'e [(TaskId, Option<Then>)]),
 }
 
 impl<'e> Tasks<'e> {
-    /// Their ids.
+    /// The ids of the tasks.
     pub fn ids(self) -> impl Iterator<Item = TaskId> + 'e {
         let mut next = 0;
         std::iter::from_fn(move || {
@@ -115,27 +114,27 @@ impl<'e> Tasks<'e> {
     }
 }
 
-/// Whose tasks an event may have made claimable.
+/// The groups whose tasks an event may have made claimable.
 #[derive(Debug, Clone, Copy)]
 pub enum Ready<'e> {
-    /// Nobody's.
+    /// None.
     Nothing,
-    /// This group's; no group has an empty name.
+    /// This group. An empty name means the tasks without a group.
     Group(&'e [u8]),
-    /// These groups'.
+    /// These groups.
     Groups(&'e [ByteBuf]),
-    /// Those of the groups of its tasks, as they were before the event; all where the queue limits its leases.
+    /// The groups that the event's tasks belonged to before it, or all groups if the queue limits its leases.
     GroupsOfTasks,
-    /// It isn't known whose.
+    /// Possibly all of them.
     All,
 }
 
-/// How a task ended.
+/// How a task ended, for clients that wait for its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// It was acked, with this result if the worker gave one.
     Done(Option<&'a [u8]>),
-    /// It reached a limit, or its worker said so; what the last FAIL said stands with the task.
+    /// It reached a limit, or its worker declared it dead. The task stores the error.
     Dead,
     /// Somebody cancelled it.
     Cancelled,
@@ -159,7 +158,7 @@ impl Outcome<'_> {
 }
 
 impl<'e> Changes<'e> {
-    /// Nothing but what is said of it.
+    /// No consequences.
     const NONE: Changes<'static> = Changes {
         kinds: Kinds::NONE,
         tasks: Tasks::None,
@@ -168,23 +167,23 @@ impl<'e> Changes<'e> {
         outcome: None,
     };
 
-    /// An event about tasks there were before.
+    /// The consequences of an event about existing tasks.
     fn of(kinds: Kinds, tasks: Tasks<'e>) -> Changes<'e> {
         Changes { kinds, tasks, ready: Ready::GroupsOfTasks, ..Changes::NONE }
     }
 
-    /// An event that ends its tasks so.
+    /// The consequences of an event that ends its tasks in the same way.
     fn end(kinds: Kinds, tasks: Tasks<'e>, outcome: Outcome<'e>) -> Changes<'e> {
         Changes { outcome: Some(outcome), ..Changes::of(kinds, tasks) }
     }
 
-    /// What becomes of a task whose lease ended.
+    /// The consequences of a lease that ended, for one task.
     fn then(kind: Kinds, id: TaskId, then: &Then) -> Changes<'e> {
         let outcome = matches!(then, Then::Dead(_)).then_some(Outcome::Dead);
         Changes { outcome, ..Changes::of(kind.and(Kinds::of(Some(then))), Tasks::One(id)) }
     }
 
-    /// Gives each task that the event ends to `each`.
+    /// Calls `each` for every task that the event ends.
     pub fn outcomes(&self, each: &mut dyn FnMut(TaskId, Outcome<'e>)) {
         if let Tasks::Stalled(tasks) = self.tasks {
             for (id, then) in tasks {
@@ -201,7 +200,7 @@ impl<'e> Changes<'e> {
 }
 
 impl Event<'_> {
-    /// What follows from the event.
+    /// The consequences of the event.
     #[inline]
     pub fn changes(&self) -> Changes<'_> {
         const NONE: Changes<'static> = Changes::NONE;
@@ -225,7 +224,7 @@ impl Event<'_> {
                 Changes::end(Kinds::ACKED, Tasks::One(*id), Outcome::Done(result))
             }
             Event::Failed { id, then, .. } => Changes::then(Kinds::FAILED, *id, then),
-            // No worker gives back a task to be dead, and nobody is told of it.
+            // A requeue can't make a task dead, and nobody who waits for its result is notified.
             Event::Requeued { id, then, .. } => {
                 Changes { outcome: None, ..Changes::then(Kinds::REQUEUED, *id, then) }
             }
@@ -239,10 +238,10 @@ impl Event<'_> {
             }
             Event::Cancelled { id } => Changes::end(Kinds::CANCELLED, Tasks::One(*id), Outcome::Cancelled),
             Event::CancelAsked { id } => Changes::of(Kinds::NONE, Tasks::One(*id)),
-            // These were dead or done before: whoever waited has been told.
+            // These tasks had ended before, and whoever waited for them was notified then.
             Event::Dropped { ids } | Event::Forgotten { ids } => Changes::of(Kinds::NONE, Tasks::Some(ids)),
             Event::Purged { ids } => Changes::end(Kinds::NONE, Tasks::Some(ids), Outcome::Purged),
-            // Nothing could be claimed before what had expired was gone, whatever its group.
+            // While expired tasks are in the queue nothing can be claimed, so every group may be claimable now.
             Event::Expired { ids, .. } => {
                 let ended = Changes::end(Kinds::EXPIRED, Tasks::Some(ids), Outcome::Expired);
                 Changes { ready: Ready::All, ..ended }

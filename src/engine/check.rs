@@ -1,4 +1,4 @@
-//! What must hold of every queue. One place says it for files, peers and tests.
+//! The invariants of a queue, in one place for files, peers and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,48 +15,48 @@ use crate::task::{Hold, LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
 impl State {
-    /// Whether all invariants hold; else the first that doesn't. O(tasks): for loading and for tests.
+    /// Checks all invariants and returns the first that does not hold. O(tasks): for loading and for tests.
     ///
-    /// - a task is in the structure of its state and in no other, and states are counted;
-    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired;
-    /// - done tasks are among the acked, and so are those forgotten: done + forgotten ≤ acked;
-    /// - ids and order numbers grow together and were given by this queue;
-    /// - no two tasks have the same turn or the same lease number;
-    /// - every name that is kept is the name of as many leases, and of suspects among them, as it counts;
-    /// - what was said of suspects that are passed over ends with the last ready suspect;
-    /// - no lease ends before the bound of its page;
-    /// - groups and their tasks are counted, and who may run has a turn wherever it has ready tasks;
-    /// - no token is held twice, and each by a task that has it or had it;
-    /// - what may expire is indexed, and a body that was replaced is a task's.
+    /// - Each task is in the structures of its state and in no others. States are counted correctly.
+    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired.
+    /// - Done tasks and forgotten ones count as acked: done + forgotten ≤ acked.
+    /// - Ids and order numbers ascend together, and were given by this queue.
+    /// - No two tasks have the same rank or the same lease number.
+    /// - The table of worker names counts the leases of each name, and the suspects among them.
+    /// - Nothing is recorded about passed-over suspects unless a suspect is ready.
+    /// - No lease ends before the bound of its page.
+    /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
+    /// - Each token is held at most once, by a task that has or had it.
+    /// - Tasks that can expire are indexed. A replaced body belongs to a task.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
         self.schedules.validate()?;
         let mut census = Census::default();
-        for place in self.log.tasks_from(Order(0)) {
-            census.see(self, &self.at(place).ok_or(Invalid("a record for every task"))?)?;
+        for position in self.log.tasks_from(Order(0)) {
+            census.see(self, &self.at(position).ok_or(Invalid("a record for every task"))?)?;
         }
         self.validate_lanes(&mut census)?;
         self.validate_groups(census.groups)?;
         self.validate_times(census.delayed, census.dead)?;
         ensure(
             self.done.holds(&census.done, census.done_bytes),
-            "done tasks are indexed and their bytes counted",
+            "an index of all done tasks, and a correct count of their bytes",
         )?;
         self.validate_side_tables()?;
         self.validate_suspects()?;
         self.validate_tokens(census.holders)?;
-        ensure(self.expiry.holds(&census.expiring), "tasks that may expire are indexed")?;
+        ensure(self.expiry.holds(&census.expiring), "an index of all tasks that can expire")?;
         self.validate_bodies()?;
-        ensure(self.leased == census.leased, "leased tasks are counted")?;
+        ensure(self.leased == census.leased, "a correct count of leased tasks")?;
         let workers: BTreeMap<_, _> = self.workers.all().collect();
-        ensure(workers == census.workers, "workers' leases are counted")?;
+        ensure(workers == census.workers, "a correct count of the workers' leases")?;
         self.validate_totals()
     }
 
-    /// Whether the lanes hold the tasks that are ready, each in a turn of its own.
+    /// Checks that the lanes contain exactly the ready tasks, and that ranks and lease numbers are unique.
     fn validate_lanes(&self, census: &mut Census) -> Result<(), Invalid> {
         let Census { ready, ranks, numbers, .. } = census;
-        ensure(are_unique(ranks) && are_unique(numbers), "each turn and each lease number given once")?;
+        ensure(are_unique(ranks) && are_unique(numbers), "each rank and each lease number given once")?;
         for tasks in ready.values_mut() {
             tasks.returned.sort_unstable();
             tasks.suspects.sort_unstable();
@@ -67,7 +67,7 @@ impl State {
     fn validate_groups(&self, mut groups: BTreeMap<GroupNumber, [u64; 4]>) -> Result<(), Invalid> {
         groups.remove(&GroupNumber::NONE);
         self.groups.validate(&groups, &self.settings)?;
-        ensure(self.spent.is_valid(self.settings.rate()), "what is used of the queue's rate")
+        ensure(self.spent.is_valid(self.settings.rate()), "a valid use of the queue's rate")
     }
 
     fn validate_times(
@@ -77,60 +77,61 @@ impl State {
     ) -> Result<(), Invalid> {
         delayed.sort_unstable();
         dead.sort_unstable();
-        ensure(self.delayed.all().eq(delayed), "delayed tasks are indexed")?;
-        ensure(self.dead.iter().copied().eq(dead), "dead tasks are indexed")
+        ensure(self.delayed.all().eq(delayed), "an index of all delayed tasks")?;
+        ensure(self.dead.iter().copied().eq(dead), "an index of all dead tasks")
     }
 
     fn validate_totals(&self) -> Result<(), Invalid> {
         let counted = TaskState::ALL.into_iter().map(|state| self.count(state)).sum::<u64>();
-        ensure(counted == self.log.tasks(), "states hold all tasks")?;
+        ensure(counted == self.log.tasks(), "a state for each task")?;
         let t = &self.totals;
         let gone = [t.acked, t.cancelled, t.purged, t.dropped, t.expired];
         let unfinished = counted.saturating_sub(self.count(TaskState::Done));
         let all = gone.into_iter().try_fold(unfinished, u64::checked_add);
-        ensure(all == Some(t.pushed), "every task that was pushed is here or counted as gone")?;
+        ensure(all == Some(t.pushed), "each pushed task in a state or counted as removed")?;
         let finished = self.count(TaskState::Done).checked_add(t.forgotten);
-        ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks are counted as acked")
+        ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks counted as acked")
     }
 
-    /// Errors belong to tasks; results to done ones; progress to tasks that were leased and aren't done.
+    /// Checks that errors belong to tasks, results to done tasks, and progress to tasks that were leased and aren't
+    /// done.
     fn validate_side_tables(&self) -> Result<(), Invalid> {
         for (order, error) in self.errors.iter() {
             let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
-            ensure(fits && self.log.locate(order).is_some(), "an error belongs to a task")?;
+            ensure(fits && self.log.locate(order).is_some(), "a task for each error")?;
         }
         let phase = |order| self.locate(order).and_then(|found| found.entry).map(|entry| entry.phase);
         for (order, result) in self.results.iter() {
             let is_done = matches!(phase(order), Some(Phase::Done { .. }));
-            ensure(is_done && result.len() <= RESULT_MAX_BYTES, "a result belongs to a done task")?;
+            ensure(is_done && result.len() <= RESULT_MAX_BYTES, "a done task for each result")?;
         }
         for (order, text) in self.progress.iter() {
             let is_open = phase(order).is_some_and(|phase| !matches!(phase, Phase::Done { .. }));
             let fits = (1..=PROGRESS_MAX_BYTES).contains(&text.len());
-            ensure(is_open && fits, "a progress belongs to a task that was leased")?;
+            ensure(is_open && fits, "a task that was leased for each progress")?;
         }
         ensure(
             [&self.errors, &self.results, &self.progress].into_iter().all(SideTable::is_counted),
-            "told bytes are counted",
+            "a correct count of the bytes of errors, results and progress",
         )
     }
 
-    /// Whether a task's token is in the table as it has to be: 1 where the task says that it holds one, else 0.
+    /// Checks that the token which a task holds is in the table. Returns how many it holds: 1 or 0.
     fn validate_token(&self, found: &Found) -> Result<u64, Invalid> {
         let unique = found.record.options.unique;
         let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
         let held = Holding { id: found.record.id, until: None };
-        ensure(self.tokens.get(unique.token) == Some(&held), "a token for every task that holds one")?;
+        ensure(self.tokens.get(unique.token) == Some(&held), "a token for each task that holds one")?;
         Ok(1)
     }
 
-    /// Whether the table holds nothing but the tokens of `holders` tasks that [`Queue::validate_token`] counted and those
-    /// with an end, each of a task that has it, or kept for one that is gone.
+    /// Checks the table of tokens. It contains the tokens of `holders` tasks, counted by [`State::validate_token`], and
+    /// the tokens with an end. Each of those belongs to a task that has it, or is kept for a task that was removed.
     fn validate_tokens(&self, holders: u64) -> Result<(), Invalid> {
         self.tokens.validate(holders)?;
         for (token, held) in self.tokens.with_end() {
             let Some(found) = self.find(held.id) else {
-                ensure(held.id <= self.last_id, "a token of a task that there was")?;
+                ensure(held.id <= self.last_id, "a token of a task that was pushed")?;
                 continue;
             };
             let unique = found.record.options.unique.filter(|unique| unique.token == token);
@@ -139,54 +140,54 @@ impl State {
             let is_kept = matches!(unique.hold, Hold::Exactly(_));
             let is_dead = matches!(found.entry().phase, Phase::Dead { .. });
             let is_done = matches!(found.entry().phase, Phase::Done { .. });
-            ensure(is_kept || !(is_dead || is_done), "the token of a task that is over is free")?;
+            ensure(is_kept || !(is_dead || is_done), "no token held by a finished task")?;
         }
         Ok(())
     }
 
-    /// Whether every body is a living task's, and all are counted.
+    /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
     fn validate_bodies(&self) -> Result<(), Invalid> {
-        let record = |order| self.log.locate(order).and_then(|place| self.log.record(place));
+        let record = |order| self.log.locate(order).and_then(|position| self.log.record(position));
         let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
-        ensure(self.bodies.tasks().all(has_token), "bodies belong to tasks with a token")?;
-        ensure(self.bodies.are_counted(), "bytes of bodies are counted")
+        ensure(self.bodies.tasks().all(has_token), "replaced bodies of tasks with a token only")?;
+        ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
     }
 
-    /// Whether what was said of suspects fits what there is.
+    /// Checks that what is recorded about suspects matches the tasks.
     fn validate_suspects(&self) -> Result<(), Invalid> {
-        let is_said = self.passed_over.is_some() || self.awaited.is_some();
-        ensure(!is_said || self.lanes.suspects() > 0, "ready suspects that are passed over")?;
+        let is_recorded = self.passed_over.is_some() || self.awaited.is_some();
+        ensure(!is_recorded || self.lanes.suspects() > 0, "a ready suspect that is passed over")?;
         let is_held = |number| !self.workers.name(number).is_empty();
-        ensure(self.awaited.is_none_or(is_held), "an awaited worker holds tasks")
+        ensure(self.awaited.is_none_or(is_held), "leases of the worker that is reserved")
     }
 }
 
-/// What the tables should hold, as the tasks say it one after the other.
+/// What the tables should contain, collected task by task.
 #[derive(Default)]
 struct Census<'q> {
     ready: ReadyTasks,
     delayed: Vec<(Due, Order)>,
     dead: Vec<(Millis, Order)>,
-    /// Since when, until when, which.
+    /// Done since, retained until, order number.
     done: Vec<(Millis, Millis, Order)>,
     done_bytes: u64,
     leased: u64,
-    /// Every turn that was given, and every lease number.
+    /// The rank of every task, and every lease number.
     ranks: Vec<u64>,
     numbers: Vec<u64>,
-    /// Tasks of each group in any state, ready, leased and returning.
+    /// The tasks of each group: in any state, ready, leased, returning.
     groups: BTreeMap<GroupNumber, [u64; 4]>,
-    /// How many tasks hold a token of their own.
+    /// How many tasks hold a token without an end.
     holders: u64,
     expiring: BTreeSet<(Millis, Order)>,
     workers: BTreeMap<&'q [u8], Holds>,
 }
 
 impl<'q> Census<'q> {
-    /// Counts a task in. Errors: what it says can't be so in this queue.
+    /// Counts a task. Errors: something about it is impossible in this queue.
     fn see(&mut self, state: &'q State, found: &Found) -> Result<(), Invalid> {
         let is_given = found.order < state.next_order && found.record.id <= state.last_id;
-        ensure(is_given, "numbers that were given")?;
+        ensure(is_given, "numbers that the queue has given")?;
         self.holders += state.validate_token(found)?;
         self.expiring.extend(found.expires().map(|at| (at, found.order)));
         self.see_in_group(found);
@@ -212,10 +213,10 @@ impl<'q> Census<'q> {
         }
     }
 
-    /// A task that was touched.
+    /// Counts a touched task.
     fn see_entry(&mut self, state: &'q State, found: &Found, entry: &Entry) -> Result<(), Invalid> {
         let is_given = entry.rank < state.next_order.rank() && entry.lease <= state.last_lease;
-        ensure(is_given, "numbers that were given")?;
+        ensure(is_given, "numbers that the queue has given")?;
         ensure(u64::from(entry.lease_ms) <= LEASE_MAX_MS, "a lease's length")?;
         self.ranks.push(entry.rank.0);
         self.numbers.extend((entry.lease.0 != 0).then_some(entry.lease.0));
@@ -231,7 +232,7 @@ impl<'q> Census<'q> {
                 ensure(!entry.stalled, "no late answer to a done task")?;
                 ensure(until.since(at) <= SPAN_MAX_MS as u64, "a retention's length")?;
                 self.done.push((at, until, found.order));
-                self.done_bytes += state.task_bytes(found.place, found.order) as u64;
+                self.done_bytes += state.task_bytes(found.position, found.order) as u64;
             }
             Phase::Leased { worker, .. } => {
                 ensure(entry.lease != LeaseNumber(0), "a lease with a number")?;

@@ -1,17 +1,15 @@
-//! What a verb decided, and the only thing that changes a queue.
-//!
-//! An event says what happened with ids, lease numbers and absolute times, never what to decide: a replica, an
-//! AOF that is replayed and another version of the module come to the same queue. Names on the wire are short
-//! and stay for ever; a new kind of event gets a new name.
+//! Events: what rules decide and `apply` carries out.
 //!
 //! To add an event:
-//! 1. Give it a short name here. The compiler asks for what it changes (`apply`) and what follows from it (`changes`).
-//! 2. If it carries payloads, `Effect::decode` hands them out; if it makes the data grow, `rules::growth` says by how much.
-//! 3. A module that doesn't know it gives the queue up, so CHANGELOG says that replicas are upgraded first. The version of
-//!    effects grows if older events read otherwise.
-//! 4. A new kind of notification gets its name in the module's `notifications`, a new total its name in `totals`.
-//! 5. Tests: the list of kinds in `tests/engine/effects.rs`, a damaged one among the invented events there, and the
-//!    model in `tests/engine/model.rs`.
+//! 1. Give it a short name on the wire here. The compiler then asks how it changes a queue (`apply`) and what follows
+//!    from it (`changes`).
+//! 2. If it carries payloads, [`crate::Effect::decode`] must hand them out. If it makes the data grow, `rules::growth`
+//!    must say by how much.
+//! 3. A module that doesn't know the event gives the queue up (BROKEN). So write in CHANGELOG that replicas are
+//!    upgraded first. Raise the version of effects if the encoding of existing events changes.
+//! 4. Name a new kind of notification in the module's `notifications`, and a new total in `totals`.
+//! 5. Tests: add it to the list of kinds in `tests/engine/effects.rs`, with a damaged one among the invented events
+//!    there, and to the model in `tests/engine/model.rs`.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -24,331 +22,344 @@ use crate::schedule::ScheduleSpec;
 use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Stamp};
 
-/// Something that happened to a queue.
+/// Something that happened to a queue. Applying events is the only way to change one.
+///
+/// An event carries ids, lease numbers, nonces and absolute times, so that nothing remains to be decided. A replica, a
+/// replayed AOF and another version of the module therefore arrive at the same queue.
+///
+/// The short names on the wire are permanent. A new kind of event gets a new name.
+///
+/// Instants (`at`, deadlines) are on the queue's clock unless a field says otherwise. An `at` is when the event was
+/// decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<'a> {
-    /// Tasks with consecutive ids from `first` on came in, ready or due later. Their payloads travel beside the
-    /// event, since the server can pass them on without a copy.
+    /// Tasks were pushed, with consecutive ids from `first` on. They are ready, or due later. The payloads travel
+    /// beside the event, so that the server can pass on its own strings without a copy.
     #[serde(rename = "push")]
     Pushed {
-        /// The id of the first.
+        /// The id of the first task.
         first: TaskId,
-        /// How many, as many as there are payloads.
+        /// How many tasks: as many as there are payloads, at most [`crate::BATCH_MAX`].
         count: u32,
-        /// When they become ready; `None` for now.
+        /// When they become ready; `None` if they are ready at once.
         due: Option<Due>,
-        /// What was said about each.
+        /// The options of each task.
         #[serde(borrow)]
         options: Options<'a>,
-        /// One for each task.
+        /// The payload of each task.
         #[serde(skip)]
         payloads: &'a [&'a [u8]],
     },
-    /// A request with a token was answered.
+    /// A request with a token got a reply, which is remembered.
     #[serde(rename = "req")]
     Answered {
-        /// The client's token.
+        /// The client's token, at most [`crate::NAME_MAX_BYTES`].
         #[serde(with = "serde_bytes")]
         token: &'a [u8],
-        /// When.
+        /// When the reply was given.
         at: Millis,
-        /// Until when a copy gets the same answer.
+        /// Until when the same request gets the same reply.
         kept_until: Millis,
-        /// The answer.
+        /// The reply.
         answer: Answer,
     },
-    /// Another primary changes the queue now; its lease numbers are above `floor`.
+    /// A new term began: another primary changes the queue from now on. Its lease numbers are above `floor`.
     #[serde(rename = "term")]
     Term {
-        /// The primary's random id.
+        /// The random id of the term.
         term: u64,
-        /// No lease number so far is larger.
+        /// At least the highest lease number so far.
         floor: LeaseNumber,
-        /// What the primary's clocks show, so that whoever reads this from a file carries its clock on; since version 3.
+        /// What the primary's clocks show, so that a server that replays this from a file can continue its clock. Since
+        /// version 3.
         #[serde(default)]
         clocks: Option<Stamp>,
     },
-    /// The queue came from a node with another clock: its own, on which its spans go on, is so far ahead of its node's.
+    /// The queue arrived from a node with another clock. Its spans continue on its own clock, which differs from this
+    /// node's.
     #[serde(rename = "clock")]
     Clock {
-        /// In milliseconds; negative where it is behind.
+        /// How far the queue's clock is ahead of its node's, in ms; negative if it is behind.
         offset_ms: i64,
     },
-    /// Ready tasks were leased.
+    /// Ready tasks were claimed.
     #[serde(rename = "claim")]
     Claimed {
-        /// When.
+        /// When they were claimed.
         at: Millis,
-        /// The worker's name, empty for none.
+        /// The worker's name; empty if it gave none.
         #[serde(with = "serde_bytes")]
         worker: &'a [u8],
-        /// Whether the leases end with the worker's connection.
+        /// Whether the leases also end with the worker's connection (TIED).
         tied: bool,
-        /// One for each task, in the order of claims.
+        /// The lease of each task, in the order of claims.
         leases: Vec<Lease>,
     },
-    /// A ready suspect was in turn, but its worker held other tasks and goes on without it.
+    /// A ready suspect was next, but the worker holds other tasks and claims without it.
     #[serde(rename = "pass")]
     PassedOver {
-        /// When.
+        /// When it was passed over. The first such instant is kept.
         at: Millis,
-        /// The worker that gets nothing more until it holds nothing, and then the suspect; empty where it may go on.
+        /// The worker that is reserved for the suspect, so it gets nothing else from now on; empty if none is reserved.
         #[serde(with = "serde_bytes")]
         worker: &'a [u8],
     },
-    /// Ready tasks were handed out without a lease, and are gone.
+    /// Ready tasks were delivered without a lease (NOACK) and removed.
     #[serde(rename = "take")]
     Taken {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
-        /// When; since version 2.
+        /// When they were claimed; since version 2.
         #[serde(default)]
         at: Millis,
     },
-    /// A lease that never reached its worker is undone: the task is ready, and no delivery is counted.
+    /// A claim that never reached its worker was undone: the task is ready, and the delivery doesn't count.
     #[serde(rename = "undo")]
     Unclaimed {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// When.
+        /// Since when it is ready again.
         at: Millis,
     },
-    /// A task is finished.
+    /// A task was acked: finished.
     #[serde(rename = "ack")]
     Acked {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// Whether its lease was over.
+        /// Whether its lease had ended.
         late: bool,
-        /// What the worker left, and how long the task is kept; `None` where nothing is kept and nothing was left.
+        /// The result and the retention; `None` if there is no result and the task is not retained.
         #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
         end: Option<End<'a>>,
     },
-    /// An attempt failed.
+    /// An attempt failed (FAIL).
     #[serde(rename = "fail")]
     Failed {
-        /// The task.
+        /// The task's id.
         id: TaskId,
         /// What becomes of it: delayed or dead.
         then: Then,
-        /// What the worker said, empty for nothing.
+        /// The worker's error text; empty if it gave none.
         #[serde(with = "serde_bytes")]
         error: &'a [u8],
     },
-    /// A worker gave a task back.
+    /// A worker gave a task back (REQUEUE).
     #[serde(rename = "requeue")]
     Requeued {
-        /// The task.
+        /// The task's id.
         id: TaskId,
         /// What becomes of it: ready or delayed.
         then: Then,
-        /// Whether it goes behind the others.
+        /// Whether it goes to the back of its lane instead of its old place.
         back: bool,
     },
-    /// A lease lasts longer.
+    /// A lease was extended.
     #[serde(rename = "extend")]
     Extended {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// Until when.
+        /// Its new deadline, never earlier than the old one.
         deadline: Millis,
-        /// How far the worker has come, empty to take back what it said; `None` where it said nothing.
+        /// The worker's progress text. Empty removes the text, `None` leaves it.
         #[serde(default, borrow, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
         progress: Option<&'a [u8]>,
     },
-    /// Leases ended without an answer.
+    /// Leases ended without an answer: their deadline passed, or their connection closed.
     #[serde(rename = "stall")]
     Stalled {
-        /// The tasks, and what becomes of each; `None` for one that was to be cancelled and is gone.
+        /// Each task with what becomes of it; `None` if it was to be cancelled and is removed.
         tasks: Vec<(TaskId, Option<Then>)>,
     },
-    /// Delayed tasks are due: ready, in this order, behind the others.
+    /// Delayed tasks became due. They are ready, in this order, at the back.
     #[serde(rename = "due")]
     BecameReady {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
-        /// When.
+        /// When they were found due.
         at: Millis,
     },
-    /// Somebody made dead or delayed tasks ready, in this order, behind the others.
+    /// Dead or delayed tasks were retried. They are ready, in this order, at the back.
     #[serde(rename = "retry")]
     Retried {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
-        /// When.
+        /// When they were retried.
         at: Millis,
     },
-    /// A task is gone because somebody cancelled it.
+    /// A task was cancelled and removed.
     #[serde(rename = "cancel")]
     Cancelled {
-        /// The task.
+        /// The task's id.
         id: TaskId,
     },
-    /// A leased task is to be cancelled: its worker learns by EXTEND.
+    /// A leased task is to be cancelled. Its worker learns of it by EXTEND.
     #[serde(rename = "cancelask")]
     CancelAsked {
-        /// The task.
+        /// The task's id.
         id: TaskId,
     },
-    /// Dead tasks are gone: too old or too many.
+    /// Dead tasks were removed, because they are too old or too many.
     #[serde(rename = "drop")]
     Dropped {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
     },
-    /// Done tasks are kept no longer: their time is over, they are too many or in the way, or somebody purged them.
+    /// Done tasks were removed: their retention ended, they were too many, a push needed the room, or they were purged.
     #[serde(rename = "forget")]
     Forgotten {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
     },
-    /// Somebody removed waiting or dead tasks.
+    /// Ready, delayed or dead tasks were purged.
     #[serde(rename = "purge")]
     Purged {
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
     },
-    /// Nobody claimed these ready tasks in time: they are gone.
+    /// Ready tasks expired, because nobody claimed them in time, and were removed.
     #[serde(rename = "expire")]
     Expired {
-        /// When.
+        /// When; each task's time to live ended at this instant or before.
         at: Millis,
-        /// The tasks.
+        /// The ids of the tasks.
         ids: Vec<TaskId>,
     },
-    /// A task that waits has another payload and other headers. The payload travels beside the event, as a push's do.
+    /// A waiting task got another payload and other headers. The payload travels beside the event, as those of a push
+    /// do.
     #[serde(rename = "replace")]
     Replaced {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// Encoded [`crate::Headers`]; empty where there are none.
+        /// Encoded [`crate::Headers`]; empty if there are none.
         #[serde(with = "serde_bytes")]
         headers: &'a [u8],
-        /// What its worker gets.
+        /// The new payload.
         #[serde(skip)]
         payload: &'a [u8],
     },
-    /// Tokens are free, since the time that they were to be held is over.
+    /// Tokens became free, because the time for which they were held has passed.
     #[serde(rename = "free")]
     Freed {
-        /// When.
+        /// When; each token's time had passed by then.
         at: Millis,
         /// The tokens.
         tokens: Vec<ByteBuf>,
     },
-    /// Settings have new values.
+    /// Settings got new values.
     #[serde(rename = "config")]
     Configured {
-        /// Names and values.
+        /// Each setting's name and value.
         #[serde(borrow)]
         values: Vec<(&'a str, i64)>,
     },
-    /// What holds for a group was said; nothing said any more where it is `None`.
+    /// The limits of a group were set, or removed if `limits` is `None`.
     #[serde(rename = "group")]
     Grouped {
-        /// The group.
+        /// The group's name.
         #[serde(with = "serde_bytes")]
         name: &'a [u8],
-        /// All that is said of it now.
+        /// All limits of the group from now on.
         limits: Option<GroupLimits>,
     },
-    /// The rates of groups allow claims again, or the groups are forgotten, since nothing is left of them.
+    /// Time changed groups: their rate allows claims again, they follow new settings, or they are forgotten because
+    /// they are empty.
     #[serde(rename = "rest")]
     Rested {
-        /// The groups.
+        /// The names of the groups.
         names: Vec<ByteBuf>,
-        /// When.
+        /// When this was decided.
         at: Millis,
     },
-    /// The gate is closed.
+    /// A gate was closed.
     #[serde(rename = "pause")]
     Paused {
-        /// Which.
+        /// Which gate: in, out or both.
         gate: Gate,
         /// Until when; `None` until RESUME.
         until: Option<Millis>,
     },
-    /// The gate is open.
+    /// A gate was opened.
     #[serde(rename = "resume")]
     Resumed {
-        /// Which.
+        /// Which gate: in, out or both.
         gate: Gate,
     },
-    /// A schedule was set, new or in place of the one of this name, whose counters stay.
+    /// A schedule was set. One with the same name is replaced but keeps its counters.
     #[serde(rename = "sched")]
     Scheduled {
-        /// Its name.
+        /// The schedule's name.
         #[serde(with = "serde_bytes")]
         name: &'a [u8],
-        /// What was set.
+        /// Its trigger, CATCHUP, options and payload.
         #[serde(borrow)]
         plan: ScheduleSpec<'a>,
         /// Its next run.
         next: Due,
-        /// The wall clock when that was decided.
+        /// The wall clock when `next` was decided.
         seen: Millis,
     },
-    /// A schedule is gone.
+    /// A schedule was removed.
     #[serde(rename = "unsched")]
     Unscheduled {
-        /// Its name.
+        /// The schedule's name.
         #[serde(with = "serde_bytes")]
         name: &'a [u8],
     },
-    /// A schedule's task came in, ready, with the payload and the options that were set.
+    /// A schedule ran: it pushed a ready task with its payload and options.
     #[serde(rename = "fire")]
     Fired {
-        /// The schedule.
+        /// The schedule's name.
         #[serde(with = "serde_bytes")]
         name: Box<[u8]>,
-        /// The task.
+        /// The id of the new task.
         id: TaskId,
         /// The next run.
         next: Due,
-        /// The wall clock at this one.
+        /// The wall clock at this run.
         at: Millis,
     },
-    /// A schedule's run is not made.
+    /// A schedule did not make a run.
     #[serde(rename = "skip")]
     Skipped {
-        /// The schedule.
+        /// The schedule's name.
         #[serde(with = "serde_bytes")]
         name: Box<[u8]>,
         /// The next run.
         next: Due,
-        /// The wall clock now.
+        /// The wall clock at that time.
         at: Millis,
-        /// Whether it came too late; else it couldn't come in.
+        /// True if the run was too late; false if its task could not be pushed.
         missed: bool,
     },
-    /// A schedule that was planned by a clock far ahead, or by old rules of its time zone, is planned anew.
+    /// A schedule was planned again, because the clock was far ahead or its time zone had other rules when it was
+    /// planned.
     #[serde(rename = "replan")]
     Replanned {
-        /// The schedule.
+        /// The schedule's name.
         #[serde(with = "serde_bytes")]
         name: Box<[u8]>,
         /// The next run.
         next: Due,
-        /// When that counts as decided: the wall clock now, or for other rules when the old ones were asked.
+        /// The wall clock when `next` counts as decided: now, or for new time zone rules, when the old ones were used.
         at: Millis,
     },
 }
 
-/// What is left of a task when it is acked.
+/// What an ACK leaves of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End<'a> {
-    /// When.
+    /// When the task was acked.
     pub at: Millis,
-    /// How long it is kept; 0 for not at all.
+    /// How long the task is retained, in ms; 0 for not at all.
     pub retain_ms: u64,
-    /// What came of it; `None` where the worker said nothing. It travels though the task isn't kept, since somebody may
-    /// wait for it, here or at a replica.
+    /// The result; `None` if the worker gave none. It is part of the event even if the task isn't retained, because a
+    /// client may wait for it, here or at a replica.
     #[serde(borrow, with = "serde_bytes")]
     pub result: Option<&'a [u8]>,
 }
 
 impl End<'_> {
-    /// Whether every field is within its bounds: asked of what a peer sent.
+    /// Whether all fields are within bounds. For events from a file or a peer.
     pub(crate) fn is_valid(&self) -> bool {
         self.at <= Millis::MAX
             && self.retain_ms <= SPAN_MAX_MS as u64
@@ -356,23 +367,23 @@ impl End<'_> {
     }
 }
 
-/// One lease of a claim. It ends `lease_ms` after the claim, or at `run-max`.
+/// One lease of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The task.
+    /// The task's id.
     pub id: TaskId,
-    /// The lease's number.
+    /// The lease's number: the fencing token.
     pub number: LeaseNumber,
-    /// Known to the holder alone.
+    /// 32 random bits that only the worker with the lease knows.
     pub nonce: u32,
-    /// Its length, which EXTEND gives again.
+    /// The lease's own length in ms, which EXTEND gives again by default.
     pub lease_ms: u32,
-    /// When it ends.
+    /// When it ends: `lease_ms` after the claim, or earlier because of `run-max`.
     pub deadline: Millis,
 }
 
 impl Lease {
-    /// What its holder is given.
+    /// The handle that the worker gets.
     pub fn handle(&self) -> Handle {
         Handle { id: self.id, lease: self.number, nonce: self.nonce }
     }
@@ -381,13 +392,13 @@ impl Lease {
 /// What becomes of a task whose lease ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Then {
-    /// Ready since this instant.
+    /// It is ready since this instant.
     #[serde(rename = "r")]
     Ready(Millis),
-    /// Ready later.
+    /// It becomes ready later.
     #[serde(rename = "d")]
     Delayed(Due),
-    /// Dead since this instant.
+    /// It is dead since this instant.
     #[serde(rename = "x")]
     Dead(Millis),
 }

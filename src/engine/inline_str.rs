@@ -1,11 +1,12 @@
-//! Short texts on the stack: the ids and handles that go out with every reply.
+//! Short strings on the stack, for the ids and handles in every reply.
 
 use std::ops::Deref;
 
-/// The longest text: two numbers of 20 digits, a lease number of 20, a nonce of 8, and what stands between.
+/// The longest string: two numbers and a lease number of 20 digits each, a nonce of 8, and three separators.
 const BYTES: usize = 72;
 
-/// A short text, written from its end to its beginning as digits come.
+/// A short ASCII string without an allocation. It is built from its end to its beginning, the order in which the digits
+/// of a number are computed.
 #[derive(Clone, Copy)]
 pub struct InlineStr {
     bytes: [u8; BYTES],
@@ -17,16 +18,16 @@ impl InlineStr {
         InlineStr { bytes: [0; BYTES], start: BYTES }
     }
 
-    /// Puts one byte before what is there; a byte that doesn't fit is left out.
+    /// Prepends one byte. Does nothing if the string is full.
     pub(crate) fn byte(mut self, byte: u8) -> InlineStr {
-        if let Some(place) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
-            *place = byte;
+        if let Some(free) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
+            *free = byte;
             self.start -= 1;
         }
         self
     }
 
-    /// Puts a number before what is there, in decimal.
+    /// Prepends a number in decimal.
     pub(crate) fn decimal(mut self, mut number: u64) -> InlineStr {
         loop {
             self = self.byte(b'0' + (number % 10) as u8);
@@ -37,7 +38,7 @@ impl InlineStr {
         }
     }
 
-    /// Puts a number before what is there, as eight hexadecimal digits.
+    /// Prepends a number as eight hexadecimal digits.
     pub(crate) fn hex(self, number: u32) -> InlineStr {
         (0..8).fold(self, |text, nibble| {
             let digit = (number >> (4 * nibble) & 0xf) as u8;

@@ -1,57 +1,82 @@
 //! The task queue of taskslot as a plain value: no Redis, no clock, no I/O.
 //!
+//! # A task's life
+//!
 //! ```text
 //!           push                       claim                  ack
-//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ done (only if kept) ─▶ gone
+//!  (new) ─────────▶ ready ─────────────────────▶ leased ─────────────▶ done (if retained) ─▶ removed
 //!    │              ▲  ▲ ▲                        │ │ │
 //!    │ due later    │  │ └──── requeue, stall ────┘ │ │
 //!    └──▶ delayed ──┘  │                            │ │
-//!            ▲    due  └─ retry ── dead ◀───────────┘ │  a limit of failures or stalls, fail … dead
+//!            ▲    due  └─ retry ── dead ◀───────────┘ │  limit of failures or stalls, fail … dead
 //!            └───── fail, requeue later, 2nd stall ───┘
 //! ```
-//! What is ready is gone, too, when its time to live is over before its first claim.
+//! A ready task is also removed if its time to live ends before its first claim.
 //!
-//! A verb ([`State::claim`], [`State::ack`], …) looks at the queue and the time and *decides*: it returns an
-//! [`Event`]. [`Queue::apply`] is the only thing that changes what is stored of a queue, and it decides nothing; a replica only
-//! applies. So "a replica equals its primary" is a property of the structure. Time comes in as [`Now`], random bits
-//! as [`Entropy`]; [`State::next_due`] says when to come back and [`Queue::tick`] what is due.
+//! # Decide, then apply
 //!
-//! A task's life in ten lines:
+//! A rule ([`State::push`], [`State::claim`], [`State::ack`], …) reads the queue and the time and *decides*: it returns
+//! an [`Event`]. [`Queue::apply`] is the only way to change what a queue stores, and it decides nothing. A replica only
+//! applies events, so it equals its primary by construction.
+//!
+//! The engine reads no clock and draws no random numbers. The time comes in as [`Now`], random bits as [`Entropy`].
+//! [`State::next_due`] says when something will be due, and [`Queue::tick`] decides what is due now.
 //!
 //! ```
-//! use taskslot_engine::{Claim, Now, Options, Push, Queue, TaskState};
+//! use taskslot_engine::{Claim, Event, Now, Options, Push, Queue, TaskState};
 //!
-//! let (mut queue, now) = (Queue::new(), Now::plain(1_000));
+//! let (mut queue, mut random) = (Queue::new(), || 4);
 //! let push = Push { due: None, options: Options::default(), payloads: &[b"hello"] };
-//! let pushed = queue.push(now, &push).unwrap(); // decides, and changes nothing
+//! let pushed = queue.push(Now::plain(1_000), &push).unwrap(); // decides, and changes nothing
 //! queue.apply(&pushed).unwrap();
 //!
-//! let claimed = queue.claim(now, &mut || 7, &Claim::default()).unwrap().unwrap();
+//! let claimed = queue.claim(Now::plain(2_000), &mut random, &Claim::default()).unwrap().unwrap();
 //! queue.apply(&claimed).unwrap();
-//! let taskslot_engine::Event::Claimed { leases, .. } = &claimed else { panic!("a lease") };
-//! assert_eq!(queue.task(&now, leases[0].id).unwrap().payload, b"hello");
+//! assert_eq!(queue.count(TaskState::Leased), 1);
 //!
-//! let acked = queue.ack(now, &leases[0].handle()).unwrap();
+//! // The worker is never heard of again. Its lease of 30 seconds ends, and the task is ready.
+//! assert_eq!(queue.next_due(&Now::plain(2_000)).unwrap().0, 32_000);
+//! let stalled = queue.tick(Now::plain(32_000), &mut random, &mut 8).unwrap();
+//! queue.apply(&stalled).unwrap();
+//!
+//! // The next worker gets it, with a new lease, and finishes it.
+//! let claimed = queue.claim(Now::plain(33_000), &mut random, &Claim::default()).unwrap().unwrap();
+//! queue.apply(&claimed).unwrap();
+//! let Event::Claimed { leases, .. } = &claimed else { panic!("nothing to claim") };
+//! assert_eq!(queue.task(&Now::plain(33_000), leases[0].id).unwrap().payload, b"hello");
+//! let acked = queue.ack(Now::plain(34_000), &leases[0].handle()).unwrap();
 //! queue.apply(&acked).unwrap();
-//! assert_eq!(queue.count(TaskState::Ready) + queue.count(TaskState::Leased), 0);
+//! assert_eq!((queue.len(), queue.totals().stalled, queue.totals().acked), (0, 1, 1));
 //! ```
 //!
-//! Where things are:
+//! # Where things are
 //!
-//! - `queue`: the queue, and who may change it. `state`: its tables. `changes`: what follows from an event.
-//! - Values that everything else speaks of: `task` (ids, handles, states, options), `time`, `settings`, `event`, `request`
-//!   (what is asked, and why it is refused), `limits` of groups, `schedule` (what is set of one), `calendar` and `zones`, `bounds`.
-//! - `store`: the tables, none of which knows the queue. Records lie in an id-ordered log of pages for their whole life
-//!   (`log`, `page`, `record`); a task that was touched has an entry of 45 bytes in its page (`entry`); the order of
-//!   ready tasks is runs of numbers (`runs`), in a lane for each priority and group (`lane`, `level`, `lanes`); a lease
-//!   costs no index, its page keeps a lower bound of its deadlines. No hash table grows with tasks. What only some tasks
-//!   have stands beside: tokens, bodies that were replaced, times to live, errors, progress and results.
-//! - `rules`: what decides. A rule reads the queue and the time and returns an event.
-//! - `apply`: what changes the queue, an event at a time. `transition` moves a task from one state to another.
-//! - `codec`: the stored form, effects, digests. `view`: what is shown. `check`: what must always hold.
+//! - `queue`: the queue, and the only ways to change it. `state`: its tables.
+//! - `rules`: the decisions. A rule reads the queue and the time and returns an event, or a refusal.
+//! - `event`: what can happen to a queue. `changes`: what follows from it outside the queue.
+//! - `apply`: the changes, one method per event. `transition` moves a task from one state to another.
+//! - `store`: the tables. Each knows only itself and the tables it is made of, never the queue.
+//! - `codec`: the stored form, effects (what replicas and the AOF get) and digests.
+//! - `view`: what is shown of a queue. `check`: the invariants.
+//! - Values used everywhere: `task` (ids, handles, states, options), `time`, `settings`, `totals`, `limits` and `rate`
+//!   (of groups and queues), `pause`, `request` (arguments, replies, refusals), `schedule`, `calendar` and `zones`,
+//!   `bounds`, `numbers`, `invalid`.
+//! - Encodings: `pack` (MessagePack), `varint`, `inline_str`.
 //!
-//! Beside what is stored a queue knows of its node alone which connection holds what (`ties`) and what happened in the
-//! last minutes (`stats`); no digest and no copy has it.
+//! # What it costs
+//!
+//! The backlog is what grows, so it is stored compactly. A task's record stays in an id-ordered log of pages for its
+//! whole life and is never moved or copied when the task changes state. A ready task that was never claimed takes about
+//! 8 bytes besides its payload. One that was claimed or delayed has an entry of 45 bytes in its page. The order of
+//! ready tasks is stored as runs of numbers.
+//!
+//! A lease updates no index, because each page keeps a lower bound of its deadlines. No hash table grows with the
+//! tasks, because a single resize would stall the server. A queue does not pay for features it does not use.
+//!
+//! # What is not stored
+//!
+//! Two tables are known to this node only, and are part of no digest, file or copy: the connections of TIED leases
+//! (`store::ties`), and the rates and durations of the last minutes (`store::stats`).
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -93,7 +118,7 @@ pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Then};
 pub use inline_str::InlineStr;
 pub use invalid::Invalid;
-pub use limits::{GroupLimits, GroupRate, Held};
+pub use limits::{GroupLimits, GroupRate, HeldBy};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;

@@ -1,33 +1,33 @@
-//! What is said of a group, and what keeps one from running.
+//! The limits of a group, and what can keep one from running.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounds::{NUMBER_MAX, WEIGHT_MAX};
 use crate::rate::Rate;
 
-/// What was said of one group; what was not said is as the queue's settings say.
+/// The limits that were set for one group. Where none is set, the queue's settings for all groups apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupLimits {
-    /// Its share beside the other groups', 1 to 1,000,000; 1 where nothing was said.
+    /// Its share of the claims relative to other groups, 1 to 1,000,000; `None` counts as 1.
     pub weight: Option<u32>,
-    /// Most leases at a time, −1 for no limit.
+    /// The most tasks leased at a time, −1 for no limit. `None`: the setting `group-concurrency` applies.
     pub concurrency: Option<i64>,
-    /// Most claims in a span.
+    /// The most claims in a span.
     pub rate: GroupRate,
-    /// One at a time, and while its failed or requeued head is delayed, none.
+    /// Whether its tasks run strictly one after another. While a failed or requeued task is delayed, none runs.
     pub ordered: bool,
 }
 
-/// How fast the tasks of one group may be claimed.
+/// How fast the tasks of one group can be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupRate {
-    /// As the queue's settings say for all groups.
+    /// The settings `group-rate` and `group-rate-per` apply.
     #[default]
     OfAllGroups,
-    /// As fast as can be.
+    /// There is no limit, whatever the settings say.
     Unlimited,
-    /// So many claims in a span.
+    /// This many claims in a span.
     Limited(Rate),
 }
 
@@ -39,13 +39,13 @@ impl GroupRate {
         }
     }
 
-    /// What holds, where all groups have this rate.
+    /// The rate that applies, given the one for all groups.
     pub(crate) fn or(self, of_all: Option<Rate>) -> Option<Rate> {
         if self == GroupRate::OfAllGroups { of_all } else { self.limit() }
     }
 }
 
-// It is stored as a list: empty, with nothing in it, or with a rate. MessagePack has one nothing only.
+// Stored as a list: empty (of all groups), one nil (unlimited) or one rate. MessagePack has only one kind of nil.
 impl Serialize for GroupRate {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let one = [self.limit()];
@@ -73,24 +73,24 @@ impl GroupLimits {
     }
 }
 
-/// What keeps a group from running.
+/// What keeps a group, or a queue, from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// A task that comes back is to go first.
+pub enum HeldBy {
+    /// The group is ordered, and a task that was claimed before must come first.
     Order,
-    /// As many are leased as may be.
+    /// As many tasks are leased as `concurrency` allows.
     Concurrency,
-    /// Its rate is used up.
+    /// The rate is used up.
     Rate,
 }
 
-impl Held {
+impl HeldBy {
     /// The word that users read.
     pub fn name(self) -> &'static str {
         match self {
-            Held::Order => "order",
-            Held::Concurrency => "concurrency",
-            Held::Rate => "rate",
+            HeldBy::Order => "order",
+            HeldBy::Concurrency => "concurrency",
+            HeldBy::Rate => "rate",
         }
     }
 }

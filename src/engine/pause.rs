@@ -1,44 +1,44 @@
-//! Pauses: the two gates of a queue, and whether they are closed.
+//! Pauses: the two gates of a queue and when they are closed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Millis;
 
-/// What a pause closes.
+/// A gate of a queue, which a pause closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gate {
-    /// Nothing can be pushed.
+    /// Pushes are refused while it is closed.
     #[serde(rename = "in")]
     In,
-    /// Nothing can be claimed.
+    /// Claims are refused while it is closed.
     #[serde(rename = "out")]
     Out,
-    /// Neither.
+    /// Both gates.
     #[serde(rename = "all")]
     All,
 }
 
 impl Gate {
-    /// Whether this gate is the other or holds it.
+    /// Whether closing this gate also closes the other.
     pub fn covers(self, other: Gate) -> bool {
         self == Gate::All || self == other
     }
 }
 
-/// Whether a gate is closed.
+/// Whether a gate is closed, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pause {
-    /// It is open.
+    /// The gate is open.
     #[default]
     Open,
     /// It is closed until this instant.
     Until(Millis),
-    /// It is closed until somebody opens it.
+    /// It is closed until RESUME.
     UntilResume,
 }
 
 impl Pause {
-    /// Of a gate that is closed: until an instant, or with none until somebody opens it.
+    /// A closed gate: until an instant, or until RESUME.
     pub(crate) fn of(until: Option<Millis>) -> Pause {
         until.map_or(Pause::UntilResume, Pause::Until)
     }
@@ -48,7 +48,7 @@ impl Pause {
         self == Pause::Open
     }
 
-    /// When it ends by itself.
+    /// When the pause ends by itself; `None` if it doesn't.
     pub fn end(self) -> Option<Millis> {
         match self {
             Pause::Until(until) => Some(until),
@@ -56,7 +56,7 @@ impl Pause {
         }
     }
 
-    /// What is left of it now.
+    /// The pause as of now: open if its end has passed.
     fn at(self, now: Millis) -> Pause {
         match self {
             Pause::Until(until) if until <= now => Pause::Open,
@@ -82,7 +82,7 @@ impl Pauses {
         }
     }
 
-    /// How a gate is closed now; both, only where both are.
+    /// The pause of a gate as of now. [`Gate::All`] is closed only if both are.
     pub fn of(&self, gate: Gate, now: Millis) -> Pause {
         match gate {
             Gate::In => self.inward.at(now),
@@ -92,12 +92,12 @@ impl Pauses {
         }
     }
 
-    /// When a pause ends by itself, the first.
+    /// When the first pause ends by itself; `None` if none does.
     pub fn first_end(&self) -> Option<Millis> {
         self.inward.end().into_iter().chain(self.outward.end()).min()
     }
 
-    /// A gate whose pause is over by now.
+    /// A gate whose pause has ended by now.
     pub fn over(&self, now: Millis) -> Option<Gate> {
         let is_over = |pause: Pause| pause.end().is_some_and(|until| until <= now);
         match () {

@@ -1,4 +1,4 @@
-//! The queue as its owner sees it.
+//! The queue, and the few ways to change it.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -18,13 +18,16 @@ use crate::zones::Zones;
 
 /// A task queue as a plain value.
 ///
-/// What it holds is a [`State`], which anybody may read and which decides: every rule is a method of `State` that takes
-/// `&self` and returns an [`Event`]. It can be changed in this file alone, where it is private: by [`Queue::apply`], by
-/// loading what was stored, and by what a node says of itself (its clock, its connections, its time zones).
+/// It derefs to its [`State`], which decides: every rule is a method of `State` that takes `&self` and returns an
+/// [`Event`]. Only the methods of this type can change the state: [`Queue::apply`], loading, and the setters for what a
+/// node knows by itself (its clock, its connections, its time zones).
+///
+/// The owner calls a rule with the present time, applies the event, and sends it to replicas. It asks
+/// [`State::next_due`] when to call [`Queue::tick`].
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
     state: State,
-    /// What the clocks of the node showed that saved the queue; the node takes it when it has loaded the queue.
+    /// The clocks of the node that saved this queue, until the loading node has taken them.
     saved: Cell<Option<Stamp>>,
 }
 
@@ -42,15 +45,15 @@ impl Queue {
         Queue::default()
     }
 
-    /// Changes the queue as the event says, and returns what follows from that. Errors: it doesn't fit this queue, which
-    /// is to be given up then.
+    /// Changes the queue by one event, and returns the consequences outside it. Errors: the event does not fit this
+    /// queue, which must be given up then, because it may have been changed in part.
     pub fn apply<'e>(&mut self, event: &'e Event<'_>) -> Result<Changes<'e>, Invalid> {
         self.state.apply(event)?;
         Ok(event.changes())
     }
 
-    /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
-    /// `pages` is used up. `pages` counts down what was looked at, a page of tasks at a time.
+    /// Decides one bounded step of the work that is due now. Apply the event and call again; `None` if nothing (more)
+    /// is due or `pages` is used up. `pages` counts down as pages of tasks are examined.
     pub fn tick(&mut self, now: Now, entropy: Entropy, pages: &mut usize) -> Option<Event<'static>> {
         let mut seen = Seen::default();
         let event = self.state.due(now, entropy, pages, &mut seen);
@@ -58,58 +61,60 @@ impl Queue {
         event
     }
 
-    /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`State::validate`] ends it.
+    /// Starts a queue from its stored head. Add the other chunks with [`Queue::load_chunk`], then call
+    /// [`State::validate`].
     pub fn load_head(bytes: &[u8]) -> Result<Queue, Invalid> {
         Ok(Queue { state: State::load_head(bytes)?, saved: Cell::default() })
     }
 
-    /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
-    /// can be read, and is to be the same when it is stored and loaded again.
+    /// Adds one chunk after the head. A chunk that is refused adds nothing: a queue that was given up is kept as far as
+    /// it can be read, and must be the same when it is stored and loaded again.
     pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         self.state.load_chunk(bytes, &self.saved)
     }
 
-    /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
-    /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
+    /// A copy of the queue in which no task is leased and no schedule is set (COPY). A leased task is ready in the
+    /// copy, with its old place in the order, or removed if it was to be cancelled. The copy depends on the queue
+    /// alone, so a replica makes the same one.
     pub fn copied(&self) -> Result<Queue, Invalid> {
         Ok(Queue { state: self.state.copied()?, saved: Cell::default() })
     }
 
-    /// The number of the effect that tells of a change that was just made, on the primary.
+    /// Counts an effect on the primary, after its changes were made, and returns its number.
     pub fn count_effect(&mut self) -> u64 {
         self.state.effects.count()
     }
 
-    /// Takes note of an effect that came, before its events are applied. Each has the number after the last one's, so
-    /// that one which went missing, and a change that nobody told, are noticed at once. A queue that an older version
-    /// stored or told of takes any number. Errors: another number than the next.
+    /// Counts an effect that arrived, before its events are applied. Its number must follow the last one's, so a
+    /// missing effect, or a change made on this node alone, is noticed at once. A queue whose last number is unknown,
+    /// because an older version stored it or sent its effects, accepts any number. Errors: it is another number.
     pub fn expect_effect(&mut self, effect: &Received<'_>) -> Result<(), Invalid> {
         self.state.effects.expect(effect.stamp.map(|(number, _)| number))
     }
 
-    /// The queue has come here, and its clock is so far ahead of this node's. The node's own knowledge, as far as it can
-    /// have any, until a primary says it: see [`State::clock_told`].
+    /// Sets how far the clock of a queue that arrived here is ahead of this node's. It is this node's own knowledge
+    /// until a primary states it as an event: see [`State::clock_event`].
     pub fn set_clock_offset(&mut self, offset_ms: i64) {
         self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }
 
-    /// What the clocks showed when the queue that was loaded was saved, once; `None` of an older version.
+    /// What the clocks of the node showed that saved this queue. Returned once; `None` if an older version saved it.
     pub fn take_saved(&self) -> Option<Stamp> {
         self.saved.take()
     }
 
-    /// Notes that a TIED lease hangs on a connection. The node's own knowledge: no event, not stored.
+    /// Ties a TIED lease to a connection. Only this node knows of it: there is no event, and it is not stored.
     pub fn tie(&mut self, holder: Holder, id: TaskId) {
         self.state.local.ties.tie(holder, id);
     }
 
-    /// Tells what time it is to what the next events add to this node's own figures. Changes nothing that is stored.
+    /// Sets the time for this node's own figures, before events are applied. Changes nothing that is stored.
     #[inline]
     pub fn observe(&mut self, at: Millis) {
         self.state.local.stats.observe(at);
     }
 
-    /// Says what the names of time zones mean on this node, before any schedule is set or loaded.
+    /// Sets where this node finds time zones. Call it before a schedule is set or loaded.
     pub fn use_zones(&mut self, zones: Zones) {
         self.state.schedules.use_zones(zones);
     }

@@ -1,17 +1,17 @@
-//! Limits of speed: so many claims in a span, by the generic cell rate algorithm (GCRA, ITU-T I.371), which keeps
-//! one instant for each limit and never counts anything.
+//! Rate limits by the generic cell rate algorithm (GCRA, ITU-T I.371), which stores one instant per limit and needs no
+//! counters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{RATE_MAX, SPAN_MAX_MS};
 use crate::time::Millis;
 
-/// `claims` in each `per_ms`, all of which may come at once. 0 claims hold what is limited.
+/// A rate limit: `claims` per `per_ms`, all of which can come at once. With 0 claims nothing can be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// 0 to 1,000,000.
+    /// The number of claims, 0 to 1,000,000.
     pub claims: u32,
-    /// 1 ms to 100 years.
+    /// The span in ms, 1 ms to 100 years.
     pub per_ms: u64,
 }
 
@@ -21,9 +21,10 @@ impl Rate {
     }
 }
 
-/// What was used of a rate: the theoretical arrival time of GCRA, which is when all of the rate is there again.
-/// It is `ms` and `part` parts of a millisecond; a millisecond has as many parts as its rate has claims, so that
-/// nothing is ever rounded.
+/// How much of a rate is used: GCRA's theoretical arrival time, the instant at which nothing is used any more.
+///
+/// The instant is `ms` and `part` fractions of a millisecond. A millisecond has as many fractions as the rate has
+/// claims, so nothing is ever rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Spent {
     ms: u64,
@@ -31,18 +32,18 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// From when on all of the rate is there again.
+    /// When nothing is used any more.
     pub fn is_over_at(self) -> Millis {
         Millis(self.ms.saturating_add(u64::from(self.part > 0))).min(Millis::MAX)
     }
 
-    /// Whether it can have come about by this rate.
+    /// Whether this can be the use of the given rate.
     pub fn is_valid(self, rate: Option<Rate>) -> bool {
         let parts = rate.map_or(1, |rate| rate.claims.max(1));
         self.part < parts && self.ms <= Millis::MAX.0
     }
 
-    /// How far it is ahead of `at`, in parts of a millisecond.
+    /// How far the instant is after `at`, in fractions of a millisecond.
     fn ahead(self, at: Millis, rate: Rate) -> u128 {
         let whole = u128::from(self.ms) * u128::from(rate.claims) + u128::from(self.part);
         whole.saturating_sub(u128::from(at.0) * u128::from(rate.claims))
@@ -55,7 +56,7 @@ impl Spent {
         claims.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX))
     }
 
-    /// When the rate allows the next claim; `None` where it never does.
+    /// When the rate allows the next claim; `None` if it never does.
     pub fn next_at(self, rate: Rate) -> Option<Millis> {
         let last = u128::from(rate.claims.checked_sub(1)?) * u128::from(rate.per_ms);
         let whole = u128::from(self.ms) * u128::from(rate.claims) + u128::from(self.part);
@@ -63,7 +64,7 @@ impl Spent {
         Some(Millis(u64::try_from(at).unwrap_or(u64::MAX)).min(Millis::MAX))
     }
 
-    /// One claim more at `at`.
+    /// Counts one claim at `at`.
     pub fn spend(&mut self, at: Millis, rate: Rate) {
         if rate.claims == 0 {
             return;

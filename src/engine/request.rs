@@ -1,58 +1,58 @@
-//! What is asked of a queue, what is answered, and why a verb does nothing.
+//! What callers ask of a queue, what is replied, and why a request is refused.
 
 use serde::{Deserialize, Serialize};
 
 use crate::task::{Handle, Options, TaskId};
 use crate::time::Due;
 
-/// A source of random bits. Only a primary draws; what it drew travels in events.
+/// A source of random bits. Only a primary draws from it; what it draws travels in events.
 pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
 
-/// The time in which one node is the primary.
+/// A term: the period in which one node is the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
     /// A random number, not 0.
     pub id: u64,
-    /// How it began.
+    /// How the term began.
     pub beginning: Beginning,
 }
 
 /// How a node became the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
-    /// It started as one.
+    /// It started as a primary.
     Start,
-    /// It was a replica before. Another primary may still believe in itself.
+    /// It was a replica before. The old primary may still believe that it is one.
     Promotion,
 }
 
-/// What a push asks for.
+/// The arguments of a push.
 #[derive(Debug, Clone, Copy)]
 pub struct Push<'a> {
-    /// When the tasks become ready; `None` for now.
+    /// When the tasks become ready; `None` for at once.
     pub due: Option<Due>,
-    /// What holds for each task.
+    /// The options of each task.
     pub options: Options<'a>,
-    /// One for each task, at least one.
+    /// The payload of each task; at least one, at most [`crate::BATCH_MAX`].
     pub payloads: &'a [&'a [u8]],
 }
 
-/// What a claim asks for.
+/// The arguments of a claim. The default claims one task, without a worker's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The most tasks.
     pub count: usize,
-    /// The most bytes of payloads, but for the first.
+    /// The most bytes of all payloads together. The first task is delivered whatever its size. `None` for no limit.
     pub bytes: Option<u64>,
-    /// The leases' length, before the task's and the queue's.
+    /// The length of the leases in ms. `None`: the task's own length applies, or else the queue's.
     pub lease_ms: Option<u32>,
-    /// The worker's name, empty for none.
+    /// The worker's name; empty if it gives none.
     pub worker: &'a [u8],
-    /// Whether the leases end with the connection.
+    /// Whether the leases also end with the connection (TIED).
     pub tied: bool,
-    /// At most once: no lease, the tasks are gone.
+    /// At most once (NOACK): the tasks are removed without a lease.
     pub noack: bool,
-    /// Only tasks of this group.
+    /// Only tasks of this group; `None` for all groups.
     pub group: Option<&'a [u8]>,
 }
 
@@ -62,57 +62,57 @@ impl Default for Claim<'_> {
     }
 }
 
-/// What a worker says of a failed attempt's future.
+/// When a failed task is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// As the backoff says.
+    /// After the queue's backoff.
     Backoff,
-    /// After this many ms.
+    /// After this many ms, at least 1.
     After(u64),
-    /// Never.
+    /// Never: the task is dead.
     Dead,
 }
 
-/// What a request was answered.
+/// The reply to a request with a token, as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// `count` tasks were pushed, with consecutive ids from `first` on.
+    /// Tasks were pushed, with consecutive ids.
     #[serde(rename = "p")]
     Pushed {
         /// The first id.
         first: TaskId,
-        /// How many.
+        /// How many tasks.
         count: u32,
     },
-    /// These leases were given.
+    /// Tasks were claimed.
     #[serde(rename = "c")]
     Claimed {
-        /// Their handles.
+        /// The handle of each lease.
         handles: Vec<Handle>,
     },
 }
 
-/// Why a verb does nothing.
+/// Why a request is refused. The queue is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// `max-len` is reached.
+    /// The tasks would exceed `max-len`.
     FullLen,
-    /// `max-bytes` is reached.
+    /// The bytes would exceed `max-bytes`.
     FullBytes,
-    /// `groups-max` is reached.
+    /// The group is new, and would exceed `groups-max`.
     FullGroups,
-    /// `tokens-max` is reached.
+    /// The token is new, and would exceed `tokens-max`.
     FullTokens,
     /// This task holds the token.
     Held(TaskId),
-    /// The gate is closed.
+    /// The gate is closed: see [`crate::Gate`].
     Paused,
     /// There is nothing left to work on: the task is finished or removed.
     Gone,
-    /// The task lives on without this lease.
+    /// The task still exists, but this lease is over.
     Stale,
-    /// Somebody asked to cancel the task.
+    /// Somebody asked to cancel the task, so its lease is not extended.
     CancelAsked,
-    /// Ids or lease numbers have come to their end.
+    /// Ids or lease numbers are used up.
     Exhausted,
 }

@@ -1,4 +1,4 @@
-//! What is set of a schedule: when it runs, what becomes of missed runs, and what each run pushes.
+//! The definition of a schedule: when it runs, what happens after missed runs, and what each run pushes.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,26 +8,26 @@ use crate::task::{Hold, Options, Unique};
 use crate::time::{Due, Millis, Now};
 use crate::zones::{ZONE_MAX_BYTES, Zones};
 
-/// The shortest interval: a tenth of what a server does in a moment anyway, and longer than what a timer is late.
+/// The shortest interval in ms. It allows ten runs per second, and is well above the delay of a timer.
 pub const EVERY_MIN_MS: u64 = 100;
-/// The most bytes of a schedule's payload: it travels in an event, and is kept as long as the schedule.
+/// The most bytes of a schedule's payload. It is part of an event and stays in memory with the schedule.
 pub const SCHEDULED_MAX_BYTES: usize = 1 << 20;
 
 /// When a schedule runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trigger<'a> {
-    /// At intervals, the first time after one.
+    /// At intervals of this many ms, the first time after one interval.
     #[serde(rename = "e")]
     Every(u64),
-    /// At the instants of an expression, in a time zone; see `calendar`.
+    /// At the instants of a cron expression (first) in a time zone (second); see `calendar`.
     #[serde(rename = "c")]
     Cron(&'a str, &'a str),
 }
 
-/// What becomes of runs that were missed.
+/// What happens after runs were missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Catchup {
-    /// Nothing.
+    /// Nothing: the next run is the next planned one.
     #[serde(rename = "n")]
     None,
     /// One run is made, however many were missed.
@@ -36,18 +36,18 @@ pub enum Catchup {
     One,
 }
 
-/// What is set of a schedule.
+/// The definition of a schedule, as it was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleSpec<'a> {
     /// When it runs.
     #[serde(borrow)]
     pub timing: Trigger<'a>,
-    /// What becomes of missed runs.
+    /// What happens after runs were missed.
     pub catchup: Catchup,
-    /// What holds for each task. A token's hold ends so long after the run: its instant is a span here.
+    /// The options of each task. A token's `hold` contains a span here, counted from the run, instead of an instant.
     #[serde(borrow)]
     pub options: Options<'a>,
-    /// The payload of each task.
+    /// The payload of each task, at most [`SCHEDULED_MAX_BYTES`].
     #[serde(with = "serde_bytes")]
     pub payload: &'a [u8],
 }
@@ -55,18 +55,18 @@ pub struct ScheduleSpec<'a> {
 /// Why a schedule can't be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScheduleError {
-    /// Its rule is none.
+    /// Its expression or its time zone is refused.
     Bad(BadRule),
-    /// The queue holds [`crate::SCHEDULES_MAX`] others.
+    /// The queue has [`crate::SCHEDULES_MAX`] other schedules.
     TooMany,
 }
 
-/// The timing, ready to be asked.
+/// A parsed trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Recurrence {
     Every(u64),
     Cron(Calendar),
-    /// Of another node, which knows a zone that this doesn't.
+    /// A trigger from another node in a time zone that this node doesn't know. It has no runs here.
     Unknown,
 }
 
@@ -78,7 +78,7 @@ impl Recurrence {
         })
     }
 
-    /// The first instant after now, on from the one before in the case of intervals.
+    /// The first instant after now. Intervals are counted from `before`, the last planned instant.
     pub fn next(&self, now: &Now, before: Option<Due>) -> Option<Due> {
         Some(match self {
             Recurrence::Every(ms) => {
@@ -93,7 +93,7 @@ impl Recurrence {
 }
 
 impl<'a> ScheduleSpec<'a> {
-    /// What holds for the task of a run at `at`.
+    /// The options for the task of a run at `at`.
     pub(crate) fn options_at(&self, at: Millis) -> Options<'a> {
         let unique = self.options.unique.map(|unique| {
             let hold = match unique.hold {

@@ -1,11 +1,11 @@
-//! What a queue is told about itself: one table of names, defaults and bounds.
+//! The settings of a queue: one table of names, defaults and bounds.
 //!
-//! Settings are read when they are needed, never frozen into a task.
+//! Settings are read when they are needed and never copied into a task, so a change applies to existing tasks too.
 
 use crate::bounds::{ATTEMPTS_MAX, LEASE_MAX_MS, NAMES_MAX, NUMBER_MAX, RATE_MAX, SPAN_MAX_MS};
 use crate::rate::Rate;
 
-/// How the delay grows with each failure.
+/// How the delay grows with each failure. `base` is `backoff-base`, `n` the number of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backoff {
     /// base · 2^(n−1)
@@ -21,73 +21,73 @@ impl Backoff {
     pub const NAMES: [&'static str; 3] = ["exponential", "linear", "fixed"];
 }
 
-/// The settings, by their place in [`SETTINGS`].
+/// The settings, by their index in [`SETTINGS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
-    /// Length of a lease where neither claim nor task says, in ms.
+    /// The length of a lease in ms, unless the claim or the task gives one.
     Lease,
-    /// Failures until a task is dead; −1 = no limit.
+    /// After how many failures a task is dead; −1 = no limit.
     Attempts,
-    /// Stalls until a task is dead; −1 = no limit.
+    /// After how many stalls a task is dead; −1 = no limit.
     Stalls,
-    /// A [`Backoff`], as its place in [`Backoff::NAMES`].
+    /// A [`Backoff`], by its index in [`Backoff::NAMES`].
     Backoff,
-    /// The first delay, in ms.
+    /// The first delay after a failure, in ms.
     BackoffBase,
     /// The longest delay, in ms.
     BackoffMax,
-    /// How far a delay is moved at random, in percent either way.
+    /// By how much a delay is changed at random in either direction, in percent.
     BackoffJitter,
-    /// Most tasks ready, delayed and leased; −1 = no limit.
+    /// The most ready, delayed and leased tasks together; −1 = no limit.
     MaxLen,
-    /// Most bytes of all tasks; −1 = no limit.
+    /// The most bytes of all tasks; −1 = no limit.
     MaxBytes,
-    /// Most dead tasks; the oldest go.
+    /// The most dead tasks, the oldest are removed; −1 = no limit.
     DeadMax,
     /// How long a dead task is kept, in ms; −1 = no limit.
     DeadTtl,
-    /// How long a lease can be held with all its extensions, in ms; −1 = no limit.
+    /// How long a lease can last with all of its extensions, in ms; −1 = no limit.
     RunMax,
-    /// How long a task is kept when it is done, in ms; 0 = not at all.
+    /// How long a done task is retained, in ms; 0 = not at all.
     Retain,
-    /// Most tasks kept when they are done; the oldest go.
+    /// The most retained done tasks, the oldest are removed; −1 = no limit.
     RetainMax,
-    /// Most leases at a time; −1 = no limit.
+    /// The most tasks leased at a time; −1 = no limit.
     Concurrency,
-    /// Most claims in each `rate-per`; −1 = no limit.
+    /// The most claims in each `rate-per`; −1 = no limit.
     Rate,
     /// The span of `rate`, in ms.
     RatePer,
-    /// Most leases at a time of each group; −1 = no limit.
+    /// The most tasks of one group leased at a time; −1 = no limit.
     GroupConcurrency,
-    /// Most claims of each group in each `group-rate-per`; −1 = no limit.
+    /// The most claims of one group in each `group-rate-per`; −1 = no limit.
     GroupRate,
     /// The span of `group-rate`, in ms.
     GroupRatePer,
-    /// Most groups.
+    /// The most groups.
     GroupsMax,
-    /// Most UNIQUE tokens held.
+    /// The most UNIQUE tokens held at a time.
     TokensMax,
 }
 
-/// One row of the table.
+/// The definition of one setting.
 #[derive(Debug)]
 pub struct Rule {
-    /// The setting.
+    /// Which setting it is.
     pub setting: Setting,
-    /// Its name.
+    /// Its name, as users type it.
     pub name: &'static str,
-    /// Its value where nobody set one.
+    /// Its default value.
     pub default: i64,
-    /// Its smallest value, where it isn't −1 for "no limit".
+    /// Its smallest value, besides −1 for "no limit".
     pub min: i64,
     /// Its largest value.
     pub max: i64,
-    /// Whether −1 means "no limit".
+    /// Whether −1 is allowed, meaning "no limit".
     pub unlimited: bool,
 }
 
-/// The largest `run-max`: spans of a lease are stored in 32 bits.
+/// The largest `run-max`, 30 days: spans of a lease are stored in 32 bits.
 const RUN_MAX_MS: i64 = 30 * 86_400_000;
 
 const fn rule(setting: Setting, name: &'static str, default: i64, min: i64, max: i64) -> Rule {
@@ -98,7 +98,7 @@ const fn or_unlimited(rule: Rule) -> Rule {
     Rule { unlimited: true, ..rule }
 }
 
-/// All settings, in the order in which they are shown; a setting's place is its number.
+/// All settings, in the order in which they are shown. The index of a setting is its value in [`Setting`].
 pub const SETTINGS: [Rule; 22] = [
     rule(Setting::Lease, "lease", 30_000, 1, LEASE_MAX_MS as i64),
     or_unlimited(rule(Setting::Attempts, "attempts", 25, 1, ATTEMPTS_MAX)),
@@ -125,7 +125,7 @@ pub const SETTINGS: [Rule; 22] = [
 ];
 
 impl Rule {
-    /// The rule of a setting named without regard to case.
+    /// The definition of a setting by its name, in any case.
     pub fn named(name: &[u8]) -> Option<&'static Rule> {
         SETTINGS.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
     }
@@ -135,7 +135,7 @@ impl Rule {
         (self.min..=self.max).contains(&value) || (self.unlimited && value == -1)
     }
 
-    /// Reads a value as users write it: a number, or the word of a backoff.
+    /// Parses a value as users write it: a number, or the word for a backoff. `None` if it isn't allowed.
     pub fn parse(&self, text: &[u8]) -> Option<i64> {
         let value = match self.setting {
             Setting::Backoff => {
@@ -147,7 +147,7 @@ impl Rule {
     }
 }
 
-/// The values of one queue.
+/// The values of all settings of one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings([i64; SETTINGS.len()]);
 
@@ -158,38 +158,38 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The value as a number, −1 for "no limit".
+    /// The value as a number; −1 means "no limit".
     pub fn get(&self, setting: Setting) -> i64 {
         self.0.get(setting as usize).copied().unwrap_or_default()
     }
 
-    /// Gives a setting a value that its rule allows; false (and no change) for any other.
+    /// Sets a value. Returns false, without a change, if the definition does not allow it.
     pub(crate) fn set(&mut self, rule: &Rule, value: i64) -> bool {
         match self.0.get_mut(rule.setting as usize) {
-            Some(place) if rule.allows(value) => {
-                *place = value;
+            Some(slot) if rule.allows(value) => {
+                *slot = value;
                 true
             }
             _ => false,
         }
     }
 
-    /// The value as a limit: `None` where there is none.
+    /// The value as a limit; `None` for no limit.
     pub fn limit(&self, setting: Setting) -> Option<u64> {
         u64::try_from(self.get(setting)).ok()
     }
 
-    /// The value of a setting that is never "no limit".
+    /// The value of a setting that can't be "no limit".
     pub fn span_ms(&self, setting: Setting) -> u64 {
         self.limit(setting).unwrap_or_default()
     }
 
-    /// The queue's own rate; `None` where there is none.
+    /// The rate limit of the queue; `None` for no limit.
     pub fn rate(&self) -> Option<Rate> {
         self.rate_of(Setting::Rate, Setting::RatePer)
     }
 
-    /// The rate of each group that has none of its own.
+    /// The rate limit of each group without one of its own; `None` for no limit.
     pub fn group_rate(&self) -> Option<Rate> {
         self.rate_of(Setting::GroupRate, Setting::GroupRatePer)
     }

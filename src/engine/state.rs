@@ -1,4 +1,4 @@
-//! The state of a queue: its tables, and what can be asked of them at a glance.
+//! The state of a queue: its tables and simple questions about them.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::store::expiry::{Expiry, expires};
 use crate::store::groups::Groups;
 use crate::store::interner::Interner;
 use crate::store::lanes::{LaneKey, Lanes};
-use crate::store::log::{Log, Place};
+use crate::store::log::{Log, Position};
 use crate::store::record::Record;
 use crate::store::requests::Requests;
 use crate::store::schedules::Schedules;
@@ -28,8 +28,10 @@ use crate::task::{LeaseNumber, TaskId, TaskState};
 use crate::time::Millis;
 use crate::totals::Totals;
 
-/// All that a queue holds, as its tables. Whoever has a queue can read it; only what applies an event, or loads what was
-/// stored, is lent it to be changed: see [`crate::Queue`].
+/// Everything a queue stores, as tables; also every rule that decides about it.
+///
+/// Anybody who has a [`crate::Queue`] can read its state and ask its rules for events. Only `apply` and loading get it
+/// to change it.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub(crate) settings: Settings,
@@ -44,22 +46,22 @@ pub struct State {
     pub(crate) log: Log,
     pub(crate) lanes: Lanes,
     pub(crate) groups: Groups,
-    /// What is used of the queue's rate.
+    /// The use of the queue's rate.
     pub(crate) spent: Spent,
     pub(crate) delayed: Delayed,
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) done: Done,
     pub(crate) leased: u64,
-    /// What a worker said at a task's last failure, or why it died without one.
+    /// The text of a task's last failure, or why it died without one.
     pub(crate) errors: SideTable,
-    /// What came of done tasks.
+    /// The results of done tasks.
     pub(crate) results: SideTable,
-    /// How far workers have come; kept until the task's next lease or its end.
+    /// The progress of attempts, kept until the task's next claim or its end.
     pub(crate) progress: SideTable,
     pub(crate) workers: Interner,
-    /// Since when ready suspects have been passed over.
+    /// Since when ready suspects have been passed over; `None` if they have not.
     pub(crate) passed_over: Option<Millis>,
-    /// Which worker is to get one.
+    /// The worker that is reserved for a suspect.
     pub(crate) awaited: Option<WorkerNumber>,
     pub(crate) requests: Requests,
     pub(crate) schedules: Schedules,
@@ -69,30 +71,30 @@ pub struct State {
     pub(crate) local: Local,
 }
 
-/// What only this node knows of a queue: neither stored nor in a digest, and empty in a copy.
+/// What only this node knows of a queue. It is neither stored nor part of a digest, and it is empty in a copy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Local {
-    /// Which connection holds which TIED lease.
+    /// The connections of TIED leases.
     pub ties: Ties,
-    /// What happened in the last minutes.
+    /// Rates and durations of the last minutes.
     pub stats: Stats,
 }
 
-/// A task as the queue's own files see it: where it lies, what was pushed, what is known since.
+/// A task as the rules see it: its position in the log, its record, and its entry if it was touched.
 pub(crate) struct Found<'a> {
-    pub place: Place,
+    pub position: Position,
     pub order: Order,
     pub record: Record<'a>,
     pub entry: Option<Entry>,
 }
 
 impl Found<'_> {
-    /// The lane it belongs in.
+    /// The lane it belongs to.
     pub fn key(&self) -> LaneKey {
         LaneKey { priority: self.record.options.priority, group: self.record.group }
     }
 
-    /// The entry, or what it would be: a task that was never touched is ready since its push.
+    /// The entry. For a task that was never touched, the entry it would have: ready since its push.
     pub fn entry(&self) -> Entry {
         self.entry.unwrap_or_else(|| {
             Entry::untouched(Phase::Ready { since: Millis(self.record.id.ms) }, self.order.rank())
@@ -101,15 +103,15 @@ impl Found<'_> {
 }
 
 impl State {
-    /// How far the queue's clock is ahead of its node's, in ms: not 0 only for a queue that came by RESTORE or with its
-    /// slot from a node with another clock. Whoever calls says what time it is on the queue's clock; see
+    /// How far the queue's clock is ahead of its node's, in ms. It is 0 unless the queue arrived by RESTORE, or with
+    /// its slot, from a node with another clock. Callers must pass the time on the queue's clock: see
     /// [`crate::Now::ahead_by`].
     pub fn clock_offset_ms(&self) -> i64 {
         self.clock_offset_ms
     }
 
-    /// What a primary says of the clock of a queue that has come to it.
-    pub fn clock_told(&self) -> Event<'static> {
+    /// The event by which a primary states the clock of a queue that arrived there.
+    pub fn clock_event(&self) -> Event<'static> {
         Event::Clock { offset_ms: self.clock_offset_ms }
     }
 
@@ -124,22 +126,22 @@ impl State {
         }
     }
 
-    /// How many tasks wait or are worked on: ready, delayed and leased. What `max-len` bounds.
+    /// How many tasks are ready, delayed or leased: the number that `max-len` limits.
     pub fn len(&self) -> u64 {
         self.count(TaskState::Ready) + self.count(TaskState::Delayed) + self.count(TaskState::Leased)
     }
 
-    /// Whether no task waits or is worked on.
+    /// Whether no task is ready, delayed or leased.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of all tasks: payloads and headers with a few bytes each, results and progress. What `max-bytes` bounds.
+    /// Bytes of all tasks: payloads, headers, results, progress and a few bytes each. `max-bytes` limits this number.
     pub fn record_bytes(&self) -> u64 {
         self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
     }
 
-    /// How many effects have told of the queue; `None` where an older version wrote it.
+    /// How many effects the queue has had; `None` if that is not known because an older version wrote it.
     pub fn effects(&self) -> Option<u64> {
         match self.effects {
             EffectCount::Counted(number) => Some(number),
@@ -147,12 +149,12 @@ impl State {
         }
     }
 
-    /// The settings.
+    /// The queue's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// How often what happened.
+    /// The queue's counters since it was created.
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -162,35 +164,35 @@ impl State {
         self.pauses.of(gate, now)
     }
 
-    /// The connections that TIED leases hang on.
+    /// The connections with TIED leases.
     pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
         self.local.ties.holders()
     }
 
-    /// A task by id.
+    /// The task with this id.
     pub(crate) fn find(&self, id: TaskId) -> Option<Found<'_>> {
         self.at(self.log.find(id)?)
     }
 
-    /// A task by its number at the push.
+    /// The task with this order number.
     pub(crate) fn locate(&self, order: Order) -> Option<Found<'_>> {
         self.at(self.log.locate(order)?)
     }
 
-    pub(crate) fn at(&self, place: Place) -> Option<Found<'_>> {
-        let order = self.log.order(place);
-        let record = self.bodies.over(order, self.log.record(place)?);
-        Some(Found { place, order, record, entry: self.log.entry(place) })
+    pub(crate) fn at(&self, position: Position) -> Option<Found<'_>> {
+        let order = self.log.order(position);
+        let record = self.bodies.over(order, self.log.record(position)?);
+        Some(Found { position, order, record, entry: self.log.entry(position) })
     }
 
-    /// Bytes of a task's record, and of the body that took the place of what is in it.
-    pub(crate) fn task_bytes(&self, place: Place, order: Order) -> usize {
-        self.log.record_len(place) + self.bodies.bytes_of(order) as usize
+    /// Bytes of a task: its record, and the body that replaced the record's.
+    pub(crate) fn task_bytes(&self, position: Position, order: Order) -> usize {
+        self.log.record_len(position) + self.bodies.bytes_of(order) as usize
     }
 }
 
 impl Found<'_> {
-    /// When the task is to go if nobody claims it: of one that is ready, and was never claimed.
+    /// When the task expires; `None` unless it is ready, has a time to live and was never claimed.
     pub fn expires(&self) -> Option<Millis> {
         expires(&self.record, self.entry.as_ref())
     }

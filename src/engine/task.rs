@@ -1,4 +1,4 @@
-//! What names a task and what is said of it from outside: ids, handles, states, options, headers.
+//! Tasks as seen from outside: ids, handles, states, options, headers.
 
 use std::fmt;
 
@@ -14,19 +14,19 @@ use crate::varint;
 /// A task's id, `<ms>-<seq>`: from the primary's clock, never going backwards, unique in its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskId {
-    /// Milliseconds since the Unix epoch at the push, or the last id's where the clock was behind it.
+    /// Milliseconds since the Unix epoch at the push; those of the previous id if the clock is not past it.
     pub ms: u64,
-    /// Tells apart the tasks of one millisecond.
+    /// Distinguishes the tasks of one millisecond.
     pub seq: u64,
 }
 
 impl TaskId {
-    /// The `n`-th id after this one within its millisecond; `None` where `seq` would overflow.
+    /// The `n`-th id after this one in the same millisecond; `None` if `seq` would overflow.
     pub fn nth(self, n: u64) -> Option<TaskId> {
         Some(TaskId { ms: self.ms, seq: self.seq.checked_add(n)? })
     }
 
-    /// The id as it is shown, without an allocation.
+    /// The displayed id, without an allocation.
     pub fn text(self) -> InlineStr {
         self.before(InlineStr::new())
     }
@@ -35,7 +35,7 @@ impl TaskId {
         text.decimal(self.seq).byte(b'-').decimal(self.ms)
     }
 
-    /// Reads `<ms>-<seq>` in decimal, without signs, spaces or leading zeros.
+    /// Parses `<ms>-<seq>` in decimal, without signs, spaces or leading zeros.
     pub fn parse(text: &[u8]) -> Option<TaskId> {
         let dash = text.iter().position(|&byte| byte == b'-')?;
         Some(TaskId { ms: decimal(text.get(..dash)?)?, seq: decimal(text.get(dash + 1..)?)? })
@@ -48,8 +48,8 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// The number of a lease: strictly increasing in a queue and below 2^53, so that it serves as a
-/// fencing token in stores that keep numbers as doubles.
+/// The number of a lease: a fencing token. It strictly increases in a queue and stays below 2^53, so that stores which
+/// keep numbers as doubles can compare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseNumber(pub u64);
@@ -59,24 +59,24 @@ impl LeaseNumber {
     pub const MAX: LeaseNumber = LeaseNumber((1 << 53) - 1);
 }
 
-/// What a claim returns and every worker command takes back: `<id>@<lease number>-<nonce>`.
+/// What a claim returns and every worker command takes: `<id>@<lease number>-<nonce>`. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Handle {
-    /// The task.
+    /// The task's id.
     pub id: TaskId,
     /// The number of the lease.
     pub lease: LeaseNumber,
-    /// 32 random bits, known to the holder alone.
+    /// 32 random bits that only the worker with the lease knows.
     pub nonce: u32,
 }
 
 impl Handle {
-    /// The handle as it is shown, without an allocation.
+    /// The displayed handle, without an allocation.
     pub fn text(self) -> InlineStr {
         self.id.before(InlineStr::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
     }
 
-    /// Reads a handle as it is displayed.
+    /// Parses a displayed handle.
     pub fn parse(text: &[u8]) -> Option<Handle> {
         let at = text.iter().position(|&byte| byte == b'@')?;
         let id = TaskId::parse(text.get(..at)?)?;
@@ -99,7 +99,7 @@ impl fmt::Display for Handle {
     }
 }
 
-/// Reads an unsigned decimal that is written the one way a number is written.
+/// Parses an unsigned decimal in its canonical form, without leading zeros.
 fn decimal(text: &[u8]) -> Option<u64> {
     let canonical = text == b"0" || !text.starts_with(b"0");
     if text.is_empty() || !canonical {
@@ -111,18 +111,18 @@ fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The states a task can be in; a task is in exactly one.
+/// The state of a task. A task is in exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TaskState {
-    /// Waits to be claimed.
+    /// It waits to be claimed.
     Ready,
-    /// Becomes ready at a known time.
+    /// It becomes ready at a known time.
     Delayed,
-    /// A worker has it until its deadline.
+    /// A worker has it until the deadline of the lease.
     Leased,
-    /// Reached a limit of failures or stalls; kept for a person to look at.
+    /// It reached a limit of failures or stalls, or its worker gave it up. It is kept for inspection.
     Dead,
-    /// Finished, and kept for a while with its result.
+    /// It is finished, and retained for a while with its result.
     Done,
 }
 
@@ -131,7 +131,7 @@ impl TaskState {
     pub const ALL: [TaskState; 5] =
         [TaskState::Ready, TaskState::Delayed, TaskState::Leased, TaskState::Dead, TaskState::Done];
 
-    /// The word users type and read.
+    /// The word that users type and read.
     pub fn name(self) -> &'static str {
         match self {
             TaskState::Ready => "ready",
@@ -143,64 +143,64 @@ impl TaskState {
     }
 }
 
-/// What a push said about a task, beside its payload. Settings fill in what is `None` when needed.
+/// The options of a push. Where one is `None`, the queue's setting applies at the time it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-// Else a damaged name, in a schedule, would pass for an option that nobody gave.
+// Otherwise a damaged name in a stored schedule would pass for an option that nobody gave.
 #[serde(deny_unknown_fields)]
 pub struct Options<'a> {
-    /// Higher goes first.
+    /// Higher priorities go first.
     pub priority: i8,
-    /// Failures until the task is dead: 1 to 65535, or -1 for no limit.
+    /// After how many failures the task is dead: 1 to 65535, or −1 for no limit.
     pub attempts: Option<i32>,
-    /// Length of a lease on this task, 1 ms to 24 h.
+    /// The length of a lease on this task, 1 ms to 24 h.
     pub lease_ms: Option<u32>,
-    /// Encoded [`Headers`]; empty where there are none.
+    /// Encoded [`Headers`]; empty if there are none.
     #[serde(borrow, with = "serde_bytes")]
     pub headers: &'a [u8],
-    // What follows came with version 2 of effects.
-    /// The name of its group, empty for none. A stored record has the group's number in its place.
+    // The fields below were added with version 2 of effects.
+    /// The name of its group; empty for none. A stored record has the group's number instead.
     #[serde(default, borrow, with = "serde_bytes")]
     pub group: &'a [u8],
-    /// What keeps others like it out.
+    /// Its UNIQUE token: while it is held, no other task with the same token can be pushed.
     #[serde(default, borrow)]
     pub unique: Option<Unique<'a>>,
-    /// How long it waits for its first claim once it is due, 1 ms to 100 years.
+    /// How long it can wait for its first claim once it is due, 1 ms to 100 years.
     #[serde(default)]
     pub ttl_ms: Option<u64>,
-    /// How long it is kept when it is done, 0 ms to 100 years.
+    /// How long it is retained once it is done, 0 ms to 100 years.
     #[serde(default)]
     pub retain_ms: Option<u64>,
 }
 
-/// A token that no two tasks of a queue hold at a time.
+/// A token that at most one task of a queue holds at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unique<'a> {
     /// The token, 1 to 256 bytes.
     #[serde(borrow, with = "serde_bytes")]
     pub token: &'a [u8],
-    /// How long it is held.
+    /// How long the task holds it.
     pub hold: Hold,
 }
 
 /// How long a task holds its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
-    /// Until the task is done, dead, cancelled or expired.
+    /// Until the task is done, dead or removed.
     #[serde(rename = "e")]
     End,
-    /// Until its first claim.
+    /// Until its first claim (UNTIL start).
     #[serde(rename = "s")]
     Start,
-    /// Until its end, but at the latest to this instant of the queue's clock.
+    /// Until the task's end, but at most until this instant on the queue's clock (FOR).
     #[serde(rename = "l")]
     AtMost(Millis),
-    /// To this instant of the queue's clock, whatever becomes of the task.
+    /// Until this instant on the queue's clock, whatever happens to the task (FOR … KEEP).
     #[serde(rename = "x")]
     Exactly(Millis),
 }
 
 impl Hold {
-    /// The instant at which it ends by itself.
+    /// The instant at which the token becomes free by itself; `None` if that depends on the task alone.
     pub fn until(self) -> Option<Millis> {
         match self {
             Hold::End | Hold::Start => None,
@@ -217,7 +217,7 @@ impl Unique<'_> {
 }
 
 impl Options<'_> {
-    /// Whether every field is within its bounds: asked of what a file or a peer sent.
+    /// Whether all fields are within bounds. For options from a file or a peer.
     pub(crate) fn are_valid(&self) -> bool {
         let attempts = self.attempts.is_none_or(|n| n == -1 || (1..=ATTEMPTS_MAX).contains(&i64::from(n)));
         let lease = self.lease_ms.is_none_or(|ms| (1..=LEASE_MAX_MS).contains(&u64::from(ms)));
@@ -233,12 +233,12 @@ impl Options<'_> {
     }
 }
 
-/// Names and values that travel with a task, packed: a count, then each name and value with its length.
+/// Encoded names and values that travel with a task: a count, then each name and value with its length.
 #[derive(Debug, Clone, Copy)]
 pub struct Headers<'a>(pub &'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// Packs pairs of name and value; nothing for no pairs. The caller keeps to the bounds.
+    /// Encodes pairs of name and value; empty for no pairs. The caller must respect the bounds.
     pub fn pack(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut packed = Vec::new();
         if !pairs.is_empty() {
@@ -253,7 +253,7 @@ impl<'a> Headers<'a> {
         packed
     }
 
-    /// The pairs, in the order in which they were given.
+    /// The pairs of name and value, in the order given.
     pub fn pairs(self) -> Vec<(&'a [u8], &'a [u8])> {
         self.read().unwrap_or_default()
     }

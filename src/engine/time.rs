@@ -1,4 +1,4 @@
-//! Instants and what "now" is. The engine reads no clock: whoever calls it says what time it is.
+//! Instants, spans and the two clocks. The engine reads no clock: the caller passes the time to each call.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// The last instant a queue can hold (the year 10889): instants are stored in six bytes.
+    /// The last instant that a queue can store (in the year 10889): instants have six bytes.
     pub const MAX: Millis = Millis((1 << 48) - 1);
 
-    /// The same in microseconds.
+    /// [`Millis::MAX`] in microseconds.
     pub const MAX_US: u64 = Self::MAX.0 * 1000;
 
     /// The instant `span_ms` later, at most [`Millis::MAX`].
@@ -25,54 +25,55 @@ impl Millis {
     }
 }
 
-/// What a caller says about the time of a call.
+/// The present time and the condition of the server, as the caller states them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The queue's clock, on which spans run: it neither jumps nor goes backwards.
+    /// The queue's clock, on which spans run. It neither jumps nor goes backwards.
     pub at: Millis,
-    /// The wall clock, which `AT` follows.
+    /// The wall clock, which `AT` and `CRON` follow.
     pub wall: Millis,
-    /// Set while deadlines that passed when the server could not serve are held back.
+    /// Set during a grace, in which deadlines that passed while the server could not serve are not acted on yet.
     pub grace: Option<Grace>,
-    /// The server is out of memory: schedules make no runs.
+    /// Whether the server is out of memory. If it is, schedules make no runs.
     pub is_full: bool,
-    /// How far lease numbers are ahead of the clock, in microseconds: more with each promotion in the line of primaries.
+    /// How far lease numbers are ahead of the clock, in microseconds. Each promotion increases it.
     pub lead_us: u64,
 }
 
-/// A time in which nobody could be heard: leases that ran out in it are spared until `until`.
+/// A grace after a period in which the server could not serve. Leases that ended in that period are spared until
+/// `until`, so that workers whose answers were already on the way are heard first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grace {
-    /// When the server stopped serving: deadlines up to here are over as ever.
+    /// When the server stopped serving. Deadlines up to here are not spared.
     pub from: Millis,
-    /// When it served again: deadlines after it are over as ever.
+    /// When it served again. Deadlines after this are not spared.
     pub to: Millis,
-    /// When the deadlines between the two are acted on.
+    /// When the deadlines in between are acted on.
     pub until: Millis,
 }
 
-/// While a grace runs, pages of leases are looked through this often, since their bounds tell too little then.
+/// How often pages of leases are examined during a grace, when their bounds say little.
 const GRACE_STEP_MS: u64 = 10;
 
 impl Now {
-    /// A now on which both clocks agree and no grace runs.
+    /// A time at which both clocks agree and no grace runs.
     pub fn plain(ms: u64) -> Now {
         Now { at: Millis(ms), wall: Millis(ms), grace: None, is_full: false, lead_us: 0 }
     }
 
-    /// The same now for a queue whose clock is so far ahead of the node's; see [`crate::State::clock_offset_ms`].
+    /// The same time for a queue whose clock is ahead of the node's: see [`crate::State::clock_offset_ms`].
     pub fn ahead_by(self, offset_ms: i64) -> Now {
         let on = |at: Millis| Millis(at.0.saturating_add_signed(offset_ms)).min(Millis::MAX);
         let grace = self.grace.map(|g| Grace { from: on(g.from), to: on(g.to), until: on(g.until) });
         Now { at: on(self.at), grace, ..self }
     }
 
-    /// The lease number that belongs to this instant, at most `most`.
+    /// The lease number for this instant, at most `most`.
     pub(crate) fn lease_number(&self, most: u64) -> u64 {
         self.at.0.saturating_mul(1000).saturating_add(self.lead_us).min(most)
     }
 
-    /// Whether a lease with this deadline is over.
+    /// Whether a lease with this deadline has ended.
     pub fn is_over(&self, deadline: Millis) -> bool {
         deadline <= self.at && !self.spares(deadline)
     }
@@ -81,7 +82,7 @@ impl Now {
         self.grace.is_some_and(|g| self.at < g.until && g.from < deadline && deadline <= g.to)
     }
 
-    /// When to look at leases none of which ends before `bound`, on the queue's clock.
+    /// When to examine leases that end at `bound` or later, on the queue's clock.
     pub(crate) fn lease_due(&self, bound: Millis) -> Millis {
         match self.grace {
             Some(grace) if self.spares(bound) => grace.until.min(self.at.plus(GRACE_STEP_MS)),
@@ -89,62 +90,63 @@ impl Now {
         }
     }
 
-    /// An instant of the wall clock, told by the queue's clock.
+    /// Converts an instant of the wall clock to the queue's clock.
     pub(crate) fn wall_on_clock(&self, wall: Millis) -> Millis {
         Millis(wall.0.saturating_add(self.at.0).saturating_sub(self.wall.0))
     }
 
-    /// An instant of the queue's clock, told by the wall clock.
+    /// Converts an instant of the queue's clock to the wall clock.
     pub(crate) fn clock_on_wall(self, at: Millis) -> Millis {
         Millis(at.0.saturating_add(self.wall.0).saturating_sub(self.at.0))
     }
 }
 
-/// What a node's clocks showed at one instant, in microseconds, so that another process can carry its clock on.
+/// What the clocks of a node showed at one instant, in microseconds. Another process can continue the node's clock from
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// The node's clock, on which spans run.
     pub at_us: u64,
     /// The wall clock.
     pub wall_us: u64,
-    /// Which machine, in the upper half, and which start of it, in the lower: random numbers, the same for all that runs
-    /// there since.
+    /// Identifies the machine (upper half) and its boot (lower half) by random numbers, equal for all processes since
+    /// that boot.
     pub boot: u64,
-    /// Since that start; the machine may have slept meanwhile.
+    /// The time since that boot, including time asleep. It is never set.
     pub up_us: u64,
     /// How far the node's lease numbers are ahead of its clock.
     pub lead_us: u64,
 }
 
 impl Stamp {
-    /// How far the node's clock is ahead of the wall clock.
+    /// How far the node's clock is ahead of the wall clock, in ms.
     pub fn skew_ms(&self) -> i64 {
         (self.at_us / 1000) as i64 - (self.wall_us / 1000) as i64
     }
 
-    /// How far it is ahead of the time since the machine's start.
+    /// How far the node's clock is ahead of the time since boot, in ms.
     pub fn ahead_of_start_ms(&self) -> i64 {
         (self.at_us / 1000) as i64 - (self.up_us / 1000) as i64
     }
 
-    /// The node's clock.
+    /// The node's clock in milliseconds.
     pub fn at(&self) -> Millis {
         Millis(self.at_us / 1000)
     }
 
-    /// Whether every instant is one that a queue can hold.
+    /// Whether a queue can store all of these instants.
     pub fn is_valid(&self) -> bool {
         [self.at_us, self.wall_us, self.up_us, self.lead_us].into_iter().all(|us| us <= Millis::MAX_US)
     }
 }
 
-/// An instant together with the clock that it is an instant of.
+/// An instant, and the clock it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Due {
-    /// On the queue's clock: what came from a span (DELAY, backoff).
+    /// On the queue's clock: it results from a span (DELAY, backoff, EVERY).
     #[serde(rename = "c")]
     Clock(Millis),
-    /// On the wall clock: what a caller named (AT).
+    /// On the wall clock: a caller named it (AT, CRON).
     #[serde(rename = "w")]
     Wall(Millis),
 }
@@ -158,7 +160,7 @@ impl Due {
         }
     }
 
-    /// The same, but no later than a queue can hold.
+    /// The same, but at most the last instant that a queue can store.
     pub(crate) fn bounded(self) -> Due {
         match self {
             Due::Clock(at) => Due::Clock(at.min(Millis::MAX)),

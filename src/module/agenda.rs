@@ -1,4 +1,5 @@
-//! This node's agenda, and the timer that fires when something on it is due. What is done then, `runner` knows.
+//! This node's agenda: which queue has work to do, and when. A timer fires when work is due, and calls the function that
+//! [`register`] was given, [`crate::runner::run`].
 
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -10,19 +11,19 @@ use taskslot_node::{Agenda, Hint, Job, QueueKey};
 use taskslot_api::timer::Timer;
 use taskslot_api::{Arg, Context};
 
-/// How long one run may hold the server.
+/// The longest time that one run works without returning to the server.
 pub const SLICE: Duration = Duration::from_millis(1);
 
 thread_local! {
     static AGENDA: RefCell<Agenda> = const { RefCell::new(Agenda::new()) };
-    /// The timer that is set.
+    /// The timer, if one is running.
     static TIMER: Cell<Option<Timer>> = const { Cell::new(None) };
 }
 
-/// What the timer calls.
+/// The function that the timer calls.
 static RUN: OnceLock<fn(Context<'_>)> = OnceLock::new();
 
-/// Sets what is to be run when something is due. Once, while the module is loaded.
+/// Sets the function that does due work. Called once, while the module is loaded.
 pub fn register(run: fn(Context<'_>)) {
     RUN.get_or_init(|| run);
 }
@@ -32,8 +33,8 @@ pub fn with<R>(change: impl FnOnce(&mut Agenda) -> R) -> R {
     AGENDA.with_borrow_mut(change)
 }
 
-/// Notes that a queue has something to do at `due`, if that is earlier than what is noted. Both times are on the node's
-/// clock.
+/// Notes that a queue has work to do at `due`, unless an earlier time is already noted. `at` is the present time; both are on
+/// the node's clock.
 #[inline]
 pub fn hint(ctx: Context<'_>, key: Arg<'_>, hint: &Hint, at: Millis, due: Millis) {
     if hint.lower(due) {
@@ -42,25 +43,26 @@ pub fn hint(ctx: Context<'_>, key: Arg<'_>, hint: &Hint, at: Millis, due: Millis
     }
 }
 
-/// Gives what is ready to waiting workers as soon as the present command, transaction or script is over.
+/// Gives ready tasks to waiting workers as soon as the present command, transaction or script has ended.
 pub fn serve_soon(ctx: Context<'_>, key: Arg<'_>) {
     later(Job::Serve(QueueKey::new(ctx.selected_db(), key.as_bytes())));
 }
 
-/// Does a job as soon as it may be done.
+/// Adds a job, to be done as soon as possible.
 pub fn later(job: Job) {
     with(|agenda| agenda.add(job));
     soon();
 }
 
-/// Runs at the end of this round of the server's loop: after the commands that have come, before replies are sent.
+/// Starts a run at the end of this round of the server's event loop: after the commands that have arrived, before replies
+/// are sent.
 pub fn soon() {
     if with(Agenda::wants_run) {
         Timer::start_detached(0, run);
     }
 }
 
-/// Sets the timer for `due`, unless it is set for an earlier time.
+/// Sets the timer to fire at `due`, unless it fires earlier anyway.
 pub fn arm(ctx: Context<'_>, at: Millis, due: Millis) {
     if let Some(after_ms) = with(|agenda| agenda.arm(at, due)) {
         stop(ctx);
@@ -68,7 +70,7 @@ pub fn arm(ctx: Context<'_>, at: Millis, due: Millis) {
     }
 }
 
-/// Forgets a timer that should have fired and didn't.
+/// Stops a timer that should have fired by now. The server's timers stop when the wall clock is set back.
 pub fn drop_late_timer(ctx: Context<'_>, at: Millis) {
     if with(|agenda| agenda.is_timer_late(at)) {
         stop(ctx);

@@ -1,4 +1,4 @@
-//! The one way a queue changes: an event is applied, on a primary and on a replica alike.
+//! Applies an event to a queue. No queue changes in any other way, neither on a primary nor on a replica.
 
 use taskslot_engine::{Changes, Event, Invalid, Now};
 use taskslot_node::Health;
@@ -9,8 +9,10 @@ use crate::results;
 use taskslot_api::guard::guard;
 use taskslot_api::{Arg, Context};
 
-/// Applies an event to a queue. A refusal or a panic in mid-change gives the queue up: it can be read from then on,
-/// not changed. Who waits for a task that it ended is told. Returns what else follows from it.
+/// Applies an event to a queue, and reports ended tasks to the clients that wait for them. Returns what else has changed.
+///
+/// If the engine refuses the event, or panics while it applies it, the queue is marked broken: it can be read, but not
+/// changed any more.
 pub fn apply<'e>(
     ctx: Context<'_>,
     key: Arg<'_>,

@@ -1,26 +1,26 @@
-//! What a worker asks for, and what it gets.
+//! The request of a worker, and the tasks that it gets.
 
 use taskslot_engine::{Claim, Handle, Headers, Holder, InlineStr, Millis, Queue, TaskView};
 
 use taskslot_api::Reply;
 
-/// A claim with what only the server's side of it knows.
+/// A claim, with the parts that the engine needn't know.
 #[derive(Clone, Copy)]
 pub struct ClaimRequest<'a> {
-    /// What the queue is asked.
+    /// The part that the engine decides on.
     pub claim: Claim<'a>,
-    /// The worker's connection, if the leases hang on it (TIED).
+    /// The worker's connection, if the leases end with it (TIED).
     pub connection: Option<Holder>,
-    /// The client's token, if it may send the claim again.
+    /// The token of REQUEST, by which a claim that is sent again is recognised.
     pub token: Option<&'a [u8]>,
-    /// Whether each task comes with all that is known of it.
+    /// Whether each task comes with a map (WITHMETA).
     pub with_meta: bool,
-    /// Whether the tasks come with the key of their queue, since several were asked.
+    /// Whether the reply names the queue, because the claim named several (MCLAIM).
     pub with_key: bool,
 }
 
 impl ClaimRequest<'_> {
-    /// Begins the reply: so many tasks of this queue follow, at least one.
+    /// Begins the reply. After it, this many tasks of the queue follow, at least one.
     pub fn begin_reply(&self, reply: Reply<'_>, key: &[u8], tasks: usize) {
         if self.with_key {
             reply.array(2);
@@ -50,19 +50,20 @@ struct Meta {
     deadline: Option<Millis>,
     failures: u16,
     stalls: u16,
-    /// How long it is kept once it is done, if the ack doesn't say.
+    /// How long the task is kept once it is done, in ms, unless the ack gives another time.
     retain_ms: Option<u64>,
 }
 
 impl<'a> Delivery<'a> {
-    /// A task of a queue under a lease.
+    /// A leased task.
     pub fn leased(queue: &Queue, task: &TaskView<'a>, handle: Handle) -> Delivery<'a> {
         let retain_ms = queue.retain_ms(&task.options);
         let meta = Meta { lease: handle.lease.0, deadline: Some(task.instant), retain_ms, ..Meta::of(task) };
         Delivery { name: handle.text(), meta, ..Delivery::of(task) }
     }
 
-    /// A task that is given away for good: this is its one delivery more.
+    /// A task claimed with NOACK, which is finished by it. Its last delivery is not counted in the queue yet, so it is added
+    /// here.
     pub fn taken(task: &TaskView<'a>) -> Delivery<'a> {
         let deliveries = task.deliveries.saturating_add(1);
         Delivery { meta: Meta { deliveries, ..Meta::of(task) }, ..Delivery::of(task) }
@@ -74,12 +75,12 @@ impl<'a> Delivery<'a> {
         Delivery { name, payload, headers, group, meta: Meta::of(task) }
     }
 
-    /// Bytes that it carries of what users gave.
+    /// The bytes of payload, headers and group.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.headers.0.len() + self.group.len()
     }
 
-    /// `[handle, payload, deliveries]`, and a map with WITHMETA.
+    /// Replies `[handle, payload, deliveries]`, with a map as the fourth element for WITHMETA.
     pub fn reply(&self, reply: Reply<'_>, with_meta: bool) {
         reply.array(if with_meta { 4 } else { 3 });
         reply.bulk(&self.name);
@@ -123,13 +124,13 @@ impl Meta {
     }
 }
 
-/// Headers as a map.
+/// Replies headers as a map.
 pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
     let mut map = reply.map(headers.len());
     headers.iter().for_each(|(name, value)| map.text(name, value));
 }
 
-/// A delivery that waits to be written to a client that was blocked.
+/// A copy of a delivery, kept until it can be sent to a client that was blocked.
 pub struct OwnedDelivery {
     name: InlineStr,
     payload: Box<[u8]>,
@@ -139,13 +140,13 @@ pub struct OwnedDelivery {
 }
 
 impl OwnedDelivery {
-    /// A copy that outlives the call.
+    /// Copies a delivery.
     pub fn of(task: &Delivery<'_>) -> OwnedDelivery {
         let (payload, headers, group) = (task.payload.into(), task.headers.0.into(), task.group.into());
         OwnedDelivery { name: task.name, payload, headers, group, meta: task.meta }
     }
 
-    /// The delivery.
+    /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, Headers(&self.headers), &*self.group);
         Delivery { name: self.name, payload, headers, group, meta: self.meta }

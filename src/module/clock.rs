@@ -1,4 +1,4 @@
-//! The only place that reads clocks. What time it is follows by the arithmetic of [`Clock`].
+//! The only place that reads clocks. [`Clock`] computes the time from what they show.
 
 use std::cell::Cell;
 use std::fs;
@@ -17,59 +17,62 @@ thread_local! {
     static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
 }
 
-/// The number of the machine's start, which is made of files: read once.
+/// A number that identifies the machine's boot, computed once from files.
 static BOOT: OnceLock<u64> = OnceLock::new();
 
-/// What time it is. Every call is also a heartbeat: a long silence before it, or a pause of writes that has just
-/// ended, begins a grace for the leases that ran out meanwhile.
+/// The present time.
+///
+/// Every call is also a heartbeat. If the time since the last one was long, or a pause of writes has just ended, a grace
+/// begins for the leases that ended meanwhile.
 pub fn now(ctx: Context<'_>) -> Now {
     change(|clock, reading| clock.now(reading, wall_us, ctx.avoid_replica_traffic(), grace_ms()))
 }
 
-/// What the clocks show, for INFO and for what is saved. This is no heartbeat, so that it hides no silence from the next one.
+/// What the clocks show, for INFO and for stored data. The call is not a heartbeat, so it does not hide a long silence from
+/// the next one.
 pub fn stamp() -> Stamp {
     let reading = reading();
     current(reading).stamp(reading, wall_us())
 }
 
-/// How far the clock of a queue that came here is ahead of this node's, in ms. `written` is what the clocks showed where it
-/// was written.
+/// How far the clock of a queue that was moved here is ahead of this node's clock, in ms. `written` is what the clocks showed
+/// when and where the queue was written.
 pub fn ahead_ms(written: &Stamp) -> i64 {
     arrived_ahead_ms(written, &stamp())
 }
 
-/// Whether a clock was set since the last call: what was noted for its instants may be too late.
+/// Whether a clock was set since the last call. If so, times that were noted on it can be wrong.
 pub fn was_stepped() -> bool {
     change(|clock, _| clock.was_stepped())
 }
 
-/// The data that are being loaded were written by a clock that this node carries on.
+/// Continues the clock by which the data that is being loaded was written.
 pub fn resume(written: &Stamp) {
     change(|clock, reading| clock.resume(reading, wall_us(), written));
 }
 
-/// A stamp of the primary's clock has come.
+/// Follows the clock of the primary, which sent this stamp.
 pub fn follow(primary: &Stamp) {
     change(|clock, reading| clock.follow(reading, wall_us(), primary));
 }
 
-/// The data show that clients were served at this instant.
+/// Notes that clients were served at this time, according to the data.
 pub fn served(at: Millis) {
     change(|clock, _| clock.served(at));
 }
 
-/// The node has just loaded its data or become a primary: nobody was served since the data were written.
+/// The node has loaded its data or has become a primary. No client was served since the data was written, so a grace begins.
 pub fn on_takeover(ctx: Context<'_>) {
     now(ctx);
     change(|clock, _| clock.on_takeover(grace_ms()));
 }
 
-/// The server's regular work, which comes `hz` times a second.
+/// Called by the server's cron, `hz` times a second.
 pub fn on_cron(hz: i32) {
     change(|clock, _| clock.on_cron(hz));
 }
 
-/// The node has become a primary in place of another.
+/// The node has been promoted to primary; `term` is its new term.
 pub fn on_promoted(term: u64) {
     change(|clock, _| clock.on_promoted(term));
 }

@@ -1,5 +1,5 @@
-//! What this node's clock shows is sent to replicas, which follow it, and to the AOF, from which a restart carries the
-//! clock on and learns when somebody last served: `TASK._CLOCK stamp`.
+//! Sends what this node's clock shows as `TASK._CLOCK stamp`: to replicas, which follow the clock, and to the AOF. From the
+//! AOF a restarted server continues the clock, and learns when clients were last served.
 
 use std::cell::Cell;
 
@@ -10,27 +10,27 @@ use crate::{clock, metrics};
 use taskslot_api::timer::Timer;
 use taskslot_api::{Context, Level};
 
-/// While queues change, it is sent this often.
+/// The longest time between two stamps while queues change.
 const EVERY_US: u64 = 60_000_000;
-/// A clock that is further from where the last stamp puts it is sent anew.
+/// A new stamp is sent when the clock differs from the last stamp by more than this.
 const OFF_MS: u64 = 250;
 
-/// What was sent, and whether more is to be sent.
+/// The last stamp, and whether another one must be sent.
 #[derive(Clone, Copy)]
 struct Sent {
     last: Option<Stamp>,
-    /// There is somebody to whom nothing was sent.
+    /// There is a replica, or a new AOF, that has not got a stamp.
     is_due: bool,
 }
 
 thread_local! {
     static SENT: Cell<Sent> = const { Cell::new(Sent { last: None, is_due: false }) };
-    /// Queues have changed since. It is set with each change, so it stands alone.
+    /// Whether queues have changed since the last stamp. It has a cell of its own because every change sets it.
     static HAS_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sends a stamp in this round of the server's loop: there is one more replica, data were loaded, or this node has become
-/// the primary.
+/// Sends a stamp in this round of the server's event loop. Called when a replica has connected, data was loaded, or this node
+/// has become a primary.
 pub fn send_soon() {
     if !SENT.get().is_due {
         SENT.set(Sent { is_due: true, ..SENT.get() });
@@ -38,12 +38,12 @@ pub fn send_soon() {
     }
 }
 
-/// A queue has changed.
+/// Notes that a queue has changed.
 pub fn on_change() {
     HAS_CHANGED.set(true);
 }
 
-/// The server's regular work: sends a stamp where that is due and this node may write.
+/// Called by the server's cron: sends a stamp if one is due and this node can write.
 pub fn on_cron(ctx: Context<'_>) {
     if !ctx.may_change_data() || metrics::gauges().queues == 0 {
         return;
@@ -57,11 +57,11 @@ pub fn on_cron(ctx: Context<'_>) {
             SENT.set(Sent { last: Some(stamp), is_due: false });
             HAS_CHANGED.set(false);
         }
-        _ => ctx.log(Level::Warning, "word of this node's clock could not be replicated"),
+        _ => ctx.log(Level::Warning, "the time of this node's clock could not be replicated"),
     }
 }
 
-/// Whether who has the last stamp knows where the clock stands now.
+/// Whether the last stamp still tells its receivers where the clock stands.
 fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
     let is_old = now.up_us.saturating_sub(last.up_us) >= EVERY_US;
     let off_ms = last.skew_ms().abs_diff(now.skew_ms());

@@ -1,4 +1,4 @@
-//! The connections that hold TIED leases: their ends are noticed here, and end the leases.
+//! The connections that hold TIED leases. When one closes, its leases end.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use taskslot_api::context::is_connected;
 use taskslot_api::timer::Timer;
 use taskslot_api::{Arg, Context};
 
-/// How often connections are polled, where the server doesn't tell that one has closed.
+/// How often connections are polled, in ms, if the server doesn't report that one has closed.
 const POLL_MS: u64 = 10;
 
 thread_local! {
@@ -25,7 +25,7 @@ pub fn tie(connection: Holder, db: i32, key: Arg<'_>) {
     }
 }
 
-/// The server doesn't tell when a connection has closed: those that hold leases are polled.
+/// Polls the connections that hold leases from now on, because this server doesn't report closed connections.
 pub fn poll() {
     CONNECTIONS.with_borrow_mut(Connections::poll);
 }
@@ -37,14 +37,16 @@ fn on_timer(_: Context<'_>) {
     }
 }
 
-/// The server's regular work: it polls too, since a wall clock that was set back freezes the timer.
+/// Called by the server's cron. It polls too, because the timer stops when the wall clock is set back.
 pub fn on_cron() {
     let polled = CONNECTIONS.with_borrow(Connections::polled);
     polled.into_iter().filter(|&connection| !is_connected(connection)).for_each(on_disconnected);
 }
 
-/// A queue has come to a key: connections hold its leases there now. A connection that holds leases and isn't known has
-/// closed just now, and what is to end them looks for the queue at its old name.
+/// A queue has appeared at a key, for example by RENAME. Its tied leases are noted under the new name.
+///
+/// A connection that holds leases but isn't noted has closed a moment ago. The job that ends its leases looks for the queue
+/// under the old name, so another job is added for the new one.
 pub fn on_key_arrived(db: i32, key: Arg<'_>, queue: &Queue) {
     for holder in queue.holders() {
         if CONNECTIONS.with_borrow(|connections| connections.contains(holder)) {
@@ -55,12 +57,12 @@ pub fn on_key_arrived(db: i32, key: Arg<'_>, queue: &Queue) {
     }
 }
 
-/// Two databases have changed places, and their queues with them.
+/// Two databases were swapped, and their queues with them.
 pub fn swap_databases(a: i32, b: i32) {
     CONNECTIONS.with_borrow_mut(|connections| connections.swap_databases(a, b));
 }
 
-/// A connection has closed: its leases end, soon.
+/// A connection has closed. Its leases end with the next run of the agenda.
 pub fn on_disconnected(client: Holder) {
     let queues = CONNECTIONS.with_borrow_mut(|connections| connections.remove(client));
     for queue in queues {

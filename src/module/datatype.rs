@@ -1,4 +1,4 @@
-//! The queue as a native data type: what the server asks of the value in a key.
+//! The queue as a native data type: how the server saves, loads, copies, measures and frees it.
 
 use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Queue};
 use taskslot_node::{Health, Hint, QueueKey, earliest};
@@ -11,35 +11,35 @@ use taskslot_api::datatype::{DataType, Value};
 use taskslot_api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
 use taskslot_api::{Arg, Context, Flags, Level, log};
 
-/// Clocks that differ by less are the same one, read in whole milliseconds and slewed a little.
+/// Clocks that differ by less count as the same clock: readings are in whole milliseconds, and clocks are slewed.
 const SAME_CLOCK_MS: u64 = 20;
 
-/// The type of queues. Registered at load.
+/// The data type of queues, registered when the module is loaded.
 pub static QUEUES: DataType<TaskQueue> = DataType::new();
 
-/// A queue in a key, with what only this node knows of it.
+/// The value of a key: a queue, with what only this node knows about it.
 #[derive(Default)]
 pub struct TaskQueue {
-    /// The queue.
+    /// The queue itself, which is stored and replicated.
     pub queue: Queue,
     /// Whether the queue may be changed.
     pub health: Health,
-    /// The earliest hint that is out for the queue under its present name.
+    /// The earliest time for which the agenda has a hint of this queue, under its present name.
     pub hint: Hint,
-    /// Pushes that were refused here.
+    /// The number of pushes that this node refused.
     pub refused: u64,
-    /// Requests sent again with a token that was answered here.
+    /// The number of requests that were sent again and got the same reply, on this node.
     pub duplicate: u64,
-    /// Its part in the node's gauges.
+    /// What the queue adds to the node's gauges.
     pub gauge: QueueGauge,
-    /// Pushes that found another task with their UNIQUE token here.
+    /// The number of pushes that found another task with their UNIQUE token, on this node.
     pub found: u64,
-    /// The queue came from elsewhere with a clock of its own, which replicas and the AOF haven't been told of.
+    /// The queue came from another node with a clock of its own, and replicas and the AOF don't have that clock yet.
     pub clock_untold: bool,
 }
 
 impl TaskQueue {
-    /// A queue with nothing in it.
+    /// An empty queue.
     pub fn new() -> TaskQueue {
         let mut value = TaskQueue::default();
         value.queue.use_zones(zones::HERE);
@@ -53,7 +53,7 @@ impl TaskQueue {
         value
     }
 
-    /// The queue is readable only from now on.
+    /// Marks the queue as broken or damaged: it can be read, but not changed any more.
     pub fn give_up(&mut self, health: Health) {
         debug_assert!(!health.is_sound(), "a reason is given");
         log(Level::Warning, &format!("a queue is BROKEN: {}", health.text()));
@@ -61,34 +61,35 @@ impl TaskQueue {
         self.update_gauges();
     }
 
-    /// What time it is on the queue's clock.
+    /// The present time on the queue's clock.
     pub fn now(&self, node: Now) -> Now {
         node.ahead_by(self.queue.clock_offset_ms())
     }
 
-    /// An instant of the queue's clock, told by the node's.
+    /// A time on the queue's clock, converted to the node's clock.
     pub fn on_node_clock(&self, at: Millis) -> Millis {
         Millis(at.0.saturating_add_signed(self.queue.clock_offset_ms().saturating_neg())).min(Millis::MAX)
     }
 
-    /// The queue is part of the data that this node loads: it carries on the clock that they were written by. (A RESTORE in
-    /// an AOF is no such part.)
+    /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads, but not
+    /// for a RESTORE in an AOF.
     pub fn carry_clock_on(&self) {
         if let Some(saved) = self.queue.take_saved() {
             clock::resume(&saved);
         }
     }
 
-    /// The queue has come alone, and its spans go on by its own clock.
+    /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its own, for
+    /// example by RESTORE.
     pub fn keep_clock(&mut self) {
         if let Some(saved) = self.queue.take_saved() {
             self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
-            // A replica may have found another offset, so it is told also where the primary finds none.
+            // A replica can have found another offset, so it gets the primary's even if that is 0.
             self.clock_untold = true;
         }
     }
 
-    /// The queue came from elsewhere, with a clock that is so far ahead of this node's.
+    /// Sets how far the queue's clock is ahead of this node's, if that is more than the inaccuracy of a clock.
     pub fn clock_is_ahead(&mut self, offset_ms: i64) {
         if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
             self.queue.set_clock_offset(offset_ms);
@@ -96,19 +97,19 @@ impl TaskQueue {
         }
     }
 
-    /// Notes when the queue has something to do. `now` is on the node's clock.
+    /// Notes on the agenda when the queue has work to do. `now` is on the node's clock.
     pub fn put_on_agenda(&self, ctx: Context<'_>, key: Arg<'_>, now: &Now) {
         if let Some(due) = self.next_due(now).filter(|_| self.health.is_sound()) {
             agenda::hint(ctx, key, &self.hint, now.at, due);
         }
     }
 
-    /// When the queue has something to do, on the node's clock.
+    /// When the queue has work to do, on the node's clock.
     fn next_due(&self, now: &Now) -> Option<Millis> {
         Some(earliest(now, self.on_node_clock(self.queue.next_due(&self.now(*now))?)))
     }
 
-    /// To be called after each change, so that INFO has walked no queue.
+    /// Updates the node's gauges. Called after each change, so that INFO needn't visit every queue.
     #[inline]
     pub fn update_gauges(&mut self) {
         self.gauge.update(self.memory(), !self.health.is_sound());
@@ -119,7 +120,7 @@ impl Value for TaskQueue {
     const NAME: &'static std::ffi::CStr = c"taskqueue";
     const ENCODING: i32 = FORMAT_VERSION as i32;
 
-    /// Why it is broken (empty for sound), the queue's chunks, an empty chunk.
+    /// Writes why the queue is broken (empty if it is sound), then the queue's chunks, then an empty chunk.
     fn save(&self, out: &mut RdbWriter<'_>) {
         out.save_bytes(self.health.text().as_bytes());
         self.queue.save_at(Some(clock::stamp()), &mut |chunk| out.save_bytes(chunk));
@@ -131,16 +132,16 @@ impl Value for TaskQueue {
             Ok(mut value) => {
                 let flags = Flags::of_server();
                 if !flags.is_loading() && !flags.is_loading_beside() && !value.queue.has_room() {
-                    input.log_error("a queue is refused that has used up its numbers");
+                    input.log_error("a queue is refused: it has run out of ids or lease numbers");
                     return None;
                 }
                 if flags.is_loading_beside() {
-                    // Nothing else tells when keys that are loaded so get their place.
+                    // No event reports when keys that are loaded beside the data become visible.
                     value.carry_clock_on();
                 } else if !flags.is_loading() {
                     value.keep_clock();
                 }
-                // Told here too, since a replica that loads beside its data tells nobody when keys get their place.
+                // Noted here for the same reason: after a load beside the data, no event reports the keys.
                 if let Some((db, key)) = input.db().zip(input.key()) {
                     let queue = QueueKey::new(db, key.as_bytes());
                     agenda::with(|agenda| agenda.hint_loaded(queue, &value.hint));
@@ -171,7 +172,7 @@ impl Value for TaskQueue {
     }
 
     fn digest(&self, out: &mut Digest<'_>) {
-        // The server's own hash, two of SHA-1 for each part, takes ten times as long.
+        // The server's own hash computes SHA-1 twice for each part, which takes ten times as long.
         out.add_bytes(&self.queue.fingerprint());
         out.add_bytes(self.health.text().as_bytes());
         out.end_sequence();
@@ -189,7 +190,7 @@ impl Value for TaskQueue {
     }
 }
 
-/// Reads what `save` wrote: `None` where the input ends too early.
+/// Reads what `save` wrote. `None` if the input ends too early.
 fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Invalid>> {
     let health = Health::from_text(&input.load_bytes()?);
     let mut queue = match Queue::load_head(&input.load_bytes()?) {
@@ -207,7 +208,7 @@ fn load(input: &mut RdbReader<'_>) -> Option<Result<TaskQueue, Invalid>> {
             result = queue.load_chunk(&chunk);
         }
     }
-    // A queue that was given up may be damaged: what can be read of it is kept to be read.
+    // A broken queue can be damaged too. It is kept as far as it can be read, for reading.
     if !health.is_sound() {
         return Some(Ok(TaskQueue::of(queue, health)));
     }

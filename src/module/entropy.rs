@@ -1,5 +1,5 @@
-//! Random bits, from a stream cipher that is keyed by the server's own generator. That one hashes for every few bytes, which
-//! costs more than a claim.
+//! Random bits from a stream cipher, whose key comes from the server's own generator. That generator computes a hash for
+//! every few bytes, which takes longer than a whole claim.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ thread_local! {
     static BITS: RefCell<Option<ChaCha8Rng>> = const { RefCell::new(None) };
 }
 
-/// 32 bits that nobody can guess.
+/// 32 random bits that can't be predicted.
 pub fn bits() -> u32 {
     BITS.with_borrow_mut(|bits| bits.get_or_insert_with(|| ChaCha8Rng::from_seed(random())).next_u32())
 }

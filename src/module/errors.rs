@@ -1,5 +1,6 @@
-//! What can go wrong, and the one table of texts that clients get for it. Of a user's bytes a text
-//! holds a word that isn't known, cut and printable.
+//! The errors of commands, and the one table of texts that clients get for them.
+//!
+//! A text never repeats what a user sent, with one exception: an unknown word, cut to 32 printable bytes.
 
 use std::fmt;
 
@@ -8,44 +9,45 @@ use taskslot_node::{ArgError, Shown};
 
 use taskslot_api::key::KeyError;
 
-/// Why a command does nothing.
+/// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The key holds something else.
+    /// The key holds a value of another type.
     WrongType,
-    /// Arguments are not what the server's own check of their number lets through.
+    /// The arguments are so few, or so wrong, that no better error fits. The server checks their number before, so this
+    /// shows a mismatch between a command's arity and its parser.
     Syntax,
-    /// An argument is wrong by itself.
+    /// One argument is invalid, whatever the others are.
     Argument(ArgError),
-    /// A setting that queues don't have.
+    /// Queues have no setting with this name.
     UnknownSetting(Shown),
-    /// What has to be there isn't.
-    Missing(&'static str),
-    /// Two options exclude each other.
+    /// A required option is not given.
+    Required(&'static str),
+    /// Two options cannot be combined.
     Clash(&'static str, &'static str),
-    /// An option makes sense with another only.
-    Needs(&'static str, &'static str),
-    /// A text is too long, in bytes.
+    /// The first option requires the second, which is not given.
+    Requires(&'static str, &'static str),
+    /// A text is longer than this many bytes.
     TooLong(&'static str, usize),
-    /// A bad argument, said in full.
+    /// An invalid argument, with the whole text after `ERR`.
     Bad(&'static str),
-    /// What a setting must be, since the value given isn't.
+    /// The value of a setting is invalid; the text says what it must be.
     Setting(String),
-    /// The queue refuses.
+    /// The queue refuses the change.
     Refused(Refusal),
-    /// The queue was given up after a change that failed half way.
+    /// The queue is broken, so it can only be read.
     Broken,
     /// The server is out of memory.
     OutOfMemory,
-    /// The queue isn't here any more: it is gone, or on its way to another node.
+    /// The queue was removed from this node, perhaps because it is moving to another one.
     TryAgain,
-    /// The server doesn't let us at the value.
+    /// The server doesn't give access to the value, because a caller further up has it open.
     Busy,
-    /// The script that calls goes to replicas and AOF as it stands.
+    /// The command runs in a script that is replicated as a script, not by its effects.
     ScriptReplicated,
-    /// A client that waited may no longer have what it waited for.
+    /// A client lost its permissions while it waited.
     NoPermission,
-    /// There is no connection that a lease could hang on.
+    /// The caller has no connection that a lease could be tied to.
     NoConnection,
 }
 
@@ -58,39 +60,41 @@ impl fmt::Display for Error {
             Error::Syntax => f.write_str("ERR syntax error"),
             Error::Argument(wrong) => argument(wrong, f),
             Error::UnknownSetting(name) => write!(f, "ERR unknown setting '{name}'"),
-            Error::Missing(option) => write!(f, "ERR option {option} is missing"),
-            Error::Clash(one, other) => write!(f, "ERR options {one} and {other} exclude each other"),
-            Error::Needs(option, other) => write!(f, "ERR option {option} needs {other}"),
+            Error::Required(option) => write!(f, "ERR option {option} is required"),
+            Error::Clash(one, other) => write!(f, "ERR options {one} and {other} cannot be combined"),
+            Error::Requires(option, other) => write!(f, "ERR option {option} requires {other}"),
             Error::TooLong(what, bytes) => write!(f, "ERR {what} must be at most {bytes} bytes long"),
             Error::Bad(what) => write!(f, "ERR {what}"),
             Error::Setting(must) => write!(f, "ERR {must}"),
             Error::Refused(refusal) => f.write_str(match refusal {
-                Refusal::FullLen => "QFULL the queue holds max-len tasks",
-                Refusal::FullBytes => "QFULL the queue holds max-bytes bytes",
-                Refusal::FullGroups => "QFULL the queue knows groups-max groups",
-                Refusal::FullTokens => "QFULL the queue holds tokens-max tokens",
+                Refusal::FullLen => "QFULL the queue has reached max-len",
+                Refusal::FullBytes => "QFULL the queue has reached max-bytes",
+                Refusal::FullGroups => "QFULL the queue has reached groups-max",
+                Refusal::FullTokens => "QFULL the queue has reached tokens-max",
                 Refusal::Held(_) => "ERR another task holds the token",
-                Refusal::Paused => "PAUSED the queue takes no pushes now",
+                Refusal::Paused => "PAUSED the queue accepts no pushes",
                 Refusal::Gone => "ERR there is no such task",
-                Refusal::Stale => "STALE the lease is over and the task lives on without it",
-                Refusal::CancelAsked => "CANCELLED the task is to be cancelled",
-                Refusal::Exhausted => "ERR the queue has used up its ids or lease numbers",
+                Refusal::Stale => "STALE the lease has ended and the handle is no longer valid",
+                Refusal::CancelAsked => "CANCELLED cancellation of this task was requested",
+                Refusal::Exhausted => "ERR the queue has run out of ids or lease numbers",
             }),
             Error::Broken => f.write_str(
-                "BROKEN the queue is readable only: a change failed half way, see the server's log",
+                "BROKEN the queue can only be read: a change failed or effects are missing, see TASK.INFO and the server's log",
             ),
-            // The server's own words.
+            // The text of the server's own error.
             Error::OutOfMemory => f.write_str("OOM command not allowed when used memory > 'maxmemory'."),
-            Error::TryAgain => f.write_str("TRYAGAIN the queue is gone or has moved: ask again"),
-            Error::Busy => f.write_str("ERR the queue is in use by an outer call"),
-            Error::ScriptReplicated => f.write_str(
-                "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas",
-            ),
+            Error::TryAgain => {
+                f.write_str("TRYAGAIN the queue was removed or is moving to another node: try again")
+            }
+            Error::Busy => f.write_str("ERR the queue is already in use by the command that caused this call"),
+            Error::ScriptReplicated => {
+                f.write_str("ERR scripts cannot change queues when lua-replicate-commands is no")
+            }
             Error::NoPermission => f.write_str(
-                "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile",
+                "NOPERM this user lost the permission to run the command or to access its keys while the client waited",
             ),
             Error::NoConnection => f.write_str(
-                "ERR TIED needs the worker's own connection: scripts, functions and calls of other modules have none",
+                "ERR TIED requires a client's own connection: scripts, functions and calls of other modules have none",
             ),
         }
     }
@@ -99,19 +103,28 @@ impl fmt::Display for Error {
 fn argument(wrong: &ArgError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match wrong {
         ArgError::TooFew => write!(f, "{}", Error::Syntax),
-        ArgError::NoValue(option) => write!(f, "ERR option {option} lacks a value"),
-        ArgError::Unknown(word) => write!(f, "ERR unknown option '{word}'"),
-        ArgError::NoneOf(word, known) => {
-            let known: Vec<String> = known.iter().map(|word| word.to_ascii_uppercase()).collect();
-            write!(f, "ERR unknown option '{word}', expected {}", known.join(" or "))
+        ArgError::NoValue(option) => write!(f, "ERR option {option} has no value"),
+        ArgError::Unknown(word, expected) => {
+            write!(f, "ERR unknown option '{word}', expected {}", alternatives(expected))
         }
-        ArgError::Twice(option) => write!(f, "ERR option {option} is there twice"),
+        ArgError::TooMany(word) => write!(f, "ERR unexpected argument '{word}'"),
+        ArgError::Twice(option) => write!(f, "ERR option {option} is given twice"),
         ArgError::Range(what, bounds) => {
             write!(f, "ERR {what} must be an integer between {} and {}", bounds.start(), bounds.end())
         }
         ArgError::Name(what) => write!(f, "ERR {what} must be 1 to {NAME_MAX_BYTES} bytes long"),
         ArgError::TaskId => f.write_str("ERR invalid task id"),
         ArgError::Handle => f.write_str("ERR invalid handle"),
+    }
+}
+
+/// Words in upper case as a list: `A`, `A or B`, `A, B or C`.
+fn alternatives(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

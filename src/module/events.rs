@@ -1,4 +1,5 @@
-//! What the server tells us: that we became a primary, loaded data, lost a client, and where queues have moved.
+//! The server's events that the module reacts to: a promotion, loaded data, a closed connection, cron, and keys and slots that
+//! move.
 
 use std::ffi::CStr;
 
@@ -13,7 +14,7 @@ use taskslot_api::key::KeyRead;
 use taskslot_api::load::LoadError;
 use taskslot_api::{Arg, Context, Level};
 
-/// Asks to be told.
+/// Subscribes to the events.
 pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
     let kinds =
         [Kind::Role, Kind::Loading, Kind::Replica, Kind::SwapDb, Kind::Cron, Kind::Client, Kind::Slots];
@@ -22,7 +23,7 @@ pub fn register(ctx: Context<'_>) -> Result<(), LoadError> {
         connections::poll();
     }
     if unknown.iter().any(|kind| !matches!(kind, Kind::Slots | Kind::Client)) {
-        ctx.log(Level::Warning, &format!("this server doesn't tell of {unknown:?}"));
+        ctx.log(Level::Warning, &format!("this server doesn't report these events: {unknown:?}"));
     }
     subscribe_to_keys(ctx, NOTIFY_GENERIC | NOTIFY_LOADED, on_key)
 }
@@ -58,17 +59,17 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
     }
 }
 
-/// Two databases have changed places, and their keys' hints, jobs and ties with them.
+/// Two databases were swapped: the hints, jobs and tied leases of their keys are swapped too.
 fn on_swapdb(a: i32, b: i32) {
     agenda::with(|agenda| agenda.swap_databases(a, b));
     connections::swap_databases(a, b);
     waiters::on_swapdb(a, b);
 }
 
-/// A key has come into being or got another name: if it is a queue, its hints and waiters are to know.
+/// A key was created or renamed. If it is a queue, its hints, waiters and tied leases are updated.
 fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
-    let comes = [&b"rename_to"[..], b"move_to", b"copy_to", b"restore", b"loaded"];
-    if !comes.contains(&event.to_bytes()) {
+    let arrivals = [&b"rename_to"[..], b"move_to", b"copy_to", b"restore", b"loaded"];
+    if !arrivals.contains(&event.to_bytes()) {
         return;
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
@@ -77,7 +78,8 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
             value.carry_clock_on();
         }
         if value.clock_untold {
-            // Each node that restores it finds another clock: replicas are to hear of the primary's at once.
+            // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends the
+            // primary's to the replicas at once.
             agenda::serve_soon(ctx, key);
         }
         let now = clock::now(ctx);

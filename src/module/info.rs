@@ -1,4 +1,4 @@
-//! The module's part of INFO: what this node has done since its start, and how it is.
+//! The module's section of INFO: what this node has done since it started, and its present state.
 
 use std::ffi::CString;
 
@@ -7,7 +7,7 @@ use taskslot_engine::Totals;
 use crate::{clock, metrics, results, waiters, warnings, zones};
 use taskslot_api::info::InfoWriter;
 
-/// Writes it. Nothing here walks queues.
+/// Writes the section. Its time does not depend on the number of queues.
 pub fn write(out: &mut InfoWriter<'_>) {
     if !out.section(c"") {
         return;

@@ -1,4 +1,4 @@
-//! From a key to the queue in it.
+//! Opens a key to read the queue in it.
 
 use taskslot_engine::Now;
 
@@ -8,7 +8,7 @@ use crate::errors::Error;
 use taskslot_api::key::KeyRead;
 use taskslot_api::{Arg, Context};
 
-/// Looks at a queue; `None` where there is no key. Changes nothing, not even what is due.
+/// Reads a queue; `None` if there is no key. Nothing changes, not even tasks that are due.
 pub fn read<'a, R>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -19,7 +19,8 @@ pub fn read<'a, R>(
     Ok(open.value(&QUEUES)?.map(|value| look(value, value.now(now))))
 }
 
-/// Whether a write to this key could go ahead: there is no key, or a queue that isn't broken. Leaves no trace.
+/// Checks that a write to this key would be accepted: there is no key, or a queue that isn't broken. The check doesn't count as
+/// an access of the key.
 pub fn check(ctx: Context<'_>, key: Arg<'_>) -> Result<(), Error> {
     let Some(open) = KeyRead::peek(ctx, key) else { return Ok(()) };
     match open.value(&QUEUES)? {

@@ -1,4 +1,4 @@
-//! This node's metrics: what `taskslot_node` counts, and what the server's LATENCY is told.
+//! This node's metrics: the counters and gauges of `taskslot_node`, and the events for the server's LATENCY.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -10,30 +10,30 @@ use taskslot_node::{Counters, GaugeValues, Gauges};
 
 use taskslot_api::{Context, Level, log, server};
 
-/// The name under which LATENCY shows long runs of timed work.
+/// The event by which LATENCY shows long runs of timed work.
 const LATENCY_EVENT: &CStr = c"taskslot-tick";
 
-/// Of all threads of the server, since it may free values on any.
+/// Shared by all threads, because the server can free values on any of them.
 static GAUGES: Gauges = Gauges::new();
 
 thread_local! {
     static COUNTERS: RefCell<Counters> = const { RefCell::new(Counters::new()) };
 }
 
-/// A write has changed a queue's totals from `before` to `after`.
+/// Counts what a write did: it changed the totals of a queue from `before` to `after`.
 #[inline]
 pub fn add(before: &[u64; Totals::COUNT], after: &[u64; Totals::COUNT]) {
     COUNTERS.with_borrow_mut(|counters| counters.add(before, after));
 }
 
-/// A run of timed work took so long.
+/// Counts a run of timed work that took this long.
 pub fn add_tick(ctx: Context<'_>, at: Millis, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if ms == 0 {
         return;
     }
     COUNTERS.with_borrow_mut(|counters| counters.add_tick(took));
-    // The server itself leaves out what is below its threshold, but not where the threshold is 0, which is off.
+    // The server ignores events below its threshold. But if the threshold is 0, which means off, it records them all.
     if threshold_ms(ctx, at) > 0 {
         server::latency(LATENCY_EVENT, ms);
     }
@@ -47,27 +47,27 @@ fn threshold_ms(ctx: Context<'_>, at: Millis) -> i64 {
     })
 }
 
-/// Work that was due `lag_ms` ago is done at `at`.
+/// Notes that work which was due `lag_ms` ago was done at `at`.
 pub fn add_lag(at: Millis, lag_ms: u64) {
     COUNTERS.with_borrow_mut(|counters| counters.add_lag(at, lag_ms));
 }
 
-/// What was counted since the start.
+/// The counters since the start.
 pub fn counters() -> Counters {
     COUNTERS.with_borrow(Counters::clone)
 }
 
-/// What is there now.
+/// The present gauges.
 pub fn gauges() -> GaugeValues {
     GAUGES.read()
 }
 
-/// One queue's part in the gauges, until it is freed. A new one has none.
+/// What one queue adds to the gauges, until it is freed. A new one adds nothing.
 #[derive(Default)]
 pub struct QueueGauge(taskslot_node::QueueGauge);
 
 impl QueueGauge {
-    /// The queue has changed.
+    /// Updates the gauges after a change of the queue. Logs a warning when the queue becomes too large to move.
     #[inline]
     pub fn update(&mut self, bytes: usize, is_broken: bool) {
         if GAUGES.update(&mut self.0, bytes, is_broken) {

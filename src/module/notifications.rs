@@ -1,8 +1,8 @@
-//! What subscribers of keyspace events are told: class `d` (of modules), off unless `notify-keyspace-events` has it.
+//! Keyspace events for subscribers. They are of class `d` (modules), which is off unless `notify-keyspace-events` has it.
 //!
-//! One event for each kind of thing that a write did to tasks of a queue, however many: who listens looks at the
-//! queue then. The names have the type's before them, as those of other modules have, and because the server's own
-//! `expired` says that a key has gone. A replica tells them too, of what its primary did.
+//! A write sends one event for each kind of change to the tasks of a queue, however many tasks it concerns. A subscriber then
+//! looks at the queue. The names begin with `task.`, as other modules do with their types, and because the server's own
+//! `expired` means that a key has expired. Replicas send the events too.
 
 use std::ffi::CStr;
 
@@ -11,7 +11,7 @@ use taskslot_engine::Kinds;
 use taskslot_api::context::notifies;
 use taskslot_api::{Arg, Context};
 
-/// Each kind with its name, in the order in which they are told: what happened before what came of it.
+/// Each kind with its name, in the order in which they are sent: causes before their consequences.
 const NAMES: [(Kinds, &CStr); 10] = [
     (Kinds::PUSHED, c"task.pushed"),
     (Kinds::FAILED, c"task.failed"),
@@ -25,18 +25,18 @@ const NAMES: [(Kinds, &CStr); 10] = [
     (Kinds::CANCELLED, c"task.cancelled"),
 ];
 
-/// The kinds of what a write did.
+/// The kinds of changes that a write made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notifications(Kinds);
 
 impl Notifications {
-    /// Adds what an event did.
+    /// Adds the kinds of changes of an event.
     #[inline]
     pub fn add(&mut self, kinds: Kinds) {
         self.0 = self.0.and(kinds);
     }
 
-    /// Tells who listens. The key is closed by now, and no value borrowed: other modules may listen, too.
+    /// Sends the events. The key must be closed and no value borrowed, because other modules can listen and call us.
     #[inline]
     pub fn send(self, ctx: Context<'_>, key: Arg<'_>) {
         if !self.0.is_empty() && notifies() {

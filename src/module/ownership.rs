@@ -1,4 +1,4 @@
-//! Which keys this node owns.
+//! Which keys this node owns, and so can change on its own.
 
 use std::cell::RefCell;
 
@@ -8,11 +8,11 @@ use taskslot_api::Context;
 use taskslot_api::events::{Direction, MovePhase, SlotRange};
 
 thread_local! {
-    /// Slots whose keys are here as copies, until their move is completed (Valkey 9).
+    /// Slots that are being imported (Valkey 9): their keys are only copies until the move completes.
     static IMPORTS: RefCell<Vec<SlotRange>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether this node owns the key, so that its clock may act on it.
+/// Whether this node owns the key, so that timed work on it is allowed.
 pub fn is_owned(ctx: Context<'_>, key: &[u8]) -> bool {
     if !ctx.is_cluster() {
         return true;
@@ -22,7 +22,7 @@ pub fn is_owned(ctx: Context<'_>, key: &[u8]) -> bool {
     !is_copy && ctx.can_access_slot(slot)
 }
 
-/// Slots are on their way to this node, or from it.
+/// The import or export of slots has started, failed or completed.
 pub fn on_slots_move(direction: Direction, phase: MovePhase, ranges: Vec<SlotRange>) {
     if direction != Direction::Import {
         return;

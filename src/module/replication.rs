@@ -1,16 +1,16 @@
-//! The commands by which replicas and the AOF hear of changes: their names and words. Each has its file in `commands`.
+//! The names and arguments of the commands that carry changes to replicas and the AOF. Each command has a file in `commands`.
 
 use std::ffi::CStr;
 
-/// Carries an effect: `TASK._APPLY key effect [payload …]`.
+/// Carries the effect of a write: `TASK._APPLY key effect [payload ...]`.
 pub const APPLY: &CStr = c"TASK._APPLY";
 /// Carries a part of a stored queue: `TASK._LOAD key HEAD|MORE|END chunk`.
 pub const LOAD: &CStr = c"TASK._LOAD";
-/// Carries what this node's clock shows: `TASK._CLOCK stamp`.
+/// Carries the time of this node's clock: `TASK._CLOCK stamp`.
 pub const CLOCK: &CStr = c"TASK._CLOCK";
-/// The part is the head: it makes the queue, in place of any other.
+/// The part is the head. It creates the queue, and replaces an existing one.
 pub const LOAD_HEAD: &[u8] = b"HEAD";
 /// The part is one of the chunks after the head.
 pub const LOAD_MORE: &[u8] = b"MORE";
-/// There is no more: the queue is checked. The part says why the queue was given up, or is empty.
+/// No more parts follow, so the queue is validated. The part is the reason why the queue is broken, or empty.
 pub const LOAD_END: &[u8] = b"END";

@@ -1,11 +1,12 @@
-//! Who waits for a task's end, inside the server, and how they are told.
+//! The clients that wait for the end of a task (TASK.RESULT with BLOCK), and how they get the outcome.
 //!
-//! When an event ends a task (on a primary by its decision, on a replica by its effect) its watch gets the outcome, and who
-//! waits is woken at the end of the round of the server's loop, a slice of time at most, for the reasons that stand in
-//! `waiters`. A task that nobody waits for costs a look at a counter.
+//! An event ends a task: on a primary one that it decided, on a replica one from an effect. The watch of the task then gets
+//! the outcome, and its clients are woken at the end of the round of the server's event loop; [`crate::waiters`] explains why
+//! not at once. Waking stops after a slice of time and goes on in the next round. If no client waits for any task, an event
+//! costs one look at a counter.
 //!
-//! A queue may go without an event: deleted, flushed, expired, renamed, swapped, moved to another node. So the server's
-//! cron looks at a bounded number of awaited tasks, in turn, and answers for those that aren't there any more.
+//! A queue can disappear without an event: it is deleted, flushed, renamed, swapped or moved, or it expires. So the server's
+//! cron checks a bounded number of awaited tasks at a time, and replies for those that are no longer there.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,28 +25,28 @@ use taskslot_api::key::KeyRead;
 use taskslot_api::user::User;
 use taskslot_api::{Arg, Context, OwnedString, Reply};
 
-/// Awaited tasks that one beat looks at.
-const LOOKED_AT: usize = 500;
+/// The number of awaited tasks that one run of the cron checks.
+const CHECKED_AT_ONCE: usize = 500;
 
-/// How a wait ends that has nothing to do with time.
+/// How a wait ends, except by its time-out.
 enum End {
-    /// The task ended: the word for it, and the result or the error.
+    /// The task ended. `word` says how; `value` is the result or the error.
     Outcome { word: &'static str, value: Option<Box<[u8]>> },
-    /// There is no such task (any more), and nobody knows how it ended.
+    /// There is no such task, and it isn't known how it ended.
     Unknown,
-    /// There is no queue (any more): it is gone, or another node has it.
+    /// There is no queue: it was removed, or another node has it.
     NoQueue,
-    /// The queue was given up: nothing ends in it.
+    /// The queue is broken, so no task ends in it.
     Broken,
 }
 
 type Watch = taskslot_node::Watch<Waiter<Asker>, End>;
 
-/// One who waits for a task.
+/// A client that waits for a task.
 struct Asker {
     watch: Rc<Watch>,
     ticket: u64,
-    /// Whose it is, if its rights can be asked for.
+    /// The client's user, if this server can check its permissions.
     user: Option<User>,
 }
 
@@ -53,12 +54,12 @@ thread_local! {
     static WATCHES: RefCell<Watches<Waiter<Asker>, End>> = const { RefCell::new(Watches::new()) };
 }
 
-/// How many clients wait for results on this node.
+/// The number of clients that wait for results on this node.
 pub fn total() -> usize {
     WATCHES.with_borrow(Watches::total)
 }
 
-/// How a task ended, and its result or error; `None` while it isn't.
+/// How a task ended, and its result or error; `None` if it has not ended.
 pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [u8]>)> {
     match task.state {
         TaskState::Done => Some((task.state.name(), task.result)),
@@ -81,7 +82,7 @@ pub fn reply_outcome(reply: Reply<'_>, word: &str, value: Option<&[u8]>) {
     }
 }
 
-/// An event has changed a queue: who waits for what it ended is told soon.
+/// An event has changed a queue. The clients that wait for tasks which it ended are woken soon.
 #[inline]
 pub fn on_change(ctx: Context<'_>, key: Arg<'_>, queue: &Queue, now: &Now, changes: &Changes<'_>) {
     if !WATCHES.with_borrow(Watches::is_empty) {
@@ -104,14 +105,14 @@ fn end_watches(key: &QueueKey, queue: &Queue, now: &Now, changes: &Changes<'_>) 
     });
 }
 
-/// The wait for a task ends: who waits is woken soon.
+/// Ends the wait for a task. Its clients are woken soon.
 fn end(key: &QueueKey, id: TaskId, end: End) {
     WATCHES.with_borrow_mut(|watches| watches.end(key, id, end));
     agenda::soon();
 }
 
-/// Wakes those whose task has ended, for a slice of time; true if there are more. Nothing is open or borrowed
-/// meanwhile: a reply may run at once.
+/// Wakes the clients whose task has ended, for a slice of time. Returns whether there are more. No key is open and no value
+/// borrowed meanwhile, because a reply can be sent at once.
 pub fn wake() -> bool {
     let started = Instant::now();
     while let Some(asker) = WATCHES.with_borrow_mut(Watches::next_ended) {
@@ -123,7 +124,7 @@ pub fn wake() -> bool {
     WATCHES.with_borrow(Watches::some_have_ended)
 }
 
-/// Blocks the client of the running command until the task ends; false where it can't be blocked.
+/// Blocks the client of the running command until the task ends. Returns false if it can't be blocked.
 pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool {
     if ctx.flags().denies_blocking() {
         return false;
@@ -136,18 +137,18 @@ pub fn wait(ctx: Context<'_>, key: Arg<'_>, id: TaskId, timeout_ms: u64) -> bool
     true
 }
 
-/// The server's regular work: answers those who wait for what isn't there any more.
+/// Called by the server's cron: ends the waits for tasks and queues that are no longer there.
 pub fn on_cron(ctx: Context<'_>) {
-    // While data is loaded a queue is missing that will be there again.
+    // While data is loaded, queues are missing that will be there again.
     if WATCHES.with_borrow(Watches::is_empty) || ctx.flags().is_loading() {
         return;
     }
-    for (queue, ids) in WATCHES.with_borrow_mut(|watches| watches.next_to_look_at(LOOKED_AT)) {
-        look_at(ctx, &queue, ids);
+    for (queue, ids) in WATCHES.with_borrow_mut(|watches| watches.next_to_check(CHECKED_AT_ONCE)) {
+        check(ctx, &queue, ids);
     }
 }
 
-fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
+fn check(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
     if ctx.select_db(queue.db).is_err() {
         return;
     }
@@ -155,13 +156,13 @@ fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
     let open = KeyRead::peek(ctx, key.as_arg());
     let value = match open.as_ref().map(|open| open.value(&QUEUES)) {
         Some(Ok(value)) => value,
-        // Another type, or in use by an outer call: then the next beat looks.
+        // In use by a caller further up: the next run of the cron checks it.
         Some(Err(taskslot_api::key::KeyError::Busy)) => return,
         Some(Err(taskslot_api::key::KeyError::WrongType)) | None => None,
     };
     let now = clock::now(ctx);
     for id in ids {
-        let how = match value {
+        let end_of_wait = match value {
             None => End::NoQueue,
             Some(value) => match value.queue.task(&value.now(now), id) {
                 None => End::Unknown,
@@ -172,18 +173,18 @@ fn look_at(ctx: Context<'_>, queue: &QueueKey, ids: Vec<TaskId>) {
                 },
             },
         };
-        end(queue, id, how);
+        end(queue, id, end_of_wait);
     }
 }
 
-/// Takes somebody out of those who wait for a task.
+/// Removes a client from those that wait for its task.
 fn leave(asker: &Asker) {
-    // What has left is dropped once the table is free again.
+    // Dropped only after the borrow of the table has ended.
     drop(WATCHES.with_borrow_mut(|watches| watches.leave(&asker.watch, asker.ticket)));
 }
 
 impl Asker {
-    /// Whether its user still may ask.
+    /// Whether its user still has the permission to run TASK.RESULT on this key.
     fn may_know(&self) -> bool {
         let (queue, id) = (self.watch.queue(), self.watch.id().text());
         self.user.as_ref().is_none_or(|user| user.may(queue.db, &[b"TASK.RESULT", &queue.name, &id]))
@@ -198,7 +199,7 @@ impl Waiting for Asker {
             Some(_) if !self.may_know() => reply.error(&Error::NoPermission.to_string()),
             Some(End::Outcome { word, value }) => reply_outcome(reply, word, value.as_deref()),
             Some(End::Broken) => reply.error(&Error::Broken.to_string()),
-            // Whoever asks again is sent where the queue is, or told that there is none.
+            // A client that tries again is redirected to the node of the queue, or learns that there is none.
             Some(End::NoQueue) if ctx.is_cluster() => reply.error(&Error::TryAgain.to_string()),
             Some(End::Unknown | End::NoQueue) => reply.integer(0),
             None => reply.null(),

@@ -1,8 +1,8 @@
-//! Does what the agenda says is to be done: the server's own timeouts.
+//! Does the work on the agenda: leases that end, tasks that become ready, expire or run out of retention, and schedules.
 //!
-//! When a hint fires, the key is opened, and what is due is done or nothing is. The timer gives precision; the server's
-//! cron is the safety net, since timers of the server run on the wall clock and freeze when it is set back. Neither
-//! holds the server for more than a slice.
+//! A hint may be out of date. When it fires, the key is opened, and whatever is due in the queue is done. The timer gives
+//! precision. The server's cron is the safety net, because the server's timers run on the wall clock and stop when it is set
+//! back. Neither works for longer than a slice of time.
 
 use std::time::Instant;
 
@@ -16,25 +16,25 @@ use crate::{clock, entropy, metrics, ownership, results, waiters};
 use taskslot_api::key::KeyRead;
 use taskslot_api::{Context, Level, OwnedString};
 
-/// How many hints are put off at a time.
+/// The number of hints that one run puts off.
 const PUT_OFF_HINTS: usize = 100;
-/// Pages of due tasks between two looks at the clock.
+/// The number of pages of due tasks that are processed before the clock is read again.
 const PAGES_A_STEP: usize = 2;
-/// Leases of a closed connection that end in one step.
+/// The number of leases of a closed connection that end in one step.
 const LEASES_A_STEP: usize = 100;
 
-/// The safety net: a timer that should have fired and didn't is frozen by a wall clock that was set back, and one
-/// that was set ahead may have passed instants that were noted for later.
+/// Called by the server's cron: the safety net. A timer that should have fired stands still, because the wall clock was set
+/// back. If the clock was set forward, it can have passed times that were noted for later.
 pub fn on_cron(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     if clock::was_stepped() {
-        agenda::with(Agenda::look_at_all);
+        agenda::with(Agenda::make_all_due);
     }
     agenda::drop_late_timer(ctx, at);
     run(ctx);
 }
 
-/// Does what is due, for a slice of time at most, wakes who was served, and sets the timer for the rest.
+/// Does due work for a slice of time, wakes the clients that were served, and sets the timer for the rest.
 pub fn run(ctx: Context<'_>) {
     let may_change = ctx.may_change_data();
     agenda::with(|agenda| agenda.begin_run(may_change));
@@ -53,8 +53,8 @@ pub fn run(ctx: Context<'_>) {
     }
 }
 
-/// Nothing may be changed here: what is due is put off, and hints of queues that have gone are dropped, since on a
-/// replica nothing else would ever drop them.
+/// This node can't change data now, so due work is put off. Hints of queues that no longer exist are dropped, because nothing
+/// else would drop them on a replica.
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     for _ in 0..PUT_OFF_HINTS {
@@ -70,11 +70,11 @@ fn exists(ctx: Context<'_>, queue: &QueueKey) -> bool {
     ctx.select_db(queue.db).is_ok() && KeyRead::peek(ctx, name.as_arg()).is_some()
 }
 
-/// Jobs, then what is due, for a slice of time.
+/// Does jobs, then due work, for a slice of time.
 fn work(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     let started = Instant::now();
-    // Jobs that come up while others are done wait for the next run.
+    // Jobs that are added meanwhile wait for the next run.
     for _ in 0..agenda::with(|agenda| agenda.jobs()) {
         let Some(job) = agenda::with(Agenda::next_job) else { break };
         do_job(ctx, job);
@@ -92,7 +92,7 @@ fn work(ctx: Context<'_>) {
     }
 }
 
-/// A hint has fired: what is due in its queue is done, until the slice that was `started` is over.
+/// Handles a hint that has fired: does the due work of its queue, until the slice that began at `started` is over.
 fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
     if let Some(lag_ms) = Agenda::lag_ms(at, due) {
         metrics::add_lag(at, lag_ms);
@@ -106,7 +106,7 @@ fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started
 
 fn do_job(ctx: Context<'_>, job: Job) {
     match job {
-        // To look at the queue is enough: a write gives what is ready to those who wait.
+        // An empty write is enough: every write gives ready tasks to the workers that wait.
         Job::Serve(queue) => with_queue(ctx, &queue, |txn| {
             txn.set_all_ready();
             Ok(())
@@ -116,7 +116,7 @@ fn do_job(ctx: Context<'_>, job: Job) {
     }
 }
 
-/// Undoes leases that never reached their worker.
+/// Undoes leases whose tasks never reached their worker.
 fn give_back(txn: &mut Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
     for handle in handles {
         if let Some(event) = txn.queue().unclaim(txn.now, handle) {
@@ -126,7 +126,7 @@ fn give_back(txn: &mut Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the TIED leases of a connection that closed, some at a time.
+/// Ends the TIED leases of a closed connection, a limited number at a time.
 fn abandon(ctx: Context<'_>, client: Holder, queue: QueueKey) {
     let mut more = false;
     with_queue(ctx, &queue, |txn| {
@@ -146,7 +146,7 @@ fn abandon_one(txn: &mut Txn<'_, '_>, id: TaskId) -> Result<(), Error> {
     }
 }
 
-/// Runs `body` on a queue, if it is there and this node may change it.
+/// Runs `body` on a queue, if the queue exists and this node owns it.
 fn with_queue(ctx: Context<'_>, queue: &QueueKey, body: impl FnOnce(&mut Txn<'_, '_>) -> Result<(), Error>) {
     if ctx.select_db(queue.db).is_err() || !ownership::is_owned(ctx, &queue.name) {
         return;
@@ -158,7 +158,7 @@ fn with_queue(ctx: Context<'_>, queue: &QueueKey, body: impl FnOnce(&mut Txn<'_,
     }
 }
 
-/// Whether there is a queue that isn't ours to change: the copy that comes before a slot, or what it leaves behind.
+/// Whether the queue exists here but belongs to another node: its slot is being moved, to this node or from it.
 fn is_elsewhere(ctx: Context<'_>, queue: &QueueKey) -> bool {
     if ctx.select_db(queue.db).is_err() || ownership::is_owned(ctx, &queue.name) {
         return false;

@@ -1,13 +1,13 @@
-//! Workers that wait inside the server, first come, first served, per database and key.
+//! The workers that are blocked inside the server. In each queue the first to come is the first served.
 //!
-//! A worker blocks on a name of its queue's slot that no key ever has, so the server calls none of them when keys
-//! come and go. Whoever makes tasks ready gives them to the first waiter and wakes just that one: ten thousand
-//! idle workers don't change what a push costs.
+//! A worker blocks on a name in the slot of its queue. No key ever has this name, so the server visits no blocked worker when
+//! keys are created or deleted. The write that makes tasks ready gives them to the first worker, and wakes only that one. Ten
+//! thousand idle workers therefore don't make a push slower.
 //!
-//! A hand-off wakes its worker at the end of the present round of the server's loop, just before replies are sent.
-//! Until then the client is blocked like any other, so one that is killed or unblocked with an error in the same
-//! round got nothing, and its leases are undone. Woken at once, it would have its reply and the server's error after
-//! it (6.2, 7.0), or the error alone and a lease that it knows nothing of (Valkey 9.1).
+//! A worker that gets tasks is woken at the end of the round of the server's event loop, just before replies are sent. Until
+//! then its client is still blocked. If the client is killed or unblocked with an error in the same round, it has got
+//! nothing, and its leases are undone. If it were woken at once, it would get its reply and then the server's error (6.2,
+//! 7.0), or only the error, and hold a lease that it doesn't know of (Valkey 9.1).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -28,24 +28,24 @@ use taskslot_api::blocked::{Waiter, Waiting};
 use taskslot_api::user::User;
 use taskslot_api::{Arg, Context};
 
-/// A worker that waits, or has been given tasks that are not yet written to it.
+/// A worker that waits, or that has been given tasks but has not got its reply yet.
 pub struct BlockedWorker {
     ticket: Rc<Ticket>,
     claim: OwnedClaim,
-    /// Whose it is, if its rights can be asked for.
+    /// The client's user, if this server can check its permissions.
     user: Option<User>,
-    /// It may no longer have what it waits for.
+    /// Whether its user has lost the permission to claim.
     refused: Cell<bool>,
-    /// Where it was served, once it was.
+    /// The queue that it was served by; `None` before that.
     served_at: RefCell<Option<QueueKey>>,
     delivery: RefCell<Vec<OwnedDelivery>>,
     handles: RefCell<Vec<Handle>>,
     delivered: Cell<bool>,
 }
 
-/// A claim that outlives its command; name, group and token are on the ticket.
+/// A claim that outlives its command. The worker's name, the group and the token are on the ticket.
 struct OwnedClaim {
-    /// What it claims, but for what is borrowed in a claim.
+    /// The claim without its borrowed parts.
     claim: Claim<'static>,
     connection: Option<Holder>,
     with_meta: bool,
@@ -54,77 +54,80 @@ struct OwnedClaim {
 
 thread_local! {
     static QUEUES: RefCell<WaitQueues<Waiter<BlockedWorker>>> = RefCell::default();
-    /// Who was given something and is to be woken.
+    /// The workers that were served and have to be woken.
     static SERVED: RefCell<Vec<Waiter<BlockedWorker>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many workers wait on this node, each counted once.
+/// The number of workers that wait on this node. A worker that waits for several queues counts once.
 pub fn total() -> usize {
     QUEUES.with_borrow(WaitQueues::total)
 }
 
-/// Whether anybody waits for this queue.
+/// Whether a worker waits for this queue.
 pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
     QUEUES.with_borrow(|queues| queues.has_any(ctx.selected_db(), key.as_bytes()))
 }
 
-/// What all who wait for a queue would take.
+/// How many claims wait for a queue, and how many tasks they would take.
 pub fn demand(db: i32, key: &[u8]) -> Demand {
     QUEUES.with_borrow(|queues| queues.demand(db, key))
 }
 
-/// The same by name, for the first `limit` names.
+/// The demand of each worker that waits for a queue, by name, for the first `limit` names.
 pub fn names(db: i32, key: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Demand> {
     QUEUES.with_borrow(|queues| queues.names(db, key, limit))
 }
 
-/// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than `limit`.
+/// The number of waiting workers with a name for which `is_wanted` is true. `None` if a worker has no name, or if there are
+/// more names than `limit`.
 pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
     QUEUES.with_borrow(|queues| queues.count_names(db, key, limit, is_wanted))
 }
 
-/// A queue has come to a key by another way than a command of ours: what was noted for it went with its old name.
+/// A queue has appeared at a key without a command of this module, for example by RENAME. Its hint was noted under the old
+/// name, so it is noted again.
 pub fn on_key_arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     value.hint.forget();
     value.put_on_agenda(ctx, key, now);
     serve_if_awaited(ctx, key);
 }
 
-/// Gives what has become ready in another way than by a write to those who wait, if anybody does.
+/// Gives ready tasks to the workers that wait, if there are any. For tasks that became ready without a write of this node.
 pub fn serve_if_awaited(ctx: Context<'_>, key: Arg<'_>) {
     if any(ctx, key) {
         agenda::serve_soon(ctx, key);
     }
 }
 
-/// Two databases have changed places. Workers wait at a name: those of both databases may find something now.
+/// Two databases were swapped. Workers wait for a name in a database, so those of both can have tasks now.
 pub fn on_swapdb(a: i32, b: i32) {
     for queue in [a, b].into_iter().flat_map(|db| QUEUES.with_borrow(|queues| queues.keys(db))) {
         agenda::later(Job::Serve(queue));
     }
 }
 
-/// Those who may have become able to get something are looked at again, and their groups are ready.
-pub fn look_again(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
+/// Takes up again the workers that were passed over and may get a task now. Adds the groups that they wait for to the ready
+/// ones.
+pub fn recheck(ctx: Context<'_>, key: Arg<'_>, ready: &mut ReadyGroups) {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
     QUEUES.with_borrow_mut(|queues| {
         if std::mem::take(&mut ready.is_unknown) {
-            queues.look_at_all(db, name);
+            queues.recheck_all(db, name);
         }
         for worker in std::mem::take(&mut ready.workers) {
-            queues.look_again(db, name, &worker, &mut |group| ready.groups.add(group));
+            queues.recheck(db, name, &worker, &mut |group| ready.groups.add(group));
         }
     });
 }
 
-/// Those of a group each who may be served next.
+/// The workers that wait for single groups and may be served next.
 pub fn candidates(ctx: Context<'_>, key: Arg<'_>, offer: QueueAt<'_>, ready: &ReadyGroups) -> Candidates {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
     QUEUES.with_borrow_mut(|queues| Candidates::of(queues, db, name, &offer, &ready.groups))
 }
 
-/// The first waiter that may have a task which the queue has now. Of those who wait for one group only the `candidates`
-/// are looked at.
+/// The first worker that can get one of the tasks which the queue has now. Of the workers that wait for a single group, only
+/// the `candidates` are considered.
 pub fn first(
     ctx: Context<'_>,
     key: Arg<'_>,
@@ -145,12 +148,12 @@ pub fn first(
         if waiter.state().ticket.is_valid() && waiter.is_waiting() {
             return Some(waiter);
         }
-        // Who has left before is still here until its place is cleared, perhaps served in another queue.
+        // A worker that has left, perhaps because another queue has served it, stays in the wait queue until it is cleared.
         take_out(ctx, key, &waiter);
     }
 }
 
-/// Takes a waiter out of all its places, to be served here; false where it waits no longer.
+/// Takes a worker out of the wait queues of all its keys, to be served by this one. Returns false if it no longer waits.
 pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<BlockedWorker>) -> bool {
     let (db, name, worker) = (ctx.selected_db(), key.as_bytes(), waiter.state());
     QUEUES.with_borrow_mut(|queues| queues.clear_from(&worker.ticket, db, name));
@@ -161,7 +164,7 @@ pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<BlockedWorker>) 
     is_here
 }
 
-/// Takes a worker out of its places; false where it has left before.
+/// Takes a worker out of its wait queues. Returns false if it had left before.
 fn leave(ticket: &Rc<Ticket>) -> bool {
     let (was_here, some_have_left) =
         QUEUES.with_borrow_mut(|queues| (queues.leave(ticket), queues.some_have_left()));
@@ -171,7 +174,7 @@ fn leave(ticket: &Rc<Ticket>) -> bool {
     was_here
 }
 
-/// Clears the places of those who have left, for a slice of time. Whether there are more.
+/// Clears the places of workers that have left, for a slice of time. Returns whether there are more.
 pub fn clear_left() -> bool {
     let started = Instant::now();
     while QUEUES.with_borrow(WaitQueues::some_have_left) {
@@ -183,7 +186,7 @@ pub fn clear_left() -> bool {
     false
 }
 
-/// Those who were given something are woken soon.
+/// Notes the workers that were served, to be woken soon.
 pub fn wake_soon(mut served: Vec<Waiter<BlockedWorker>>) {
     if !served.is_empty() {
         SERVED.with_borrow_mut(|all| all.append(&mut served));
@@ -191,7 +194,7 @@ pub fn wake_soon(mut served: Vec<Waiter<BlockedWorker>>) {
     }
 }
 
-/// Wakes those who were given something. Nothing is open, and no wait queue is borrowed: a reply may run at once.
+/// Wakes the workers that were served. No key is open and no wait queue borrowed, because a reply can be sent at once.
 pub fn wake_served() {
     for waiter in SERVED.take() {
         if !waiter.wake() {
@@ -200,29 +203,31 @@ pub fn wake_served() {
     }
 }
 
-/// Blocks the client of the running command until one of these queues has a task for it; false where it can't be
-/// blocked. In a cluster all lie in one slot. A claim with a token that waits already is sent again: its copy takes its
-/// places, and the first one gets nothing.
+/// Blocks the client of the running command until one of these queues has a task for it. Returns false if it can't be
+/// blocked. In a cluster all the queues are in one slot.
+///
+/// If a claim with the same REQUEST token waits already, this one is a copy of it: the copy takes over its places, and the
+/// older claim gets an empty reply.
 pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, timeout_ms: u64) -> bool {
     let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
     let (places, older) = places(ctx, keys, request.token);
-    // Before the client is blocked: what waits with its token then has no place.
+    // Before this client is blocked, so that its token is in no wait queue then.
     QUEUES.with_borrow_mut(|queues| {
         older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
     let worker = BlockedWorker::new(ctx, request, places);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);
-    // Also where the copy can't wait: its client asked again and no longer listens for the first answer. No wait queue is
-    // borrowed: a reply may run at once.
+    // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No wait
+    // queue is borrowed, because a reply can be sent at once.
     older.iter().for_each(|waiter| _ = waiter.wake());
     let Ok(waiter) = waiter else { return false };
     QUEUES.with_borrow_mut(|queues| queues.join(&ticket, waiter));
     true
 }
 
-/// The places of one who comes now: behind all others, or where the same request waits already. With them those who wait
-/// there.
+/// The places of a worker that comes now: behind all others, or where a claim with the same token waits already. Also returns
+/// those claims.
 fn places(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
@@ -232,7 +237,7 @@ fn places(
         let (mut older, last) = (Vec::new(), queues.next_number());
         let places = keys.iter().map(|key| {
             let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-            // Its place in this queue only: it may have come later to another, or wait for no other.
+            // Only the place in this queue: the older claim can have another place in another queue, or none.
             let copied = token.and_then(|token| queues.with_token(&queue, token));
             let number = copied.as_ref().map_or(last, |(number, _)| *number);
             older.extend(copied.map(|(_, waiter)| waiter));
@@ -262,7 +267,7 @@ impl BlockedWorker {
         }
     }
 
-    /// What it claims.
+    /// The request, borrowed from the worker.
     pub fn request(&self) -> ClaimRequest<'_> {
         let (OwnedClaim { claim, connection, with_meta, with_key }, ticket) = (&self.claim, &self.ticket);
         ClaimRequest {
@@ -274,12 +279,12 @@ impl BlockedWorker {
         }
     }
 
-    /// Whether its user still may do what it asked for; if not, it is told so when it is woken.
+    /// Whether its user still has the permission to claim. If not, its reply will be an error.
     pub fn may_claim(&self) -> bool {
         let (Some(user), Some(first)) = (&self.user, self.ticket.places.first()) else { return true };
         let (db, key) = (first.queue.db, &*first.queue.name);
         let may = if self.claim.with_key {
-            // The first key stands among the others too: of a number 0 servers would check no key at all.
+            // The first key is repeated after KEYS: with 0 counted keys, servers would check no key at all.
             let number = self.ticket.places.len().to_string();
             let keys = self.ticket.places.iter().map(|place| &*place.queue.name);
             let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
@@ -291,17 +296,17 @@ impl BlockedWorker {
         may
     }
 
-    /// Takes a task, to be written when it is woken.
+    /// Keeps a copy of a task for the reply.
     pub fn receive(&self, task: &Delivery<'_>) {
         self.delivery.borrow_mut().push(OwnedDelivery::of(task));
     }
 
-    /// Notes the leases that it was given.
+    /// Notes the leases of the tasks, so that they can be undone.
     pub fn note_leases(&self, handles: impl Iterator<Item = Handle>) {
         self.handles.borrow_mut().extend(handles);
     }
 
-    /// Undoes the leases that never reached it.
+    /// Undoes the leases, unless the reply was sent.
     fn give_back(&self) {
         let (handles, served_at) = (self.handles.take(), self.served_at.take());
         if let Some(queue) = served_at.filter(|_| !handles.is_empty() && !self.delivered.get()) {
@@ -326,7 +331,7 @@ impl Waiting for BlockedWorker {
     }
 
     fn on_disconnect(&self, _ctx: Context<'_>) {
-        // At once, before the connection's end is counted as a stall of what it never got.
+        // Before the end of the connection counts as a stall of tasks which the worker never got.
         self.give_back();
     }
 

@@ -1,5 +1,4 @@
-//! What an operator should know of the server around the queues: told in INFO, and what loses tasks silently in the
-//! log, too.
+//! Warnings about the server's configuration and state. INFO shows them; those about a silent loss of tasks are logged too.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -17,9 +16,10 @@ thread_local! {
 
 const EVICTION: &str =
     "maxmemory-policy allkeys-* evicts whole queues with their tasks when memory runs out: use noeviction";
-const DURABILITY: &str = "appendonly is no and there is no replica: a crash loses all since the last save";
+const DURABILITY: &str =
+    "appendonly is no and there is no replica: a crash loses all changes since the last save";
 
-/// The server's regular work: looks at the server now and then.
+/// Called by the server's cron: checks the server from time to time.
 pub fn on_cron(ctx: Context<'_>, at: Millis) {
     let mut warnings = WARNINGS.get();
     if !warnings.is_due(at) {
@@ -40,7 +40,7 @@ pub fn on_cron(ctx: Context<'_>, at: Millis) {
     WARNINGS.set(warnings);
 }
 
-/// The warnings that hold, each with the name of its field in INFO.
+/// The present warnings, each with the name of its field in INFO.
 pub fn all() -> Vec<(&'static CStr, String)> {
     WARNINGS.get().all(metrics::gauges().big).map(text).collect()
 }

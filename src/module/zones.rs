@@ -1,8 +1,8 @@
-//! The time zones of this node: those of the system where it has a newer release of the time zone database, else those
+//! The time zones of this node: those of the system if they are a newer release of the time zone database, otherwise those
 //! that are built in.
 //!
-//! Distributions keep `tzdata` up to date long after a module was built. Which one is newer is seen once, when the
-//! module is loaded; a zone's file is read when the first schedule names it.
+//! Distributions update `tzdata` long after a module was built. The releases are compared once, when the module is loaded.
+//! The file of a zone is read when a schedule first uses it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,17 +18,17 @@ use taskslot_node::release_of_zones;
 use taskslot_api::guard::guard;
 use taskslot_api::{Level, log};
 
-/// Where zones are read from, as glibc has it: a variable of the environment, else this folder.
+/// The folder of the zones, with the same rule as glibc: the variable of the environment, otherwise this folder.
 const FOLDER_VARIABLE: &str = "TZDIR";
 const FOLDER: &str = "/usr/share/zoneinfo";
-/// Files of a folder whose first line names its release, as `# version 2026f` or `2026f`.
+/// Files whose first line names the release of a folder, as `# version 2026f` or `2026f`.
 const VERSION_FILES: [&str; 2] = ["tzdata.zi", "+VERSION"];
-/// No file of a zone is larger; they take some 3 KB.
+/// The largest file of a zone that is read. Typical files have 3 KB.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
-/// So many zones are remembered. There are some 600.
+/// The most zones that are kept in memory. The database has about 600.
 const ZONES_MAX: usize = 2000;
 
-/// A folder of zones that is newer than what is built in.
+/// A folder with a newer release than the one that is built in.
 struct Newer {
     folder: PathBuf,
     version: String,
@@ -37,19 +37,19 @@ struct Newer {
 static NEWER: OnceLock<Option<Newer>> = OnceLock::new();
 
 thread_local! {
-    /// Zones that were found: many schedules share one.
+    /// The zones that were used before, because many schedules share one.
     static FOUND: RefCell<HashMap<Box<str>, Zone>> = RefCell::new(HashMap::new());
 }
 
 /// The zones of this node, for a queue.
 pub const HERE: Zones = Zones::new(find);
 
-/// Chooses between the zones of the system and those that are built in. Once, while the module is loaded.
+/// Chooses between the zones of the system and those that are built in. Called once, while the module is loaded.
 pub fn choose() {
     NEWER.get_or_init(newer);
 }
 
-/// The release of the time zone database that this node goes by.
+/// The release of the time zone database that this node uses.
 pub fn version() -> &'static str {
     NEWER.get().and_then(Option::as_ref).map_or(Zone::BUILT_IN_VERSION, |newer| &newer.version)
 }
@@ -63,13 +63,13 @@ pub fn source() -> String {
 fn newer() -> Option<Newer> {
     let folder = env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
     let folder = folder.map_or(PathBuf::from(FOLDER), PathBuf::from);
-    // Else it would be looked for in the server's own folder, where clients can have files written.
+    // A relative path would lead to the server's working folder, where clients can make the server write files.
     let version =
         Some(&folder).filter(|folder| folder.is_absolute()).and_then(|folder| version_of(folder))?;
     (version.as_str() > Zone::BUILT_IN_VERSION).then_some(Newer { folder, version })
 }
 
-/// The release of a folder of zones, if it says so.
+/// The release of a folder of zones, if one of its files names it.
 fn version_of(folder: &Path) -> Option<String> {
     VERSION_FILES.iter().find_map(|name| {
         let mut text = Vec::new();
@@ -78,7 +78,7 @@ fn version_of(folder: &Path) -> Option<String> {
     })
 }
 
-/// Opens a file, and nothing else that may lie there: a pipe would hold the server.
+/// Opens a regular file. Anything else is refused: reading a pipe would block the server.
 fn open(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -102,7 +102,7 @@ fn find(name: &str) -> Option<Zone> {
 
 fn from_system(name: &str) -> Option<Zone> {
     let Newer { folder, .. } = NEWER.get()?.as_ref()?;
-    // A client says the name: it must not lead out of the folder.
+    // The name comes from a client, so it must not lead out of the folder.
     if !Zone::is_name(name) {
         return None;
     }

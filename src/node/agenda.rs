@@ -1,4 +1,4 @@
-//! What is to be done outside any client's command, and when.
+//! The work that no client's command does, and when it is due.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -7,41 +7,42 @@ use taskslot_engine::{Handle, Holder, Millis};
 
 use crate::QueueKey;
 
-/// The time of a hint that is to be looked at as soon as possible.
+/// The time of a hint that is due as soon as possible.
 const NOW: Millis = Millis(0);
-/// A timer this late isn't coming.
+/// A timer that is later than this has stopped, so it is set again.
 const LATE_MS: u64 = 20;
-/// How long the server is left alone after a run that didn't get done, which takes 1 ms: it has three quarters of the
-/// time.
+/// The pause after a run that has not finished its work. A run takes 1 ms, so the server has three quarters of the time for
+/// its clients.
 const REST_MS: u64 = 3;
-/// How soon to look again where nothing may be changed now (a replica, writes paused, a slot on its way).
+/// How soon a run is tried again if nothing can be changed now: on a replica, while writes are paused, or for a slot that is
+/// moving.
 const BLOCKED_MS: u64 = 50;
-/// How long hints are put off where nothing may be changed now.
+/// How long hints are put off if nothing can be changed now.
 const PUT_OFF_MS: u64 = 1000;
 
-/// Something to do outside any client's command.
+/// Work that is done as soon as possible, outside any client's command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Give what is ready to workers that wait.
+    /// Give ready tasks to the workers that wait for this queue.
     Serve(QueueKey),
-    /// Undo leases that never reached their worker.
+    /// Undo leases whose tasks never reached their worker.
     GiveBack {
-        /// The queue.
+        /// The queue that holds the leases.
         queue: QueueKey,
-        /// The leases.
+        /// The handles of the leases.
         handles: Vec<Handle>,
     },
-    /// End the TIED leases of a connection that closed.
+    /// End the TIED leases of a closed connection.
     Abandon {
-        /// The connection.
+        /// The id of the connection.
         client: Holder,
-        /// The queue.
+        /// A queue in which it holds leases.
         queue: QueueKey,
     },
 }
 
 impl Job {
-    /// The job after two databases have changed places. Workers wait at a name, whatever queue is there.
+    /// The job after two databases were swapped. `Serve` stays: workers wait for a name, whichever queue is there.
     fn swapped(self, a: i32, b: i32) -> Job {
         match self {
             Job::Serve(queue) => Job::Serve(queue),
@@ -51,32 +52,33 @@ impl Job {
     }
 }
 
-/// The earliest hint that is out for a queue under its present name, kept with the queue: so a busy queue doesn't add one
-/// per command. A hint is never later than what is due.
+/// The time of the earliest hint that the agenda has for a queue, under its present name. It is kept with the queue, so that
+/// a busy queue doesn't add a hint per command. It is never later than the due work of the queue.
 #[derive(Debug, Default)]
 pub struct Hint(Cell<Option<Millis>>);
 
 impl Hint {
-    /// Whether something may be due.
+    /// Whether work may be due at `at`.
     #[inline]
     pub fn is_due(&self, at: Millis) -> bool {
         self.0.get().is_some_and(|hinted| hinted <= at)
     }
 
-    /// No hint is out any more: the queue has another name.
+    /// The hint is no longer valid, because the queue has another name.
     pub fn forget(&self) {
         self.0.set(None);
     }
 
-    /// A hint for this time has fired.
+    /// The hint for this time has fired.
     pub fn fired(&self, due: Millis) {
-        // Hints come in order, so one that was out for an earlier time is gone.
+        // Hints fire in order, so a hint for an earlier time has fired before.
         if due == NOW || self.is_due(due) {
             self.forget();
         }
     }
 
-    /// Whether a hint for `due` is wanted: none is out that is as early. It is to be put on the agenda then.
+    /// Lowers the time to `due`. Returns whether it was lowered: then the caller puts a hint on the agenda. If a hint as early
+    /// exists already, nothing changes.
     #[inline]
     pub fn lower(&self, due: Millis) -> bool {
         let is_earlier = !self.is_due(due);
@@ -87,24 +89,24 @@ impl Hint {
     }
 }
 
-/// When queues have something to do, and jobs that are done as soon as possible. Times are on the node's clock.
+/// When queues have work to do, and jobs that are done as soon as possible. Times are on the node's clock.
 ///
-/// One index of hints (due, database, key) for all queues. A hint may be stale, since queues are renamed, moved, flushed
-/// and swapped: when it fires, the key is opened, and what is due is done or nothing is.
+/// All queues share one index of hints (due, database, key). A hint can be out of date, because queues are renamed, moved,
+/// flushed and swapped. When it fires, the key is opened, and whatever is due in it is done.
 #[derive(Debug, Default)]
 pub struct Agenda {
     hints: BTreeSet<(Millis, QueueKey)>,
     jobs: VecDeque<Job>,
-    /// A run is under way, or comes in this round of the server's loop.
+    /// A run is in progress, or will start in this round of the server's event loop.
     runs_soon: bool,
-    /// Hints were put off, while nothing might be changed.
+    /// Hints were put off because nothing could be changed.
     has_put_off: bool,
-    /// When the timer fires that is set.
+    /// When the timer fires, if one is set.
     armed_for: Option<Millis>,
 }
 
 impl Agenda {
-    /// An agenda with nothing on it.
+    /// An empty agenda.
     pub const fn new() -> Agenda {
         Agenda {
             hints: BTreeSet::new(),
@@ -115,40 +117,40 @@ impl Agenda {
         }
     }
 
-    /// Looks at a queue at `due`.
+    /// Adds a hint: the queue has work to do at `due`.
     pub fn hint(&mut self, due: Millis, queue: QueueKey) {
         self.hints.insert((due, queue));
     }
 
-    /// A queue is being loaded: it is looked at as soon as this node may act on it.
+    /// Adds a hint for a queue that is being loaded. It is due as soon as this node can change the queue.
     pub fn hint_loaded(&mut self, queue: QueueKey, hint: &Hint) {
         hint.lower(NOW);
         self.hint(NOW, queue);
     }
 
-    /// Takes out the first hint that is due: the queue, and since when it is, if that is known.
+    /// Removes the first hint that is due, and returns its time and its queue.
     pub fn pop_due(&mut self, at: Millis) -> Option<(Millis, QueueKey)> {
         let is_due = self.hints.first().is_some_and(|(due, _)| *due <= at);
         if is_due { self.hints.pop_first() } else { None }
     }
 
-    /// How late a hint is, where it was for a certain time.
+    /// How late a hint fires. `None` for a hint that was due as soon as possible.
     pub fn lag_ms(at: Millis, due: Millis) -> Option<u64> {
         (due > NOW).then(|| at.since(due))
     }
 
-    /// A queue can't be changed here now: looks at it again soon.
+    /// Delays a hint a little, because this queue can't be changed now.
     pub fn delay(&mut self, at: Millis, queue: QueueKey) {
         self.hint(at.plus(BLOCKED_MS), queue);
     }
 
-    /// Nothing can be changed here for now: a queue is looked at when it can, or in a while.
+    /// Puts off a hint, because no queue can be changed now. It is due when queues can be changed again, or after a second.
     pub fn put_off(&mut self, at: Millis, queue: QueueKey) {
         self.hint(at.plus(PUT_OFF_MS), queue);
     }
 
-    /// Each queue that has something to do is looked at now.
-    pub fn look_at_all(&mut self) {
+    /// Makes all hints due now.
+    pub fn make_all_due(&mut self) {
         let hints = std::mem::take(&mut self.hints);
         self.hints = hints.into_iter().map(|(_, queue)| (NOW, queue)).collect();
     }
@@ -156,23 +158,23 @@ impl Agenda {
     /// Adds a job.
     pub fn add(&mut self, job: Job) {
         match job {
-            // A lease that never reached its worker is undone before its connection's end counts as a stall.
+            // A lease that never reached its worker must be undone before the end of its connection counts as a stall.
             Job::GiveBack { .. } => self.jobs.push_front(job),
             _ => self.jobs.push_back(job),
         }
     }
 
-    /// How many jobs there are.
+    /// The number of jobs.
     pub fn jobs(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Takes out the next job.
+    /// Removes the next job, and returns it.
     pub fn next_job(&mut self) -> Option<Job> {
         self.jobs.pop_front()
     }
 
-    /// Two databases have changed places, and their keys' hints and jobs with them.
+    /// Two databases were swapped: the hints and jobs of their keys are swapped too.
     pub fn swap_databases(&mut self, a: i32, b: i32) {
         let hints = std::mem::take(&mut self.hints);
         self.hints = hints.into_iter().map(|(due, queue)| (due, queue.swapped(a, b))).collect();
@@ -180,23 +182,23 @@ impl Agenda {
         self.jobs = jobs.into_iter().map(|job| job.swapped(a, b)).collect();
     }
 
-    /// A run is wanted in this round of the server's loop. True where it is to be started: many runs in a row would hold the
-    /// server for as many slices.
+    /// Requests a run in this round of the server's event loop. Returns whether the caller has to start it: several runs in one
+    /// round would keep the server busy for as many slices.
     pub fn wants_run(&mut self) -> bool {
         !std::mem::replace(&mut self.runs_soon, true)
     }
 
-    /// A run begins, where queues may be changed or not. What was put off is looked at as soon as they may.
+    /// Begins a run. `may_change` says whether queues can be changed; once they can, the hints that were put off are due.
     pub fn begin_run(&mut self, may_change: bool) {
         self.runs_soon = true;
         if may_change && std::mem::take(&mut self.has_put_off) {
-            self.look_at_all();
+            self.make_all_due();
         }
         self.has_put_off |= !may_change;
     }
 
-    /// The run is over: when the next one is wanted. Not before a rest if there is something to do already; `more` is work
-    /// that changes nothing, so it goes on where nothing may be changed.
+    /// Ends a run, and returns when the next one should begin. If there is more to do already, it begins after a pause. `more`
+    /// stands for work that changes no queue, so it continues even if nothing can be changed.
     pub fn end_run(&mut self, at: Millis, may_change: bool, more: bool) -> Option<Millis> {
         self.runs_soon = false;
         let next = match self.hints.first() {
@@ -208,15 +210,15 @@ impl Agenda {
         next.into_iter().chain(more.then(|| at.plus(REST_MS))).min()
     }
 
-    /// After how many ms a timer is to fire that is wanted for `due`; `None` where one is set that fires no later. One that
-    /// is set and fires later is to be stopped.
+    /// Requests a timer for `due`. Returns the milliseconds after which it has to fire, or `None` if the timer that is set fires
+    /// early enough. In the first case the caller stops the timer that is set.
     pub fn arm(&mut self, at: Millis, due: Millis) -> Option<u64> {
         let due = due.max(at);
         if self.armed_for.is_some_and(|armed_for| armed_for <= due) {
             return None;
         }
         self.armed_for = Some(due);
-        // One more, since the server counts whole milliseconds and we may be at the end of one.
+        // One more, because the server counts whole milliseconds, and the present one may be almost over.
         Some(due.since(at) + 1)
     }
 
@@ -225,7 +227,7 @@ impl Agenda {
         self.armed_for = None;
     }
 
-    /// Whether the timer should have fired and didn't.
+    /// Whether the timer should have fired by now.
     pub fn is_timer_late(&self, at: Millis) -> bool {
         self.armed_for.is_some_and(|armed_for| at.since(armed_for) > LATE_MS)
     }

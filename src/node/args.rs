@@ -5,48 +5,51 @@ use std::ops::RangeInclusive;
 
 use taskslot_engine::{BATCH_MAX, Handle, NAME_MAX_BYTES, TaskId};
 
-/// The arguments of a command from left to right: each is read once and checked, before anything changes. Options come in any
-/// order and any case, each at most once. What is wrong is named by an [`ArgError`].
+/// Reads the arguments of a command from left to right.
 ///
-/// `A` is an argument as the server hands it over, which gives its bytes; a payload is passed on as it is.
+/// Each argument is read once and checked, before the command changes anything. Options come in any order and any case,
+/// each at most once. An [`ArgError`] names the argument that is invalid.
+///
+/// `A` is the server's type of an argument, which gives its bytes. The command gets payloads as values of this type, so
+/// that it can pass them on without a copy.
 #[derive(Debug, Clone)]
 pub struct Args<'a, A> {
     rest: &'a [A],
-    /// The options that were read, as a bit for each place in the list of [`Args::option`].
+    /// The options that were read: a bit for each index in the list that [`Args::option`] gets.
     seen: u32,
-    /// The option or word that was read last: the error names it if nothing comes after it.
+    /// The option or word that was read last. If nothing follows it, the error names it.
     after: Option<&'static str>,
 }
 
 /// What is wrong with an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArgError {
-    /// There is none where one must be, and no word before it to name.
+    /// An argument is missing, and no word comes before it that the error could name.
     TooFew,
-    /// An option, or a word that more follows, is the last one.
+    /// The arguments end before the value of this option or word.
     NoValue(&'static str),
-    /// An option that the command doesn't have, or an argument behind the last.
-    Unknown(Shown),
-    /// A word that is none of those that may stand there.
-    NoneOf(Shown, Vec<&'static str>),
-    /// An option is there twice.
+    /// The word is none of those that can come here.
+    Unknown(Shown, Vec<&'static str>),
+    /// The argument comes after the last that the command takes.
+    TooMany(Shown),
+    /// The option is given twice.
     Twice(&'static str),
-    /// A number isn't one or is out of its bounds.
+    /// The value is not an integer, or is out of these bounds.
     Range(&'static str, RangeInclusive<i64>),
-    /// A name or token is empty or too long.
+    /// The name or token is empty or too long.
     Name(&'static str),
-    /// It isn't a task's id.
+    /// The text is not a task's id.
     TaskId,
-    /// It isn't a handle.
+    /// The text is not a handle.
     Handle,
 }
 
-/// What a command works on, and so what its reply looks like: one answer, or an array.
+/// The tasks that a command works on, which decide the form of its reply: one value, or an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OneOrMany<T> {
-    /// Named alone.
+    /// One, given on its own: the reply is one value.
     One(T),
-    /// Named with their number.
+    /// Any number, given after a count: the reply is an array.
     Many(Vec<T>),
 }
 
@@ -62,7 +65,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         self.advance().copied()
     }
 
-    /// The next argument's bytes.
+    /// The bytes of the next argument.
     pub fn bytes(&mut self) -> Result<&'a [u8], ArgError> {
         self.advance().map(A::as_ref)
     }
@@ -73,12 +76,12 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         Ok(first)
     }
 
-    /// There is no argument left where one must be.
+    /// The error when an argument is missing.
     fn ended(&self) -> ArgError {
         self.after.map_or(ArgError::TooFew, ArgError::NoValue)
     }
 
-    /// What comes next belongs to this word: the error names it if nothing comes.
+    /// The next arguments belong to this word. If they are missing, the error names it.
     pub fn after(&mut self, word: &'static str) {
         self.after = Some(word);
     }
@@ -90,12 +93,12 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         Ok(taken)
     }
 
-    /// How many arguments are left.
+    /// The number of arguments that are left.
     pub fn left(&self) -> usize {
         self.rest.len()
     }
 
-    /// Passes over `word` if it is next.
+    /// Skips `word` if it comes next, and returns whether it did.
     pub fn word(&mut self, word: &'static str) -> bool {
         let after = self.rest.split_first().filter(|(next, _)| is((*next).as_ref(), word));
         if let Some((_, rest)) = after {
@@ -105,15 +108,15 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         after.is_some()
     }
 
-    /// The next option, as it is written in `known`; `None` at the end. Errors: it isn't known, or it was there before.
-    /// A command asks with one list throughout, of at most 32 options.
+    /// The next option, as `known` spells it; `None` at the end. Errors: the option isn't known, or was given before.
+    /// A command uses one list for all its calls, of at most 32 options.
     pub fn option(&mut self, known: &[&'static str]) -> Result<Option<&'static str>, ArgError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let word = self.bytes()?;
         let found = known.iter().enumerate().find(|(_, option)| is(word, option));
-        let (at, option) = found.ok_or_else(|| ArgError::Unknown(Shown::of(word)))?;
+        let (at, option) = found.ok_or_else(|| ArgError::Unknown(Shown::of(word), known.to_vec()))?;
         let bit = 1u32.checked_shl(at as u32).unwrap_or(0);
         if self.seen & bit != 0 {
             return Err(ArgError::Twice(option));
@@ -123,47 +126,47 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         Ok(Some(option))
     }
 
-    /// The next argument is one of these words: its place among them.
+    /// Reads one of these words, and returns its index among them.
     pub fn one_of(&mut self, words: &[&'static str]) -> Result<usize, ArgError> {
         let word = self.bytes()?;
         let at = words.iter().position(|known| is(word, known));
         self.after = at.and_then(|at| words.get(at).copied());
-        at.ok_or_else(|| ArgError::NoneOf(Shown::of(word), words.to_vec()))
+        at.ok_or_else(|| ArgError::Unknown(Shown::of(word), words.to_vec()))
     }
 
-    /// A whole number within bounds; `what` names it in the error.
+    /// Reads an integer within bounds; `what` names it in the error.
     pub fn integer(&mut self, what: &'static str, bounds: RangeInclusive<i64>) -> Result<i64, ArgError> {
         let number = parse_integer(self.bytes()?);
         number.filter(|number| bounds.contains(number)).ok_or(ArgError::Range(what, bounds))
     }
 
-    /// A whole number that isn't negative, within bounds.
+    /// Reads an integer within bounds that are not negative.
     pub fn unsigned(&mut self, what: &'static str, bounds: RangeInclusive<i64>) -> Result<u64, ArgError> {
         self.integer(what, bounds).map(i64::unsigned_abs)
     }
 
-    /// How many of something follow or are wanted: 1 to 1000.
+    /// Reads a count, 1 to 1000: of values that follow, or of tasks that the client wants.
     pub fn count(&mut self, what: &'static str) -> Result<usize, ArgError> {
         Ok(self.unsigned(what, 1..=BATCH_MAX as i64)? as usize)
     }
 
-    /// A name or token: 1 to 256 bytes.
+    /// Reads a name or token of 1 to 256 bytes.
     pub fn name(&mut self, what: &'static str) -> Result<&'a [u8], ArgError> {
         let name = self.bytes()?;
         if (1..=NAME_MAX_BYTES).contains(&name.len()) { Ok(name) } else { Err(ArgError::Name(what)) }
     }
 
-    /// A task's id.
+    /// Reads a task's id.
     pub fn id(&mut self) -> Result<TaskId, ArgError> {
         TaskId::parse(self.bytes()?).ok_or(ArgError::TaskId)
     }
 
-    /// A handle.
+    /// Reads a handle.
     pub fn handle(&mut self) -> Result<Handle, ArgError> {
         Handle::parse(self.bytes()?).ok_or(ArgError::Handle)
     }
 
-    /// One of something, or after `word` a number and as many.
+    /// Reads one value, or after `word` a count and that many values.
     pub fn one_or_many<T>(
         &mut self,
         word: &'static str,
@@ -173,7 +176,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
             return each(self).map(OneOrMany::One);
         }
         let count = self.count(word)?;
-        // Not more than there are arguments, whatever the number says.
+        // Reserves no more than there are arguments: the count may be far larger.
         let mut many = Vec::with_capacity(count.min(self.left()));
         for _ in 0..count {
             many.push(each(self)?);
@@ -181,14 +184,14 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         Ok(OneOrMany::Many(many))
     }
 
-    /// That was all.
+    /// Checks that no argument is left.
     pub fn finish(self) -> Result<(), ArgError> {
-        self.rest.first().map_or(Ok(()), |next| Err(ArgError::Unknown(Shown::of(next.as_ref()))))
+        self.rest.first().map_or(Ok(()), |next| Err(ArgError::TooMany(Shown::of(next.as_ref()))))
     }
 }
 
 impl<T> OneOrMany<T> {
-    /// All of them.
+    /// The values, whether they were one or many.
     pub fn as_slice(&self) -> &[T] {
         match self {
             OneOrMany::One(one) => std::slice::from_ref(one),
@@ -197,27 +200,28 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// Whether an argument is this word, in any case.
+/// Whether an argument is this word, ignoring case.
 fn is(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// Reads a whole number as Redis does: decimal, at most a minus before it, no plus, blanks or leading zeros.
+/// Parses an integer as Redis does: decimal, with an optional minus sign, and without plus sign, blanks or leading zeros.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let is_plain = digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"));
     std::str::from_utf8(text).ok().filter(|_| is_plain && text != b"-0")?.parse().ok()
 }
 
-/// How much of a word that isn't known is shown.
+/// The most bytes of an unknown word that an error shows.
 const SHOWN_BYTES: usize = 32;
 
-/// A word of a client's, as far as an error may show it: it lands in logs and on terminals, and may be large or secret.
+/// The part of a client's word that an error shows. Errors end up in logs and on terminals, and the word may be long, not
+/// printable, or secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
 impl Shown {
-    /// The first 32 bytes, with a question mark for what isn't printable ASCII.
+    /// The first 32 bytes, with a question mark for each byte that isn't printable ASCII.
     pub fn of(bytes: &[u8]) -> Shown {
         let shown = bytes.iter().take(SHOWN_BYTES);
         let shown = shown.map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' });

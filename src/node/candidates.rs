@@ -1,4 +1,4 @@
-//! Who may be served next.
+//! The blocked workers that may be served next, of those that wait for single groups.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,18 @@ use crate::ready_groups::Groups;
 use crate::wait_queue::Offer;
 use crate::wait_queues::WaitQueues;
 
-/// The first of each group that may run, by arrival: looked up once for a write, however many it serves.
+/// The first worker of each group that has tasks to claim, in the order in which they came. A write looks them up once,
+/// however many workers it serves.
 ///
-/// While workers are served nobody joins a wait queue and nothing becomes claimable (unless a worker is awaited no longer,
-/// when this is looked up anew), so groups are only dropped from here. Ten thousand workers that wait for as many groups
-/// would otherwise be scanned once per group.
+/// While a write serves workers, no worker joins a wait queue, and no task becomes claimable. (One exception: the queue stops
+/// waiting for a certain worker. Then the candidates are looked up again.) So groups are only ever removed from here. Without
+/// this, ten thousand workers that wait for as many groups would be scanned once per group.
 pub struct Candidates {
     groups: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Candidates {
-    /// Those for whom there may be tasks in a queue.
+    /// The candidates of a queue. Only the groups in `ready` are considered.
     pub fn of<T: Clone>(
         queues: &mut WaitQueues<T>,
         db: i32,
@@ -33,7 +34,7 @@ impl Candidates {
         let groups = match ready {
             _ if waited_for == 0 => BTreeMap::new(),
             Groups::Some(ready) => ready.iter().filter_map(|group| head(group)).collect(),
-            // Whichever are fewer: the groups that are waited for, or those that may run.
+            // Goes through whichever are fewer: the groups that workers wait for, or those with tasks to claim.
             Groups::All if waited_for <= offer.groups().take(waited_for).count() => {
                 queues.heads(db, name, offer)
             }
@@ -42,7 +43,7 @@ impl Candidates {
         Candidates { groups }
     }
 
-    /// The one who came first, and is still the first of its group.
+    /// The candidate that came first, with its number. It stays until it leaves its wait queue.
     pub fn peek<T: Clone>(
         &mut self,
         queues: &mut WaitQueues<T>,

@@ -7,41 +7,41 @@ use taskslot_engine::Holder;
 
 use crate::queue_key::QueueKey;
 
-/// Which connection holds TIED leases in which queues, so that its end can be told to them. A queue itself knows which
-/// leases they are.
+/// Which connections hold TIED leases in which queues, so that the leases can end when the connection closes. Each queue
+/// itself knows which of its leases are tied to which connection.
 ///
-/// Most servers tell when a connection has closed. Where one doesn't, a timer polls the connections in here, as long as there
-/// are any.
+/// Most servers report that a connection has closed. On other servers, a timer polls the connections that are noted here, as
+/// long as there are any.
 #[derive(Debug, Default)]
 pub struct Connections {
     queues: BTreeMap<Holder, BTreeSet<QueueKey>>,
     polling: Polling,
 }
 
-/// Whether connections are polled for their end.
+/// Whether connections are polled to find out which have closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Polling {
-    /// No: the server tells.
+    /// No: the server reports closed connections.
     #[default]
     NotNeeded,
-    /// Yes, but none holds a lease.
+    /// Yes, but no connection holds a lease.
     Idle,
-    /// Yes, and the timer is set.
+    /// Yes, and the timer is running.
     TimerSet,
 }
 
 impl Connections {
-    /// No connections, on a server that tells when one closes.
+    /// No connections, on a server that reports closed ones.
     pub const fn new() -> Connections {
         Connections { queues: BTreeMap::new(), polling: Polling::NotNeeded }
     }
 
-    /// The server doesn't tell when a connection closes.
+    /// Polls connections from now on, because the server doesn't report closed ones.
     pub fn poll(&mut self) {
         self.polling = Polling::Idle;
     }
 
-    /// The connections to look at now, if they are polled.
+    /// The connections to check, if they are polled.
     pub fn polled(&self) -> Vec<Holder> {
         match self.polling {
             Polling::NotNeeded => Vec::new(),
@@ -49,7 +49,7 @@ impl Connections {
         }
     }
 
-    /// A connection holds a lease in a queue. True if the timer is to be set.
+    /// Notes that a connection holds a lease in a queue. Returns whether the caller has to start the timer.
     #[must_use]
     pub fn tie(&mut self, connection: Holder, queue: QueueKey) -> bool {
         self.queues.entry(connection).or_default().insert(queue);
@@ -60,7 +60,7 @@ impl Connections {
         is_idle
     }
 
-    /// The timer has fired, and the connections that have closed were removed. True if the timer is to be set again.
+    /// The timer has fired, and closed connections were removed. Returns whether the caller has to start the timer again.
     #[must_use]
     pub fn poll_again(&mut self) -> bool {
         let is_any_left = !self.queues.is_empty();
@@ -73,12 +73,12 @@ impl Connections {
         self.queues.contains_key(&connection)
     }
 
-    /// A connection has closed: the queues in which it may hold leases.
+    /// Removes a closed connection, and returns the queues in which it may hold leases.
     pub fn remove(&mut self, connection: Holder) -> BTreeSet<QueueKey> {
         self.queues.remove(&connection).unwrap_or_default()
     }
 
-    /// Two databases have changed places, and their queues with them.
+    /// Two databases were swapped, and their queues with them.
     pub fn swap_databases(&mut self, a: i32, b: i32) {
         for queues in self.queues.values_mut() {
             *queues = mem::take(queues).into_iter().map(|queue| queue.swapped(a, b)).collect();

@@ -1,31 +1,31 @@
-//! Whether a queue may be changed.
+//! Whether a queue can be changed.
 
-/// Why a queue isn't sound while parts of it are still to come.
+/// The reason of a queue whose last part has not arrived yet.
 const LOADING: &str = "its stored form has no end";
-/// Why a queue isn't sound that came damaged, before what is wrong.
+/// The beginning of the reason of a damaged queue; what is wrong follows. Files contain this text.
 const DAMAGED: &str = "its stored form should have ";
 
-/// Whether a queue may be changed, and why not. Files and INFO hold it as a text, empty for a sound one.
+/// Whether a queue can be changed, and if not, why. Files and INFO have it as a text, which is empty for a sound queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Health {
-    /// It may be changed.
+    /// The queue can be changed.
     #[default]
     Sound,
-    /// Parts of it are still to come: until the end does, it isn't known to be whole.
+    /// The queue is being loaded in parts. Until the last part has arrived, it isn't known to be complete.
     Loading,
-    /// A part that came isn't valid; others may follow.
+    /// A part of the queue is not valid. More parts may follow.
     Damaged(String),
-    /// It was given up: it can be read, not changed.
+    /// A change failed, or effects are missing. The queue can be read, but not changed.
     Broken(String),
 }
 
 impl Health {
-    /// Of a queue whose stored form should have `what` and doesn't.
+    /// The health of a queue whose stored form lacks `what`.
     pub fn damaged(what: &str) -> Health {
         Health::Damaged(format!("{DAMAGED}{what}"))
     }
 
-    /// What a text means.
+    /// The health that a text stands for.
     pub fn from_text(text: &[u8]) -> Health {
         let text = String::from_utf8_lossy(text);
         match &*text {
@@ -36,7 +36,7 @@ impl Health {
         }
     }
 
-    /// The text: why the queue may not be changed, empty where it may.
+    /// The text: why the queue can't be changed; empty if it can.
     pub fn text(&self) -> &str {
         match self {
             Health::Sound => "",
@@ -45,7 +45,7 @@ impl Health {
         }
     }
 
-    /// Whether the queue may be changed.
+    /// Whether the queue can be changed.
     #[inline]
     pub fn is_sound(&self) -> bool {
         matches!(self, Health::Sound)

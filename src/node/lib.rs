@@ -1,21 +1,22 @@
-//! What one node knows beside its queues, as plain values: no server, no I/O, and time and random bits come in.
+//! What one node knows besides its queues, as plain values. No server and no I/O: the caller passes in the time and random
+//! bits.
 //!
-//! - `agenda`: what is to be done outside any client's command, and when.
-//! - `args`: the arguments of a command, read from left to right.
-//! - `candidates`: which blocked worker may be served next.
-//! - `clock`: the clock that spans run on. It is slewed towards the wall clock, carried on from what another process wrote,
-//!   and spares leases that ran out while nobody could be heard.
-//! - `connections`: which connections hold TIED leases.
-//! - `health`: whether a queue may be changed.
-//! - `metrics`: what a node has done, and how many queues it holds.
-//! - `ready_groups`: for whom a change may have made tasks claimable.
+//! - `agenda`: the work that no client's command does, and when it is due.
+//! - `args`: a parser of a command's arguments.
+//! - `candidates`: the blocked workers that may be served next.
+//! - `clock`: the clock for spans of time. It is slewed towards the wall clock, and continues the clock of the process that
+//!   wrote the data. It also spares leases that ended while no client could be served.
+//! - `connections`: the connections that hold TIED leases.
+//! - `health`: whether a queue can be changed.
+//! - `metrics`: counters of what a node has done, and gauges of its queues.
+//! - `ready_groups`: the groups and workers for which a change may have made tasks claimable.
 //! - [`slots`]: hash slots of a cluster.
-//! - `wait_queue`, `wait_queues`: blocked workers, first come, first served.
-//! - `watches`: who awaits a task's end.
-//! - `warnings`: what an operator should know of the server.
-//! - `zones`: which release of the time zone database a folder holds.
+//! - `wait_queue`, `wait_queues`: blocked workers, in the order in which they came.
+//! - `watches`: the clients that wait for the end of a task.
+//! - `warnings`: warnings about the server's configuration and state.
+//! - `zones`: the release of the time zone database in a folder.
 //!
-//! What waits is a type parameter: the module puts clients of the server there, tests put names.
+//! The type of what waits is a parameter: the module uses clients of the server, tests use names.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]

@@ -1,4 +1,5 @@
-//! What INFO tells of a node without a walk over its queues: counters of what was done, gauges of the queues there are.
+//! The figures of a node for INFO: counters of what it has done, and gauges of its queues. They are kept up to date by each
+//! change, so that INFO visits no queue.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,15 +7,15 @@ use std::time::Duration;
 
 use taskslot_engine::{Millis, Totals};
 
-/// A run of timed work is given a millisecond: one that takes this long held clients up.
+/// A run of timed work should take a millisecond. One that takes at least this long has delayed clients, and counts as slow.
 const SLOW: Duration = Duration::from_millis(5);
 /// The server's `latency-monitor-threshold` is read again after this time.
 const THRESHOLD_KEPT_MS: u64 = 1000;
-/// The largest lag of the last minute is the largest of so many spans, the present one included.
+/// The number of spans, including the present one, over which the largest lag of the last minute is taken.
 const LAGS: usize = 7;
 const LAG_SPAN_MS: u64 = 10_000;
 
-/// What this node has done since its start: the totals of all its queues, and how punctual its timed work was.
+/// What this node has done since it started: the totals of all its queues, and how late its timed work was.
 #[derive(Debug, Clone)]
 pub struct Counters {
     totals: [u64; Totals::COUNT],
@@ -30,7 +31,7 @@ struct Lag {
     longest_ms: u64,
 }
 
-/// The server's `latency-monitor-threshold`, and until when it is taken to be the same.
+/// The server's `latency-monitor-threshold`, and until when this value is used.
 #[derive(Debug, Clone, Copy)]
 struct Threshold {
     ms: i64,
@@ -38,7 +39,7 @@ struct Threshold {
 }
 
 impl Counters {
-    /// Those of a node that has done nothing yet.
+    /// Counters that are all 0.
     pub const fn new() -> Counters {
         Counters {
             totals: [0; Totals::COUNT],
@@ -48,8 +49,8 @@ impl Counters {
         }
     }
 
-    /// A write has changed a queue's totals from `before` to `after`. A delivery that never reached its worker is taken back,
-    /// so one may have become smaller.
+    /// Counts what a write did: it changed the totals of a queue from `before` to `after`. A total can become smaller, because a
+    /// delivery that never reached its worker is undone.
     #[inline]
     pub fn add(&mut self, before: &[u64; Totals::COUNT], after: &[u64; Totals::COUNT]) {
         for ((total, before), after) in self.totals.iter_mut().zip(before).zip(after) {
@@ -60,24 +61,24 @@ impl Counters {
         }
     }
 
-    /// The totals of all that was changed on this node as a primary, in the order of [`Totals::NAMES`].
+    /// The totals of all writes of this node, in the order of [`Totals::NAMES`].
     pub fn totals(&self) -> [u64; Totals::COUNT] {
         self.totals
     }
 
-    /// A run of timed work took so long.
+    /// Counts a run of timed work that took this long.
     pub fn add_tick(&mut self, took: Duration) {
         if took >= SLOW {
             self.slow_ticks += 1;
         }
     }
 
-    /// How many runs of timed work took 5 ms or longer.
+    /// The number of runs of timed work that took 5 ms or longer.
     pub fn slow_ticks(&self) -> u64 {
         self.slow_ticks
     }
 
-    /// Work that was due `lag_ms` ago is done at `at`.
+    /// Notes that work which was due `lag_ms` ago was done at `at`.
     pub fn add_lag(&mut self, at: Millis, lag_ms: u64) {
         let span = at.0 / LAG_SPAN_MS;
         if let Some(lag) = self.lags.get_mut((span % LAGS as u64) as usize) {
@@ -86,19 +87,19 @@ impl Counters {
         }
     }
 
-    /// How late the latest work of the last minute was.
+    /// The largest lag of timed work in the last minute.
     pub fn lag_ms(&self, at: Millis) -> u64 {
         let span = at.0 / LAG_SPAN_MS;
         let kept = self.lags.iter().filter(|lag| lag.span + LAGS as u64 > span);
         kept.map(|lag| lag.longest_ms).max().unwrap_or(0)
     }
 
-    /// The `latency-monitor-threshold` that was set a second ago or later; `None` if it is to be read again.
+    /// The `latency-monitor-threshold`, if it was read less than a second ago; `None` if it has to be read again.
     pub fn threshold_ms(&self, at: Millis) -> Option<i64> {
         (at < self.threshold.until).then_some(self.threshold.ms)
     }
 
-    /// The `latency-monitor-threshold` was read: 0 for off.
+    /// Sets the `latency-monitor-threshold` that was read; 0 means off.
     pub fn set_threshold(&mut self, at: Millis, ms: i64) {
         self.threshold = Threshold { ms, until: at.plus(THRESHOLD_KEPT_MS) };
     }
@@ -110,15 +111,15 @@ impl Default for Counters {
     }
 }
 
-/// A queue that moves by DUMP, MIGRATE or RESTORE goes as one string, which the server bounds at 512 MB.
+/// The largest queue that DUMP, MIGRATE and RESTORE can move. They move it as one string, which the server limits to 512 MB.
 const MOVABLE_BYTES: usize = 512 << 20;
-/// From here on a queue counts as big.
+/// The size from which on a queue counts as big.
 const BIG_BYTES: usize = MOVABLE_BYTES / 2;
 
-/// How many queues a node holds, how large they are, and how many of them are broken: kept up to date by each change.
+/// The number of queues on a node, their size, and how many of them are broken or big.
 ///
-/// They are atomics, because a queue leaves them when it is freed, and a server may free it on another thread. Each is
-/// exact on its own; two that are read one after the other may be of different moments.
+/// They are atomics, because the server can free a queue on another thread, which removes it from the gauges. Each gauge is
+/// exact. Two of them that are read one after the other can be from different moments.
 #[derive(Debug, Default)]
 pub struct Gauges {
     queues: AtomicUsize,
@@ -127,7 +128,7 @@ pub struct Gauges {
     big: AtomicUsize,
 }
 
-/// One queue's part in the gauges; a new one has none. Whoever drops the queue gives it to [`Gauges::remove`].
+/// What one queue adds to the gauges; a new one adds nothing. The code that drops the queue passes it to [`Gauges::remove`].
 #[derive(Debug, Default)]
 pub struct QueueGauge {
     is_counted: bool,
@@ -135,21 +136,21 @@ pub struct QueueGauge {
     is_broken: bool,
 }
 
-/// What the gauges show.
+/// The values of the gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaugeValues {
-    /// How many queues there are, those included that are being freed.
+    /// The number of queues, including those that are being freed.
     pub queues: usize,
-    /// The memory they take, as MEMORY USAGE tells it.
+    /// The memory that they take, as MEMORY USAGE shows it, in bytes.
     pub bytes: usize,
-    /// How many of them were given up.
+    /// The number of queues that are broken.
     pub broken: usize,
-    /// How many are above half the size beyond which they can't be moved.
+    /// The number of queues above 256 MB, half the size of the largest queue that can be moved.
     pub big: usize,
 }
 
 impl Gauges {
-    /// Those of a node without queues.
+    /// The gauges of a node without queues.
     pub const fn new() -> Gauges {
         Gauges {
             queues: AtomicUsize::new(0),
@@ -159,12 +160,12 @@ impl Gauges {
         }
     }
 
-    /// A queue has changed. True if it has become big.
+    /// Updates the gauges after a change of a queue. Returns whether the queue has become big by it.
     #[inline]
     pub fn update(&self, gauge: &mut QueueGauge, bytes: usize, is_broken: bool) -> bool {
         let (was_big, is_big) = (gauge.is_big(), bytes >= BIG_BYTES);
         if bytes != gauge.bytes {
-            // Where the queue shrank it wraps around zero, which adds up all the same.
+            // If the queue has shrunk, the difference wraps around, and the wrapping addition subtracts it.
             self.bytes.fetch_add(bytes.wrapping_sub(gauge.bytes), Relaxed);
             gauge.bytes = bytes;
         }
@@ -181,7 +182,7 @@ impl Gauges {
         change(&self.big, was_big, gauge.is_big());
     }
 
-    /// A queue is freed.
+    /// Removes a queue that is freed.
     pub fn remove(&self, gauge: QueueGauge) {
         self.bytes.fetch_sub(gauge.bytes, Relaxed);
         change(&self.queues, gauge.is_counted, false);
@@ -189,7 +190,7 @@ impl Gauges {
         change(&self.big, gauge.is_big(), false);
     }
 
-    /// What they show now.
+    /// The present values.
     pub fn read(&self) -> GaugeValues {
         let gauges = [&self.queues, &self.bytes, &self.broken, &self.big];
         let [queues, bytes, broken, big] = gauges.map(|gauge| gauge.load(Relaxed));

@@ -1,4 +1,4 @@
-//! Hash slots of Redis Cluster, the shortest hash tag of each slot, and the slots of shards.
+//! Hash slots of Redis Cluster, the hash tag of each slot, and the slots of shards.
 //!
 //! The slot of a key is CRC16 (XMODEM) of the key, or of its hash tag, mod 16384: Redis Cluster specification,
 //! "Key distribution model".
@@ -6,15 +6,15 @@
 use crc16::{State, XMODEM};
 use lazy_static::lazy_static;
 
-/// How many slots there are.
+/// The number of slots in a cluster.
 pub const SLOTS: u16 = 16384;
 
 lazy_static! {
-    /// By slot: the shortest tag of 0-9a-z, and of several the first in that order.
+    /// The tag of each slot: the shortest of the characters 0-9a-z, and the first in that order if there are several.
     static ref TAGS: Vec<Box<[u8]>> = shortest_tags();
 }
 
-/// Tries the words in their order until each slot has one: some 60,000 of them, none longer than four letters.
+/// Tries words in order until each slot has one. That takes about 60,000 words of up to four letters.
 fn shortest_tags() -> Vec<Box<[u8]>> {
     let mut tags = vec![Box::<[u8]>::default(); usize::from(SLOTS)];
     let mut missing = tags.len();
@@ -30,7 +30,7 @@ fn shortest_tags() -> Vec<Box<[u8]>> {
     tags
 }
 
-/// The next word of the same length; after the last one the first that is longer.
+/// Advances to the next word of the same length, or from the last one to the first that is longer.
 fn next_word(word: &mut Vec<u8>) {
     for letter in word.iter_mut().rev() {
         *letter = match *letter {
@@ -49,7 +49,8 @@ fn slot_of_tag(tag: &[u8]) -> u16 {
     State::<XMODEM>::calculate(tag) % SLOTS
 }
 
-/// The slot of a key: that of what is between its first `{` and the next `}`, if there is anything, else of the whole key.
+/// The slot of a key. It is the slot of the text between the first `{` and the next `}` if there is such a text and it isn't
+/// empty, otherwise of the whole key.
 pub fn of_key(key: &[u8]) -> u16 {
     slot_of_tag(hash_tag(key).unwrap_or(key))
 }
@@ -61,13 +62,13 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     rest.get(..close).filter(|tag| !tag.is_empty())
 }
 
-/// The shortest hash tag of a slot. The first call builds the table, which takes some milliseconds.
+/// The hash tag of a slot. The first call computes the table of all tags, which takes some milliseconds.
 pub fn tag(slot: u16) -> &'static [u8] {
     TAGS.get(usize::from(slot % SLOTS)).map_or(&[], |tag| tag)
 }
 
-/// The slot of the shard with this number: its 14 bits in reverse. So the first 2^k shards are spread evenly over the slots,
-/// and any other number of them nearly so. A shard keeps its slot, however many others there are.
+/// The slot of shard `nth`: the 14 bits of its number in reverse order. The first 2^k shards are spread evenly over the slots,
+/// any other number of shards nearly so. The slot of a shard does not depend on the number of shards.
 pub fn of_shard(nth: u16) -> u16 {
     nth.reverse_bits() >> (u16::BITS - SLOTS.trailing_zeros())
 }

@@ -1,8 +1,9 @@
-//! The wait queue of one task queue: blocked workers, first come, first served.
+//! The wait queue of one task queue: blocked workers, in the order in which they came.
 //!
-//! Where the task queue has suspects, not everybody may have what there is: who may not is skipped and keeps its place.
-//! Those who hold a suspect, or are awaited, are few. Those who hold anything at all may be all: where only suspects are
-//! ready, they are looked at once, and again when a lease of theirs has ended.
+//! If the task queue has suspects (tasks that stalled twice), some workers can't get the tasks that are ready. They are skipped
+//! and keep their places. If other tasks are ready too, few workers are skipped: those that hold a suspect, and one that the
+//! queue waits for. But if only suspects are ready, each worker that holds any task is skipped, and that can be all of them. So
+//! each of them is checked once, and again when one of its leases has ended.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,26 +13,26 @@ use taskslot_engine::{Millis, Queue};
 
 use crate::QueueKey;
 
-/// What a task queue has now, as those who wait for it may ask.
+/// What a task queue can give to a worker now.
 pub trait Offer {
-    /// Whether there is anything for a worker without a name, of this group or of any.
+    /// Whether there is a task for a worker without a name. With a group: a task of this group.
     fn is_claimable(&self, group: Option<&[u8]>) -> bool;
-    /// Whether there is anything for a worker by name; empty for none.
+    /// Whether there is a task for the worker of this name; an empty name stands for none.
     fn is_claimable_for(&self, group: Option<&[u8]>, worker: &[u8]) -> bool;
-    /// Whether a worker's name may matter.
+    /// Whether the queue has suspects, so that the name of a worker can matter.
     fn has_suspects(&self) -> bool;
-    /// Whether no worker that holds anything may have what there is.
+    /// Whether all tasks that can be claimed are suspects, so that no worker with other tasks can get one.
     fn has_only_suspects(&self, group: Option<&[u8]>) -> bool;
-    /// The groups that have ready tasks and may run.
+    /// The groups with tasks that can be claimed.
     fn groups(&self) -> impl Iterator<Item = &[u8]>;
 }
 
-/// A queue at an instant.
+/// A queue at a point in time.
 #[derive(Clone, Copy)]
 pub struct QueueAt<'q> {
-    /// The queue.
+    /// The queue that is asked.
     pub queue: &'q Queue,
-    /// The instant, on the queue's clock.
+    /// The time, on the queue's clock.
     pub at: Millis,
 }
 
@@ -57,35 +58,35 @@ impl Offer for QueueAt<'_> {
     }
 }
 
-/// A blocked worker's place in the wait queue of one task queue. Who has the lower number came first.
+/// The place of a blocked worker in the wait queue of one task queue.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The task queue.
+    /// The key of the task queue.
     pub queue: QueueKey,
-    /// The number.
+    /// The position: a worker with a lower number came earlier.
     pub number: u64,
 }
 
-/// A blocked worker's right to its places: it has all of them or none, and a wait queue may still hold it for a while
-/// after it has left.
+/// The right of a blocked worker to its places: it has all of them or none. After a worker has left, its ticket is not valid
+/// any more, but it can stay in some wait queues for a while.
 #[derive(Debug)]
 pub struct Ticket {
-    /// Its places, one for each queue that it waits for.
+    /// The places, one for each queue that the worker waits for.
     pub places: Vec<Place>,
-    /// Its name, empty for none.
+    /// The worker's name, empty for none.
     pub worker: Box<[u8]>,
     /// The group whose tasks it waits for; `None` for all.
     pub group: Option<Box<[u8]>>,
-    /// Its token, if it may ask again.
+    /// The token of REQUEST, by which a claim that is sent again is recognised.
     pub token: Option<Box<[u8]>>,
-    /// How many tasks it takes at a time.
+    /// The most tasks that the worker takes (COUNT).
     pub tasks: u64,
-    /// Set by `WaitQueues` alone.
+    /// Only `WaitQueues` changes it.
     pub(crate) is_valid: Cell<bool>,
 }
 
 impl Ticket {
-    /// A ticket for these places, not yet taken.
+    /// A ticket for these places, which the worker doesn't have yet.
     pub fn new(
         places: Vec<Place>,
         worker: &[u8],
@@ -97,23 +98,23 @@ impl Ticket {
         Rc::new(Ticket { places, worker, group, token, tasks, is_valid: Cell::new(false) })
     }
 
-    /// Whether the worker stands in its wait queues.
+    /// Whether the worker has its places.
     pub fn is_valid(&self) -> bool {
         self.is_valid.get()
     }
 
-    /// Its place in the wait queue of one task queue.
+    /// The place in the wait queue of one task queue.
     pub(crate) fn place_in(&self, db: i32, name: &[u8]) -> Option<&Place> {
         self.places.iter().find(|place| place.queue.db == db && *place.queue.name == *name)
     }
 }
 
-/// Claims that wait, of one name or all.
+/// The demand of claims that wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// How many claims wait.
+    /// The number of claims.
     pub claims: u64,
-    /// How many tasks they would take at a time.
+    /// The number of tasks that they would take at once.
     pub tasks: u64,
 }
 
@@ -130,28 +131,30 @@ impl Demand {
     }
 }
 
-/// The wait queue of one task queue. `T` is what waits.
+/// The wait queue of one task queue. `T` is the type of what waits.
 pub(crate) struct WaitQueue<T> {
+    /// The workers, by their number.
     waiters: BTreeMap<u64, (Rc<Ticket>, T)>,
-    /// By the group that they wait for; those who take any task wait for none.
+    /// The workers by the group that they wait for; `None` for those that take any task.
     groups: BTreeMap<Option<Box<[u8]>>, SameGroup>,
+    /// The number of the worker with each token.
     tokens: BTreeMap<Box<[u8]>, u64>,
-    /// By the worker's name, empty for none.
+    /// The workers by their name, empty for none.
     names: BTreeMap<Box<[u8]>, SameName>,
     demand: Demand,
 }
 
-/// Those who wait for the same group.
+/// The workers that wait for the same group.
 #[derive(Default)]
 struct SameGroup {
     numbers: BTreeSet<u64>,
-    /// Up to this number all were found to hold something while only suspects were ready, but for those in `again`.
-    looked_to: u64,
-    /// Who is to be looked at again.
-    again: BTreeSet<u64>,
+    /// While only suspects were ready, all workers up to this number were found to hold tasks, except those in `recheck`.
+    checked_to: u64,
+    /// Workers up to that number that have to be checked again.
+    recheck: BTreeSet<u64>,
 }
 
-/// Those who gave the same name.
+/// The workers of the same name.
 #[derive(Default)]
 struct SameName {
     numbers: BTreeSet<u64>,
@@ -170,15 +173,15 @@ impl<T> WaitQueue<T> {
         self.waiters.is_empty()
     }
 
-    /// Puts a worker in its place.
+    /// Adds a worker at its place.
     pub(crate) fn insert(&mut self, number: u64, ticket: &Rc<Ticket>, waiter: T) {
         let replaced = self.waiters.insert(number, (Rc::clone(ticket), waiter));
         debug_assert!(replaced.is_none(), "a place is taken once");
         let group = self.groups.entry(ticket.group.clone()).or_default();
         group.numbers.insert(number);
-        if number <= group.looked_to {
-            // It takes the place of another, which was looked at.
-            group.again.insert(number);
+        if number <= group.checked_to {
+            // It takes over the place of a worker that was checked before.
+            group.recheck.insert(number);
         }
         let name = self.names.entry(ticket.worker.clone()).or_default();
         name.numbers.insert(number);
@@ -189,13 +192,13 @@ impl<T> WaitQueue<T> {
         }
     }
 
-    /// Takes a worker out of its place, if it is still there: a copy of the same request may stand there by now.
+    /// Removes a worker from its place, if it is still there. A copy of the same claim may have taken over the place.
     pub(crate) fn remove(&mut self, number: u64, ticket: &Ticket) -> Option<T> {
         self.waiters.get(&number).filter(|(here, _)| std::ptr::eq(&**here, ticket))?;
         let (_, waiter) = self.waiters.remove(&number)?;
         if let Some(group) = self.groups.get_mut(&ticket.group) {
             group.numbers.remove(&number);
-            group.again.remove(&number);
+            group.recheck.remove(&number);
             if group.numbers.is_empty() {
                 self.groups.remove(&ticket.group);
             }
@@ -214,82 +217,82 @@ impl<T> WaitQueue<T> {
         Some(waiter)
     }
 
-    /// The waiter in a place.
+    /// The worker with this number.
     pub(crate) fn at(&self, number: u64) -> Option<&T> {
         self.waiters.get(&number).map(|(_, waiter)| waiter)
     }
 
-    /// The number of the one that waits with this token.
+    /// The number of the worker that waits with this token.
     pub(crate) fn with_token(&self, token: &[u8]) -> Option<u64> {
         let number = *self.tokens.get(token)?;
         self.waiters.get(&number).filter(|(ticket, _)| ticket.is_valid())?;
         Some(number)
     }
 
-    /// For how many groups alone workers wait.
+    /// The number of groups for which workers wait, not counting those that take any task.
     pub(crate) fn groups(&self) -> usize {
         self.groups.len() - usize::from(self.groups.contains_key(&None))
     }
 
-    /// The number of the first who may have what there is, of those who wait for this group or of those who take any
-    /// task. `has_looked` is set where somebody was looked at in vain.
+    /// The number of the first worker that can get a task, of those that wait for this group; `None` for those that take any
+    /// task. Sets `has_checked` if a worker may have been checked in vain.
     pub(crate) fn first(
         &mut self,
         group: Option<&[u8]>,
         offer: &impl Offer,
-        has_looked: &mut bool,
+        has_checked: &mut bool,
     ) -> Option<u64> {
         let waiters = &self.waiters;
-        let may_have = |number: &u64| {
+        let can_get = |number: &u64| {
             waiters.get(number).is_some_and(|(ticket, _)| offer.is_claimable_for(group, &ticket.worker))
         };
-        self.groups.get_mut(&group.map(Box::from))?.first(group, offer, may_have, has_looked)
+        self.groups.get_mut(&group.map(Box::from))?.first(group, offer, can_get, has_checked)
     }
 
-    /// The first of each group that is waited for and has a task now, by number.
-    pub(crate) fn heads(&mut self, offer: &impl Offer, has_looked: &mut bool) -> BTreeMap<u64, Box<[u8]>> {
+    /// The first worker of each group that has a task now, by number.
+    pub(crate) fn heads(&mut self, offer: &impl Offer, has_checked: &mut bool) -> BTreeMap<u64, Box<[u8]>> {
         let waiters = &self.waiters;
         let groups = self.groups.iter_mut().filter_map(|(group, same)| Some((group.as_deref()?, same)));
         let wanted = groups.filter(|(group, _)| offer.is_claimable(Some(group)));
         let heads = wanted.filter_map(|(group, same)| {
-            let may_have = |number: &u64| {
+            let can_get = |number: &u64| {
                 let waiter = waiters.get(number);
                 waiter.is_some_and(|(ticket, _)| offer.is_claimable_for(Some(group), &ticket.worker))
             };
-            Some((same.first(Some(group), offer, may_have, has_looked)?, group.into()))
+            Some((same.first(Some(group), offer, can_get, has_checked)?, group.into()))
         });
         heads.collect()
     }
 
-    /// Those who wait by this name may be given more than when they were looked at. `add_group` gets the group that each
-    /// waits for, if it waits for one.
-    pub(crate) fn look_again(&mut self, name: &[u8], add_group: &mut dyn FnMut(&[u8])) {
+    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls `add_group` with
+    /// the group that each of them waits for, if it waits for one.
+    pub(crate) fn recheck(&mut self, name: &[u8], add_group: &mut dyn FnMut(&[u8])) {
         let same = self.names.get(name).filter(|_| !name.is_empty());
         for number in same.into_iter().flat_map(|same| &same.numbers) {
             let Some((ticket, _)) = self.waiters.get(number) else { continue };
             ticket.group.as_deref().into_iter().for_each(&mut *add_group);
             if let Some(group) = self.groups.get_mut(&ticket.group)
-                && *number <= group.looked_to
+                && *number <= group.checked_to
             {
-                group.again.insert(*number);
+                group.recheck.insert(*number);
             }
         }
     }
 
-    /// Nothing is known any more of what those who wait hold.
-    pub(crate) fn look_at_all(&mut self) {
+    /// Rechecks all workers, because it isn't known any more which of them hold tasks.
+    pub(crate) fn recheck_all(&mut self) {
         for group in self.groups.values_mut() {
-            group.looked_to = 0;
-            group.again.clear();
+            group.checked_to = 0;
+            group.recheck.clear();
         }
     }
 
-    /// What all who wait would take. Counted anew where somebody may stand here that has left.
+    /// The demand of all workers. It is counted again if some of the workers here may have left.
     pub(crate) fn demand(&self, some_have_left: bool) -> Demand {
         if some_have_left { of_the_present(self.waiters.values()) } else { self.demand }
     }
 
-    /// The same by name, of those names of which anybody waits.
+    /// The demand by name, of the names for which a worker waits.
     pub(crate) fn names(&self, some_have_left: bool) -> impl Iterator<Item = (&[u8], Demand)> {
         let demand = move |same: &SameName| {
             if some_have_left {
@@ -302,7 +305,8 @@ impl<T> WaitQueue<T> {
         names.filter(|(_, demand)| demand.claims > 0)
     }
 
-    /// How many names of those who wait are wanted; `None` where one gave none, or there are more than `limit`.
+    /// The number of names for which `is_wanted` is true. `None` if a worker has no name, or if there are more names than
+    /// `limit`.
     pub(crate) fn count_names(
         &self,
         limit: usize,
@@ -322,32 +326,32 @@ fn of_the_present<'a, T: 'a>(waiters: impl Iterator<Item = &'a (Rc<Ticket>, T)>)
 }
 
 impl SameGroup {
-    /// The first who may have what there is.
+    /// The number of the first worker that can get a task.
     fn first(
         &mut self,
         group: Option<&[u8]>,
         offer: &impl Offer,
-        may_have: impl Fn(&u64) -> bool,
-        has_looked: &mut bool,
+        can_get: impl Fn(&u64) -> bool,
+        has_checked: &mut bool,
     ) -> Option<u64> {
         if !offer.has_suspects() {
             return self.numbers.first().copied();
         }
         if !offer.has_only_suspects(group) {
-            return self.numbers.iter().find(|number| may_have(number)).copied();
+            return self.numbers.iter().find(|number| can_get(number)).copied();
         }
-        while let Some(number) = self.again.first() {
-            if may_have(number) {
+        while let Some(number) = self.recheck.first() {
+            if can_get(number) {
                 return Some(*number);
             }
-            self.again.pop_first();
+            self.recheck.pop_first();
         }
-        *has_looked = true;
-        for number in self.numbers.range(self.looked_to.saturating_add(1)..) {
-            if may_have(number) {
+        *has_checked = true;
+        for number in self.numbers.range(self.checked_to.saturating_add(1)..) {
+            if can_get(number) {
                 return Some(*number);
             }
-            self.looked_to = *number;
+            self.checked_to = *number;
         }
         None
     }

@@ -1,7 +1,8 @@
 //! The wait queues of all task queues, by database and key.
 //!
-//! A worker that waits for several queues stands in the wait queue of each, and leaves all of them at once. Thousands that
-//! wait for a hundred queues each may die at once, so all but its first few places are cleared soon, some at a time.
+//! A worker that waits for several queues has a place in the wait queue of each, and leaves all of them at once. Thousands of
+//! workers that wait for a hundred queues each can disappear at the same time. So only the first few places of a worker are
+//! cleared at once, and the others a little later, a limited number at a time.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -9,54 +10,54 @@ use std::rc::Rc;
 use crate::QueueKey;
 use crate::wait_queue::{Demand, Offer, Place, Ticket, WaitQueue};
 
-/// Places of a worker that are cleared as soon as it leaves.
+/// The number of places that are cleared as soon as a worker leaves.
 const CLEARED_AT_ONCE: usize = 4;
-/// Places that are cleared in one step.
+/// The number of places that are cleared in one step.
 const PLACES_A_STEP: usize = 100;
 
-/// The wait queues of a node. `T` is what waits.
+/// The wait queues of a node. `T` is the type of what waits.
 pub struct WaitQueues<T> {
     queues: HashMap<i32, HashMap<Box<[u8]>, WaitQueue<T>>>,
     total: usize,
     last_number: u64,
-    /// Whether in any wait queue somebody was looked at in vain.
-    has_looked: bool,
-    /// Who has left and may still be in some wait queues: from which of its places on.
+    /// Whether a worker may have been checked in vain, in any wait queue.
+    has_checked: bool,
+    /// The workers that have left but are still in some wait queues, each with the index of the first place to clear.
     left: VecDeque<(Rc<Ticket>, usize)>,
 }
 
 impl<T> Default for WaitQueues<T> {
     fn default() -> WaitQueues<T> {
         let (queues, left) = Default::default();
-        WaitQueues { queues, total: 0, last_number: 0, has_looked: false, left }
+        WaitQueues { queues, total: 0, last_number: 0, has_checked: false, left }
     }
 }
 
 impl<T: Clone> WaitQueues<T> {
-    /// How many workers wait, each counted once.
+    /// The number of workers. One that waits for several queues counts once.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Whether a task queue has a wait queue, perhaps only of those who have left.
+    /// Whether a task queue has a wait queue. Its workers may all have left.
     pub fn has_any(&self, db: i32, name: &[u8]) -> bool {
         self.total > 0 && self.get(db, name).is_some()
     }
 
-    /// What all who wait for a queue would take.
+    /// The demand of all workers that wait for a queue.
     pub fn demand(&self, db: i32, name: &[u8]) -> Demand {
         self.get(db, name).map(|queue| queue.demand(self.some_have_left())).unwrap_or_default()
     }
 
-    /// The same by name, for the first `limit` names.
+    /// The demand by name, for the first `limit` names.
     pub fn names(&self, db: i32, name: &[u8], limit: usize) -> BTreeMap<Box<[u8]>, Demand> {
         let queue = self.get(db, name);
         let names = queue.into_iter().flat_map(|queue| queue.names(self.some_have_left()));
         names.take(limit).map(|(name, demand)| (name.into(), demand)).collect()
     }
 
-    /// How many names of those who wait for a queue are wanted; `None` where one gave none, or there are more than
-    /// `limit`.
+    /// The number of names for which `is_wanted` is true, of the workers that wait for a queue. `None` if a worker has no name, or
+    /// if there are more names than `limit`.
     pub fn count_names(
         &self,
         db: i32,
@@ -74,8 +75,8 @@ impl<T: Clone> WaitQueues<T> {
         queues.map(|(name, _)| QueueKey::new(db, name)).collect()
     }
 
-    /// The first in the wait queue of a task queue who may have what is ready now, of those who wait for this group or of
-    /// those who take any task.
+    /// The first worker that can get a task of a queue now, of those that wait for this group; `None` for those that take any
+    /// task.
     pub fn first(
         &mut self,
         db: i32,
@@ -84,49 +85,49 @@ impl<T: Clone> WaitQueues<T> {
         offer: &impl Offer,
     ) -> Option<(u64, T)> {
         let queue = self.queues.get_mut(&db)?.get_mut(name)?;
-        let number = queue.first(group, offer, &mut self.has_looked)?;
+        let number = queue.first(group, offer, &mut self.has_checked)?;
         Some((number, queue.at(number)?.clone()))
     }
 
-    /// For how many groups alone workers wait.
+    /// The number of groups for which workers wait, not counting those that take any task.
     pub fn groups(&self, db: i32, name: &[u8]) -> usize {
         self.get(db, name).map_or(0, WaitQueue::groups)
     }
 
-    /// The first of each group that is waited for and has a task now, by number.
+    /// The first worker of each group that has a task now, by number.
     pub fn heads(&mut self, db: i32, name: &[u8], offer: &impl Offer) -> BTreeMap<u64, Box<[u8]>> {
         let queue = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name));
-        queue.map(|queue| queue.heads(offer, &mut self.has_looked)).unwrap_or_default()
+        queue.map(|queue| queue.heads(offer, &mut self.has_checked)).unwrap_or_default()
     }
 
-    /// Those who wait by this name may be given more than when they were looked at. `add_group` gets the group that each
-    /// waits for, if it waits for one.
-    pub fn look_again(&mut self, db: i32, name: &[u8], worker: &[u8], add_group: &mut dyn FnMut(&[u8])) {
+    /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls `add_group` with
+    /// the group that each of them waits for, if it waits for one.
+    pub fn recheck(&mut self, db: i32, name: &[u8], worker: &[u8], add_group: &mut dyn FnMut(&[u8])) {
         if let Some(queue) = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name)) {
-            queue.look_again(worker, add_group);
+            queue.recheck(worker, add_group);
         }
     }
 
-    /// Nothing is known any more of what those who wait for a queue hold.
-    pub fn look_at_all(&mut self, db: i32, name: &[u8]) {
+    /// Rechecks all workers that wait for a queue, because it isn't known any more which of them hold tasks.
+    pub fn recheck_all(&mut self, db: i32, name: &[u8]) {
         let queue = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name));
-        queue.filter(|_| self.has_looked).into_iter().for_each(WaitQueue::look_at_all);
+        queue.filter(|_| self.has_checked).into_iter().for_each(WaitQueue::recheck_all);
     }
 
-    /// The one that waits for a queue with this token, and its number.
+    /// The worker that waits for a queue with this token, and its number.
     pub fn with_token(&self, key: &QueueKey, token: &[u8]) -> Option<(u64, T)> {
         let queue = self.get(key.db, &key.name)?;
         let number = queue.with_token(token)?;
         Some((number, queue.at(number)?.clone()))
     }
 
-    /// The number of one who comes now.
+    /// The number for a worker that comes now.
     pub fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
 
-    /// Puts a worker in its places.
+    /// Adds a worker at all its places.
     pub fn join(&mut self, ticket: &Rc<Ticket>, waiter: T) {
         debug_assert!(!ticket.is_valid(), "a worker joins once");
         ticket.is_valid.set(true);
@@ -137,7 +138,7 @@ impl<T: Clone> WaitQueues<T> {
         self.total += 1;
     }
 
-    /// Takes a worker out; false where it has left before. It may be found in some of its places until they are cleared.
+    /// Removes a worker. Returns false if it had left before. It stays in some wait queues until they are cleared.
     pub fn leave(&mut self, ticket: &Rc<Ticket>) -> bool {
         if !self.invalidate(ticket) {
             return false;
@@ -149,26 +150,26 @@ impl<T: Clone> WaitQueues<T> {
         true
     }
 
-    /// As [`WaitQueues::leave`], out of all its places at once, since a copy is about to take them.
+    /// Like [`WaitQueues::leave`], but clears all places at once, because a copy of the claim takes them over.
     pub fn leave_to_copy(&mut self, ticket: &Ticket) {
         if self.invalidate(ticket) {
             ticket.places.iter().for_each(|place| self.clear(ticket, place));
         }
     }
 
-    /// Takes a worker out of the wait queue of one task queue.
+    /// Removes a worker from the wait queue of one task queue.
     pub fn clear_from(&mut self, ticket: &Ticket, db: i32, name: &[u8]) {
         if let Some(place) = ticket.place_in(db, name) {
             self.clear(ticket, place);
         }
     }
 
-    /// Whether some who have left are still to be cleared.
+    /// Whether places of workers that have left still have to be cleared.
     pub fn some_have_left(&self) -> bool {
         !self.left.is_empty()
     }
 
-    /// Clears some places of those who have left.
+    /// Clears some places of workers that have left.
     pub fn clear_some(&mut self) {
         let Some((ticket, from)) = self.left.pop_front() else { return };
         let next = ticket.places.iter().skip(from).take(PLACES_A_STEP);
@@ -180,7 +181,7 @@ impl<T: Clone> WaitQueues<T> {
 
     fn invalidate(&mut self, ticket: &Ticket) -> bool {
         let was_valid = ticket.is_valid.replace(false);
-        debug_assert!(!was_valid || self.total > 0, "who waits was counted");
+        debug_assert!(!was_valid || self.total > 0, "a waiting worker was counted");
         self.total = self.total.saturating_sub(usize::from(was_valid));
         was_valid
     }

@@ -1,56 +1,57 @@
-//! What an operator should know of the server around the queues.
+//! Warnings about the server's configuration and state.
 
 use taskslot_engine::Millis;
 
-/// How often the server is looked at.
+/// How often the server is checked.
 const LOOK_MS: u64 = 2000;
 
-/// The warnings that hold, as of the last look at the server.
+/// The present warnings, as of the last check of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Warnings {
     evicts: bool,
     is_alone: bool,
-    /// When to look again.
+    /// When to check again.
     next: Millis,
 }
 
-/// What a look at the server shows.
+/// The state of the server that is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// `maxmemory-policy`, if it could be read.
     pub policy: Option<&'a str>,
     /// Whether the server is a primary.
     pub is_primary: bool,
-    /// Whether it writes an AOF.
+    /// Whether the server writes an AOF.
     pub has_aof: bool,
-    /// How many replicas it has, as INFO writes it, if it could be read.
+    /// The number of replicas, as INFO shows it, if it could be read.
     pub replicas: Option<&'a str>,
 }
 
-/// A warning.
+/// A warning for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Warning {
-    /// `maxmemory-policy` is one that evicts keys without a time to live.
+    /// `maxmemory-policy` evicts keys that have no time to live, so it can evict queues.
     Eviction,
-    /// This is a primary without an AOF and without a replica.
+    /// The server is a primary without an AOF and without a replica.
     Durability,
-    /// So many queues are near the size beyond which they can't be moved.
+    /// This many queues are near the size above which they can't be moved.
     QueueSize(usize),
 }
 
 impl Warnings {
-    /// None, and nothing was looked at yet.
+    /// No warnings. The first check is due at once.
     pub const fn new() -> Warnings {
         Warnings { evicts: false, is_alone: false, next: Millis(0) }
     }
 
-    /// Whether to look at the server now.
+    /// Whether the server has to be checked now.
     pub fn is_due(&self, at: Millis) -> bool {
-        // Before the first command the clock may have been set back.
+        // The second condition covers a clock that was set back.
         at >= self.next || self.next.since(at) > LOOK_MS
     }
 
-    /// The server was looked at. True if it evicts queues and didn't before, which is to be logged: tasks are lost silently.
+    /// Takes the state of the server. Returns whether it evicts queues and didn't before, which has to be logged, because tasks
+    /// are lost silently.
     pub fn look(&mut self, at: Millis, look: &Look<'_>) -> bool {
         let evicts = look.policy.map_or(self.evicts, |policy| policy.starts_with("allkeys-"));
         let is_alone = look.is_primary && !look.has_aof && look.replicas == Some("0");
@@ -59,7 +60,7 @@ impl Warnings {
         is_new
     }
 
-    /// Those that hold on a node with so many big queues.
+    /// The present warnings, on a node with this many big queues.
     pub fn all(&self, big_queues: usize) -> impl Iterator<Item = Warning> {
         let eviction = self.evicts.then_some(Warning::Eviction);
         let durability = self.is_alone.then_some(Warning::Durability);

@@ -1,4 +1,4 @@
-//! Who waits for a task's end.
+//! The clients that wait for the end of a task.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -9,27 +9,27 @@ use taskslot_engine::TaskId;
 
 use crate::QueueKey;
 
-/// All who wait for one task. `T` is what waits, `E` how the wait ends.
+/// The clients that wait for one task. `T` is the type of what waits, `E` of how the wait ends.
 pub struct Watch<T, E> {
     queue: QueueKey,
     id: TaskId,
     end: OnceCell<E>,
-    /// By their tickets.
+    /// The clients, by their tickets.
     waiters: RefCell<BTreeMap<u64, T>>,
 }
 
 impl<T, E> Watch<T, E> {
-    /// The task's queue.
+    /// The queue of the task.
     pub fn queue(&self) -> &QueueKey {
         &self.queue
     }
 
-    /// The task.
+    /// The id of the task.
     pub fn id(&self) -> TaskId {
         self.id
     }
 
-    /// How the wait ended, once it has.
+    /// How the wait ended; `None` while it lasts.
     pub fn end(&self) -> Option<&E> {
         self.end.get()
     }
@@ -37,25 +37,25 @@ impl<T, E> Watch<T, E> {
 
 type Watched<T, E> = BTreeMap<QueueKey, BTreeMap<TaskId, Rc<Watch<T, E>>>>;
 
-/// The tasks that somebody waits for, by database, key and id.
+/// The tasks that clients wait for, by database, key and id.
 ///
-/// When a task ends, its watch leaves the table with the outcome: that costs the same for one who waits and for a million.
-/// They are woken one by one later.
+/// When a task ends, its watch gets the outcome and leaves the table. That takes the same time for one client and for a
+/// million. The clients are woken later, one by one.
 pub struct Watches<T, E> {
     watched: Watched<T, E>,
-    /// How many tasks are awaited.
+    /// The number of tasks in the table.
     tasks: usize,
-    /// How many clients wait, those who are about to be woken among them.
+    /// The number of clients that wait, including those that are about to be woken.
     total: usize,
     last_ticket: u64,
-    /// Whose task has ended, and who are to be woken.
+    /// The watches whose task has ended, and whose clients have to be woken.
     ended: VecDeque<Rc<Watch<T, E>>>,
-    /// The task that was looked at last.
-    looked_at: Option<(QueueKey, TaskId)>,
+    /// The task that was checked last.
+    checked: Option<(QueueKey, TaskId)>,
 }
 
 impl<T, E> Watches<T, E> {
-    /// Nobody waits.
+    /// An empty table.
     pub const fn new() -> Watches<T, E> {
         Watches {
             watched: BTreeMap::new(),
@@ -63,27 +63,27 @@ impl<T, E> Watches<T, E> {
             total: 0,
             last_ticket: 0,
             ended: VecDeque::new(),
-            looked_at: None,
+            checked: None,
         }
     }
 
-    /// How many clients wait.
+    /// The number of clients that wait.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Whether no task is awaited.
+    /// Whether no client waits for any task.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.tasks == 0
     }
 
-    /// Whether a task is awaited.
+    /// Whether a client waits for this task.
     pub fn has(&self, queue: &QueueKey, id: TaskId) -> bool {
         self.watched.get(queue).is_some_and(|tasks| tasks.contains_key(&id))
     }
 
-    /// The watch of a task, to be joined, and a ticket for one who is going to.
+    /// The watch of a task, new or existing, and a ticket for a client that is about to join it.
     pub fn watch(&mut self, queue: QueueKey, id: TaskId) -> (Rc<Watch<T, E>>, u64) {
         let known = self.watched.get(&queue).and_then(|tasks| tasks.get(&id)).cloned();
         let watch = known.unwrap_or_else(|| {
@@ -94,16 +94,16 @@ impl<T, E> Watches<T, E> {
         (watch, self.last_ticket)
     }
 
-    /// Joins those who wait for a task.
+    /// Adds a client to a watch.
     pub fn join(&mut self, watch: &Rc<Watch<T, E>>, ticket: u64, waiter: T) {
-        debug_assert!(watch.end.get().is_none(), "nobody waits for what has ended");
+        debug_assert!(watch.end.get().is_none(), "a watch is joined before it ends");
         watch.waiters.borrow_mut().insert(ticket, waiter);
         self.total += 1;
         let tasks = self.watched.entry(watch.queue.clone()).or_default();
         self.tasks += usize::from(tasks.insert(watch.id, Rc::clone(watch)).is_none());
     }
 
-    /// Takes somebody out of those who wait for a task, and the task out of the table with the last.
+    /// Removes a client from a watch. The last one removes the watch from the table.
     pub fn leave(&mut self, watch: &Watch<T, E>, ticket: u64) -> Option<T> {
         let left = watch.waiters.borrow_mut().remove(&ticket)?;
         self.total = self.total.saturating_sub(1);
@@ -113,7 +113,7 @@ impl<T, E> Watches<T, E> {
         Some(left)
     }
 
-    /// The wait for a task ends, if anybody waits.
+    /// Ends the wait for a task, if a client waits for it.
     pub fn end(&mut self, queue: &QueueKey, id: TaskId, end: E) {
         if let Some(watch) = self.take(queue, id) {
             let is_first = watch.end.set(end).is_ok();
@@ -122,12 +122,12 @@ impl<T, E> Watches<T, E> {
         }
     }
 
-    /// Whether there are some to wake.
+    /// Whether there are clients to wake.
     pub fn some_have_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// Takes out the next one to wake.
+    /// Removes the next client to wake, and returns it.
     pub fn next_ended(&mut self) -> Option<T> {
         while let Some(watch) = self.ended.front() {
             let next = watch.waiters.borrow_mut().pop_first();
@@ -140,9 +140,9 @@ impl<T, E> Watches<T, E> {
         None
     }
 
-    /// The next tasks in the order of the table, at most `limit`; after the last the first comes again.
-    pub fn next_to_look_at(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
-        let last = self.looked_at.take();
+    /// The next tasks to check, at most `limit`, in the order of the table. After the last task it starts again with the first.
+    pub fn next_to_check(&mut self, limit: usize) -> Vec<(QueueKey, Vec<TaskId>)> {
+        let last = self.checked.take();
         let mut chosen: Vec<(QueueKey, Vec<TaskId>)> = Vec::new();
         let mut left = limit;
         let start = last.as_ref().map_or(Bound::Unbounded, |(queue, _)| Bound::Included(queue));
@@ -154,14 +154,14 @@ impl<T, E> Watches<T, E> {
             left -= ids.len();
             chosen.push((queue.clone(), ids));
             if left == 0 {
-                self.looked_at = chosen.last().and_then(|(queue, ids)| Some((queue.clone(), *ids.last()?)));
+                self.checked = chosen.last().and_then(|(queue, ids)| Some((queue.clone(), *ids.last()?)));
                 break;
             }
         }
         chosen
     }
 
-    /// Takes a task's watch out of the table.
+    /// Removes the watch of a task from the table.
     fn take(&mut self, queue: &QueueKey, id: TaskId) -> Option<Rc<Watch<T, E>>> {
         let tasks = self.watched.get_mut(queue)?;
         let watch = tasks.remove(&id)?;

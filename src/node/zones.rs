@@ -1,9 +1,10 @@
 //! Releases of the time zone database.
 
-/// The release of the time zone database, as `2026f`, that a file of its folder begins with: `# version 2026f` or
-/// `2026f` in the first line. `None` if it says none.
+/// The release of the time zone database that the text of a file names in its first line: `# version 2026f` or `2026f`. `None`
+/// if the line names no release.
 ///
-/// Releases are named by year and letter, after z by two letters, so the later of two is the one later in the alphabet.
+/// The name of a release is the year and a letter, or two letters after z. So the later of two releases is the one that sorts
+/// later.
 pub fn release_of_zones(text: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(text.split(|byte| *byte == b'\n').next()?).ok()?;
     let release = line.strip_prefix("# version ").unwrap_or(line).trim();

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import redis
@@ -83,6 +84,22 @@ def test_demo_draws_a_picture_beside_its_folder(demo):
     width, height = struct.unpack(">II", picture[16:24])
     assert width >= 1000 and height >= 700
     assert len(picture) > 20_000
+
+
+def test_demo_draws_the_same_svg_again_for_light_and_dark(demo, tmp_path, monkeypatch):
+    """The picture of a run is the same bytes each time, has its text as text, and colours for both."""
+    monkeypatch.syspath_prepend(DEMO)
+    from account import Account
+    from books import Books
+    from plot import plot
+
+    paths = [tmp_path / "first.svg", tmp_path / "second.svg"]
+    for path in paths:
+        plot(Account(Books.of(demo[0])), "A run", path)
+    drawn = paths[0].read_text()
+    assert drawn == paths[1].read_text()
+    assert "prefers-color-scheme:dark" in drawn and "tasks per second</text>" in drawn
+    ElementTree.fromstring(drawn)
 
 
 def told(log: Path) -> list[dict]:

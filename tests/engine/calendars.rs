@@ -1,5 +1,5 @@
-//! Which instants an expression names: fields, days, and what happens where clocks are changed. A calendar that was written out
-//! minute by minute is the oracle.
+//! The instants that an expression names: fields, days, and what happens when clocks change. The oracle is a calendar
+//! written out minute by minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ fn parse(expression: &str, zone: &str) -> Result<Calendar, BadRule> {
     Calendar::parse(expression, zone, Zones::BUILT_IN)
 }
 
-/// A file of a zone that is made up: no changes but those of a rule as POSIX writes it.
+/// The file of an invented zone. Its only clock changes are those of a POSIX rule.
 pub fn tzif(rule: &str) -> Vec<u8> {
     let mut file = Vec::new();
-    // One block for readers of version 1, one for ours: a type of local time at UTC, named X.
+    // One block for readers of version 1, one for later readers: a single type of local time at UTC, named X.
     for _ in 0..2 {
         file.extend_from_slice(b"TZif2");
         file.extend_from_slice(&[0; 15]);
@@ -61,7 +61,7 @@ fn an_expression_names_minutes_hours_and_days() {
         ("0 12 L * *", ["03-31 12:00", "04-30 12:00", "05-31 12:00"]),
         ("0 12 l,15 2 *", ["02-15 12:00", "02-28 12:00", "02-15 12:00"]),
         ("0 0 29 2 *", ["02-29 00:00", "02-29 00:00", "02-29 00:00"]),
-        // A day of either field, but both where one begins with a star.
+        // A day of either field, but of both if one begins with a star.
         ("0 0 13 * fri", ["03-06 00:00", "03-13 00:00", "03-20 00:00"]),
         ("0 0 */10 * mon", ["05-11 00:00", "06-01 00:00", "08-31 00:00"]),
         ("  0\t0  * * *\n", ["03-02 00:00", "03-03 00:00", "03-04 00:00"]),
@@ -79,7 +79,7 @@ fn a_run_is_after_the_instant_and_at_a_whole_minute() {
 }
 
 #[test]
-fn what_is_no_expression_is_refused() {
+fn an_invalid_expression_is_refused() {
     for text in [
         "",
         " ",
@@ -142,7 +142,7 @@ fn what_is_no_expression_is_refused() {
 }
 
 #[test]
-fn a_date_that_never_comes_is_found_to_be_none_and_soon() {
+fn an_impossible_date_is_found_out_quickly() {
     let started = Instant::now();
     for expression in ["0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "* * 31 4 *", "0 0 30,31 feb *"] {
         for zone in ["UTC", "Europe/Berlin", "Australia/Lord_Howe"] {
@@ -165,7 +165,7 @@ fn the_rarest_date_is_found() {
 }
 
 #[test]
-fn the_ends_of_time_are_no_harm() {
+fn the_first_and_last_instants_are_harmless() {
     for expression in ["* * * * *", "0 0 29 2 *", "0 0 30 2 *", "0 3 * * *", "*/7 */5 L * 1"] {
         for zone in ["UTC", "Africa/Monrovia", "Pacific/Apia", "Pacific/Kiritimati", "Etc/GMT+12"] {
             let calendar = parse(expression, zone).unwrap();
@@ -189,24 +189,24 @@ fn the_ends_of_time_are_no_harm() {
 // Changed clocks
 
 #[test]
-fn a_time_that_does_not_exist_is_shifted_to_the_end_of_the_gap() {
+fn a_skipped_time_runs_at_the_end_of_the_gap() {
     // Berlin: 2026-03-29, 02:00 becomes 03:00, at 01:00 UTC.
     let from = "2026-03-28 12:00";
     assert_eq!(runs("30 2 * * *", "Europe/Berlin", from, 2), ["03-29 01:00", "03-30 00:30"]);
-    // Several that don't exist, and the end of the gap itself: one run.
+    // Several skipped times, and the end of the gap itself: one run.
     assert_eq!(
         runs("0,20,40 2,3 * * *", "Europe/Berlin", from, 4),
         ["03-29 01:00", "03-29 01:20", "03-29 01:40", "03-30 00:00"]
     );
     // New York: 2026-03-08, 02:00 becomes 03:00, at 07:00 UTC.
     assert_eq!(runs("15 2 * * *", "America/New_York", "2026-03-07 12:00", 2), ["03-08 07:00", "03-09 06:15"]);
-    // Lord Howe goes half an hour: 2026-10-04, 02:00 becomes 02:30, at 15:30 UTC of the day before.
+    // Lord Howe changes by half an hour: 2026-10-04, 02:00 becomes 02:30, at 15:30 UTC of the day before.
     let from = "2026-10-03 00:00";
     assert_eq!(runs("15 2 * * *", "Australia/Lord_Howe", from, 2), ["10-03 15:30", "10-04 15:15"]);
     assert_eq!(runs("45 2 * * *", "Australia/Lord_Howe", from, 2), ["10-03 15:45", "10-04 15:45"]);
-    // Kathmandu changes nothing, a quarter of an hour off.
+    // Kathmandu never changes its clocks; its offset ends in a quarter of an hour.
     assert_eq!(runs("0 0 * * *", "Asia/Kathmandu", "2026-03-28 12:00", 2), ["03-28 18:15", "03-29 18:15"]);
-    // Samoa left out a whole day, 2011-12-30.
+    // Samoa skipped a whole day, 2011-12-30.
     assert_eq!(
         runs("0 12 * * *", "Pacific/Apia", "2011-12-29 00:00", 3),
         ["12-29 22:00", "12-30 10:00", "12-30 22:00"]
@@ -214,7 +214,7 @@ fn a_time_that_does_not_exist_is_shifted_to_the_end_of_the_gap() {
 }
 
 #[test]
-fn a_time_that_exists_twice_runs_once_at_its_first() {
+fn a_time_that_occurs_twice_runs_the_first_time() {
     // Berlin: 2026-10-25, 03:00 becomes 02:00, at 01:00 UTC.
     let from = "2026-10-24 12:00";
     assert_eq!(runs("30 2 * * *", "Europe/Berlin", from, 2), ["10-25 00:30", "10-26 01:30"]);
@@ -222,7 +222,7 @@ fn a_time_that_exists_twice_runs_once_at_its_first() {
         runs("*/30 2-3 * * *", "Europe/Berlin", from, 4),
         ["10-25 00:00", "10-25 00:30", "10-25 02:00", "10-25 02:30"]
     );
-    // Asked for in the hour that is repeated.
+    // Asked during the repeated hour.
     assert_eq!(runs("30 2 * * *", "Europe/Berlin", "2026-10-25 01:10", 1), ["10-26 01:30"]);
     // New York: 2026-11-01, 02:00 becomes 01:00, at 06:00 UTC.
     assert_eq!(runs("30 1 * * *", "America/New_York", "2026-10-31 12:00", 2), ["11-01 05:30", "11-02 06:30"]);
@@ -253,12 +253,12 @@ fn an_expression_of_every_hour_follows_real_time() {
     for from in ["2026-10-03 00:00", "2026-04-04 00:00"] {
         every("*/10 * * * *", "Australia/Lord_Howe", from, 10);
     }
-    // Where clocks go half an hour, a minute of the clock comes after half an hour or one and a half.
+    // If clocks change by half an hour, a minute of the clock comes after half an hour or after one and a half.
     assert_eq!(
         runs("0 * * * *", "Australia/Lord_Howe", "2026-10-03 14:30", 3),
         ["10-03 16:00", "10-03 17:00", "10-03 18:00"]
     );
-    // The day still has to fit: only on the 25th, which has 25 hours.
+    // The day still has to match: only the 25th, which has 25 hours.
     let day = runs("0 * 25 10 *", "Europe/Berlin", "2026-10-01 00:00", 26);
     assert_eq!(
         (day[0].as_str(), day[24].as_str(), day[25].as_str()),
@@ -269,15 +269,15 @@ fn an_expression_of_every_hour_follows_real_time() {
 // Where zones come from
 
 #[test]
-fn the_zones_that_are_built_in_know_what_countries_decided_in_2026() {
-    // Vancouver sets its clocks no more: in winter it is nine there an hour earlier than it used to be.
+fn the_built_in_zones_know_the_changes_of_2026() {
+    // Vancouver no longer changes its clocks: in winter, nine o'clock comes an hour earlier than it used to.
     assert_eq!(runs("0 9 * * *", "America/Vancouver", "2026-12-01 00:00", 1), ["12-01 16:00"]);
     assert!(Zone::BUILT_IN_VERSION >= "2026f", "{}", Zone::BUILT_IN_VERSION);
 }
 
 #[test]
 fn a_calendar_follows_the_zone_that_it_is_given() {
-    // Two hours ahead, three in summer, as Berlin changes but by a rule of a file.
+    // Two hours ahead and three in summer: like Berlin, but by the rule of a file.
     let zones = Zones::new(|name| Zone::read(name, &tzif("AAA-2BBB,M3.5.0/3,M10.5.0/4")));
     let calendar = Calendar::parse("30 3 * * *", "Made/Up", zones).unwrap();
     let next = |after| calendar.next_after(utc(after)).unwrap();
@@ -291,7 +291,7 @@ fn a_calendar_follows_the_zone_that_it_is_given() {
 }
 
 #[test]
-fn a_name_of_a_zone_is_no_path() {
+fn the_name_of_a_zone_is_not_a_path() {
     for name in
         ["Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+12", "GMT0", "UTC", "W-SU", "A/b-C"]
     {
@@ -381,7 +381,7 @@ fn a_damaged_file_is_refused_or_harmless() {
 
 // The oracle
 
-/// An expression as lists of numbers, and whether both day fields must fit.
+/// An expression as lists of numbers, and whether a day must match both day fields.
 struct Fields {
     minutes: Vec<u32>,
     hours: Vec<u32>,
@@ -401,7 +401,7 @@ impl Fields {
             && if self.both { in_month && in_week } else { in_month || in_week }
     }
 
-    /// All runs of a year, found by writing out every minute of it.
+    /// All runs of a year, found by writing out every minute.
     fn runs(&self, zone: Tz, year: i32) -> BTreeSet<u64> {
         let begin = utc(&format!("{year}-01-01 00:00")).0;
         let instants = (0..366 * 1440).map(|minute| begin + minute * 60_000);
@@ -418,7 +418,7 @@ impl Fields {
         let (mut runs, mut minute) = (BTreeSet::new(), start);
         while minute < end {
             if self.has(minute) {
-                // The local time itself, or the next that exists.
+                // The local time itself, or the next one that exists.
                 runs.insert(*first.range(minute..).next().unwrap().1);
             }
             minute += chrono::TimeDelta::minutes(1);
@@ -428,7 +428,7 @@ impl Fields {
 }
 
 #[test]
-fn all_runs_of_a_year_are_those_of_a_calendar_written_out() {
+fn all_runs_of_a_year_match_a_calendar_written_out() {
     let mut dice = Dice(7);
     let zones = [
         "Europe/Berlin",
@@ -440,7 +440,7 @@ fn all_runs_of_a_year_are_those_of_a_calendar_written_out() {
         "Africa/Casablanca",
     ];
     for (round, zone) in zones.iter().cycle().take(28).enumerate() {
-        // Half of them fall together with changes of the clock, which are at night.
+        // Half of them coincide with changes of the clock, which happen at night.
         let some = |dice: &mut Dice, low: u32, high: u32| -> Vec<u32> {
             (0..1 + dice.below(4)).map(|_| low + dice.below(u64::from(high - low)) as u32).collect()
         };
@@ -466,21 +466,21 @@ fn all_runs_of_a_year_are_those_of_a_calendar_written_out() {
             text(&fields.months, 12),
             text(&fields.weekdays, 7),
         );
-        // What was is told alike by all releases of the time zone database, ours and the oracle's.
+        // All releases of the time zone database agree about the past, ours and the oracle's.
         let year = if *zone == "Pacific/Apia" { 2011 } else { 2024 };
         let expected = fields.runs(zone.parse().unwrap(), year);
         let calendar = parse(&expression, zone).unwrap();
-        // Local years begin on other days: what lies well within the year is compared.
+        // Local years begin on other days, so only the inside of the year is compared.
         let (begin, end) = (utc(&format!("{year}-01-03 00:00")).0, utc(&format!("{year}-12-30 00:00")).0);
-        let (mut at, mut told) = (Millis(begin), BTreeSet::new());
+        let (mut at, mut found) = (Millis(begin), BTreeSet::new());
         while let Some(next) = calendar.next_after(at).filter(|next| next.0 < end) {
             assert!(next > at, "{expression} in {zone}");
-            told.insert(next.0);
+            found.insert(next.0);
             at = next;
         }
         let expected: BTreeSet<u64> = expected.into_iter().filter(|at| *at > begin && *at < end).collect();
-        assert_eq!(told, expected, "{expression} in {zone}");
-        // Asked from anywhere, it tells the same.
+        assert_eq!(found, expected, "{expression} in {zone}");
+        // The answer is the same from any starting point.
         for _ in 0..200 {
             let from = begin + dice.below(end - begin);
             let next = calendar.next_after(Millis(from)).unwrap().0;

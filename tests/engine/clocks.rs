@@ -1,4 +1,4 @@
-//! Time and what hangs on it: the wall clock's corrections, grace, ties to connections, requests sent again, copies.
+//! Time and what depends on it: corrections of the wall clock, grace, TIED leases, requests sent again, copies.
 
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Millis, Now, Options, Push, Queue, REQUESTS_MAX, Refusal, Retry,
@@ -33,7 +33,7 @@ fn an_instant_that_has_passed_is_due_at_once() {
 }
 
 #[test]
-fn an_instant_beyond_all_calendars_is_kept_within_them() {
+fn an_instant_beyond_the_last_becomes_the_last() {
     let mut s = story();
     push_at(&mut s, "a", u64::MAX);
     s.push_with("b", Some(Due::Clock(Millis(u64::MAX))), Options::default());
@@ -42,7 +42,7 @@ fn an_instant_beyond_all_calendars_is_kept_within_them() {
 }
 
 #[test]
-fn a_lease_that_ends_while_the_server_stands_still_is_spared_as_long_again() {
+fn a_lease_that_ends_while_the_server_is_stalled_gets_that_time_again() {
     let mut s = story();
     s.push_all(&["a", "b"]).claims_for("a", 1000).claims_for("b", 1000).stands_still(3000);
     s.is_leased("a").extends("a", None, 1000).passes(2999).is_leased("b").passes(1).is_ready("b");
@@ -62,7 +62,7 @@ fn a_grace_spares_only_what_ended_in_it() {
 }
 
 #[test]
-fn what_else_is_due_does_not_wait_for_a_grace() {
+fn other_due_work_does_not_wait_for_a_grace() {
     let mut s = story();
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     names.iter().for_each(|name| _ = s.push(name));
@@ -104,7 +104,7 @@ fn there_is_nothing_due_in_a_quiet_queue() {
 }
 
 #[test]
-fn extended_leases_are_looked_at_once_and_not_again() {
+fn extended_leases_are_examined_once() {
     let mut s = story();
     s.push("a").claims_for("a", 100).passes(50).extends("a", None, 100).next_due_in(Some(50)).passes(50);
     s.next_due_in(Some(50)).is_leased("a").passes(50).is_ready("a");
@@ -128,7 +128,7 @@ fn a_tied_lease_stalls_when_its_connection_closes() {
 }
 
 #[test]
-fn a_lease_that_ended_hangs_on_no_connection_any_more() {
+fn a_lease_that_ended_is_not_tied_to_a_connection_any_more() {
     let mut s = story();
     s.push("a");
     claims_tied(&mut s, 1, "a");
@@ -137,7 +137,7 @@ fn a_lease_that_ended_hangs_on_no_connection_any_more() {
 }
 
 #[test]
-fn a_push_sent_again_within_five_minutes_gets_the_same_answer() {
+fn a_push_sent_again_within_five_minutes_gets_the_same_reply() {
     let mut s = story();
     s.push("a");
     let answer = Answer::Pushed { first: s.id("a"), count: 1 };
@@ -167,7 +167,7 @@ fn a_claim_sent_again_gets_the_tasks_that_are_still_leased() {
 }
 
 #[test]
-fn a_push_and_a_claim_may_carry_the_same_token() {
+fn a_push_and_a_claim_can_have_the_same_token() {
     let mut s = story();
     s.push("a").claims("a");
     for answer in
@@ -182,7 +182,7 @@ fn a_push_and_a_claim_may_carry_the_same_token() {
 }
 
 #[test]
-fn no_more_than_ten_thousand_tokens_are_remembered_and_the_oldest_go() {
+fn at_most_ten_thousand_tokens_are_remembered() {
     let mut queue = Queue::new();
     let now = Now::plain(START);
     let answer = Answer::Pushed { first: TaskId { ms: 1, seq: 0 }, count: 1 };
@@ -191,14 +191,14 @@ fn no_more_than_ten_thousand_tokens_are_remembered_and_the_oldest_go() {
         let event = queue.answered(now, token.as_bytes(), answer.clone());
         queue.apply(&event).unwrap();
     }
-    // One that is given again is young again, and takes no second place.
+    // A repeated request becomes the youngest, and takes no second entry.
     let event = queue.answered(now, b"5", answer.clone());
     queue.apply(&event).unwrap();
     let known = |queue: &Queue, n: usize| queue.recall_push(now, n.to_string().as_bytes()).is_some();
     assert!(!known(&queue, 4) && known(&queue, 5) && known(&queue, REQUESTS_MAX + 4));
     let loaded = load(&save(&queue)).unwrap();
     assert_eq!(digest(&loaded), digest(&queue));
-    // What is over is forgotten with the next.
+    // Expired ones are forgotten with the next request.
     let later = Now::plain(START + 300_000);
     let event = queue.answered(later, b"new", answer);
     queue.apply(&event).unwrap();
@@ -243,7 +243,7 @@ fn a_copy_of_leased_tasks_in_pages_with_gaps_counts_its_own_memory() {
 }
 
 #[test]
-fn lists_go_on_after_any_cursor_without_harm() {
+fn any_cursor_of_a_list_is_harmless() {
     let mut s = story();
     s.push_priority("first", 127).push_priority("last", -128).push("a").push_delayed("d", 10);
     push_at(&mut s, "w", 0);

@@ -1,5 +1,5 @@
-//! The stored form and effects: samples of every version load for ever, and whatever is damaged or invented is refused
-//! or is a queue like any other.
+//! The stored form and effects. Samples of every version load, and whatever is damaged or invented is refused or is a
+//! queue like any other.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -15,7 +15,7 @@ use taskslot_engine::{
 use crate::copies::{Dice, digest, load, load_given_up, save};
 use crate::sample::{effect, live, lives_on};
 
-/// The digest of the queue in each version's samples. A version's line and its files never change.
+/// The digest of the queue in the samples of each version. The line of a version and its files never change.
 const SAMPLES: [(u16, u64); 3] = [(1, 0xfb291d983c68e9a5), (2, 0x8ace6f1bf3a08bf4), (3, 0x6f568d9f99afbc5b)];
 
 fn sample_file(kind: &str, version: u16) -> PathBuf {
@@ -23,7 +23,7 @@ fn sample_file(kind: &str, version: u16) -> PathBuf {
     PathBuf::from(folder).join(format!("{kind}-v{version}.bin"))
 }
 
-/// Each part with its length before it, in four bytes.
+/// The parts of a file; each is preceded by its length in four bytes.
 fn parts(path: PathBuf) -> Vec<Vec<u8>> {
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let (mut rest, mut parts) = (&bytes[..], Vec::new());
@@ -35,7 +35,7 @@ fn parts(path: PathBuf) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Version, number and instant of an effect.
+/// The version, the number and the instant of an effect.
 const EFFECT_HEAD: [u8; 13] = [EFFECT_VERSION, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
 
 fn write_parts(path: PathBuf, parts: &[Vec<u8>]) {
@@ -61,7 +61,7 @@ fn a_new_version_gets_its_samples() {
 }
 
 #[test]
-fn queues_of_every_version_load_for_ever() {
+fn queues_of_every_version_load() {
     assert_eq!(SAMPLES.last().unwrap().0, FORMAT_VERSION, "a new version needs samples");
     for (version, expected) in SAMPLES {
         let queue = load(&parts(sample_file("queue", version))).unwrap();
@@ -71,7 +71,7 @@ fn queues_of_every_version_load_for_ever() {
 }
 
 #[test]
-fn effects_of_every_version_apply_for_ever() {
+fn effects_of_every_version_apply() {
     for version in 1..=EFFECT_VERSION {
         let parts = parts(sample_file("effect", version.into()));
         let payloads: Vec<&[u8]> = parts[1..].iter().map(Vec::as_slice).collect();
@@ -90,7 +90,7 @@ fn a_queue_that_is_saved_and_loaded_saves_to_the_same_bytes() {
     assert_eq!(save(&load(&stored).unwrap()), stored);
 }
 
-/// A stored queue with another part in place of one.
+/// A stored queue in which one part is replaced.
 fn with(stored: &[Vec<u8>], at: usize, part: &[u8]) -> Vec<Vec<u8>> {
     let mut changed = stored.to_vec();
     changed[at] = part.to_vec();
@@ -118,7 +118,7 @@ fn a_stored_queue_with_a_flipped_bit_is_refused_or_lives_on() {
     let mut dice = Dice(3);
     let (mut refused, mut accepted) = (0, 0);
     for (at, chunk) in stored.iter().enumerate() {
-        // The bytes within a long payload are all alike.
+        // The bytes inside a long payload are all alike.
         let is_dull = |at: usize| {
             chunk.get(at.saturating_sub(16)..at + 16).is_some_and(|c| c.iter().all(|&b| b == c[0]))
         };
@@ -155,12 +155,12 @@ fn a_stored_queue_with_random_bytes_is_refused_or_lives_on() {
 }
 
 #[test]
-fn chunks_that_miss_or_come_twice_are_refused() {
+fn missing_and_repeated_chunks_are_refused() {
     let stored = save(&live(&mut |_, _| {}));
     for at in 0..stored.len() {
         let mut twice = stored.clone();
         twice.insert(at, stored[at].clone());
-        // To be put at the end of the line twice comes to the same.
+        // Moving a group to the end of the rotation twice has the same result as once.
         assert_eq!(load(&twice).is_ok(), stored[at][0] == b't' && at > 0, "chunk {at} twice");
         let mut missing = stored.clone();
         missing.remove(at);
@@ -174,7 +174,7 @@ fn chunks_that_miss_or_come_twice_are_refused() {
     assert!(load(&swapped).is_err(), "pages out of order");
 }
 
-/// The head as a later version or an attacker might write it.
+/// The head as a later version or an attacker could write it.
 #[derive(Serialize, Deserialize, Clone)]
 struct Head {
     version: u16,
@@ -195,7 +195,7 @@ fn with_head(stored: &[Vec<u8>], change: impl FnOnce(&mut Head)) -> Vec<Vec<u8>>
 }
 
 #[test]
-fn a_head_that_lies_is_refused() {
+fn a_false_head_is_refused() {
     let stored = save(&live(&mut |_, _| {}));
     assert!(load(&with_head(&stored, |_| {})).is_ok());
     type Lie = fn(&mut Head);
@@ -238,14 +238,14 @@ fn a_queue_without_numbers_left_can_be_read_and_has_no_room() {
 }
 
 #[test]
-fn a_head_with_a_field_that_nobody_knows_is_refused() {
+fn a_head_with_an_unknown_field_is_refused() {
     let stored = save(&live(&mut |_, _| {}));
     let mut head = stored[0].clone();
     assert_eq!(head[0], 0x8c, "a map of twelve fields");
     head[0] += 1;
     head.extend_from_slice(b"\xa3new\x93\x01\x02\x03");
     assert!(load(&with(&stored, 0, &head)).is_err());
-    // A gate's name that is damaged must not pass for an open gate.
+    // The damaged name of a gate must not pass for an open gate.
     let pauses = with_head(&stored, |head| {
         let inward = head.pauses.remove("inward").unwrap();
         head.pauses.insert("inwarD".into(), inward);
@@ -267,7 +267,7 @@ struct StoredBody {
     headers: ByteBuf,
 }
 
-/// A task with a token of each kind; that of the second has another body. Its chunks: head, page, tokens, bodies.
+/// A task with each kind of token; the second has a replaced body. The chunks: head, bodies, page, tokens.
 fn with_tokens() -> Vec<Vec<u8>> {
     let mut queue = Queue::new();
     let until = Now::plain(99).at;
@@ -290,7 +290,7 @@ fn encoded(kind: &[u8], items: &impl Serialize) -> Vec<u8> {
 }
 
 #[test]
-fn tokens_that_lie_are_refused() {
+fn false_tokens_are_refused() {
     let stored = with_tokens();
     let held = |token: &str, ms, until| StoredToken {
         token: ByteBuf::from(token),
@@ -316,7 +316,7 @@ fn tokens_that_lie_are_refused() {
 }
 
 #[test]
-fn bodies_that_lie_are_refused() {
+fn false_bodies_are_refused() {
     let stored = with_tokens();
     let body = |order, headers: &[u8]| StoredBody {
         order,
@@ -335,12 +335,12 @@ fn bodies_that_lie_are_refused() {
 }
 
 const ENTRY: usize = 45;
-/// Where fields stand in an entry.
+/// Offsets of fields in an entry.
 const RANK: usize = 2;
 const LEASE: usize = 14;
 const WORKER: usize = 33;
 
-/// A copy of a page's chunk in which an entry has other bytes; entries are counted from the last.
+/// A page's chunk in which one entry has other bytes. Entries are counted from the last.
 fn with_entry(chunk: &[u8], from_last: usize, field: usize, bytes: &[u8]) -> Vec<u8> {
     let mut chunk = chunk.to_vec();
     let at = chunk.len() - (from_last + 1) * ENTRY + field;
@@ -349,7 +349,7 @@ fn with_entry(chunk: &[u8], from_last: usize, field: usize, bytes: &[u8]) -> Vec
 }
 
 #[test]
-fn entries_that_lie_are_refused() {
+fn false_entries_are_refused() {
     let stored = save(&live(&mut |_, _| {}));
     let first = stored.iter().position(|chunk| chunk[0] == b'p').unwrap();
     let page = stored[first].clone();
@@ -379,18 +379,18 @@ fn entries_that_lie_are_refused() {
     assert!(load(&with(&stored, first, &twice)).is_err(), "two tasks with one lease number");
 }
 
-/// Remembers the largest block that a thread asked for.
+/// An allocator that remembers the largest block that a thread asked for.
 struct Watched;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is; noting a size touches no memory of it.
+// SAFETY: every call is passed on to the system's allocator unchanged. Noting a size touches none of its memory.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
-        // SAFETY: the caller's promise about the layout is the one that System needs.
+        // SAFETY: System needs the same promise about the layout as the caller gives.
         unsafe { System.alloc(layout) }
     }
 
@@ -403,7 +403,7 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static WATCHED: Watched = Watched;
 
-/// The chunk of a table with each of its items twice; `None` for a page, which is no table.
+/// The chunk of a table with each of its items twice; `None` for a page, which isn't a table.
 fn doubled(chunk: &[u8]) -> Option<Vec<u8>> {
     let (count, items) = match chunk {
         [b'p', ..] => return None,
@@ -415,7 +415,7 @@ fn doubled(chunk: &[u8]) -> Option<Vec<u8>> {
     Some([&chunk[..1], &[0xdc], &twice[..], items, items].concat())
 }
 
-/// A queue that was given up is stored and loaded as it is, again and again.
+/// Checks that a queue that was given up stays the same when it is stored and loaded again.
 fn assert_stays_as_it_is(chunks: &[Vec<u8>], what: &str) {
     let Ok(queue) = load_given_up(chunks) else { return };
     let again = load_given_up(&save(&queue)).unwrap();
@@ -423,16 +423,16 @@ fn assert_stays_as_it_is(chunks: &[Vec<u8>], what: &str) {
 }
 
 #[test]
-fn a_table_that_holds_a_key_twice_is_refused() {
+fn a_table_with_a_repeated_key_is_refused() {
     let mut kinds = Vec::new();
     for stored in [save(&live(&mut |_, _| {})), with_tokens()] {
         for (at, chunk) in stored.iter().enumerate().skip(1) {
             let Some(twice) = doubled(chunk) else { continue };
             kinds.push(chunk[0]);
-            // What a rotation says twice it says once.
+            // A repeated turn of a rotation has the same result as one.
             assert_eq!(load(&with(&stored, at, &twice)).is_ok(), chunk[0] == b't', "{chunk:x?}");
             assert_stays_as_it_is(&with(&stored, at, &twice), &format!("{twice:x?}"));
-            // One key, and two values.
+            // One key with two values.
             for byte in (chunk.len()..twice.len()).filter(|_| twice.len() < 4000) {
                 for bit in 0..8 {
                     let mut flipped = twice.clone();
@@ -540,7 +540,7 @@ struct StoredGroup {
 }
 
 #[test]
-fn groups_that_lie_are_refused() {
+fn false_groups_are_refused() {
     let head = save(&Queue::new()).remove(0);
     let group = |name: &str, ms, part, rests| {
         Some(StoredGroup { name: ByteBuf::from(name), limits: None, spent: StoredSpent { ms, part }, rests })

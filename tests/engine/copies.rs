@@ -1,5 +1,5 @@
-//! The ways in which a queue comes to be somewhere else: saved and loaded, or told by effects. And the digest by
-//! which copies are compared.
+//! How a queue gets elsewhere: saved and loaded, or replicated by effects. Also the digest by which copies are
+//! compared, and dice.
 
 use taskslot_engine::{Effect, Event, Invalid, Millis, Queue};
 
@@ -10,7 +10,7 @@ pub fn save(queue: &Queue) -> Vec<Vec<u8>> {
     chunks
 }
 
-/// The loading procedure: head, chunks, check.
+/// Loads a queue as a server does: head, chunks, validation.
 pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
     let (head, rest) = chunks.split_first().ok_or(Invalid("a head"))?;
     let mut queue = Queue::load_head(head)?;
@@ -19,7 +19,7 @@ pub fn load(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
     Ok(queue)
 }
 
-/// The same for a queue that was given up: what can be read of it is kept, up to the first chunk that is damaged.
+/// Loads a queue that was given up: what can be read, up to the first damaged chunk.
 pub fn load_given_up(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
     let (head, rest) = chunks.split_first().ok_or(Invalid("a head"))?;
     let mut queue = Queue::load_head(head)?;
@@ -27,8 +27,8 @@ pub fn load_given_up(chunks: &[Vec<u8>]) -> Result<Queue, Invalid> {
     Ok(queue)
 }
 
-/// What makes two queues equal, in 64 bits (FNV-1a over each part with its length): stable for ever, since the
-/// samples' digests are written down.
+/// What makes two queues equal, in 64 bits (FNV-1a over each part with its length). It never changes, because the
+/// digests of the samples are written down.
 pub fn digest(queue: &Queue) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     queue.digest(&mut |part| {
@@ -48,15 +48,15 @@ impl Fnv {
     }
 }
 
-/// The effect of one event, the first of its queue.
+/// The effect of one event, as the first one of its queue.
 pub fn first_effect(event: &Event) -> Vec<u8> {
     let mut effect = Effect::default();
     effect.add(event);
     effect.seal(1, Millis(1)).to_vec()
 }
 
-/// An event as it travels from its queue: encoded and decoded, numbered, payloads beside it.
-pub fn told(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(), Invalid> {
+/// Sends an event to a replica as a server does: encoded, numbered, with the payloads beside it, and decoded.
+pub fn replicate(queue: &mut Queue, replica: &mut Queue, event: &Event) -> Result<(), Invalid> {
     let mut effect = Effect::default();
     effect.add(event);
     let (number, at) = (queue.count_effect(), Millis(1_700_000_000_000));

@@ -1,4 +1,4 @@
-//! A digest sees every field: whatever one verb makes different is a different digest.
+//! A digest covers every field: each change that one event can make changes the digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use taskslot_engine::{
 use crate::copies::{self, digest, load, save};
 use crate::story::{START, Story, story};
 
-/// Tasks in every state, with something to tell of each.
+/// Tasks in every state, each with some data.
 fn base() -> Story {
     let mut s = story();
     s.push_all(&["leased", "failed", "stalled", "dead", "ready"]).push_delayed("delayed", 9000);
@@ -21,7 +21,7 @@ fn base() -> Story {
 
 type Change = fn(&mut Story);
 
-/// One change each, all of them different from each other.
+/// One change each, all different from each other.
 const CHANGES: [(&str, Change); 74] = [
     ("a token", |s| _ = s.push_unique("x", "t", Hold::End)),
     ("another token", |s| _ = s.push_unique("x", "u", Hold::End)),
@@ -91,8 +91,8 @@ const CHANGES: [(&str, Change); 74] = [
     ("a done task that is forgotten", |s| _ = s.finishes("leased", Some(9), Some(b"r")).forgets("leased")),
     ("a retention", |s| with(s, Options { retain_ms: Some(3), ..Options::default() })),
     ("no retention", |s| with(s, Options { retain_ms: Some(0), ..Options::default() })),
-    ("a progress", |s| _ = s.comes_to("leased", "half")),
-    ("another progress", |s| _ = s.comes_to("leased", "more")),
+    ("a progress", |s| _ = s.reports("leased", "half")),
+    ("another progress", |s| _ = s.reports("leased", "more")),
     ("a requeue", |s| _ = s.requeues("leased")),
     ("a requeue to the back", |s| _ = s.requeues_back("leased")),
     ("a requeue later", |s| _ = s.requeues_later("leased", 6)),
@@ -189,8 +189,8 @@ fn the_order_of_remembered_requests_is_part_of_the_digest() {
 
 #[test]
 fn equal_queues_have_equal_digests_however_they_are_laid_out() {
-    // The same names of workers come and go in another order, and pages fill and empty on the way.
-    let told = |workers: [&[u8]; 3]| {
+    // The same worker names come and go in another order, and pages fill and empty on the way.
+    let after_claims = |workers: [&[u8]; 3]| {
         let mut s = story();
         s.push_all(&["a", "b", "c"]);
         for worker in workers {
@@ -198,7 +198,7 @@ fn equal_queues_have_equal_digests_however_they_are_laid_out() {
         }
         s
     };
-    let mut s = told([b"x", b"y", b"z"]);
+    let mut s = after_claims([b"x", b"y", b"z"]);
     s.requeues("b").requeues("a");
     s.claim(&Claim { worker: b"y", ..Claim::default() });
     s.claim(&Claim { worker: b"x", ..Claim::default() });
@@ -218,7 +218,7 @@ fn equal_queues_have_equal_digests_however_they_are_laid_out() {
     assert_eq!(digest(&again), digest(&s.queue));
 }
 
-/// A queue with one task, of these bytes.
+/// The fingerprint of a queue with one task with this payload and these headers.
 fn fingerprint_of(payload: &[u8], headers: &[(&[u8], &[u8])]) -> [u8; 16] {
     let mut queue = Queue::new();
     let headers = Headers::pack(headers);
@@ -241,11 +241,11 @@ fn a_fingerprint_sees_each_bit_and_each_length_of_a_payload() {
         other[bit / 8] ^= 1 << (bit % 8);
         assert!(seen.insert(fingerprint_of(&other, &[])), "bit {bit}");
     }
-    // Zeros at the end are told from the zeros that fill up a word.
+    // Zeros at the end differ from the zeros that pad a word.
     for zeros in 1..20 {
         assert!(seen.insert(fingerprint_of(&vec![0; zeros], &[])), "{zeros} zeros");
     }
-    // What is payload and what is not.
+    // The border between headers and payload matters.
     for cut in 1..payload.len() {
         let (name, rest) = payload.split_at(cut);
         assert!(seen.insert(fingerprint_of(rest, &[(name, b"")])), "cut at {cut}");

@@ -1,14 +1,14 @@
-//! Effects that were damaged, reordered or invented: never a panic, and what applies leaves a valid queue.
+//! Damaged, reordered or invented effects never panic, and what applies leaves a valid queue.
 
 use taskslot_engine::{
     Answer, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis, Options,
     PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, Received, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
 };
 
-use crate::copies::{Dice, first_effect, load, save, told};
+use crate::copies::{Dice, first_effect, load, replicate, save};
 use crate::sample::{START, effect, live, lives_on};
 
-/// Each event of the life, encoded, with its payloads and the queue before it.
+/// Each event of the sample life, encoded, with its payloads and the queue before it.
 fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
     let mut steps = Vec::new();
     live(&mut |before, event| {
@@ -18,14 +18,14 @@ fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
     steps
 }
 
-/// Applies an effect; a queue that took it must be valid.
-fn hears(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Invalid> {
+/// Applies an effect to a queue.
+fn receives(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Invalid> {
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     let received = Effect::decode(bytes, &payloads)?;
     received.events.iter().try_for_each(|event| queue.apply(event).map(drop))
 }
 
-/// The kind of an event. A new kind doesn't compile until it is here, and in [`KINDS`].
+/// The kind of an event. A new kind does not compile until it is added here; add it to [`KINDS`] too.
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Pushed { .. } => "Pushed",
@@ -106,7 +106,7 @@ fn the_life_has_every_kind_of_event() {
     live(&mut |_, event| {
         missing.remove(kind(event));
     });
-    // The life is a part of stored samples. What came after the present version stands in tests of its own.
+    // The life is part of stored samples. Events added after the present version have tests of their own.
     assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["PassedOver"]);
 }
 
@@ -137,7 +137,7 @@ fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let mut queue = before.clone();
-            match hears(&mut queue, &flipped, &payloads) {
+            match receives(&mut queue, &flipped, &payloads) {
                 Err(_) => refused += 1,
                 Ok(()) => {
                     accepted += 1;
@@ -165,20 +165,20 @@ fn effects_out_of_order_twice_or_missing_are_refused_or_leave_a_valid_queue() {
             }
         }
         let mut queue = Queue::new();
-        let heard = order.iter().try_for_each(|&at| hears(&mut queue, &steps[at].1, &steps[at].2));
-        if heard.is_ok() {
+        let received = order.iter().try_for_each(|&at| receives(&mut queue, &steps[at].1, &steps[at].2));
+        if received.is_ok() {
             queue.validate().unwrap();
         }
     }
 }
 
 #[test]
-fn an_effect_that_comes_twice_is_refused() {
+fn an_effect_that_arrives_twice_is_refused() {
     let mut refused = 0;
     for (before, bytes, payloads) in steps() {
         let mut queue = before.clone();
-        hears(&mut queue, &bytes, &payloads).unwrap();
-        refused += usize::from(hears(&mut queue, &bytes, &payloads).is_err());
+        receives(&mut queue, &bytes, &payloads).unwrap();
+        refused += usize::from(receives(&mut queue, &bytes, &payloads).is_err());
     }
     assert!(refused >= 30, "{refused}");
 }
@@ -193,7 +193,7 @@ fn an_effect_that_went_missing_is_noticed_by_the_next() {
 }
 
 #[test]
-fn the_last_number_of_an_effect_is_given_and_taken_again() {
+fn the_last_number_of_an_effect_repeats() {
     let last = (1u64 << 48) - 1;
     let mut stored = save(&Queue::new());
     let name = b"effects";
@@ -214,7 +214,7 @@ fn lease(id: TaskId, number: u64, deadline: u64) -> Lease {
 }
 
 #[test]
-fn events_that_were_invented_are_refused() {
+fn invented_events_are_refused() {
     let queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
@@ -349,9 +349,9 @@ fn events_that_were_invented_are_refused() {
         Event::Expired { at: enormous, ids: vec![unknown] },
     ];
     for event in &invented {
-        let mut hearer = queue.clone();
-        assert!(hearer.apply(event).is_err(), "{event:?}");
-        assert!(told(&mut queue.clone(), &mut queue.clone(), event).is_err(), "{event:?}");
+        let mut receiver = queue.clone();
+        assert!(receiver.apply(event).is_err(), "{event:?}");
+        assert!(replicate(&mut queue.clone(), &mut queue.clone(), event).is_err(), "{event:?}");
     }
 }
 

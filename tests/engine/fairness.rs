@@ -1,11 +1,11 @@
-//! Random histories of a queue with groups, watched by an oracle of its own: token buckets in whole numbers, plain
-//! counting, linear searches. It holds that
+//! Random histories of a queue with groups, checked by an independent oracle: token buckets in whole numbers, plain
+//! counting, linear searches. It checks that
 //!
-//! - nobody is ever over a limit: leases at a time and claims in a span, of the queue and of each group;
-//! - what is claimed is the first of its group, and no group that may run waits in a higher priority;
-//! - a claim ends early only where nobody may run;
-//! - of two groups that could have run all the time, neither got more than one quantum more than its share;
-//! - a group in strict order has one task out at a time and waits for the one that comes back.
+//! - no limit is exceeded: leases at a time and claims in a span, of the queue and of each group;
+//! - a claimed task is the first of its group, and no group that can run waits at a higher priority;
+//! - a claim ends early only if no group can run;
+//! - of two groups that could have run all the time, neither got more than one quantum above its share;
+//! - an ordered group has one task leased at a time, and waits for a task that comes back.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use taskslot_engine::{
     Rate, Retry, TaskId, Then,
 };
 
-use crate::copies::{Dice, digest, load, save, told};
+use crate::copies::{Dice, digest, load, replicate, save};
 use crate::properties::times;
 
 const NAMES: [&str; 6] = ["", "ada", "bob", "cy", "dot", "eve"];
@@ -36,7 +36,7 @@ struct Task {
     was_claimed: bool,
 }
 
-/// `claims` tokens, refilled evenly in `per_ms`, counted in parts of which a token has `per_ms`.
+/// A token bucket: `claims` tokens, refilled evenly in `per_ms`. A token consists of `per_ms` parts.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rate: Option<Rate>,
@@ -71,7 +71,7 @@ impl Bucket {
 #[derive(Clone, Default)]
 struct Served {
     count: u64,
-    /// By the other's index: what both had got when they were last seen not to compete.
+    /// By the other group's index: what both had got when they last did not compete.
     from: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -90,7 +90,7 @@ struct Watch {
     served: BTreeMap<(i8, usize), Served>,
     claims: u64,
     limited: u64,
-    /// Whether some claims are for one group, which counts against its next turn: shares are not compared then.
+    /// Whether some claims are for one group. These count against its next turn, so shares are not compared then.
     has_claims_of_groups: bool,
     was_behind: bool,
     /// How often groups were behind the settings.
@@ -119,13 +119,13 @@ impl Watch {
             passed_behind: 0,
         };
         if seed % 10 == 4 && seed < 300 {
-            // So many groups that a setting of all groups visits none of them.
+            // So many groups that a setting for all groups visits none of them.
             for number in 0..1000 {
                 let limits = Some(GroupLimits { weight: Some(1), ..GroupLimits::default() });
                 watch.apply(&Event::Grouped { name: format!("other {number}").as_bytes(), limits });
             }
         }
-        // Else tasks that stalled twice are delivered alone, which ends a claim for another reason.
+        // Tasks that stalled twice would be delivered alone, which ends a claim for another reason.
         watch.apply(&Event::Configured { values: vec![("stalls", 2)] });
         watch
     }
@@ -136,7 +136,7 @@ impl Watch {
 
     fn apply(&mut self, event: &Event) {
         self.queue.apply(event).unwrap();
-        told(&mut self.queue, &mut self.replica, event).unwrap();
+        replicate(&mut self.queue, &mut self.replica, event).unwrap();
     }
 
     fn turn(&mut self) -> u64 {
@@ -152,8 +152,8 @@ impl Watch {
         if group == 0 {
             return None;
         }
-        let said = self.limits[group].concurrency.map(|limit| u64::try_from(limit).ok());
-        let limit = said.unwrap_or(self.usual.0);
+        let own = self.limits[group].concurrency.map(|limit| u64::try_from(limit).ok());
+        let limit = own.unwrap_or(self.usual.0);
         if self.limits[group].ordered { Some(limit.map_or(1, |limit| limit.min(1))) } else { limit }
     }
 
@@ -174,7 +174,7 @@ impl Watch {
         self.count(group, |task| matches!(task.place, Place::Leased(_)))
     }
 
-    /// Why a group may not run now; nothing where it may.
+    /// Why a group can't run now; `None` if it can.
     fn hindrance(&mut self, group: usize) -> Option<&'static str> {
         self.buckets[group].fill(self.now);
         let returning = self.count(Some(group), |task| task.was_claimed && task.place == Place::Delayed);
@@ -197,14 +197,14 @@ impl Watch {
         }
     }
 
-    /// Who has ready tasks at a priority and may run.
+    /// The groups that have ready tasks at a priority and can run.
     fn competitors(&mut self, priority: i8) -> Vec<usize> {
         let is_ready = |task: &Task| task.place == Place::Ready && task.priority == priority;
         let waiting: Vec<usize> = (0..6).filter(|&group| self.count(Some(group), is_ready) > 0).collect();
         waiting.into_iter().filter(|&group| self.hindrance(group).is_none()).collect()
     }
 
-    /// Whoever doesn't compete with another now is compared from here on.
+    /// Restarts the comparison of all groups that don't compete with each other now.
     fn look(&mut self) {
         for priority in [1, 0] {
             let all = self.competitors(priority);
@@ -221,7 +221,7 @@ impl Watch {
         }
     }
 
-    /// A group's share is another: it is compared anew.
+    /// Restarts the comparison of a group whose share has changed.
     fn forget(&mut self, group: usize) {
         for priority in [1, 0] {
             let counts: Vec<u64> =
@@ -252,7 +252,7 @@ impl Watch {
 
     fn step(&mut self) {
         let span = [0, 0, 0, 0, 1, 3, 20, 150, 2000][self.dice.below(9) as usize];
-        // Groups that are behind the settings may stay so for a while, of which their limits know nothing.
+        // Groups that are behind the settings can stay so for a while; the oracle doesn't know about that.
         if !self.is_behind() || self.dice.below(3) == 0 {
             self.now += span;
             self.tick();
@@ -273,7 +273,7 @@ impl Watch {
         self.look();
     }
 
-    /// Whether groups wait to be visited: until then some that may run may be passed over.
+    /// Whether groups wait to be visited. Until then, some that could run may be passed over.
     fn is_behind(&mut self) -> bool {
         let is_behind = self.queue.groups_behind() > 0;
         if is_behind {
@@ -306,7 +306,7 @@ impl Watch {
         }
     }
 
-    /// A delayed task is ready: at the back, unless its group's order is strict.
+    /// A delayed task is ready: at the back, unless its group is ordered.
     fn comes_back(&mut self, id: TaskId) {
         let turn = self.turn();
         let task = self.tasks.get_mut(&id).unwrap();
@@ -436,7 +436,7 @@ impl Watch {
             let task = self.tasks.get_mut(&id).unwrap();
             match &event {
                 Event::Failed { then, .. } | Event::Requeued { then, .. } => task.place = place_of(*then),
-                // Not quite the contract: a lease that is undone still costs one of the rates.
+                // A deviation: an undone lease still counts against the rates.
                 Event::Unclaimed { .. } => task.place = Place::Ready,
                 Event::Acked { .. } => _ = self.tasks.remove(&id),
                 other => panic!("{other:?}"),
@@ -446,7 +446,7 @@ impl Watch {
                 self.tasks.get_mut(&id).unwrap().turn = turn;
             }
             if matches!(event, Event::Unclaimed { .. }) {
-                // It counts as never claimed, if this was the only time.
+                // If this was the only claim, the task counts as never claimed.
                 let deliveries = self.queue.task(&self.now(), id).unwrap().deliveries;
                 self.tasks.get_mut(&id).unwrap().was_claimed = deliveries > 1;
             }

@@ -1,4 +1,4 @@
-//! The contract's sentences on ids, leases and late answers.
+//! The rules for ids, leases and late answers.
 
 use taskslot_engine::{Beginning, Claim, Event, LeaseNumber, Millis, Now, Refusal, Retry, TaskId, Term};
 
@@ -36,7 +36,7 @@ fn lease_numbers_take_the_clock_in_microseconds_and_increase() {
 }
 
 #[test]
-fn lease_numbers_increase_though_the_clock_goes_back() {
+fn lease_numbers_increase_even_if_the_clock_goes_back() {
     let mut s = story();
     s.push("a").claims("a").requeues("a");
     let first = s.number("a").0;
@@ -45,7 +45,7 @@ fn lease_numbers_increase_though_the_clock_goes_back() {
     assert_eq!(s.number("a").0, first + 1);
 }
 
-/// A term that begins with a promotion, and one that begins with a start.
+/// A term that begins with a promotion.
 fn promoted(id: u64) -> Term {
     Term { id, beginning: Beginning::Promotion }
 }
@@ -54,7 +54,7 @@ fn started(id: u64) -> Term {
     Term { id, beginning: Beginning::Start }
 }
 
-/// The number of the next claim in a term.
+/// The lease number of the next claim in a term.
 fn number_in(s: &mut Story, term: Term) -> u64 {
     if let Some(event) = s.queue.begin_term(s.now, term) {
         s.apply(&event);
@@ -78,7 +78,7 @@ fn a_promoted_primary_raises_the_number_by_2_to_36_at_least_whether_claimed_befo
         assert!(number_in(&mut s, promoted(7)) >= clock + (1 << 36));
         assert_eq!(s.queue.begin_term(s.now, promoted(7)), None, "the term is its own");
     }
-    // A number that is ahead of the clock, as a queue that was restored may have.
+    // A number far ahead of the clock, as a restored queue can have.
     let mut s = story();
     let floor = LeaseNumber(1 << 52);
     s.push("a").apply(&Event::Term { term: 1, floor, clocks: None });
@@ -86,7 +86,7 @@ fn a_promoted_primary_raises_the_number_by_2_to_36_at_least_whether_claimed_befo
 }
 
 #[test]
-fn who_lives_on_or_starts_again_stays_below_its_successor() {
+fn a_primary_that_lives_on_or_restarts_stays_below_its_successor() {
     let (mut first, mut second) = (story(), story());
     first.push("a");
     let event = first.queue.begin_term(first.now, started(1)).unwrap();
@@ -97,10 +97,10 @@ fn who_lives_on_or_starts_again_stays_below_its_successor() {
     for start in 3..1000 {
         assert!(number_in(&mut first, started(start)) < successor, "start {start}");
     }
-    // Its clock is 18 hours ahead.
+    // The old primary's clock is 18 hours ahead.
     first.now = Now::plain(first.now.at.0 + 18 * 3_600_000);
     assert!(number_in(&mut first, started(1000)) < successor);
-    // A year later both still number by the clock, each by its own.
+    // A year later, both still number by their own clocks.
     first.now = Now::plain(START + 365 * 86_400_000);
     second.now = Now { lead_us: 1 << 36, ..first.now };
     assert!(number_in(&mut first, started(1000)) < number_in(&mut second, promoted(2)));
@@ -161,7 +161,7 @@ fn number_and_nonce_of_a_handle_must_both_match() {
 }
 
 #[test]
-fn nobody_finishes_a_task_that_was_never_claimed() {
+fn a_task_that_was_never_claimed_cannot_be_acked() {
     let mut s = story();
     s.push("a");
     let nobodys = taskslot_engine::Handle { id: s.id("a"), lease: LeaseNumber(0), nonce: 0 };
@@ -211,7 +211,7 @@ fn an_answer_in_the_last_millisecond_of_a_lease_counts() {
 }
 
 #[test]
-fn what_was_given_back_or_failed_is_not_acked_late() {
+fn a_requeued_or_failed_task_is_not_acked_late() {
     story().push("a").claims("a").requeues("a").cannot_ack("a", Refusal::Stale);
     story().push("a").claims("a").fails("a").cannot_ack("a", Refusal::Stale);
     story().push("a").claims("a").unclaims("a").cannot_ack("a", Refusal::Stale);

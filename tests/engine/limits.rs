@@ -1,4 +1,4 @@
-//! What settings, options and gates do: backoff, limits of attempts and sizes, pauses, lengths of leases.
+//! Settings, options and gates: backoff, limits of attempts and sizes, pauses, lengths of leases.
 
 use taskslot_engine::{
     Claim, Gate, Headers, NUMBER_MAX, Options, Pause, Refusal, Retry, SETTINGS, SPAN_MAX_MS, TaskState,
@@ -14,7 +14,7 @@ fn with_lease(lease_ms: u32) -> Options<'static> {
     Options { lease_ms: Some(lease_ms), ..Options::default() }
 }
 
-/// The delays after so many failures in a row.
+/// The delays after a number of failures in a row.
 fn delays(s: &mut story::Story, failures: usize) -> Vec<u64> {
     s.push("a");
     let delay = |s: &mut story::Story| {
@@ -46,7 +46,7 @@ fn fixed_backoff_stays() {
 }
 
 #[test]
-fn jitter_moves_a_delay_by_so_many_percent_either_way() {
+fn jitter_moves_a_delay_by_its_percentage_in_either_direction() {
     for (dice, delay) in [(0, 900), (u32::MAX, 1100), (1 << 30, 950), (1 << 31, 1000)] {
         let mut s = story();
         s.dice = dice;
@@ -161,7 +161,7 @@ fn run_max_bounds_the_whole_of_a_lease() {
 }
 
 #[test]
-fn nobody_pushes_more_than_max_len() {
+fn max_len_bounds_pushes() {
     let mut s = story();
     s.config("max-len", 2).push("a").push_delayed("b", 10).claims("a");
     assert_eq!(s.try_push("c", None, Options::default()), Err(Refusal::FullLen));
@@ -170,7 +170,7 @@ fn nobody_pushes_more_than_max_len() {
 }
 
 #[test]
-fn nobody_pushes_more_than_max_bytes_headers_included() {
+fn max_bytes_bounds_pushes_including_headers() {
     let mut s = story();
     s.config("max-bytes", 30);
     let headers = Headers::pack(&[(b"n", &[0; 30])]);
@@ -191,7 +191,7 @@ fn a_claim_stops_before_its_bytes_but_takes_one_task() {
 }
 
 #[test]
-fn the_oldest_dead_go_when_there_are_too_many() {
+fn the_oldest_dead_tasks_are_removed_when_there_are_too_many() {
     let mut s = story();
     s.config("dead-max", 2).push_all(&["a", "b", "c"]).claims_all(3, &["a", "b", "c"]);
     for name in ["c", "a", "b"] {
@@ -207,7 +207,7 @@ fn the_oldest_dead_go_when_there_are_too_many() {
 }
 
 #[test]
-fn dead_tasks_go_when_their_time_is_over() {
+fn dead_tasks_are_removed_after_dead_ttl() {
     let mut s = story();
     s.config("dead-ttl", 100).push("a").claims("a").fails_with("a", Retry::Dead, "").next_due_in(Some(100));
     s.passes(99).is_dead("a").passes(1).is_gone("a").total(|t| t.dropped, 1);

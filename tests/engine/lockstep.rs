@@ -1,5 +1,5 @@
-//! A queue, a replica of it that only hears of events, and the naive model, taken through the same history step by
-//! step. A step is four words, so that a seed or proptest can make it. Whatever they disagree on is a panic.
+//! A queue, a replica that only receives its events, and the naive model go through the same history step by step. A
+//! step is four words, which a seed or proptest can produce. Any disagreement is a panic.
 
 mod comparison;
 mod keeping;
@@ -13,10 +13,10 @@ use taskslot_engine::{
     Queue, Refusal, TaskId, Then,
 };
 
-use crate::copies::{Dice, digest, told};
+use crate::copies::{Dice, digest, replicate};
 use crate::model::{Fate, Model, Place, Task};
 
-/// How many tasks a history gets to.
+/// How many tasks a history accumulates.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Depth {
     Shallow,
@@ -33,7 +33,7 @@ pub struct Lockstep {
     dice: Dice,
     handles: Vec<Handle>,
     last_number: u64,
-    /// Which connection holds what, as far as this node can know it.
+    /// The connection of each TIED lease, as far as this node can know.
     ties: BTreeMap<TaskId, u64>,
     pub steps: u64,
 }
@@ -77,7 +77,7 @@ impl Lockstep {
         }
     }
 
-    /// One step of a history.
+    /// Runs one step of a history.
     pub fn step(&mut self, words: [u32; 4]) {
         let [op, a, b, c] = words;
         self.dice = Dice(u64::from(a) << 32 | u64::from(b));
@@ -105,8 +105,8 @@ impl Lockstep {
             _ => self.tick(if op & 1024 == 0 { usize::MAX } else { 1 + a as usize % 3 }),
         }
         self.steps += 1;
-        self.model.remembers_suspects();
-        assert_eq!(self.queue.awaited_worker(), self.model.awaited.as_deref(), "who is awaited");
+        self.model.forget_settled_suspects();
+        assert_eq!(self.queue.awaited_worker(), self.model.awaited.as_deref(), "the reserved worker");
         self.compare_counts();
         self.compare_holders();
         let size = self.model.tasks.len() as u64;
@@ -120,7 +120,7 @@ impl Lockstep {
         }
     }
 
-    /// Time goes on, mostly a little, and mostly what is due moves then.
+    /// Lets time pass, mostly a little. Mostly due work is done then.
     fn passes(&mut self, word: u32) {
         let span = u64::from(word >> 8);
         let span = match word % 100 {
@@ -142,13 +142,13 @@ impl Lockstep {
         self.now = Now { at: Millis(at), wall: Millis(wall), grace, is_full: false, lead_us: 0 };
     }
 
-    /// An event that was decided changes the queue, and the replica by way of bytes.
+    /// Applies an event to the queue, and to the replica by way of bytes.
     fn apply(&mut self, event: &Event) {
         self.queue.apply(event).unwrap();
-        told(&mut self.queue, &mut self.replica, event).unwrap();
+        replicate(&mut self.queue, &mut self.replica, event).unwrap();
     }
 
-    /// Lets the queue decide with random bits of the step.
+    /// Lets the queue decide, with the random bits of this step.
     fn decide<R>(&mut self, verb: impl FnOnce(&mut Queue, Now, Entropy) -> R) -> R {
         let mut dice = self.dice.clone();
         let result = verb(&mut self.queue, self.now, &mut || dice.roll() as u32);
@@ -200,8 +200,8 @@ impl Lockstep {
         let event = self.queue.push(self.now, &push);
         let task = blank(&options);
         let bytes = self.bytes_without_done();
-        let said = self.model.push(&self.now, &task, due, &payloads, bytes);
-        assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), said);
+        let expected = self.model.push(&self.now, &task, due, &payloads, bytes);
+        assert_eq!(event.as_ref().map(|event| first_of(event)).map_err(|refusal| *refusal), expected);
         if let Err(Refusal::Held(id)) = event
             && c & 3 == 0
         {
@@ -243,11 +243,11 @@ impl Lockstep {
                 return;
             }
         }
-        self.model.remembers_suspects();
+        self.model.forget_settled_suspects();
         let passed_over = self.queue.pass_over(self.now, &claim);
         let awaited = |event: &Event| match event {
             Event::PassedOver { worker, .. } => worker.to_vec(),
-            other => panic!("who is passed over: {other:?}"),
+            other => panic!("a suspect that is passed over: {other:?}"),
         };
         assert_eq!(passed_over.as_ref().map(awaited), self.model.pass_over(&self.now, &claim));
         self.apply_if(passed_over);
@@ -257,10 +257,10 @@ impl Lockstep {
             self.apply(expired);
             event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
         }
-        let said = self.model.claim(&self.now, &claim);
+        let expected = self.model.claim(&self.now, &claim);
         let event = match event {
             Ok(event) => event,
-            Err(refusal) => return assert_eq!(said, Err(refusal)),
+            Err(refusal) => return assert_eq!(expected, Err(refusal)),
         };
         let given = match &event {
             Some(Event::Claimed { leases, .. }) => leases
@@ -270,7 +270,7 @@ impl Lockstep {
             Some(Event::Taken { ids, .. }) => ids.iter().map(|&id| (id, 0, 0, 0)).collect(),
             _ => Vec::new(),
         };
-        assert_eq!(Ok(given), said, "a claim");
+        assert_eq!(Ok(given), expected, "a claim");
         let Some(event) = event else { return };
         self.apply(&event);
         let Event::Claimed { leases, .. } = &event else { return };
@@ -291,7 +291,7 @@ impl Lockstep {
         }
     }
 
-    /// A handle that was given once, mostly of late, at times with a wrong number or nonce.
+    /// A handle that was given before, mostly a recent one, sometimes with a wrong number or nonce.
     fn handle(&self, word: u32) -> Handle {
         let known = self.handles.len();
         let reach = if word.is_multiple_of(4) { known } else { known.min(20) };
@@ -312,7 +312,7 @@ impl Lockstep {
         event.iter().for_each(|event| self.apply(event));
     }
 
-    /// The model takes over what the engine drew, within its bounds.
+    /// Checks that what the engine drew is within the model's bounds, and copies it into the model.
     fn settle(&mut self, id: TaskId, then: Option<Then>, fate: Fate) {
         match (then, fate) {
             (None, Fate::Gone) => {}
@@ -336,19 +336,19 @@ impl Lockstep {
         };
         let error = vec![b'e'; pick(&[0, 0, 3, 40, 1024], b >> 4)];
         let event = self.decide(|queue, now, entropy| queue.fail(now, entropy, &handle, retry, &error));
-        let said = self.model.fail(&self.now, &handle, retry, &error);
-        self.ended(handle.id, event, said);
+        let expected = self.model.fail(&self.now, &handle, retry, &error);
+        self.ended(handle.id, event, expected);
     }
 
     fn ended(
         &mut self,
         id: TaskId,
         event: Result<Event, taskslot_engine::Refusal>,
-        said: Result<Fate, taskslot_engine::Refusal>,
+        expected: Result<Fate, taskslot_engine::Refusal>,
     ) {
-        let (event, fate) = match (event, said) {
+        let (event, fate) = match (event, expected) {
             (Ok(event), Ok(fate)) => (event, fate),
-            (event, said) => return assert_eq!(event.map(|_| ()), said.map(|_| ())),
+            (event, expected) => return assert_eq!(event.map(|_| ()), expected.map(|_| ())),
         };
         let then = match &event {
             Event::Failed { then, .. } | Event::Requeued { then, .. } => Some(*then),
@@ -367,8 +367,8 @@ impl Lockstep {
             (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms),
             back,
         );
-        let said = self.model.requeue(&self.now, &handle, delay_ms, back);
-        self.ended(handle.id, event, said);
+        let expected = self.model.requeue(&self.now, &handle, delay_ms, back);
+        self.ended(handle.id, event, expected);
     }
 
     fn extend(&mut self, a: u32, b: u32) {
@@ -376,13 +376,13 @@ impl Lockstep {
         let lease_ms = (b & 1 == 0).then(|| pick(&LEASES, b >> 1));
         let progress = pick(&[None, None, Some(&b"half"[..]), Some(b"nearly all"), Some(b"")], b >> 8);
         let event = self.queue.progress(self.now, &handle, lease_ms, progress);
-        let said = self.model.extend(&self.now, &handle, lease_ms, progress);
+        let expected = self.model.extend(&self.now, &handle, lease_ms, progress);
         let until = |event: &Event| if let Event::Extended { deadline, .. } = event { deadline.0 } else { 0 };
-        assert_eq!(event.as_ref().map(until).map_err(|refusal| *refusal), said, "an extension");
+        assert_eq!(event.as_ref().map(until).map_err(|refusal| *refusal), expected, "an extension");
         self.apply_if(event.ok());
     }
 
-    /// The id of a task that is there, or was.
+    /// The id of a task that exists or existed.
     fn id(&self, word: u32) -> TaskId {
         match self.model.tasks.len() {
             0 => TaskId { ms: 0, seq: 0 },

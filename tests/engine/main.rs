@@ -1,7 +1,7 @@
-//! The engine's tests, as one program: what they share is compiled and linked once, and all of them run side by side.
+//! The engine's tests, as one program: shared code is compiled and linked once, and all tests run in parallel.
 //! `cargo test -p taskslot-engine unique::` runs the tests of one file.
 
-// What tests share: ways to come to be elsewhere, stories, the life of the samples, the naive model and its lockstep.
+// Shared: ways to save and replicate, stories, the life of the samples, the naive model and its lockstep.
 mod copies;
 mod lockstep;
 mod model;
@@ -29,8 +29,8 @@ mod texts;
 mod ttl;
 mod unique;
 
-// The one file of the engine with a test of what it keeps to itself: it is compiled here, since the crate's own test
-// build would compile the whole engine a second time.
+// The only file of the engine with tests of private functions. It is compiled here, because a test build of the crate
+// itself would compile the whole engine a second time.
 #[allow(dead_code)]
 #[path = "../../src/engine/store/histogram.rs"]
 mod histogram;

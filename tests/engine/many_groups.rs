@@ -1,18 +1,18 @@
-//! Queues with many groups: what holds for all of them is set without a visit to each.
+//! Queues with many groups: a setting for all of them is changed without visiting each.
 
-use taskslot_engine::{Claim, Event, GroupLimits, Held, Millis, Options, Queue, TaskState};
+use taskslot_engine::{Claim, Event, GroupLimits, HeldBy, Millis, Options, Queue, TaskState};
 
 use crate::copies::{digest, load, save};
 use crate::story::{Story, story};
 
-/// More than are visited at once.
+/// More groups than are visited at once.
 const GROUPS: usize = 1300;
 
 fn name(number: usize) -> String {
     format!("group {number:04}")
 }
 
-/// Two tasks in each group, the second with a lower priority.
+/// A queue with two tasks in each group, the second with a lower priority.
 fn many() -> Story {
     let mut s = story();
     for (priority, number) in [0, -1].into_iter().flat_map(|priority| (0..GROUPS).map(move |n| (priority, n)))
@@ -24,7 +24,7 @@ fn many() -> Story {
     s
 }
 
-/// What is due now, step by step, each of which is small. How many steps.
+/// Does all due work in steps, each of which is small. Returns the number of steps.
 fn catches_up(s: &mut Story) -> usize {
     let (mut steps, mut pages) = (0, usize::MAX);
     while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut pages) {
@@ -43,11 +43,11 @@ fn claims_of(s: &mut Story, group: usize) -> usize {
 }
 
 fn held(queue: &Queue) -> usize {
-    queue.group_views(b"").filter(|group| group.held == Some(Held::Concurrency)).count()
+    queue.group_views(b"").filter(|group| group.held_by == Some(HeldBy::Concurrency)).count()
 }
 
 #[test]
-fn a_limit_of_all_groups_visits_none_of_many() {
+fn a_limit_for_all_groups_visits_none_of_many() {
     let mut s = many();
     s.config("group-concurrency", 0);
     assert_eq!(s.queue.groups_behind(), GROUPS, "nobody was visited");
@@ -86,10 +86,10 @@ fn a_claim_of_a_group_that_is_behind_keeps_to_the_new_limit() {
 }
 
 #[test]
-fn a_claim_passes_over_a_thousand_groups_behind_and_no_more() {
+fn a_claim_skips_at_most_a_thousand_groups_behind() {
     let mut s = many();
     let all = Claim { count: 1000, noack: true, ..Claim::default() };
-    // The last one in the rotation has a limit of its own, and so has one among the first thousand.
+    // The last group in the rotation has a limit of its own, and so has one among the first thousand.
     let own = Some(GroupLimits { concurrency: Some(-1), ..GroupLimits::default() });
     for number in [998, GROUPS - 1] {
         s.apply(&Event::Grouped { name: name(number).as_bytes(), limits: own });
@@ -154,7 +154,7 @@ fn a_copy_of_a_queue_whose_groups_are_behind_catches_up_too() {
 }
 
 #[test]
-fn a_group_that_goes_while_it_is_behind_is_counted() {
+fn a_group_removed_while_it_is_behind_is_counted() {
     let mut s = many();
     s.config("group-concurrency", 5);
     let all = Claim { group: Some(b"group 0004"), count: 10, noack: true, ..Claim::default() };

@@ -1,4 +1,4 @@
-//! What keeps memory in bounds: what is remembered of requests, what makes the data grow, how much one list shows.
+//! What bounds memory: remembered requests, which events make the data grow, how much one list shows.
 
 use taskslot_engine::{
     Answer, Catchup, Claim, Cursor, Event, GroupLimits, Handle, LeaseNumber, Limit, NAME_MAX_BYTES, Now,
@@ -19,10 +19,10 @@ fn remembers(queue: &mut Queue, token: &[u8], answer: Answer) {
     queue.apply(&event).unwrap();
 }
 
-// What is remembered of requests
+// Remembered requests
 
 #[test]
-fn what_is_remembered_of_claims_is_bounded_in_bytes_and_the_oldest_go() {
+fn remembered_claims_are_bounded_in_bytes() {
     let mut queue = Queue::new();
     let push = Answer::Pushed { first: HANDLE.id, count: 1 };
     remembers(&mut queue, b"push", push);
@@ -38,7 +38,7 @@ fn what_is_remembered_of_claims_is_bounded_in_bytes_and_the_oldest_go() {
 }
 
 #[test]
-fn as_many_tokens_of_pushes_are_remembered_as_are_promised_however_long() {
+fn ten_thousand_pushes_with_the_longest_tokens_are_remembered() {
     let mut queue = Queue::new();
     let token = |n: usize| format!("{n:0>NAME_MAX_BYTES$}");
     for n in 0..REQUESTS_MAX {
@@ -48,7 +48,7 @@ fn as_many_tokens_of_pushes_are_remembered_as_are_promised_however_long() {
 }
 
 #[test]
-fn what_is_remembered_counts_in_the_bytes_of_a_queue_and_not_for_max_bytes() {
+fn remembered_requests_count_in_bytes_but_not_towards_max_bytes() {
     let mut s = story();
     s.push("a");
     let (before, record_bytes) = (s.queue.bytes(), s.queue.record_bytes());
@@ -58,8 +58,8 @@ fn what_is_remembered_counts_in_the_bytes_of_a_queue_and_not_for_max_bytes() {
 }
 
 #[test]
-fn a_stored_queue_that_remembers_more_bytes_is_taken_and_forgets_the_oldest() {
-    // An older version stored as many as it was asked: chunks of one request each, with other tokens in place of the first's.
+fn a_stored_queue_with_too_many_remembered_bytes_forgets_the_oldest() {
+    // An older version stored any number of bytes. This imitates it: one chunk per request, with another token in each.
     let mut queue = Queue::new();
     remembers(&mut queue, b"0000", Answer::Claimed { handles: vec![HANDLE; 1000] });
     let mut stored = save(&queue);
@@ -75,12 +75,12 @@ fn a_stored_queue_that_remembers_more_bytes_is_taken_and_forgets_the_oldest() {
     assert_eq!(digest(&load(&save(&loaded)).unwrap()), digest(&loaded));
 }
 
-// What makes the data grow
+// Which events make the data grow
 
 #[test]
-fn an_ack_grows_by_a_result_that_is_kept_and_frees_what_is_not() {
+fn an_ack_grows_by_a_retained_result_and_frees_the_rest() {
     let mut s = story();
-    s.push_all(&["a", "b"]).claims("a").comes_to("a", "12345").claims("b");
+    s.push_all(&["a", "b"]).claims("a").reports("a", "12345").claims("b");
     let ack = |retain_ms, result| s.queue.finish(s.now, &s.handle("a"), retain_ms, result).unwrap();
     assert_eq!(s.queue.growth(&ack(Some(1), Some(b"1234567"))), 2, "in place of its progress");
     assert_eq!(s.queue.growth(&ack(Some(1), Some(b"1"))), -4);
@@ -91,10 +91,10 @@ fn an_ack_grows_by_a_result_that_is_kept_and_frees_what_is_not() {
 }
 
 #[test]
-fn progress_and_errors_grow_by_what_is_more_than_before() {
+fn progress_and_errors_grow_by_the_difference() {
     let mut s = story();
     s.push_all(&["a", "b"]).claims("a").fails_with("a", Retry::After(1), "123").passes(1).ticks();
-    s.claims_all(2, &["b", "a"]).comes_to("a", "12345");
+    s.claims_all(2, &["b", "a"]).reports("a", "12345");
     let extend = |progress| s.queue.progress(s.now, &s.handle("a"), None, progress).unwrap();
     assert_eq!(s.queue.growth(&extend(Some(b"1234567"))), 2);
     assert_eq!(s.queue.growth(&extend(Some(b""))), -5);
@@ -105,11 +105,11 @@ fn progress_and_errors_grow_by_what_is_more_than_before() {
 }
 
 #[test]
-fn a_group_grows_where_nothing_was_said_of_it_and_a_schedule_by_what_is_more_than_before() {
+fn a_group_grows_by_its_first_limits_and_a_schedule_by_the_difference() {
     let mut s = story();
     s.push_with("a", None, Options { group: b"known", ..Options::default() });
     let limits = GroupLimits { weight: Some(2), ..GroupLimits::default() };
-    let said = s.queue.set_group(b"said", limits).unwrap();
+    let set = s.queue.set_group(b"set", limits).unwrap();
     let plan = |payload| ScheduleSpec {
         timing: Trigger::Every(1000),
         catchup: Catchup::One,
@@ -117,11 +117,11 @@ fn a_group_grows_where_nothing_was_said_of_it_and_a_schedule_by_what_is_more_tha
         payload,
     };
     let schedule = s.queue.schedule(s.now, b"s", plan(b"12345")).unwrap();
-    s.apply(&said).apply(&schedule);
+    s.apply(&set).apply(&schedule);
     let growth = |name| s.queue.growth(&s.queue.set_group(name, limits).unwrap());
     assert!(growth(b"new") > growth(b"known") && growth(b"known") > 0);
-    assert_eq!(growth(b"said"), 0);
-    assert!(s.queue.growth(&s.queue.forget_group(b"said").unwrap()) <= 0);
+    assert_eq!(growth(b"set"), 0);
+    assert!(s.queue.growth(&s.queue.forget_group(b"set").unwrap()) <= 0);
     let growth = |name, payload| s.queue.growth(&s.queue.schedule(s.now, name, plan(payload)).unwrap());
     assert_eq!((growth(b"s", b"12345"), growth(b"s", b"1234567"), growth(b"s", b"123")), (0, 2, -2));
     assert!(growth(b"other", b"") > 0);
@@ -129,7 +129,7 @@ fn a_group_grows_where_nothing_was_said_of_it_and_a_schedule_by_what_is_more_tha
 }
 
 #[test]
-fn what_moves_tasks_does_not_grow() {
+fn moving_tasks_does_not_grow() {
     let mut s = story();
     s.push_all(&["a", "b"]).claims("a");
     let events = [
@@ -143,7 +143,7 @@ fn what_moves_tasks_does_not_grow() {
 
 // How much one list shows
 
-/// The names in each call of a list, until its cursor is at the end.
+/// How many tasks each call of a list returns, until its cursor is at the end.
 fn calls(s: &crate::story::Story, state: TaskState, limit: Limit) -> Vec<usize> {
     let (mut cursor, mut calls, mut seen) = (Cursor::default(), Vec::new(), Vec::new());
     loop {
@@ -163,7 +163,7 @@ fn calls(s: &crate::story::Story, state: TaskState, limit: Limit) -> Vec<usize> 
 }
 
 #[test]
-fn a_list_stops_before_its_bytes_and_goes_on_behind_them() {
+fn a_list_stops_before_its_bytes_and_continues_from_there() {
     let mut s = story();
     let payload = |n: usize| format!("{n}{}", "x".repeat(10_000));
     let names: Vec<String> = (0..7).map(payload).collect();
@@ -179,13 +179,13 @@ fn a_list_stops_before_its_bytes_and_goes_on_behind_them() {
 }
 
 #[test]
-fn what_is_shown_beside_payloads_counts_too() {
+fn shown_bytes_besides_payloads_count_too() {
     let mut s = story();
     s.push_all(&["a", "b", "c"]);
     let limit = Limit { count: 1000, bytes: 8000, with_payload: false };
     assert_eq!(calls(&s, TaskState::Ready, limit), [3]);
     s.claims_all(3, &["a", "b", "c"]);
-    ["a", "b", "c"].iter().for_each(|name| _ = s.comes_to(name, &"x".repeat(4000)));
+    ["a", "b", "c"].iter().for_each(|name| _ = s.reports(name, &"x".repeat(4000)));
     assert_eq!(calls(&s, TaskState::Leased, limit), [1, 1, 1]);
     ["a", "b", "c"].iter().for_each(|name| _ = s.finishes(name, Some(5000), Some(&[b'x'; 3000])));
     assert_eq!(calls(&s, TaskState::Done, limit), [3]);

@@ -1,5 +1,5 @@
-//! A queue as naive as can be, written from the contract and not from the engine: one list of tasks, linear
-//! searches, no indexes. What the contract leaves to chance (nonces, jitter) it takes from the engine, within bounds.
+//! A queue that is as naive as possible, written from the contract and not from the engine: one list of tasks, linear
+//! searches, no indexes. What the contract leaves to chance (nonces, jitter) is taken from the engine, within bounds.
 
 mod steering;
 mod suspects;
@@ -26,11 +26,11 @@ pub struct Task {
     pub lease_ms: Option<u32>,
     pub headers: Vec<u8>,
     pub place: Place,
-    /// How many were pushed before it.
+    /// How many tasks were pushed before it.
     pub pushed: u64,
     /// Its turn, once it has been ready.
     pub turn: u64,
-    /// The last lease; 0 before the first.
+    /// The number of the last lease; 0 before the first.
     pub number: u64,
     pub nonce: u32,
     pub own_ms: u32,
@@ -41,18 +41,18 @@ pub struct Task {
     pub stalls: u32,
     pub error: Vec<u8>,
     pub retain_ms: Option<u64>,
-    /// What came of it, once it is done.
+    /// The result of a done task.
     pub result: Option<Vec<u8>>,
-    /// How far its last worker said to be.
+    /// The progress that its last worker reported.
     pub progress: Vec<u8>,
     pub unique: Option<(Vec<u8>, Hold)>,
     pub ttl_ms: Option<u64>,
-    /// Bytes of the body that took the place of what was pushed.
+    /// Bytes of the body that replaced the original.
     pub replaced: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
+pub struct Counts {
     pub pushed: u64,
     pub claimed: u64,
     pub acked: u64,
@@ -69,7 +69,7 @@ pub struct Told {
     pub expired: u64,
 }
 
-/// What a claim gave: id, lease number, length, deadline.
+/// What a claim got: id, lease number, length, deadline.
 pub type Given = (TaskId, u64, u32, u64);
 
 /// What became of a task.
@@ -78,14 +78,14 @@ pub enum Fate {
     Gone,
     Ready,
     Dead,
-    /// Delayed until an instant between these.
+    /// Delayed until an instant between these two.
     Between(u64, u64),
 }
 
 #[derive(Debug, Clone)]
 pub struct Model {
     pub tasks: Vec<Task>,
-    pub told: Told,
+    pub counts: Counts,
     pub settings: Vec<(&'static str, i64)>,
     last_id: TaskId,
     turns: u64,
@@ -93,11 +93,11 @@ pub struct Model {
     term: u64,
     closed: [Option<Option<u64>>; 2],
     requests: Vec<(Vec<u8>, u64, Answer)>,
-    /// Since when suspects that are ready have been passed over.
+    /// Since when ready suspects have been passed over.
     passed_over: Option<u64>,
-    /// The worker that gets nothing more until it holds nothing, and then a suspect.
+    /// The worker that is reserved for a suspect.
     pub awaited: Option<Vec<u8>>,
-    /// Tokens, who holds each, and until when if that ends by itself.
+    /// Each token, its holder, and until when it is held if it has an end.
     held: Vec<(Vec<u8>, TaskId, Option<u64>)>,
 }
 
@@ -166,7 +166,7 @@ impl Model {
         ];
         Model {
             tasks: Vec::new(),
-            told: Told::default(),
+            counts: Counts::default(),
             settings,
             last_id: TaskId::default(),
             turns: 0,
@@ -222,7 +222,7 @@ impl Model {
         gate(which).iter().for_each(|&i| self.closed[i] = None);
     }
 
-    /// `bytes` is what the queue says its tasks take, but for the done.
+    /// Pushes tasks. `bytes` is the size of all tasks except done ones, according to the queue.
     pub fn push(
         &mut self,
         now: &Now,
@@ -256,8 +256,8 @@ impl Model {
                 Some(due) => Place::Delayed { due },
             };
             let turn = self.turn();
-            let pushed = self.told.pushed;
-            self.told.pushed += 1;
+            let pushed = self.counts.pushed;
+            self.counts.pushed += 1;
             self.tasks.push(Task { id, payload: payload.to_vec(), place, pushed, turn, ..task.clone() });
             self.take(id);
         }
@@ -301,9 +301,9 @@ impl Model {
         let (own, run_max) = (self.setting("lease") as u32, self.limit("run-max"));
         let mut given = Vec::new();
         for id in taken {
-            self.told.claimed += 1;
+            self.counts.claimed += 1;
             if claim.noack {
-                self.told.acked += 1;
+                self.counts.acked += 1;
                 self.forget(id);
                 given.push((id, 0, 0, 0));
                 continue;
@@ -329,7 +329,7 @@ impl Model {
         Ok(given)
     }
 
-    /// The nonce that the engine drew.
+    /// Takes over the nonce that the engine drew.
     pub fn learn(&mut self, handle: &Handle) {
         self.find(handle.id).unwrap().nonce = handle.nonce;
     }
@@ -342,13 +342,13 @@ impl Model {
         }
         task.deliveries -= 1;
         task.place = Place::Ready { since: now.at.0 };
-        self.told.claimed -= 1;
+        self.counts.claimed -= 1;
         self.has_not_started(now, handle.id);
         Some(Fate::Ready)
     }
 
     fn cancelled(&mut self, id: TaskId) -> Fate {
-        self.told.cancelled += 1;
+        self.counts.cancelled += 1;
         self.forget(id);
         Fate::Gone
     }
@@ -381,8 +381,8 @@ impl Model {
         task.progress.clear();
         task.stalled = false;
         self.let_go(handle.id);
-        self.told.acked += 1;
-        self.told.late += u64::from(late);
+        self.counts.acked += 1;
+        self.counts.late += u64::from(late);
         if kept_ms == 0 {
             self.forget(handle.id);
         }
@@ -414,7 +414,7 @@ impl Model {
         (((delay - reach) as u64).max(1), ((delay + reach) as u64).min(max).max(1))
     }
 
-    /// The n-th delay without jitter.
+    /// The n-th delay, without jitter.
     fn steady(&self, n: u32) -> f64 {
         let (base, max) = (self.setting("backoff-base") as f64, self.setting("backoff-max") as f64);
         let delay = match self.setting("backoff") {
@@ -434,7 +434,7 @@ impl Model {
         task.failures += 1;
         task.error = error.to_vec();
         let (failures, attempts) = (task.failures, task.attempts);
-        self.told.failed += 1;
+        self.counts.failed += 1;
         let limit = attempts.map_or(usual, |attempts| u64::try_from(attempts).ok());
         let at = now.at.0;
         if retry == Retry::Dead || limit.is_some_and(|limit| u64::from(failures) >= limit) {
@@ -452,11 +452,11 @@ impl Model {
     fn dies(&mut self, id: TaskId, at: u64) -> Fate {
         self.let_go(id);
         self.find(id).unwrap().place = Place::Dead { at };
-        self.told.dead += 1;
+        self.counts.dead += 1;
         Fate::Dead
     }
 
-    /// The instant that the engine drew for a task that is delayed now.
+    /// Takes over the instant that the engine drew for a task that is delayed now.
     pub fn delay(&mut self, id: TaskId, due: Due) {
         self.find(id).unwrap().place = Place::Delayed { due };
     }
@@ -471,7 +471,7 @@ impl Model {
         if self.held(now, handle)?.is_cancel_asked() {
             return Ok(self.cancelled(handle.id));
         }
-        self.told.requeued += 1;
+        self.counts.requeued += 1;
         let turn = self.turn();
         let task = self.find(handle.id).unwrap();
         if back {
@@ -508,7 +508,7 @@ impl Model {
         Ok(until)
     }
 
-    /// A lease ends without an answer.
+    /// Ends a lease without an answer.
     pub fn stall(&mut self, now: &Now, id: TaskId) -> Option<Fate> {
         let limit = self.limit("stalls");
         let task = self.find(id).filter(|task| matches!(task.place, Place::Leased { .. }))?;
@@ -516,12 +516,12 @@ impl Model {
         task.stalls += 1;
         task.stalled = true;
         let stalls = task.stalls;
-        self.told.stalled += 1;
+        self.counts.stalled += 1;
         if is_cancelled {
             return Some(self.cancelled(id));
         }
         if limit.is_some_and(|limit| u64::from(stalls) >= limit) {
-            self.says_why(now, id);
+            self.set_why_dead(now, id);
             return Some(self.dies(id, now.at.0));
         }
         if stalls == 1 {

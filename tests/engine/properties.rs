@@ -1,12 +1,13 @@
-//! Random histories of all verbs, on which a queue, its replica, what it saves and loads, and a naive model must agree.
-//! `TASKSLOT_SEED=n` runs one seed, `TASKSLOT_TIMES=n` makes the seeded loops n times as long: 5 in `make test-all`.
+//! Random histories of all commands, in which a queue, its replica, what it saves and loads, and a naive model must
+//! agree. `TASKSLOT_SEED=n` runs one seed. `TASKSLOT_TIMES=n` makes the seeded loops n times as long; `make test-all`
+//! uses 5.
 
 use proptest::prelude::*;
 
 use crate::copies::Dice;
 use crate::lockstep::{Depth, Lockstep};
 
-/// Says which seed it was if the history fails.
+/// Prints its seed if the history fails.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -26,7 +27,7 @@ pub fn times() -> u64 {
     number("TASKSLOT_TIMES").unwrap_or(1)
 }
 
-/// Histories of `length` steps from one seed after the other, until there were `steps` in all.
+/// Runs histories of `length` steps, one seed after the other, until there are `steps` in all.
 fn histories(first: u64, steps: u64, length: u64, depth: Depth) {
     let only = number("TASKSLOT_SEED");
     let steps = steps * times();
@@ -65,7 +66,7 @@ fn deep_histories_agree_with_the_model() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_history_that_fails_is_made_short(steps in prop::collection::vec(any::<[u32; 4]>(), 1..200)) {
+    fn short_histories_agree_with_the_model(steps in prop::collection::vec(any::<[u32; 4]>(), 1..200)) {
         let mut lockstep = Lockstep::new(Depth::Shallow);
         steps.into_iter().for_each(|words| lockstep.step(words));
         lockstep.drain();

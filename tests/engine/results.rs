@@ -1,4 +1,4 @@
-//! What is left of finished tasks: how long they are kept, their results, and how far a worker has come.
+//! What is kept of finished tasks: how long they are retained, their results, and the progress of attempts.
 
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
@@ -13,7 +13,7 @@ fn keeps(retain_ms: u64) -> Options<'static> {
     Options { retain_ms: Some(retain_ms), ..Options::default() }
 }
 
-/// A queue in which tasks of these names are done, each a millisecond after the one before, and kept for a minute.
+/// A queue in which these tasks are done, each a millisecond after the previous one, and retained for a minute.
 fn done(names: &[&str]) -> Story {
     let mut s = story();
     s.push_all(names);
@@ -26,13 +26,13 @@ fn done(names: &[&str]) -> Story {
 // How long
 
 #[test]
-fn an_acked_task_is_gone_unless_somebody_says_how_long_it_is_kept() {
+fn an_acked_task_is_removed_unless_it_is_retained() {
     story().push("a").claims("a").acks("a").is_gone("a").total(|t| t.forgotten, 0);
     story().push("a").claims("a").finishes("a", None, Some(b"result")).is_gone("a").total(|t| t.acked, 1);
 }
 
 #[test]
-fn the_ack_goes_before_the_push_and_the_push_before_the_queue() {
+fn retain_comes_from_the_ack_or_the_push_or_the_queue() {
     let mut s = story();
     s.config("retain", 70).push("queue").push_with("push", None, keeps(50)).push_with("ack", None, keeps(50));
     s.push_with("none", None, keeps(0)).push("zero").claims_all(5, &["queue", "push", "ack", "none", "zero"]);
@@ -44,13 +44,13 @@ fn the_ack_goes_before_the_push_and_the_push_before_the_queue() {
 }
 
 #[test]
-fn how_long_is_said_when_the_task_is_done_and_not_again() {
+fn a_retention_is_fixed_when_the_task_is_done() {
     let mut s = story();
     s.config("retain", 70).push("a").claims("a").acks("a").config("retain", 5).is_done("a", None, 70);
 }
 
 #[test]
-fn a_done_task_goes_when_its_time_is_over() {
+fn a_done_task_is_removed_after_its_retention() {
     let mut s = done(&[]);
     s.push("a").claims("a").finishes("a", Some(100), Some(b"r")).next_due_in(Some(100)).passes(99);
     s.is_done("a", Some(b"r"), 1).passes(1).is_gone("a").passes(30_000).next_due_in(None);
@@ -67,7 +67,7 @@ fn the_longest_retention_is_kept_to_the_millisecond() {
 }
 
 #[test]
-fn a_late_ack_is_kept_as_any_other() {
+fn a_late_ack_is_retained_like_any_other() {
     let mut s = story();
     s.push("a").claims_for("a", 10).passes(10).is_ready("a").finishes("a", Some(9), Some(b"late"));
     s.is_done("a", Some(b"late"), 9).total(|t| t.late, 1).claims_nothing();
@@ -82,7 +82,7 @@ fn a_cancelled_task_that_is_acked_is_done() {
 // How many
 
 #[test]
-fn the_oldest_done_go_when_there_are_too_many() {
+fn the_oldest_done_tasks_are_removed_when_there_are_too_many() {
     let mut s = done(&["a", "b", "c"]);
     s.lists(TaskState::Done, &["a", "b", "c"]).config("retain-max", 2).next_due_in(Some(0)).ticks();
     s.lists(TaskState::Done, &["b", "c"]).total(|t| t.forgotten, 1);
@@ -91,7 +91,7 @@ fn the_oldest_done_go_when_there_are_too_many() {
 }
 
 #[test]
-fn who_is_oldest_is_said_by_when_it_was_done_not_by_how_long_it_is_kept() {
+fn the_oldest_is_the_one_done_first_whatever_its_retention() {
     let mut s = story();
     s.push_all(&["long", "short"]).claims_all(2, &["long", "short"]);
     s.finishes("long", Some(1000), None).passes(1).finishes("short", Some(10), None);
@@ -108,7 +108,7 @@ fn done_tasks_count_neither_for_len_nor_for_max_len() {
 }
 
 #[test]
-fn thousands_go_in_bounded_steps() {
+fn thousands_are_removed_in_bounded_steps() {
     let mut s = story();
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let mut queue = Queue::new();
@@ -139,17 +139,17 @@ fn thousands_go_in_bounded_steps() {
 // How many bytes
 
 #[test]
-fn a_push_is_never_refused_for_what_is_done() {
+fn done_tasks_never_cause_a_push_to_be_refused() {
     let mut s = done(&["a", "b", "c"]);
     let bytes = s.queue.record_bytes() as i64;
-    // There is room for one more byte: a push of two takes the place of the oldest.
+    // There is room for one more byte, so a push of two bytes removes the oldest done task.
     s.config("max-bytes", bytes + 1).push("dd").lists(TaskState::Done, &["b", "c"]);
     s.config("max-bytes", 40).ticks().push("0123456789012345678901234").lists(TaskState::Done, &[]);
     s.total(|t| t.forgotten, 3);
 }
 
 #[test]
-fn a_push_that_is_refused_all_the_same_costs_no_done_task() {
+fn a_refused_push_removes_no_done_task() {
     let mut s = done(&["a", "b"]);
     s.push("c").config("max-bytes", 60).ticks().lists(TaskState::Done, &["a", "b"]);
     assert_eq!(s.try_push(&"x".repeat(60), None, Options::default()), Err(Refusal::FullBytes));
@@ -161,7 +161,7 @@ fn results_and_progress_are_bytes_of_the_queue() {
     let mut s = story();
     s.push("a").claims("a");
     let bare = s.queue.record_bytes();
-    s.comes_to("a", "half");
+    s.reports("a", "half");
     assert_eq!(s.queue.record_bytes(), bare + 4);
     s.finishes("a", Some(9), Some(&[0; 700]));
     assert_eq!(s.queue.record_bytes(), bare + 700, "a done task is on its way no longer");
@@ -169,7 +169,7 @@ fn results_and_progress_are_bytes_of_the_queue() {
 }
 
 #[test]
-fn while_the_queue_holds_too_much_the_oldest_done_go() {
+fn the_oldest_done_tasks_are_removed_while_there_are_too_many_bytes() {
     let mut s = done(&["a", "b"]);
     let bytes = s.push("c").claims("c").queue.record_bytes() as i64;
     s.config("max-bytes", bytes + 50);
@@ -191,7 +191,7 @@ fn an_empty_result_is_a_result() {
 }
 
 #[test]
-fn what_is_done_is_over_for_everybody() {
+fn a_done_task_accepts_no_more_answers() {
     let mut s = done(&["a"]);
     let gone = Refusal::Gone;
     s.cannot_ack("a", gone).cannot_fail("a", gone).cannot_requeue("a", gone).cannot_extend("a", gone);
@@ -203,9 +203,9 @@ fn what_is_done_is_over_for_everybody() {
 }
 
 #[test]
-fn a_copy_keeps_what_is_done() {
+fn a_copy_keeps_done_tasks() {
     let mut s = done(&["a"]);
-    s.push("b").claims("b").comes_to("b", "half");
+    s.push("b").claims("b").reports("b", "half");
     let copy = s.queue.copied().unwrap();
     copy.validate().unwrap();
     let task = copy.task(&s.now, s.id("a")).unwrap();
@@ -224,26 +224,26 @@ fn a_dead_task_keeps_its_error_and_a_done_one_its_last() {
 // Progress
 
 #[test]
-fn progress_is_replaced_by_the_next_and_taken_back_by_an_empty_one() {
+fn progress_is_replaced_by_the_next_and_removed_by_an_empty_one() {
     let mut s = story();
-    s.push("a").claims("a").comes_to("a", "one").comes_to("a", "two").has_come_to("a", "two");
-    s.extends("a", None, 30_000).has_come_to("a", "two").comes_to("a", "").has_come_to("a", "");
+    s.push("a").claims("a").reports("a", "one").reports("a", "two").has_progress("a", "two");
+    s.extends("a", None, 30_000).has_progress("a", "two").reports("a", "").has_progress("a", "");
     assert_eq!(s.queue.record_bytes(), story().push("a").queue.record_bytes());
 }
 
 #[test]
 fn progress_stays_until_the_next_lease_or_the_end() {
     let mut s = story();
-    s.push("a").claims_for("a", 10).comes_to("a", "half").passes(10).is_ready("a").has_come_to("a", "half");
-    s.claims("a").has_come_to("a", "").comes_to("a", "more").fails_with("a", Retry::Dead, "");
-    s.is_dead("a").has_come_to("a", "more").retries(&["a"]).has_come_to("a", "more").claims("a");
-    s.comes_to("a", "all").finishes("a", Some(9), None).has_come_to("a", "");
+    s.push("a").claims_for("a", 10).reports("a", "half").passes(10).is_ready("a").has_progress("a", "half");
+    s.claims("a").has_progress("a", "").reports("a", "more").fails_with("a", Retry::Dead, "");
+    s.is_dead("a").has_progress("a", "more").retries(&["a"]).has_progress("a", "more").claims("a");
+    s.reports("a", "all").finishes("a", Some(9), None).has_progress("a", "");
 }
 
 #[test]
-fn a_gone_task_leaves_no_progress() {
+fn a_removed_task_leaves_no_progress() {
     let mut s = story();
-    s.push("a").claims("a").comes_to("a", "half").cancels("a").fails("a").is_gone("a");
+    s.push("a").claims("a").reports("a", "half").cancels("a").fails("a").is_gone("a");
     assert_eq!(s.queue.record_bytes(), 0);
 }
 
@@ -256,14 +256,14 @@ fn ends(event: &Event) -> Vec<(TaskId, &'static str)> {
 }
 
 #[test]
-fn an_event_tells_which_tasks_it_ends() {
+fn an_event_lists_the_tasks_it_ends() {
     let mut s = story();
     s.push_all(&["a", "b"]).claims_for("a", 10).config("stalls", 1);
     let (a, b) = (s.id("a"), s.id("b"));
     let event = s.queue.finish(s.now, &s.handle("a"), None, Some(b"r")).unwrap();
-    let mut told = None;
-    event.changes().outcomes(&mut |id, outcome| told = Some((id, outcome)));
-    assert_eq!(told, Some((a, Outcome::Done(Some(b"r")))), "also where nothing is kept");
+    let mut ended = None;
+    event.changes().outcomes(&mut |id, outcome| ended = Some((id, outcome)));
+    assert_eq!(ended, Some((a, Outcome::Done(Some(b"r")))), "also where nothing is kept");
     let fail = |retry| s.queue.fail(s.now, &mut || 0, &s.handle("a"), retry, b"e").unwrap();
     assert_eq!(ends(&fail(Retry::Dead)), [(a, "dead")]);
     assert_eq!(ends(&fail(Retry::Backoff)), []);
@@ -279,7 +279,7 @@ fn an_event_tells_which_tasks_it_ends() {
 }
 
 #[test]
-fn an_ack_without_retention_or_result_is_as_short_as_it_was() {
+fn an_ack_without_retention_or_result_is_as_short_as_before() {
     let mut s = story();
     s.push("a").claims("a");
     let effect = first_effect(&s.queue.ack(s.now, &s.handle("a")).unwrap());
@@ -288,7 +288,7 @@ fn an_ack_without_retention_or_result_is_as_short_as_it_was() {
 
 // Stored
 
-/// The chunk of a kind, read.
+/// The decoded contents of a chunk.
 fn values(chunk: &[u8]) -> Vec<(u64, ByteBuf)> {
     rmp_serde::from_slice(&chunk[1..]).unwrap()
 }
@@ -300,9 +300,9 @@ fn with(stored: &[Vec<u8>], kind: u8, values: &[(u64, ByteBuf)]) -> Vec<Vec<u8>>
 }
 
 #[test]
-fn results_and_progress_that_lie_are_refused() {
+fn false_results_and_progress_are_refused() {
     let mut s = done(&["a", "b"]);
-    s.push_all(&["c", "d"]).claims_all(1, &["c"]).comes_to("c", "half");
+    s.push_all(&["c", "d"]).claims_all(1, &["c"]).reports("c", "half");
     let stored = save(&s.queue);
     assert_eq!(digest(&load(&stored).unwrap()), digest(&s.queue));
     let find = |kind| values(stored.iter().find(|chunk| chunk[0] == kind).unwrap());
@@ -330,7 +330,7 @@ fn results_and_progress_that_lie_are_refused() {
 }
 
 #[test]
-fn a_total_that_nobody_needs_is_not_stored() {
+fn an_unused_total_is_not_stored() {
     let stored = |s: &Story| save(&s.queue)[0].windows(9).any(|word| word == b"forgotten");
     let mut s = done(&["a"]);
     assert!(!stored(&s));

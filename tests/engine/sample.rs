@@ -1,6 +1,6 @@
-//! A life in which every kind of event happens, and after which there is a task in every state: with errors, requests,
-//! workers, priorities, headers, instants of both clocks, large payloads, gaps. What it does is part of the samples
-//! that are stored for ever: it only changes with the format's version.
+//! A queue's life with every kind of event, after which there is a task in every state: with errors, requests, workers,
+//! priorities, headers, instants of both clocks, large payloads, gaps. The life is part of the samples that are stored
+//! permanently, so it only changes with the version of the format.
 
 use taskslot_engine::{
     Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle, Headers,
@@ -11,9 +11,9 @@ use crate::copies::{Dice, digest, load, save};
 
 pub const START: u64 = 1_700_000_000_000;
 
-/// Lives the life; `hear` sees each event with the queue before it.
-pub fn live(hear: &mut dyn FnMut(&Queue, &Event)) -> Queue {
-    let mut life = Life { queue: Queue::new(), now: Now::plain(START), dice: Dice(1), hear };
+/// Lives the life. `observe` sees each event with the queue before it.
+pub fn live(observe: &mut dyn FnMut(&Queue, &Event)) -> Queue {
+    let mut life = Life { queue: Queue::new(), now: Now::plain(START), dice: Dice(1), observe };
     life.is_set_up();
     life.works();
     life.goes_wrong();
@@ -23,16 +23,16 @@ pub fn live(hear: &mut dyn FnMut(&Queue, &Event)) -> Queue {
     life.queue
 }
 
-struct Life<'h> {
+struct Life<'o> {
     queue: Queue,
     now: Now,
     dice: Dice,
-    hear: &'h mut dyn FnMut(&Queue, &Event),
+    observe: &'o mut dyn FnMut(&Queue, &Event),
 }
 
 impl Life<'_> {
     fn apply(&mut self, event: &Event) {
-        (self.hear)(&self.queue, event);
+        (self.observe)(&self.queue, event);
         self.queue.apply(event).unwrap();
     }
 
@@ -121,7 +121,7 @@ impl Life<'_> {
         self.apply(&event);
     }
 
-    /// Tokens of every kind, held, kept, given back and free again; tasks that expired, and that may.
+    /// Tokens of every kind: held, kept, given back and freed. Tasks that expired, and tasks that can.
     fn is_unique(&mut self) {
         let at = |ms| Millis(START + ms);
         let mut push = |token, hold, ttl_ms| {
@@ -171,7 +171,7 @@ impl Life<'_> {
 }
 
 impl Life<'_> {
-    /// Tasks are done, and kept or not; one is forgotten, another on its way.
+    /// Tasks are done and retained, or not; one is forgotten, another in progress.
     fn finishes(&mut self) {
         let retain = |retain_ms| Options { priority: 9, retain_ms, ..Options::default() };
         self.push(None, retain(Some(5)), &[b"soon forgotten"]);
@@ -196,7 +196,7 @@ impl Life<'_> {
 }
 
 impl Life<'_> {
-    /// Groups take turns, one rests, one is held by its order, one is forgotten.
+    /// Groups take turns; one rests, one waits because it is ordered, one is forgotten.
     fn is_shared(&mut self) {
         let of = |group| Options { priority: 20, group, ..Options::default() };
         self.push(None, of(b"a"), &[b"a1", b"a2", b"a3"]);
@@ -239,7 +239,7 @@ impl Life<'_> {
         self.passes(2);
     }
 
-    /// Schedules run, are skipped, planned anew, removed.
+    /// Schedules run, are skipped, planned again, removed.
     fn is_scheduled(&mut self) {
         let options = Options { group: b"a", retain_ms: Some(5), ..Options::default() };
         let every = |ms| ScheduleSpec {
@@ -280,7 +280,7 @@ pub fn effect() -> (Vec<u8>, Vec<Vec<u8>>) {
     (effect.seal(1, Millis(START)).to_vec(), beside)
 }
 
-/// Whatever was let in must live on: random verbs, each of which applies, and another save and load.
+/// Checks that a queue which was accepted works on: random commands, each of which applies, then a save and a load.
 pub fn lives_on(mut queue: Queue, dice: &mut Dice, verbs: usize) {
     let mut now = Now::plain(START + 20_000);
     let mut handles = Vec::new();

@@ -1,5 +1,5 @@
-//! Queues that are large in the way that hurts most: no work grows with the square of anything, and no memory stays.
-//! Each of these takes well under a second; what they guard against took minutes.
+//! Queues that are large in the worst way: no work is quadratic, and no memory stays. Each test takes far less than a
+//! second; the faults it guards against took minutes.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn ack(queue: &mut Queue, handle: &Handle) {
     queue.apply(&event).unwrap();
 }
 
-/// Fails if the work takes so long that it must have grown with a square.
+/// Fails if the work takes so long that it must be quadratic.
 fn soon<R>(work: impl FnOnce() -> R) -> R {
     let began = Instant::now();
     let result = work();
@@ -41,7 +41,7 @@ fn soon<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Tasks of one priority, each followed by nearly a page of tasks that were delayed: one run covers them all.
+/// Tasks of one priority, each followed by nearly a page of tasks that were delayed. One run covers them all.
 fn sparse(fresh: usize) -> (Queue, Vec<TaskId>) {
     let mut queue = Queue::new();
     let due = Some(Due::Clock(Millis(START)));
@@ -60,7 +60,7 @@ fn sparse(fresh: usize) -> (Queue, Vec<TaskId>) {
 }
 
 #[test]
-fn claims_do_not_walk_over_numbers_whose_tasks_were_cancelled() {
+fn claims_do_not_scan_the_numbers_of_cancelled_tasks() {
     let (mut queue, ids) = sparse(1000);
     for id in ids.iter().rev() {
         queue.apply(&Event::Cancelled { id: *id }).unwrap();
@@ -70,9 +70,9 @@ fn claims_do_not_walk_over_numbers_whose_tasks_were_cancelled() {
 }
 
 #[test]
-fn claims_do_not_walk_over_a_gap_before_the_last_fresh_task() {
+fn claims_do_not_scan_a_gap_before_the_last_fresh_task() {
     let (mut queue, ids) = sparse(1000);
-    // Only the last is fresh, and its turn comes before all that were delayed.
+    // Only the last one is fresh, and its turn comes before all that were delayed.
     for id in &ids[..999] {
         queue.apply(&Event::Cancelled { id: *id }).unwrap();
     }
@@ -81,7 +81,7 @@ fn claims_do_not_walk_over_a_gap_before_the_last_fresh_task() {
 }
 
 #[test]
-fn cancelling_behind_a_gap_does_not_walk_over_it() {
+fn cancelling_behind_a_gap_does_not_scan_it() {
     let (mut queue, _) = sparse(1000);
     let first = push(&mut queue, None, 0, 1000);
     for n in (0..1000).rev() {
@@ -108,7 +108,7 @@ fn ten_thousand_requests_load_and_come_again_quickly() {
 }
 
 #[test]
-fn a_list_of_instants_of_the_wall_clock_goes_on_where_it_was() {
+fn a_list_of_instants_of_the_wall_clock_continues_where_it_was() {
     let mut queue = Queue::new();
     (0..50).for_each(|n| _ = push(&mut queue, Some(Due::Wall(Millis(START + 1000 + n))), 0, 1000));
     let (mut cursor, mut seen) = (Cursor::default(), 0);
@@ -144,7 +144,7 @@ fn a_queue_that_was_large_gives_its_memory_back() {
             ));
         }
     }
-    // At random, so that pages are left with few tasks.
+    // In random order, so that pages with few tasks remain.
     handles.sort_by_key(|handle| handle.lease.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     handles.iter().for_each(|handle| ack(&mut queue, handle));
     queue.validate().unwrap();

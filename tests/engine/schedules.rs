@@ -1,5 +1,5 @@
-//! Schedules: when they run, what they make of outages, of clocks that are set and of a full queue, and that no history
-//! loses or doubles a run.
+//! Schedules: when they run, how they handle outages, clock changes and a full queue, and that no history loses or
+//! doubles a run.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use taskslot_engine::{
 };
 
 use crate::calendars::tzif;
-use crate::copies::{Dice, digest, first_effect, load, save, told};
+use crate::copies::{Dice, digest, first_effect, load, replicate, save};
 use crate::story::{START, Story, story};
 
 const MINUTE: u64 = 60_000;
@@ -29,7 +29,7 @@ fn cron(expression: &'static str) -> ScheduleSpec<'static> {
     plan(Trigger::Cron(expression, "UTC"), Catchup::One)
 }
 
-/// A story that begins at a whole hour.
+/// A story that begins at a full hour.
 fn at_an_hour() -> Story {
     let mut s = story();
     s.now = Now::plain(START / HOUR * HOUR);
@@ -51,7 +51,7 @@ impl Story {
         self.queue.schedules(&self.now).iter().find(|s| s.name == name.as_bytes()).unwrap().runs
     }
 
-    /// Made, skipped, missed.
+    /// Checks the runs that were made, skipped and missed.
     fn ran(&mut self, name: &str, counts: [u64; 3]) -> &mut Self {
         let ScheduleTotals { made, skipped, missed, .. } = self.runs(name);
         assert_eq!([made, skipped, missed], counts, "made, skipped, missed of {name}");
@@ -77,7 +77,7 @@ impl Story {
 fn an_interval_runs_after_each_and_never_drifts() {
     let mut s = story();
     s.plans("a", every(1000)).next_due_in(Some(1000)).passes(999).has(0).passes(1).has(1);
-    // Late by a little, the next is where it was.
+    // If a run is a little late, the next one is where it was planned.
     s.passes(1030).ran("a", [2, 0, 0]).runs_next_in("a", 970).passes(970).ran("a", [3, 0, 0]).has(3);
     s.lists(TaskState::Ready, &["p", "p", "p"]);
 }
@@ -120,13 +120,13 @@ fn after_an_outage_there_is_one_run_whatever_was_missed() {
 #[test]
 fn with_catchup_none_a_run_that_is_late_or_overtaken_is_not_made() {
     let none = |timing| plan(timing, Catchup::None);
-    // Overtaken by the next.
+    // The next run is due as well.
     let mut s = story();
     s.plans("a", none(Trigger::Every(1000))).passes(1999).ran("a", [1, 0, 0]).runs_next_in("a", 1);
     let mut s = story();
     s.plans("a", none(Trigger::Every(1000))).passes(2000).ran("a", [0, 0, 1]).runs_next_in("a", 1000).has(0);
     s.passes(1000).ran("a", [1, 0, 1]);
-    // Later than ten seconds.
+    // More than ten seconds late.
     for (late, counts) in [(10_000, [1, 0, 0]), (10_001, [0, 0, 1])] {
         story()
             .plans("a", none(Trigger::Every(HOUR)))
@@ -165,26 +165,26 @@ fn a_calendar_follows_the_wall_clock_and_an_interval_does_not() {
         .passes(50 * MINUTE)
         .ran("c", [1, 0, 0])
         .ran("e", [0, 0, 0]);
-    // Set back a little after its instant, which has been and doesn't come again.
+    // Set back to a little before its instant, which has passed and isn't repeated.
     s.wall_jumps(-(HOUR as i64)).passes(MINUTE).ran("c", [1, 0, 0]).runs_next_in("c", 2 * HOUR - MINUTE);
 }
 
 #[test]
-fn a_wall_clock_that_was_far_ahead_silences_no_schedule() {
+fn calendars_run_again_after_a_wall_clock_that_was_far_ahead() {
     let mut s = at_an_hour();
     let year = 365 * 24 * HOUR;
     s.plans("c", cron("0 * * * *")).wall_jumps(year as i64).ticks().ran("c", [1, 0, 0]);
-    // Up to three hours are no correction, more are.
+    // Up to three hours count as the same clock, more count as a correction.
     s.wall_jumps(-3 * HOUR as i64).ticks().runs_next_in("c", 4 * HOUR).next_due_in(Some(4 * HOUR));
     s.wall_jumps(-1).next_due_in(Some(0)).ticks().runs_next_in("c", 1).passes(1).ran("c", [2, 0, 0]);
     s.wall_jumps(-(year as i64)).ticks().runs_next_in("c", HOUR).passes(HOUR).ran("c", [3, 0, 0]);
 }
 
 #[test]
-fn a_clock_of_another_node_that_is_behind_silences_no_interval() {
+fn intervals_run_again_on_the_clock_of_another_node_that_is_behind() {
     let mut s = at_an_hour();
     s.plans("e", every(MINUTE)).passes(MINUTE).ran("e", [1, 0, 0]);
-    // A little behind, it keeps to the instants that there are.
+    // If the clock is a little behind, the planned instants stay.
     s.now = Now::plain(s.now.at.0 - 30_000);
     s.ticks().runs_next_in("e", MINUTE + 30_000);
     s.now = Now::plain(s.now.at.0 - 5 * HOUR);
@@ -192,9 +192,9 @@ fn a_clock_of_another_node_that_is_behind_silences_no_interval() {
 }
 
 #[test]
-fn a_calendar_that_has_come_to_the_end_of_time_is_silent() {
+fn a_calendar_that_has_reached_the_end_of_time_has_no_more_runs() {
     let mut s = story();
-    // The calendar's end is that of the year 9999, before that of a queue's instants.
+    // Calendars end with the year 9999, before the last instant that a queue can store.
     let last = 253_402_207_200_000;
     s.now = Now::plain(last - MINUTE);
     s.plans("a", cron("* * * * *")).plans("e", every(HOUR)).passes(MINUTE).ran("a", [1, 0, 0]);
@@ -204,17 +204,17 @@ fn a_calendar_that_has_come_to_the_end_of_time_is_silent() {
 
 // New rules of a time zone
 
-/// A country whose clocks are an hour ahead of UTC, as the zones of one node say.
+/// One node's rules for a country: its clocks are an hour ahead of UTC.
 fn an_hour_ahead(name: &str) -> Option<Zone> {
     Zone::read(name, &tzif("<+01>-1"))
 }
 
-/// The same two hours ahead, as those of another node say.
+/// Another node's rules for the same country: two hours ahead.
 fn two_hours_ahead(name: &str) -> Option<Zone> {
     Zone::read(name, &tzif("<+02>-2"))
 }
 
-/// The queue as another node has it, whose zones are these.
+/// The queue as another node with these zones has it.
 fn elsewhere(queue: &Queue, zones: fn(&str) -> Option<Zone>) -> Queue {
     let chunks = save(queue);
     let mut copy = Queue::load_head(&chunks[0]).unwrap();
@@ -225,7 +225,7 @@ fn elsewhere(queue: &Queue, zones: fn(&str) -> Option<Zone>) -> Queue {
     copy
 }
 
-/// A run at nine, planned by one node's zones; then another node takes over.
+/// A run at nine o'clock, planned with one node's zones; then another node takes over.
 fn planned(by: fn(&str) -> Option<Zone>, then: fn(&str) -> Option<Zone>) -> Story {
     let mut s = story();
     s.now = Now::plain(START / DAY * DAY);
@@ -236,16 +236,16 @@ fn planned(by: fn(&str) -> Option<Zone>, then: fn(&str) -> Option<Zone>) -> Stor
 }
 
 #[test]
-fn a_run_goes_by_the_rules_of_its_zone_that_are_known_when_it_comes() {
-    // It comes later than was planned, and not twice.
+fn a_run_follows_the_latest_known_rules_of_its_zone() {
+    // The run comes later than planned, and not twice.
     let mut s = planned(two_hours_ahead, an_hour_ahead);
     s.runs_next_in("a", 7 * HOUR).next_due_in(Some(0)).ticks().runs_next_in("a", 8 * HOUR);
     s.passes(7 * HOUR).ran("a", [0, 0, 0]).passes(HOUR).ran("a", [1, 0, 0]).runs_next_in("a", DAY);
-    // It comes earlier.
+    // The run comes earlier than planned.
     let mut s = planned(an_hour_ahead, two_hours_ahead);
     s.runs_next_in("a", 8 * HOUR).ticks().runs_next_in("a", 7 * HOUR);
     s.passes(7 * HOUR).ran("a", [1, 0, 0]).runs_next_in("a", DAY).ran("e", [0, 0, 0]);
-    // It should have been half an hour ago: it runs at once.
+    // It should have run half an hour ago, so it runs at once.
     let mut s = planned(an_hour_ahead, two_hours_ahead);
     s.passes(7 * HOUR + HOUR / 2).ran("a", [1, 0, 0]).runs_next_in("a", DAY - HOUR / 2);
 }
@@ -257,7 +257,7 @@ fn a_replica_with_other_rules_applies_what_its_primary_decides_until_it_decides_
     for _ in 0..3 {
         s.clock_shows(DAY);
         while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut usize::MAX.clone()) {
-            told(&mut s.queue.clone(), &mut replica, &event).unwrap();
+            replicate(&mut s.queue.clone(), &mut replica, &event).unwrap();
             s.apply(&event);
         }
         replica.validate().unwrap();
@@ -269,7 +269,7 @@ fn a_replica_with_other_rules_applies_what_its_primary_decides_until_it_decides_
 }
 
 #[test]
-fn a_replan_by_new_rules_has_an_end_whatever_was_planned() {
+fn planning_by_new_rules_always_ends() {
     let mut dice = Dice(3);
     for _ in 0..1000 {
         let mut s = at_an_hour();
@@ -282,10 +282,10 @@ fn a_replan_by_new_rules_has_an_end_whatever_was_planned() {
     }
 }
 
-// What can't come in
+// Runs that can't push
 
 #[test]
-fn a_run_that_cannot_come_in_is_skipped_and_counted() {
+fn a_run_that_cannot_push_is_skipped_and_counted() {
     let mut s = story();
     s.plans("a", every(1000)).pauses(Gate::In, None).passes(1000).ran("a", [0, 1, 0]).resumes(Gate::In);
     s.config("max-len", 0).passes(1000).ran("a", [0, 2, 0]).config("max-len", -1);
@@ -305,7 +305,7 @@ fn a_schedule_that_is_set_again_keeps_its_next_run_and_its_counters() {
     s.plans("e", ScheduleSpec { payload: b"new", ..every(1000) }).runs_next_in("e", 300).ran("e", [1, 0, 0]);
     s.plans("c", ScheduleSpec { catchup: Catchup::None, ..cron("0 * * * *") }).runs_next_in("c", HOUR - 1700);
     s.passes(300).lists(TaskState::Ready, &["p", "new"]);
-    // Another rule begins anew, a zone is one too.
+    // Another trigger is planned from the start, and so is another zone.
     s.plans("e", every(2000)).runs_next_in("e", 2000).ran("e", [2, 0, 0]);
     s.plans("c", plan(Trigger::Cron("0 * * * *", "Asia/Kathmandu"), Catchup::One))
         .runs_next_in("c", 30 * MINUTE - 2000);
@@ -335,7 +335,7 @@ fn a_schedule_that_is_removed_leaves_its_tasks() {
 }
 
 #[test]
-fn what_is_no_schedule_is_refused() {
+fn an_invalid_schedule_is_refused() {
     let mut s = story();
     let set = |s: &Story, timing| s.queue.schedule(s.now, b"a", plan(timing, Catchup::One)).map(|_| ());
     for (expression, zone, bad) in [
@@ -401,7 +401,7 @@ fn schedules_are_in_the_queues_memory() {
     assert!((100_000..110_000).contains(&(s.queue.memory() - before)));
 }
 
-// Stored, and told
+// Stored and replicated
 
 fn with_schedules() -> Story {
     let mut s = at_an_hour();
@@ -423,7 +423,7 @@ fn schedules_come_back_as_they_were_saved() {
     assert_eq!((digest(&loaded), save(&loaded)), (digest(&s.queue), stored));
     s.queue = loaded;
     s.passes(HOUR).ran("hourly", [2, 0, 0]);
-    // The digest tells schedules apart.
+    // The digest distinguishes schedules.
     let before = digest(&s.queue);
     s.plans("every", ScheduleSpec { catchup: Catchup::None, ..every(1000) });
     assert_ne!(digest(&s.queue), before);
@@ -449,7 +449,7 @@ fn many_large_schedules_are_stored_in_parts() {
     }
 }
 
-/// A schedule of a build that knows more zones.
+/// A schedule from a build that knows more zones.
 fn of_another_build(zone: &'static str) -> Event<'static> {
     let timing = Trigger::Cron("*/5 * * * *", zone);
     let next = Due::Wall(Millis(START));
@@ -457,7 +457,7 @@ fn of_another_build(zone: &'static str) -> Event<'static> {
 }
 
 #[test]
-fn a_rule_that_this_build_does_not_know_is_kept_disabled() {
+fn a_schedule_in_an_unknown_zone_is_kept_without_running() {
     let mut s = story();
     s.apply(&of_another_build("Mars/Olympus")).plans("b", every(HOUR)).next_due_in(Some(HOUR));
     s.passes(HOUR).ran("a", [0, 0, 0]).ran("b", [1, 0, 0]);
@@ -468,7 +468,7 @@ fn a_rule_that_this_build_does_not_know_is_kept_disabled() {
         (schedules[0].next, schedules[0].plan.timing),
         (None, Trigger::Cron("*/5 * * * *", "Mars/Olympus"))
     );
-    // A primary that knows it may still say that it ran, and a person can set it right or remove it.
+    // A primary that knows the zone can still run it, and an administrator can correct or remove it.
     let next = Due::Wall(Millis(START + HOUR));
     let id = TaskId { ms: START + 3 * HOUR, seq: 0 };
     s.apply(&Event::Fired { name: Box::from(*b"a"), id, next, at: Millis(START) }).ran("a", [1, 0, 0]);
@@ -524,12 +524,12 @@ fn events_that_do_not_fit_are_refused() {
     ];
     let queue = with_schedules().queue;
     for event in refused {
-        assert!(told(&mut queue.clone(), &mut queue.clone(), &event).is_err(), "{event:?}");
+        assert!(replicate(&mut queue.clone(), &mut queue.clone(), &event).is_err(), "{event:?}");
     }
 }
 
 #[test]
-fn a_counter_at_its_end_stays_there() {
+fn a_counter_at_its_maximum_stays_there() {
     let mut s = with_schedules();
     let stored = save(&s.queue);
     let at = stored.iter().position(|chunk| chunk[0] == b's').unwrap();
@@ -605,7 +605,7 @@ fn a_run_is_small_on_the_wire() {
 
 // Histories
 
-/// A schedule as a naive person would do it: the instants by which it ran, from what the clocks showed.
+/// A naive schedule: the planned instants at which it ran, from what the clocks showed.
 struct Model {
     plan: ScheduleSpec<'static>,
     next: u64,
@@ -637,7 +637,7 @@ impl Model {
         }
     }
 
-    /// The clocks are looked at.
+    /// Looks at the clocks.
     fn look(&mut self, now: &Now) {
         let clock = if matches!(self.plan.timing, Trigger::Every(_)) { now.at.0 } else { now.wall.0 };
         if self.next <= clock {
@@ -647,7 +647,7 @@ impl Model {
     }
 }
 
-/// A primary and a replica that change places, and what every schedule did, told by the events.
+/// A primary and a replica that change places, and the runs of every schedule according to the events.
 struct History {
     nodes: [Queue; 2],
     primary: usize,
@@ -660,18 +660,18 @@ impl History {
         self.nodes[self.primary].apply(event).unwrap();
         let [a, b] = &mut self.nodes;
         let (primary, replica) = if self.primary == 0 { (a, b) } else { (b, a) };
-        told(primary, replica, event).unwrap();
+        replicate(primary, replica, event).unwrap();
         assert_eq!(digest(&self.nodes[0]), digest(&self.nodes[1]));
     }
 
-    /// The instant on its own clock for which a schedule runs next.
+    /// The planned instant of a schedule's next run, on its own clock.
     fn next_of(&self, name: &[u8]) -> u64 {
         let schedules = self.nodes[self.primary].schedules(&self.now);
         let schedule = schedules.iter().find(|s| s.name == name).unwrap();
         let (in_ms, wall) = schedule.next.unwrap();
         match schedule.plan.timing {
             Trigger::Cron(..) => wall.0,
-            // It may be overdue, which the span doesn't tell.
+            // If it is overdue, the span says nothing.
             Trigger::Every(_) if in_ms == 0 => wall.0 + self.now.at.0 - self.now.wall.0,
             Trigger::Every(_) => self.now.at.0 + in_ms,
         }
@@ -693,8 +693,9 @@ impl History {
     }
 }
 
-/// Time goes on in steps small and large, the wall clock is set forth and back, nodes are saved and loaded, replicas are
-/// promoted, schedules set again as they are: each runs once for every instant that comes, and once for an outage.
+/// Time passes in small and large steps, the wall clock is set forward and back, nodes are saved and loaded, replicas
+/// are promoted, schedules are set again unchanged. Each runs once for every instant that comes, and once for an
+/// outage.
 #[test]
 fn no_history_doubles_or_loses_a_run() {
     let plans = [

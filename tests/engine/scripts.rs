@@ -1,4 +1,4 @@
-//! The contract's section 3, a sentence a story: states, order, poison, counters.
+//! The states of a task, one story for each rule: transitions, order, poison, counters.
 
 use taskslot_engine::{Claim, Due, Event, Millis, Options, Refusal, Retry, TaskId, TaskState};
 
@@ -119,7 +119,7 @@ fn a_failure_can_name_its_delay() {
 }
 
 #[test]
-fn a_task_that_failed_as_often_as_it_may_is_dead() {
+fn a_task_at_its_limit_of_failures_is_dead() {
     let mut s = story();
     s.config("attempts", 2).push("a").claims("a").fails("a").passes(1000).claims("a").fails("a");
     s.is_dead("a").counts("a", [2, 2, 0]).total(|t| t.dead, 1).cannot_ack("a", Refusal::Stale);
@@ -165,7 +165,7 @@ fn the_second_stall_delays_the_task_by_anything_up_to_its_backoff() {
 }
 
 #[test]
-fn a_task_that_stalled_as_often_as_it_may_is_dead() {
+fn a_task_at_its_limit_of_stalls_is_dead() {
     let mut s = story();
     s.config("stalls", 2).push("a").claims("a").passes(30_000).claims("a").passes(30_000).is_dead("a");
     story().config("stalls", 1).push("a").claims("a").passes(30_000).is_dead("a").total(|t| t.dead, 1);
@@ -174,7 +174,7 @@ fn a_task_that_stalled_as_often_as_it_may_is_dead() {
 // Leased, and cancel asked for
 
 #[test]
-fn a_worker_learns_by_extend_that_its_task_is_to_be_cancelled_and_may_still_finish_it() {
+fn a_worker_learns_by_extend_that_its_task_is_to_be_cancelled_and_can_still_finish_it() {
     let mut s = story();
     s.push("a").claims("a").cancels("a").is_leased("a").cannot_extend("a", Refusal::CancelAsked).acks("a");
     s.is_gone("a").total(|t| t.acked, 1).total(|t| t.cancelled, 0);
@@ -211,7 +211,7 @@ fn a_task_to_be_cancelled_is_gone_when_it_stalls() {
 }
 
 #[test]
-fn a_task_to_be_cancelled_is_gone_when_its_handing_out_is_undone() {
+fn a_task_to_be_cancelled_is_gone_when_its_hand_off_is_undone() {
     story().push("a").claims("a").cancels("a").unclaims("a").is_gone("a").total(|t| t.cancelled, 1);
 }
 
@@ -238,7 +238,7 @@ fn a_retry_of_a_delayed_task_keeps_its_failures() {
 }
 
 #[test]
-fn a_retry_leaves_out_what_is_neither_dead_nor_delayed() {
+fn a_retry_skips_tasks_that_are_neither_dead_nor_delayed() {
     let mut s = story();
     s.push("a").push("b").claims("a");
     assert_eq!(s.queue.retry(s.now, &[s.id("a"), s.id("b"), TaskId { ms: 9, seq: 9 }]), None);
@@ -303,24 +303,24 @@ fn a_task_that_comes_back_keeps_its_priority() {
 }
 
 #[test]
-fn what_is_requeued_to_the_back_goes_behind_the_others() {
+fn a_task_requeued_to_the_back_comes_after_the_others() {
     story().push_all(&["a", "b"]).claims("a").requeues_back("a").push("c").drains(&["b", "a", "c"]);
 }
 
 #[test]
-fn what_is_retried_goes_behind_the_others() {
+fn a_retried_task_comes_after_the_others() {
     let mut s = story();
     s.push_all(&["a", "b"]).claims("a").fails_with("a", Retry::Dead, "").retries(&["a"]).drains(&["b", "a"]);
 }
 
 #[test]
-fn what_was_delayed_goes_behind_those_that_were_ready_before_it() {
+fn a_delayed_task_comes_after_those_that_were_ready_before_it() {
     story().push_delayed("d", 5).push("a").passes(5).push("b").drains(&["a", "d", "b"]);
     story().push_all(&["a", "b"]).claims("a").requeues_later("a", 5).passes(5).drains(&["b", "a"]);
 }
 
 #[test]
-fn what_is_due_becomes_ready_in_the_order_of_due_times() {
+fn due_tasks_become_ready_in_the_order_of_due_times() {
     let mut s = story();
     s.push_delayed("c", 30).push_delayed("a", 10).push_delayed("b", 20).push_delayed("a2", 10);
     s.lists(TaskState::Delayed, &["a", "a2", "b", "c"]).passes(100).drains(&["a", "a2", "b", "c"]);

@@ -1,7 +1,8 @@
-//! A queue with a clock that is turned by hand, told as a story: `s.push("a").claims("a").passes(30_000).is_ready("a")`.
+//! A queue with a clock that is turned by hand, as a story: `s.push("a").claims("a").passes(30_000).is_ready("a")`.
 //!
-//! Tasks have names (a name is also the payload). Every step is checked and reaches a replica as bytes. Random bits
-//! are the middle of their range, so that jitter moves nothing until a story says otherwise.
+//! Tasks have names; a name is also the payload. After every step the queue is validated and compared with a replica
+//! that received the events as bytes. Random bits are in the middle of their range, so that jitter changes nothing
+//! unless a story says otherwise.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use taskslot_engine::{
     Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
 };
 
-use crate::copies::{digest, load, save, told};
+use crate::copies::{digest, load, replicate, save};
 
 pub const START: u64 = 1_000_000_000;
 pub const MIDDLE: u32 = 1 << 31;
@@ -41,34 +42,34 @@ pub fn unique(token: &str, hold: Hold) -> Options<'_> {
 }
 
 impl Story {
-    /// What was decided happens, here and on the replica.
+    /// Applies an event, here and on the replica, and checks both.
     pub fn apply(&mut self, event: &Event) -> &mut Self {
         self.queue.apply(event).unwrap();
-        told(&mut self.queue, &mut self.replica, event).unwrap();
+        replicate(&mut self.queue, &mut self.replica, event).unwrap();
         self.queue.validate().unwrap();
         assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
         self
     }
 
-    /// As `apply`, of a queue that is too large to be checked at each step: `checks` does.
+    /// Like `apply`, for a queue that is too large to check at each step. Call `checks` later.
     pub fn apply_unchecked(&mut self, event: &Event) {
         self.queue.apply(event).unwrap();
-        told(&mut self.queue, &mut self.replica, event).unwrap();
+        replicate(&mut self.queue, &mut self.replica, event).unwrap();
     }
 
-    /// The queue is sound and its replica equal.
+    /// Checks that the queue is valid and equals its replica.
     pub fn checks(&self) {
         self.queue.validate().unwrap();
         assert_eq!(digest(&self.queue), digest(&self.replica), "a replica equals its primary");
     }
 
-    /// A task without a name.
+    /// Pushes a task without a name.
     pub fn push_unchecked(&mut self, options: Options) {
         let event = self.queue.push(self.now, &Push { due: None, options, payloads: &[b"x"] }).unwrap();
         self.apply_unchecked(&event);
     }
 
-    /// The queue is saved and loaded.
+    /// Saves and loads the queue.
     pub fn reloads(&mut self) -> &mut Self {
         let loaded = load(&save(&self.queue)).unwrap();
         assert_eq!(digest(&loaded), digest(&self.queue), "what is loaded equals what was saved");
@@ -113,18 +114,18 @@ impl Story {
         Ok(())
     }
 
-    /// A push with a token, which nobody else holds.
+    /// Pushes a task with a token that is free.
     pub fn push_unique(&mut self, name: &str, token: &str, hold: Hold) -> &mut Self {
         self.push_with(name, None, unique(token, hold))
     }
 
-    /// A push with a token finds that this task holds it.
+    /// Checks that a push with a token finds that this task holds it.
     pub fn finds(&mut self, name: &str, token: &str) -> &mut Self {
         assert_eq!(self.try_push("?", None, unique(token, Hold::End)), Err(Refusal::Held(self.id(name))));
         self
     }
 
-    /// The task that holds a token gets another payload, if it waits.
+    /// Replaces the payload of the task that holds a token, if it waits.
     pub fn replaces(&mut self, name: &str, payload: &str) -> bool {
         let id = self.id(name);
         let event = self.queue.replace(id, &[], payload.as_bytes()).unwrap();
@@ -134,14 +135,14 @@ impl Story {
         })
     }
 
-    /// This task holds the token; an empty name for none.
+    /// Checks that this task holds the token; an empty name for none.
     pub fn holds(&mut self, token: &str, name: &str) -> &mut Self {
         let holder = self.queue.holder(self.now.at, token.as_bytes());
         assert_eq!(holder, (!name.is_empty()).then(|| self.id(name)), "who holds {token}");
         self
     }
 
-    /// An instant so many ms from now.
+    /// The instant this many ms from now.
     pub fn in_ms(&self, ms: u64) -> Millis {
         self.now.at.plus(ms)
     }
@@ -185,12 +186,12 @@ impl Story {
         claimed
     }
 
-    /// A claim of one task gets this one.
+    /// Checks that a claim of one task gets this one.
     pub fn claims(&mut self, name: &str) -> &mut Self {
         self.claims_all(1, &[name])
     }
 
-    /// A claim of up to `count` tasks gets these.
+    /// Checks that a claim of up to `count` tasks gets these.
     pub fn claims_all(&mut self, count: usize, names: &[&str]) -> &mut Self {
         let claimed = self.claim(&Claim { count, ..Claim::default() });
         assert_eq!(claimed, names, "claimed");
@@ -202,7 +203,7 @@ impl Story {
         self
     }
 
-    /// A claim of up to `count` tasks by a worker with a name gets these.
+    /// Checks that a claim of up to `count` tasks by a named worker gets these.
     pub fn claims_as(&mut self, worker: &str, count: usize, names: &[&str]) -> &mut Self {
         let claimed = self.claim(&Claim { count, worker: worker.as_bytes(), ..Claim::default() });
         assert_eq!(claimed, names, "claimed by {worker}");
@@ -213,7 +214,7 @@ impl Story {
         self.claims_all(1, &[])
     }
 
-    /// All that is ready is claimed and finished, in this order.
+    /// Claims and finishes all ready tasks, and checks their order.
     pub fn drains(&mut self, names: &[&str]) -> &mut Self {
         self.claims_all(1000, names);
         names.iter().for_each(|name| _ = self.acks(name));
@@ -240,14 +241,14 @@ impl Story {
         self.answers(event)
     }
 
-    /// An ack with RETAIN and RESULT.
+    /// Acks with RETAIN and RESULT.
     pub fn finishes(&mut self, name: &str, retain_ms: Option<u64>, result: Option<&[u8]>) -> &mut Self {
         let event = self.queue.finish(self.now, &self.handle(name), retain_ms, result).unwrap();
         self.apply(&event)
     }
 
-    /// An EXTEND with PROGRESS.
-    pub fn comes_to(&mut self, name: &str, progress: &str) -> &mut Self {
+    /// Extends with PROGRESS.
+    pub fn reports(&mut self, name: &str, progress: &str) -> &mut Self {
         let handle = self.handle(name);
         let event = self.queue.progress(self.now, &handle, None, Some(progress.as_bytes())).unwrap();
         self.apply(&event)
@@ -295,7 +296,7 @@ impl Story {
         self
     }
 
-    /// Keeps a lease; it ends this many ms from now then.
+    /// Extends a lease, and checks that it then ends this many ms from now.
     pub fn extends(&mut self, name: &str, lease_ms: Option<u32>, left: u64) -> &mut Self {
         let event = self.queue.extend(self.now, &self.handle(name), lease_ms);
         self.answers(event).ends_in(name, left)
@@ -349,7 +350,7 @@ impl Story {
         self.apply(&Event::Resumed { gate })
     }
 
-    /// A connection closes: what hung on it stalls.
+    /// Closes a connection: its TIED leases stall.
     pub fn closes(&mut self, holder: u64) -> &mut Self {
         let dice = self.dice;
         for id in self.queue.tied_to(holder, 100) {
@@ -361,12 +362,12 @@ impl Story {
 
     // Time
 
-    /// Time passes, and what is due moves.
+    /// Lets time pass, and does the work that is due.
     pub fn passes(&mut self, ms: u64) -> &mut Self {
         self.clock_shows(ms).ticks()
     }
 
-    /// Time passes, but nobody looks at what is due yet.
+    /// Lets time pass, but does no due work yet.
     pub fn clock_shows(&mut self, ms: u64) -> &mut Self {
         let Now { at, wall, grace, is_full, lead_us } = self.now;
         let grace = grace.filter(|grace| at.plus(ms) < grace.until);
@@ -382,13 +383,13 @@ impl Story {
         self
     }
 
-    /// The wall clock is set `ms` ahead.
+    /// Sets the wall clock ahead by `ms`.
     pub fn wall_jumps(&mut self, ms: i64) -> &mut Self {
         self.now.wall = Millis(self.now.wall.0.saturating_add_signed(ms));
         self
     }
 
-    /// The server serves nobody for a while, and gives as long again to be heard.
+    /// The server serves nobody for a while. Afterwards there is a grace of the same length.
     pub fn stands_still(&mut self, ms: u64) -> &mut Self {
         let from = self.now.at;
         self.clock_shows(ms);
@@ -429,7 +430,7 @@ impl Story {
         self.is(name, TaskState::Dead)
     }
 
-    /// Done, with this result, and kept for so many ms from now.
+    /// Checks that a task is done, with this result, and retained for this many ms from now.
     pub fn is_done(&mut self, name: &str, result: Option<&[u8]>, left: u64) -> &mut Self {
         let task = self.task(name);
         assert_eq!(
@@ -440,7 +441,7 @@ impl Story {
         self.is(name, TaskState::Done)
     }
 
-    pub fn has_come_to(&mut self, name: &str, progress: &str) -> &mut Self {
+    pub fn has_progress(&mut self, name: &str, progress: &str) -> &mut Self {
         assert_eq!(self.task(name).progress, progress.as_bytes(), "how far {name} is");
         self
     }
@@ -450,13 +451,13 @@ impl Story {
         self
     }
 
-    /// A lease ends this many ms from now.
+    /// Checks that a lease ends this many ms from now.
     pub fn ends_in(&mut self, name: &str, ms: u64) -> &mut Self {
         assert_eq!(self.task(name).instant, self.now.at.plus(ms), "when the lease of {name} ends");
         self.is_leased(name)
     }
 
-    /// Deliveries, failures, stalls.
+    /// Checks the deliveries, failures and stalls of a task.
     pub fn counts(&mut self, name: &str, counters: [u32; 3]) -> &mut Self {
         let task = self.task(name);
         assert_eq!(

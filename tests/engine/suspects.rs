@@ -1,5 +1,4 @@
-//! The contract's paragraph on poison, a sentence a story: who may have a task that stalled twice, and that it doesn't
-//! starve.
+//! Suspects, one story for each rule: which workers can get a task that stalled twice, and that it does not starve.
 
 use taskslot_engine::{Claim, Event, Gate, GroupLimits, Millis, Options, Retry};
 
@@ -8,12 +7,12 @@ use crate::story::{Story, story};
 
 const LEASE: u64 = 30_000;
 
-/// A story with suspects of these names, ready; the others of `names` are as they were pushed.
+/// A story with ready suspects of these names.
 fn with_suspects(suspects: &[&str]) -> Story {
     let mut s = story();
     s.push_all(suspects);
     for _ in 0..2 {
-        // Each by a claim of its own, as long as they are none.
+        // Each with a claim of its own, while they are not suspects yet.
         for name in suspects {
             s.claims_as("victim", 1, &[name]);
         }
@@ -29,7 +28,7 @@ fn ready_since(s: &mut Story, name: &str) -> Millis {
 }
 
 #[test]
-fn a_worker_that_holds_something_gets_no_suspect_and_what_stands_behind_it() {
+fn a_worker_that_holds_something_gets_the_tasks_behind_a_suspect() {
     let mut s = with_suspects(&["p"]);
     s.push_priority("a", 1).push_all(&["b", "c"]).claims_as("w1", 1, &["a"]);
     s.claims_as("w1", 10, &["b", "c"]).is_ready("p");
@@ -55,7 +54,7 @@ fn a_worker_that_holds_a_suspect_gets_nothing_until_it_has_answered() {
 }
 
 #[test]
-fn of_several_suspects_a_worker_gets_one_at_a_time() {
+fn a_worker_gets_several_suspects_one_at_a_time() {
     let mut s = with_suspects(&["p", "q"]);
     s.claims_as("w1", 10, &["p"]).claims_as("w1", 10, &[]).claims_as("w2", 10, &["q"]);
     s.acks("p").claims_as("w1", 10, &[]);
@@ -68,7 +67,7 @@ fn a_claim_without_a_name_gets_a_suspect_alone_in_its_reply() {
 }
 
 #[test]
-fn what_is_given_without_a_lease_is_held_by_nobody() {
+fn a_task_delivered_without_a_lease_is_held_by_nobody() {
     let mut s = with_suspects(&["p", "q"]);
     for name in ["p", "q"] {
         let claim = Claim { count: 10, noack: true, worker: b"w1", ..Claim::default() };
@@ -84,27 +83,27 @@ fn a_suspect_keeps_its_turn() {
 }
 
 #[test]
-fn a_suspect_that_is_passed_over_for_a_lease_is_the_next_workers_who_claims() {
+fn a_suspect_that_is_passed_over_for_a_lease_reserves_the_next_worker() {
     let mut s = with_suspects(&["p"]);
     s.push_all(&["a", "b", "c", "d", "e", "f"]);
     s.claims_as("victim", 1, &["p"]).requeues("p");
     hold_beside(&mut s, "w1", "a");
     hold_beside(&mut s, "w2", "b");
-    // Passed over from now on.
+    // It is passed over from now on.
     s.claims_as("w1", 1, &["c"]).clock_shows(LEASE - 1).claims_as("w2", 1, &["d"]);
     s.clock_shows(1).claims_as("w1", 10, &[]).claims_as("w2", 1, &["e"]);
-    assert_eq!(s.queue.awaited_worker(), Some(&b"w1"[..]), "only one is held so");
+    assert_eq!(s.queue.awaited_worker(), Some(&b"w1"[..]), "only one is reserved");
     s.acks("a").claims_as("w1", 10, &[]).acks("c").claims_as("w1", 10, &["p"]);
     assert_eq!(s.queue.awaited_worker(), None);
     s.claims_as("w2", 1, &["f"]);
 }
 
-/// Gives a worker a task though a suspect is in turn: another holds the suspect meanwhile. Nobody passes it over.
+/// Gives a worker a task while a suspect is next, without passing it over: another worker holds the suspect meanwhile.
 fn hold_beside(s: &mut Story, worker: &str, name: &str) {
     s.claims_as("aside", 1, &["p"]).claims_as(worker, 1, &[name]).requeues("p");
 }
 
-/// A suspect "p" and a worker "w1" that holds "a" and is awaited; "b" is ready.
+/// A suspect "p", and a worker "w1" that holds "a" and is reserved for it; "b" is ready.
 fn awaited() -> Story {
     let mut s = with_suspects(&["p"]);
     s.push_all(&["a", "b"]).config("lease", 1000);
@@ -115,7 +114,7 @@ fn awaited() -> Story {
 }
 
 #[test]
-fn a_worker_is_awaited_no_longer_once_another_has_the_suspect_or_nobody_can() {
+fn a_reservation_ends_when_the_suspect_is_claimed_or_removed() {
     let ends: [fn(&mut Story); 4] = [
         |s| _ = s.claims_as("w2", 1, &["p"]),
         |s| _ = s.claims_all(1, &["p"]),
@@ -130,7 +129,7 @@ fn a_worker_is_awaited_no_longer_once_another_has_the_suspect_or_nobody_can() {
 }
 
 #[test]
-fn a_worker_that_dies_while_it_is_awaited_leaves_the_suspect_to_the_next() {
+fn a_reserved_worker_that_dies_leaves_the_suspect_to_the_next() {
     let mut s = awaited();
     s.push_priority("high", 1).claims_as("w2", 1, &["high"]).claims_as("w2", 1, &["b"]).push("c");
     s.ticks().is_ready("a");
@@ -139,27 +138,27 @@ fn a_worker_that_dies_while_it_is_awaited_leaves_the_suspect_to_the_next() {
 }
 
 #[test]
-fn a_suspect_is_only_passed_over_by_who_could_have_had_it() {
+fn only_a_worker_that_could_get_a_suspect_passes_it_over() {
     let mut s = with_suspects(&["p"]);
     s.push_all(&["a", "b", "c"]).config("lease", 1000);
     hold_beside(&mut s, "w1", "a");
-    let nothing_is_said = |s: &Story, claim: &Claim| assert_eq!(s.queue.pass_over(s.now, claim), None);
+    let nothing_is_recorded = |s: &Story, claim: &Claim| assert_eq!(s.queue.pass_over(s.now, claim), None);
     let by_w1 = Claim { worker: b"w1", ..Claim::default() };
-    nothing_is_said(&s, &Claim { worker: b"w2", ..by_w1 });
-    nothing_is_said(&s, &Claim { worker: b"", ..by_w1 });
-    nothing_is_said(&s, &Claim { group: Some(b"g"), ..by_w1 });
+    nothing_is_recorded(&s, &Claim { worker: b"w2", ..by_w1 });
+    nothing_is_recorded(&s, &Claim { worker: b"", ..by_w1 });
+    nothing_is_recorded(&s, &Claim { group: Some(b"g"), ..by_w1 });
     s.pauses(Gate::Out, None);
-    nothing_is_said(&s, &by_w1);
+    nothing_is_recorded(&s, &by_w1);
     s.resumes(Gate::Out).config("concurrency", 1);
-    nothing_is_said(&s, &by_w1);
+    nothing_is_recorded(&s, &by_w1);
     s.config("concurrency", -1).push_priority("high", 1);
-    nothing_is_said(&s, &by_w1);
+    nothing_is_recorded(&s, &by_w1);
     s.claims_as("w1", 1, &["high"]);
     assert!(s.queue.pass_over(s.now, &by_w1).is_some());
 }
 
 #[test]
-fn what_is_said_of_suspects_comes_back_from_a_file_and_is_not_in_a_copy() {
+fn a_reservation_is_stored_but_not_copied() {
     let mut s = awaited();
     s.reloads();
     assert_eq!(s.queue.awaited_worker(), Some(&b"w1"[..]));
@@ -182,7 +181,7 @@ fn a_queue_without_suspects_is_stored_as_before() {
 }
 
 #[test]
-fn events_that_lie_about_suspects_are_refused() {
+fn false_events_about_suspects_are_refused() {
     let passed = |at, worker| Event::PassedOver { at, worker };
     let mut s = story();
     s.push("a").claims_as("w1", 1, &["a"]);
@@ -190,7 +189,7 @@ fn events_that_lie_about_suspects_are_refused() {
     let s = awaited();
     assert!(
         s.queue.clone().apply(&passed(s.now.at, b"nobody")).is_err(),
-        "who holds nothing is awaited by nobody"
+        "a worker that holds nothing can't be reserved"
     );
     assert!(s.queue.clone().apply(&passed(Millis(u64::MAX), b"")).is_err());
     assert!(s.queue.clone().apply(&passed(s.now.at, &[b'w'; 257])).is_err());
@@ -214,7 +213,7 @@ fn groups_that_have_only_suspects_cost_the_others_no_turn() {
     }
     s.passes(1000).push_with("a1", None, of_group("g2")).push_with("a2", None, of_group("g2"));
     s.push_with("b1", None, of_group("other"));
-    // w1 is free and gets the first in turn; from then on it holds a suspect.
+    // w1 is free and gets the first in turn. From then on it holds a suspect.
     s.claims_as("w1", 10, &["g1"]).claims_as("w1", 10, &[]);
     s.acks("g1").push("plain").claims_as("w2", 1, &["g2"]).acks("g2").claims_as("w2", 1, &["g3"]);
     s.acks("g3").claims_as("w2", 10, &["b1", "plain", "a1", "a2"]);
@@ -254,7 +253,7 @@ fn a_suspect_of_a_group_at_its_limit_is_not_passed_over() {
 // Backoff
 
 #[test]
-fn tasks_that_died_together_come_back_apart() {
+fn tasks_that_stalled_together_come_back_apart() {
     let mut s = story();
     let names: Vec<String> = (0..50).map(|n| format!("t{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -283,7 +282,7 @@ fn a_failure_has_its_own_jitter() {
     s.push("a").claims("a").fails_with("a", Retry::Backoff, "").is_delayed("a", 900);
 }
 
-// Why a task died that nobody failed
+// The error of a task that died without a FAIL
 
 #[test]
 fn a_task_that_dies_by_stalls_says_how_often_and_where() {

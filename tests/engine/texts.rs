@@ -1,5 +1,5 @@
-//! Ids and handles as texts, headers as bytes, and arithmetic of instants: what is written reads back, and no other
-//! text is taken for one.
+//! Ids and handles as texts, headers as bytes, and arithmetic of instants. What is displayed can be parsed again, and
+//! no other text can.
 
 use proptest::prelude::*;
 use taskslot_engine::{Due, Grace, Handle, Headers, LeaseNumber, Millis, Now, SPAN_MAX_MS, TaskId};
@@ -31,14 +31,14 @@ proptest! {
     }
 
     #[test]
-    fn what_reads_as_a_handle_is_how_it_is_written(text in "[0-9a-f@-]{0,40}|[0-9]{1,5}-[0-9]{1,3}@[0-9]{1,4}-[0-9a-fA-F]{8}") {
+    fn a_parsed_handle_is_displayed_as_it_was(text in "[0-9a-f@-]{0,40}|[0-9]{1,5}-[0-9]{1,3}@[0-9]{1,4}-[0-9a-fA-F]{8}") {
         if let Some(handle) = Handle::parse(text.as_bytes()) {
             prop_assert_eq!(handle.to_string(), text);
         }
     }
 
     #[test]
-    fn what_reads_as_an_id_is_how_it_is_written(bytes in prop::collection::vec(any::<u8>(), 0..30), text in "[0-9+ -]{0,25}") {
+    fn a_parsed_id_is_displayed_as_it_was(bytes in prop::collection::vec(any::<u8>(), 0..30), text in "[0-9+ -]{0,25}") {
         prop_assert_eq!(TaskId::parse(&bytes).map(|id| id.to_string().into_bytes()), TaskId::parse(&bytes).map(|_| bytes.clone()));
         if let Some(id) = TaskId::parse(text.as_bytes()) {
             prop_assert_eq!(id.to_string(), text);
@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn hostile_texts_are_no_ids() {
+fn hostile_texts_are_not_ids() {
     for text in [
         "",
         "-",
@@ -111,7 +111,7 @@ fn hostile_texts_are_no_ids() {
 }
 
 #[test]
-fn hostile_texts_are_no_handles() {
+fn hostile_texts_are_not_handles() {
     for text in [
         "",
         "@",
@@ -146,6 +146,6 @@ fn the_last_id_of_a_millisecond_has_no_next() {
 }
 
 #[test]
-fn the_longest_span_from_now_is_an_instant_that_can_be_held() {
+fn the_longest_span_from_now_is_an_instant_that_can_be_stored() {
     assert!(Millis(4_000_000_000_000).plus(SPAN_MAX_MS as u64) < Millis::MAX);
 }

@@ -1,4 +1,4 @@
-//! What the contract says of TTL: it counts from the moment a task is due, and ends at its first claim.
+//! TTL: it counts from the moment a task is due, and ends at its first claim.
 
 use taskslot_engine::{Claim, ClaimTurns, Due, Event, Gate, Millis, Options, Retry, TaskState};
 
@@ -9,7 +9,7 @@ fn delayed(s: &mut Story, name: &str, due: Due, ttl_ms: u64) {
 }
 
 #[test]
-fn a_task_that_nobody_claims_in_time_is_gone() {
+fn a_task_that_nobody_claims_in_time_expires() {
     let mut s = story();
     s.push_ttl("a", 100).push("b").next_due_in(Some(100)).passes(99).is_ready("a").next_due_in(Some(1));
     assert_eq!(s.task("a").expires, Some(s.in_ms(1)));
@@ -22,7 +22,7 @@ fn a_task_that_nobody_claims_in_time_is_gone() {
 }
 
 #[test]
-fn a_claim_never_gives_out_a_task_whose_time_is_over() {
+fn a_claim_never_delivers_an_expired_task() {
     let mut s = story();
     s.push_ttl("a", 100).push("b").push_ttl("c", 101).clock_shows(100).claims_all(9, &["b", "c"]);
     s.push_ttl("d", 5).clock_shows(5).claims_nothing().total(|t| t.expired, 2);
@@ -44,7 +44,7 @@ fn only_what_a_claim_would_get_is_claimable() {
 }
 
 #[test]
-fn what_lies_behind_thousands_of_expired_tasks_is_found() {
+fn a_task_behind_thousands_of_expired_ones_is_found() {
     let mut s = story();
     let payloads: Vec<&[u8]> = vec![b"x"; 1000];
     for _ in 0..6 {
@@ -87,7 +87,7 @@ fn a_claim_ends_the_time_to_live() {
 }
 
 #[test]
-fn a_hand_off_that_is_undone_starts_it_anew() {
+fn undoing_a_hand_off_restarts_the_time_to_live() {
     let mut s = story();
     s.push_ttl("a", 100).passes(60).claims("a").unclaims("a").next_due_in(Some(100)).passes(99).is_ready("a");
     s.passes(1).is_gone("a").total(|t| t.expired, 1);
@@ -109,7 +109,7 @@ fn a_delayed_task_counts_from_when_it_was_due() {
 }
 
 #[test]
-fn a_delayed_task_that_the_tick_comes_late_to_has_lived_since_it_was_due() {
+fn a_late_tick_does_not_extend_the_time_to_live() {
     let mut s = story();
     let due = Due::Clock(s.in_ms(500));
     delayed(&mut s, "a", due, 100);
@@ -134,21 +134,21 @@ fn a_delayed_task_that_is_retried_counts_from_then() {
 }
 
 #[test]
-fn tasks_expire_in_a_closed_queue_and_after_a_reload() {
+fn tasks_expire_in_a_paused_queue_and_after_a_reload() {
     let mut s = story();
     s.push_ttl("a", 100).push_ttl("b", 200).pauses(Gate::All, None).reloads().passes(100).is_gone("a");
     s.reloads().next_due_in(Some(100)).passes(100).is_gone("b");
 }
 
 #[test]
-fn a_task_that_is_gone_before_does_not_expire() {
+fn a_task_that_was_removed_does_not_expire() {
     let mut s = story();
     s.push_ttl("a", 100).push_ttl("b", 100).push_ttl("c", 100).cancels("a").purges("b").claims("c").acks("c");
     s.passes(100).total(|t| t.expired, 0);
 }
 
 #[test]
-fn what_expires_is_out_of_a_copy_too() {
+fn tasks_expire_in_a_copy_too() {
     let mut s = story();
     s.push_ttl("a", 100).push_ttl("b", 100).claims("a");
     let mut copy = s.queue.copied().unwrap();

@@ -1,11 +1,10 @@
-//! What the contract says of UNIQUE, a sentence a story: who holds a token, until when, and what a second push
-//! with it does.
+//! UNIQUE, one story for each rule: which task holds a token, until when, and what a second push with it does.
 
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, TaskState};
 
 use crate::story::{self, Story, story, unique};
 
-/// A way in which the task `a` ends.
+/// A way in which the task `a` can end.
 type End = fn(&mut Story);
 
 /// A story with a task `a` that holds the token `t`.
@@ -98,17 +97,17 @@ fn a_later_hand_off_that_is_undone_gives_nothing_back() {
 // For a time
 
 #[test]
-fn a_token_for_a_time_is_free_after_it_though_its_task_lives_on() {
+fn a_token_for_a_time_becomes_free_while_its_task_lives_on() {
     let mut s = story();
     s.push_unique("a", "t", Hold::AtMost(s.in_ms(1000)));
     s.next_due_in(Some(1000)).clock_shows(999).finds("a", "t").clock_shows(1).holds("t", "");
-    // Nobody has come to free it yet: the next task takes it over.
+    // The tick has not freed it yet: the next task takes it over.
     s.push_unique("b", "t", Hold::End).holds("t", "b").reloads().is_ready("a").finds("b", "t");
     s.drains(&["a", "b"]).holds("t", "");
 }
 
 #[test]
-fn a_token_for_a_time_is_swept() {
+fn tokens_for_a_time_are_freed_in_bounded_steps() {
     let mut s = story();
     for n in 0..300 {
         s.push_unique(&n.to_string(), &format!("t{n}"), Hold::AtMost(s.in_ms(1000)));
@@ -131,7 +130,7 @@ fn a_token_for_a_time_is_free_when_its_task_ends_before() {
 }
 
 #[test]
-fn a_token_that_is_kept_is_held_until_then_whatever_becomes_of_its_task() {
+fn a_token_that_is_kept_is_held_whatever_happens_to_its_task() {
     let ends: [End; 3] = [|s| _ = s.claims("a").acks("a"), |s| _ = s.cancels("a"), |s| _ = s.purges("a")];
     for end in ends {
         let mut s = story();
@@ -153,7 +152,7 @@ fn a_dead_task_that_is_retried_takes_its_token_again() {
 }
 
 #[test]
-fn a_dead_task_whose_token_another_holds_is_left_out() {
+fn a_dead_task_whose_token_another_holds_is_not_retried() {
     let mut s = held(Hold::End);
     s.claims("a").fails_with("a", Retry::Dead, "").push_unique("b", "t", Hold::End);
     s.push("c").claims_all(2, &["b", "c"]).fails_with("c", Retry::Dead, "");
@@ -177,7 +176,7 @@ fn of_two_dead_tasks_with_one_token_only_the_first_is_retried() {
 }
 
 #[test]
-fn a_dead_task_whose_time_is_over_or_that_had_begun_is_retried_without_a_token() {
+fn a_dead_task_whose_token_had_an_earlier_end_is_retried_without_it() {
     for hold in [Hold::Start, Hold::AtMost(Millis(story::START + 1000))] {
         let mut s = held(hold);
         s.claims("a").fails_with("a", Retry::Dead, "").passes(1000).push_unique("b", "t", Hold::End);
@@ -200,10 +199,10 @@ fn a_delayed_task_that_is_retried_keeps_its_token() {
     s.push_with("a", Some(Due::Clock(s.in_ms(500))), unique("t", Hold::End)).retries(&["a"]).finds("a", "t");
 }
 
-// What a push answers
+// What a push replies
 
 #[test]
-fn a_found_token_goes_before_a_full_queue_and_a_closed_gate_before_both() {
+fn a_pause_is_reported_before_a_found_token_and_that_before_a_full_queue() {
     let mut s = held(Hold::End);
     s.config("max-len", 1).config("max-bytes", 1).config("tokens-max", 1).finds("a", "t");
     assert_eq!(s.try_push("b", None, unique("u", Hold::End)), Err(Refusal::FullTokens));
@@ -292,7 +291,7 @@ fn a_copy_of_a_queue_holds_the_same_tokens() {
 }
 
 #[test]
-fn a_queue_without_tokens_is_as_it_was() {
+fn freed_tokens_leave_no_memory_behind() {
     let mut s = held(Hold::End);
     s.replaces("a", "longer");
     s.push_unique("b", "u", Hold::Exactly(s.in_ms(10))).claims("longer").claims("b").acks("b").passes(10);

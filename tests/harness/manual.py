@@ -1,4 +1,4 @@
-"""The manual of the commands, docs/commands.md, as data: what a command may reply, and what it replicates."""
+"""The manual of the commands, docs/commands.md, as data: what a command can reply, and what it replicates."""
 
 import re
 from dataclasses import dataclass
@@ -36,19 +36,32 @@ def pattern(text: str) -> re.Pattern:
 @cache
 def manuals() -> dict[str, Manual]:
     """All of it, by the commands' names."""
-    _, *sections = re.split(r"^## ", (ROOT / "docs/commands.md").read_text(), flags=re.M)
-    return dict(map(_read, sections))
+    page = (ROOT / "docs/commands.md").read_text()
+    shared = dict(re.findall(r"^\| ([a-z ]+) \| `(.*?)` \| .*\. \|$", page, flags=re.M))
+    sections = re.split(r"^## (?=TASK\.)", page, flags=re.M)[1:]
+    return dict(_read(section, shared) for section in sections)
 
 
-def _read(section: str) -> tuple[str, Manual]:
-    """One section: its name and what it says."""
+def rows() -> list[tuple[str, str, str, str]]:
+    """The table of the commands: each one's name, anchor, summary and reply."""
+    page = (ROOT / "docs/commands.md").read_text()
+    return re.findall(r"^\| \[(TASK\.\w+)\]\(#(\w+)\) \| (.*)\. \| (.*)\. \|$", page, flags=re.M)
+
+
+def _read(section: str, shared: dict[str, str]) -> tuple[str, Manual]:
+    """One section: its name and what it says; with the texts of the errors that it shares with others."""
     form = (
-        r"(?P<name>\S+)\n\n```\n(?P<synopsis>.*)\n```\n\n(?P<summary>.*)\. (?P<complexity>O\(.*)\.\n\n"
-        r"- \*\*Replies\*\* (?P<replies>.*)\.\n- \*\*Replicates\*\* (?P<replicates>.*)\.\n"
-        r"(?:- \*\*Errors\*\*\n)?(?P<errors>(?:  - `.*\n)*)\n?"
+        r"(?P<name>\S+)\n\n```text\n(?P<synopsis>.*)\n```\n\n(?P<summary>.*)\.\n\n"
+        r"(?:\*\*Arguments\*\*\n\n(?:(?:  )*- `[^`]+`: .*\.\n)+\n)?"
+        r"\*\*Reply:\*\* (?P<replies>.*)\.\n\n\*\*Complexity:\*\* (?P<complexity>O\(.*)\.\n\n"
+        r"\*\*Replicated:\*\* (?P<replicates>.*)\.\n"
+        r"(?:\n\*\*Errors\*\*\n\n(?P<errors>(?:- `.*\.\n)+))?"
+        r"(?:\n\*\*\[Shared errors\]\(#shared-errors\):\*\* (?P<shared>.*)\.\n)?\n?"
     )
     found = re.fullmatch(form, section)
     assert found, f"docs/commands.md has a section of another form: {section[:60]}"
     fields = found.groupdict()
-    errors = re.findall(r"^  - `(.*?)`: .*\.$", fields.pop("errors"), flags=re.M)
+    errors = re.findall(r"^- `(.*?)`: .*\.$", fields.pop("errors") or "", flags=re.M)
+    names = fields.pop("shared")
+    errors += [shared[name] for name in names.split(", ")] if names else []
     return fields.pop("name"), Manual(errors=errors, **fields)

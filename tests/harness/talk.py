@@ -27,8 +27,8 @@ class OfOptions(Error):
     """Equal to any error that says which option is unknown, there twice, without a value, missing or out of place."""
 
     SAYS = re.compile(
-        r"ERR (unknown option '[ -~]{0,35}'(, expected [A-Z]+( or [A-Z]+)*)?|options? [A-Za-z, -]+ "
-        r"(is there twice|lacks a value|is missing|exclude each other|needs [A-Z]+))"
+        r"ERR (unknown option '[ -~]{0,35}', expected [A-Z, ]+( or [A-Z]+)?|unexpected argument '[ -~]{0,35}'|"
+        r"options? [A-Za-z, -]+ (is given twice|has no value|is required|cannot be combined|requires [A-Z]+))"
     )
 
     def __eq__(self, other: object) -> bool:

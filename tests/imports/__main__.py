@@ -23,7 +23,7 @@ from graph import Graph, arrows_within, circles
 MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
 
 # The Python folders that are looked at, and where packages are found by their names.
-PYTHON = ("clients/python/taskslot", "clients/python/tests", "tests", "examples", "bench")
+PYTHON = ("clients/python/taskslot", "clients/python/tests", "tests", "examples", "bench", "docs")
 PACKAGES = ("clients/python", "tests")
 
 

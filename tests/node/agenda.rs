@@ -1,4 +1,4 @@
-//! What is done when: hints, jobs and the timer.
+//! The agenda: hints, jobs and the timer.
 
 use taskslot_engine::{Handle, LeaseNumber, Millis, TaskId};
 use taskslot_node::{Agenda, Hint, Job, QueueKey};
@@ -11,7 +11,7 @@ fn at(ms: u64) -> Millis {
     Millis(ms)
 }
 
-/// The names that are due, in the order in which they come.
+/// The queues whose hints are due, in order.
 fn due(agenda: &mut Agenda, ms: u64) -> Vec<String> {
     let mut names = Vec::new();
     while let Some((_, queue)) = agenda.pop_due(at(ms)) {
@@ -36,7 +36,7 @@ fn hints_fire_in_order_and_not_before_they_are_due() {
 }
 
 #[test]
-fn a_queue_gets_one_hint_until_an_earlier_one_is_wanted() {
+fn a_queue_has_one_hint_until_it_needs_an_earlier_one() {
     let hint = Hint::default();
     assert!(hint.lower(at(200)));
     assert!(!hint.lower(at(200)));
@@ -47,10 +47,10 @@ fn a_queue_gets_one_hint_until_an_earlier_one_is_wanted() {
 }
 
 #[test]
-fn a_hint_that_fires_late_leaves_an_earlier_one_out_of_play() {
+fn a_hint_that_fires_does_not_hide_an_earlier_one() {
     let hint = Hint::default();
     hint.lower(at(100));
-    // Of an earlier name of the queue, say: the one for 100 is still to come.
+    // For example a hint of an earlier name of the queue. The hint for 100 has not fired yet.
     hint.fired(at(50));
     assert!(!hint.lower(at(100)));
     hint.fired(at(100));
@@ -60,7 +60,7 @@ fn a_hint_that_fires_late_leaves_an_earlier_one_out_of_play() {
 }
 
 #[test]
-fn a_loaded_queue_is_looked_at_first_and_is_not_late() {
+fn a_loaded_queue_is_due_first_and_not_late() {
     let (mut agenda, hint) = (Agenda::new(), Hint::default());
     agenda.hint(at(1), key("old"));
     agenda.hint_loaded(key("new"), &hint);
@@ -72,7 +72,7 @@ fn a_loaded_queue_is_looked_at_first_and_is_not_late() {
 }
 
 #[test]
-fn leases_that_never_arrived_go_back_before_all_other_jobs() {
+fn leases_that_never_arrived_are_undone_before_all_other_jobs() {
     let mut agenda = Agenda::new();
     agenda.add(Job::Serve(key("a")));
     agenda.add(Job::Abandon { client: 1, queue: key("b") });
@@ -85,7 +85,7 @@ fn leases_that_never_arrived_go_back_before_all_other_jobs() {
 }
 
 #[test]
-fn swapped_databases_take_hints_and_leases_along_but_not_who_waits() {
+fn swapped_databases_swap_hints_and_leases_but_not_waiting_workers() {
     let mut agenda = Agenda::new();
     agenda.hint(at(1), key("a"));
     agenda.hint(at(2), QueueKey::new(3, b"b"));
@@ -100,18 +100,18 @@ fn swapped_databases_take_hints_and_leases_along_but_not_who_waits() {
 }
 
 #[test]
-fn many_who_want_a_run_get_one() {
+fn many_requests_for_a_run_start_one() {
     let mut agenda = Agenda::new();
     assert!(agenda.wants_run());
     assert!(!agenda.wants_run());
     agenda.begin_run(true);
-    assert!(!agenda.wants_run(), "the one under way");
+    assert!(!agenda.wants_run(), "a run is in progress");
     agenda.end_run(at(0), true, false);
     assert!(agenda.wants_run());
 }
 
 #[test]
-fn what_was_put_off_is_looked_at_as_soon_as_queues_may_be_changed() {
+fn hints_that_were_put_off_are_due_as_soon_as_queues_can_be_changed() {
     let mut agenda = Agenda::new();
     agenda.hint(at(100), key("a"));
     agenda.begin_run(false);
@@ -123,7 +123,7 @@ fn what_was_put_off_is_looked_at_as_soon_as_queues_may_be_changed() {
     agenda.end_run(at(100), false, false);
     agenda.begin_run(true);
     assert_eq!(due(&mut agenda, 101), ["0:a"]);
-    // Only once: a queue that isn't due isn't looked at again in each run.
+    // Only once: a queue without due work isn't visited again in each run.
     agenda.hint(at(500), key("b"));
     agenda.end_run(at(101), true, false);
     agenda.begin_run(true);
@@ -131,7 +131,7 @@ fn what_was_put_off_is_looked_at_as_soon_as_queues_may_be_changed() {
 }
 
 #[test]
-fn the_server_rests_between_runs_that_did_not_get_done() {
+fn there_is_a_pause_between_runs_that_did_not_finish() {
     let mut agenda = Agenda::new();
     assert_eq!(agenda.end_run(at(100), true, false), None);
     assert_eq!(agenda.end_run(at(100), true, true), Some(at(103)));
@@ -147,19 +147,19 @@ fn the_server_rests_between_runs_that_did_not_get_done() {
 }
 
 #[test]
-fn a_timer_is_set_anew_only_for_an_earlier_time() {
+fn a_timer_is_replaced_only_by_an_earlier_one() {
     let mut agenda = Agenda::new();
-    // One more, since the server counts whole milliseconds.
+    // One more, because the server counts whole milliseconds.
     assert_eq!(agenda.arm(at(100), at(150)), Some(51));
     assert_eq!(agenda.arm(at(100), at(150)), None);
     assert_eq!(agenda.arm(at(100), at(400)), None);
-    assert_eq!(agenda.arm(at(100), at(20)), Some(1), "what is due already comes at once");
+    assert_eq!(agenda.arm(at(100), at(20)), Some(1), "work that is already due comes at once");
     agenda.disarm();
     assert_eq!(agenda.arm(at(100), at(400)), Some(301));
 }
 
 #[test]
-fn a_timer_that_is_late_is_not_waited_for() {
+fn a_late_timer_is_given_up() {
     let mut agenda = Agenda::new();
     assert!(!agenda.is_timer_late(at(1000)));
     agenda.arm(at(100), at(150));
@@ -168,10 +168,10 @@ fn a_timer_that_is_late_is_not_waited_for() {
 }
 
 #[test]
-fn after_a_clock_was_set_each_queue_is_looked_at() {
+fn after_a_clock_was_set_all_hints_are_due() {
     let mut agenda = Agenda::new();
     agenda.hint(at(100_000), key("a"));
     agenda.hint(at(200_000), key("b"));
-    agenda.look_at_all();
+    agenda.make_all_due();
     assert_eq!(due(&mut agenda, 0), ["0:a", "0:b"]);
 }

@@ -1,4 +1,4 @@
-//! The cursor over a command's arguments: what it reads, and what it says is wrong.
+//! Parsing the arguments of a command: what is read, and the errors.
 
 use std::ops::RangeInclusive;
 
@@ -7,13 +7,13 @@ use taskslot_node::{ArgError, Args, OneOrMany, Shown, parse_integer};
 
 const ANY: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
-/// The words after a command's name.
+/// The arguments of a command, split at blanks, with a name in front.
 fn words(text: &str) -> Vec<&[u8]> {
     std::iter::once("COMMAND").chain(text.split_whitespace()).map(str::as_bytes).collect()
 }
 
-fn unknown(word: &str) -> ArgError {
-    ArgError::Unknown(Shown::of(word.as_bytes()))
+fn unknown(word: &str, expected: &[&'static str]) -> ArgError {
+    ArgError::Unknown(Shown::of(word.as_bytes()), expected.to_vec())
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn arguments_are_read_from_left_to_right_after_the_commands_name() {
 }
 
 #[test]
-fn no_arguments_at_all_are_an_error_and_no_panic() {
+fn no_arguments_are_an_error_not_a_panic() {
     let mut args = Args::<&[u8]>::new(&[]);
     assert_eq!(args.bytes(), Err(ArgError::TooFew));
     assert_eq!(args.take(1), Err(ArgError::TooFew));
@@ -37,7 +37,7 @@ fn no_arguments_at_all_are_an_error_and_no_panic() {
 }
 
 #[test]
-fn an_argument_that_is_passed_on_is_the_one_that_came() {
+fn arguments_keep_the_type_that_the_server_gave_them() {
     #[derive(Debug, Clone, Copy, PartialEq)]
     struct ServersString(u32, &'static str);
 
@@ -55,7 +55,7 @@ fn an_argument_that_is_passed_on_is_the_one_that_came() {
 }
 
 #[test]
-fn a_value_that_is_missing_is_named_by_its_option() {
+fn a_missing_value_is_reported_with_its_option() {
     let known = &["COUNT", "LEASE"];
     for text in ["count", "LEASE 5 Count"] {
         let words = words(text);
@@ -74,7 +74,7 @@ fn a_value_that_is_missing_is_named_by_its_option() {
 }
 
 #[test]
-fn fewer_arguments_than_were_announced_are_named_by_the_word_that_announced_them() {
+fn too_few_arguments_for_a_count_are_reported_with_the_word_before_the_count() {
     let words = words("TASKS 3 a b");
     let mut args = Args::new(&words);
     assert!(args.word("TASKS"));
@@ -85,7 +85,7 @@ fn fewer_arguments_than_were_announced_are_named_by_the_word_that_announced_them
 }
 
 #[test]
-fn a_value_may_be_named_by_a_word_that_the_command_found() {
+fn a_command_can_set_the_word_that_a_missing_value_is_reported_with() {
     let words = words("max-len");
     let mut args = Args::new(&words);
     args.bytes().expect("a name");
@@ -94,7 +94,7 @@ fn a_value_may_be_named_by_a_word_that_the_command_found() {
 }
 
 #[test]
-fn words_are_known_in_any_case() {
+fn words_are_recognised_in_any_case() {
     let words = words("hAnDlEs wItHmEtA Start START");
     let mut args = Args::new(&words);
     assert!(args.word("HANDLES"));
@@ -116,7 +116,7 @@ fn options_come_in_any_order_and_each_at_most_once() {
 }
 
 #[test]
-fn the_last_of_32_options_is_one_like_the_others() {
+fn a_list_can_have_32_options() {
     let known: Vec<&'static str> = (0..32).map(|nth| &*format!("O{nth}").leak()).collect();
     let words = words("o31 o0 O31");
     let mut args = Args::new(&words);
@@ -126,18 +126,17 @@ fn the_last_of_32_options_is_one_like_the_others() {
 }
 
 #[test]
-fn a_word_that_is_not_known_is_named() {
+fn an_unknown_word_is_named_with_the_words_that_were_expected() {
     let words = words("COUNTS");
     let args = Args::new(&words);
-    assert_eq!(args.clone().option(&["COUNT"]), Err(unknown("COUNTS")));
-    assert_eq!(args.clone().finish(), Err(unknown("COUNTS")));
-    let known = vec!["SET", "RESET"];
-    let wrong = ArgError::NoneOf(Shown::of(b"COUNTS"), known.clone());
-    assert_eq!(args.clone().one_of(&known), Err(wrong));
+    assert_eq!(args.clone().option(&["COUNT"]), Err(unknown("COUNTS", &["COUNT"])));
+    let known = ["SET", "RESET"];
+    assert_eq!(args.clone().one_of(&known), Err(unknown("COUNTS", &known)));
+    assert_eq!(args.finish(), Err(ArgError::TooMany(Shown::of(b"COUNTS"))));
 }
 
 #[test]
-fn a_word_is_shown_cut_and_printable() {
+fn an_unknown_word_is_shown_cut_and_printable() {
     let shown = |bytes: &[u8]| Shown::of(bytes).to_string();
     assert_eq!(shown(b""), "");
     assert_eq!(shown(b"a word ~"), "a word ~");
@@ -147,7 +146,7 @@ fn a_word_is_shown_cut_and_printable() {
 }
 
 #[test]
-fn a_number_is_written_as_redis_writes_it() {
+fn numbers_have_the_syntax_of_redis() {
     for (text, number) in [
         ("0", 0),
         ("7", 7),
@@ -167,7 +166,7 @@ fn a_number_is_written_as_redis_writes_it() {
 }
 
 #[test]
-fn a_number_too_large_for_64_bits_is_none() {
+fn a_number_that_does_not_fit_64_bits_is_refused() {
     for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551617", &"9".repeat(5000)] {
         assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
     }
@@ -175,7 +174,7 @@ fn a_number_too_large_for_64_bits_is_none() {
 }
 
 #[test]
-fn bounds_belong_to_what_is_allowed() {
+fn bounds_are_inclusive() {
     for (text, is_within) in [("0", false), ("1", true), ("1000", true), ("1001", false), ("-1", false)] {
         let words = words(text);
         let count = Args::new(&words).count("COUNT");
@@ -201,7 +200,7 @@ fn a_name_has_1_to_256_bytes_of_any_kind() {
 }
 
 #[test]
-fn an_id_is_read_or_refused() {
+fn an_id_is_parsed_or_refused() {
     let id = TaskId { ms: 17, seq: 3 };
     let text = words("17-3");
     assert_eq!(Args::new(&text).id(), Ok(id));
@@ -213,7 +212,7 @@ fn an_id_is_read_or_refused() {
 }
 
 #[test]
-fn one_or_many_tells_which_it_was() {
+fn one_or_many_keeps_which_form_was_used() {
     let one_or_many = |text: &str| {
         let words = words(text);
         Args::new(&words).one_or_many("IDS", Args::id)
@@ -232,7 +231,7 @@ fn one_or_many_tells_which_it_was() {
 }
 
 #[test]
-fn what_stands_behind_the_announced_ones_is_left_for_the_options() {
+fn arguments_after_the_counted_ones_are_options() {
     let words = words("IDS 1 1-0 REASON");
     let mut args = Args::new(&words);
     assert!(args.one_or_many("IDS", Args::id).is_ok());
@@ -240,7 +239,7 @@ fn what_stands_behind_the_announced_ones_is_left_for_the_options() {
 }
 
 #[test]
-fn a_handle_is_read_as_the_engine_writes_it() {
+fn a_handle_is_parsed_as_the_engine_writes_it() {
     let handle = Handle { id: TaskId { ms: 17, seq: 3 }, lease: LeaseNumber(5), nonce: 0xabc };
     let text = handle.to_string();
     assert_eq!(text, "17-3@5-00000abc");

@@ -1,4 +1,4 @@
-//! The node's clock: slewed, carried on, followed, and spared while nobody could be heard.
+//! The node's clock: how it is slewed, continued after a restart and followed by replicas, and the grace after an outage.
 
 use taskslot_engine::{Grace, Millis, Stamp};
 use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};
@@ -7,7 +7,7 @@ const START_US: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3600 * SECOND;
 
-/// A machine whose clocks a test turns.
+/// A machine whose clocks are set by the test.
 #[derive(Clone, Copy)]
 struct Machine {
     boot: u64,
@@ -34,7 +34,7 @@ impl Machine {
         Clock::new(self.reading(), self.wall_us)
     }
 
-    /// What the clock shows, in ms since the start, and the grace that runs.
+    /// The time of the clock, in ms since the start of the test, and the present grace.
     fn asks(&self, clock: &mut Clock) -> (i64, Option<Grace>) {
         let now = clock.now(self.reading(), || self.wall_us, false, 5000);
         (now.at.0 as i64 - (START_US / 1000) as i64, now.grace)
@@ -61,16 +61,16 @@ fn a_wall_clock_that_jumps_slews_the_clock_by_a_hundredth() {
 }
 
 #[test]
-fn a_machine_that_slept_has_lived_all_the_same() {
+fn time_passes_while_the_machine_sleeps() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     let (at, grace) = machine.passes(HOUR).asks(&mut clock);
     assert_eq!(at, 3_600_000);
-    assert!(grace.is_some(), "nobody was heard meanwhile");
+    assert!(grace.is_some(), "no client was served meanwhile");
 }
 
 #[test]
-fn a_restart_carries_the_clock_on_whatever_was_done_to_the_wall_clock() {
+fn a_restart_continues_the_clock_whatever_the_wall_clock_shows() {
     for step in [-2 * HOUR as i64, 0, 2 * HOUR as i64] {
         let mut machine = Machine::new();
         let mut clock = machine.clock();
@@ -87,7 +87,7 @@ fn a_restart_carries_the_clock_on_whatever_was_done_to_the_wall_clock() {
 }
 
 #[test]
-fn after_a_start_of_the_machine_the_wall_clock_tells_how_long_it_was_off() {
+fn after_a_boot_the_wall_clock_tells_how_long_the_machine_was_off() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     machine.wall_us += HOUR;
@@ -103,7 +103,7 @@ fn after_a_start_of_the_machine_the_wall_clock_tells_how_long_it_was_off() {
 }
 
 #[test]
-fn data_that_tell_no_clocks_stand_still_at_least() {
+fn without_a_stamp_the_clock_does_not_fall_behind_the_data() {
     let machine = Machine::new();
     let mut clock = machine.clock();
     clock.served(Millis(START_US / 1000 + 9000));
@@ -112,7 +112,7 @@ fn data_that_tell_no_clocks_stand_still_at_least() {
 }
 
 #[test]
-fn data_of_another_machine_go_on_where_they_were_written() {
+fn data_of_another_machine_continue_at_the_time_of_their_stamp() {
     let (mut far, mut here) = (Machine::new(), Machine::new());
     (far.boot, far.wall_us) = (2 << 32, far.wall_us - HOUR);
     let written = far.stamp(&far.clock());
@@ -122,7 +122,7 @@ fn data_of_another_machine_go_on_where_they_were_written() {
 }
 
 #[test]
-fn a_replica_goes_by_its_primarys_clock() {
+fn a_replica_follows_its_primarys_clock() {
     let (mut far, mut here) = (Machine::new(), Machine::new());
     far.boot = 2;
     far.wall_us += HOUR;
@@ -132,23 +132,23 @@ fn a_replica_goes_by_its_primarys_clock() {
     // It isn't slewed to its own wall clock.
     far.passes(100 * SECOND).at(&mut primary);
     assert_eq!(here.passes(100 * SECOND).at(&mut replica), 3_700_000);
-    // Word that was on its way for 30 s says that the clock is behind: it is believed by a fiftieth.
+    // A stamp that was on its way for 30 s shows an earlier time. The clock falls back by a fiftieth only.
     let old = far.stamp(&primary);
     far.passes(30 * SECOND);
     here.passes(30 * SECOND);
     replica.follow(here.reading(), here.wall_us, &old);
     assert_eq!(here.at(&mut replica), 3_730_000 - 130_000 / 50);
-    // The next word puts it right at once.
+    // The next stamp corrects it at once.
     far.at(&mut primary);
     replica.follow(here.reading(), here.wall_us, &far.stamp(&primary));
     assert_eq!(here.at(&mut replica), 3_730_000);
-    // Promoted, it goes on, and is slewed to its own wall clock.
+    // After a promotion the clock continues, and is slewed to its own wall clock.
     replica.on_takeover(5000);
     assert_eq!(here.passes(10 * SECOND).at(&mut replica), 3_739_900);
 }
 
 #[test]
-fn the_first_word_of_another_primary_is_taken_as_it_is() {
+fn the_first_stamp_of_another_primary_is_taken_as_it_is() {
     let (mut far, here) = (Machine::new(), Machine::new());
     far.boot = 2;
     far.wall_us -= HOUR;
@@ -158,7 +158,7 @@ fn the_first_word_of_another_primary_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_grace_is_as_long_as_the_outage_that_the_data_show() {
+fn a_grace_is_as_long_as_the_outage_that_the_data_shows() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     let served = Millis(START_US / 1000);
@@ -170,7 +170,7 @@ fn a_grace_is_as_long_as_the_outage_that_the_data_show() {
 }
 
 #[test]
-fn a_server_that_crashes_again_and_again_has_a_grace_for_each_outage_alone() {
+fn a_server_that_crashes_repeatedly_has_a_separate_grace_for_each_outage() {
     let mut machine = Machine::new();
     let deadline = Millis(START_US / 1000 + 200);
     let mut written = machine.stamp(&machine.clock());
@@ -187,7 +187,7 @@ fn a_server_that_crashes_again_and_again_has_a_grace_for_each_outage_alone() {
 }
 
 #[test]
-fn a_primary_that_was_demoted_forgets_its_grace() {
+fn a_demoted_primary_forgets_its_grace() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     machine.passes(HOUR).at(&mut clock);
@@ -197,7 +197,7 @@ fn a_primary_that_was_demoted_forgets_its_grace() {
 }
 
 #[test]
-fn a_queue_that_comes_here_keeps_its_clock() {
+fn a_queue_that_is_moved_here_keeps_its_clock() {
     let (mut far, mut here) = (Machine::new(), Machine::new());
     far.wall_us -= HOUR;
     let written = far.stamp(&far.clock());
@@ -218,7 +218,7 @@ fn a_queue_that_comes_here_keeps_its_clock() {
 }
 
 #[test]
-fn absurd_stamps_do_no_harm() {
+fn impossible_stamps_are_harmless() {
     let machine = Machine::new();
     let most = Millis::MAX.0 * 1000;
     for at_us in [0, most, u64::MAX] {
@@ -240,7 +240,7 @@ fn absurd_stamps_do_no_harm() {
 }
 
 #[test]
-fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
+fn impossible_readings_keep_the_clock_within_bounds() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     let absurd = Stamp { at_us: u64::MAX, wall_us: u64::MAX, boot: 1, up_us: 0, lead_us: u64::MAX };
@@ -257,7 +257,7 @@ fn what_no_clock_can_show_leaves_the_clock_in_bounds() {
 }
 
 #[test]
-fn a_silence_is_a_standstill_if_the_servers_regular_work_comes_more_often() {
+fn a_time_without_calls_is_a_standstill_if_the_cron_runs_more_often() {
     for (hz, is_standstill) in [(10, true), (500, true), (1, false), (0, false), (-5, false)] {
         let mut machine = Machine::new();
         let mut clock = machine.clock();
@@ -284,7 +284,7 @@ fn a_pause_of_writes_is_a_standstill() {
 }
 
 #[test]
-fn an_instant_of_a_wall_clock_that_is_behind_comes_earlier() {
+fn a_time_of_a_wall_clock_that_is_behind_comes_earlier() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
     let now =
@@ -296,7 +296,7 @@ fn an_instant_of_a_wall_clock_that_is_behind_comes_earlier() {
     let ahead = now(&machine, &mut clock);
     let earliest_ms = earliest(&ahead, due).since(ahead.at);
     assert_eq!(earliest_ms, due.since(ahead.at) * 99 / 100);
-    // When the clock shows that, a minute of the wall clock has passed, and less than a millisecond more.
+    // When the clock shows this time, a minute of the wall clock has passed, and less than a millisecond more.
     while now(&machine, &mut clock).at < ahead.at.plus(earliest_ms) {
         machine.passes(1000);
     }
@@ -307,11 +307,11 @@ fn an_instant_of_a_wall_clock_that_is_behind_comes_earlier() {
 }
 
 #[test]
-fn a_machine_and_its_start_have_a_number() {
+fn a_machine_and_its_boot_have_a_number() {
     let machine = "0123456789abcdef0123456789abcdef\n";
     let start = "89ab-cdef-0000-1111\n";
     assert_eq!(Reading::boot(machine, start, "", || 7), 0x0123_4567_89ab_cdef);
-    assert_eq!(Reading::boot("", "", "", || 7), 7, "nothing is told");
+    assert_eq!(Reading::boot("", "", "", || 7), 7, "no file has an id");
     assert_eq!(Reading::boot("f", start, "", || 7), 0xf_89ab_cdef);
     let container = Reading::boot(machine, start, "monotonic 5 0\n", || 7);
     assert_eq!(container >> 32, 0x0123_4567);

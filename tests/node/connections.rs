@@ -1,4 +1,4 @@
-//! Which connections hold TIED leases, and when they are polled.
+//! The connections that hold TIED leases, and when they are polled.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,13 @@ fn set(queues: &[(i32, &str)]) -> BTreeSet<QueueKey> {
 }
 
 #[test]
-fn a_connection_that_closes_leaves_the_queues_in_which_it_holds_leases() {
+fn a_closed_connection_is_removed_with_the_queues_in_which_it_holds_leases() {
     let mut table = Connections::new();
     for (connection, name) in [(1, "a"), (2, "a"), (1, "b"), (1, "a")] {
-        assert!(!table.tie(connection, queue(0, name)), "the server tells, so no timer is needed");
+        assert!(
+            !table.tie(connection, queue(0, name)),
+            "the server reports closed connections, so no timer is needed"
+        );
     }
     assert!(table.contains(1) && table.contains(2) && !table.contains(3));
     assert_eq!(table.remove(1), set(&[(0, "a"), (0, "b")]));
@@ -25,7 +28,7 @@ fn a_connection_that_closes_leaves_the_queues_in_which_it_holds_leases() {
 }
 
 #[test]
-fn databases_that_are_swapped_take_their_queues_along() {
+fn swapped_databases_swap_their_queues() {
     let mut table = Connections::default();
     for (db, name) in [(0, "a"), (1, "a"), (1, "b"), (2, "c")] {
         let _ = table.tie(1, queue(db, name));
@@ -35,25 +38,25 @@ fn databases_that_are_swapped_take_their_queues_along() {
 }
 
 #[test]
-fn no_connection_is_polled_where_the_server_tells() {
+fn no_connection_is_polled_if_the_server_reports_closed_ones() {
     let mut table = Connections::new();
     let _ = table.tie(1, queue(0, "a"));
     assert!(table.polled().is_empty());
 }
 
 #[test]
-fn the_timer_that_polls_is_set_once_and_runs_while_there_are_connections() {
+fn the_polling_timer_is_started_once_and_runs_while_there_are_connections() {
     let mut table = Connections::new();
     table.poll();
     assert!(table.polled().is_empty());
     assert!(table.tie(1, queue(0, "a")));
-    assert!(!table.tie(2, queue(0, "a")), "it is set");
+    assert!(!table.tie(2, queue(0, "a")), "it runs");
     assert_eq!(table.polled(), [1, 2]);
     table.remove(1);
     assert!(table.poll_again());
     table.remove(2);
-    assert!(!table.tie(3, queue(0, "a")), "it is still set");
+    assert!(!table.tie(3, queue(0, "a")), "it still runs");
     table.remove(3);
     assert!(!table.poll_again());
-    assert!(table.tie(4, queue(0, "a")), "it isn't any more");
+    assert!(table.tie(4, queue(0, "a")), "it has stopped");
 }

@@ -1,6 +1,6 @@
-//! Random numbers that a seed repeats (splitmix64).
+//! Random numbers from a seed (splitmix64), so that a failing test can be repeated.
 
-/// A seed, and where in its numbers we are.
+/// A generator of random numbers; the value is its state, and its seed at first.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -13,12 +13,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// One below `n`.
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.roll() % n.max(1)
     }
 
-    /// One of these.
+    /// One of the elements.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }

@@ -1,4 +1,4 @@
-//! Tests of the node's values, alone and together with the engine.
+//! Tests of the crate `taskslot-node`: each of its values alone, and several nodes together with the engine.
 
 mod agenda;
 mod args;

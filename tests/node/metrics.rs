@@ -1,4 +1,4 @@
-//! What a node counts, and what it gauges of its queues.
+//! The counters of a node, and the gauges of its queues.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use taskslot_node::{Counters, GaugeValues, Gauges, QueueGauge};
 
 const BIG: usize = 256 << 20;
 
-/// Totals of which all are 0 but the first.
+/// Totals that are all 0, except the first.
 fn first(total: u64) -> [u64; Totals::COUNT] {
     let mut totals = [0; Totals::COUNT];
     totals[0] = total;
@@ -16,7 +16,7 @@ fn first(total: u64) -> [u64; Totals::COUNT] {
 }
 
 #[test]
-fn totals_add_up_over_queues_and_a_delivery_may_be_taken_back() {
+fn totals_are_summed_over_queues_and_can_decrease() {
     let mut counters = Counters::new();
     counters.add(&first(0), &first(3));
     counters.add(&first(100), &first(104));
@@ -26,7 +26,7 @@ fn totals_add_up_over_queues_and_a_delivery_may_be_taken_back() {
 }
 
 #[test]
-fn a_total_that_falls_below_where_it_began_does_no_harm() {
+fn a_total_can_fall_below_its_first_value() {
     let mut counters = Counters::new();
     counters.add(&first(1), &first(0));
     counters.add(&first(0), &first(1));
@@ -43,7 +43,7 @@ fn a_tick_is_slow_from_five_milliseconds_on() {
 }
 
 #[test]
-fn the_longest_lag_is_told_for_a_minute() {
+fn the_largest_lag_is_shown_for_a_minute() {
     let mut counters = Counters::new();
     let start = Millis(1_700_000_000_000);
     counters.add_lag(start, 40);
@@ -56,7 +56,7 @@ fn the_longest_lag_is_told_for_a_minute() {
 }
 
 #[test]
-fn a_lag_takes_the_place_of_one_that_is_over() {
+fn a_new_lag_replaces_one_that_is_too_old() {
     let mut counters = Counters::new();
     let start = Millis(1_700_000_000_000);
     counters.add_lag(start, 5000);
@@ -65,13 +65,13 @@ fn a_lag_takes_the_place_of_one_that_is_over() {
 }
 
 #[test]
-fn a_node_that_was_never_late_tells_no_lag() {
+fn a_node_that_was_never_late_has_no_lag() {
     let counters = Counters::default();
     assert_eq!([Millis(0), Millis(1), Millis::MAX].map(|at| counters.lag_ms(at)), [0; 3]);
 }
 
 #[test]
-fn the_threshold_of_latency_is_read_once_a_second() {
+fn the_latency_threshold_is_read_once_a_second() {
     let mut counters = Counters::new();
     let at = Millis(5000);
     assert_eq!(counters.threshold_ms(at), None);
@@ -97,7 +97,7 @@ fn gauges_follow_each_queue_until_it_is_freed() {
 }
 
 #[test]
-fn a_queue_is_told_to_have_become_big_each_time_it_does() {
+fn a_queue_that_becomes_big_is_reported_each_time() {
     let gauges = Gauges::default();
     let mut gauge = QueueGauge::default();
     let became_big =
@@ -109,7 +109,7 @@ fn a_queue_is_told_to_have_become_big_each_time_it_does() {
 }
 
 #[test]
-fn queues_that_are_freed_on_other_threads_leave_nothing_behind() {
+fn queues_freed_on_other_threads_leave_the_gauges() {
     let gauges = Gauges::new();
     thread::scope(|threads| {
         for nth in 0..4 {

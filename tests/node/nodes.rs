@@ -1,11 +1,11 @@
-//! Several nodes with a copy of one queue each, in one process and by one seed: every node has its machine's clocks (offset,
-//! drift, steps), its term and its files; links are cut and healed, nodes promoted, demoted, killed and started at any
-//! step, also so that two believe to be the primary. Judged across nodes:
+//! A simulation of several nodes, each with a copy of one queue, in one process and from a seed. Every node has the clocks of
+//! its machine (offset, drift, steps), its term and its files. At any step, links are cut and healed, and nodes are promoted,
+//! demoted, killed and started, even so that two believe to be the primary. The judge checks, over all nodes:
 //!
-//! - no lease number is given twice for a task, and none of a primary is as high as one of its successor's for that task;
-//! - spans (DELAY, LEASE, TTL) keep their length within the drift of the clocks;
-//! - copies that heard the same are equal;
-//! - in the end, when faults are over, leases end.
+//! - No lease number is given twice for a task, and no number of a primary is as high as one of its successor for that task.
+//! - Spans (DELAY, LEASE, TTL) keep their length, within the drift of the clocks.
+//! - Copies that have got the same messages are equal.
+//! - In the end, when there are no more faults, all leases end.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,26 +20,27 @@ use crate::dice::Dice;
 const START_US: u64 = 1_700_000_000_000_000;
 const NODES: usize = 3;
 const GRACE_MS: u64 = 5000;
-/// How often the server does its regular work.
+/// How often the server's cron runs.
 const BEAT_US: u64 = 100_000;
-/// How long word from one node to another takes, at most.
+/// The longest time that a message takes from one node to another.
 const LINK_US: u64 = 50_000;
-/// A clock may be slewed by a hundredth, and machines drift by less than a thousandth.
+/// The most by which a span can differ: a clock is slewed by at most a hundredth, and a machine drifts by less than a
+/// thousandth.
 const DRIFT: f64 = 0.012;
-/// What links, beats and whole milliseconds add.
+/// What links, beats and whole milliseconds add to a span.
 const SLACK_US: u64 = 400_000;
 const SPANS_MS: [u64; 4] = [200, 1500, 10_000, 60_000];
 
-/// What a primary sends, and what stands in a file.
+/// A message from a primary to its replicas; files contain the same.
 #[derive(Clone)]
-enum Word {
+enum Message {
     Effect(Vec<u8>, Vec<Vec<u8>>),
     Clock(Stamp),
 }
 
 struct Machine {
     boot: u64,
-    /// The time since its start, ahead of the true one by some parts in a million.
+    /// By how many parts in a million the machine's clock is faster than true time.
     drift_ppm: i64,
     wall_ahead_us: i64,
 }
@@ -60,31 +61,31 @@ struct Node {
     clock: Clock,
     queue: Queue,
     term: Term,
-    /// How many promotions there were before this node became the primary, in the line of its data.
+    /// The number of promotions in the history of the node's data.
     epoch: u32,
     is_primary: bool,
     is_alive: bool,
-    /// Whom it hears as a replica.
+    /// The primary that it replicates.
     source: Option<usize>,
-    inbox: VecDeque<(u64, Word)>,
-    /// How many words of its source it has heard, and how many were sent to it.
-    heard: u64,
+    inbox: VecDeque<(u64, Message)>,
+    /// The number of messages that it has got as a replica.
+    received: u64,
     snapshot: Vec<Vec<u8>>,
-    log: Vec<Word>,
-    clock_told: Option<Stamp>,
+    log: Vec<Message>,
+    clock_sent: Option<Stamp>,
 }
 
-/// What the judge knows of a task: it is told by its payload, since two primaries may give the same id.
+/// What the judge knows about a task. Payloads identify tasks, because two primaries can give the same id.
 #[derive(Default)]
 struct Judged {
-    /// Lease numbers by the epoch of the primary that gave them.
+    /// The lease numbers of the task, each with the epoch of the primary that gave it.
     numbers: BTreeMap<u64, u32>,
 }
 
-/// The kind of span that has ended, and of which tasks, each with the number of its lease.
+/// A kind of span, and the tasks whose span has ended, each with its lease number.
 type Ended = (&'static str, Vec<(Vec<u8>, u64)>);
 
-/// A span that runs, by the true time.
+/// A span, in true time.
 #[derive(Clone, Copy)]
 struct Span {
     began: u64,
@@ -97,11 +98,11 @@ struct World {
     dice: Dice,
     nodes: Vec<Node>,
     tasks: BTreeMap<Vec<u8>, Judged>,
-    /// The last span that each node knows of a task: (what, node, payload).
+    /// The spans that run, by kind, payload and lease number.
     spans: BTreeMap<(&'static str, Vec<u8>, u64), Span>,
     handles: Vec<Handle>,
     pushed: u64,
-    /// Terms and machines' starts, to be told apart.
+    /// A counter for the ids of terms.
     drawn: u64,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -127,10 +128,10 @@ impl World {
                     is_alive: true,
                     source: None,
                     inbox: VecDeque::new(),
-                    heard: 0,
+                    received: 0,
                     snapshot: Vec::new(),
                     log: Vec::new(),
-                    clock_told: None,
+                    clock_sent: None,
                 }
             })
             .collect();
@@ -173,9 +174,9 @@ impl World {
         node.clock.stamp(node.machine.reading(self.t), node.machine.wall_us(self.t))
     }
 
-    // What a node does.
+    // The work of a node.
 
-    /// A change of a primary's queue: what was decided, once it was applied and told.
+    /// A write on a primary: decides, applies the event and sends the effect. Returns the event.
     fn write(
         &mut self,
         at: usize,
@@ -201,49 +202,49 @@ impl World {
         }
         if !effect.is_empty() {
             let bytes = effect.seal(node.queue.count_effect(), now.at).to_vec();
-            self.tell(at, Word::Effect(bytes, payloads));
+            self.send(at, Message::Effect(bytes, payloads));
         }
         decided
     }
 
-    /// To replicas and to the file.
-    fn tell(&mut self, from: usize, word: Word) {
-        self.nodes[from].log.push(word.clone());
+    /// Sends a message to the replicas, and appends it to the file.
+    fn send(&mut self, from: usize, message: Message) {
+        self.nodes[from].log.push(message.clone());
         for at in 0..NODES {
             if self.nodes[at].source == Some(from) && self.nodes[at].is_alive {
                 let arrives = self.t + self.dice.below(LINK_US);
                 let before = self.nodes[at].inbox.back().map_or(0, |(at, _)| *at);
-                self.nodes[at].inbox.push_back((arrives.max(before), word.clone()));
+                self.nodes[at].inbox.push_back((arrives.max(before), message.clone()));
             }
         }
     }
 
-    fn tell_clock(&mut self, at: usize) {
+    fn send_clock(&mut self, at: usize) {
         let stamp = self.stamp(at);
-        self.nodes[at].clock_told = Some(stamp);
-        self.tell(at, Word::Clock(stamp));
+        self.nodes[at].clock_sent = Some(stamp);
+        self.send(at, Message::Clock(stamp));
     }
 
-    /// A replica hears what has arrived.
-    fn hear(&mut self, at: usize) {
+    /// A replica takes the messages that have arrived.
+    fn receive(&mut self, at: usize) {
         while let Some((arrives, _)) = self.nodes[at].inbox.front()
             && *arrives <= self.t
         {
-            let Some((_, word)) = self.nodes[at].inbox.pop_front() else { return };
+            let Some((_, message)) = self.nodes[at].inbox.pop_front() else { return };
             let (t, node) = (self.t, &mut self.nodes[at]);
             let (reading, wall_us) = (node.machine.reading(t), node.machine.wall_us(t));
-            match word {
-                Word::Effect(..) => {
-                    node.applies(&word, false, reading, wall_us, self.seed);
-                    node.log.push(word);
+            match message {
+                Message::Effect(..) => {
+                    node.apply_message(&message, false, reading, wall_us, self.seed);
+                    node.log.push(message);
                 }
-                Word::Clock(stamp) => {
+                Message::Clock(stamp) => {
                     node.clock.follow(reading, wall_us, &stamp);
                     let own = node.clock.stamp(reading, wall_us);
-                    node.log.push(Word::Clock(own));
+                    node.log.push(Message::Clock(own));
                 }
             }
-            node.heard += 1;
+            node.received += 1;
         }
     }
 
@@ -251,7 +252,7 @@ impl World {
         if !self.nodes[at].is_alive {
             return;
         }
-        self.hear(at);
+        self.receive(at);
         self.now(at);
         if !self.nodes[at].is_primary {
             return;
@@ -262,18 +263,18 @@ impl World {
                 self.judge_span(kind, name, number);
             }
         }
-        let (stamp, told) = (self.stamp(at), self.nodes[at].clock_told);
-        let is_off = told.is_none_or(|told| {
-            told.skew_ms().abs_diff(stamp.skew_ms()) > 250
-                || told.ahead_of_start_ms().abs_diff(stamp.ahead_of_start_ms()) > 250
-                || stamp.up_us - told.up_us > 60_000_000
+        let (stamp, sent) = (self.stamp(at), self.nodes[at].clock_sent);
+        let is_off = sent.is_none_or(|sent| {
+            sent.skew_ms().abs_diff(stamp.skew_ms()) > 250
+                || sent.ahead_of_start_ms().abs_diff(stamp.ahead_of_start_ms()) > 250
+                || stamp.up_us - sent.up_us > 60_000_000
         });
         if is_off {
-            self.tell_clock(at);
+            self.send_clock(at);
         }
     }
 
-    /// What is due next.
+    /// Does the next due work. Returns the spans that have ended by it.
     fn write_tick(&mut self, at: usize, pages: &mut usize) -> Option<Ended> {
         let now = self.now(at);
         self.nodes[at].queue.next_due(&now).filter(|due| *due <= now.at)?;
@@ -294,12 +295,12 @@ impl World {
         Some(ended)
     }
 
-    /// A primary's data go to a replica whole, and word of its clock.
+    /// Copies all data of a primary to a replica, then sends the time of the primary's clock.
     fn full_sync(&mut self, at: usize, from: usize) {
         let stamp = self.stamp(from);
         let mut chunks = Vec::new();
         self.nodes[from].queue.save_at(Some(stamp), &mut |chunk| chunks.push(chunk.to_vec()));
-        // Whoever heard this node before must get its data anew.
+        // The replicas of this node must get its data again.
         self.nodes.iter_mut().filter(|other| other.source == Some(at)).for_each(|other| other.source = None);
         let (t, epoch) = (self.t, self.nodes[from].epoch);
         let node = &mut self.nodes[at];
@@ -307,11 +308,11 @@ impl World {
         node.inbox.clear();
         node.snapshot = chunks;
         node.log.clear();
-        node.loads(t, self.seed);
-        self.tell_clock(from);
+        node.load(t, self.seed);
+        self.send_clock(from);
     }
 
-    // What happens to nodes.
+    // Faults and changes of roles.
 
     fn promote(&mut self, at: usize) {
         self.drawn += 1;
@@ -323,17 +324,17 @@ impl World {
         let reading = node.machine.reading(t);
         let wall_us = node.machine.wall_us(t);
         node.term = Term { id: id << 40 | dice >> 24, beginning: Beginning::Promotion };
-        (node.is_primary, node.source, node.clock_told) = (true, None, None);
+        (node.is_primary, node.source, node.clock_sent) = (true, None, None);
         node.epoch += 1;
         node.inbox.clear();
         node.clock.now(reading, || wall_us, false, GRACE_MS);
         node.clock.on_promoted(dice);
         node.clock.on_takeover(GRACE_MS);
-        self.tell_clock(at);
+        self.send_clock(at);
         self.count("promotions");
     }
 
-    /// SIGKILL, or a power cut: then the file lacks its last effects.
+    /// Kills a node, by SIGKILL or a power cut. After a power cut, the last effects are missing in the file.
     fn kill(&mut self, at: usize) {
         let lost = self.dice.pick(&[0, 0, 0, 1, 3]);
         let node = &mut self.nodes[at];
@@ -341,7 +342,7 @@ impl World {
             node.is_alive = false;
             node.inbox.clear();
             for _ in 0..lost {
-                if matches!(node.log.last(), Some(Word::Effect(..))) {
+                if matches!(node.log.last(), Some(Message::Effect(..))) {
                     node.log.pop();
                 }
             }
@@ -358,8 +359,8 @@ impl World {
         }
         node.is_alive = true;
         node.term = Term { id, beginning: Beginning::Start };
-        node.clock_told = None;
-        node.loads(t, self.seed);
+        node.clock_sent = None;
+        node.load(t, self.seed);
         if let Some(source) = node.source {
             if self.nodes[source].is_alive && self.nodes[source].is_primary {
                 self.full_sync(at, source);
@@ -367,7 +368,7 @@ impl World {
                 self.nodes[at].source = None;
             }
         }
-        // Replicas of a primary that starts again get its data anew.
+        // The replicas of a primary that has started again get its data again.
         for other in 0..NODES {
             if self.nodes[at].is_primary && self.nodes[other].source == Some(at) && self.nodes[other].is_alive
             {
@@ -393,15 +394,14 @@ impl World {
         self.count("demotions and syncs");
     }
 
-    /// A server that is killed again and again, each time before the longest grace is over: its short leases end all the
-    /// same.
+    /// Kills a node repeatedly, each time before the longest grace is over. Its short leases must end all the same.
     fn crash_loop(&mut self, at: usize) {
         self.claim(at);
         for _ in 0..7 {
             self.kill(at);
-            self.passes(300_000);
+            self.pass(300_000);
             self.start(at);
-            self.passes(4_000_000);
+            self.pass(4_000_000);
         }
         let now = self.now(at);
         for task in self.nodes[at].queue.list(&now, TaskState::Leased, Cursor::default(), 1000, None, None).1
@@ -421,7 +421,7 @@ impl World {
         self.count("steps of wall clocks");
     }
 
-    // What clients do, at any node that believes to be a primary.
+    // Clients, at any node that believes to be a primary.
 
     fn push(&mut self, at: usize) {
         let (name, kind) = (format!("task {}", self.pushed).into_bytes(), self.dice.below(3));
@@ -476,7 +476,7 @@ impl World {
         }
     }
 
-    /// A worker answers one of the leases that the node knows.
+    /// A worker acks, requeues or fails one of the last tasks.
     fn answer(&mut self, at: usize) {
         let (kind, back) = (self.dice.below(3), self.dice.below(8) as usize);
         let Some(handle) = self.handles.len().checked_sub(1 + back).map(|place| self.handles[place]) else {
@@ -498,8 +498,7 @@ impl World {
         self.nodes[at].queue.task(&Now::plain(1), id).map(|task| task.payload.to_vec()).unwrap_or_default()
     }
 
-    /// What a primary lets happen because it is due: never before its time. (That it comes at all is asked in the end,
-    /// when nobody is away any more.)
+    /// Checks that a span did not end too early. (That it ends at all is checked when there are no more faults.)
     fn judge_span(&mut self, kind: &'static str, name: Vec<u8>, number: u64) {
         let task = String::from_utf8_lossy(&name).into_owned();
         let Some(span) = self.spans.get(&(kind, name, number)).copied() else { return };
@@ -515,7 +514,7 @@ impl World {
         self.count(kind);
     }
 
-    /// Whoever heard all that its primary told has what that has.
+    /// Checks that each replica that has got all messages has the same data as its primary.
     fn judge_copies(&self) {
         for node in &self.nodes {
             let Some(source) = node.source.filter(|_| node.is_alive && node.inbox.is_empty()) else {
@@ -528,9 +527,9 @@ impl World {
         }
     }
 
-    // The course of time.
+    // The passing of time.
 
-    fn passes(&mut self, us: u64) {
+    fn pass(&mut self, us: u64) {
         let end = self.t + us;
         while self.t < end {
             self.t = (self.t + BEAT_US).min(end);
@@ -552,20 +551,20 @@ impl World {
             80..82 => self.step_wall_clock(at),
             82..97 => {
                 let us = self.dice.pick(&[1000, 10_000, 150_000, 1_000_000, 4_000_000]);
-                self.passes(us);
+                self.pass(us);
             }
             97 => {
                 let us = self.dice.pick(&[30_000_000, 90_000_000]);
-                self.passes(us);
+                self.pass(us);
             }
             98 if is_primary => self.crash_loop(at),
             _ => self.judge_copies(),
         }
     }
 
-    /// Faults are over: everybody is there, one is the primary, and in the time of the longest span and its grace all
-    /// spans end.
-    fn heals(&mut self) {
+    /// Ends all faults: every node runs, and one of them is the primary. Within the time of the longest span and its grace, all
+    /// spans must end.
+    fn heal(&mut self) {
         (0..NODES).for_each(|at| self.start(at));
         if !self.nodes.iter().any(|node| node.is_primary) {
             self.promote(0);
@@ -577,18 +576,23 @@ impl World {
             self.full_sync(at, primary);
         }
         let longest = SPANS_MS.iter().max().unwrap() * 1000;
-        self.passes((longest as f64 * (1.0 + DRIFT)) as u64 + GRACE_MS * 1000 + 3 * SLACK_US);
+        self.pass((longest as f64 * (1.0 + DRIFT)) as u64 + GRACE_MS * 1000 + 3 * SLACK_US);
         self.judge_copies();
         for state in [TaskState::Leased, TaskState::Delayed] {
-            assert_eq!(self.nodes[primary].queue.count(state), 0, "seed {}: {state:?} for ever", self.seed);
+            assert_eq!(
+                self.nodes[primary].queue.count(state),
+                0,
+                "seed {}: a task stays {state:?}",
+                self.seed
+            );
         }
         self.nodes[primary].queue.validate().unwrap();
     }
 }
 
 impl Node {
-    /// A process starts with what its files have, or a replica with what its primary has sent.
-    fn loads(&mut self, t: u64, seed: u64) {
+    /// Starts a process with the data of its files; on a replica, with what its primary has sent.
+    fn load(&mut self, t: u64, seed: u64) {
         let (reading, wall_us) = (self.machine.reading(t), self.machine.wall_us(t));
         self.clock = Clock::new(reading, wall_us);
         self.queue = Queue::new();
@@ -600,19 +604,26 @@ impl Node {
                 self.clock.resume(reading, wall_us, &saved);
             }
         }
-        for word in std::mem::take(&mut self.log) {
-            match &word {
-                Word::Effect(..) => self.applies(&word, true, reading, wall_us, seed),
-                Word::Clock(stamp) => self.clock.resume(reading, wall_us, stamp),
+        for message in std::mem::take(&mut self.log) {
+            match &message {
+                Message::Effect(..) => self.apply_message(&message, true, reading, wall_us, seed),
+                Message::Clock(stamp) => self.clock.resume(reading, wall_us, stamp),
             }
-            self.log.push(word);
+            self.log.push(message);
         }
         self.clock.now(reading, || wall_us, false, GRACE_MS);
         self.clock.on_takeover(GRACE_MS);
     }
 
-    fn applies(&mut self, word: &Word, is_loading: bool, reading: Reading, wall_us: u64, seed: u64) {
-        let Word::Effect(bytes, payloads) = word else { return };
+    fn apply_message(
+        &mut self,
+        message: &Message,
+        is_loading: bool,
+        reading: Reading,
+        wall_us: u64,
+        seed: u64,
+    ) {
+        let Message::Effect(bytes, payloads) = message else { return };
         let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
         let effect = Effect::decode(bytes, &payloads).unwrap();
         if let Err(gap) = self.queue.expect_effect(&effect) {
@@ -636,15 +647,15 @@ fn digest(queue: &Queue) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn several_nodes_with_clocks_of_their_own_give_no_number_twice_and_keep_spans() {
+fn nodes_with_different_clocks_give_no_lease_number_twice_and_keep_spans() {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..2000 {
         let mut world = World::new(seed);
         (0..400).for_each(|_| world.step());
-        world.heals();
+        world.heal();
         world.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
     }
-    // A history in which nothing happens would prove nothing.
+    // The histories must contain enough of everything, otherwise they would prove nothing.
     for what in [
         "claims",
         "promotions",

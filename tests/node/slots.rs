@@ -1,12 +1,12 @@
-//! The slot of a key, the tag of a slot, the slot of a shard.
+//! The slots of keys and shards, and the tags of slots.
 
 use std::collections::BTreeSet;
 
 use taskslot_node::slots::{SLOTS, of_key, of_shard, tag};
 
 #[test]
-fn keys_lie_in_the_slots_that_servers_put_them_in() {
-    // What CLUSTER KEYSLOT answers.
+fn keys_have_the_slots_that_servers_give_them() {
+    // The replies of CLUSTER KEYSLOT.
     let known: [(&[u8], u16); 6] = [
         (b"", 0),
         (b"123456789", 0x31c3),
@@ -21,7 +21,7 @@ fn keys_lie_in_the_slots_that_servers_put_them_in() {
 }
 
 #[test]
-fn a_hash_tag_alone_decides_the_slot() {
+fn only_the_hash_tag_decides_the_slot() {
     for key in ["{user1000}.following", "a{user1000}", "x{user1000}}{y}", "{user1000}{other}"] {
         assert_eq!(of_key(key.as_bytes()), of_key(b"user1000"), "{key}");
     }
@@ -29,7 +29,7 @@ fn a_hash_tag_alone_decides_the_slot() {
 }
 
 #[test]
-fn a_tag_that_is_empty_or_not_closed_is_none() {
+fn an_empty_or_unclosed_tag_does_not_count() {
     let whole = |key: &[u8]| crc16::State::<crc16::XMODEM>::calculate(key) % SLOTS;
     for key in [&b"foo{}{bar}"[..], b"{}", b"foo{bar", b"foo}bar{", b"}{", b"{"] {
         assert_eq!(of_key(key), whole(key), "{}", key.escape_ascii());
@@ -37,7 +37,7 @@ fn a_tag_that_is_empty_or_not_closed_is_none() {
 }
 
 #[test]
-fn each_slot_has_a_tag_that_lies_in_it_and_no_other_has_it() {
+fn each_slot_has_a_tag_of_its_own() {
     let mut tags = BTreeSet::new();
     for slot in 0..SLOTS {
         let tag = tag(slot);
@@ -51,8 +51,8 @@ fn each_slot_has_a_tag_that_lies_in_it_and_no_other_has_it() {
 }
 
 #[test]
-fn no_tag_could_be_shorter_or_come_earlier() {
-    // The names of shards are for ever, so are the tags: the first word of all words in their order that lies in the slot.
+fn each_tag_is_the_first_of_the_shortest() {
+    // The names of shards never change, so the tags must not either. Each is the first word, in order, that has its slot.
     let letters = || (b'0'..=b'9').chain(b'a'..=b'z');
     let mut first = vec![Vec::new(); usize::from(SLOTS)];
     let ones = letters().map(|a| vec![a]);
@@ -70,7 +70,7 @@ fn no_tag_could_be_shorter_or_come_earlier() {
 }
 
 #[test]
-fn shards_are_spread_evenly_and_each_has_its_own_slot() {
+fn shards_are_spread_evenly_over_different_slots() {
     assert_eq!([0, 1, 2, 3].map(of_shard), [0, 8192, 4096, 12288]);
     for bits in 0..=14 {
         let count = 1u16 << bits;

@@ -1,4 +1,4 @@
-//! Blocked workers: first come, first served. By hand, and beside a naive model by seed.
+//! The wait queues of blocked workers: cases by hand, and random histories that are compared with a naive model.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,14 +8,15 @@ use taskslot_node::{Candidates, Demand, Groups, Offer, Place, QueueKey, Ticket, 
 
 use crate::dice::Dice;
 
-/// What a queue has: ready groups ("" for tasks of none), and whether they are suspects, which only some names may have.
+/// The tasks of a queue: its ready groups ("" for tasks without a group), and whether all tasks are suspects, which only some
+/// workers can get.
 #[derive(Default)]
 struct Tasks {
     ready: BTreeSet<&'static [u8]>,
     are_suspects: bool,
-    /// Who may have a suspect.
+    /// The names of the workers that can get a suspect.
     allowed: BTreeSet<&'static [u8]>,
-    /// How often somebody's rights were asked for.
+    /// How often a worker was checked.
     asked: RefCell<usize>,
 }
 
@@ -46,10 +47,10 @@ fn ready(groups: &[&'static str]) -> Tasks {
     Tasks { ready: groups.iter().map(|group| group.as_bytes()).collect(), ..Tasks::default() }
 }
 
-/// What waits is its ticket.
+/// The wait queues of tests: a ticket stands for its worker.
 type Queues = WaitQueues<Rc<Ticket>>;
 
-/// A worker comes to wait for these queues.
+/// Adds a worker that waits for these queues.
 fn join(
     queues: &mut Queues,
     keys: &[&str],
@@ -65,7 +66,7 @@ fn join(
     ticket
 }
 
-/// The one who is served next, as the module looks for it.
+/// The worker that is served next, found in the same way as in the module.
 fn next(queues: &mut Queues, key: &str, tasks: &Tasks) -> Option<Rc<Ticket>> {
     let key = key.as_bytes();
     let mut candidates = Candidates::of(queues, 0, key, tasks, &Groups::All);
@@ -85,7 +86,7 @@ fn name(ticket: Option<Rc<Ticket>>) -> String {
 }
 
 #[test]
-fn who_came_first_is_served_first() {
+fn the_first_worker_to_come_is_served_first() {
     let mut queues = Queues::default();
     let first = join(&mut queues, &["q"], "a", None, None);
     join(&mut queues, &["q"], "b", Some("g"), None);
@@ -100,7 +101,7 @@ fn who_came_first_is_served_first() {
 }
 
 #[test]
-fn who_waits_for_several_queues_leaves_all_of_them_at_once() {
+fn a_worker_that_waits_for_several_queues_leaves_all_of_them_at_once() {
     let mut queues = Queues::default();
     let keys: Vec<String> = (0..250).map(|nth| format!("q{nth}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -109,7 +110,7 @@ fn who_waits_for_several_queues_leaves_all_of_them_at_once() {
     assert_eq!(queues.demand(0, b"q249"), Demand { claims: 2, tasks: 20 });
     queues.leave(&many);
     assert_eq!(queues.total(), 1);
-    // Still to be cleared, and neither served nor counted.
+    // Its places are not cleared yet, but it is neither served nor counted.
     assert!(queues.some_have_left());
     assert_eq!(queues.demand(0, b"q249"), Demand { claims: 1, tasks: 10 });
     assert_eq!(queues.names(0, b"q249", 9).len(), 1);
@@ -125,7 +126,7 @@ fn who_waits_for_several_queues_leaves_all_of_them_at_once() {
 }
 
 #[test]
-fn a_copy_of_a_request_takes_its_places() {
+fn a_copy_of_a_claim_takes_over_its_places() {
     let mut queues = Queues::default();
     let old = join(&mut queues, &["q", "r"], "a", None, Some("t"));
     join(&mut queues, &["q"], "b", None, None);
@@ -136,7 +137,7 @@ fn a_copy_of_a_request_takes_its_places() {
     let places = vec![Place { queue: QueueKey::new(0, b"q"), number }];
     let copy = Ticket::new(places, b"copy", None, Some(b"t"), 1);
     queues.join(&copy, Rc::clone(&copy));
-    // What the server ends of the old one later does nothing to the copy.
+    // The later end of the old claim doesn't affect the copy.
     queues.clear_from(&old, 0, b"q");
     assert!(!queues.leave(&old));
     assert_eq!(name(next(&mut queues, "q", &ready(&["g"]))), "copy");
@@ -144,7 +145,7 @@ fn a_copy_of_a_request_takes_its_places() {
 }
 
 #[test]
-fn who_may_not_have_a_suspect_keeps_its_place_and_is_looked_at_once() {
+fn a_worker_that_cannot_get_a_suspect_keeps_its_place_and_is_checked_once() {
     let mut queues = Queues::default();
     for _ in 0..1000 {
         join(&mut queues, &["q"], "busy", None, None);
@@ -155,21 +156,21 @@ fn who_may_not_have_a_suspect_keeps_its_place_and_is_looked_at_once() {
     assert!(asked >= 1000);
     assert_eq!(name(next(&mut queues, "q", &tasks)), "nobody");
     assert!(tasks.asked.take() < 10, "not all of them again");
-    // Its lease has ended.
+    // A lease of the worker has ended.
     tasks.allowed.insert(b"busy");
     assert_eq!(name(next(&mut queues, "q", &tasks)), "nobody");
-    queues.look_again(0, b"q", b"busy", &mut |_| {});
+    queues.recheck(0, b"q", b"busy", &mut |_| {});
     assert_eq!(name(next(&mut queues, "q", &tasks)), "busy");
     tasks.allowed.clear();
     next(&mut queues, "q", &tasks);
-    // Another queue stands there.
+    // Another queue is at the key now.
     tasks.allowed.insert(b"busy");
-    queues.look_at_all(0, b"q");
+    queues.recheck_all(0, b"q");
     assert_eq!(name(next(&mut queues, "q", &tasks)), "busy");
 }
 
 #[test]
-fn names_are_counted_unless_some_give_none() {
+fn names_are_counted_unless_a_worker_has_none() {
     let mut queues = Queues::default();
     for name in ["a", "b", "b"] {
         join(&mut queues, &["q"], name, None, None);
@@ -188,7 +189,7 @@ const KEYS: [&str; 3] = ["q", "r", "s"];
 const GROUPS: [&str; 4] = ["", "f", "g", "h"];
 const NAMES: [&str; 3] = ["", "a", "b"];
 
-/// All who wait, by when they came: looked through from the beginning each time.
+/// The naive model: all workers in the order in which they came, searched from the beginning each time.
 #[derive(Default)]
 struct Model(Vec<Rc<Ticket>>);
 
@@ -233,14 +234,14 @@ fn wait_queues_equal_a_naive_model() {
                     assert!(queues.leave(&gone));
                 }
                 5 => queues.clear_some(),
-                // What is known of those who were looked at in vain is out of date by the next step.
-                _ => KEYS.iter().for_each(|key| queues.look_at_all(0, key.as_bytes())),
+                // The next step must not rely on earlier checks of workers.
+                _ => KEYS.iter().for_each(|key| queues.recheck_all(0, key.as_bytes())),
             }
             let (key, are_suspects) = (dice.pick(&KEYS), dice.below(3) == 0);
             let groups: Vec<&'static str> = GROUPS.into_iter().filter(|_| dice.below(2) > 0).collect();
             let allowed = NAMES.into_iter().filter(|_| dice.below(2) > 0).map(str::as_bytes).collect();
             let tasks = Tasks { are_suspects, allowed, ..ready(&groups) };
-            KEYS.iter().for_each(|key| queues.look_at_all(0, key.as_bytes()));
+            KEYS.iter().for_each(|key| queues.recheck_all(0, key.as_bytes()));
             let expected = model.next(key, &tasks);
             let found = next(&mut queues, key, &tasks);
             let is_same = match (&found, &expected) {

@@ -1,11 +1,11 @@
-//! What an operator is warned of, and when the server is looked at.
+//! The warnings for operators, and when the server is checked.
 
 use taskslot_engine::Millis;
 use taskslot_node::{Look, Warning, Warnings};
 
 const AT: Millis = Millis(1_700_000_000_000);
 
-/// A primary that keeps its tasks: with an AOF, a replica, and no eviction.
+/// A primary without warnings: it has an AOF and a replica, and evicts nothing.
 const SAFE: Look<'_> =
     Look { policy: Some("noeviction"), is_primary: true, has_aof: true, replicas: Some("1") };
 
@@ -20,13 +20,13 @@ fn seen(look: Look<'_>) -> Vec<Warning> {
 }
 
 #[test]
-fn nothing_is_warned_of_before_the_first_look() {
+fn there_are_no_warnings_before_the_first_check() {
     assert!(Warnings::default().is_due(Millis(0)));
     assert_eq!(all(&Warnings::new()), []);
 }
 
 #[test]
-fn eviction_of_keys_without_a_time_to_live_is_warned_of() {
+fn eviction_of_keys_without_a_time_to_live_gives_a_warning() {
     for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
         assert_eq!(seen(Look { policy: Some(policy), ..SAFE }), [Warning::Eviction], "{policy}");
     }
@@ -41,12 +41,15 @@ fn eviction_is_logged_when_it_begins() {
     let policies = ["allkeys-lru", "allkeys-lfu", "noeviction", "allkeys-lru"];
     let logged = policies.map(|policy| warnings.look(AT, &Look { policy: Some(policy), ..SAFE }));
     assert_eq!(logged, [true, false, false, true]);
-    assert!(!warnings.look(AT, &Look { policy: None, ..SAFE }), "it couldn't be read: it is what it was");
+    assert!(
+        !warnings.look(AT, &Look { policy: None, ..SAFE }),
+        "a policy that could not be read stays the same"
+    );
     assert_eq!(all(&warnings), [Warning::Eviction]);
 }
 
 #[test]
-fn a_primary_alone_without_an_aof_is_warned_of() {
+fn a_primary_without_replica_and_aof_gives_a_warning() {
     let alone = Look { has_aof: false, replicas: Some("0"), ..SAFE };
     assert_eq!(seen(alone), [Warning::Durability]);
     for safe in [
@@ -60,7 +63,7 @@ fn a_primary_alone_without_an_aof_is_warned_of() {
 }
 
 #[test]
-fn big_queues_are_warned_of_last() {
+fn the_warning_of_big_queues_comes_last() {
     let mut warnings = Warnings::new();
     let worst = Look { policy: Some("allkeys-lru"), is_primary: true, has_aof: false, replicas: Some("0") };
     warnings.look(AT, &worst);
@@ -70,7 +73,7 @@ fn big_queues_are_warned_of_last() {
 }
 
 #[test]
-fn the_server_is_looked_at_every_two_seconds_and_after_a_clock_was_set_back() {
+fn the_server_is_checked_every_two_seconds_and_after_the_clock_was_set_back() {
     let mut warnings = Warnings::new();
     warnings.look(AT, &SAFE);
     assert!(!warnings.is_due(AT) && !warnings.is_due(AT.plus(1999)));

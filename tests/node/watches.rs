@@ -1,4 +1,4 @@
-//! Who waits for a task's end.
+//! The clients that wait for the end of a task.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ fn id(seq: u64) -> TaskId {
     TaskId { ms: 1, seq }
 }
 
-/// Lets somebody wait for a task.
+/// Adds a client that waits for a task.
 fn wait(
     watches: &mut Names,
     queue: &str,
@@ -32,7 +32,7 @@ fn woken(watches: &mut Names) -> Vec<&'static str> {
 }
 
 #[test]
-fn all_who_wait_for_a_task_are_woken_in_the_order_in_which_they_came() {
+fn all_clients_of_a_task_are_woken_in_the_order_in_which_they_came() {
     let mut watches = Names::new();
     let (watch, _) = wait(&mut watches, "q", 1, "a");
     wait(&mut watches, "q", 2, "b");
@@ -48,7 +48,7 @@ fn all_who_wait_for_a_task_are_woken_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn the_end_of_a_task_that_nobody_waits_for_is_nobodys_business() {
+fn the_end_of_a_task_without_clients_wakes_nobody() {
     let mut watches = Names::new();
     wait(&mut watches, "q", 1, "a");
     watches.end(&key("q"), id(2), "done");
@@ -59,7 +59,7 @@ fn the_end_of_a_task_that_nobody_waits_for_is_nobodys_business() {
 }
 
 #[test]
-fn a_task_is_awaited_until_the_last_who_waits_has_left() {
+fn a_watch_lasts_until_its_last_client_has_left() {
     let mut watches = Names::new();
     let (watch, first) = wait(&mut watches, "q", 1, "a");
     let (_, second) = wait(&mut watches, "q", 1, "b");
@@ -72,7 +72,7 @@ fn a_task_is_awaited_until_the_last_who_waits_has_left() {
 }
 
 #[test]
-fn who_leaves_between_the_end_and_the_waking_is_not_woken() {
+fn a_client_that_leaves_after_the_end_is_not_woken() {
     let mut watches = Names::new();
     let (watch, ticket) = wait(&mut watches, "q", 1, "a");
     wait(&mut watches, "q", 1, "b");
@@ -83,7 +83,7 @@ fn who_leaves_between_the_end_and_the_waking_is_not_woken() {
 }
 
 #[test]
-fn one_who_comes_after_the_end_waits_anew() {
+fn a_client_that_comes_after_the_end_gets_a_new_watch() {
     let mut watches = Names::new();
     let (old, _) = wait(&mut watches, "q", 1, "a");
     watches.end(&key("q"), id(1), "dead");
@@ -94,13 +94,13 @@ fn one_who_comes_after_the_end_waits_anew() {
 }
 
 #[test]
-fn a_look_goes_on_where_the_last_one_stopped() {
+fn a_check_continues_where_the_last_one_stopped() {
     let mut watches = Names::new();
     for (queue, seq) in [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("c", 1)] {
         wait(&mut watches, queue, seq, "x");
     }
     let mut look = |limit| {
-        let chosen = watches.next_to_look_at(limit);
+        let chosen = watches.next_to_check(limit);
         let tasks = chosen.into_iter().flat_map(|(queue, ids)| {
             ids.into_iter().map(move |id| format!("{}{}", String::from_utf8_lossy(&queue.name), id.seq))
         });

@@ -1,4 +1,4 @@
-//! The release that a folder of time zones says it holds.
+//! The release of the time zone database, as a file of its folder names it.
 
 use taskslot_node::release_of_zones;
 
@@ -15,7 +15,7 @@ fn a_release_is_read_from_the_first_line() {
 }
 
 #[test]
-fn what_is_no_release_is_none() {
+fn other_texts_name_no_release() {
     for text in [
         "",
         "\n2026f",

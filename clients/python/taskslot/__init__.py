@@ -46,7 +46,7 @@ from .replies import (
 )
 from .worker import Fail, GiveBack, TaskContext, Worker, current
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The first name of `TaskContext`.
 Running = TaskContext

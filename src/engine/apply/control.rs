@@ -1,4 +1,4 @@
-//! What changes a queue and none of its tasks: settings, gates, terms, clocks, answers that are remembered.
+//! Events that change the queue but none of its tasks: settings, pauses, terms, clocks, remembered replies.
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NAME_MAX_BYTES};
 use crate::invalid::{Applied, Invalid, ensure};
@@ -20,7 +20,7 @@ impl State {
     ) -> Applied {
         ensure(token.len() <= NAME_MAX_BYTES, "a token's length")?;
         let request = Request { token: token.into(), kept_until, answer: answer.clone() };
-        ensure(request.is_valid(), "a remembered answer")?;
+        ensure(request.is_valid(), "a valid reply to remember")?;
         self.requests.remember(at, request);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What COPY makes of a queue.
+//! The queue that COPY creates.
 
 use crate::apply::transition::is_leased;
 use crate::invalid::Invalid;
@@ -9,18 +9,20 @@ use crate::store::schedules::Schedules;
 use crate::task::TaskId;
 
 impl State {
-    /// A copy of the queue without schedules in which nobody holds a lease: what is leased here is ready there, in its
-    /// place, or gone if it was to be cancelled. It depends on the queue alone, so that a replica copies alike.
+    /// A copy of the queue in which no task is leased and no schedule is set. A leased task is ready in the copy, with
+    /// its old place in the order, or removed if it was to be cancelled. The copy depends on the queue alone, so a
+    /// replica makes the same one.
     pub(crate) fn copied(&self) -> Result<State, Invalid> {
         let mut copy = State { local: Local::default(), effects: EffectCount::default(), ..self.clone() };
         // A schedule in two queues would make every run twice.
         copy.schedules = Schedules::of(self.schedules.zones());
-        // A lease that ended as a stall may still be answered, in the queue where it was given.
-        for (place, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
-            copy.log.set_entry(place, &Entry { stalled: false, ..entry }, None);
+        // A late ACK is only accepted in the queue that gave the lease.
+        for (position, entry) in self.log.entries().filter(|(_, entry)| entry.stalled) {
+            copy.log.set_entry(position, &Entry { stalled: false, ..entry }, None);
         }
         let leased = self.log.entries().filter(|(_, entry)| is_leased(&entry.phase));
-        let ids: Vec<TaskId> = leased.filter_map(|(place, _)| Some(self.log.record(place)?.id)).collect();
+        let ids: Vec<TaskId> =
+            leased.filter_map(|(position, _)| Some(self.log.record(position)?.id)).collect();
         for id in ids {
             let mut task = copy.detach(id, is_leased)?;
             if let Phase::Leased { cancel: true, .. } = task.entry.phase {

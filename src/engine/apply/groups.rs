@@ -1,4 +1,4 @@
-//! Groups, as their tasks come and go and as their limits change.
+//! Keeping groups up to date as their tasks come and go and as limits change.
 
 use serde_bytes::ByteBuf;
 
@@ -13,33 +13,34 @@ use crate::store::groups::Group;
 use crate::store::lanes::LaneKey;
 use crate::time::Millis;
 
-/// Of a queue with more groups a change of the settings visits none: the tick does, step by step.
+/// Up to this many groups follow a change of the settings at once. In a queue with more, the tick updates them step by
+/// step.
 const GROUPS_AT_ONCE: usize = 1000;
 
 impl State {
-    /// Changes what is counted of a group, and its place in the rotations with it; not that of a group behind.
+    /// Changes a group's counters and then, unless it is behind the settings, whether it is in the rotations.
     fn change_group(&mut self, number: GroupNumber, change: impl FnOnce(&mut Group)) {
         let Some(group) = self.groups.get_mut(number) else { return };
         change(group);
         let Some(group) = self.groups.get(number).filter(|group| !self.groups.is_behind(group)) else {
             return;
         };
-        let runs = self.groups.held(group, &self.settings).is_none();
+        let runs = self.groups.held_by(group, &self.settings).is_none();
         if runs != group.runs {
-            // Who may run stays where it stands; who comes in stands at the end.
+            // A group that stays keeps its turn; one that comes in joins at the end.
             self.lanes.set_running(number, runs.then(|| group.weight()));
             self.groups.get_mut(number).into_iter().for_each(|group| group.runs = runs);
         }
     }
 
-    /// Visits a group, which follows the queue's settings from now on, if it is behind.
+    /// Visits a group if it is behind. From now on it follows the queue's settings.
     fn catch_up(&mut self, number: GroupNumber) {
         if self.groups.catch_up(number, &self.settings) {
             self.change_group(number, |_| {});
         }
     }
 
-    /// A task of a group came into a phase, or left it.
+    /// Counts a task of a group into a phase (`by` is 1) or out of it (−1).
     pub(crate) fn count_in_group(&mut self, number: GroupNumber, phase: &Phase, deliveries: u32, by: i64) {
         if number.is_none() {
             return;
@@ -55,7 +56,7 @@ impl State {
         });
     }
 
-    /// A group has one task more or less.
+    /// Counts a task into a group (`by` is 1) or out of it (−1).
     pub(crate) fn count_task_in_group(&mut self, number: GroupNumber, by: i64) {
         if let Some(group) = self.groups.get_mut(number) {
             group.tasks = group.tasks.saturating_add_signed(by);
@@ -63,7 +64,7 @@ impl State {
         }
     }
 
-    /// A task was claimed at `at`: it costs one of the queue's rate, of its group's, and of the group's turn.
+    /// Charges a claim at `at` to the queue's rate, to the group's rate and to the group's turn.
     pub(crate) fn spend(&mut self, key: LaneKey, at: Millis) {
         if let Some(rate) = self.settings.rate() {
             self.spent.spend(at, rate);
@@ -88,7 +89,7 @@ impl State {
         let settings = self.settings.clone();
         let before = self.groups.get(number).map_or(PLAIN_WEIGHT, Group::weight);
         let weight = limits.and_then(|limits| limits.weight).unwrap_or(PLAIN_WEIGHT);
-        // First, so that one which may run from now on begins with its new weight.
+        // The weight comes first, so that a group that can run from now on starts with its new weight.
         self.lanes.reweigh(number, before, weight);
         self.change_group(number, |group| {
             let before = group.rate(&settings);
@@ -116,8 +117,8 @@ impl State {
         Ok(())
     }
 
-    /// Gives the queue other settings by `set`, and to every group what follows from it: at once, or of many groups by and
-    /// by, so that the server isn't held.
+    /// Changes the queue's settings through `set` and updates the groups: all at once, or, if there are many, step by
+    /// step by the tick, so that the server is not blocked.
     pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut State) -> Applied) -> Applied {
         let before = self.settings.clone();
         set(self)?;

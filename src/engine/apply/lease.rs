@@ -1,4 +1,4 @@
-//! Leases that begin, last longer and end.
+//! Leases: how they begin, are extended and end.
 
 use crate::apply::transition::is_leased;
 use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
@@ -31,9 +31,9 @@ impl State {
         ensure(at <= lease.deadline, "a deadline after its claim")?;
         let mut task = self.detach(lease.id, |phase| matches!(phase, Phase::Ready { .. }))?;
         self.spend(task.key, at);
-        self.let_go_at_start(task.place);
+        self.let_go_at_start(task.position);
         if task.entry.is_suspect() {
-            // Whoever it waited for.
+            // No worker is reserved for a suspect any more.
             self.awaited = None;
         }
         let worker = self.workers.hold(worker, task.entry.is_suspect());
@@ -54,7 +54,7 @@ impl State {
     }
 
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
-        ensure(end.is_none_or(End::is_valid), "what is left of a task")?;
+        ensure(end.is_none_or(End::is_valid), "a valid result and retention")?;
         let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
@@ -62,7 +62,7 @@ impl State {
         let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&task) };
         task.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
         task.entry.stalled = false;
-        self.let_go(task.place);
+        self.let_go(task.position);
         self.progress.forget(task.order);
         if let Some(result) = end.result {
             self.results.set(task.order, result);
@@ -74,7 +74,7 @@ impl State {
         let mut task = self.detach(id, is_leased)?;
         task.entry.deliveries = task.entry.deliveries.saturating_sub(1);
         task.entry.phase = Phase::Ready { since: at };
-        self.give_token_back(at, task.place, &mut task.entry);
+        self.give_token_back(at, task.position, &mut task.entry);
         self.totals.claimed = self.totals.claimed.saturating_sub(1);
         self.attach(&task)
     }
@@ -101,15 +101,15 @@ impl State {
     }
 
     pub(crate) fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
-        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "a progress' length")?;
+        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "the length of a progress")?;
         let found = self.find(id).ok_or(Invalid("a task to extend"))?;
-        let (place, order, mut entry) = (found.place, found.order, found.entry());
+        let (position, order, mut entry) = (found.position, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
             return Err(Invalid("a lease to extend"));
         };
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
-        self.log.set_entry(place, &entry, None);
+        self.log.set_entry(position, &entry, None);
         match progress {
             None => {}
             Some([]) => self.progress.forget(order),
@@ -141,13 +141,13 @@ impl State {
                 }
             }
         }
-        // Leases that end together lie in one page: its bound is what brought the tick here.
+        // Leases that end together are mostly in one page, whose bound brought the tick here.
         first.into_iter().for_each(|order| self.log.tighten(order));
         Ok(())
     }
 
-    /// What is said of a task that dies by this stall, in place of the error of a FAIL: how often it stalled, how long the
-    /// last lease was held, by whom, and what else ended it but its own length.
+    /// The error of a task that dies of this stall, since no FAIL left one: how often it stalled, how long the last
+    /// lease lasted, at which worker, and what ended it if not its own length.
     fn why_dead(&self, id: TaskId, at: Millis) -> Option<Vec<u8>> {
         let entry = self.find(id)?.entry?;
         let Phase::Leased { deadline, claimed_at, worker, tied, .. } = entry.phase else { return None };
@@ -157,10 +157,10 @@ impl State {
             () if run_max.is_some_and(|run_max| claimed_at.plus(run_max) <= deadline) => b" (run-max)",
             () => b"",
         };
-        let held_ms = at.min(deadline).since(claimed_at);
+        let lease_lasted_ms = at.min(deadline).since(claimed_at);
         let mut why = match entry.stalls.saturating_add(1) {
-            1 => format!("1 stall, after {held_ms} ms"),
-            stalls => format!("{stalls} stalls, the last after {held_ms} ms"),
+            1 => format!("1 stall, after {lease_lasted_ms} ms"),
+            stalls => format!("{stalls} stalls, the last after {lease_lasted_ms} ms"),
         }
         .into_bytes();
         let name = self.workers.name(worker);

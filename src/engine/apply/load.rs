@@ -1,4 +1,4 @@
-//! What was stored comes back into the tables.
+//! Loading what was stored.
 
 use crate::apply::transition::Detached;
 use crate::bounds::NAME_MAX_BYTES;
@@ -7,26 +7,26 @@ use crate::numbers::Order;
 use crate::state::State;
 use crate::store::bodies::{StoredBody, is_valid_body};
 use crate::store::entry::Phase;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::store::page::Page;
 use crate::store::tokens::StoredToken;
 use crate::time::Millis;
 
 impl State {
-    /// Adds a page of tasks that was stored.
+    /// Adds a stored page of tasks.
     pub(crate) fn load_page(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         let page = Page::load(bytes)?;
         let (first, slots) = (page.first(), page.slots() as u64);
         ensure(self.log.append(page), "pages in order")?;
         let end = Order(first.0 + slots);
-        let places: Vec<_> =
-            self.log.tasks_from(first).take_while(|&place| self.log.order(place) < end).collect();
-        places.into_iter().try_for_each(|place| self.index(place))
+        let positions: Vec<_> =
+            self.log.tasks_from(first).take_while(|&position| self.log.order(position) < end).collect();
+        positions.into_iter().try_for_each(|position| self.index(position))
     }
 
-    /// Puts a task that was loaded into the structure of its state, as its entry (or having none) says.
-    fn index(&mut self, place: Place) -> Applied {
-        let found = self.at(place).ok_or(Invalid("a loaded task"))?;
+    /// Adds a loaded task to the structures of its state, which follows from its entry or from having none.
+    fn index(&mut self, position: Position) -> Applied {
+        let found = self.at(position).ok_or(Invalid("a loaded task"))?;
         let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
         let entry = found.entry;
         ensure(key.group.is_none() || self.groups.get(key.group).is_some(), "a task's group")?;
@@ -34,41 +34,41 @@ impl State {
         let Some(entry) = entry else {
             self.lanes.push_fresh(key, self.running(key.group), order);
             self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
-            self.index_expiry(place, order, None);
-            return self.index_token(place);
+            self.index_expiry(position, order, None);
+            return self.index_token(position);
         };
         if let Phase::Leased { worker, .. } = entry.phase {
             ensure(self.workers.hold_number(worker, entry.is_suspect()), "a worker's name")?;
         }
         let was_dead = self.totals.dead;
-        self.attach(&Detached { place, order, key, entry })?;
+        self.attach(&Detached { position, order, key, entry })?;
         self.totals.dead = was_dead;
-        self.index_token(place)
+        self.index_token(position)
     }
 
-    /// A task that was loaded has the token that follows from it.
-    fn index_token(&mut self, place: Place) -> Result<(), Invalid> {
-        let found = self.log.record(place).and_then(|record| Some((record, record.options.unique?)));
+    /// Notes the token of a loaded task, if it holds one that follows from the task.
+    fn index_token(&mut self, position: Position) -> Result<(), Invalid> {
+        let found = self.log.record(position).and_then(|record| Some((record, record.options.unique?)));
         let Some((record, unique)) = found else { return Ok(()) };
-        let entry = self.log.entry(place);
+        let entry = self.log.entry(position);
         if entry.is_none_or(|entry| unique.is_held_by(&entry)) && unique.hold.until().is_none() {
-            ensure(self.tokens.get(unique.token).is_none(), "a token of its own")?;
+            ensure(self.tokens.get(unique.token).is_none(), "a token that no other task holds")?;
             self.tokens.hold(unique.token, record.id, None);
         }
         Ok(())
     }
 
-    /// Adds a body that was stored.
+    /// Adds a stored body. Bodies come before their tasks, which are indexed by what they have.
     pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Invalid> {
         let order = Order(stored.order);
         ensure(self.log.pages() == 0, "bodies before their tasks")?;
         ensure(is_valid_body(&stored.headers, &stored.payload), "a body's size")?;
-        ensure(!self.bodies.has(order), "one body a task")?;
+        ensure(!self.bodies.has(order), "one body per task")?;
         self.bodies.put(order, &stored.payload, &stored.headers);
         Ok(())
     }
 
-    /// Adds a token that doesn't follow from the tasks.
+    /// Adds a stored token, one that does not follow from the tasks.
     pub(crate) fn load_token(&mut self, stored: &StoredToken) -> Result<(), Invalid> {
         let StoredToken { token, id, until } = stored;
         ensure((1..=NAME_MAX_BYTES).contains(&token.len()) && *until <= Millis::MAX, "a token's bounds")?;

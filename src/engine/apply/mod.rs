@@ -1,7 +1,12 @@
-//! The only mutator: an event that was decided on a queue changes that queue, and every copy of it, alike.
+//! The only code that changes a queue: it applies events.
 //!
-//! An event decided on the same state always applies. One that comes from a file or a peer is checked: what
-//! doesn't fit is refused with a reason, and since an event may have changed half of its tasks by then, whoever
+//! An event that was decided on a queue changes that queue and every copy of it alike, and always applies. An event
+//! from a file or a peer is checked as it is applied. One that does not fit is refused with a reason. It may have
+//! changed some of its tasks by then, so the caller must give the queue up (BROKEN).
+//!
+//! Each event has a method `apply_…` in the file of its noun. `transition` moves a task from one state to another, and
+//! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and
+//! from another queue; `seen` notes what a search for due work found out.
 //! applies it must give the queue up (BROKEN).
 
 pub(crate) mod control;
@@ -25,8 +30,7 @@ use crate::state::State;
 use crate::task::TaskId;
 
 impl State {
-    /// Changes the queue as the event says: one line an event, what it does stands beside its noun. Errors: it doesn't
-    /// fit this queue, which is to be given up then.
+    /// Changes the queue by one event. Errors: the event does not fit this queue, which must be given up then.
     pub(crate) fn apply(&mut self, event: &Event) -> Applied {
         match event {
             Event::Pushed { first, count, due, options, payloads } => {

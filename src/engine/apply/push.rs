@@ -1,4 +1,4 @@
-//! Tasks that come in.
+//! Adding tasks that were pushed.
 
 use crate::bounds::{BATCH_MAX, PAYLOAD_MAX_BYTES};
 use crate::invalid::{Applied, Invalid, ensure};
@@ -44,13 +44,17 @@ impl State {
                 None => {
                     self.lanes.push_fresh(key, self.running(group), order);
                     self.count_in_group(group, &Phase::Ready { since: Millis(id.ms) }, 0, 1);
-                    if let Some(place) = options.ttl_ms.and_then(|_| self.log.locate(order)) {
-                        self.index_expiry(place, order, None);
+                    if let Some(position) = options.ttl_ms.and_then(|_| self.log.locate(order)) {
+                        self.index_expiry(position, order, None);
                     }
                 }
                 Some(due) => {
-                    let place = self.log.locate(order).ok_or(Invalid("a task just pushed"))?;
-                    self.log.set_entry(place, &Entry::untouched(Phase::Delayed { due }, order.rank()), None);
+                    let position = self.log.locate(order).ok_or(Invalid("a task just pushed"))?;
+                    self.log.set_entry(
+                        position,
+                        &Entry::untouched(Phase::Delayed { due }, order.rank()),
+                        None,
+                    );
                     self.delayed.insert(due, order);
                 }
             }

@@ -1,4 +1,4 @@
-//! Tasks that are ready again: their time has come, or somebody retries them.
+//! Delayed tasks that become ready, and dead or delayed tasks that are retried.
 
 use crate::invalid::{Applied, Invalid};
 use crate::state::State;
@@ -12,7 +12,7 @@ impl State {
         let Phase::Delayed { due } = task.entry.phase else {
             return Err(Invalid("a delayed task"));
         };
-        let since = self.ready_since(task.place, due, at);
+        let since = self.ready_since(task.position, due, at);
         self.attach_at_back(task, since)
     }
 
@@ -20,7 +20,7 @@ impl State {
         let mut task =
             self.detach(id, |phase| matches!(phase, Phase::Delayed { .. } | Phase::Dead { .. }))?;
         if matches!(task.entry.phase, Phase::Dead { .. }) {
-            self.take_again(at, task.place, &task.entry)?;
+            self.take_again(at, task.position, &task.entry)?;
             task.entry.failures = 0;
             task.entry.stalls = 0;
         }

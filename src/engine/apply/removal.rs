@@ -1,4 +1,4 @@
-//! Tasks that are gone, other than by an answer of their worker.
+//! Removing tasks, other than by an ACK; also marking leased tasks that are to be cancelled.
 
 use crate::apply::transition::is_leased;
 use crate::invalid::{Applied, Invalid, ensure};
@@ -28,12 +28,12 @@ impl State {
 
     pub(crate) fn apply_cancel_asked(&mut self, id: TaskId) -> Applied {
         let found = self.find(id).ok_or(Invalid("a task to cancel"))?;
-        let (place, mut entry) = (found.place, found.entry());
+        let (position, mut entry) = (found.position, found.entry());
         let Phase::Leased { cancel, .. } = &mut entry.phase else {
             return Err(Invalid("a leased task to cancel"));
         };
         *cancel = true;
-        self.log.set_entry(place, &entry, None);
+        self.log.set_entry(position, &entry, None);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! A task that waits gets another body.
+//! Replacing the body of a waiting task.
 
 use crate::invalid::{Invalid, ensure};
 use crate::state::State;
@@ -13,7 +13,7 @@ impl State {
         payload: &[u8],
     ) -> Result<(), Invalid> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let found = found.ok_or(Invalid("a task that waits"))?;
+        let found = found.ok_or(Invalid("a waiting task"))?;
         ensure(found.record.options.unique.is_some(), "a task with a token")?;
         let order = found.order;
         ensure(is_valid_body(headers, payload), "a body's size")?;

@@ -1,4 +1,4 @@
-//! Schedules that are set, removed and run.
+//! Setting, removing, running and planning schedules.
 
 use crate::bounds::NUMBER_MAX;
 use crate::invalid::{Invalid, ensure};
@@ -19,7 +19,7 @@ impl State {
         let old = self.schedules.get(name);
         let runs = old.map(|old| old.runs).unwrap_or_default();
         let zones = self.schedules.zones();
-        ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "not too many schedules")?;
+        ensure(old.is_some() || self.schedules.len() < SCHEDULES_MAX, "at most 1000 schedules")?;
         ensure(StoredSchedule { name, plan: *plan, next, seen, runs }.is_valid(), "a schedule's bounds")?;
         self.schedules.change(|by_name| {
             by_name.insert(name.into(), Schedule::new(plan, next, seen, runs, zones));
@@ -43,7 +43,7 @@ impl State {
         let packed = self.schedules.get(name).map(|schedule| schedule.plan.clone());
         let packed = packed.ok_or(Invalid("a schedule"))?;
         let plan: ScheduleSpec =
-            rmp_serde::from_slice(&packed).map_err(|_| Invalid("a plan that can be read"))?;
+            rmp_serde::from_slice(&packed).map_err(|_| Invalid("a spec that can be read"))?;
         self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
         self.schedules.update(name, next, at, |runs| {
             runs.made = count(runs.made);
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-/// One more, within what a stored counter can be.
+/// One more, up to the largest counter that can be stored.
 fn count(total: u64) -> u64 {
     (total + 1).min(NUMBER_MAX.unsigned_abs())
 }

@@ -1,46 +1,52 @@
-//! Tokens that are taken and freed.
+//! Taking and freeing UNIQUE tokens.
 
 use serde_bytes::ByteBuf;
 
 use crate::invalid::{Invalid, ensure};
 use crate::state::State;
 use crate::store::entry::Entry;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::store::tokens::takes_again;
 use crate::task::{Hold, TaskId, Unique};
 use crate::time::Millis;
 
 impl State {
-    /// A task that was just pushed takes its token; that of another whose time is over at `at` moves to it.
+    /// Gives a token to a task that was just pushed. It must be free at `at`; an entry whose time has passed is
+    /// replaced.
     pub(crate) fn take_token(&mut self, at: Millis, id: TaskId, unique: &Unique) -> Result<(), Invalid> {
         ensure(self.tokens.holder(at, unique.token).is_none(), "a token that nobody holds")?;
         self.tokens.hold(unique.token, id, unique.hold.until());
         Ok(())
     }
 
-    /// A task is dead or gone: its token is free, unless it is kept.
-    pub(crate) fn let_go(&mut self, place: Place) {
-        self.free_if(place, |hold| !matches!(hold, Hold::Exactly(_)));
+    /// Frees the token of a task that is dead, done or removed, unless KEEP keeps it.
+    pub(crate) fn let_go(&mut self, position: Position) {
+        self.free_if(position, |hold| !matches!(hold, Hold::Exactly(_)));
     }
 
-    /// A task is claimed: a token that was held until then is free.
-    pub(crate) fn let_go_at_start(&mut self, place: Place) {
-        self.free_if(place, |hold| hold == Hold::Start);
+    /// Frees the token of a task that is claimed, if it was held until the start only (UNTIL start).
+    pub(crate) fn let_go_at_start(&mut self, position: Position) {
+        self.free_if(position, |hold| hold == Hold::Start);
     }
 
-    fn free_if(&mut self, place: Place, is_free: impl Fn(Hold) -> bool) {
+    fn free_if(&mut self, position: Position, is_free: impl Fn(Hold) -> bool) {
         if self.tokens.len() == 0 {
             return;
         }
-        let Some(record) = self.log.record(place) else { return };
+        let Some(record) = self.log.record(position) else { return };
         if let Some(unique) = record.options.unique.filter(|unique| is_free(unique.hold)) {
             self.tokens.free(unique.token, record.id);
         }
     }
 
-    /// A dead task is ready again, and has its token again if it still wants it.
-    pub(crate) fn take_again(&mut self, at: Millis, place: Place, entry: &Entry) -> Result<(), Invalid> {
-        let Some(record) = self.log.record(place) else { return Ok(()) };
+    /// Gives a dead task that is ready again its token, if it still wants it. Errors: another task holds it.
+    pub(crate) fn take_again(
+        &mut self,
+        at: Millis,
+        position: Position,
+        entry: &Entry,
+    ) -> Result<(), Invalid> {
+        let Some(record) = self.log.record(position) else { return Ok(()) };
         let Some(unique) = record.options.unique.filter(|unique| takes_again(at, unique, entry)) else {
             return Ok(());
         };
@@ -50,10 +56,11 @@ impl State {
         Ok(())
     }
 
-    /// A hand-off was undone. If it was the first and its token is still free, both are as if it had never been: the
-    /// entry's lease too, by which a token until the start is told to be held or not.
-    pub(crate) fn give_token_back(&mut self, at: Millis, place: Place, entry: &mut Entry) {
-        let Some(record) = self.log.record(place).filter(|_| entry.deliveries == 0) else { return };
+    /// Undoes the effect of a hand-off on a token that is held until the start. If the hand-off was the first claim and
+    /// the token is still free, the task gets it back. The entry's lease is reset too, because it decides who holds
+    /// such a token.
+    pub(crate) fn give_token_back(&mut self, at: Millis, position: Position, entry: &mut Entry) {
+        let Some(record) = self.log.record(position).filter(|_| entry.deliveries == 0) else { return };
         let unique = record.options.unique.filter(|unique| unique.hold == Hold::Start);
         let Some(unique) = unique.filter(|unique| self.tokens.holder(at, unique.token).is_none()) else {
             return;
@@ -62,11 +69,11 @@ impl State {
         self.tokens.hold(unique.token, record.id, None);
     }
 
-    /// Tokens whose time is over at `at` are free.
+    /// Frees tokens whose time has passed. Errors: one whose time has not.
     pub(crate) fn apply_freed(&mut self, at: Millis, tokens: &[ByteBuf]) -> Result<(), Invalid> {
         tokens.iter().try_for_each(|token| {
             let held = self.tokens.get(token);
-            ensure(held.is_some_and(|held| held.is_over(at)), "a token whose time is over")?;
+            ensure(held.is_some_and(|held| held.is_over(at)), "a token whose time has passed")?;
             self.tokens.forget(token);
             Ok(())
         })

@@ -1,5 +1,8 @@
-//! Where a task stands: in the structure of its state and in no other. Whatever changes a task's state takes it out of
-//! one (`detach`) and puts it into another (`attach`), or forgets it (`remove`).
+//! Moving tasks between states.
+//!
+//! A task is in the structures of its state and in no others. Every change of state takes it out of one
+//! ([`State::detach`]) and puts it into another ([`State::attach`]) or removes it ([`State::remove`]). These three keep
+//! all counters and indexes: lanes, groups, delayed, dead and done tasks, worker names, tokens and expiry.
 
 use crate::event::Then;
 use crate::invalid::{Applied, Invalid, ensure};
@@ -7,21 +10,21 @@ use crate::numbers::Order;
 use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// A task that was taken out of its state, until it is attached to another one or removed.
+/// A task between two states. It must be attached to another state, or removed.
 #[must_use]
 pub(crate) struct Detached {
-    pub place: Place,
+    pub position: Position,
     pub order: Order,
     pub key: LaneKey,
     pub entry: Entry,
 }
 
 impl State {
-    /// Draws the next order number.
+    /// Draws the next order number. Errors: they are used up.
     pub(crate) fn draw(&mut self) -> Result<Order, Invalid> {
         let drawn = self.next_order;
         ensure(drawn < Order::MAX, "an order number")?;
@@ -29,19 +32,20 @@ impl State {
         Ok(drawn)
     }
 
-    /// Takes a task out of the structure of its state. Errors: there is no such task, or it isn't in such a phase.
+    /// Takes a task out of the structures of its state. Errors: there is no such task, or `is_expected` refuses its
+    /// phase.
     pub(crate) fn detach(
         &mut self,
         id: TaskId,
         is_expected: impl Fn(&Phase) -> bool,
     ) -> Result<Detached, Invalid> {
         let found = self.find(id).ok_or(Invalid("a living task"))?;
-        let (place, order, key) = (found.place, found.order, found.key());
+        let (position, order, key) = (found.position, found.order, found.key());
         let (entry, touched) = (found.entry(), found.entry);
-        ensure(is_expected(&entry.phase), "a task in such a state")?;
+        ensure(is_expected(&entry.phase), "a task in another state")?;
         match entry.phase {
             Phase::Ready { .. } => {
-                self.forget_expiry(place, order, touched.as_ref());
+                self.forget_expiry(position, order, touched.as_ref());
                 match touched {
                     None => self.lanes.take_fresh(key, order, &self.log),
                     Some(_) => self.lanes.take_returned(key, entry.rank, entry.is_suspect()),
@@ -65,13 +69,14 @@ impl State {
                 let is_dead = self.dead.remove(&(at, order));
                 debug_assert!(is_dead, "a dead task is indexed");
             }
-            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(place, order)),
+            Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(position, order)),
         }
         self.count_in_group(key.group, &entry.phase, entry.deliveries, -1);
-        Ok(Detached { place, order, key, entry })
+        Ok(Detached { position, order, key, entry })
     }
 
-    /// Puts a task into the structure of its new state.
+    /// Puts a task into the structures of the state in its entry. Errors: an instant is out of bounds, or its rank is
+    /// taken.
     pub(crate) fn attach(&mut self, task: &Detached) -> Applied {
         let mut deadline = None;
         match task.entry.phase {
@@ -79,8 +84,8 @@ impl State {
                 ensure(since <= Millis::MAX, "an instant")?;
                 let (key, rank, weight) = (task.key, task.entry.rank, self.running(task.key.group));
                 let is_free = self.lanes.put_returned(key, weight, rank, task.order, task.entry.is_suspect());
-                ensure(is_free, "a turn of its own")?;
-                self.index_expiry(task.place, task.order, Some(&task.entry));
+                ensure(is_free, "a rank that no other task has")?;
+                self.index_expiry(task.position, task.order, Some(&task.entry));
             }
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
@@ -94,18 +99,19 @@ impl State {
                 ensure(at <= Millis::MAX, "an instant")?;
                 self.totals.dead += 1;
                 self.dead.insert((at, task.order));
-                self.let_go(task.place);
+                self.let_go(task.position);
             }
             Phase::Done { at, until } => {
                 ensure(at <= Millis::MAX, "an instant")?;
-                self.done.insert(at, until, task.order, self.task_bytes(task.place, task.order));
+                self.done.insert(at, until, task.order, self.task_bytes(task.position, task.order));
             }
         }
         self.count_in_group(task.key.group, &task.entry.phase, task.entry.deliveries, 1);
-        self.log.set_entry(task.place, &task.entry, deadline);
+        self.log.set_entry(task.position, &task.entry, deadline);
         Ok(())
     }
 
+    /// Attaches a task whose lease ended in the state that the event says.
     pub(crate) fn attach_as(&mut self, mut task: Detached, then: &Then) -> Applied {
         task.entry.phase = match *then {
             Then::Ready(since) => Phase::Ready { since },
@@ -115,6 +121,7 @@ impl State {
         self.attach(&task)
     }
 
+    /// Attaches a task as ready, at the back of its lane. A task that comes back to an ordered group keeps its place.
     pub(crate) fn attach_at_back(&mut self, mut task: Detached, at: Millis) -> Applied {
         let is_back = matches!(task.entry.phase, Phase::Delayed { .. }) && task.entry.deliveries > 0;
         if !is_back || !self.keeps_place(task.key.group) {
@@ -124,14 +131,14 @@ impl State {
         self.attach(&task)
     }
 
-    /// Forgets a task that was taken out of its state.
+    /// Removes a detached task from the log, with everything that is stored about it.
     pub(crate) fn remove(&mut self, task: &Detached) -> Applied {
         self.errors.forget(task.order);
         self.results.forget(task.order);
         self.progress.forget(task.order);
-        self.let_go(task.place);
+        self.let_go(task.position);
         self.bodies.remove(task.order);
-        self.log.remove(task.place);
+        self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);
         Ok(())
     }

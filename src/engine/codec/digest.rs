@@ -1,4 +1,4 @@
-//! A fingerprint of a queue: 128 bits that tell whether two copies are equal, for the price of reading them once.
+//! Digests of queues, to check whether two copies are equal.
 
 use crate::codec::queue::{PROGRESS, RESULTS};
 use crate::numbers::Order;
@@ -7,16 +7,17 @@ use crate::state::State;
 use crate::store::entry::{Packed, Phase};
 use crate::task::Options;
 
-/// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over parts instead of a stream of bytes: each part is its
-/// length and its bytes, filled up with zeros to whole words. So no two lists of parts are the same words.
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over a list of parts instead of a stream of bytes. Each
+/// part is its length followed by its bytes, padded with zeros to whole words. So two different lists never give the
+/// same words.
 ///
-/// Its key is fixed: it finds copies that have come apart, and is no proof against somebody who wants two queues
-/// to have the same one. Nothing stores it, so it may change with a version of the module.
+/// The key is fixed. The hash finds copies that have diverged, but it is no protection against somebody who wants two
+/// different queues to have the same one. Nothing stores it, so it can change with a version of the module.
 struct Fingerprint([u64; 4]);
 
 impl Fingerprint {
     fn new() -> Fingerprint {
-        // "somepseudorandomlygeneratedbytes", with the mark of the form with 128 bits; the key is zero.
+        // "somepseudorandomlygeneratedbytes" with the mark of the 128-bit variant. The key is zero.
         Fingerprint([
             0x736f_6d65_7073_6575,
             0x646f_7261_6e64_6f6d ^ 0xee,
@@ -52,7 +53,7 @@ impl Fingerprint {
         words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
         if !rest.is_empty() {
             let mut last = [0; 8];
-            last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
             self.word(u64::from_le_bytes(last));
         }
     }
@@ -70,17 +71,17 @@ impl Fingerprint {
 }
 
 impl State {
-    /// Gives to `add` what makes two queues equal, in an order that doesn't depend on how they are laid out.
+    /// Passes everything that makes two queues equal to `add`, in an order that does not depend on their memory layout.
     pub fn digest(&self, add: &mut dyn FnMut(&[u8])) {
         add(&self.head_for_digest());
-        // Made once, or in one buffer, since all else would be made anew for each of a million tasks.
+        // Encoded once, or into one buffer, because the loop runs for each of perhaps a million tasks.
         let (mut state, mut named) = (Vec::new(), Vec::new());
         let usual = encode_named(&Options::default());
-        for place in self.log.tasks_from(Order(0)) {
-            let Some(found) = self.at(place) else { continue };
+        for position in self.log.tasks_from(Order(0)) {
+            let Some(found) = self.at(position) else { continue };
             state.clear();
             if let Some(entry) = found.entry {
-                // The number of a worker's name depends on the history, the name doesn't.
+                // The number of a worker's name depends on the history, the name does not.
                 let worker = match entry.phase {
                     Phase::Leased { worker, .. } => self.workers.name(worker),
                     _ => &[],
@@ -98,7 +99,8 @@ impl State {
             }
             add(self.groups.name(found.record.group));
             add(found.record.id.text().as_str().as_bytes());
-            // One byte before each, which no other part is, since most tasks have neither.
+            // Only where there is a value, since most tasks have neither. No other part is a single byte like this
+            // mark.
             for (kind, table) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
                 if let Some(value) = table.get(found.order) {
                     add(&[kind]);
@@ -122,7 +124,7 @@ impl State {
         self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
     }
 
-    /// What equal queues have in common and others don't: [`State::digest`] in 16 bytes, the same on every machine.
+    /// The digest in 16 bytes: equal queues have the same one, on every machine. It reads the whole queue once.
     pub fn fingerprint(&self) -> [u8; 16] {
         let mut fingerprint = Fingerprint::new();
         self.digest(&mut |part| fingerprint.part(part));

@@ -1,54 +1,58 @@
-//! Bytes ⇄ events: what replicas and the AOF get of a change.
+//! Effects: the bytes that tell replicas and the AOF what happened to a queue.
 //!
 //! An effect is a version byte, its number in the queue's history, the instant of the change on the queue's clock, and
-//! events one after the other (MessagePack, fields by place). Versions only grow, and old ones stay readable: before
-//! version 3 an effect had neither number nor instant.
+//! one or more events (MessagePack, fields by position). Versions only grow, and old ones stay readable. Before version
+//! 3 an effect had neither number nor instant.
 
 use crate::event::Event;
 use crate::invalid::{Invalid, ensure};
 use crate::pack::decode;
 use crate::time::Millis;
 
-/// The version of effects.
+/// The version of the effects that this build writes.
 pub const EFFECT_VERSION: u8 = 3;
 
-/// An effect: what happened to one queue in one step, as replicas and the AOF get it.
+/// An effect to be sent: what happened to one queue in one step.
+///
+/// Add the events in order, then [`Effect::seal`] it. The payloads of pushes are not part of the bytes: they travel
+/// beside them in the same order, so that the server can pass on its own strings without a copy.
 #[derive(Debug, Default)]
 pub struct Effect {
-    /// Version, number, instant, the head of a MessagePack array, and as many events as `events`.
+    /// The head (see [`HEAD_BYTES`]) and the encoded events.
     bytes: Vec<u8>,
     events: u32,
 }
 
-/// An effect that came.
+/// An effect that was received and decoded.
 #[derive(Debug)]
 pub struct Received<'a> {
-    /// Its number in the queue's history and the instant of the change on the queue's clock; `None` before version 3.
+    /// The effect's number in the queue's history, and the instant of the change on the queue's clock. `None` before
+    /// version 3.
     pub stamp: Option<(u64, Millis)>,
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<Event<'a>>,
 }
 
-/// MessagePack's mark of an array whose length follows in four bytes.
+/// MessagePack's marker of an array whose length follows in four bytes.
 const ARRAY32: u8 = 0xdd;
-/// Where the number of events stands.
+/// Where the number of events is written.
 const LENGTH: std::ops::Range<usize> = 14..HEAD_BYTES;
-/// The version, six bytes each of the number and the instant, the mark of the array and its length.
+/// The version, six bytes each for the number and the instant, the marker of the array and its length.
 const HEAD_BYTES: usize = 18;
 
 impl Effect {
-    /// An empty effect in the memory of an earlier one.
+    /// An empty effect that reuses a buffer.
     pub fn reusing(mut bytes: Vec<u8>) -> Effect {
         bytes.clear();
         Effect { bytes, events: 0 }
     }
 
-    /// The memory, to be used again.
+    /// The buffer, for [`Effect::reusing`].
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Appends an event. The payloads of a push are not in it: they follow in the order of the events.
+    /// Appends an event. The payloads of a push or a replacement are not included.
     pub fn add(&mut self, event: &Event) {
         if self.events == 0 {
             self.bytes.reserve(96);
@@ -59,13 +63,13 @@ impl Effect {
         let _ = rmp_serde::encode::write(&mut self.bytes, event);
     }
 
-    /// Whether nothing happened.
+    /// Whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.events == 0
     }
 
-    /// Ends the effect: the bytes to send, empty where nothing happened. `number` is what [`crate::Queue::count_effect`]
-    /// gave, `at` the instant on the queue's clock.
+    /// Finishes the effect and returns the bytes to send; empty without events. `number` comes from
+    /// [`crate::Queue::count_effect`], `at` is the instant of the change on the queue's clock.
     pub fn seal(&mut self, number: u64, at: Millis) -> &[u8] {
         if let Some(head) = self.bytes.first_chunk_mut::<HEAD_BYTES>() {
             head[0] = EFFECT_VERSION;
@@ -77,7 +81,8 @@ impl Effect {
         &self.bytes
     }
 
-    /// Reads the bytes of an effect, with the payloads that came beside them.
+    /// Decodes an effect, given the payloads that came beside it. Errors: it is damaged or newer than this build, or
+    /// has not as many payloads as it needs.
     pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Invalid> {
         let (&version, mut rest) = bytes.split_first().ok_or(Invalid("an effect"))?;
         ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
@@ -87,7 +92,7 @@ impl Effect {
             let at = six_bytes(&mut rest).ok_or(Invalid("an instant"))?;
             stamp = Some((number, Millis(at)));
         }
-        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("events that are known"))?;
+        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("known events"))?;
         let mut left = payloads;
         for event in &mut events {
             match event {
@@ -105,12 +110,12 @@ impl Effect {
                 _ => {}
             }
         }
-        ensure(left.is_empty(), "a push for each payload")?;
+        ensure(left.is_empty(), "an event for each payload")?;
         Ok(Received { stamp, events })
     }
 }
 
-/// Takes a number of six bytes, the highest first.
+/// Takes a number of six bytes, big endian, off the front.
 fn six_bytes(rest: &mut &[u8]) -> Option<u64> {
     let (bytes, behind) = rest.split_first_chunk::<6>()?;
     *rest = behind;

@@ -1,4 +1,8 @@
-//! Bytes ⇄ queues and what happens to them.
+//! Encodings: the stored form of a queue (`queue`), effects (`effect`) and digests (`digest`).
+//!
+//! Formats outlive code: files and replicas of other versions use them. So a changed format gets a new version, the
+//! reader of the old one stays, and a sample of each is loaded by a test. What is read is never trusted: it is either
+//! valid or refused with [`crate::Invalid`].
 
 pub(crate) mod digest;
 pub(crate) mod effect;

@@ -1,8 +1,10 @@
-//! Bytes ⇄ queues. What comes from a file or a peer is not trusted: it is refused or it is valid.
+//! The stored form of a queue, for RDB files, DUMP and slot migration.
 //!
-//! A stored queue is a list of chunks: first a head (MessagePack, named fields, so that later versions can add
-//! some), then groups, pages, and what lies beside the tasks, each chunk with a byte that says what it is.
-//! Versions only grow, and old ones stay readable.
+//! A stored queue is a list of chunks. The first is the head (MessagePack with field names, so that later versions can
+//! add fields). Then come groups, replaced bodies, pages of tasks, and whatever is stored beside the tasks. Each of
+//! these chunks begins with a byte that says what it contains. Versions only grow, and old ones stay readable.
+//!
+//! Nothing that is read is trusted. Bounds are checked chunk by chunk; [`State::validate`] then checks the whole.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -32,16 +34,16 @@ use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
 use crate::totals::Totals;
 
-/// The version of the stored form.
+/// The version of the stored form that this build writes.
 pub const FORMAT_VERSION: u16 = 3;
 
-/// Texts, requests, tokens and bodies are stored in chunks of about this size.
+/// Side tables, requests, tokens and bodies are stored in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A queue that comes alone still has this many numbers to draw and events to count: it never runs out.
+/// A restored queue must have at least this many order numbers and counts left, so it never runs out.
 const ROOM: u64 = 1 << 32;
 
-/// No chunk of groups is larger: [`CHUNK_BYTES`] are told for 64 bytes a group, which take at most six times that.
+/// The largest chunk of groups. The writer assumes 64 bytes for a group, which can take up to six times as many.
 const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
 
 const PAGE: u8 = b'p';
@@ -52,14 +54,14 @@ const TURNS: u8 = b't';
 const SCHEDULES: u8 = b's';
 /// Results of done tasks.
 pub(crate) const RESULTS: u8 = b'd';
-/// Progress: how far workers are on their way.
+/// Progress of attempts.
 pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
 const BODIES: u8 = b'b';
-/// What the clocks of the node showed that saved the queue; since version 3.
+/// What the clocks of the saving node showed; since version 3.
 const CLOCKS: u8 = b'k';
 
-/// What a queue is beside its tasks, as it is stored.
+/// Everything about a queue except its tasks and tables, in its stored form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
@@ -71,13 +73,13 @@ struct Head {
     next_order: u64,
     term: u64,
     last_lease: LeaseNumber,
-    /// By number; free numbers have an empty name.
+    /// Worker names by number; empty for a free number.
     workers: Vec<ByteBuf>,
-    /// What is used of the queue's rate; since version 2.
+    /// The use of the queue's rate; since version 2.
     #[serde(default)]
     spent: Spent,
-    // What follows came with version 3.
-    /// The last effect's number.
+    // The fields below were added in version 3.
+    /// The number of the last effect; `None` if it is not known.
     #[serde(default)]
     effects: Option<u64>,
     #[serde(default)]
@@ -85,17 +87,17 @@ struct Head {
     /// Since when ready suspects have been passed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     passed_over: Option<Millis>,
-    /// The name of the worker that is to get one.
+    /// The name of the worker that is reserved for a suspect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaited: Option<ByteBuf>,
 }
 
-/// One turn of a rotation: the priority, the group's number, what is left of the turn.
+/// One turn of a rotation: the priority, the group's number, the tasks left of the turn.
 type StoredTurn = (i8, GroupNumber, u32);
 
-/// Until when each gate is closed: nothing for open, 0 for "until RESUME".
+/// Until when each gate is closed: `None` for open, 0 for "until RESUME".
 #[derive(Serialize, Deserialize)]
-// Else a damaged name would pass for an open gate.
+// Otherwise a damaged name would pass for an open gate.
 #[serde(deny_unknown_fields)]
 struct StoredPauses {
     inward: Option<u64>,
@@ -103,12 +105,13 @@ struct StoredPauses {
 }
 
 impl State {
-    /// Gives the stored form to `put`, a chunk at a time, the head first.
+    /// Writes the stored form through `put`, chunk by chunk, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
         self.save_at(None, put);
     }
 
-    /// The same, with what the node's clocks show: spans go on by it where the queue is loaded.
+    /// Like [`State::save`], with what the node's clocks show, so that spans keep their length where the queue is
+    /// loaded.
     pub fn save_at(&self, saved: Option<Stamp>, put: &mut dyn FnMut(&[u8])) {
         put(&encode_named(&self.head(self.workers.stored())));
         if let Some(saved) = saved {
@@ -155,13 +158,14 @@ impl State {
         }
     }
 
-    /// The head as a digest sees it: without the numbers of workers, which depend on the history, and without the last
-    /// effect's, which isn't known of a queue that an older version told of.
+    /// The head for a digest. It leaves out the numbers of workers, which depend on the history, and the number of the
+    /// last effect, which is not known of a queue that an older version stored.
     pub(crate) fn head_for_digest(&self) -> Vec<u8> {
         encode_named(&Head { effects: None, ..self.head(Vec::new()) })
     }
 
-    /// Begins a queue from its stored head; [`Queue::load_chunk`] adds what it holds, [`Queue::validate`] ends it.
+    /// Starts a queue from its stored head. Add the other chunks with [`State::load_chunk`], then call
+    /// [`State::validate`].
     pub(crate) fn load_head(bytes: &[u8]) -> Result<State, Invalid> {
         let head: Head = decode(bytes).ok_or(Invalid("a stored head"))?;
         ensure((1..=FORMAT_VERSION).contains(&head.version), "a known version")?;
@@ -171,7 +175,7 @@ impl State {
             ensure(rule.name == name && settings.set(rule, *value), "a setting's name and bounds")?;
         }
         ensure(head.totals.are_valid(), "totals in bounds")?;
-        ensure(head.spent.is_over_at() < Millis::MAX, "what is used of a rate")?;
+        ensure(head.spent.is_over_at() < Millis::MAX, "a valid use of a rate")?;
         ensure(head.next_order <= Order::MAX.0 && head.last_lease <= LeaseNumber::MAX, "counters in bounds")?;
         ensure(head.last_id.ms <= Millis::MAX.0, "an id in bounds")?;
         ensure(
@@ -187,8 +191,10 @@ impl State {
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
-        let workers = Interner::load(workers).ok_or(Invalid("worker names"))?;
-        let awaited = head.awaited.map(|name| workers.find(&name).ok_or(Invalid("an awaited worker's name")));
+        let workers = Interner::load(workers).ok_or(Invalid("valid names of workers"))?;
+        let awaited = head
+            .awaited
+            .map(|name| workers.find(&name).ok_or(Invalid("the name of the worker that is reserved")));
         let awaited = awaited.transpose()?.map(|(number, _)| number);
         Ok(State {
             settings,
@@ -209,20 +215,21 @@ impl State {
         })
     }
 
-    /// Whether a queue that comes alone has numbers left. What is refused here is more than any queue uses, and less than
-    /// what is refused of a file, since what was let in once has to be read again after more of it is used.
+    /// Whether a queue that arrives alone (RESTORE) has enough numbers left. The limit is far above what any queue
+    /// uses, and below that of [`crate::Queue::load_head`]: a queue accepted once must load again after it has used
+    /// more of them.
     pub fn has_room(&self) -> bool {
         let most = NUMBER_MAX as u64 - ROOM;
         self.next_order.0 <= Order::MAX.0 - ROOM && self.totals.values().iter().all(|&total| total <= most)
     }
 
-    /// Adds one chunk after the head. What is refused adds nothing, since a queue that was given up is kept as far as it
-    /// can be read, and is to be the same when it is stored and loaded again.
+    /// Adds one chunk after the head. A chunk that is refused adds nothing: a queue that was given up is kept as far as
+    /// it can be read, and must be the same when it is stored and loaded again.
     pub(crate) fn load_chunk(&mut self, bytes: &[u8], saved: &Cell<Option<Stamp>>) -> Result<(), Invalid> {
         match bytes.split_first() {
             Some((&PAGE, page)) => self.load_page(page),
             Some((&GROUPS, groups)) => {
-                // A free number takes one byte here and many when it is read.
+                // A free number takes one byte in the file and many in memory.
                 ensure(groups.len() <= GROUPS_CHUNK_MAX, "groups in small chunks")?;
                 let groups: Vec<StoredGroup> = decode(groups).ok_or(Invalid("stored groups"))?;
                 ensure(self.log.pages() == 0, "groups before their tasks")?;
@@ -232,11 +239,11 @@ impl State {
                 let turns: Vec<StoredTurn> = decode(turns).ok_or(Invalid("stored turns"))?;
                 turns.into_iter().try_for_each(|(priority, group, left)| {
                     let key = LaneKey { priority, group };
-                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that may run")
+                    ensure(self.lanes.restore_turn(key, left), "a turn of a group that can run")
                 })
             }
             Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
-                Err(Invalid("tasks before what is said of them"))
+                Err(Invalid("tasks before their errors, results and progress"))
             }
             Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
             Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
@@ -246,8 +253,8 @@ impl State {
                 requests.into_iter().try_for_each(|request| {
                     ensure(request.is_valid() && request.kept_until > Millis(0), "a request")?;
                     let is_new = !self.requests.holds(&request) && self.requests.len() < REQUESTS_MAX;
-                    ensure(is_new, "each request once, and not too many")?;
-                    // A version that didn't bound their bytes may have stored more: the oldest are forgotten.
+                    ensure(is_new, "each request once, and at most 10,000")?;
+                    // A version that did not bound their bytes may have stored more: the oldest are forgotten.
                     self.requests.remember(Millis(0), request);
                     Ok(())
                 })
@@ -272,21 +279,23 @@ impl State {
     }
 }
 
-/// Reads a chunk of errors, results or progress. Whose they are, and how long, [`Queue::validate`] says.
+/// Loads a chunk of errors, results or progress. [`State::validate`] checks which tasks they belong to, and their
+/// lengths.
 fn load_side_table(table: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
     let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(table.get(Order(order)).is_none(), "one error, result or progress a task")?;
+        ensure(table.get(Order(order)).is_none(), "one error, result or progress per task")?;
         table.set(Order(order), value);
         Ok(())
     })
 }
 
+/// A chunk: its kind, followed by its contents.
 fn chunk(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&[kind], bytes].concat()
 }
 
-/// Gives items in chunks of about [`CHUNK_BYTES`].
+/// Writes items in chunks of about [`CHUNK_BYTES`].
 fn put_batches<T: Serialize>(
     kind: u8,
     items: impl Iterator<Item = T>,

@@ -1,7 +1,7 @@
 //! Claims: which ready tasks a worker gets, and under which leases.
 //!
-//! A claim goes on turn by turn: each event hands out what one turn of the rotation holds, at most, and is applied
-//! before the next is decided, so that limits and turns are looked at as they are. A queue without groups is one turn.
+//! A claim proceeds turn by turn. Each event hands out at most one turn of the rotation, and is applied before the next
+//! is decided, so limits and turns are always current. In a queue without groups, the whole claim is one turn.
 
 use crate::event::{Event, Lease};
 use crate::numbers::{GroupNumber, Rank};
@@ -14,32 +14,32 @@ use crate::store::lane::{Lane, Which};
 use crate::task::LeaseNumber;
 use crate::time::{Millis, Now};
 
-/// A claim that is under way.
+/// A claim in progress: its options, and what it has received so far.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimTurns<'a> {
     claim: Claim<'a>,
-    /// How many more tasks it may get.
+    /// How many more tasks it can get.
     left: usize,
     got: usize,
     bytes: u64,
-    /// How often it may remove what has expired before.
+    /// How many more times it can remove expired tasks first.
     sweeps: usize,
-    /// What its worker may be given, as it was at the first turn.
+    /// What its worker was allowed to get at the first turn.
     allowed: Option<Allowed>,
 }
 
-/// Steps in which one claim removes tasks that have expired; the tick sees to more of them.
+/// How many times one claim removes expired tasks, a step each. The tick removes the rest.
 const SWEEPS: usize = 32;
 
 impl<'a> ClaimTurns<'a> {
-    /// The beginning of a claim.
+    /// Starts a claim.
     pub fn new(claim: Claim<'a>) -> ClaimTurns<'a> {
         ClaimTurns { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
     }
 
-    /// Hands out ready tasks of one turn; `None` where there is nothing (more) for this claim. What has expired goes
-    /// first, so an event may say that instead. It is to be applied before the next turn. Before the first,
-    /// [`State::pass_over`] is to be asked. Errors: `Paused`, `Exhausted`.
+    /// Decides the next turn of the claim; `None` if there is nothing (more) for it. Expired tasks are removed first,
+    /// so the event can also be that removal. Apply it before asking for the next turn. Ask [`State::pass_over`] before
+    /// the first. Errors: `Paused`, `Exhausted`.
     pub fn turn(&mut self, state: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
         if !state.paused(now.at, Gate::Out).is_open() {
             return Err(Refusal::Paused);
@@ -77,7 +77,7 @@ impl<'a> ClaimTurns<'a> {
         })
     }
 
-    /// Leases for at most `limit` tasks of a lane.
+    /// Adds leases for at most `limit` tasks of a lane.
     fn take(
         &mut self,
         state: &State,
@@ -88,8 +88,8 @@ impl<'a> ClaimTurns<'a> {
         leases: &mut Vec<Lease>,
     ) -> Result<(), Refusal> {
         let limit = self.left.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        for (_, place) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
-            let Some(found) = state.at(place) else { break };
+        for (_, position) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
+            let Some(found) = state.at(position) else { break };
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
             if !self.admits(is_suspect, found.record.payload.len()) {
                 self.left = 0;
@@ -106,7 +106,8 @@ impl<'a> ClaimTurns<'a> {
         Ok(())
     }
 
-    /// Whether the next task may come along: a suspect comes alone, and the bytes of all but the first are bounded.
+    /// Whether the next task fits into the reply. The first always does; a suspect is only ever the first; BYTES bounds
+    /// the others.
     fn admits(&mut self, is_suspect: bool, bytes: usize) -> bool {
         self.bytes += bytes as u64;
         let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
@@ -114,7 +115,7 @@ impl<'a> ClaimTurns<'a> {
         is_first || !(is_suspect || is_too_much)
     }
 
-    /// A lease on a task, with the number after the last one's or that of the clock.
+    /// A lease on a task. Its number is that of the clock, or the last one plus 1 if that is higher.
     fn lease(
         &self,
         state: &State,
@@ -134,28 +135,28 @@ impl<'a> ClaimTurns<'a> {
     }
 }
 
-/// What a worker may be given beside what it holds.
+/// What a worker can be given, considering the leases it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// Whatever is in turn.
+    /// Any task.
     All,
-    /// No suspect, since it holds other tasks.
+    /// No suspect, because it holds other tasks.
     Sound,
-    /// Nothing: it holds a suspect, or is to get one.
+    /// Nothing, because it holds a suspect or is about to get one.
     Nothing,
 }
 
-/// Where a claim may take tasks from.
+/// A lane that a claim can take tasks from.
 pub(crate) struct Source<'q> {
     pub lane: &'q Lane,
-    /// How many, as far as the lane's group is concerned.
+    /// How many tasks the limits and the turn of the lane's group allow.
     limit: u64,
-    /// Whether it is a turn of a rotation, after which the next is to be looked up anew.
+    /// Whether it is a turn of a rotation. After one, the next must be looked up again.
     is_turn: bool,
 }
 
 impl State {
-    /// The first turn of a claim: all of it, where no groups take turns. Errors: `Paused`, `Exhausted`.
+    /// The first turn of a claim, which is the whole claim if no groups take turns. Errors: `Paused`, `Exhausted`.
     pub fn claim<'a>(
         &self,
         now: Now,
@@ -170,12 +171,12 @@ impl State {
         self.is_claimable_by(now, None)
     }
 
-    /// The same of a claim that may be for one group only.
+    /// Like [`State::is_claimable`], for a claim that may name one group.
     pub fn is_claimable_by(&self, now: Millis, group: Option<&[u8]>) -> bool {
         self.has_for(now, group, Which::All)
     }
 
-    /// The same of a claim by a worker with a name; empty for none.
+    /// Like [`State::is_claimable_by`], for a worker with a name; empty for none.
     pub fn is_claimable_for(&self, now: Millis, group: Option<&[u8]>, worker: &[u8]) -> bool {
         match self.allowed(worker) {
             Allowed::All => self.has_for(now, group, Which::All),
@@ -184,7 +185,7 @@ impl State {
         }
     }
 
-    /// Whether all that could be claimed now are suspects, so that no worker that holds anything gets one.
+    /// Whether every task that can be claimed now is a suspect. A worker that holds tasks gets none of them.
     pub fn has_only_suspects(&self, now: Millis, group: Option<&[u8]>) -> bool {
         self.lanes.suspects() > 0 && !self.has_for(now, group, Which::Sound)
     }
@@ -197,7 +198,7 @@ impl State {
             && self.sources(now, group, which).next().is_some()
     }
 
-    /// Where a claim may take tasks from now, the first first.
+    /// The lanes that a claim can take tasks from now, in order.
     pub(crate) fn sources<'q>(
         &'q self,
         at: Millis,
@@ -210,8 +211,8 @@ impl State {
             let (group, limit) = match only {
                 Some(group) => (group, allowed(group)),
                 None => {
-                    // One in the rotation may not run where the clock went back (another node took over), or if it is
-                    // behind: no claim looks through a million of these.
+                    // A group in the rotation may be unable to run if the clock went back (another node took over) or
+                    // if it is behind the settings. No claim scans a million of these.
                     let most = if self.groups_behind() > 0 { BEHIND_LOOKED_AT } else { usize::MAX };
                     let mut turns = level.turns_or_all(which).take(most);
                     turns.find_map(|(group, left)| {
@@ -225,8 +226,8 @@ impl State {
     }
 }
 
-/// Groups that may not run and still stand in a rotation, that a claim passes over until the tick has seen to them.
+/// How many groups that can't run, but are still in a rotation, a claim skips. The tick takes them out.
 const BEHIND_LOOKED_AT: usize = 1000;
 
-/// No group has this number.
+/// A number that no group has.
 const UNKNOWN: GroupNumber = GroupNumber(u32::MAX);

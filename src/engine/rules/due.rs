@@ -1,5 +1,5 @@
-//! What time does to a queue: leases end, delayed tasks become ready, some nobody claims in
-//! time, schedules run, groups may run again, dead and done tasks grow too old, tokens are free.
+//! What time changes in a queue: leases end, delayed tasks become ready, unclaimed tasks expire, schedules run, groups
+//! can run again, dead and done tasks become too old, tokens become free.
 
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
@@ -11,17 +11,18 @@ use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
-/// What a look at what is due came across: no change, but a shorter way for the next look.
+/// What a search for due work found out on the way. It is no change of the queue, but it makes the next search shorter.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Pages in which no lease is over, though their bounds said so: by their first numbers.
+    /// Pages whose bound was too early: no lease in them has ended. By their first order numbers.
     pub pages: Vec<Order>,
-    /// How far the table of groups was looked through for those behind.
+    /// Where the search for groups behind stopped.
     pub groups: Option<usize>,
 }
 
 impl State {
-    /// When there is something to do next, on the queue's clock; it may turn out to be nothing.
+    /// When to look for due work next, on the queue's clock. There may turn out to be none. `None` if nothing depends
+    /// on time.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let lease = self.log.bound_after(None).map(|page| now.lease_due(page.bound));
         let pauses = self.pauses.first_end();
@@ -36,8 +37,8 @@ impl State {
         tasks.chain(lease).chain(dead).chain(ends).chain(self.done_due(now)).chain(pauses).chain(groups).min()
     }
 
-    /// One bounded step of what is due by now, to be applied before the next; `None` where nothing (more) is due or
-    /// `pages` is used up. `pages` counts down what was looked at, a page of tasks at a time.
+    /// One bounded step of the work that is due now. Apply it before asking for the next; `None` if nothing (more) is
+    /// due or `pages` is used up. `pages` counts down as pages of tasks are examined.
     pub(crate) fn due(
         &self,
         now: Now,
@@ -62,8 +63,8 @@ impl State {
         other
     }
 
-    /// Leases of one page that are over. Pages are looked at by their bounds; one whose leases were extended or
-    /// answered since gets a new bound.
+    /// The ended leases of one page. Pages are examined by their bounds. A page whose leases were extended or answered
+    /// since gets a new bound.
     fn ended_leases(
         &self,
         now: Now,
@@ -71,15 +72,16 @@ impl State {
         pages: &mut usize,
         seen: &mut Seen,
     ) -> Option<Event<'static>> {
-        let mut passed = None;
-        // In a grace there may be many pages to look at in vain: half of the work is left for what else is due.
+        let mut after = None;
+        // During a grace many pages may be examined in vain. Half of the work is reserved for everything else that is
+        // due.
         let left = *pages / 2;
         while *pages > left {
-            let page = self.log.bound_after(passed).filter(|page| page.bound <= now.at)?;
+            let page = self.log.bound_after(after).filter(|page| page.bound <= now.at)?;
             *pages -= 1;
             let mut tasks = Vec::new();
-            for place in self.log.leases_in(page) {
-                let (record, entry) = (self.log.record(place)?, self.log.entry(place)?);
+            for position in self.log.leases_in(page) {
+                let (record, entry) = (self.log.record(position)?, self.log.entry(position)?);
                 if matches!(entry.phase, Phase::Leased { deadline, .. } if now.is_over(deadline)) {
                     tasks.push((record.id, self.stalled(now, entropy, &entry)));
                 }
@@ -87,9 +89,9 @@ impl State {
             if !tasks.is_empty() {
                 return Some(Event::Stalled { tasks });
             }
-            // Bounds may be too early, and in a grace deadlines are spared: on to the pages behind.
+            // The bound was too early, or a grace spares these deadlines: continue with the next page.
             seen.pages.push(page.first);
-            passed = Some(page);
+            after = Some(page);
         }
         None
     }

@@ -1,9 +1,9 @@
-//! What an event adds to the data, so that a server that is out of memory can refuse what grows and let the rest go on.
+//! How much an event adds to the data. A server that is out of memory refuses what grows and accepts the rest.
 //!
-//! Pushes are refused by the server itself, whatever they hold. Claims are never refused: what they keep beside a lease,
-//! a name and an answer to a request, is bounded by whoever claims. Of all other events only some keep bytes that a user
-//! chooses. Any event may also take an entry or a place in an index, of fixed size, for each task: that must be allowed,
-//! else a full queue could not drain, and there are never more of them than tasks.
+//! The server itself refuses pushes, whatever they contain. Claims are never refused: besides a lease they store only a
+//! worker's name and a remembered reply, which are bounded. Of all other events only a few store bytes that a user
+//! chose. Any event can also add an entry or an index node of fixed size per task. That must stay possible, otherwise a
+//! full queue could not drain, and there are never more of them than tasks.
 
 use crate::event::{End, Event};
 use crate::limits::GroupLimits;
@@ -11,21 +11,21 @@ use crate::state::State;
 use crate::store::side_table::SideTable;
 use crate::task::TaskId;
 
-/// What a name costs in its table beside its bytes, about.
+/// What a name takes in its table besides its bytes, approximately.
 const NAME_BYTES: i64 = 56;
 
 impl State {
-    /// Bytes chosen by users that the event, decided on this queue, keeps, less those that it lets go; at most 0 for
-    /// one that doesn't make the data grow. It counts no pushes, replacements and claims. Every event is named here: a
-    /// new one has to say whether it keeps bytes.
+    /// How many bytes chosen by users the event adds, minus those that it releases. The event must have been decided on
+    /// this queue. Zero or less means that the data does not grow. Pushes, replacements and claims count as 0: see the
+    /// head of this module. Every event is listed, so a new one must declare whether it stores bytes.
     pub fn growth(&self, event: &Event) -> i64 {
         match event {
-            // One that is kept has its result in place of its progress; one that isn't takes everything with it.
+            // A retained task swaps its progress for its result. A task that isn't retained releases all of its bytes.
             Event::Acked { id, end: Some(End { retain_ms: 1.., result, .. }), .. } => {
                 result.map_or(0, len) - self.bytes_in(&self.progress, *id)
             }
             Event::Acked { id, .. } => {
-                self.find(*id).map_or(0, |found| -(self.task_bytes(found.place, found.order) as i64))
+                self.find(*id).map_or(0, |found| -(self.task_bytes(found.position, found.order) as i64))
             }
             Event::Extended { id, progress: Some(progress), .. } => {
                 len(progress) - self.bytes_in(&self.progress, *id)

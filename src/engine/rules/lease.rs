@@ -1,4 +1,4 @@
-//! A lease, from its worker's answer to its end: acked, failed, given back, kept for longer, or stalled.
+//! What can happen to a lease: ACK, FAIL, REQUEUE, EXTEND, a stall, or a hand-off that is undone.
 
 use crate::bounds::{ATTEMPTS_MAX, LEASE_MAX_MS};
 use crate::event::{End, Event, Then};
@@ -11,13 +11,13 @@ use crate::task::{Handle, LeaseNumber, Options, TaskId};
 use crate::time::{Due, Millis, Now};
 
 impl State {
-    /// The last deadline that a lease which began at `claimed_at` can have.
+    /// The last deadline that a lease which began at `claimed_at` can have, because of `run-max`.
     pub(crate) fn last_deadline(&self, claimed_at: Millis) -> Millis {
         self.settings.limit(Setting::RunMax).map_or(Millis::MAX, |run_max| claimed_at.plus(run_max))
     }
 
-    /// Undoes a lease that never reached its worker; `None` where it isn't held any more.
-    /// A task that was to be cancelled is gone after it.
+    /// Undoes a lease that never reached its worker. `None` if the handle's lease is over. If the task was to be
+    /// cancelled, it is removed instead.
     pub fn unclaim(&self, now: Now, handle: &Handle) -> Option<Event<'static>> {
         let entry = self.find(handle.id)?.entry.filter(|entry| is_leased_by(entry, handle))?;
         Some(match is_cancel_asked(&entry) {
@@ -26,13 +26,13 @@ impl State {
         })
     }
 
-    /// Finishes a task, also after its lease was over but before it is claimed again. Errors: `Gone`, `Stale`.
+    /// Finishes a task. A late ACK is accepted until the task is claimed again. Errors: `Gone`, `Stale`.
     pub fn ack(&self, now: Now, handle: &Handle) -> Result<Event<'static>, Refusal> {
         self.finish(now, handle, None, None)
     }
 
-    /// An ack that leaves a result, and says how long the task is kept; else its push says, else the queue. Of the
-    /// result, no more than [`crate::RESULT_MAX_BYTES`] may be given. Errors: as of [`State::ack`].
+    /// Like [`State::ack`], with a result and a retention. Without `retain_ms` the push's applies, or else the queue's.
+    /// The result must not exceed [`crate::RESULT_MAX_BYTES`]. Errors: `Gone`, `Stale`.
     pub fn finish<'a>(
         &self,
         now: Now,
@@ -56,13 +56,13 @@ impl State {
         Ok(Event::Acked { id: handle.id, late, end })
     }
 
-    /// How long a task is kept once it is done, where its ack doesn't say: its push does, else the queue's setting.
-    /// `None` where neither says anything.
+    /// How long a task is retained once it is done, if its ACK doesn't say: as its push said, or as the queue's setting
+    /// says. `None` if it isn't retained.
     pub fn retain_ms(&self, options: &Options<'_>) -> Option<u64> {
         options.retain_ms.or_else(|| Some(self.settings.span_ms(Setting::Retain)).filter(|&ms| ms > 0))
     }
 
-    /// Says that an attempt failed. Errors: `Gone`, `Stale`. A task that was to be cancelled is gone after it.
+    /// Fails an attempt. A task that was to be cancelled is removed instead. Errors: `Gone`, `Stale`.
     pub fn fail<'a>(
         &self,
         now: Now,
@@ -71,7 +71,7 @@ impl State {
         retry: Retry,
         error: &'a [u8],
     ) -> Result<Event<'a>, Refusal> {
-        let found = self.held(now, handle)?;
+        let found = self.with_lease(now, handle)?;
         let entry = found.entry();
         if is_cancel_asked(&entry) {
             return Ok(Event::Cancelled { id: handle.id });
@@ -94,8 +94,8 @@ impl State {
         Ok(Event::Failed { id: handle.id, then, error })
     }
 
-    /// Gives a task back, now or later, to its place or to the back. Errors: `Gone`, `Stale`. A task that was to
-    /// be cancelled is gone after it.
+    /// Gives a task back, now or later, with its old place in the order or at the back. A task that was to be cancelled
+    /// is removed instead. Errors: `Gone`, `Stale`.
     pub fn requeue(
         &self,
         now: Now,
@@ -103,7 +103,7 @@ impl State {
         delay_ms: Option<u64>,
         back: bool,
     ) -> Result<Event<'static>, Refusal> {
-        let found = self.held(now, handle)?;
+        let found = self.with_lease(now, handle)?;
         if is_cancel_asked(&found.entry()) {
             return Ok(Event::Cancelled { id: handle.id });
         }
@@ -114,7 +114,7 @@ impl State {
         Ok(Event::Requeued { id: handle.id, then, back })
     }
 
-    /// Keeps a lease for longer, never for shorter, at most to `run-max`. Errors: `Gone`, `Stale`, `CancelAsked`.
+    /// Extends a lease up to `run-max`; never shortens it. Errors: `Gone`, `Stale`, `CancelAsked`.
     pub fn extend(
         &self,
         now: Now,
@@ -124,8 +124,8 @@ impl State {
         self.progress(now, handle, lease_ms, None)
     }
 
-    /// The same, and says how far the worker has come; an empty text takes back what it said. Of it, no more than
-    /// [`crate::PROGRESS_MAX_BYTES`] may be given. Errors: as of [`State::extend`].
+    /// Like [`State::extend`], with the worker's progress. An empty text removes it, `None` leaves it. It must not
+    /// exceed [`crate::PROGRESS_MAX_BYTES`]. Errors: `Gone`, `Stale`, `CancelAsked`.
     pub fn progress<'a>(
         &self,
         now: Now,
@@ -133,7 +133,7 @@ impl State {
         lease_ms: Option<u32>,
         progress: Option<&'a [u8]>,
     ) -> Result<Event<'a>, Refusal> {
-        let entry = self.held(now, handle)?.entry();
+        let entry = self.with_lease(now, handle)?.entry();
         let Phase::Leased { deadline, claimed_at, cancel, .. } = entry.phase else {
             return Err(Refusal::Stale);
         };
@@ -145,19 +145,19 @@ impl State {
         Ok(Event::Extended { id: handle.id, deadline, progress })
     }
 
-    /// Ends a lease as a stall, whatever its deadline: its connection closed. `None` where it isn't held.
+    /// Ends a lease as a stall before its deadline, because its connection closed. `None` if the task isn't leased.
     pub fn abandon(&self, now: Now, entropy: Entropy, id: TaskId) -> Option<Event<'static>> {
         let found = self.find(id)?;
         let entry = found.entry.filter(|entry| matches!(entry.phase, Phase::Leased { .. }))?;
         Some(Event::Stalled { tasks: vec![(id, self.stalled(now, entropy, &entry))] })
     }
 
-    /// The tasks whose leases hang on a connection, at most `limit`.
+    /// Tasks whose leases are tied to a connection, at most `limit`.
     pub fn tied_to(&self, holder: u64, limit: usize) -> Vec<TaskId> {
         self.local.ties.of(holder, limit)
     }
 
-    /// What becomes of a task whose lease ended without an answer; `None` where it was to be cancelled.
+    /// What becomes of a task whose lease ended without an answer; `None` if it was to be cancelled and is removed.
     pub(crate) fn stalled(&self, now: Now, entropy: Entropy, entry: &Entry) -> Option<Then> {
         if is_cancel_asked(entry) {
             return None;
@@ -174,20 +174,21 @@ impl State {
         })
     }
 
-    /// The task of a handle that holds it now.
-    pub(crate) fn held(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
+    /// The task of a handle whose lease is current. Errors: `Gone` if there is nothing left to work on, otherwise
+    /// `Stale`.
+    pub(crate) fn with_lease(&self, now: Now, handle: &Handle) -> Result<Found<'_>, Refusal> {
         let found = self.find(handle.id).ok_or(Refusal::Gone)?;
         match found.entry() {
-            entry if is_held(now, &entry, handle) => Ok(found),
-            // Kept or not, there is nothing left to work on.
+            entry if has_lease(now, &entry, handle) => Ok(found),
+            // Retained or not, there is nothing left to work on.
             Entry { phase: Phase::Done { .. }, .. } => Err(Refusal::Gone),
             _ => Err(Refusal::Stale),
         }
     }
 }
 
-/// Whether the handle's lease is the task's present one, and isn't over.
-fn is_held(now: Now, entry: &Entry, handle: &Handle) -> bool {
+/// Whether the handle's lease is the task's current one and has not ended.
+fn has_lease(now: Now, entry: &Entry, handle: &Handle) -> bool {
     match entry.phase {
         Phase::Leased { deadline, .. } => !now.is_over(deadline) && is_last_lease(entry, handle),
         _ => false,

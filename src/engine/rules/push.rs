@@ -1,4 +1,4 @@
-//! A push: what is let in, and what a request that is sent again is answered.
+//! Pushes: what a queue accepts. Also requests that are sent again (REQUEST).
 
 use crate::event::Event;
 use crate::pause::Gate;
@@ -11,7 +11,7 @@ use crate::task::{Handle, TaskId};
 use crate::time::{Due, Now};
 
 impl State {
-    /// Lets tasks in; with a token only one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
+    /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
     /// `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
         if !self.paused(now.at, Gate::In).is_open() {
@@ -25,7 +25,7 @@ impl State {
         if let Some(max) = self.settings.limit(Setting::MaxBytes) {
             let added: u64 =
                 push.payloads.iter().map(|p| (p.len() + push.options.headers.len()) as u64).sum();
-            // What is done gives way: see `make_room`.
+            // Done tasks make way: see `make_room`.
             let bytes = self.record_bytes().saturating_sub(self.done_bytes());
             if bytes.saturating_add(added) > max {
                 return Err(Refusal::FullBytes);
@@ -45,20 +45,20 @@ impl State {
         Ok(Event::Pushed { first, count, due, options: push.options, payloads: push.payloads })
     }
 
-    /// What a push with this token was answered in the last five minutes.
+    /// The reply to a push with this token in the last five minutes: its first id and number of tasks.
     pub fn recall_push(&self, now: Now, token: &[u8]) -> Option<(TaskId, u32)> {
         self.requests.push(now.at, token)
     }
 
-    /// The leases that a claim with this token got and that are still held; `None` where none is.
+    /// The leases of an earlier claim with this token that are still held; `None` if there are none.
     pub fn recall_claim(&self, now: Now, token: &[u8]) -> Option<Vec<Handle>> {
         let handles = self.requests.claim(now.at, token)?;
-        let is_held = |handle: &&Handle| self.held(now, handle).is_ok();
+        let is_held = |handle: &&Handle| self.with_lease(now, handle).is_ok();
         let held: Vec<Handle> = handles.iter().filter(is_held).copied().collect();
         (!held.is_empty()).then_some(held)
     }
 
-    /// Remembers what a request was answered.
+    /// Remembers the reply to a request for five minutes, and that of a claim at least until its leases end.
     pub fn answered<'a>(&self, now: Now, token: &'a [u8], answer: Answer) -> Event<'a> {
         let mut kept_until = now.at.plus(REQUEST_KEPT_MS);
         if let Answer::Claimed { handles } = &answer {

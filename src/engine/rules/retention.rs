@@ -1,4 +1,4 @@
-//! Which tasks that are over go: the dead that are too old or too many, and of the done those that are in the way, too.
+//! When finished tasks are removed: dead ones that are too old or too many, and done ones, also to make room.
 
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
@@ -8,13 +8,13 @@ use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
 impl State {
-    /// When the next done task is to go.
+    /// When the next done task must be removed; `None` if there is none.
     pub(crate) fn done_due(&self, now: &Now) -> Option<Millis> {
         let is_too_much = self.done.len() > 0 && (self.too_many_done() > 0 || self.bytes_above(0) > 0);
         if is_too_much { Some(now.at) } else { self.done.first_end() }
     }
 
-    /// Done tasks whose time is over, or that are too many or in the way; a bounded number.
+    /// Removes done tasks whose retention has ended, or that exceed `retain-max` or `max-bytes`; a bounded number.
     pub(crate) fn old_done(&self, now: Now) -> Option<Event<'static>> {
         let over = self.done.over(now.at).take(STEP_TASKS);
         let ids: Vec<TaskId> = over.filter_map(|order| Some(self.locate(order)?.record.id)).collect();
@@ -25,8 +25,8 @@ impl State {
         self.forget_oldest(surplus, self.bytes_above(0))
     }
 
-    /// What goes before a push that was decided on can be let in: the oldest of the done, a bounded number. To be
-    /// applied, and asked again until it is `None`.
+    /// Removes the oldest done tasks to make room for a push that was decided; a bounded number. Apply the event and
+    /// ask again until it returns `None`.
     pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
         let added = match push {
             Event::Pushed { options, payloads, .. } => {
@@ -38,12 +38,12 @@ impl State {
         self.forget_oldest(0, self.bytes_above(added))
     }
 
-    /// Bytes that would go if no task was kept that is done.
+    /// The bytes that would be free without any done tasks.
     pub(crate) fn done_bytes(&self) -> u64 {
         self.done.bytes() + self.results.bytes()
     }
 
-    /// How far the queue would be above `max-bytes` if it had `added` bytes more.
+    /// By how many bytes the queue would exceed `max-bytes` if `added` bytes came.
     fn bytes_above(&self, added: u64) -> u64 {
         let max = self.settings.limit(Setting::MaxBytes);
         max.map_or(0, |max| self.record_bytes().saturating_add(added).saturating_sub(max))
@@ -54,7 +54,7 @@ impl State {
         max.map_or(0, |max| self.done.len().saturating_sub(max))
     }
 
-    /// The oldest of the done: at least so many, and at least so many bytes of them; at most a step's.
+    /// The oldest done tasks: at least `count`, and enough for `bytes`, but no more than one step removes.
     fn forget_oldest(&self, count: usize, bytes: u64) -> Option<Event<'static>> {
         let (mut ids, mut freed) = (Vec::new(), 0u64);
         for (_, order) in self.done.in_order(None).take(STEP_TASKS) {
@@ -62,13 +62,14 @@ impl State {
                 break;
             }
             let Some(found) = self.locate(order) else { continue };
-            freed += (self.task_bytes(found.place, found.order)
+            freed += (self.task_bytes(found.position, found.order)
                 + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
             ids.push(found.record.id);
         }
         (!ids.is_empty()).then_some(Event::Forgotten { ids })
     }
 
+    /// Removes dead tasks that are older than `dead-ttl` or exceed `dead-max`; a bounded number.
     pub(crate) fn old_dead(&self, now: Now) -> Option<Event<'static>> {
         let too_old = self.settings.limit(Setting::DeadTtl).map_or(0, |ttl_ms| {
             self.dead
@@ -87,7 +88,7 @@ impl State {
         max.map_or(0, |max| (self.dead.len() as u64).saturating_sub(max))
     }
 
-    /// The tasks that have been dead for the longest, at most `count`.
+    /// The tasks that have been dead for the longest time, at most `count`.
     fn oldest_dead(&self, count: usize) -> impl Iterator<Item = TaskId> + '_ {
         self.dead.iter().take(count).filter_map(|&(_, order)| Some(self.locate(order)?.record.id))
     }

@@ -1,4 +1,4 @@
-//! Schedules: which may be set, and what one does whose time has come.
+//! Schedules: setting one, and what a schedule does when it is due.
 
 use crate::calendar::BadRule;
 use crate::event::Event;
@@ -10,8 +10,8 @@ use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_n
 use crate::time::Now;
 
 impl State {
-    /// Sets a schedule. One of the same name and timing keeps its next run, one of another timing plans anew; both keep
-    /// their counters. Errors: `Bad`, `TooMany`.
+    /// Sets a schedule, new or instead of the one with this name. If the trigger is the same, the next run stays;
+    /// otherwise it is planned again. The counters stay in both cases. Errors: `Bad`, `TooMany`.
     pub fn schedule<'a>(
         &self,
         now: Now,
@@ -31,14 +31,14 @@ impl State {
         Ok(Event::Scheduled { name, plan, next, seen })
     }
 
-    /// Bytes that a schedule takes more than the one in whose place it comes.
+    /// How many bytes a schedule takes, minus those of the one it replaces.
     pub(crate) fn schedule_growth(&self, name: &[u8], plan: &ScheduleSpec<'_>) -> i64 {
         let size = |plan: usize| i64::try_from(name.len() + plan + SCHEDULE_BYTES).unwrap_or(i64::MAX);
         let before = self.schedules.get(name).map_or(0, |old| size(old.plan.len()));
         size(encode_named(plan).len()) - before
     }
 
-    /// Removes a schedule; `None` where there is none of this name. Tasks that it made stay.
+    /// Removes a schedule; `None` if there is none of this name. Tasks that it pushed stay.
     pub fn unschedule<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
         self.schedules.get(name).is_some().then_some(Event::Unscheduled { name })
     }
@@ -48,7 +48,7 @@ impl State {
         self.schedules.get(name).is_some()
     }
 
-    /// What the schedule does that is due first; `None` where none is.
+    /// What the first due schedule does; `None` if none is due.
     pub(crate) fn due_schedule(&self, now: Now) -> Option<Event<'static>> {
         if self.schedules.next_due(&now).is_none_or(|due| due > now.at) {
             return None;

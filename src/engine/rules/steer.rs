@@ -1,4 +1,4 @@
-//! What a person does to tasks: cancels them, and retries the dead.
+//! What administrators do to tasks: cancel them, and retry dead or delayed ones.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,13 @@ use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::Now;
 
-/// Dead tasks that one retry of the oldest looks at, since others may hold their tokens.
+/// How many dead tasks one retry of the oldest examines. Some may be unable to come back, because another task holds
+/// their token.
 const RETRY_LOOKED_AT: usize = 10_000;
 
 impl State {
-    /// Cancels a task: gone, or if a worker has it, marked for the worker to learn. Errors: `Gone` where there is
-    /// nothing to cancel.
+    /// Cancels a task. A waiting task is removed. A leased task is marked, and its worker learns of it by EXTEND.
+    /// Errors: `Gone` if there is nothing to cancel.
     pub fn cancel(&self, id: TaskId) -> Result<Event<'static>, Refusal> {
         match self.find(id).ok_or(Refusal::Gone)?.entry().phase {
             Phase::Ready { .. } | Phase::Delayed { .. } => Ok(Event::Cancelled { id }),
@@ -23,7 +24,8 @@ impl State {
         }
     }
 
-    /// Makes dead or delayed tasks among `ids` ready, but for those whose token another holds; `None` where none is.
+    /// Makes the dead or delayed tasks among `ids` ready, except those whose token another task holds; `None` if there
+    /// are none.
     pub fn retry(&self, now: Now, ids: &[TaskId]) -> Option<Event<'static>> {
         let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
         for &id in ids {
@@ -36,8 +38,8 @@ impl State {
         (!chosen.is_empty()).then_some(Event::Retried { ids: chosen, at: now.at })
     }
 
-    /// Makes the oldest dead tasks ready, at most `count`, but for those whose token another holds; `None` where none
-    /// is dead.
+    /// Makes the oldest dead tasks ready, at most `count`, except those whose token another task holds; `None` if there
+    /// are none.
     pub fn retry_oldest(&self, now: Now, count: usize) -> Option<Event<'static>> {
         let mut taken = BTreeSet::new();
         let dead = self.dead.iter().take(RETRY_LOOKED_AT).filter_map(|&(_, order)| self.locate(order));

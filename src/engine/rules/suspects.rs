@@ -1,13 +1,16 @@
-//! Suspects: tasks that stalled twice or more, so that their workers may have died of them.
+//! Suspects: tasks that stalled at least twice, so they may have crashed their workers.
 //!
-//! One is delivered alone: alone in its reply, and only to a worker, by its name, that holds nothing else of the
-//! queue; that worker gets nothing more until it has answered. So a crash charges no innocent beside it. Workers that
-//! always hold something pass it over. Once that has gone on for as long as the queue's lease, the next worker that
-//! claims is to get the suspect: it gets nothing more until it holds nothing. One worker at a time is held so.
+//! A suspect is delivered alone: alone in its reply, and to a named worker only if it holds nothing else of the queue.
+//! That worker gets nothing more until it has answered. So a crash does not count against other tasks. Of a worker
+//! without a name nothing is known, so it gets a suspect alone in its reply.
 //!
-//! Who holds what is known by the names of workers (`names`), which ready tasks are suspects by the lanes. Since when
-//! they are passed over, and which worker is to get one, is said by events, stored and equal on every copy: both end
-//! with the last ready suspect. A queue without suspects pays for none of it.
+//! Workers that always hold something pass a suspect over. When that has lasted as long as the queue's `lease`, the
+//! next named worker that claims is reserved for the suspect: it gets nothing until it holds nothing, and then the
+//! suspect. Only one worker at a time is reserved.
+//!
+//! The table of worker names counts what each worker holds, and the lanes know which ready tasks are suspects. Events
+//! record since when suspects are passed over and which worker is reserved. Both are stored, equal on every copy, and
+//! end with the last ready suspect. A queue without suspects pays for none of this.
 
 use crate::event::Event;
 use crate::numbers::Rank;
@@ -21,17 +24,17 @@ use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
 impl State {
-    /// Whether any task that is ready, or that a worker with a name holds, is a suspect: else none of this matters.
+    /// Whether any ready task, or any task that a named worker holds, is a suspect. If not, none of these rules apply.
     pub fn has_suspects(&self) -> bool {
         self.lanes.suspects() > 0 || self.workers.total().suspects > 0
     }
 
-    /// The worker that gets nothing more until it holds nothing, since a suspect waits for it.
+    /// The worker that is reserved for a suspect: it gets nothing more until it holds nothing. `None` if there is none.
     pub fn awaited_worker(&self) -> Option<&[u8]> {
         self.awaited.map(|number| self.workers.name(number))
     }
 
-    /// The name of the worker that holds a task; `None` where nobody does, empty where it gave none.
+    /// The name of the worker that holds a task: empty if it gave none, `None` if the task isn't leased.
     pub fn worker_of(&self, id: TaskId) -> Option<&[u8]> {
         match self.find(id)?.entry?.phase {
             Phase::Leased { worker, .. } => Some(self.workers.name(worker)),
@@ -39,7 +42,7 @@ impl State {
         }
     }
 
-    /// What a worker of this name may be given; of one without a name nothing is known.
+    /// What a worker of this name can be given. Nothing is known of a worker without a name, so it can get anything.
     pub(crate) fn allowed(&self, worker: &[u8]) -> Allowed {
         if worker.is_empty() || !self.has_suspects() {
             return Allowed::All;
@@ -51,8 +54,8 @@ impl State {
         }
     }
 
-    /// What is to be said before a claim that would get a suspect if its worker held nothing: that it is passed over,
-    /// or from when that has gone on for too long, that it waits for this worker. `None` where nothing is to be said.
+    /// The event that must precede a claim which would get a suspect if its worker held nothing: the suspect is passed
+    /// over, or, if that has lasted too long, the worker is reserved for it. `None` if there is nothing to record.
     pub fn pass_over<'a>(&self, now: Now, claim: &Claim<'a>) -> Option<Event<'a>> {
         if self.lanes.suspects() == 0 || self.allowed(claim.worker) != Allowed::Sound {
             return None;
@@ -69,14 +72,14 @@ impl State {
         }
     }
 
-    /// Since when the task is ready that is the next in turn, if it is a suspect and can be claimed.
+    /// Since when the next task in turn is ready, if it is a suspect and can be claimed.
     fn suspect_in_turn(&self, at: Millis, group: Option<&[u8]>) -> Option<Millis> {
         if !self.is_claimable_by(at, group) {
             return None;
         }
         let source = self.sources(at, group, Which::All).next()?;
-        let (_, place) = source.lane.in_order(&self.log, Rank::FIRST, Which::All).next()?;
-        match self.log.entry(place)? {
+        let (_, position) = source.lane.in_order(&self.log, Rank::FIRST, Which::All).next()?;
+        match self.log.entry(position)? {
             entry if entry.is_suspect() => Some(entry.phase.instant()),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Ready tasks that nobody claimed in time.
+//! Removing ready tasks whose time to live has passed.
 
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
@@ -8,13 +8,12 @@ use crate::task::TaskId;
 use crate::time::Millis;
 
 impl State {
-    /// Whether there are ready tasks whose time to live is over and that nobody has removed yet. Nothing is claimed before
-    /// they are.
+    /// Whether ready tasks have expired by `at` and are not removed yet. Nothing can be claimed until they are.
     pub fn is_behind(&self, at: Millis) -> bool {
         self.expiry.is_behind(at)
     }
 
-    /// Ready tasks whose time to live is over, at most as many as one step removes.
+    /// Removes ready tasks that have expired, at most as many as one step allows.
     pub(crate) fn expired_tasks(&self, at: Millis) -> Option<Event<'static>> {
         let expired = self.expiry.over(at).take(STEP_TASKS);
         let id = |order: Order| Some(self.log.record(self.log.locate(order)?)?.id);

@@ -1,4 +1,4 @@
-//! Who may take a UNIQUE token, and which are free.
+//! UNIQUE tokens: which task can take one, and when one becomes free.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +14,22 @@ use crate::time::Millis;
 
 use serde_bytes::ByteBuf;
 
-/// Tokens that one event frees.
+/// How many tokens one event frees.
 const STEP_TOKENS: usize = 128;
 
 impl State {
-    /// Who holds a token at this instant. With KEEP it may be a task that is gone.
+    /// The task that holds a token at this instant; `None` if the token is free. With KEEP the task may no longer
+    /// exist.
     pub fn holder(&self, at: Millis, token: &[u8]) -> Option<TaskId> {
         self.tokens.holder(at, token)
     }
 
-    /// How many tokens are held, those included whose time is over and that nobody has come to free yet.
+    /// How many tokens are in the table. This includes tokens whose time has passed but that are not freed yet.
     pub fn tokens(&self) -> u64 {
         self.tokens.len() as u64
     }
 
-    /// Whether a new task may take a token. Errors: `Held`, `FullTokens`.
+    /// Checks that a new task can take a token. Errors: `Held`, `FullTokens`.
     pub(crate) fn may_take(&self, at: Millis, unique: &Unique) -> Result<(), Refusal> {
         if let Some(id) = self.tokens.holder(at, unique.token) {
             return Err(Refusal::Held(id));
@@ -40,8 +41,8 @@ impl State {
         }
     }
 
-    /// Whether a dead task can be ready again: its token, if it still has one, is free, and not among `taken`, which
-    /// learns of it.
+    /// Whether a task can be retried: the token that a dead task would hold again is free, and is not among `taken`, to
+    /// which it is added.
     pub(crate) fn may_retry<'a>(
         &'a self,
         at: Millis,
@@ -56,20 +57,20 @@ impl State {
         is_free && taken.insert(unique.token)
     }
 
-    /// Tokens whose time is over, at most as many as one step frees.
+    /// Frees tokens whose time has passed, at most as many as one step allows.
     pub(crate) fn ended_tokens(&self, at: Millis) -> Option<Event<'static>> {
         let tokens: Vec<ByteBuf> = self.tokens.over(at).take(STEP_TOKENS).map(ByteBuf::from).collect();
         (!tokens.is_empty()).then_some(Event::Freed { at, tokens })
     }
 
-    /// Whether a task holds a token of its own at this instant.
+    /// Whether a task holds its own token at this instant.
     pub(crate) fn holds_token(&self, at: Millis, found: &Found) -> bool {
         let token = found.record.options.unique.map(|unique| unique.token);
         token.is_some_and(|token| self.tokens.holder(at, token) == Some(found.record.id))
     }
 
-    /// Puts another payload and other headers into a task that waits; `None` where it doesn't wait (any more).
-    /// Errors: `FullBytes`.
+    /// Replaces the payload and the headers of a waiting task; `None` if it doesn't wait (any more). Errors:
+    /// `FullBytes`.
     pub fn replace<'a>(
         &self,
         id: TaskId,

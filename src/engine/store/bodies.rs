@@ -1,4 +1,4 @@
-//! Payloads and headers that took the place of what was pushed.
+//! Payloads and headers that replaced what a push stored in the log.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::store::entry::Phase;
 use crate::store::record::Record;
 use crate::task::Options;
 
-/// What stands in for what was pushed.
+/// The payload and the headers that replace a record's.
 #[derive(Debug, Clone)]
 struct Body {
     payload: Box<[u8]>,
@@ -24,7 +24,7 @@ impl Body {
     }
 }
 
-/// A body as it is stored.
+/// A body in its stored form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredBody {
     pub order: u64,
@@ -33,16 +33,18 @@ pub(crate) struct StoredBody {
 }
 
 impl StoredBody {
-    /// Bytes of the stored form, about.
+    /// Bytes of the stored form, approximately.
     pub fn stored_bytes(&self) -> usize {
         self.payload.len() + self.headers.len() + 32
     }
 }
 
-/// Payloads and headers that took the place of what was pushed (UNIQUE … REPLACE).
+/// Payloads and headers that replaced those of the push (UNIQUE … REPLACE).
 ///
-/// Records are packed and can't grow where they lie, so what is new stands here, by the task's number, until the task
-/// is gone. A queue that replaces nothing pays for a look at an empty table.
+/// Records are packed and cannot grow in place. A replacement is therefore stored here, under the task's order number,
+/// until the task is removed. A queue without replacements pays for one check of an empty table.
+///
+/// Invariants: every body belongs to a living task that has a token, and `bytes` is the sum of all bodies.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bodies {
     bodies: BTreeMap<Order, Body>,
@@ -50,26 +52,27 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// How many tasks have another body than the one they were pushed with.
+    /// How many tasks have a replaced body.
     pub fn len(&self) -> usize {
         self.bodies.len()
     }
 
-    /// Bytes of payloads and headers.
+    /// Bytes of all replaced payloads and headers.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Bytes of one task's replaced body; 0 if it still has the one it was pushed with.
     pub fn bytes_of(&self, order: Order) -> u64 {
         self.bodies.get(&order).map_or(0, Body::bytes)
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         self.bytes as usize + self.bodies.len() * 90
     }
 
-    /// The record as it is to be read now.
+    /// The record with the current payload and headers: the replacement if there is one, otherwise unchanged.
     pub fn over<'a>(&'a self, order: Order, record: Record<'a>) -> Record<'a> {
         if self.bodies.is_empty() {
             return record;
@@ -79,6 +82,7 @@ impl Bodies {
         Record { options, payload: &body.payload, ..record }
     }
 
+    /// Replaces a task's payload and headers. `headers` is encoded; empty means no headers.
     pub fn put(&mut self, order: Order, payload: &[u8], headers: &[u8]) {
         self.remove(order);
         let body = Body { payload: payload.into(), headers: headers.into() };
@@ -86,29 +90,29 @@ impl Bodies {
         self.bodies.insert(order, body);
     }
 
-    /// Whether a task has another body.
+    /// Whether a task has a replaced body.
     pub fn has(&self, order: Order) -> bool {
         self.bodies.contains_key(&order)
     }
 
-    /// The tasks that have another body.
+    /// The tasks with a replaced body.
     pub fn tasks(&self) -> impl Iterator<Item = Order> + '_ {
         self.bodies.keys().copied()
     }
 
-    /// Whether the bytes are counted right. O(bodies).
+    /// Whether `bytes` is correct. O(bodies), for `check`.
     pub fn are_counted(&self) -> bool {
         self.bytes == self.bodies.values().map(Body::bytes).sum::<u64>()
     }
 
-    /// Forgets the body of a task that is gone.
+    /// Drops the replaced body of a task that is being removed, if it has one.
     pub fn remove(&mut self, order: Order) {
         if let Some(body) = self.bodies.remove(&order) {
             self.bytes -= body.bytes();
         }
     }
 
-    /// All of them, as they are stored.
+    /// All bodies in their stored form.
     pub fn stored(&self) -> impl Iterator<Item = StoredBody> + '_ {
         self.bodies.iter().map(|(order, body)| {
             let (payload, headers) = (ByteBuf::from(&*body.payload), ByteBuf::from(&*body.headers));
@@ -117,12 +121,12 @@ impl Bodies {
     }
 }
 
-/// Whether a task that is so may get another body.
+/// Whether a task in this phase waits. Only a waiting task can get a new body.
 pub(crate) fn is_waiting(phase: &Phase) -> bool {
     matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. })
 }
 
-/// Whether a body's sizes are within their bounds.
+/// Whether a body's sizes are within bounds.
 pub(crate) fn is_valid_body(headers: &[u8], payload: &[u8]) -> bool {
     payload.len() <= PAYLOAD_MAX_BYTES && Options { headers, ..Options::default() }.are_valid()
 }

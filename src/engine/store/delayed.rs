@@ -1,4 +1,4 @@
-//! Tasks that become ready later.
+//! The index of delayed tasks.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -6,8 +6,10 @@ use std::ops::Bound;
 use crate::numbers::Order;
 use crate::time::{Due, Millis, Now};
 
-/// Tasks that become ready later, by when: those with a span on the queue's clock, those with an instant of
-/// the wall clock on that one, so that they follow it when it is corrected.
+/// Delayed tasks, by the time they become ready.
+///
+/// There are two sets, one per clock. A task delayed by a span is due on the queue's clock. A task with an instant is
+/// due on the wall clock, so it follows that clock when it is corrected. Each delayed task is in exactly one of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Delayed {
     clock: BTreeSet<(Millis, Order)>,
@@ -20,7 +22,7 @@ impl Delayed {
         (self.clock.len() + self.wall.len()) as u64
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         (self.clock.len() + self.wall.len()) * 24
     }
@@ -42,14 +44,14 @@ impl Delayed {
         debug_assert!(is_there, "a delayed task is indexed once");
     }
 
-    /// When the first task is due, on the queue's clock.
+    /// When the first task is due, on the queue's clock; `None` if no task is delayed.
     pub fn first_due(&self, now: &Now) -> Option<Millis> {
         let clock = self.clock.first().map(|&(at, _)| at);
         let wall = self.wall.first().map(|&(at, _)| now.wall_on_clock(at));
         clock.into_iter().chain(wall).min()
     }
 
-    /// Tasks by due time on the queue's clock, after the given one or from the first.
+    /// Tasks by due time on the queue's clock: those after the given one, or all.
     pub fn in_order(
         &self,
         now: Now,
@@ -68,7 +70,7 @@ impl Delayed {
         })
     }
 
-    /// All tasks, with their due times as they are stored: for `check`.
+    /// All tasks with their due times as stored, for `check`.
     pub fn all(&self) -> impl Iterator<Item = (Due, Order)> + '_ {
         let clock = self.clock.iter().map(|&(at, order)| (Due::Clock(at), order));
         clock.chain(self.wall.iter().map(|&(at, order)| (Due::Wall(at), order)))

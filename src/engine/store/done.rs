@@ -1,4 +1,4 @@
-//! Done tasks that are kept.
+//! The index of done tasks that are retained.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -6,44 +6,44 @@ use std::ops::Bound;
 use crate::numbers::Order;
 use crate::time::Millis;
 
-/// Done tasks that are kept for a while: who is the oldest, whose time is over first, and which of them go.
+/// Done tasks that are retained for a while, by the time they were done and by the time their retention ends.
 ///
-/// They are bounded by age (each by its own RETAIN), by count (`retain-max`) and by bytes: while the queue holds more
-/// than `max-bytes`, and where a push needs the room, the oldest go. So a push is never refused for the bytes or the number of what is done.
+/// They are bounded by age (each by its own RETAIN), by count (`retain-max`) and by bytes. The oldest are removed while
+/// the queue exceeds `max-bytes`, and when a push needs the room. So done tasks never cause a push to be refused.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Done {
-    /// By when they became so.
+    /// By the time they were done.
     by_age: BTreeSet<(Millis, Order)>,
-    /// By when their time is over.
+    /// By the time their retention ends.
     by_end: BTreeSet<(Millis, Order)>,
-    /// Bytes of their records; those of their results are counted with the results.
+    /// Bytes of their records. The bytes of their results are counted in the table of results.
     bytes: u64,
 }
 
 impl Done {
-    /// How many tasks are done and kept.
+    /// How many done tasks are retained.
     pub fn len(&self) -> u64 {
         self.by_age.len() as u64
     }
 
-    /// Bytes of their records.
+    /// Bytes of their records, without results.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         (self.by_age.len() + self.by_end.len()) * 24
     }
 
-    /// A task is done since `at` and kept until `until`; its record takes so many bytes.
+    /// Adds a task that was done at `at` and is retained until `until`. `bytes` is the size of its record.
     pub fn insert(&mut self, at: Millis, until: Millis, order: Order, bytes: usize) {
         self.by_age.insert((at, order));
         self.by_end.insert((until, order));
         self.bytes += bytes as u64;
     }
 
-    /// A task that was inserted so isn't kept any more.
+    /// Removes a task. The arguments must be those of its insertion.
     pub fn remove(&mut self, at: Millis, until: Millis, order: Order, bytes: usize) {
         self.by_age.remove(&(at, order));
         self.by_end.remove(&(until, order));
@@ -54,24 +54,25 @@ impl Done {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 
-    /// Tasks by when they became done, after the given one or from the first.
+    /// Tasks by the time they were done: those after the given one, or all.
     pub fn in_order(&self, after: Option<(Millis, Order)>) -> impl Iterator<Item = (Millis, Order)> + '_ {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_age.range((start, Bound::Unbounded)).copied()
     }
 
-    /// When the first one's time is over.
+    /// When the first retention ends.
     pub fn first_end(&self) -> Option<Millis> {
         self.by_end.first().map(|&(until, _)| until)
     }
 
-    /// Tasks whose time is over by now, by when.
+    /// Tasks whose retention has ended at `now`, the earliest end first.
     pub fn over(&self, now: Millis) -> impl Iterator<Item = Order> + '_ {
         let over = self.by_end.iter().take_while(move |(until, _)| *until <= now);
         over.map(|&(_, order)| order)
     }
 
-    /// Whether it holds just these, each as (since, until, number), and so many bytes. For `check`.
+    /// Whether the index contains exactly these tasks, each as (done at, retained until, order number), with this many
+    /// bytes. For `check`.
     pub fn holds(&self, done: &[(Millis, Millis, Order)], bytes: u64) -> bool {
         let by_age: BTreeSet<_> = done.iter().map(|&(at, _, order)| (at, order)).collect();
         let by_end: BTreeSet<_> = done.iter().map(|&(_, until, order)| (until, order)).collect();

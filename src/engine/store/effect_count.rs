@@ -1,13 +1,13 @@
-//! The count of a queue's effects.
+//! The number of the last effect of a queue.
 
 use crate::invalid::{Invalid, ensure};
 
-/// How many effects a queue has had: each has its number, so that a missing one is noticed.
+/// How many effects a queue has had. Each effect carries its number, so a replica notices when one is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EffectCount {
-    /// So many, at most [`EffectCount::MAX`].
+    /// This many, at most [`EffectCount::MAX`].
     Counted(u64),
-    /// An older version stored it or told of it.
+    /// The number is not known: an older version stored the queue or sent the last effect.
     Unknown,
 }
 
@@ -18,10 +18,10 @@ impl Default for EffectCount {
 }
 
 impl EffectCount {
-    /// A number has six bytes; no server lives to see the last.
+    /// Numbers have six bytes. No server runs long enough to reach the last one.
     pub const MAX: u64 = (1 << 48) - 1;
 
-    /// The number of the next one. The last is given again, on the primary as on its replicas.
+    /// The number of the next effect. The maximum repeats, on the primary and on its replicas alike.
     pub fn next(self) -> u64 {
         match self {
             EffectCount::Counted(last) => (last + 1).min(Self::MAX),
@@ -29,21 +29,22 @@ impl EffectCount {
         }
     }
 
-    /// Counts one more, and gives its number.
+    /// Counts one effect and returns its number.
     pub fn count(&mut self) -> u64 {
         let number = self.next();
         *self = EffectCount::Counted(number);
         number
     }
 
-    /// Counts one that came with this number, `None` from an older version. Errors: another number than the next.
+    /// Counts an effect that arrived with this number; `None` if an older version sent it. Errors: it is not the next
+    /// number.
     pub fn expect(&mut self, number: Option<u64>) -> Result<(), Invalid> {
         let Some(number) = number else {
             *self = EffectCount::Unknown;
             return Ok(());
         };
         let is_next = match self {
-            // The last number there is stays, as it does where it is counted.
+            // At the maximum the number repeats, as in `next`.
             EffectCount::Counted(_) => number == self.next(),
             EffectCount::Unknown => number >= 1,
         };
@@ -53,6 +54,6 @@ impl EffectCount {
     }
 }
 
-/// What an effect out of turn lacks.
+/// What an effect with the wrong number lacks.
 const EFFECT_GAP: &str =
-    "the number after the last one's: effects are missing, or the queue was changed here";
+    "the number after the last effect's: effects are missing, or the queue was changed on this node";

@@ -1,29 +1,29 @@
-//! What is known of a task that was touched: its phase, its turn, its last lease and its counters.
+//! What is known of a task that has been touched: its phase, its rank, its last lease and its counters.
 //!
-//! A task that was only pushed has no entry. An entry is worked on as an [`Entry`] and stored as a
-//! [`Packed`] of 45 bytes, because every leased task has one.
+//! A task that was only pushed has no entry. Code works with an [`Entry`]. A page stores it as a [`Packed`] of 45
+//! bytes, because every leased task has one.
 
 use crate::numbers::{Rank, WorkerNumber};
 use crate::task::{LeaseNumber, TaskState};
 use crate::time::{Due, Millis};
 
-/// A touched task's state, with what belongs to it.
+/// The state of a touched task, with the data that belongs to this state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Ready again, since the given time.
+    /// Ready again, since `since`.
     Ready { since: Millis },
     /// Becomes ready at `due`.
     Delayed { due: Due },
-    /// Held by a worker.
+    /// Leased by a worker. `cancel` is set when somebody asked to cancel the task.
     Leased { deadline: Millis, claimed_at: Millis, worker: WorkerNumber, tied: bool, cancel: bool },
-    /// Given up.
+    /// It reached a limit of failures or stalls, or a worker declared it dead.
     Dead { at: Millis },
-    /// Finished, and kept for a while.
+    /// Finished, and retained until `until`.
     Done { at: Millis, until: Millis },
 }
 
 impl Phase {
-    /// What its state says of time: ready, dead or done since, due at, or the deadline.
+    /// The instant of the state: ready, dead or done since, due at, or the deadline of the lease.
     pub fn instant(&self) -> Millis {
         match *self {
             Phase::Ready { since } => since,
@@ -44,21 +44,22 @@ impl Phase {
     }
 }
 
-/// A task that stalled this often is a suspect: its worker may have died of it.
+/// A task with at least this many stalls is a suspect: it may have crashed its workers.
 const SUSPECT_STALLS: u16 = 2;
 
 /// What is known of a touched task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub phase: Phase,
-    /// Its turn among the ready; kept while it is leased, drawn anew when it comes out of delayed.
+    /// Its turn among the ready tasks. It stays the same during a lease. A task that was delayed gets a new
+    /// one, unless its group is ordered.
     pub rank: Rank,
-    /// The last lease, 0 before the first.
+    /// The number of the last lease; 0 if there was none.
     pub lease: LeaseNumber,
     pub nonce: u32,
-    /// The last lease's own length: what EXTEND gives again.
+    /// The length of the last lease, which EXTEND gives again by default.
     pub lease_ms: u32,
-    /// Whether the last lease ended as a stall: its holder's ACK is still welcome.
+    /// Whether the last lease ended as a stall. The worker that held it can still ACK the task.
     pub stalled: bool,
     pub deliveries: u32,
     pub failures: u16,
@@ -66,12 +67,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Whether the task is to be delivered alone, so that a crash charges no innocent beside it.
+    /// Whether the task must be delivered alone, so that a crash does not count against other tasks.
     pub fn is_suspect(&self) -> bool {
         self.stalls >= SUSPECT_STALLS
     }
 
-    /// The entry with a nameless worker.
+    /// The entry with the worker's number set to "no name".
     pub fn without_worker(self) -> Entry {
         match self.phase {
             Phase::Leased { deadline, claimed_at, tied, cancel, .. } => {
@@ -98,7 +99,7 @@ impl Entry {
     }
 }
 
-/// A number in N bytes, the lowest first; a larger one stops at the largest that fits.
+/// An unsigned integer in N bytes, little endian. A larger value becomes the largest that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct UintLe<const N: usize>([u8; N]);
 
@@ -106,38 +107,37 @@ impl<const N: usize> UintLe<N> {
     fn new(value: u64) -> UintLe<N> {
         let value = value.min(u64::MAX >> (64 - 8 * N));
         let mut short = [0; N];
-        short.iter_mut().zip(value.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        short.iter_mut().zip(value.to_le_bytes()).for_each(|(to, byte)| *to = byte);
         UintLe(short)
     }
 
     fn get(self) -> u64 {
         let mut value = [0; 8];
-        value.iter_mut().zip(self.0).for_each(|(place, byte)| *place = byte);
+        value.iter_mut().zip(self.0).for_each(|(to, byte)| *to = byte);
         u64::from_le_bytes(value)
     }
 }
 
-/// Bytes of a stored entry.
+/// Bytes of an entry in its stored form.
 pub(crate) const PACKED_BYTES: usize = 45;
 
-/// An entry as it is stored, in the order of its bytes.
+/// An entry in its stored form; the fields are in the order of the bytes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, packed)]
 pub(crate) struct Packed {
     /// The slot of the task in its page.
     pub slot: u8,
-    /// State and flags: see the constants below.
+    /// The state and flags: see the constants below.
     bits: u8,
     rank: UintLe<6>,
-    /// Since when ready, when due, the deadline, or since when dead or done.
+    /// Ready, dead or done since, due at, or the deadline of the lease.
     instant: UintLe<6>,
     lease: UintLe<7>,
     nonce: u32,
     lease_ms: u32,
-    /// Of a leased task, from the claim to the deadline; stops at 49 days. Of a done one, the low half of how long it
-    /// is kept.
-    held_ms: u32,
-    /// Of a done task, the high half of how long it is kept.
+    /// Leased: the time from the claim to the deadline, at most 49 days. Done: the low half of the retention, in ms.
+    span_ms: u32,
+    /// Leased: the worker's number. Done: the high half of the retention, in ms.
     worker: u32,
     deliveries: u32,
     failures: u16,
@@ -149,18 +149,18 @@ const WALL: u8 = 0b0000_0100;
 const TIED: u8 = 0b0000_1000;
 const CANCEL: u8 = 0b0001_0000;
 const STALLED: u8 = 0b0010_0000;
-/// A task that is over is done, not dead.
+/// With the state "dead": the task is done, not dead.
 const DONE: u8 = 0b0100_0000;
 
 impl Packed {
     pub fn new(slot: u8, entry: &Entry) -> Packed {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        let (state, instant, held_ms, worker) = match entry.phase {
+        let (state, instant, span_ms, worker) = match entry.phase {
             Phase::Ready { since } => (0, since, 0, 0),
             Phase::Delayed { due } => (1 | flag(matches!(due, Due::Wall(_)), WALL), due.instant(), 0, 0),
             Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
-                let held_ms = u32::try_from(deadline.since(claimed_at)).unwrap_or(u32::MAX);
-                (2 | flag(tied, TIED) | flag(cancel, CANCEL), deadline, held_ms, worker.0)
+                let span_ms = u32::try_from(deadline.since(claimed_at)).unwrap_or(u32::MAX);
+                (2 | flag(tied, TIED) | flag(cancel, CANCEL), deadline, span_ms, worker.0)
             }
             Phase::Dead { at } => (3, at, 0, 0),
             Phase::Done { at, until } => {
@@ -176,7 +176,7 @@ impl Packed {
             lease: UintLe::new(entry.lease.0),
             nonce: entry.nonce,
             lease_ms: entry.lease_ms,
-            held_ms,
+            span_ms,
             worker,
             deliveries: entry.deliveries,
             failures: entry.failures,
@@ -192,13 +192,13 @@ impl Packed {
             1 => Phase::Delayed { due: Due::Clock(instant) },
             2 => Phase::Leased {
                 deadline: instant,
-                claimed_at: Millis(instant.0.saturating_sub(u64::from(self.held_ms))),
+                claimed_at: Millis(instant.0.saturating_sub(u64::from(self.span_ms))),
                 worker: WorkerNumber(self.worker),
                 tied: self.bits & TIED != 0,
                 cancel: self.bits & CANCEL != 0,
             },
             _ if self.bits & DONE != 0 => {
-                let retain_ms = u64::from(self.worker) << 32 | u64::from(self.held_ms);
+                let retain_ms = u64::from(self.worker) << 32 | u64::from(self.span_ms);
                 Phase::Done { at: instant, until: instant.plus(retain_ms) }
             }
             _ => Phase::Dead { at: instant },
@@ -216,18 +216,18 @@ impl Packed {
         }
     }
 
-    /// The deadline, of a leased task only: read without unpacking the rest.
+    /// The deadline of a leased task, read without unpacking the rest; `None` in any other state.
     pub fn deadline(&self) -> Option<Millis> {
         (self.bits & STATE == 2).then(|| Millis(self.instant.get()))
     }
 
-    /// The stored form: every field, little endian, in order.
+    /// Appends the stored form: every field in order, little endian.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.slot, self.bits]);
         out.extend_from_slice(&self.rank.0);
         out.extend_from_slice(&self.instant.0);
         out.extend_from_slice(&self.lease.0);
-        for word in [self.nonce, self.lease_ms, self.held_ms, self.worker, self.deliveries] {
+        for word in [self.nonce, self.lease_ms, self.span_ms, self.worker, self.deliveries] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         for word in [self.failures, self.stalls] {
@@ -235,8 +235,8 @@ impl Packed {
         }
     }
 
-    /// Reads the stored form; `None` where it isn't [`PACKED_BYTES`] long or not what [`Packed::new`] makes of
-    /// the same entry, so that two different stored forms never mean the same.
+    /// Reads the stored form. `None` if it isn't [`PACKED_BYTES`] long, or differs from what [`Packed::new`] writes for
+    /// the same entry: two different stored forms never mean the same.
     pub fn read(bytes: &[u8]) -> Option<Packed> {
         let mut rest = bytes;
         let [slot, bits] = take(&mut rest)?;
@@ -244,7 +244,7 @@ impl Packed {
         let instant = UintLe(take(&mut rest)?);
         let lease = UintLe(take(&mut rest)?);
         let mut word = || Some(u32::from_le_bytes(take(&mut rest)?));
-        let (nonce, lease_ms, held_ms, worker, deliveries) = (word()?, word()?, word()?, word()?, word()?);
+        let (nonce, lease_ms, span_ms, worker, deliveries) = (word()?, word()?, word()?, word()?, word()?);
         let failures = u16::from_le_bytes(take(&mut rest)?);
         let stalls = u16::from_le_bytes(take(&mut rest)?);
         let packed = Packed {
@@ -255,7 +255,7 @@ impl Packed {
             lease,
             nonce,
             lease_ms,
-            held_ms,
+            span_ms,
             worker,
             deliveries,
             failures,

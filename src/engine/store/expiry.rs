@@ -1,4 +1,4 @@
-//! Tasks that expire if nobody claims them.
+//! The index of tasks that expire if nobody claims them in time.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,28 @@ use crate::store::entry::{Entry, Phase};
 use crate::store::record::Record;
 use crate::time::Millis;
 
-/// Ready tasks that nobody has claimed yet and that are gone if nobody does in time (TTL), by when.
+/// Ready tasks with a time to live (TTL), by the time they expire.
 ///
-/// The instant follows from the task: so long after it was ready first, while no delivery counts. A task is here
-/// if and only if that holds. The tick removes those whose instant has come, and so does a claim before it takes anything.
+/// A task's TTL counts from the moment it first became ready and ends at its first claim. A task is in this index
+/// exactly while it is ready, has a TTL and was never delivered. The tick removes expired tasks, and so does a claim
+/// before it takes anything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expiry {
     tasks: BTreeSet<(Millis, Order)>,
 }
 
 impl Expiry {
-    /// How many tasks may expire.
+    /// How many tasks can expire.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// When the first task is to go.
+    /// When the first task expires; `None` if none can.
     pub fn first(&self) -> Option<Millis> {
         self.tasks.first().map(|&(at, _)| at)
     }
 
-    /// Whether a task that should be gone is still there.
+    /// Whether a task that has expired at `at` is still in the queue.
     pub fn is_behind(&self, at: Millis) -> bool {
         self.first().is_some_and(|first| first <= at)
     }
@@ -40,25 +41,25 @@ impl Expiry {
         self.tasks.remove(&(at, order));
     }
 
-    /// Tasks that should be gone by now, by when.
+    /// Tasks that have expired at `now`, the earliest first.
     pub fn over(&self, now: Millis) -> impl Iterator<Item = Order> + '_ {
         let over = self.tasks.iter().take_while(move |(expires, _)| *expires <= now);
         over.map(|&(_, order)| order)
     }
 
-    /// Whether it holds just these. For `check`.
+    /// Whether the index contains exactly these tasks. For `check`.
     pub fn holds(&self, tasks: &BTreeSet<(Millis, Order)>) -> bool {
         self.tasks == *tasks
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
-        // They come in order, mostly, which leaves the set's nodes half full.
+        // Most are inserted in ascending order, which leaves the nodes of the set half full.
         self.tasks.len() * 37
     }
 }
 
-/// When a task is to go, if it may.
+/// When a task expires; `None` if it has no TTL, is not ready or was delivered before.
 pub(crate) fn expires(record: &Record, entry: Option<&Entry>) -> Option<Millis> {
     let ttl_ms = record.options.ttl_ms?;
     let since = match entry {

@@ -1,4 +1,4 @@
-//! The table of groups.
+//! The table of groups: their limits, their counters, and when each can run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,75 +7,75 @@ use serde_bytes::ByteBuf;
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
 use crate::invalid::{Invalid, ensure};
-use crate::limits::{GroupLimits, GroupRate, Held};
+use crate::limits::{GroupLimits, GroupRate, HeldBy};
 use crate::numbers::GroupNumber;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
 use crate::store::name::Name;
 use crate::time::Millis;
 
-/// What is used of a group's rate.
+/// How much of a group's rate limit is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Used {
     pub spent: Spent,
-    /// Whether all of it is, until an event says otherwise.
+    /// Whether the rate is used up. It stays so until an event says otherwise.
     pub rests: bool,
 }
 
 impl Used {
-    /// All of a rate is there: one that was set begins anew.
+    /// Nothing is used yet, as for a rate that was just set. A rate of 0 claims is always used up.
     fn nothing_of(rate: Option<Rate>) -> Used {
         Used { spent: Spent::default(), rests: rate.is_some_and(|rate| rate.claims == 0) }
     }
 }
 
-/// One group.
+/// One group of a queue.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
     pub name: Name,
-    /// Tasks in any state.
+    /// Its tasks in any state.
     pub tasks: u64,
     pub ready: u64,
     pub leased: u64,
-    /// Delayed tasks that had been claimed: while there are any, an ordered group waits for them.
+    /// Delayed tasks that were claimed before. An ordered group waits for them.
     pub returning: u64,
     pub limits: Option<Box<GroupLimits>>,
     pub used: Used,
-    /// Whether it stands in the rotations of the levels where it has tasks.
+    /// Whether it is in the rotations of the levels in which it has tasks.
     pub runs: bool,
-    /// Of the settings that it was visited under last; see [`Groups`].
+    /// The epoch of the settings it last caught up with; see [`Groups`].
     epoch: u32,
-    /// When the passing of time changes something here.
+    /// When time alone will change something in this group.
     wakes_at: Option<Millis>,
 }
 
 impl Group {
-    fn said(&self) -> GroupLimits {
+    fn own_limits(&self) -> GroupLimits {
         self.limits.as_deref().copied().unwrap_or_default()
     }
 
     pub fn weight(&self) -> u32 {
-        self.said().weight.unwrap_or(PLAIN_WEIGHT)
+        self.own_limits().weight.unwrap_or(PLAIN_WEIGHT)
     }
 
     pub fn is_ordered(&self) -> bool {
-        self.said().ordered
+        self.own_limits().ordered
     }
 
     pub fn rate(&self, settings: &Settings) -> Option<Rate> {
-        self.said().rate.or(settings.group_rate())
+        self.own_limits().rate.or(settings.group_rate())
     }
 
     pub fn concurrency(&self, settings: &Settings) -> Option<u64> {
-        let said = self.said();
-        let limit = match said.concurrency {
+        let own = self.own_limits();
+        let limit = match own.concurrency {
             Some(limit) => u64::try_from(limit).ok(),
             None => settings.limit(Setting::GroupConcurrency),
         };
-        if said.ordered { Some(limit.unwrap_or(1).min(1)) } else { limit }
+        if own.ordered { Some(limit.unwrap_or(1).min(1)) } else { limit }
     }
 
-    /// How many of its tasks may be claimed at `at`, this being used of its rate.
+    /// How many of its tasks can be claimed at `at`, given the use of its rate.
     fn allows(&self, used: Used, at: Millis, settings: &Settings) -> u64 {
         if used.rests || (self.is_ordered() && self.returning > 0) {
             return 0;
@@ -85,29 +85,29 @@ impl Group {
         free.min(left)
     }
 
-    /// Why it may not run, and so stands in no rotation, this being used of its rate.
-    fn held(&self, used: Used, settings: &Settings) -> Option<Held> {
+    /// Which limit keeps the group out of the rotations, given the use of its rate; `None` if it can run.
+    fn held_by(&self, used: Used, settings: &Settings) -> Option<HeldBy> {
         match () {
-            () if self.is_ordered() && self.returning > 0 => Some(Held::Order),
+            () if self.is_ordered() && self.returning > 0 => Some(HeldBy::Order),
             () if self.concurrency(settings).is_some_and(|limit| self.leased >= limit) => {
-                Some(Held::Concurrency)
+                Some(HeldBy::Concurrency)
             }
-            () if used.rests => Some(Held::Rate),
+            () if used.rests => Some(HeldBy::Rate),
             () => None,
         }
     }
 
-    /// All of its rate is there: a rate that was set begins anew.
+    /// Resets the use of its rate, as for a rate that was just set.
     pub fn begin_rate(&mut self, settings: &Settings) {
         self.used = Used::nothing_of(self.rate(settings));
     }
 
-    /// When its rate allows the next claim, if it is used up, this being used of it.
+    /// When its rate allows the next claim, given its use; `None` if it is not used up.
     fn rests_until(&self, used: Used, settings: &Settings) -> Option<Millis> {
         self.rate(settings).filter(|_| used.rests).and_then(|rate| used.spent.next_at(rate))
     }
 
-    /// When the passing of time changes something.
+    /// When time alone will change something in this group.
     fn next_wake(&self, settings: &Settings) -> Option<Millis> {
         if self.is_idle() {
             Some(self.used.spent.is_over_at())
@@ -116,16 +116,16 @@ impl Group {
         }
     }
 
-    /// Whether nothing is lost when it is forgotten.
+    /// Whether the group can be forgotten as soon as its rate has recovered.
     fn is_idle(&self) -> bool {
         self.tasks == 0 && self.limits.is_none()
     }
 }
 
-/// A group as it is stored, by its number; nothing for a number that is free.
+/// A group in its stored form, by its number; `None` for a free number.
 pub(crate) type StoredGroup = Option<StoredFields>;
 
-/// See [`StoredGroup`].
+/// The fields of a [`StoredGroup`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoredFields {
@@ -133,52 +133,53 @@ pub(crate) struct StoredFields {
     limits: Option<GroupLimits>,
     spent: Spent,
     rests: bool,
-    /// Of a group behind.
+    /// Set for a group that is behind the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behind: Option<Behind>,
 }
 
-/// What a group that was not visited since the settings changed doesn't follow yet.
+/// What a group that is behind does not follow yet, because it was not visited since the settings changed.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Behind {
-    /// Whether it stands in the rotations.
+    /// Whether it is in the rotations.
     runs: bool,
-    /// Whether the rate of all groups has changed since.
+    /// Whether the rate for all groups (`group-rate`) has changed since its last visit.
     rate: bool,
 }
 
-/// Groups: the named lines of one queue that share its workers fairly, and what each may do at a time.
+/// The groups of one queue. They share its workers fairly, and each can have limits of its own.
 ///
-/// A group is in the table while it has a task in any state, limits of its own, or something of a rate that is used
-/// up. Whether it may run follows from what is counted here. What changes that with time is known by one instant for
-/// each group: when its rate allows the next claim, or when an empty group can be forgotten.
+/// A group is in the table while it has a task in any state, limits of its own, or a rate that has not recovered yet.
+/// Whether it can run follows from the counters here. Time changes a group in two ways only: its rate allows the next
+/// claim, or an empty group can be forgotten. One instant per group, in `wakes`, says when.
 ///
-/// The queue's settings hold for each group that has none of its own, so a new setting may change a million groups. It
-/// visits none of them: it counts up `epoch`, and a group whose own is another is *behind*. What a group behind may do
-/// is read by the new settings at once; only its place in the rotations, and what was used of an old rate, stay as they
-/// were until it is visited. The tick visits them step by step, and a claim the one that it takes from.
+/// The queue's settings apply to each group without limits of its own, so a new setting can affect a million groups. It
+/// visits none of them: it increments `epoch`, and a group with another epoch is *behind*. What such a group can do is
+/// computed from the new settings at once. Only its membership in the rotations and the use of an old rate stay as they
+/// were until it is visited. The tick visits groups step by step; a claim visits the group it takes from.
 ///
-/// Epochs count up with each change of a limit of all groups, and only their differences mean something.
+/// Epochs wrap around, so only the difference of two epochs has a meaning.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Groups {
     numbers: BTreeMap<Name, GroupNumber>,
-    /// By number − 1; a free place has no name.
-    places: Vec<Option<Box<Group>>>,
+    /// By number − 1; `None` for a free number.
+    by_number: Vec<Option<Box<Group>>>,
     free: Vec<GroupNumber>,
     wakes: BTreeSet<(Millis, GroupNumber)>,
     name_bytes: usize,
     epoch: u32,
-    /// That of the last change of their rate.
+    /// The epoch of the last change of `group-rate`.
     rate_epoch: u32,
-    /// How many are behind.
+    /// How many groups are behind.
     behind: usize,
-    /// From which place on the tick looks for them next: this node's own knowledge.
-    next_place: usize,
+    /// Where the tick continues to look for groups behind. Only this node knows it: it is neither stored nor
+    /// replicated.
+    next_slot: usize,
 }
 
-/// Places that one step looks at for groups behind.
-const STEP_PLACES: usize = 4096;
+/// How many numbers one step examines for groups behind, to bound its work.
+const STEP_SLOTS: usize = 4096;
 
 impl Groups {
     /// How many groups are known.
@@ -186,28 +187,28 @@ impl Groups {
         self.numbers.len()
     }
 
-    /// The number of a name, if it is known.
+    /// The number of a name; `None` if it is not known.
     pub fn find(&self, name: &[u8]) -> Option<GroupNumber> {
         self.numbers.get(name).copied()
     }
 
-    /// The group of a number; `None` for none.
+    /// The group with this number; `None` if the number is free or stands for "no group".
     pub fn get(&self, number: GroupNumber) -> Option<&Group> {
-        let place = (number.0 as usize).checked_sub(1)?;
-        self.places.get(place)?.as_deref()
+        let slot = (number.0 as usize).checked_sub(1)?;
+        self.by_number.get(slot)?.as_deref()
     }
 
     pub fn get_mut(&mut self, number: GroupNumber) -> Option<&mut Group> {
-        let place = (number.0 as usize).checked_sub(1)?;
-        self.places.get_mut(place)?.as_deref_mut()
+        let slot = (number.0 as usize).checked_sub(1)?;
+        self.by_number.get_mut(slot)?.as_deref_mut()
     }
 
-    /// The name; empty for none.
+    /// The group's name; empty for "no group".
     pub fn name(&self, number: GroupNumber) -> &[u8] {
         self.get(number).map_or(&[], |group| &group.name)
     }
 
-    /// The weight of a group that stands in the rotations; `None` for one that doesn't.
+    /// The weight of a group that is in the rotations; `None` for one that isn't.
     pub fn runs(&self, number: GroupNumber) -> Option<u32> {
         if number.is_none() {
             return Some(PLAIN_WEIGHT);
@@ -215,55 +216,55 @@ impl Groups {
         self.get(number).filter(|group| group.runs).map(Group::weight)
     }
 
-    /// How many of a group's tasks may be claimed at `at`.
+    /// How many of a group's tasks can be claimed at `at`. Tasks without a group have no limit here.
     pub fn allows(&self, number: GroupNumber, at: Millis, settings: &Settings) -> u64 {
         let group = self.get(number);
         group.map_or(u64::MAX, |group| group.allows(self.used(group, settings), at, settings))
     }
 
-    /// Why a group may not run.
-    pub fn held(&self, group: &Group, settings: &Settings) -> Option<Held> {
-        group.held(self.used(group, settings), settings)
+    /// Which limit keeps a group from running; `None` if it can run.
+    pub fn held_by(&self, group: &Group, settings: &Settings) -> Option<HeldBy> {
+        group.held_by(self.used(group, settings), settings)
     }
 
-    /// When a group's rate allows the next claim, if it is used up.
+    /// When a group's rate allows the next claim; `None` if it is not used up.
     pub fn rests_until(&self, group: &Group, settings: &Settings) -> Option<Millis> {
         group.rests_until(self.used(group, settings), settings)
     }
 
-    /// What is used of a group's rate: nothing of a rate that it wasn't visited under.
+    /// How much of a group's rate is used: nothing if `group-rate` changed since its last visit and applies to it.
     fn used(&self, group: &Group, settings: &Settings) -> Used {
-        let is_new = self.has_new_rate(group) && group.said().rate == GroupRate::OfAllGroups;
+        let is_new = self.has_new_rate(group) && group.own_limits().rate == GroupRate::OfAllGroups;
         if is_new { Used::nothing_of(settings.group_rate()) } else { group.used }
     }
 
-    /// Whether a group was not visited since the settings changed.
+    /// Whether the settings changed since the group's last visit.
     pub fn is_behind(&self, group: &Group) -> bool {
         group.epoch != self.epoch
     }
 
-    /// Whether a group was not visited since the rate of all groups changed.
+    /// Whether `group-rate` changed since the group's last visit.
     fn has_new_rate(&self, group: &Group) -> bool {
         self.is_behind(group)
             && self.epoch.wrapping_sub(group.epoch) > self.epoch.wrapping_sub(self.rate_epoch)
     }
 
-    /// How many were not visited since the settings changed.
+    /// How many groups are behind.
     pub fn behind(&self) -> usize {
         self.behind
     }
 
-    /// A limit of all groups is another, their rate perhaps. All are behind: none is visited.
+    /// A setting for all groups changed, possibly `group-rate`. All groups are behind now; none is visited here.
     pub fn begin_epoch(&mut self, has_new_rate: bool) {
         self.epoch = self.epoch.wrapping_add(1);
         if has_new_rate {
             self.rate_epoch = self.epoch;
         }
-        (self.behind, self.next_place) = (self.len(), 0);
+        (self.behind, self.next_slot) = (self.len(), 0);
     }
 
-    /// Visits a group behind: it follows the settings in all but its place in the rotations, which the caller sees to.
-    /// False for one that isn't behind.
+    /// Visits a group that is behind. Afterwards it follows the settings, except for its place in the rotations, which
+    /// the caller updates. Returns false if the group isn't behind.
     pub fn catch_up(&mut self, number: GroupNumber, settings: &Settings) -> bool {
         let behind = self.get(number).filter(|group| self.is_behind(group));
         let Some(used) = behind.map(|group| self.used(group, settings)) else { return false };
@@ -273,28 +274,28 @@ impl Groups {
         true
     }
 
-    /// Interner of groups behind, at most `limit`: the next ones, of a bounded number that is looked at. And from where to
-    /// look on, for [`Groups::look_on_from`].
+    /// The names of the next groups behind, at most `limit`. It examines a bounded number of groups. Also returns
+    /// where to continue, for [`Groups::look_on_from`].
     pub fn next_behind(&self, limit: usize) -> (Vec<ByteBuf>, usize) {
-        let (mut names, mut at) = (Vec::new(), self.next_place);
-        for _ in 0..self.places.len().min(STEP_PLACES) {
+        let (mut names, mut at) = (Vec::new(), self.next_slot);
+        for _ in 0..self.by_number.len().min(STEP_SLOTS) {
             if names.len() == limit.min(self.behind) {
                 break;
             }
-            let group = self.places.get(at).and_then(|place| place.as_deref());
+            let group = self.by_number.get(at).and_then(|slot| slot.as_deref());
             names
                 .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
-            at = (at + 1) % self.places.len();
+            at = (at + 1) % self.by_number.len();
         }
         (names, at)
     }
 
-    /// Groups behind are looked for from here on.
-    pub fn look_on_from(&mut self, place: usize) {
-        self.next_place = place;
+    /// Continues the search for groups behind at this index.
+    pub fn look_on_from(&mut self, slot: usize) {
+        self.next_slot = slot;
     }
 
-    /// The group of a name, made if there is none; no group for an empty name.
+    /// The number of a name, which is created if it is new. An empty name means no group.
     pub fn known(&mut self, name: &[u8], settings: &Settings) -> GroupNumber {
         if name.is_empty() {
             return GroupNumber::NONE;
@@ -303,14 +304,14 @@ impl Groups {
             return number;
         }
         let number = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            GroupNumber(self.places.len() as u32)
+            self.by_number.push(None);
+            GroupNumber(self.by_number.len() as u32)
         });
-        if let Some(place) = self.places.get_mut(number.0 as usize - 1) {
+        if let Some(slot) = self.by_number.get_mut(number.0 as usize - 1) {
             let mut group = Group { name: name.into(), epoch: self.epoch, ..Group::default() };
             group.begin_rate(settings);
-            group.runs = group.held(group.used, settings).is_none();
-            *place = Some(Box::new(group));
+            group.runs = group.held_by(group.used, settings).is_none();
+            *slot = Some(Box::new(group));
         }
         let name = Name::from(name);
         self.name_bytes += 2 * name.memory();
@@ -318,31 +319,32 @@ impl Groups {
         number
     }
 
-    /// All groups, by name.
+    /// All groups, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (GroupNumber, &Group)> {
         self.numbers.values().filter_map(|&number| Some((number, self.get(number)?)))
     }
 
-    /// The groups whose names come after `name`, by name.
+    /// The groups whose names sort after `name`, ordered by name.
     pub fn after<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = (GroupNumber, &'a Group)> {
         let behind = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
         let numbers = self.numbers.range::<[u8], _>(behind).map(|(_, number)| *number);
         numbers.filter_map(|number| Some((number, self.get(number)?)))
     }
 
-    /// When the passing of time changes something in the first of them. One that is behind has been due for ever.
+    /// When time first changes something in a group. While a group is behind, that is at once.
     pub fn first_wake(&self) -> Option<Millis> {
         if self.behind > 0 { Some(Millis(0)) } else { self.wakes.first().map(|&(at, _)| at) }
     }
 
-    /// The names of those in which the passing of time has changed something by `at`, at most `limit`.
+    /// The names of at most `limit` groups in which time has changed something by `at`.
     pub fn awake(&self, at: Millis, limit: usize) -> Vec<ByteBuf> {
         let due = self.wakes.iter().take_while(|(wakes_at, _)| *wakes_at <= at).take(limit);
         due.map(|&(_, number)| ByteBuf::from(self.name(number))).collect()
     }
 
-    /// Something of a group has changed: notes when the passing of time changes more, and forgets a group that has
-    /// neither tasks nor limits when all of its rate is there again, which `at` tells if it is known.
+    /// Updates the table after a group changed. It notes when time will change the group next, and forgets the group if
+    /// it has neither tasks nor limits and its rate has recovered by `at`. Without `at` only an unused rate counts as
+    /// recovered.
     pub fn settle(&mut self, number: GroupNumber, settings: &Settings, at: Option<Millis>) {
         let Some(group) = self.get(number) else { return };
         if group.is_idle() && self.used(group, settings).spent.is_over_at() <= at.unwrap_or_default() {
@@ -351,7 +353,7 @@ impl Groups {
         self.note_wake(number, settings);
     }
 
-    /// Notes when the passing of time changes something in a group.
+    /// Notes when time will next change something in a group.
     fn note_wake(&mut self, number: GroupNumber, settings: &Settings) {
         let Some(group) = self.get(number) else { return };
         let wakes_at = group.next_wake(settings);
@@ -368,8 +370,8 @@ impl Groups {
     }
 
     fn forget(&mut self, number: GroupNumber) {
-        let place = (number.0 as usize).checked_sub(1).and_then(|place| self.places.get_mut(place));
-        let Some(group) = place.and_then(Option::take) else { return };
+        let slot = (number.0 as usize).checked_sub(1).and_then(|slot| self.by_number.get_mut(slot));
+        let Some(group) = slot.and_then(Option::take) else { return };
         self.behind -= usize::from(self.is_behind(&group));
         if let Some(wakes_at) = group.wakes_at {
             self.wakes.remove(&(wakes_at, number));
@@ -382,21 +384,21 @@ impl Groups {
         }
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
-        self.places.capacity() * 8
+        self.by_number.capacity() * 8
             + self.numbers.len() * (size_of::<Group>() + 40)
             + self.name_bytes
             + self.free.capacity() * 4
             + self.wakes.len() * 24
     }
 
-    /// The table as it is stored, by number.
+    /// The groups in their stored form, ordered by number.
     pub fn stored(&self) -> impl Iterator<Item = StoredGroup> + '_ {
-        self.places.iter().map(|group| group.as_deref().map(|group| self.stored_of(group)))
+        self.by_number.iter().map(|group| group.as_deref().map(|group| self.stored_of(group)))
     }
 
-    /// The groups as they are stored, by name.
+    /// The groups in their stored form, ordered by name.
     pub fn by_name(&self) -> impl Iterator<Item = StoredFields> + '_ {
         self.iter().map(|(_, group)| self.stored_of(group))
     }
@@ -413,35 +415,38 @@ impl Groups {
         }
     }
 
-    /// Adds the next number's group, as a file holds it; its tasks are counted when they are loaded.
+    /// Adds the group with the next number from its stored form. Its tasks are counted when they are loaded.
     pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Invalid> {
-        ensure(self.places.len() < NAMES_MAX as usize, "not too many groups")?;
-        let number = GroupNumber(self.places.len() as u32 + 1);
+        ensure(self.by_number.len() < NAMES_MAX as usize, "at most 10,000,000 groups")?;
+        let number = GroupNumber(self.by_number.len() as u32 + 1);
         let Some(StoredFields { name, limits, spent, rests, behind }) = stored else {
-            self.places.push(None);
+            self.by_number.push(None);
             self.free.push(number);
             return Ok(());
         };
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
-        ensure(spent.is_over_at() < Millis::MAX, "what is used of a group's rate")?;
+        ensure(spent.is_over_at() < Millis::MAX, "a valid use of a group's rate")?;
         let (name, limits) = (Name::from(name.as_slice()), limits.map(Box::new));
-        ensure(!self.numbers.contains_key(&name), "a group's own name")?;
+        ensure(!self.numbers.contains_key(&name), "a name for one group only")?;
         self.numbers.insert(name.clone(), number);
         self.name_bytes += 2 * name.memory();
         let mut group = Group { name, limits, used: Used { spent, rests }, ..Group::default() };
-        // A setting changed before the queue was stored, and its rate with it or one before.
+        // The settings changed before the queue was stored: `group-rate` in the last epoch, or another setting after
+        // it.
         self.rate_epoch = self.epoch.wrapping_sub(1);
         group.epoch = self.epoch.wrapping_sub(behind.map_or(0, |behind| 1 + u32::from(behind.rate)));
         self.behind += usize::from(behind.is_some());
-        group.runs = behind.map_or_else(|| group.held(group.used, settings).is_none(), |behind| behind.runs);
-        self.places.push(Some(Box::new(group)));
-        // It has no tasks yet: whoever loads them notes it again.
+        group.runs =
+            behind.map_or_else(|| group.held_by(group.used, settings).is_none(), |behind| behind.runs);
+        self.by_number.push(Some(Box::new(group)));
+        // It has no tasks yet. Loading them notes it again.
         self.note_wake(number, settings);
         Ok(())
     }
 
-    /// Whether the table says what is true of the tasks: how many each group has, ready, leased and returning.
+    /// Whether the table agrees with the tasks. `counts` has each group's tasks in all states, ready, leased and
+    /// returning.
     pub fn validate(
         &self,
         counts: &BTreeMap<GroupNumber, [u64; 4]>,
@@ -453,28 +458,28 @@ impl Groups {
             let [tasks, ..] = stored;
             ensure(
                 counts.get(&number).copied().unwrap_or_default() == stored,
-                "a group's tasks are counted",
+                "a correct count of each group's tasks",
             )?;
             counted += usize::from(tasks > 0);
             let used = self.used(group, settings);
             let is_rate = group.rate(settings).is_some();
-            ensure(is_rate || !used.rests, "only a rate makes a group rest")?;
-            ensure(used.spent.is_valid(group.rate(settings)), "what is used of a group's rate")?;
+            ensure(is_rate || !used.rests, "a rate for each group that rests")?;
+            ensure(used.spent.is_valid(group.rate(settings)), "a valid use of a group's rate")?;
             if self.is_behind(group) {
                 behind += 1;
                 continue;
             }
             ensure(
-                group.runs == self.held(group, settings).is_none(),
-                "who may run stands in the rotations",
+                group.runs == self.held_by(group, settings).is_none(),
+                "groups that can run in the rotations",
             )?;
-            ensure(group.wakes_at == group.next_wake(settings), "when time changes a group is known")?;
+            ensure(group.wakes_at == group.next_wake(settings), "the next wake-up of each group")?;
         }
-        ensure(behind == self.behind, "groups behind are counted")?;
-        ensure(counted == counts.len(), "every task's group is known")?;
+        ensure(behind == self.behind, "a correct count of groups behind")?;
+        ensure(counted == counts.len(), "a group for each task's group number")?;
         let wakes = self.iter().filter_map(|(number, group)| Some((group.wakes_at?, number)));
-        ensure(wakes.collect::<BTreeSet<_>>() == self.wakes, "what time changes is indexed")?;
-        let free = self.places.iter().filter(|group| group.is_none()).count();
-        ensure(free == self.free.len(), "free numbers are known")
+        ensure(wakes.collect::<BTreeSet<_>>() == self.wakes, "an index of all wake-ups of groups")?;
+        let free = self.by_number.iter().filter(|group| group.is_none()).count();
+        ensure(free == self.free.len(), "a list of all free numbers of groups")
     }
 }

@@ -1,18 +1,18 @@
-//! How long things took.
+//! A histogram of durations that forgets old values.
 
-/// Parts of a power of two, as a power of two.
+/// Each power of two is divided into this many parts, given as a power of two.
 const PART_BITS: u32 = 2;
 const PARTS: usize = 1 << PART_BITS;
-/// Lengths up to 2^32 − 1 ms, which is 49 days; longer ones count as that long.
+/// Buckets for durations up to 2^32 − 1 ms (49 days). Longer ones count as 49 days.
 const BUCKETS: usize = (33 - PART_BITS as usize) * PARTS;
-/// What one thing counts: after so many halvings (in minutes) as this has bits, less one, it is forgotten.
+/// What one value adds to its bucket. Counts are halved every minute, so a value is forgotten after five minutes.
 const ONE: u32 = 16;
 
-/// How long things took: counts by length, in a constant size, that forget.
+/// A histogram of durations in constant memory, in which recent values weigh more.
 ///
-/// Buckets are log-linear: four to each power of two, so that a length is known to a quarter of itself at worst, and
-/// exactly below 8 ms. A percentile is told by where it lies among the counts of its bucket. Counts are halved as
-/// minutes pass, so that what was is outweighed by what is.
+/// Buckets are log-linear: four for each power of two. A duration is known to within a quarter of itself, and exactly
+/// below 8 ms. A percentile is interpolated within its bucket. Counts are halved every minute, so recent values
+/// outweigh old ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Histogram {
     counts: [u32; BUCKETS],
@@ -24,19 +24,19 @@ impl Default for Histogram {
     }
 }
 
-/// The lengths, in ms, below which half, 95 % and 99 % of what is known lie.
+/// Percentiles of recent durations, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
-    /// The median.
+    /// The median: half of the values are at most this.
     pub p50: u64,
-    /// One in twenty takes longer.
+    /// One in twenty is longer.
     pub p95: u64,
-    /// One in a hundred takes longer.
+    /// One in a hundred is longer.
     pub p99: u64,
 }
 
 impl Histogram {
-    /// Counts something that took so long.
+    /// Counts one duration.
     #[inline]
     pub fn count(&mut self, ms: u64) {
         if let Some(count) = self.counts.get_mut(bucket(ms)) {
@@ -44,26 +44,26 @@ impl Histogram {
         }
     }
 
-    /// Some minutes have passed.
+    /// Halves all counts once per minute that passed.
     pub fn forget(&mut self, minutes: u64) {
         self.counts.iter_mut().for_each(|count| *count = halved(*count, minutes));
     }
 
-    /// The percentiles as they are when so many minutes more have passed; `None` where nothing is known.
+    /// The percentiles after `minutes` more minutes have passed; `None` if nothing is known any more.
     pub fn percentiles(&self, minutes: u64) -> Option<Percentiles> {
         let total: u64 = self.counts.iter().map(|&count| u64::from(halved(count, minutes))).sum();
         let at = |percent: u64| self.at_rank((total * percent).div_ceil(100).max(1), minutes);
         (total > 0).then(|| Percentiles { p50: at(50), p95: at(95), p99: at(99) })
     }
 
-    /// The length at a rank from 1 on.
+    /// The duration at a rank; ranks start at 1.
     fn at_rank(&self, rank: u64, minutes: u64) -> u64 {
         let mut below = 0;
         for (bucket, &count) in self.counts.iter().enumerate() {
             let count = u64::from(halved(count, minutes));
             if below + count >= rank {
                 let (first, last) = bounds(bucket);
-                // In the middle of its share of the bucket, as if all in it were spread evenly.
+                // Values are assumed to be spread evenly over their bucket.
                 let share = (2 * (rank - below) - 1) as f64 / (2 * count) as f64;
                 return first + ((last - first) as f64 * share).round() as u64;
             }
@@ -77,17 +77,17 @@ fn halved(count: u32, times: u64) -> u32 {
     u32::try_from(times).ok().and_then(|times| count.checked_shr(times)).unwrap_or(0)
 }
 
-/// The bucket of a length.
+/// The bucket of a duration.
 #[inline]
 fn bucket(ms: u64) -> usize {
     let ms = u32::try_from(ms).unwrap_or(u32::MAX);
-    // Below the first power that has parts, a bucket is a millisecond.
+    // In the first buckets there is one for each millisecond.
     let power = (ms | (PARTS as u32 - 1)).ilog2().max(PART_BITS);
     let shift = power - PART_BITS;
     ((shift as usize) << PART_BITS) + (ms >> shift) as usize
 }
 
-/// The first and the last length of a bucket.
+/// The shortest and the longest duration of a bucket.
 fn bounds(bucket: usize) -> (u64, u64) {
     let shift = (bucket >> PART_BITS).saturating_sub(1);
     let first = (bucket - (shift << PART_BITS)) as u64;

@@ -4,74 +4,75 @@ use std::collections::BTreeMap;
 
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{Order, Rank};
-use crate::store::log::{Log, Place};
+use crate::store::log::{Log, Position};
 use crate::store::runs::Runs;
 
-/// What a lane should hold, sorted. For `check`.
+/// What a lane should contain, sorted. For `check`.
 #[derive(Debug, Default)]
 pub(crate) struct LaneTasks {
     pub fresh: Vec<Order>,
-    /// With their ranks, as the suspects.
+    /// With their ranks, like the suspects.
     pub returned: Vec<(Rank, Order)>,
     pub suspects: Vec<(Rank, Order)>,
 }
 
-/// Which of a lane's tasks.
+/// A choice among the tasks of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     /// All of them.
     All,
-    /// Those that are no suspects.
+    /// Those that are not suspects.
     Sound,
 }
 
-/// A lane: the ready tasks of one priority and one group, first in, first out by rank.
+/// The ready tasks of one priority and one group, first in, first out by rank.
 ///
-/// Tasks that were never touched lie in `fresh` as runs of order numbers: their rank is their number, so a plain
-/// queue is one run and pays nothing per task. A run may cover numbers that are not (or no longer) fresh tasks, but
-/// never a fresh task of another lane; the log tells which is which. Tasks that came back lie in `returned`, by rank.
-/// Suspects, which not every worker may have, lie apart, so that nobody walks over them in vain.
-/// The first number of the first run is always a fresh task, so that nobody walks twice over numbers whose tasks are
-/// gone.
+/// Tasks that were never touched are in `fresh`, as runs of order numbers. Their rank is their number, so a plain queue
+/// is one run and costs nothing per task. A run can cover numbers that are not fresh tasks (any more), but never a
+/// fresh task of another lane; the log knows which number is which. Tasks that came back are in `returned`, by rank.
+/// Suspects are kept apart, because not every worker can get them and a claim should not scan past them.
+///
+/// The first number of the first run is always a fresh task, so that no claim scans removed numbers twice.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
     fresh: Runs,
     fresh_tasks: u64,
     returned: BTreeMap<Rank, Order>,
-    /// A lane without suspects pays eight bytes for them.
+    /// Boxed, so that a lane without suspects pays eight bytes.
     suspects: Option<Box<Suspects>>,
 }
 
-/// Tasks that came back and are suspects, by rank.
+/// Suspects that came back, by rank.
 #[derive(Debug, Clone, Default)]
 struct Suspects(BTreeMap<Rank, Order>);
 
 impl Lane {
-    /// Whether there are none.
+    /// Whether the lane has no tasks.
     pub fn is_empty(&self) -> bool {
         !self.has(Which::All)
     }
 
-    /// Whether there are any such tasks.
+    /// Whether the lane has such tasks.
     pub fn has(&self, which: Which) -> bool {
         let is_sound = self.fresh_tasks > 0 || !self.returned.is_empty();
         is_sound || (which == Which::All && self.suspects.is_some())
     }
 
-    /// Bytes taken from the allocator beside the lane's own, about.
+    /// Bytes taken from the allocator beyond the struct itself, approximately.
     pub fn memory(&self) -> usize {
         let suspects = self.suspects.as_ref().map_or(0, |suspects| suspects.0.len());
         self.fresh.memory() + (self.returned.len() + suspects) * 24
     }
 
-    /// A task that was just pushed is ready. Numbers only grow. `extend` says that no other lane got a fresh task
-    /// since this one's last.
+    /// Adds a task that was just pushed; order numbers only grow. `extend` is true if no other lane got a fresh task
+    /// since the last one of this lane, so the last run can be extended.
     pub fn push_fresh(&mut self, order: Order, extend: bool) {
         self.fresh.append(order, extend);
         self.fresh_tasks += 1;
     }
 
-    /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
+    /// Removes a fresh task that is touched or removed. The log must still list it as fresh: it decides what a run
+    /// covers.
     pub fn take_fresh(&mut self, order: Order, log: &Log) {
         debug_assert!(
             self.fresh_tasks > 0 && self.fresh.head.is_some_and(|head| head.start <= order),
@@ -96,19 +97,19 @@ impl Lane {
         );
     }
 
-    /// A task came back; false where another holds its turn.
+    /// Adds a task that came back; false if another task has this rank.
     pub fn put_returned(&mut self, rank: Rank, order: Order, is_suspect: bool) -> bool {
         let suspects = self.suspects.as_ref();
-        let held = self.returned.contains_key(&rank) || suspects.is_some_and(|s| s.0.contains_key(&rank));
+        let is_taken = self.returned.contains_key(&rank) || suspects.is_some_and(|s| s.0.contains_key(&rank));
         match is_suspect {
-            _ if held => {}
+            _ if is_taken => {}
             true => _ = self.suspects.get_or_insert_default().0.insert(rank, order),
             false => _ = self.returned.insert(rank, order),
         }
-        !held
+        !is_taken
     }
 
-    /// A task that had come back leaves.
+    /// Removes a task that had come back.
     pub fn take_returned(&mut self, rank: Rank, is_suspect: bool) {
         if !is_suspect {
             let taken = self.returned.remove(&rank);
@@ -119,13 +120,13 @@ impl Lane {
         }
     }
 
-    /// The tasks in the order of claims, each with its rank, from the rank `from` on.
+    /// The tasks in claim order from the rank `from` on, each with its rank.
     pub fn in_order<'a>(
         &'a self,
         log: &'a Log,
         from: Rank,
         which: Which,
-    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Position)> + 'a {
         let suspects = self.suspects.iter().filter(move |_| which == Which::All);
         let mut suspects = suspects.flat_map(move |suspects| suspects.0.range(from..)).peekable();
         let fresh = self.fresh.iter().filter(move |run| run.end > from.order());
@@ -133,7 +134,7 @@ impl Lane {
             fresh.flat_map(move |run| log.fresh_in(run.start.max(from.order()), run.end)).peekable();
         let mut returned = self.returned.range(from..).peekable();
         std::iter::from_fn(move || {
-            let first = fresh.peek().map(|&place| log.order(place).rank());
+            let first = fresh.peek().map(|&position| log.order(position).rank());
             let back = returned.peek().map(|&(&rank, _)| rank);
             let suspect = suspects.peek().map(|&(&rank, _)| rank);
             let next = first.into_iter().chain(back).chain(suspect).min()?;
@@ -146,20 +147,20 @@ impl Lane {
         })
     }
 
-    /// Whether the lane holds just these tasks.
+    /// Whether the lane contains exactly these tasks.
     pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Invalid> {
         let LaneTasks { fresh, returned, suspects } = tasks;
         let runs = self.fresh.iter().flat_map(|run| log.fresh_in(run.start, run.end));
-        let covered = runs.map(|place| log.order(place));
-        ensure(covered.eq(fresh.iter().copied()), "runs cover their lane's fresh tasks")?;
+        let covered = runs.map(|position| log.order(position));
+        ensure(covered.eq(fresh.iter().copied()), "runs that cover their lane's fresh tasks")?;
         let head = self.fresh.head.map(|head| head.start);
-        ensure(head == fresh.first().copied(), "a run begins with a fresh task")?;
-        ensure(self.fresh_tasks == fresh.len() as u64, "fresh tasks are counted")?;
+        ensure(head == fresh.first().copied(), "runs that begin with a fresh task")?;
+        ensure(self.fresh_tasks == fresh.len() as u64, "a correct count of fresh tasks")?;
         let back = self.returned.iter().map(|(rank, order)| (*rank, *order));
-        ensure(back.eq(returned.iter().copied()), "returned tasks have their turns")?;
-        let kept = self.suspects.iter().flat_map(|suspects| &suspects.0);
-        let kept = kept.map(|(rank, order)| (*rank, *order));
-        ensure(kept.eq(suspects.iter().copied()), "suspects have their turns")?;
-        ensure(self.suspects.is_some() != suspects.is_empty(), "a lane without suspects keeps none")
+        ensure(back.eq(returned.iter().copied()), "returned tasks by rank")?;
+        let stored = self.suspects.iter().flat_map(|suspects| &suspects.0);
+        let stored = stored.map(|(rank, order)| (*rank, *order));
+        ensure(stored.eq(suspects.iter().copied()), "suspects by rank")?;
+        ensure(self.suspects.is_some() != suspects.is_empty(), "no empty table of suspects")
     }
 }

@@ -1,4 +1,4 @@
-//! The order of ready tasks: levels of priority, the highest first. See `level` for groups, `lane` for one line.
+//! The order of ready tasks: all priorities and groups. See `level` for one priority, `lane` for one group of it.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +8,26 @@ use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
 use crate::store::log::Log;
 
-/// Which lane a task belongs in.
+/// The lane of a task: its priority and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LaneKey {
     pub priority: i8,
     pub group: GroupNumber,
 }
 
-/// The tasks of each lane as the log knows them.
+/// The tasks of each lane, according to the log. For `check`.
 pub(crate) type ReadyTasks = BTreeMap<LaneKey, LaneTasks>;
 
-/// All levels, the highest priority first. A level that was used stays.
+/// All ready tasks of a queue, as one level per priority, the highest first.
+///
+/// A level stays after its last task has left. Finding one is a binary search over at most 256 priorities.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lanes {
     levels: Vec<Level>,
-    /// The lane of the last fresh task: its last run may be extended over what came between.
+    /// The lane of the last fresh task. If the next one has the same lane, its last run is extended.
     last: Option<LaneKey>,
     ready: u64,
-    /// How many of the ready are suspects.
+    /// How many ready tasks are suspects.
     suspects: u64,
 }
 
@@ -35,12 +37,12 @@ impl Lanes {
         self.ready
     }
 
-    /// How many of them are suspects.
+    /// How many ready tasks are suspects.
     pub fn suspects(&self) -> u64 {
         self.suspects
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         self.levels.capacity() * size_of::<Level>() + self.levels.iter().map(Level::memory).sum::<usize>()
     }
@@ -61,7 +63,8 @@ impl Lanes {
         self.levels.get_mut(at)
     }
 
-    /// A task that was just pushed is ready. Numbers only grow. `weight` is its group's, if that may run now.
+    /// Adds a task that was just pushed; order numbers only grow. `weight` is its group's, or `None` if the group can't
+    /// run.
     pub fn push_fresh(&mut self, key: LaneKey, weight: Option<u32>, order: Order) {
         let extend = self.last == Some(key);
         if let Some(level) = self.level(key.priority) {
@@ -71,7 +74,8 @@ impl Lanes {
         self.ready += 1;
     }
 
-    /// A fresh task is touched or gone: it must still be in the log as fresh, since the log says what a run covers.
+    /// Removes a fresh task that is touched or removed. The log must still list it as fresh: it decides what a run
+    /// covers.
     pub fn take_fresh(&mut self, key: LaneKey, order: Order, log: &Log) {
         debug_assert!(self.ready > self.suspects, "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
@@ -80,7 +84,7 @@ impl Lanes {
         self.ready -= 1;
     }
 
-    /// A task came back; false where another holds its turn.
+    /// Adds a task that came back; false if another task has this rank.
     pub fn put_returned(
         &mut self,
         key: LaneKey,
@@ -90,13 +94,13 @@ impl Lanes {
         is_suspect: bool,
     ) -> bool {
         let put = |lane: &mut Lane| lane.put_returned(rank, order, is_suspect);
-        let free = self.level(key.priority).is_some_and(|level| level.put(key.group, weight, put));
-        self.ready += u64::from(free);
-        self.suspects += u64::from(free && is_suspect);
-        free
+        let is_free = self.level(key.priority).is_some_and(|level| level.put(key.group, weight, put));
+        self.ready += u64::from(is_free);
+        self.suspects += u64::from(is_free && is_suspect);
+        is_free
     }
 
-    /// A task that had come back leaves.
+    /// Removes a task that had come back.
     pub fn take_returned(&mut self, key: LaneKey, rank: Rank, is_suspect: bool) {
         debug_assert!(self.ready > 0 && self.suspects >= u64::from(is_suspect), "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
@@ -106,14 +110,14 @@ impl Lanes {
         self.suspects -= u64::from(is_suspect);
     }
 
-    /// A task of a group was claimed.
+    /// Charges a group for one claimed task.
     pub fn charge(&mut self, key: LaneKey, weight: u32) {
         if let Some(level) = self.level(key.priority).filter(|level| level.has_groups()) {
             level.charge(key.group, weight);
         }
     }
 
-    /// A group may run, with this weight, or may not.
+    /// Adds a group to the rotations with this weight, or takes it out of them.
     pub fn set_running(&mut self, group: GroupNumber, weight: Option<u32>) {
         for level in self.levels.iter_mut().filter(|level| level.has_groups()) {
             match weight {
@@ -123,17 +127,17 @@ impl Lanes {
         }
     }
 
-    /// A group's weight is another.
+    /// Changes the weight of a group.
     pub fn reweigh(&mut self, group: GroupNumber, before: u32, weight: u32) {
         self.levels.iter_mut().for_each(|level| level.reweigh(group, before, weight));
     }
 
-    /// Moves a group to the end of a level's rotation: told for each in turn, it makes a stored rotation again.
+    /// Moves a group to the end of its level's rotation. Calling it for each group in turn rebuilds a stored rotation.
     pub fn restore_turn(&mut self, key: LaneKey, left: u32) -> bool {
         self.level(key.priority).is_some_and(|level| level.restore_turn(key.group, left))
     }
 
-    /// Every turn of every level, in order.
+    /// The turns of all levels, in order, each with the tasks that it has left.
     pub fn turns(&self) -> impl Iterator<Item = (LaneKey, u32)> + '_ {
         self.levels.iter().flat_map(|level| {
             let priority = level.priority;
@@ -141,7 +145,7 @@ impl Lanes {
         })
     }
 
-    /// Whether the lanes hold just the tasks that the log says are ready.
+    /// Whether the lanes contain exactly the tasks that the log lists as ready.
     pub fn validate(
         &self,
         ready: &ReadyTasks,
@@ -159,8 +163,8 @@ impl Lanes {
         }
         let suspects: usize = ready.values().map(|tasks| tasks.suspects.len()).sum();
         let counted: usize = ready.values().map(|tasks| tasks.fresh.len() + tasks.returned.len()).sum();
-        ensure(self.ready == (counted + suspects) as u64, "ready tasks are counted")?;
-        ensure(self.suspects == suspects as u64, "suspects are counted")?;
-        ensure(lanes == ready.len(), "every ready task is in a lane")
+        ensure(self.ready == (counted + suspects) as u64, "a correct count of ready tasks")?;
+        ensure(self.suspects == suspects as u64, "a correct count of suspects")?;
+        ensure(lanes == ready.len(), "every ready task in a lane")
     }
 }

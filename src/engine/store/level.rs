@@ -1,4 +1,4 @@
-//! The ready tasks of one priority.
+//! The ready tasks of one priority, and the rotation of its groups.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,39 @@ use crate::invalid::{Invalid, ensure};
 use crate::numbers::GroupNumber;
 use crate::store::lane::{Lane, Which};
 
-/// A group's part of a level.
+/// What a level has of one group.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Part {
     pub lane: Lane,
     turn: Option<Turn>,
 }
 
-/// A group's place in the rotation.
+/// A group's turn in the rotation: `ticket` is its position, `left` is what remains of its quantum.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     ticket: u64,
     left: u32,
 }
 
-/// A level: the ready tasks of one priority, a lane for each group that has any.
+/// The ready tasks of one priority: a lane for each group that has any.
 ///
-/// Groups are served in turn: deficit round robin (Shreedhar and Varghese, 1995) in which every task costs one and a
-/// group's quantum is its weight. `rotation` is the line of those that may run now, the next first; a group in turn
-/// gives as many tasks as it has left of its quantum, then goes to the end with a new one. A group that is at a limit
-/// stands in no rotation, so it costs the others nothing. Tasks without a group are one group of weight 1. As long as
-/// no group has a task here there is no rotation, and all is one lane.
+/// Groups are served by deficit round robin (Shreedhar and Varghese, 1995), in which every task costs one and a group's
+/// quantum is its weight. `rotation` contains the groups that can run now, the next one first. A group in turn gives as
+/// many tasks as remain of its quantum, then moves to the end with a new quantum. A group at a limit is in no rotation,
+/// so it costs the others nothing. Tasks without a group count as one group of weight 1. While no group has tasks here
+/// there is no rotation, only one lane.
 ///
-/// Groups that have only suspects, which not every worker may have, stand in a line of their own, with tickets of the
-/// same counter: who may have them goes by both lines, who may not walks over none of them.
+/// A group that has only suspects is in a rotation of its own, `suspects`, with tickets from the same counter. A worker
+/// that can get suspects merges both; for any other worker they cost nothing.
 #[derive(Debug)]
 pub(crate) struct Level {
     pub priority: i8,
     plain: Part,
     grouped: BTreeMap<GroupNumber, Part>,
-    /// Bytes that the lanes of groups take: counted, since it is asked after every write.
+    /// Bytes that the lanes of groups take. Counted as they change, because every write asks for them.
     lane_bytes: usize,
     rotation: BTreeMap<u64, GroupNumber>,
-    /// The part of the rotation in which groups have only suspects.
+    /// The groups of the rotation that have only suspects.
     suspects: BTreeMap<u64, GroupNumber>,
     next_ticket: u64,
 }
@@ -49,7 +49,7 @@ impl Clone for Level {
         let (plain, grouped) = (self.plain.clone(), self.grouped.clone());
         let (rotation, suspects) = (self.rotation.clone(), self.suspects.clone());
         let mut level = Level { plain, grouped, rotation, suspects, lane_bytes: 0, ..*self };
-        // A copy has less to spare than what it was made of.
+        // A copy has no spare capacity, so it takes fewer bytes than the original.
         level.lane_bytes = level.lane_bytes_anew();
         level
     }
@@ -62,7 +62,7 @@ impl Level {
         Level { priority, plain, grouped, lane_bytes: 0, rotation, suspects, next_ticket: 0 }
     }
 
-    /// Bytes taken from the allocator beside the level's own, about.
+    /// Bytes taken from the allocator beyond the struct itself, approximately.
     pub fn memory(&self) -> usize {
         let grouped = self.grouped.len() * (size_of::<Part>() + 8) + self.lane_bytes;
         self.plain.lane.memory() + grouped + (self.rotation.len() + self.suspects.len()) * 16
@@ -77,21 +77,21 @@ impl Level {
         !self.grouped.is_empty()
     }
 
-    /// The lane of a group, if it has any task here.
+    /// The lane of a group; `None` if it has no task here.
     pub fn lane(&self, group: GroupNumber) -> Option<&Lane> {
         let part = if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) };
         part.map(|part| &part.lane).filter(|lane| !lane.is_empty())
     }
 
-    /// All lanes that hold tasks.
+    /// All lanes with tasks.
     pub fn lanes(&self) -> impl Iterator<Item = (GroupNumber, &Lane)> {
         let plain = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = plain.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
         all.map(|(group, part)| (group, &part.lane)).filter(|(_, lane)| !lane.is_empty())
     }
 
-    /// Who may run and has such tasks, the next first, and how many tasks each turn still holds: all of them where nobody
-    /// else waits.
+    /// The groups that can run and have such tasks, the next one first, each with the tasks left of its turn. A group
+    /// that is alone can give all of its tasks.
     pub fn turns_or_all(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
         let is_plain = self.grouped.is_empty() && self.plain.lane.has(which);
         let is_alone = self.rotation.len() + self.suspects.len() == 1;
@@ -108,10 +108,10 @@ impl Level {
         if group.is_none() { Some(&mut self.plain) } else { self.grouped.get_mut(&group) }
     }
 
-    /// Puts a task into a group's lane by `put`, and the group into the rotation if it may run.
+    /// Adds a task to a group's lane through `put`, and adds the group to the rotation if it can run.
     pub fn put<R>(&mut self, group: GroupNumber, weight: Option<u32>, put: impl FnOnce(&mut Lane) -> R) -> R {
         if !group.is_none() && self.grouped.is_empty() && !self.plain.lane.is_empty() {
-            // The first group to come: from now on there are turns.
+            // The first group appears: from now on there are turns.
             self.join_at_end(GroupNumber::NONE, PLAIN_WEIGHT);
         }
         let part = if group.is_none() { &mut self.plain } else { self.grouped.entry(group).or_default() };
@@ -126,12 +126,12 @@ impl Level {
         if let Some(weight) = weight.filter(|_| !has_turn && self.has_groups()) {
             self.join_at_end(group, weight);
         } else if is_sound != was_sound {
-            self.change_line(group);
+            self.change_rotation(group);
         }
         result
     }
 
-    /// Takes a task out of a group's lane by `take`; a group without tasks leaves.
+    /// Removes a task from a group's lane through `take`. A group without tasks leaves the rotation.
     pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
         let Some(part) = self.part_mut(group) else { return };
         let before = part.lane.memory();
@@ -144,18 +144,18 @@ impl Level {
         }
         if !is_empty {
             if is_sound != was_sound {
-                self.change_line(group);
+                self.change_rotation(group);
             }
             return;
         }
         self.leave(group);
         if !group.is_none() && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
-            // The last group is gone: no turns any more.
+            // The last group has left: there are no turns any more.
             self.leave(GroupNumber::NONE);
         }
     }
 
-    /// A task of the group was claimed: its turn has one less.
+    /// Charges a group's turn for one claimed task. A turn that is used up moves to the end.
     pub fn charge(&mut self, group: GroupNumber, weight: u32) {
         let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
         turn.left = turn.left.saturating_sub(1);
@@ -165,7 +165,7 @@ impl Level {
         }
     }
 
-    /// A group that has tasks here may run again: it stands at the end of the line.
+    /// A group with tasks here can run again: it joins the end of the rotation.
     pub fn join(&mut self, group: GroupNumber, weight: u32) {
         if self.grouped.get(&group).is_some_and(|part| part.turn.is_none()) {
             self.join_at_end(group, weight);
@@ -176,13 +176,13 @@ impl Level {
         let ticket = self.next_ticket;
         if let Some(part) = self.part_mut(group) {
             part.turn = Some(Turn { ticket, left });
-            self.change_line(group);
+            self.change_rotation(group);
             self.next_ticket += 1;
         }
     }
 
-    /// Puts a turn into the line where it belongs by what its group has, out of the other.
-    fn change_line(&mut self, group: GroupNumber) {
+    /// Moves a turn between the two rotations after its group gained or lost its tasks that are not suspects.
+    fn change_rotation(&mut self, group: GroupNumber) {
         let Some(part) = self.part(group) else { return };
         let (Some(Turn { ticket, .. }), is_sound) = (part.turn, part.lane.has(Which::Sound)) else { return };
         let (to, from) = match is_sound {
@@ -193,7 +193,7 @@ impl Level {
         to.insert(ticket, group);
     }
 
-    /// A group may not run now.
+    /// A group can't run now: it leaves the rotation.
     pub fn leave(&mut self, group: GroupNumber) {
         if let Some(turn) = self.part_mut(group).and_then(|part| part.turn.take()) {
             self.rotation.remove(&turn.ticket);
@@ -201,7 +201,7 @@ impl Level {
         }
     }
 
-    /// A group's weight is another: what its turn has given so far counts.
+    /// Changes a group's weight. What its current turn has already given still counts.
     pub fn reweigh(&mut self, group: GroupNumber, before: u32, weight: u32) {
         let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
         turn.left = weight.saturating_sub(before.saturating_sub(turn.left));
@@ -211,7 +211,7 @@ impl Level {
         }
     }
 
-    /// The rotation: who comes when, with what is left of each turn.
+    /// The rotation: the groups in order, each with what is left of its turn.
     pub fn turns(&self) -> impl Iterator<Item = (GroupNumber, u32)> + '_ {
         self.turns_of(Which::All)
     }
@@ -227,7 +227,7 @@ impl Level {
         groups.filter_map(|(_, &group)| Some((group, self.part(group)?.turn?.left)))
     }
 
-    /// Moves a group to the end of the rotation, with what is left of its turn; false where it isn't in it.
+    /// Moves a group to the end of the rotation with `left` tasks left of its turn; false if it has no turn.
     pub fn restore_turn(&mut self, group: GroupNumber, left: u32) -> bool {
         let is_in = self.part(group).is_some_and(|part| part.turn.is_some());
         if is_in {
@@ -237,24 +237,25 @@ impl Level {
         is_in
     }
 
-    /// Whether the rotation holds just those who have tasks and may run. `runs` tells the weight of those who may.
+    /// Whether the rotation contains exactly the groups that have tasks and can run. `runs` is the weight of a group
+    /// that can.
     pub fn validate(&self, runs: impl Fn(GroupNumber) -> Option<u32>) -> Result<(), Invalid> {
-        ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "a group without tasks has no lane")?;
+        ensure(self.grouped.values().all(|part| !part.lane.is_empty()), "no lane for a group without tasks")?;
         let all = std::iter::once((GroupNumber::NONE, &self.plain));
         let all = all.chain(self.grouped.iter().map(|(group, part)| (*group, part)));
         let mut members = 0;
         for (group, part) in all {
             let weight = runs(group).filter(|_| !part.lane.is_empty() && !self.grouped.is_empty());
-            ensure(part.turn.is_some() == weight.is_some(), "who may run has a turn")?;
+            ensure(part.turn.is_some() == weight.is_some(), "a turn for each group that can run")?;
             let Some((turn, weight)) = part.turn.zip(weight) else { continue };
             members += 1;
-            let line = if part.lane.has(Which::Sound) { &self.rotation } else { &self.suspects };
-            ensure(line.get(&turn.ticket) == Some(&group), "a turn has its place")?;
-            ensure((1..=weight).contains(&turn.left), "a turn is no longer than a weight")?;
+            let rotation = if part.lane.has(Which::Sound) { &self.rotation } else { &self.suspects };
+            ensure(rotation.get(&turn.ticket) == Some(&group), "each turn in its rotation")?;
+            ensure((1..=weight).contains(&turn.left), "no turn longer than its group's weight")?;
         }
-        ensure(self.lane_bytes == self.lane_bytes_anew(), "the lanes' bytes are counted")?;
-        ensure(self.rotation.len() + self.suspects.len() == members, "the rotation holds nobody else")?;
+        ensure(self.lane_bytes == self.lane_bytes_anew(), "a correct count of the lanes' bytes")?;
+        ensure(self.rotation.len() + self.suspects.len() == members, "no other groups in the rotation")?;
         let mut tickets = self.rotation.keys().chain(self.suspects.keys());
-        ensure(tickets.all(|&ticket| ticket < self.next_ticket), "tickets were drawn")
+        ensure(tickets.all(|&ticket| ticket < self.next_ticket), "tickets below the next one")
     }
 }

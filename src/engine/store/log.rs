@@ -1,4 +1,4 @@
-//! The log of all tasks.
+//! The log of all tasks, as a list of pages.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -12,28 +12,30 @@ use crate::store::record::{Record, record_len};
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// Pages that the list of pages keeps room for.
+/// The list of pages never shrinks below room for this many.
 const PAGES_KEPT: usize = 16;
 
-/// Where a task lies: valid until the next push or removal.
+/// The position of a task in the log, valid until the next push or removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     page: usize,
     slot: usize,
 }
 
-/// A page by its first number, with a lower bound of its deadlines.
+/// A page, by its first order number, with a lower bound of its deadlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PageBound {
     pub bound: Millis,
     pub first: Order,
 }
 
-/// The log: every task's record, in the order of ids, in pages, for the task's whole life.
+/// Every task's record, ordered by id, in pages, for the task's whole life.
 ///
-/// Bodies never move while a task changes its state; what changes lies in the page's entries. A task is found
-/// by its order number or its id, both by binary search over pages. Leases are found by their deadline through
-/// a lower bound per page (`bounds`), so that a claim, an ACK or an EXTEND touches no index.
+/// A body never moves when its task changes state; what changes is in the page's entries. A task is found by its order
+/// number or its id, both by binary search over the pages. Leases are found by deadline through a lower bound per page
+/// (`bounds`), so a claim, an ACK or an EXTEND updates no index.
+///
+/// Invariants: order numbers and ids grow together; only the last page can be empty; the counters match the pages.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pages: VecDeque<Page>,
@@ -41,12 +43,12 @@ pub(crate) struct Log {
     tasks: u64,
     record_bytes: u64,
     memory: usize,
-    /// Where a task was found last: a place to try first, which need not hold anything.
-    last: Cell<Place>,
+    /// The position found last, tried first by the next search. It can be stale.
+    last: Cell<Position>,
 }
 
 impl Clone for Log {
-    /// A copy takes no more memory than it needs, so its own is counted.
+    /// A copy has no spare capacity, so its memory is counted anew.
     fn clone(&self) -> Log {
         let pages = self.pages.clone();
         let memory = pages.iter().map(Page::memory).sum();
@@ -56,12 +58,12 @@ impl Clone for Log {
 }
 
 impl Log {
-    /// How many tasks there are.
+    /// How many tasks there are, in any state.
     pub fn tasks(&self) -> u64 {
         self.tasks
     }
 
-    /// Bytes of all records: payloads with a few bytes each.
+    /// Bytes of all records: payloads, headers and a few bytes each.
     pub fn record_bytes(&self) -> u64 {
         self.record_bytes
     }
@@ -76,7 +78,7 @@ impl Log {
         self.pages.len()
     }
 
-    /// Appends a task; its number and its id are larger than any before.
+    /// Appends a task. Its order number and its id must be larger than any before.
     pub fn push(&mut self, order: Order, record: &Record) {
         debug_assert!(
             self.pages.back().is_none_or(|last| order.0 >= last.first().0 + last.slots() as u64),
@@ -92,12 +94,12 @@ impl Log {
         self.record_bytes += length as u64;
     }
 
-    /// Sees to a last page that has room for the record, and returns the record's length.
+    /// Makes sure that the last page has room for the record. Returns the record's length.
     fn make_room(&mut self, order: Order, record: &Record) -> usize {
         let id = record.id;
         if let Some(last) = self.pages.back_mut() {
             if last.live() == 0 {
-                // A calm queue writes the same page again and again and allocates nothing.
+                // A queue that is emptied again and again reuses the same page and allocates nothing.
                 let (bound, first) = (last.bound, last.first());
                 let length = record_len(id, record);
                 last.reuse(order, id);
@@ -121,7 +123,7 @@ impl Log {
         length
     }
 
-    /// Appends a page that was loaded; false (and no change) where it doesn't follow the last.
+    /// Appends a page that was loaded; false (and no change) if it does not follow the last page.
     pub fn append(&mut self, page: Page) -> bool {
         let follows = self.pages.back().is_none_or(|last| {
             let last_id = (0..last.slots()).rev().find_map(|slot| last.id(slot));
@@ -141,58 +143,58 @@ impl Log {
         true
     }
 
-    /// The task with this id.
-    pub fn find(&self, id: TaskId) -> Option<Place> {
-        // What is claimed, answered and shown comes one after the other, mostly.
-        let Place { page, slot } = self.last.get();
+    /// The position of the task with this id.
+    pub fn find(&self, id: TaskId) -> Option<Position> {
+        // Claims, answers and listings mostly visit tasks one after another.
+        let Position { page, slot } = self.last.get();
         let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
-        let place = match near {
-            Some(slot) => Place { page, slot },
+        let position = match near {
+            Some(slot) => Position { page, slot },
             None => {
                 let page = self.pages.partition_point(|page| page.base() <= id).checked_sub(1)?;
-                Place { page, slot: self.pages.get(page)?.find(id)? }
+                Position { page, slot: self.pages.get(page)?.find(id)? }
             }
         };
-        self.last.set(place);
-        Some(place)
+        self.last.set(position);
+        Some(position)
     }
 
-    /// The task that drew this number at its push.
-    pub fn locate(&self, order: Order) -> Option<Place> {
+    /// The position of the task with this order number.
+    pub fn locate(&self, order: Order) -> Option<Position> {
         let page = self.page_of(order)?;
         let slot = self.pages.get(page)?.slot(order)?;
-        Some(Place { page, slot })
+        Some(Position { page, slot })
     }
 
     fn page_of(&self, order: Order) -> Option<usize> {
         self.pages.partition_point(|page| page.first() <= order).checked_sub(1)
     }
 
-    /// The order number at a place.
-    pub fn order(&self, place: Place) -> Order {
-        self.pages.get(place.page).map_or(Order::MAX, |page| page.order(place.slot))
+    /// The order number at a position.
+    pub fn order(&self, position: Position) -> Order {
+        self.pages.get(position.page).map_or(Order::MAX, |page| page.order(position.slot))
     }
 
-    /// The record at a place.
-    pub fn record(&self, place: Place) -> Option<Record<'_>> {
-        self.pages.get(place.page)?.record(place.slot)
+    /// The record at a position.
+    pub fn record(&self, position: Position) -> Option<Record<'_>> {
+        self.pages.get(position.page)?.record(position.slot)
     }
 
-    /// Bytes of the record at a place.
-    pub fn record_len(&self, place: Place) -> usize {
-        self.pages.get(place.page).map_or(0, |page| page.record_len(place.slot))
+    /// Bytes of the record at a position.
+    pub fn record_len(&self, position: Position) -> usize {
+        self.pages.get(position.page).map_or(0, |page| page.record_len(position.slot))
     }
 
-    /// The entry at a place; `None` for a task that was never touched.
-    pub fn entry(&self, place: Place) -> Option<Entry> {
-        self.pages.get(place.page)?.entry(place.slot)
+    /// The entry at a position; `None` for a task that was never touched.
+    pub fn entry(&self, position: Position) -> Option<Entry> {
+        self.pages.get(position.page)?.entry(position.slot)
     }
 
-    /// Stores what is now known of a task. `deadline` of a lease that begins is noted in the page's bound.
-    pub fn set_entry(&mut self, place: Place, entry: &Entry, deadline: Option<Millis>) {
-        let Some(page) = self.pages.get_mut(place.page) else { return };
+    /// Stores the entry of a task. `deadline` is that of a lease that begins; it can lower the page's bound.
+    pub fn set_entry(&mut self, position: Position, entry: &Entry, deadline: Option<Millis>) {
+        let Some(page) = self.pages.get_mut(position.page) else { return };
         let before = page.memory();
-        page.set_entry(place.slot, entry);
+        page.set_entry(position.slot, entry);
         self.memory = self.memory + page.memory() - before;
         let Some(deadline) = deadline else { return };
         if page.bound.is_none_or(|bound| deadline < bound) {
@@ -204,19 +206,20 @@ impl Log {
         }
     }
 
-    /// Removes a task, and its page with the last one of a page.
-    pub fn remove(&mut self, place: Place) {
-        let is_last = place.page + 1 == self.pages.len();
-        let Some(page) = self.pages.get_mut(place.page) else { return };
-        if !page.is_live(place.slot) {
+    /// Removes a task. A page without tasks is removed too, unless it is the last one and of usual size. That one is
+    /// reused by the next push.
+    pub fn remove(&mut self, position: Position) {
+        let is_last = position.page + 1 == self.pages.len();
+        let Some(page) = self.pages.get_mut(position.page) else { return };
+        if !page.is_live(position.slot) {
             return;
         }
         let before = page.memory();
         debug_assert!(
-            self.tasks > 0 && self.record_bytes >= page.record_len(place.slot) as u64,
+            self.tasks > 0 && self.record_bytes >= page.record_len(position.slot) as u64,
             "tasks and bytes are counted"
         );
-        self.record_bytes -= page.vacate(place.slot) as u64;
+        self.record_bytes -= page.vacate(position.slot) as u64;
         self.tasks -= 1;
         if page.live() > 0 {
             if !is_last {
@@ -232,13 +235,13 @@ impl Log {
             self.bounds.remove(&(bound, page.first()));
         }
         self.memory -= before;
-        self.pages.remove(place.page);
+        self.pages.remove(position.page);
         if self.pages.capacity() > 4 * self.pages.len().max(PAGES_KEPT) {
             self.pages.shrink_to(2 * self.pages.len().max(PAGES_KEPT));
         }
     }
 
-    /// The page with the first bound, or with the next after another page's: no lease in it ends before that.
+    /// The page with the lowest bound, or the next one after another page. None of its leases ends before the bound.
     pub fn bound_after(&self, after: Option<PageBound>) -> Option<PageBound> {
         let start = after.map_or(Bound::Unbounded, |page| Bound::Excluded((page.bound, page.first)));
         let next = self.bounds.range((start, Bound::Unbounded)).next();
@@ -246,15 +249,15 @@ impl Log {
     }
 
     /// The leased tasks of a page.
-    pub fn leases_in(&self, page: PageBound) -> impl Iterator<Item = Place> + '_ {
+    pub fn leases_in(&self, page: PageBound) -> impl Iterator<Item = Position> + '_ {
         let at = self.page_of(page.first);
         let found = at.and_then(|at| Some((at, self.pages.get(at)?)));
         found
             .into_iter()
-            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Place { page, slot }))
+            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Position { page, slot }))
     }
 
-    /// Moves the bound of the page of `order` to its first deadline.
+    /// Raises the bound of the page that contains `order` to its first deadline.
     pub fn tighten(&mut self, order: Order) {
         let Some(page) = self.page_of(order).and_then(|page| self.pages.get_mut(page)) else { return };
         if let Some(bound) = page.bound {
@@ -266,28 +269,28 @@ impl Log {
         }
     }
 
-    /// All tasks from the number `from` on, in the order of their ids.
-    pub fn tasks_from(&self, from: Order) -> impl Iterator<Item = Place> + '_ {
-        self.places(from, Order::MAX, Page::is_live)
+    /// All tasks from the order number `from` on, ordered by id.
+    pub fn tasks_from(&self, from: Order) -> impl Iterator<Item = Position> + '_ {
+        self.positions(from, Order::MAX, Page::is_live)
     }
 
-    /// Tasks never touched, from the number `from` up to and without `end`.
-    pub fn fresh_in(&self, from: Order, end: Order) -> impl Iterator<Item = Place> + '_ {
-        self.places(from, end, Page::is_fresh)
+    /// Tasks that were never touched, from `from` up to, but not including, `end`.
+    pub fn fresh_in(&self, from: Order, end: Order) -> impl Iterator<Item = Position> + '_ {
+        self.positions(from, end, Page::is_fresh)
     }
 
-    /// The number of the first task never touched, from `from` up to and without `end`.
+    /// The order number of the first task that was never touched, from `from` up to, but not including, `end`.
     pub fn first_fresh_in(&self, from: Order, end: Order) -> Option<Order> {
-        self.fresh_in(from, end).next().map(|place| self.order(place))
+        self.fresh_in(from, end).next().map(|position| self.order(position))
     }
 
-    /// The wanted ones among the slots from `from` up to and without `end`.
-    fn places<'a>(
+    /// The positions from `from` up to, but not including, `end` that `wanted` accepts.
+    fn positions<'a>(
         &'a self,
         from: Order,
         end: Order,
         wanted: impl Fn(&Page, usize) -> bool + Copy + 'a,
-    ) -> impl Iterator<Item = Place> + 'a {
+    ) -> impl Iterator<Item = Position> + 'a {
         let start = self.page_of(from).unwrap_or(0);
         (start..self.pages.len())
             .map_while(move |at| self.pages.get(at).filter(|page| page.first() < end).map(|page| (at, page)))
@@ -296,20 +299,21 @@ impl Log {
                     |order: Order| order.0.saturating_sub(page.first().0).min(page.slots() as u64) as usize;
                 (slot(from)..slot(end))
                     .filter(move |&s| wanted(page, s))
-                    .map(move |s| Place { page: at, slot: s })
+                    .map(move |s| Position { page: at, slot: s })
             })
     }
 
-    /// The pages in their stored form.
+    /// The stored form of each page that has tasks.
     pub fn stored_pages(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         self.pages.iter().filter(|page| page.live() > 0).map(Page::save)
     }
 
-    /// Every touched task's place and entry.
-    pub fn entries(&self) -> impl Iterator<Item = (Place, Entry)> + '_ {
+    /// The position and the entry of every touched task.
+    pub fn entries(&self) -> impl Iterator<Item = (Position, Entry)> + '_ {
         let pages = self.pages.iter().enumerate();
-        pages
-            .flat_map(|(at, page)| page.entries().map(move |(slot, entry)| (Place { page: at, slot }, entry)))
+        pages.flat_map(|(at, page)| {
+            page.entries().map(move |(slot, entry)| (Position { page: at, slot }, entry))
+        })
     }
 
     /// Whether all invariants of the log and its pages hold. O(tasks).
@@ -318,13 +322,16 @@ impl Log {
         let tasks: u64 = self.pages.iter().map(|page| u64::from(page.live())).sum();
         let bytes: usize = self.pages.iter().map(Page::live_bytes).sum();
         let memory: usize = self.pages.iter().map(Page::memory).sum();
-        ensure(tasks == self.tasks && bytes as u64 == self.record_bytes, "tasks and bytes are counted")?;
-        ensure(memory == self.memory, "memory is counted")?;
+        ensure(
+            tasks == self.tasks && bytes as u64 == self.record_bytes,
+            "a correct count of tasks and bytes",
+        )?;
+        ensure(memory == self.memory, "a correct count of memory")?;
         let bounds = self.pages.iter().filter_map(|page| Some((page.bound?, page.first())));
-        ensure(bounds.collect::<BTreeSet<_>>() == self.bounds, "every page's bound is indexed")?;
+        ensure(bounds.collect::<BTreeSet<_>>() == self.bounds, "an index of all pages' bounds")?;
         let full = self.pages.iter().take(self.pages.len().saturating_sub(1));
-        ensure(full.into_iter().all(|page| page.live() > 0), "only the last page is empty")?;
+        ensure(full.into_iter().all(|page| page.live() > 0), "no empty page before the last")?;
         let firsts = self.pages.iter().map(|page| (page.first(), page.base()));
-        ensure(firsts.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "pages are in order")
+        ensure(firsts.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "pages in order")
     }
 }

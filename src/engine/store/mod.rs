@@ -1,4 +1,20 @@
-//! The tables that a queue is made of. None of them knows the queue, nor any other table that isn't below it.
+//! The tables that a queue is made of. None of them knows the queue, or a table that does not belong to it.
+//!
+//! What grows with the backlog is stored compactly. Every task has a record in the log (`log`, `page`, `record`) for
+//! its whole life. A task that was claimed, delayed or finished also has an entry in its page (`entry`). The order of
+//! ready tasks is kept as runs of numbers (`runs`), in a lane for each priority and group (`lane`, `level`, `lanes`).
+//!
+//! Everything else is an index or a side table: it holds the few tasks that need it, and a queue that does not use a
+//! feature does not pay for its table.
+//!
+//! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
+//! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `interner` (names of workers), `name`.
+//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress).
+//! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
+//! - `effect_count`: the number of the last effect.
+//!
+//! No table is a hash table that grows with the tasks, because a single resize would stall the server. Methods named
+//! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
 pub(crate) mod bodies;
 pub(crate) mod delayed;

@@ -1,16 +1,16 @@
-//! A group's name.
+//! Names of groups, stored inline when they are short.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::Deref;
 
-/// Bytes that fit in place: such a name is as large as one that doesn't, which is a pointer, a length and a mark.
+/// Bytes stored inline. A longer name needs as much room for its pointer, length and discriminant.
 const SHORT_BYTES: usize = 22;
 
-/// A group's name, in place if it is short: a queue with a million groups holds each twice, and makes, copies and frees
-/// no block for most of them.
+/// A group's name, inline if it is short.
 ///
-/// It is the slice of its bytes in all that is asked of it.
+/// A queue with a million groups stores each name twice. Inline names need no allocation to create, copy or free.
+/// A name compares, sorts and derefs like the slice of its bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum Name {
     Short(u8, [u8; SHORT_BYTES]),
@@ -57,7 +57,7 @@ impl Deref for Name {
     }
 }
 
-// As the order of slices, by which they are looked up.
+// Equal to the order of slices, which lookups use.
 impl Borrow<[u8]> for Name {
     fn borrow(&self) -> &[u8] {
         self

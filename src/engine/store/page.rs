@@ -1,4 +1,4 @@
-//! A page of the log.
+//! A page of the log: the records and entries of up to 256 tasks.
 
 use crate::bounds::PAYLOAD_MAX_BYTES;
 use crate::invalid::{Invalid, ensure};
@@ -9,21 +9,22 @@ use crate::task::TaskId;
 use crate::time::Millis;
 use crate::varint;
 
-/// Bytes of records in a page; a larger record has a page of its own.
+/// Bytes of records in a page. A larger record has a page of its own.
 pub(crate) const PAGE_BYTES: usize = 16_384;
-/// A new page of a queue begins this small and doubles.
+/// The first page of a queue starts this small and doubles.
 const FIRST_BYTES: usize = 256;
-/// Slots in a page, so that one byte tells them apart: bounds the work of anything that goes through a page.
+/// Slots in a page: a slot fits in one byte, and the work of scanning a page is bounded.
 pub(crate) const PAGE_SLOTS: u64 = 256;
-/// A slot without a record.
+/// The offset of a slot without a record.
 const VACANT: u16 = u16::MAX;
 
-/// One page of the log: the records of a few dozen tasks, one after the other, and an entry for each of
-/// them that was touched.
+/// The records of a few dozen tasks, one after the other, and an entry for each of them that was touched.
 ///
-/// A slot is an order number counted from the page's first: it says where the task's record begins, or that
-/// there is none (any more). Invariants: ids and slots grow together; entries are sorted by slot and belong to
-/// slots that hold a record.
+/// A slot is an order number counted from the page's first. `slots` says where the task's record begins, or that there
+/// is none (any more).
+///
+/// Invariants: ids and slots grow together; entries are sorted by slot, and each belongs to a slot with a record; no
+/// lease in the page ends before `bound`.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     first: Order,
@@ -33,12 +34,12 @@ pub(crate) struct Page {
     entries: Vec<Packed>,
     live: u16,
     dead_bytes: u32,
-    /// At or before the first deadline of a leased task here; `None` where none is leased.
+    /// At or before the first deadline in this page; `None` if it has no lease.
     pub bound: Option<Millis>,
 }
 
 impl Page {
-    /// An empty page for the task `id` at `first`, whose record will be `record_bytes` long.
+    /// An empty page that begins with the task `id` at `first`, with room for a record of this length.
     pub fn new(first: Order, id: TaskId, record_bytes: usize) -> Page {
         Page {
             first,
@@ -52,7 +53,7 @@ impl Page {
         }
     }
 
-    /// Makes an empty page out of one whose last task is gone, keeping its memory.
+    /// Empties a page whose last task was removed, and keeps its memory.
     pub fn reuse(&mut self, first: Order, id: TaskId) {
         self.first = first;
         self.base = id;
@@ -68,39 +69,39 @@ impl Page {
         self.first
     }
 
-    /// The id that the first record pushed here had: no id here is smaller.
+    /// The id of the first record pushed here. No id in this page is smaller.
     pub fn base(&self) -> TaskId {
         self.base
     }
 
-    /// How many tasks live here.
+    /// How many tasks are in the page.
     pub fn live(&self) -> u16 {
         self.live
     }
 
-    /// How many slots there are, with and without a record.
+    /// How many slots there are, with or without a record.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes of the records of living tasks.
+    /// Bytes of the records that still belong to a task.
     pub fn live_bytes(&self) -> usize {
         self.bytes.len() - self.dead_bytes as usize
     }
 
-    /// Bytes that it took from the allocator.
+    /// Bytes taken from the allocator.
     pub fn memory(&self) -> usize {
         self.bytes.capacity()
             + self.slots.capacity() * size_of::<u16>()
             + self.entries.capacity() * PACKED_BYTES
     }
 
-    /// Whether a record of this size can be pushed as the task `order`.
+    /// Whether a record of this length fits as the task `order`.
     pub fn has_room(&self, order: Order, record_bytes: usize) -> bool {
         self.bytes.len() + record_bytes <= PAGE_BYTES && order.0 - self.first.0 < PAGE_SLOTS
     }
 
-    /// Appends a record. The caller asked [`Page::has_room`], or the page is new.
+    /// Appends a record. The page must be new or have room: see [`Page::has_room`].
     pub fn push(&mut self, order: Order, record: &Record) {
         let slot = (order.0 - self.first.0) as usize;
         debug_assert!(slot >= self.slots.len() && record.id >= self.base, "numbers and ids grow");
@@ -110,7 +111,7 @@ impl Page {
         self.live += 1;
     }
 
-    /// Gives back memory that a page needs only while it grows.
+    /// Releases memory that a page needs only while it grows.
     pub fn seal(&mut self) {
         self.bytes.shrink_to_fit();
         self.slots.shrink_to_fit();
@@ -122,23 +123,23 @@ impl Page {
         Order(self.first.0 + slot as u64)
     }
 
-    /// The slot of an order number, if a task lives there.
+    /// The slot of an order number; `None` if its task is not here (any more).
     pub fn slot(&self, order: Order) -> Option<usize> {
         let slot = usize::try_from(order.0.checked_sub(self.first.0)?).ok()?;
         self.is_live(slot).then_some(slot)
     }
 
-    /// Whether a task lives in the slot.
+    /// Whether the slot holds a task.
     pub fn is_live(&self, slot: usize) -> bool {
         self.slots.get(slot).is_some_and(|&offset| offset != VACANT)
     }
 
-    /// Whether a task lives in the slot and was never touched: it is ready, for the first time.
+    /// Whether the slot holds a task that was never touched, so it is ready for the first time.
     pub fn is_fresh(&self, slot: usize) -> bool {
-        self.is_live(slot) && (self.entries.is_empty() || self.entry_place(slot).is_err())
+        self.is_live(slot) && (self.entries.is_empty() || self.entry_index(slot).is_err())
     }
 
-    /// The slot of the task `id`, if it lives here.
+    /// The slot of the task `id`; `None` if it is not here.
     pub fn find(&self, id: TaskId) -> Option<usize> {
         let (mut low, mut high) = (0, self.slots.len());
         while low < high {
@@ -173,21 +174,21 @@ impl Page {
         if offset == VACANT { None } else { self.bytes.get(usize::from(offset)..) }
     }
 
-    /// Removes the task in the slot, with its entry. Returns the bytes its record took.
+    /// Removes the task in the slot and its entry. Returns the length of its record.
     pub fn vacate(&mut self, slot: usize) -> usize {
         let bytes = self.record_len(slot);
         debug_assert!(bytes <= self.live_bytes(), "bytes are counted");
         let Some(offset) = self.slots.get_mut(slot).filter(|offset| **offset != VACANT) else { return 0 };
         *offset = VACANT;
-        if let Ok(place) = self.entry_place(slot) {
-            self.entries.remove(place);
+        if let Ok(index) = self.entry_index(slot) {
+            self.entries.remove(index);
         }
         self.live -= 1;
         self.dead_bytes += bytes as u32;
         bytes
     }
 
-    /// Bytes of the record in the slot.
+    /// Bytes of the record in the slot; 0 if it is vacant.
     pub fn record_len(&self, slot: usize) -> usize {
         let Some(bytes) = self.record_bytes(slot) else { return 0 };
         let mut rest = bytes;
@@ -195,7 +196,7 @@ impl Page {
         bytes.len() - rest.len()
     }
 
-    /// Rewrites a page that is three quarters dead, so that a few old tasks don't hold the memory of many.
+    /// Rewrites a page when three quarters of its bytes are unused, so that a few old tasks don't occupy much memory.
     pub fn compact(&mut self) {
         if self.live == 0 || self.dead_bytes as usize * 4 < self.bytes.len() * 3 {
             return;
@@ -217,53 +218,55 @@ impl Page {
         self.entries.shrink_to_fit();
     }
 
-    fn entry_place(&self, slot: usize) -> Result<usize, usize> {
+    /// Where the entry of a slot is in `entries`, or where it would be inserted.
+    fn entry_index(&self, slot: usize) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&slot, |entry| usize::from(entry.slot))
     }
 
-    /// The entry of a touched task.
+    /// The entry of a touched task; `None` if it was never touched.
     pub fn entry(&self, slot: usize) -> Option<Entry> {
-        let place = self.entry_place(slot).ok()?;
-        self.entries.get(place).map(Packed::entry)
+        let index = self.entry_index(slot).ok()?;
+        self.entries.get(index).map(Packed::entry)
     }
 
-    /// Every touched task's slot and deadline, where it is leased.
+    /// The slot and the deadline of each leased task.
     pub fn deadlines(&self) -> impl Iterator<Item = (usize, Millis)> + '_ {
         self.entries.iter().filter_map(|entry| Some((usize::from(entry.slot), entry.deadline()?)))
     }
 
-    /// Every touched task's slot and entry.
+    /// The slot and the entry of each touched task.
     pub fn entries(&self) -> impl Iterator<Item = (usize, Entry)> + '_ {
         self.entries.iter().map(|entry| (usize::from(entry.slot), entry.entry()))
     }
 
-    /// Stores what is now known of the task in the slot.
+    /// Stores the entry of the task in the slot.
     pub fn set_entry(&mut self, slot: usize, entry: &Entry) {
         let packed = Packed::new(slot as u8, entry);
-        match self.entry_place(slot) {
-            Ok(place) => {
-                if let Some(old) = self.entries.get_mut(place) {
+        match self.entry_index(slot) {
+            Ok(index) => {
+                if let Some(old) = self.entries.get_mut(index) {
                     *old = packed;
                 }
             }
-            Err(place) => {
+            Err(index) => {
                 if self.entries.len() == self.entries.capacity() {
-                    // A page whose first task was touched will mostly see the others touched too.
+                    // Where one task of a page is touched, the others usually follow.
                     let untouched = usize::from(self.live).saturating_sub(self.entries.len());
                     self.entries.reserve_exact(untouched.max(4));
                 }
-                self.entries.insert(place, packed);
+                self.entries.insert(index, packed);
             }
         }
     }
 
-    /// Moves `bound` to the first deadline there is.
+    /// Raises `bound` to the first deadline.
     pub fn tighten(&mut self) {
         self.bound = self.deadlines().map(|(_, deadline)| deadline).min();
     }
 
-    /// The stored form: first order number, base id, how many slots and entries, each slot's record with its
-    /// length (0 for none), the entries. Equal tasks have equal stored forms only in equal pages: it is no digest.
+    /// The stored form: first order number, base id, number of slots, number of entries, the record of each slot with
+    /// its length (0 if vacant), the entries. It depends on how tasks are distributed over pages, so it can't serve as
+    /// a digest.
     pub fn save(&self) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(self.bytes.len() + self.slots.len() * 2 + self.entries.len() * 50 + 32);
@@ -284,7 +287,7 @@ impl Page {
         out
     }
 
-    /// Reads the stored form, trusting nothing. Errors: it is damaged.
+    /// Reads the stored form and trusts nothing in it. Errors: it is damaged.
     pub fn load(bytes: &[u8]) -> Result<Page, Invalid> {
         let mut rest = bytes;
         let (mut page, slots, entries) = Page::load_head(&mut rest).ok_or(Invalid("a page's head"))?;
@@ -307,14 +310,14 @@ impl Page {
         Ok(page)
     }
 
-    /// An empty page, and how many slots and entries follow.
+    /// Reads the head: an empty page, the number of slots and the number of entries that follow.
     fn load_head(rest: &mut &[u8]) -> Option<(Page, u64, u64)> {
         let first = Order(varint::get(rest)?);
         let base = TaskId { ms: varint::get(rest)?, seq: varint::get(rest)? };
         Some((Page::new(first, base, 0), varint::get(rest)?, varint::get(rest)?))
     }
 
-    /// Adds a slot, vacant if its record is empty, behind the task `last`. Returns its task.
+    /// Adds a slot after the task `last`; vacant if the record is empty. Returns the id of its task.
     fn load_slot(&mut self, record: &[u8], last: Option<TaskId>) -> Result<Option<TaskId>, Invalid> {
         if record.is_empty() {
             self.slots.push(VACANT);
@@ -324,7 +327,7 @@ impl Page {
         let read = read_record(&mut tail, self.base).filter(|_| tail.is_empty());
         let Record { id, options, payload, .. } = read.ok_or(Invalid("a record that can be read"))?;
         let is_in_order = id >= self.base && id.ms <= Millis::MAX.0 && last.is_none_or(|last| id > last);
-        ensure(is_in_order, "ids that grow")?;
+        ensure(is_in_order, "ids in ascending order")?;
         ensure(payload.len() <= PAYLOAD_MAX_BYTES && options.are_valid(), "a record in bounds")?;
         ensure(self.bytes.len() <= PAGE_BYTES, "a page in bounds")?;
         self.slots.push(self.bytes.len() as u16);
@@ -333,7 +336,7 @@ impl Page {
         Ok(Some(id))
     }
 
-    /// Adds the entry of a living task, behind all others.
+    /// Adds the entry of a task, after all others.
     fn load_entry(&mut self, stored: &[u8]) -> Result<(), Invalid> {
         let packed = Packed::read(stored).ok_or(Invalid("an entry that can be read"))?;
         let slot = packed.slot;
@@ -346,17 +349,20 @@ impl Page {
     /// Whether all invariants of the page hold. O(slots).
     pub fn validate(&self) -> Result<(), Invalid> {
         let live = || (0..self.slots.len()).filter(|&slot| self.is_live(slot));
-        ensure(live().count() == usize::from(self.live), "living tasks are counted")?;
+        ensure(live().count() == usize::from(self.live), "a correct count of tasks in a page")?;
         let ids = live().map(|slot| self.record(slot).map(|record| record.id)).collect::<Option<Vec<_>>>();
         let ids = ids.ok_or(Invalid("a record for every task"))?;
-        ensure(ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|&id| id >= self.base), "ids grow")?;
+        ensure(
+            ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|&id| id >= self.base),
+            "ids in ascending order",
+        )?;
         let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
-        ensure(slots.is_sorted_by(|a, b| a < b), "entries are sorted")?;
-        ensure(slots.iter().all(|&slot| self.is_live(slot)), "entries belong to living tasks")?;
+        ensure(slots.is_sorted_by(|a, b| a < b), "entries in order")?;
+        ensure(slots.iter().all(|&slot| self.is_live(slot)), "entries of living tasks")?;
         let bytes: usize = live().map(|slot| self.record_len(slot)).sum();
-        ensure(bytes == self.live_bytes(), "bytes are counted")?;
+        ensure(bytes == self.live_bytes(), "a correct count of bytes in a page")?;
         let first = self.deadlines().map(|(_, deadline)| deadline).min();
         let is_bound = |first| self.bound.is_some_and(|bound| bound <= first);
-        ensure(first.is_none_or(is_bound), "no lease ends before its page's bound")
+        ensure(first.is_none_or(is_bound), "no lease that ends before its page's bound")
     }
 }

@@ -1,7 +1,7 @@
-//! Records: what a push left in the log, and its bytes in a page.
+//! Records: what a push stores in the log, and its encoding.
 //!
-//! A record is: flags, milliseconds since the page's first id, the id's sequence number unless 0, options if any, the
-//! payload with its length.
+//! A record is encoded as: flags, milliseconds since the page's first id, the id's sequence number unless 0, the
+//! options if any, the length of the payload, the payload.
 
 use crate::numbers::GroupNumber;
 use crate::task::{Hold, Options, TaskId, Unique};
@@ -20,11 +20,11 @@ const HAS_UNIQUE: u8 = 32;
 const HAS_TTL: u8 = 64;
 const HAS_RETAIN: u8 = 128;
 
-/// What a push left in the log.
+/// What a push stores in the log: the id, the options and the payload. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
     pub id: TaskId,
-    /// What was said of it, but for the name of its group.
+    /// The options, without the name of the group, which is stored as `group`.
     pub options: Options<'a>,
     pub group: GroupNumber,
     pub payload: &'a [u8],
@@ -36,7 +36,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The bytes of a record.
+/// The length of the encoded record.
 pub(crate) fn record_len(base: TaskId, record: &Record) -> usize {
     let (ms, seq) = relative(base, record.id);
     let options = options_len(record);
@@ -45,12 +45,14 @@ pub(crate) fn record_len(base: TaskId, record: &Record) -> usize {
     1 + varint::len(ms) + seq + options + varint::len(record.payload.len() as u64) + record.payload.len()
 }
 
-/// An id as it stands in a record: sequence numbers count from the base's within its millisecond.
+/// An id relative to the page's first: milliseconds and sequence number. In the base's own millisecond the sequence
+/// number counts from the base's.
 fn relative(base: TaskId, id: TaskId) -> (u64, u64) {
     let ms = id.ms.saturating_sub(base.ms);
     (ms, if ms == 0 { id.seq.saturating_sub(base.seq) } else { id.seq })
 }
 
+/// Appends the encoded record.
 pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &Record) {
     let (ms, seq) = relative(base, record.id);
     let options_len = options_len(record);
@@ -68,6 +70,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &Record) {
     out.extend_from_slice(record.payload);
 }
 
+/// Reads a record's flags and id from the front of `bytes`.
 pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)> {
     let (&flags, rest) = bytes.split_first()?;
     *bytes = rest;
@@ -77,6 +80,7 @@ pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)>
     Some((flags, TaskId { ms: base.ms.checked_add(delta)?, seq }))
 }
 
+/// Reads one record from the front of `bytes`; `None` if it is damaged.
 pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Record<'a>> {
     let (flags, id) = read_head(bytes, base)?;
     let (options, group) = match flags & HAS_OPTIONS {
@@ -87,6 +91,7 @@ pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Reco
     (flags & !(HAS_OPTIONS | HAS_SEQ) == 0).then_some(Record { id, options, group, payload })
 }
 
+/// The length of the encoded options; 1 (the flags) means there are none, and then they are left out.
 fn options_len(record: &Record) -> usize {
     let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } =
         record.options;

@@ -1,4 +1,4 @@
-//! What was answered to requests with a token.
+//! Remembered replies to requests with a token (REQUEST).
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::request::Answer;
 use crate::task::{Handle, TaskId};
 use crate::time::Millis;
 
-/// The most tokens remembered in a queue.
+/// The most tokens that a queue remembers.
 pub const REQUESTS_MAX: usize = 10_000;
-/// The most bytes that a queue remembers of requests, about: 10,000 tokens of pushes fit, however long, or the answers to
-/// 250 claims of a thousand tasks.
+/// The most bytes that a queue uses for remembered requests, approximately. That is enough for 10,000 pushes with
+/// tokens of any length, or for the replies to 250 claims of a thousand tasks.
 pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
-/// How long the answer to a push is remembered.
+/// How long a reply is remembered, in ms: five minutes. That of a claim is kept longer if its leases last longer.
 pub const REQUEST_KEPT_MS: u64 = 300_000;
 
-/// One remembered request, as it is stored.
+/// One remembered request, in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
     #[serde(with = "serde_bytes")]
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether the answer can be what a queue remembers.
+    /// Whether the fields are within bounds. For what a file or a peer sent.
     pub(crate) fn is_valid(&self) -> bool {
         let answer = match &self.answer {
             Answer::Pushed { first, count } => {
@@ -43,26 +43,27 @@ impl Request {
     }
 }
 
-/// What was answered to requests with a token, so that one sent again gets the same answer.
+/// Replies to requests with a token, so that a request sent again gets the same reply.
 ///
-/// At most [`REQUESTS_MAX`] tokens a queue, and at most [`REQUESTS_MAX_BYTES`], since a claim's answer names every lease
-/// that it got; the oldest go first. Each is kept for five minutes or, for a claim, as long as the lease it got.
+/// A queue remembers at most [`REQUESTS_MAX`] tokens and [`REQUESTS_MAX_BYTES`], because the reply to a claim lists all
+/// of its leases. The oldest are forgotten first. A reply is kept for five minutes, and that of a claim at least until
+/// its leases end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
     answers: BTreeMap<Box<[u8]>, (u64, Millis, Answer)>,
-    /// Tokens by when they came, which is the number in `answers`.
+    /// Names by age; the key is the first number in `answers`.
     oldest: BTreeMap<u64, Box<[u8]>>,
     next: u64,
-    /// Bytes that the answers take, about.
+    /// Bytes that the replies take, approximately.
     bytes: usize,
 }
 
-/// A push and a claim may carry the same token: what is remembered goes by the command's kind and the token.
+/// The key of a request: the kind of command and the token. A push and a claim can have the same token.
 fn name(kind: u8, token: &[u8]) -> Box<[u8]> {
     [&[kind], token].concat().into()
 }
 
-/// Bytes that a remembered answer takes, about: its name is there twice.
+/// Bytes that a remembered reply takes, approximately. Its name is stored twice.
 fn size(name: &[u8], answer: &Answer) -> usize {
     let handles = if let Answer::Claimed { handles } = answer { handles.len() } else { 0 };
     2 * name.len() + 190 + handles * size_of::<Handle>()
@@ -72,22 +73,22 @@ const PUSH: u8 = b'p';
 const CLAIM: u8 = b'c';
 
 impl Requests {
-    /// How many are remembered.
+    /// How many requests are remembered.
     pub fn len(&self) -> usize {
         self.answers.len()
     }
 
-    /// Bytes that they take, about.
+    /// Bytes that they take, approximately.
     pub fn bytes(&self) -> u64 {
         self.bytes as u64
     }
 
-    /// Whether an answer to such a request is remembered, over or not.
+    /// Whether a reply to such a request is in the table, expired or not.
     pub fn holds(&self, request: &Request) -> bool {
         self.answers.contains_key(&request.name())
     }
 
-    /// What a push with this token was answered, if that is still remembered: the first id, and how many.
+    /// The reply to a push with this token, if it is still remembered: the first id and the number of tasks.
     pub fn push(&self, now: Millis, token: &[u8]) -> Option<(TaskId, u32)> {
         match self.recall(now, &name(PUSH, token))? {
             Answer::Pushed { first, count } => Some((*first, *count)),
@@ -95,7 +96,7 @@ impl Requests {
         }
     }
 
-    /// What a claim with this token was answered, if that is still remembered.
+    /// The reply to a claim with this token, if it is still remembered: the handles.
     pub fn claim(&self, now: Millis, token: &[u8]) -> Option<&[Handle]> {
         match self.recall(now, &name(CLAIM, token))? {
             Answer::Claimed { handles } => Some(handles),
@@ -107,7 +108,7 @@ impl Requests {
         self.answers.get(name).filter(|(_, kept_until, _)| *kept_until > now).map(|(_, _, answer)| answer)
     }
 
-    /// Remembers an answer given at `now`, and forgets what is over or too much.
+    /// Remembers a reply given at `now`. Forgets what has expired and, beyond the bounds, the oldest.
     pub fn remember(&mut self, now: Millis, request: Request) {
         let name = request.name();
         let Request { kept_until, answer, .. } = request;
@@ -132,7 +133,7 @@ impl Requests {
         }
     }
 
-    /// What is remembered, oldest first.
+    /// The remembered requests, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
         self.oldest.values().filter_map(|name| {
             let (_, kept_until, answer) = self.answers.get(name)?;
@@ -140,7 +141,7 @@ impl Requests {
         })
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! Runs of order numbers: which tasks of a lane were never touched, in a few bytes for many.
+//! Runs of order numbers: the tasks of a lane that were never touched, in a few bytes for many.
 
 use std::collections::VecDeque;
 
@@ -6,29 +6,32 @@ use crate::numbers::Order;
 use crate::store::page::PAGE_SLOTS;
 use crate::varint;
 
-/// Numbers from `start` up to and without `end`.
+/// The order numbers from `start` up to, but not including, `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub start: Order,
     pub end: Order,
 }
 
-/// A queue of runs: the first and the last as they are, those between as varints (gap, length).
+/// A queue of runs in ascending order.
+///
+/// The first and the last run are stored as numbers, those between as varints (gap, length). Appending and advancing
+/// are O(1) amortised.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runs {
     pub head: Option<Run>,
     middle: VecDeque<u8>,
-    /// Where the last run of the middle ends.
+    /// The end of the last run in `middle`.
     middle_end: Order,
     tail: Option<Run>,
 }
 
 impl Runs {
-    /// Appends a number; `extend` says that all numbers since the last run's end may be covered too.
+    /// Appends a number. `extend` says that the last run can also cover all numbers before it.
     pub fn append(&mut self, order: Order, extend: bool) {
         let last = self.tail.as_mut().or(self.head.as_mut());
         match last {
-            // A run that covered a long gap would be slow to walk.
+            // A run over a long gap would be slow to scan.
             Some(run) if extend && order.0 - run.end.0 <= PAGE_SLOTS => run.end = order.next(),
             Some(_) => {
                 if let Some(run) = self.tail {
@@ -40,6 +43,7 @@ impl Runs {
         }
     }
 
+    /// Encodes a run at the end of the middle.
     fn code(&mut self, run: Run) {
         let base = if self.middle.is_empty() {
             self.head.map_or(Order(0), |head| head.end)
@@ -53,7 +57,7 @@ impl Runs {
         self.middle_end = run.end;
     }
 
-    /// Drops the numbers below `start` from the front.
+    /// Drops all numbers below `start`.
     pub fn advance(&mut self, start: Order) {
         while let Some(head) = self.head.as_mut() {
             if start < head.end {
@@ -73,7 +77,7 @@ impl Runs {
         self.middle.capacity()
     }
 
-    /// The runs, first to last.
+    /// The runs in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Run> + '_ {
         let mut bytes = self.middle.iter();
         let mut base = self.head.map_or(Order(0), |head| head.end);

@@ -1,4 +1,4 @@
-//! The table of schedules.
+//! The table of schedules, and when each runs next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -13,48 +13,48 @@ use crate::task::TaskId;
 use crate::time::{Due, Millis, Now};
 use crate::zones::Zones;
 
-/// The most schedules of a queue: each is looked at when one of them changes.
+/// The most schedules of a queue. A change of one scans all of them.
 pub const SCHEDULES_MAX: usize = 1000;
-/// What a schedule takes beside its name and its plan, about.
+/// The memory that a schedule takes besides its name and its spec, approximately.
 pub(crate) const SCHEDULE_BYTES: usize = 300;
-/// A run that is later than this is missed: with CATCHUP none it isn't made.
+/// A run later than this is missed. With CATCHUP none it is not made.
 const MISSED_MS: u64 = 10_000;
-/// A queue's clock that is further behind than this is another node's, and its intervals begin anew. One that is
-/// behind by less comes to the next instant soon enough.
+/// If the queue's clock is behind the clock that planned an interval by more than this, it is another node's clock, and
+/// the interval starts again. With less, the planned instant is near enough to wait for.
 const ASTRAY_MS: u64 = 60_000;
-/// A wall clock that is set back further than this is taken at its word: its instants come again. The same as in cron.
+/// If the wall clock was set back by more than this, its instants are repeated. Cron daemons use the same limit.
 const CORRECTED_MS: u64 = 3 * 3_600_000;
 
-/// How a schedule has done so far.
+/// Counters of one schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleTotals {
-    /// Runs made.
+    /// Runs that pushed a task.
     pub made: u64,
-    /// Runs that couldn't come in.
+    /// Runs that could not push a task: queue full, paused IN, or server out of memory.
     pub skipped: u64,
-    /// Times that runs were missed and not made up for.
+    /// How often runs were missed and not made up for. One outage counts once.
     pub missed: u64,
-    /// The last task, and when it came in by the wall clock.
+    /// The last task that was pushed, and the wall clock at that time.
     pub last: Option<(TaskId, Millis)>,
 }
 
-/// One schedule as it is kept.
+/// One schedule in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// MessagePack of [`ScheduleSpec`], named, so that what options come to hold comes along.
+    /// The encoded [`ScheduleSpec`]: MessagePack with field names, so that future options are preserved.
     pub plan: Box<[u8]>,
     pub rule: Recurrence,
     pub catchup: Catchup,
     pub next: Due,
     /// The wall clock when `next` was decided.
     pub seen: Millis,
-    /// It was decided by other rules than those that are known here.
+    /// Whether `next` was decided by other time zone rules than this node has.
     is_outdated: bool,
     pub runs: ScheduleTotals,
 }
 
-/// One schedule as it is stored.
+/// One schedule in its stored form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoredSchedule<'a> {
@@ -88,12 +88,12 @@ impl Schedule {
         schedule
     }
 
-    /// Compares the next instant with what the rules that are known here say.
+    /// Compares `next` with what this node's time zone rules give.
     fn compare(&mut self) {
         self.is_outdated = self.next_by_rule().is_some_and(|next| next != self.next);
     }
 
-    /// What the next instant of a calendar should have been when it was decided.
+    /// What this node's rules give for the instant after `seen`; `None` for intervals and unknown zones.
     fn next_by_rule(&self) -> Option<Due> {
         match &self.rule {
             Recurrence::Cron(calendar) => {
@@ -107,7 +107,7 @@ impl Schedule {
         rmp_serde::from_slice(&self.plan).ok()
     }
 
-    /// Whether this build can tell when it runs, and that comes before the end of time.
+    /// Whether this build knows when it runs, and there is a next run.
     fn runs_again(&self) -> bool {
         self.rule != Recurrence::Unknown && self.next.instant() < Millis::MAX
     }
@@ -116,7 +116,7 @@ impl Schedule {
         self.runs_again() && self.next.on_clock(now) <= now.at
     }
 
-    /// Whether the next instant was decided by a clock that has been far ahead.
+    /// Whether `next` was decided by a clock that was far ahead.
     fn is_astray(&self, now: &Now) -> bool {
         match (&self.rule, self.next) {
             (Recurrence::Every(ms), Due::Clock(next)) => next.since(now.at.plus(*ms)) > ASTRAY_MS,
@@ -125,8 +125,8 @@ impl Schedule {
         }
     }
 
-    /// What is planned anew, of a schedule that is astray or outdated: the next run, and when that counts as decided. New
-    /// rules of a time zone hold from when the old ones were asked: what should have run since is due.
+    /// The new plan of a schedule that is astray or outdated: the next run, and when it counts as decided. New time
+    /// zone rules apply from when the old ones were consulted, so a run that should have happened since is due.
     pub fn replanned(&self, now: &Now) -> Option<(Due, Millis)> {
         if self.is_astray(now) {
             return Some((next_or_never(self.rule.next(now, None), self.next), now.wall));
@@ -134,7 +134,7 @@ impl Schedule {
         self.next_by_rule().filter(|_| self.is_outdated).map(|next| (next, self.seen))
     }
 
-    /// Whether a run that is made now comes too late to be the one it should be.
+    /// Whether a run made now would be too late to count as the planned one.
     pub fn is_missed(&self, now: &Now) -> bool {
         let late_ms = now.at.since(self.next.on_clock(now));
         let is_next_due = match &self.rule {
@@ -148,39 +148,39 @@ impl Schedule {
     }
 }
 
-/// Schedules: tasks that come in by themselves, at intervals (EVERY) or at instants of a calendar (CRON).
+/// The schedules of a queue, by name. A schedule pushes a task at intervals (EVERY) or at calendar instants (CRON).
 ///
-/// A schedule knows its next instant. When that has come, a primary says in one event that the task came in and when the
-/// next is: a failover repeats neither. The next instant is always after now, so an outage makes one run (CATCHUP one)
-/// or none, however many instants it took. A run that can't come in (queue full or paused IN, server out of memory)
-/// is skipped and counted.
+/// A schedule stores its next instant. When it has come, the primary decides one event that both pushes the task and
+/// sets the next instant, so a replica that takes over never has one without the other. The next instant is always in
+/// the future: after an outage there is one run (CATCHUP one) or none, however many instants have passed. A run that
+/// can't push its task (queue full or paused IN, server out of memory) is skipped and counted.
 ///
-/// EVERY runs on the queue's clock, from instant to instant, and so never drifts. CRON follows the wall clock. A clock
-/// that turns out to have been far ahead would keep its schedules silent until it comes there again: what
-/// was planned by it is planned anew ([`Schedules::is_astray`]). So is what was planned by other rules of its time zone than
-/// those that are known now: a country has changed its mind, and this node has heard.
+/// EVERY runs on the queue's clock from instant to instant, so it never drifts. CRON follows the wall clock.
 ///
-/// The table holds them by name.
+/// A clock that was far ahead has planned runs far in the future. Without a correction, the schedule would not run
+/// again until that time is reached. Such schedules are planned again ([`Schedules::is_astray`]). The same happens when
+/// this node has other rules for a time zone than the node that planned the run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schedules {
     by_name: BTreeMap<Box<[u8]>, Schedule>,
-    /// What is known of all of them, since every write asks.
+    /// What is known of all schedules together, because every write asks for it.
     bounds: Bounds,
-    /// What the names of time zones mean here.
+    /// Where this node finds time zones.
     zones: Zones,
 }
 
+/// Bounds over all schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Bounds {
     /// The first instant on each clock.
     clock: Option<Millis>,
     wall: Option<Millis>,
-    /// What the clocks showed when an instant was decided, at the latest.
+    /// The latest time, by each clock, at which a run was planned.
     clock_seen: Millis,
     wall_seen: Millis,
-    /// Whether one was decided by other rules than those that are known here.
+    /// Whether a run was planned by other time zone rules than this node has.
     is_outdated: bool,
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     bytes: usize,
 }
 
@@ -209,7 +209,7 @@ impl Bounds {
 }
 
 impl Schedules {
-    /// No schedules.
+    /// An empty table that finds time zones in `zones`.
     pub fn of(zones: Zones) -> Schedules {
         Schedules { zones, ..Schedules::default() }
     }
@@ -239,26 +239,29 @@ impl Schedules {
         self.zones = zones;
     }
 
-    /// When there is something to do next.
+    /// When there is something to do next, on the queue's clock.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let wall = self.bounds.wall.map(|at| now.wall_on_clock(at));
         let first = [self.bounds.clock, wall].into_iter().flatten().min();
         if self.is_astray(now) { Some(now.at) } else { first }
     }
 
-    /// Whether a clock is behind what it was when an instant was decided: it was set back, or it is another node's. Or the
-    /// rules of a time zone are others.
+    /// Whether something may need a new plan: a clock is behind the time at which a run was planned (it was set back,
+    /// or it is another node's clock), or time zone rules differ.
     pub fn is_astray(&self, now: &Now) -> bool {
         self.bounds.is_outdated
             || self.bounds.clock_seen.since(now.at) > ASTRAY_MS
             || self.bounds.wall_seen.since(now.wall) > CORRECTED_MS
     }
 
+    /// Changes the table and updates the bounds. O(schedules).
     pub fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Box<[u8]>, Schedule>)) {
         change(&mut self.by_name);
         self.bounds = Bounds::of(&self.by_name);
     }
 
+    /// Sets the next run of a schedule. Errors: there is no such schedule, or `next` is out of bounds or on another
+    /// clock.
     pub fn update(
         &mut self,
         name: &[u8],
@@ -268,7 +271,7 @@ impl Schedules {
     ) -> Result<(), Invalid> {
         ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
         let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
-        ensure(discriminant(&old.next) == discriminant(&next), "an instant of the schedule's clock")?;
+        ensure(discriminant(&old.next) == discriminant(&next), "an instant on the schedule's clock")?;
         self.change(|by_name| {
             if let Some(schedule) = by_name.get_mut(name) {
                 (schedule.next, schedule.seen) = (next, seen);
@@ -286,7 +289,7 @@ impl Schedules {
         })
     }
 
-    /// Adds what was stored.
+    /// Adds schedules from their stored form. Errors: too many, one is out of bounds, or a name occurs twice.
     pub fn load(&mut self, stored: Vec<StoredSchedule<'_>>) -> Result<(), Invalid> {
         let (count, zones) = (self.len() + stored.len(), self.zones);
         ensure(count <= SCHEDULES_MAX && stored.iter().all(StoredSchedule::is_valid), "a schedule's bounds")?;
@@ -302,19 +305,20 @@ impl Schedules {
     }
 
     pub fn validate(&self) -> Result<(), Invalid> {
-        ensure(self.len() <= SCHEDULES_MAX, "not too many schedules")?;
-        ensure(self.stored().count() == self.len(), "plans that can be read")?;
+        ensure(self.len() <= SCHEDULES_MAX, "at most 1000 schedules")?;
+        ensure(self.stored().count() == self.len(), "specs that can be read")?;
         ensure(self.stored().all(|stored| stored.is_valid()), "a schedule's bounds")?;
-        ensure(self.bounds == Bounds::of(&self.by_name), "bounds of all schedules")
+        ensure(self.bounds == Bounds::of(&self.by_name), "correct bounds over all schedules")
     }
 }
 
 impl StoredSchedule<'_> {
-    /// About the bytes that it takes.
+    /// Bytes of the stored form, approximately.
     pub fn size(&self) -> usize {
         self.name.len() + self.plan.payload.len() + self.plan.options.headers.len() + 1024
     }
 
+    /// Whether all fields are within bounds. For what a file or a peer sent.
     pub fn is_valid(&self) -> bool {
         let ScheduleTotals { made, skipped, missed, last } = self.runs;
         let is_of_its_clock = match self.plan.timing {
@@ -330,7 +334,7 @@ impl StoredSchedule<'_> {
     }
 }
 
-/// The next instant; where there is none any more, the end of time on the same clock.
+/// The next instant. If there is none, the end of time on the same clock as `before`.
 pub(crate) fn next_or_never(next: Option<Due>, before: Due) -> Due {
     match (next, before) {
         (Some(next), _) => next.bounded(),

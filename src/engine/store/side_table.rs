@@ -1,18 +1,19 @@
-//! Bytes that only some tasks have, beside the log.
+//! Values that only some tasks have, stored beside the log.
 
 use std::collections::BTreeMap;
 
 use crate::numbers::Order;
 
-/// What the tree takes for each value beside its bytes, about.
+/// What the tree takes for each value besides its bytes, approximately.
 const EACH_BYTES: usize = 48;
 
-/// What workers say of tasks: what went wrong (error), how far they have come (progress), what came of it (result).
+/// Values that workers attach to tasks: the error of a failure, the progress of an attempt, the result of a done task.
 ///
-/// A table by the task's number at the push for each. Few tasks have any, so none lies with the record: a queue that
-/// uses none pays nothing. The bytes of results and progress count for `max-bytes`.
+/// A queue has one table for each of the three, keyed by the task's order number. Few tasks have a value, so it is not
+/// part of the record: a queue that uses none pays nothing. The bytes of results and progress count towards
+/// `max-bytes`.
 ///
-/// `bytes` is the sum of what the values hold.
+/// Invariant: `bytes` is the sum of the lengths of all values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SideTable {
     values: BTreeMap<Order, Box<[u8]>>,
@@ -30,17 +31,17 @@ impl SideTable {
         self.bytes
     }
 
-    /// Bytes taken from the allocator, about.
+    /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         self.bytes as usize + self.values.len() * EACH_BYTES
     }
 
-    /// The value of a task.
+    /// The value of a task; `None` if it has none.
     pub fn get(&self, order: Order) -> Option<&[u8]> {
         self.values.get(&order).map(|value| &**value)
     }
 
-    /// Puts a value in place of the one before; false where there was none.
+    /// Sets a task's value. Returns whether it replaced one.
     pub fn set(&mut self, order: Order, value: &[u8]) -> bool {
         self.bytes += value.len() as u64;
         let before = self.values.insert(order, value.into());
@@ -48,18 +49,18 @@ impl SideTable {
         before.is_some()
     }
 
-    /// Forgets a task's value, if it has one.
+    /// Removes a task's value, if it has one.
     pub fn forget(&mut self, order: Order) {
         let before = if self.values.is_empty() { None } else { self.values.remove(&order) };
         self.bytes -= before.map_or(0, |before| before.len() as u64);
     }
 
-    /// All values, in the order of tasks.
+    /// All values, ordered by task.
     pub fn iter(&self) -> impl Iterator<Item = (Order, &[u8])> + '_ {
         self.values.iter().map(|(&order, value)| (order, &**value))
     }
 
-    /// Whether the bytes are counted right. O(values).
+    /// Whether `bytes` is correct. O(values), for `check`.
     pub fn is_counted(&self) -> bool {
         self.bytes == self.values.values().map(|value| value.len() as u64).sum::<u64>()
     }

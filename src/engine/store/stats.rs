@@ -1,29 +1,29 @@
-//! How fast tasks come and go.
+//! Rates and durations of the last minutes.
 
 use crate::store::histogram::{Histogram, Percentiles};
 use crate::time::Millis;
 
-/// The span of one count of the ring.
+/// The span of one bucket of a ring.
 const BUCKET_MS: u64 = 10_000;
-/// The longest window and the part of a bucket before it.
+/// The longest window (30 buckets) and the partial bucket before it.
 const BUCKETS: usize = 31;
-/// Counts of lengths are halved this often.
+/// Durations are halved in weight this often.
 const MINUTE_MS: u64 = 60_000;
-/// A rate is told over a second at least: a single task in the first millisecond is not a thousand a second.
+/// Rates are computed over at least a second, so a task in the first millisecond doesn't count as a thousand a second.
 const SHORTEST_MS: u64 = 1000;
 
-/// What happened in the last minutes, as it is told.
+/// What happened in the last minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Figures {
     /// Tasks pushed, each second.
     pub arrivals: Rates,
     /// Tasks finished, each second.
     pub completions: Rates,
-    /// From ready to the claim. `None` where nothing was claimed lately (so below).
+    /// The time from ready to the claim. `None` if there were no claims lately.
     pub wait: Option<Percentiles>,
-    /// From the claim to the ACK, of tasks acked in time.
+    /// The time from the claim to the ACK, of tasks acked before their lease ended. `None` if there were none lately.
     pub run: Option<Percentiles>,
-    /// The mean of the same, in ms.
+    /// The mean of the same times, in ms.
     pub run_mean_ms: Option<f64>,
 }
 
@@ -36,116 +36,116 @@ pub struct Rates {
     pub five_minutes: f64,
 }
 
-/// How fast tasks come and go, and how long they wait and run: what happened in the last minutes.
+/// How fast tasks arrive and finish, and how long they wait and run, over the last minutes.
 ///
-/// It is the node's own knowledge, as ties are: neither stored nor in the digest, empty in a copy and in a queue that
-/// was loaded. `apply` feeds it, a few increments a task; [`Stats::observe`] tells the time before. Where nobody
-/// tells the time (a file that is replayed), nothing is counted.
+/// Only this node knows it: it is neither stored nor part of a digest, and it is empty in a copy and in a loaded queue.
+/// `apply` feeds it with a few increments per task. [`Stats::observe`] must set the time first; without it, as when a
+/// file is replayed, nothing is counted.
 ///
-/// Rates come from a ring of counts of 10 s each: a window slides over it, with its last bucket in part. A queue
-/// that is known for a shorter time than the window is judged by that time.
+/// Rates come from a ring of counts, one for each 10 s. A window slides over the ring and includes its oldest bucket in
+/// part. For a queue that was observed for less than a window, the observed time is used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stats {
-    /// What time it is, for events that don't say; `None` where nobody told.
+    /// The current time, for events that don't carry it; `None` if it was never set.
     at: Option<Millis>,
-    /// Made when the first thing happens: an empty queue pays nothing.
-    kept: Option<Box<Window>>,
+    /// Created with the first count, so an empty queue pays nothing.
+    window: Option<Box<Window>>,
 }
 
 #[derive(Debug, Clone)]
 struct Window {
     began: Millis,
-    /// When the newest bucket of the ring is over.
+    /// The end of the newest bucket of the ring.
     until: Millis,
-    /// The newest bucket's number, counted from the epoch.
+    /// The number of the newest bucket, counted from the epoch.
     newest: u64,
-    /// Its place in the rings.
-    place: usize,
-    /// By number, modulo their number.
+    /// The index of the newest bucket in the rings.
+    index: usize,
+    /// Counts by bucket number, modulo the number of buckets.
     pushed: [u32; BUCKETS],
     acked: [u32; BUCKETS],
     wait: Histogram,
     run: Histogram,
-    /// The sum of all run times and how many they are, halved as the histograms are.
+    /// The sum of all run times and their number, halved like the histograms.
     run_ms: f64,
     runs: f64,
 }
 
 impl Stats {
-    /// Tells what time it is.
+    /// Sets the current time.
     #[inline]
     pub fn observe(&mut self, at: Millis) {
         self.at = Some(at);
     }
 
-    /// What happened lately, as far as it was seen.
+    /// What happened lately, as far as it was observed.
     pub fn figures(&self, now: Millis) -> Figures {
-        self.kept.as_ref().map_or_else(Figures::default, |kept| kept.figures(now))
+        self.window.as_ref().map_or_else(Figures::default, |window| window.figures(now))
     }
 
-    /// Tasks came in.
+    /// Counts tasks that were pushed.
     #[inline]
     pub fn pushed(&mut self, count: usize) {
-        if let Some((kept, _)) = self.now() {
-            add(&mut kept.pushed, kept.place, count);
+        if let Some((window, _)) = self.now() {
+            add(&mut window.pushed, window.index, count);
         }
     }
 
-    /// A task that was ready since an instant was claimed at another.
+    /// Counts a claim at `at` of a task that was ready since `since`.
     #[inline]
     pub fn claimed(&mut self, since: Millis, at: Millis) {
-        if let Some((kept, _)) = self.now() {
-            kept.wait.count(at.since(since));
+        if let Some((window, _)) = self.now() {
+            window.wait.count(at.since(since));
         }
     }
 
-    /// A task was finished that was claimed at an instant; `None` where its lease was over.
+    /// Counts an ACK of a task that was claimed at `claimed_at`; `None` if its lease was over.
     #[inline]
     pub fn acked(&mut self, claimed_at: Option<Millis>) {
-        let Some((kept, at)) = self.now() else { return };
-        add(&mut kept.acked, kept.place, 1);
+        let Some((window, at)) = self.now() else { return };
+        add(&mut window.acked, window.index, 1);
         if let Some(claimed_at) = claimed_at {
             let ms = at.since(claimed_at);
-            kept.run.count(ms);
-            kept.run_ms += ms as f64;
-            kept.runs += 1.0;
+            window.run.count(ms);
+            window.run_ms += ms as f64;
+            window.runs += 1.0;
         }
     }
 
-    /// A task that was ready since an instant was taken without a lease.
+    /// Counts a task that was ready since `since` and was claimed without a lease (NOACK).
     pub fn taken(&mut self, since: Millis) {
-        if let Some((kept, at)) = self.now() {
-            add(&mut kept.acked, kept.place, 1);
-            kept.wait.count(at.since(since));
+        if let Some((window, at)) = self.now() {
+            add(&mut window.acked, window.index, 1);
+            window.wait.count(at.since(since));
         }
     }
 
     /// Bytes taken from the allocator.
     pub fn memory(&self) -> usize {
-        self.kept.as_ref().map_or(0, |_| size_of::<Window>())
+        self.window.as_ref().map_or(0, |_| size_of::<Window>())
     }
 
-    /// The counts at the present time, if that is known.
+    /// The window at the current time, and that time; `None` if the time is not known.
     #[inline]
     fn now(&mut self) -> Option<(&mut Window, Millis)> {
         let at = self.at?;
-        let kept = self.kept.get_or_insert_with(|| Window::new(at));
-        if at >= kept.until {
-            kept.advance(at);
+        let window = self.window.get_or_insert_with(|| Window::new(at));
+        if at >= window.until {
+            window.advance(at);
         }
-        Some((kept, at))
+        Some((window, at))
     }
 }
 
 #[inline]
-fn add(ring: &mut [u32; BUCKETS], place: usize, count: usize) {
-    if let Some(counted) = ring.get_mut(place) {
+fn add(ring: &mut [u32; BUCKETS], index: usize, count: usize) {
+    if let Some(counted) = ring.get_mut(index) {
         *counted = counted.saturating_add(count as u32);
     }
 }
 
-/// Where a bucket is counted.
-fn place(bucket: u64) -> usize {
+/// The index of a bucket in a ring.
+fn index(bucket: u64) -> usize {
     (bucket % BUCKETS as u64) as usize
 }
 
@@ -157,7 +157,7 @@ impl Window {
             began: at,
             until: Millis((newest + 1) * BUCKET_MS),
             newest,
-            place: place(newest),
+            index: index(newest),
             pushed: [0; BUCKETS],
             acked: [0; BUCKETS],
             wait: Histogram::default(),
@@ -167,14 +167,15 @@ impl Window {
         })
     }
 
-    /// Time has gone on past the newest bucket: those between are empty, and minutes that passed are felt.
+    /// Moves on past the newest bucket: the buckets between are empty, and durations lose weight for each minute
+    /// passed.
     #[cold]
     fn advance(&mut self, at: Millis) {
         let newest = at.0 / BUCKET_MS;
         let last = newest.min(self.newest.saturating_add(BUCKETS as u64));
         for bucket in self.newest + 1..=last {
             for ring in [&mut self.pushed, &mut self.acked] {
-                if let Some(count) = ring.get_mut(place(bucket)) {
+                if let Some(count) = ring.get_mut(index(bucket)) {
                     *count = 0;
                 }
             }
@@ -188,11 +189,11 @@ impl Window {
             self.runs *= left;
         }
         self.newest = newest;
-        self.place = place(newest);
+        self.index = index(newest);
         self.until = Millis((newest + 1) * BUCKET_MS);
     }
 
-    /// Minutes that began since the newest bucket did.
+    /// Minutes that began after the newest bucket did.
     fn minutes_to(&self, at: Millis) -> u64 {
         (at.0 / MINUTE_MS).saturating_sub(self.newest * BUCKET_MS / MINUTE_MS)
     }
@@ -205,7 +206,7 @@ impl Window {
             completions: self.rates(&self.acked, now),
             wait: self.wait.percentiles(minutes),
             run,
-            // Halving leaves a mean as it is; it is known as long as the percentiles are.
+            // Halving does not change a mean. It is known as long as the percentiles are.
             run_mean_ms: run.filter(|_| self.runs > 0.0).map(|_| self.run_ms / self.runs),
         }
     }
@@ -214,16 +215,16 @@ impl Window {
         Rates { one_minute: self.rate(ring, now, 6), five_minutes: self.rate(ring, now, 30) }
     }
 
-    /// How many each second in the last `buckets` · 10 s before `now`.
+    /// The rate per second over the last `buckets` · 10 s before `now`.
     fn rate(&self, ring: &[u32; BUCKETS], now: Millis, buckets: u64) -> f64 {
         let present = now.0.max(self.newest * BUCKET_MS) / BUCKET_MS;
         let count = |bucket: u64| {
             let is_kept = bucket <= self.newest && bucket + BUCKETS as u64 > self.newest;
-            let count = ring.get(place(bucket)).filter(|_| is_kept);
+            let count = ring.get(index(bucket)).filter(|_| is_kept);
             f64::from(count.copied().unwrap_or(0))
         };
         let whole: f64 = (0..buckets).filter_map(|back| present.checked_sub(back)).map(count).sum();
-        // The window begins within the bucket before these.
+        // The window begins inside the bucket before these.
         let part = 1.0 - (now.0 % BUCKET_MS) as f64 / BUCKET_MS as f64;
         let first = present.checked_sub(buckets).map_or(0.0, count) * part;
         let known_ms = now.since(self.began).clamp(SHORTEST_MS, buckets * BUCKET_MS);

@@ -1,33 +1,33 @@
-//! Groups as they are shown.
+//! What is shown of groups.
 
-use crate::limits::{GroupLimits, Held};
+use crate::limits::{GroupLimits, HeldBy};
 use crate::rate::Rate;
 use crate::state::State;
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// What is shown of a group.
+/// A group, as TASK.INFO GROUPS shows it.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupView<'a> {
-    /// Its name.
+    /// The group's name.
     pub name: &'a [u8],
-    /// Tasks in any state.
+    /// Its tasks in any state.
     pub tasks: u64,
-    /// Ready tasks.
+    /// Its ready tasks.
     pub ready: u64,
-    /// Leased tasks.
+    /// Its leased tasks.
     pub leased: u64,
-    /// What was said of it.
+    /// The limits that were set for this group alone.
     pub limits: GroupLimits,
-    /// Its share beside the others.
+    /// Its share of the claims relative to other groups; 1 unless one was set.
     pub weight: u32,
-    /// Most leases at a time, as was said of it or of all groups.
+    /// The most tasks leased at a time, by its own limits or the queue's settings; `None` for no limit.
     pub concurrency: Option<u64>,
-    /// Its rate, as was said of it or of all groups.
+    /// The most claims in a span, by its own limits or the queue's settings; `None` for no limit.
     pub rate: Option<Rate>,
-    /// Why it may not run; nothing where it may.
-    pub held: Option<Held>,
-    /// When its rate allows the next claim, if it is used up.
+    /// Which limit keeps the group from running; `None` if it can run.
+    pub held_by: Option<HeldBy>,
+    /// When its rate allows the next claim; `None` if it does now.
     pub rests_until: Option<Millis>,
 }
 
@@ -37,7 +37,7 @@ impl State {
         self.groups.len()
     }
 
-    /// What is known of the groups after the name `after`, by name.
+    /// The groups whose names sort after `after`, ordered by name; empty for all.
     pub fn group_views<'a>(&'a self, after: &'a [u8]) -> impl Iterator<Item = GroupView<'a>> + 'a {
         self.groups.after(after).map(|(_, group)| GroupView {
             name: &group.name,
@@ -48,24 +48,24 @@ impl State {
             weight: group.weight(),
             concurrency: group.concurrency(&self.settings),
             rate: group.rate(&self.settings),
-            held: self.groups.held(group, &self.settings),
+            held_by: self.groups.held_by(group, &self.settings),
             rests_until: self.groups.rests_until(group, &self.settings),
         })
     }
 
-    /// The groups that have ready tasks and may run, level by level, in turn.
+    /// The groups with ready tasks that can run, in turn: level by level, the highest priority first.
     pub fn groups_in_turn(&self) -> impl Iterator<Item = &[u8]> {
         let turns = self.lanes.turns().filter(|(key, _)| !key.group.is_none());
         turns.map(|(key, _)| self.groups.name(key.group))
     }
 
-    /// The name of a task's group; empty for none, and where there is no such task.
+    /// The name of a task's group; empty if it has none, or if there is no such task.
     pub fn group_of(&self, id: TaskId) -> &[u8] {
         self.find(id).map_or(&[], |found| self.groups.name(found.record.group))
     }
 
-    /// How many groups don't follow the queue's settings yet in their place in the rotations: the tick sees to them. What
-    /// they may do follows at once.
+    /// How many groups do not follow the latest settings yet in their place in the rotations. The tick updates them
+    /// step by step. Their limits already follow the settings.
     pub fn groups_behind(&self) -> usize {
         self.groups.behind()
     }

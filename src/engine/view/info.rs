@@ -6,18 +6,19 @@ use crate::store::stats::Figures;
 use crate::time::Millis;
 
 impl State {
-    /// Bytes of all tasks, and of what is remembered of requests: what users see as the queue's bytes. What is remembered
-    /// doesn't count for `max-bytes`, since it is bounded by itself and a full queue would have to wait for its end.
+    /// The bytes of the queue that users see: all tasks and all remembered requests. Requests don't count towards
+    /// `max-bytes`: they have a bound of their own, and a full queue would otherwise have to wait for them to be
+    /// forgotten.
     pub fn bytes(&self) -> u64 {
         self.record_bytes() + self.requests.bytes()
     }
 
-    /// Bytes that are remembered of requests.
+    /// Bytes of remembered requests.
     pub fn request_bytes(&self) -> u64 {
         self.requests.bytes()
     }
 
-    /// Bytes taken from the allocator: exact for the tasks, estimated for what is small beside them.
+    /// Bytes taken from the allocator: exact for the tasks, estimated for the smaller tables.
     pub fn memory(&self) -> usize {
         size_of::<Queue>()
             + self.log.memory()
@@ -39,7 +40,8 @@ impl State {
             + self.expiry.memory()
     }
 
-    /// Blocks that freeing the queue gives back, about: what decides whether it is freed in the background.
+    /// How many blocks freeing the queue releases, approximately. It decides whether the queue is freed in the
+    /// background.
     pub fn free_effort(&self) -> usize {
         let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
         let texts = self.errors.len() + self.results.len() + self.progress.len();
@@ -47,7 +49,7 @@ impl State {
         self.log.pages() + indexed as usize / 8 + texts + named
     }
 
-    /// How fast tasks come and go lately, and how long they wait and run, as far as this node knows.
+    /// Recent rates, waiting times and run times, as far as this node has observed them.
     pub fn figures(&self, now: Millis) -> Figures {
         self.local.stats.figures(now)
     }

@@ -1,21 +1,21 @@
-//! Lists of tasks, a bounded number at a time.
+//! Lists of tasks, a bounded number per call.
 
 use crate::numbers::{GroupNumber, Order, Rank};
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
 use crate::store::level::Level;
-use crate::store::log::Place;
+use crate::store::log::Position;
 use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
 
-/// How far a list came: what the next call goes on after. (0, 0) is the start and the end.
+/// The position where a list continues. (0, 0) is the start, and also the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor(pub u64, pub u64);
 
 impl Cursor {
-    /// Reads a cursor as it is displayed; `None` where it isn't one.
+    /// Parses a displayed cursor; `None` if it isn't one.
     pub fn parse(text: &[u8]) -> Option<Cursor> {
         if text == b"0" {
             return Some(Cursor::default());
@@ -26,32 +26,32 @@ impl Cursor {
 }
 
 impl Cursor {
-    /// Whether it is the start of a list.
+    /// Whether this is the start of a list.
     fn is_start(self) -> bool {
         self == Cursor::default()
     }
 
-    /// Of a task in a list by instants. These count from 1, so that no task stands at the start.
+    /// The cursor of a task in a list ordered by instants. Instants are shifted by 1, so that none is the start.
     fn at(at: Millis, order: Order) -> Cursor {
         Cursor(at.0.saturating_add(1), order.0)
     }
 
-    /// The same back; `None` at the start.
+    /// The instant and order number of such a cursor; `None` at the start.
     fn instant(self) -> Option<(Millis, Order)> {
         (!self.is_start()).then_some((Millis(self.0.saturating_sub(1)), Order(self.1)))
     }
 
-    /// A ready task's: priorities count down from 127, so that a cursor grows.
+    /// The cursor of a ready task. Priorities are counted down from 127, so that cursors ascend.
     fn ready(priority: i8, rank: Rank) -> Cursor {
         Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
     }
 
-    /// The priority in a ready task's cursor.
+    /// The priority in the cursor of a ready task.
     fn priority(self) -> i8 {
         i8::try_from(128 - i64::try_from(self.0.clamp(1, 256)).unwrap_or(1)).unwrap_or(i8::MIN)
     }
 
-    /// Whether a task of this priority can stand here in a list of a state.
+    /// Whether a cursor of a list of `state` can be that of a task with this priority.
     fn is_for(self, state: TaskState, priority: i8) -> bool {
         state != TaskState::Ready || self.priority() == priority
     }
@@ -66,32 +66,36 @@ impl std::fmt::Display for Cursor {
     }
 }
 
-/// How much one call lists.
+/// Bounds for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The most tasks.
+    /// The most tasks to return.
     pub count: usize,
-    /// The most bytes of what is shown of them, but for the first, about.
+    /// The most bytes to show, approximately. The first task is returned whatever its size.
     pub bytes: u64,
-    /// Whether payloads and results are shown.
+    /// Whether payloads and results are shown, and count.
     pub with_payload: bool,
 }
 
 impl From<usize> for Limit {
-    /// So many tasks, whatever they hold.
+    /// Bounds the number of tasks only.
     fn from(count: usize) -> Limit {
         Limit { count, bytes: u64::MAX, with_payload: false }
     }
 }
 
-/// A task in a list looks at this many others at most, so that a filter that fits few doesn't hold the server.
+/// The most tasks that one call examines, so that a filter that matches few does not block the server.
 const LIST_LOOKED_AT: usize = 10_000;
 
 impl State {
-    /// At most as many tasks of a state after `cursor` as `limit` says, and the cursor to go on with: ready ones in the order of
-    /// claims, delayed by due time, leased by id, dead and done by the time they became so. Where groups take turns, ready ones
-    /// of a priority come by id, unless `group` asks for the tasks of one group. With `worker`, only the leases of that
-    /// worker. A call may return fewer, or none, before the end: it looks at a bounded number of tasks.
+    /// Lists tasks of a state after `cursor`, within `limit`. Returns the cursor to continue with, and the tasks.
+    ///
+    /// Ready tasks are listed in the order of claims, delayed ones by due time, leased ones by id, dead and done ones
+    /// by the time they became so. If groups take turns, the ready tasks of a priority are listed by id, unless `group`
+    /// asks for one group. With `worker`, only the leases of that worker are listed.
+    ///
+    /// A call can return fewer tasks than asked for, or none, before the end, because it examines a bounded number of
+    /// tasks.
     pub fn list(
         &self,
         now: &Now,
@@ -114,7 +118,7 @@ impl State {
                 _ => false,
             };
             let is_wanted = is_wanted && group.is_none_or(|group| found.record.group == group);
-            // Where tasks are looked for by id, those of other priorities come along.
+            // A search by id also visits tasks of other priorities.
             let is_wanted = is_wanted && at.is_for(state, found.record.options.priority);
             if is_wanted {
                 let task = self.view(now, found);
@@ -132,7 +136,8 @@ impl State {
         (Cursor::default(), shown)
     }
 
-    /// The tasks of a state after a cursor, each with the cursor that stands for it; of the leased, all tasks by id.
+    /// The tasks of a state after a cursor, each with its own cursor. For leased tasks: all tasks by id, to be
+    /// filtered.
     fn in_order_of<'a>(
         &'a self,
         now: &Now,
@@ -152,7 +157,7 @@ impl State {
             TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
             TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let all = self.log.tasks_from(from).filter_map(|place| self.at(place));
+                let all = self.log.tasks_from(from).filter_map(|position| self.at(position));
                 Box::new(all.map(|found| (Cursor(1, found.order.0), found)))
             }
         }
@@ -171,29 +176,28 @@ impl State {
             let from = if is_within { Rank(cursor.1).next() } else { Rank::FIRST };
             let tasks = self.in_level(level, from, group);
             let at = move |rank| Cursor::ready(level.priority, rank);
-            tasks.filter_map(move |(rank, place)| Some((at(rank), self.at(place)?)))
+            tasks.filter_map(move |(rank, position)| Some((at(rank), self.at(position)?)))
         })
     }
 
-    /// The tasks of a level from a rank on, in turn: all of them or those of a group. Where groups take turns, and none is
-    /// named, all tasks from there on by id, those of other levels and states among them.
+    /// The tasks of a level from a rank on, in turn: all of them, or those of one group. If groups take turns and none
+    /// is named, all tasks from there on by id, including those of other levels and states.
     fn in_level<'a>(
         &'a self,
         level: &'a Level,
         from: Rank,
         group: Option<GroupNumber>,
-    ) -> impl Iterator<Item = (Rank, Place)> + 'a {
+    ) -> impl Iterator<Item = (Rank, Position)> + 'a {
         let is_by_id = group.is_none() && level.has_groups();
         let lane = if is_by_id { None } else { level.lane(group.unwrap_or_default()) };
         let in_turn = lane.into_iter().flat_map(move |lane| lane.in_order(&self.log, from, Which::All));
         let by_id = is_by_id.then(|| self.log.tasks_from(from.order())).into_iter().flatten();
-        in_turn.chain(by_id.map(|place| (self.log.order(place).rank(), place)))
+        in_turn.chain(by_id.map(|position| (self.log.order(position).rank(), position)))
     }
 
-    /// Since when the task waits that has been ready for the longest, of those at the head of their lanes; of a bounded
-    /// number of lanes.
+    /// Since when the task that waits longest has been ready. Only the heads of a bounded number of lanes are examined.
     pub fn oldest_ready(&self) -> Option<Millis> {
-        let since = |place| match self.at(place)?.entry().phase {
+        let since = |position| match self.at(position)?.entry().phase {
             Phase::Ready { since } => Some(since),
             _ => None,
         };
@@ -201,20 +205,20 @@ impl State {
         let heads = lanes
             .take(LIST_LOOKED_AT)
             .filter_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All).next());
-        heads.filter_map(|(_, place)| since(place)).min()
+        heads.filter_map(|(_, position)| since(position)).min()
     }
 
-    /// At most `count` tasks of a state, but for the leased, as PURGE takes them.
+    /// At most `count` tasks of a state, in the order in which PURGE removes them. Leased tasks are never returned.
     pub fn some(&self, now: &Now, state: TaskState, count: usize) -> Vec<TaskId> {
-        let id = |place| Some(self.log.record(place)?.id);
+        let id = |position| Some(self.log.record(position)?.id);
         let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
             orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
         };
         match state {
             TaskState::Ready => {
                 let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-                let places = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
-                places.take(count).filter_map(|(_, place)| id(place)).collect()
+                let positions = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
+                positions.take(count).filter_map(|(_, position)| id(position)).collect()
             }
             TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
             TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
@@ -223,7 +227,7 @@ impl State {
         }
     }
 
-    /// When the next delayed task becomes ready.
+    /// When the next delayed task becomes ready; `None` if there is none.
     pub fn next_delayed(&self, now: &Now) -> Option<Millis> {
         self.delayed.first_due(now)
     }

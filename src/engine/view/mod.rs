@@ -1,4 +1,9 @@
 //! What is shown of a queue. Nothing here changes anything.
+//!
+//! - `info`: sizes, memory and figures. `load`: how many workers are needed. `workers`: who holds leases.
+//! - `task`: one task. `list`: tasks of a state. `groups` and `schedules`: one view for each.
+//!
+//! Every call examines a bounded number of tasks.
 
 pub(crate) mod groups;
 pub(crate) mod info;

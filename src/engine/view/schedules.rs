@@ -1,25 +1,26 @@
-//! Schedules as they are shown.
+//! What is shown of schedules.
 
 use crate::schedule::{Recurrence, ScheduleSpec};
 use crate::state::State;
 use crate::store::schedules::ScheduleTotals;
 use crate::time::{Due, Millis, Now};
 
-/// A schedule as it is shown.
+/// A schedule, as TASK.INFO CRON shows it.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleView<'a> {
-    /// Its name.
+    /// The schedule's name.
     pub name: &'a [u8],
-    /// What was set.
+    /// What was set: its trigger, CATCHUP, options and payload.
     pub plan: ScheduleSpec<'a>,
-    /// The next run: ms from now, and by the wall clock. `None` where this build can't tell: it makes no runs here.
+    /// The next run: in how many ms, and when by the wall clock. `None` if this build doesn't know its time zone: it
+    /// makes no runs here.
     pub next: Option<(u64, Millis)>,
-    /// How it did so far.
+    /// Its counters.
     pub runs: ScheduleTotals,
 }
 
 impl State {
-    /// The schedules, by name.
+    /// All schedules, ordered by name.
     pub fn schedules(&self, now: &Now) -> Vec<ScheduleView<'_>> {
         let mut views = Vec::with_capacity(self.schedules.len());
         for (name, schedule) in self.schedules.iter() {

@@ -1,81 +1,81 @@
-//! A task as it is shown.
+//! What is shown of a task.
 
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::task::{LeaseNumber, Options, TaskId, TaskState};
 use crate::time::{Millis, Now};
 
-/// All that is known of a task, but for its nonce.
+/// Everything known about a task, except the nonce of its lease.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskView<'a> {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// Its state.
+    /// Its present state.
     pub state: TaskState,
-    /// What the push said.
+    /// The options of the push, with the current headers.
     pub options: Options<'a>,
-    /// The payload.
+    /// The current payload.
     pub payload: &'a [u8],
-    /// When it was pushed.
+    /// When it was pushed; the milliseconds of its id.
     pub enqueued_at: Millis,
-    /// Claims so far.
+    /// Claims so far. A hand-off that was undone doesn't count.
     pub deliveries: u32,
-    /// FAILs so far.
+    /// Failures (FAIL) since the push or the last RETRY of the dead task.
     pub failures: u16,
-    /// Stalls so far.
+    /// Stalls since the push or the last RETRY of the dead task.
     pub stalls: u16,
-    /// What its state says of time: ready, dead or done since, due at, or the deadline.
+    /// The instant of the state: ready, dead or done since, due at, or the deadline of the lease.
     pub instant: Millis,
-    /// The lease, of a leased task only.
+    /// The lease; `None` unless the task is leased.
     pub lease: Option<LeaseView<'a>>,
-    /// What the last FAIL said, or why it died without one; empty for nothing.
+    /// The text of the last FAIL, or why the task died without one; empty if there is none.
     pub error: &'a [u8],
-    /// How far the worker that holds it, or held it last, has come; empty where it said nothing.
+    /// The progress that the last worker reported; empty if there is none.
     pub progress: &'a [u8],
-    /// Until when a done task is kept; `None` for any other.
+    /// Until when a done task is retained; `None` in any other state.
     pub kept_until: Option<Millis>,
-    /// What came of a done task, if its worker said.
+    /// The result of a done task; `None` if its worker gave none.
     pub result: Option<&'a [u8]>,
-    /// Whether it holds the token it was pushed with.
+    /// Whether it holds the UNIQUE token it was pushed with.
     pub holds_token: bool,
-    /// When it is gone if nobody claims it: of a ready task with a time to live that was never claimed.
+    /// When it expires; `None` unless it is ready, has a time to live and was never claimed.
     pub expires: Option<Millis>,
 }
 
-/// What is known of a lease, but for its nonce.
+/// Everything known about a lease, except its nonce.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseView<'a> {
-    /// Its number.
+    /// The lease's number: the fencing token.
     pub number: LeaseNumber,
-    /// Its own length.
+    /// Its own length in ms, without extensions.
     pub lease_ms: u32,
-    /// When it began.
+    /// When the task was claimed.
     pub claimed_at: Millis,
-    /// The worker's name, empty for none.
+    /// The name of the worker; empty if it gave none.
     pub worker: &'a [u8],
-    /// Whether it ends with the worker's connection.
+    /// Whether the lease ends with the worker's connection (TIED).
     pub tied: bool,
     /// Whether somebody asked to cancel the task.
     pub cancel_asked: bool,
 }
 
-/// Bytes that a task is shown with beside what users gave: names of fields, numbers and times, about.
+/// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
 const SHOWN_BYTES: usize = 600;
 
 impl TaskView<'_> {
-    /// Bytes that the task is shown with, about; with its payload and its result, or without.
+    /// Bytes that the shown task takes, approximately, with or without its payload and its result.
     pub(crate) fn shown_bytes(&self, with_payload: bool) -> u64 {
         let worker = self.lease.map_or(0, |lease| lease.worker.len());
         let token = self.options.unique.map_or(0, |unique| unique.token.len());
-        let said = [self.error, self.progress, self.options.headers, self.options.group];
-        let said: usize = said.into_iter().map(<[u8]>::len).sum();
+        let texts = [self.error, self.progress, self.options.headers, self.options.group];
+        let texts: usize = texts.into_iter().map(<[u8]>::len).sum();
         let body = if with_payload { self.payload.len() + self.result.map_or(0, <[u8]>::len) } else { 0 };
-        (SHOWN_BYTES + worker + token + said + body) as u64
+        (SHOWN_BYTES + worker + token + texts + body) as u64
     }
 }
 
 impl State {
-    /// A task by id; `None` if there is none (any more).
+    /// The task with this id; `None` if there is none (any more).
     pub fn task(&self, now: &Now, id: TaskId) -> Option<TaskView<'_>> {
         self.find(id).map(|found| self.view(now, found))
     }

@@ -1,4 +1,4 @@
-//! Who works on a queue's tasks: what is shown of workers that hold leases.
+//! What is shown of the workers that hold leases.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use crate::state::State;
 use crate::store::entry::Phase;
 use crate::time::Millis;
 
-/// Leases that one look goes through, so that a queue with a million of them doesn't hold the server.
+/// How many leases one call examines, so that a queue with a million of them does not block the server.
 const LOOKED_AT: usize = 10_000;
 
-/// A worker that holds leases.
+/// A worker that holds leases, as TASK.INFO WORKERS shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerView<'a> {
-    /// Its name; empty for all that gave none.
+    /// The worker's name; empty for all workers that gave none, together.
     pub name: &'a [u8],
-    /// How many leases carry the name.
+    /// How many leases it holds.
     pub leases: u64,
-    /// When the oldest of them began, as far as was looked.
+    /// When the oldest of them began, among those that were examined.
     pub oldest: Option<Millis>,
 }
 
 impl State {
-    /// How many names hold leases; those that gave none count as one.
+    /// How many workers hold leases, counted by name. All that gave no name count as one.
     pub fn workers_busy(&self) -> usize {
         self.workers.len() + usize::from(self.unnamed_leases() > 0)
     }
@@ -32,13 +32,13 @@ impl State {
         self.workers.knows(name)
     }
 
-    /// Whether each lease carries the name of its worker.
+    /// Whether every lease has a worker's name.
     pub fn all_are_named(&self) -> bool {
         self.unnamed_leases() == 0
     }
 
-    /// Workers that hold leases, by name, at most `limit`; those that gave no name come first, as one. The oldest
-    /// lease of each is the oldest among the 10,000 leases of the queue that end first, about.
+    /// The workers that hold leases, ordered by name, at most `limit`. Those without a name come first, as one.
+    /// `oldest` is the oldest among roughly the 10,000 leases of the queue that end first.
     pub fn workers(&self, limit: usize) -> Vec<WorkerView<'_>> {
         let oldest = self.oldest_leases();
         let unnamed = Some(self.unnamed_leases()).filter(|&leases| leases > 0);
@@ -57,15 +57,15 @@ impl State {
         let mut oldest: BTreeMap<u32, Millis> = BTreeMap::new();
         let (mut page, mut left) = (None, LOOKED_AT);
         while let Some(next) = self.log.bound_after(page).filter(|_| left > 0) {
-            for place in self.log.leases_in(next) {
+            for position in self.log.leases_in(next) {
                 left = left.saturating_sub(1);
-                let phase = self.log.entry(place).map(|entry| entry.phase);
+                let phase = self.log.entry(position).map(|entry| entry.phase);
                 if let Some(Phase::Leased { claimed_at, worker, .. }) = phase {
                     let first = oldest.entry(worker.0).or_insert(claimed_at);
                     *first = claimed_at.min(*first);
                 }
             }
-            // A page without any lease left costs a look, too.
+            // A page that has no leases left also counts as examined work.
             left = left.saturating_sub(1);
             page = Some(next);
         }

@@ -1,4 +1,4 @@
-//! `TASK.ACK`: a task is finished.
+//! `TASK.ACK`: finishes tasks.
 
 use taskslot_engine::{RESULT_MAX_BYTES, SPAN_MAX_MS};
 
@@ -9,11 +9,10 @@ use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// The most bytes of results that one call may leave, since each of its tasks gets its own.
+/// The most bytes of results that one call can store: each of its tasks gets its own copy.
 const RESULTS_MAX_BYTES: usize = 64 << 20;
 
-/// Finishes tasks. They are gone, or kept as done for RETAIN ms, else for what the push or the queue says. After the
-/// deadline it counts as late, until the next claim. Many handles are worked on in order, each for itself.
+/// The command `TASK.ACK`.
 pub struct Ack;
 
 impl Command for Ack {
@@ -21,7 +20,9 @@ impl Command for Ack {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.ACK",
-        summary: "Finishes tasks, also after the deadline until claimed again; RETAIN keeps them, with their RESULT",
+        summary: "Finishes tasks: removes them, or keeps them with their result if they are retained",
+        details: "A handle is accepted until the task is claimed again, even after its deadline has \
+            passed.",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
@@ -31,13 +32,19 @@ impl Command for Ack {
         args: &[
             ArgDoc::key("key", 0),
             HANDLES,
-            ArgDoc::text("payload").after("RESULT").optional(),
-            ArgDoc::integer("ms").after("RETAIN").optional(),
+            ArgDoc::text("payload").after("RESULT").optional().about(
+                "The result that TASK.RESULT returns, at most 1 MiB, and at most 64 MiB for all handles of a call. If the \
+                    server is out of memory, a result that would be retained is refused with OOM; RETAIN 0 is accepted",
+            ),
+            ArgDoc::integer("ms").after("RETAIN").optional().about(
+                "How long the tasks are kept as done, up to 100 years. 0 does not keep them. By default what the push \
+                    gave, otherwise the queue's setting `retain`",
+            ),
         ],
-        reply: "1 finished, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE; OOM for a RESULT \
-                to be retained in a full server: RETAIN 0 is taken",
-        replicates: "one TASK._APPLY: the tasks that are finished, with RESULT and until when they are kept; \
-                nothing for handles that are gone or stale",
+        reply: "1 if the task was finished, 0 if there is nothing left to finish. With HANDLES: an \
+            array, with -2 instead of the error STALE",
+        replicates: "One TASK._APPLY with the tasks that are finished, their results, and how long they are \
+            kept. Nothing for handles that are stale or have nothing left to finish",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -1,9 +1,9 @@
-//! `TASK._APPLY key effect [payload …]`: applies what a primary decided. Ordinary clients are refused.
+//! `TASK._APPLY key effect [payload ...]`: applies the effect of a primary's write. Ordinary clients are refused.
 
 use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
 use taskslot_node::Health;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
@@ -22,16 +22,17 @@ impl Command for ApplyEffect {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._APPLY",
-        summary: "Internal: applies what a primary decided",
+        summary: "Internal: applies a change that a primary has made",
+        details: "Ordinary clients can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
-        since: "0.1.0",
+        since: FIRST,
         arity: -3,
         flags: "write",
         acl: "write admin dangerous",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
         reply: "OK",
-        replicates: "itself, as it came; nothing where a tool's effect is refused",
+        replicates: "Itself, unchanged. Nothing if an effect from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -48,10 +49,10 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let effect = Effect::decode(effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
-    let mut made = TaskQueue::new();
+    let mut created = TaskQueue::new();
     let (value, is_new) = match open.value_mut(&QUEUES)? {
         Some(value) => (value, false),
-        None => (&mut made, true),
+        None => (&mut created, true),
     };
     if !value.health.is_sound() {
         return Err(Error::Broken);
@@ -59,7 +60,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if !from_peer {
         try_on_copy(&value.queue, &effect)?;
     }
-    // A file that is replayed tells of the past: neither rates nor subscribers are to take it for the present.
+    // Effects in a file are from the past, so they don't count for rates, and subscribers get no events for them.
     let is_live = !ctx.flags().is_loading();
     let notifications = Notifications::default();
     let mut arrival = Arrival { ctx, key: *key, value, now, from_peer, is_live, notifications };
@@ -67,7 +68,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     arrival.settle();
     let notifications = arrival.notifications;
     if is_new {
-        open.set_value(&QUEUES, made)?;
+        open.set_value(&QUEUES, created)?;
     }
     ctx.signal_modified(*key);
     drop(open);
@@ -77,32 +78,32 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     result
 }
 
-/// A tool's effect is tried on a copy, so that a bad one costs time, not the queue.
+/// Tries the effect of a tool on a copy of the queue, so that an invalid one doesn't break the queue.
 fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Invalid>) -> Result<(), Error> {
     let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
     let mut copy = queue.clone();
-    let fits = guard("an effect on trial", false, || {
+    let fits = guard("the trial of an effect", false, || {
         copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
     });
     if fits { Ok(()) } else { Err(Error::Bad("invalid effect")) }
 }
 
-/// An effect that came for a queue.
+/// An effect that has arrived for a queue.
 struct Arrival<'a, 'q> {
     ctx: Context<'a>,
     key: Arg<'a>,
     value: &'q mut TaskQueue,
-    /// On the node's clock.
+    /// The time on the node's clock.
     now: Now,
-    /// It comes from a primary, a slot's former owner or a file; else from a tool.
+    /// The effect comes from a primary, the former owner of a slot, or a file. Otherwise it comes from a tool.
     from_peer: bool,
-    /// It doesn't come from a file.
+    /// The effect doesn't come from a file.
     is_live: bool,
     notifications: Notifications,
 }
 
 impl Arrival<'_, '_> {
-    /// Applies it. A queue that it doesn't fit is given up.
+    /// Applies the effect. If it doesn't fit the queue, the queue is marked broken.
     fn apply(&mut self, effect: Result<Received<'_>, Invalid>) -> Result<(), Error> {
         if self.is_live {
             self.value.queue.observe(self.value.now(self.now).at);
@@ -114,12 +115,12 @@ impl Arrival<'_, '_> {
             Error::Broken
         })?;
         let applied = self.apply_events(&effect.events);
-        // Only of an effect that was applied: what was refused hasn't been checked.
+        // Only for an effect that was applied, because a refused one was not checked.
         if applied.is_ok() && !self.is_live {
             resume_clock(&effect.events);
         }
         if let Some((_, at)) = effect.stamp.filter(|_| self.from_peer) {
-            self.hear_time(at, offset_ms);
+            self.take_time(at, offset_ms);
         }
         applied
     }
@@ -133,22 +134,24 @@ impl Arrival<'_, '_> {
         })
     }
 
-    /// The change was made at an instant of the queue's clock, which was `offset_ms` ahead of this node's before it.
-    fn hear_time(&mut self, at: Millis, offset_ms: i64) {
+    /// Takes the time of the change, `at` on the queue's clock. Before the change, that clock was `offset_ms` ahead of this
+    /// node's.
+    fn take_time(&mut self, at: Millis, offset_ms: i64) {
         if self.is_live && self.ctx.flags().is_primary() {
-            // The slot's former owner goes on changing the queue, by its own clock; word of it takes its time.
+            // The former owner of the slot still changes the queue, by its own clock. Its effects arrive with a delay, so its
+            // clock is at least as far ahead as the largest difference seen.
             let ahead_ms = at.0 as i64 - self.now.at.0 as i64;
             self.value.queue.set_clock_offset(offset_ms);
             self.value.clock_is_ahead(offset_ms.max(ahead_ms));
         } else if at > Millis(0) {
-            // A queue's clock that stands at its beginning tells nothing of the node's.
+            // A time of 0 means that the queue's clock has not started, so it says nothing about the node's.
             clock::served(self.value.on_node_clock(at));
         }
     }
 
-    /// What else this node knows of the queue follows the change.
+    /// Updates what this node knows besides the queue itself.
     fn settle(&mut self) {
-        // A primary has said what the queue's clock is.
+        // The primary has set the queue's clock, so the stored one isn't needed.
         self.value.queue.take_saved();
         self.value.clock_untold &= self.ctx.flags().is_primary() && self.is_live;
         self.value.update_gauges();
@@ -157,7 +160,7 @@ impl Arrival<'_, '_> {
     }
 }
 
-/// A file's terms say what the clocks showed where it was written: this node carries them on.
+/// Continues the clocks of the process that wrote a file. The events of terms contain what the clocks showed.
 fn resume_clock(events: &[Event<'_>]) {
     let clocks = events.iter().filter_map(|event| match event {
         Event::Term { clocks, .. } => clocks.as_ref(),

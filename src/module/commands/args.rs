@@ -1,8 +1,8 @@
-//! The arguments of a command, as the server hands them over.
+//! The arguments of a command, as the server passes them.
 
 pub use taskslot_node::OneOrMany;
 
 use taskslot_api::Arg;
 
-/// A cursor over them.
+/// The parser of [`taskslot_node`], for the server's arguments.
 pub type Args<'a> = taskslot_node::Args<'a, Arg<'a>>;

@@ -1,4 +1,4 @@
-//! `TASK.CANCEL`: a task is not wanted any more.
+//! `TASK.CANCEL`: cancels tasks.
 
 use taskslot_engine::{Event, TaskId};
 
@@ -9,8 +9,7 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Removes ready and delayed tasks. A leased one is its worker's, who learns of the wish by TASK.EXTEND; it is gone as
-/// soon as it is failed, requeued or stalls, and done if it is acked. Dead and done tasks are TASK.PURGE's.
+/// The command `TASK.CANCEL`.
 pub struct Cancel;
 
 impl Command for Cancel {
@@ -18,7 +17,10 @@ impl Command for Cancel {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CANCEL",
-        summary: "Removes waiting tasks; asks the worker of a leased one to stop",
+        summary: "Removes waiting tasks, and asks the workers of leased tasks to stop",
+        details: "A worker learns of it when it sends TASK.EXTEND. Its task is removed when it fails or \
+            requeues it, or when the lease ends; if the worker acknowledges the task, it is finished \
+            as usual. Dead and done tasks are not affected: TASK.PURGE removes them.",
         complexity: "O(n log m) for n ids and m tasks",
         since: FIRST,
         arity: -3,
@@ -30,16 +32,18 @@ impl Command for Cancel {
             ArgDoc::one_of(
                 "ids",
                 &[
-                    ArgDoc::text("id"),
+                    ArgDoc::text("id").about("The id of a task"),
                     ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
-                        .after("IDS"),
+                        .after("IDS")
+                        .about("1 to 1000 ids"),
                 ],
             ),
         ],
-        reply: "1 removed, 2 leased: asked for, 0 nothing to cancel; with IDS an array",
-        replicates: "one TASK._APPLY: the tasks that are removed, and the leases whose workers are asked to \
-                stop; nothing where there is nothing to cancel",
-        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        reply: "1 if the task was removed, 2 if its worker is asked to stop, 0 if there is nothing to \
+            cancel. With IDS: an array",
+        replicates: "One TASK._APPLY with the tasks that are removed, and the leases whose workers are asked \
+            to stop. Nothing if there is nothing to cancel",
+        errors: errors![TOO_MANY, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

@@ -1,4 +1,4 @@
-//! `TASK.CLAIM`, `TASK.MCLAIM`: ready tasks go to a worker, each under a lease.
+//! `TASK.CLAIM`, `TASK.MCLAIM`: give ready tasks to a worker, each under a lease.
 
 use std::collections::BTreeSet;
 use std::slice;
@@ -18,31 +18,56 @@ use taskslot_api::{Arg, Context};
 
 const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
 
-const COUNT: ArgDoc = ArgDoc::integer("tasks").after("COUNT").optional();
-const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional();
-const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
-const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional();
-const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional();
-const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
-const TIED: ArgDoc = ArgDoc::word("tied", "TIED").optional();
-const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional();
-const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
-const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional();
+const COUNT: ArgDoc = ArgDoc::integer("tasks")
+    .after("COUNT")
+    .optional()
+    .about("The most tasks to claim, 1 to 1000. 1 by default");
+const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional().about(
+    "Stops before the payloads exceed this many bytes, 1 to 9007199254740991. 16 MiB by default. At least one task is \
+        claimed, whatever its size",
+);
+const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
+    "The length of the leases, 1 ms to 24 hours. By default what the push of each task gave, otherwise the queue's \
+        setting `lease`",
+);
+const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional().about(
+    "Waits up to this many milliseconds for a task, at most 100 years. 0 waits without a time limit. Has no effect in \
+        MULTI and in scripts",
+);
+const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional().about(
+    "The name of the worker, 1 to 256 bytes. Give each process its own: a task that stalled twice is delivered only to a \
+        worker that holds no other task",
+);
+const GROUP: ArgDoc =
+    ArgDoc::text("name").after("GROUP").optional().about("Claims only tasks of this group, 1 to 256 bytes");
+const TIED: ArgDoc =
+    ArgDoc::word("tied", "TIED").optional().about("The leases also end when this connection closes");
+const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional().about(
+    "Finishes the tasks as they are claimed (at-most-once). The reply has ids instead of handles. Cannot be combined with \
+        LEASE, TIED or REQUEST",
+);
+const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
+    "A token of 1 to 256 bytes that makes the claim safe to send again: a claim with the same token gets the same tasks \
+        while any of them is leased, or takes over the place of an earlier one that still waits",
+);
+const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional().about(
+    "Adds a map to each task: `lease` (its number, a fencing token), `priority`, `group`, `headers`, `enqueued`, \
+        `deadline`, `failures`, `stalls` and `retain`",
+);
 
-/// Further keys, in second place and never absent: where servers can't find the keys they check no permission.
-const KEYS: ArgDoc =
-    ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()]).after("KEYS");
+/// Further keys. They come second and are required, because servers check no permissions for keys that they can't find.
+const KEYS: ArgDoc = ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("key", 1).multiple()])
+    .after("KEYS")
+    .about("The other keys, 1 to 100. KEYS must come directly after the first key");
 
-/// The arguments of a command that claims: its keys, and what both have.
+/// The arguments of a command that claims: its keys, and the options of both commands.
 macro_rules! claim_args {
     ($($keys:expr),+) => {
         &[$($keys,)+ COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST, WITHMETA]
     };
 }
 
-/// Gives ready tasks to a worker, in the queue's order and within its limits, at most COUNT and about BYTES of them.
-/// With NOACK they are finished at once; with TIED their leases end with the connection. A REQUEST that holds leases
-/// is given them again. With BLOCK a worker waits in line where there is nothing; in MULTI and scripts it doesn't.
+/// The command `TASK.CLAIM`.
 pub struct Claim;
 
 impl Command for Claim {
@@ -50,7 +75,9 @@ impl Command for Claim {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CLAIM",
-        summary: "Claims ready tasks, each under a lease; waits for them with BLOCK",
+        summary: "Claims ready tasks, each under a lease. With BLOCK, waits for a task if none is ready",
+        details: "Tasks come in the order of the queue and within its limits. A key that does not exist is \
+            treated as an empty queue, and is not created.",
         complexity: "O(n) for n tasks",
         since: FIRST,
         arity: -2,
@@ -58,10 +85,12 @@ impl Command for Claim {
         acl: "write fast blocking",
         keys: &[KeySpec::first(TAKES)],
         args: claim_args!(ArgDoc::key("key", 0)),
-        reply: "an array of [handle, payload, deliveries], with WITHMETA a map more; empty if there is none",
-        replicates: "one TASK._APPLY: the leases, or with NOACK the ids that are gone, and the answer to \
-                REQUEST; nothing where there is nothing to claim, or a REQUEST is sent again; a worker that \
-                waits is served by the effect of the write that serves it",
+        reply: "An array of tasks, each [handle, payload, deliveries], with a map as a fourth element if \
+            WITHMETA is given. The array is empty if there is nothing to claim",
+        replicates: "One TASK._APPLY with the leases, or with the ids of the tasks that NOACK finished, and \
+            the reply to remember for REQUEST. Nothing if there is nothing to claim, or for a \
+            REQUEST that is sent again. If the worker waited, the leases are part of the effect of \
+            the write that served it",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -89,8 +118,7 @@ impl Command for Claim {
     }
 }
 
-/// TASK.CLAIM of the first queue that has something to claim, in the order in which they are named. All keys are
-/// checked before any is changed. With BLOCK a worker stands in the lines of all of them.
+/// The command `TASK.MCLAIM`. A worker that blocks is in the wait queues of all its keys.
 pub struct MClaim;
 
 impl Command for MClaim {
@@ -98,7 +126,11 @@ impl Command for MClaim {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MCLAIM",
-        summary: "Claims tasks of the first of several queues that has any; waits for all of them with BLOCK",
+        summary: "Claims tasks from the first of several queues that has any. With BLOCK, waits on all of \
+            them",
+        details: "The queues are tried in the order of the keys, and all tasks of a reply come from one \
+            queue. All keys are checked before anything is claimed. A key that is given twice counts \
+            once. In a cluster, all keys must be in one slot.",
         complexity: "O(k + n) for k queues and n tasks",
         since: FIRST,
         arity: -5,
@@ -106,15 +138,15 @@ impl Command for MClaim {
         acl: "write blocking",
         keys: &[KeySpec::first(TAKES), KeySpec::counted(TAKES, 3)],
         args: claim_args!(ArgDoc::key("key", 0), KEYS),
-        reply: "[key, tasks] with tasks as TASK.CLAIM replies them; empty if none of the queues has any",
-        replicates: "one TASK._APPLY: for the queue that had tasks what TASK.CLAIM replicates; for the others \
-                nothing",
+        reply: "[key, tasks], where tasks is an array as TASK.CLAIM returns it. An empty array if there \
+            is nothing to claim",
+        replicates: "One TASK._APPLY for the queue that had tasks, as for TASK.CLAIM. Nothing for the other \
+            queues",
         errors: errors![
             UNKNOWN,
             TWICE,
             NO_VALUE,
             RANGE,
-            WORD,
             NAME,
             NOACK,
             NO_CONNECTION,
@@ -136,14 +168,15 @@ impl Command for MClaim {
         let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
         keys.extend(args.take(more)?);
         let (request, block_ms) = options(ctx, &mut args, true)?;
-        // A key that is there twice counts where it stands first.
+        // Of a key that is given twice, only the first counts.
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.as_bytes()));
         for key in &keys {
             keyspace::check(ctx, *key)?;
         }
         if request.token.is_some() {
-            // What this request got before may lie in any of the queues: to look comes before taking from the first.
+            // An earlier claim with this token can have got tasks from any of the queues. So all of them are searched before a task
+            // is claimed.
             for key in &keys {
                 let again = write(ctx, *key, Missing::Skip, |txn| Ok(give_again(txn, &request)))?;
                 if again.unwrap_or(false) {
@@ -155,13 +188,13 @@ impl Command for MClaim {
     }
 }
 
-/// The most keys behind KEYS: ten thousand workers that wait for as many stand in a million places.
+/// The most keys after KEYS. Ten thousand workers that wait for that many keys have a million places in wait queues.
 const KEYS_MAX: i64 = 100;
 
 const OPTIONS: &[&str] =
     &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
 
-/// Reads options up to the end: the claim, and how long it waits.
+/// Reads options up to the end. Returns the claim, and the value of BLOCK.
 fn options<'a>(
     ctx: Context<'_>,
     args: &mut Args<'a>,
@@ -185,7 +218,7 @@ fn options<'a>(
         }
     }
     if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
-        return Err(Error::Bad("NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST"));
+        return Err(Error::Bad("NOACK cannot be combined with LEASE, TIED or REQUEST"));
     }
     let connection = match claim.tied {
         true => Some(ctx.connection().ok_or(Error::NoConnection)?),
@@ -194,7 +227,7 @@ fn options<'a>(
     Ok((ClaimRequest { claim, connection, token, with_meta, with_key }, block_ms))
 }
 
-/// Replies with tasks of the first queue that has any, or waits for them, or replies that there are none.
+/// Replies with tasks of the first queue that has any. If none has, waits for them or replies an empty array.
 fn claim_from(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
@@ -213,7 +246,7 @@ fn claim_from(
     Ok(())
 }
 
-/// Replies with tasks, if there are any: those that the same request got before, or new ones.
+/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones.
 fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
     if give_again(txn, request) {
         return Ok(true);
@@ -229,7 +262,7 @@ fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error
     Ok(delivered > 0)
 }
 
-/// Replies with the tasks that the same request got before, if it still holds any.
+/// Replies with the tasks that an earlier claim with the same token got, if any of them is still leased.
 fn give_again(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
     let ctx = txn.ctx;
     let Some(held) = request.token.and_then(|token| txn.recall(token)) else {

@@ -1,9 +1,9 @@
-//! `TASK._CLOCK stamp`: what the primary's clock shows, for replicas, which go by it, and in the AOF, from which a restart
-//! carries the clock on and learns when somebody last served.
+//! `TASK._CLOCK stamp`: the time of the primary's clock. Replicas follow it. A server that restarts reads it from its AOF, to
+//! continue the clock and to learn when clients were last served.
 
 use taskslot_engine::Stamp;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::clock;
 use crate::errors::Error;
 use crate::peers::is_from_peer;
@@ -11,7 +11,7 @@ use crate::replication::CLOCK;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc};
 use taskslot_api::{Arg, Context};
 
-/// `TASK._CLOCK`
+/// The command `TASK._CLOCK`.
 pub struct Clock;
 
 impl Command for Clock {
@@ -19,33 +19,33 @@ impl Command for Clock {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
-        summary: "Internal: tells what the primary's clock shows",
+        summary: "Internal: reports the time of the primary's clock",
         complexity: "O(1)",
-        since: "0.1.0",
+        since: FIRST,
         arity: 2,
         flags: "write",
         acl: "write admin dangerous",
         args: &[ArgDoc::text("stamp")],
         reply: "OK",
-        replicates: "a replica tells its AOF what its own clocks show, its replicas get the primary's word as it \
-                came; else nothing",
+        replicates: "On a replica: its own AOF gets the time of its own clock, and its replicas get the \
+            primary's message unchanged. Nothing elsewhere",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, STAMP, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        hear(ctx, args).inspect(|()| ctx.reply().status(c"OK"))
+        take_stamp(ctx, args).inspect(|()| ctx.reply().status(c"OK"))
     }
 }
 
-fn hear(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+fn take_stamp(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let is_from_peer = is_from_peer(ctx)?;
     let [_, stamp] = args else { return Err(Error::Syntax) };
     let stamp: Stamp = rmp_serde::from_slice(stamp.as_bytes()).map_err(|_| Error::Bad("invalid stamp"))?;
     if !stamp.is_valid() {
         return Err(Error::Bad("invalid stamp"));
     }
-    // A tool that replays an AOF, or a slot's former owner, doesn't set this node's clock.
+    // A tool that replays an AOF, and the former owner of a slot, must not set this node's clock.
     if !is_from_peer || (ctx.flags().is_primary() && !ctx.flags().is_loading()) {
         return Ok(());
     }
@@ -54,7 +54,7 @@ fn hear(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
         return Ok(());
     }
     clock::follow(&stamp);
-    // This node's AOF gets what its own clocks show; its replicas get the primary's word as it came.
+    // This node's AOF gets the time of its own clock. Its replicas get the primary's message unchanged.
     match rmp_serde::to_vec(&clock::stamp()) {
         Ok(bytes) => _ = ctx.replicate_keyless(CLOCK, &bytes),
         Err(_) => ctx.replicate_verbatim(),

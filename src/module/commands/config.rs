@@ -1,4 +1,4 @@
-//! `TASK.CONFIG`: the settings of a queue.
+//! `TASK.CONFIG`: changes the settings of a queue.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,7 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Changes settings, all that are named or none. They hold for tasks that are there already. SET makes the queue where
-/// there is none.
+/// The command `TASK.CONFIG`.
 pub struct Config;
 
 impl Command for Config {
@@ -21,7 +20,10 @@ impl Command for Config {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CONFIG",
-        summary: "Sets a queue's settings, or puts some or all back to their defaults; TASK.INFO key CONFIG shows them",
+        summary: "Changes the settings of a queue, or resets them to their defaults",
+        details: "All named settings change, or none. Settings apply to existing tasks too. SET creates \
+            the queue if it does not exist. TASK.INFO key CONFIG shows the settings, and \
+            [Operations](operations.md) describes them.",
         complexity: "O(n) for n settings",
         since: FIRST,
         arity: -3,
@@ -35,16 +37,19 @@ impl Command for Config {
                 &[
                     ArgDoc::block("set", &[ArgDoc::text("name"), ArgDoc::text("value")])
                         .after("SET")
-                        .multiple(),
-                    ArgDoc::block("reset", &[ArgDoc::text("name").multiple().optional()]).after("RESET"),
+                        .multiple()
+                        .about("Sets each named setting"),
+                    ArgDoc::block("reset", &[ArgDoc::text("name").multiple().optional()])
+                        .after("RESET")
+                        .about("Resets each named setting, or all of them if no name is given"),
                 ],
             ),
         ],
         reply: "OK",
-        replicates: "one TASK._APPLY: the settings that were named, or with RESET alone all of them, also where \
-                they stay the same; with RESET nothing where there is no queue",
+        replicates: "One TASK._APPLY with the named settings, even if their values stay the same. With RESET: \
+            nothing if the queue does not exist",
         errors: errors![
-            WORD,
+            UNKNOWN,
             NO_VALUE,
             TWICE,
             RANGE,
@@ -71,7 +76,7 @@ impl Command for Config {
     }
 }
 
-/// A setting's name, and what it is to be.
+/// The name of a setting, and its new value.
 type Value = (&'static str, i64);
 
 /// Reads names and values up to the end, at least one.
@@ -85,7 +90,7 @@ fn given(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
     if values.is_empty() { Err(ArgError::NoValue("SET").into()) } else { Ok(values) }
 }
 
-/// Reads names up to the end, each with its default; all settings where there are none.
+/// Reads names up to the end, and returns them with their defaults; all settings if there are no names.
 fn defaults(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
     let mut values = Vec::new();
     while args.left() > 0 {
@@ -98,7 +103,7 @@ fn defaults(args: &mut Args<'_>) -> Result<Vec<Value>, Error> {
     Ok(values)
 }
 
-/// Reads the name of a setting that isn't among `values`.
+/// Reads the name of a setting. A name that is already among `values` is an error.
 fn next_rule(args: &mut Args<'_>, values: &[Value]) -> Result<&'static Rule, Error> {
     let name = args.bytes()?;
     let rule = Rule::named(name).ok_or_else(|| Error::UnknownSetting(Shown::of(name)))?;
@@ -109,13 +114,13 @@ fn next_rule(args: &mut Args<'_>, values: &[Value]) -> Result<&'static Rule, Err
     }
 }
 
-/// Reads a setting's value: a word, or a number as it is written everywhere else.
+/// Reads the value of a setting: a word, or a number with the same syntax as in all other commands.
 fn parse(rule: &Rule, text: &[u8]) -> Option<i64> {
     let is_number = parse_integer(text).is_some();
     if is_number || rule.setting == Setting::Backoff { rule.parse(text) } else { None }
 }
 
-/// What a setting can be, for an error.
+/// The text of an error that names the values which a setting can have.
 fn bounds(rule: &Rule) -> String {
     if rule.setting == Setting::Backoff {
         return format!("{} must be one of {}", rule.name, Backoff::NAMES.join(", "));

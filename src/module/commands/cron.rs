@@ -1,4 +1,4 @@
-//! `TASK.CRON`: schedules of a queue.
+//! `TASK.CRON`: sets and removes the schedules of a queue.
 
 use taskslot_engine::{
     BadRule, Catchup, EVERY_MIN_MS, Millis, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleError, ScheduleSpec,
@@ -18,22 +18,36 @@ use taskslot_api::{Arg, Context};
 const RULE: ArgDoc = ArgDoc::one_of(
     "rule",
     &[
-        ArgDoc::integer("ms").after("EVERY"),
-        ArgDoc::block("calendar", &[ArgDoc::text("expression"), ArgDoc::text("zone").after("TZ").optional()])
-            .after("CRON"),
+        ArgDoc::integer("ms").after("EVERY").about("Runs at this interval, 100 ms to 100 years"),
+        ArgDoc::block("calendar", &[ArgDoc::text("expression"), ZONE]).after("CRON").about(
+            "Runs at the times of a cron expression of five fields, at most 256 bytes: minute, hour, day of month, month, \
+                day of week",
+        ),
     ],
 );
-const CATCHUP: ArgDoc =
-    ArgDoc::one_of("catchup", &[ArgDoc::word("none", "NONE"), ArgDoc::word("one", "ONE")])
-        .after("CATCHUP")
-        .optional();
-const PAYLOAD: ArgDoc = ArgDoc::text("payload").after("PAYLOAD");
+const ZONE: ArgDoc = ArgDoc::text("zone")
+    .after("TZ")
+    .optional()
+    .about("The IANA name of the expression's time zone, such as Europe/Berlin. UTC by default");
+const CATCHUP: ArgDoc = ArgDoc::one_of(
+    "catchup",
+    &[ArgDoc::word("none", "NONE"), ArgDoc::word("one", "ONE")],
+)
+.after("CATCHUP")
+.optional()
+.about("What happens to runs that were missed in an outage: ONE run for all of them (the default), or NONE");
+const PAYLOAD: ArgDoc = ArgDoc::text("payload")
+    .after("PAYLOAD")
+    .about("The payload of each task, at most 1 MiB and `max-payload`");
 const SET: ArgDoc =
-    ArgDoc::block("set", push_args!(ArgDoc::text("name"), RULE, CATCHUP; UNIQUE_RUNS; PAYLOAD)).after("SET");
+    ArgDoc::block("set", push_args!(ArgDoc::text("name"), RULE, CATCHUP; UNIQUE_RUNS; PAYLOAD))
+        .after("SET")
+        .about("Adds or replaces the schedule of this name, 1 to 256 bytes");
+const DEL: ArgDoc = ArgDoc::text("name")
+    .after("DEL")
+    .about("Removes the schedule. Tasks that it has pushed are not affected");
 
-/// Sets or removes a schedule, by name. The primary runs it: at each instant it pushes a task as TASK.PUSH would, and
-/// in the same effect sets the next instant. SET in place of a schedule keeps its counts, and with the same timing its
-/// next instant.
+/// The command `TASK.CRON`.
 pub struct Cron;
 
 impl Command for Cron {
@@ -41,29 +55,36 @@ impl Command for Cron {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CRON",
-        summary: "Sets a schedule, which pushes a task at intervals or at the instants of a cron expression, or removes one",
+        summary: "Sets a schedule, which pushes a task at intervals or at the times of a cron expression, \
+            or removes one",
+        details: "Each run pushes a task as TASK.PUSH does, and sets the time of the next run in the same \
+            change. So a failover does not repeat a run. A queue has at most 1000 \
+            schedules. SET creates the queue if it does not exist. If the schedule exists, SET \
+            replaces it: the counts continue, and so does the next time if the timing is the same. \
+            TASK.INFO key CRON shows the schedules.",
         complexity: "O(n) for n schedules of the queue, at most 1000",
         since: FIRST,
         arity: -4,
         flags: "write",
         acl: "write",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, ArgDoc::text("name").after("DEL")])],
-        reply: "SET: 1 new, 0 in place of the one of this name; DEL: 1 removed, 0 there is none",
-        replicates: "one TASK._APPLY: the schedule with its next instant, or that it is gone; nothing for a DEL \
-                where there is none",
+        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, DEL])],
+        reply: "With SET: 1 for a new schedule, 0 if it replaced one. With DEL: 1 if the schedule was \
+            removed, 0 if there is none",
+        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal. Nothing for a \
+            DEL of a schedule that does not exist",
         errors: errors![
             UNKNOWN,
             TWICE,
             NO_VALUE,
             RANGE,
-            WORD,
+            TOO_MANY,
             NAME,
             TOO_LONG,
             ATTEMPTS,
-            MISSING,
+            REQUIRED,
             CLASH,
-            NEEDS,
+            REQUIRES,
             CRON_FIELDS,
             CRON_ZONE,
             CRON_NEVER,
@@ -98,7 +119,7 @@ const OPTIONS: &[&str] = &[
     "UNTIL", "FOR", "KEEP", "HEADERS", "PAYLOAD",
 ];
 
-/// What SET says of a schedule. When it runs: EVERY or CRON, TZ with the latter only.
+/// The options of SET, as they were given: [`ScheduleOptions::spec`] checks that they fit together.
 #[derive(Default)]
 struct ScheduleOptions<'a> {
     every_ms: Option<u64>,
@@ -128,9 +149,9 @@ impl<'a> ScheduleOptions<'a> {
         Ok(options)
     }
 
-    /// What the queue is to be asked for, if the options go together.
-    fn plan(&self) -> Result<ScheduleSpec<'_>, Error> {
-        let (timing, payload) = (self.timing()?, self.payload.ok_or(Error::Missing("PAYLOAD"))?);
+    /// The schedule to set. Errors: options are missing or cannot be combined.
+    fn spec(&self) -> Result<ScheduleSpec<'_>, Error> {
+        let (timing, payload) = (self.timing()?, self.payload.ok_or(Error::Required("PAYLOAD"))?);
         let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX).min(SCHEDULED_MAX_BYTES);
         if payload.len() > most {
             return Err(Error::TooLong("the payload of a schedule", most));
@@ -148,7 +169,7 @@ impl<'a> ScheduleOptions<'a> {
                 let expression = text(expression, BadRule::Expression)?;
                 Ok(Trigger::Cron(expression, text(zone.unwrap_or(b"UTC"), BadRule::Zone)?))
             }
-            (None, None, _) => Err(Error::Missing("EVERY or CRON")),
+            (None, None, _) => Err(Error::Required("EVERY or CRON")),
             (Some(_), Some(_), _) => Err(Error::Clash("EVERY", "CRON")),
             (Some(_), None, Some(_)) => Err(Error::Clash("EVERY", "TZ")),
         }
@@ -159,14 +180,14 @@ fn catchup(args: &mut Args<'_>) -> Result<Catchup, Error> {
     Ok(if args.one_of(&["NONE", "ONE"])? == 0 { Catchup::None } else { Catchup::One })
 }
 
-/// Sets a schedule: whether it is new.
+/// Sets a schedule, and returns whether it is new.
 fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, Error> {
     let name = args.name("the name of a schedule")?;
     let options = ScheduleOptions::read(&mut args)?;
-    let plan = options.plan()?;
+    let spec = options.spec()?;
     let is_new = write(ctx, key, Missing::CreateWithMemory, |txn| {
         let is_new = !txn.queue().has_schedule(name);
-        let event = txn.queue().schedule(txn.now, name, plan).map_err(error)?;
+        let event = txn.queue().schedule(txn.now, name, spec).map_err(error)?;
         txn.afford(txn.queue().growth(&event))?;
         txn.commit(&event)?;
         Ok(is_new)
@@ -174,7 +195,7 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
     is_new.ok_or(Error::Busy)
 }
 
-/// Removes a schedule: whether there was one.
+/// Removes a schedule, and returns whether there was one.
 fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     let removed = write(ctx, key, Missing::Skip, |txn| {
         let event = txn.queue().unschedule(name);
@@ -184,13 +205,13 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     Ok(removed.unwrap_or(false))
 }
 
-fn error(unplanned: ScheduleError) -> Error {
-    Error::Bad(match unplanned {
+fn error(refused: ScheduleError) -> Error {
+    Error::Bad(match refused {
         ScheduleError::Bad(BadRule::Expression) => {
-            "CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7"
+            "CRON must have five fields: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7"
         }
         ScheduleError::Bad(BadRule::Zone) => "TZ must be the name of a time zone, such as Europe/Berlin",
         ScheduleError::Bad(BadRule::Never) => "CRON names a date that never comes",
-        ScheduleError::TooMany => "a queue holds at most 1000 schedules",
+        ScheduleError::TooMany => "a queue can have at most 1000 schedules",
     })
 }

@@ -1,152 +1,205 @@
-//! What the manuals of several commands say: since when they are there, and the errors that they can reply, each text
-//! once and when it comes.
+//! The parts that the manuals of several commands share: the version that introduced them, and the errors that they
+//! can reply.
 //!
-//! `<…>` stands for what differs. The texts themselves are made in [`crate::errors`]; `test_manual.py`
-//! provokes them and holds every reply of an error against the manual of its command.
+//! In the text of an error, `<…>` stands for what differs. [`crate::errors`] makes the texts. The tests in
+//! `test_manual.py` provoke each error, and compare the errors that a command replies with its manual.
 
 use taskslot_api::command::ErrorDoc;
 
-/// The module's version that brought the commands of the first release.
-pub const FIRST: &str = "0.1.0";
+/// The version of the module that introduced the commands of the first release.
+pub const FIRST: &str = "0.2.0";
 
-/// The errors of a command's manual, by their names here.
+/// The errors of a command's manual, by their names in this file.
 macro_rules! errors {
     ($($error:ident),+ $(,)?) => { &[$($crate::commands::docs::$error,)+] };
 }
 pub(super) use errors;
 
-// Arguments.
+// Errors that most commands share.
 
-pub const UNKNOWN: ErrorDoc = ErrorDoc::new(
-    "ERR unknown option '<word>'",
-    "the command has no such option, or there is an argument too many",
+pub const UNKNOWN: ErrorDoc = ErrorDoc::shared(
+    "unknown option",
+    "ERR unknown option '<word>', expected <words>",
+    "The command expects one of these words here",
 );
-pub const WORD: ErrorDoc =
-    ErrorDoc::new("ERR unknown option '<word>', expected <words>", "another word has to stand there");
-pub const TWICE: ErrorDoc = ErrorDoc::new("ERR option <option> is there twice", "each may come once");
-pub const NO_VALUE: ErrorDoc =
-    ErrorDoc::new("ERR option <option> lacks a value", "the arguments end before all that belongs to it");
-pub const MISSING: ErrorDoc = ErrorDoc::new("ERR option <option> is missing", "it is no option but required");
-pub const CLASH: ErrorDoc =
-    ErrorDoc::new("ERR options <option> and <option> exclude each other", "both are there");
-pub const NEEDS: ErrorDoc =
-    ErrorDoc::new("ERR option <option> needs <option>", "it says more of another, which isn't there");
-pub const RANGE: ErrorDoc = ErrorDoc::new(
+pub const TOO_MANY: ErrorDoc = ErrorDoc::shared(
+    "unexpected argument",
+    "ERR unexpected argument '<word>'",
+    "The command takes no more arguments",
+);
+pub const TWICE: ErrorDoc = ErrorDoc::shared(
+    "option given twice",
+    "ERR option <option> is given twice",
+    "Each option can be given once",
+);
+pub const NO_VALUE: ErrorDoc = ErrorDoc::shared(
+    "missing value",
+    "ERR option <option> has no value",
+    "The arguments end before the option's last value",
+);
+pub const REQUIRED: ErrorDoc = ErrorDoc::shared(
+    "missing option",
+    "ERR option <option> is required",
+    "An option that the command needs is not given",
+);
+pub const CLASH: ErrorDoc = ErrorDoc::shared(
+    "conflicting options",
+    "ERR options <option> and <option> cannot be combined",
+    "Both are given",
+);
+pub const REQUIRES: ErrorDoc = ErrorDoc::shared(
+    "incomplete options",
+    "ERR option <option> requires <option>",
+    "The first option is given without the second",
+);
+pub const RANGE: ErrorDoc = ErrorDoc::shared(
+    "number out of range",
     "ERR <option> must be an integer between <least> and <most>",
-    "it is no integer, or out of these bounds",
+    "The value is not an integer, or is out of bounds",
 );
-pub const NAME: ErrorDoc =
-    ErrorDoc::new("ERR <name> must be 1 to 256 bytes long", "a name or token is empty or too long");
-pub const TOO_LONG: ErrorDoc =
-    ErrorDoc::new("ERR <text> must be at most <most> bytes long", "a text or payload is longer");
-pub const ATTEMPTS: ErrorDoc = ErrorDoc::new("ERR ATTEMPTS must be -1 for no limit or at least 1", "it is 0");
+pub const NAME: ErrorDoc = ErrorDoc::shared(
+    "invalid name",
+    "ERR <name> must be 1 to 256 bytes long",
+    "A name or token is empty or too long",
+);
+pub const TOO_LONG: ErrorDoc = ErrorDoc::shared(
+    "value too long",
+    "ERR <text> must be at most <most> bytes long",
+    "A payload or another text is too long",
+);
+pub const HANDLE: ErrorDoc =
+    ErrorDoc::shared("invalid handle", "ERR invalid handle", "The text does not have the form of a handle");
+pub const ID: ErrorDoc =
+    ErrorDoc::shared("invalid id", "ERR invalid task id", "The text does not have the form of a task id");
+pub const WRONG_TYPE: ErrorDoc = ErrorDoc::shared(
+    "wrong type",
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+    "The key holds a value that is not a queue",
+);
+pub const OUT_OF_MEMORY: ErrorDoc = ErrorDoc::shared(
+    "out of memory",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "The server has reached `maxmemory`, and the command would make the data grow",
+);
+pub const BROKEN: ErrorDoc = ErrorDoc::shared(
+    "broken queue",
+    "BROKEN the queue can only be read: a change failed or effects are missing, see TASK.INFO and the server's log",
+    "The queue was marked as broken. The field `broken` of TASK.INFO gives the reason",
+);
+pub const BUSY: ErrorDoc = ErrorDoc::shared(
+    "queue in use",
+    "ERR the queue is already in use by the command that caused this call",
+    "Another module calls the command while it is notified of a change of the same queue",
+);
+pub const SCRIPT: ErrorDoc = ErrorDoc::shared(
+    "script replication",
+    "ERR scripts cannot change queues when lua-replicate-commands is no",
+    "Redis 6.2 replicates scripts themselves with this setting, so that replicas would decide again",
+);
+
+// Arguments of single commands.
+
+pub const ATTEMPTS: ErrorDoc =
+    ErrorDoc::new("ERR ATTEMPTS must be at least 1, or -1 for no limit", "ATTEMPTS is 0");
 pub const NOACK: ErrorDoc = ErrorDoc::new(
-    "ERR NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST",
-    "one of them is there, too",
+    "ERR NOACK cannot be combined with LEASE, TIED or REQUEST",
+    "A task that is claimed with NOACK has no lease",
 );
 pub const NO_CONNECTION: ErrorDoc = ErrorDoc::new(
-    "ERR TIED needs the worker's own connection: scripts, functions and calls of other modules have none",
-    "the claim is made by one of these",
+    "ERR TIED requires a client's own connection: scripts, functions and calls of other modules have none",
+    "The claim comes from one of these",
 );
-pub const HANDLE: ErrorDoc = ErrorDoc::new("ERR invalid handle", "it isn't what a claim gave");
-pub const ID: ErrorDoc = ErrorDoc::new("ERR invalid task id", "it isn't what a push gave");
 pub const ID_OR_HANDLE: ErrorDoc =
-    ErrorDoc::new("ERR invalid task id or handle", "it is neither what a push nor what a claim gave");
-pub const CURSOR: ErrorDoc = ErrorDoc::new("ERR invalid cursor", "it isn't what the call before gave");
+    ErrorDoc::new("ERR invalid task id or handle", "The text has neither form");
+pub const CURSOR: ErrorDoc =
+    ErrorDoc::new("ERR invalid cursor", "The text is not a cursor of an earlier reply");
 pub const WORKER_LEASED: ErrorDoc =
-    ErrorDoc::new("ERR WORKER goes with the state leased only", "another state is asked for");
+    ErrorDoc::new("ERR WORKER can be used with the state LEASED only", "Another state is given");
 pub const SHARDED_NAME: ErrorDoc = ErrorDoc::new(
-    "ERR a name with a { in it can't have shards: it has a say in the slot",
-    "the name holds a brace",
+    "ERR a queue name that contains '{' cannot be sharded",
+    "The brace would change the slots of the shards",
 );
 pub const UNKNOWN_SETTING: ErrorDoc =
-    ErrorDoc::new("ERR unknown setting '<name>'", "queues have no such setting");
+    ErrorDoc::new("ERR unknown setting '<name>'", "Queues have no setting with this name");
 pub const SETTING_WORD: ErrorDoc =
-    ErrorDoc::new("ERR <setting> must be one of <words>", "it is none of them");
+    ErrorDoc::new("ERR <setting> must be one of <words>", "The value is none of these words");
 pub const CRON_FIELDS: ErrorDoc = ErrorDoc::new(
-    "ERR CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7",
-    "the expression isn't",
+    "ERR CRON must have five fields: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, day of week 0-7",
+    "The expression has another form, or a number in it is out of bounds",
 );
 pub const CRON_ZONE: ErrorDoc = ErrorDoc::new(
     "ERR TZ must be the name of a time zone, such as Europe/Berlin",
-    "the server knows no such zone",
+    "The server does not know the zone",
 );
 pub const CRON_NEVER: ErrorDoc =
-    ErrorDoc::new("ERR CRON names a date that never comes", "such as the 30th of February");
+    ErrorDoc::new("ERR CRON names a date that never comes", "For example, the 30th of February");
 pub const SCHEDULES: ErrorDoc =
-    ErrorDoc::new("ERR a queue holds at most 1000 schedules", "this would be one more");
+    ErrorDoc::new("ERR a queue can have at most 1000 schedules", "The schedule would be one more");
 
 // The task or the queue.
 
 pub const STALE: ErrorDoc = ErrorDoc::new(
-    "STALE the lease is over and the task lives on without it",
-    "the handle is of a lease that ended; among HANDLES it is -2",
+    "STALE the lease has ended and the handle is no longer valid",
+    "The lease ended, but the task still exists. With HANDLES, the array has -2 instead",
 );
 pub const CANCELLED: ErrorDoc = ErrorDoc::new(
-    "CANCELLED the task is to be cancelled",
-    "TASK.CANCEL asked for that; among HANDLES it is -3",
+    "CANCELLED cancellation of this task was requested",
+    "TASK.CANCEL asked the worker to stop. With HANDLES, the array has -3 instead",
 );
-pub const PAUSED: ErrorDoc =
-    ErrorDoc::new("PAUSED the queue takes no pushes now", "TASK.PAUSE closed it for pushes");
-pub const FULL_LEN: ErrorDoc =
-    ErrorDoc::new("QFULL the queue holds max-len tasks", "there would be more than this setting allows");
-pub const FULL_BYTES: ErrorDoc =
-    ErrorDoc::new("QFULL the queue holds max-bytes bytes", "there would be more than this setting allows");
-pub const FULL_GROUPS: ErrorDoc =
-    ErrorDoc::new("QFULL the queue knows groups-max groups", "there would be more than this setting allows");
-pub const FULL_TOKENS: ErrorDoc =
-    ErrorDoc::new("QFULL the queue holds tokens-max tokens", "there would be more than this setting allows");
+pub const PAUSED: ErrorDoc = ErrorDoc::new("PAUSED the queue accepts no pushes", "TASK.PAUSE stopped pushes");
+pub const FULL_LEN: ErrorDoc = ErrorDoc::new(
+    "QFULL the queue has reached max-len",
+    "There would be more ready, delayed and leased tasks than the setting allows",
+);
+pub const FULL_BYTES: ErrorDoc = ErrorDoc::new(
+    "QFULL the queue has reached max-bytes",
+    "The tasks would take more bytes than the setting allows",
+);
+pub const FULL_GROUPS: ErrorDoc = ErrorDoc::new(
+    "QFULL the queue has reached groups-max",
+    "There would be more groups than the setting allows",
+);
+pub const FULL_TOKENS: ErrorDoc = ErrorDoc::new(
+    "QFULL the queue has reached tokens-max",
+    "Tasks would hold more UNIQUE tokens than the setting allows",
+);
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
-    "ERR the queue has used up its ids or lease numbers",
-    "they end at 2^64; a queue that was restored from a forged file may be there",
-);
-pub const BROKEN: ErrorDoc = ErrorDoc::new(
-    "BROKEN the queue is readable only: a change failed half way, see the server's log",
-    "the queue was given up; TASK.INFO tells why",
+    "ERR the queue has run out of ids or lease numbers",
+    "They end at 2^64. Only a queue that was restored from a forged file can get there",
 );
 
-// The key or the server.
+// Waiting clients.
 
-pub const WRONG_TYPE: ErrorDoc = ErrorDoc::new(
-    "WRONGTYPE Operation against a key holding the wrong kind of value",
-    "the key holds something that is no queue",
-);
-pub const BUSY: ErrorDoc = ErrorDoc::new(
-    "ERR the queue is in use by an outer call",
-    "a module calls this while it is called for a change of the same queue",
-);
-pub const SCRIPT: ErrorDoc = ErrorDoc::new(
-    "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas",
-    "on Redis 6.2, in a script, with that setting",
-);
-pub const OUT_OF_MEMORY: ErrorDoc = ErrorDoc::new(
-    "OOM command not allowed when used memory > 'maxmemory'.",
-    "the server is full and the data would grow",
-);
 pub const NO_PERMISSION: ErrorDoc = ErrorDoc::new(
-    "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile",
-    "when a wait ends",
+    "NOPERM this user lost the permission to run the command or to access its keys while the client waited",
+    "The rights of the user changed during BLOCK",
 );
 pub const TRY_AGAIN: ErrorDoc = ErrorDoc::new(
-    "TRYAGAIN the queue is gone or has moved: ask again",
-    "in a cluster, when a wait ends because the queue left the node",
+    "TRYAGAIN the queue was removed or is moving to another node: try again",
+    "In a cluster, the queue left this node during BLOCK",
 );
 pub const UNBLOCKED: ErrorDoc = ErrorDoc::new(
     "UNBLOCKED <why>",
-    "the server ended a wait: CLIENT UNBLOCK asked it to, or this node is no primary any more",
+    "The server ended the wait: CLIENT UNBLOCK was sent, or this node is no longer a primary",
 );
 
-// Who may send what replicas and files get.
+// Commands for replicas and files.
 
 pub const NOT_A_PEER: ErrorDoc = ErrorDoc::new(
-    "ERR only a primary and its AOF send this command",
-    "it comes from an ordinary client and allow-effects is off",
+    "ERR this command is reserved for replication and the AOF",
+    "An ordinary client sent it, and `allow-effects` is off",
 );
-pub const EFFECT: ErrorDoc =
-    ErrorDoc::new("ERR invalid effect", "a tool sent what can't be read, or doesn't fit the queue");
-pub const HEAD: ErrorDoc = ErrorDoc::new("ERR invalid head of a queue", "a tool sent what can't be read");
+pub const EFFECT: ErrorDoc = ErrorDoc::new(
+    "ERR invalid effect",
+    "With `allow-effects`: the effect cannot be read, or does not fit the queue",
+);
+pub const HEAD: ErrorDoc =
+    ErrorDoc::new("ERR invalid queue head", "With `allow-effects`: the head cannot be read");
 pub const HEAD_FIRST: ErrorDoc =
-    ErrorDoc::new("ERR a queue's head comes first", "the key holds no queue that is being loaded");
-pub const PART: ErrorDoc =
-    ErrorDoc::new("ERR invalid part of a queue", "a tool sent what can't be read, or parts are missing");
-pub const STAMP: ErrorDoc = ErrorDoc::new("ERR invalid stamp", "it can't be read or shows no possible time");
+    ErrorDoc::new("ERR the head of a queue must come first", "The key holds no queue that is being loaded");
+pub const PART: ErrorDoc = ErrorDoc::new(
+    "ERR invalid queue part",
+    "With `allow-effects`: the part cannot be read, or parts are missing",
+);
+pub const STAMP: ErrorDoc =
+    ErrorDoc::new("ERR invalid stamp", "The stamp cannot be read, or its time is not possible");

@@ -1,4 +1,4 @@
-//! `TASK.EXTEND`: a worker keeps a task for longer.
+//! `TASK.EXTEND`: extends leases.
 
 use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
 
@@ -9,8 +9,7 @@ use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// The heartbeat of a worker: it moves deadlines on, never back and never beyond run-max, and keeps PROGRESS beside
-/// the task. It is also how a worker learns that somebody wants its task cancelled.
+/// The command `TASK.EXTEND`.
 pub struct Extend;
 
 impl Command for Extend {
@@ -18,7 +17,10 @@ impl Command for Extend {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.EXTEND",
-        summary: "Keeps leases for their own length again, or for LEASE ms from now, never shorter; PROGRESS shows how far they are",
+        summary: "Extends leases, and stores how far their tasks have got",
+        details: "This is the heartbeat of a worker. A lease is never shortened, and the queue's setting \
+            `run-max` limits its whole length. The reply also tells the worker that a task should be \
+            cancelled.",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
@@ -28,13 +30,19 @@ impl Command for Extend {
         args: &[
             ArgDoc::key("key", 0),
             HANDLES,
-            ArgDoc::integer("lease-ms").after("LEASE").optional(),
-            ArgDoc::text("payload").after("PROGRESS").optional(),
+            ArgDoc::integer("lease-ms")
+                .after("LEASE")
+                .optional()
+                .about("The lease ends after this time from now: 1 ms to 24 hours. By default the length of the lease"),
+            ArgDoc::text("payload").after("PROGRESS").optional().about(
+                "A note that TASK.GET and TASK.LIST show until the task's next lease or its end, at most 4096 bytes. An \
+                    empty one removes it. If the server is out of memory, a longer one than before is refused with OOM",
+            ),
         ],
-        reply: "the new deadline in unix ms, 0 nothing left to work on, STALE, or CANCELLED where somebody asked for \
-                that; with HANDLES an array, -2 for STALE, -3 for CANCELLED; OOM for a longer PROGRESS in a full server",
-        replicates: "one TASK._APPLY: the new deadlines, and PROGRESS; nothing for handles that are gone, stale \
-                or to be cancelled",
+        reply: "The new deadline in Unix milliseconds, or 0 if there is nothing left to extend. With \
+            HANDLES: an array, with -2 instead of the error STALE and -3 instead of CANCELLED",
+        replicates: "One TASK._APPLY with the new deadlines and PROGRESS. Nothing for handles that are stale, \
+            cancelled or have nothing left to extend",
         errors: errors![
             UNKNOWN,
             TWICE,

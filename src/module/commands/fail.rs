@@ -1,4 +1,4 @@
-//! `TASK.FAIL`: an attempt failed.
+//! `TASK.FAIL`: reports that attempts failed.
 
 use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
 
@@ -10,9 +10,7 @@ use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Ends attempts that failed. A task comes back after the queue's backoff or DELAY ms; at its limit, or with DEAD, it
-/// is dead. ERROR is cut at 1 KiB, and left out where the server is full: a full server drains by failures, too. A
-/// task that is to be cancelled is gone by this.
+/// The command `TASK.FAIL`.
 pub struct Fail;
 
 impl Command for Fail {
@@ -20,7 +18,10 @@ impl Command for Fail {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.FAIL",
-        summary: "Says that attempts failed: the tasks come back after a backoff, or are dead at their limit",
+        summary: "Reports that attempts failed. The tasks are retried after a backoff, or are dead at \
+            their limit of failures",
+        details: "The limit is ATTEMPTS of the push, otherwise the queue's setting `attempts`. A task \
+            whose cancellation was requested is removed instead.",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
@@ -30,14 +31,26 @@ impl Command for Fail {
         args: &[
             ArgDoc::key("key", 0),
             HANDLES,
-            ArgDoc::text("text").after("ERROR").optional(),
-            ArgDoc::one_of("then", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::word("dead", "DEAD")])
-                .optional(),
+            ArgDoc::text("text").after("ERROR").optional().about(
+                "The error, which is kept with the task and cut to 1024 bytes. It is dropped if the server is out of memory",
+            ),
+            ArgDoc::one_of(
+                "then",
+                &[
+                    ArgDoc::integer("ms").after("DELAY").about(
+                        "Retries after this many milliseconds instead of the queue's backoff, up to 100 years. The limit of \
+                            failures still applies",
+                    ),
+                    ArgDoc::word("dead", "DEAD").about("The task is dead at once"),
+                ],
+            )
+            .optional(),
         ],
-        reply: "ms until the task is ready again, -1 if it is dead, 0 nothing left to work on, or STALE; with HANDLES \
-                an array, -2 for STALE",
-        replicates: "one TASK._APPLY: the failures with ERROR, and when each task is ready again or that it is \
-                dead; nothing for handles that are gone or stale",
+        reply: "The milliseconds until the task is ready again, -1 if it is dead, or 0 if it was removed \
+            or there is nothing left to fail. With HANDLES: an array, with -2 instead of the error \
+            STALE",
+        replicates: "One TASK._APPLY with the failures and ERROR, and when each task is ready again or that \
+            it is dead. Nothing for handles that are stale or have nothing left to fail",
         errors: errors![
             UNKNOWN, TWICE, NO_VALUE, RANGE, CLASH, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT
         ],
@@ -67,7 +80,7 @@ impl Command for Fail {
             false,
             |queue, now, handle| {
                 let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
-                // A full server drains by failures too, so only their texts are left out.
+                // A server that is out of memory drains by failures too. So the failure counts, and only its text is dropped.
                 let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
                 if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
             },

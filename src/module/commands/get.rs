@@ -1,4 +1,4 @@
-//! `TASK.GET`: all that is known of a task.
+//! `TASK.GET`: returns what is known about a task.
 
 use taskslot_engine::{Handle, TaskId};
 
@@ -10,8 +10,7 @@ use crate::keyspace::read;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Shows one task, whatever its state. Fields that don't apply are left out. The nonce is left out, since it opens the
-/// lease.
+/// The command `TASK.GET`. Whoever has the nonce can act for the lease, so the reply leaves it out.
 pub struct Get;
 
 impl Command for Get {
@@ -19,7 +18,8 @@ impl Command for Get {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GET",
-        summary: "Shows all that is known of a task, but for the nonce of its lease",
+        summary: "Returns everything known about a task, except the nonce of its lease",
+        details: "Fields that do not apply to the task are left out. [Observability](observability.md) describes them.",
         complexity: "O(log m) for m tasks",
         since: FIRST,
         arity: 3,
@@ -27,8 +27,8 @@ impl Command for Get {
         acl: "read fast",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("task", &[ArgDoc::text("id"), ArgDoc::text("handle")])],
-        reply: "a map, or nil if there is no such task (any more)",
-        replicates: "nothing",
+        reply: "A map, or nil if the task does not exist",
+        replicates: "Nothing",
         errors: errors![ID_OR_HANDLE, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };

@@ -1,4 +1,4 @@
-//! `TASK.GROUP`: what holds for one group of a queue.
+//! `TASK.GROUP`: sets the share and the limits of a group.
 
 use taskslot_engine::{GroupLimits, GroupRate, NUMBER_MAX, RATE_MAX, Rate, SPAN_MAX_MS, WEIGHT_MAX};
 
@@ -9,8 +9,32 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Sets what holds for one group: its share, its limits, whether its order is strict. What SET doesn't name stays. It
-/// makes the queue where there is none; the group needs no task.
+const WEIGHT: ArgDoc = ArgDoc::integer("share")
+    .after("WEIGHT")
+    .optional()
+    .about("How many tasks the group gives in each of its turns, 1 to 1000000. 1 by default");
+const CONCURRENCY: ArgDoc = ArgDoc::integer("leases").after("CONCURRENCY").optional().about(
+    "The most leases at a time, up to 9007199254740991. 0 stops the group, -1 sets no limit. By default the queue's \
+        setting `group-concurrency`",
+);
+const RATE: ArgDoc = ArgDoc::block("rate", &[ArgDoc::integer("claims"), PER]).after("RATE").optional().about(
+    "The most claims in a span of time, up to 1000000. 0 stops the group, -1 sets no limit. By default the queue's \
+        setting `group-rate`",
+);
+const PER: ArgDoc = ArgDoc::integer("ms")
+    .after("PER")
+    .optional()
+    .about("The span of RATE, 1 ms to 100 years. 1000 ms by default");
+const ORDERED: ArgDoc =
+    ArgDoc::one_of("order", &[ArgDoc::word("yes", "YES"), ArgDoc::word("no", "NO")])
+        .after("ORDERED")
+        .optional()
+        .about(
+            "With YES, one task of the group is leased at a time, and a task that comes back goes first. The others wait \
+                while it is delayed. NO by default",
+        );
+
+/// The command `TASK.GROUP`.
 pub struct Group;
 
 impl Command for Group {
@@ -18,7 +42,9 @@ impl Command for Group {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.GROUP",
-        summary: "Sets a group's share and limits, or forgets them; TASK.INFO key GROUPS shows them",
+        summary: "Sets the share and the limits of a group, or removes them",
+        details: "Options that SET does not name keep their values. SET creates the queue if it does not \
+            exist; the group needs no tasks. TASK.INFO key GROUPS shows the groups.",
         complexity: "O(log g) for g groups",
         since: FIRST,
         arity: -4,
@@ -30,39 +56,26 @@ impl Command for Group {
             ArgDoc::one_of(
                 "action",
                 &[
-                    ArgDoc::block(
-                        "set",
-                        &[
-                            ArgDoc::text("name"),
-                            ArgDoc::integer("share").after("WEIGHT").optional(),
-                            ArgDoc::integer("leases").after("CONCURRENCY").optional(),
-                            ArgDoc::block(
-                                "rate",
-                                &[ArgDoc::integer("claims"), ArgDoc::integer("ms").after("PER").optional()],
-                            )
-                            .after("RATE")
-                            .optional(),
-                            ArgDoc::one_of("order", &[ArgDoc::word("yes", "YES"), ArgDoc::word("no", "NO")])
-                                .after("ORDERED")
-                                .optional(),
-                        ],
-                    )
-                    .after("SET"),
-                    ArgDoc::text("name").after("DEL"),
+                    ArgDoc::block("set", &[ArgDoc::text("name"), WEIGHT, CONCURRENCY, RATE, ORDERED])
+                        .after("SET")
+                        .about("Sets options of the group, at least one. The name has 1 to 256 bytes"),
+                    ArgDoc::text("name")
+                        .after("DEL")
+                        .about("Removes everything that SET has set for the group"),
                 ],
             ),
         ],
-        reply: "OK; with DEL 1, or 0 where nothing was said of the group",
-        replicates: "one TASK._APPLY: the group's limits, or that there are none any more; nothing where they \
-                stay the same",
+        reply: "OK. With DEL: 1, or 0 if nothing was set for the group",
+        replicates: "One TASK._APPLY with the limits of the group, or with their removal. Nothing if they \
+            stay the same",
         errors: errors![
             UNKNOWN,
             TWICE,
             NO_VALUE,
             RANGE,
-            WORD,
+            TOO_MANY,
             NAME,
-            MISSING,
+            REQUIRED,
             FULL_GROUPS,
             OUT_OF_MEMORY,
             WRONG_TYPE,
@@ -78,12 +91,12 @@ impl Command for Group {
         let key = args.next()?;
         match args.one_of(&["SET", "DEL"])? {
             0 => set(ctx, key, args),
-            _ => forget(ctx, key, args),
+            _ => delete(ctx, key, args),
         }
     }
 }
 
-/// Reads options up to the end into `limits`; what they don't name stays.
+/// Reads options up to the end into `limits`. Limits that no option names keep their values.
 fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Error> {
     while let Some(option) = args.option(&["WEIGHT", "CONCURRENCY", "RATE", "ORDERED"])? {
         match option {
@@ -102,15 +115,15 @@ fn read_limits(args: &mut Args<'_>, limits: &mut GroupLimits) -> Result<(), Erro
     Ok(())
 }
 
-/// The span of a rate where PER says none.
+/// The span of a rate without PER, in ms.
 const PER_MS: u64 = 1000;
 
 fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     if args.left() == 0 {
-        return Err(Error::Missing("WEIGHT, CONCURRENCY, RATE or ORDERED"));
+        return Err(Error::Required("WEIGHT, CONCURRENCY, RATE or ORDERED"));
     }
-    // All options are checked before the queue is looked at; then they are read again, on top of its limits.
+    // Checks all options before the queue is opened. Then they are read again, on top of the group's limits.
     read_limits(&mut args.clone(), &mut GroupLimits::default())?;
     write(ctx, key, Missing::CreateWithMemory, |txn| {
         let before = txn.queue().group_limits(name);
@@ -127,13 +140,13 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-fn forget(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
+fn delete(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> {
     let name = args.name("the name of a group")?;
     args.finish()?;
-    let forgotten = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
+    let deleted = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
         Some(event) => txn.commit(&event).map(|()| true),
         None => Ok(false),
     })?;
-    ctx.reply().integer(i64::from(forgotten.unwrap_or(false)));
+    ctx.reply().integer(i64::from(deleted.unwrap_or(false)));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the commands on handles share: one handle, or many, and an integer for each.
+//! The common part of the commands on handles (ACK, FAIL, REQUEUE, EXTEND): one handle or several, and an integer for each.
 
 use std::slice;
 
@@ -10,24 +10,27 @@ use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::ArgDoc;
 use taskslot_api::{Arg, Context};
 
-/// There is nothing left to work on.
+/// The task no longer exists, or is finished.
 const GONE: i64 = 0;
-/// In an array: the task lives on without this lease.
+/// In an array: the lease has ended, but the task still exists.
 const STALE: i64 = -2;
-/// In an array: somebody asked to cancel the task.
+/// In an array: TASK.CANCEL asked the worker to stop.
 const CANCELLED: i64 = -3;
 
-/// `<handle | HANDLES n handle …>`
+/// The argument `<handle | HANDLES n handle ...>`.
 pub const HANDLES: ArgDoc = ArgDoc::one_of(
     "handles",
     &[
-        ArgDoc::text("handle"),
-        ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("handle").multiple()]).after("HANDLES"),
+        ArgDoc::text("handle").about("The handle that a claim returned"),
+        ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("handle").multiple()])
+            .after("HANDLES")
+            .about("1 to 1000 handles. They are processed in order, independently of each other"),
     ],
 );
 
-/// Decides on each handle in turn, applies what was decided, and replies the integer that `answer` makes of it. A call
-/// that `may_grow` is refused as a whole where the server is out of memory and the data would grow by it.
+/// For each handle in turn: decides, applies the event, and replies the integer that `answer` makes of it.
+///
+/// With `may_grow`, the whole call is refused if the data would grow and the server is out of memory.
 pub fn work_on<'a, 'e, D, A>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -62,7 +65,7 @@ where
     Ok(())
 }
 
-/// What a command does with its handles.
+/// The work of a command on its handles.
 struct Work<D, A> {
     may_grow: bool,
     decide: D,
@@ -74,7 +77,7 @@ where
     D: FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
     A: Fn(Now, &Event<'e>) -> i64,
 {
-    /// Refuses the call, before anything is changed, if the server has no memory for it.
+    /// Checks, before anything changes, that the server has memory for the call.
     fn afford(&mut self, txn: &Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
         if !self.may_grow {
             return Ok(());
@@ -84,7 +87,7 @@ where
         txn.afford(decided.map(|event| queue.growth(&event)).sum())
     }
 
-    /// The answer for one handle; STALE and CANCELLED are errors.
+    /// Works on one handle, and returns its integer. STALE and CANCELLED are errors.
     fn on(&mut self, txn: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
         match (self.decide)(txn.queue(), txn.now, handle) {
             Ok(event) => {
@@ -96,7 +99,7 @@ where
         }
     }
 
-    /// The answers for many; STALE and CANCELLED are integers among them.
+    /// Works on several handles, and returns their integers. STALE and CANCELLED are among the integers.
     fn on_each(
         &mut self,
         txn: &mut Txn<'_, '_>,

@@ -1,4 +1,4 @@
-//! `TASK.LEN`: how many tasks.
+//! `TASK.LEN`: counts tasks.
 
 use taskslot_engine::TaskState;
 
@@ -10,7 +10,7 @@ use crate::keyspace::read;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Counts tasks. Without a state: those that are still to be done, so neither dead nor done ones.
+/// The command `TASK.LEN`. Without a state it counts the tasks that are not over: neither dead nor done ones.
 pub struct Len;
 
 impl Command for Len {
@@ -18,7 +18,7 @@ impl Command for Len {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LEN",
-        summary: "Counts the tasks that are ready, delayed or leased, or those of one state",
+        summary: "Returns the number of tasks in a state, or of all that are ready, delayed or leased",
         complexity: "O(1)",
         since: FIRST,
         arity: -2,
@@ -26,9 +26,9 @@ impl Command for Len {
         acl: "read fast",
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[ArgDoc::key("key", 0), STATE.optional()],
-        reply: "how many; 0 where there is no queue",
-        replicates: "nothing",
-        errors: errors![UNKNOWN, WORD, WRONG_TYPE, BUSY],
+        reply: "The number of tasks; 0 if the queue does not exist",
+        replicates: "Nothing",
+        errors: errors![UNKNOWN, TOO_MANY, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 

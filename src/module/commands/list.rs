@@ -1,4 +1,4 @@
-//! `TASK.LIST`: the tasks in a state, a few at a time.
+//! `TASK.LIST`: returns the tasks in a state, page by page.
 
 use taskslot_engine::{Cursor, Limit, NUMBER_MAX, TaskState};
 
@@ -11,10 +11,10 @@ use crate::keyspace::read;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Tasks shown where COUNT says nothing.
+/// The number of tasks that a call returns without COUNT.
 const DEFAULT_COUNT: usize = 10;
 
-/// The states, as an argument.
+/// The states of a task, as an argument.
 pub const STATE: ArgDoc = ArgDoc::one_of(
     "state",
     &[
@@ -26,8 +26,7 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
     ],
 );
 
-/// Shows the tasks of a state in the order that its summary says, page by page. A cursor names a place in that order,
-/// not a view that is kept: what comes or goes between two calls is seen or not.
+/// The command `TASK.LIST`. A cursor is a position in the order of the tasks, so that nothing is stored between calls.
 pub struct List;
 
 impl Command for List {
@@ -35,8 +34,12 @@ impl Command for List {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LIST",
-        summary: "Lists tasks of a state: ready in the order of claims, delayed by due time, leased by id, dead and done by age",
-        complexity: "O(n) for n tasks, at most 10000 looked at",
+        summary: "Returns the tasks in a state, page by page",
+        details: "Ready tasks come in the order in which they would be claimed, delayed tasks by the time \
+            they are due, leased tasks by id, dead and done tasks by age. A cursor is a position in \
+            that order, not a snapshot: a task that comes or goes between two calls may be returned \
+            or not.",
+        complexity: "O(n) for n tasks. A call examines at most 10000 tasks",
         since: FIRST,
         arity: -3,
         flags: "readonly random",
@@ -45,16 +48,29 @@ impl Command for List {
         args: &[
             ArgDoc::key("key", 0),
             STATE,
-            ArgDoc::text("cursor").after("CURSOR").optional(),
-            ArgDoc::integer("tasks").after("COUNT").optional(),
-            ArgDoc::integer("bytes").after("BYTES").optional(),
-            ArgDoc::text("name").after("GROUP").optional(),
-            ArgDoc::text("name").after("WORKER").optional(),
-            ArgDoc::word("withpayload", "WITHPAYLOAD").optional(),
+            ArgDoc::text("cursor").after("CURSOR").optional().about("The cursor of the previous reply"),
+            ArgDoc::integer("tasks")
+                .after("COUNT")
+                .optional()
+                .about("The most tasks to return, 1 to 1000. 10 by default"),
+            ArgDoc::integer("bytes").after("BYTES").optional().about(
+                "Stops before the reply exceeds this many bytes, 1 to 9007199254740991. 16 MiB by default. At least one \
+                    task is returned, whatever its size",
+            ),
+            ArgDoc::text("name")
+                .after("GROUP")
+                .optional()
+                .about("Returns only tasks of this group, 1 to 256 bytes"),
+            ArgDoc::text("name")
+                .after("WORKER")
+                .optional()
+                .about("Returns only tasks that this worker holds, 1 to 256 bytes. Only with the state LEASED"),
+            ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads and results"),
         ],
-        reply: "[cursor, maps], at most 16 MiB or BYTES; the cursor goes on with the next call, 0 says there is no more",
-        replicates: "nothing",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, NAME, CURSOR, WORKER_LEASED, WRONG_TYPE, BUSY],
+        reply: "[cursor, tasks], where tasks is an array of maps as TASK.GET returns them. Pass the \
+            cursor to the next call; 0 means that there are no more tasks",
+        replicates: "Nothing",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, NAME, CURSOR, WORKER_LEASED, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 
@@ -78,7 +94,7 @@ impl Command for List {
             }
         }
         if worker.is_some() && state != TaskState::Leased {
-            return Err(Error::Bad("WORKER goes with the state leased only"));
+            return Err(Error::Bad("WORKER can be used with the state LEASED only"));
         }
         let reply = ctx.reply();
         let shown = read(ctx, key, |value, now| {

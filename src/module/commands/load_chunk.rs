@@ -1,10 +1,10 @@
-//! `TASK._LOAD key HEAD|MORE|END chunk`: makes a whole queue of its stored form, for AOFs without RDB preamble and Valkey's
-//! slot migration. Ordinary clients are refused.
+//! `TASK._LOAD key HEAD|MORE|END chunk`: restores a queue from its stored form, for AOFs without an RDB preamble and for
+//! Valkey's slot migration. Ordinary clients are refused.
 
 use taskslot_engine::{Invalid, Now, Queue};
 use taskslot_node::Health;
 
-use super::docs::errors;
+use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{is_from_peer, pass_on};
@@ -14,7 +14,7 @@ use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::key::KeyWrite;
 use taskslot_api::{Arg, Context};
 
-/// `TASK._LOAD`
+/// The command `TASK._LOAD`.
 pub struct LoadChunk;
 
 impl Command for LoadChunk {
@@ -22,9 +22,11 @@ impl Command for LoadChunk {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._LOAD",
-        summary: "Internal: makes a queue of its stored form, part by part",
+        summary: "Internal: restores a queue from its stored form, part by part",
+        details: "AOF files without an RDB preamble and Valkey's slot migration use it. Ordinary clients \
+            can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
-        since: "0.1.0",
+        since: FIRST,
         arity: 4,
         flags: "write",
         acl: "write admin dangerous",
@@ -38,7 +40,7 @@ impl Command for LoadChunk {
             ArgDoc::text("chunk"),
         ],
         reply: "OK",
-        replicates: "itself, as it came; nothing where a tool's part is refused",
+        replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -61,17 +63,17 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
 }
 
-/// All of a queue is there, and it is whole.
+/// The queue is complete and valid.
 fn end(ctx: Context<'_>, value: &mut TaskQueue) {
     value.health = Health::Sound;
-    // What the clocks showed came in a part, so it is known by now.
+    // What the clocks showed is in one of the parts, so it is known by now.
     match ctx.flags().is_loading() {
         true => value.carry_clock_on(),
         false => value.keep_clock(),
     }
 }
 
-/// A key whose queue comes in parts. In between, what the parts have come to is in the queue's [`Health`].
+/// A key whose queue arrives in parts. Between two parts, the queue's [`Health`] says whether they are valid so far.
 struct Loading<'a> {
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -81,7 +83,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Makes the queue, in place of any other. Until its end comes, it isn't known to be whole.
+    /// Creates the queue, and replaces an existing one. Until its last part arrives, it isn't known to be complete.
     fn begin(&mut self, head: &[u8]) -> Result<(), Error> {
         let value = match Queue::load_head(head) {
             Ok(mut queue) if self.from_peer || queue.has_room() => {
@@ -93,7 +95,7 @@ impl Loading<'_> {
                 value.give_up(Health::damaged(what));
                 value
             }
-            _ => return Err(Error::Bad("invalid head of a queue")),
+            _ => return Err(Error::Bad("invalid queue head")),
         };
         let is_sound = value.health == Health::Loading;
         self.open.set_value(&QUEUES, value)?;
@@ -101,7 +103,7 @@ impl Loading<'_> {
         if is_sound { Ok(()) } else { Err(Error::Broken) }
     }
 
-    /// Adds a part. One that doesn't fit damages the queue.
+    /// Adds a part. If it is not valid, the queue is marked damaged.
     fn add(&mut self, add: impl FnOnce(&mut TaskQueue) -> Result<(), Invalid>) -> Result<(), Error> {
         let Loading { ctx, key, now, from_peer, .. } = *self;
         let value = self.value()?;
@@ -114,16 +116,17 @@ impl Loading<'_> {
             value.put_on_agenda(ctx, key, &now);
             return Ok(());
         };
-        // An AOF goes on behind it: a queue that is there and given up is seen, one that is gone is not.
+        // The damaged queue is kept, because operators see a broken queue, but not a missing one.
         value.give_up(Health::damaged(what));
         if from_peer {
             return Err(Error::Broken);
         }
         self.open.delete();
-        Err(Error::Bad("invalid part of a queue"))
+        Err(Error::Bad("invalid queue part"))
     }
 
-    /// The queue was given up where it comes from, and may be damaged: what can be read of it is kept to be read.
+    /// Ends the load of a queue that was broken where it comes from, and can be damaged. It is kept as far as it can be read, for
+    /// reading.
     fn give_up(&mut self, reason: &[u8]) -> Result<(), Error> {
         let value = self.value()?;
         value.health = Health::from_text(reason);
@@ -132,10 +135,10 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// The queue, if parts of it are still to come.
+    /// The queue that is being loaded. Errors: the key holds none.
     fn value(&mut self) -> Result<&mut TaskQueue, Error> {
         let value = self.open.value_mut(&QUEUES)?;
         let value = value.filter(|value| matches!(value.health, Health::Loading | Health::Damaged(_)));
-        value.ok_or(Error::Bad("a queue's head comes first"))
+        value.ok_or(Error::Bad("the head of a queue must come first"))
     }
 }

@@ -1,17 +1,21 @@
-//! The commands, a file per verb. Each reads and checks all its arguments, then goes the one way of `txn` (or of
-//! `keyspace::read`, if it only looks), then replies. Its [`CommandDoc`](taskslot_api::command::CommandDoc) is its manual.
+//! The commands, a file per verb.
+//!
+//! Each command reads and checks all its arguments first. A command that changes a queue then calls [`crate::txn::write`],
+//! one that only reads calls [`crate::keyspace::read`]. At last it replies. Its
+//! [`CommandDoc`](taskslot_api::command::CommandDoc) is its manual.
 //!
 //! To add a command:
-//! 1. Copy the file that is most like it (`get.rs` looks, `retry.rs` changes) and add it to `mod` and [`TABLE`] below. The
-//!    compiler asks for each part of the manual. An error of a new kind gets a text in `crate::errors` and a line in
-//!    `docs.rs`.
-//! 2. What it decides about tasks belongs into the engine, as a rule with an event of its own, if none fits.
-//! 3. `BLESS=1 cargo test -p taskslot` writes its row in the README and its section in `docs/commands.md`. The tests of the
-//!    next step read that file, so this comes first. What users see is said in CHANGELOG.
-//! 4. Tests that try every command ask for it by name: its arity and options in `test_docs.py`, its errors in
-//!    `test_manual.py`, a number of arguments in `test_errors.py`, a template in `hostile/test_arguments.py`, its rights in
-//!    `test_acl.py`. What it does gets tests of its own.
-//! 5. The Python library gets a method: `commands.py` for its words, `_async/base_queue.py`, then `make fmt`.
+//! 1. Copy the file of the most similar command (`get.rs` reads, `retry.rs` changes). Add it to the modules and to [`TABLE`]
+//!    below. The compiler reports each part of the manual that is missing. A new kind of error needs a text in
+//!    `crate::errors` and an entry in `docs.rs`.
+//! 2. Decisions about tasks belong in the engine: add a rule, and an event if no existing one fits.
+//! 3. Run `BLESS=1 cargo test -p taskslot`. It writes the command's row and section in `docs/commands.md`, which the tests of
+//!    the next step read. Describe what changes for users in CHANGELOG.md.
+//! 4. Some tests list all commands by name, and fail until the new one is added: its arity and options in `test_docs.py`,
+//!    its errors in `test_manual.py`, its numbers of arguments in `test_errors.py`, a template in
+//!    `hostile/test_arguments.py`, its permissions in `test_acl.py`. Then write tests of its effect.
+//! 5. Add a method to the Python library: its arguments in `commands.py`, the method in `_async/base_queue.py`, then run
+//!    `make fmt`.
 
 mod ack;
 mod apply_effect;
@@ -47,7 +51,7 @@ mod unique;
 
 use taskslot_api::command::Entry;
 
-/// All commands, in the order in which HELP shows them.
+/// All commands, in the order in which HELP and `docs/commands.md` list them.
 pub const TABLE: &[Entry] = &[
     Entry::of::<push::Push>(),
     Entry::of::<push::MPush>(),

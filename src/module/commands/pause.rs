@@ -1,4 +1,4 @@
-//! `TASK.PAUSE`, `TASK.RESUME`: the gates of a queue.
+//! `TASK.PAUSE`, `TASK.RESUME`: close and open the gates of a queue, one for claims (OUT) and one for pushes (IN).
 
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
@@ -16,9 +16,11 @@ const GATE: ArgDoc = ArgDoc::one_of(
     &[ArgDoc::word("out", "OUT"), ArgDoc::word("in", "IN"), ArgDoc::word("all", "ALL")],
 )
 .optional();
+const FOR: ArgDoc = ArgDoc::integer("ms").after("FOR").optional().about(
+    "Ends the pause after this many milliseconds, 1 ms to 100 years. Without it, TASK.RESUME ends the pause",
+);
 
-/// Closes a queue for claims, pushes or both. Workers wait on; answers, timeouts and retries go on. A later pause of
-/// the same gate takes the place of this one. It makes the queue where there is none.
+/// The command `TASK.PAUSE`.
 pub struct Pause;
 
 impl Command for Pause {
@@ -26,17 +28,22 @@ impl Command for Pause {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PAUSE",
-        summary: "Stops claims (OUT, the default), pushes (IN) or both, for a time or until TASK.RESUME",
+        summary: "Stops claims (OUT, the default), pushes (IN) or both (ALL), for a time or until \
+            TASK.RESUME",
+        details: "Blocked workers keep waiting. Leases still end, and tasks can still be acknowledged, \
+            failed, requeued, extended and retried. Schedules skip their runs while pushes are \
+            stopped. A later pause of the same direction replaces this one. Creates the queue if it \
+            does not exist.",
         complexity: "O(1)",
         since: FIRST,
         arity: -2,
         flags: "write fast",
         acl: "write fast",
         keys: KEYS,
-        args: &[ArgDoc::key("key", 0), GATE, ArgDoc::integer("ms").after("FOR").optional()],
+        args: &[ArgDoc::key("key", 0), GATE, FOR],
         reply: "OK",
-        replicates: "one TASK._APPLY: the pause, and the instant of its end with FOR; also where the queue is \
-                paused already",
+        replicates: "One TASK._APPLY with the pause, and its end if FOR is given, even if the queue is \
+            already paused",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -65,7 +72,7 @@ impl Command for Pause {
     }
 }
 
-/// Opens what TASK.PAUSE closed. Workers that wait get what is ready, at once.
+/// The command `TASK.RESUME`.
 pub struct Resume;
 
 impl Command for Resume {
@@ -73,7 +80,8 @@ impl Command for Resume {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESUME",
-        summary: "Opens what TASK.PAUSE closed: claims (OUT, the default), pushes (IN) or both",
+        summary: "Ends a pause of claims (OUT, the default), of pushes (IN) or of both (ALL)",
+        details: "Workers that wait get the ready tasks at once.",
         complexity: "O(n) for n waiting workers that get tasks",
         since: FIRST,
         arity: -2,
@@ -82,7 +90,7 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
-        replicates: "one TASK._APPLY: that the queue is open again; nothing where it is open",
+        replicates: "One TASK._APPLY with the end of the pause. Nothing if the queue is not paused",
         errors: errors![UNKNOWN, TWICE, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -102,7 +110,7 @@ impl Command for Resume {
     }
 }
 
-/// The gate and the span of FOR, if that is among `known`. One gate at most.
+/// Reads the gate, and the value of FOR if that is among `known`. More than one gate is an error.
 fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64>), Error> {
     let (mut gate, mut for_ms) = (None, None);
     while let Some(option) = args.option(known)? {

@@ -1,4 +1,4 @@
-//! `TASK.PURGE`: waiting, dead or done tasks are thrown away.
+//! `TASK.PURGE`: removes waiting, dead or done tasks.
 
 use taskslot_engine::{BATCH_MAX, Event, TaskState};
 
@@ -9,11 +9,10 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// What can be purged: a leased task is in a worker's hands.
+/// The states that can be purged. Leased tasks can't, because workers are working on them.
 const STATES: [TaskState; 4] = [TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
 
-/// Removes tasks, at most COUNT a call, so that it never holds the server long. Leased ones are in their workers'
-/// hands and stay.
+/// The command `TASK.PURGE`.
 pub struct Purge;
 
 impl Command for Purge {
@@ -21,8 +20,10 @@ impl Command for Purge {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PURGE",
-        summary: "Removes tasks of a state, or of all but the leased; settings stay. Call it until it says 0",
-        complexity: "O(n log m) for n tasks removed of m",
+        summary: "Removes the tasks in a state, or all tasks that are not leased",
+        details: "A call removes a limited number of tasks, so that it does not hold the server up. Repeat \
+            it until it returns 0. Settings, groups and schedules stay.",
+        complexity: "O(n log m) for n removed of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write",
@@ -40,11 +41,14 @@ impl Command for Purge {
                     ArgDoc::word("all", "ALL"),
                 ],
             ),
-            ArgDoc::integer("tasks").after("COUNT").optional(),
+            ArgDoc::integer("tasks")
+                .after("COUNT")
+                .optional()
+                .about("The most tasks to remove, 1 to 1000. 1000 by default"),
         ],
-        reply: "how many were removed, at most COUNT (1000 if it isn't given)",
-        replicates: "one TASK._APPLY: the ids of the tasks that are gone; nothing where there are none",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WORD, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        reply: "The number of tasks that were removed",
+        replicates: "One TASK._APPLY with the ids of the tasks that are removed. Nothing if there are none",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -64,7 +68,7 @@ impl Command for Purge {
                 let ids = txn.queue().some(&txn.now, state, count - removed);
                 if !ids.is_empty() {
                     removed += ids.len();
-                    // Who is done is counted as acked, so not once more as purged.
+                    // A done task is already counted as acked, so it doesn't count as purged too.
                     let is_done = state == TaskState::Done;
                     txn.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
                 }

@@ -1,4 +1,4 @@
-//! `TASK.PUSH`, `TASK.MPUSH`: tasks come in.
+//! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
 use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
 
@@ -12,14 +12,16 @@ use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
+/// The description of a payload.
+const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
+
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
-const TASKS: ArgDoc =
-    ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()]).after("TASKS");
+const TASKS: ArgDoc = ArgDoc::block("tasks", &[ArgDoc::integer("n"), ArgDoc::text("payload").multiple()])
+    .after("TASKS")
+    .about("The payloads, 1 to 1000 of them");
 
-/// Adds one task to a queue, ready or delayed. Where the token of UNIQUE is held, nothing is added, and with REPLACE
-/// the waiting task that holds it gets this payload and these headers. A REQUEST that was answered before is answered
-/// the same and does nothing. Done tasks give way where max-bytes would be passed.
+/// The command `TASK.PUSH`: one task, with an optional UNIQUE token.
 pub struct Push;
 
 impl Command for Push {
@@ -27,28 +29,32 @@ impl Command for Push {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PUSH",
-        summary: "Pushes a task; makes the queue if there is none",
-        complexity: "O(log n) for a delayed task, else O(1)",
+        summary: "Adds a task to a queue. Creates the queue if it does not exist",
+        details: "The task is ready at once, or delayed with DELAY or AT. A push that would exceed a limit \
+            of the queue is refused. Done tasks never make a push fail: if max-bytes is reached, the \
+            oldest of them are removed first.",
+        complexity: "O(log n) for a delayed task, otherwise O(1)",
         since: FIRST,
         arity: -3,
         flags: "write deny-oom fast",
         acl: "write fast",
         keys: KEYS,
-        args: push_args!(ArgDoc::key("key", 0), ArgDoc::text("payload"), WHEN; UNIQUE; REQUEST),
-        reply: "the task's id; with UNIQUE [id, 1] for a new task, [id, 0] for one found that holds the token",
-        replicates: "one TASK._APPLY: the task with its id and its instants, and the answer to REQUEST; where \
-                UNIQUE finds a task, what REPLACE changes of it; for a REQUEST that is sent again nothing",
+        args: push_args!(ArgDoc::key("key", 0), ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; REQUEST),
+        reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
+            token",
+        replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
+            If UNIQUE finds a task: what REPLACE changes in it. Nothing for a REQUEST that is sent \
+            again",
         errors: errors![
             UNKNOWN,
             TWICE,
             NO_VALUE,
             RANGE,
-            WORD,
             NAME,
             TOO_LONG,
             ATTEMPTS,
             CLASH,
-            NEEDS,
+            REQUIRES,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -81,8 +87,7 @@ impl Command for Push {
     }
 }
 
-/// Adds up to a thousand tasks that differ by their payloads only, with ids in a row. All or none: a bound of the
-/// queue is held against all of them together.
+/// The command `TASK.MPUSH`: up to a thousand tasks in one event, so that all of them are pushed or none.
 pub struct MPush;
 
 impl Command for MPush {
@@ -90,7 +95,9 @@ impl Command for MPush {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.MPUSH",
-        summary: "Pushes several tasks with the same options, all or none",
+        summary: "Adds several tasks to a queue, all or none. Creates the queue if it does not exist",
+        details: "The tasks differ only in their payloads, and get consecutive ids. The queue's limits are \
+            checked for all of them together.",
         complexity: "O(n) for n tasks",
         since: FIRST,
         arity: -5,
@@ -98,9 +105,9 @@ impl Command for MPush {
         acl: "write",
         keys: KEYS,
         args: push_args!(ArgDoc::key("key", 0), WHEN; ; REQUEST, TASKS),
-        reply: "the tasks' ids, in order",
-        replicates: "one TASK._APPLY: the tasks with the first id and their instants, and the answer to \
-                REQUEST; for a REQUEST that is sent again nothing",
+        reply: "An array of the tasks' ids, in the order of the payloads",
+        replicates: "One TASK._APPLY with the tasks, their first id and times, and the reply to remember for \
+            REQUEST. Nothing for a REQUEST that is sent again",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -110,7 +117,7 @@ impl Command for MPush {
             TOO_LONG,
             ATTEMPTS,
             CLASH,
-            MISSING,
+            REQUIRED,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -129,7 +136,7 @@ impl Command for MPush {
         let mut args = Args::new(args);
         let key = args.next()?;
         let (options, tasks) = read(&mut args, MPUSH)?;
-        let (first, count) = push_all(ctx, key, &options, tasks.ok_or(Error::Missing("TASKS"))?)?;
+        let (first, count) = push_all(ctx, key, &options, tasks.ok_or(Error::Required("TASKS"))?)?;
         ctx.reply().array(count as usize);
         for nth in 0..u64::from(count) {
             let id = first.nth(nth).unwrap_or(first);
@@ -147,7 +154,7 @@ const MPUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
 ];
 
-/// Reads options up to the end; the payloads behind TASKS too, if that is among `known`.
+/// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
 fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
@@ -166,8 +173,8 @@ fn read<'a>(
     Ok((options, tasks))
 }
 
-/// Pushes, or finds that it was done before with the same token of a request: the first id, and how many there are from
-/// it on. 0 for a task that was found, since it holds the UNIQUE token.
+/// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that holds the
+/// UNIQUE token. A REQUEST that was sent before gets the same result, and pushes nothing.
 fn push_all<'a>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -176,7 +183,7 @@ fn push_all<'a>(
 ) -> Result<(TaskId, u32), Error> {
     let (one, many);
     let payloads: &[&[u8]] = match tasks {
-        // Of one task nothing is allocated.
+        // A single task needs no allocation.
         [task] => {
             one = [task.as_bytes()];
             &one
@@ -191,10 +198,10 @@ fn push_all<'a>(
         return Err(Error::TooLong("a payload", max_payload));
     }
     let pushed = write(ctx, key, Missing::Create, |txn| {
-        let before = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
-        if let Some(before) = before {
+        let earlier = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
+        if let Some(earlier) = earlier {
             txn.count_duplicate();
-            return Ok(before);
+            return Ok(earlier);
         }
         let push =
             engine::Push { due: options.when.due(&txn.now), options: options.at(txn.now.at), payloads };
@@ -213,7 +220,7 @@ fn push_all<'a>(
     pushed.ok_or(Error::Busy)
 }
 
-/// A task holds the token: nothing is pushed, and with REPLACE the task gets the new payload and headers if it waits.
+/// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if it waits.
 fn found<'a>(
     txn: &mut Txn<'a, '_>,
     id: TaskId,

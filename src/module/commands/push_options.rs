@@ -1,4 +1,4 @@
-//! The options of a push: what PUSH, MPUSH and the SET of TASK.CRON say of a task beside its payload.
+//! The options of a push. PUSH, MPUSH and TASK.CRON SET have them.
 
 use taskslot_engine::{
     ATTEMPTS_MAX, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, Now,
@@ -10,17 +10,44 @@ use super::unique::UniqueOptions;
 use crate::errors::Error;
 use taskslot_api::command::ArgDoc;
 
-/// When the task is ready.
-pub const WHEN: ArgDoc =
-    ArgDoc::one_of("when", &[ArgDoc::integer("ms").after("DELAY"), ArgDoc::unix_time("unix-ms").after("AT")])
-        .optional();
-/// What all three take, as arguments.
-pub const PRIORITY: ArgDoc = ArgDoc::integer("priority").after("PRIORITY").optional();
-pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional();
-pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional();
-pub const GROUP: ArgDoc = ArgDoc::text("name").after("GROUP").optional();
-pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms").after("TTL").optional();
-pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional();
+/// When the task becomes ready.
+pub const WHEN: ArgDoc = ArgDoc::one_of(
+    "when",
+    &[
+        ArgDoc::integer("ms")
+            .after("DELAY")
+            .about("The task becomes ready after this many milliseconds, up to 100 years"),
+        ArgDoc::unix_time("unix-ms").after("AT").about(
+            "The task becomes ready at this Unix time in milliseconds. Times before 1973 are refused, so that a time \
+                in seconds is not taken for one in milliseconds",
+        ),
+    ],
+)
+.optional();
+pub const PRIORITY: ArgDoc = ArgDoc::integer("priority")
+    .after("PRIORITY")
+    .optional()
+    .about("Tasks with a higher priority are claimed first. -128 to 127, 0 by default");
+pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional().about(
+    "The number of failures after which the task is dead: 1 to 65535, or -1 for no limit. By default the queue's setting \
+        `attempts`",
+);
+pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
+    "The length of the task's leases, if a claim does not give one: 1 ms to 24 hours. By default the queue's setting \
+        `lease`",
+);
+pub const GROUP: ArgDoc = ArgDoc::text("name")
+    .after("GROUP")
+    .optional()
+    .about("The task's group, 1 to 256 bytes. Groups are served in turn and can have limits");
+pub const TTL: ArgDoc = ArgDoc::integer("ttl-ms")
+    .after("TTL")
+    .optional()
+    .about("The task expires if it is not claimed within this time after it was due: 1 ms to 100 years");
+pub const RETAIN: ArgDoc = ArgDoc::integer("retain-ms").after("RETAIN").optional().about(
+    "How long the task is kept once it is done, up to 100 years. 0 does not keep it. By default the queue's setting \
+        `retain`",
+);
 pub const HEADERS: ArgDoc = ArgDoc::block(
     "headers",
     &[
@@ -29,11 +56,15 @@ pub const HEADERS: ArgDoc = ArgDoc::block(
     ],
 )
 .after("HEADERS")
-.optional();
-/// The token of a request that may be sent again.
-pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional();
+.optional()
+.about("1 to 64 headers, together at most 4096 bytes. A name has 1 to 256 bytes");
+/// The token of a push that can be sent again.
+pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
+    "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes gets \
+        the same reply and adds nothing",
+);
 
-/// The arguments of a command that pushes: its own; how it takes UNIQUE, if it does; more of its own.
+/// The arguments of a command that pushes: its own first arguments; its UNIQUE, if it has one; its own last arguments.
 macro_rules! push_args {
     ($($before:expr),+; $($unique:expr)?; $($after:expr),+) => {{
         use $crate::commands::push_options::{ATTEMPTS, GROUP, HEADERS, LEASE, PRIORITY, RETAIN, TTL};
@@ -42,20 +73,20 @@ macro_rules! push_args {
 }
 pub(super) use push_args;
 
-/// When tasks are to be ready, as the client says it: what that means is known when the time is.
+/// When tasks become ready, as the client gave it. The time is computed later, when the present time is known.
 #[derive(Clone, Copy, Default)]
 pub enum When {
     #[default]
-    /// At once.
+    /// The tasks are ready at once.
     Now,
-    /// After so many ms.
+    /// The tasks are ready after this many ms.
     After(u64),
-    /// At an instant of the wall clock.
+    /// The tasks are ready at this time of the wall clock.
     At(Millis),
 }
 
 impl When {
-    /// The instant, unless it is now or past.
+    /// The time; `None` if it is now or in the past.
     pub fn due(self, now: &Now) -> Option<Due> {
         match self {
             When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
@@ -65,7 +96,7 @@ impl When {
     }
 }
 
-/// What a push says beside its payloads.
+/// The options of a push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
     pub when: When,
@@ -80,13 +111,14 @@ pub struct PushOptions<'a> {
     pub request: Option<&'a [u8]>,
 }
 
-/// How an error names AT: it says the unit, since seconds are what most clocks give.
+/// The name of AT in an error. It names the unit, because most clocks give seconds.
 const AT: &str = "AT in unix milliseconds";
-/// The first AT, in 1973: what is below was meant in seconds (up to the year 5138), and would run at once.
+/// The smallest AT, which is in 1973. A smaller number was meant in seconds (up to the year 5138), and would make the task ready
+/// at once.
 const AT_MIN: i64 = 100_000_000_000;
 
 impl<'a> PushOptions<'a> {
-    /// Reads the value of an option, one of those above.
+    /// Reads the value of an option.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         match option {
             "DELAY" | "AT" if !matches!(self.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
@@ -106,12 +138,12 @@ impl<'a> PushOptions<'a> {
         Ok(())
     }
 
-    /// Whether the options go together, now that all are read.
+    /// Checks that the options fit together, after all were read.
     pub fn check(&self) -> Result<(), Error> {
         self.unique.check()
     }
 
-    /// What holds for each task that is pushed at `at`.
+    /// The options of each task that is pushed at `at`.
     pub fn at(&self, at: Millis) -> Options<'_> {
         Options {
             priority: self.priority,
@@ -128,7 +160,7 @@ impl<'a> PushOptions<'a> {
 
 fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
     match args.integer("ATTEMPTS", -1..=ATTEMPTS_MAX)? {
-        0 => Err(Error::Bad("ATTEMPTS must be -1 for no limit or at least 1")),
+        0 => Err(Error::Bad("ATTEMPTS must be at least 1, or -1 for no limit")),
         attempts => Ok(attempts as i32),
     }
 }

@@ -1,4 +1,4 @@
-//! `TASK.REQUEUE`: a worker gives a task back.
+//! `TASK.REQUEUE`: gives tasks back to the queue.
 
 use taskslot_engine::{Event, SPAN_MAX_MS};
 
@@ -9,8 +9,7 @@ use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Gives tasks back that a worker doesn't want to work on, as if they had not been claimed: to their old place, behind
-/// the others with BACK, or after DELAY ms. A task that is to be cancelled is gone by this.
+/// The command `TASK.REQUEUE`.
 pub struct Requeue;
 
 impl Command for Requeue {
@@ -18,7 +17,9 @@ impl Command for Requeue {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.REQUEUE",
-        summary: "Gives tasks back, to their place, later, or to the back; counts nothing against them",
+        summary: "Gives tasks back to the queue, without counting a failure",
+        details: "By default a task goes back to its old place in the queue. A task whose cancellation was \
+            requested is removed instead.",
         complexity: "O(n log m) for n handles and m tasks",
         since: FIRST,
         arity: -3,
@@ -28,12 +29,18 @@ impl Command for Requeue {
         args: &[
             ArgDoc::key("key", 0),
             HANDLES,
-            ArgDoc::integer("ms").after("DELAY").optional(),
-            ArgDoc::word("back", "BACK").optional(),
+            ArgDoc::integer("ms")
+                .after("DELAY")
+                .optional()
+                .about("The tasks become ready after this many milliseconds, up to 100 years"),
+            ArgDoc::word("back", "BACK")
+                .optional()
+                .about("The tasks go behind all other ready tasks of their priority and group"),
         ],
-        reply: "1 given back, 0 nothing left to work on, or STALE; with HANDLES an array, -2 for STALE",
-        replicates: "one TASK._APPLY: the tasks that are given back, and when they are ready; nothing for \
-                handles that are gone or stale",
+        reply: "1 if the task was given back, 0 if it was removed or there is nothing left to give back. \
+            With HANDLES: an array, with -2 instead of the error STALE",
+        replicates: "One TASK._APPLY with the tasks that are given back, and when they are ready. Nothing for \
+            handles that are stale or have nothing left to give back",
         errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };

@@ -1,4 +1,4 @@
-//! `TASK.RESULT`: what came of a task, as soon as it is over.
+//! `TASK.RESULT`: returns how a task ended, at once or when it does.
 
 use taskslot_engine::SPAN_MAX_MS;
 
@@ -10,8 +10,8 @@ use crate::results;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Tells how a task ended and what came of it: its RESULT, or the last error. With BLOCK it waits for that, also on a
-/// replica; in MULTI and scripts it doesn't. BROKEN comes with BLOCK only: nothing ends in a queue that was given up.
+/// The command `TASK.RESULT`. It replies BROKEN only with BLOCK: no task ends in a broken queue, so a wait would be in
+/// vain.
 pub struct ResultCommand;
 
 impl Command for ResultCommand {
@@ -19,17 +19,27 @@ impl Command for ResultCommand {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESULT",
-        summary: "Tells how a task ended; waits for its end with BLOCK",
+        summary: "Returns how a task ended, and its result. With BLOCK, waits for its end",
+        details: "It works on replicas too. A client that waits gets the result even if the task is not \
+            retained; one that comes later does not.",
         complexity: "O(log m) for m tasks",
         since: FIRST,
         arity: -3,
         flags: "readonly fast blocking random",
         acl: "read fast blocking",
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::text("id"), ArgDoc::integer("ms").after("BLOCK").optional()],
-        reply: "[done, dead, cancelled, expired or purged; the result, the error or nil], nil while the task isn't \
-                over, or 0 for an id that is unknown or wasn't kept",
-        replicates: "nothing",
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::text("id"),
+            ArgDoc::integer("ms").after("BLOCK").optional().about(
+                "Waits up to this many milliseconds for the end of the task, at most 100 years. 0 waits without a time \
+                    limit. Has no effect in MULTI and in scripts",
+            ),
+        ],
+        reply: "[state, value]: done with the result, dead with the last error, or cancelled, expired or \
+            purged with nil. nil if the task has not ended. 0 if the id is unknown or the task was \
+            not retained",
+        replicates: "Nothing",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -76,14 +86,14 @@ impl Command for ResultCommand {
     }
 }
 
-/// What a look into the queue found.
+/// The state of the task, as far as the reply depends on it.
 enum Found {
-    /// The task is over, and how was replied.
+    /// The task has ended, and the reply is already sent.
     Ended,
-    /// The task isn't over.
+    /// The task has not ended.
     Living,
     /// There is no such task.
     Unknown,
-    /// The task isn't over, and never will be: the queue was given up.
+    /// The task has not ended and never will, because its queue is broken.
     Broken,
 }

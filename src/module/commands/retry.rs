@@ -1,4 +1,4 @@
-//! `TASK.RETRY`: dead or delayed tasks are ready now.
+//! `TASK.RETRY`: makes dead or delayed tasks ready.
 
 use taskslot_engine::Event;
 
@@ -9,8 +9,7 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// Makes dead and delayed tasks ready, behind all that are ready. A dead one begins anew: its failures and stalls are
-/// 0. One whose UNIQUE token another task holds by now stays dead.
+/// The command `TASK.RETRY`.
 pub struct Retry;
 
 impl Command for Retry {
@@ -18,7 +17,9 @@ impl Command for Retry {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RETRY",
-        summary: "Makes dead or delayed tasks ready, behind the others; COUNT takes the oldest dead",
+        summary: "Makes dead or delayed tasks ready, behind the other ready tasks",
+        details: "A dead task starts again with no failures and no stalls. It stays dead if another task \
+            holds its UNIQUE token.",
         complexity: "O(n log m) for n tasks of m",
         since: FIRST,
         arity: -3,
@@ -30,16 +31,17 @@ impl Command for Retry {
             ArgDoc::one_of(
                 "tasks",
                 &[
-                    ArgDoc::text("id"),
+                    ArgDoc::text("id").about("The id of a task"),
                     ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
-                        .after("IDS"),
-                    ArgDoc::integer("n").after("COUNT"),
+                        .after("IDS")
+                        .about("1 to 1000 ids"),
+                    ArgDoc::integer("n").after("COUNT").about("The n tasks that died first, 1 to 1000"),
                 ],
             ),
         ],
-        reply: "how many are ready now",
-        replicates: "one TASK._APPLY: the tasks that are ready now; nothing where there are none",
-        errors: errors![UNKNOWN, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        reply: "The number of tasks that became ready",
+        replicates: "One TASK._APPLY with the tasks that became ready. Nothing if there are none",
+        errors: errors![TOO_MANY, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 

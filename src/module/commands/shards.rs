@@ -1,4 +1,4 @@
-//! `TASK.SHARDS`: the queues that together carry one logical queue over the slots of a cluster.
+//! `TASK.SHARDS`: names the queues that together form one logical queue, spread over the slots of a cluster.
 
 use taskslot_node::slots;
 
@@ -8,11 +8,10 @@ use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// The longest name that is cut into shards, so that the names of all 16384 stay below 20 MB.
+/// The longest name of a sharded queue, in bytes. It keeps the names of all 16384 shards below 20 MB.
 const NAME_MAX: usize = 1024;
 
-/// Names the shards of a queue. It looks at no key: the names follow from that of the queue, whether it is there or
-/// not.
+/// The command `TASK.SHARDS`. It opens no key, because the names follow from the name of the queue.
 pub struct Shards;
 
 impl Command for Shards {
@@ -20,7 +19,10 @@ impl Command for Shards {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.SHARDS",
-        summary: "Names n shards of a queue, spread evenly over the slots of a cluster; the same ones for ever",
+        summary: "Returns the names of the first n shards of a queue, spread evenly over the slots of a \
+            cluster",
+        details: "The names follow from the queue's name alone, and never change: a larger n adds names to \
+            the list. No key is read. The queue's name has at most 1024 bytes, and no '{'.",
         complexity: "O(n) for n shards",
         since: FIRST,
         arity: -3,
@@ -29,11 +31,11 @@ impl Command for Shards {
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[
             ArgDoc::key("key", 0),
-            ArgDoc::integer("n"),
-            ArgDoc::word("withslots", "WITHSLOTS").optional(),
+            ArgDoc::integer("n").about("The number of shards, 1 to 16384"),
+            ArgDoc::word("withslots", "WITHSLOTS").optional().about("Returns the slot of each shard too"),
         ],
-        reply: "an array of n names, with WITHSLOTS of [name, slot]",
-        replicates: "nothing",
+        reply: "An array of n names. With WITHSLOTS: an array of [name, slot]",
+        replicates: "Nothing",
         errors: errors![UNKNOWN, TWICE, RANGE, TOO_LONG, SHARDED_NAME],
         ..CommandDoc::EMPTY
     };
@@ -47,12 +49,11 @@ impl Command for Shards {
             with_slots = true;
         }
         if queue.len() > NAME_MAX {
-            return Err(Error::TooLong("the name of a queue with shards", NAME_MAX));
+            return Err(Error::TooLong("the name of a sharded queue", NAME_MAX));
         }
-        // A brace of its own would decide the slot instead of the shard's tag: as a hash tag, as an empty one, or as the
-        // beginning of one that ends with ours.
+        // An opening brace in the name would begin a hash tag before the shard's own tag, and so change the slot.
         if queue.contains(&b'{') {
-            return Err(Error::Bad("a name with a { in it can't have shards: it has a say in the slot"));
+            return Err(Error::Bad("a queue name that contains '{' cannot be sharded"));
         }
         ctx.reply().array(usize::from(count));
         for nth in 0..count {

@@ -1,4 +1,4 @@
-//! All that is known of a task, as a map: what GET and LIST show.
+//! The map of a task that GET and LIST return.
 
 use taskslot_engine::{Headers, TaskState, TaskView};
 
@@ -6,11 +6,11 @@ use crate::claims::reply_headers;
 use taskslot_api::Reply;
 use taskslot_api::reply::Map;
 
-/// The most bytes of tasks in one reply where BYTES says nothing, about: a thousand large ones would hold the server for
-/// seconds and take as much memory again.
+/// About the most bytes of tasks in one reply, if BYTES is not given. A thousand large tasks would block the server for seconds,
+/// and take as much memory again.
 pub const REPLY_BYTES: u64 = 16 << 20;
 
-/// Writes a task as a map. Fields that don't apply are left out.
+/// Replies a task as a map. Fields that don't apply to it are left out.
 pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     let mut map = reply.open_map();
     reply_texts(&mut map, task, with_payload);
@@ -55,7 +55,7 @@ fn reply_attempts(map: &mut Map<'_>, task: &TaskView<'_>) {
     }
 }
 
-/// Since or until when the task is what it is, and how long it will be there.
+/// Replies since or until when the task is in its state, and how long it will be kept.
 fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
     let mut number = |name, value| {
         if let Some(value) = value {

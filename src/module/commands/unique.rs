@@ -1,4 +1,4 @@
-//! What a push says of its token: `UNIQUE token [UNTIL start | FOR ms [KEEP]] [REPLACE]`.
+//! The token of a push: `UNIQUE token [UNTIL START | FOR ms [KEEP]] [REPLACE]`.
 
 use taskslot_engine::{Hold, Millis, SPAN_MAX_MS, Unique};
 
@@ -9,35 +9,51 @@ use taskslot_api::command::ArgDoc;
 const HOLD: ArgDoc = ArgDoc::one_of(
     "hold",
     &[
-        ArgDoc::block("until", &[ArgDoc::word("start", "START")]).after("UNTIL"),
-        ArgDoc::block("time", &[ArgDoc::integer("ms"), ArgDoc::word("keep", "KEEP").optional()]).after("FOR"),
+        ArgDoc::block("until", &[ArgDoc::word("start", "START")])
+            .after("UNTIL")
+            .about("The token is free again at the first claim of the task"),
+        ArgDoc::block("time", &[ArgDoc::integer("ms"), ArgDoc::word("keep", "KEEP").optional()])
+            .after("FOR")
+            .about(
+                "The token is free again after this time at the latest, 1 ms to 100 years. With KEEP exactly then, even \
+                    if the task has ended before",
+            ),
     ],
 )
 .optional();
 
-/// How it is written.
-pub const UNIQUE: ArgDoc =
-    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD, ArgDoc::word("replace", "REPLACE").optional()])
-        .after("UNIQUE")
-        .optional();
+/// The option as an argument of a push.
+pub const UNIQUE: ArgDoc = ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD, REPLACE])
+    .after("UNIQUE")
+    .optional()
+    .about(
+        "Adds nothing if a task of the queue holds this token, 1 to 256 bytes. A task holds its token until it is done, \
+            dead or removed",
+    );
 
-/// How a schedule says it: each run is a push of its own, which replaces nothing.
+const REPLACE: ArgDoc = ArgDoc::word("replace", "REPLACE")
+    .optional()
+    .about("If the task that holds the token is ready or delayed, it gets this payload and these headers");
+
+/// The option as an argument of a schedule. Each run is a push of its own, so there is nothing to replace.
 pub const UNIQUE_RUNS: ArgDoc =
-    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional();
+    ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD]).after("UNIQUE").optional().about(
+        "A run adds nothing, and counts as skipped, if a task of the queue holds this token, 1 to 256 bytes",
+    );
 
-/// What was read so far. Its words may stand anywhere among the options of a push.
+/// The options of the token that were read so far. They can come anywhere among the options of a push.
 #[derive(Clone, Copy, Default)]
 pub struct UniqueOptions<'a> {
     token: Option<&'a [u8]>,
     until_start: bool,
     for_ms: Option<u64>,
     keep: bool,
-    /// Whether a task that holds the token and waits gets the payload of this push.
+    /// Whether a waiting task that holds the token gets the payload of this push.
     pub replace: bool,
 }
 
 impl<'a> UniqueOptions<'a> {
-    /// Reads the value of an option; false where the option is none of these.
+    /// Reads the value of an option. Returns false if it is not an option of the token.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<bool, Error> {
         match option {
             "UNIQUE" => self.token = Some(args.name("UNIQUE")?),
@@ -53,25 +69,25 @@ impl<'a> UniqueOptions<'a> {
         Ok(true)
     }
 
-    /// Whether the words go together. Errors: a hold or REPLACE without a token, two holds, KEEP without FOR.
+    /// Checks that the options fit together. Errors: UNTIL, FOR or REPLACE without a token, UNTIL with FOR, KEEP without FOR.
     pub fn check(&self) -> Result<(), Error> {
         let has_span = self.for_ms.is_some();
         let given =
             [(self.until_start, "UNTIL"), (has_span, "FOR"), (self.keep, "KEEP"), (self.replace, "REPLACE")];
         match given.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, option)) if self.token.is_none() => Err(Error::Needs(option, "UNIQUE")),
+            Some((_, option)) if self.token.is_none() => Err(Error::Requires(option, "UNIQUE")),
             _ if self.until_start && has_span => Err(Error::Clash("UNTIL", "FOR")),
-            _ if self.keep && !has_span => Err(Error::Needs("KEEP", "FOR")),
+            _ if self.keep && !has_span => Err(Error::Requires("KEEP", "FOR")),
             _ => Ok(()),
         }
     }
 
-    /// Whether there is a token.
+    /// Whether a token is given.
     pub fn is_some(&self) -> bool {
         self.token.is_some()
     }
 
-    /// The token, with what its hold means for a push at `at`.
+    /// The token, and until when it is held by a task that is pushed at `at`.
     pub fn at(&self, at: Millis) -> Option<Unique<'a>> {
         let hold = match self.for_ms.map(|ms| at.plus(ms)) {
             Some(until) if self.keep => Hold::Exactly(until),

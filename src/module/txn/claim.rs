@@ -1,4 +1,4 @@
-//! Claims: tasks go to a worker, turn by turn, and one event tells all of it.
+//! Claims. A claim takes tasks in several turns, which become one event.
 
 use taskslot_engine::{Answer, ClaimTurns, Event, Handle, Holder, Lease, Refusal, TaskId};
 
@@ -7,22 +7,23 @@ use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
 use crate::errors::Error;
 use crate::{connections, entropy};
 
-/// Names of workers that a queue takes while the server is out of memory.
+/// While the server is out of memory, a queue keeps no more names of workers than this.
 const NAMES_WHEN_FULL: usize = 1000;
-/// Bytes of answers to requests that a queue goes on remembering while the server is out of memory.
+/// While the server is out of memory, a queue keeps no more bytes of remembered requests than this.
 const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
 
-/// What the turns of a claim have come to.
+/// The result of the turns of a claim.
 #[derive(Default)]
 struct Turns<'c> {
-    /// One event for all of them.
+    /// One event for all turns.
     event: Option<Event<'c>>,
-    /// The tasks of a NOACK claim, as copies, since a reply that was begun can't be taken back if the change fails.
+    /// Copies of the tasks of a NOACK claim. They are not replied at once, because a reply can't be taken back if the change
+    /// fails.
     taken: Vec<OwnedDelivery>,
 }
 
 impl<'c> Turns<'c> {
-    /// Keeps the tasks that a turn is about to give away for good.
+    /// Copies the tasks that a turn is about to remove from the queue (NOACK).
     fn keep(&mut self, txn: &Txn<'_, '_>, turn: &Event<'_>) {
         if let Event::Taken { ids, .. } = turn {
             let tasks = ids.iter().filter_map(|&id| txn.queue().task(&txn.now, id));
@@ -44,13 +45,14 @@ impl<'c> Turns<'c> {
 }
 
 impl Txn<'_, '_> {
-    /// Decides and applies a claim. `deliver` sees how many tasks there are, and each. The leases, none with NOACK.
+    /// Decides and applies a claim. Calls `deliver` for each task, with the number of all tasks. Returns the leases; none with
+    /// NOACK.
     pub fn claim(
         &mut self,
         request: &ClaimRequest<'_>,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
-        let request = &self.bearable(request);
+        let request = &self.affordable(request);
         if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
             self.commit(&event)?;
         }
@@ -81,10 +83,10 @@ impl Txn<'_, '_> {
         queue.is_claimable_for(at, claim.group, claim.worker) || queue.is_behind(at)
     }
 
-    /// A claim as the server can bear it. Out of memory it isn't refused, since that is how a full queue drains, but of
-    /// what it leaves beside leases no more than a little is kept: a name that isn't there yet, an answer that could
-    /// be given again.
-    fn bearable<'c>(&self, request: &ClaimRequest<'c>) -> ClaimRequest<'c> {
+    /// The request, reduced to what the server has memory for. A claim is never refused for lack of memory, because claims are
+    /// how a full queue drains. But it leaves data beside its leases: the name of a new worker, and the reply to remember for
+    /// REQUEST. When the server is out of memory and there is much of that already, they are dropped.
+    fn affordable<'c>(&self, request: &ClaimRequest<'c>) -> ClaimRequest<'c> {
         let (queue, mut request) = (self.queue(), *request);
         let worker = request.claim.worker;
         let adds_name = queue.workers_busy() >= NAMES_WHEN_FULL && !queue.knows_worker(worker);
@@ -96,8 +98,8 @@ impl Txn<'_, '_> {
         request
     }
 
-    /// Decides and applies a claim turn by turn, and tells of it. What was given before a refusal is given; the refusal
-    /// comes again with the next claim.
+    /// Decides and applies a claim turn by turn, and adds its event to the effect. If a turn is refused, the tasks of the turns
+    /// before it are still delivered; the next claim gets the refusal.
     fn take_turns<'c>(&mut self, request: &ClaimRequest<'c>) -> Result<Turns<'c>, Error> {
         let mut turns = Turns::default();
         let ended = self.apply_turns(request, &mut turns);
@@ -119,7 +121,7 @@ impl Txn<'_, '_> {
                 Err(refusal) => return Err(refusal.into()),
             };
             if let Event::Expired { .. } = turn {
-                // The turns are told as one event after this one, so none may have been applied before it.
+                // The one event of all turns comes after this event in the effect, so no turn must have been applied before.
                 debug_assert!(turns.event.is_none(), "what expired goes before the first turn");
                 self.commit(&turn)?;
                 continue;
@@ -130,9 +132,10 @@ impl Txn<'_, '_> {
         }
     }
 
-    /// The leases that the same request got before and that are still held. Those that hang on a connection hang on
-    /// the one that asks now: the one that asked before may be gone, or about to go. In a script none asks, and they
-    /// stay where they are.
+    /// The leases that an earlier claim with the same token got and that are still held.
+    ///
+    /// Leases that are tied to a connection are tied to the present one, because the earlier connection is closed or about to
+    /// be. A script has no connection, so there they stay tied to the earlier one.
     pub fn recall(&mut self, token: &[u8]) -> Option<Vec<Handle>> {
         let held = self.queue().recall_claim(self.now, token)?;
         let tied: Vec<TaskId> = held.iter().map(|handle| handle.id).filter(|&id| self.is_tied(id)).collect();

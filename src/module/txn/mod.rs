@@ -1,5 +1,7 @@
-//! The one way a queue changes on a primary: what is due moves first, then the verb decides and its events are
-//! applied, waiting workers get what is ready, and one effect tells replicas and AOF what happened.
+//! Writes: the only way to change a queue on a primary.
+//!
+//! A write first moves the tasks that are due. Then the command decides, and its events are applied. Waiting workers get the
+//! ready tasks. In the end, one effect with all these events goes to replicas and the AOF.
 
 mod claim;
 mod payloads;
@@ -24,57 +26,57 @@ use taskslot_api::{Arg, Context, Level};
 use payloads::Payloads;
 use served::Served;
 
-/// Pages of due tasks that a command moves before its own work, at most.
+/// The most pages of due tasks that a command moves before its own work.
 const DUE_PAGES: usize = 8;
-/// A larger buffer of an effect isn't kept for the next one.
+/// The largest buffer of an effect that is kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The last effect's buffer, so that a command doesn't pay for a new one.
+    /// The buffer of the last effect, so that the next command needn't allocate one.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a write does where there is no key.
+/// What a write does if the key doesn't exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// It makes a queue, if it changes anything. The server has refused the command if it is out of memory.
+    /// It creates a queue, if it changes anything. For commands that the server itself refuses when it is out of memory.
     Create,
-    /// The same, of a command that the server lets pass: refused here where the server is out of memory.
+    /// Like `Create`, for commands that the server accepts when it is out of memory. The write is refused then.
     CreateWithMemory,
-    /// It does nothing.
+    /// Nothing.
     Skip,
 }
 
-/// A queue while it is being changed. All changes go through `apply`, and what was applied is in the effect when the
-/// write ends.
+/// A write in progress. All changes go through [`Txn::apply`], and each applied event is in the effect when the write ends.
 pub struct Txn<'a, 'q> {
     /// The context of the call.
     pub ctx: Context<'a>,
     /// The queue's key.
     pub key: Arg<'a>,
-    /// What time it is in this call, on the queue's clock.
+    /// The time of this write, on the queue's clock.
     pub now: Now,
-    /// The same on the node's clock.
+    /// The time of this write, on the node's clock.
     node_now: Now,
     value: &'q mut TaskQueue,
-    /// The queue's totals before.
+    /// The queue's totals before the write.
     before: [u64; Totals::COUNT],
     effect: Effect,
     payloads: Payloads<'a>,
     notifications: Notifications,
-    /// For whom there may be tasks now.
+    /// The groups and workers for which there may be tasks now.
     ready: ReadyGroups,
     served: Served,
 }
 
-/// What is to be done once the key is closed, since other modules and replies may run at once.
+/// What remains to be done once the key is closed: replies and other modules can run code that opens it again.
 struct After {
     has_changed: bool,
     served: Vec<Waiter<BlockedWorker>>,
     notifications: Notifications,
 }
 
-/// Opens a key to change the queue in it. `Ok(None)` where there is no key and [`Missing::Skip`].
+/// Opens a key and changes the queue in it with `body`. `Ok(None)` if the key doesn't exist and `missing` is
+/// [`Missing::Skip`].
 pub fn write<'a, R>(
     ctx: Context<'a>,
     key: Arg<'a>,
@@ -86,21 +88,21 @@ pub fn write<'a, R>(
     }
     let mut open = KeyWrite::open(ctx, key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
-    let mut made = None;
+    let mut created = None;
     let (value, is_new) = match open.value_mut(&QUEUES)? {
         Some(value) => (value, false),
         None if missing == Missing::Skip => return Ok(None),
         None if missing == Missing::CreateWithMemory && ctx.is_out_of_memory() => {
             return Err(Error::OutOfMemory);
         }
-        None => (made.insert(TaskQueue::new()), true),
+        None => (created.insert(TaskQueue::new()), true),
     };
     let mut txn = Txn::begin(ctx, key, value, now, is_new)?;
     let result = txn.run(body);
     let after = txn.finish();
-    // A key stands for a queue that something has happened to.
-    if let Some(made) = made.filter(|_| after.has_changed) {
-        open.set_value(&QUEUES, made)?;
+    // A write that changed nothing creates no key.
+    if let Some(created) = created.filter(|_| after.has_changed) {
+        open.set_value(&QUEUES, created)?;
     }
     drop(open);
     waiters::wake_soon(after.served);
@@ -109,7 +111,7 @@ pub fn write<'a, R>(
 }
 
 impl<'a, 'q> Txn<'a, 'q> {
-    /// Begins to change a queue. Errors: it was given up.
+    /// Begins a write. Errors: the queue is broken.
     fn begin(
         ctx: Context<'a>,
         key: Arg<'a>,
@@ -124,7 +126,7 @@ impl<'a, 'q> Txn<'a, 'q> {
         let now = value.now(node_now);
         value.queue.observe(now.at);
         let mut ready = ReadyGroups::at_first(&value.queue);
-        // Another queue may have stood here before.
+        // Another queue can have been at this key before, for which workers wait.
         ready.is_unknown = is_new;
         Ok(Txn {
             ctx,
@@ -141,9 +143,9 @@ impl<'a, 'q> Txn<'a, 'q> {
         })
     }
 
-    /// The verb's work, and what comes before and after it.
+    /// Does the work of the command, and what comes before and after it.
     fn run<R>(&mut self, body: impl FnOnce(&mut Txn<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
-        self.tell_clock()?;
+        self.replicate_clock()?;
         if self.value.hint.is_due(self.node_now.at) {
             self.move_due(DUE_PAGES)?;
         }
@@ -153,7 +155,7 @@ impl<'a, 'q> Txn<'a, 'q> {
         result
     }
 
-    /// Tells replicas and the AOF what happened, and the agenda when there is more to do.
+    /// Ends the write: replicates the effect, and notes on the agenda when the queue has work to do.
     fn finish(mut self) -> After {
         let has_changed = !self.effect.is_empty();
         if has_changed || !self.value.health.is_sound() {
@@ -181,7 +183,7 @@ impl<'a, 'q> Txn<'a, 'q> {
         clock_notice::on_change();
     }
 
-    /// The queue: it is changed by [`Txn::commit`], [`Txn::commit_push`] and [`Txn::claim`] only.
+    /// The queue, for reading. [`Txn::commit`], [`Txn::commit_push`] and [`Txn::claim`] change it.
     pub fn queue(&self) -> &Queue {
         &self.value.queue
     }
@@ -201,12 +203,12 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.value.found += 1;
     }
 
-    /// A hint for this time has brought us here.
+    /// Notes that the hint for this time has fired.
     pub fn hint_fired(&self, due: Millis) {
         self.value.hint.fired(due);
     }
 
-    /// Moves what is due, at most `pages` pages. True if there may be more.
+    /// Moves due tasks, at most `pages` pages. Returns whether there may be more.
     pub fn move_due(&mut self, pages: usize) -> Result<bool, Error> {
         let mut left = pages;
         self.now.is_full = self.ctx.is_out_of_memory();
@@ -216,15 +218,15 @@ impl<'a, 'q> Txn<'a, 'q> {
         Ok(left == 0)
     }
 
-    /// Applies an event and puts it into the effect.
+    /// Applies an event and adds it to the effect.
     pub fn commit(&mut self, event: &Event) -> Result<(), Error> {
         debug_assert!(event.changes().payloads.is_empty(), "payloads go along by `commit_push`");
         self.begin_term()?;
         self.record(event)
     }
 
-    /// Applies a push, or what took its place. Its payloads go along as the server's own strings. Done tasks that are in
-    /// its way go first.
+    /// Applies the event of a push, or of the replacement that it became. Done tasks are removed first if it needs their room.
+    /// Its payloads are replicated as the server's own strings, without a copy.
     pub fn commit_push(&mut self, event: &Event, payloads: &'a [Arg<'a>]) -> Result<(), Error> {
         debug_assert!(
             event.changes().payloads.iter().copied().eq(payloads.iter().map(|payload| payload.as_bytes())),
@@ -239,28 +241,28 @@ impl<'a, 'q> Txn<'a, 'q> {
         Ok(())
     }
 
-    /// Refuses what makes the data grow, by so many bytes, where the server is out of memory. To be asked before anything
-    /// is changed.
+    /// Checks that a change which makes the data grow by this many bytes is allowed: it is refused if the server is out of
+    /// memory. Called before anything changes.
     pub fn afford(&self, growth: i64) -> Result<(), Error> {
         if growth > 0 && self.ctx.is_out_of_memory() { Err(Error::OutOfMemory) } else { Ok(()) }
     }
 
-    /// It isn't known what has become claimable: all who wait are looked at.
+    /// Makes the write look at all workers that wait, because it isn't known which tasks have become ready.
     pub fn set_all_ready(&mut self) {
         self.ready = ReadyGroups::unknown();
     }
 
-    /// A queue that has come from elsewhere has a clock of its own, which each node that restored it found for itself: what
-    /// the primary found holds.
-    fn tell_clock(&mut self) -> Result<(), Error> {
+    /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored the queue
+    /// has computed an offset of its own; with this event all of them take the primary's.
+    fn replicate_clock(&mut self) -> Result<(), Error> {
         match std::mem::take(&mut self.value.clock_untold) {
-            true => self.record(&self.value.queue.clock_told()),
+            true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }
     }
 
-    /// What is said before the first change by this node: that another primary changes the queue now. Also before what
-    /// depends on that is decided.
+    /// Begins this node's term in the queue, before the first change that it makes there as a primary. Called before decisions
+    /// that depend on the term.
     fn begin_term(&mut self) -> Result<(), Error> {
         let Some(mut event) = self.value.queue.begin_term(self.now, term::current()) else { return Ok(()) };
         if let Event::Term { clocks, .. } = &mut event {
@@ -269,14 +271,14 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.record(&event)
     }
 
-    /// Applies an event and puts it into the effect as it is.
+    /// Applies an event and adds it to the effect, without beginning a term.
     fn record(&mut self, event: &Event) -> Result<(), Error> {
         self.apply(event)?;
         self.effect.add(event);
         Ok(())
     }
 
-    /// Applies an event, which the effect is to tell.
+    /// Applies an event. The caller adds it to the effect.
     fn apply(&mut self, event: &Event) -> Result<(), Error> {
         if waiters::total() > 0 {
             self.ready.note(&self.value.queue, &event.changes());

@@ -1,16 +1,16 @@
-//! What travels beside an effect.
+//! The payloads that are replicated beside an effect.
 
 use std::borrow::Cow;
 
 use taskslot_api::Arg;
 
-/// The payloads of a write's pushes, in their order, as the server's own strings. One push borrows its own; several are
-/// put together.
+/// The payloads of all pushes of a write, in order, as the server's own strings. The payloads of a single push are borrowed;
+/// those of several are collected.
 #[derive(Default)]
 pub(super) struct Payloads<'a>(Cow<'a, [Arg<'a>]>);
 
 impl<'a> Payloads<'a> {
-    /// Appends those of one push more.
+    /// Appends the payloads of another push.
     pub(super) fn add(&mut self, payloads: &'a [Arg<'a>]) {
         if self.0.is_empty() {
             self.0 = Cow::Borrowed(payloads);
@@ -19,7 +19,7 @@ impl<'a> Payloads<'a> {
         }
     }
 
-    /// All of them.
+    /// All payloads.
     pub(super) fn as_slice(&self) -> &[Arg<'a>] {
         &self.0
     }

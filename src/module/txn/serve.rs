@@ -1,4 +1,4 @@
-//! What is ready goes to workers that wait.
+//! Gives ready tasks to the workers that wait.
 
 use std::ops::ControlFlow;
 
@@ -11,13 +11,13 @@ use crate::waiters::{self, BlockedWorker};
 use taskslot_api::blocked::Waiter;
 
 impl Txn<'_, '_> {
-    /// Gives what is ready to workers that wait, first come, first served. In a transaction or a script they get it
-    /// after that, since what follows in it may still change what is ready.
+    /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this happens
+    /// after its end, because its next commands can still change which tasks are ready.
     pub(super) fn serve(&mut self) {
         if !waiters::any(self.ctx, self.key) {
             return;
         }
-        waiters::look_again(self.ctx, self.key, &mut self.ready);
+        waiters::recheck(self.ctx, self.key, &mut self.ready);
         if !self.queue().is_claimable(self.now.at) {
             return;
         }
@@ -36,18 +36,18 @@ impl Txn<'_, '_> {
                 return;
             }
             if was_awaited && self.queue().awaited_worker().is_none() {
-                // What was kept for that worker is there for others now.
-                waiters::look_again(self.ctx, self.key, &mut self.ready);
+                // A task was reserved for that worker. Others can get it now.
+                waiters::recheck(self.ctx, self.key, &mut self.ready);
                 candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
             }
         }
     }
 
-    /// Gives the first in the wait queue its tasks. Breaks where the queue can't be changed any more.
+    /// Gives the first worker its tasks. Breaks if the queue can't be changed any more.
     fn serve_one(&mut self, waiter: Waiter<BlockedWorker>) -> ControlFlow<()> {
         let worker = waiter.state();
         if !worker.may_claim() {
-            // Asked before the queue is, so that no task is kept for it. As much work as a task.
+            // Checked before the claim, so that no task is reserved for it. The check takes as long as a task, and counts as one.
             self.served.tasks += 1;
             if waiters::take_out(self.ctx, self.key, &waiter) {
                 self.served.waiters.push(waiter);
@@ -56,7 +56,7 @@ impl Txn<'_, '_> {
         }
         let request = worker.request();
         if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
-            // It may get nothing now: then it keeps its place, and the next one is looked for.
+            // The worker may get nothing now. Then it keeps its place, and the next one is tried.
             return match self.commit(&event) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -75,7 +75,7 @@ impl Txn<'_, '_> {
         self.served.bytes += bytes;
         let failed = claimed.is_err();
         worker.note_leases(claimed.unwrap_or_default().iter().map(Lease::handle));
-        // Who gets nothing is woken too: it has no place any more and would wait for ever.
+        // A worker that got nothing is woken too. It has no place any more, so nothing else would wake it.
         self.served.waiters.push(waiter);
         if failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -1,26 +1,27 @@
-//! Who was served in a write, and how much of it is enough.
+//! The workers that a write has served, and when it has served enough.
 
 use crate::waiters::BlockedWorker;
 use taskslot_api::blocked::Waiter;
 
-/// Tasks that one write gives to waiting workers, about: the others' turn comes with the next round of the server.
+/// About the most tasks that one write gives to waiting workers. The rest follows in the next round of the event loop.
 const TASKS_MAX: usize = 250;
-/// Payloads that one write gives to waiting workers, in bytes, about: each is copied for its worker and once more for the
-/// reply.
+/// About the most bytes of payloads that one write gives to waiting workers. Each payload is copied for its worker, and once
+/// more for the reply.
 const BYTES_MAX: usize = 16 << 20;
 
-/// Who was served in a write.
+/// The workers that a write has served.
 #[derive(Default)]
 pub(super) struct Served {
-    /// They are woken when the key is closed.
+    /// They are woken once the key is closed.
     pub(super) waiters: Vec<Waiter<BlockedWorker>>,
-    /// How many tasks they were given, and how many bytes of payloads.
+    /// The number of tasks that they were given. Checks of permissions count as tasks.
     pub(super) tasks: usize,
+    /// The bytes of these tasks.
     pub(super) bytes: usize,
 }
 
 impl Served {
-    /// Whether the others' turn comes later.
+    /// Whether other workers have to wait for the next round.
     pub(super) fn is_enough(&self) -> bool {
         self.tasks >= TASKS_MAX || self.bytes >= BYTES_MAX
     }

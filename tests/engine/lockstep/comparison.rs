@@ -11,7 +11,7 @@ impl Lockstep {
         for state in TaskState::ALL {
             assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
         }
-        let (t, m) = (self.queue.totals(), &self.model.told);
+        let (t, m) = (self.queue.totals(), &self.model.counts);
         let engine =
             [t.pushed, t.claimed, t.acked, t.late, t.failed, t.stalled, t.requeued, t.retried, t.dead];
         assert_eq!(
@@ -25,7 +25,7 @@ impl Lockstep {
         assert_eq!(m.pushed, unfinished + gone, "nothing is lost and nothing appears");
     }
 
-    /// All that can be seen of every task, in the order of every list.
+    /// Compares everything that can be seen of each task, in the order of each list.
     pub fn compare_lists(&self) {
         let mut by_id: Vec<&Task> =
             self.model.tasks.iter().filter(|task| task.state() == TaskState::Leased).collect();
@@ -65,11 +65,12 @@ impl Lockstep {
             (lease.number.0, lease.lease_ms, lease.claimed_at.0, lease.worker.to_vec(), flags)
         });
         let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-        let told = (task.progress.to_vec(), task.result.map(<[u8]>::to_vec), task.kept_until.map(|at| at.0));
-        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec(), told)
+        let outputs =
+            (task.progress.to_vec(), task.result.map(<[u8]>::to_vec), task.kept_until.map(|at| at.0));
+        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec(), outputs)
     }
 
-    /// The faults are over: all that is there can be worked off, and nothing stays behind.
+    /// Ends a history without further faults: every task can be finished, and nothing stays behind.
     pub fn drain(&mut self) {
         self.resume(2);
         self.now.grace = None;
@@ -106,9 +107,9 @@ impl Lockstep {
 
 type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
 
-/// Progress, result, and until when it is kept.
-type Told = (Vec<u8>, Option<Vec<u8>>, Option<u64>);
-type Seen<'a> = (TaskState, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Told);
+/// The progress, the result, and until when it is retained.
+type Outputs = (Vec<u8>, Option<Vec<u8>>, Option<u64>);
+type Seen<'a> = (TaskState, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Outputs);
 
 fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
     let (instant, lease) = match &task.place {
@@ -124,7 +125,7 @@ fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
     let (headers, group) = (&task.headers, &[]);
     let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms };
     let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
-    let told = (task.progress.clone(), task.result.clone(), until);
+    let outputs = (task.progress.clone(), task.result.clone(), until);
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone(), told)
+    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone(), outputs)
 }

@@ -1,4 +1,4 @@
-//! What is kept of finished tasks: results, progress, and which done tasks go when there is no room for them.
+//! What is kept of finished tasks: results, progress, and which done tasks are removed to make room.
 
 use taskslot_engine::{Cursor, Event, Setting, TaskId, TaskState};
 
@@ -12,9 +12,9 @@ impl Lockstep {
         let handle = self.handle(a);
         let (retain_ms, result) = (pick(&SPANS, b), pick(&RESULTS, b >> 8));
         let event = self.queue.finish(self.now, &handle, retain_ms, result);
-        let said = self.model.finish(&self.now, &handle, retain_ms, result);
+        let expected = self.model.finish(&self.now, &handle, retain_ms, result);
         let late = |event: &Event| matches!(event, Event::Acked { late: true, .. });
-        assert_eq!(event.as_ref().map(late).map_err(|refusal| *refusal), said, "an ack");
+        assert_eq!(event.as_ref().map(late).map_err(|refusal| *refusal), expected, "an ack");
         self.apply_if(event.ok());
     }
 
@@ -25,14 +25,15 @@ impl Lockstep {
         tasks.iter().map(|task| task.id).collect()
     }
 
-    /// What the queue says it would hold if it kept nothing that is done.
+    /// The bytes that the queue would have without its done tasks.
     pub(super) fn bytes_without_done(&self) -> u64 {
         let mut without = self.queue.clone();
         without.apply(&Event::Forgotten { ids: self.done() }).unwrap();
         without.record_bytes()
     }
 
-    /// Done tasks give way to a push that was let in, or to a new body: no more of them than must.
+    /// Removes done tasks for a push or a new body that was accepted, and checks that no more are removed than
+    /// necessary.
     pub(super) fn make_room(&mut self, push: &Event) {
         let bytes = |lockstep: &Lockstep| {
             let added: usize = match push {
@@ -48,20 +49,21 @@ impl Lockstep {
         while let Some(event) = self.queue.make_room(push) {
             let Event::Forgotten { ids } = &event else { panic!("room: {event:?}") };
             for &id in ids {
-                assert!(bytes(self) > max, "{id} was not in the way");
+                assert!(bytes(self) > max, "{id} could have stayed");
                 self.apply(&Event::Forgotten { ids: vec![id] });
             }
         }
-        assert!(bytes(self) <= max, "there is room for a push that was let in");
-        self.model.gives_way(self.queue.count(TaskState::Done));
+        assert!(bytes(self) <= max, "there is room for a push that was accepted");
+        self.model.keep_done(self.queue.count(TaskState::Done));
     }
 
-    /// Time made an event: a done task goes if its time is over, if there are too many, or too many bytes.
-    pub(super) fn is_kept_no_longer(&mut self, event: &Event) {
+    /// Checks an event that time caused: a done task is removed only if its retention has ended, or if there are too
+    /// many tasks or bytes.
+    pub(super) fn check_removal_of_done(&mut self, event: &Event) {
         let Event::Forgotten { ids } = event else { return };
         let settings = self.queue.settings();
         let (most, bytes) = (settings.limit(Setting::RetainMax), settings.limit(Setting::MaxBytes));
-        let last = *ids.last().expect("somebody who goes");
+        let last = *ids.last().expect("a task to remove");
         let task = self.queue.task(&self.now, last).unwrap();
         let is_over = task.kept_until.expect("a done task") <= self.now.at;
         let mut before = self.queue.clone();
@@ -71,11 +73,11 @@ impl Lockstep {
         assert!(is_over || is_too_many || is_too_much, "{last} could have stayed");
     }
 
-    /// After all that is due: no more bytes than may be, or nothing that could give way.
-    pub(super) fn bytes_are_bounded(&mut self) {
+    /// After all due work, the bytes are within bounds, or there is nothing left to remove.
+    pub(super) fn check_bytes(&mut self) {
         let bytes = self.queue.settings().limit(Setting::MaxBytes);
         let left = self.queue.count(TaskState::Done);
         assert!(bytes.is_none_or(|bytes| self.queue.record_bytes() <= bytes || left == 0));
-        self.model.gives_way(left);
+        self.model.keep_done(left);
     }
 }

@@ -1,4 +1,4 @@
-//! Steps that no worker takes: steering, time, faults, reloads.
+//! Steps that no worker takes: administration, time, faults, reloads.
 
 use taskslot_engine::{Beginning, Cursor, Event, Gate, Grace, Millis, Rule, TaskId, TaskState, Term};
 
@@ -10,9 +10,9 @@ impl Lockstep {
     pub(super) fn cancel(&mut self, a: u32) {
         let id = self.id(a);
         let event = self.queue.cancel(id);
-        let said = self.model.cancel(id);
+        let expected = self.model.cancel(id);
         let is_gone = |event: &Event| matches!(event, Event::Cancelled { .. });
-        assert_eq!(event.as_ref().map(is_gone).map_err(|refusal| *refusal), said, "a cancellation");
+        assert_eq!(event.as_ref().map(is_gone).map_err(|refusal| *refusal), expected, "a cancellation");
         self.apply_if(event.ok());
     }
 
@@ -23,8 +23,8 @@ impl Lockstep {
             let event = self.queue.retry(self.now, &ids);
             let mut wanted = ids.clone();
             wanted.dedup();
-            let said = self.model.retry(&self.now, &wanted);
-            assert_eq!(ids_of(&event), said, "a retry of {ids:?}");
+            let expected = self.model.retry(&self.now, &wanted);
+            assert_eq!(ids_of(&event), expected, "a retry of {ids:?}");
             event
         } else {
             let event = self.queue.retry_oldest(self.now, count);
@@ -39,7 +39,7 @@ impl Lockstep {
         let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None, None);
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         if state == TaskState::Done {
-            ids.iter().for_each(|&id| self.model.lets_go(id));
+            ids.iter().for_each(|&id| self.model.forget_done(id));
             return self.apply(&Event::Forgotten { ids });
         }
         ids.iter().for_each(|&id| self.model.purge(id));
@@ -70,7 +70,7 @@ impl Lockstep {
         let ids = self.queue.tied_to(holder, usize::MAX);
         let expected: Vec<TaskId> =
             self.ties.iter().filter(|(_, by)| **by == holder).map(|(id, _)| *id).collect();
-        assert_eq!(ids, expected, "what hangs on a connection");
+        assert_eq!(ids, expected, "tasks tied to a connection");
         for id in ids {
             let event = self.decide(|queue, now, entropy| queue.abandon(now, entropy, id)).unwrap();
             self.stalled(&event);
@@ -120,7 +120,7 @@ impl Lockstep {
         self.now.wall = Millis(self.now.wall.0 + u64::from(a % 4000) - 2000);
     }
 
-    /// The server stands still for a while.
+    /// The server is stalled for a while.
     pub(super) fn grace(&mut self, a: u32) {
         let (from, span) = (self.now.at, 500 + u64::from(a % 5000));
         self.set_now(from.0 + span);
@@ -143,7 +143,7 @@ impl Lockstep {
         assert_eq!(self.queue.holders().count(), 0);
     }
 
-    /// What is due moves; with few pages at a time it takes more calls, and comes to the same.
+    /// Does all due work. With few pages at a time it takes more calls, and has the same result.
     pub(super) fn tick(&mut self, pages: usize) {
         loop {
             let mut left = pages;
@@ -151,7 +151,7 @@ impl Lockstep {
                 if let Event::Stalled { .. } = event {
                     self.stalled(&event);
                 }
-                self.is_kept_no_longer(&event);
+                self.check_removal_of_done(&event);
                 self.apply(&event);
             }
             if left > 0 || (self.now.grace.is_some() && pages < usize::MAX) {
@@ -161,14 +161,14 @@ impl Lockstep {
         if pages < usize::MAX {
             return self.tick(usize::MAX);
         }
-        assert_eq!(self.model.over(&self.now), [], "no lease that is over is left");
+        assert_eq!(self.model.over(&self.now), [], "no ended lease is left");
         self.model.passes(&self.now);
-        self.bytes_are_bounded();
-        assert_eq!(self.queue.tokens(), self.model.tokens(&self.now), "tokens that are over are forgotten");
+        self.check_bytes();
+        assert_eq!(self.queue.tokens(), self.model.tokens(&self.now), "expired tokens are removed");
         let next = self.queue.next_due(&self.now);
-        assert!(next.is_none_or(|next| next > self.now.at), "what is due has moved");
+        assert!(next.is_none_or(|next| next > self.now.at), "all due work is done");
         if let Some(certain) = self.model.next_due(&self.now) {
-            // In a grace pages are looked through every 10 ms.
+            // During a grace, pages are examined every 10 ms.
             let slack = if self.now.grace.is_some() { 10 } else { 0 };
             assert!(
                 next.is_some_and(|next| next.0 <= certain + slack),

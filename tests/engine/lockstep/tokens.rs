@@ -1,4 +1,4 @@
-//! Pushes with tokens and times to live, and what must hold of both: no token is held twice at any instant.
+//! Pushes with tokens and times to live, and the rule that no token is held twice at any instant.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{Lockstep, pick};
 const TOKENS: [&[u8]; 5] = [b"red", b"green", b"blue", b"", b"\xff\0"];
 
 impl Lockstep {
-    /// What a push says of its token, if anything.
+    /// The token of a push, if it has one.
     pub(super) fn unique(&mut self, word: u32) -> Option<Unique<'static>> {
         let token = pick(&TOKENS, word >> 2);
         let until = Millis(self.now.at.0 + 1 + u64::from(word >> 8) % 3000);
@@ -18,18 +18,22 @@ impl Lockstep {
         (word & 3 == 0 && !token.is_empty()).then_some(Unique { token, hold })
     }
 
-    /// A push found this task: at times it gives it a new body.
+    /// A push found this task: sometimes it replaces the task's body.
     pub(super) fn replace(&mut self, id: TaskId, headers: &[u8], payload: &[u8]) {
         let bytes = self.bytes_without_done();
         let event = self.queue.replace(id, headers, payload);
-        let said = self.model.replace(id, headers, payload, bytes);
-        assert_eq!(event.as_ref().map(Option::is_some).map_err(|refusal| *refusal), said, "a replacement");
+        let expected = self.model.replace(id, headers, payload, bytes);
+        assert_eq!(
+            event.as_ref().map(Option::is_some).map_err(|refusal| *refusal),
+            expected,
+            "a replacement"
+        );
         let Some(event) = event.ok().flatten() else { return };
         self.make_room(&event);
         self.apply(&event);
     }
 
-    /// Both name the same holders.
+    /// Compares the holders of all tokens.
     pub(super) fn compare_holders(&self) {
         for token in TOKENS {
             let holder = self.queue.holder(self.now.at, token);
@@ -37,7 +41,7 @@ impl Lockstep {
         }
     }
 
-    /// Every task knows what it holds, and no two hold the same.
+    /// Checks that each task knows whether it holds its token, and that no two hold the same.
     pub(super) fn compare_tokens(&self) {
         let mut held = BTreeSet::new();
         for task in &self.model.tasks {

@@ -1,4 +1,4 @@
-//! What others than workers do to the naive model: cancel, retry, purge, remember, copy.
+//! Changes to the naive model by others than workers: cancel, retry, purge, remembered requests, copies.
 
 use taskslot_engine::{Answer, Beginning, Handle, Now, Refusal, TaskId, Term};
 
@@ -31,7 +31,7 @@ impl Model {
                 Place::Delayed { .. } => {}
                 _ => continue,
             }
-            self.told.retried += 1;
+            self.counts.retried += 1;
             self.comes_back(now.at.0, id);
             retried.push(id);
         }
@@ -50,13 +50,13 @@ impl Model {
     }
 
     pub fn purge(&mut self, id: TaskId) {
-        self.told.purged += 1;
+        self.counts.purged += 1;
         self.forget(id);
     }
 
-    /// A done task is kept no longer.
-    pub fn lets_go(&mut self, id: TaskId) {
-        self.told.forgotten += 1;
+    /// Removes a done task.
+    pub fn forget_done(&mut self, id: TaskId) {
+        self.counts.forgotten += 1;
         self.forget(id);
     }
 
@@ -103,7 +103,7 @@ impl Model {
         (!handles.is_empty()).then_some(handles)
     }
 
-    /// A copy holds no leases, and owes nobody the hearing of a late answer.
+    /// A copy without leases. It accepts no late answers.
     pub fn copied(&self) -> Model {
         let mut copy = self.clone();
         copy.tasks.iter_mut().for_each(|task| task.stalled = false);

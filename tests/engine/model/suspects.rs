@@ -1,4 +1,4 @@
-//! Suspects in the naive model: who may have them, and what is said of those that nobody takes.
+//! Suspects in the naive model: which workers can get them, and what happens to those that nobody takes.
 
 use taskslot_engine::{Claim, Now, TaskId, TaskState};
 
@@ -15,19 +15,19 @@ impl Task {
 }
 
 impl Model {
-    /// Whether a worker with this name holds anything.
+    /// Whether a worker with this name holds any task.
     pub(super) fn is_busy(&self, name: &[u8]) -> bool {
         !name.is_empty() && self.tasks.iter().any(|task| task.is_held_by(name))
     }
 
-    /// Whether it holds a suspect, or one waits for it.
+    /// Whether the worker holds a suspect or is reserved for one.
     pub(super) fn gets_nothing(&self, name: &[u8]) -> bool {
         let holds_suspect = self.tasks.iter().any(|task| task.is_suspect() && task.is_held_by(name));
         !name.is_empty() && (holds_suspect || self.awaited.as_deref() == Some(name))
     }
 
-    /// What is no longer so is no longer remembered: asked after every step.
-    pub fn remembers_suspects(&mut self) {
+    /// Forgets what no longer applies. Called after every step.
+    pub fn forget_settled_suspects(&mut self) {
         let is_waiting = |task: &Task| task.state() == TaskState::Ready && task.is_suspect();
         if !self.tasks.iter().any(is_waiting) {
             (self.passed_over, self.awaited) = (None, None);
@@ -37,8 +37,8 @@ impl Model {
         }
     }
 
-    /// A claim comes: the worker that is awaited from now on, an empty name where a suspect is passed over for the first
-    /// time.
+    /// Notes a claim that passes over a suspect. Returns the worker that is reserved from now on, or an empty name if
+    /// the suspect is passed over for the first time.
     pub fn pass_over(&mut self, now: &Now, claim: &Claim) -> Option<Vec<u8>> {
         let name = claim.worker;
         if !self.is_busy(name) || self.gets_nothing(name) || self.is_closed(now, 1) || self.is_behind(now) {
@@ -58,8 +58,8 @@ impl Model {
         self.awaited.clone()
     }
 
-    /// The text with a task that dies by a stall, which is counted by now.
-    pub(super) fn says_why(&mut self, now: &Now, id: TaskId) {
+    /// Sets the error of a task that dies of a stall. The stall is counted already.
+    pub(super) fn set_why_dead(&mut self, now: &Now, id: TaskId) {
         let run_max = self.limit("run-max");
         let task = self.find(id).unwrap();
         let Place::Leased { deadline, claimed_at, worker, tied, .. } = &task.place else { unreachable!() };

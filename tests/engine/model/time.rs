@@ -1,11 +1,11 @@
-//! What time does to the naive model.
+//! What time changes in the naive model.
 
 use taskslot_engine::{Due, Now, TaskId};
 
 use super::{Model, Place, Task, due_at, is_over};
 
 impl Model {
-    /// Leases that are over, to be stalled.
+    /// Leased tasks whose lease has ended.
     pub fn over(&self, now: &Now) -> Vec<TaskId> {
         let over =
             |task: &&Task| matches!(task.place, Place::Leased { deadline, .. } if is_over(now, deadline));
@@ -21,7 +21,7 @@ impl Model {
         delayed
     }
 
-    /// Dead tasks by when they died.
+    /// Dead tasks by the time they died.
     pub fn by_death(&self) -> Vec<(u64, &Task)> {
         let died = |task: &Task| if let Place::Dead { at } = task.place { Some(at) } else { None };
         let mut dead: Vec<_> = self.tasks.iter().filter_map(|task| Some((died(task)?, task))).collect();
@@ -29,7 +29,7 @@ impl Model {
         dead
     }
 
-    /// Done tasks by when they became so, each with when its time is over.
+    /// Done tasks by the time they were done, each with the end of its retention.
     pub fn by_end(&self) -> Vec<(u64, u64, &Task)> {
         let done = |task: &Task| match task.place {
             Place::Done { at, until } => Some((at, until)),
@@ -48,9 +48,9 @@ impl Model {
         task.place = Place::Ready { since };
     }
 
-    /// What time does, but for leases that are over.
+    /// Does all due work, except for leases that have ended.
     pub fn passes(&mut self, now: &Now) {
-        // With a time to live a task counts from when it was due, if that was an instant of our clock.
+        // With a time to live, a task counts as ready since it was due, if that is an instant of the queue's clock.
         let since = |task: &Task| match task.place {
             Place::Delayed { due: Due::Clock(due) } if task.ttl_ms.is_some() => due.0,
             _ => now.at.0,
@@ -74,7 +74,7 @@ impl Model {
         let old = ttl.map_or(0, |ttl| dead.iter().take_while(|(at, _)| at + ttl <= now.at.0).count());
         let gone: Vec<TaskId> = dead.iter().take(surplus.max(old)).map(|(_, task)| task.id).collect();
         for id in gone {
-            self.told.dropped += 1;
+            self.counts.dropped += 1;
             self.forget(id);
         }
         let over: Vec<TaskId> = self
@@ -83,20 +83,20 @@ impl Model {
             .filter(|(_, until, _)| *until <= now.at.0)
             .map(|(_, _, task)| task.id)
             .collect();
-        over.into_iter().for_each(|id| self.lets_go(id));
+        over.into_iter().for_each(|id| self.forget_done(id));
         let done: Vec<TaskId> = self.by_end().iter().map(|(_, _, task)| task.id).collect();
         let surplus = self.limit("retain-max").map_or(0, |max| done.len().saturating_sub(max as usize));
-        done.into_iter().take(surplus).for_each(|id| self.lets_go(id));
+        done.into_iter().take(surplus).for_each(|id| self.forget_done(id));
     }
 
-    /// What is done gives way to bytes: the oldest go, so many that only those of `left` stay.
-    pub fn gives_way(&mut self, left: u64) {
+    /// Removes the oldest done tasks until only `left` remain.
+    pub fn keep_done(&mut self, left: u64) {
         let done: Vec<TaskId> = self.by_end().iter().map(|(_, _, task)| task.id).collect();
         let surplus = (done.len() as u64).checked_sub(left).expect("nothing comes back from done") as usize;
-        done.into_iter().take(surplus).for_each(|id| self.lets_go(id));
+        done.into_iter().take(surplus).for_each(|id| self.forget_done(id));
     }
 
-    /// When the next thing is due for certain, after all that was due by now.
+    /// When something is due for certain, once all that is due now is done.
     pub fn next_due(&self, now: &Now) -> Option<u64> {
         let lease = self.tasks.iter().filter_map(|task| match task.place {
             Place::Leased { deadline, .. } if deadline > now.at.0 => Some(deadline),

@@ -1,11 +1,11 @@
-//! Tokens and times to live of the naive model: a list of who holds what, looked through from end to end.
+//! Tokens and times to live in the naive model: a list of holders that is searched from end to end.
 
 use taskslot_engine::{Hold, Now, Refusal, TaskId};
 
 use super::{Model, Place, Task};
 
 impl Task {
-    /// When it is gone if nobody claims it.
+    /// When the task expires; `None` if it can't.
     pub fn expires(&self) -> Option<u64> {
         match self.place {
             Place::Ready { since } if self.deliveries == 0 => Some(since + self.ttl_ms?),
@@ -19,7 +19,7 @@ impl Task {
 }
 
 impl Model {
-    /// Who holds a token now.
+    /// The task that holds a token now.
     pub fn holder(&self, now: &Now, token: &[u8]) -> Option<TaskId> {
         let is_held = |until: Option<u64>| until.is_none_or(|until| until > now.at.0);
         self.held.iter().find(|(known, _, until)| known == token && is_held(*until)).map(|(_, id, _)| *id)
@@ -39,14 +39,14 @@ impl Model {
         if is_full { Err(Refusal::FullTokens) } else { Ok(()) }
     }
 
-    /// The task holds its token from now on.
+    /// Gives a task its token.
     pub(super) fn take(&mut self, id: TaskId) {
         let Some((token, hold)) = self.find(id).unwrap().hold() else { return };
         self.held.retain(|(known, _, _)| *known != token);
         self.held.push((token, id, hold.until().map(|until| until.0)));
     }
 
-    /// The task is dead or about to go: only a token that is kept stays.
+    /// The task is dead or about to be removed: its token is free, unless it is kept.
     pub(super) fn let_go(&mut self, id: TaskId) {
         let Some((_, hold)) = self.find(id).and_then(|task| task.hold()) else { return };
         if !matches!(hold, Hold::Exactly(_)) {
@@ -61,7 +61,7 @@ impl Model {
         }
     }
 
-    /// The task's claim is undone.
+    /// The claim of the task is undone.
     pub(super) fn has_not_started(&mut self, now: &Now, id: TaskId) {
         let task = self.find(id).unwrap();
         let (deliveries, hold) = (task.deliveries, task.hold());
@@ -72,7 +72,7 @@ impl Model {
         }
     }
 
-    /// A dead task is to be ready again: false if another holds the token that it wants.
+    /// A dead task is about to be ready again. Returns false if another task holds the token that it needs.
     pub(super) fn takes_again(&mut self, now: &Now, id: TaskId) -> bool {
         let Some((token, hold)) = self.find(id).unwrap().hold() else { return true };
         let wants = match hold {
@@ -89,7 +89,7 @@ impl Model {
         true
     }
 
-    /// `bytes` is what the queue says its tasks take.
+    /// Replaces a body. `bytes` is the size of all tasks according to the queue.
     pub fn replace(
         &mut self,
         id: TaskId,
@@ -110,22 +110,22 @@ impl Model {
         Ok(true)
     }
 
-    /// Whether anything should have expired by now.
+    /// Whether a task has expired and is not removed yet.
     pub(super) fn is_behind(&self, now: &Now) -> bool {
         self.tasks.iter().any(|task| task.expires().is_some_and(|at| at <= now.at.0))
     }
 
-    /// Tasks that nobody claimed in time are gone.
+    /// Removes expired tasks.
     pub(super) fn expire(&mut self, now: &Now) {
         let is_over = |task: &&Task| task.expires().is_some_and(|at| at <= now.at.0);
         let over: Vec<TaskId> = self.tasks.iter().filter(is_over).map(|task| task.id).collect();
         for id in over {
-            self.told.expired += 1;
+            self.counts.expired += 1;
             self.forget(id);
         }
     }
 
-    /// The next instant at which a token is free or a task gone.
+    /// The next instant at which a token becomes free or a task expires.
     pub(super) fn next_end(&self, now: &Now) -> Option<u64> {
         let ends = self.held.iter().filter_map(|(_, _, until)| until.filter(|until| *until > now.at.0));
         ends.chain(self.tasks.iter().filter_map(Task::expires)).min()

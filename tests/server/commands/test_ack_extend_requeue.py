@@ -5,8 +5,8 @@ from harness.talk import SYNTAX, Error, Talk
 
 DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
-STALE = Error("STALE the lease is over and the task lives on without it")
-CANCELLED = Error("CANCELLED the task is to be cancelled")
+STALE = Error("STALE the lease has ended and the handle is no longer valid")
+CANCELLED = Error("CANCELLED cancellation of this task was requested")
 ANSWERS = ["TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL"]
 
 

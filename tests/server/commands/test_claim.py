@@ -218,7 +218,7 @@ def test_noack_cannot_be_combined_with_options_of_a_lease(option, c):
     """The order of the options does not matter."""
     c.push()
     digest = c.digest()
-    error = Error("ERR NOACK takes no lease: it goes with neither LEASE, TIED nor REQUEST")
+    error = Error("ERR NOACK cannot be combined with LEASE, TIED or REQUEST")
     assert c("TASK.CLAIM", "q", "NOACK", *option) == error
     assert c("TASK.CLAIM", "q", *option, "NOACK") == error
     assert c.digest() == digest

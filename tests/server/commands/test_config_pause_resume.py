@@ -6,7 +6,7 @@ from harness.talk import SYNTAX, Error
 DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
 NUMBER_MAX = 2**53 - 1
-PAUSED = Error("PAUSED the queue takes no pushes now")
+PAUSED = Error("PAUSED the queue accepts no pushes")
 
 SETTINGS = [  # name, smallest, largest, whether -1 is "no limit"
     ("lease", 1, DAY, False),

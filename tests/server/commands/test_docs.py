@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from harness.manual import manuals
-from harness.server import ROOT
+from harness.manual import manuals, rows
 from harness.talk import Error, Talk
 
 # Name: arity, flags, what is done with the key.
@@ -111,7 +110,7 @@ def test_command_docs_describe_every_command(server, c):
         about = c.as_map(about)
         assert shown.decode().upper() == name
         assert about[b"summary"] and not about[b"summary"].endswith(b".")
-        assert about[b"complexity"].startswith(b"O(") and about[b"since"] == b"0.1.0"
+        assert about[b"complexity"].startswith(b"O(") and about[b"since"] == b"0.2.0"
         assert about[b"group"] == b"module" and about[b"module"] == b"taskslot"
         arguments = [c.as_map(argument) for argument in about.get(b"arguments", [])]
         if not key:
@@ -158,43 +157,45 @@ OPTIONS = {
 
 
 def test_help_shows_every_command_with_its_options(server, c):
-    """Three lines each: how it is written, what it does, what it replies; internal ones aren't shown."""
-    lines = c("TASK.HELP")
+    """The version, then three lines each: synopsis, summary and reply. Internal commands are not shown."""
+    first, *lines = c("TASK.HELP")
+    assert re.fullmatch(r"taskslot \d+\.\d+\.\d+: task queues with leases", first)
     assert [line.split()[0] for line in lines[::3]] == SHOWN
     for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         name, *words = re.findall(r"[^\s<>|\[\]]+", synopsis)
         assert {word for word in words if word.isupper()} == set(OPTIONS[name].split())
         assert summary.startswith("    ") and summary.endswith(".")
         assert reply.startswith("    -> ") and len(reply) > 7
-    help_text = c("TASK.HELP")
-    assert Talk(server, 3)("TASK.HELP") == help_text
+    assert Talk(server, 3)("TASK.HELP") == [first, *lines]
 
 
 def test_the_manual_has_the_texts_of_help(server):
     """docs/commands.md has the same commands in the same order, with the texts of TASK.HELP and COMMAND DOCS."""
     assert list(manuals()) == list(ABOUT)
     c = Talk(server)
-    told = iter(c("TASK.HELP"))
+    told = iter(c("TASK.HELP")[1:])
     for name in SHOWN:
         manual = manuals()[name]
-        assert [manual.synopsis, f"    {manual.summary}.", f"    -> {manual.replies}."] == [
-            next(told),
-            next(told),
-            next(told),
-        ]
+        assert next(told) == manual.synopsis
+        # The section goes on with details that HELP leaves out.
+        assert f"    {manual.summary}.".startswith(next(told))
+        assert next(told) == f"    -> {manual.replies}."
         if server.installed.version >= (7, 0):
             [about] = c.map("COMMAND", "DOCS", name).values()
             assert c.as_map(about)[b"complexity"].decode() == manual.complexity
 
 
-def test_the_readme_shows_the_commands_as_help_does(server):
-    """One row for each command, with HELP's own words; and no other row."""
-    readme = (ROOT / "README.md").read_text()
-    lines = [line.strip().replace("|", "\\|") for line in Talk(server)("TASK.HELP")]
-    for synopsis, summary, reply in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        row = f"| `{synopsis}` | {summary} | {reply.removeprefix('-> ').removesuffix('.')} |"
-        assert row.replace("\\|", "|") in readme.replace("\\|", "|")
-    assert re.findall(r"^\| `(TASK\.\w+)[^`]*` \| ", readme, flags=re.M) == SHOWN
+def test_the_table_of_the_manual_has_the_lines_of_help(server):
+    """docs/commands.md begins with one row per command: its name, HELP's own words, and a link to its section."""
+    lines = Talk(server)("TASK.HELP")[1:]
+    of_help = [
+        (synopsis.split()[0], f"    {summary}.", f"    -> {reply}.")
+        for synopsis, (_, _, summary, reply) in zip(lines[::3], rows(), strict=True)
+    ]
+    assert [name for name, _, _ in of_help] == [name for name, _, _, _ in rows()] == SHOWN
+    assert [summary for _, summary, _ in of_help] == lines[1::3]
+    assert [reply for _, _, reply in of_help] == lines[2::3]
+    assert [anchor for _, anchor, _, _ in rows()] == [name.lower().replace(".", "") for name in SHOWN]
 
 
 def test_command_docs_list_the_options_of_a_command(server, c):

@@ -5,7 +5,9 @@ from harness.manual import manuals
 from harness.talk import Error, Talk, stored_parts
 
 WRONG_TYPE = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
-BROKEN = Error("BROKEN the queue is readable only: a change failed half way, see the server's log")
+BROKEN = Error(
+    "BROKEN the queue can only be read: a change failed or effects are missing, see TASK.INFO and the server's log"
+)
 HANDLE = "1-1@1-00000000"
 
 WRITES = [
@@ -86,56 +88,64 @@ def test_a_wrong_number_of_arguments_is_the_servers_own_error(protocol, c):
     assert c("EXISTS", "only") == 0
 
 
-# What is said, and what is answered.
+# The options of a push, as an error lists them.
+PUSH = "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, HEADERS or REQUEST"
+
+# What is sent, and the error that is replied.
 NAMED = {
-    "TASK.PUSH q p PRIO 5": "unknown option 'PRIO'",
-    "TASK.PUSH q p PRIORITY 5 priority 6": "option PRIORITY is there twice",
-    "TASK.PUSH q p PRIORITY": "option PRIORITY lacks a value",
-    "TASK.PUSH q p DELAY 5 AT 2000000000000": "options DELAY and AT exclude each other",
-    "TASK.PUSH q p HEADERS 2 n v": "option HEADERS lacks a value",
-    "TASK.PUSH q p REPLACE": "option REPLACE needs UNIQUE",
-    "TASK.PUSH q p UNIQUE t KEEP": "option KEEP needs FOR",
+    "TASK.PUSH q p PRIO 5": f"unknown option 'PRIO', expected {PUSH}",
+    "TASK.PUSH q p PRIORITY 5 priority 6": "option PRIORITY is given twice",
+    "TASK.PUSH q p PRIORITY": "option PRIORITY has no value",
+    "TASK.PUSH q p DELAY 5 AT 2000000000000": "options DELAY and AT cannot be combined",
+    "TASK.PUSH q p HEADERS 2 n v": "option HEADERS has no value",
+    "TASK.PUSH q p REPLACE": "option REPLACE requires UNIQUE",
+    "TASK.PUSH q p UNIQUE t KEEP": "option KEEP requires FOR",
     "TASK.PUSH q p UNIQUE t UNTIL END": "unknown option 'END', expected START",
-    "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR exclude each other",
-    "TASK.PUSH q p TASKS 1 x": "unknown option 'TASKS'",
-    "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is missing",
-    "TASK.MPUSH q TASKS 3 x y": "option TASKS lacks a value",
-    "TASK.MPUSH q TASKS 1 x y": "unknown option 'y'",
-    "TASK.CLAIM q 5": "unknown option '5'",
-    "TASK.CLAIM q COUNT": "option COUNT lacks a value",
-    "TASK.CLAIM q TIED TIED": "option TIED is there twice",
+    "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR cannot be combined",
+    "TASK.PUSH q p TASKS 1 x": f"unknown option 'TASKS', expected {PUSH}",
+    "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is required",
+    "TASK.MPUSH q TASKS 3 x y": "option TASKS has no value",
+    "TASK.MPUSH q TASKS 1 x y": "unknown option 'y', "
+    "expected DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, HEADERS, REQUEST or TASKS",
+    "TASK.CLAIM q 5": "unknown option '5', "
+    "expected COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
+    "TASK.CLAIM q COUNT": "option COUNT has no value",
+    "TASK.CLAIM q TIED TIED": "option TIED is given twice",
     "TASK.MCLAIM q KEY 1 r": "unknown option 'KEY', expected KEYS",
-    "TASK.MCLAIM q KEYS 3 r s": "option KEYS lacks a value",
+    "TASK.MCLAIM q KEYS 3 r s": "option KEYS has no value",
     "TASK.ACK q HANDLE 1": "invalid handle",
-    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES'",
-    "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES lacks a value",
-    "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is there twice",
-    "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE lacks a value",
-    "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD exclude each other",
-    "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT'",
-    "TASK.LIST q gone": "unknown option 'gone', expected READY or DELAYED or LEASED or DEAD or DONE",
-    "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT'",
-    "TASK.LEN q ready dead": "unknown option 'dead'",
-    "TASK.INFO q LOAD": "unknown option 'LOAD'",
-    "TASK.INFO q GROUPS AFTER": "option AFTER lacks a value",
-    "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS'",
-    "TASK.CANCEL q 1-1 2-1": "unknown option '2-1'",
-    "TASK.RETRY q COUNT": "option COUNT lacks a value",
+    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES', expected RESULT or RETAIN",
+    "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES has no value",
+    "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is given twice",
+    "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE has no value",
+    "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD cannot be combined",
+    "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT', expected BLOCK",
+    "TASK.LIST q gone": "unknown option 'gone', expected READY, DELAYED, LEASED, DEAD or DONE",
+    "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT', "
+    "expected CURSOR, COUNT, BYTES, GROUP, WORKER or WITHPAYLOAD",
+    "TASK.LEN q ready dead": "unexpected argument 'dead'",
+    "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS or WORKERS",
+    "TASK.INFO q GROUPS AFTER": "option AFTER has no value",
+    "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS', expected WITHSLOTS",
+    "TASK.CANCEL q 1-1 2-1": "unexpected argument '2-1'",
+    "TASK.RETRY q COUNT": "option COUNT has no value",
     "TASK.CONFIG q GET": "unknown option 'GET', expected SET or RESET",
-    "TASK.CONFIG q SET": "option SET lacks a value",
+    "TASK.CONFIG q SET": "option SET has no value",
     "TASK.CONFIG q SET colour red": "unknown setting 'colour'",
-    "TASK.CONFIG q SET lease": "option lease lacks a value",
-    "TASK.CONFIG q SET lease 5 lease 6": "option lease is there twice",
-    "TASK.GROUP q SET g": "option WEIGHT, CONCURRENCY, RATE or ORDERED is missing",
+    "TASK.CONFIG q SET lease": "option lease has no value",
+    "TASK.CONFIG q SET lease 5 lease 6": "option lease is given twice",
+    "TASK.GROUP q SET g": "option WEIGHT, CONCURRENCY, RATE or ORDERED is required",
     "TASK.GROUP q SET g ORDERED maybe": "unknown option 'maybe', expected NO or YES",
-    "TASK.CRON q SET s PAYLOAD p": "option EVERY or CRON is missing",
-    "TASK.CRON q SET s EVERY 5000": "option PAYLOAD is missing",
-    "TASK.CRON q SET s EVERY 5000 TZ UTC PAYLOAD p": "options EVERY and TZ exclude each other",
-    "TASK.CRON q SET s EVERY 5000 DELAY 5 PAYLOAD p": "unknown option 'DELAY'",
-    "TASK.PAUSE q OUT IN": "options OUT and IN exclude each other",
-    "TASK.RESUME q FOR 5": "unknown option 'FOR'",
-    "TASK.PURGE q leased": "unknown option 'leased', expected READY or DELAYED or DEAD or DONE or ALL",
-    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT'",
+    "TASK.CRON q SET s PAYLOAD p": "option EVERY or CRON is required",
+    "TASK.CRON q SET s EVERY 5000": "option PAYLOAD is required",
+    "TASK.CRON q SET s EVERY 5000 TZ UTC PAYLOAD p": "options EVERY and TZ cannot be combined",
+    "TASK.CRON q SET s EVERY 5000 DELAY 5 PAYLOAD p": "unknown option 'DELAY', "
+    "expected EVERY, CRON, TZ, CATCHUP, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, "
+    "HEADERS or PAYLOAD",
+    "TASK.PAUSE q OUT IN": "options OUT and IN cannot be combined",
+    "TASK.RESUME q FOR 5": "unknown option 'FOR', expected OUT, IN or ALL",
+    "TASK.PURGE q leased": "unknown option 'leased', expected READY, DELAYED, DEAD, DONE or ALL",
+    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT', expected COUNT",
 }
 
 
@@ -162,8 +172,9 @@ def test_an_error_names_the_option_that_is_wrong(protocol, c):
 )
 def test_an_unknown_word_is_shown_cut_and_printable(word, shown, c):
     """A reply is one line, and may land on a terminal or in a log."""
-    for command in (["TASK.PUSH", "q", "p"], ["TASK.CLAIM", "q"], ["TASK.INFO", "q", "CONFIG"]):
-        assert c(*command, word) == Error(f"ERR unknown option '{shown}'")
+    assert c("TASK.PUSH", "q", "p", word) == Error(f"ERR unknown option '{shown}', expected {PUSH}")
+    assert c("TASK.RESULT", "q", "1-1", word) == Error(f"ERR unknown option '{shown}', expected BLOCK")
+    assert c("TASK.INFO", "q", "CONFIG", word) == Error(f"ERR unexpected argument '{shown}'")
     assert c("TASK.CONFIG", "q", "SET", word, 5) == Error(f"ERR unknown setting '{shown}'")
     assert c("PING") == "PONG"
 
@@ -251,7 +262,7 @@ def test_a_queue_is_broken_until_it_is_loaded_completely(start):
     c = Talk(server)
     c("TASK.MPUSH", "sound", "TASKS", 3, *"abc")
     head, *more, end = stored_parts(server)
-    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR a queue's head comes first")
+    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR the head of a queue must come first")
     assert c("TASK._LOAD", "k", *head) == "OK"
     assert c("TASK.PUSH", "k", "p") == BROKEN
     assert c("DEBUG", "RELOAD") == "OK"
@@ -260,8 +271,8 @@ def test_a_queue_is_broken_until_it_is_loaded_completely(start):
         assert c("TASK.CLAIM", "k") == BROKEN
         assert c("TASK._LOAD", "k", *part) == "OK"
     assert c.digest("k") == c.digest("sound")
-    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR a queue's head comes first")
+    assert c("TASK._LOAD", "k", *more[0]) == Error("ERR the head of a queue must come first")
     assert [task[1] for task in c("TASK.CLAIM", "k", "COUNT", 9)] == [b"a", b"b", b"c"]
     assert c("TASK._LOAD", "k", *head) == "OK"
-    assert c("TASK._LOAD", "k", *end) == Error("ERR invalid part of a queue"), "pages are missing"
+    assert c("TASK._LOAD", "k", *end) == Error("ERR invalid queue part"), "pages are missing"
     assert c("EXISTS", "k") == 0

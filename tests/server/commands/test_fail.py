@@ -3,7 +3,7 @@
 import pytest
 from harness.talk import SYNTAX, Error, Talk
 
-STALE = Error("STALE the lease is over and the task lives on without it")
+STALE = Error("STALE the lease has ended and the handle is no longer valid")
 
 
 def state(c: Talk, handle: bytes) -> bytes:

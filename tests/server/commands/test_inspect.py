@@ -182,7 +182,7 @@ def test_list_finds_the_leases_of_a_worker(c):
     }
     assert listed(c, "leased", "WORKER", "nobody") == []
     for state in ("ready", "delayed", "dead", "done"):
-        error = Error("ERR WORKER goes with the state leased only")
+        error = Error("ERR WORKER can be used with the state LEASED only")
         assert c("TASK.LIST", "q", state, "WORKER", "me") == error
     assert c("TASK.LIST", "q", "leased", "WORKER", "") == Error("ERR WORKER must be 1 to 256 bytes long")
 

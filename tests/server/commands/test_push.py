@@ -126,7 +126,7 @@ def test_an_at_in_seconds_is_refused(c):
 def test_attempts_0_is_refused(c):
     """ATTEMPTS is -1 for no limit, or at least 1."""
     assert c("TASK.PUSH", "q", "p", "ATTEMPTS", 0) == Error(
-        "ERR ATTEMPTS must be -1 for no limit or at least 1"
+        "ERR ATTEMPTS must be at least 1, or -1 for no limit"
     )
     assert c("EXISTS", "q") == 0
 
@@ -196,7 +196,7 @@ def test_the_options_of_mpush_apply_to_each_task(c):
 
 def test_a_full_queue_refuses_a_push_as_a_whole(c):
     """max-len counts ready, delayed and leased; an MPUSH that doesn't fit whole pushes none."""
-    full = Error("QFULL the queue holds max-len tasks")
+    full = Error("QFULL the queue has reached max-len")
     assert c("TASK.CONFIG", "q", "SET", "max-len", 3) == "OK"
     c.push("q", "p", "DELAY", DAY)
     c.push()
@@ -218,7 +218,7 @@ def test_max_bytes_bounds_the_bytes_in_a_queue(c):
     c("TASK.CONFIG", "q", "SET", "max-bytes", 1000)
     c.push("q", "x" * 900)
     digest = c.digest()
-    full = Error("QFULL the queue holds max-bytes bytes")
+    full = Error("QFULL the queue has reached max-bytes")
     assert c("TASK.PUSH", "q", "x" * 200) == full
     assert c("TASK.PUSH", "q", "", "HEADERS", 1, "h", "v" * 200) == full
     assert c.digest() == digest

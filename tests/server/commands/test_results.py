@@ -141,7 +141,7 @@ def test_done_tasks_are_removed_to_make_room_for_a_push(c):
     c("TASK.CONFIG", "q", "SET", "max-bytes", size)
     c.push("q", "x" * 500)
     assert (c("TASK.LEN", "q", "done"), c.map("TASK.INFO", "q")[b"forgotten"]) == (2, 1)
-    assert c("TASK.PUSH", "q", "x" * size) == Error("QFULL the queue holds max-bytes bytes")
+    assert c("TASK.PUSH", "q", "x" * size) == Error("QFULL the queue has reached max-bytes")
     assert c("TASK.LEN", "q", "done") == 2
     c.push("q", "x" * (size - 600))
     assert c("TASK.LEN", "q", "done") == 0
@@ -537,7 +537,7 @@ def test_a_client_that_waits_is_redirected_when_the_queue_moves(start):
     task = two.boss.push("q", "p")
     waits = asker(two, task)
     two.boss("DEL", "q")
-    assert waits.read() == Error("TRYAGAIN the queue is gone or has moved: ask again")
+    assert waits.read() == Error("TRYAGAIN the queue was removed or is moving to another node: try again")
     assert waits("TASK.RESULT", "q", task, "BLOCK", 0) == 0
     no_client_waits(one)
     no_client_waits(two)

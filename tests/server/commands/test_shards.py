@@ -93,7 +93,7 @@ def test_shards_are_spread_evenly_over_the_slots(c):
 @pytest.mark.parametrize("name", [b"{tag}a", b"a{b}c", b"{}", b"{}{a}", b"a{b", b"{", b"a}{", b"\0{\xff}"])
 def test_a_name_that_affects_its_slot_is_refused(name, c):
     """A hash tag of its own, an empty one, or a brace that would begin one which ends with the shard's."""
-    error = Error("ERR a name with a { in it can't have shards: it has a say in the slot")
+    error = Error("ERR a queue name that contains '{' cannot be sharded")
     assert [c("TASK.SHARDS", name, count) for count in (1, 2, SLOTS)] == [error] * 3
 
 
@@ -103,7 +103,7 @@ def test_arguments_out_of_bounds_are_refused(c):
     assert {c("TASK.SHARDS", "q", count) for count in (0, -1, SLOTS + 1, "x", "", "01", 2**64)} == {bounds}
     assert c("TASK.SHARDS", "q", 1, "SLOTS") == SYNTAX
     assert c("TASK.SHARDS", "q", 1, "WITHSLOTS", "WITHSLOTS") == SYNTAX
-    long = Error("ERR the name of a queue with shards must be at most 1024 bytes long")
+    long = Error("ERR the name of a sharded queue must be at most 1024 bytes long")
     assert c("TASK.SHARDS", b"x" * 1025, 1) == long
 
 

@@ -132,16 +132,16 @@ def test_a_held_token_is_found_in_a_full_queue_but_not_in_a_paused_one(c):
     task = unique(c)[0]
     c("TASK.CONFIG", "q", "SET", "max-len", 1, "tokens-max", 1, "max-bytes", 40)
     assert unique(c) == [task, 0]
-    assert c("TASK.PUSH", "q", "p", "UNIQUE", "u") == Error("QFULL the queue holds tokens-max tokens")
+    assert c("TASK.PUSH", "q", "p", "UNIQUE", "u") == Error("QFULL the queue has reached tokens-max")
     digest = c.digest()
-    full = Error("QFULL the queue holds max-bytes bytes")
+    full = Error("QFULL the queue has reached max-bytes")
     assert c("TASK.PUSH", "q", "x" * 40, "UNIQUE", "t", "REPLACE") == full
     assert c.digest() == digest
     assert unique(c, "t", "REPLACE", payload="short") == [task, 0]
     c("TASK.CONFIG", "q", "SET", "tokens-max", 2)
-    assert c("TASK.PUSH", "q", "p", "UNIQUE", "u") == Error("QFULL the queue holds max-len tasks")
+    assert c("TASK.PUSH", "q", "p", "UNIQUE", "u") == Error("QFULL the queue has reached max-len")
     c("TASK.PAUSE", "q", "IN")
-    paused = Error("PAUSED the queue takes no pushes now")
+    paused = Error("PAUSED the queue accepts no pushes")
     assert c("TASK.PUSH", "q", "p", "UNIQUE", "t") == paused
     assert c.map("TASK.INFO", "q")[b"refused"] == 4
 

@@ -166,7 +166,7 @@ def test_commands_of_the_server_are_propagated_as_they_are(start):
 
 
 NOT_IN_THIS_SCRIPT = (
-    "ERR scripts can't change queues with lua-replicate-commands no: they would decide again on replicas"
+    "ERR scripts cannot change queues when lua-replicate-commands is no"
 )
 CALL = "return redis.call(unpack(ARGV))"
 

@@ -220,10 +220,10 @@ def shown(attack: list) -> str:
 def is_echoed(value: bytes, error: str) -> bool:
     """Whether an error repeats the caller's bytes, except short ones, bounds and option names.
 
-    A word that isn't known is named, cut and printable.
+    An unknown word or an unexpected argument is named, cut and printable.
     """
     assert error.isascii() and error.isprintable(), error
-    error = re.sub(r"^ERR unknown (option|setting) '[ -~]{0,32}(\.\.\.)?'", "", error)
+    error = re.sub(r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error)
     text = value.decode("latin-1").strip()
     return len(text) > 3 and text != str(BIGGEST) and not text.isalpha() and text[:99] in error
 
@@ -321,7 +321,7 @@ def test_an_option_given_twice_is_named(server):
         for option in known:
             lower = [str(option[0]).lower(), *option[1:]]
             attacks.append(target.fill([name, "q", *heads.get(name, []), *option, *lower]))
-            named.append(Error(f"ERR option {option[0]} is there twice"))
+            named.append(Error(f"ERR option {option[0]} is given twice"))
     assert target.attack(attacks) == named
 
 

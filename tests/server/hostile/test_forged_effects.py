@@ -9,7 +9,7 @@ import pytest
 from harness.forger import Forger, story
 from harness.talk import Error, Talk, stored_parts
 
-REFUSED = Error("ERR only a primary and its AOF send this command")
+REFUSED = Error("ERR this command is reserved for replication and the AOF")
 INVALID = Error("ERR invalid effect")
 EMPTY = b"\x01\xdd\0\0\0\0"
 STATES = ["ready", "delayed", "leased", "dead"]
@@ -31,7 +31,7 @@ def check_sound(c: Talk, key: str) -> None:
         for answer in c.many(work):
             if isinstance(answer, Error):
                 # A lease number at its end is the one thing that a forger can say and that is no damage.
-                assert answer.startswith("BROKEN") if broken else "used up its ids" in answer
+                assert answer.startswith("BROKEN") if broken else "run out of ids" in answer
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_a_worker_whose_user_is_deleted_no_longer_waits(server):
 
 
 REFUSED = (
-    "NOPERM this user may no longer run the command or access its keys: rights were taken away meanwhile"
+    "NOPERM this user lost the permission to run the command or to access its keys while the client waited"
 )
 # Rules that take permissions from a user who has all: afterwards it cannot claim from q, or from p and q.
 TAKEN = {

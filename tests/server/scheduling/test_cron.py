@@ -10,7 +10,7 @@ HOUR = 3_600_000
 SPAN_MAX = 100 * 365 * 86_400_000
 EVERY = ["EVERY", 100, "PAYLOAD", "tick"]
 RULE = Error(
-    "ERR CRON must be five fields in their bounds: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, "
+    "ERR CRON must have five fields: minute 0-59, hour 0-23, day of month 1-31 or L, month 1-12, "
     "day of week 0-7"
 )
 ZONE = Error("ERR TZ must be the name of a time zone, such as Europe/Berlin")
@@ -170,7 +170,7 @@ def test_an_invalid_schedule_is_refused(server, c):
 def test_a_queue_has_at_most_a_thousand_schedules(server, c):
     """Existing ones can still be set."""
     replies = c.many([["TASK.CRON", "q", "SET", n, "EVERY", HOUR, "PAYLOAD", ""] for n in range(1001)])
-    assert replies == [1] * 1000 + [Error("ERR a queue holds at most 1000 schedules")]
+    assert replies == [1] * 1000 + [Error("ERR a queue can have at most 1000 schedules")]
     assert c("TASK.CRON", "q", "SET", 7, "EVERY", HOUR, "PAYLOAD", "x") == 0
     assert len(c("TASK.INFO", "q", "CRON")) == 1000
     assert c.map("TASK.INFO", "q")[b"memory"] > 100_000

@@ -168,7 +168,7 @@ def test_a_tied_claim_sent_again_is_tied_to_the_new_connection(floor):
 
 
 NO_CONNECTION = (
-    "TIED needs the worker's own connection: scripts, functions and calls of other modules have none"
+    "TIED requires a client's own connection: scripts, functions and calls of other modules have none"
 )
 CLAIMS = {
     "CLAIM": ["TASK.CLAIM", "q", "TIED"],

@@ -1,10 +1,10 @@
-//! `TASK.INFO key`: counts, totals, rates, times, load.
+//! `TASK.INFO key`: counts, totals, rates, times and load.
 //!
-//! Instants are told as spans from now, −1 where there is none, so that nobody has to know the server's clock. What
-//! isn't known is −1, too. Fractions are texts with three decimals, alike in both protocols and on all servers.
+//! Times are given as spans from now, so that a client needn't know the server's clock. −1 means that there is no such time,
+//! or that a figure isn't known. Fractions are texts with three decimals, the same in both protocols and on all servers.
 
 use taskslot_engine::{
-    Figures, Gate, Held, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
+    Figures, Gate, HeldBy, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
 };
 
 use crate::datatype::TaskQueue;
@@ -12,8 +12,8 @@ use crate::waiters;
 use taskslot_api::reply::Map;
 use taskslot_api::{Arg, Reply};
 
-/// To tell how many workers there are, so many names of those who wait are looked at.
-const LOOKED_AT: usize = 1000;
+/// The most names of waiting workers that are counted.
+const COUNTED: usize = 1000;
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
     let queue = &value.queue;
@@ -38,7 +38,7 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
             pause => map.number_or_none(name, pause.end().map(|until| until.since(now.at))),
         }
     }
-    map.text("held-by", queue.held_by(now.at).map_or("", Held::name));
+    map.text("held-by", queue.held_by(now.at).map_or("", HeldBy::name));
     let figures = queue.figures(now.at);
     reply_figures(&mut map, &figures);
     let workers = workers(queue, db, key);
@@ -48,9 +48,10 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.text("broken", value.health.text());
 }
 
-/// How many workers hold leases or wait, by their names; `None` where some gave none, or too many wait to be counted.
+/// The number of workers that hold leases or wait, by their names. `None` if some have no name, or if too many wait to be
+/// counted.
 fn workers(queue: &Queue, db: i32, key: Arg<'_>) -> Option<u64> {
-    let waiting = waiters::count_names(db, key.as_bytes(), LOOKED_AT, |name| !queue.knows_worker(name))?;
+    let waiting = waiters::count_names(db, key.as_bytes(), COUNTED, |name| !queue.knows_worker(name))?;
     queue.all_are_named().then_some(waiting + queue.workers_busy() as u64)
 }
 
@@ -72,7 +73,7 @@ fn reply_figures(map: &mut Map<'_>, figures: &Figures) {
     }
 }
 
-/// A text with three decimals; −1 for none.
+/// Writes a fraction as a text with three decimals, or −1 for `None`.
 fn fraction(map: &mut Map<'_>, name: &str, value: Option<f64>) {
     map.text(name, value.map_or("-1".to_owned(), |value| format!("{value:.3}")));
 }

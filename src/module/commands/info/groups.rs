@@ -1,16 +1,16 @@
-//! `TASK.INFO key GROUPS`: the groups of a queue, what holds for each, and whether it may run.
+//! `TASK.INFO key GROUPS`: the groups of a queue, with their limits, and what keeps each from being claimed.
 
-use taskslot_engine::{GroupView, Held, Now};
+use taskslot_engine::{GroupView, HeldBy, Now};
 
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
 
-/// Groups that one reply tells of: a queue may have a million.
-const TOLD: usize = 1000;
+/// The most groups in one reply, because a queue can have a million.
+const SHOWN: usize = 1000;
 
-/// Writes how many groups are known, and an array of those whose names come after `after`, by name.
+/// Writes the number of groups, and an array of those whose names come after `after`, in the order of names.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {
-    let groups: Vec<_> = value.queue.group_views(after).take(TOLD).collect();
+    let groups: Vec<_> = value.queue.group_views(after).take(SHOWN).collect();
     let mut map = reply.map(2);
     map.number("known", value.queue.groups() as u64);
     let reply = map.field("groups");
@@ -19,12 +19,12 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {
 }
 
 fn reply_group(reply: Reply<'_>, group: &GroupView<'_>, now: Now) {
-    // A span from now, as INFO tells all instants: 0 where its rate isn't used up, −1 where it lets nothing run.
+    // A span from now, as INFO gives all times. 0 if the rate isn't used up, −1 if the rate is 0.
     let is_shut = group.rate.is_some_and(|rate| rate.claims == 0);
     let rests_ms = group.rests_until.map_or(0, |until| until.since(now.at));
     let mut map = reply.map(11);
     map.text("name", group.name);
-    map.text("held-by", group.held.map_or("", Held::name));
+    map.text("held-by", group.held_by.map_or("", HeldBy::name));
     map.number("tasks", group.tasks);
     map.number("ready", group.ready);
     map.number("leased", group.leased);

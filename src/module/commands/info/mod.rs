@@ -1,4 +1,4 @@
-//! `TASK.INFO`: what to know about a queue, a file for each section.
+//! `TASK.INFO`: returns the state of a queue. Each section has a file.
 
 mod counts;
 mod groups;
@@ -13,12 +13,18 @@ use crate::keyspace::read;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// GROUPS shows them a thousand at a time.
-const GROUPS: ArgDoc =
-    ArgDoc::block("groups", &[ArgDoc::text("name").after("AFTER").optional()]).after("GROUPS");
+/// The section of the groups, which shows a thousand of them at a time.
+const GROUPS: ArgDoc = ArgDoc::block(
+    "groups",
+    &[ArgDoc::text("name")
+        .after("AFTER")
+        .optional()
+        .about("Continues after the group of this name, 1 to 256 bytes")],
+)
+.after("GROUPS")
+.about("The groups with their limits, by name, 1000 at a time");
 
-/// Shows a queue as a whole, or one of its sections. It costs the same however many tasks there are. Rates and times
-/// are this node's own and start anew with it.
+/// The command `TASK.INFO`. Its time does not depend on the number of tasks.
 pub struct Info;
 
 impl Command for Info {
@@ -26,8 +32,11 @@ impl Command for Info {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
-        summary: "Tells counts, totals, rates, times and load of a queue; or its settings, schedules, groups or workers",
-        complexity: "O(n) for n workers that wait, at most 1000; with GROUPS O(n) for n groups, at most 1000; with WORKERS O(n) for n workers and at most 10,000 leases",
+        summary: "Returns the counts, totals, rates, times and load of a queue; or its settings, \
+            schedules, groups or workers",
+        details: "Rates, times and load are measured by this node since it started. [Observability](observability.md) describes the fields.",
+        complexity: "O(n) for n waiting workers, at most 1000. With GROUPS O(n) for n groups, at most 1000. \
+            With WORKERS O(n) for n workers, and at most 10,000 leases",
         since: FIRST,
         arity: -2,
         flags: "readonly random",
@@ -38,17 +47,18 @@ impl Command for Info {
             ArgDoc::one_of(
                 "section",
                 &[
-                    ArgDoc::word("config", "CONFIG"),
-                    ArgDoc::word("cron", "CRON"),
+                    ArgDoc::word("config", "CONFIG").about("The settings"),
+                    ArgDoc::word("cron", "CRON").about("The schedules"),
                     GROUPS,
-                    ArgDoc::word("workers", "WORKERS"),
+                    ArgDoc::word("workers", "WORKERS")
+                        .about("The workers that hold leases or wait, by name, at most 1000"),
                 ],
             )
             .optional(),
         ],
-        reply: "a map, with CRON an array of maps, or nil where there is no queue",
-        replicates: "nothing",
-        errors: errors![UNKNOWN, NO_VALUE, NAME, WRONG_TYPE, BUSY],
+        reply: "A map, or an array of maps with CRON. nil if the queue does not exist",
+        replicates: "Nothing",
+        errors: errors![UNKNOWN, TOO_MANY, NO_VALUE, NAME, WRONG_TYPE, BUSY],
         ..CommandDoc::EMPTY
     };
 

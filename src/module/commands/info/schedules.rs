@@ -1,11 +1,11 @@
-//! `TASK.INFO key CRON`: the schedules of a queue, by name.
+//! `TASK.INFO key CRON`: the schedules of a queue, in the order of names.
 
 use taskslot_engine::{Catchup, Now, ScheduleView, Trigger};
 
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
 
-/// Writes an array of maps.
+/// Writes an array with a map for each schedule.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now) {
     let schedules = value.queue.schedules(&now);
     reply.array(schedules.len());

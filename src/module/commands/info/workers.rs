@@ -1,4 +1,4 @@
-//! `TASK.INFO key WORKERS`: who works on the queue's tasks and who waits for them, by name.
+//! `TASK.INFO key WORKERS`: the workers that hold tasks of the queue or wait for them, in the order of names.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::datatype::TaskQueue;
 use crate::waiters;
 use taskslot_api::{Arg, Reply};
 
-/// Workers that one reply tells of, the first by name.
-const TOLD: usize = 1000;
+/// The most workers in one reply.
+const SHOWN: usize = 1000;
 
 #[derive(Default)]
 struct Row {
@@ -20,9 +20,9 @@ struct Row {
 }
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
-    let waiting = waiters::names(db, key.as_bytes(), TOLD);
+    let waiting = waiters::names(db, key.as_bytes(), SHOWN);
     let mut rows: BTreeMap<&[u8], Row> = BTreeMap::new();
-    for worker in value.queue.workers(TOLD) {
+    for worker in value.queue.workers(SHOWN) {
         rows.insert(
             worker.name,
             Row { leases: worker.leases, oldest: worker.oldest, waits: Demand::default() },
@@ -33,8 +33,8 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.number("holding", value.queue.workers_busy() as u64);
     map.number("blocked", waiters::demand(db, key.as_bytes()).claims);
     let reply = map.field("workers");
-    reply.array(rows.len().min(TOLD));
-    for (name, row) in rows.iter().take(TOLD) {
+    reply.array(rows.len().min(SHOWN));
+    for (name, row) in rows.iter().take(SHOWN) {
         let mut map = reply.map(5);
         map.text("name", name);
         map.number("leases", row.leases);

@@ -1,0 +1,93 @@
+"""Builds what a release consists of into target/dist: the tarball, the Python packages, and their checksums.
+
+    make dist                  builds the module first
+    packaging/dist.py --into F another folder; the module must be built
+
+The tarball holds the module, redis.conf, the documents and the licences. The same commit gives the same tarball: its
+files have the time of the commit, and no owner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import platform
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULE = ROOT / "target/release/libtaskslot.so"
+# Files and folders of the repository that go into the tarball, in its folders as here.
+CONTENTS = [
+    *["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"],
+    *["LICENSE-APACHE", "LICENSE-MIT", "redis.conf", "docs"],
+    *["clients/python/README.md", "clients/recipes/README.md"],
+]
+
+
+def git(*arguments: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def version() -> str:
+    """The version in Cargo.toml. Exits if the commit has a version tag that differs."""
+    found = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    tags = [tag for tag in git("tag", "--points-at", "HEAD", "v*").split() if tag != f"v{found}"]
+    if tags:
+        sys.exit(f"this commit has the tag {tags[0]}, but Cargo.toml says {found}")
+    return found
+
+
+def tarball(into: Path, name: str) -> Path:
+    """Packs the module and what git has of CONTENTS."""
+    committed_at = int(git("log", "-1", "--format=%ct"))
+    files = {path: ROOT / path for path in git("ls-files", "-z", *CONTENTS).split("\0") if path}
+    files[MODULE.name] = MODULE
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path, file in sorted(files.items()):
+            entry = tarfile.TarInfo(f"{name}/{path}")
+            entry.size, entry.mtime = file.stat().st_size, committed_at
+            # The server refuses a module that isn't executable.
+            entry.mode = 0o755 if file == MODULE else 0o644
+            with file.open("rb") as content:
+                tar.addfile(entry, content)
+    archive = into / f"{name}.tar.gz"
+    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    return archive
+
+
+def python_packages(into: Path) -> None:
+    """Builds the wheel, which contains the module, and the source package."""
+    hatchling = Path(sys.executable).with_name("hatchling")
+    subprocess.run([hatchling, "build", "-d", into], cwd=ROOT / "clients/python", check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--into", type=Path, default=ROOT / "target/dist", help="where to (target/dist)")
+    into = parser.parse_args().into.resolve()
+    if not MODULE.exists():
+        sys.exit(f"{MODULE} isn't built: run make build")
+    into.mkdir(parents=True, exist_ok=True)
+    for old in into.glob("taskslot-*"):
+        old.unlink()
+    tarball(into, f"taskslot-{version()}-linux-{platform.machine()}")
+    python_packages(into)
+    built = sorted(into.glob("taskslot-*"))
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in built]
+    (into / "SHA256SUMS").write_text("".join(sums))
+    for file in built:
+        print(f"{file.stat().st_size:>10,}  {file}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""A release: its version is said once, and what `make dist` packs works."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+
+import pytest
+import taskslot
+from harness.server import ROOT
+from harness.talk import Talk
+
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """The folder that `make dist` fills."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, ROOT / "packaging/dist.py", "--into", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def unpacked(dist, tmp_path):
+    """The folder in the tarball."""
+    [archive] = dist.glob("*-linux-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    [folder] = tmp_path.iterdir()
+    return folder
+
+
+def test_everything_shows_the_version_of_cargo_toml(server):
+    """The server's list of modules, INFO, HELP, the library, and the newest entry of the changelog."""
+    c = Talk(server)
+    major, minor, patch = map(int, VERSION.split("."))
+    modules = {module[b"name"]: module[b"ver"] for module in map(c.as_map, c("MODULE", "LIST"))}
+    assert modules[b"taskslot"] == 10_000 * major + 100 * minor + patch
+    assert f"taskslot_version:{VERSION}\r\n" in c("INFO", "taskslot").decode()
+    assert c("TASK.HELP")[0].split(":")[0] == f"taskslot {VERSION}"
+    assert taskslot.__version__ == VERSION
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", changelog, re.M)[0] == VERSION
+
+
+def test_a_server_runs_by_the_module_of_the_tarball(start, unpacked):
+    """With the settings that are packed beside it."""
+    server = start(module=unpacked / "libtaskslot.so")
+    assert Talk(server)("TASK.HELP")[0].startswith(f"taskslot {VERSION}")
+
+
+def test_the_tarball_has_documents_and_licences(unpacked):
+    """All that a user needs who has no clone."""
+    assert unpacked.name.startswith(f"taskslot-{VERSION}-linux-")
+    for name in ["README.md", "docs/index.md", "docs/pictures/life.svg", "redis.conf", "LICENSE-MIT"]:
+        assert (unpacked / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_module_is_stripped(unpacked):
+    """No table of symbols, and the one name that servers look for."""
+    module = unpacked / "libtaskslot.so"
+    tables = subprocess.run(["readelf", "-SW", module], check=True, capture_output=True, text=True).stdout
+    assert ".symtab" not in tables and ".dynsym" in tables
+    exported = subprocess.run(["nm", "-D", "--defined-only", module], check=True, capture_output=True, text=True)
+    assert exported.stdout.split()[-1] == "RedisModule_OnLoad"
+
+
+def test_the_checksums_are_those_of_the_files(dist):
+    """The tarball, the wheel and the source package."""
+    sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
+    assert {name.split("-")[1] for name in sums} == {VERSION, f"{VERSION}.tar.gz"}
+    assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot-*")) and len(sums) == 3
+    for name, digest in sums.items():
+        assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
