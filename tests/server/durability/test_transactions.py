@@ -165,9 +165,7 @@ def test_commands_of_the_server_are_propagated_as_they_are(start):
     assert propagated_names(server) == [b"COPY", b"RENAME", b"DEL"]
 
 
-NOT_IN_THIS_SCRIPT = (
-    "ERR scripts cannot change queues when lua-replicate-commands is no"
-)
+NOT_IN_THIS_SCRIPT = "ERR scripts cannot change queues when lua-replicate-commands is no"
 CALL = "return redis.call(unpack(ARGV))"
 
 

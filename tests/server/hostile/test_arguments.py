@@ -220,10 +220,12 @@ def shown(attack: list) -> str:
 def is_echoed(value: bytes, error: str) -> bool:
     """Whether an error repeats the caller's bytes, except short ones, bounds and option names.
 
-    An unknown word or an unexpected argument is named, cut and printable.
+    An unknown word or an unexpected argument is quoted, shortened and printable.
     """
     assert error.isascii() and error.isprintable(), error
-    error = re.sub(r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error)
+    error = re.sub(
+        r"^ERR (unknown option|unknown setting|unexpected argument) '[ -~]{0,32}(\.\.\.)?'", "", error
+    )
     text = value.decode("latin-1").strip()
     return len(text) > 3 and text != str(BIGGEST) and not text.isalpha() and text[:99] in error
 
