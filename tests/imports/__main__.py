@@ -22,7 +22,7 @@ from graph import Graph, arrows_within, circles
 # The crates that each crate can depend on: module -> node -> engine, and module -> api.
 MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
 
-# The Python folders that are looked at, and where packages are found by their names.
+# The Python folders that are checked, and the folders in which packages are found by name.
 PYTHON = ("clients/python/taskslot", "clients/python/tests", "tests", "examples", "bench", "docs")
 PACKAGES = ("clients/python", "tests")
 

@@ -7,7 +7,7 @@ DAY = 86_400_000
 SPAN_MAX = 100 * 365 * DAY
 STALE = Error("STALE the lease has ended and the handle is no longer valid")
 CANCELLED = Error("CANCELLED cancellation of this task was requested")
-ANSWERS = ["TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL"]
+COMMANDS = ["TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL"]
 
 
 def state(c: Talk, handle: bytes) -> bytes:
@@ -32,7 +32,7 @@ def test_an_ack_finishes_a_task_once(protocol, c):
     assert (info[b"acked"], info[b"late"], info[b"leased"]) == (1, 0, 0)
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_handle_of_a_finished_task_or_a_missing_queue_returns_0(command, protocol, c):
     """This also holds for each handle of a list. A missing queue is not created."""
@@ -45,7 +45,7 @@ def test_a_handle_of_a_finished_task_or_a_missing_queue_returns_0(command, proto
     assert c("EXISTS", "missing") == 0
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_handle_of_another_lease_is_stale(c, command):
     """A handle with a wrong nonce or lease number, or of a lease that has ended, changes nothing."""
     c.push()
@@ -68,7 +68,7 @@ def test_a_handle_of_another_lease_is_stale(c, command):
     assert c("TASK.ACK", "q", handle) == 1
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_ready_task_that_was_never_leased_has_no_valid_handle(c, command):
     """A handle with lease 0 and nonce 0 is stale, even if the engine stores "no lease yet" like this."""
     task = c.push()
@@ -76,7 +76,7 @@ def test_a_ready_task_that_was_never_leased_has_no_valid_handle(c, command):
     assert state(c, task) == b"ready"
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_handle_gets_its_own_reply_in_order(c, command):
     """Valid, finished, stale and repeated handles each get one integer."""
     c("TASK.MPUSH", "q", "TASKS", 4, *"abcd")
@@ -94,7 +94,7 @@ def test_each_handle_gets_its_own_reply_in_order(c, command):
             assert again == -2
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_number_of_handles_is_1_to_1000(c, command):
     """HANDLES must be followed by exactly that many handles."""
     c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))
@@ -111,7 +111,7 @@ def test_the_number_of_handles_is_1_to_1000(c, command):
     assert min(c(command, "q", "HANDLES", 1000, *handles)) >= 1
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_a_syntax_error(c, command):
     """Options of other commands are unknown as well."""
     c.push()
@@ -237,7 +237,7 @@ def test_a_requested_cancellation_happens_when_the_worker_gives_the_task_back(c,
     assert (info[b"cancelled"], info[b"failed"], info[b"requeued"]) == (1, 0, 0)
 
 
-@pytest.mark.parametrize("command", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_malformed_handle_is_an_error(c, command):
     """Task ids, parts of handles, and handles with a blank, a sign, capitals or too many digits are refused."""
     handles = ["", "1-1", "1-1@", "1-1@1", "1-1@1-", "@", "1-1@1-0000000G", "1-1@1-ABCDEF00"]

@@ -173,13 +173,13 @@ def test_the_manual_has_the_texts_of_help(server):
     """docs/commands.md has the same commands in the same order, with the texts of TASK.HELP and COMMAND DOCS."""
     assert list(manuals()) == list(ABOUT)
     c = Talk(server)
-    told = iter(c("TASK.HELP")[1:])
+    help_lines = iter(c("TASK.HELP")[1:])
     for name in SHOWN:
         manual = manuals()[name]
-        assert next(told) == manual.synopsis
+        assert next(help_lines) == manual.synopsis
         # The section goes on with details that HELP leaves out.
-        assert f"    {manual.summary}.".startswith(next(told))
-        assert next(told) == f"    -> {manual.replies}."
+        assert f"    {manual.summary}.".startswith(next(help_lines))
+        assert next(help_lines) == f"    -> {manual.replies}."
         if server.installed.version >= (7, 0):
             [about] = c.map("COMMAND", "DOCS", name).values()
             assert c.as_map(about)[b"complexity"].decode() == manual.complexity

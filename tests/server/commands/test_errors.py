@@ -171,7 +171,7 @@ def test_an_error_names_the_option_that_is_wrong(protocol, c):
     ],
 )
 def test_an_unknown_word_is_shown_cut_and_printable(word, shown, c):
-    """A reply is one line, and may land on a terminal or in a log."""
+    """An error is one line, and can end up on a terminal or in a log."""
     assert c("TASK.PUSH", "q", "p", word) == Error(f"ERR unknown option '{shown}', expected {PUSH}")
     assert c("TASK.RESULT", "q", "1-1", word) == Error(f"ERR unknown option '{shown}', expected BLOCK")
     assert c("TASK.INFO", "q", "CONFIG", word) == Error(f"ERR unexpected argument '{shown}'")

@@ -126,7 +126,7 @@ def test_every_command_of_the_manual_is_tried_here():
     assert set(VALID) == set(manuals())
 
 
-def who_gets(c: Talk, beginning: str, calls: dict[str, list] = VALID) -> tuple[set[str], set[str]]:
+def commands_with_error(c: Talk, beginning: str, calls: dict[str, list] = VALID) -> tuple[set[str], set[str]]:
     """The commands whose manual lists an error with this beginning, and the commands that reply it."""
     listed = {
         name
@@ -144,7 +144,7 @@ def test_the_manual_says_which_commands_refuse_another_type(start):
     """The manual lists WRONGTYPE for exactly the commands that reply it."""
     c = Talk(start(module_args=("allow-effects", "yes")))
     c("SET", "q", "v")
-    listed, got = who_gets(c, "WRONGTYPE")
+    listed, got = commands_with_error(c, "WRONGTYPE")
     assert listed == got
 
 
@@ -156,14 +156,14 @@ def test_the_manual_says_which_commands_refuse_a_broken_queue(start):
     for part, chunk in stored_parts(server)[:-1]:
         assert c("TASK._LOAD", "q", part, chunk) == "OK"
     assert c("TASK._LOAD", "q", "END", "somebody said so") == "OK"
-    listed, got = who_gets(c, "BROKEN", {**VALID, "TASK.RESULT": ["q", task, "BLOCK", 1]})
+    listed, got = commands_with_error(c, "BROKEN", {**VALID, "TASK.RESULT": ["q", task, "BLOCK", 1]})
     # TASK._LOAD replies BROKEN only while a queue is being loaded, and this queue no longer is.
     assert listed - {"TASK._LOAD"} == got
 
 
 def test_the_manual_says_which_commands_refuse_an_ordinary_client(server):
-    """The commands of servers among themselves, and no other."""
-    listed, got = who_gets(Talk(server), "ERR this command is reserved")
+    """These are the internal commands and no others."""
+    listed, got = commands_with_error(Talk(server), "ERR this command is reserved")
     assert listed == got == set(INTERNAL)
 
 
@@ -172,11 +172,11 @@ def test_the_manual_says_which_commands_reply_stale_cancelled_full_or_paused(ser
     c = Talk(server)
 
     def got(name: str, *words: object) -> str:
-        answer = c(name, *words)
-        assert isinstance(answer, Error), (name, words)
-        text = manuals()[name].documented(answer)
-        assert text == str(answer), f"{answer} is not in the manual of {name}"
-        return answer.split()[0] + (" " + answer.split()[-1] if "QFULL" in answer else "")
+        reply = c(name, *words)
+        assert isinstance(reply, Error), (name, words)
+        text = manuals()[name].documented(reply)
+        assert text == str(reply), f"{reply} is not in the manual of {name}"
+        return reply.split()[0] + (" " + reply.split()[-1] if "QFULL" in reply else "")
 
     task = c.push("q")
     for name in ("TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL"):

@@ -195,7 +195,7 @@ def test_the_options_of_mpush_apply_to_each_task(c):
 
 
 def test_a_full_queue_refuses_a_push_as_a_whole(c):
-    """max-len counts ready, delayed and leased; an MPUSH that doesn't fit whole pushes none."""
+    """max-len counts ready, delayed and leased tasks. An MPUSH that does not fit pushes nothing."""
     full = Error("QFULL the queue has reached max-len")
     assert c("TASK.CONFIG", "q", "SET", "max-len", 3) == "OK"
     c.push("q", "p", "DELAY", DAY)

@@ -92,7 +92,7 @@ def test_shards_are_spread_evenly_over_the_slots(c):
 
 @pytest.mark.parametrize("name", [b"{tag}a", b"a{b}c", b"{}", b"{}{a}", b"a{b", b"{", b"a}{", b"\0{\xff}"])
 def test_a_name_that_affects_its_slot_is_refused(name, c):
-    """A hash tag of its own, an empty one, or a brace that would begin one which ends with the shard's."""
+    """A brace in the name would begin a hash tag of its own, or one that ends with the shard's."""
     error = Error("ERR a queue name that contains '{' cannot be sharded")
     assert [c("TASK.SHARDS", name, count) for count in (1, 2, SLOTS)] == [error] * 3
 

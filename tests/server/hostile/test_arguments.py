@@ -220,7 +220,7 @@ def shown(attack: list) -> str:
 def is_echoed(value: bytes, error: str) -> bool:
     """Whether an error repeats the caller's bytes, except short ones, bounds and option names.
 
-    An unknown word or an unexpected argument is named, cut and printable.
+    An unknown word or an unexpected argument is quoted, shortened and printable.
     """
     assert error.isascii() and error.isprintable(), error
     error = re.sub(

@@ -28,10 +28,10 @@ def check_sound(c: Talk, key: str) -> None:
     for _ in range(2):
         assert c("RESTORE", "copy", 0, c("DUMP", key), "REPLACE") == "OK"
         broken = c.map("TASK.INFO", key)[b"broken"]
-        for answer in c.many(work):
-            if isinstance(answer, Error):
-                # A lease number at its end is the one thing that a forger can say and that is no damage.
-                assert answer.startswith("BROKEN") if broken else "run out of ids" in answer
+        for reply in c.many(work):
+            if isinstance(reply, Error):
+                # A forged effect can use up the lease numbers, which is not damage.
+                assert reply.startswith("BROKEN") if broken else "run out of ids" in reply
 
 
 @pytest.fixture

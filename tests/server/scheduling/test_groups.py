@@ -297,7 +297,7 @@ def test_the_name_of_a_group_is_1_to_256_bytes(c):
 
 
 def test_more_groups_than_groups_max_are_refused(c):
-    """PUSH, MPUSH and GROUP SET of another name answer QFULL and change nothing; known ones are let in."""
+    """PUSH, MPUSH and GROUP SET reply QFULL for a new name and change nothing. Known groups are accepted."""
     full = Error("QFULL the queue has reached groups-max")
     c("TASK.CONFIG", "q", "SET", "groups-max", 2)
     fill(c, "a", 1)
