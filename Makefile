@@ -33,7 +33,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
+.PHONY: help run cli example build libclang test test-engine test-server test-python test-docs test-all lint fmt \
 	cluster demo bench bench-instructions clean
 # cargo and pytest use all cores by themselves, and two pips at a time would be in each other's way.
 .NOTPARALLEL:
@@ -76,6 +76,9 @@ test-server: quick $(TEST) ## Only those of the server, on a module that is buil
 test-python: quick $(TEST) ## Only those of the Python library, on that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter clients/%,$(ARGS)),,clients/python/tests) $(ARGS)
+
+test-docs: quick $(TEST) ## Only what the documents show, and their links (ARGS=docs/results.md)
+	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
 
 test-all: build $(ALL) ## Run all tests, the long ones too, on every server that is here: Redis 6.2, 7.0 and 8.2 too
 	@.venv/bin/python tests/run.py --all -- $(ARGS)
