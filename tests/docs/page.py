@@ -28,6 +28,8 @@ DIRECTIVES = {
     "skip": True,
 }
 COMMENT = re.compile(r"<!--\s*test:\s*([\w-]*)\s*(.*?)\s*-->", re.S)
+# What is typed somewhere: a block of `text` has none of it.
+SESSION = re.compile(r"^\s*(127\.0\.0\.1:\d+> |\$ |>>> )", re.M)
 # The first line of a block that names a file.
 FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|mjs|js))")
 
@@ -166,6 +168,10 @@ class _Parser:
         self._pending = []
         block = Block(line + 1, language, token.content.splitlines(), directives)
         self.page.blocks.append(block)
+        if language == "text" and not block.has("skip") and SESSION.search(token.content):
+            self.page.wrong(
+                line, "a session that isn't run: use `redis` or `console`, or `skip` with a reason"
+            )
         if language not in LANGUAGES and not block.has("skip"):
             known = ", ".join(sorted(LANGUAGES))
             what = f"unknown language '{language}'" if language else "a code block without a language"

@@ -30,8 +30,8 @@ __attribute__((constructor)) static void map_ports(void) {
 
 /* Servers, cluster nodes, Sentinels, and the buses of cluster nodes. */
 static int is_ours(uint16_t port) {
-    return (port >= 6370 && port < 6400) || (port >= 7000 && port < 7100) || (port >= 16370 && port < 16400) ||
-           (port >= 17000 && port < 17100) || (port >= 26370 && port < 26400);
+    int server = port < 16370 ? port : port < 26370 ? port - 10000 : port - 20000;
+    return (server >= 6370 && server < 6400) || (server >= 7000 && server < 8000);
 }
 
 /* The port in an address of this machine, or NULL. Both families have it in the same place. */

@@ -25,7 +25,7 @@ from docs.namespace import Namespace
 from docs.page import Block, Page
 from docs.ports import Ports
 from docs.sessions import PATIENCE_S, Mismatch, Sessions, difference
-from docs.shell import Shell, Stuck, end_all_in, like_a_clone, programs
+from docs.shell import Shell, Stuck, clone, end_all_in, programs
 
 PORT, CLUSTER_PORT = 6379, 7001
 # Python expressions and commands of a shell that only read: repeated until they show what is shown.
@@ -34,6 +34,8 @@ SHELL_READS = re.compile(
     r"taskslot (--\S+ )*(info|list|get|top)\b|redis-cli .*\b(TASK\.(LEN|GET|INFO|LIST)|INFO)\b|cat |tail ",
     re.I,
 )
+# A comment that says what is printed.
+PRINTED = re.compile(r"^ *print\(.*\) +# (.*)$", re.M)
 # What a server is told besides redis.conf; the harness sets what is left out here: bind, dir and the like.
 MODULE_PATH = "/path/to/libtaskslot.so"
 
@@ -128,7 +130,7 @@ class Reader:
                 env=self._ports.environment(),
                 include=self._root / "redis.conf",
             )
-            like_a_clone(self._folder, self._root)
+            clone(self._root, self._folder)
             programs(self._top / "bin", self._installed)
         if str(CLUSTER_PORT) in text:
             environment = self._ports.environment(with_clock=True)
@@ -165,7 +167,7 @@ class Reader:
             **{name: value for name, value in os.environ.items() if not name.startswith("TASKSLOT_")},
             **self._ports.environment(),
             "PATH": f"{self._top / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self._root / "clients/python"),
+            "PYTHONPATH": str(self._folder / "clients/python"),
             "PYTHONUNBUFFERED": "1",
             "TREE": str(self._root),
             "NO_COLOR": "1",
@@ -186,12 +188,15 @@ class Reader:
             for example in examples(block):
                 self._try(block, example)
         else:
-            self._run_python(block.text, block.line)
+            printed = self._run_python(block.text, block.line)
+            shown = [line for promise in PRINTED.findall(block.text) for line in ("...", promise)]
+            self._compare(block, block.line, "the program", [*shown, "..."], lambda: printed, False)
 
-    def _run_python(self, source: str, line: int) -> None:
-        _, error = self._python.run(self._names.in_place(source), line)
+    def _run_python(self, source: str, line: int) -> list[str]:
+        output, error = self._python.run(self._names.in_place(source), line)
         if error:
             raise Mismatch(line, error)
+        return output.splitlines()
 
     def _try(self, block: Block, example: Example) -> None:
         line = block.line + example.lineno
@@ -274,8 +279,11 @@ class Reader:
     def _do_sh(self, block: Block) -> None:
         for command in block.texts("before"):
             self._run(block.line, command)
-        # The first command that fails ends the shell.
-        self._run(block.line, f"set -e\n{block.text}set +e")
+        try:
+            self._bash().run_all(self._in_place(block.text))
+        except Stuck as stuck:
+            self._lose_shell()
+            raise Mismatch(block.line, str(stuck)) from None
 
     def _lose_shell(self) -> None:
         self._shell.close()

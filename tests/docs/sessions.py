@@ -183,15 +183,15 @@ class Sessions:
 
     def _send_and_wait(self, typed: Typed, connection: Connection) -> None:
         """Send a command, and return when it waits in the server, or is answered."""
-        watcher = Connection(self._ports, typed.port)
+        watcher, client = Connection(self._ports, typed.port), connection("CLIENT", "ID")
 
-        def blocked() -> int:
-            return int(re.search(rb"blocked_clients:(\d+)", watcher("INFO", "clients"))[1])
+        def waits_or_is_answered() -> bool:
+            flags = re.search(rb" flags=(\w+)", watcher("CLIENT", "LIST", "ID", client))
+            return connection.has_reply() or bool(flags) and b"b" in flags[1]
 
-        before = blocked()
         connection.send(self._words(typed))
         try:
-            wait_until(lambda: blocked() > before or connection.has_reply(), "it waits", self._patience_s)
+            wait_until(waits_or_is_answered, "it waits", self._patience_s)
         except NotInTime:
             raise Mismatch(typed.line, f"{typed.command}\nneither waits nor is answered") from None
 

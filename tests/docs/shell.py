@@ -81,6 +81,11 @@ class Shell:
         self.run(f"{{ {command}\n}} >{output} 2>&1 &")
         return output
 
+    def run_all(self, commands: str) -> tuple[list[str], int]:
+        """Run commands up to the first that fails, which is told in the last line, and its status."""
+        failed = "trap 'status=$?; echo \"$BASH_COMMAND\"; (exit $status)' ERR"
+        return self.run(f"{failed}; set -e\n{commands}\nset +e; trap - ERR")
+
     def _read_until(self, mark: str) -> str:
         output, end = b"", time.monotonic() + TIMEOUT_S
         while not re.search(rb"%s \d+\n$" % mark.encode(), output):
@@ -124,11 +129,14 @@ def programs(folder: Path, installed: Installed) -> None:
         (folder / name).chmod(0o755)
 
 
-def like_a_clone(folder: Path, root: Path) -> None:
-    """Fill a folder with what a clone has at its top, and with the module as `make build` leaves it."""
-    for entry in root.iterdir():
-        if entry.name not in (".git", ".run", "target"):
-            (folder / entry.name).symlink_to(entry)
+def clone(root: Path, folder: Path) -> None:
+    """Copy a tree into a folder, without what git ignores, but with the module as `make build` leaves it."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
+    names = subprocess.check_output(command, cwd=root, text=True).split("\0")
+    for name in filter(None, names):
+        if (root / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, folder / name)
     (folder / "target/release").mkdir(parents=True)
     (folder / "target/release/libtaskslot.so").symlink_to(MODULE)
 

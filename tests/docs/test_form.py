@@ -21,6 +21,7 @@ def problems(text: str) -> list[tuple[int, str]]:
     [
         ("a\n\n```\nx\n```\n", 3, "without a language"),
         ("```cobol\nx\n```\n", 1, "unknown language 'cobol'"),
+        ("```text\n$ x\n```\n", 1, "a session that isn't run"),
         ("a\n\n    indented\n", 3, "indented code block"),
         ("<!-- test: frish -->\n```sh\nx\n```\n", 1, "unknown directive 'frish'"),
         ("<!-- test: skip -->\n```sh\nx\n```\n", 1, "needs a text"),

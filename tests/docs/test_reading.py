@@ -248,7 +248,9 @@ def test_python_blocks_share_their_names_and_wait(fine):
 
     ```python
     await asyncio.sleep(0)
-    mail.push("a")
+    print(mail.push("a"))  # 1795334211134-0
+    print("more")
+    print(mail.len())  # 1
     ```
 
     ```redis
@@ -278,6 +280,7 @@ def test_python_blocks_share_their_names_and_wait(fine):
         (">>> 1 + 1\n2\n>>> 1 + 2\n4\n", 4, "--- came:\n3"),
         ("x = 1\n\nx.foo\n", 2, 'made-up.md", line 4'),
         (">>> int('x')\n0\n", 2, "ValueError"),
+        ("print(1 + 1)  # 2\nprint(1 + 2)  # 4\n", 2, "--- came:\n2\n3"),
         ("import os\nos._exit(0)\n", 2, "Python ended"),
     ],
 )
@@ -336,7 +339,7 @@ def test_a_terminal_shows_output_and_keeps_its_folder(fine):
     [
         ("console", "$ echo one\ntwo", "--- came:\none"),
         ("console", "echo one", "begins with `$ `"),
-        ("sh", "true\nfalse\ntrue", "ended the shell"),
+        ("sh", "true\nfalse\ntrue", "wrote:\nfalse"),
         ("console", "$ make fly", "fly"),
         ("sh", "pip install ./clients/cobol", "no Python package"),
         ("js", "throw new Error('no')", "Error: no"),
@@ -426,7 +429,7 @@ def test_files_are_read_by_what_they_are_for(fine):
     ```
 
     ```text
-    $ not run {
+    not run {
     ```
     """)
 
