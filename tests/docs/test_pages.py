@@ -23,6 +23,12 @@ SKIPPED = {
 }
 
 
+def tell(problems: list[str]) -> None:
+    """Fail if there are any, with nothing but them."""
+    if problems:
+        pytest.fail("\n\n".join(problems), pytrace=False)
+
+
 @pytest.fixture(params=pages(ROOT))
 def page(request):
     """Each page."""
@@ -37,7 +43,7 @@ def test_a_page_shows_what_happens(page, installed):
         outcome = reader.read()
     for line, reason in outcome.skipped:
         print(f"{page.name}:{line}: not run: {reason}")
-    assert not outcome.problems, "\n\n".join(f"{page.name}:{line}: {what}" for line, what in outcome.problems)
+    tell([f"{page.name}:{line}: {what}" for line, what in outcome.problems])
     if outcome.lacking:
         # A reader of the report sees that part of the page was not run; in CI this fails before.
         pytest.skip(outcome.lacking)
@@ -46,7 +52,7 @@ def test_a_page_shows_what_happens(page, installed):
 def test_a_page_is_well_formed_and_its_links_lead_somewhere(page):
     """Fences have a known language, directives a block, links a file and a heading."""
     problems = [*page.problems, *link_problems(page, ROOT, tracked(ROOT))]
-    assert not problems, "\n".join(map(str, problems))
+    tell(list(map(str, problems)))
 
 
 def test_no_more_blocks_are_skipped_than_are_known():
@@ -72,7 +78,7 @@ def test_the_documents_that_comments_name_exist():
         for name, line, document, anchor in citations(ROOT, files)
         if document not in files or (anchor and anchor not in read_page(ROOT, document).anchors)
     ]
-    assert not missing, "\n".join(missing)
+    tell(missing)
 
 
 def test_the_readme_is_short():
