@@ -130,7 +130,6 @@ class Reader:
                 env=self._ports.environment(),
                 include=self._root / "redis.conf",
             )
-            clone(self._root, self._folder)
             programs(self._top / "bin", self._installed)
         if str(CLUSTER_PORT) in text:
             environment = self._ports.environment(with_clock=True)
@@ -167,7 +166,7 @@ class Reader:
             **{name: value for name, value in os.environ.items() if not name.startswith("TASKSLOT_")},
             **self._ports.environment(),
             "PATH": f"{self._top / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self._folder / "clients/python"),
+            "PYTHONPATH": str(self._root / "clients/python"),
             "PYTHONUNBUFFERED": "1",
             "TREE": str(self._root),
             "NO_COLOR": "1",
@@ -228,7 +227,12 @@ class Reader:
     # ---- a shell
 
     def _bash(self) -> Shell:
-        self._shell = self._shell or Shell(self._folder, self._environment)
+        if not self._shell:
+            if not (self._folder / "Makefile").exists():
+                clone(self._root, self._folder)
+            # The copy's library finds the copy's module.
+            environment = {**self._environment, "PYTHONPATH": str(self._folder / "clients/python")}
+            self._shell = Shell(self._folder, environment)
         return self._shell
 
     def _do_console(self, block: Block) -> None:

@@ -137,7 +137,7 @@ def clone(root: Path, folder: Path) -> None:
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, folder / name)
-    (folder / "target/release").mkdir(parents=True)
+    (folder / "target/release").mkdir(parents=True, exist_ok=True)
     (folder / "target/release/libtaskslot.so").symlink_to(MODULE)
 
 
