@@ -9,26 +9,17 @@ import time
 from harness.server import NotInTime, wait_until
 from harness.talk import Error, Talk
 
-from docs.comparison import Names, OtherTask, align, masked_reply, without_numbers
+from docs.comparison import OtherTask, align, masked_reply, without_numbers
 from docs.page import Block
 from docs.ports import Ports
 from docs.terminal import Typed, session, split, written
+from docs.workplace import Mismatch, Workplace, difference
 
 # Commands that are repeated until their reply is as shown.
 READS = re.compile(
     r"(TASK\.(GET|LEN|INFO|LIST|RESULT)|INFO|ROLE|DBSIZE|EXISTS|TTL|PTTL|TYPE|SCAN|LATENCY|MEMORY|WAIT|CLUSTER|GET|LLEN|XLEN)\b",
     re.I,
 )
-# For how long; for as long somebody is waited for.
-PATIENCE_S = 10
-
-
-class Mismatch(Exception):
-    """What came isn't what is shown; `line` is that of the command."""
-
-    def __init__(self, line: int, what: str):
-        super().__init__(what)
-        self.line = line
 
 
 class Connection(Talk):
@@ -51,8 +42,8 @@ class Connection(Talk):
 class Sessions:
     """The terminals of a page: one for each port, and those in which a command waits."""
 
-    def __init__(self, ports: Ports, names: Names, patience_s: float = PATIENCE_S):
-        self._ports, self._names, self._patience_s = ports, names, patience_s
+    def __init__(self, place: Workplace):
+        self._ports, self._names, self._patience_s = place.ports, place.names, place.patience_s
         self._terminals: dict[int, Connection] = {}
         # Commands that wait until the next block is over.
         self._waiting: list[tuple[Block, Typed, Connection]] = []
@@ -64,6 +55,8 @@ class Sessions:
     def begin(self, block: Block) -> list[tuple[Block, Typed, Connection]]:
         """Do what has to be done before a block of any language: whose commands are over when it is."""
         if block.has("fresh"):
+            if self._waiting:
+                raise Mismatch(self._waiting[0][1].line, "nothing follows that ends this wait")
             self.forget()
             Connection(self._ports, 6379)("FLUSHALL")
         for line in block.texts("wait"):
@@ -87,8 +80,10 @@ class Sessions:
         self._terminals, self._others, self._waiting = {}, [], []
         self._names.forget()
 
-    def type(self, block: Block) -> None:
+    def do(self, block: Block) -> None:
         """Type a block."""
+        for command in block.texts("before"):
+            self._prepare(block, command)
         try:
             commands = session(block.lines, block.line)
         except ValueError as error:
@@ -111,16 +106,14 @@ class Sessions:
         if meanwhile:
             raise Mismatch(block.line, "'meanwhile' needs a command that waits")
 
-    def do(self, block: Block, commands: list[str]) -> None:
-        """Send what `before` says."""
-        for command in commands:
-            typed = Typed(block.line, 6379, command)
-            if not typed.waits:
-                self._succeed(block, command)
-                continue
-            connection = Connection(self._ports, typed.port)
-            self._others.append(connection)
-            self._send_and_wait(typed, connection)
+    def _prepare(self, block: Block, command: str) -> None:
+        """Send what `before` says; if it waits, it is left waiting."""
+        typed = Typed(block.line, 6379, command)
+        if not typed.waits:
+            self._succeed(block, command)
+            return
+        self._others.append(Connection(self._ports, typed.port))
+        self._send_and_wait(typed, self._others[-1])
 
     # ---- commands
 
@@ -236,8 +229,3 @@ class Sessions:
                 self._names.learn(typed.shown[one], came[other], typed.queue)
         except OtherTask as error:
             raise Mismatch(typed.line, f"{typed.command}\n{error}") from None
-
-
-def difference(command: str, shown: list[str], came: list[str]) -> str:
-    """A command, what is shown, and what came."""
-    return "\n".join([command, "--- shown:", *shown, "--- came:", *came])

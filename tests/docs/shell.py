@@ -24,6 +24,10 @@ MAKE = """
 # The targets exist.
 exec {make} -n -C "$TREE" "$@" >/dev/null
 """
+PYTHON = """
+[ "$1 $2" = "-m pip" ] && exec pip "${{@:3}}"
+exec {python} "$@"
+"""
 PIP = """
 # Each folder is a Python package. Nothing is fetched.
 [ "$1" = install ] || exec {python} -m pip "$@"
@@ -118,8 +122,8 @@ def programs(folder: Path, installed: Installed) -> None:
         (folder / name).symlink_to(path)
     python = sys.executable
     scripts = {
-        "python": f'exec {python} "$@"',
-        "python3": f'exec {python} "$@"',
+        "python": PYTHON.format(python=python),
+        "python3": PYTHON.format(python=python),
         "taskslot": f'exec {python} -m taskslot "$@"',
         "make": MAKE.format(make=shutil.which("make")),
         "pip": PIP.format(python=python),
