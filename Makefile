@@ -77,7 +77,7 @@ test-python: quick $(TEST) ## Only those of the Python library, on that module (
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter clients/%,$(ARGS)),,clients/python/tests) $(ARGS)
 
-test-docs: quick $(TEST) ## Only what the documents show, and their links (ARGS=docs/results.md)
+test-docs: quick $(TEST) ## Only those of the documents: samples and links (ARGS=docs/results.md)
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
 
 test-all: build $(ALL) ## Run all tests, the long ones too, on every server that is here: Redis 6.2, 7.0 and 8.2 too

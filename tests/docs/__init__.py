@@ -1,4 +1,4 @@
-"""Runs what the documents show: reads pages of Markdown, runs their code blocks, compares output, checks links.
+"""Tests the documents: parses pages of Markdown, runs their code blocks, compares the output, checks links.
 
-README.md in this folder has the rules for those who write pages.
+README.md in this folder has the rules for writers.
 """

@@ -3,7 +3,7 @@
     python tests/docs                           all pages of the tree that you are in
     python tests/docs README.md docs/faq.md     these pages
     python tests/docs --server redis-6.2        on another server than Valkey 9.1
-    python tests/docs --check-urls              also ask for each web address whether it is there
+    python tests/docs --check-urls              also request each web address
 
 TASKSLOT_MODULE names the module, if it isn't target/release/libtaskslot.so.
 """

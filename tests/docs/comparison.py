@@ -1,17 +1,17 @@
-"""Compares what a page shows with what came, where ids, instants and the like may differ; README.md has the rules."""
+"""Compares the output that a page shows with the actual output. README.md lists what can differ."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-# `5/…` stands before the ids of sharded queues: which shard a task goes to is drawn.
+# Ids of sharded queues begin with a shard number, `5/…`. It is random.
 ID = r"(?:\d{1,5}/)?\d{13}-\d+"
 HANDLE = rf"{ID}@\d{{16}}-[0-9a-f]{{8}}"
 TOKENS = re.compile(rf"{HANDLE}|{ID}")
 PARTS = re.compile(rf"({ID})@")
 
-# What is masked in each line, in this order.
+# Replaced in each line, in this order.
 MASKS = [
     (re.compile(HANDLE), "<handle>"),
     (re.compile(ID), "<id>"),
@@ -20,7 +20,7 @@ MASKS = [
     (re.compile(r'"\d+\.\d{3}"'), "<rate>"),
     (re.compile(r"\b\d+\.\d+\.\d+\b(?!\.)"), "<version>"),
 ]
-# More, in the output of programs.
+# Also replaced in the output of programs.
 OUTPUT_MASKS = [
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "<date>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?"), "<time>"),
@@ -30,22 +30,22 @@ OUTPUT_MASKS = [
 ]
 NUMBER = re.compile(r"-?\b\d+(?:\.\d+)?(?:[kMG]\b)?")
 
-# A field of a map, as redis-cli shows it, and its value in the next line.
+# The name of a field, as redis-cli shows it. The next line has its value.
 NAME = re.compile(r'"([a-z][a-z0-9-]*)"$')
 VALUE = re.compile(r'(\(integer\) \d+|"\d+(?:\.\d+)?")$')
-# Fields that say a length which somebody has set; those of others ending so are measured.
+# Settings, which must match. Other fields with this suffix are measured durations.
 SET_LENGTHS = {"lease-ms", "ttl-ms", "retain-ms"}
 # A line of INFO.
 INFO_LINE = re.compile(r"^(\w+_(?:ms|memory)):\d+$")
 
 
 def is_measured(name: str) -> bool:
-    """Whether the value of a field differs each time."""
+    """Returns whether the value of a field is measured, and so differs each time."""
     return name == "memory" or (name.endswith("-ms") and name not in SET_LENGTHS)
 
 
 def masked_reply(lines: list[str], command: str = "") -> list[str]:
-    """The lines of a reply, as redis-cli shows it, without what differs each time."""
+    """Replaces what differs each time in a reply, as redis-cli shows it."""
     masked, name = [], ""
     for line in lines:
         if is_measured(name):
@@ -60,12 +60,12 @@ def masked_reply(lines: list[str], command: str = "") -> list[str]:
 
 
 def masked_output(lines: list[str]) -> list[str]:
-    """The lines of a program's output without what differs each time."""
+    """Replaces what differs each time in the output of a program."""
     return [_mask(line, MASKS + OUTPUT_MASKS).rstrip() for line in lines]
 
 
 def without_numbers(lines: list[str]) -> list[str]:
-    """Lines in which all numbers are alike."""
+    """Replaces all numbers."""
     return [NUMBER.sub("<number>", line) for line in lines]
 
 
@@ -75,8 +75,8 @@ def _mask(line: str, masks: list[tuple[re.Pattern, str]]) -> str:
     return line
 
 
-def align(shown: list[str], came: list[str], within: bool = False) -> list[tuple[int, int]] | None:
-    """Which line that is shown stands for which that came; None if they differ.
+def align(shown: list[str], actual: list[str], within: bool = False) -> list[tuple[int, int]] | None:
+    """Returns pairs of indices: a shown line and the actual line that matches it. None if the texts differ.
 
     A line `...` stands for any lines; with `within`, `...` in a line stands for any text.
     """
@@ -85,18 +85,18 @@ def align(shown: list[str], came: list[str], within: bool = False) -> list[tuple
         segments.append([]) if line.strip() == "..." else segments[-1].append(at)
 
     def fits(segment: list[int], start: int) -> bool:
-        return start + len(segment) <= len(came) and all(
-            _same(shown[at], came[start + n], within) for n, at in enumerate(segment)
+        return start + len(segment) <= len(actual) and all(
+            _same(shown[at], actual[start + n], within) for n, at in enumerate(segment)
         )
 
     first, *others = segments
-    if not fits(first, 0) or (not others and len(first) != len(came)):
+    if not fits(first, 0) or (not others and len(first) != len(actual)):
         return None
     pairs, start = list(zip(first, range(len(first)), strict=True)), len(first)
     for number, segment in enumerate(others, 1):
         is_last = number == len(others)
-        begin = max(start, len(came) - len(segment)) if is_last else start
-        found = next((at for at in range(begin, len(came) + 1) if fits(segment, at)), None)
+        begin = max(start, len(actual) - len(segment)) if is_last else start
+        found = next((at for at in range(begin, len(actual) + 1) if fits(segment, at)), None)
         if found is None:
             return None
         pairs += zip(segment, range(found, found + len(segment)), strict=True)
@@ -104,43 +104,43 @@ def align(shown: list[str], came: list[str], within: bool = False) -> list[tuple
     return pairs
 
 
-def _same(shown: str, came: str, within: bool) -> bool:
+def _same(shown: str, actual: str, within: bool) -> bool:
     if not within or "..." not in shown:
-        return shown == came
-    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), came) is not None
+        return shown == actual
+    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), actual) is not None
 
 
 class OtherTask(Exception):
-    """An id that is shown for two tasks, or a task for which two are shown."""
+    """The page shows one id for two tasks, or two ids for one task."""
 
 
 @dataclass
 class Names:
-    """Which id or handle that came each one that is shown stands for."""
+    """The actual id or handle for each one that the page shows."""
 
     known: dict[str, str] = field(default_factory=dict)
-    # What was shown for each that came; ids are unique in their queue only.
+    # The other way round, by queue: ids are unique only within a queue.
     _shown: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """Nothing that was shown stands for anything."""
+        """Forget all ids."""
         self.known.clear()
         self._shown.clear()
 
     def in_place(self, text: str) -> str:
-        """A text with the ids that came in place of those that are shown."""
+        """Replaces the ids that the page shows by the actual ones."""
         return TOKENS.sub(lambda found: self.known.get(found[0], found[0]), text)
 
-    def learn(self, shown: str, came: str, queue: str | None = None) -> None:
-        """Learn from a line that is shown and the one that came, of a queue if that is known."""
-        for one, other in zip(TOKENS.findall(shown), TOKENS.findall(came), strict=False):
+    def learn(self, shown: str, actual: str, queue: str | None = None) -> None:
+        """Learn the ids of a shown line and of the actual line. `queue` is the queue's key, if it is known."""
+        for one, other in zip(TOKENS.findall(shown), TOKENS.findall(actual), strict=False):
             self._learn(one, other, queue)
             # The id in a handle.
             for part, real in zip(PARTS.findall(one), PARTS.findall(other), strict=True):
                 self._learn(part, real, queue)
 
-    def _learn(self, shown: str, came: str, queue: str | None) -> None:
-        if self.known.setdefault(shown, came) != came:
-            raise OtherTask(f"{shown} was shown for {self.known[shown]} before, and stands for {came} here")
-        if queue and self._shown.setdefault((queue, came), shown) != shown:
-            raise OtherTask(f"{shown} is the same as {self._shown[queue, came]}, which was shown before")
+    def _learn(self, shown: str, actual: str, queue: str | None) -> None:
+        if self.known.setdefault(shown, actual) != actual:
+            raise OtherTask(f"{shown} stands for {self.known[shown]} above, and for {actual} here")
+        if queue and self._shown.setdefault((queue, actual), shown) != shown:
+            raise OtherTask(f"{shown} is the same task or lease as {self._shown[queue, actual]} above")

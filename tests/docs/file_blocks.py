@@ -33,7 +33,7 @@ def do_settings(place: Workplace, block: Block) -> None:
 
 
 def do_module_of_node(place: Workplace, block: Block) -> None:
-    """Run a program of Node beside the clients of the recipes."""
+    """Run a Node program with the clients of the recipes."""
     modules = place.folder / "node_modules"
     if not modules.exists():
         modules.symlink_to(_found(recipes.node_modules))
@@ -46,7 +46,7 @@ def do_module_of_node(place: Workplace, block: Block) -> None:
 
 
 def _found(look: Callable[[], Path | str]) -> Path | str:
-    """What the recipes' harness finds; where it would skip the test, `Lacking` says why."""
+    """Calls a function of the recipes' harness. Raises `Lacking` where the function skips the test."""
     try:
         return look()
     except recipes.pytest.skip.Exception as skipped:
@@ -54,7 +54,7 @@ def _found(look: Callable[[], Path | str]) -> Path | str:
 
 
 def check_syntax(place: Workplace, block: Block) -> None:
-    """Parse a block, if its language is one for which that is possible."""
+    """Check the syntax of a block, if there is a parser for its language."""
     try:
         match block.language:
             case "json":
@@ -74,7 +74,7 @@ def check_syntax(place: Workplace, block: Block) -> None:
 
 
 def _parse_yaml(text: str) -> None:
-    import yaml
+    import yaml  # only few pages need it
 
     try:
         list(yaml.safe_load_all(text))

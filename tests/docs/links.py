@@ -1,4 +1,4 @@
-"""Checks links: those within the tree by its files and headings, web addresses by their syntax."""
+"""Checks links: relative ones against files and headings, web addresses by their syntax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from docs.page import Page, Problem, read_page
 
-# Files whose comments may name documents.
+# Sources, whose comments can name documents.
 SOURCES = {".rs", ".py", ".c", ".sh", ".mjs", ".toml", ".conf", ".yml", ".txt"}
 SOURCE_NAMES = {"Makefile", "run"}
 CITED = re.compile(
@@ -38,7 +38,7 @@ def anchors(root: Path, name: str) -> set[str]:
 
 
 def link_problems(page: Page, root: Path, files: set[str]) -> Iterator[Problem]:
-    """What is wrong with the links of a page, where `files` are those in git."""
+    """Yields the dead links of a page. `files` are the files in git."""
     for link in page.links:
         why = dead(page, link.target, root, files)
         if why:
@@ -46,7 +46,7 @@ def link_problems(page: Page, root: Path, files: set[str]) -> Iterator[Problem]:
 
 
 def dead(page: Page, target: str, root: Path, files: set[str]) -> str | None:
-    """Why a link leads nowhere; None if it is well."""
+    """Returns why a link is dead, or None."""
     try:
         parts = urlsplit(target)
     except ValueError:
@@ -62,7 +62,7 @@ def dead(page: Page, target: str, root: Path, files: set[str]) -> str | None:
     if parts.path:
         joined = resolved(PurePosixPath(page.name).parent / unquote(parts.path))
         if joined is None:
-            return "it leads out of the tree"
+            return "it leaves the tree"
         name = joined
         if name not in files and not any(file.startswith(f"{name}/") for file in files):
             return "no such file in git"
@@ -80,7 +80,7 @@ def dead(page: Page, target: str, root: Path, files: set[str]) -> str | None:
 
 
 def resolved(path: PurePosixPath) -> str | None:
-    """A path without `..`; None if it leads out of the tree."""
+    """Resolves `..` in a path. None if the path leaves the tree."""
     parts: list[str] = []
     for part in path.parts:
         if part != "..":
@@ -93,7 +93,7 @@ def resolved(path: PurePosixPath) -> str | None:
 
 
 def reachable(root: Path, start: str) -> set[str]:
-    """The pages that can be reached by links from a page."""
+    """Returns the pages that links reach from a page, directly or over other pages."""
     found, new = set(), [start]
     while new:
         name = new.pop()
@@ -111,7 +111,7 @@ def reachable(root: Path, start: str) -> set[str]:
 
 
 def citations(root: Path, files: set[str]) -> Iterator[tuple[str, int, str, str]]:
-    """The documents that comments in the sources name: file, line, document, anchor."""
+    """Yields the documents that sources name: file, line, document, anchor."""
     for name in sorted(files):
         path = root / name
         if re.fullmatch(r"tests/docs/test_\w+\.py", name):
@@ -124,7 +124,7 @@ def citations(root: Path, files: set[str]) -> Iterator[tuple[str, int, str, str]
 
 
 def fetch(target: str) -> str | None:
-    """Ask for a web address: why it isn't there, None if it is or is no web address."""
+    """Requests a web address. Returns an error, or None if it exists or is not a web address."""
     if not target.startswith(("http://", "https://")):
         return None
     request = urllib.request.Request(target, headers={"User-Agent": "taskslot-docs"})

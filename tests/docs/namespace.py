@@ -1,9 +1,9 @@
-"""Runs the Python blocks of a page in a process of their own, which keeps their names from block to block.
+"""Runs the Python blocks of a page in one process, so that they share their names.
 
-    python namespace.py IN OUT      is that process: it reads requests from file descriptor IN and replies to OUT
+    python namespace.py IN OUT      the process: reads requests from file descriptor IN, writes replies to OUT
 
-A request is a line of JSON: `source`, `line` on the page, `file` (the page), `single` (show the value, as at `>>> `).
-A reply: `output`, and `error`, a traceback, or null.
+A request is a line of JSON: `source`, its `line` in the `file`, and `single`: print the value, as `>>> ` does.
+A reply has `output` and `error`, which is a traceback or null.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import traceback
 import types
 from pathlib import Path
 
-# For one block, or one statement at `>>> `.
+# The longest that a block, or a statement after `>>> `, can take.
 TIMEOUT_S = 30
 
 
 class Namespace:
-    """The process, seen from the test."""
+    """Starts the process and talks to it."""
 
     def __init__(self, folder: Path, environment: dict[str, str], page: Path):
         self._page = str(page)
@@ -53,7 +53,7 @@ class Namespace:
         return self._process.pid
 
     def run(self, source: str, line: int, single: bool = False) -> tuple[str, str | None]:
-        """Run code that stands on a line of the page: what it printed, and its traceback if it failed."""
+        """Run code from a line of the page. Returns its output, and a traceback if it failed."""
         request = {"source": source, "line": line, "file": self._page, "single": single}
         os.write(self._write, json.dumps(request).encode() + b"\n")
         reply = b""
@@ -61,7 +61,7 @@ class Namespace:
             ready, _, _ = select.select([self._read], [], [], TIMEOUT_S)
             piece = os.read(self._read, 65536) if ready else b""
             if not piece:
-                return "", "Python ended" if ready else f"it did not end within {TIMEOUT_S} s"
+                return "", "the Python process ended" if ready else f"not finished after {TIMEOUT_S} s"
             reply += piece
         answer = json.loads(reply)
         return answer["output"], answer["error"]
@@ -79,7 +79,7 @@ class Namespace:
 
 
 def serve(requests: int, replies: int) -> None:
-    """Run what is asked until the other side is gone."""
+    """Serve requests until the pipe is closed."""
     sys.path[0] = ""  # the page's folder, not this file's
     page = sys.modules["page"] = types.ModuleType("page")
     with asyncio.Runner() as runner, open(requests) as lines, open(replies, "w") as out:
@@ -93,7 +93,7 @@ def _run(request: dict, names: dict, runner: asyncio.Runner) -> tuple[str, str |
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output):
-            # The line numbers of tracebacks are those of the page.
+            # Empty lines before it, so that tracebacks show the line numbers of the page.
             source = "\n" * (request["line"] - 1) + request["source"]
             mode = "single" if request["single"] else "exec"
             code = compile(source, request["file"], mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -101,7 +101,7 @@ def _run(request: dict, names: dict, runner: asyncio.Runner) -> tuple[str, str |
             if inspect.iscoroutine(value):
                 runner.run(_awaited(value))
     except BaseException as error:
-        # Without the frames of this file.
+        # Leave out the frames of this file.
         frames = error.__traceback__
         while frames and frames.tb_frame.f_code.co_filename != request["file"]:
             frames = frames.tb_next

@@ -1,4 +1,4 @@
-"""A page of Markdown, read: its code blocks with their directives, its headings, its links, and what is wrong."""
+"""Reads a page of Markdown: code blocks with their directives, headings and links. Collects errors of form."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# Languages of code blocks, with what the test does with them; README.md has the same table.
+# The languages of code blocks. README.md describes what the test does with each.
 RUN = {"redis", "python", "js", "console", "sh", "conf"}
 PARSED = {"json", "toml", "yaml"}
 LANGUAGES = RUN | PARSED | {"text"}
 
-# Directives, and whether they need a text.
+# The directives, and whether each needs a text.
 DIRECTIVES = {
     "fresh": False,
     "before": True,
@@ -28,7 +28,7 @@ DIRECTIVES = {
     "skip": True,
 }
 COMMENT = re.compile(r"<!--\s*test:\s*([\w-]*)\s*(.*?)\s*-->", re.S)
-# What is typed somewhere: a block of `text` has none of it.
+# A prompt. A `text` block must not contain one.
 SESSION = re.compile(r"^\s*(127\.0\.0\.1:\d+> |\$ |>>> )", re.M)
 # The first line of a block that names a file.
 FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|mjs|js))")
@@ -36,7 +36,7 @@ FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|mjs|js))")
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong on a page."""
+    """An error on a page."""
 
     page: str
     line: int
@@ -62,20 +62,20 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that the block is written to, if its first line names one."""
+        """The file to write the block to, if its first line is a comment with a file name."""
         named = FILE_NAME.fullmatch(self.lines[0].strip()) if self.lines else None
         return named[1] if named and self.language in ("python", "js") else None
 
     def has(self, directive: str) -> bool:
-        """Whether a directive is given."""
+        """Returns whether the block has a directive."""
         return any(name == directive for name, _ in self.directives)
 
     def texts(self, directive: str) -> list[str]:
-        """The lines of all directives of this name."""
+        """Returns the lines of all directives with this name."""
         return [line for name, text in self.directives if name == directive for line in text.splitlines()]
 
     def one(self, directive: str) -> str:
-        """The text of a directive, empty if it isn't given."""
+        """Returns the text of a directive. Empty if the block doesn't have it."""
         return "\n".join(self.texts(directive))
 
 
@@ -98,7 +98,7 @@ class Page:
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, line: int, what: str) -> None:
-        """Note something wrong."""
+        """Add an error."""
         self.problems.append(Problem(self.name, line, what))
 
 
@@ -113,14 +113,14 @@ def parse(name: str, text: str) -> Page:
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading: lower case, without punctuation, hyphens for spaces."""
+    """Returns GitHub's anchor for a heading: lower case, no punctuation, a hyphen for each space."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 class _Parser:
     def __init__(self, name: str):
         self.page = Page(name)
-        # Directives above what comes next, each with its line.
+        # The directives above the next block: line, name, text.
         self._pending: list[tuple[int, str, str]] = []
         self._slugs: Counter[str] = Counter()
 

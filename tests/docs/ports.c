@@ -1,8 +1,8 @@
-/* LD_PRELOAD shim: gives a group of processes the well-known ports of the documents, 6379 and the like, for themselves.
+/* LD_PRELOAD shim: gives a group of processes its own copies of the ports in the documents, such as 6379.
  *
- * A process that binds 127.0.0.1:6379 gets a free port instead, which is noted in a file (PORTS_FILE: one 16-bit number
- * for each port). A process of the group that connects to 6379 is led there, and to nobody where no one of the group has
- * bound it: a test must never reach a server of the machine that it runs on.
+ * A process that binds 127.0.0.1:6379 gets a free port instead. The file PORTS_FILE has the real port for each port, 16
+ * bits each. When a process of the group connects to 6379, it is connected to the real port. If no process of the group
+ * has bound 6379, the connection is refused: a test must never reach another server of the machine.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

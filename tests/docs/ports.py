@@ -1,4 +1,4 @@
-"""The ports that the documents name, 6379 and the like, for one page's processes alone; ports.c says how."""
+"""Private ports for the processes of a page: each page has its own 6379. See ports.c."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ PORTS = 65536
 
 
 class Ports:
-    """The ports of a group of processes, each of which has `environment()` in its own."""
+    """The ports of a group of processes. A process belongs to it if `environment()` is in its environment."""
 
     def __init__(self, folder: Path):
         self._file = folder / "ports"
         self._file.write_bytes(bytes(2 * PORTS))
 
     def environment(self, with_clock: bool = False) -> dict[str, str]:
-        """What a process needs in its environment; `with_clock` if its clock can be set, too."""
+        """The variables for a process of the group. `with_clock`: for a server whose clock the test can set."""
         libraries = [build_shim(SOURCE), *([build_shim()] if with_clock else [])]
         return {"LD_PRELOAD": ":".join(map(str, libraries)), "PORTS_FILE": str(self._file)}
 
     def real(self, port: int) -> int:
-        """The real port that stands for one in the documents; 0 if nobody has bound it."""
+        """Returns the real port for a port of the documents. 0 if no process listens on it."""
         with open(self._file, "rb") as file:
             file.seek(2 * port)
             return struct.unpack("=H", file.read(2))[0]
 
     def connect(self, port: int) -> socket.socket:
-        """A connection to a port."""
+        """Connect to a port of the documents."""
         real = self.real(port)
         if not real:
             raise ConnectionRefusedError(f"no server of this page listens on port {port}")
         return socket.create_connection(("127.0.0.1", real), timeout=15)
 
     def wait_served(self, port: int) -> None:
-        """Wait until somebody serves a port."""
+        """Wait until a process listens on a port."""
 
         def is_served() -> bool:
             try:

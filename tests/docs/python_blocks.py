@@ -1,4 +1,4 @@
-"""Does the Python blocks of a page: programs, and sessions at `>>> `."""
+"""Runs the Python blocks of a page: programs, and `>>> ` sessions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from docs.namespace import Namespace
 from docs.page import Block
 from docs.workplace import Mismatch, Workplace
 
-# Calls that only read: repeated until they show what is shown.
+# Calls that only read. They are repeated until the value is as shown.
 READS = re.compile(r"(await )?[\w.]+\.(len|infos?|get|tasks|settings|groups|workers|schedules)\(")
-# A comment that says what is printed.
+# A comment with the text that the line prints.
 PRINTED = re.compile(r"^ *print\(.*\) +# (.*)$", re.M)
 
 
 class PythonBlocks:
-    """The process in which they run, which starts with the first."""
+    """Runs Python blocks. The process starts with the first one."""
 
     def __init__(self, place: Workplace):
         self._place = place
@@ -69,10 +69,10 @@ class PythonBlocks:
 
 
 def is_session(block: Block) -> bool:
-    """Whether a block is typed at `>>> `."""
+    """Returns whether a block is a `>>> ` session."""
     return bool(re.search(r"^>>> ", block.text, re.M))
 
 
 def examples(block: Block) -> list[Example]:
-    """The statements of a session, with what is shown."""
+    """Returns the statements of a session, each with its output."""
     return [part for part in DocTestParser().parse(block.text) if isinstance(part, Example)]

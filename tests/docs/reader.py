@@ -1,4 +1,4 @@
-"""Reads a page as a person would who tries all of it: starts its servers, and does its blocks in order."""
+"""Runs a page: starts its servers and runs its blocks in order, as a reader would who tries everything."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from docs.shell_blocks import ShellBlocks
 from docs.workplace import PATIENCE_S, Lacking, Mismatch, Workplace
 
 PORT, CLUSTER_PORT = 6379, 7001
-# Languages of blocks that talk to a server.
+# Languages whose blocks can use a server.
 NEEDS_SERVER = {"redis", "python", "js", "console", "sh"}
 
 
 @dataclass
 class Outcome:
-    """What became of a page: problems and skipped blocks, each with its line."""
+    """The result of a page. Problems and skipped blocks have their line."""
 
     done: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
     skipped: list[tuple[int, str]] = field(default_factory=list)
-    # What is missing on this machine, so that blocks were left out.
+    # A program that this machine doesn't have, so that some blocks were not run.
     lacking: str | None = None
 
 
 class Reader:
-    """One reader of one page. `root` is the tree that the page is of."""
+    """Runs one page. `root` is the tree of the page."""
 
     def __init__(self, page: Page, installed: Installed, root: Path, patience_s: float = PATIENCE_S):
         self._place = Workplace(page, installed, root, patience_s)
@@ -54,7 +54,7 @@ class Reader:
         self._place.remove()
 
     def read(self) -> Outcome:
-        """Do all blocks; go on after a problem."""
+        """Run all blocks, also those after a problem."""
         outcome = Outcome()
         blocks = [block for block in self._place.page.blocks if block.language != "text"]
         self._start([block for block in blocks if not block.has("skip")])
@@ -72,7 +72,7 @@ class Reader:
     def _start(self, blocks: list[Block]) -> None:
         place = self._place
         if any(block.language in NEEDS_SERVER for block in blocks):
-            # As `make run` starts one.
+            # Like the server of `make run`.
             include = place.root / "redis.conf"
             environment = place.ports.environment()
             self._servers.append(Server(place.installed, port=PORT, env=environment, include=include))
@@ -95,7 +95,7 @@ class Reader:
                 check_syntax(self._place, block)
                 return
             if block.has("fresh"):
-                # Programs in the background are over, too.
+                # Also end programs in the background.
                 end_all_in(self._place.top, *self._python.pids, *self._shell.pids)
             over = self._sessions.begin(block)
             self._do(block)

@@ -1,4 +1,4 @@
-"""Types the redis-cli sessions of a page on its servers, and does what others do meanwhile."""
+"""Runs the redis-cli sessions of a page, and the commands of other clients that directives contain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from docs.ports import Ports
 from docs.terminal import Typed, session, split, written
 from docs.workplace import Mismatch, Workplace, difference
 
-# Commands that are repeated until their reply is as shown.
+# Commands that only read. They are repeated until the reply is as shown.
 READS = re.compile(
     r"(TASK\.(GET|LEN|INFO|LIST|RESULT)|INFO|ROLE|DBSIZE|EXISTS|TTL|PTTL|TYPE|SCAN|LATENCY|MEMORY|WAIT|CLUSTER|GET|LLEN|XLEN)\b",
     re.I,
@@ -23,7 +23,7 @@ READS = re.compile(
 
 
 class Connection(Talk):
-    """A connection to a port that a page names."""
+    """A connection to a port of the page."""
 
     def __init__(self, ports: Ports, port: int):
         self.port = port
@@ -31,32 +31,32 @@ class Connection(Talk):
         super().__init__(self)
 
     def raw(self):
-        """What `Talk` speaks over."""
+        """The socket for `Talk`."""
         return self._ports.connect(self.port)
 
     def has_reply(self) -> bool:
-        """Whether there is something to read."""
+        """Returns whether a reply has arrived."""
         return bool(select.select([self._socket], [], [], 0)[0])
 
 
 class Sessions:
-    """The terminals of a page: one for each port, and those in which a command waits."""
+    """The terminals of a page: one for each port, and one for each command that waits."""
 
     def __init__(self, place: Workplace):
         self._ports, self._names, self._patience_s = place.ports, place.names, place.patience_s
         self._terminals: dict[int, Connection] = {}
         # Commands that wait until the next block is over.
         self._waiting: list[tuple[Block, Typed, Connection]] = []
-        # Connections of others that wait.
+        # Connections of other clients that wait.
         self._others: list[Connection] = []
 
     # ---- blocks
 
     def begin(self, block: Block) -> list[tuple[Block, Typed, Connection]]:
-        """Do what has to be done before a block of any language: whose commands are over when it is."""
+        """Prepare for a block of any language. Returns the waiting commands to compare after it."""
         if block.has("fresh"):
             if self._waiting:
-                raise Mismatch(self._waiting[0][1].line, "nothing follows that ends this wait")
+                raise Mismatch(self._waiting[0][1].line, "this command still waits")
             self.forget()
             Connection(self._ports, 6379)("FLUSHALL")
         for line in block.texts("wait"):
@@ -71,17 +71,17 @@ class Sessions:
             self._compare(block, typed, self._read(typed, connection))
 
     def end_all(self) -> None:
-        """Compare the replies of all commands that wait: nothing follows."""
+        """Compare the replies of all waiting commands, at the end of the page."""
         over, self._waiting = self._waiting, []
         self.end(over)
 
     def forget(self) -> None:
-        """Close all connections; ids that were shown stand for nothing."""
+        """Close all connections and forget all ids."""
         self._terminals, self._others, self._waiting = {}, [], []
         self._names.forget()
 
     def do(self, block: Block) -> None:
-        """Type a block."""
+        """Run a block."""
         for command in block.texts("before"):
             self._prepare(block, command)
         try:
@@ -104,10 +104,10 @@ class Sessions:
             else:
                 self._compare(block, typed, self._ask(typed))
         if meanwhile:
-            raise Mismatch(block.line, "'meanwhile' needs a command that waits")
+            raise Mismatch(block.line, "'meanwhile' needs a command that blocks")
 
     def _prepare(self, block: Block, command: str) -> None:
-        """Send what `before` says; if it waits, it is left waiting."""
+        """Send a command of `before`. If it blocks, leave it waiting."""
         typed = Typed(block.line, 6379, command)
         if not typed.waits:
             self._succeed(block, command)
@@ -139,27 +139,27 @@ class Sessions:
 
     def _repeat(self, block: Block, typed: Typed) -> None:
         end = time.monotonic() + self._patience_s
-        while self._differs(block, typed, came := self._ask(typed)) and time.monotonic() < end:
+        while self._differs(block, typed, actual := self._ask(typed)) and time.monotonic() < end:
             select.select([], [], [], 0.005)
-        self._compare(block, typed, came)
+        self._compare(block, typed, actual)
 
     def _read(self, typed: Typed, connection: Connection) -> list[str]:
         try:
             return written(connection.read(), typed.command)
         except TimeoutError:
-            raise Mismatch(typed.line, f"{typed.command}\nstill waits, 15 s later") from None
+            raise Mismatch(typed.line, f"{typed.command}\nstill waits after 15 s") from None
 
     def _subscribe(self, block: Block, typed: Typed, meanwhile: list[str]) -> None:
-        """Subscribe, let others do something, and read as many messages as are shown."""
+        """Subscribe, run the commands of other clients, and read as many messages as the page shows."""
         connection = Connection(self._ports, typed.port)
         connection.send(self._words(typed))
-        came = [line for line in typed.shown if line.startswith("Reading messages")]
-        came += self._read(typed, connection)
+        actual = [line for line in typed.shown if line.startswith("Reading messages")]
+        actual += self._read(typed, connection)
         for command in meanwhile:
             self._succeed(block, command)
-        while len(came) < len(typed.shown):
-            came += self._read(typed, connection)
-        self._compare(block, typed, came)
+        while len(actual) < len(typed.shown):
+            actual += self._read(typed, connection)
+        self._compare(block, typed, actual)
 
     def _leave_waiting(self, block: Block, typed: Typed) -> None:
         connection = self._terminals.pop(typed.port, None) or Connection(self._ports, typed.port)
@@ -167,7 +167,7 @@ class Sessions:
         self._waiting.append((block, typed, connection))
 
     def _with_others(self, block: Block, typed: Typed, meanwhile: list[str]) -> None:
-        """Send a command that waits, let others do something, and read its reply."""
+        """Send a blocking command, run the commands of other clients, and read the reply."""
         connection = self._terminal(typed.port)
         self._send_and_wait(typed, connection)
         for command in meanwhile:
@@ -175,7 +175,7 @@ class Sessions:
         self._compare(block, typed, self._read(typed, connection))
 
     def _send_and_wait(self, typed: Typed, connection: Connection) -> None:
-        """Send a command, and return when it waits in the server, or is answered."""
+        """Send a command. Returns when it waits in the server or has a reply."""
         watcher, client = Connection(self._ports, typed.port), connection("CLIENT", "ID")
 
         def waits_or_is_answered() -> bool:
@@ -186,10 +186,10 @@ class Sessions:
         try:
             wait_until(waits_or_is_answered, "it waits", self._patience_s)
         except NotInTime:
-            raise Mismatch(typed.line, f"{typed.command}\nneither waits nor is answered") from None
+            raise Mismatch(typed.line, f"{typed.command}\nneither waits nor has a reply") from None
 
     def _succeed(self, block: Block, command: str) -> None:
-        """Send what somebody else does, which must succeed."""
+        """Send a command of another client. It must succeed."""
         typed = Typed(block.line, 6379, command)
         reply = Connection(self._ports, typed.port)(*self._words(typed))
         if isinstance(reply, Error):
@@ -200,8 +200,8 @@ class Sessions:
         words = self._words(Typed(block.line, 6379, command))
 
         def is_so() -> bool:
-            came = connection(*words)
-            return (came.decode() if isinstance(came, bytes) else str(came)) == reply
+            actual = connection(*words)
+            return (actual.decode() if isinstance(actual, bytes) else str(actual)) == reply
 
         try:
             wait_until(is_so, f"{command} is {reply}", self._patience_s)
@@ -210,22 +210,22 @@ class Sessions:
 
     # ---- comparing
 
-    def _differs(self, block: Block, typed: Typed, came: list[str]) -> bool:
-        return self._aligned(block, typed, came) is None
+    def _differs(self, block: Block, typed: Typed, actual: list[str]) -> bool:
+        return self._aligned(block, typed, actual) is None
 
     @staticmethod
-    def _aligned(block: Block, typed: Typed, came: list[str]) -> list[tuple[int, int]] | None:
-        shown, real = masked_reply(typed.shown, typed.command), masked_reply(came, typed.command)
+    def _aligned(block: Block, typed: Typed, actual: list[str]) -> list[tuple[int, int]] | None:
+        shown, real = masked_reply(typed.shown, typed.command), masked_reply(actual, typed.command)
         if block.has("numbers"):
             shown, real = without_numbers(shown), without_numbers(real)
         return align(shown, real)
 
-    def _compare(self, block: Block, typed: Typed, came: list[str]) -> None:
-        pairs = self._aligned(block, typed, came)
+    def _compare(self, block: Block, typed: Typed, actual: list[str]) -> None:
+        pairs = self._aligned(block, typed, actual)
         if pairs is None:
-            raise Mismatch(typed.line, difference(typed.command, typed.shown, came))
+            raise Mismatch(typed.line, difference(typed.command, typed.shown, actual))
         try:
             for one, other in pairs:
-                self._names.learn(typed.shown[one], came[other], typed.queue)
+                self._names.learn(typed.shown[one], actual[other], typed.queue)
         except OtherTask as error:
             raise Mismatch(typed.line, f"{typed.command}\n{error}") from None

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from harness.server import CLI, MODULE, Installed, wait_until
 
-# For one command.
+# The longest that a command can take.
 TIMEOUT_S = 30
 
-# Programs that a page's commands find first, each a script of bash. Those that would build or install are replaced by
-# a check of what they name.
+# Scripts that come first in PATH. Instead of building or installing, they check their arguments.
 MAKE = """
 # The targets exist.
 exec {make} -n -C "$TREE" "$@" >/dev/null
@@ -42,11 +41,11 @@ done
 
 
 class Stuck(Exception):
-    """A command that doesn't end."""
+    """A command that does not finish, or that ended the shell."""
 
 
 class Shell:
-    """A bash that runs one command after the other."""
+    """A bash that runs commands one after the other."""
 
     def __init__(self, folder: Path, environment: dict[str, str]):
         self.folder = folder
@@ -67,9 +66,9 @@ class Shell:
         return self._process.pid
 
     def run(self, command: str) -> tuple[list[str], int]:
-        """Run a command: the lines that it writes, to stdout or stderr, and its status."""
+        """Run a command. Returns the lines of its stdout and stderr, and its status."""
         mark = secrets.token_hex(8)
-        # Braces, not a subshell: `cd` and `export` hold for the commands that follow.
+        # Braces, not a subshell, so that `cd` and `export` affect later commands.
         script = f"{{ {command}\n}} </dev/null\nprintf '%s %d\\n' {mark} $?\n"
         self._process.stdin.write(script.encode())
         self._process.stdin.flush()
@@ -78,7 +77,7 @@ class Shell:
         return text.splitlines(), int(status)
 
     def begin(self, command: str) -> Path:
-        """Run a command in the background: the file that it writes to."""
+        """Run a command in the background. Returns the file with its output."""
         self._outputs += 1
         output = self.folder / f".output-{self._outputs}"
         output.touch()
@@ -86,7 +85,7 @@ class Shell:
         return output
 
     def run_all(self, commands: str) -> tuple[list[str], int]:
-        """Run commands up to the first that fails, which is told in the last line, and its status."""
+        """Run commands. The first one that fails ends the shell; it is the last line of the output."""
         failed = "trap 'status=$?; echo \"$BASH_COMMAND\"; (exit $status)' ERR"
         return self.run(f"{failed}; set -e\n{commands}\nset +e; trap - ERR")
 
@@ -96,13 +95,13 @@ class Shell:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0, end - time.monotonic()))
             piece = os.read(self._process.stdout.fileno(), 65536) if ready else b""
             if not piece:
-                why = "it ended the shell" if ready else f"it didn't end within {TIMEOUT_S} s"
-                raise Stuck(f"{why}; so far it wrote:\n{output.decode('utf-8', 'replace')}")
+                why = "the shell ended" if ready else f"not finished after {TIMEOUT_S} s"
+                raise Stuck(f"{why}; the output so far:\n{output.decode('utf-8', 'replace')}")
             output += piece
         return output.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End the shell and all that it started."""
+        """End the shell and the processes it started."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process.stdin.close()
@@ -110,7 +109,7 @@ class Shell:
 
 
 def programs(folder: Path, installed: Installed) -> None:
-    """Put the programs that pages use into a folder."""
+    """Fill a folder with the programs that pages use."""
     folder.mkdir()
     links = {
         "redis-server": installed.path,
@@ -134,7 +133,7 @@ def programs(folder: Path, installed: Installed) -> None:
 
 
 def clone(root: Path, folder: Path) -> None:
-    """Copy a tree into a folder, without what git ignores, but with the module as `make build` leaves it."""
+    """Copy a tree into a folder: the files that git doesn't ignore, and the module where `make build` writes it."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     names = subprocess.check_output(command, cwd=root, text=True).split("\0")
     for name in filter(None, names):
@@ -146,7 +145,7 @@ def clone(root: Path, folder: Path) -> None:
 
 
 def end_all_in(folder: Path, *others_than: int) -> None:
-    """End the processes that run in a folder, other than these: what a page's commands started in the background."""
+    """End the processes whose working folder is in `folder`, except `others_than`: servers and workers of a page."""
 
     def remaining() -> list[int]:
         found = []

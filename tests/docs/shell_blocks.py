@@ -1,4 +1,4 @@
-"""Does the shell blocks of a page: terminals, `console`, and commands without output, `sh`."""
+"""Runs the `console` and `sh` blocks of a page."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from docs.page import Block
 from docs.shell import Shell, Stuck, clone
 from docs.workplace import Mismatch, Workplace
 
-# Commands that only read: repeated until they show what is shown.
+# Commands that only read. They are repeated until the output is as shown.
 READS = re.compile(
     r"taskslot (--\S+ )*(info|list|get|top)\b|redis-cli .*\b(TASK\.(LEN|GET|INFO|LIST)|INFO)\b|cat |tail ",
     re.I,
 )
-# Commands that are checked and not run, so that their output isn't there.
+# Commands that are checked instead of run. Their output is not compared.
 CHECKED = re.compile(r"(\w+=\S+ )*(make|pip|python3? -m pip)\b")
 
 
 @dataclass
 class Command:
-    """A command in a terminal, with the output that is shown."""
+    """A command in a terminal, with its output on the page."""
 
     line: int
     text: str
@@ -28,12 +28,12 @@ class Command:
 
     @property
     def in_background(self) -> bool:
-        """Whether it ends in `&`."""
+        """Whether the command ends in `&`."""
         return self.text.endswith("&") and not self.text.endswith("&&")
 
 
 class ShellBlocks:
-    """The shell in which they run, in a copy of the tree; it starts with the first."""
+    """Runs shell blocks. The shell starts with the first one, in a copy of the tree."""
 
     def __init__(self, place: Workplace):
         self._place = place
@@ -79,13 +79,13 @@ class ShellBlocks:
             place = self._place
             if not (place.folder / "Makefile").exists():
                 clone(place.root, place.folder)
-            # The copy's library finds the copy's module.
+            # The library of the copy finds the module in the copy.
             environment = {**place.environment, "PYTHONPATH": str(place.folder / "clients/python")}
             self._shell = Shell(place.folder, environment)
         return self._shell
 
     def _run(self, command: Command, all_of: bool = False) -> tuple[list[str], int]:
-        """Run a command, or several up to the first that fails."""
+        """Run a command. `all_of`: run several commands up to the first that fails."""
         text = self._place.in_place(command.text)
         try:
             return self._open().run_all(text) if all_of else self._open().run(text)
@@ -99,7 +99,7 @@ class ShellBlocks:
             raise Mismatch(command.line, "\n".join([command.text, *output, f"ended with {status}"]))
 
     def _leave(self, block: Block, command: Command) -> None:
-        """Start a command and leave it running, when it serves its port and has written what is shown."""
+        """Start a command and leave it running. Returns when it listens on its port and its output is as shown."""
         text = self._place.in_place(command.text).removesuffix("&").strip()
         output = self._open().begin(text)
         for port in re.findall(r"--port (\d+)", text):
@@ -116,7 +116,7 @@ class ShellBlocks:
 
 
 def terminal(block: Block) -> list[Command]:
-    """The commands of a terminal."""
+    """Returns the commands of a `console` block."""
     commands: list[Command] = []
     for number, line in enumerate(block.lines, block.line):
         if line.startswith("$ "):

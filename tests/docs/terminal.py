@@ -1,4 +1,4 @@
-"""A terminal with redis-cli: reads the sessions of a page, and writes replies as redis-cli does."""
+"""Parses redis-cli sessions, and formats replies as redis-cli does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from harness.talk import Error
 
 PROMPT = re.compile(r"127\.0\.0\.1:(\d+)(?:\[\d+\])?(?:\(TX\))?> (.*)")
-# How long a command took, below its reply.
+# The time that a command took, below its reply.
 TOOK = re.compile(r"\(\d+\.\d\ds\)")
-# redis-cli shows these as they are.
+# redis-cli shows the replies of these commands without quotes.
 PLAIN = re.compile(
     r"(INFO|LOLWUT|(MEMORY|LATENCY) DOCTOR|MEMORY MALLOC-STATS|CLIENT (LIST|INFO)|CLUSTER (INFO|NODES))\b",
     re.I,
@@ -22,7 +22,7 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 
 @dataclass
 class Typed:
-    """A command that is typed at a prompt, with the lines that are shown below it."""
+    """A command after a prompt, with the lines below it."""
 
     line: int
     port: int
@@ -36,7 +36,7 @@ class Typed:
 
     @property
     def queue(self) -> str | None:
-        """The one queue that its reply is about, if it is one of our commands."""
+        """The queue that the reply is about, if it is one of our commands."""
         words = self.words
         of_one = len(words) > 1 and words[0].upper().startswith("TASK.") and words[0].upper() != "TASK.MCLAIM"
         return words[1] if of_one else None
@@ -48,17 +48,17 @@ class Typed:
 
     @property
     def waits(self) -> bool:
-        """Whether it may wait in the server."""
+        """Whether the command can wait in the server."""
         return bool(re.search(r"\bBLOCK \d+\b|^B[LRZ]\w*(POP|MOVE)\w*\b", self.command, re.I))
 
     @property
     def waits_without_limit(self) -> bool:
-        """Whether it waits until something comes."""
+        """Whether the command waits without a time limit."""
         return bool(re.search(r"\bBLOCK 0\b", self.command, re.I))
 
 
 def session(lines: list[str], first: int) -> list[Typed]:
-    """The commands of a block that begins on line `first`; a ValueError says what is no session."""
+    """Returns the commands of a block whose first line is `first`. Raises a ValueError if it isn't a session."""
     typed: list[Typed] = []
     for number, line in enumerate(lines, first):
         found = PROMPT.fullmatch(line)
@@ -74,7 +74,7 @@ def session(lines: list[str], first: int) -> list[Typed]:
 
 
 def split(command: str) -> list[str]:
-    """The words of a command line of redis-cli."""
+    """Splits a command line as redis-cli does."""
     words, at = [], 0
     while at < len(command):
         if command[at].isspace():
@@ -98,7 +98,7 @@ def _unescaped(found: re.Match) -> str:
 
 
 def written(reply: object, command: str = "") -> list[str]:
-    """A reply to a command as redis-cli shows it, by lines."""
+    """Formats a reply to a command as redis-cli does. Returns lines."""
     if isinstance(reply, bytes) and PLAIN.match(command):
         return reply.decode("utf-8", "replace").rstrip("\r\n").splitlines()
     return list(_written(reply))

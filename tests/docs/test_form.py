@@ -1,4 +1,4 @@
-"""What is wrong with the form of a page, or with a link, is found: on made-up pages, without a server."""
+"""The check of the documents finds errors of form and dead links. These tests need no server."""
 
 import pytest
 from harness.server import ROOT
@@ -12,7 +12,7 @@ FILES = {"README.md", "docs/guide.md", "docs/pictures/life.svg", "src/engine/lib
 
 
 def problems(text: str) -> list[tuple[int, str]]:
-    """What is wrong with the form of a page."""
+    """Returns the errors of form of a page."""
     return [(problem.line, problem.what) for problem in parse("docs/guide.md", text).problems]
 
 
@@ -31,13 +31,13 @@ def problems(text: str) -> list[tuple[int, str]]:
     ],
 )
 def test_a_block_or_directive_that_would_not_be_run_is_found(text, line, says):
-    """So nothing escapes unnoticed."""
+    """Unknown languages and directives, directives without a block, sessions that no test runs."""
     [(where, what)] = problems(text)
     assert where == line and says in what
 
 
 def test_a_block_in_a_list_is_read_with_its_directives():
-    """And with those that span several lines."""
+    """Directives can span several lines."""
     text = (
         "- item\n\n  <!-- test: fresh -->\n  <!-- test: before\n  A 1\n  B 2\n  -->\n  ```redis\n  x\n  ```\n"
     )
@@ -61,7 +61,7 @@ def test_a_block_in_a_list_is_read_with_its_directives():
         ("README.md", "no such file"),
         ("pictures/death.svg", "no such file"),
         ("#other", "no heading"),
-        ("../../elsewhere.md", "out of the tree"),
+        ("../../elsewhere.md", "leaves the tree"),
         ("/docs/guide.md", "absolute"),
         ("https://redis", "no web address"),
         ("http:/redis.io", "no web address"),
@@ -69,14 +69,14 @@ def test_a_block_in_a_list_is_read_with_its_directives():
     ],
 )
 def test_a_link_that_leads_nowhere_is_found(target, why):
-    """Files are those in git, anchors those of headings."""
+    """The file is in git, and the anchor is a heading."""
     page = parse("docs/guide.md", '# Own heading\n\n# Own `heading`\n\n<a id="own_id"></a>\n')
     found = dead(page, target, ROOT, FILES)
     assert (why in found) if why and found else found == why
 
 
 def test_links_pictures_and_html_are_all_looked_at():
-    """Also in tables and lists."""
+    """Also in tables and in HTML."""
     text = "[a](a.md) ![b](b.svg)\n\n- [c]\n\n| x |\n|---|\n| [d](d.md) |\n\n<img src='e.svg'>\n\n[c]: c.md\n"
     assert {link.target for link in parse("x.md", text).links} == {"a.md", "b.svg", "c.md", "d.md", "e.svg"}
 
@@ -96,7 +96,7 @@ def test_anchors_are_those_of_github(heading, anchor):
 
 
 def test_documents_that_comments_name_are_found(tmp_path):
-    """With their line and anchor."""
+    """With line and anchor."""
     (tmp_path / "a.rs").write_text(
         "// See docs/guide.md#leases.\n// And ARCHITECTURE.md, clients/python/README.md.\n"
     )
@@ -109,13 +109,13 @@ def test_documents_that_comments_name_are_found(tmp_path):
 
 
 def test_web_addresses_can_be_fetched():
-    """One that isn't there is told; others aren't asked for."""
+    """An address that doesn't exist is an error. Other links are not requested."""
     assert fetch("guide.md") is None
     assert "http://127.0.0.1:9/" in fetch("http://127.0.0.1:9/")
 
 
 @pytest.mark.parametrize(
-    ("shown", "came", "pairs"),
+    ("shown", "actual", "pairs"),
     [
         ("a b", "a b", [(0, 0), (1, 1)]),
         ("a b", "a", None),
@@ -128,9 +128,9 @@ def test_web_addresses_can_be_fetched():
         ("...", "", []),
     ],
 )
-def test_dots_stand_for_any_lines(shown, came, pairs):
-    """At each place; other lines must be equal, in order."""
-    assert align(shown.split(), came.split()) == pairs
+def test_dots_stand_for_any_lines(shown, actual, pairs):
+    """At any place. Other lines must be equal and in order."""
+    assert align(shown.split(), actual.split()) == pairs
 
 
 def test_words_and_replies_are_those_of_redis_cli():

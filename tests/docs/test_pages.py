@@ -1,6 +1,6 @@
-"""Every page of the documents, tried: its code blocks run and show what is printed, its links lead somewhere.
+"""Every page of the documents is tested: its code blocks run and print what the page shows, and its links work.
 
-README.md in this folder has the rules for those who write pages.
+README.md in this folder has the rules for writers.
 """
 
 import re
@@ -14,7 +14,7 @@ from docs.page import read_page
 from docs.reader import Reader
 
 README_LINES = 200
-# Blocks with `skip`, by page. One more is noticed here: is there really no way to run it?
+# How many blocks of each page have `skip`. Before you raise a number, look for a way to run the block.
 SKIPPED = {
     "clients/python/README.md": 1,
     "clients/recipes/README.md": 5,
@@ -24,7 +24,7 @@ SKIPPED = {
 
 
 def tell(problems: list[str]) -> None:
-    """Fail if there are any, with nothing but them."""
+    """Fail if there are problems, and show only those."""
     if problems:
         pytest.fail("\n\n".join(problems), pytrace=False)
 
@@ -38,14 +38,13 @@ def page(request):
 # npm may have to fetch the clients of Node.
 @pytest.mark.timeout(300)
 def test_a_page_shows_what_happens(page, installed):
-    """Its blocks run in order on a fresh server, and all that is shown comes."""
+    """Its blocks run in order on a new server and print what the page shows."""
     with Reader(page, installed, ROOT) as reader:
         outcome = reader.read()
     for line, reason in outcome.skipped:
         print(f"{page.name}:{line}: not run: {reason}")
     tell([f"{page.name}:{line}: {what}" for line, what in outcome.problems])
     if outcome.lacking:
-        # A reader of the report sees that part of the page was not run; in CI this fails before.
         pytest.skip(outcome.lacking)
 
 
@@ -56,7 +55,7 @@ def test_a_page_is_well_formed_and_its_links_lead_somewhere(page):
 
 
 def test_no_more_blocks_are_skipped_than_are_known():
-    """Each with a reason; the list is printed."""
+    """The test prints the reasons."""
     skipped = {name: [b for b in read_page(ROOT, name).blocks if b.has("skip")] for name in pages(ROOT)}
     for name, blocks in skipped.items():
         for block in blocks:
@@ -65,13 +64,13 @@ def test_no_more_blocks_are_skipped_than_are_known():
 
 
 def test_every_page_below_docs_is_reachable_from_the_index():
-    """By links, over other pages too."""
+    """Directly or over other pages."""
     found = reachable(ROOT, "docs/index.md")
     assert {name for name in pages(ROOT) if name.startswith("docs/")} <= found
 
 
 def test_the_documents_that_comments_name_exist():
-    """With their headings, in Rust, Python, C, the Makefile and settings."""
+    """In Rust, Python, C, the Makefile and settings. Anchors are headings."""
     files = tracked(ROOT)
     missing = [
         f"{name}:{line}: {document}{'#' * bool(anchor)}{anchor}"
@@ -82,12 +81,12 @@ def test_the_documents_that_comments_name_exist():
 
 
 def test_the_readme_is_short():
-    """Whoever wants more goes to docs/."""
+    """Details belong into docs/."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
 
 
 def test_the_readme_names_every_command(server):
-    """All that TASK.HELP shows."""
+    """The commands are those of TASK.HELP."""
     shown = {line.split()[0] for line in Talk(server)("TASK.HELP") if line.startswith("TASK.")}
     readme = (ROOT / "README.md").read_text()
     linked = {f"TASK.{name.upper()}" for name in re.findall(r"docs/commands\.md#task([a-z]+)", readme)}

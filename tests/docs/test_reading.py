@@ -1,4 +1,4 @@
-"""The check of the documents finds what is wrong, and nothing else: on made-up pages, one server for each."""
+"""The check of the documents finds errors in code blocks, and only those. Each test runs a small page."""
 
 import shutil
 import textwrap
@@ -12,7 +12,7 @@ from docs.reader import Outcome, Reader
 
 @pytest.fixture
 def read(installed):
-    """Reads a made-up page, its text indented as a test has it."""
+    """Runs a page. Its text can be indented."""
 
     def read_page(text: str) -> Outcome:
         page = parse("docs/made-up.md", textwrap.dedent(text).lstrip("\n"))
@@ -25,7 +25,7 @@ def read(installed):
 
 @pytest.fixture
 def fine(read):
-    """Reads a page on which nothing may be wrong."""
+    """Runs a page that has no error."""
 
     def read_page(text: str) -> None:
         outcome = read(text)
@@ -36,7 +36,7 @@ def fine(read):
 
 @pytest.fixture
 def wrong(read):
-    """Reads a page on which one thing is wrong: its line, and what is said of it."""
+    """Runs a page that has one error. Returns its line and text."""
 
     def read_page(text: str) -> tuple[int, str]:
         [problem] = read(text).problems
@@ -61,7 +61,7 @@ PUSHED = """
 
 
 def test_ids_handles_and_instants_may_be_others_and_stand_for_those_that_came(fine):
-    """A handle that is typed later is the one that came, also in other languages."""
+    """A handle in a later block stands for the actual one, in any language."""
     fine(f"""{PUSHED}
     ```redis
     127.0.0.1:6379> TASK.EXTEND mail 1795334211134-0@1795334211134000-ea7b6e21
@@ -89,14 +89,14 @@ def test_ids_handles_and_instants_may_be_others_and_stand_for_those_that_came(fi
     ],
 )
 def test_a_reply_that_is_not_as_shown_is_found(wrong, change, to):
-    """Another number, text, line, indentation, type; the id of a task that has another."""
+    """Another number, text, line, indentation or type; a second id for a task."""
     assert change in PUSHED
     line, what = wrong(PUSHED.replace(change, to))
-    assert line in (2, 4) and ("--- came:" in what or "is the same as" in what)
+    assert line in (2, 4) and ("--- actual:" in what or "is the same task" in what)
 
 
 def test_an_id_that_is_shown_for_two_tasks_is_found(wrong):
-    """They can't both be meant later."""
+    """A later block could mean either."""
     line, what = wrong("""
     ```redis
     127.0.0.1:6379> TASK.PUSH mail a
@@ -105,7 +105,7 @@ def test_an_id_that_is_shown_for_two_tasks_is_found(wrong):
     "1795334211134-0"
     ```
     """)
-    assert line == 4 and "1795334211134-0 was shown for" in what
+    assert line == 4 and "1795334211134-0 stands for" in what
 
 
 INFO = """
@@ -125,14 +125,14 @@ INFO = """
     """
 
 
-def test_dots_stand_for_any_lines_and_numbers_for_any_numbers(fine, wrong):
-    """Only where the page says so."""
+def test_dots_stand_for_any_lines_and_the_directive_numbers_for_any_numbers(fine, wrong):
+    """Without the directive numbers must match."""
     fine(INFO.replace("DIRECTIVE", "numbers"))
     assert wrong(INFO.replace("DIRECTIVE", "from 6.2"))[0] == 8
 
 
 def test_a_read_is_repeated_until_it_is_as_shown(fine):
-    """So a page can say "half a second later"."""
+    """The task expires after 400 ms; the page needs no directive."""
     fine("""
     ```redis
     127.0.0.1:6379> TASK.PUSH calls ring TTL 400
@@ -163,21 +163,21 @@ PUSHES = """
 
 
 def test_a_command_that_waits_is_served_by_the_next_block(fine, wrong):
-    """Typed in another terminal; its reply is compared then."""
+    """The reply is compared after that block."""
     fine(WAITS.replace("DIRECTIVE", "fresh") + PUSHES)
     line, what = wrong(WAITS.replace("DIRECTIVE", "fresh") + PUSHES.replace("mail a", "mail b"))
     assert line == 3 and '2) "b"' in what
 
 
-def test_a_command_that_waits_is_served_by_what_the_page_says_in_a_comment(fine, wrong):
-    """Which needs a command that waits."""
+def test_a_command_that_waits_is_served_by_the_directive_meanwhile(fine, wrong):
+    """The directive is an error if no command waits."""
     fine(WAITS.replace("DIRECTIVE", "meanwhile TASK.PUSH mail a"))
     line, what = wrong("    <!-- test: meanwhile PING -->" + PUSHES)
-    assert line == 3 and "needs a command that waits" in what
+    assert line == 3 and "needs a command that blocks" in what
 
 
-def test_messages_come_when_somebody_does_something(fine):
-    """And the terminal is free again."""
+def test_a_subscriber_gets_the_messages_of_other_clients(fine):
+    """The next block has a free connection."""
     fine("""
     ```redis
     127.0.0.1:6379> CONFIG SET notify-keyspace-events Kd
@@ -203,7 +203,7 @@ def test_messages_come_when_somebody_does_something(fine):
 
 
 def test_a_page_can_begin_anew_and_have_things_done_before(fine):
-    """Nothing of before is there; preparations are not shown."""
+    """Directives remove the keys of earlier blocks, prepare the block, and wait."""
     fine(f"""{PUSHED}
     <!-- test: fresh -->
     <!-- test: before
@@ -224,7 +224,7 @@ def test_a_page_can_begin_anew_and_have_things_done_before(fine):
 
 
 def test_a_block_for_newer_servers_is_left_out_on_older_ones(read, installed):
-    """Valkey counts as new."""
+    """Valkey runs the block."""
     outcome = read("""
     <!-- test: from 8.0 -->
     ```redis
@@ -239,7 +239,7 @@ def test_a_block_for_newer_servers_is_left_out_on_older_ones(read, installed):
 
 
 def test_python_blocks_share_their_names_and_wait(fine):
-    """`await` works at the top level, and a value is shown as it is."""
+    """`await` works at the top level. Prints and values are compared."""
     fine("""
     ```python
     import asyncio, redis, taskslot
@@ -277,21 +277,21 @@ def test_python_blocks_share_their_names_and_wait(fine):
 @pytest.mark.parametrize(
     ("code", "line", "says"),
     [
-        (">>> 1 + 1\n2\n>>> 1 + 2\n4\n", 4, "--- came:\n3"),
+        (">>> 1 + 1\n2\n>>> 1 + 2\n4\n", 4, "--- actual:\n3"),
         ("x = 1\n\nx.foo\n", 2, 'made-up.md", line 4'),
         (">>> int('x')\n0\n", 2, "ValueError"),
-        ("print(1 + 1)  # 2\nprint(1 + 2)  # 4\n", 2, "--- came:\n2\n3"),
-        ("import os\nos._exit(0)\n", 2, "Python ended"),
+        ("print(1 + 1)  # 2\nprint(1 + 2)  # 4\n", 2, "--- actual:\n2\n3"),
+        ("import os\nos._exit(0)\n", 2, "process ended"),
     ],
 )
-def test_what_python_does_otherwise_is_found(wrong, code, line, says):
-    """Another value, an error, with the page's line; a process that ends."""
+def test_python_that_does_something_else_is_found(wrong, code, line, says):
+    """Another value or print; an exception, with its line on the page; a process that ends."""
     where, what = wrong(f"```python\n{code}```")
     assert where == line and says in what
 
 
 def test_a_program_is_written_to_its_file_and_runs_in_the_background(fine):
-    """Python imports it; a terminal runs it; the end of the page ends it."""
+    """Later blocks import it or run it. It ends with the page."""
     fine("""
     ```python
     # jobs.py
@@ -318,7 +318,7 @@ def test_a_program_is_written_to_its_file_and_runs_in_the_background(fine):
 
 
 def test_a_terminal_shows_output_and_keeps_its_folder(fine):
-    """`cd` and variables hold from block to block; a line that goes on begins with `> `."""
+    """`cd` and `export` affect later blocks. `> ` continues a command."""
     fine("""
     ```console
     $ mkdir -p a && cd a && export B=c
@@ -337,9 +337,9 @@ def test_a_terminal_shows_output_and_keeps_its_folder(fine):
 @pytest.mark.parametrize(
     ("language", "code", "says"),
     [
-        ("console", "$ echo one\ntwo", "--- came:\none"),
+        ("console", "$ echo one\ntwo", "--- actual:\none"),
         ("console", "echo one", "begins with `$ `"),
-        ("sh", "true\nfalse\ntrue", "wrote:\nfalse"),
+        ("sh", "true\nfalse\ntrue", "so far:\nfalse"),
         ("console", "$ make fly", "fly"),
         ("sh", "pip install ./clients/cobol", "no Python package"),
         ("js", "throw new Error('no')", "Error: no"),
@@ -349,8 +349,8 @@ def test_a_terminal_shows_output_and_keeps_its_folder(fine):
         ("redis", "TASK.LEN q", "begins with a prompt"),
     ],
 )
-def test_what_programs_and_files_do_otherwise_is_found(read, language, code, says):
-    """Other output, a status that isn't 0, text that can't be read."""
+def test_programs_and_files_that_do_something_else_are_found(read, language, code, says):
+    """Other output, a failed command, a syntax error."""
     outcome = read(f"```{language}\n{code}\n```")
     if outcome.lacking:
         pytest.skip(outcome.lacking)
@@ -369,7 +369,7 @@ def test_make_and_pip_are_checked_and_not_run(fine):
 
 
 def test_a_page_has_a_cluster_if_it_names_its_port(fine):
-    """redis-cli and a client of Python find their way, though no real port is the one that is shown."""
+    """redis-cli and redis-py follow redirections, although the real ports are others."""
     fine("""
     ```console
     $ redis-cli -c -p 7001 TASK.PUSH orders:{fjl} a
@@ -391,7 +391,7 @@ def test_a_page_has_a_cluster_if_it_names_its_port(fine):
 
 
 def test_a_server_of_the_page_is_reached_by_its_port(fine):
-    """One that a command starts; none of the machine's own ever is."""
+    """A server that a command starts is reached. No other server of the machine is."""
     fine("""
     ```console
     $ redis-server --port 6380 --save '' --loadmodule /path/to/libtaskslot.so &
@@ -412,7 +412,7 @@ def test_a_server_of_the_page_is_reached_by_its_port(fine):
 
 
 def test_files_are_read_by_what_they_are_for(fine):
-    """Settings by a server, on top of redis.conf; data by its parser; text by nobody."""
+    """A server reads settings, after redis.conf. Parsers read data. Nothing reads text."""
     fine("""
     ```conf
     # said below redis.conf
@@ -434,8 +434,25 @@ def test_files_are_read_by_what_they_are_for(fine):
     """)
 
 
-def test_a_block_that_is_skipped_is_told_and_its_syntax_checked(read):
-    """With its reason; other languages can't be checked."""
+def test_yaml_is_parsed(read):
+    """`make test` installs the parser."""
+    pytest.importorskip("yaml")
+    outcome = read("""
+    ```yaml
+    groups: [{name: taskslot}]
+    ---
+    more: 1
+    ```
+
+    ```yaml
+    groups: [
+    ```
+    """)
+    assert [line for line, _ in outcome.problems] == [8]
+
+
+def test_a_skipped_block_is_reported_and_its_syntax_checked(read):
+    """The outcome has its reason."""
     outcome = read("""
     <!-- test: skip Celery's -->
     ```python
@@ -459,7 +476,7 @@ def test_a_block_that_is_skipped_is_told_and_its_syntax_checked(read):
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 @pytest.mark.timeout(600)
 def test_javascript_runs_with_its_clients(read):
-    """With `await` at its top level."""
+    """The clients of the recipes are installed."""
     outcome = read("""
     ```js
     import Redis from "ioredis";

@@ -1,4 +1,4 @@
-"""Where a page is tried: its folder, its ports, its names, and how what came is compared with what is shown."""
+"""What all blocks of a page share: folder, ports, ids; and the comparison of program output."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from docs.page import Block, Page
 from docs.ports import Ports
 from docs.shell import programs
 
-# For how long what only reads is repeated, and somebody is waited for.
+# How long reads are repeated, and how long to wait for a blocking command.
 PATIENCE_S = 10
-# What pages call the module.
+# The module, on pages.
 MODULE_PATH = "/path/to/libtaskslot.so"
-# For a program that is run for a block.
+# The longest that a program of a block can take.
 TIMEOUT_S = 30
 
 
 class Mismatch(Exception):
-    """What came isn't what is shown; `line` is where on the page."""
+    """The page shows something else than what happens. `line` is the line on the page."""
 
     def __init__(self, line: int, what: str):
         super().__init__(what)
@@ -35,11 +35,11 @@ class Mismatch(Exception):
 
 
 class Lacking(Exception):
-    """Something that a block needs isn't on this machine."""
+    """A block needs a program that this machine doesn't have."""
 
 
 class Workplace:
-    """What all blocks of a page share. `root` is the tree that the page is of."""
+    """What all blocks of a page share. `root` is the tree of the page."""
 
     def __init__(self, page: Page, installed: Installed, root: Path, patience_s: float = PATIENCE_S):
         self.page, self.installed, self.root, self.patience_s = page, installed, root, patience_s
@@ -56,7 +56,7 @@ class Workplace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of the programs of the page."""
+        """The environment of the page's programs."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("TASKSLOT_")},
             **self.ports.environment(),
@@ -69,7 +69,7 @@ class Workplace:
         }
 
     def in_place(self, text: str) -> str:
-        """A text of the page with what it stands for: the ids that came, the module."""
+        """Replaces the ids and the module's path in a text of the page by the actual ones."""
         return self.names.in_place(text).replace(MODULE_PATH, str(MODULE))
 
     def write(self, block: Block) -> None:
@@ -91,7 +91,7 @@ class Workplace:
                 timeout=TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            raise Mismatch(line, f"it didn't end within {TIMEOUT_S} s") from None
+            raise Mismatch(line, f"not finished after {TIMEOUT_S} s") from None
         if done.returncode:
             raise Mismatch(line, f"{done.stdout}{done.stderr}ended with {done.returncode}")
 
@@ -104,28 +104,28 @@ class Workplace:
         output: Callable[[], list[str]],
         is_read: bool = False,
     ) -> None:
-        """Compare output of a program with what is shown; what only reads is repeated until they agree."""
+        """Compare the output of a program with `shown`. If it only reads, repeat it until they are equal."""
 
-        def aligned(came: list[str]) -> list[tuple[int, int]] | None:
-            one, other = masked_output(shown), masked_output(came)
+        def aligned(actual: list[str]) -> list[tuple[int, int]] | None:
+            one, other = masked_output(shown), masked_output(actual)
             if block.has("numbers"):
                 one, other = without_numbers(one), without_numbers(other)
             return align(one, other, within=True)
 
         end = time.monotonic() + self.patience_s
-        came = output()
-        while (pairs := aligned(came)) is None and is_read and time.monotonic() < end:
+        actual = output()
+        while (pairs := aligned(actual)) is None and is_read and time.monotonic() < end:
             select.select([], [], [], 0.02)
-            came = output()
+            actual = output()
         if pairs is None:
-            raise Mismatch(line, difference(command, shown, came))
+            raise Mismatch(line, difference(command, shown, actual))
         try:
             for one, other in pairs:
-                self.names.learn(shown[one], came[other])
+                self.names.learn(shown[one], actual[other])
         except OtherTask as error:
             raise Mismatch(line, f"{command}\n{error}") from None
 
 
-def difference(command: str, shown: list[str], came: list[str]) -> str:
-    """A command, what is shown, and what came."""
-    return "\n".join([command, "--- shown:", *shown, "--- came:", *came])
+def difference(command: str, shown: list[str], actual: list[str]) -> str:
+    """Formats a failure: the command, its output on the page, its actual output."""
+    return "\n".join([command, "--- shown:", *shown, "--- actual:", *actual])
