@@ -169,7 +169,10 @@ class Clock:
         return {"LD_PRELOAD": str(self.library), **files}
 
 
-def build_shim(source: Path = Path(__file__).with_name("clockshift.c")) -> Path:
+CLOCKSHIFT = Path(__file__).with_name("clockshift.c")
+
+
+def build_shim(source: Path = CLOCKSHIFT) -> Path:
     """Compile a library for LD_PRELOAD into the build directory, once for each of its contents."""
     version = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     library = ROOT / f"target/tests/{source.stem}-{version}.so"
