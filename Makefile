@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example build libclang test test-engine test-server test-python test-all lint fmt \
+.PHONY: help run cli example build libclang test test-engine test-server test-python test-docs test-all lint fmt \
 	cluster demo bench bench-instructions dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
@@ -77,6 +77,9 @@ test-server: quick $(TEST) ## Run only the tests of the server, with a module th
 test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter clients/%,$(ARGS)),,clients/python/tests) $(ARGS)
+
+test-docs: quick $(TEST) ## Run only the tests of the documents: samples and links (ARGS=docs/results.md)
+	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
 
 test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)

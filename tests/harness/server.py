@@ -169,11 +169,13 @@ class Clock:
         return {"LD_PRELOAD": str(self.library), **files}
 
 
-def build_shim() -> Path:
-    """Compile clockshift.c into the build directory, once for each of its contents."""
-    source = Path(__file__).with_name("clockshift.c")
+CLOCKSHIFT = Path(__file__).with_name("clockshift.c")
+
+
+def build_shim(source: Path = CLOCKSHIFT) -> Path:
+    """Compile a library for LD_PRELOAD into the build directory, once for each of its contents."""
     version = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    library = ROOT / f"target/tests/clockshift-{version}.so"
+    library = ROOT / f"target/tests/{source.stem}-{version}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         # Tests run side by side: build aside, then put in place at once.
