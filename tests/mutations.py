@@ -5,7 +5,7 @@ Each break is a piece of text and what stands in its place. It is made in a copy
 the engine's tests must fail then. Exits with 1 when a break survives or its text is no longer there.
 
     python3 tests/mutations.py            all breaks
-    python3 tests/mutations.py term rank  those whose names hold one of these words
+    python3 tests/mutations.py lane rank  those whose names hold one of these words
 """
 
 import os
