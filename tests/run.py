@@ -26,7 +26,14 @@ TIMES = 5
 ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
 HOW_TO_GET = {"redis-7.0": "Debian 12: apt-get install redis-server"}
 # Folders of Python tests.
-FOLDERS = ["tests/imports", "tests/docs", "tests/server", "tests/cluster", "tests/dist", "clients/python/tests"]
+FOLDERS = [
+    "tests/imports",
+    "tests/docs",
+    "tests/server",
+    "tests/cluster",
+    "tests/dist",
+    "clients/python/tests",
+]
 
 
 def heading(text: str) -> None:
