@@ -37,7 +37,7 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
 
 
 def test_a_failure_says_what_happens_next(queue, caplog):
-    """The number of the attempt, and when the next one is; at the limit, that the task is dead."""
+    """The number of the failure, and when the next attempt is; at the limit, that the task is dead."""
     queue.configure(attempts=4, **{"backoff-base": 50, "backoff-jitter": 0})
     worker = Worker(queue)
 
@@ -51,17 +51,17 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         wait_until(lambda: len(lines_with(caplog, "failed")) == 4, "all four are logged")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
     assert lines_with(caplog, "failed") == [
-        f"{begin} (attempt 1 of 4), retrying in 0.05 s: {error}",
-        f"{begin} (attempt 2 of 4), retrying in 0.1 s: {error}",
-        f"{begin} (attempt 3 of 4), retrying in 0.2 s: {error}",
-        f"{begin} (attempt 4 of 4), now dead: {error}",
+        f"{begin} (failure 1 of 4), retrying in 0.05 s: {error}",
+        f"{begin} (failure 2 of 4), retrying in 0.1 s: {error}",
+        f"{begin} (failure 3 of 4), retrying in 0.2 s: {error}",
+        f"{begin} (failure 4 of 4), now dead: {error}",
     ]
     traces = [record for record in caplog.records if "failed" in record.getMessage()]
     assert all(record.exc_info[0] is ValueError for record in traces)
 
 
 def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
-    """Attempts are counted without a limit too. A task that is given up at once is dead."""
+    """Failures are counted without a limit too. A task that is given up at once is dead."""
     queue.configure(**{"backoff-base": 3_600_000, "backoff-jitter": 0})
     worker = Worker(queue)
     fails = worker.task("f")(lambda dead: exec("raise Fail('no', dead=dead)", {"Fail": Fail, "dead": dead}))
@@ -72,9 +72,9 @@ def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
         wait_until(lambda: len(lines_with(caplog, "failed")) == 3, "all are logged")
     assert sorted(lines_with(caplog, "failed")) == sorted(
         [
-            f"task {own}, f, failed (attempt 1 of 2), retrying in 3600 s: no",
-            f"task {endless}, f, failed (attempt 1), retrying in 3600 s: no",
-            f"task {gone}, f, failed (attempt 1 of 25), now dead: no",
+            f"task {own}, f, failed (failure 1 of 2), retrying in 3600 s: no",
+            f"task {endless}, f, failed (failure 1), retrying in 3600 s: no",
+            f"task {gone}, f, failed (failure 1 of 25), now dead: no",
         ]
     )
 
@@ -105,7 +105,7 @@ def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
     with WorkerThread(Worker(queue)):
         wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
     why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
-    assert lines_with(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25), now dead: {why}"]
+    assert lines_with(caplog, str(task)) == [f"task {task} failed (failure 1 of 25), now dead: {why}"]
 
 
 def test_a_stop_counts_its_tasks(queue, caplog):

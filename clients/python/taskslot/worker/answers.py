@@ -50,15 +50,15 @@ class Answers:
 
     def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
         """Log in one line what went wrong and what happens next."""
-        attempts = "" if next_ms == 0 else self._attempts(task)
+        count = "" if next_ms == 0 else self._failures(task)
         if next_ms < 0:
             then = "now dead"
         else:
             then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
-        failed.log(task, f" {attempts}, {then}" if attempts else f", {then}")
+        failed.log(task, f" {count}, {then}" if count else f", {then}")
 
-    def _attempts(self, task: Task) -> str:
-        """`(attempt 1 of 4)`. Only failures count, as in the limit. Empty if this user lacks the rights to ask."""
+    def _failures(self, task: Task) -> str:
+        """`(failure 1 of 4)`: the setting `attempts` limits failures. Empty if this user lacks the rights to ask."""
         try:
             view = self._queue.get(task)
             if view is None:
@@ -66,7 +66,7 @@ class Answers:
             if (limit := view.attempts) is None:
                 settings = self._queue.wire.run(commands.settings(task.key))
                 limit = settings.attempts if settings is not None else -1
-            return f"(attempt {view.failures} of {limit})" if limit > 0 else f"(attempt {view.failures})"
+            return f"(failure {view.failures} of {limit})" if limit > 0 else f"(failure {view.failures})"
         except Exception:
             return ""
 

@@ -131,7 +131,7 @@ class Worker:
 
         A program usually ends with `raise SystemExit(worker.run())`. On a stop, the worker stops claiming and waits up
         to `grace_ms` for the running tasks. Then it asks the remaining functions to stop (`current()`) and requeues
-        their tasks. A second signal does that at once. A sync function that still runs is left on a daemon thread.
+        their tasks. A second signal skips the wait. A sync function that still runs is left on a daemon thread.
 
         Async functions run on an event loop of the worker's own. Signal handlers are only installed on the main thread,
         and restored at the end. With `signals=False` the program has its own handlers, which should call `stop()`.
