@@ -48,6 +48,10 @@ def tarball(into: Path, name: str) -> Path:
     """Packs the module and what git has of CONTENTS."""
     committed_at = int(git("log", "-1", "--format=%ct"))
     files = {path: ROOT / path for path in git("ls-files", "-z", *CONTENTS).split("\0") if path}
+    if links := [path for path, file in files.items() if file.is_symlink()]:
+        sys.exit(
+            f"{links[0]} is a symbolic link: it could bring a file from outside the tree into the tarball"
+        )
     files[MODULE.name] = MODULE
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -69,6 +73,11 @@ def python_packages(into: Path) -> None:
     subprocess.run([hatchling, "build", "-d", into], cwd=ROOT / "clients/python", check=True)
 
 
+def built_in(folder: Path) -> list[Path]:
+    """The release files in a folder."""
+    return sorted([*folder.glob("taskslot-*.tar.gz"), *folder.glob("taskslot-*.whl")])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,11 +87,11 @@ def main() -> None:
     if not MODULE.exists():
         sys.exit(f"{MODULE} isn't built: run make build")
     into.mkdir(parents=True, exist_ok=True)
-    for old in into.glob("taskslot-*"):
+    for old in built_in(into):
         old.unlink()
     tarball(into, f"taskslot-{version()}-linux-{platform.machine()}")
     python_packages(into)
-    built = sorted(into.glob("taskslot-*"))
+    built = built_in(into)
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in built]
     (into / "SHA256SUMS").write_text("".join(sums))
     for file in built:

@@ -12,6 +12,7 @@ import logging
 import posixpath
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -46,10 +47,6 @@ ALONE = ("index.md", "overview.md")
 LINK = re.compile(r"(?P<text>!?\[(?:[^\]\[]|\[[^\]\[]*\])*\])\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^\s*(?:```|~~~)")
 ITEM = re.compile(r"^(?P<indent> *)(?:[-*+]|\d+[.)]) ")
-EXTERNAL = re.compile(
-    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//[^\"]*"
-    r"|<link\b[^>]*\brel=\"(?:stylesheet|preconnect)\"[^>]*\bhref=\"(?:https?:)?//[^\"]*"
-)
 
 
 # ---- pages
@@ -95,9 +92,29 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Refuse a page that loads anything from another host."""
-    if found := EXTERNAL.search(output):
-        raise PluginError(f"{page.file.src_uri} loads from another host: {found[0]}")
+    loads = Loads()
+    loads.feed(output)
+    if loads.external:
+        raise PluginError(f"{page.file.src_uri} loads from another host: {loads.external[0]}")
     return output
+
+
+class Loads(HTMLParser):
+    """Finds what a browser would load from another host when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.external: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at the attributes that load. A link loads if it is a `<link>`, not if it is a `<a>`."""
+        for name, value in attrs:
+            loads = name in ("src", "srcset", "poster", "data") or (
+                name == "href" and tag in ("link", "image", "use")
+            )
+            is_canonical = tag == "link" and ("rel", "canonical") in attrs
+            if loads and not is_canonical and re.search(r"(?:^|[\s,])(?:https?:)?//", value or ""):
+                self.external.append(f"<{tag} {name}={value}>")
 
 
 # ---- Markdown

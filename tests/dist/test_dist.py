@@ -75,3 +75,11 @@ def test_the_checksums_are_those_of_the_files(dist):
     assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot-*")) and len(sums) == 3
     for name, digest in sums.items():
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
+
+
+def test_files_that_are_not_of_a_release_stay(tmp_path):
+    """The output folder can hold other files, even with similar names."""
+    mine = tmp_path / "taskslot-notes.txt"
+    mine.write_text("mine")
+    subprocess.run([sys.executable, ROOT / "packaging/dist.py", "--into", tmp_path], check=True)
+    assert mine.read_text() == "mine"

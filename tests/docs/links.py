@@ -23,7 +23,7 @@ CITED = re.compile(
 
 def tracked(root: Path) -> set[str]:
     """The files in git."""
-    return set(subprocess.check_output(["git", "ls-files"], cwd=root, text=True).splitlines())
+    return set(subprocess.check_output(["git", "ls-files", "-z"], cwd=root, text=True).split("\0")) - {""}
 
 
 def pages(root: Path) -> list[str]:

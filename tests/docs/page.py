@@ -31,7 +31,8 @@ COMMENT = re.compile(r"<!--\s*test:\s*([\w-]*)\s*(.*?)\s*-->", re.S)
 # A prompt. A `text` block must not contain one.
 SESSION = re.compile(r"^\s*(127\.0\.0\.1:\d+> |\$ |>>> )", re.M)
 # The first line of a block that names a file.
-FILE_NAME = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|mjs|js))")
+# Only files below the page's own folder: no absolute path, and no way up.
+FILE_NAME = re.compile(r"(?:#|//) (?!/|.*\.\.)([\w./-]+\.(?:py|mjs|js))")
 
 
 @dataclass(frozen=True)

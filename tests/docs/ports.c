@@ -18,10 +18,14 @@
 #include <unistd.h>
 
 static volatile uint16_t *real_ports;
+/* If the file cannot be read, no port of the group is known, so all of them are refused. */
+static volatile uint16_t no_ports[65536];
 
 __attribute__((constructor)) static void map_ports(void) {
     const char *path = getenv("PORTS_FILE");
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (!path) return;
+    real_ports = no_ports;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return;
     void *table = mmap(NULL, 65536 * sizeof(uint16_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (table != MAP_FAILED) real_ports = table;

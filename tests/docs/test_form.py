@@ -142,3 +142,10 @@ def test_words_and_replies_are_those_of_redis_cli():
         "   2) (nil)",
         "3) (empty array)",
     ]
+
+
+@pytest.mark.parametrize("name", ["/tmp/jobs.py", "../jobs.py", "examples/../../jobs.py"])
+def test_a_block_is_never_written_outside_the_folder_of_its_page(name):
+    """A first line that names another folder is an ordinary comment."""
+    [block] = parse("docs/made-up.md", f"```python\n# {name}\nx = 1\n```\n").blocks
+    assert block.file is None
