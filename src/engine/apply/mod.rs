@@ -7,7 +7,6 @@
 //! Each event has a method `apply_…` in the file of its noun. `transition` moves a task from one state to another, and
 //! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and
 //! from another queue; `seen` notes what a search for due work found out.
-//! applies it must give the queue up (BROKEN).
 
 pub(crate) mod control;
 pub(crate) mod copy;

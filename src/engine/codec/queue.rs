@@ -159,9 +159,13 @@ impl State {
     }
 
     /// The head for a digest. It leaves out the numbers of workers, which depend on the history, and the number of the
-    /// last effect, which is not known of a queue that an older version stored.
+    /// last effect, which is not known of a queue that an older version stored. It also leaves out settings at their
+    /// defaults, so that a setting which a later version adds changes no digest.
     pub(crate) fn head_for_digest(&self) -> Vec<u8> {
-        encode_named(&Head { effects: None, ..self.head(Vec::new()) })
+        let mut head = Head { effects: None, ..self.head(Vec::new()) };
+        head.settings
+            .retain(|name, value| Rule::named(name.as_bytes()).is_none_or(|rule| rule.default != *value));
+        encode_named(&head)
     }
 
     /// Starts a queue from its stored head. Add the other chunks with [`State::load_chunk`], then call
