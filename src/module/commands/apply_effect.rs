@@ -111,7 +111,7 @@ impl Arrival<'_, '_> {
         let offset_ms = self.value.queue.clock_offset_ms();
         let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
         let effect = expected.map_err(|Invalid(what)| {
-            self.value.give_up(Health::Broken(format!("an effect should have {what}")));
+            self.value.give_up(self.ctx, self.key, Health::Broken(format!("an effect should have {what}")));
             Error::Broken
         })?;
         let applied = self.apply_events(&effect.events);

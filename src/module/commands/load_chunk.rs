@@ -92,7 +92,7 @@ impl Loading<'_> {
             }
             Err(Invalid(what)) if self.from_peer => {
                 let mut value = TaskQueue::of(Queue::new(), Health::Loading);
-                value.give_up(Health::damaged(what));
+                value.give_up(self.ctx, self.key, Health::damaged(what));
                 value
             }
             _ => return Err(Error::Bad("invalid queue head")),
@@ -117,7 +117,7 @@ impl Loading<'_> {
             return Ok(());
         };
         // The damaged queue is kept, because operators see a broken queue, but not a missing one.
-        value.give_up(Health::damaged(what));
+        value.give_up(ctx, key, Health::damaged(what));
         if from_peer {
             return Err(Error::Broken);
         }
