@@ -35,9 +35,15 @@ impl Command for LoadChunk {
             ArgDoc::key("key", 0),
             ArgDoc::one_of(
                 "part",
-                &[ArgDoc::word("head", "HEAD"), ArgDoc::word("more", "MORE"), ArgDoc::word("end", "END")],
+                &[
+                    ArgDoc::word("head", "HEAD").about("The first part. It replaces a queue that exists"),
+                    ArgDoc::word("more", "MORE").about("A further part"),
+                    ArgDoc::word("end", "END").about("The queue is complete"),
+                ],
             ),
-            ArgDoc::text("chunk"),
+            ArgDoc::text("chunk").about(
+                "The part. With END it is empty, or says why the queue was broken where it comes from",
+            ),
         ],
         reply: "OK",
         replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused",
