@@ -1,15 +1,6 @@
 //! Events: what rules decide and `apply` carries out.
 //!
-//! To add an event:
-//! 1. Give it a short name on the wire here. The compiler then asks how it changes a queue (`apply`) and what follows
-//!    from it (`changes`).
-//! 2. If it carries payloads, [`crate::Effect::decode`] must hand them out. If it makes the data grow, `rules::growth`
-//!    must say by how much.
-//! 3. A module that doesn't know the event gives the queue up (BROKEN). So write in CHANGELOG that replicas are
-//!    upgraded first. Raise the version of effects if the encoding of existing events changes.
-//! 4. Name a new kind of notification in the module's `notifications`, and a new total in `totals`.
-//! 5. Tests: add it to the list of kinds in `tests/engine/effects.rs`, with a damaged one among the invented events
-//!    there, and to the model in `tests/engine/model.rs`.
+//! CONTRIBUTING.md describes the steps of adding one ("Add an event").
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -25,7 +25,7 @@ pub fn apply<'e>(
         value.queue.apply(event)
     });
     let changes = applied.map_err(|Invalid(what)| {
-        value.give_up(Health::Broken(format!("a change should have {what}")));
+        value.give_up(ctx, key, Health::Broken(format!("a change should have {what}")));
         Error::Broken
     })?;
     results::on_change(ctx, key, &value.queue, now, &changes);

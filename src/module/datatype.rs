@@ -9,7 +9,7 @@ use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
 use taskslot_api::datatype::{DataType, Value};
 use taskslot_api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
-use taskslot_api::{Arg, Context, Flags, Level, log};
+use taskslot_api::{Arg, Context, Flags, Level};
 
 /// Clocks that differ by less count as the same clock: readings are in whole milliseconds, and clocks are slewed.
 const SAME_CLOCK_MS: u64 = 20;
@@ -53,10 +53,12 @@ impl TaskQueue {
         value
     }
 
-    /// Marks the queue as broken or damaged: it can be read, but not changed any more.
-    pub fn give_up(&mut self, health: Health) {
+    /// Marks the queue as broken or damaged: it can be read, but not changed any more. The log names the queue, which
+    /// is at `key`.
+    pub fn give_up(&mut self, ctx: Context<'_>, key: Arg<'_>, health: Health) {
         debug_assert!(!health.is_sound(), "a reason is given");
-        log(Level::Warning, &format!("a queue is BROKEN: {}", health.text()));
+        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+        ctx.log(Level::Warning, &format!("{queue} is BROKEN: {}", health.text()));
         self.health = health;
         self.update_gauges();
     }

@@ -155,7 +155,7 @@ fn with_queue(ctx: Context<'_>, queue: &QueueKey, body: impl FnOnce(&mut Txn<'_,
     let name = OwnedString::new(&queue.name);
     match write(ctx, name.as_arg(), Missing::Skip, body) {
         Ok(_) | Err(Error::WrongType | Error::Broken) => {}
-        Err(error) => ctx.log(Level::Warning, &format!("timed work on a queue failed: {error}")),
+        Err(error) => ctx.log(Level::Warning, &format!("timed work on {queue} failed: {error}")),
     }
 }
 

@@ -224,9 +224,14 @@ pub struct Shown(String);
 impl Shown {
     /// The first 32 bytes, with a question mark for each byte that isn't printable ASCII.
     pub fn of(bytes: &[u8]) -> Shown {
-        let shown = bytes.iter().take(SHOWN_BYTES);
+        Shown::at_most(SHOWN_BYTES, bytes)
+    }
+
+    /// The first `most` bytes, written as in [`Shown::of`].
+    pub fn at_most(most: usize, bytes: &[u8]) -> Shown {
+        let shown = bytes.iter().take(most);
         let shown = shown.map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' });
-        let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
+        let rest = if bytes.len() > most { "..." } else { "" };
         Shown(shown.chain(rest.chars()).collect())
     }
 }

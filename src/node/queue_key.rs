@@ -1,5 +1,12 @@
 //! The name of a queue on a node: its database and its key.
 
+use std::fmt;
+
+use crate::args::Shown;
+
+/// The most bytes of a key that a log line shows.
+const SHOWN_BYTES: usize = 128;
+
 /// A key in a database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {
@@ -23,5 +30,13 @@ impl QueueKey {
             db => db,
         };
         QueueKey { db, ..self }
+    }
+}
+
+/// How log lines name the queue: `queue 'mail' in database 0`. They show at most 128 bytes of the key, and a question
+/// mark for each byte that isn't printable ASCII.
+impl fmt::Display for QueueKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "queue '{}' in database {}", Shown::at_most(SHOWN_BYTES, &self.name), self.db)
     }
 }

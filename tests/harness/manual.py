@@ -42,19 +42,21 @@ def manuals() -> dict[str, Manual]:
     return dict(_read(section, shared) for section in sections)
 
 
-def rows() -> list[tuple[str, str, str, str]]:
-    """The table of the commands: each one's name, anchor, summary and reply."""
+def rows() -> list[tuple[str, str, str]]:
+    """The table of the commands: each one's name, anchor and summary."""
     page = (ROOT / "docs/commands.md").read_text()
-    return re.findall(r"^\| \[(TASK\.\w+)\]\(#(\w+)\) \| (.*)\. \| (.*)\. \|$", page, flags=re.M)
+    return re.findall(r"^\| \[(TASK\.\w+)\]\(#(\w+)\) \| (.*)\. \|$", page, flags=re.M)
 
 
 def _read(section: str, shared: dict[str, str]) -> tuple[str, Manual]:
     """Read one section. `shared` has the texts of shared errors. Returns its command's name and its contents."""
     form = (
         r"(?P<name>\S+)\n\n```text\n(?P<synopsis>.*)\n```\n\n(?P<summary>.*)\.\n\n"
-        r"(?:\*\*Arguments\*\*\n\n(?:(?:  )*- `[^`]+`: .*\.\n)+\n)?"
+        r"(?:\*\*Explained in:\*\* .*\.\n\n)?"
+        r"(?:\*\*Arguments\*\*\n\n(?:(?:  )*- `[^`]+`(?:, `[^`]+`)*: .*\.\n)+\n)?"
         r"\*\*Reply:\*\* (?P<replies>.*)\.\n\n\*\*Complexity:\*\* (?P<complexity>O\(.*)\.\n\n"
-        r"\*\*Replicated:\*\* (?P<replicates>.*)\.\n"
+        r"\*\*Replicated:\*\* (?P<replicates>.*)\.\n\n"
+        r"\*\*Since:\*\* \S+\. \*\*ACL categories:\*\* (?:`@\w+`(?:, )?)+\. \*\*Flags:\*\* (?:`[\w-]+`(?:, )?)+\.\n"
         r"(?:\n\*\*Errors\*\*\n\n(?P<errors>(?:- `.*\.\n)+))?"
         r"(?:\n\*\*\[Shared errors\]\(#shared-errors\):\*\* (?P<shared>.*)\.\n)?\n?"
     )

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use taskslot_engine::{Handle, LeaseNumber, TaskId};
-use taskslot_node::{ArgError, Args, OneOrMany, Shown, parse_integer};
+use taskslot_node::{ArgError, Args, OneOrMany, QueueKey, Shown, parse_integer};
 
 const ANY: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
@@ -143,6 +143,15 @@ fn an_unknown_word_is_shown_cut_and_printable() {
     assert_eq!(shown(b"\x00\r\n\x1b\x7f\xff"), "??????");
     assert_eq!(shown(&[b'a'; 32]), "a".repeat(32));
     assert_eq!(shown(&[b'a'; 33]), "a".repeat(32) + "...");
+}
+
+#[test]
+fn a_log_line_names_a_queue_cut_and_printable() {
+    let shown = |key: &[u8]| QueueKey::new(3, key).to_string();
+    assert_eq!(shown(b"mail:eu"), "queue 'mail:eu' in database 3");
+    assert_eq!(shown(b"a\r\nb\x1b\xff"), "queue 'a??b??' in database 3");
+    assert_eq!(shown(&[b'a'; 128]), format!("queue '{}' in database 3", "a".repeat(128)));
+    assert_eq!(shown(&[b'a'; 1000]), format!("queue '{}...' in database 3", "a".repeat(128)));
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Command for Ack {
         summary: "Finishes tasks: removes them, or keeps them with their result if they are retained",
         details: "A handle is accepted until the task is claimed again, even after its deadline has \
             passed.",
-        complexity: "O(n log m) for n handles and m tasks",
+        complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",
@@ -32,11 +32,11 @@ impl Command for Ack {
         args: &[
             ArgDoc::key("key", 0),
             HANDLES,
-            ArgDoc::text("payload").after("RESULT").optional().about(
+            ArgDoc::text("result").after("RESULT").optional().about(
                 "The result that TASK.RESULT returns, at most 1 MiB, and at most 64 MiB for all handles of a call. If the \
                     server is out of memory, a result that would be retained is refused with OOM; RETAIN 0 is accepted",
             ),
-            ArgDoc::integer("ms").after("RETAIN").optional().about(
+            ArgDoc::integer("retain-ms").after("RETAIN").optional().about(
                 "How long the tasks are kept as done, up to 100 years. 0 does not keep them. By default what the push \
                     gave, otherwise the queue's setting `retain`",
             ),

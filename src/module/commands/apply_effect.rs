@@ -30,7 +30,14 @@ impl Command for ApplyEffect {
         flags: "write",
         acl: "write admin dangerous",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::text("effect"), ArgDoc::text("payload").multiple().optional()],
+        args: &[
+            ArgDoc::key("key", 0),
+            ArgDoc::text("effect").about("The events of the change, in the form of this module"),
+            ArgDoc::text("payload")
+                .multiple()
+                .optional()
+                .about("The payloads of pushes and replacements in the change"),
+        ],
         reply: "OK",
         replicates: "Itself, unchanged. Nothing if an effect from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
@@ -111,7 +118,7 @@ impl Arrival<'_, '_> {
         let offset_ms = self.value.queue.clock_offset_ms();
         let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
         let effect = expected.map_err(|Invalid(what)| {
-            self.value.give_up(Health::Broken(format!("an effect should have {what}")));
+            self.value.give_up(self.ctx, self.key, Health::Broken(format!("an effect should have {what}")));
             Error::Broken
         })?;
         let applied = self.apply_events(&effect.events);

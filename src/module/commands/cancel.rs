@@ -21,7 +21,7 @@ impl Command for Cancel {
         details: "A worker learns of it when it sends TASK.EXTEND. Its task is removed when it fails or \
             requeues it, or when the lease ends; if the worker acknowledges the task, it is finished \
             as usual. Dead and done tasks are not affected: TASK.PURGE removes them.",
-        complexity: "O(n log m) for n ids and m tasks",
+        complexity: "O(n log m) for n ids in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",

@@ -23,7 +23,7 @@ const COUNT: ArgDoc = ArgDoc::integer("tasks")
     .optional()
     .about("The most tasks to claim, 1 to 1000. 1 by default");
 const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional().about(
-    "Stops before the payloads exceed this many bytes, 1 to 9007199254740991. 16 MiB by default. At least one task is \
+    "Stops before the payloads exceed this many bytes, 1 to 9,007,199,254,740,991. 16 MiB by default. At least one task is \
         claimed, whatever its size",
 );
 const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
@@ -88,9 +88,9 @@ impl Command for Claim {
         reply: "An array of tasks, each [handle, payload, deliveries], with a map as a fourth element if \
             WITHMETA is given. The array is empty if there is nothing to claim",
         replicates: "One TASK._APPLY with the leases, or with the ids of the tasks that NOACK finished, and \
-            the reply to remember for REQUEST. Nothing if there is nothing to claim, or for a \
-            REQUEST that is sent again. If the worker waited, the leases are part of the effect of \
-            the write that served it",
+            the reply to remember for REQUEST. A claim that gets nothing can still send an \
+            effect: if it removed expired tasks, or if it passed over a task that stalled twice. Nothing for a REQUEST that is sent again. If the worker waited, the leases are part of \
+            the effect of the write that served it",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -140,8 +140,8 @@ impl Command for MClaim {
         args: claim_args!(ArgDoc::key("key", 0), KEYS),
         reply: "[key, tasks], where tasks is an array as TASK.CLAIM returns it. An empty array if there \
             is nothing to claim",
-        replicates: "One TASK._APPLY for the queue that had tasks, as for TASK.CLAIM. Nothing for the other \
-            queues",
+        replicates: "As for TASK.CLAIM, a TASK._APPLY for each queue that changed: the one that had tasks, and those \
+            where the claim got nothing but removed expired tasks or passed one over",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -20,15 +20,17 @@ impl Command for Clock {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
         summary: "Internal: reports the time of the primary's clock",
+        details: "Ordinary clients can send it only if the module's setting `allow-effects` is on. They get OK, and \
+            the clock does not change: a valid stamp from a client is ignored.",
         complexity: "O(1)",
         since: FIRST,
         arity: 2,
         flags: "write",
         acl: "write admin dangerous",
-        args: &[ArgDoc::text("stamp")],
+        args: &[ArgDoc::text("stamp").about("The time, in the form of this module")],
         reply: "OK",
-        replicates: "On a replica: its own AOF gets the time of its own clock, and its replicas get the \
-            primary's message unchanged. Nothing elsewhere",
+        replicates: "If a replica gets it from its primary: its own AOF gets the time of its own clock, and its \
+            replicas get the primary's message unchanged. Nothing otherwise",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, STAMP, SCRIPT],
         ..CommandDoc::EMPTY
     };

@@ -178,6 +178,10 @@ pub const TRY_AGAIN: ErrorDoc = ErrorDoc::new(
     "TRYAGAIN the queue was removed or is moving to another node: try again",
     "In a cluster, the queue left this node during BLOCK",
 );
+pub const BROKEN_WAIT: ErrorDoc = ErrorDoc::new(
+    BROKEN.text,
+    "Only with BLOCK, if the task has not ended: no task ends in a queue that was marked as broken",
+);
 pub const UNBLOCKED: ErrorDoc = ErrorDoc::new(
     "UNBLOCKED <why>",
     "The server ended the wait: CLIENT UNBLOCK was sent, or this node is no longer a primary",

@@ -21,7 +21,7 @@ impl Command for Extend {
         details: "This is the heartbeat of a worker. A lease is never shortened, and the queue's setting \
             `run-max` limits its whole length. The reply also tells the worker that a task should be \
             cancelled.",
-        complexity: "O(n log m) for n handles and m tasks",
+        complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",
@@ -34,7 +34,7 @@ impl Command for Extend {
                 .after("LEASE")
                 .optional()
                 .about("The lease ends after this time from now: 1 ms to 24 hours. By default the length of the lease"),
-            ArgDoc::text("payload").after("PROGRESS").optional().about(
+            ArgDoc::text("text").after("PROGRESS").optional().about(
                 "A note that TASK.GET and TASK.LIST show until the task's next lease or its end, at most 4096 bytes. An \
                     empty one removes it. If the server is out of memory, a longer one than before is refused with OOM",
             ),

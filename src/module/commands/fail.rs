@@ -22,7 +22,7 @@ impl Command for Fail {
             their limit of failures",
         details: "The limit is ATTEMPTS of the push, otherwise the queue's setting `attempts`. A task \
             whose cancellation was requested is removed instead.",
-        complexity: "O(n log m) for n handles and m tasks",
+        complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",

@@ -12,13 +12,13 @@ use taskslot_api::{Arg, Context};
 const WEIGHT: ArgDoc = ArgDoc::integer("share")
     .after("WEIGHT")
     .optional()
-    .about("How many tasks the group gives in each of its turns, 1 to 1000000. 1 by default");
+    .about("How many tasks the group gives in each of its turns, 1 to 1,000,000. 1 by default");
 const CONCURRENCY: ArgDoc = ArgDoc::integer("leases").after("CONCURRENCY").optional().about(
-    "The most leases at a time, up to 9007199254740991. 0 stops the group, -1 sets no limit. By default the queue's \
+    "The most leases at a time, up to 9,007,199,254,740,991. 0 stops the group, -1 sets no limit. By default the queue's \
         setting `group-concurrency`",
 );
 const RATE: ArgDoc = ArgDoc::block("rate", &[ArgDoc::integer("claims"), PER]).after("RATE").optional().about(
-    "The most claims in a span of time, up to 1000000. 0 stops the group, -1 sets no limit. By default the queue's \
+    "The most claims in a span of time, up to 1,000,000. 0 stops the group, -1 sets no limit. By default the queue's \
         setting `group-rate`",
 );
 const PER: ArgDoc = ArgDoc::integer("ms")

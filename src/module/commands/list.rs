@@ -18,11 +18,12 @@ const DEFAULT_COUNT: usize = 10;
 pub const STATE: ArgDoc = ArgDoc::one_of(
     "state",
     &[
-        ArgDoc::word("ready", "READY"),
-        ArgDoc::word("delayed", "DELAYED"),
-        ArgDoc::word("leased", "LEASED"),
-        ArgDoc::word("dead", "DEAD"),
-        ArgDoc::word("done", "DONE"),
+        ArgDoc::word("ready", "READY").about("Tasks that wait for a claim"),
+        ArgDoc::word("delayed", "DELAYED").about("Tasks that become ready later"),
+        ArgDoc::word("leased", "LEASED").about("Tasks that a worker holds"),
+        ArgDoc::word("dead", "DEAD")
+            .about("Tasks that are not tried again, unless TASK.RETRY makes them ready"),
+        ArgDoc::word("done", "DONE").about("Finished tasks that are retained"),
     ],
 );
 
@@ -39,7 +40,7 @@ impl Command for List {
             they are due, leased tasks by id, dead and done tasks by age. A cursor is a position in \
             that order, not a snapshot: a task that comes or goes between two calls may be returned \
             or not.",
-        complexity: "O(n) for n tasks. A call examines at most 10000 tasks",
+        complexity: "O(n) for n tasks. A call examines at most 10,000 tasks",
         since: FIRST,
         arity: -3,
         flags: "readonly random",
@@ -54,7 +55,7 @@ impl Command for List {
                 .optional()
                 .about("The most tasks to return, 1 to 1000. 10 by default"),
             ArgDoc::integer("bytes").after("BYTES").optional().about(
-                "Stops before the reply exceeds this many bytes, 1 to 9007199254740991. 16 MiB by default. At least one \
+                "Stops before the reply exceeds this many bytes, 1 to 9,007,199,254,740,991. 16 MiB by default. At least one \
                     task is returned, whatever its size",
             ),
             ArgDoc::text("name")

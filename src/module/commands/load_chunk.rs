@@ -35,9 +35,15 @@ impl Command for LoadChunk {
             ArgDoc::key("key", 0),
             ArgDoc::one_of(
                 "part",
-                &[ArgDoc::word("head", "HEAD"), ArgDoc::word("more", "MORE"), ArgDoc::word("end", "END")],
+                &[
+                    ArgDoc::word("head", "HEAD").about("The first part. It replaces a queue that exists"),
+                    ArgDoc::word("more", "MORE").about("A further part"),
+                    ArgDoc::word("end", "END").about("The queue is complete"),
+                ],
             ),
-            ArgDoc::text("chunk"),
+            ArgDoc::text("chunk").about(
+                "The part. With END it is empty, or says why the queue was broken where it comes from",
+            ),
         ],
         reply: "OK",
         replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused",
@@ -92,7 +98,7 @@ impl Loading<'_> {
             }
             Err(Invalid(what)) if self.from_peer => {
                 let mut value = TaskQueue::of(Queue::new(), Health::Loading);
-                value.give_up(Health::damaged(what));
+                value.give_up(self.ctx, self.key, Health::damaged(what));
                 value
             }
             _ => return Err(Error::Bad("invalid queue head")),
@@ -117,7 +123,7 @@ impl Loading<'_> {
             return Ok(());
         };
         // The damaged queue is kept, because operators see a broken queue, but not a missing one.
-        value.give_up(Health::damaged(what));
+        value.give_up(ctx, key, Health::damaged(what));
         if from_peer {
             return Err(Error::Broken);
         }

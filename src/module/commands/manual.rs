@@ -7,15 +7,67 @@
 use std::{env, fs, io};
 
 use super::TABLE;
-use taskslot_api::command::{ArgDoc, CommandDoc, ErrorDoc};
+use taskslot_api::command::{ArgDoc, ArgKind, CommandDoc, ErrorDoc};
 
 /// The page, seen from the folder of this crate.
 const PAGE: &str = "../../docs/commands.md";
 /// The heads of the two tables. A table ends with an empty line.
-const COMMANDS: &str = "| command | what it does | reply |\n|---|---|---|\n";
+const COMMANDS: &str = "| command | what it does |\n|---|---|\n";
 const SHARED_ERRORS: &str = "| name | error | when |\n|---|---|---|\n";
 /// The prefix of the commands that only servers send. The table of commands leaves them out.
 const INTERNAL: &str = "TASK._";
+/// Commands with the options of another command. Options that are the same are described there only.
+const SAME_OPTIONS: &[(&str, &str)] =
+    &[("TASK.MPUSH", "TASK.PUSH"), ("TASK.CRON", "TASK.PUSH"), ("TASK.MCLAIM", "TASK.CLAIM")];
+/// The chapters that explain each command. `TASK.HELP` needs none.
+const CHAPTERS: &[(&str, &str)] = &[
+    (
+        "TASK.PUSH",
+        "[Order](concepts.md#order), [Delays](concepts.md#delays), [Tasks that expire](concepts.md#tasks-that-expire), \
+            [Requests sent again](concepts.md#requests-sent-again), [Unique tasks](unique-tasks.md), [Groups](groups.md)",
+    ),
+    ("TASK.MPUSH", "[Order](concepts.md#order), [Requests sent again](concepts.md#requests-sent-again)"),
+    (
+        "TASK.CLAIM",
+        "[Leases](concepts.md#leases), [Waiting](concepts.md#waiting), [At most once](concepts.md#at-most-once), [Poison \
+            tasks](concepts.md#poison-tasks), [The worker protocol](worker-protocol.md#claiming)",
+    ),
+    ("TASK.MCLAIM", "[Several queues](several-queues.md)"),
+    ("TASK.ACK", "[Handles](concepts.md#handles), [Late acks](concepts.md#late-acks), [Results](results.md)"),
+    ("TASK.REQUEUE", "[Giving a task back](concepts.md#giving-a-task-back)"),
+    (
+        "TASK.EXTEND",
+        "[Leases](concepts.md#leases), [Progress](results.md#progress), [Heartbeats](worker-protocol.md#heartbeats)",
+    ),
+    ("TASK.FAIL", "[Failures](concepts.md#failures)"),
+    ("TASK.RESULT", "[Results](results.md)"),
+    ("TASK.GET", "[States](concepts.md#states), [Fields of a task](observability.md#fields-of-a-task)"),
+    ("TASK.LIST", "[States](concepts.md#states), [Fields of a task](observability.md#fields-of-a-task)"),
+    ("TASK.LEN", "[States](concepts.md#states)"),
+    ("TASK.INFO", "[Observability](observability.md)"),
+    (
+        "TASK.SHARDS",
+        "[Shards](cluster.md#shards), [The rule for shards](worker-protocol.md#the-rule-for-shards)",
+    ),
+    ("TASK.CANCEL", "[Cancel](concepts.md#cancel)"),
+    ("TASK.RETRY", "[Retry and purge](concepts.md#retry-and-purge)"),
+    (
+        "TASK.CONFIG",
+        "[Settings of a queue](operations.md#settings-of-a-queue), [What bounds \
+            what](concepts.md#what-bounds-what)",
+    ),
+    ("TASK.GROUP", "[Groups](groups.md)"),
+    ("TASK.CRON", "[Schedules](schedules.md)"),
+    ("TASK.PAUSE", "[Pause](concepts.md#pause)"),
+    ("TASK.RESUME", "[Pause](concepts.md#pause)"),
+    ("TASK.PURGE", "[Retry and purge](concepts.md#retry-and-purge)"),
+    ("TASK._APPLY", "[Replication](guarantees.md#replication), [Broken queues](operations.md#broken-queues)"),
+    (
+        "TASK._LOAD",
+        "[Damaged files](guarantees.md#damaged-files), [Broken queues](operations.md#broken-queues)",
+    ),
+    ("TASK._CLOCK", "[Time](guarantees.md#time)"),
+];
 
 #[test]
 fn the_page_of_all_commands_says_what_the_code_says() -> io::Result<()> {
@@ -28,6 +80,18 @@ fn the_page_of_all_commands_says_what_the_code_says() -> io::Result<()> {
     }
     assert!(text == generated, "docs/commands.md is out of date: BLESS=1 cargo test -p taskslot rewrites it");
     Ok(())
+}
+
+#[test]
+fn every_command_has_a_chapter_and_describes_its_arguments() {
+    for doc in TABLE.iter().map(|entry| entry.doc) {
+        let has_chapter = of(CHAPTERS, doc.name).is_some();
+        assert!(has_chapter || doc.name == "TASK.HELP", "{} links to no chapter: CHAPTERS", doc.name);
+        for arg in flat(doc.args) {
+            let is_key = matches!(arg.kind, ArgKind::Key(_));
+            assert!(is_key || !arg.about.is_empty(), "{} does not describe {}", doc.name, arg.label());
+        }
+    }
 }
 
 /// The page with its generated parts replaced. `None` if the head of a table is missing.
@@ -43,8 +107,17 @@ fn generate(text: &str) -> Option<String> {
 }
 
 fn row(doc: &CommandDoc) -> String {
-    let anchor = doc.name.to_ascii_lowercase().replace('.', "");
-    format!("| [{}](#{anchor}) | {}. | {}. |\n", doc.name, doc.summary, doc.reply)
+    format!("| {} | {}. |\n", link(doc.name), doc.summary)
+}
+
+/// A link to the section of a command.
+fn link(name: &str) -> String {
+    format!("[{name}](#{})", name.to_ascii_lowercase().replace('.', ""))
+}
+
+/// What a table has for a command.
+fn of<'t>(table: &[(&str, &'t str)], name: &str) -> Option<&'t str> {
+    table.iter().find(|(command, _)| *command == name).map(|(_, value)| *value)
 }
 
 /// The errors with a shared name, in the order in which commands name them first.
@@ -64,16 +137,24 @@ fn error_row(error: &ErrorDoc) -> String {
 }
 
 fn section(doc: &CommandDoc) -> String {
-    let CommandDoc { name, summary, details, complexity, reply, replicates, .. } = doc;
+    let CommandDoc { name, summary, details, complexity, reply, replicates, since, .. } = doc;
     let mut text = format!("\n## {name}\n\n```text\n{}\n```\n\n{summary}. {details}", doc.synopsis());
     text.truncate(text.trim_end().len());
     text += "\n\n";
-    let arguments = arguments(doc.args, 0);
+    if let Some(chapters) = of(CHAPTERS, name) {
+        text += &format!("**Explained in:** {chapters}.\n\n");
+    }
+    let other = of(SAME_OPTIONS, name);
+    let other = other.and_then(|other| TABLE.iter().map(|entry| entry.doc).find(|doc| doc.name == other));
+    let arguments = arguments(doc.args, 0, other);
     if !arguments.is_empty() {
         text += &format!("**Arguments**\n\n{arguments}\n");
     }
-    text +=
-        &format!("**Reply:** {reply}.\n\n**Complexity:** {complexity}.\n\n**Replicated:** {replicates}.\n");
+    let (acl, flags) = (words(doc.acl, "@"), words(doc.flags, ""));
+    text += &format!(
+        "**Reply:** {reply}.\n\n**Complexity:** {complexity}.\n\n**Replicated:** {replicates}.\n\n\
+            **Since:** {since}. **ACL categories:** {acl}. **Flags:** {flags}.\n"
+    );
     let (own, shared): (Vec<&ErrorDoc>, Vec<&ErrorDoc>) =
         doc.errors.iter().partition(|error| error.shared_name.is_empty());
     if !own.is_empty() {
@@ -87,15 +168,42 @@ fn section(doc: &CommandDoc) -> String {
     text
 }
 
-/// A list of the arguments that have a description, with their parts below them.
-fn arguments(docs: &[ArgDoc], level: usize) -> String {
+/// Words as code, each with this sign in front.
+fn words(text: &str, sign: &str) -> String {
+    text.split_whitespace().map(|word| format!("`{sign}{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A list of the arguments that have a description, with their parts below them. The last item names those that are
+/// the same as for the command `other`.
+fn arguments(docs: &[ArgDoc], level: usize, other: Option<&CommandDoc>) -> String {
+    let indent = "  ".repeat(level);
+    let is_same = |doc: &ArgDoc| other.is_some_and(|other| has(other.args, doc));
+    let described = flat(docs).into_iter().filter(|doc| !doc.about.is_empty());
+    let (same, own): (Vec<&ArgDoc>, Vec<&ArgDoc>) = described.partition(|doc| is_same(doc));
     let mut list = String::new();
-    for doc in docs {
-        let is_described = !doc.about.is_empty();
-        if is_described {
-            list += &format!("{}- `{}`: {}.\n", "  ".repeat(level), doc.label(), doc.about);
-        }
-        list += &arguments(doc.sub, level + usize::from(is_described));
+    for doc in own {
+        list += &format!("{indent}- `{}`: {}.\n", doc.label(), doc.about);
+        list += &arguments(doc.sub, level + 1, other);
+    }
+    if let Some(other) = other.filter(|_| !same.is_empty()) {
+        let labels: Vec<_> = same.iter().map(|doc| format!("`{}`", doc.label())).collect();
+        list += &format!("{indent}- {}: as for {}.\n", labels.join(", "), link(other.name));
     }
     list
+}
+
+/// The arguments, with the parts of those that have no description in their place.
+fn flat(docs: &[ArgDoc]) -> Vec<&ArgDoc> {
+    docs.iter()
+        .flat_map(|doc| match doc {
+            ArgDoc { about: "", sub: sub @ [_, ..], .. } => flat(sub),
+            doc => vec![doc],
+        })
+        .collect()
+}
+
+/// Whether an argument with the same description is among these or their parts.
+fn has(docs: &[ArgDoc], wanted: &ArgDoc) -> bool {
+    let is_it = |doc: &ArgDoc| doc.about == wanted.about && doc.label() == wanted.label();
+    docs.iter().any(|doc| is_it(doc) || has(doc.sub, wanted))
 }

@@ -4,18 +4,7 @@
 //! [`crate::txn::write`], one that only reads calls [`crate::keyspace::read`]. At last it replies. Its
 //! [`CommandDoc`](taskslot_api::command::CommandDoc) is its manual.
 //!
-//! To add a command:
-//! 1. Copy the file of the most similar command (`get.rs` reads, `retry.rs` changes). Add it to the modules and to
-//!    [`TABLE`] below. The compiler reports each part of the manual that is missing. A new kind of error needs a text
-//!    in `crate::errors` and an entry in `docs.rs`.
-//! 2. Decisions about tasks belong in the engine: add a rule, and an event if no existing one fits.
-//! 3. Run `BLESS=1 cargo test -p taskslot`. It writes the command's row and section in `docs/commands.md`, which the
-//!    tests of the next step read. Describe what changes for users in CHANGELOG.md.
-//! 4. Some tests list all commands by name, and fail until the new one is added: its arity and options in
-//!    `test_docs.py`, its errors in `test_manual.py`, its numbers of arguments in `test_errors.py`, a template in
-//!    `hostile/test_arguments.py`, its permissions in `test_acl.py`. Then write tests of its effect.
-//! 5. Add a method to the Python library: its arguments in `commands.py`, the method in `_async/base_queue.py`, then
-//!    run `make fmt`.
+//! CONTRIBUTING.md describes the steps of adding one ("Add a command").
 
 mod ack;
 mod apply_effect;

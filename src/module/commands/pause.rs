@@ -13,7 +13,11 @@ const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::UPDATE)];
 
 const GATE: ArgDoc = ArgDoc::one_of(
     "gate",
-    &[ArgDoc::word("out", "OUT"), ArgDoc::word("in", "IN"), ArgDoc::word("all", "ALL")],
+    &[
+        ArgDoc::word("out", "OUT").about("Claims. This is the default"),
+        ArgDoc::word("in", "IN").about("Pushes, and the runs of schedules"),
+        ArgDoc::word("all", "ALL").about("Both"),
+    ],
 )
 .optional();
 const FOR: ArgDoc = ArgDoc::integer("ms").after("FOR").optional().about(

@@ -23,7 +23,7 @@ impl Command for Purge {
         summary: "Removes the tasks in a state, or all tasks that are not leased",
         details: "A call removes a limited number of tasks, so that it does not hold the server up. Repeat \
             it until it returns 0. Settings, groups and schedules stay.",
-        complexity: "O(n log m) for n removed of m tasks",
+        complexity: "O(n log m) for n removed tasks in a queue of m",
         since: FIRST,
         arity: -3,
         flags: "write",
@@ -34,11 +34,11 @@ impl Command for Purge {
             ArgDoc::one_of(
                 "state",
                 &[
-                    ArgDoc::word("ready", "READY"),
-                    ArgDoc::word("delayed", "DELAYED"),
-                    ArgDoc::word("dead", "DEAD"),
-                    ArgDoc::word("done", "DONE"),
-                    ArgDoc::word("all", "ALL"),
+                    ArgDoc::word("ready", "READY").about("The ready tasks"),
+                    ArgDoc::word("delayed", "DELAYED").about("The delayed tasks"),
+                    ArgDoc::word("dead", "DEAD").about("The dead tasks"),
+                    ArgDoc::word("done", "DONE").about("The done tasks, with their results"),
+                    ArgDoc::word("all", "ALL").about("All of these: the ready, delayed, dead and done tasks"),
                 ],
             ),
             ArgDoc::integer("tasks")

@@ -29,7 +29,7 @@ pub const PRIORITY: ArgDoc = ArgDoc::integer("priority")
     .optional()
     .about("Tasks with a higher priority are claimed first. -128 to 127, 0 by default");
 pub const ATTEMPTS: ArgDoc = ArgDoc::integer("failures").after("ATTEMPTS").optional().about(
-    "The number of failures after which the task is dead: 1 to 65535, or -1 for no limit. By default the queue's setting \
+    "The number of failures after which the task is dead: 1 to 65,535, or -1 for no limit. By default the queue's setting \
         `attempts`",
 );
 pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(

@@ -20,7 +20,7 @@ impl Command for Requeue {
         summary: "Gives tasks back to the queue, without counting a failure",
         details: "By default a task goes back to its old place in the queue. A task whose cancellation was \
             requested is removed instead.",
-        complexity: "O(n log m) for n handles and m tasks",
+        complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",

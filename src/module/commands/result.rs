@@ -22,7 +22,7 @@ impl Command for ResultCommand {
         summary: "Returns how a task ended, and its result. With BLOCK, waits for its end",
         details: "It works on replicas too. A client that waits gets the result even if the task is not \
             retained; one that comes later does not.",
-        complexity: "O(log m) for m tasks",
+        complexity: "O(log m) for a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "readonly fast blocking random",
@@ -30,7 +30,7 @@ impl Command for ResultCommand {
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[
             ArgDoc::key("key", 0),
-            ArgDoc::text("id"),
+            ArgDoc::text("id").about("The id that the push returned"),
             ArgDoc::integer("ms").after("BLOCK").optional().about(
                 "Waits up to this many milliseconds for the end of the task, at most 100 years. 0 waits without a time \
                     limit. Has no effect in MULTI and in scripts",
@@ -46,7 +46,7 @@ impl Command for ResultCommand {
             NO_VALUE,
             RANGE,
             ID,
-            BROKEN,
+            BROKEN_WAIT,
             NO_PERMISSION,
             TRY_AGAIN,
             UNBLOCKED,

@@ -20,7 +20,7 @@ impl Command for Retry {
         summary: "Makes dead or delayed tasks ready, behind the other ready tasks",
         details: "A dead task starts again with no failures and no stalls. It stays dead if another task \
             holds its UNIQUE token.",
-        complexity: "O(n log m) for n tasks of m",
+        complexity: "O(n log m) for n tasks in a queue of m",
         since: FIRST,
         arity: -3,
         flags: "write",
@@ -35,7 +35,7 @@ impl Command for Retry {
                     ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
                         .after("IDS")
                         .about("1 to 1000 ids"),
-                    ArgDoc::integer("n").after("COUNT").about("The n tasks that died first, 1 to 1000"),
+                    ArgDoc::integer("n").after("COUNT").about("The n oldest dead tasks, 1 to 1000 of them"),
                 ],
             ),
         ],

@@ -31,7 +31,7 @@ impl Command for Shards {
         keys: &[KeySpec::first(key_flags::RO)],
         args: &[
             ArgDoc::key("key", 0),
-            ArgDoc::integer("n").about("The number of shards, 1 to 16384"),
+            ArgDoc::integer("n").about("The number of shards, 1 to 16,384"),
             ArgDoc::word("withslots", "WITHSLOTS").optional().about("Returns the slot of each shard too"),
         ],
         reply: "An array of n names. With WITHSLOTS: an array of [name, slot]",

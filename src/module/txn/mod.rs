@@ -11,7 +11,7 @@ mod served;
 use std::cell::Cell;
 
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Totals};
-use taskslot_node::ReadyGroups;
+use taskslot_node::{QueueKey, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
@@ -179,7 +179,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         let Txn { ctx, key, .. } = *self;
         let bytes = self.effect.seal(self.value.queue.count_effect(), self.now.at);
         if ctx.replicate(replication::APPLY, key, bytes, self.payloads.as_slice()).is_err() {
-            ctx.log(Level::Warning, "a change of a queue could not be replicated");
+            let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+            ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
         }
         ctx.signal_modified(key);
         clock_notice::on_change();

@@ -85,7 +85,8 @@ def check_broken(server: Server) -> str:
     """The queue is broken and gives the reason. Reads work; writes are refused and change nothing."""
     r = server.client()
     why = info(r, "queue")["broken"].decode()
-    assert why and f"BROKEN: {why}" in server.log(), "TASK.INFO and the log show the reason"
+    line = f"queue 'queue' in database 0 is BROKEN: {why}"
+    assert why and line in server.log(), "TASK.INFO and the log show the reason"
     before = digest(r, "queue"), contents(r, "queue")
     others = r.execute_command("TASK.LEN", "other", "ready")
     for write in WRITES:
