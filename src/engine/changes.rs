@@ -7,8 +7,8 @@ use crate::task::TaskId;
 
 /// The consequences of an event outside the queue. It borrows from the event and allocates nothing.
 ///
-/// [`Event::changes`] computes it in a single match without a catch-all arm. So whoever adds an event must state its
-/// consequences.
+/// [`Event::changes`] computes it in a single match without a catch-all arm, so a new event doesn't compile until its
+/// consequences are stated.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes<'e> {
     /// What happened to tasks, for notifications.
@@ -238,7 +238,7 @@ impl Event<'_> {
             }
             Event::Cancelled { id } => Changes::end(Kinds::CANCELLED, Tasks::One(*id), Outcome::Cancelled),
             Event::CancelAsked { id } => Changes::of(Kinds::NONE, Tasks::One(*id)),
-            // These tasks had ended before, and whoever waited for them was notified then.
+            // These tasks had ended before, and the clients that waited for them were notified then.
             Event::Dropped { ids } | Event::Forgotten { ids } => Changes::of(Kinds::NONE, Tasks::Some(ids)),
             Event::Purged { ids } => Changes::end(Kinds::NONE, Tasks::Some(ids), Outcome::Purged),
             // While expired tasks are in the queue nothing can be claimed, so every group may be claimable now.
