@@ -88,7 +88,7 @@ class Story:
     def _kill_worker(self) -> None:
         """Kill a worker while it holds tasks."""
         name, process, log = self.random.choice(self.workers)
-        wait_until(lambda: stands_with_tasks(process, log), f"{name} has tasks", 20)
+        wait_until(lambda: stopped_with_tasks(process, log), f"{name} has tasks", 20)
         count = held(log)
         process.kill()
         process.join()
@@ -134,7 +134,7 @@ class Story:
         self.say("moved", f"{keys} moved from {source.port} to {target.port} under load", True, shards=moved)
 
 
-def stands_with_tasks(process: BaseProcess, log: Path) -> bool:
+def stopped_with_tasks(process: BaseProcess, log: Path) -> bool:
     """Stop a worker (SIGSTOP). If it holds no tasks at that moment, let it continue, and return False."""
     os.kill(process.pid, signal.SIGSTOP)
     has_tasks = held(log) > 0
