@@ -133,7 +133,7 @@ def test_a_task_starts_within_50_ms_while_any_worker_is_free(workers):
 
 
 def test_idle_workers_cause_little_load():
-    """There are 180 workers, most of them idle. They send fewer than two claims and one look for each task."""
+    """There are 180 workers, most of them idle. A task causes fewer than two claims and less than one look."""
     traffic = Traffic(rate=30_000, producers=60, workers=180)
     outcome = simulate(3, COSTS, traffic, lasts_s=0.1, warm_s=0.1)
     assert outcome.rate == pytest.approx(30_000, rel=0.1)
