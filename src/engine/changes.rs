@@ -46,7 +46,7 @@ impl Kinds {
     pub const STALLED: Kinds = Kinds(1 << 6);
     /// Tasks became dead.
     pub const DEAD: Kinds = Kinds(1 << 7);
-    /// Tasks expired: nobody claimed them in time.
+    /// Tasks expired: they were not claimed in time.
     pub const EXPIRED: Kinds = Kinds(1 << 8);
     /// Tasks were cancelled.
     pub const CANCELLED: Kinds = Kinds(1 << 9);
@@ -136,11 +136,11 @@ pub enum Outcome<'a> {
     Done(Option<&'a [u8]>),
     /// It reached a limit, or its worker declared it dead. The task stores the error.
     Dead,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
-    /// Nobody claimed it in time.
+    /// It expired: it was not claimed in time.
     Expired,
-    /// Somebody purged it.
+    /// It was purged.
     Purged,
 }
 
@@ -224,7 +224,7 @@ impl Event<'_> {
                 Changes::end(Kinds::ACKED, Tasks::One(*id), Outcome::Done(result))
             }
             Event::Failed { id, then, .. } => Changes::then(Kinds::FAILED, *id, then),
-            // A requeue can't make a task dead, and nobody who waits for its result is notified.
+            // A requeue can't make a task dead, so the clients that wait for its result are not notified.
             Event::Requeued { id, then, .. } => {
                 Changes { outcome: None, ..Changes::then(Kinds::REQUEUED, *id, then) }
             }

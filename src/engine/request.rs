@@ -111,7 +111,7 @@ pub enum Refusal {
     Gone,
     /// The task still exists, but this lease is over.
     Stale,
-    /// Somebody asked to cancel the task, so its lease is not extended.
+    /// The cancellation of the task was requested, so its lease is not extended.
     CancelAsked,
     /// Ids or lease numbers are used up.
     Exhausted,

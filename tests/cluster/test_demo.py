@@ -61,7 +61,7 @@ def test_demo_loses_nothing_and_its_books_agree(demo):
     assert "the server's totals and the logs agree:" in ended.stdout
 
 
-def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
+def test_demo_prints_lines_without_a_terminal(demo):
     """All events are printed in order, without escape sequences of a terminal."""
     output = demo[1].stdout
     story = [
@@ -107,7 +107,7 @@ def lines_of(log: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
+def test_work_on_the_other_nodes_continues_while_one_is_unreachable(demo):
     """During the time without a primary, at least half of the work for the two other nodes goes on."""
     folder = demo[0]
     story = {line["what"]: line["t"] for line in lines_of(folder / "story.log")}

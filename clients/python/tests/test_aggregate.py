@@ -60,7 +60,7 @@ def test_the_limit_or_error_of_any_queue_is_shown():
     assert (both.held_by, both.broken) == ("rate", "bad event")
 
 
-def test_the_load_is_that_of_workers_who_share_the_queues():
+def test_the_load_is_that_of_workers_that_share_the_queues():
     """Means are weighted by completions. Utilisation, drain time and places needed follow from the sums."""
     one = replace(
         QUIET,

@@ -34,7 +34,7 @@ def test_a_task_is_pushed_claimed_and_acked_by_hand(run, queue):
     assert queue.len() == 0
 
 
-def test_nothing_to_claim_is_no_error(run):
+def test_an_empty_queue_is_not_an_error(run):
     """Nothing is written to stdout."""
     output = run("claim", "mail")
     assert output.lines == [] and output.errors == ["nothing to claim"]
@@ -149,7 +149,7 @@ def test_a_lost_lease_is_an_error(run):
     assert run("extend", "mail", new).lines[0].startswith(f"{new}  extended until 2")
 
 
-def test_a_claim_may_wait_and_may_finish_at_once(run, queue):
+def test_a_claim_can_wait_and_can_finish_at_once(run, queue):
     """--block-ms waits for a delayed task, --noack leaves no lease."""
     run("push", "mail", "a", "--delay-ms", "50")
     (line,) = run("claim", "mail", "--block-ms", "10000", "--noack").lines

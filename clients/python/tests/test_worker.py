@@ -175,7 +175,7 @@ def test_what_ends_an_event_loop_ends_a_task(queue, error):
 
 @pytest.mark.parametrize("error", [ValueError("no such"), SystemExit(3), KeyboardInterrupt(), RuntimeError()])
 def test_an_exception_is_a_failure_and_the_worker_continues(queue, how, error):
-    """Even one that would end a program. Its type and text are the task's error, and the queue's backoff applies."""
+    """SystemExit counts too. The error of the task is its type and text, and the queue's backoff applies."""
 
     def work(breaks):
         if breaks:
@@ -351,7 +351,7 @@ def test_all_places_are_used_at_once(queue):
 
 
 def test_a_function_knows_its_task(queue):
-    """So do a sync function, an async one, and a thread for which an async function waits."""
+    """A sync function, an async one, and a thread for which an async function waits can use `current()`."""
     seen = {}
     worker = Worker(queue, meta=True)
 

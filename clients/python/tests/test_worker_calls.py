@@ -119,7 +119,7 @@ def test_a_function_is_registered_under_its_own_name_by_default(worker):
     @worker.task()
     def two(): ...
 
-    here = f"{__name__}.test_a_function_without_a_name_is_called_as_it_is.<locals>"
+    here = f"{__name__}.test_a_function_is_registered_under_its_own_name_by_default.<locals>"
     assert list(worker.functions) == [f"{here}.one", f"{here}.two"]
 
 
@@ -172,7 +172,7 @@ def test_a_worker_requires_a_sync_queue_and_a_place(worker):
         taskslot.Fail("x", delay_ms=1, dead=True)
 
 
-def test_outside_of_a_task_there_is_no_current_one():
+def test_current_outside_of_a_task_is_an_error():
     """The error says that no task is running."""
     with pytest.raises(RuntimeError, match="no task runs here"):
         taskslot.current()

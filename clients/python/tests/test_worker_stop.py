@@ -129,7 +129,7 @@ def test_a_stop_before_the_start_counts(queue):
 
 
 def test_a_function_can_stop_its_worker(queue):
-    """For example, to limit memory leaks, after a number of tasks. The worker can be run again."""
+    """A function can do so after a number of tasks, to limit memory leaks. The worker can be run again."""
     worker = Worker(queue)
     task = worker.task("f")(worker.stop)
     for number in (1, 2):
@@ -165,7 +165,7 @@ def test_run_within_an_event_loop_is_an_error(queue):
 
 
 def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
-    """For example if a TaskGroup ends because of another task."""
+    """This happens if a TaskGroup ends because of another task, for example."""
     tidied, leased = [], []
     with Gate() as gate:
         worker = Worker(queue)
