@@ -22,8 +22,8 @@ ALL     := $(PLOTS) .venv/installed/servers
 SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valkey-server))
 CLI_HERE    := $(shell command -v redis-cli || command -v valkey-cli)
 
-# bindgen generates the declarations of the module API from the server's header. It needs libclang: that of the system, the
-# one in LIBCLANG_PATH, or a wheel. If libclang comes without clang's headers, gcc's headers are used.
+# bindgen generates the declarations of the module API from the header in the crate redis-module. It needs libclang: the
+# system's, the one in LIBCLANG_PATH, or a wheel. If libclang comes without clang's headers, gcc's headers are used.
 IN_LIB        := $(foreach lib,/usr/lib /usr/lib64 /usr/local/lib,$(lib) $(lib)/*-linux-gnu $(lib)/llvm*/lib*)
 LIBCLANG_HERE := $(or $(LIBCLANG_PATH),$(wildcard $(foreach dir,$(IN_LIB),$(dir)/libclang.so* $(dir)/libclang-[0-9]*.so*)))
 LIBCLANG      := $(if $(LIBCLANG_HERE),,.cargo/config.toml)
@@ -34,8 +34,8 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example build libclang test test-engine test-server test-python test-docs test-all lint fmt \
-	cluster demo bench bench-instructions dist clean
+.PHONY: help run cli example build quick libclang test test-engine test-server test-python test-docs test-all lint \
+	fmt site pictures cluster demo bench bench-instructions dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -100,11 +100,10 @@ fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
-.PHONY: site pictures
 site: $(SITE) ## Build the site of the documents, target/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
-# All but top need Python alone. Top starts a server and takes half a minute.
+# All pictures except top only need Python. Top starts a server and takes half a minute.
 pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
 	@.venv/bin/python docs/pictures/draw $(ARGS)
 
@@ -130,7 +129,6 @@ clean: ## Remove everything that was built or installed here (the data in .run/ 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The module for quick tests: it compiles in seconds, and is slower than a release.
-.PHONY: quick
 quick: $(LIBCLANG)
 	cargo build --profile quick --locked -p taskslot
 
@@ -142,7 +140,7 @@ quick: $(LIBCLANG)
 	@.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	@mkdir -p $(@D) && touch $@
 
-# With the build backend that test.txt pins, so that pip downloads none of its own.
+# Uses the build backend that test.txt pins, so that pip does not download another one.
 .venv/installed/tree: clients/python/pyproject.toml tests/harness/pyproject.toml .venv/installed/test
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
 		--editable clients/python --editable tests/harness

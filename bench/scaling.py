@@ -60,7 +60,7 @@ def measure_all(server: str, rounds: int) -> Costs:
     """Measure and print the costs. Those of a busy node with a replica are saved."""
     print("\nµs of a node's processor, on TCP, with the library's words\n")
     print(
-        "| | push | claim | ack | life | … by tens | claim in vain | wait in vain | handed over | look: each node "
+        "| | push | claim | ack | life | … by tens | empty claim | empty wait | handed over | look: each node "
         "| each shard | INFO | a replica, each life |\n" + "|---" * 13 + "|"
     )
     kept = {}

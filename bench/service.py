@@ -62,7 +62,7 @@ def read(connection: socket.socket, replies: int = 1) -> list[Any]:
     return found
 
 
-class Teller:
+class Probe:
     """Sends commands to one node, and measures what they cost it."""
 
     def __init__(self, node: Node, at_once: int, rest_s: float = 0.0):
@@ -150,7 +150,7 @@ class Measured:
     replica_us: float  # of lives one by one and by tens, as many commands of each
 
 
-def round_of(teller: Teller, calls: int) -> dict[str, float]:
+def round_of(probe: Probe, calls: int) -> dict[str, float]:
     """Measure each kind of command once, in µs."""
     key, found = KEYS[0], {}
 
@@ -158,22 +158,22 @@ def round_of(teller: Teller, calls: int) -> dict[str, float]:
         return [packed(commands.claim([key], count, None, token())) for _ in range(calls)]
 
     def bulks(of: Any, number: int) -> float:
-        return teller.cost([b"".join(packed(of(one)) for one in KEYS[:number])] * calls, number)[0]
+        return probe.cost([b"".join(packed(of(one)) for one in KEYS[:number])] * calls, number)[0]
 
-    found["push"], _ = teller.cost([one_push() for _ in range(calls)])
-    found["claim"], got = teller.cost(claims(1))
+    found["push"], _ = probe.cost([one_push() for _ in range(calls)])
+    found["claim"], got = probe.cost(claims(1))
     handles = [task[0].decode() for tasks in got for task in tasks]
-    found["ack"], _ = teller.cost([packed(commands.ack(key, one, None, None)) for one in handles])
+    found["ack"], _ = probe.cost([packed(commands.ack(key, one, None, None)) for one in handles])
     many = [packed(commands.push_many(key, [PAYLOAD] * SIZE, token())) for _ in range(calls)]
-    found["push_many"], _ = teller.cost(many)
-    found["claim_many"], got = teller.cost(claims(SIZE))
+    found["push_many"], _ = probe.cost(many)
+    found["claim_many"], got = probe.cost(claims(SIZE))
     parts = [[task[0].decode() for task in tasks] for tasks in got]
-    found["ack_many"], replies = teller.cost([packed(commands.ack(key, one, None, None)) for one in parts])
+    found["ack_many"], replies = probe.cost([packed(commands.ack(key, one, None, None)) for one in parts])
     if sum(map(sum, replies)) != calls * SIZE:
         raise RuntimeError("not all tasks were acked")
-    found["claim_empty"], _ = teller.cost(claims(1))
-    found["wait_over"] = teller.waited()
-    found["handed"] = teller.handed()
+    found["claim_empty"], _ = probe.cost(claims(1))
+    found["wait_over"] = probe.waited()
+    found["handed"] = probe.handed()
     found["length2"] = bulks(lambda one: commands.length(one, "ready"), SHORT)
     found["length22"] = bulks(lambda one: commands.length(one, "ready"), LONG)
     found["info2"], found["info22"] = bulks(commands.info, SHORT), bulks(commands.info, LONG)
@@ -203,22 +203,22 @@ def costs_of(us: dict[str, float]) -> Costs:
 def measure(cluster: Cluster, at_once: int, rounds: int, rest_s: float = 0.0) -> Measured:
     """Measure on the primary of a cluster of one node. The lowest of all rounds, because a busy machine only adds."""
     node, replicas = cluster.nodes[0], cluster.nodes[1:]
-    teller = Teller(node, at_once, rest_s)
+    probe = Probe(node, at_once, rest_s)
     calls = CROWD * 4 if at_once > 1 else AT_EASE if rest_s else SINGLES
     try:
         for key in KEYS:
             node.say("TASK.CONFIG", key, "SET", "lease", 3_600_000)
-        round_of(teller, calls)
+        round_of(probe, calls)
         found, spent = [], []
         for _ in range(rounds):
             before = [cpu_ns(one.pid) for one in replicas]
-            found.append(round_of(teller, calls))
+            found.append(round_of(probe, calls))
             # A round has the life of a single task and of ten together; both are reported as one figure.
             lives = calls * (1 + SIZE)
             spent.append(
                 sum(cpu_ns(one.pid) - then for one, then in zip(replicas, before, strict=True)) / lives
             )
     finally:
-        teller.close()
+        probe.close()
     lowest = {kind: min(one[kind] for one in found) for kind in found[0]}
     return Measured(costs_of(lowest), min(spent) / 1000)

@@ -1,9 +1,9 @@
-"""Builds what a release consists of into target/dist: the tarball, the Python packages, and their checksums.
+"""Builds the release files into target/dist: the tarball, the Python packages and their checksums.
 
-    make dist                  builds the module first
-    packaging/dist.py --into F another folder; the module must be built
+    make dist                       builds the module first
+    packaging/dist.py --into FOLDER writes to another folder; the module must be built
 
-The tarball holds the module, redis.conf, the documents and the licences. The same commit gives the same tarball: its
+The tarball contains the module, redis.conf, the documents and the licences. The same commit gives the same tarball: its
 files have the time of the commit, and no owner.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "target/release/libtaskslot.so"
-# Files and folders of the repository that go into the tarball, in its folders as here.
+# Files and folders of the repository that are packed. Their paths in the tarball are the same.
 CONTENTS = [
     *["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"],
     *["LICENSE-APACHE", "LICENSE-MIT", "redis.conf", "docs"],
@@ -31,7 +31,7 @@ CONTENTS = [
 
 
 def git(*arguments: str) -> str:
-    """What git prints."""
+    """Runs git and returns its output."""
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
@@ -45,7 +45,7 @@ def version() -> str:
 
 
 def tarball(into: Path, name: str) -> Path:
-    """Packs the module and what git has of CONTENTS."""
+    """Packs the module and the files of CONTENTS that are in git. Returns the path of the tarball."""
     committed_at = int(git("log", "-1", "--format=%ct"))
     files = {path: ROOT / path for path in git("ls-files", "-z", *CONTENTS).split("\0") if path}
     if links := [path for path, file in files.items() if file.is_symlink()]:
@@ -82,7 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--into", type=Path, default=ROOT / "target/dist", help="where to (target/dist)")
+    parser.add_argument(
+        "--into", type=Path, default=ROOT / "target/dist", help="folder for the files (default: target/dist)"
+    )
     into = parser.parse_args().into.resolve()
     if not MODULE.exists():
         sys.exit(f"{MODULE} isn't built: run make build")

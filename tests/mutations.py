@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Breaks the engine on purpose, one line at a time, to see its tests bite.
+"""Breaks the engine on purpose, one line at a time, to check that a test fails.
 
-Each break is a piece of text and what stands in its place. It is made in a copy of the tree (`.run/mutations`), where
-the engine's tests must fail then. Exits with 1 when a break survives or its text is no longer there.
+Each break is a piece of text and its replacement. It is made in a copy of the tree (`.run/mutations`), and the engine's
+tests must then fail. The exit status is 1 if a break survives, or if its text does not occur once.
 
     python3 tests/mutations.py            all breaks
-    python3 tests/mutations.py lane rank  those whose names hold one of these words
+    python3 tests/mutations.py lane rank  the breaks whose name contains one of these words
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / ".run" / "mutations"
 
-# name, file in src/engine, text, what stands in its place
+# name, file in src/engine, text, replacement
 BREAKS = [
     (
         "order of claims in a lane",
@@ -49,8 +49,8 @@ BREAKS = [
         "_ if entry.stalled => return Err(Refusal::Stale),",
     ),
     ("late ACK counted", "apply/lease.rs", "self.totals.late += u64::from(late);", ""),
-    ("ACK of a given-back task", "rules/lease.rs", "_ if entry.stalled => true,", "_ => true,"),
-    ("stalled mark ends with a claim", "apply/lease.rs", "        entry.stalled = false;\n", ""),
+    ("ACK of a requeued task", "rules/lease.rs", "_ if entry.stalled => true,", "_ => true,"),
+    ("a claim clears the stalled mark", "apply/lease.rs", "        entry.stalled = false;\n", ""),
     ("stall limit", "rules/lease.rs", "u64::from(stalls) >= limit", "u64::from(stalls) > limit"),
     (
         "second stall waits",
@@ -81,13 +81,13 @@ BREAKS = [
     ),
     ("poison delivered alone", "rules/claim.rs", "(is_suspect || is_too_much)", "is_too_much"),
     (
-        "poison takes none along",
+        "poison is delivered without other tasks",
         "rules/claim.rs",
         "if is_suspect { 0 } else { self.left - 1 }",
         "self.left - 1",
     ),
     ("poison limit", "store/entry.rs", "const SUSPECT_STALLS: u16 = 2;", "const SUSPECT_STALLS: u16 = 3;"),
-    ("a suspect's holder gets nothing", "rules/suspects.rs", "holds.suspects > 0 || ", ""),
+    ("the holder of a suspect gets nothing", "rules/suspects.rs", "holds.suspects > 0 || ", ""),
     (
         "a busy worker gets no suspect",
         "rules/suspects.rs",
@@ -103,21 +103,26 @@ BREAKS = [
     ),
     ("passed over for a lease", "rules/suspects.rs", ".plus(lease_ms) <= now.at", ".plus(lease_ms) < now.at"),
     (
-        "who is awaited holds something",
+        "the awaited worker holds a task",
         "apply/transition.rs",
         "&& self.awaited == Some(worker) {",
         "&& false {",
     ),
-    ("a suspect that is taken awaits nobody", "apply/lease.rs", "            self.awaited = None;\n", ""),
+    (
+        "a claimed suspect ends the wait for a worker",
+        "apply/lease.rs",
+        "            self.awaited = None;\n",
+        "",
+    ),
     ("full jitter after a stall", "rules/lease.rs", "backoff::full_jitter_ms", "backoff::delay_ms"),
     (
-        "groups with suspects stand apart",
+        "groups with suspects have their own rotation",
         "store/level.rs",
         "        } else if is_sound != was_sound {\n            self.change_rotation(group);\n        }\n",
         "        }\n",
     ),
     (
-        "retry of the dead resets counters",
+        "retry of a dead task resets its counters",
         "apply/ready.rs",
         "            task.entry.failures = 0;\n",
         "",
@@ -134,7 +139,7 @@ BREAKS = [
         "last.max(clock).saturating_add(RESTART_STEP +",
         "last.saturating_add(RESTART_STEP +",
     ),
-    ("a lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
+    ("the lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
     ("effects in turn", "store/effect_count.rs", "number == self.next()", "number >= self.next()"),
     ("effects are counted", "store/effect_count.rs", "(last + 1).min(Self::MAX)", "last"),
     (
@@ -163,13 +168,13 @@ BREAKS = [
         "asked.max(deadline)",
     ),
     (
-        "cancel asked is heard by FAIL",
+        "FAIL ends a cancelled task",
         "rules/lease.rs",
         "        if is_cancel_asked(&entry) {\n            return Ok(Event::Cancelled",
         "        if false {\n            return Ok(Event::Cancelled",
     ),
     (
-        "cancel asked is heard by an undone claim",
+        "an undone claim ends a cancelled task",
         "rules/lease.rs",
         "Some(match is_cancel_asked(&entry) {",
         "Some(match false {",
@@ -197,19 +202,19 @@ BREAKS = [
     ),
     ("jitter", "rules/backoff.rs", "u128::from(delay) - reach)", "u128::from(delay))"),
     ("backoff counts from the first", "rules/backoff.rs", "n.saturating_sub(1).min(63)", "n.min(63)"),
-    ("requests forgotten in order", "store/requests.rs", "self.oldest.remove(&before);", ""),
-    ("requests bounded in bytes", "store/requests.rs", " || self.bytes as u64 > REQUESTS_MAX_BYTES", ""),
+    ("requests are forgotten in order", "store/requests.rs", "self.oldest.remove(&before);", ""),
+    ("requests are bounded in bytes", "store/requests.rs", " || self.bytes as u64 > REQUESTS_MAX_BYTES", ""),
     ("bytes of a list", "view/list.rs", "bytes > limit.bytes && !shown", "bytes > u64::MAX - 1 && !shown"),
     (
-        "a list goes on before what was too much",
+        "a list continues at the task that did not fit",
         "view/list.rs",
         "return (before, shown)",
         "return (at, shown)",
     ),
     ("a result makes the data grow", "rules/growth.rs", "result.map_or(0, len) - self", "-self"),
-    ("one group of a name", "store/groups.rs", "!self.numbers.contains_key(&name)", "true"),
+    ("one group for each name", "store/groups.rs", "!self.numbers.contains_key(&name)", "true"),
     (
-        "requests kept five minutes",
+        "requests are kept for five minutes",
         "store/requests.rs",
         "REQUEST_KEPT_MS: u64 = 300_000",
         "REQUEST_KEPT_MS: u64 = 299_999",
@@ -222,7 +227,7 @@ BREAKS = [
     ),
     ("worker's name is in the digest", "codec/digest.rs", "state.extend_from_slice(worker);", ""),
     ("errors are stored", "codec/queue.rs", "in [(ERRORS, &self.errors), (RESULTS", "in [(RESULTS"),
-    ("two turns alike are refused", "check.rs", "are_unique(ranks) && ", ""),
+    ("duplicate ranks are refused", "check.rs", "are_unique(ranks) && ", ""),
     (
         "loaded lease numbers",
         "check.rs",
@@ -236,7 +241,7 @@ BREAKS = [
         "self.count(number, is_suspect, 1).is_some()",
     ),
     (
-        "bytes behind an effect",
+        "bytes after an effect",
         "pack.rs",
         "(whole.position() == bytes.len() as u64).then_some(value)",
         "Some(value)",
@@ -248,7 +253,7 @@ BREAKS = [
         "let new = if *offset == VACANT { VACANT } else { *offset };",
     ),
     ("runs of a lane", "store/lanes.rs", "let extend = self.last == Some(key);", "let extend = true;"),
-    ("cursor goes on behind its task", "view/list.rs", "Rank(cursor.1).next()", "Rank(cursor.1)"),
+    ("a cursor continues after its task", "view/list.rs", "Rank(cursor.1).next()", "Rank(cursor.1)"),
     ("figures: a claim ends a wait", "apply/lease.rs", "self.local.stats.claimed(since, at);", ""),
     (
         "figures: an ACK is counted",
@@ -256,7 +261,7 @@ BREAKS = [
         "self.local.stats.acked(claimed_at(&task.entry.phase));",
         "",
     ),
-    ("figures: minutes are felt", "store/stats.rs", "if minutes > 0 {", "if minutes > 99 {"),
+    ("figures: old minutes count less", "store/stats.rs", "if minutes > 0 {", "if minutes > 99 {"),
     ("figures: a bucket is emptied", "store/stats.rs", "                    *count = 0;", ""),
     (
         "figures: a copy has none",
@@ -265,99 +270,119 @@ BREAKS = [
         "State { effects",
     ),
     ("figures: rounding of a need", "view/load.rs", " - ROUNDING", ""),
-    ("bytes of what is told", "store/side_table.rs", "self.bytes += value.len() as u64;", ""),
-    ("a retention's end", "store/done.rs", "*until <= now)", "*until < now)"),
-    ("no more done tasks go than must", "rules/retention.rs", "freed >= bytes", "freed > bytes"),
-    ("done tasks give way to a push", "rules/push.rs", ".saturating_sub(self.done_bytes());", ";"),
+    ("bytes of errors, progress and results", "store/side_table.rs", "self.bytes += value.len() as u64;", ""),
+    ("the end of a retention", "store/done.rs", "*until <= now)", "*until < now)"),
     (
-        "the ack says first how long",
+        "only as many done tasks as needed are dropped",
+        "rules/retention.rs",
+        "freed >= bytes",
+        "freed > bytes",
+    ),
+    ("done tasks make room for a push", "rules/push.rs", ".saturating_sub(self.done_bytes());", ";"),
+    (
+        "the retention of the ack takes precedence",
         "rules/lease.rs",
         "retain_ms.or_else(|| self.retain_ms(&found.record.options))",
         "self.retain_ms(&found.record.options).or(retain_ms)",
     ),
     (
-        "the next lease forgets progress",
+        "the next lease clears progress",
         "apply/lease.rs",
         "self.progress.forget(task.order);\n        self.attach",
         "self.attach",
     ),
     (
-        "a done task is acked no more",
+        "a done task cannot be acked again",
         "rules/lease.rs",
         "Phase::Done { .. } => return Err(Refusal::Gone),\n            _ if",
         "Phase::Done { .. } => false,\n            _ if",
     ),
     ("long retentions", "store/entry.rs", "u64::from(self.worker) << 32 | u64", "u64"),
-    ("token free at the start", "apply/lease.rs", "        self.let_go_at_start(task.position);\n", ""),
+    ("token is free at the start", "apply/lease.rs", "        self.let_go_at_start(task.position);\n", ""),
     (
-        "token free at the end",
+        "token is free at the end",
         "apply/transition.rs",
         "self.let_go(task.position);\n        self.bodies",
         "self.bodies",
     ),
     (
-        "token of an undone hand-off is told",
+        "an undone hand-off resets its lease",
         "apply/tokens.rs",
         "(entry.lease, entry.nonce, entry.lease_ms) = Default::default();",
         "",
     ),
     ("token that is kept", "apply/tokens.rs", "|hold| !matches!(hold, Hold::Exactly(_))", "|_| true"),
     (
-        "token's end is over",
+        "the end of a token",
         "store/tokens.rs",
         "until.is_some_and(|until| until <= at)",
         "until.is_some_and(|until| until < at)",
     ),
-    ("token of two that are retried", "rules/unique.rs", "is_free && taken.insert(unique.token)", "is_free"),
+    ("one token of two retried tasks", "rules/unique.rs", "is_free && taken.insert(unique.token)", "is_free"),
     (
         "body goes with its task (token)",
         "apply/transition.rs",
         "        self.bodies.remove(task.order);\n",
         "",
     ),
-    ("ttl: what expired goes first", "rules/claim.rs", "if state.is_behind(now.at) {", "if false {"),
+    (
+        "ttl: expired tasks are removed before a claim",
+        "rules/claim.rs",
+        "if state.is_behind(now.at) {",
+        "if false {",
+    ),
     ("ttl ends with a claim", "store/expiry.rs", "deliveries: 0, .. }) => *since", ".. }) => *since"),
     ("ttl counts from when it was due", "apply/expiry.rs", "=> due.min(at),", "=> due.max(at),"),
     (
-        "groups: a claim costs its turn one",
+        "groups: a claim uses a turn",
         "apply/groups.rs",
         "        self.lanes.charge(key, weight);\n",
         "",
     ),
     (
-        "groups: a claim costs the queue's rate",
+        "groups: a claim counts in the queue's rate",
         "apply/groups.rs",
         "            self.spent.spend(at, rate);\n",
         "",
     ),
     (
-        "groups: a claim costs the group's rate",
+        "groups: a claim counts in the group's rate",
         "apply/groups.rs",
         "            group.used.spent.spend(at, rate);\n",
         "",
     ),
-    ("groups: the queue's leases", "rules/groups.rs", "limit.saturating_sub(self.leased)", "limit"),
-    ("groups: order holds", "store/groups.rs", " || (self.is_ordered() && self.returning > 0)", ""),
+    ("groups: the queue's concurrency", "rules/groups.rs", "limit.saturating_sub(self.leased)", "limit"),
     (
-        "groups: one behind begins a new rate",
+        "groups: an ordered group waits for its task",
+        "store/groups.rs",
+        " || (self.is_ordered() && self.returning > 0)",
+        "",
+    ),
+    (
+        "groups: a group that is behind starts a new rate",
         "store/groups.rs",
         "self.has_new_rate(group) && group",
         "false && group",
     ),
-    ("groups: a claim visits one behind", "apply/groups.rs", "        self.catch_up(key.group);\n", ""),
     (
-        "groups: few behind are passed over",
+        "groups: a claim updates a group that is behind",
+        "apply/groups.rs",
+        "        self.catch_up(key.group);\n",
+        "",
+    ),
+    (
+        "groups: a claim looks at few that are behind",
         "rules/claim.rs",
         "turns_or_all(which).take(most)",
         "turns_or_all(which)",
     ),
     (
-        "groups: order keeps its place",
+        "groups: order keeps its position",
         "apply/transition.rs",
-        "!is_back || !self.keeps_place(task.key.group)",
+        "!is_back || !self.keeps_position(task.key.group)",
         "true",
     ),
-    ("groups: a new weight counts what was given", "store/level.rs", "before.saturating_sub(turn.left)", "0"),
+    ("groups: a new weight counts earlier claims", "store/level.rs", "before.saturating_sub(turn.left)", "0"),
     ("groups: parts of a rate", "rate.rs", "part: (whole % claims) as u32", "part: 0"),
 ]
 
@@ -368,16 +393,16 @@ def copy_tree() -> None:
         shutil.copy2(ROOT / name, COPY / name)
     for folder in ["src/engine", "tests/engine"]:
         shutil.rmtree(COPY / folder, ignore_errors=True)
-        # With times of their own: cargo must not take what it built of a broken file for what stands there now.
+        # With new modification times, so that cargo rebuilds files that were broken in an earlier run.
         shutil.copytree(ROOT / folder, COPY / folder, copy_function=shutil.copy)
-    # The engine alone: nothing else is built.
+    # Build the engine alone.
     manifest = COPY / "Cargo.toml"
     manifest.write_text(re.sub(r"members = .*", 'members = ["src/engine"]', manifest.read_text()))
 
 
 def run_tests() -> tuple[bool, str]:
-    """Whether all tests pass, and else the first that fails (or that it doesn't compile)."""
-    # A short run is enough to bite; few optimisations, since each break compiles the engine again.
+    """Returns whether all tests pass. The text names the first test that failed, or reports a compile error."""
+    # Short histories find these breaks. Optimisation is low, because each break compiles the engine again.
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(ROOT / "target" / "mutations"),
         "CARGO_PROFILE_TEST_OPT_LEVEL": "1",
@@ -391,7 +416,7 @@ def run_tests() -> tuple[bool, str]:
     try:
         run = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired:
-        return False, "(endless)"
+        return False, "(timed out)"
     if run.returncode == 0:
         return True, ""
     if "could not compile" in run.stderr:
@@ -407,7 +432,7 @@ def main() -> int:
     words = sys.argv[1:]
     chosen = [one for one in BREAKS if not words or any(word in one[0] for word in words)]
     if not chosen:
-        print(f"no break's name holds one of {words}")
+        print(f"no break has a name that contains one of {words}")
         return 1
     copy_tree()
     passes, why = run_tests()
@@ -427,7 +452,7 @@ def main() -> int:
             verdict = f"SURVIVED {caught}" if bad else caught
             path.write_text(whole)
         survived += bad
-        print(f"{name:42} {time.monotonic() - began:5.0f} s  {verdict}", flush=True)
+        print(f"{name:48} {time.monotonic() - began:5.0f} s  {verdict}", flush=True)
     print(f"{len(chosen) - survived} of {len(chosen)} breaks were caught")
     return 1 if survived else 0
 

@@ -1,10 +1,10 @@
-"""Run the tests, Rust and Python, and close with one line of counts: `N passed, N failed[, N skipped]`.
+"""Runs the tests, Rust and Python. The last line shows the counts: `N passed, N failed[, N skipped]`.
 
-    tests/run.py            on the default server; without the tests that are marked `slow`, histories short
-    tests/run.py --all      all of them, on every server this machine has; says which it lacks
-    tests/run.py --server redis-8.2 -- -k lease     what stands after -- goes to pytest
+    tests/run.py            the default server, short histories, no tests that are marked `slow`
+    tests/run.py --all      all tests on every installed server; reports the servers that are missing
+    tests/run.py --server redis-8.2 -- -k lease     arguments after -- are passed to pytest
 
-Uses the standard library only; pytest is the one of the Python that runs this.
+Uses only the standard library. pytest runs with the same Python as this program.
 """
 
 import argparse
@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "target/tests"
 
 DEFAULT = "valkey-9.1"
-# How many times as long as usual the seeded histories of the engine are with --all.
+# With --all, the engine's seeded histories are this many times as long.
 TIMES = 5
-# Every supported line that can be had without root, and Debian's.
+# Every supported line that can be installed without root, and Debian's.
 ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
 HOW_TO_GET = {"redis-7.0": "Debian 12: apt-get install redis-server"}
 # Folders of Python tests.
@@ -37,12 +37,12 @@ FOLDERS = [
 
 
 def heading(text: str) -> None:
-    """Tell what comes next."""
+    """Print a heading."""
     print(f"\n==> {text}", flush=True)
 
 
 def cargo_tests(times: int) -> Counter:
-    """Test engine, node and the commands' manual, with histories so many times as long as usual."""
+    """Run the Rust tests: engine, node and the manual of the commands. Histories are `times` as long as usual."""
     heading("engine, node and manual: cargo test -p taskslot-engine -p taskslot-node -p taskslot")
     packages = ["-p", "taskslot-engine", "-p", "taskslot-node", "-p", "taskslot"]
     command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
@@ -62,7 +62,7 @@ def cargo_tests(times: int) -> Counter:
 
 
 def server_tests(servers: list[str], extra: list[str]) -> Counter:
-    """Test on real servers, two tests at a time for each core, since most wait."""
+    """Run pytest on real servers. Tests mostly wait, so two run at a time for each core."""
     heading(f"servers {', '.join(servers)}: pytest")
     report = RESULTS / "pytest.xml"
     report.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ def server_tests(servers: list[str], extra: list[str]) -> Counter:
 
 
 def read_junit(report: Path) -> Counter:
-    """Count the test cases of a report; one that passed but failed to clean up has failed."""
+    """Count the test cases of a report. A test that passed, but whose cleanup failed, counts as failed."""
     outcome: dict[tuple[str, str], str] = {}
     for case in ET.parse(report).iter("testcase") if report.exists() else []:
         test = (case.get("classname"), case.get("name"))
@@ -93,7 +93,7 @@ def read_junit(report: Path) -> Counter:
 
 
 def installed() -> set[str]:
-    """The names of the servers this machine has, as the tests find them."""
+    """The names of the installed servers, as the tests find them."""
     code = "from harness.server import SERVERS; print(*SERVERS)"
     command = [sys.executable, "-c", code]
     return set(subprocess.check_output(command, cwd=ROOT, text=True).split())
@@ -102,8 +102,12 @@ def installed() -> set[str]:
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--all", action="store_true", help="all tests, on every server this machine has")
-    parser.add_argument("--server", default=DEFAULT, help="names or paths, separated by commas")
+    parser.add_argument("--all", action="store_true", help="run all tests on every installed server")
+    parser.add_argument(
+        "--server",
+        default=DEFAULT,
+        help="names or paths of servers, separated by commas (default: %(default)s)",
+    )
     parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
     options = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What the site needs beyond MkDocs: pages from outside docs/, links to them, and the Markdown of git hosts.
+"""Hooks of MkDocs: they add pages from outside docs/, adapt links, and adapt the Markdown of git hosts.
 
 The documents are written to be read on a git host, so their links are relative to files. Some of these files are pages
 of the site under another name (`PAGES`). Any other file of the tree, such as a source file, has no page. A link to it
@@ -40,10 +40,10 @@ PAGES = {
     "clients/recipes/README.md": "other-clients.md",
 }
 SOURCES = {page: source for source, page in PAGES.items()}
-# Tabs without other pages beside them.
+# Pages that are tabs of their own, so the navigation at the side would be empty.
 ALONE = ("index.md", "overview.md")
 
-# A link or a picture, whose text may have brackets.
+# A link or a picture. Its text can contain brackets.
 LINK = re.compile(r"(?P<text>!?\[(?:[^\]\[]|\[[^\]\[]*\])*\])\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^\s*(?:```|~~~)")
 ITEM = re.compile(r"^(?P<indent> *)(?:[-*+]|\d+[.)]) ")
@@ -53,7 +53,7 @@ ITEM = re.compile(r"^(?P<indent> *)(?:[-*+]|\d+[.)]) ")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the pages of a folder into the navigation, where it names one, as in `Decisions: decisions/`."""
+    """Replace folders in the navigation, such as `Decisions: decisions/`, by their pages."""
 
     def pages(folder: str) -> list[str]:
         names = [path.name for path in Path(config.docs_dir, folder).glob("*.md")]
@@ -79,7 +79,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn a page of a git host into one of MkDocs."""
+    """Convert a page from the Markdown of git hosts to that of MkDocs."""
     uri = page.file.src_uri
     source = SOURCES.get(uri, f"docs/{uri}")
     if uri in ALONE:
@@ -121,7 +121,7 @@ class Loads(HTMLParser):
 
 
 def marked(markdown: str) -> Iterator[tuple[bool, str]]:
-    """All lines, and whether each is part of a fenced block."""
+    """Yields each line, and whether it is part of a fenced block."""
     in_fence = False
     for line in markdown.split("\n"):
         is_border = bool(FENCE.match(line))
@@ -130,7 +130,7 @@ def marked(markdown: str) -> Iterator[tuple[bool, str]]:
 
 
 def indented(blocks: list[tuple[bool, str]]) -> Iterator[str]:
-    """All lines, with lists as MkDocs wants them: two or three spaces a level become four."""
+    """Yields all lines, with lists indented for MkDocs: four spaces for each level instead of two or three."""
     in_list, was_blank = False, True
     for is_code, text in blocks:
         lines = text.split("\n")
@@ -151,13 +151,13 @@ def indented(blocks: list[tuple[bool, str]]) -> Iterator[str]:
 
 
 def more(line: str, in_list: bool) -> str:
-    """The spaces that a line of a list lacks."""
+    """Returns the spaces to add to the indentation of a line of a list."""
     spaces = len(line) - len(line.lstrip(" "))
     return " " * (4 * (spaces // 2) - spaces) if in_list and spaces else ""
 
 
 def relinked(text: str, source: str, uri: str, config: MkDocsConfig) -> str:
-    """Text with its links as they are on the site."""
+    """Returns the text with its links changed to those of the site."""
 
     def replace(link: re.Match[str]) -> str:
         target = site_target(link["target"], source, uri, config)
@@ -169,7 +169,7 @@ def relinked(text: str, source: str, uri: str, config: MkDocsConfig) -> str:
 
 
 def site_target(target: str, source: str, uri: str, config: MkDocsConfig) -> str | None:
-    """The target of a link on the site; None if the file it names is not a page."""
+    """Returns the target of a link on the site. None if the file is not a page."""
     path, _, anchor = target.partition("#")
     if not path or ":" in path:
         return target
@@ -185,7 +185,7 @@ def site_target(target: str, source: str, uri: str, config: MkDocsConfig) -> str
 
 
 def relative(page: str, uri: str) -> str:
-    """The way from one page to another."""
+    """Returns the relative path from the page `uri` to `page`."""
     return posixpath.relpath(page, posixpath.dirname(uri) or ".")
 
 
@@ -193,7 +193,7 @@ def relative(page: str, uri: str) -> str:
 
 
 class RedisSession(RegexLexer):
-    """A session of redis-cli."""
+    """Highlights a redis-cli session."""
 
     name, aliases = "redis-cli session", ["redis"]
     tokens = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from books import Books, Claim, Failover, shard_of
 
-PLACES = 3
+SLOT_RANGES = 3
 WORKER_KILLED = "its worker was killed"
 IN_MID_CLAIM = "its worker was killed while it claimed"
 ACK_UNDONE = "its ack died with the primary"
@@ -113,8 +113,10 @@ class Account:
     def _cause_unseen(self, claim: Claim) -> str:
         """The cause of a claim before this one that is in no worker's log."""
         since = claim.t - self.books.lease_ms / 1000 - 2 * GRACE_S
-        place = self.books.place_of(shard_of(claim.id), claim.t)
-        if any(one.place == place and since <= one.promoted <= claim.t for one in self.books.failovers):
+        slot_range = self.books.slot_range_of(shard_of(claim.id), claim.t)
+        if any(
+            one.slot_range == slot_range and since <= one.promoted <= claim.t for one in self.books.failovers
+        ):
             return ANSWER_LOST
         if any(since <= t <= claim.t for t in self.books.killed.values()):
             return IN_MID_CLAIM
@@ -126,23 +128,26 @@ class Account:
 
     def _failover(self, before: Claim, claim: Claim) -> Failover | None:
         """The failover of the task's node between two of its claims."""
-        place = self.books.place_of(shard_of(before.id), before.t)
+        slot_range = self.books.slot_range_of(shard_of(before.id), before.t)
         for failover in self.books.failovers:
             is_between = before.t <= failover.promoted and claim.t >= failover.cut
-            if failover.place == place and is_between:
+            if failover.slot_range == slot_range and is_between:
                 return failover
         return None
 
     # ---- how even the load was
 
     def shares(self, what: str, until: float = float("inf")) -> list[int]:
-        """The pushes or completions of each place until an instant, in percent of an even share."""
+        """The pushes or completions of each slot range until an instant, in percent of an even share."""
         if what == "pushes":
             found = [(t, id_) for t, id_ in self.books.pushed.values()]
         else:
             found = [(t, handle) for handle, (t, answer) in self.books.answers.items() if answer == "done"]
-        counts = Counter(self.books.place_of(shard_of(id_), t) for t, id_ in found if t < until)
-        return [round(100 * PLACES * counts[place] / max(1, counts.total())) for place in range(PLACES)]
+        counts = Counter(self.books.slot_range_of(shard_of(id_), t) for t, id_ in found if t < until)
+        return [
+            round(100 * SLOT_RANGES * counts[slot_range] / max(1, counts.total()))
+            for slot_range in range(SLOT_RANGES)
+        ]
 
     # ---- checks
 
@@ -236,7 +241,10 @@ class Account:
     def _by_the_dead(self, id_: str, wall_ms: int) -> bool:
         """Whether a primary that was killed later served the task at this instant."""
         for one in self.books.failovers:
-            if one.place == self.books.place_of(shard_of(id_), one.cut) and wall_ms / 1000 <= one.killed:
+            if (
+                one.slot_range == self.books.slot_range_of(shard_of(id_), one.cut)
+                and wall_ms / 1000 <= one.killed
+            ):
                 return True
         return False
 
@@ -262,7 +270,7 @@ class Account:
         return [*lines, "", *self._balance(), "", *self._agreement()]
 
     def _balance(self) -> list[str]:
-        ports = ["→".join(map(str, self.books.nodes[place])) for place in range(PLACES)]
+        ports = ["→".join(map(str, self.books.nodes[slot_range])) for slot_range in range(SLOT_RANGES)]
         head = "load in % of an even share"
         lines = [f"{head:<32}" + "".join(f"{port:>14}" for port in ports)]
         for when, until in (("before the faults", self.books.first_fault), ("in all", float("inf"))):

@@ -37,9 +37,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Failover:
-    """A failover of a place: when its replica was cut off, and when the replica had taken over."""
+    """A failover of a slot range: when its replica was cut off, and when the replica had taken over."""
 
-    place: int
+    slot_range: int
     cut: float
     promoted: float
     killed: float = 0.0  # 0 if the story didn't kill the primary
@@ -79,7 +79,7 @@ class Books:
     owners: dict[int, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
     nodes: dict[int, list[int]] = field(
         default_factory=lambda: defaultdict(list)
-    )  # by place the ports, in turn
+    )  # the ports of each slot range, in the order in which they served it
     kept: dict[str, Kept] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
@@ -137,12 +137,12 @@ class Books:
             if what == "worker killed":
                 self.killed[line["worker"]] = t
             elif what == "cut":
-                cut[line["place"]] = t
+                cut[line["slot_range"]] = t
             elif what == "node killed":
-                dead[line["place"]] = t
+                dead[line["slot_range"]] = t
             elif what == "promoted":
-                place = line["place"]
-                self.failovers.append(Failover(place, cut[place], t, dead[place]))
+                slot_range = line["slot_range"]
+                self.failovers.append(Failover(slot_range, cut[slot_range], t, dead[slot_range]))
             elif what == "moving":
                 begun = t
             elif what == "moved":
@@ -153,20 +153,20 @@ class Books:
                 self.events.append(line)
         for line in lines:
             if line["what"] == "owns":
-                self._read_owner(line["t"], line["shard"], line["place"], line["node"])
+                self._read_owner(line["t"], line["shard"], line["slot_range"], line["node"])
 
-    def _read_owner(self, t: float, shard: int, place: int, node: int) -> None:
-        """A shard has a new node. If the story didn't cause that, its place has failed over by itself."""
-        ports = self.nodes[place]
+    def _read_owner(self, t: float, shard: int, slot_range: int, node: int) -> None:
+        """A shard has a new node. If the story didn't cause that, its slot range has failed over by itself."""
+        ports = self.nodes[slot_range]
         if node not in ports:
-            known = any(one.place == place and one.cut <= t for one in self.failovers)
+            known = any(one.slot_range == slot_range and one.cut <= t for one in self.failovers)
             if ports and not known:
-                self.failovers.append(Failover(place, t - UNSEEN_S, t))
+                self.failovers.append(Failover(slot_range, t - UNSEEN_S, t))
             ports.append(node)
-        self.owners[shard].append((t, place))
+        self.owners[shard].append((t, slot_range))
 
-    def place_of(self, shard: int, t: float) -> int:
-        """The place of a shard at an instant. Within a quarter of a second of a move, it can be wrong."""
+    def slot_range_of(self, shard: int, t: float) -> int:
+        """The slot range of a shard at an instant. Within a quarter of a second of a move, it can be wrong."""
         owners = self.owners[shard]
         return owners[max(0, bisect_right(owners, (t, 99)) - 1)][1]
 

@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 from account import Account  # noqa: E402
 from books import Books, shard_of  # noqa: E402
 
-PLACES = 3
+SLOT_RANGES = 3
 COLOURS = ("#4c8bf5", "#f5a142", "#4caf6d")
 BIN_S = 0.5
 
@@ -76,8 +76,8 @@ def svg(figure, title: str, description: str) -> str:
 
 
 def names(books: Books) -> list[str]:
-    """What the legend calls the places: the node that had it, and who took over."""
-    return ["node " + " → ".join(map(str, books.nodes[place])) for place in range(PLACES)]
+    """The names of the slot ranges in the legend: the first node of each, and the nodes that took over."""
+    return ["node " + " → ".join(map(str, books.nodes[slot_range])) for slot_range in range(SLOT_RANGES)]
 
 
 def per_second(times: Iterable[float], edges: np.ndarray) -> np.ndarray:
@@ -87,10 +87,10 @@ def per_second(times: Iterable[float], edges: np.ndarray) -> np.ndarray:
 
 def draw_flow(axes, books: Books, began: float, edges: np.ndarray) -> None:
     """Completions a second stacked by node, and pushes a second over them."""
-    done: list[list[float]] = [[] for _ in range(PLACES)]
+    done: list[list[float]] = [[] for _ in range(SLOT_RANGES)]
     for handle, (t, answer) in books.answers.items():
         if answer == "done":
-            done[books.place_of(shard_of(handle), t)].append(t - began)
+            done[books.slot_range_of(shard_of(handle), t)].append(t - began)
     middles = (edges[:-1] + edges[1:]) / 2
     stacked = [per_second(times, edges) for times in done]
     labels = [f"done on {name}" for name in names(books)]
@@ -106,7 +106,7 @@ def draw_flow(axes, books: Books, began: float, edges: np.ndarray) -> None:
 def draw_backlog(axes, books: Books, began: float) -> None:
     """Ready tasks by node, and those that are leased, as they were seen."""
     times = [sample["t"] - began for sample in books.samples]
-    ready = [[sample["ready"][place] for sample in books.samples] for place in range(PLACES)]
+    ready = [[sample["ready"][slot_range] for sample in books.samples] for slot_range in range(SLOT_RANGES)]
     axes.stackplot(
         times, ready, labels=[f"ready on {name}" for name in names(books)], colors=COLOURS, alpha=0.75
     )

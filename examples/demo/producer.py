@@ -29,7 +29,7 @@ ROUND_S = 0.05
 WAIT_MS = 50
 # The number of pushes that can be under way to each node. Further pushes wait, if the node is away until its replica
 # has taken over.
-PLACES = 60
+THREADS = 60
 # How long a done task is kept, since the account asks the server for all of them.
 RETAIN_MS = 3_600_000
 
@@ -83,7 +83,7 @@ class Producer:
         self.orders = orders
         self.log = log
         self.progress = progress  # the first two counters: pushed and confirmed
-        self.places: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(PLACES))
+        self.threads: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(THREADS))
         self.kind = Client(orders.wire.client)
         self.lines: dict[str, Line] = {}
         self.again: list[Push] = []  # pushed, but it is unknown whether a replica has it
@@ -150,8 +150,8 @@ class Producer:
     async def _send(self, method: Callable[..., str], push: Push, shard: int) -> str:
         """Push on a thread. If a node is away, redis-py's asyncio client stops for all nodes; the sync one doesn't."""
         send = partial(method, str(push.number), request=push.token, retain_ms=RETAIN_MS)
-        places = self.places[self._node_of(shard)]
-        return await asyncio.get_running_loop().run_in_executor(places, send)
+        threads = self.threads[self._node_of(shard)]
+        return await asyncio.get_running_loop().run_in_executor(threads, send)
 
     def _node_of(self, shard: int) -> str:
         """The node of a shard, as far as the client knows; "" if no node serves its slot."""

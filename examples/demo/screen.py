@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from story import Event
-from watch import PLACES, NodeView, ShardView, View, Watch
+from watch import SLOT_RANGES, NodeView, ShardView, View, Watch
 
 COLOURS = ("dodger_blue1", "orange1", "green3")
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -72,7 +72,7 @@ class Screen:
             return Text("starting …")
         if view is not self._seen:
             self._seen = view
-            self._backlog.append(sum(view.of_places("ready")))
+            self._backlog.append(sum(view.of_slot_ranges("ready")))
         tall = 3 if self.console.height >= 36 else 1
         parts = [self._head(), self._nodes(view), self._bars(view, tall), self._line(), self._events()]
         return Group(*parts)
@@ -99,7 +99,7 @@ class Screen:
 
     @staticmethod
     def _row(node: NodeView) -> Sequence[RenderableType]:
-        style = "bold red" if node.state == "killed" else COLOURS[node.place] if node.slots else "dim"
+        style = "bold red" if node.state == "killed" else COLOURS[node.slot_range] if node.slots else "dim"
         numbers = [f"{node.slots:,}", node.shards, node.ready, node.leased]
         numbers += [f"{node.pushed_per_s:,.0f}", f"{node.done_per_s:,.0f}"]
         cells = [str(number) if node.slots else "" for number in numbers]
@@ -111,8 +111,8 @@ class Screen:
         rows = Table.grid(padding=(0, 1))
         rows.add_column(justify="right", vertical="bottom")
         rows.add_column(no_wrap=True)
-        for place in range(PLACES):
-            here = [shard for shard in view.shards if shard.place == place]
+        for slot_range in range(SLOT_RANGES):
+            here = [shard for shard in view.shards if shard.slot_range == slot_range]
             node = next((str(shard.node) for shard in here if shard.node), "nobody")
             total = f"{sum(shard.ready for shard in here):,} ready"
             rows.add_row(
@@ -143,7 +143,7 @@ def bars(shards: Sequence[ShardView], most: int, tall: int) -> Text:
             # A shard without ready tasks is visible too.
             block = "▁" if row == 0 and level == 0 else BLOCKS[level]
             empty = row == 0 and not shard.ready
-            style = "red" if shard.node is None else f"{COLOURS[shard.place]}{' dim' * empty}"
+            style = "red" if shard.node is None else f"{COLOURS[shard.slot_range]}{' dim' * empty}"
             text.append(block, style)
             text.append(" " if len(shards) <= 40 else "")
         if row:

@@ -88,7 +88,7 @@ class Story:
     def _kill_worker(self) -> None:
         """Kill a worker while it holds tasks."""
         name, process, log = self.random.choice(self.workers)
-        wait_until(lambda: stands_with_tasks(process, log), f"{name} has tasks", 20)
+        wait_until(lambda: stopped_with_tasks(process, log), f"{name} has tasks", 20)
         count = held(log)
         process.kill()
         process.join()
@@ -102,21 +102,25 @@ class Story:
     def _kill_primary(self) -> Node:
         """Cut a primary off from its replica, then kill it. The replica never receives the changes in between."""
         primary = self.random.choice(self.cluster.primaries())
-        replica, place = self.cluster.replica_of(primary), self.watch.place_of(primary)
+        replica, slot_range = self.cluster.replica_of(primary), self.watch.slot_range_of(primary)
         self.cluster.freeze(replica)
         try:
             primary.say("CLIENT", "KILL", "TYPE", "REPLICA")
-            self.log.say("cut", place=place)
+            self.log.say("cut", slot_range=slot_range)
             time.sleep(CUT_S)
             self.cluster.kill(primary)
         finally:
             self.cluster.thaw(replica)
         cut_ms = round(CUT_S * 1000)
         text = f"node {primary.port} is killed (-9), cut off from its replica {cut_ms} ms earlier"
-        self.say("node killed", text, True, place=place, node=primary.port)
+        self.say("node killed", text, True, slot_range=slot_range, node=primary.port)
         self.cluster.wait_promoted(replica)
         self.say(
-            "promoted", f"its replica {replica.port} has taken over", True, place=place, node=replica.port
+            "promoted",
+            f"its replica {replica.port} has taken over",
+            True,
+            slot_range=slot_range,
+            node=replica.port,
         )
         return primary
 
@@ -134,7 +138,7 @@ class Story:
         self.say("moved", f"{keys} moved from {source.port} to {target.port} under load", True, shards=moved)
 
 
-def stands_with_tasks(process: BaseProcess, log: Path) -> bool:
+def stopped_with_tasks(process: BaseProcess, log: Path) -> bool:
     """Stop a worker (SIGSTOP). If it holds no tasks at that moment, let it continue, and return False."""
     os.kill(process.pid, signal.SIGSTOP)
     has_tasks = held(log) > 0

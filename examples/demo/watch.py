@@ -1,6 +1,6 @@
 """Looks at the cluster four times a second: which node has which shards, how many tasks are on them, and the rates.
 
-A *place* is a third of the slots: the primary that served them at the start, and its replica, which can take over.
+A *slot range* is a third of the slots. A primary serves it at the start, and its replica can take over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NodeView:
     """A node at the last look. `state` is `primary`, `replica of <port>`, `starting` or `killed`."""
 
     port: int
-    place: int
+    slot_range: int
     state: str
     slots: int = 0
     shards: int = 0
@@ -40,7 +40,7 @@ class ShardView:
     """A shard at the last look. `node` is None while no node serves it."""
 
     number: int
-    place: int
+    slot_range: int
     node: int | None
     ready: int = 0
     leased: int = 0
@@ -54,12 +54,15 @@ class View:
     nodes: list[NodeView]
     shards: list[ShardView]
 
-    def of_places(self, what: str) -> list[int]:
-        """A figure of the shards, added up for each place."""
-        return [sum(getattr(s, what) for s in self.shards if s.place == place) for place in range(PLACES)]
+    def of_slot_ranges(self, what: str) -> list[int]:
+        """A figure of the shards, added up for each slot range."""
+        counts = [0] * SLOT_RANGES
+        for shard in self.shards:
+            counts[shard.slot_range] += getattr(shard, what)
+        return counts
 
 
-PLACES = 3
+SLOT_RANGES = 3
 
 
 @dataclass
@@ -90,9 +93,9 @@ class Watch:
         self._over.set()
         self._thread.join(timeout=10)
 
-    def place_of(self, node: Node) -> int:
-        """The place of a node. Primaries were started first, then their replicas in the same order."""
-        return self.cluster.nodes.index(node) % PLACES
+    def slot_range_of(self, node: Node) -> int:
+        """The slot range of a node. Primaries were started first, then their replicas in the same order."""
+        return self.cluster.nodes.index(node) % SLOT_RANGES
 
     def _look_for_ever(self) -> None:
         while not self._over.wait(LOOK_S):
@@ -103,7 +106,7 @@ class Watch:
         seen = {node: self._member(node) for node in self.cluster.nodes}
         primaries = [node for node, member in seen.items() if member and member.is_primary and member.slots]
         views = {node: self._node_view(node, seen[node]) for node in self.cluster.nodes}
-        before = [(shard.place, shard.node) for shard in self._seen]
+        before = [(shard.slot_range, shard.node) for shard in self._seen]
         for shard in self._seen:
             shard.node = None
         # If two nodes claim a slot, the one with the higher epoch comes last, and counts.
@@ -113,7 +116,7 @@ class Watch:
         self._tell(before)
         shards = [ShardView(**vars(shard)) for shard in self._seen]
         self.view = View(now(), list(views.values()), shards)
-        ready, leased = self.view.of_places("ready"), self.view.of_places("leased")
+        ready, leased = self.view.of_slot_ranges("ready"), self.view.of_slot_ranges("leased")
         self.log.say("sample", ready=ready, leased=leased)
 
     @staticmethod
@@ -124,7 +127,7 @@ class Watch:
             return None
 
     def _node_view(self, node: Node, member) -> NodeView:
-        view = NodeView(node.port, self.place_of(node), "starting" if node.alive() else "killed")
+        view = NodeView(node.port, self.slot_range_of(node), "starting" if node.alive() else "killed")
         if member is None:
             self._totals.pop(node.port, None)
         elif member.is_primary:
@@ -157,7 +160,7 @@ class Watch:
                 )
             except (redis.RedisError, OSError, ValueError):
                 continue  # the node has just ended
-            shard.place, shard.node = self.place_of(node), node.port
+            shard.slot_range, shard.node = self.slot_range_of(node), node.port
             view.shards += 1
             view.ready += shard.ready
             view.leased += shard.leased
@@ -165,5 +168,5 @@ class Watch:
     def _tell(self, before: list[tuple[int, int | None]]) -> None:
         """Log the shards whose node is not the same as at the last look."""
         for shard, was in zip(self._seen, before, strict=True):
-            if shard.node is not None and (shard.place, shard.node) != was:
-                self.log.say("owns", shard=shard.number, place=shard.place, node=shard.node)
+            if shard.node is not None and (shard.slot_range, shard.node) != was:
+                self.log.say("owns", shard=shard.number, slot_range=shard.slot_range, node=shard.node)

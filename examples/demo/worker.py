@@ -21,10 +21,10 @@ class Worker:
     """Works until SIGTERM, then finishes the tasks that it holds."""
 
     def __init__(
-        self, orders: ShardedQueue, name: str, log: Log, lease_ms: int, done: MutableSequence[int], place: int
+        self, orders: ShardedQueue, name: str, log: Log, lease_ms: int, done: MutableSequence[int], index: int
     ) -> None:
         self.orders, self.name, self.log, self.lease_ms = orders, name, log, lease_ms
-        self.done, self.place = done, place  # done[place] is its counter of finished tasks
+        self.done, self.index = done, index  # done[index] is its counter of finished tasks
         self.held: dict[str, float] = {}  # the time of the claim, by handle
         # The same queue without patience, for extensions: a node that is away must not delay those on other nodes.
         self.quick = ShardedQueue(orders.wire.client, orders.name, shards=len(orders.keys), patience_ms=0)
@@ -59,7 +59,7 @@ class Worker:
         del self.held[task.handle]
         self.log.say("acked", **fields, answer=answer)
         with self.counting:
-            self.done[self.place] += answer == "done"
+            self.done[self.index] += answer == "done"
 
     def _ack(self, task: Task) -> str:
         """Ack a task. Returns `done`, `gone` (already finished), `lost` (the lease is lost), or the error."""

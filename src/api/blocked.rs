@@ -14,8 +14,8 @@
 //! | CLIENT KILL, connection closed | – | yes, at once | soon |
 //!
 //! "Soon" means before the server waits for input again. `on_disconnect` means only that the client gets no reply from
-//! the module. `on_reply` doesn't mean that the reply has arrived. `on_end` always runs, and is the place to undo what
-//! the client didn't get.
+//! the module. `on_reply` doesn't mean that the reply has arrived. `on_end` always runs. Use it to undo what the client
+//! didn't get.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_longlong, c_void};

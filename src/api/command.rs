@@ -317,7 +317,7 @@ pub mod key_flags {
 ///
 /// Servers check permissions by the specs (from 7.0 on). If one spec of a command doesn't fit the arguments, they use
 /// none of its specs. They check slots by first, last and step alone. For commands with counted keys they ask the
-/// module instead: `tell_keys`.
+/// module instead: `report_keys`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What the command does with the keys: [`key_flags`].
@@ -341,7 +341,7 @@ impl KeySpec {
     }
 
     /// The indexes of the keys in a command. A number of keys that can't be parsed counts as 0; the command refuses it.
-    fn places(&self, args: &[Arg<'_>]) -> std::ops::Range<usize> {
+    fn positions(&self, args: &[Arg<'_>]) -> std::ops::Range<usize> {
         let begin = usize::from(self.begin);
         if !self.counted {
             return begin..(begin + 1).min(args.len());
@@ -379,7 +379,7 @@ unsafe extern "C" fn run<C: Command>(
     let args = unsafe { Arg::slice(argv, argc) };
     // SAFETY: the context is this call's.
     if C::DOC.has_counted_keys() && unsafe { api!(RedisModule_IsKeysPositionRequest)(ctx.raw()) } != 0 {
-        guard(C::DOC.name, (), || tell_keys(ctx, C::DOC, args));
+        guard(C::DOC.name, (), || report_keys(ctx, C::DOC, args));
         return raw::OK;
     }
     answering(C::DOC.name, ctx, || {
@@ -393,12 +393,12 @@ unsafe extern "C" fn run<C: Command>(
     raw::OK
 }
 
-/// Tells the server which arguments are keys. The server asks without a client, so there is no reply.
-fn tell_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
-    for place in doc.keys.iter().flat_map(|spec| spec.places(args)) {
-        if let Ok(place) = c_int::try_from(place) {
-            // SAFETY: the server asks where the keys are, so its context takes places; ours are within the arguments.
-            unsafe { api!(RedisModule_KeyAtPos)(ctx.raw(), place) };
+/// Reports to the server which arguments are keys. The server asks without a client, so there is no reply.
+fn report_keys(ctx: Context<'_>, doc: &CommandDoc, args: &[Arg<'_>]) {
+    for position in doc.keys.iter().flat_map(|spec| spec.positions(args)) {
+        if let Ok(position) = c_int::try_from(position) {
+            // SAFETY: the server asks for the keys, so its context takes positions. These are within the arguments.
+            unsafe { api!(RedisModule_KeyAtPos)(ctx.raw(), position) };
         }
     }
 }

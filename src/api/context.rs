@@ -227,7 +227,7 @@ impl<'a> Context<'a> {
     /// reports the slots that are being imported by [`super::events::ServerEvent::SlotsMove`].
     pub fn can_access_slot(self, slot: u16) -> bool {
         match optional!(RedisModule_ClusterCanAccessKeysInSlot) {
-            // SAFETY: the server looks into tables of its slots at this place, and there is such a slot.
+            // SAFETY: the server uses the slot as an index into its tables, and the slot exists.
             Some(can) if slot < SLOTS => unsafe { can(c_int::from(slot)) != 0 },
             _ => true,
         }

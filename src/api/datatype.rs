@@ -215,16 +215,16 @@ unsafe extern "C" fn defrag<T: Value>(
     slot: *mut *mut c_void,
 ) -> c_int {
     guard("the defragmentation of a value", (), || {
-        // SAFETY: the server passes the place where the key keeps its pointer, and doesn't use it during the call.
-        let place = unsafe { &mut *slot };
-        // SAFETY: there it keeps a value made by `Slot::boxed` of this `T`.
-        let is_used = unsafe { Slot::<T>::is_used(*place) };
+        // SAFETY: the server passes the address of the key's pointer, and doesn't use it during the call.
+        let pointer = unsafe { &mut *slot };
+        // SAFETY: the pointer is to a value made by `Slot::boxed` of this `T`.
+        let is_used = unsafe { Slot::<T>::is_used(*pointer) };
         if !is_used && align_of::<Slot<T>>() <= 8 {
             // SAFETY: the block is of the server's allocator (its alignment is that of all such blocks), the value in
             // it isn't borrowed, and the only pointer to it is the one that is changed here.
-            let moved = unsafe { api!(RedisModule_DefragAlloc)(ctx, *place) };
+            let moved = unsafe { api!(RedisModule_DefragAlloc)(ctx, *pointer) };
             if !moved.is_null() {
-                *place = moved;
+                *pointer = moved;
             }
         }
     });

@@ -1,7 +1,7 @@
 //! Catches panics: none may leave a function that the server calls.
 //!
 //! The body of every `extern "C"` function of the crate runs inside [`guard`], or inside `answering` if a client waits
-//! for a reply. A panic hook writes the message and its place to the server's log.
+//! for a reply. A panic hook writes the message and the source location to the server's log.
 
 use std::panic::{self, AssertUnwindSafe};
 

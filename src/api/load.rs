@@ -164,7 +164,8 @@ unsafe fn refuse(ctx: *mut RedisModuleCtx, (why, end): Unusable) {
     let Some(log) = optional!(RedisModule_Log) else { return };
     let (level, format) = (Level::Warning.name().as_ptr(), c"not loaded: %s%.*s".as_ptr());
     let len = c_int::try_from(end.len()).unwrap_or(0);
-    // SAFETY: the context lives; `%s` takes a C string, `%.*s` an int and so many bytes, and they get them.
+    // SAFETY: the context lives; `%s` takes a C string, `%.*s` takes an int and that many bytes. The
+    // arguments are these.
     unsafe { log(ctx, level, format, why.as_ptr(), len, end.as_ptr()) };
 }
 

@@ -7,8 +7,8 @@ use crate::task::TaskId;
 
 /// The consequences of an event outside the queue. It borrows from the event and allocates nothing.
 ///
-/// [`Event::changes`] computes it in a single match without a catch-all arm. So whoever adds an event must state its
-/// consequences.
+/// [`Event::changes`] computes it in a single match without a catch-all arm, so a new event doesn't compile until its
+/// consequences are stated.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes<'e> {
     /// What happened to tasks, for notifications.
@@ -46,7 +46,7 @@ impl Kinds {
     pub const STALLED: Kinds = Kinds(1 << 6);
     /// Tasks became dead.
     pub const DEAD: Kinds = Kinds(1 << 7);
-    /// Tasks expired: nobody claimed them in time.
+    /// Tasks expired: they were not claimed in time.
     pub const EXPIRED: Kinds = Kinds(1 << 8);
     /// Tasks were cancelled.
     pub const CANCELLED: Kinds = Kinds(1 << 9);
@@ -136,11 +136,11 @@ pub enum Outcome<'a> {
     Done(Option<&'a [u8]>),
     /// It reached a limit, or its worker declared it dead. The task stores the error.
     Dead,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
-    /// Nobody claimed it in time.
+    /// It expired: it was not claimed in time.
     Expired,
-    /// Somebody purged it.
+    /// It was purged.
     Purged,
 }
 
@@ -224,7 +224,7 @@ impl Event<'_> {
                 Changes::end(Kinds::ACKED, Tasks::One(*id), Outcome::Done(result))
             }
             Event::Failed { id, then, .. } => Changes::then(Kinds::FAILED, *id, then),
-            // A requeue can't make a task dead, and nobody who waits for its result is notified.
+            // A requeue can't make a task dead, so the clients that wait for its result are not notified.
             Event::Requeued { id, then, .. } => {
                 Changes { outcome: None, ..Changes::then(Kinds::REQUEUED, *id, then) }
             }
@@ -238,7 +238,7 @@ impl Event<'_> {
             }
             Event::Cancelled { id } => Changes::end(Kinds::CANCELLED, Tasks::One(*id), Outcome::Cancelled),
             Event::CancelAsked { id } => Changes::of(Kinds::NONE, Tasks::One(*id)),
-            // These tasks had ended before, and whoever waited for them was notified then.
+            // These tasks had ended before, and the clients that waited for them were notified then.
             Event::Dropped { ids } | Event::Forgotten { ids } => Changes::of(Kinds::NONE, Tasks::Some(ids)),
             Event::Purged { ids } => Changes::end(Kinds::NONE, Tasks::Some(ids), Outcome::Purged),
             // While expired tasks are in the queue nothing can be claimed, so every group may be claimable now.

@@ -141,7 +141,7 @@ pub enum Event<'a> {
         id: TaskId,
         /// What becomes of it: ready or delayed.
         then: Then,
-        /// Whether it goes to the back of its lane instead of its old place.
+        /// Whether it goes to the back of its lane instead of its old position.
         back: bool,
     },
     /// A lease was extended.

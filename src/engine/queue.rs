@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// A copy of the queue in which no task is leased and no schedule is set (COPY). A leased task is ready in the
-    /// copy, with its old place in the order, or removed if it was to be cancelled. The copy depends on the queue
+    /// copy, at its old position in the order, or removed if it was to be cancelled. The copy depends on the queue
     /// alone, so a replica makes the same one.
     pub fn copied(&self) -> Result<Queue, Invalid> {
         Ok(Queue { state: self.state.copied()?, saved: Cell::default() })

@@ -44,7 +44,7 @@ pub struct Claim<'a> {
     pub count: usize,
     /// The most bytes of all payloads together. The first task is delivered whatever its size. `None` for no limit.
     pub bytes: Option<u64>,
-    /// The length of the leases in ms. `None`: the task's own length applies, or else the queue's.
+    /// The length of the leases in ms. `None`: the task's own length applies, otherwise the queue's.
     pub lease_ms: Option<u32>,
     /// The worker's name; empty if it gives none.
     pub worker: &'a [u8],
@@ -111,7 +111,7 @@ pub enum Refusal {
     Gone,
     /// The task still exists, but this lease is over.
     Stale,
-    /// Somebody asked to cancel the task, so its lease is not extended.
+    /// The cancellation of the task was requested, so its lease is not extended.
     CancelAsked,
     /// Ids or lease numbers are used up.
     Exhausted,

@@ -61,7 +61,7 @@ pub fn on_cron(ctx: Context<'_>) {
     }
 }
 
-/// Whether the last stamp still tells its receivers where the clock stands.
+/// Whether the last stamp still matches the clock.
 fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
     let is_old = now.up_us.saturating_sub(last.up_us) >= EVERY_US;
     let off_ms = last.skew_ms().abs_diff(now.skew_ms());

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use taskslot_engine::{Claim, Handle, Holder, Now};
 use taskslot_node::{
-    Candidates, Demand, Job, Offer, Place, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
+    Candidates, Demand, Job, Offer, Position, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
 };
 
 use crate::agenda::{self, SLICE};
@@ -180,7 +180,7 @@ fn leave(ticket: &Rc<Ticket>) -> bool {
     was_here
 }
 
-/// Clears the places of workers that have left, for a slice of time. Returns whether there are more.
+/// Clears the positions of workers that have left, for a slice of time. Returns whether there are more.
 pub fn clear_left() -> bool {
     let started = Instant::now();
     while QUEUES.with_borrow(WaitQueues::some_have_left) {
@@ -212,16 +212,16 @@ pub fn wake_served() {
 /// Blocks the client of the running command until one of these queues has a task for it. Returns false if it can't be
 /// blocked. In a cluster all the queues are in one slot.
 ///
-/// If a claim with the same REQUEST token waits already, this one is a copy of it: the copy takes over its places, and
-/// the older claim gets an empty reply.
+/// If a claim with the same REQUEST token waits already, this one is a copy of it. The copy takes over its positions,
+/// and the older claim gets an empty reply.
 pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, timeout_ms: u64) -> bool {
     let Some(first) = keys.first().filter(|_| !ctx.flags().denies_blocking()) else { return false };
-    let (places, older) = places(ctx, keys, request.token);
+    let (positions, older) = positions(ctx, keys, request.token);
     // Before this client is blocked, so that its token is in no wait queue then.
     QUEUES.with_borrow_mut(|queues| {
         older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
-    let worker = BlockedWorker::new(ctx, request, places);
+    let worker = BlockedWorker::new(ctx, request, positions);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);
     // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No
@@ -232,32 +232,32 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     true
 }
 
-/// The places of a worker that comes now: behind all others, or where a claim with the same token waits already. Also
-/// returns those claims.
-fn places(
+/// The positions of a worker that comes now: behind all others, or where a claim with the same token waits already.
+/// Also returns those claims.
+fn positions(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
     token: Option<&[u8]>,
-) -> (Vec<Place>, Vec<Waiter<BlockedWorker>>) {
+) -> (Vec<Position>, Vec<Waiter<BlockedWorker>>) {
     QUEUES.with_borrow_mut(|queues| {
         let (mut older, last) = (Vec::new(), queues.next_number());
-        let places = keys.iter().map(|key| {
+        let positions = keys.iter().map(|key| {
             let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-            // Only the place in this queue: the older claim can have another place in another queue, or none.
+            // Only the position in this queue: the older claim can have another position in another queue, or none.
             let copied = token.and_then(|token| queues.with_token(&queue, token));
             let number = copied.as_ref().map_or(last, |(number, _)| *number);
             older.extend(copied.map(|(_, waiter)| waiter));
-            Place { queue, number }
+            Position { queue, number }
         });
-        (places.collect(), older)
+        (positions.collect(), older)
     })
 }
 
 impl BlockedWorker {
-    fn new(ctx: Context<'_>, request: &ClaimRequest<'_>, places: Vec<Place>) -> BlockedWorker {
+    fn new(ctx: Context<'_>, request: &ClaimRequest<'_>, positions: Vec<Position>) -> BlockedWorker {
         let ClaimRequest { claim, connection, token, with_meta, with_key } = *request;
         BlockedWorker {
-            ticket: Ticket::new(places, claim.worker, claim.group, token, claim.count as u64),
+            ticket: Ticket::new(positions, claim.worker, claim.group, token, claim.count as u64),
             claim: OwnedClaim {
                 claim: Claim { worker: &[], group: None, ..claim },
                 connection,
@@ -287,12 +287,12 @@ impl BlockedWorker {
 
     /// Whether its user still has the permission to claim. If not, its reply will be an error.
     pub fn may_claim(&self) -> bool {
-        let (Some(user), Some(first)) = (&self.user, self.ticket.places.first()) else { return true };
+        let (Some(user), Some(first)) = (&self.user, self.ticket.positions.first()) else { return true };
         let (db, key) = (first.queue.db, &*first.queue.name);
         let may = if self.claim.with_key {
             // The first key is repeated after KEYS: with 0 counted keys, servers would check no key at all.
-            let number = self.ticket.places.len().to_string();
-            let keys = self.ticket.places.iter().map(|place| &*place.queue.name);
+            let number = self.ticket.positions.len().to_string();
+            let keys = self.ticket.positions.iter().map(|position| &*position.queue.name);
             let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
             user.may(db, &head.into_iter().chain(keys).collect::<Vec<_>>())
         } else {

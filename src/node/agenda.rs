@@ -42,7 +42,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// The job after two databases were swapped. `Serve` stays: workers wait for a name, whichever queue is there.
+    /// The job after two databases were swapped. `Serve` stays as it is, because workers wait for a name in a database.
     fn swapped(self, a: i32, b: i32) -> Job {
         match self {
             Job::Serve(queue) => Job::Serve(queue),

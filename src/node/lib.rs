@@ -46,7 +46,7 @@ pub use health::Health;
 pub use metrics::{Counters, GaugeValues, Gauges, QueueGauge};
 pub use queue_key::QueueKey;
 pub use ready_groups::{Groups, ReadyGroups};
-pub use wait_queue::{Demand, Offer, Place, QueueAt, Ticket};
+pub use wait_queue::{Demand, Offer, Position, QueueAt, Ticket};
 pub use wait_queues::WaitQueues;
 pub use warnings::{Look, Warning, Warnings};
 pub use watches::{Watch, Watches};

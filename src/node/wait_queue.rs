@@ -1,9 +1,9 @@
 //! The wait queue of one task queue: blocked workers, in the order in which they came.
 //!
 //! If the task queue has suspects (tasks that stalled twice), some workers can't get the tasks that are ready. They are
-//! skipped and keep their places. If other tasks are ready too, few workers are skipped: those that hold a suspect, and
-//! one that the queue waits for. But if only suspects are ready, each worker that holds any task is skipped, and that
-//! can be all of them. So each of them is checked once, and again when one of its leases has ended.
+//! skipped and keep their positions. If other tasks are ready too, few workers are skipped: those that hold a suspect,
+//! and one that the queue waits for. But if only suspects are ready, each worker that holds any task is skipped, and
+//! that can be all of them. So each of them is checked once, and again when one of its leases has ended.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,21 +58,21 @@ impl Offer for QueueAt<'_> {
     }
 }
 
-/// The place of a blocked worker in the wait queue of one task queue.
+/// The position of a blocked worker in the wait queue of one task queue.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Position {
     /// The key of the task queue.
     pub queue: QueueKey,
     /// The position: a worker with a lower number came earlier.
     pub number: u64,
 }
 
-/// The right of a blocked worker to its places: it has all of them or none. After a worker has left, its ticket is not
-/// valid any more, but it can stay in some wait queues for a while.
+/// The right of a blocked worker to its positions: it has all of them or none. After a worker has left, its ticket is
+/// not valid any more, but it can stay in some wait queues for a while.
 #[derive(Debug)]
 pub struct Ticket {
-    /// The places, one for each queue that the worker waits for.
-    pub places: Vec<Place>,
+    /// The positions, one for each queue that the worker waits for.
+    pub positions: Vec<Position>,
     /// The worker's name, empty for none.
     pub worker: Box<[u8]>,
     /// The group whose tasks it waits for; `None` for all.
@@ -86,26 +86,26 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket for these places, which the worker doesn't have yet.
+    /// A ticket for these positions, which the worker doesn't have yet.
     pub fn new(
-        places: Vec<Place>,
+        positions: Vec<Position>,
         worker: &[u8],
         group: Option<&[u8]>,
         token: Option<&[u8]>,
         tasks: u64,
     ) -> Rc<Ticket> {
         let (worker, group, token) = (worker.into(), group.map(Box::from), token.map(Box::from));
-        Rc::new(Ticket { places, worker, group, token, tasks, is_valid: Cell::new(false) })
+        Rc::new(Ticket { positions, worker, group, token, tasks, is_valid: Cell::new(false) })
     }
 
-    /// Whether the worker has its places.
+    /// Whether the worker has its positions.
     pub fn is_valid(&self) -> bool {
         self.is_valid.get()
     }
 
-    /// The place in the wait queue of one task queue.
-    pub(crate) fn place_in(&self, db: i32, name: &[u8]) -> Option<&Place> {
-        self.places.iter().find(|place| place.queue.db == db && *place.queue.name == *name)
+    /// The position in the wait queue of one task queue.
+    pub(crate) fn position_in(&self, db: i32, name: &[u8]) -> Option<&Position> {
+        self.positions.iter().find(|position| position.queue.db == db && *position.queue.name == *name)
     }
 }
 
@@ -174,14 +174,14 @@ impl<T> WaitQueue<T> {
         self.waiters.is_empty()
     }
 
-    /// Adds a worker at its place.
+    /// Adds a worker at its position.
     pub(crate) fn insert(&mut self, number: u64, ticket: &Rc<Ticket>, waiter: T) {
         let replaced = self.waiters.insert(number, (Rc::clone(ticket), waiter));
-        debug_assert!(replaced.is_none(), "a place is taken once");
+        debug_assert!(replaced.is_none(), "a position is taken once");
         let group = self.groups.entry(ticket.group.clone()).or_default();
         group.numbers.insert(number);
         if number <= group.checked_to {
-            // It takes over the place of a worker that was checked before.
+            // It takes over the position of a worker that was checked before.
             group.recheck.insert(number);
         }
         let name = self.names.entry(ticket.worker.clone()).or_default();
@@ -193,7 +193,7 @@ impl<T> WaitQueue<T> {
         }
     }
 
-    /// Removes a worker from its place, if it is still there. A copy of the same claim may have taken over the place.
+    /// Removes a worker from its position, if it is still there. A copy of the same claim may have taken it over.
     pub(crate) fn remove(&mut self, number: u64, ticket: &Ticket) -> Option<T> {
         self.waiters.get(&number).filter(|(here, _)| std::ptr::eq(&**here, ticket))?;
         let (_, waiter) = self.waiters.remove(&number)?;
@@ -236,7 +236,7 @@ impl<T> WaitQueue<T> {
     }
 
     /// The number of the first worker that can get a task, of those that wait for this group; `None` for those that
-    /// take any task. Sets `has_checked` if a worker may have been checked in vain.
+    /// take any task. Sets `has_checked` if a worker may have been checked without result.
     pub(crate) fn first(
         &mut self,
         group: Option<&[u8]>,

@@ -1,28 +1,28 @@
 //! The wait queues of all task queues, by database and key.
 //!
-//! A worker that waits for several queues has a place in the wait queue of each, and leaves all of them at once.
+//! A worker that waits for several queues has a position in the wait queue of each, and leaves all of them at once.
 //! Thousands of workers that wait for a hundred queues each can disappear at the same time. So only the first few
-//! places of a worker are cleared at once, and the others a little later, a limited number at a time.
+//! positions of a worker are cleared at once, and the others a little later, a limited number at a time.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use crate::QueueKey;
-use crate::wait_queue::{Demand, Offer, Place, Ticket, WaitQueue};
+use crate::wait_queue::{Demand, Offer, Position, Ticket, WaitQueue};
 
-/// The number of places that are cleared as soon as a worker leaves.
+/// The number of positions that are cleared as soon as a worker leaves.
 const CLEARED_AT_ONCE: usize = 4;
-/// The number of places that are cleared in one step.
-const PLACES_A_STEP: usize = 100;
+/// The number of positions that are cleared in one step.
+const POSITIONS_A_STEP: usize = 100;
 
 /// The wait queues of a node. `T` is the type of what waits.
 pub struct WaitQueues<T> {
     queues: HashMap<i32, HashMap<Box<[u8]>, WaitQueue<T>>>,
     total: usize,
     last_number: u64,
-    /// Whether a worker may have been checked in vain, in any wait queue.
+    /// Whether a worker may have been checked without result, in any wait queue.
     has_checked: bool,
-    /// The workers that have left but are still in some wait queues, each with the index of the first place to clear.
+    /// Workers that have left but are still in some wait queues, each with the index of the first position to clear.
     left: VecDeque<(Rc<Ticket>, usize)>,
 }
 
@@ -127,11 +127,11 @@ impl<T: Clone> WaitQueues<T> {
         self.last_number
     }
 
-    /// Adds a worker at all its places.
+    /// Adds a worker at all its positions.
     pub fn join(&mut self, ticket: &Rc<Ticket>, waiter: T) {
         debug_assert!(!ticket.is_valid(), "a worker joins once");
         ticket.is_valid.set(true);
-        for Place { queue, number } in &ticket.places {
+        for Position { queue, number } in &ticket.positions {
             let queues = self.queues.entry(queue.db).or_default();
             queues.entry(queue.name.clone()).or_default().insert(*number, ticket, waiter.clone());
         }
@@ -143,39 +143,39 @@ impl<T: Clone> WaitQueues<T> {
         if !self.invalidate(ticket) {
             return false;
         }
-        ticket.places.iter().take(CLEARED_AT_ONCE).for_each(|place| self.clear(ticket, place));
-        if ticket.places.len() > CLEARED_AT_ONCE {
+        ticket.positions.iter().take(CLEARED_AT_ONCE).for_each(|position| self.clear(ticket, position));
+        if ticket.positions.len() > CLEARED_AT_ONCE {
             self.left.push_back((Rc::clone(ticket), CLEARED_AT_ONCE));
         }
         true
     }
 
-    /// Like [`WaitQueues::leave`], but clears all places at once, because a copy of the claim takes them over.
+    /// Like [`WaitQueues::leave`], but clears all positions at once, because a copy of the claim takes them over.
     pub fn leave_to_copy(&mut self, ticket: &Ticket) {
         if self.invalidate(ticket) {
-            ticket.places.iter().for_each(|place| self.clear(ticket, place));
+            ticket.positions.iter().for_each(|position| self.clear(ticket, position));
         }
     }
 
     /// Removes a worker from the wait queue of one task queue.
     pub fn clear_from(&mut self, ticket: &Ticket, db: i32, name: &[u8]) {
-        if let Some(place) = ticket.place_in(db, name) {
-            self.clear(ticket, place);
+        if let Some(position) = ticket.position_in(db, name) {
+            self.clear(ticket, position);
         }
     }
 
-    /// Whether places of workers that have left still have to be cleared.
+    /// Whether positions of workers that have left still have to be cleared.
     pub fn some_have_left(&self) -> bool {
         !self.left.is_empty()
     }
 
-    /// Clears some places of workers that have left.
+    /// Clears some positions of workers that have left.
     pub fn clear_some(&mut self) {
         let Some((ticket, from)) = self.left.pop_front() else { return };
-        let next = ticket.places.iter().skip(from).take(PLACES_A_STEP);
-        next.for_each(|place| self.clear(&ticket, place));
-        if from + PLACES_A_STEP < ticket.places.len() {
-            self.left.push_front((ticket, from + PLACES_A_STEP));
+        let next = ticket.positions.iter().skip(from).take(POSITIONS_A_STEP);
+        next.for_each(|position| self.clear(&ticket, position));
+        if from + POSITIONS_A_STEP < ticket.positions.len() {
+            self.left.push_front((ticket, from + POSITIONS_A_STEP));
         }
     }
 
@@ -186,7 +186,7 @@ impl<T: Clone> WaitQueues<T> {
         was_valid
     }
 
-    fn clear(&mut self, ticket: &Ticket, Place { queue: key, number }: &Place) {
+    fn clear(&mut self, ticket: &Ticket, Position { queue: key, number }: &Position) {
         let Some(queues) = self.queues.get_mut(&key.db) else { return };
         let Some(queue) = queues.get_mut(&key.name) else { return };
         queue.remove(*number, ticket);

@@ -18,7 +18,7 @@ def test_a_cluster_is_up_and_its_client_reaches_each_queue(cluster):
     assert cluster.node_of("{x}a") is cluster.node_of(b"x") is cluster.node_of(cluster.slot("x"))
 
 
-def test_a_node_that_dies_comes_back_as_a_replica_and_can_take_its_place_again(cluster):
+def test_a_restarted_node_is_a_replica_and_can_become_the_primary_again(cluster):
     """It is killed, replaced and restarted, and becomes the primary again by a manual failover."""
     first = cluster.node_of("q")
     second = cluster.replica_of(first)

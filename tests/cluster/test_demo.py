@@ -1,4 +1,4 @@
-"""`make demo` as its users run it, but shorter: its account, its plot, and that it notices wrong logs."""
+"""`make demo` as users run it, but shorter: its account, its plot, and its errors for wrong logs."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def test_demo_loses_nothing_and_its_books_agree(demo):
     assert "the server's totals and the logs agree:" in ended.stdout
 
 
-def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
+def test_demo_prints_lines_without_a_terminal(demo):
     """All events are printed in order, without escape sequences of a terminal."""
     output = demo[1].stdout
     story = [
@@ -72,8 +72,8 @@ def test_demo_tells_its_story_in_lines_without_a_terminal(demo):
         "moved from",
         "is empty",
     ]
-    places = [output.find(words) for words in story]
-    assert -1 not in places and places == sorted(places), output
+    found = [output.find(words) for words in story]
+    assert -1 not in found and found == sorted(found), output
     assert "\x1b" not in output
 
 
@@ -107,7 +107,7 @@ def lines_of(log: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
+def test_work_on_the_other_nodes_continues_while_one_is_unreachable(demo):
     """During the time without a primary, at least half of the work for the two other nodes goes on."""
     folder = demo[0]
     story = {line["what"]: line["t"] for line in lines_of(folder / "story.log")}
@@ -119,8 +119,8 @@ def test_what_goes_to_the_nodes_that_live_goes_on_while_one_is_away(demo):
         assert meanwhile >= expected / 2, (what, meanwhile, expected)
 
 
-def test_pushes_to_a_node_that_is_away_take_no_places_of_the_others(start_cluster, tmp_path, monkeypatch):
-    """However many pushes wait for it, two thirds of 500 a second continue for as long as the test counts."""
+def test_pushes_to_an_unreachable_node_do_not_block_pushes_to_others(start_cluster, tmp_path, monkeypatch):
+    """Any number of pushes can wait for that node. Two thirds of 500 pushes per second continue."""
     monkeypatch.syspath_prepend(DEMO)
     from logs import Log
     from producer import Producer
@@ -165,7 +165,7 @@ def test_account_is_the_same_when_it_is_made_again(demo, folder):
 
 
 def spoiled(folder: Path) -> str:
-    """Make the account of changed logs. It must fail; returns the checks that don't hold."""
+    """Run the account on changed logs. It must fail. Returns the checks that failed."""
     ended = run(DEMO / "account.py", folder)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     return "\n".join(line for line in ended.stdout.splitlines() if "✗" in line)
@@ -174,8 +174,8 @@ def spoiled(folder: Path) -> str:
 def drop(log: Path, what: str) -> dict:
     """Drop the last line of a kind."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    place = max(place for place, line in enumerate(lines) if line["what"] == what)
-    dropped = lines.pop(place)
+    last = max(index for index, line in enumerate(lines) if line["what"] == what)
+    dropped = lines.pop(last)
     log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return dropped
 

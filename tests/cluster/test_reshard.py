@@ -52,7 +52,7 @@ def test_slots_that_move_under_load_lose_nothing_and_double_nothing(cluster, way
     traffic.account()
 
 
-def test_who_waits_for_a_result_gets_it_on_the_other_node(cluster, way):
+def test_a_wait_for_a_result_ends_on_the_other_node(cluster, way):
     """The old node replies TRYAGAIN or MOVED, so a cluster client asks the node where the task ends."""
     first, second, _ = cluster.primaries()
     keys = queues_of(cluster, first, 5)

@@ -1,4 +1,4 @@
-"""A release: its version is said once, and what `make dist` packs works."""
+"""A release: the version is the same everywhere, and the files that `make dist` builds work."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ def unpacked(dist, tmp_path):
 
 
 def test_everything_shows_the_version_of_cargo_toml(server):
-    """The server's list of modules, INFO, HELP, the library, and the newest entry of the changelog."""
+    """Checked are the server's list of modules, INFO, HELP, the library, and the newest entry of the changelog."""
     c = Talk(server)
     major, minor, patch = map(int, VERSION.split("."))
     modules = {module[b"name"]: module[b"ver"] for module in map(c.as_map, c("MODULE", "LIST"))}
@@ -46,21 +46,21 @@ def test_everything_shows_the_version_of_cargo_toml(server):
     assert re.findall(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", changelog, re.M)[0] == VERSION
 
 
-def test_a_server_runs_by_the_module_of_the_tarball(start, unpacked):
-    """With the settings that are packed beside it."""
+def test_a_server_loads_the_module_of_the_tarball(start, unpacked):
+    """HELP shows the version of the tarball."""
     server = start(module=unpacked / "libtaskslot.so")
     assert Talk(server)("TASK.HELP")[0].startswith(f"taskslot {VERSION}")
 
 
 def test_the_tarball_has_documents_and_licences(unpacked):
-    """All that a user needs who has no clone."""
+    """A user without a clone has the README, the documents, the settings and the licences."""
     assert unpacked.name.startswith(f"taskslot-{VERSION}-linux-")
     for name in ["README.md", "docs/index.md", "docs/pictures/life.svg", "redis.conf", "LICENSE-MIT"]:
         assert (unpacked / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def test_the_module_is_stripped(unpacked):
-    """No table of symbols, and the one name that servers look for."""
+    """It has no symbol table, and exports the function that servers look for."""
     module = unpacked / "libtaskslot.so"
     tables = subprocess.run(["readelf", "-SW", module], check=True, capture_output=True, text=True).stdout
     assert ".symtab" not in tables and ".dynsym" in tables
@@ -69,7 +69,7 @@ def test_the_module_is_stripped(unpacked):
 
 
 def test_the_checksums_are_those_of_the_files(dist):
-    """The tarball, the wheel and the source package."""
+    """SHA256SUMS lists the tarball, the wheel and the source package."""
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
     assert {name.split("-")[1] for name in sums} == {VERSION, f"{VERSION}.tar.gz"}
     assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot-*")) and len(sums) == 3

@@ -1,8 +1,8 @@
-"""Run the code blocks of pages and check their links; print what is wrong, and end with 1 if something is.
+"""Runs the code blocks of pages and checks their links. Prints the problems, and exits with 1 if there are any.
 
-    python tests/docs                           all pages of the tree that you are in
+    python tests/docs                           all pages of the current tree
     python tests/docs README.md docs/faq.md     these pages
-    python tests/docs --server redis-6.2        on another server than Valkey 9.1
+    python tests/docs --server redis-6.2        with another server than Valkey 9.1
     python tests/docs --check-urls              also request each web address
 
 TASKSLOT_MODULE names the module, if it isn't target/release/libtaskslot.so.
@@ -24,7 +24,7 @@ from docs.reader import Reader  # noqa: E402
 
 
 def main() -> int:
-    """Do what the arguments say."""
+    """Test the pages that the arguments name."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("pages", nargs="*")
@@ -49,7 +49,7 @@ def main() -> int:
             problems += [f"{name}:{link.line}: {why}" for link in page.links if (why := fetch(link.target))]
         print(f"{name}: {outcome.done} blocks run, {len(outcome.skipped)} skipped, {len(problems)} problems")
         if outcome.lacking:
-            print(f"{name}: some blocks need what is not here: {outcome.lacking}")
+            print(f"{name}: some blocks need programs that are missing here: {outcome.lacking}")
         print(*problems, sep="\n", end="\n" if problems else "")
         wrong += len(problems)
     return 1 if wrong else 0

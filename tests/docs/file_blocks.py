@@ -1,4 +1,4 @@
-"""Runs the blocks that are files: settings, programs of Node, data; checks the syntax of blocks that are not run."""
+"""Runs the blocks that are files: settings, Node programs, data. Checks the syntax of blocks that are not run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def do_module_of_node(place: Workplace, block: Block) -> None:
 
 
 def _found(look: Callable[[], Path | str]) -> Path | str:
-    """Calls a function of the recipes' harness. Raises `Lacking` where the function skips the test."""
+    """Calls a function of the recipes' harness. Raises `Lacking` if the function skips the test."""
     try:
         return look()
     except recipes.pytest.skip.Exception as skipped:

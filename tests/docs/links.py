@@ -111,7 +111,7 @@ def reachable(root: Path, start: str) -> set[str]:
 
 
 def citations(root: Path, files: set[str]) -> Iterator[tuple[str, int, str, str]]:
-    """Yields the documents that sources name: file, line, document, anchor."""
+    """Yields the documents that source files name, each with file, line, document and anchor."""
     for name in sorted(files):
         path = root / name
         if re.fullmatch(r"tests/docs/test_\w+\.py", name):

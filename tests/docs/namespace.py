@@ -49,7 +49,7 @@ class Namespace:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The id of the process."""
         return self._process.pid
 
     def run(self, source: str, line: int, single: bool = False) -> tuple[str, str | None]:

@@ -58,7 +58,7 @@ class Block:
 
     @property
     def text(self) -> str:
-        """All its lines."""
+        """All lines of the block, as one text."""
         return "".join(f"{line}\n" for line in self.lines)
 
     @property

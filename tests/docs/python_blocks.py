@@ -24,7 +24,7 @@ class PythonBlocks:
 
     @property
     def pids(self) -> list[int]:
-        """The process."""
+        """The id of the process, if it runs."""
         return [self._namespace.pid] if self._namespace else []
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class PythonBlocks:
             self._namespace.close()
 
     def do(self, block: Block) -> None:
-        """Do a block."""
+        """Run a block."""
         if not self._namespace:
             place = self._place
             self._namespace = Namespace(place.folder, place.environment, place.root / place.page.name)

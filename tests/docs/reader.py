@@ -1,4 +1,4 @@
-"""Runs a page: starts its servers and runs its blocks in order, as a reader would who tries everything."""
+"""Runs a page: starts its servers and runs its blocks in order, like a reader who tries everything."""
 
 from __future__ import annotations
 

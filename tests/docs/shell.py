@@ -62,7 +62,7 @@ class Shell:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The id of the bash process."""
         return self._process.pid
 
     def run(self, command: str) -> tuple[list[str], int]:

@@ -41,7 +41,7 @@ class ShellBlocks:
 
     @property
     def pids(self) -> list[int]:
-        """The shell's process."""
+        """The id of the shell's process, if it runs."""
         return [self._shell.pid] if self._shell else []
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class ShellBlocks:
         self._shell = None
 
     def do(self, block: Block) -> None:
-        """Do a block."""
+        """Run a block."""
         for text in block.texts("before"):
             self._succeed(Command(block.line, text))
         if block.language == "sh":

@@ -31,19 +31,19 @@ class Typed:
 
     @property
     def words(self) -> list[str]:
-        """Its words, as redis-cli splits them."""
+        """The words of the command, as redis-cli splits them."""
         return split(self.command)
 
     @property
     def queue(self) -> str | None:
-        """The queue that the reply is about, if it is one of our commands."""
+        """The queue that the command names, if it is a command of taskslot."""
         words = self.words
         of_one = len(words) > 1 and words[0].upper().startswith("TASK.") and words[0].upper() != "TASK.MCLAIM"
         return words[1] if of_one else None
 
     @property
     def subscribes(self) -> bool:
-        """Whether messages follow its reply."""
+        """Whether messages follow the command's reply."""
         return bool(re.match(r"[PS]?SUBSCRIBE\b", self.command, re.I))
 
     @property

@@ -31,7 +31,7 @@ def problems(text: str) -> list[tuple[int, str]]:
     ],
 )
 def test_a_block_or_directive_that_would_not_be_run_is_found(text, line, says):
-    """Unknown languages and directives, directives without a block, sessions that no test runs."""
+    """These are unknown languages and directives, directives without a block, and sessions that no test runs."""
     [(where, what)] = problems(text)
     assert where == line and says in what
 
@@ -69,14 +69,14 @@ def test_a_block_in_a_list_is_read_with_its_directives():
     ],
 )
 def test_a_link_that_leads_nowhere_is_found(target, why):
-    """The file is in git, and the anchor is a heading."""
+    """A good link names a file in git and a heading in it."""
     page = parse("docs/guide.md", '# Own heading\n\n# Own `heading`\n\n<a id="own_id"></a>\n')
     found = dead(page, target, ROOT, FILES)
     assert (why in found) if why and found else found == why
 
 
-def test_links_pictures_and_html_are_all_looked_at():
-    """Also in tables and in HTML."""
+def test_links_and_pictures_are_checked_also_in_html():
+    """They are checked in tables too."""
     text = "[a](a.md) ![b](b.svg)\n\n- [c]\n\n| x |\n|---|\n| [d](d.md) |\n\n<img src='e.svg'>\n\n[c]: c.md\n"
     assert {link.target for link in parse("x.md", text).links} == {"a.md", "b.svg", "c.md", "d.md", "e.svg"}
 
@@ -91,12 +91,12 @@ def test_links_pictures_and_html_are_all_looked_at():
     ],
 )
 def test_anchors_are_those_of_github(heading, anchor):
-    """Lower case, no punctuation, a hyphen for each space."""
+    """They are in lower case, without punctuation, with a hyphen for each space."""
     assert slug(heading.replace("`", "")) == anchor
 
 
 def test_documents_that_comments_name_are_found(tmp_path):
-    """With line and anchor."""
+    """Each is found with its line and its anchor."""
     (tmp_path / "a.rs").write_text(
         "// See docs/guide.md#leases.\n// And ARCHITECTURE.md, clients/python/README.md.\n"
     )
@@ -129,12 +129,12 @@ def test_web_addresses_can_be_fetched():
     ],
 )
 def test_dots_stand_for_any_lines(shown, actual, pairs):
-    """At any place. Other lines must be equal and in order."""
+    """They can be anywhere. Other lines must be equal and in order."""
     assert align(shown.split(), actual.split()) == pairs
 
 
 def test_words_and_replies_are_those_of_redis_cli():
-    """Quotes, escapes, nesting."""
+    """Quotes, escapes and nesting are the same."""
     assert split('SET k \'a b\' "c \\"d\\" \\x41\\n"') == ["SET", "k", "a b", 'c "d" A\n']
     assert written([b'a"\n\xff', [1, None], []]) == [
         '1) "a\\"\\n\\xff"',

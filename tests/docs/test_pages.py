@@ -32,14 +32,14 @@ def tell(problems: list[str]) -> None:
 
 @pytest.fixture(params=pages(ROOT))
 def page(request):
-    """Each page."""
+    """Parsed pages, one for each test."""
     return read_page(ROOT, request.param)
 
 
 # npm may have to fetch the clients of Node.
 @pytest.mark.timeout(300)
 def test_a_page_shows_what_happens(page, installed):
-    """Its blocks run in order on a new server and print what the page shows."""
+    """Its blocks run in order on a new server and print the output that the page shows."""
     with Reader(page, installed, ROOT) as reader:
         outcome = reader.read()
     for line, reason in outcome.skipped:
@@ -49,8 +49,8 @@ def test_a_page_shows_what_happens(page, installed):
         pytest.skip(outcome.lacking)
 
 
-def test_a_page_is_well_formed_and_its_links_lead_somewhere(page):
-    """Fences have a known language, directives a block, links a file and a heading."""
+def test_a_page_is_well_formed_and_its_links_work(page):
+    """Fences have a known language, directives have a block, and links name a file and a heading."""
     problems = [*page.problems, *link_problems(page, ROOT, tracked(ROOT))]
     tell(list(map(str, problems)))
 
@@ -65,13 +65,13 @@ def test_no_more_blocks_are_skipped_than_are_known():
 
 
 def test_every_page_below_docs_is_reachable_from_the_index():
-    """Directly or over other pages."""
+    """It is reached directly or over other pages."""
     found = reachable(ROOT, "docs/index.md")
     assert {name for name in pages(ROOT) if name.startswith("docs/")} <= found
 
 
 def test_the_documents_that_comments_name_exist():
-    """In Rust, Python, C, the Makefile and settings. Anchors are headings."""
+    """Comments in Rust, Python, C, the Makefile and settings are checked. Anchors must be headings."""
     files = tracked(ROOT)
     missing = [
         f"{name}:{line}: {document}{'#' * bool(anchor)}{anchor}"
@@ -82,7 +82,7 @@ def test_the_documents_that_comments_name_exist():
 
 
 def test_the_readme_is_short():
-    """Details belong into docs/."""
+    """Details belong in docs/."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
 
 

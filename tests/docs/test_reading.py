@@ -13,7 +13,7 @@ from docs.reader import Outcome, Reader
 
 @pytest.fixture
 def read(pytestconfig):
-    """Runs a page on the first of the servers asked for, or on another. Its text can be indented."""
+    """Runs a page on the first selected server, or on another. Its text can be indented."""
 
     def read_page(text: str, on: Installed | None = None) -> Outcome:
         page = parse("docs/made-up.md", textwrap.dedent(text).lstrip("\n"))
@@ -61,7 +61,7 @@ PUSHED = """
 # ---- sessions of redis-cli
 
 
-def test_ids_handles_and_instants_may_be_others_and_stand_for_those_that_came(fine):
+def test_ids_handles_and_instants_on_a_page_stand_for_the_actual_ones(fine):
     """A handle in a later block stands for the actual one, in any language."""
     fine(f"""{PUSHED}
     ```redis
@@ -89,8 +89,8 @@ def test_ids_handles_and_instants_may_be_others_and_stand_for_those_that_came(fi
         ("1795334211134-0@", "1795334211134-1@"),
     ],
 )
-def test_a_reply_that_is_not_as_shown_is_found(wrong, change, to):
-    """Another number, text, line, indentation or type; a second id for a task."""
+def test_a_reply_that_differs_from_the_page_is_found(wrong, change, to):
+    """It differs in a number, text, line, indentation or type, or a task has a second id."""
     assert change in PUSHED
     line, what = wrong(PUSHED.replace(change, to))
     assert line in (2, 4) and ("--- actual:" in what or "is the same task" in what)
@@ -203,7 +203,7 @@ def test_a_subscriber_gets_the_messages_of_other_clients(fine):
     """)
 
 
-def test_a_page_can_begin_anew_and_have_things_done_before(fine):
+def test_directives_reset_and_prepare_a_page(fine):
     """Directives remove the keys of earlier blocks, prepare the block, and wait."""
     fine(f"""{PUSHED}
     <!-- test: fresh -->
@@ -225,7 +225,7 @@ def test_a_page_can_begin_anew_and_have_things_done_before(fine):
 
 
 @pytest.mark.parametrize(("server", "problems"), [("redis-6.2", 0), ("valkey-9.1", 1)])
-def test_a_block_for_newer_servers_is_left_out_on_older_ones(read, server, problems):
+def test_a_block_for_newer_servers_is_skipped_on_older_ones(read, server, problems):
     """Valkey runs the block."""
     outcome = read(
         """
@@ -289,8 +289,8 @@ def test_python_blocks_share_their_names_and_wait(fine):
         ("import os\nos._exit(0)\n", 2, "process ended"),
     ],
 )
-def test_python_that_does_something_else_is_found(wrong, code, line, says):
-    """Another value or print; an exception, with its line on the page; a process that ends."""
+def test_python_output_that_differs_is_found(wrong, code, line, says):
+    """It is another value or print, an exception, with its line on the page, or a process that ends."""
     where, what = wrong(f"```python\n{code}```")
     assert where == line and says in what
 
@@ -354,8 +354,8 @@ def test_a_terminal_shows_output_and_keeps_its_folder(fine):
         ("redis", "TASK.LEN q", "begins with a prompt"),
     ],
 )
-def test_programs_and_files_that_do_something_else_are_found(read, language, code, says):
-    """Other output, a failed command, a syntax error."""
+def test_errors_in_programs_and_files_are_found(read, language, code, says):
+    """These are other output, a failed command and a syntax error."""
     outcome = read(f"```{language}\n{code}\n```")
     if outcome.lacking:
         pytest.skip(outcome.lacking)
@@ -416,7 +416,7 @@ def test_a_server_of_the_page_is_reached_by_its_port(fine):
     """)
 
 
-def test_files_are_read_by_what_they_are_for(fine):
+def test_each_kind_of_file_is_checked_by_its_reader(fine):
     """A server reads settings, after redis.conf. Parsers read data. Nothing reads text."""
     fine("""
     ```conf
@@ -457,7 +457,7 @@ def test_yaml_is_parsed(read):
 
 
 def test_a_skipped_block_is_reported_and_its_syntax_checked(read):
-    """The outcome has its reason."""
+    """The outcome contains the reason of the directive."""
     outcome = read("""
     <!-- test: skip Celery's -->
     ```python

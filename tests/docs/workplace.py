@@ -1,4 +1,4 @@
-"""What all blocks of a page share: folder, ports, ids; and the comparison of program output."""
+"""The parts that all blocks of a page share: folder, ports, ids and the comparison of program output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMEOUT_S = 30
 
 
 class Mismatch(Exception):
-    """The page shows something else than what happens. `line` is the line on the page."""
+    """The page shows something other than the actual result. `line` is the line on the page."""
 
     def __init__(self, line: int, what: str):
         super().__init__(what)
@@ -39,7 +39,7 @@ class Lacking(Exception):
 
 
 class Workplace:
-    """What all blocks of a page share. `root` is the tree of the page."""
+    """The parts that all blocks of a page share. `root` is the tree of the page."""
 
     def __init__(self, page: Page, installed: Installed, root: Path, patience_s: float = PATIENCE_S):
         self.page, self.installed, self.root, self.patience_s = page, installed, root, patience_s

@@ -139,12 +139,16 @@ fn every_change_changes_the_digest_and_survives_a_save() {
         let mut s = base();
         change(&mut s);
         let digest = digest(&s.queue);
-        assert_eq!(seen.insert(digest, what), None, "{what} looks like another change");
+        assert_eq!(seen.insert(digest, what), None, "{what} has the digest of another change");
         let loaded = load(&save(&s.queue)).unwrap();
         assert_eq!(copies::digest(&loaded), digest, "{what} is saved");
         let fingerprint = s.queue.fingerprint();
-        assert_eq!(fingerprints.insert(fingerprint, what), None, "{what} has another's fingerprint");
-        assert_eq!(loaded.fingerprint(), fingerprint, "{what} has a fingerprint for ever");
+        assert_eq!(
+            fingerprints.insert(fingerprint, what),
+            None,
+            "{what} has the fingerprint of another change"
+        );
+        assert_eq!(loaded.fingerprint(), fingerprint, "{what} keeps its fingerprint");
     }
 }
 

@@ -1,10 +1,14 @@
-/* LD_PRELOAD shim: shifts the clocks of one process by the milliseconds that stand in a file, and gives it a machine of its own.
+/* LD_PRELOAD shim: shifts the clocks of a process by the milliseconds in a file, and gives it a machine id of its own.
  *
- * The file (two signed native integers of 8 bytes: wall clock, time since the machine's start) is named by CLOCKSHIFT_FILE
- * and mapped shared, so a test steps the clocks of a running server by writing to it. The monotonic clock stays true, as on
- * a machine whose clock is set, or that sleeps. CLOCKSHIFT_MACHINE names the folder whose files `machine` and
- * `boot` are read in place of those by which a machine and its start are known. The true time comes from the system call, never from dlsym: that allocates, and would
- * recurse into an allocator that is itself starting (faketime hangs Redis' jemalloc so).
+ * CLOCKSHIFT_FILE names the file: two signed native integers of 8 bytes, for the wall clock and for the time since the
+ * machine's start. It is mapped shared, so a test changes the clocks of a running server by writing to it. The
+ * monotonic clock is not shifted, as on a machine whose clock is set, or that sleeps.
+ *
+ * CLOCKSHIFT_MACHINE names a folder. Its files `machine` and `boot` are read instead of the system's machine id and
+ * boot id.
+ *
+ * The true time comes from the system call, never from dlsym. dlsym allocates, and would recurse into an allocator that
+ * is still starting. (faketime hangs Redis' jemalloc in this way.)
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,7 +30,7 @@ static const char *machine;
 __attribute__((constructor)) static void map_shift(void) {
     const char *path = getenv("CLOCKSHIFT_FILE");
     const char *name = getenv("CLOCKSHIFT_MACHINE");
-    machine = name ? strdup(name) : NULL; /* servers write their title over the environment */
+    machine = name ? strdup(name) : NULL; /* servers overwrite the environment with their title */
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return;
     void *page = mmap(NULL, 2 * sizeof(long long), PROT_READ, MAP_SHARED, fd, 0);
@@ -38,7 +42,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int failed = (int)syscall(SYS_clock_gettime, clock, now);
     int is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
     if (failed || !shift_ms || (!is_wall && clock != CLOCK_BOOTTIME)) return failed;
-    long long shift = shift_ms[is_wall ? 0 : 1]; /* read once: a test may write it meanwhile */
+    long long shift = shift_ms[is_wall ? 0 : 1]; /* read once: a test can change it at any time */
     long long ns = now->tv_nsec + shift % 1000 * 1000000LL;
     long long carry = (ns >= 1000000000LL) - (ns < 0);
     now->tv_sec += shift / 1000 + carry;
@@ -59,7 +63,7 @@ int open64(const char *path, int flags, ...) {
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-/* Valkey gives modules their own libc (RTLD_DEEPBIND): they would be told the true time. */
+/* Valkey opens modules with RTLD_DEEPBIND, so they would call libc directly and get the true time. */
 void *dlopen(const char *file, int mode) {
     void *(*next)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
     return next(file, mode & ~RTLD_DEEPBIND);
@@ -67,7 +71,7 @@ void *dlopen(const char *file, int mode) {
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {
     struct timespec t;
-    (void)zone; /* obsolete; no server asks for it */
+    (void)zone; /* obsolete; no server uses it */
     clock_gettime(CLOCK_REALTIME, &t);
     *now = (struct timeval){.tv_sec = t.tv_sec, .tv_usec = t.tv_nsec / 1000};
     return 0;

@@ -91,7 +91,8 @@ class Node:
         self.busy_s += cost_us / 1e6
         return self.free_at
 
-    # A command takes effect at its arrival. All commands are executed in this order, so no other command can tell.
+    # A command takes effect when it arrives. The server executes commands in the order of arrival, so the outcome is
+    # the same as if the command took effect when the server executes it.
 
     def serve(self, words: Sequence[Any]) -> tuple[float, Any] | Waiter:
         """Execute a command. Returns its reply and the time at which it leaves, or the waiting claim."""

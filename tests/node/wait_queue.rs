@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use taskslot_node::{Candidates, Demand, Groups, Offer, Place, QueueKey, Ticket, WaitQueues};
+use taskslot_node::{Candidates, Demand, Groups, Offer, Position, QueueKey, Ticket, WaitQueues};
 
 use crate::dice::Dice;
 
@@ -59,9 +59,10 @@ fn join(
     token: Option<&str>,
 ) -> Rc<Ticket> {
     let number = queues.next_number();
-    let place = |key: &&str| Place { queue: QueueKey::new(0, key.as_bytes()), number };
-    let places = keys.iter().map(place).collect();
-    let ticket = Ticket::new(places, name.as_bytes(), group.map(str::as_bytes), token.map(str::as_bytes), 10);
+    let position = |key: &&str| Position { queue: QueueKey::new(0, key.as_bytes()), number };
+    let positions = keys.iter().map(position).collect();
+    let ticket =
+        Ticket::new(positions, name.as_bytes(), group.map(str::as_bytes), token.map(str::as_bytes), 10);
     queues.join(&ticket, Rc::clone(&ticket));
     ticket
 }
@@ -110,7 +111,7 @@ fn a_worker_that_waits_for_several_queues_leaves_all_of_them_at_once() {
     assert_eq!(queues.demand(0, b"q249"), Demand { claims: 2, tasks: 20 });
     queues.leave(&many);
     assert_eq!(queues.total(), 1);
-    // Its places are not cleared yet, but it is neither served nor counted.
+    // Its positions are not cleared yet, but it is neither served nor counted.
     assert!(queues.some_have_left());
     assert_eq!(queues.demand(0, b"q249"), Demand { claims: 1, tasks: 10 });
     assert_eq!(queues.names(0, b"q249", 9).len(), 1);
@@ -121,7 +122,7 @@ fn a_worker_that_waits_for_several_queues_leaves_all_of_them_at_once() {
         queues.clear_some();
         steps += 1;
     }
-    assert_eq!(steps, 3, "a hundred places at a time");
+    assert_eq!(steps, 3, "a hundred positions at a time");
     assert_eq!(queues.keys(0), [QueueKey::new(0, b"q249")]);
 }
 
@@ -134,8 +135,8 @@ fn a_copy_of_a_claim_takes_over_its_places() {
     assert!(Rc::ptr_eq(&found, &old));
     queues.leave_to_copy(&old);
     assert!(!old.is_valid() && !queues.some_have_left());
-    let places = vec![Place { queue: QueueKey::new(0, b"q"), number }];
-    let copy = Ticket::new(places, b"copy", None, Some(b"t"), 1);
+    let positions = vec![Position { queue: QueueKey::new(0, b"q"), number }];
+    let copy = Ticket::new(positions, b"copy", None, Some(b"t"), 1);
     queues.join(&copy, Rc::clone(&copy));
     // The later end of the old claim doesn't affect the copy.
     queues.clear_from(&old, 0, b"q");
@@ -195,9 +196,9 @@ struct Model(Vec<Rc<Ticket>>);
 
 impl Model {
     fn here<'m>(&'m self, key: &'m str) -> impl Iterator<Item = &'m Rc<Ticket>> {
-        self.0
-            .iter()
-            .filter(move |ticket| ticket.places.iter().any(|place| *place.queue.name == *key.as_bytes()))
+        self.0.iter().filter(move |ticket| {
+            ticket.positions.iter().any(|position| *position.queue.name == *key.as_bytes())
+        })
     }
 
     fn next(&self, key: &str, tasks: &Tasks) -> Option<Rc<Ticket>> {

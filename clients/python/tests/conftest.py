@@ -32,12 +32,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_library(item):
-    """Whether a test is one of the library's, here or on clusters."""
+    """Whether a test is one of the library's, in this folder or in tests/cluster."""
     return HERE in item.path.parents or item.path.stem in ON_CLUSTERS
 
 
 def server_of(item):
-    """The server of a test; None if it needs none."""
+    """The server of a test. None if it needs none."""
     return getattr(item.callspec.params.get("installed"), "name", None) if hasattr(item, "callspec") else None
 
 
@@ -81,7 +81,7 @@ def loop():
 
 @pytest.fixture(params=["redis-py", "valkey-py", "redis-py asyncio", "valkey-py asyncio"])
 def library(request):
-    """Which client, sync or asyncio."""
+    """The kind of client: sync or asyncio."""
     return request.param
 
 

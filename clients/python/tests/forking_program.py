@@ -42,7 +42,7 @@ def raises():
 
 
 def says():
-    """The child's last output is not lost."""
+    """The child prints. Its last output is not lost."""
     if (pid := os.fork()) == 0:
         print("from the child")
         sys.exit("over")

@@ -18,14 +18,14 @@ def info_of(**values):
     return replace(EMPTY, **values)
 
 
-def test_of_no_queue_nothing_is_told_and_of_one_what_it_tells():
-    """No queue gives None, not zeros. The Info of one queue is returned unchanged."""
+def test_no_queue_gives_none_and_one_queue_its_own_info():
+    """The total of no queue is None, not zeros. The Info of one queue is returned unchanged."""
     one = info_of(ready=3, more={"new": 1})
     assert total([]) is None and total([one]) is one
 
 
-def test_counts_are_added_and_of_times_the_worst_counts():
-    """-1 means none, so the next delayed task is that of a queue that has one."""
+def test_counts_are_added_and_the_worst_time_is_taken():
+    """The value -1 means none, so the next delayed task is that of a queue that has one."""
     both = total(
         [
             info_of(
@@ -48,19 +48,19 @@ def test_counts_are_added_and_of_times_the_worst_counts():
 @pytest.mark.parametrize(
     ("pauses", "together"), [((0, 0), 0), ((0, 500), 500), ((0, -1), -1), ((-1, 500), -1), ((-1, -1), -1)]
 )
-def test_a_pause_of_any_shard_is_told(pauses, together):
+def test_a_pause_of_any_shard_is_shown(pauses, together):
     """0 is no pause, and -1 is one without an end. Neither a running shard nor a shorter pause hides it."""
     for way in ("paused_in", "paused_out"):
         assert getattr(total([info_of(**{way: one}) for one in pauses]), way) == together
 
 
-def test_what_holds_any_queue_back_is_told():
-    """The first limit that is reached, and the first reason of a broken queue."""
+def test_the_limit_or_error_of_any_queue_is_shown():
+    """The total has the first limit that is reached, and the first reason of a broken queue."""
     both = total([info_of(), info_of(held_by="rate", broken="bad event")])
     assert (both.held_by, both.broken) == ("rate", "bad event")
 
 
-def test_the_load_is_that_of_workers_who_share_the_queues():
+def test_the_load_is_that_of_workers_that_share_the_queues():
     """Means are weighted by completions. Utilisation, drain time and places needed follow from the sums."""
     one = replace(
         QUIET,
@@ -89,15 +89,15 @@ def test_the_load_is_that_of_workers_who_share_the_queues():
     assert load.drain_ms == 20_000
 
 
-def test_a_load_that_nobody_knows_is_unknown():
+def test_a_load_that_cannot_be_computed_is_unknown():
     """Without run times or workers it is -1, without a division by zero. A backlog that doesn't shrink never ends."""
     load = total([info_of(load=replace(QUIET, arrival_rate=1.0)), info_of()]).load
     assert (load.run_mean_ms, load.utilisation, load.places_needed, load.workers_needed) == (-1, -1, -1, -1)
     assert total([info_of(load=replace(QUIET, arrival_rate=1.0, backlog=5)), info_of()]).load.drain_ms == -1
 
 
-def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
-    """The same as in TASK.INFO for one queue. A whole number with a rounding error is not rounded up."""
+def test_a_ready_task_needs_a_place_and_empty_queues_need_none():
+    """TASK.INFO uses the same rule for one queue. A whole number with a rounding error is not rounded up."""
     ready = total([info_of(load=replace(QUIET, backlog=5)), info_of()]).load
     assert (ready.places_needed, ready.workers_needed) == (1, -1)
     assert (
@@ -109,8 +109,8 @@ def test_what_is_ready_anywhere_needs_a_place_and_what_is_nowhere_needs_none():
     assert total([info_of(load=whole), info_of()]).load.places_needed == 5
 
 
-def test_nobody_is_needed_where_nothing_arrives():
-    """It is zero, never negative, even if run times are unknown."""
+def test_no_worker_is_needed_if_no_task_arrives():
+    """The number is zero, never negative, even if run times are unknown."""
     idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
     load = total([info_of(load=idle), info_of(load=idle)]).load
     assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)

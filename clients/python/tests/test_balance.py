@@ -1,4 +1,4 @@
-"""Where tasks go and how often workers look: the rules alone, without a server, with a simulated clock."""
+"""The rules for where tasks go and how often workers look: no server, and a simulated clock."""
 
 import heapq
 import random
@@ -16,15 +16,15 @@ def loads(ready, seed=1):
 
 
 def fills(tasks, shards, choose):
-    """How many tasks each shard has in the end."""
+    """The number of tasks that each shard has in the end."""
     full = [0] * shards
     for _ in range(tasks):
         full[choose()] += 1
     return full
 
 
-def test_a_shard_that_is_away_is_never_chosen_while_another_is_there():
-    """However empty it was, until a look has reached it. If nothing looks, it is tried again after a while."""
+def test_an_unreachable_shard_is_not_chosen_while_another_is_reachable():
+    """Even an empty shard waits until a look has reached it. If nothing looks, it is tried again after a while."""
     some = loads([50, 60, None, 70, 0])
     some.lost(4, 0.0)
     assert {some.choose(0.9) for _ in range(500)} <= {0, 1, 3}
@@ -45,14 +45,14 @@ def test_a_node_is_left_alone_for_as_long_as_asking_it_costs():
     assert at[2.5] == at[3.9] == [False, False, True] and at[4.1] == [False, False, False]
 
 
-def test_where_all_shards_are_away_each_is_tried():
-    """A push has to go somewhere, and then keeps trying for its patience."""
+def test_if_all_shards_are_unreachable_each_is_tried():
+    """A push must choose one of them, and then keeps trying for its patience."""
     some = loads([None, None, None])
     assert {some.choose(0.5) for _ in range(200)} == {0, 1, 2}
 
 
-def test_a_shard_that_answers_again_is_there_at_once():
-    """The time for which it was to be skipped need not end."""
+def test_a_shard_that_replies_again_can_be_chosen_at_once():
+    """It can be chosen before the time for which it was to be skipped has ended."""
     some = loads([None, 3])
     assert some.is_away(0, 0.1)
     some.saw(dict(enumerate([0, 3])), 0.1)
@@ -74,7 +74,7 @@ def test_the_less_loaded_of_two_spreads_far_better_than_one_at_random():
     assert max(one) >= 115
 
 
-def test_many_producers_with_the_same_knowledge_do_not_all_run_to_one_shard():
+def test_many_producers_with_the_same_knowledge_do_not_all_choose_one_shard():
     """Eight producers see shard 5 empty, and ten tasks on all others. On average it gets two of 64 tasks, not all."""
     seen = [10] * 64
     seen[5] = 0
@@ -94,13 +94,13 @@ def test_what_a_producer_pushed_counts_until_it_looks_again():
 
 
 def test_knowledge_is_stale_after_a_tenth_of_a_second():
-    """At the start, it is stale too."""
+    """It is stale at the start too."""
     assert Loads.of(3).is_stale(0.0)
     some = loads([1, 2])
     assert not some.is_stale(FRESH_S) and some.is_stale(FRESH_S * 1.01)
 
 
-def test_a_claim_that_got_less_than_it_asked_for_has_left_nothing():
+def test_a_claim_that_got_less_than_it_asked_for_has_emptied_the_shard():
     """A claim that got all that it asked for leaves the known number minus these."""
     some = loads([9, 9])
     some.took(0, 5, 5)
@@ -129,7 +129,7 @@ def test_a_burst_is_forgotten():
     assert [some.choose(look) for _ in range(5)] == [0] * 5
 
 
-def test_how_long_is_remembered_goes_by_time_and_not_by_looks():
+def test_memory_depends_on_time_and_not_on_the_number_of_looks():
     """A hundred looks within a second count as much as a single one after a second."""
     often, rarely = loads([0, 0]), loads([0, 0])
     for look in range(1, 101):
@@ -146,8 +146,8 @@ def test_workers_with_the_same_knowledge_try_different_shards():
     assert 5 < first[0] < first[1] < first[2] < 260
 
 
-def test_a_worker_looks_again_after_20_ms_and_a_fresh_one_at_once():
-    """Counted from when it got replies, not from when it asked."""
+def test_a_worker_looks_again_after_20_ms_and_a_new_one_at_once():
+    """The time counts from when the worker got replies, not from when it asked."""
     assert Loads.of(2).is_worth_a_look(0.0)
     some = loads([0, 0])
     assert not some.is_worth_a_look(0.019) and some.is_worth_a_look(0.021)
@@ -196,7 +196,7 @@ class Shop:
                 heapq.heappush(events, (now + self.spans[shard], shard))
 
     def two_choices(self, now):
-        """The library's rule."""
+        """Choose a shard by the library's rule."""
         one = self.random.choice(self.producers)
         if one.is_stale(now):
             one.saw(dict(enumerate(self.ready)), now)
@@ -205,7 +205,7 @@ class Shop:
         return shard
 
     def in_turn(self, now):
-        """Round robin."""
+        """Choose shards by round robin."""
         self.turn += 1
         return self.turn % 64
 
@@ -216,13 +216,13 @@ class Shop:
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
 def test_a_node_three_times_slower_has_at_most_twice_the_backlog_of_the_others(share):
-    """At any share of the total capacity."""
+    """This holds for any share of the total capacity."""
     shop = Shop(share, Shop.two_choices)
     assert shop.ratio() < 2
     assert sum(shop.backlogs) < 64 * 10
 
 
-def test_round_robin_lets_the_slow_node_fall_ever_further_behind():
+def test_with_round_robin_the_backlog_of_the_slow_node_keeps_growing():
     """At 70 % of the total capacity, an even third is more than the slow node can handle."""
     assert Shop(0.7, Shop.in_turn).ratio() > 50
 
@@ -231,7 +231,7 @@ def test_round_robin_lets_the_slow_node_fall_ever_further_behind():
 
 
 def waits_ms(idle, seed=1, instants=4000):
-    """How long tasks wait for the next look of any of the workers, if all know how many there are."""
+    """How long tasks wait until any worker looks, if all workers know how many there are."""
     chance = random.Random(seed)
     next_at = []
     paces = [Pace(idle=idle, random=random.Random(chance.random())) for _ in range(idle)]
@@ -270,7 +270,7 @@ def test_many_idle_workers_each_look_rarely():
 
 
 def test_a_look_that_found_something_makes_the_next_ones_quick_again():
-    """Because fewer workers wait now than was known."""
+    """Then fewer workers wait than was known."""
     pace = Pace(idle=100, random=random.Random(1))
     for _ in range(40):
         pace.looked(False)
@@ -279,14 +279,14 @@ def test_a_look_that_found_something_makes_the_next_ones_quick_again():
     assert pace.next_ms() <= 25 < slow
 
 
-def test_a_wait_is_never_zero_which_would_be_for_ever():
+def test_a_wait_is_never_zero():
     """BLOCK 0 would wait without a limit."""
     pace = Pace(quick_ms=0.0, random=random.Random(1))
     assert pace.next_ms() == 1
 
 
-def test_nothing_is_known_of_loads_at_the_start():
-    """The first look counts in full."""
+def test_the_first_look_counts_in_full():
+    """At the start, no load is known."""
     fresh = Loads.of(2)
     fresh.saw(dict(enumerate([4, 0])), 100.0)
     assert fresh.usual == [4, 0] and fresh.ready == [4, 0]

@@ -1,4 +1,4 @@
-"""The command line against real servers: what it does, writes and refuses."""
+"""The command line against real servers: what it does, what it prints and what it refuses."""
 
 import json
 from datetime import datetime
@@ -20,8 +20,8 @@ def run(server):
 # ---- produce and work
 
 
-def test_a_task_goes_its_way_by_hand(run, queue):
-    """Push, claim, ack: each prints what the next one needs."""
+def test_a_task_is_pushed_claimed_and_acked_by_hand(run, queue):
+    """Push, claim and ack: each prints what the next command needs."""
     (task,) = run("push", "mail", "hello world").lines
     (line,) = run("claim", "mail", "--worker", "w1").lines
     handle, payload = line.split("  ")
@@ -34,14 +34,14 @@ def test_a_task_goes_its_way_by_hand(run, queue):
     assert queue.len() == 0
 
 
-def test_nothing_to_claim_is_no_error(run):
+def test_an_empty_queue_is_not_an_error(run):
     """Nothing is written to stdout."""
     output = run("claim", "mail")
     assert output.lines == [] and output.errors == ["nothing to claim"]
 
 
 def test_a_claim_says_that_the_queue_is_paused(run, queue):
-    """For a time or until it is resumed; also for shards, but not if only pushes are paused."""
+    """The text says until when. It is printed for shards too, but not if only pushes are paused."""
     run("push", "mail", "a")
     run("pause", "mail")
     assert run("claim", "mail").errors == ["nothing to claim: mail is paused until resumed"]
@@ -57,7 +57,7 @@ def test_a_claim_says_that_the_queue_is_paused(run, queue):
 
 
 def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
-    """The option of the command line, not that of the library."""
+    """It is the option of the command line, not that of the library."""
     run("push", "mail", "a")
     (handle,) = [line.split()[0] for line in run("claim", "mail").lines]
     run("ack", "mail", handle)
@@ -68,7 +68,7 @@ def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
 
 
 def test_scripts_get_json_lines(run):
-    """With everything known about a task. The option can stand before or after the command."""
+    """A line has everything known about a task. The option can stand before or after the command."""
     run("push", "mail", "a", "--group", "g", "--header", "trace=7", "--priority", "0")
     (task,) = run("claim", "mail", "--json").json()
     assert (task["payload"], task["group"], task["headers"], task["deliveries"]) == (
@@ -84,13 +84,13 @@ def test_scripts_get_json_lines(run):
 
 
 def test_a_payload_is_bytes(run, queue):
-    """From stdin with its line ends; in JSON as base64 if it is not text."""
+    """It is read from stdin with its line ends. In JSON it is base64 if it is not text."""
     run("push", "mail", "-", stdin=b"\xff\x00\n")
     assert run("claim", "mail", "--json").json()[0]["payload_base64"] == "/wAK"
 
 
 def test_lines_of_stdin_are_tasks(run, queue):
-    """More lines than one step takes, in order, including empty ones and a last one without a line end."""
+    """There are more lines than one step takes. Empty lines count, and the last one needs no line end."""
     lines = [f"task {n}" for n in range(2500)] + ["", "last"]
     assert run("push", "mail", "--lines", "--delay-ms", "0", stdin="\n".join(lines)).lines == ["pushed 2502"]
     assert [task.payload.decode() for _ in range(3) for task in queue.claim(1000)] == lines
@@ -101,8 +101,8 @@ def test_lines_of_stdin_are_tasks(run, queue):
     ]
 
 
-def test_a_queue_that_gets_full_half_way_says_how_far_it_was(run, queue):
-    """So that the user knows from which line to continue."""
+def test_if_a_queue_becomes_full_the_error_says_how_many_were_pushed(run, queue):
+    """The user then knows from which line to continue."""
     queue.configure(max_len=1500)
     output = run("push", "mail", "--lines", stdin="x\n" * 2500, status=1)
     assert output.lines == ["pushed 1000"] and len(output.errors) == 1 and "max-len" in output.errors[0]
@@ -128,7 +128,7 @@ def test_a_time_of_day_is_local_unless_it_names_a_zone(run, queue):
 
 
 def test_a_failure_says_when_it_is_tried_again(run):
-    """Or that it is dead."""
+    """If it is not tried again, the output says that it is dead."""
     run("push", "mail", "a", "b")
     a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
     assert run("fail", "mail", a, "--delay-ms", "5000", "-e", "boom").lines == [
@@ -138,7 +138,7 @@ def test_a_failure_says_when_it_is_tried_again(run):
 
 
 def test_a_lost_lease_is_an_error(run):
-    """Status 1, and a text that says what it means."""
+    """The status is 1, and the text says what it means."""
     run("push", "mail", "a")
     old = run("claim", "mail", "--json").json()[0]["handle"]
     run("requeue", "mail", old)
@@ -149,15 +149,15 @@ def test_a_lost_lease_is_an_error(run):
     assert run("extend", "mail", new).lines[0].startswith(f"{new}  extended until 2")
 
 
-def test_a_claim_may_wait_and_may_finish_at_once(run, queue):
+def test_a_claim_can_wait_and_can_finish_at_once(run, queue):
     """--block-ms waits for a delayed task, --noack leaves no lease."""
     run("push", "mail", "a", "--delay-ms", "50")
     (line,) = run("claim", "mail", "--block-ms", "10000", "--noack").lines
     assert line.endswith("  a") and queue.info().leased == 0 and queue.info().acked == 1
 
 
-def test_a_result_comes_out_as_it_is(run):
-    """As unchanged bytes. For a dead task the status is 1."""
+def test_a_result_is_printed_unchanged(run):
+    """It is printed as bytes. For a dead task the status is 1."""
     first, second = run("push", "mail", "a", "b", "--retain-ms", "60000").lines
     a, b = (one["handle"] for one in run("claim", "mail", "-n", "2", "--json").json())
     assert run("result", "mail", first, status=1).errors == ["taskslot: the task has not ended yet"]
@@ -170,8 +170,8 @@ def test_a_result_comes_out_as_it_is(run):
 # ---- inspect and admin
 
 
-def test_info_tells_the_state_in_words(run, queue):
-    """Including pauses. JSON has every field of TASK.INFO."""
+def test_info_shows_the_state_in_words(run, queue):
+    """Pauses are shown too. JSON has every field of TASK.INFO."""
     queue.push_many(["a", "b"])
     queue.claim()
     queue.pause()
@@ -184,7 +184,7 @@ def test_info_tells_the_state_in_words(run, queue):
 
 
 def test_info_shows_groups_workers_and_schedules(run, queue):
-    """Each as a table with the server's names."""
+    """Each is a table with the server's names."""
     queue.push("a", group="g1")
     queue.claim(worker="w1")
     queue.schedule("nightly", "x", every_ms=60_000)
@@ -194,8 +194,8 @@ def test_info_shows_groups_workers_and_schedules(run, queue):
     assert heads.split()[0] == "name" and line.split()[0] == "nightly"
 
 
-def test_a_task_is_shown_with_all_that_is_known(run, queue):
-    """Instants as times, payload and headers as texts."""
+def test_everything_known_about_a_task_is_shown(run, queue):
+    """Instants are shown as times, payload and headers as texts."""
     task = queue.push(b"he\x1bllo", headers={"trace": "7"})
     words = run("get", "mail", task).words()
     assert (
@@ -208,7 +208,7 @@ def test_a_task_is_shown_with_all_that_is_known(run, queue):
 
 
 def test_a_list_is_cut_and_says_so(run, queue):
-    """Twenty rows, unless --count asks for more."""
+    """It has twenty rows, unless --count asks for more."""
     queue.push_many([f"task {n}" for n in range(120)])
     output = run("list", "mail", "ready")
     assert (
@@ -220,8 +220,8 @@ def test_a_list_is_cut_and_says_so(run, queue):
     assert run("list", "mail", "dead").errors == ["no dead tasks"]
 
 
-def test_the_dead_are_retried_in_steps(run, queue):
-    """In several steps: all of them, or the oldest few. Without --all or --count nothing is retried."""
+def test_dead_tasks_are_retried_in_steps(run, queue):
+    """All of them are retried, or the oldest few. Without --all or --count nothing is retried."""
     queue.push_many(["a"] * 2300)
     for _ in range(3):
         queue.fail_many(queue.claim(1000), dead=True)
@@ -231,13 +231,13 @@ def test_the_dead_are_retried_in_steps(run, queue):
 
 
 def test_retry_takes_ids(run, queue):
-    """Of dead and delayed tasks."""
+    """Dead and delayed tasks can be retried by id."""
     task = queue.push("a", delay_ms=60_000)
     assert run("retry", "mail", task, "1-1", "--json").json() == [{"retried": 1}]
 
 
-def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
-    """In steps, too."""
+def test_purge_removes_one_state_or_all_but_leased_tasks(run, queue):
+    """It works in steps, too."""
     queue.push_many(["a"] * 2200)
     queue.push_many(["b"] * 3, delay_ms=60_000)
     queue.claim(10)
@@ -249,7 +249,7 @@ def test_purge_removes_a_state_or_all_but_the_leased(run, queue):
     assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 10"]
 
 
-def test_what_takes_everything_asks_first(run, queue):
+def test_a_command_for_all_tasks_asks_first(run, queue):
     """Without a terminal it refuses, and changes nothing."""
     queue.push("a")
     assert run("purge", "mail", "ready", "--all", status=2).errors == [
@@ -263,16 +263,16 @@ def test_what_takes_everything_asks_first(run, queue):
     assert queue.len("ready") == 1
 
 
-def test_cancel_says_what_became_of_each(run, queue):
-    """Removed, asked for, nothing."""
+def test_cancel_shows_the_outcome_of_each_task(run, queue):
+    """A task is removed, its worker is asked to stop, or nothing happens."""
     leased, waiting = queue.push("a"), queue.push("b")
     queue.claim()
     ends = [line.split("  ")[1] for line in run("cancel", "mail", waiting, leased, "1-1").lines]
     assert ends == ["removed", "leased: its worker is asked to stop", "nothing to cancel"]
 
 
-def test_pause_and_resume_take_a_way(run, queue):
-    """Claims by default."""
+def test_pause_and_resume_take_a_direction(run, queue):
+    """Without one, they affect claims."""
     assert run("pause", "mail").lines == ["mail paused: out"]
     assert run("pause", "mail", "in", "--for-ms", "60000").lines == ["mail paused: in for 1m00"]
     with pytest.raises(taskslot.Paused):
@@ -283,7 +283,7 @@ def test_pause_and_resume_take_a_way(run, queue):
 
 
 def test_settings_are_shown_set_and_reset(run, queue):
-    """By the server's names."""
+    """They have the server's names."""
     assert run("config", "mail", "max-len=7", "lease=1000").lines == ["lease    1000", "max-len  7"]
     assert queue.settings().max_len == 7
     assert run("config", "mail", "--reset", "lease").lines == ["lease  30000"]
@@ -293,7 +293,7 @@ def test_settings_are_shown_set_and_reset(run, queue):
     ]
 
 
-def test_a_sharded_queue_is_one(run, client):
+def test_a_sharded_queue_works_like_one_queue(run, client):
     """Ids and handles begin with their shard. The number of shards can come from the environment."""
     env = {"TASKSLOT_SHARDS": "4"}
     ids = run("--shards", "4", "push", "orders", "--lines", "--json", stdin="x\n" * 300).json()
@@ -307,7 +307,7 @@ def test_a_sharded_queue_is_one(run, client):
 
 
 def test_names_of_shards_need_no_server():
-    """The same as TASK.SHARDS answers."""
+    """The names are those that TASK.SHARDS returns."""
     output = command_line.run("--url", "redis://127.0.0.1:1", "shards", "orders", "2")
     assert [line.split() for line in output.lines[1:]] == [
         ["0", "orders:{1bz}", "0"],
@@ -318,8 +318,8 @@ def test_names_of_shards_need_no_server():
 # ---- errors
 
 
-def test_a_refused_command_is_one_line(run, client):
-    """Status 1, the server's text, and nothing on stdout."""
+def test_a_refused_command_prints_one_line(run, client):
+    """The status is 1. The line has the server's text, and nothing is written to stdout."""
     client.set("other", "x")
     for words, text in (
         (["push", "other", "a"], "wrong kind of value"),
@@ -332,8 +332,8 @@ def test_a_refused_command_is_one_line(run, client):
         assert found.errors[0].startswith("taskslot: ")
 
 
-def test_a_server_without_the_module_is_told_how_to_get_it(start):
-    """Not just that a command is unknown."""
+def test_without_the_module_the_error_says_how_to_get_it(start):
+    """It does not only say that a command is unknown."""
     bare = start(module=None, port=True)
     (line,) = command_line.run(
         "--url", f"redis://127.0.0.1:{bare.port}", "push", "mail", "a", status=1
@@ -341,8 +341,8 @@ def test_a_server_without_the_module_is_told_how_to_get_it(start):
     assert '--loadmodule "$(taskslot path)"' in line
 
 
-def test_a_wrong_address_is_one_line_at_once():
-    """A closed port, an unknown socket, an unknown scheme."""
+def test_a_wrong_address_prints_one_line_at_once():
+    """The cases are a closed port, an unknown socket and an unknown scheme."""
     for url in ("redis://127.0.0.1:1", "valkey://127.0.0.1:1", "unix:///nowhere"):
         (line,) = command_line.run("--url", url, "info", "mail", status=1).errors
         assert line.startswith("taskslot: ")
@@ -352,7 +352,7 @@ def test_a_wrong_address_is_one_line_at_once():
 
 
 def test_a_password_is_used_and_never_shown(start):
-    """In the URL; a wrong one is one line without it."""
+    """It is in the URL. For a wrong password the error is one line without it."""
     server = start(port=True, requirepass="geheim")
     run = command_line.run
     run("--url", f"redis://:geheim@127.0.0.1:{server.port}", "push", "mail", "a")
@@ -371,7 +371,7 @@ def test_each_kind_of_address_works(server, scheme):
     command_line.run("info", "mail", "--url", "redis://127.0.0.1:1", status=1, env=env)
 
 
-def test_who_may_not_ask_for_info_may_still_push(run, client, server):
+def test_a_user_without_info_can_push(run, client, server):
     """A cluster is detected with INFO, which an ACL can forbid."""
     client.execute_command(
         "ACL", "SETUSER", "p", "on", ">x", "~*", "+task.push", "+ping", "+hello", "+client"
@@ -383,8 +383,8 @@ def test_who_may_not_ask_for_info_may_still_push(run, client, server):
 # ---- top
 
 
-def test_top_prints_one_table_where_nobody_watches(run, client, queue):
-    """The largest backlog first, shards as one line, without keys of other types."""
+def test_top_prints_one_table_without_a_terminal(run, client, queue):
+    """The largest backlog is first, shards are one line, and keys of other types are left out."""
     client.mset({f"key {n}": "x" for n in range(3000)})
     queue.push("a")
     taskslot.ShardedQueue(client, "orders", shards=4).push_many(["x"] * 800)
@@ -396,8 +396,8 @@ def test_top_prints_one_table_where_nobody_watches(run, client, queue):
     assert sum(row["ready"] for row in apart) == 801
 
 
-def test_top_shows_queues_whose_names_are_no_text(run, client):
-    """Escaped, as a table and as JSON, so that nothing can control the terminal."""
+def test_top_shows_queues_whose_names_are_not_text(run, client):
+    """The names are escaped in the table and in JSON, so they cannot control the terminal."""
     client.execute_command("TASK.PUSH", b"q\xff\x1b", "p")
     (row,) = run("top", "--json").json()
     assert row["queue"] == "q\\xff\x1b"
@@ -406,7 +406,7 @@ def test_top_shows_queues_whose_names_are_no_text(run, client):
 
 
 def test_top_of_an_empty_server_says_what_to_do(run):
-    """Not just an empty table."""
+    """It does not print an empty table."""
     assert run("top", "--once").lines[-1] == "no queues yet; try: taskslot push mail hello"
 
 
@@ -419,7 +419,7 @@ def test_top_of_a_server_without_the_module_says_so(start, words):
     assert "the server has no taskslot module" in output.errors[0]
 
 
-def test_top_looks_at_so_many_queues_and_no_more(run, client):
+def test_top_shows_at_most_the_limit_of_queues(run, client):
     """It prints that there are more."""
     for n in range(30):
         taskslot.Queue(client, f"q{n}").push("a")
@@ -430,8 +430,8 @@ def test_top_looks_at_so_many_queues_and_no_more(run, client):
     assert len(run("top", "--limit", "30", "--json").lines) == 30
 
 
-def test_a_look_goes_on_where_the_last_one_stopped(client, queue, monkeypatch):
-    """So a queue among many keys is found after some looks. A deleted queue is forgotten at once."""
+def test_a_look_continues_where_the_last_one_stopped(client, queue, monkeypatch):
+    """A queue among many keys is found after some looks. A deleted queue is forgotten at once."""
     from taskslot.cli.top import nodes
 
     monkeypatch.setattr(nodes, "SCANS_A_LOOK", 1)
@@ -450,7 +450,7 @@ def test_a_look_goes_on_where_the_last_one_stopped(client, queue, monkeypatch):
     assert watched.look().infos == {}
 
 
-def test_top_goes_on_while_its_server_is_away(server, client, queue):
+def test_top_keeps_running_while_its_server_is_unreachable(server, client, queue):
     """It shows that, and sees the queues again when the server is back."""
     from taskslot.cli.top.nodes import Nodes
     from taskslot.clients import Client
@@ -466,7 +466,7 @@ def test_top_goes_on_while_its_server_is_away(server, client, queue):
 
 
 def test_the_json_of_top_is_that_of_info(run, queue):
-    """So scripts can read both in the same way."""
+    """Scripts can read both in the same way."""
     queue.push("a")
     (row,) = run("top", "--json").json()
     found = json.loads(run("info", "mail", "--json").lines[0])

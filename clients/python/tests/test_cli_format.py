@@ -1,4 +1,4 @@
-"""How numbers, spans and payloads look, and which keys are shards of one queue: pure functions."""
+"""Pure functions: the format of numbers, spans and payloads, and which keys are shards of one queue."""
 
 import json
 from dataclasses import fields
@@ -51,7 +51,7 @@ def test_a_span_has_the_unit_that_suits_it(ms, text):
     ],
 )  # fmt: skip
 def test_a_count_takes_five_characters_at_most(number, text):
-    """Also just below the next unit, where rounding could make it longer."""
+    """This holds also just below the next unit, where rounding could make it longer."""
     assert format.count(number) == text and len(text) <= 5
 
 
@@ -67,8 +67,8 @@ def test_a_count_takes_five_characters_at_most(number, text):
         (12_345, "12.3k"),
     ],
 )
-def test_a_rate_keeps_what_matters_of_it(per_second, text):
-    """A slow queue does not look as if it stood still."""
+def test_a_small_rate_is_not_rounded_to_zero(per_second, text):
+    """A slow queue must not look as if nothing happened."""
     assert format.rate(per_second) == text
 
 
@@ -117,7 +117,7 @@ SECRETS = [
         "unix://{}@/s",
     ],
 )
-def test_no_piece_of_a_password_is_shown(url):
+def test_no_part_of_a_password_is_shown(url):
     """A password that breaks the URL looks like a host, a port or a path. It is refused without showing any of it."""
     for secret in SECRETS:
         try:
@@ -130,14 +130,14 @@ def test_no_piece_of_a_password_is_shown(url):
 
 
 def test_columns_are_aligned():
-    """Names to the left, numbers to the right, no blanks at the end."""
+    """Names are on the left and numbers on the right. Lines have no blanks at the end."""
     assert format.columns([("a", "1", "x"), ("long", "100", "")], frozenset({1})) == [
         "a       1  x",
         "long  100",
     ]
 
 
-def test_json_of_bytes_that_are_no_text_is_base64():
+def test_json_of_bytes_that_are_not_text_is_base64():
     """The name of the field says so."""
     plain = output.plain({"payload": b"\xff", "result": b"ok", "headers": {"h": b"\x80"}})
     assert json.loads(json.dumps(plain)) == {
@@ -151,15 +151,15 @@ def test_json_of_bytes_that_are_no_text_is_base64():
 
 
 def test_an_address_is_shown_without_its_password():
-    """Errors name the server, and end up in logs."""
+    """Errors name the server, and can be stored in logs."""
     assert str(read_address("redis://me:secret@host:7000/2", None, None)) == "host:7000"
     assert str(read_address("redis://me:secret@[::1]", None, None)) == "[::1]:6379"
     assert str(read_address("unix:///run/redis.sock", None, None)) == "/run/redis.sock"
     assert str(read_address("unix://me:secret@/run/redis.sock?db=2", None, None)) == "/run/redis.sock"
 
 
-def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):
-    """Otherwise redis-py, with a scheme that it knows."""
+def test_a_valkey_address_uses_valkey_py_if_it_is_installed(monkeypatch):
+    """Otherwise it uses redis-py, with a scheme that redis-py knows."""
     library, url = library_for("valkeys://h:1/2")
     assert (library.__name__, url) == ("valkey", "valkeys://h:1/2")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -168,7 +168,7 @@ def test_a_valkey_address_takes_valkey_py_if_it_is_here(monkeypatch):
 
 
 def test_sentinels_are_a_list_of_hosts():
-    """With Sentinel's default port if none is given, and never without a service."""
+    """They have Sentinel's default port if none is given. The service is required."""
     address = read_address("redis://", "a:1,b,[::1]:3", "main")
     assert address.sentinels == (("a", 1), ("b", 26379), ("::1", 3))
     with pytest.raises(ValueError, match="go together"):
@@ -179,14 +179,14 @@ def test_sentinels_are_a_list_of_hosts():
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 16, 100, 16384])
-def test_every_shard_is_known_by_its_key(number):
-    """A shard's number comes back from its name."""
+def test_every_shard_is_recognized_by_its_key(number):
+    """The shard's number is computed from the key."""
     assert [shard_of_key(key) for key in shards.names("orders", number)] == [
         ("orders", n) for n in range(number)
     ]
 
 
-def test_other_keys_are_no_shards():
+def test_other_keys_are_not_shards():
     """A tag that is not the shortest of its slot, a brace elsewhere, no tag."""
     longer = next(
         tag for tag in ("aaaa", "aaab", "aaac") if shards.tags()[shards.slot_of(tag.encode())] != tag
@@ -195,15 +195,15 @@ def test_other_keys_are_no_shards():
         assert shard_of_key(key) is None
 
 
-def test_a_tag_of_somebodys_own_is_taken_for_a_shard_only_among_many():
-    """`mail:{eu}` and `mail:{us}` are queues of their own: as shards their numbers would be in the thousands."""
+def test_an_ordinary_hash_tag_counts_as_a_shard_only_among_many():
+    """`mail:{eu}` and `mail:{us}` are separate queues: as shards their numbers would be in the thousands."""
     assert all(shard_of_key(f"mail:{{{tag}}}") for tag in ("eu", "us"))
     assert logical_queues(["mail:{eu}", "mail:{us}"]) == {}
     some = [shards.names("orders", 16)[n] for n in (2, 9, 13)]
     assert logical_queues([*some, "orders:{eu}"]) == {"orders": set(some)}
 
 
-def test_large_numbers_of_shards_are_believed_where_a_quarter_is_there():
+def test_a_large_number_of_shards_is_plausible_if_a_quarter_exists():
     """The missing shards just have no task yet."""
     assert plausible_number(list(range(0, 1024, 4))) == 1024
     assert plausible_number(list(range(0, 1024, 5))) < 1024
@@ -246,8 +246,8 @@ def test_all_columns_fit_into_140():
     assert sum(column.width + GAP for column in fitting(80)) + NAME_WIDTH <= 80
 
 
-def test_the_head_is_whole_at_80_columns():
-    """Also for a cluster, where the clock is left out."""
+def test_the_header_fits_into_80_columns():
+    """This holds for a cluster too. Its header has no clock."""
     found = rows({"q": info(ready=41_700, in_per_second_1m=2630, out_per_second_1m=538)})
     head = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
     assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == head
@@ -263,8 +263,8 @@ def test_rows_that_do_not_fit_are_counted():
     assert [line.split()[0] for line in lines[3:-2]] == [f"q{n}" for n in range(29, 22, -1)]
 
 
-def test_what_holds_a_queue_is_named():
-    """Pauses of both ways, a limit, and a broken queue."""
+def test_the_reason_that_stops_a_queue_is_shown():
+    """The reasons are pauses of pushes or claims, a limit, and a broken queue."""
     states = {
         "a": info(ready=4, paused_out=-1, paused_in=1000), "b": info(ready=3, held_by="rate"),
         "c": info(ready=2, broken="a panic"), "d": info(ready=1),

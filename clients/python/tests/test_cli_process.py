@@ -53,8 +53,8 @@ def shown(ours: int, text: str) -> str:
     return got
 
 
-def test_importing_the_library_loads_no_command_line():
-    """Nor the packages that it uses, so a worker doesn't load them."""
+def test_importing_the_library_does_not_load_the_command_line():
+    """The packages that it uses are not loaded either."""
     script = "import sys, taskslot; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], env=OF_THIS_TREE, capture_output=True, text=True)
     loaded = set(done.stdout.split())
@@ -62,7 +62,7 @@ def test_importing_the_library_loads_no_command_line():
 
 
 def test_ctrl_c_ends_a_waiting_claim_without_a_traceback(env, server, client):
-    """With the usual exit status, and the queue has no waiting worker any more."""
+    """The exit status is the usual one, and the queue has no waiting worker any more."""
     waiting = subprocess.Popen(
         [*COMMAND, "claim", "mail", "--block-ms", "0"],
         env=env,
@@ -76,8 +76,8 @@ def test_ctrl_c_ends_a_waiting_claim_without_a_traceback(env, server, client):
     wait_until(lambda: client.info("taskslot")["taskslot_blocked_workers"] == 0, "it is gone")
 
 
-def test_a_reader_that_leaves_early_is_no_trouble(env, queue):
-    """As `| head` does."""
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(env, queue):
+    """`| head` closes the pipe early."""
     queue.push_many(["x" * 100] * 3000)
     writer = subprocess.Popen(
         [*COMMAND, "list", "mail", "ready", "-n", "3000", "--json"],
@@ -113,8 +113,8 @@ def test_top_is_live_on_a_terminal(env, queue, terminal, leave):
     assert termios.tcgetattr(theirs) == before
 
 
-def test_long_work_shows_a_bar_on_a_terminal(env, queue, terminal):
-    """On stderr, so that stdout stays clean."""
+def test_long_work_shows_a_progress_bar_on_a_terminal(env, queue, terminal):
+    """It is printed on stderr, so that stdout stays clean."""
     ours, theirs = terminal
     queue.push_many(["a"] * 3000)
     purge = [*COMMAND, "purge", "mail", "ready", "--all", "--yes"]
@@ -123,7 +123,7 @@ def test_long_work_shows_a_bar_on_a_terminal(env, queue, terminal):
     assert "purge mail" in shown(ours, "/3000")
 
 
-def test_a_name_is_no_markup_on_a_terminal(env, queue, client, terminal):
+def test_a_name_is_not_markup_on_a_terminal(env, queue, client, terminal):
     """Progress bars contain the queue's name, which can contain brackets."""
     client.execute_command("TASK.PUSH", "jobs[/]", "p")
     ours, theirs = terminal
@@ -137,16 +137,16 @@ def test_a_name_is_no_markup_on_a_terminal(env, queue, client, terminal):
     ("words", "closed", "status"),
     [("push mail --lines", "<&-", 0), ("list mail ready", ">&-", 0), ("info nothing", "2>&-", 1)],
 )
-def test_what_is_closed_is_as_empty_as_a_file(env, queue, words, closed, status):
-    """As if a daemon or a careless cron job had started it. There is never a traceback."""
+def test_a_closed_stream_counts_as_empty(env, queue, words, closed, status):
+    """A daemon or a careless cron job may close standard streams. There is never a traceback."""
     queue.push("p")
     line = f"{sys.executable} -m taskslot {words} {closed}"
     done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (status, b"")
 
 
-def test_an_option_of_the_url_that_nobody_knows_is_bad_usage(env, server):
-    """Without a traceback of the client library."""
+def test_an_unknown_option_in_the_url_is_bad_usage(env, server):
+    """There is no traceback of the client library."""
     url = f"redis://127.0.0.1:{server.port}?colour=red"
     done = subprocess.run([*COMMAND, "info", "mail", "--url", url], env=env, capture_output=True, timeout=30)
     assert done.returncode == 2 and b"has an option" in done.stderr and b"Traceback" not in done.stderr
@@ -166,8 +166,8 @@ ALL = (
         ("ascii", True, ("list mail ready", "get mail {id}")),
     ],
 )
-def test_what_the_terminal_cannot_write_is_written_otherwise(env, queue, encoding, json, commands):
-    """Names and payloads in any language, and our own symbols. Each command works as with UTF-8."""
+def test_characters_that_the_encoding_lacks_are_written_as_escapes(env, queue, encoding, json, commands):
+    """Names and payloads can be in any language, and our own symbols too. Each command works as with UTF-8."""
     task = queue.push("j\xf6 \u0416 \U0001f600" * 20, group="\u0416")
     queue.push("b")
     plain = {**env, "PYTHONIOENCODING": encoding, "COLUMNS": "100"}

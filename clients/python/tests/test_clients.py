@@ -16,7 +16,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_twin_is_at_the_same_server_in_the_same_name(kind):
+def test_a_twin_uses_the_same_server_and_user(kind):
     """It has the client's address, database, user and password, but its own time-out, decoding and pool."""
     client = kind(host="127.0.0.9", port=6399, decode_responses=True, socket_timeout=1, **OWN)
     twin = Client(client).twin(4.5)
@@ -29,7 +29,7 @@ def test_a_twin_is_at_the_same_server_in_the_same_name(kind):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_twin_speaks_tls_as_the_client_does(kind):
-    """With its certificates and its checks."""
+    """It uses the client's certificates and checks."""
     tls = {
         "ssl_ca_certs": "/ca.pem",
         "ssl_certfile": "/me.pem",
@@ -49,8 +49,8 @@ def test_a_twin_speaks_tls_as_the_client_does(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_twin_has_each_option_of_the_client_but_its_own(kind):
-    """All options of a connection, so that the test fails if a library adds one that twins don't have."""
+def test_a_twin_has_every_other_option_of_the_client(kind):
+    """The test compares all options of a connection, so it fails if a library adds one that twins don't have."""
     more = {
         "socket_keepalive_options": {4: 7}, "encoding": "latin-1", "encoding_errors": "replace", "socket_read_size": 77,
     }  # fmt: skip
@@ -67,7 +67,7 @@ def shared(options, own):
     return {name: value for name, value in options.items() if name not in own}
 
 
-def test_what_a_library_changed_for_a_while_stays_with_its_pool():
+def test_a_temporary_change_of_the_library_affects_only_its_pool():
     """During maintenance, a notice moves a pool of redis-py to another host. Each pool has its own handlers for it."""
     client = redis.Redis(host="here", protocol=3)
     moved = {"host": "there", "orig_host_address": "here", "maintenance_state": 1}
@@ -79,7 +79,7 @@ def test_what_a_library_changed_for_a_while_stays_with_its_pool():
 
 
 @pytest.mark.parametrize("asyncio", [False, True])
-def test_a_twin_is_told_of_no_maintenance_where_the_client_is_not(asyncio):
+def test_a_twin_gets_no_maintenance_notices_if_the_client_gets_none(asyncio):
     """redis-py asks for such notices with RESP3 unless they are turned off."""
     kind = redis.asyncio.Redis if asyncio else redis.Redis
     off = redis.maint_notifications.MaintNotificationsConfig(enabled=False)
@@ -89,21 +89,21 @@ def test_a_twin_is_told_of_no_maintenance_where_the_client_is_not(asyncio):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_twin_of_a_unix_socket_is_at_that_socket(kind):
+def test_a_twin_of_a_unix_socket_uses_that_socket(kind):
     """It has no host."""
     pool = Client(kind(unix_socket_path="/run/redis.sock", password="p")).twin(1.0).connection_pool
     assert (pool.connection_kwargs["path"], pool.connection_kwargs["password"]) == ("/run/redis.sock", "p")
 
 
 def test_a_client_of_another_library_is_refused():
-    """By its type, before anything is sent."""
+    """It is refused by its type, before anything is sent."""
     for other in (None, object(), "redis://127.0.0.1"):
         with pytest.raises(TypeError, match="redis-py or valkey-py"):
             Client(other)
 
 
-def test_a_class_that_somebody_derived_is_known_by_its_library():
-    """Even if it is defined in a module of another name."""
+def test_a_derived_class_belongs_to_the_library_of_its_base():
+    """This holds even if it is defined in a module of another name."""
 
     class Mine(redis.Redis):
         pass
@@ -112,8 +112,8 @@ def test_a_class_that_somebody_derived_is_known_by_its_library():
 
 
 @pytest.mark.parametrize("module", [redis, valkey])
-def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(module):
-    """Commands are tried again after the first kind. A wrong password or a bad argument will not change."""
+def test_outages_are_distinguished_from_permanent_errors(module):
+    """Commands are sent again after an outage. A wrong password or a bad argument will not change."""
     client = Client(module.Redis() if module is redis else module.Valkey())
     errors = module.exceptions
     cluster_error = errors.RedisClusterException if module is redis else errors.ValkeyClusterException
@@ -142,7 +142,7 @@ def test_what_says_that_a_server_is_away_is_told_from_what_will_not_change(modul
     [redis.RedisCluster, valkey.ValkeyCluster, redis.asyncio.RedisCluster, valkey.asyncio.ValkeyCluster],
 )
 def test_a_twin_of_a_cluster_speaks_tls_as_the_client_does(kind, made, monkeypatch):
-    """With its connections' class, its checks, its nodes."""
+    """It uses the client's connection class, checks and nodes."""
     library = kind.__module__.partition(".")[0]
     for module in (redis.cluster, valkey.cluster):
         monkeypatch.setattr(module.NodesManager, "initialize", lambda manager: None)

@@ -21,7 +21,7 @@ def test_no_circle_of_imports():
 
 
 def imports(name, file):
-    """The modules of the library that a module imports, at any place."""
+    """The modules of the library that a module imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:

@@ -29,7 +29,7 @@ def lossy(server):
 
 
 def test_a_push_whose_reply_is_lost_is_made_once(lossy):
-    """One or many tasks, to a queue or to shards. The library gives each push its own token."""
+    """This holds for one or many tasks, to a queue or to shards. The library gives each push its own token."""
     with Queue(lossy, "mail") as queue, ShardedQueue(lossy, "orders", shards=4) as sharded:
         for one in (queue, sharded):
             Lossy.loses = ["TASK.PUSH", "TASK.MPUSH"]
@@ -49,7 +49,7 @@ def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
         assert (queue.len("leased"), queue.len("ready")) == (1, 1)
 
 
-def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
+def test_tasks_of_a_lost_reply_are_requested_again_from_their_shard(lossy):
     """The shard is skipped for a second and has no ready task any more, but is asked all the same.
 
     With this many shards, it is probably not the worker's home, which would be asked anyway.
@@ -63,7 +63,7 @@ def test_what_a_shard_leased_unheard_is_asked_for_again(lossy):
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 4}])
-def test_close_closes_what_a_queue_opened_and_no_more(make, server, options):
+def test_close_closes_only_the_connections_of_the_queue(make, server, options):
     """It closes the connections for waits and looks. The client still works."""
     looking, queue = server.client(), make("orders", **options)
     assert queue.len() == 0  # with the client itself

@@ -27,7 +27,7 @@ from taskslot.clients import Client
 
 
 def later(call):
-    """Run something beside the test's thread."""
+    """Run a function on another thread."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     return thread
@@ -45,7 +45,7 @@ def test_a_task_is_pushed_claimed_and_acked(make):
     assert queue.len() == 0 and queue.claim() == []
 
 
-def test_a_client_that_decodes_gets_bytes_all_the_same(server):
+def test_a_client_that_decodes_gets_bytes_too(server):
     """decode_responses doesn't affect what the library reads."""
     for protocol in (2, 3):
         with redis.Redis(port=server.port, decode_responses=True, protocol=protocol) as client:
@@ -57,7 +57,7 @@ def test_a_client_that_decodes_gets_bytes_all_the_same(server):
 
 
 def test_every_option_of_a_push_is_kept(make):
-    """As TASK.GET shows it."""
+    """TASK.GET shows each of them."""
     queue = make()
     at = datetime.now(UTC) + timedelta(hours=1)
     task = queue.push(
@@ -112,8 +112,8 @@ def test_an_option_that_a_method_does_not_have_is_refused(make):
     assert (queue.len("ready"), sharded.len(), queue.schedules()) == (1, 0, [])
 
 
-def test_many_are_pushed_claimed_and_answered_at_once(make):
-    """More than fit into one command. Each task gets its own answer, in order."""
+def test_many_tasks_are_pushed_claimed_and_answered_at_once(make):
+    """There are more than fit into one command. Each task gets its own reply, in order."""
     queue = make()
     ids = queue.push_many([str(n) for n in range(1500)], priority=1)
     assert len(set(ids)) == 1500
@@ -130,8 +130,8 @@ def test_many_are_pushed_claimed_and_answered_at_once(make):
     assert (queue.len("delayed"), queue.len("dead"), queue.len("ready")) == (297, 2, 1)
 
 
-def test_what_goes_wrong_has_a_name(make, server):
-    """Each error code of the server has its own exception, with the server's text."""
+def test_each_error_code_has_its_exception(make, server):
+    """The exception has the server's text."""
     queue = make()
     queue.configure(max_len=1)
     queue.push("a")
@@ -164,8 +164,8 @@ def test_what_goes_wrong_has_a_name(make, server):
         queue.push("b")
 
 
-def test_a_claim_waits_for_a_task_and_no_longer_than_it_is_told(make):
-    """Longer than one slice, without a task at the end; and until a task arrives."""
+def test_a_claim_waits_for_a_task_up_to_its_limit(make):
+    """One wait is longer than a slice and ends without a task. Another one ends when a task arrives."""
     queue = make()
     assert queue.claim(block_ms=1200) == []
     other = make()
@@ -186,7 +186,7 @@ def test_a_claim_takes_from_several_queues_in_order(make):
 
 
 def test_a_result_is_waited_for(make):
-    """Done with a value or without, dead with an error, cancelled; None if the time is over."""
+    """The task ends with a value or without one, with an error, or cancelled. None means that the time is over."""
     queue, worker = make(), make()
     first, second, third = queue.push_many(["a", "b", "c"], retain_ms=60_000)
     assert queue.result(first) is None and queue.result(first, block_ms=20) is None
@@ -207,8 +207,8 @@ def test_a_result_is_waited_for(make):
     ]
 
 
-def test_a_failed_attempt_comes_back_and_dead_tasks_are_tried_again(make):
-    """With its own delay or the queue's backoff. RETRY makes dead tasks ready."""
+def test_failed_tasks_are_tried_again_and_dead_ones_after_retry(make):
+    """The delay is the failure's own or the queue's backoff. RETRY makes dead tasks ready."""
     queue = make()
     queue.push("a", attempts=2)
     (task,) = queue.claim(noack=False)
@@ -225,7 +225,7 @@ def test_a_failed_attempt_comes_back_and_dead_tasks_are_tried_again(make):
 
 
 def test_tasks_are_listed_page_by_page(make):
-    """All of a state, in order, with payloads if asked for."""
+    """The pages have all tasks of a state in order, with payloads if asked for."""
     queue = make()
     ids = queue.push_many([str(n) for n in range(25)])
     assert [view.id for view in queue.tasks("ready", page=10)] == ids
@@ -235,8 +235,8 @@ def test_tasks_are_listed_page_by_page(make):
     assert len(list(queue.tasks("leased", worker="w"))) == 3
 
 
-def test_a_queue_tells_of_itself(make):
-    """INFO and its sections as typed values; None or an empty list if there is no queue."""
+def test_info_and_its_sections_are_typed_values(make):
+    """They are None or an empty list if there is no queue."""
     queue = make()
     assert queue.info() is None and queue.settings() is None
     assert queue.groups() == [] and queue.workers() == [] and queue.schedules() == []
@@ -262,8 +262,8 @@ def test_a_queue_tells_of_itself(make):
     assert queue.forget_group("acme") is True and queue.forget_group("nobody") is False
 
 
-def test_a_queue_is_administered(make):
-    """Pause and resume, cancel, purge."""
+def test_a_queue_can_be_paused_and_its_tasks_removed(make):
+    """The methods are pause, resume, cancel and purge."""
     queue = make()
     ids = queue.push_many(["a", "b", "c"])
     queue.pause(for_ms=60_000)
@@ -274,7 +274,7 @@ def test_a_queue_is_administered(make):
 
 
 def test_a_queue_has_schedules(make):
-    """At intervals and by a calendar; the tasks have the options that were given."""
+    """They run at intervals or by a calendar. The tasks have the options that were given."""
     queue = make()
     assert queue.schedule("beat", "b", every_ms=100, catchup="none", priority=5) is True
     assert queue.schedule("night", "n", cron="30 2 * * *", tz="Europe/Berlin") is True
@@ -291,8 +291,8 @@ def test_shards_are_named_as_the_server_names_them(make):
     assert make("orders").shards(2) == ["orders:{1bz}", "orders:{fjl}"]
 
 
-def test_a_push_that_is_sent_again_pushes_nothing_twice(make):
-    """With the caller's own token, or with the library's token for each call."""
+def test_a_push_that_is_sent_again_pushes_once(make):
+    """The token is the caller's, or the library's own for each call."""
     queue = make()
     assert queue.push("a", request="r1") == queue.push("a", request="r1")
     queue.push("a")
@@ -310,7 +310,7 @@ def test_a_claim_that_is_sent_again_gets_the_same_tasks(make):
     assert queue.len("ready") == 1
 
 
-def test_a_call_outlives_a_restart(make, server):
+def test_a_call_survives_a_restart_of_the_server(make, server):
     """While the server is away, calls keep trying, and a waiting worker keeps waiting."""
     queue, worker = make(), make()
     queue.push("before")
@@ -336,7 +336,7 @@ def test_a_call_gives_up_when_its_patience_is_over(make, server):
 
 
 def test_no_task_is_stranded_by_a_worker_that_gave_up(make, server):
-    """Its connection breaks while the server gives it a task. The next claim gets it, at the latest after its lease."""
+    """Its connection breaks during a hand-off. The next claim gets the task, at the latest after its lease."""
     queue = make(patience_ms=0)
     queue.configure(lease=200)
     with pytest.raises(Exception, match="(?i)time|connection|closed"):
@@ -361,7 +361,7 @@ def kill_and_push(server):
 
 
 def test_a_text_is_not_many_payloads(make):
-    """Its characters are not payloads."""
+    """The characters of a string are not taken for payloads."""
     for queue in (make(), make(shards=4)):
         for payload in ("letters", b"bytes"):
             with pytest.raises(TypeError):
@@ -369,7 +369,7 @@ def test_a_text_is_not_many_payloads(make):
         assert queue.info() is None
 
 
-def test_a_wait_that_is_over_before_it_begins_is_refused(make):
+def test_a_negative_wait_is_refused(make):
     """A computed time can be negative. It must not silently become a wait without a limit, or no wait."""
     for queue in (make(), make("orders", shards=4)):
         task = queue.push("p")
@@ -382,7 +382,7 @@ def test_a_wait_that_is_over_before_it_begins_is_refused(make):
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_a_push_without_a_token_of_its_own_gets_one(server, token):
-    """Even if the caller passes None, because without a token a resend would push twice."""
+    """None counts as no token too, because without a token a resend would push twice."""
 
     class Resending(redis.Redis):
         def execute_command(self, *words, **options):
@@ -395,7 +395,7 @@ def test_a_push_without_a_token_of_its_own_gets_one(server, token):
         assert queue.len() == 1
 
 
-def test_groups_whose_names_are_no_text_are_told_page_by_page(make, client):
+def test_groups_whose_names_are_not_text_are_listed_page_by_page(make, client):
     """They look alike as text, but the next page begins after the server's own bytes of the last name."""
     with client.pipeline(transaction=False) as pipeline:
         for number in range(1500):
@@ -404,7 +404,7 @@ def test_groups_whose_names_are_no_text_are_told_page_by_page(make, client):
     assert [group.name[1:] for group in make().groups()] == [f"{number:04}" for number in range(1500)]
 
 
-def test_threads_that_begin_together_share_one_twin(server, monkeypatch):
+def test_threads_that_start_together_share_one_twin(server, monkeypatch):
     """However many threads make the first claim, there is one twin for waits, so that `close` closes everything."""
     made, real, second = [], Client.twin, threading.Event()
 
@@ -422,7 +422,7 @@ def test_threads_that_begin_together_share_one_twin(server, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 3}])
-def test_a_method_for_one_task_takes_no_list_and_one_for_many_no_single_one(make, options):
+def test_a_method_for_one_task_refuses_a_list_and_one_for_many_a_single_task(make, options):
     """A stale handle in a list would return True, and a string would pass for a task per character."""
     queue = make(**options)
     queue.push_many(["a", "b"])
@@ -450,8 +450,8 @@ def test_a_method_for_one_task_takes_no_list_and_one_for_many_no_single_one(make
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 3}])
-def test_a_claimed_task_stands_for_its_id(make, options):
-    """As well as for its handle."""
+def test_a_claimed_task_can_be_passed_instead_of_its_id(make, options):
+    """It can also be passed instead of its handle."""
     queue = make(**options)
     queue.push("a", retain_ms=60_000)
     (task,) = queue.claim()
@@ -466,7 +466,7 @@ def test_a_claimed_task_stands_for_its_id(make, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 3}])
-def test_an_instant_that_is_most_likely_another_one_is_refused(make, options):
+def test_an_instant_in_the_wrong_unit_is_refused(make, options):
     """Unix seconds would be long ago, so the task would be ready at once. Microseconds are far in the future."""
     queue = make(**options)
     numbers = [1_760_000_000, 1_760_000_000.5, 0, -5, float("nan"), float("inf"), 1_760_000_000_000_000]
@@ -479,8 +479,8 @@ def test_an_instant_that_is_most_likely_another_one_is_refused(make, options):
     assert queue.len() == queue.len("delayed") == 0
 
 
-def test_an_instant_may_be_a_datetime_or_ms(make):
-    """A float is rounded; a datetime has any zone."""
+def test_an_instant_can_be_a_datetime_or_ms(make):
+    """A float is rounded. A datetime can have any time zone."""
     queue, now = make(), time.time()
     hour = timezone(timedelta(hours=1))
     instants = [now * 1000 + 60_000.4, round(now * 1000) + 60_000, datetime.fromtimestamp(now + 60, hour)]

@@ -1,4 +1,4 @@
-"""A sharded queue: where tasks go, how workers find them, and the methods that concern all shards."""
+"""A sharded queue: where tasks go, how workers find them, and the methods for all shards."""
 
 import inspect
 import threading
@@ -29,7 +29,7 @@ def shard(task):
 
 
 def test_it_has_the_methods_of_a_queue():
-    """With the same parameters, so that they are interchangeable. Its docstring lists the differences."""
+    """They have the same parameters, so the classes are interchangeable. The docstring lists the differences."""
     methods = [
         {name: inspect.signature(method) for name, method in vars(kind).items() if not name.startswith("_")}
         for kind in (Queue, ShardedQueue)
@@ -42,7 +42,7 @@ def test_it_has_the_methods_of_a_queue():
 
 
 def test_tasks_spread_over_the_shards(queue, client):
-    """Each shard has its part; tasks that are pushed one by one are spread evenly. The ids name the shards."""
+    """Each shard has its part. Tasks that are pushed one by one are spread evenly. The ids name the shards."""
     ids = [queue.push(str(n)) for n in range(100)]
     counts = Counter(map(shard, ids))
     assert max(counts.values()) - min(counts.values()) <= 20
@@ -68,14 +68,14 @@ def test_a_group_and_a_token_have_their_shard(queue):
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_count_out_of_bounds_is_refused_on_empty_shards_too(queue, count):
-    """Even if no shard has tasks, so that none is asked."""
+    """It is refused even if no shard has tasks, so that no shard is asked."""
     with pytest.raises(ValueError, match="1 to 1000"):
         queue.claim(count)
     with pytest.raises(TypeError, match="also"):
         queue.claim(also=["other"])
 
 
-def test_a_user_who_may_not_look_is_told_so_rather_than_given_one_shard(library, server, client, loop):
+def test_a_user_without_permission_to_look_gets_an_error(library, server, client, loop):
     """Without TASK.LEN and TASK.INFO, a worker would only find tasks on its home shard. A producer needs neither."""
     asks = ["+@connection", "+task.push", "+task.claim"]
     client.execute_command("ACL", "SETUSER", "bob", "on", ">secret", "~*", *asks)
@@ -116,8 +116,8 @@ def test_tasks_of_all_shards_are_claimed_and_answered(queue):
     assert (queue.len(), queue.len("dead"), queue.len("delayed")) == (2, 1, 1)
 
 
-def test_what_is_no_name_of_the_queue_is_refused(queue):
-    """An id without a shard, or with a shard that doesn't exist."""
+def test_an_id_without_a_valid_shard_is_refused(queue):
+    """The shard is missing or does not exist."""
     for name in ("1-1", "9/1-1", "x/1-1", "", "/1-1", "-1/1-1"):
         with pytest.raises(ValueError, match="begins with its shard"):
             queue.get(name)
@@ -125,7 +125,7 @@ def test_what_is_no_name_of_the_queue_is_refused(queue):
 
 @pytest.mark.parametrize("number", range(SHARDS))
 def test_a_worker_finds_a_task_on_any_shard(make, client, number):
-    """It waits on its home shard and looks at the others, also if it waits without a limit."""
+    """It waits on its home shard and looks at the others, even if it waits without a limit."""
     queue = make("orders", shards=SHARDS)
     key = shards.names("orders", SHARDS)[number]
     pushing = threading.Timer(0.1, lambda: client.execute_command("TASK.PUSH", key, "late"))
@@ -140,7 +140,7 @@ def test_a_claim_that_finds_nothing_ends_in_time(queue):
     assert queue.claim() == [] and queue.claim(block_ms=1) == [] and queue.claim(block_ms=150) == []
 
 
-def test_a_worker_waits_where_fewer_do(make, client):
+def test_workers_spread_over_the_shards_for_their_waits(make, client):
     """Four workers that begin with the same home have different ones after some looks."""
     queues = [make("orders", shards=SHARDS) for _ in range(SHARDS)]
     for queue in queues:
@@ -191,7 +191,7 @@ def test_threads_that_begin_at_once_share_the_connections(client, monkeypatch):
     assert len(made) == 2
 
 
-def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):
+def test_a_push_repeated_with_its_token_pushes_once(queue):
     """The token decides the shard, so a repeated call finds it. A group and a unique token take precedence."""
     assert len({queue.push("a", request="r") for _ in range(20)}) == 1
     assert shard(queue.push("a", request="r2", group="acme")) == shards.shard_of_name("acme", SHARDS)
@@ -201,12 +201,12 @@ def test_a_push_made_again_with_its_token_pushes_nothing_twice(queue):
 
 
 def test_a_claim_that_is_sent_again_gets_the_same_tasks(queue):
-    """On the same shard, if that still has tasks."""
+    """It is sent to the same shard, if that still has tasks."""
     queue.push_many(["a", "b"], group="acme")
     assert queue.claim(request="r") == queue.claim(request="r")
 
 
-def test_all_shards_tell_together(queue):
+def test_info_adds_up_all_shards(queue):
     """Counts and rates are added. The figures of each shard are available too."""
     assert queue.info() is None and queue.settings() is None and queue.groups() == []
     queue.push_many(map(str, range(500)))
@@ -229,7 +229,7 @@ def test_all_shards_tell_together(queue):
 
 
 def test_all_shards_are_administered_together(queue, client):
-    """Settings, pauses, purges and retries."""
+    """Settings, pauses, purges and retries affect all shards."""
     shards_apart = [Queue(client, key) for key in shards.names("orders", SHARDS)]
     queue.configure(lease=1234)
     assert [one.settings().lease for one in shards_apart] == [
@@ -252,7 +252,7 @@ def test_all_shards_are_administered_together(queue, client):
 
 
 def test_a_groups_settings_are_on_its_own_shard(queue):
-    """Where its tasks are, whichever that is."""
+    """That is the shard of its tasks."""
     names = [f"tenant-{n}" for n in range(8)]
     assert len({shards.shard_of_name(name, SHARDS) for name in names}) > 2
     for name in names:
@@ -266,13 +266,13 @@ def test_a_groups_settings_are_on_its_own_shard(queue):
 
 
 def test_a_bad_argument_is_refused_by_a_shard(queue):
-    """As by a queue."""
+    """The errors are those of a queue that is not sharded."""
     with pytest.raises(Refused):
         queue.push("x", delay_ms=-5)
 
 
-def test_a_result_of_a_shard_is_waited_for(queue):
-    """With the id that the push returned."""
+def test_a_caller_can_wait_for_a_result_of_a_shard(queue):
+    """It uses the id that the push returned."""
     task = queue.push("a")
     working = threading.Timer(0.05, lambda: [queue.ack(one, result="r") for one in queue.claim()])
     working.start()
@@ -280,8 +280,8 @@ def test_a_result_of_a_shard_is_waited_for(queue):
     working.join()
 
 
-def test_a_schedule_lives_on_the_first_shard(queue):
-    """Whatever its group: its tasks are claimed like others."""
+def test_a_schedule_is_on_the_first_shard(queue):
+    """This does not depend on its group. Its tasks are claimed like others."""
     assert queue.schedule("beat", "b", every_ms=100, group="acme") is True
     assert [one.name for one in queue.schedules()] == ["beat"]
     (task,) = queue.claim(block_ms=5000)
@@ -289,8 +289,8 @@ def test_a_schedule_lives_on_the_first_shard(queue):
     assert queue.unschedule("beat") is True
 
 
-def test_a_server_that_is_gone_is_no_empty_queue(server):
-    """The client's own error is raised when the patience ends, also if the claim doesn't wait."""
+def test_an_unreachable_server_does_not_count_as_an_empty_queue(server):
+    """The client's own error is raised when the patience ends, even if the claim doesn't wait."""
     client = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
     with client, ShardedQueue(client, "orders", shards=SHARDS, patience_ms=50) as queue:
         queue.push("a")
@@ -300,7 +300,7 @@ def test_a_server_that_is_gone_is_no_empty_queue(server):
                 queue.claim(block_ms=block_ms)
 
 
-def test_a_shard_with_a_trouble_of_its_own_stops_nobody(queue, client):
+def test_an_error_of_one_shard_does_not_stop_the_others(queue, client):
     """The tasks of other shards are done, none of their leases is lost, and claims that find nothing don't fail."""
     keys = shards.names("orders", SHARDS)
     ids = queue.push_many([str(n) for n in range(1000)])
@@ -315,7 +315,7 @@ def test_a_shard_with_a_trouble_of_its_own_stops_nobody(queue, client):
     assert queue.claim() == [] and queue.claim(block_ms=100) == []
 
 
-def test_where_all_shards_have_a_trouble_it_is_told(queue, client):
+def test_an_error_of_all_shards_is_raised(queue, client):
     """Otherwise a worker would wait without a limit."""
     for key in shards.names("orders", SHARDS):
         client.set(key, "no queue")

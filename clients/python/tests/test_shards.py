@@ -8,7 +8,7 @@ from taskslot import Queue, shards
 
 
 def test_the_checksum_is_the_one_of_the_cluster():
-    """The test vector of the Redis Cluster specification, and redis-py's slots for keys with all kinds of tags."""
+    """It matches the test vector of the Redis Cluster specification, and redis-py's slots for all kinds of tags."""
     assert shards.crc16(b"123456789") == 0x31C3
     for key in (
         b"a",
@@ -27,7 +27,7 @@ def test_the_checksum_is_the_one_of_the_cluster():
 
 
 def test_shards_have_the_names_that_the_server_gives_them(client):
-    """All of the first 200, and the last of 16384."""
+    """Checked are all of the first 200, and the last of 16384."""
     for number in (1, 2, 3, 200):
         assert shards.names("orders", number) == Queue(client, "orders").shards(number)
     assert shards.names("q", 16384)[-1] == Queue(client, "q").shards(16384)[-1]
@@ -42,7 +42,7 @@ def test_growing_renames_no_shard_and_every_slot_has_one():
 
 @pytest.mark.parametrize("number", [0, -1, 16385])
 def test_a_number_of_shards_out_of_bounds_is_refused(number):
-    """Before anything is sent."""
+    """It is refused before anything is sent."""
     with pytest.raises(ValueError, match="1 to 16384"):
         shards.names("q", number)
 
@@ -64,6 +64,6 @@ def test_names_spread_evenly_over_shards(number):
 
 
 def test_the_rule_for_names_is_the_one_in_the_manual():
-    """CRC16 of the bytes, modulo the number of shards. Other clients compute it too."""
+    """The rule is CRC16 of the bytes, modulo the number of shards. Other clients compute it too."""
     assert shards.shard_of_name("123456789", 16) == 0x31C3 % 16
     assert shards.shard_of_name("acme", 16) == key_slot(b"acme") % 16

@@ -19,15 +19,15 @@ def busy(world):
     return sum(node.busy_s for node in world.nodes) * 1e6
 
 
-def test_the_same_seed_gives_the_same_outcome_and_another_seed_another():
-    """Nothing but the seed decides."""
+def test_the_outcome_depends_only_on_the_seed():
+    """Another seed gives another outcome."""
     traffic = Traffic(rate=3000, producers=4, workers=12, shards=16)
     first, again, other = (simulate(2, COSTS, traffic, lasts_s=0.3, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_each_task_that_was_pushed_is_ready_leased_or_acked():
-    """None is lost and none is made."""
+    """No task is lost, and none is duplicated."""
     world, pushed = World(3, COSTS), 0
 
     async def push():
@@ -94,7 +94,7 @@ def test_a_push_serves_the_worker_that_waits_longest():
     assert served == [(0, 1), (1, 1)]
 
 
-def test_a_wait_ends_with_its_time_and_leaves_the_line():
+def test_a_wait_that_times_out_leaves_the_wait_queue():
     """A later push is not given to a wait that has ended."""
     world = World(1, COSTS)
     node = world.nodes[0]
@@ -116,7 +116,7 @@ def test_throughput_is_never_more_than_what_the_nodes_can_do():
     assert 0.97 < max(outcome.used) <= 1.0 + 1e-9
 
 
-def test_at_a_small_load_what_is_offered_is_done():
+def test_at_a_small_load_all_tasks_are_done():
     """Tasks hardly wait."""
     outcome = simulate(3, COSTS, Traffic(500, producers=6, workers=24, shards=16, run_s=0.002), lasts_s=3.0)
     assert outcome.rate == pytest.approx(500, rel=0.1)
@@ -132,8 +132,8 @@ def test_a_task_starts_within_50_ms_while_any_worker_is_free(workers):
     assert outcome.wait_p99_ms <= 50
 
 
-def test_many_workers_with_short_tasks_leave_the_nodes_time_for_tasks():
-    """180 workers, most of them idle: less than two claims for each task, and looks less often than tasks."""
+def test_idle_workers_cause_little_load():
+    """There are 180 workers, most of them idle. A task causes fewer than two claims and less than one look."""
     traffic = Traffic(rate=30_000, producers=60, workers=180)
     outcome = simulate(3, COSTS, traffic, lasts_s=0.1, warm_s=0.1)
     assert outcome.rate == pytest.approx(30_000, rel=0.1)

@@ -42,8 +42,8 @@ def far(library, port, loop):
     return Queue((redis.Redis if library.startswith("redis") else valkey.Valkey)(port=port), "mail")
 
 
-def test_an_end_between_two_slices_is_heard(library, server, queue, loop, short_slices):
-    """No task is kept, a round trip takes 0.1 s, and the tasks end at any point of the slices."""
+def test_an_end_between_two_slices_is_noticed(library, server, queue, loop, short_slices):
+    """No task is kept, a round trip takes 0.1 s, and tasks end at any time within a slice."""
     tasks = queue.push_many([b"%d" % number for number in range(WAITERS)])
     claimed = queue.claim(WAITERS)
     with Proxy(server.port, delay_s=0.05) as proxy, ThreadPoolExecutor(WAITERS) as threads:
@@ -59,8 +59,8 @@ def test_an_end_between_two_slices_is_heard(library, server, queue, loop, short_
         waiter.close()
 
 
-def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, queue):
-    """The first thing that users write. The task can be done before the wait begins."""
+def test_a_caller_gets_a_result_at_once_or_later(make, queue):
+    """Users write this first. The task can be done before the wait begins."""
     worker, waiter = Worker(queue), make()
     add = worker.task("add")(lambda left, right: left + right)
     with WorkerThread(worker):
@@ -84,10 +84,10 @@ def test_a_result_is_there_for_who_asks_at_once_and_for_who_asks_later(make, que
         ({"retain_ms": 5_000_000}, {"retain_ms": 3_600_000}, {}, 5_000_000),
     ],
 )
-def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
+def test_the_retention_is_that_of_the_function_or_the_push_or_the_queue(
     queue, function, push, setting, kept_ms
 ):
-    """A minute if none of them says anything."""
+    """The first one that is set applies. If none is set, a result is kept for a minute."""
     if setting:
         queue.configure(**setting)
     worker = Worker(queue)
@@ -100,7 +100,7 @@ def test_results_are_kept_as_the_function_says_else_the_push_else_the_queue(
 
 
 def test_a_waiter_whose_connection_breaks_asks_again(make, server, queue, short_slices):
-    """Even after a wait longer than its patience, which counts from the break."""
+    """It does so even after a wait longer than its patience, because the patience starts when the connection breaks."""
     waiter = make(patience_ms=1000)
     queue.push("a")
     (task,) = queue.claim()
@@ -120,8 +120,8 @@ def clients_of_results(server):
     return {one["id"] for one in server.client().client_list() if one["cmd"].lower() == "task.result"}
 
 
-def test_waits_use_their_connections_again(make, server, queue, short_slices):
-    """Even if the reply to a slice arrives while the next slice is under way: both replies are read."""
+def test_waits_reuse_their_connections(make, server, queue, short_slices):
+    """This holds even if a reply arrives while the next slice is under way: both replies are read."""
     waiter = make()
     tasks = queue.push_many(list("abcdefgh"), retain_ms=60_000)
     for task in queue.claim(8):
@@ -136,8 +136,8 @@ def test_waits_use_their_connections_again(make, server, queue, short_slices):
 
 
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
-def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short_slices):
-    """Although its connection had outstanding replies."""
+def test_a_cancelled_wait_leaves_no_reply_for_the_next(server, kind, short_slices):
+    """Its connection had outstanding replies."""
 
     async def give_up():
         async with kind(port=server.port) as client, AsyncQueue(client, "mail") as queue:
@@ -154,8 +154,8 @@ def test_a_wait_that_is_given_up_leaves_no_reply_to_the_next(server, kind, short
 
 @pytest.mark.parametrize("what", ["result", "claim", "claim of shards"])
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
-def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, what, short_slices):
-    """The libraries sometimes swallow one that arrives while they connect."""
+def test_a_cancel_that_the_client_swallows_still_ends_an_endless_wait(server, kind, what, short_slices):
+    """The libraries sometimes swallow a cancel that arrives while they connect."""
 
     async def give_up():
         swallowed = []
@@ -196,8 +196,8 @@ def test_a_cancel_that_the_client_swallows_ends_a_wait_for_ever(server, kind, wh
     asyncio.run(give_up())
 
 
-def test_a_wait_for_nothing_ends_when_it_was_told(make, queue, short_slices):
-    """After several slices as after one. The server is not asked to wait longer than that."""
+def test_a_wait_without_a_result_ends_at_its_time_limit(make, queue, short_slices):
+    """The time limit holds after one slice and after several."""
     waiter, task = make(), queue.push("a")
     for block_ms in (1, 100, 150, 151, 500):
         began = time.monotonic()

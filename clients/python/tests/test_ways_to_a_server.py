@@ -1,4 +1,4 @@
-"""All the ways in which users make a client. The library's twins must reach the same server."""
+"""All the ways in which users make a client. The library's twins must connect to the same server."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ class Way:
         return f"{scheme or self.scheme}://:{quote(PASSWORD, safe='')}@{rest}"
 
     def pool(self, name="ConnectionPool", **options):
-        """A pool of the library's."""
+        """A pool of connections to this server."""
         return getattr(self.module, name)(**options)
 
 
@@ -156,7 +156,7 @@ def lone(guarded):
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_each_way_to_make_a_client_is_a_way_to_wait(how, library, guarded, lone, loop):
+def test_waits_work_with_every_way_to_make_a_client(how, library, guarded, lone, loop):
     """Use a waiting claim, a wait for a result, shards and, with sync clients, a worker."""
     way = Way(library, guarded, lone)
     if not way.is_async:
@@ -187,8 +187,8 @@ async def made(how, way):
     return how(way)
 
 
-def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
-    """A derived class can add a prefix to keys, for example, and so can a pool or a connection. So must twins."""
+def test_twins_keep_the_class_of_the_client(library, guarded, lone, loop):
+    """A derived client, pool or connection can add a prefix to keys, for example. Twins must do the same."""
     way = Way(library, guarded, lone)
     client = subclass(way)
     twin = Client(client).twin(1.0)
@@ -198,8 +198,8 @@ def test_a_subclass_keeps_its_ways_in_what_waits(library, guarded, lone, loop):
     assert type(twin.connection_pool).__name__ == "Pool" and twin.connection_pool.settings == way.at
 
 
-def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, lone, loop):
-    """Here it adds a prefix to keys."""
+def test_waits_use_the_commands_of_a_subclass(library, guarded, lone, loop):
+    """Here the subclass adds a prefix to keys."""
     way = Way(library, guarded, lone)
 
     class Prefixed(way.kind):
@@ -223,7 +223,7 @@ def test_what_a_subclass_does_about_commands_holds_for_waits(library, guarded, l
     "url", ["{scheme}://{secret}@{lone}", "{scheme}://{secret}@{lone}/3", "unix://{secret}@{socket}"]
 )
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
-def test_each_url_is_one_for_the_command_line(url, scheme, guarded, lone):
+def test_the_command_line_accepts_each_url(url, scheme, guarded, lone):
     """The port and the database are optional."""
     url = url.format(scheme=scheme, secret=":" + quote(PASSWORD, safe=""), lone=lone, socket=guarded.socket)
     words = ["--url", url]

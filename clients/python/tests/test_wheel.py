@@ -32,7 +32,7 @@ def test_the_version_is_that_of_the_module():
 
 @pytest.mark.parametrize("name", ["LICENSE-MIT", "LICENSE-APACHE"])
 def test_the_licences_are_those_of_the_repository(name):
-    """Wheels carry their own copies."""
+    """Wheels contain copies of them."""
     assert (PACKAGE / name).read_bytes() == (ROOT / name).read_bytes()
 
 
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory):
 @pytest.mark.skipif(not (ROOT / "target/release/libtaskslot.so").exists(), reason="needs `make build`")
 # After `make build`, cargo has nothing to do. Otherwise it takes minutes.
 @pytest.mark.timeout(600)
-def test_a_server_runs_by_the_module_of_the_wheel(start, wheel, tmp_path):
+def test_a_server_loads_the_module_of_the_wheel(start, wheel, tmp_path):
     """It is installed into a folder, loaded by a server, and used by the command line from the same wheel."""
     machine = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     assert wheel.name == f"taskslot-{taskslot.__version__}-py3-none-{machine}.whl"
@@ -73,8 +73,8 @@ def test_a_server_runs_by_the_module_of_the_wheel(start, wheel, tmp_path):
     assert run(*url, "claim", "mail").startswith(f"{task}@")
 
 
-def test_the_sdist_carries_what_cargo_needs(tmp_path):
-    """The workspace with its lock file, and the licences, but no build results."""
+def test_the_sdist_contains_the_files_that_cargo_needs(tmp_path):
+    """It has the workspace with its lock file and the licences, but no build results."""
     built = build("sdist", tmp_path)
     assert built.returncode == 0, built.stderr
     with tarfile.open(tmp_path / built.stdout.splitlines()[-1]) as archive:
@@ -105,8 +105,8 @@ def source_tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_in_the_repository_the_module_is_what_was_built(source_tree):
-    """Unless the package contains one."""
+def test_in_the_repository_the_built_module_is_used(source_tree):
+    """If the package contains a module, that one is used."""
     built, carried = (
         source_tree / at / module.FILE for at in ("target/release", "clients/python/taskslot/_module")
     )
@@ -117,6 +117,6 @@ def test_in_the_repository_the_module_is_what_was_built(source_tree):
 
 
 def test_without_a_module_the_error_says_how_to_get_one(source_tree):
-    """With pip, or with make."""
+    """The error names pip and make."""
     with pytest.raises(FileNotFoundError, match="make build"):
         module.path()

@@ -58,7 +58,7 @@ def test_what_a_function_returns_is_the_tasks_result(queue, how):
 
 
 def test_a_function_that_returns_nothing_leaves_no_result(queue, how):
-    """The task is done all the same."""
+    """The task is done nevertheless."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
     work = register(worker, how, lambda: None)
@@ -67,7 +67,7 @@ def test_a_function_that_returns_nothing_leaves_no_result(queue, how):
     assert (result.state, result.value) == ("done", None)
 
 
-def test_a_payload_typed_by_hand_is_a_call(queue):
+def test_a_payload_written_by_hand_is_a_call(queue):
     """Any program that writes JSON can have a function called."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
@@ -77,7 +77,7 @@ def test_a_payload_typed_by_hand_is_a_call(queue):
 
 
 def test_messagepack_carries_bytes(queue):
-    """As arguments and as results."""
+    """Arguments and results can be bytes."""
     queue.configure(retain=60_000)
     worker = Worker(queue, codec=MSGPACK)
     echo = worker.task("echo")(lambda data: data + b"\xfe")
@@ -174,8 +174,8 @@ def test_what_ends_an_event_loop_ends_a_task(queue, error):
 
 
 @pytest.mark.parametrize("error", [ValueError("no such"), SystemExit(3), KeyboardInterrupt(), RuntimeError()])
-def test_an_exception_is_a_failure_and_the_worker_goes_on(queue, how, error):
-    """Even one that would end a program. Its type and text are the task's error, and the queue's backoff applies."""
+def test_an_exception_is_a_failure_and_the_worker_continues(queue, how, error):
+    """SystemExit counts too. The error of the task is its type and text, and the queue's backoff applies."""
 
     def work(breaks):
         if breaks:
@@ -194,7 +194,7 @@ def test_an_exception_is_a_failure_and_the_worker_goes_on(queue, how, error):
 
 
 def test_fail_says_when_the_task_is_tried_again(queue, how):
-    """And with which error."""
+    """It also sets the error."""
 
     def work():
         raise Fail("not before noon", delay_ms=3_600_000)
@@ -213,7 +213,7 @@ def test_fail_says_when_the_task_is_tried_again(queue, how):
     ("why", "text"), [(ValueError("no such address"), "ValueError: no such address"), (404, "404")]
 )
 def test_fail_takes_another_exception_for_its_text(queue, how, why, text):
-    """As in `raise Fail(error) from error`. Afterwards the place is free again."""
+    """The form is `raise Fail(error) from error`. Afterwards the place is free again."""
     worker = Worker(queue, concurrency=1)
 
     def give_up():
@@ -225,7 +225,7 @@ def test_fail_takes_another_exception_for_its_text(queue, how, why, text):
     assert [(one.state, one.error) for one in waited] == [("dead", text)] * 2
 
 
-def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how):
+def test_an_outcome_that_cannot_be_reported_is_a_failure_and_frees_the_place(queue, how):
     """Neither an exception nor a log handler can keep a task leased permanently."""
     queue.configure(attempts=1)
     worker = Worker(queue, concurrency=1)
@@ -256,7 +256,7 @@ def test_an_end_that_cannot_be_told_is_a_failure_and_frees_the_place(queue, how)
 
 
 def test_fail_says_that_a_task_is_dead(queue, how):
-    """Trying again is of no use."""
+    """Another attempt would be useless."""
 
     def work():
         raise Fail("no such user", dead=True)
@@ -268,7 +268,7 @@ def test_fail_says_that_a_task_is_dead(queue, how):
     assert (result.state, result.error) == ("dead", "no such user")
 
 
-def test_give_back_counts_nothing_against_the_task(queue, how):
+def test_give_back_does_not_count_as_a_failure(queue, how):
     """It is ready again after the delay, which is long here."""
 
     def work():
@@ -284,7 +284,7 @@ def test_give_back_counts_nothing_against_the_task(queue, how):
     assert queue.info().requeued == 1
 
 
-def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue):
+def test_a_task_for_an_unknown_function_fails_and_is_tried_again(queue):
     """It isn't dead, because another worker may know it, for example during a rollout."""
     with WorkerThread(Worker(queue)):
         task = queue.push(taskslot.call("new"))
@@ -292,7 +292,7 @@ def test_a_task_for_an_unknown_function_fails_and_may_meet_another_worker(queue)
     assert queue.get(task).error == "UnknownTask: no function 'new'"
 
 
-def test_a_payload_that_cannot_be_read_is_dead(queue):
+def test_a_task_whose_payload_cannot_be_read_is_dead(queue):
     """It would be unreadable the next time too."""
     with WorkerThread(Worker(queue)):
         result = ended(queue, queue.push(b"\xff"))
@@ -311,7 +311,7 @@ def test_a_result_that_cannot_be_written_makes_the_task_dead(queue, how):
 
 
 def test_a_result_that_the_server_refuses_makes_the_task_dead(queue):
-    """One of more than a MiB."""
+    """The result is larger than a MiB."""
     worker = Worker(queue)
     task = worker.task("f")(lambda: "x" * 1_100_000)
     with WorkerThread(worker):
@@ -320,7 +320,7 @@ def test_a_result_that_the_server_refuses_makes_the_task_dead(queue):
 
 
 def test_no_more_tasks_are_leased_than_there_are_places(queue):
-    """Sync and async tasks together, however many are ready."""
+    """Sync and async tasks together use the places. The number of ready tasks doesn't matter."""
     worker = Worker(queue, concurrency=3)
     leased = []
     sync = worker.task("sync")(lambda: leased.append(queue.info().leased))
@@ -351,7 +351,7 @@ def test_all_places_are_used_at_once(queue):
 
 
 def test_a_function_knows_its_task(queue):
-    """A sync function, an async function, and a thread for which an async function waits."""
+    """A sync function, an async one, and a thread for which an async function waits can use `current()`."""
     seen = {}
     worker = Worker(queue, meta=True)
 
@@ -387,7 +387,7 @@ def test_a_task_does_not_see_the_one_before_it(queue):
 
 
 def test_a_worker_shows_its_name(queue):
-    """The given name, or one with host and process (test_worker_poison)."""
+    """The name is the given one, or it is made from host and process (test_worker_poison)."""
     with Gate() as gate:
         worker = Worker(queue, name="w7")
         task = worker.task("f")(gate.enter)
@@ -398,7 +398,7 @@ def test_a_worker_shows_its_name(queue):
             gate.open()
 
 
-def test_a_worker_may_be_for_one_group(queue):
+def test_a_worker_can_take_tasks_of_one_group(queue):
     """It leaves tasks of other groups alone."""
     worker = Worker(queue, group="acme")
     task = worker.task("f")(lambda: None)
@@ -409,8 +409,8 @@ def test_a_worker_may_be_for_one_group(queue):
     assert queue.get(other).deliveries == 0
 
 
-def test_valkey_py_does_it_too(server):
-    """With its client and its errors."""
+def test_a_worker_runs_with_valkey_py(server):
+    """It uses the client and the errors of valkey-py."""
     with valkey.Valkey(port=server.port) as client:
         queue = Queue(client, "mail", patience_ms=0)
         worker = Worker(queue)
@@ -427,7 +427,7 @@ def test_valkey_py_does_it_too(server):
 
 
 def answers(client):
-    """Whether the server is there."""
+    """Whether the server replies."""
     try:
         return client.ping()
     except (redis.ConnectionError, valkey.ConnectionError):
@@ -449,8 +449,8 @@ def test_a_worker_takes_from_all_shards(client, how):
 # ---- servers that are away, or refuse
 
 
-def test_an_answer_waits_for_the_server(start, how):
-    """A function ends while the server is away: its task is done when it is back."""
+def test_an_outcome_is_sent_when_the_server_is_back(start, how):
+    """A function ends while the server is away. Its task is done when the server is back."""
     server = start(port=True, appendonly="yes", appendfsync="always")
     with redis.Redis(port=server.port, retry=None) as client, Gate() as gate:
         queue = Queue(client, "mail", patience_ms=0)
@@ -477,7 +477,7 @@ def test_an_answer_waits_for_the_server(start, how):
 
 
 def test_a_worker_finishes_tasks_on_a_full_server(queue, server, how, caplog):
-    """It keeps no more results. Waiting callers get theirs, and the log says that nothing is kept."""
+    """It keeps no more results. Callers that wait get theirs, and the log says that none are kept."""
     queue.configure(retain=60_000)
     worker = Worker(queue)
     work = register(worker, how, lambda: "x" * 1000)
@@ -493,8 +493,8 @@ def test_a_worker_finishes_tasks_on_a_full_server(queue, server, how, caplog):
             assert queue.get(task) is None
 
 
-def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog):
-    """NOREPLICAS and MISCONF pass."""
+def test_a_worker_waits_while_the_server_refuses_writes(server, caplog):
+    """NOREPLICAS and MISCONF are temporary errors."""
     with redis.Redis(port=server.port) as client:
         queue = Queue(client, "mail")
         worker = Worker(queue)
@@ -508,8 +508,8 @@ def test_a_worker_outlives_a_server_that_takes_no_writes_for_now(server, caplog)
             assert ended(queue, pushed).value == b"1"
 
 
-def test_a_claim_that_is_refused_for_good_ends_the_worker(queue, client, how):
-    """Instead of asking again and again. Running tasks are finished first."""
+def test_a_claim_that_is_refused_permanently_ends_the_worker(queue, client, how):
+    """The worker doesn't claim again and again. Running tasks are finished first."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=2)
 
@@ -540,7 +540,7 @@ def test_a_server_without_the_module_is_an_error(start):
 
 
 def test_a_wrong_password_is_an_error(server):
-    """It will not pass."""
+    """It is a permanent error."""
     with redis.Redis(port=server.port) as client:
         client.config_set("requirepass", "secret")
         with redis.Redis(port=server.port, password="wrong") as other:

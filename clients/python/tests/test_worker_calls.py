@@ -1,4 +1,4 @@
-"""Payloads, how they are written and read, and registered functions; without a server."""
+"""How payloads are written and read, and how functions are registered, without a server."""
 
 import importlib
 import json
@@ -21,12 +21,12 @@ def worker():
 
 
 def test_a_call_is_plain_json():
-    """As a person would write it in redis-cli, with text as UTF-8."""
+    """It looks as a person would write it in redis-cli. Text is UTF-8."""
     made = taskslot.call("mail.send", "bob", 2, subject="hü")
     assert made == '{"task":"mail.send","args":["bob",2],"kwargs":{"subject":"hü"}}'.encode()
 
 
-def test_a_call_may_be_messagepack():
+def test_a_call_can_be_messagepack():
     """It can contain bytes."""
     made = taskslot.call("mail.send", b"\xff", codec=MSGPACK)
     assert msgpack.unpackb(made) == {"task": "mail.send", "args": [b"\xff"], "kwargs": {}}
@@ -55,8 +55,8 @@ def test_the_names_of_a_functions_arguments_are_its_own():
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), b"\xff", {1, 2}])
-def test_what_json_cannot_say_is_refused_at_the_push(value):
-    """Not by the worker, where it would be too late."""
+def test_arguments_that_json_cannot_express_are_refused_at_the_push(value):
+    """For the worker, it would be too late."""
     with pytest.raises((TypeError, ValueError)):
         taskslot.call("f", value)
 
@@ -68,26 +68,26 @@ def test_what_json_cannot_say_is_refused_at_the_push(value):
         b'{"task":"f","args":null}', b"[" * 100_000, b'{"task":"f"} x',
     ],
 )  # fmt: skip
-def test_what_is_no_call_is_refused_and_not_shown(payload):
-    """Each with an error that names the problem."""
+def test_a_payload_that_is_not_a_call_is_refused_and_not_shown(payload):
+    """Each error names the problem."""
     with pytest.raises(BadPayload) as refusal:
         Call.read(payload, JSON)
     assert "\\xff" not in str(refusal.value) and len(str(refusal.value)) < 100
 
 
-def test_kwargs_whose_names_are_no_strings_are_refused():
+def test_kwargs_whose_names_are_not_strings_are_refused():
     """MessagePack can contain that; JSON can't."""
     with pytest.raises(BadPayload, match="names in kwargs"):
         Call.read(msgpack.packb({"task": "f", "kwargs": {1: 2}}), MSGPACK)
 
 
-def test_args_and_kwargs_may_be_left_out():
-    """So that payloads are easy to write by hand."""
+def test_args_and_kwargs_can_be_omitted():
+    """Payloads are then easy to write by hand."""
     assert Call.read(b'{"task": "f"}', JSON) == Call("f", (), {})
 
 
-def test_a_registered_function_is_a_plain_function_still(worker):
-    """With its name and docstring, and a payload to push."""
+def test_a_registered_function_is_still_a_plain_function(worker):
+    """It keeps its name and docstring, and can make a payload to push."""
 
     @worker.task("mail.send")
     def send(to: str, subject: str = "hello") -> str:
@@ -110,8 +110,8 @@ def test_a_call_that_the_function_does_not_take_is_refused_at_once(worker):
             wrong()
 
 
-def test_a_function_without_a_name_is_called_as_it_is(worker):
-    """With or without parentheses."""
+def test_a_function_is_registered_under_its_own_name_by_default(worker):
+    """The decorator works with and without parentheses."""
 
     @worker.task
     def one(): ...
@@ -119,12 +119,12 @@ def test_a_function_without_a_name_is_called_as_it_is(worker):
     @worker.task()
     def two(): ...
 
-    here = f"{__name__}.test_a_function_without_a_name_is_called_as_it_is.<locals>"
+    here = f"{__name__}.test_a_function_is_registered_under_its_own_name_by_default.<locals>"
     assert list(worker.functions) == [f"{here}.one", f"{here}.two"]
 
 
-def test_a_program_names_its_functions_as_those_who_import_it_do(tmp_path, monkeypatch):
-    """Although its module is named __main__."""
+def test_functions_of_a_program_have_the_names_that_importers_use(tmp_path, monkeypatch):
+    """The name is that of the file, although the module is named __main__."""
     (tmp_path / "jobs.py").write_text(
         "import redis, taskslot\n"
         "worker = taskslot.Worker(taskslot.Queue(redis.Redis(port=1), 'mail'))\n"
@@ -160,8 +160,8 @@ def test_generators_are_refused(worker):
     assert worker.functions == {}
 
 
-def test_a_worker_says_what_it_needs(worker):
-    """A sync queue, and at least one place."""
+def test_a_worker_requires_a_sync_queue_and_a_place(worker):
+    """The error says what is wrong."""
     with pytest.raises(TypeError, match="not AsyncQueue"):
         Worker(AsyncQueue(redis.asyncio.Redis(), "mail"))
     with pytest.raises(ValueError, match="concurrency"):
@@ -172,13 +172,13 @@ def test_a_worker_says_what_it_needs(worker):
         taskslot.Fail("x", delay_ms=1, dead=True)
 
 
-def test_outside_of_a_task_there_is_no_current_one():
-    """The error says so."""
+def test_current_outside_of_a_task_is_an_error():
+    """The error says that no task is running."""
     with pytest.raises(RuntimeError, match="no task runs here"):
         taskslot.current()
 
 
-def test_nothing_here_reads_pickles():
+def test_the_library_reads_no_pickles():
     """Bytes from a queue must never run code."""
     for file in Path(taskslot.__file__).parent.rglob("*.py"):
         code = compile(file.read_text(), str(file), "exec")

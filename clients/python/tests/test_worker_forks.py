@@ -57,7 +57,7 @@ def test_the_parent_answers_and_the_child_ends(program, queue):
     assert queue.len("delayed") == 1  # pushed by a child
 
 
-def test_a_child_that_outlives_its_task_is_no_worker(program, queue, client):
+def test_a_child_that_outlives_its_task_does_not_work(program, queue, client):
     """It ends by itself, whatever happened to the worker."""
     task = queue.push(taskslot.call("outlives"))
     assert queue.result(task, block_ms=20_000).value == b'"parent"'

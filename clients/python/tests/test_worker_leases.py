@@ -1,4 +1,4 @@
-"""Leases are extended while functions run, whatever these do, and functions are asked to stop when they should."""
+"""Leases are extended while functions run, and functions are asked to stop when they should."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ def extends(client):
 
 
 def test_one_extend_keeps_all_running_tasks(queue, client):
-    """However many there are."""
+    """One command is enough for any number of tasks."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=5, lease_ms=600)
         task = worker.task("f")(gate.enter)
@@ -40,8 +40,8 @@ def test_one_extend_keeps_all_running_tasks(queue, client):
 
 
 @pytest.mark.parametrize("told_by", ["worker", "task", "queue"])
-def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
-    """Whether the worker, the task or the queue sets the length of the lease."""
+def test_a_function_can_run_longer_than_its_lease(queue, client, told_by):
+    """The length of the lease can be set by the worker, the task or the queue."""
     queue.configure(lease=600 if told_by == "queue" else 60_000)
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600 if told_by == "worker" else None)
@@ -56,8 +56,8 @@ def test_a_function_may_run_longer_than_its_lease(queue, client, told_by):
     assert queue.info().stalled == 0
 
 
-def test_a_long_lease_is_left_alone(queue, client):
-    """The worker reads its length once, and then does nothing for ten seconds."""
+def test_a_long_lease_is_extended_rarely(queue, client):
+    """The worker reads its length once, and then sends nothing for ten seconds."""
     with Gate() as gate:
         worker = Worker(queue)
         task = worker.task("f")(gate.enter)
@@ -71,7 +71,7 @@ def test_a_long_lease_is_left_alone(queue, client):
 
 
 @pytest.mark.parametrize("how", ["run", "serve"])
-def test_an_event_loop_that_stands_still_loses_no_lease(queue, client, how):
+def test_a_blocked_event_loop_loses_no_lease(queue, client, how):
     """Heartbeats don't run on an event loop, neither on the worker's nor on the user's."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
@@ -140,7 +140,7 @@ def test_an_async_function_is_cancelled_with_its_task(queue, how):
 
 
 def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, caplog):
-    """For example while the event loop is blocked: the task is claimed, and cancelled without a call."""
+    """The event loop is blocked, so the task is claimed and cancelled before the function can be called."""
     called = []
     with Gate() as gate:
         worker = Worker(queue, concurrency=2, lease_ms=600)
@@ -163,8 +163,8 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
     assert (queue.info().acked, queue.info().stalled) == (1, 0)
 
 
-def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
-    """Its work counts."""
+def test_a_cancelled_function_that_returns_a_result_is_done(queue):
+    """Its result counts."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), "done")[-1])
@@ -176,8 +176,8 @@ def test_a_cancelled_function_that_finishes_all_the_same_is_done(queue):
     assert (result.state, result.value) == ("done", b'"done"')
 
 
-def test_a_cancelled_function_that_breaks_is_cancelled_too(queue):
-    """Not failed, and not tried again."""
+def test_a_cancelled_function_that_raises_is_cancelled_too(queue):
+    """The task has not failed and is not tried again."""
 
     def work():
         gate.come()
@@ -197,8 +197,8 @@ def test_a_cancelled_function_that_breaks_is_cancelled_too(queue):
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_function_whose_lease_is_lost_is_told_and_its_failure_dropped(queue, how):
-    """Its place is free for other tasks."""
+def test_a_function_whose_lease_is_lost_is_asked_to_stop(queue, how):
+    """Its failure is dropped, and its place is free for other tasks."""
     seen = []
     with Gate() as gate:
         worker = Worker(queue, concurrency=1, lease_ms=600)
@@ -228,7 +228,7 @@ def test_a_function_whose_lease_is_lost_is_told_and_its_failure_dropped(queue, h
     assert (queue.get(claimed.id).state, queue.info().failed) == ("delayed", 0)
 
 
-def test_a_function_whose_task_is_over_is_told(queue):
+def test_a_function_whose_task_is_finished_elsewhere_is_asked_to_stop(queue):
     """Another client has finished it."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=600)
@@ -241,7 +241,7 @@ def test_a_function_whose_task_is_over_is_told(queue):
     assert seen == [True]
 
 
-def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
+def test_a_late_result_counts_if_the_task_was_not_claimed_again(queue):
     """The server accepts it, and the work isn't done twice."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=1, lease_ms=100)
@@ -255,8 +255,8 @@ def test_a_result_after_the_lease_counts_while_nobody_else_has_the_task(queue):
     assert queue.info().late == 1
 
 
-def test_an_async_function_does_not_wait_by_blocking(queue):
-    """wait() would block all others on the loop, so it raises an error there."""
+def test_wait_raises_an_error_in_an_async_function(queue):
+    """It would block all other functions on the event loop."""
     worker = Worker(queue)
 
     @worker.task("f")
@@ -274,7 +274,7 @@ def test_an_async_function_does_not_wait_by_blocking(queue):
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_progress_is_shown_while_the_function_runs(queue, how):
-    """At once, not with the next heartbeat. The newest text counts."""
+    """It is shown at once, not with the next heartbeat. The newest text counts."""
     with Gate() as gate:
         worker = Worker(queue, lease_ms=60_000)
 
@@ -294,7 +294,7 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
             gate.open()
 
 
-def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, caplog):
+def test_a_full_server_drops_progress_and_the_task_continues(queue, server, caplog):
     """The progress is dropped and logged. The lease is extended, and later progress is shown."""
     with Gate() as begun, Gate() as first, Gate() as second:
         worker = Worker(queue, lease_ms=1000)
@@ -323,7 +323,7 @@ def test_a_full_server_takes_no_progress_and_the_task_goes_on(queue, server, cap
 
 
 def test_progress_that_is_too_long_is_refused(queue):
-    """In the function, which can handle the error."""
+    """The function gets an exception that it can handle."""
     seen = []
 
     def work():
@@ -381,7 +381,7 @@ class OneAway:
         self.comes_back = threading.Event()
 
     def extend_many(self, tasks, **_):
-        """As the queue's."""
+        """Replaces the queue's method."""
         if tasks[0].key == "away":
             assert self.comes_back.wait(20)
         self.kept.append(tasks[0].key)
@@ -413,7 +413,7 @@ class Says:
         self.asked = 0
 
     def extend_many(self, tasks, **_):
-        """As the queue's."""
+        """Replaces the queue's method."""
         self.asked += 1
         return [self.answer] * len(tasks)
 
@@ -422,8 +422,8 @@ class Says:
     ("answer", "raises"),
     [(Answer.LEASE_LOST, LeaseLost), (Answer.GONE, LeaseLost), (Answer.CANCEL_ASKED, CancelAsked)],
 )
-def test_a_function_that_was_told_is_kept_no_more(answer, raises):
-    """There is nothing to extend any more, so a function that continues costs nothing."""
+def test_a_task_whose_function_was_asked_to_stop_is_not_extended(answer, raises):
+    """A function that continues anyway causes no more commands."""
     queue, threads = Says(answer), Threads("test")
     leases = Leases(queue, threads, lease_ms=30)
     leases.open()

@@ -1,4 +1,4 @@
-"""The log of a worker: when its server goes and comes back, why a task failed, and what happens next."""
+"""The log of a worker: outages of its server, why a task failed, and what happens next."""
 
 import logging
 import os
@@ -25,8 +25,8 @@ def lines_with(caplog, words):
     return [record.getMessage() for record in caplog.records if words in record.getMessage()]
 
 
-def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
-    """One line: its queue, its places, its functions."""
+def test_a_worker_logs_its_queue_places_and_functions_at_the_start(queue, caplog):
+    """It logs them in one line."""
     worker = Worker(queue, concurrency=3, name="w1")
     worker.task("mail.send")(lambda: None)
     worker.task("mail.sweep")(lambda: None)
@@ -37,7 +37,7 @@ def test_a_worker_says_at_its_start_what_it_does(queue, caplog):
 
 
 def test_a_failure_says_what_happens_next(queue, caplog):
-    """The number of the failure, and when the next attempt is; at the limit, that the task is dead."""
+    """It logs the number of the failure and the time of the next attempt. At the limit, the task is dead."""
     queue.configure(attempts=4, **{"backoff-base": 50, "backoff-jitter": 0})
     worker = Worker(queue)
 
@@ -60,7 +60,7 @@ def test_a_failure_says_what_happens_next(queue, caplog):
     assert all(record.exc_info[0] is ValueError for record in traces)
 
 
-def test_a_failure_counts_against_the_tasks_own_limit_or_none(queue, caplog):
+def test_a_failure_is_logged_with_the_limit_of_its_task(queue, caplog):
     """Failures are counted without a limit too. A task that is given up at once is dead."""
     queue.configure(**{"backoff-base": 3_600_000, "backoff-jitter": 0})
     worker = Worker(queue)
@@ -100,7 +100,7 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
 
 
 def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
-    """With the reason, but without any of the payload."""
+    """The line has the reason, but no part of the payload."""
     task = queue.push(b"not JSON")
     with WorkerThread(Worker(queue)):
         wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
@@ -108,8 +108,8 @@ def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
     assert lines_with(caplog, str(task)) == [f"task {task} failed (failure 1 of 25), now dead: {why}"]
 
 
-def test_a_stop_counts_its_tasks(queue, caplog):
-    """With the singular for one task."""
+def test_a_stop_logs_the_number_of_running_tasks(queue, caplog):
+    """For one task, the word is singular."""
     with Gate() as gate:
         worker = Worker(queue, grace_ms=0, name="w1")
         queue.push(worker.task("f")(gate.enter).call())
@@ -121,8 +121,8 @@ def test_a_stop_counts_its_tasks(queue, caplog):
             assert lines_with(caplog, "gives back") == ["worker w1 gives back 1 task that is still running"]
 
 
-def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog):
-    """However often the worker tries in between, with claims, heartbeats and outcomes."""
+def test_an_outage_and_its_end_are_logged_once_each(start, caplog):
+    """The number of claims, heartbeats and outcomes that fail in between doesn't matter."""
     caplog.set_level(logging.DEBUG, logger="taskslot")
     server = start(port=True, appendonly="yes")
     with redis.Redis(port=server.port) as client, Gate() as gate:
@@ -146,8 +146,8 @@ def test_a_server_that_goes_away_and_comes_back_is_told_once_each(start, caplog)
     assert {record.levelno for record in tries} == {logging.DEBUG}
 
 
-def test_ctrl_c_says_that_another_one_ends_it_at_once(queue, caplog):
-    """If tasks still run, and how long it waits for them."""
+def test_ctrl_c_logs_that_a_second_one_ends_the_worker_at_once(queue, caplog):
+    """It does so if tasks still run, and logs how long it waits for them."""
     worker = Worker(queue, grace_ms=20_000, name="w1")
     gate = Gate()
     task = worker.task("f")(gate.enter)

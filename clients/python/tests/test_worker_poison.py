@@ -40,7 +40,7 @@ class Supervised:
 
 
 @pytest.mark.slow
-def test_only_the_poison_ends_dead(server, queue):
+def test_only_the_poison_task_is_dead_in_the_end(server, queue):
     """One of four tasks ends the process, and a supervisor restarts it. All settings except the lease are defaults."""
     queue.pause()
     poison = queue.push(taskslot.call("poison"))
@@ -58,7 +58,7 @@ def test_only_the_poison_ends_dead(server, queue):
     assert supervised.started >= 5
 
 
-def test_a_dead_task_says_why_where_one_looks(queue):
+def test_a_dead_task_shows_its_reason(queue):
     """A function ran for longer than `run-max`, so there was no FAIL with an error."""
     queue.configure(run_max=200, stalls=1)
     worker = Worker(queue, name="w1")
@@ -70,8 +70,8 @@ def test_a_dead_task_says_why_where_one_looks(queue):
     assert [task.error for task in queue.tasks("dead")] == [why]
 
 
-def test_the_names_of_two_processes_differ_though_host_and_number_are_the_same(monkeypatch):
-    """As in two containers. A crash in one must not count against tasks in the other."""
+def test_worker_names_differ_even_if_host_and_pid_are_the_same(monkeypatch):
+    """Two containers can have the same. A crash in one must not count against tasks in the other."""
     code = "import os; os.getpid = lambda: 1; from taskslot.worker.options import own_name; print(own_name())"
     words = [sys.executable, "-c", code]
     names = {subprocess.check_output(words, env=OF_THIS_TREE, text=True) for _ in range(2)}

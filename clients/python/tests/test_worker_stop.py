@@ -1,4 +1,4 @@
-"""How a worker ends: on request, by a signal, by kill -9. Running tasks are finished or given back."""
+"""How a worker ends: on request, by a signal, or by kill -9. Running tasks are finished or given back."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("how", ["run", "serve"])
-def test_a_stop_waits_for_what_runs(queue, how):
+def test_a_stop_waits_for_running_tasks(queue, how):
     """It claims no more tasks."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=1)
@@ -40,7 +40,7 @@ def test_a_stop_waits_for_what_runs(queue, how):
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("how", ["run", "serve"])
-def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
+def test_tasks_that_run_after_the_grace_are_given_back(queue, how, kind):
     """The task is ready at once without a failed attempt, and the function's own outcome is dropped."""
     stopped = []
     with Gate() as gate:
@@ -71,7 +71,7 @@ def test_what_runs_after_the_grace_is_told_and_given_back(queue, how, kind):
     assert (queue.info().requeued, queue.info().failed) == (2, 0)
 
 
-def test_a_function_that_does_not_listen_is_left_behind(queue):
+def test_a_function_that_ignores_the_stop_is_abandoned(queue):
     """Its task is given back. Its result is too late, and is dropped."""
     with Gate() as gate:
         worker = Worker(queue, grace_ms=0)
@@ -85,8 +85,8 @@ def test_a_function_that_does_not_listen_is_left_behind(queue):
         assert queue.get(pushed).state == "ready"
 
 
-def test_all_is_given_back_in_one_command(queue, client):
-    """However many tasks run."""
+def test_all_tasks_are_given_back_in_one_command(queue, client):
+    """The number of running tasks doesn't matter."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=4, grace_ms=0)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30)))
@@ -100,7 +100,7 @@ def test_all_is_given_back_in_one_command(queue, client):
 
 
 def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
-    """Those that wait for a blocked event loop, while the function that blocks it can finish."""
+    """They wait for a blocked event loop. The function that blocks it can finish."""
     with Gate() as gate:
         worker = Worker(queue, concurrency=3)
 
@@ -120,7 +120,7 @@ def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
     assert (queue.info().acked, queue.info().requeued) == (1, 2)
 
 
-def test_a_stop_before_the_start_holds(queue):
+def test_a_stop_before_the_start_counts(queue):
     """A stop counts even if another thread is only about to start the worker."""
     worker = Worker(queue)
     worker.stop()
@@ -128,8 +128,8 @@ def test_a_stop_before_the_start_holds(queue):
         assert run.ended() == 0
 
 
-def test_a_function_may_stop_its_worker(queue):
-    """After a number of tasks, for example, to limit memory leaks. The worker can be run again."""
+def test_a_function_can_stop_its_worker(queue):
+    """A function can do so after a number of tasks, to limit memory leaks. The worker can be run again."""
     worker = Worker(queue)
     task = worker.task("f")(worker.stop)
     for number in (1, 2):
@@ -165,7 +165,7 @@ def test_run_within_an_event_loop_is_an_error(queue):
 
 
 def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
-    """For example if a TaskGroup ends because of another task."""
+    """This happens if a TaskGroup ends because of another task, for example."""
     tidied, leased = [], []
     with Gate() as gate:
         worker = Worker(queue)
@@ -195,7 +195,7 @@ def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
     assert (queue.info().ready, queue.info().requeued >= 1, queue.info().failed) == (1, True, 0)
 
 
-def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
+def test_closing_the_event_loop_ends_the_worker(queue):
     """The tasks of async functions are given back."""
     worker = Worker(queue, grace_ms=0)
 
@@ -222,14 +222,14 @@ def test_a_loop_that_is_closed_under_a_worker_ends_it(queue):
 
 
 class Program:
-    """worker_program.py, running."""
+    """A running process of worker_program.py."""
 
     def __init__(self, port, grace_ms=20_000, lease_ms=10_000):
         words = [sys.executable, str(HERE / "worker_program.py"), *map(str, (port, grace_ms, lease_ms))]
         self.process = subprocess.Popen(words, env=OF_THIS_TREE, stdout=subprocess.PIPE, text=True)
 
     def signal(self, number):
-        """Send it a signal."""
+        """Send the process a signal."""
         self.process.send_signal(number)
 
     def ended(self):
@@ -245,7 +245,7 @@ class Program:
         self.process.communicate()
 
 
-def comes(client, number=1):
+def reaches(client, number=1):
     """Wait until this many functions run."""
     wait_until(lambda: int(client.get("came") or 0) >= number, "functions run", timeout=20)
 
@@ -257,7 +257,7 @@ def test_a_signal_lets_tasks_finish(server, queue, client, how, number):
     client.set("serve", 1) if how == "serve" else None
     with Program(server.port) as program:
         queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
-        comes(client, 2)
+        reaches(client, 2)
         program.signal(number)
         later = queue.push(taskslot.call("waits"))
         client.set("go", 1)
@@ -266,7 +266,7 @@ def test_a_signal_lets_tasks_finish(server, queue, client, how, number):
     assert queue.info().acked == 3 or queue.get(later).state == "ready"
 
 
-def test_signals_are_left_to_a_program_that_wants_them():
+def test_signal_handlers_are_optional():
     """With signals=False no handler is installed."""
     before = signal.getsignal(signal.SIGTERM)
     with stopped_by_signals(None, signals=False):
@@ -280,29 +280,29 @@ def test_after_the_grace_tasks_are_given_back(server, queue, client):
     """The exit status is 1. Functions were asked to stop and could clean up."""
     with Program(server.port, grace_ms=50) as program:
         queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
-        comes(client, 2)
+        reaches(client, 2)
         program.signal(signal.SIGTERM)
         assert program.ended() == (1, True)
     assert int(client.get("went")) == 2
     assert (queue.info().ready, queue.info().requeued, queue.info().failed) == (2, 2, 0)
 
 
-def test_a_second_signal_gives_back_at_once_also_what_hangs(server, queue, client):
-    """Although the grace is long. A thread that never ends doesn't keep the process alive."""
+def test_a_second_signal_gives_all_tasks_back_at_once(server, queue, client):
+    """A long grace doesn't matter. A thread that never ends doesn't keep the process alive."""
     with Program(server.port, grace_ms=600_000) as program:
         queue.push(taskslot.call("hangs"))
-        comes(client)
+        reaches(client)
         program.signal(signal.SIGTERM)
         program.signal(signal.SIGINT)
         assert program.ended() == (1, True)
     assert (queue.info().ready, queue.info().leased) == (1, 0)
 
 
-def test_the_tasks_of_a_worker_that_is_killed_come_back(server, queue, client):
-    """When their leases end, as stalls."""
+def test_the_tasks_of_a_killed_worker_are_ready_again(server, queue, client):
+    """That happens when their leases end. The ends count as stalls."""
     with Program(server.port, lease_ms=300) as program:
         pushed = queue.push(taskslot.call("waits"))
-        comes(client)
+        reaches(client)
         program.signal(signal.SIGKILL)
         program.ended()
         wait_until(lambda: queue.get(pushed).state == "ready", "it is ready again")

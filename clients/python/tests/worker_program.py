@@ -33,7 +33,7 @@ def waits():
 
 @worker.task("waits_async")
 async def waits_async():
-    """The same as a coroutine, which cleans up at the end."""
+    """Like `waits`, but as a coroutine, which cleans up at the end."""
     client.incr("came")
     try:
         while not goes_on():

@@ -1,6 +1,6 @@
-"""Draws the pictures of the documents: `make pictures`, or with --check compares them with what is there.
+"""Draws the pictures of the documents. With --check, compares them with the files instead.
 
-Two pictures show real runs and are only made when asked for: `make pictures ARGS=top` draws top.svg, and
+Two pictures show real runs and are only drawn on request: `make pictures ARGS=top` draws top.svg, and
 `make demo ARGS='--plot docs/pictures/demo.svg'` draws demo.svg.
 """
 
@@ -20,7 +20,7 @@ ROOT = PICTURES.parent.parent
 
 
 def drawn() -> dict[str, Callable[[], str]]:
-    """By name all pictures that need no run."""
+    """The pictures that need no run, each with the function that draws it."""
     return {
         "life": lambda: life().svg(),
         "cluster": lambda: cluster().svg(),
@@ -29,13 +29,16 @@ def drawn() -> dict[str, Callable[[], str]]:
 
 
 def main() -> int:
-    """Draw, or check; 1 if a picture is not what the program draws."""
+    """Draw or check the pictures. Returns 1 if a file differs from what the program draws."""
     pictures = drawn()
     parser = argparse.ArgumentParser(prog="make pictures", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(pictures)}, top; without: all but top"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"pictures to draw (default: all except top): {', '.join(pictures)}, top",
     )
-    parser.add_argument("--check", action="store_true", help="draw nothing, only compare")
+    parser.add_argument("--check", action="store_true", help="do not draw, only compare")
     chosen = parser.parse_args()
     names = chosen.names or list(pictures)
     if unknown := [name for name in names if name not in pictures and name != "top"]:
@@ -44,16 +47,17 @@ def main() -> int:
     for name in names:
         path = PICTURES / f"{name}.svg"
         if name == "top":
-            # A run needs a server and the library; the others need Python alone.
+            # This picture needs a server and the library. The others only need Python.
             from top import top
 
             path.write_text(top())
         elif chosen.check:
-            stale += [] if path.is_file() and path.read_text() == pictures[name]() else [name]
+            if not path.is_file() or path.read_text() != pictures[name]():
+                stale.append(name)
         else:
             path.write_text(pictures[name]())
     for name in stale:
-        print(f"docs/pictures/{name}.svg is not what its program draws: run make pictures", file=sys.stderr)
+        print(f"docs/pictures/{name}.svg is out of date: run make pictures", file=sys.stderr)
     return 1 if stale else 0
 
 

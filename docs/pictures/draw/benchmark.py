@@ -1,4 +1,4 @@
-"""What a task costs the server beside Streams, a list and Lua scripts: processor time and memory."""
+"""Draws the cost of a task in the server, compared with Streams, a list and Lua: processor time and memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SERVER, SERVER_NAME = "redis-7.0", "Redis 7.0"
 OURS, MEASURE = "taskslot", "Streams"
 CONTENDERS = (OURS, MEASURE, "list", "Lua")
 PHASES = ("push", "claim", "ack")
-# By the loads of bench/life.py: what the picture calls them.
+# The loads of bench/life.py, and their names in the picture.
 LOADS = {"AOF everysec, one by one": "one task a call", "AOF everysec, by 10": "ten tasks a call"}
 STATES = {"ready": "a ready task", "leased": "a leased task"}
-# Left edges of the two columns; in a column the names, then the bars, then the figures.
+# The left edges of the two columns. A column has names, bars and figures, from left to right.
 COLUMNS = (28, 432)
 NAMES, BARS, BAR, ROW = 70, 196, 18, 27
 
-# Rounds of a load by contender: ns a task by phase.
+# The rounds of a load, by contender. A round has the ns for each task, by phase.
 Rounds = dict[str, list[dict[str, float]]]
 
 
 def benchmark(results: Path) -> Picture:
-    """The picture of the figures that bench/life.py wrote into a folder."""
+    """Draws the figures that bench/life.py wrote into the folder `results`."""
     cpu = read(results / f"cpu.{SERVER}.json")["lives"]
     memory = read(results / f"memory.{SERVER}.json")["footprints"]["100"]
     picture = Picture(830, 466, TITLE, description(cpu, memory))
@@ -44,23 +44,23 @@ def benchmark(results: Path) -> Picture:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of results."""
+    """Reads a file of results."""
     return json.loads(path.read_text())
 
 
 def life(cost: dict[str, float]) -> float:
-    """All phases of a round, in µs a task."""
+    """The cost of a task in all phases of a round, in µs."""
     return sum(cost[phase] for phase in PHASES) / 1000
 
 
 def ratio(rounds: Rounds, name: str) -> float:
-    """The median over the rounds of a contender's cost beside that of Streams in the same round."""
+    """The median of the ratios of a contender's cost to that of Streams in the same round."""
     pairs = zip(rounds[name], rounds[MEASURE], strict=True)
     return median(life(mine) / life(theirs) for mine, theirs in pairs)
 
 
 def row(picture: Picture, x: float, y: float, name: str, figure: str, times: str, length: float) -> None:
-    """A contender's name, and its figure behind its bar."""
+    """Draws a contender's name left of its bar, its figure right of it, and its ratio at the end."""
     bold = " bold" if name == OURS else ""
     picture.text(x + NAMES - 8, y + 13.5, name, f"f-ink small end{bold}")
     picture.text(x + NAMES + length + 7, y + 13.5, figure, f"f-ink small{bold}")
@@ -69,13 +69,13 @@ def row(picture: Picture, x: float, y: float, name: str, figure: str, times: str
 
 
 def column(picture: Picture, x: float, y: float, name: str) -> None:
-    """The head of a column of bars, and of the ratios at its end."""
+    """Draws the headings of a column of bars and of its ratios."""
     picture.text(x + NAMES, y, name, "f-muted small")
     picture.text(x + 372, y, "× Streams", "f-muted tiny end")
 
 
 def lives(picture: Picture, x: float, y: float, name: str, rounds: Rounds, longest: float) -> None:
-    """Processor time by phase, stacked."""
+    """Draws a column of stacked bars: processor time by phase."""
     column(picture, x, y, name)
     for at, contender in enumerate(CONTENDERS):
         top, length = y + 10 + at * ROW, 0.0
@@ -90,7 +90,7 @@ def lives(picture: Picture, x: float, y: float, name: str, rounds: Rounds, longe
 
 
 def sizes(picture: Picture, x: float, y: float, name: str, found: dict[str, float], longest: float) -> None:
-    """Bytes a task."""
+    """Draws a column of bars: bytes for each task."""
     column(picture, x, y, name)
     for at, (contender, size) in enumerate(found.items()):
         top, length = y + 10 + at * ROW, size / longest * BARS
@@ -100,14 +100,14 @@ def sizes(picture: Picture, x: float, y: float, name: str, found: dict[str, floa
 
 
 def legend(picture: Picture, x: float, y: float) -> None:
-    """Which shade is which phase."""
+    """Draws the legend: the shade of each phase."""
     for at, phase in enumerate(PHASES):
         picture.rect(x + at * 66, y - 11, 12, 12, f"f-blue {phase}", 2)
         picture.text(x + at * 66 + 17, y, phase, "f-muted small")
 
 
 def notes(results: Path) -> list[str]:
-    """What was measured, and the range of the ratios over all servers."""
+    """Returns the lines below the bars: what was measured, and the range of the ratios on all servers."""
     lowest_and_highest = []
     for load in LOADS:
         found = [ratio(read(path)["lives"][load], OURS) for path in results.glob("cpu.*.json")]
@@ -121,7 +121,7 @@ def notes(results: Path) -> list[str]:
 
 
 def description(cpu: dict[str, Rounds], memory: dict[str, dict[str, float]]) -> str:
-    """All figures in words, for screen readers."""
+    """Returns all figures as text, for screen readers."""
     parts = []
     for load, name in LOADS.items():
         said = ", ".join(f"{one} {median(map(life, cpu[load][one])):.1f} µs" for one in CONTENDERS)

@@ -1,4 +1,4 @@
-"""A queue in a cluster: shards over three primaries with replicas, producers that choose, workers with a home."""
+"""Draws a sharded queue in a cluster: three primaries with replicas, producers, and workers with home shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DESCRIPTION = (
 )
 
 SHARDS = 8
-# The first slot of each primary, as `redis-cli --cluster create` deals them, and the end.
+# The first slot of each primary, as `redis-cli --cluster create` assigns them, and the end.
 SLOTS = (0, 5461, 10923, 16384)
 NAMES = "ABC"
 LEFT, WIDTH, TOP, ROW = 262, 306, 58, 136
@@ -23,46 +23,46 @@ GROUP = "acme"
 
 
 def home(shard: int) -> int:
-    """The primary that has a shard: its slot is the 14 bits of its number in reverse."""
+    """The index of the primary that has a shard. The slot is the 14 bits of the shard's number in reverse."""
     slot = int(f"{shard:014b}"[::-1], 2)
-    return next(place for place in range(3) if slot < SLOTS[place + 1])
+    return next(primary for primary in range(3) if slot < SLOTS[primary + 1])
 
 
 def cluster() -> Picture:
-    """The picture."""
+    """Draws the picture."""
     picture = Picture(830, 478, TITLE, DESCRIPTION)
     heads(picture)
-    for place in range(3):
-        node(picture, place)
+    for primary in range(3):
+        node(picture, primary)
     producers(picture)
     workers(picture)
     return picture
 
 
 def heads(picture: Picture) -> None:
-    """What each column is."""
+    """Draws the heading of each column."""
     picture.text(94, 34, "producers", "f-ink bold middle")
     picture.text(LEFT + WIDTH / 2, 34, "queue “orders”, 8 shards on 3 primaries", "f-ink bold middle")
     picture.text(736, 34, "workers", "f-ink bold middle")
 
 
-def shards(picture: Picture, place: int, y: float, hue: str, ink: str) -> None:
-    """The shards of a place, in a row."""
-    for at, shard in enumerate(one for one in range(SHARDS) if home(one) == place):
+def shards(picture: Picture, primary: int, y: float, hue: str, ink: str) -> None:
+    """Draws the shards of a primary in a row."""
+    for at, shard in enumerate(one for one in range(SHARDS) if home(one) == primary):
         x = LEFT + 16 + at * 94
         picture.rect(x, y, 84, 26, f"f-{hue} s-{ink}", 6)
         picture.text(x + 42, y + 17.5, f"shard {shard}", f"f-{ink} small middle")
 
 
-def node(picture: Picture, place: int) -> None:
-    """A primary with its shards, and its replica below. The one that failed has nothing any more."""
-    y = TOP + place * ROW
-    name, slots = NAMES[place], f"slots {SLOTS[place]}–{SLOTS[place + 1] - 1}"
-    if place != FAILED:
+def node(picture: Picture, primary: int) -> None:
+    """Draws a primary with its shards, and its replica below. If the primary failed, the replica has the shards."""
+    y = TOP + primary * ROW
+    name, slots = NAMES[primary], f"slots {SLOTS[primary]}–{SLOTS[primary + 1] - 1}"
+    if primary != FAILED:
         picture.rect(LEFT, y, WIDTH, 68, "f-faint s-border", 10)
         picture.text(LEFT + 16, y + 20, f"primary {name}", "f-ink small bold")
         picture.text(LEFT + WIDTH - 16, y + 20, slots, "f-muted tiny end")
-        shards(picture, place, y + 30, "blue-soft", "blue")
+        shards(picture, primary, y + 30, "blue-soft", "blue")
         picture.path(f"M{LEFT + 153} {y + 68}V{y + 82}", "muted")
         picture.rect(LEFT, y + 84, WIDTH, 28, "f-paper s-border dashed", 8)
         picture.text(LEFT + 16, y + 102, f"replica {name}′", "f-muted small")
@@ -76,18 +76,18 @@ def node(picture: Picture, place: int) -> None:
     picture.text(LEFT + 164, y + 52, "takes over", "f-muted tiny")
     picture.rect(LEFT, y + 56, WIDTH, 68, "f-faint s-green", 10)
     picture.text(LEFT + 16, y + 76, f"replica {name}′, now primary", "f-green small bold")
-    shards(picture, place, y + 86, "blue-soft", "blue")
+    shards(picture, primary, y + 86, "blue-soft", "blue")
 
 
 def person(picture: Picture, x: float, y: float, name: str, what: str) -> None:
-    """A client."""
+    """Draws a client as a rounded box with two lines of text."""
     picture.rect(x - 62, y - 22, 124, 44, "f-paper s-ink", 22)
     picture.text(x, y - 2, name, "f-ink small bold middle")
     picture.text(x, y + 13, what, "f-muted tiny middle")
 
 
 def producers(picture: Picture) -> None:
-    """Producers, and how they choose a shard."""
+    """Draws the producers, and how they choose a shard."""
     person(picture, 94, 100, "PUSH", f"GROUP {GROUP}")
     picture.path("M156 100H276", "ink")
     picture.lines(32, 146, ["always goes to the", f"shard of {GROUP}"], "f-muted small", 16)
@@ -98,7 +98,7 @@ def producers(picture: Picture) -> None:
 
 
 def workers(picture: Picture) -> None:
-    """Workers, each with a home shard."""
+    """Draws the workers, each with a home shard."""
     person(picture, 736, 100, "worker 1", "home: shard 4")
     picture.path("M674 100H562", "ink")
     person(picture, 736, 236, "worker 2", "home: shard 6")

@@ -1,4 +1,4 @@
-"""A task's life: the states, and what moves a task from one to the next."""
+"""Draws the life of a task: its states, and the commands and events that change them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DESCRIPTION = (
 )
 
 BOX_WIDTH, BOX_HEIGHT = 136, 60
-# Centres of the boxes; a removed task is no state, and is drawn where tasks leave.
+# The centres of the boxes. "Removed" is not a state. It is drawn where tasks leave the queue.
 DELAYED, READY, LEASED, DONE, DEAD = (222, 74), (222, 226), (478, 226), (746, 226), (478, 388)
 PUSHED, REMOVED_WAITING, REMOVED_ENDED = (62, 226), (62, 388), (720, 388)
 
 
 def life() -> Picture:
-    """The picture."""
+    """Draws the picture."""
     picture = Picture(830, 436, TITLE, DESCRIPTION)
     key(picture, 600, 30)
     waiting(picture)
@@ -39,7 +39,7 @@ def life() -> Picture:
 
 
 def state(picture: Picture, centre: tuple[int, int], hue: str, name: str, meaning: str) -> None:
-    """A state: its name, and what it means in three words."""
+    """Draws a state: its name, and its meaning in three words."""
     x, y = centre
     picture.rect(
         x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2, BOX_WIDTH, BOX_HEIGHT, f"f-{hue}-soft s-{hue} box", 10
@@ -49,24 +49,24 @@ def state(picture: Picture, centre: tuple[int, int], hue: str, name: str, meanin
 
 
 def outside(picture: Picture, centre: tuple[int, int], name: str, font: str) -> None:
-    """Where tasks come in or leave."""
+    """Draws a point where tasks enter or leave the queue."""
     x, y = centre
     picture.rect(x - 38, y - 15, 76, 30, "f-faint s-border", 15)
     picture.text(x, y + 4.5, name, f"f-{'ink' if font == 'mono' else 'muted'} {font} middle")
 
 
 def command(picture: Picture, x: float, y: float, name: str, classes: str = "middle") -> None:
-    """The command on an arrow."""
+    """Writes a command on an arrow."""
     picture.text(x, y, name, f"f-ink mono halo {classes}")
 
 
 def note(picture: Picture, x: float, y: float, texts: list[str], classes: str = "middle") -> None:
-    """What the server does, or when."""
+    """Writes what the server does, or when it does so."""
     picture.lines(x, y, texts, f"f-muted small halo {classes}", 16)
 
 
 def waiting(picture: Picture) -> None:
-    """Into the queue, until a worker claims; and out of it without one."""
+    """Draws the arrows of tasks that wait: push, becoming due, and removal before a claim."""
     picture.path("M100 226H152", "ink")
     picture.path("M62 211V106Q62 74 94 74H152", "ink")
     command(picture, 74, 146, "DELAY", "")
@@ -80,7 +80,7 @@ def waiting(picture: Picture) -> None:
 
 
 def working(picture: Picture) -> None:
-    """A lease, and the ways back into the queue."""
+    """Draws the arrows of a lease: claim, extension, and the ways back into the queue."""
     picture.path("M290 212H408", "ink")
     command(picture, 350, 203, "CLAIM")
     picture.path("M410 236H292", "ink")
@@ -97,7 +97,7 @@ def working(picture: Picture) -> None:
 
 
 def ending(picture: Picture) -> None:
-    """The ends, and back from dead."""
+    """Draws the arrows to the ends, and the one back from dead."""
     picture.path("M546 226H676", "ink")
     command(picture, 564, 219, "ACK")
     note(picture, 642, 219, ["retained"])
@@ -115,7 +115,7 @@ def ending(picture: Picture) -> None:
 
 
 def key(picture: Picture, x: float, y: float) -> None:
-    """What the two kinds of arrows mean."""
+    """Draws the legend: the meaning of the two kinds of arrows."""
     picture.path(f"M{x} {y}h34", "ink")
     picture.text(x + 44, y + 4, "a client sends a command", "f-muted small")
     picture.path(f"M{x} {y + 22}h34", "muted", "dashed")

@@ -1,7 +1,7 @@
-"""A small canvas for pictures in SVG that read well in light and in dark.
+"""A small canvas for SVG pictures that work in light and in dark.
 
-Colours are CSS classes with a second set for `prefers-color-scheme: dark`. Text stays text. The output has no instant
-and no random name in it, so the same picture is always the same bytes.
+Colours are CSS classes, with a second set for `prefers-color-scheme: dark`. Text is stored as text, not as outlines.
+The output contains no time and no random name, so the same picture always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 SANS = "system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace"
 
-# By name the colours for light and for dark. A hue has two: one for lines and text, and `-soft` for areas.
+# Each colour for light and for dark. A hue has two names: one for lines and text, and one with `-soft` for areas.
 COLOURS = {
     "paper": ("#ffffff", "#0d1117"),
     "border": ("#d0d7de", "#30363d"),
@@ -32,7 +32,7 @@ COLOURS = {
     "red-soft": ("#ffebe9", "#3a1517"),
 }
 
-# What does not depend on the reader's colours.
+# Rules that are the same in light and in dark.
 SHAPES = (
     f"text{{font-family:{SANS};font-size:14px}}"
     f".mono{{font-family:{MONO};font-size:13px;font-weight:600}}"
@@ -45,7 +45,7 @@ SHAPES = (
 
 
 def rules(dark: bool, names: Iterable[str]) -> str:
-    """The CSS rules of some colours: `.f-NAME` fills and `.s-NAME` draws lines."""
+    """Returns the CSS rules of some colours: `.f-NAME` sets the fill, `.s-NAME` the stroke."""
     parts = []
     for name in names:
         colour = COLOURS[name][dark]
@@ -55,7 +55,7 @@ def rules(dark: bool, names: Iterable[str]) -> str:
 
 @dataclass
 class Picture:
-    """A picture of a width and height, as a card with a thin border."""
+    """A picture, drawn as a card with a thin border. Sizes and coordinates are in pixels."""
 
     width: int
     height: int
@@ -66,36 +66,36 @@ class Picture:
     def rect(
         self, x: float, y: float, width: float, height: float, classes: str, radius: float = 0, more: str = ""
     ) -> None:
-        """A rectangle."""
+        """Add a rectangle. `x` and `y` are its top left corner, `more` is more attributes."""
         rounded = f' rx="{number(radius)}"' if radius else ""
         place = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
         self.parts.append(f'<rect {place}{rounded} class="{classes}"{more}/>')
 
     def circle(self, x: float, y: float, radius: float, classes: str) -> None:
-        """A disc."""
+        """Add a filled circle."""
         place = f'cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"'
         self.parts.append(f'<circle {place} class="{classes}"/>')
 
     def text(self, x: float, y: float, text: str, classes: str = "f-ink") -> None:
-        """A line of text. `y` is its base line."""
+        """Add a line of text. `y` is its baseline."""
         place = f'x="{number(x)}" y="{number(y)}"'
         self.parts.append(f'<text {place} class="{classes}">{escape(text, quote=False)}</text>')
 
     def lines(
         self, x: float, y: float, texts: Iterable[str], classes: str = "f-ink", gap: float = 17
     ) -> None:
-        """Lines of text, one below the other."""
+        """Add lines of text, `gap` pixels apart. `y` is the baseline of the first."""
         for at, text in enumerate(texts):
             self.text(x, y + at * gap, text, classes)
 
     def path(self, d: str, colour: str, classes: str = "", arrow: bool = True) -> None:
-        """A line along a path, with an arrow at its end."""
+        """Add a line along the SVG path `d`, with an arrowhead at its end unless `arrow` is false."""
         end = f' marker-end="url(#to-{colour})"' if arrow else ""
         named = f"line s-{colour} {classes}".strip()
         self.parts.append(f'<path d="{d}" class="{named}"{end}/>')
 
     def svg(self) -> str:
-        """The whole file."""
+        """Returns the text of the SVG file."""
         body = "\n".join(self.parts)
         arrows = "".join(
             f'<marker id="to-{name}" viewBox="0 0 10 10" refX="8.5" refY="5" markerWidth="7" markerHeight="7" '
@@ -122,5 +122,5 @@ class Picture:
 
 
 def number(value: float) -> str:
-    """A coordinate, to a tenth of a pixel."""
+    """Formats a coordinate, rounded to a tenth of a pixel."""
     return f"{value:.1f}".removesuffix(".0")

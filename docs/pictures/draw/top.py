@@ -1,4 +1,4 @@
-"""The screen of `taskslot top` on a server with some queues at work: a real run of half a minute."""
+"""Draws the screen of `taskslot top`, from a real run of half a minute on a server with some busy queues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Work:
-    """What happens on a queue: pushes a second, workers, how long a task takes, which part fails; settings."""
+    """The load of a queue. `fails` is a fraction of the tasks. `delayed` is a number of tasks that are pushed first."""
 
     queue: str
     pushes_per_s: float
@@ -55,7 +55,7 @@ ALL = (
 
 
 def top() -> str:
-    """Run all queues, and draw what `taskslot top` shows at the end."""
+    """Run all queues, and draw the screen of `taskslot top` at the end."""
     server = Server(SERVERS["valkey-9.1"])
     server.start()
     over = threading.Event()
@@ -73,14 +73,17 @@ def top() -> str:
 
 
 def started(server: Server, work: Work, over: threading.Event) -> list[threading.Thread]:
-    """The producer of a queue and its workers, at work until it is over."""
+    """Starts the producer of a queue and its workers. They run until `over` is set."""
     keys = names(work.queue, work.shards) if work.shards > 1 else [work.queue]
     with server.client() as client:
         for key in keys:
             queue = Queue(client, key)
-            queue.configure(**dict(work.settings)) if work.settings else None
-            queue.push_many(["later"] * work.delayed, delay_ms=3_600_000) if work.delayed else None
-            queue.pause() if work.paused else None
+            if work.settings:
+                queue.configure(**dict(work.settings))
+            if work.delayed:
+                queue.push_many(["later"] * work.delayed, delay_ms=3_600_000)
+            if work.paused:
+                queue.pause()
     hands = [(produce, work, keys)] + [(attend, work, keys[at % len(keys)], at) for at in range(work.workers)]
     threads = [threading.Thread(target=hand, args=(server.client(), over, *rest)) for hand, *rest in hands]
     for thread in threads:
@@ -89,7 +92,7 @@ def started(server: Server, work: Work, over: threading.Event) -> list[threading
 
 
 def produce(client, over: threading.Event, work: Work, keys: list[str]) -> None:
-    """Push at the rate of the queue, to its shards in turn."""
+    """Push at the queue's rate, to each shard in turn."""
     began, pushed = time.monotonic(), 0
     queues = [Queue(client, key) for key in keys]
     while not over.wait(0.02):
@@ -99,7 +102,7 @@ def produce(client, over: threading.Event, work: Work, keys: list[str]) -> None:
 
 
 def attend(client, over: threading.Event, work: Work, key: str, at: int) -> None:
-    """Claim, take the time that a task takes, and ack, or fail now and then."""
+    """Claim tasks, sleep as long as a task runs, and ack it. Some tasks fail instead."""
     queue, done = Queue(client, key), 0
     while not over.is_set():
         for task in queue.claim(worker=f"{work.queue}-{at}", block_ms=200):
@@ -115,7 +118,7 @@ def attend(client, over: threading.Event, work: Work, key: str, at: int) -> None
 
 
 def theme(dark: bool) -> TerminalTheme:
-    """A terminal in the colours of the other pictures."""
+    """A terminal theme with the colours of the other pictures."""
 
     def colour(name: str) -> tuple[int, int, int]:
         return tuple(bytes.fromhex(COLOURS[name][dark][1:]))
@@ -174,5 +177,5 @@ def drawn(picture: Picture) -> str:
     }  # fmt: skip
     for word, value in words.items():
         text = text.replace(word, value, 1)
-    # The table fits the screen, so the clips that rich adds are not needed.
+    # The table fits on the screen, so the clip paths that rich adds are not needed.
     return re.sub(r' clip-path="[^"]*"', "", text)

@@ -9,8 +9,8 @@ use crate::store::schedules::Schedules;
 use crate::task::TaskId;
 
 impl State {
-    /// A copy of the queue in which no task is leased and no schedule is set. A leased task is ready in the copy, with
-    /// its old place in the order, or removed if it was to be cancelled. The copy depends on the queue alone, so a
+    /// A copy of the queue in which no task is leased and no schedule is set. A leased task is ready in the copy, at
+    /// its old position in the order, or removed if it was to be cancelled. The copy depends on the queue alone, so a
     /// replica makes the same one.
     pub(crate) fn copied(&self) -> Result<State, Invalid> {
         let mut copy = State { local: Local::default(), effects: EffectCount::default(), ..self.clone() };

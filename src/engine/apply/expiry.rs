@@ -10,9 +10,9 @@ use crate::task::TaskId;
 use crate::time::{Due, Millis};
 
 impl State {
-    /// Since when a task that was delayed counts as ready. Normally that is when the tick made it ready. With a time to
-    /// live it is when it was due, since the tick may have come later. That is unknown for an instant of the wall
-    /// clock.
+    /// The instant from which a task that was delayed counts as ready. Normally that is when the tick made it ready.
+    /// With a time to live it is when the task was due, since the tick may have come later. If the task was due at an
+    /// instant of the wall clock, the tick's time is used.
     pub(crate) fn ready_since(&self, position: Position, due: Due, at: Millis) -> Millis {
         let has_ttl = self.log.record(position).is_some_and(|record| record.options.ttl_ms.is_some());
         match due {
@@ -21,7 +21,7 @@ impl State {
         }
     }
 
-    /// Indexes a task that became ready, if it can expire. It must be in its place in the log, with its entry.
+    /// Indexes a task that became ready, if it can expire. Its record must already be in the log, with its entry.
     pub(crate) fn index_expiry(&mut self, position: Position, order: Order, entry: Option<&Entry>) {
         // A task that comes back from a worker never expires, so its record need not be read.
         if entry.is_some_and(|entry| entry.deliveries > 0) {

@@ -121,10 +121,11 @@ impl State {
         self.attach(&task)
     }
 
-    /// Attaches a task as ready, at the back of its lane. A task that comes back to an ordered group keeps its place.
+    /// Attaches a task as ready, at the back of its lane. A task that comes back to an ordered group keeps its
+    /// position.
     pub(crate) fn attach_at_back(&mut self, mut task: Detached, at: Millis) -> Applied {
         let is_back = matches!(task.entry.phase, Phase::Delayed { .. }) && task.entry.deliveries > 0;
-        if !is_back || !self.keeps_place(task.key.group) {
+        if !is_back || !self.keeps_position(task.key.group) {
             task.entry.rank = self.draw()?.rank();
         }
         task.entry.phase = Phase::Ready { since: at };

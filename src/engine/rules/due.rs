@@ -11,18 +11,18 @@ use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
-/// What a search for due work found out on the way. It is no change of the queue, but it makes the next search shorter.
+/// What a search for due work learned. It doesn't change the queue, but it makes the next search shorter.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Pages whose bound was too early: no lease in them has ended. By their first order numbers.
+    /// Pages whose bound was too early: no lease in them has ended. A page is named by its first order number.
     pub pages: Vec<Order>,
     /// Where the search for groups behind stopped.
     pub groups: Option<usize>,
 }
 
 impl State {
-    /// When to look for due work next, on the queue's clock. There may turn out to be none. `None` if nothing depends
-    /// on time.
+    /// When to look for due work next, on the queue's clock. The search may then find nothing. `None` if nothing in the
+    /// queue depends on time.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let lease = self.log.bound_after(None).map(|page| now.lease_due(page.bound));
         let pauses = self.pauses.first_end();
@@ -73,8 +73,8 @@ impl State {
         seen: &mut Seen,
     ) -> Option<Event<'static>> {
         let mut after = None;
-        // During a grace many pages may be examined in vain. Half of the work is reserved for everything else that is
-        // due.
+        // During a grace, many pages may be examined without result. Half of the work is reserved for everything else
+        // that is due.
         let left = *pages / 2;
         while *pages > left {
             let page = self.log.bound_after(after).filter(|page| page.bound <= now.at)?;

@@ -85,8 +85,8 @@ impl State {
         self.groups.runs(group)
     }
 
-    /// Whether a task that comes back keeps its place in this group, because the group is ordered.
-    pub(crate) fn keeps_place(&self, group: GroupNumber) -> bool {
+    /// Whether a task that comes back keeps its position in this group, because the group is ordered.
+    pub(crate) fn keeps_position(&self, group: GroupNumber) -> bool {
         self.groups.get(group).is_some_and(Group::is_ordered)
     }
 }

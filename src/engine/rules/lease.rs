@@ -31,8 +31,8 @@ impl State {
         self.finish(now, handle, None, None)
     }
 
-    /// Like [`State::ack`], with a result and a retention. Without `retain_ms` the push's applies, or else the queue's.
-    /// The result must not exceed [`crate::RESULT_MAX_BYTES`]. Errors: `Gone`, `Stale`.
+    /// Like [`State::ack`], with a result and a retention. Without `retain_ms` the push's applies, otherwise the
+    /// queue's. The result must not exceed [`crate::RESULT_MAX_BYTES`]. Errors: `Gone`, `Stale`.
     pub fn finish<'a>(
         &self,
         now: Now,
@@ -94,8 +94,8 @@ impl State {
         Ok(Event::Failed { id: handle.id, then, error })
     }
 
-    /// Gives a task back, now or later, with its old place in the order or at the back. A task that was to be cancelled
-    /// is removed instead. Errors: `Gone`, `Stale`.
+    /// Gives a task back, now or later, at its old position in the order or at the back. A task that was to be
+    /// cancelled is removed instead. Errors: `Gone`, `Stale`.
     pub fn requeue(
         &self,
         now: Now,

@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     Ready { since: Millis },
     /// Becomes ready at `due`.
     Delayed { due: Due },
-    /// Leased by a worker. `cancel` is set when somebody asked to cancel the task.
+    /// Leased by a worker. `cancel` is set if the cancellation of the task was requested.
     Leased { deadline: Millis, claimed_at: Millis, worker: WorkerNumber, tied: bool, cancel: bool },
     /// It reached a limit of failures or stalls, or a worker declared it dead.
     Dead { at: Millis },

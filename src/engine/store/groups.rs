@@ -263,8 +263,8 @@ impl Groups {
         (self.behind, self.next_slot) = (self.len(), 0);
     }
 
-    /// Visits a group that is behind. Afterwards it follows the settings, except for its place in the rotations, which
-    /// the caller updates. Returns false if the group isn't behind.
+    /// Visits a group that is behind. Afterwards it follows the settings, except for its position in the rotations,
+    /// which the caller updates. Returns false if the group isn't behind.
     pub fn catch_up(&mut self, number: GroupNumber, settings: &Settings) -> bool {
         let behind = self.get(number).filter(|group| self.is_behind(group));
         let Some(used) = behind.map(|group| self.used(group, settings)) else { return false };

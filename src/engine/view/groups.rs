@@ -64,8 +64,8 @@ impl State {
         self.find(id).map_or(&[], |found| self.groups.name(found.record.group))
     }
 
-    /// How many groups do not follow the latest settings yet in their place in the rotations. The tick updates them
-    /// step by step. Their limits already follow the settings.
+    /// How many groups do not follow the latest settings yet in their position in the rotations. The tick updates
+    /// them step by step. Their limits already follow the settings.
     pub fn groups_behind(&self) -> usize {
         self.groups.behind()
     }

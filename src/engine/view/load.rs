@@ -73,7 +73,7 @@ impl Workload {
     /// Computes the load from recent figures, the workers' places and the number of ready tasks.
     pub fn of(figures: &Figures, places: Places, backlog: u64) -> Workload {
         let (arrival_rate, completion_rate) = (figures.arrivals.one_minute, figures.completions.one_minute);
-        // Without arrivals nobody is needed, however long a task runs.
+        // Without arrivals no worker is needed, however long a task runs.
         let idle = (arrival_rate == 0.0).then_some(0.0);
         let kept_busy = figures.run_mean_ms.map(|mean_ms| arrival_rate * mean_ms / 1000.0).or(idle);
         let needed = kept_busy.map(|kept_busy| rounded_up(kept_busy / UTILISATION_AIM));

@@ -55,7 +55,7 @@ pub struct LeaseView<'a> {
     pub worker: &'a [u8],
     /// Whether the lease ends with the worker's connection (TIED).
     pub tied: bool,
-    /// Whether somebody asked to cancel the task.
+    /// Whether the cancellation of the task was requested.
     pub cancel_asked: bool,
 }
 

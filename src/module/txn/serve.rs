@@ -57,7 +57,7 @@ impl Txn<'_, '_> {
         }
         let request = worker.request();
         if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
-            // The worker may get nothing now. Then it keeps its place, and the next one is tried.
+            // The worker may get nothing now. Then it keeps its position, and the next one is tried.
             return match self.commit(&event) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -76,7 +76,7 @@ impl Txn<'_, '_> {
         self.served.bytes += bytes;
         let failed = claimed.is_err();
         worker.note_leases(claimed.unwrap_or_default().iter().map(Lease::handle));
-        // A worker that got nothing is woken too. It has no place any more, so nothing else would wake it.
+        // A worker that got nothing is woken too. It has no position any more, so nothing else would wake it.
         self.served.waiters.push(waiter);
         if failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

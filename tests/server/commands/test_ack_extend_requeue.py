@@ -112,7 +112,7 @@ def test_the_number_of_handles_is_1_to_1000(c, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unknown_option_is_a_syntax_error(c, command):
+def test_an_unknown_option_is_refused(c, command):
     """Options of other commands are unknown as well."""
     c.push()
     handle = c.claim()

@@ -247,8 +247,8 @@ def test_options_come_in_any_order_and_any_case(c):
 @pytest.mark.parametrize(
     "option", ["GROUP", "GROUP g GROUP h", "KEYS 1 q", "DELAY 5", "COUNT", "WORKER", "TIED TIED", "x", ""]
 )
-def test_an_unknown_option_is_a_syntax_error(option, c):
-    """So is an option without its value, or one that is given twice."""
+def test_an_unknown_repeated_or_incomplete_option_is_refused(option, c):
+    """An error names the option, and the claim leases nothing."""
     c.push()
     digest = c.digest()
     assert c("TASK.CLAIM", "q", *option.split(" ")) == SYNTAX

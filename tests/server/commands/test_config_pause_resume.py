@@ -95,7 +95,7 @@ def test_config_without_a_known_action_and_setting_is_refused(c):
         assert c("TASK.CONFIG", "q", *words) == Error(f"ERR unknown setting '{name}'")
     assert c("EXISTS", "q") == 0
     assert c("TASK.CONFIG", "q", "SET", "lease", 5) == "OK"
-    assert c("EXISTS", "q") == 1, "a queue comes to be by CONFIG SET"
+    assert c("EXISTS", "q") == 1, "CONFIG SET creates a queue"
 
 
 # ---- PAUSE, RESUME
@@ -155,8 +155,8 @@ def test_a_pause_can_end_by_itself(server, c):
         assert c("TASK.PAUSE", "q", "FOR", span) == error
 
 
-def test_a_pause_in_two_directions_is_a_syntax_error(c):
-    """ALL is the word for both. RESUME does not have FOR."""
+def test_pause_and_resume_refuse_unknown_and_repeated_words(c):
+    """Two directions are refused, since ALL is the word for both. RESUME does not have FOR."""
     for words in (["IN", "OUT"], ["ALL", "IN"], ["OUT", "OUT"], ["x"], ["FOR"], ["FOR", 1, "FOR", 1], [""]):
         assert c("TASK.PAUSE", "q", *words) == SYNTAX
         assert c("TASK.RESUME", "q", *words) == SYNTAX

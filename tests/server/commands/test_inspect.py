@@ -225,8 +225,8 @@ def test_a_well_formed_cursor_is_never_an_error(c):
 @pytest.mark.parametrize(
     "words", ["", "gone", "all", "x", "ready GROUP", "ready x", "ready COUNT", "ready IDS"]
 )
-def test_a_list_of_an_unknown_state_or_option_is_a_syntax_error(c, words):
-    """So is an option without its value."""
+def test_a_list_refuses_unknown_states_and_options(c, words):
+    """An option without its value is refused too."""
     c.push()
     assert c("TASK.LIST", "q", *words.split(" ")) == SYNTAX
 

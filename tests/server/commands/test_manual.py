@@ -155,7 +155,7 @@ def test_the_manual_says_which_commands_refuse_a_broken_queue(start):
     task = c.push("q")
     for part, chunk in stored_parts(server)[:-1]:
         assert c("TASK._LOAD", "q", part, chunk) == "OK"
-    assert c("TASK._LOAD", "q", "END", "somebody said so") == "OK"
+    assert c("TASK._LOAD", "q", "END", "a test broke it") == "OK"
     listed, got = commands_with_error(c, "BROKEN", {**VALID, "TASK.RESULT": ["q", task, "BLOCK", 1]})
     # TASK._LOAD replies BROKEN only while a queue is being loaded, and this queue no longer is.
     assert listed - {"TASK._LOAD"} == got

@@ -141,7 +141,7 @@ def test_delay_and_at_cannot_be_combined(c):
     "option",
     ["BACK", "PROGRESS 5", "TASKS 1 a", "TASKS x", "BLOCK 0", "x"],
 )
-def test_an_unknown_option_is_a_syntax_error(option, c):
+def test_an_unknown_option_is_refused(option, c):
     """Options of other commands are unknown as well."""
     assert c("TASK.PUSH", "q", "p", *option.split()) == SYNTAX
     if not option.startswith("TASKS"):

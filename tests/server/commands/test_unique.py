@@ -159,7 +159,7 @@ def test_a_held_token_is_found_in_a_full_queue_but_not_in_a_paused_one(c):
         ],
     ],
 )
-def test_invalid_combinations_of_options_are_a_syntax_error(options, c):
+def test_invalid_combinations_of_options_are_refused(options, c):
     """Nothing is pushed. MPUSH accepts no UNIQUE at all."""
     expected = SYNTAX
     if options == "UNIQUE t FOR":
