@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import sys
+import threading
 import time
 
 import redis
@@ -13,6 +14,11 @@ PORT, HOW = int(sys.argv[1]), sys.argv[2]
 
 client = redis.Redis(port=PORT)
 worker = Worker(Queue(client, "mail"), concurrency=4, lease_ms=1000)
+
+
+# Python's multiprocessing reaps the children of all threads whenever it starts one, so two functions that use it at the
+# same time can take each other's exit status.
+MULTIPROCESSING = threading.Lock()
 
 
 def child_ended(pid):
@@ -71,16 +77,17 @@ def tells_progress():
 
 def is_terminated():
     """A signal ends a child of multiprocessing, because it doesn't have the worker's handlers."""
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-    child.start()
-    child.terminate()
-    child.join()
-    return child.exitcode
+    with MULTIPROCESSING:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join()
+        return child.exitcode
 
 
 def maps():
     """A pool of processes works."""
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with MULTIPROCESSING, multiprocessing.get_context("fork").Pool(2) as pool:
         return pool.map(abs, [-1, -2, -3])
 
 
