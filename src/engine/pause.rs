@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Millis;
+use crate::time::{Millis, earlier};
 
 /// A gate of a queue, which a pause closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl Pauses {
 
     /// When the first pause ends by itself; `None` if none does.
     pub fn first_end(&self) -> Option<Millis> {
-        self.inward.end().into_iter().chain(self.outward.end()).min()
+        earlier(self.inward.end(), self.outward.end())
     }
 
     /// A gate whose pause has ended by now.

@@ -25,6 +25,14 @@ impl Millis {
     }
 }
 
+/// The earlier of two instants, if there is one.
+pub(crate) fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The present time and the condition of the server, as the caller states them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

@@ -1,6 +1,6 @@
 //! The only place that reads clocks. [`Clock`] computes the time from what they show.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use taskslot_api::Context;
 use taskslot_api::server::micros_since_boot;
 
 thread_local! {
-    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+    static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
 }
 
 /// A number that identifies the machine's boot, computed once from files.
@@ -31,8 +31,7 @@ pub fn now(ctx: Context<'_>) -> Now {
 /// What the clocks show, for INFO and for stored data. The call is not a heartbeat, so it does not hide a long silence
 /// from the next one.
 pub fn stamp() -> Stamp {
-    let reading = reading();
-    current(reading).stamp(reading, wall_us())
+    change(|clock, reading| clock.stamp(reading, wall_us()))
 }
 
 /// How far the clock of a queue that was moved here is ahead of this node's clock, in ms. `written` is what the clocks
@@ -84,14 +83,9 @@ fn grace_ms() -> u64 {
 
 fn change<R>(change: impl FnOnce(&mut Clock, Reading) -> R) -> R {
     let reading = reading();
-    let mut clock = current(reading);
-    let result = change(&mut clock, reading);
-    CLOCK.set(Some(clock));
-    result
-}
-
-fn current(reading: Reading) -> Clock {
-    CLOCK.get().unwrap_or_else(|| Clock::new(reading, wall_us()))
+    CLOCK.with_borrow_mut(|clock| {
+        change(clock.get_or_insert_with(|| Clock::new(reading, wall_us())), reading)
+    })
 }
 
 fn reading() -> Reading {

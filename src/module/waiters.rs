@@ -68,7 +68,7 @@ pub fn total() -> usize {
 
 /// Whether a worker waits for this queue.
 pub fn any(ctx: Context<'_>, key: Arg<'_>) -> bool {
-    QUEUES.with_borrow(|queues| queues.has_any(ctx.selected_db(), key.as_bytes()))
+    QUEUES.with_borrow(|queues| queues.total() > 0 && queues.has_any(ctx.selected_db(), key.as_bytes()))
 }
 
 /// How many claims wait for a queue, and how many tasks they would take.

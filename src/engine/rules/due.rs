@@ -11,6 +11,9 @@ use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::{Millis, Now};
 
+/// Later than all instants that a queue can store.
+const NEVER: Millis = Millis(u64::MAX);
+
 /// What a search for due work learned. It doesn't change the queue, but it makes the next search shorter.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -31,10 +34,13 @@ impl State {
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
             _ => None,
         };
-        let groups = self.groups.first_wake().into_iter().chain(self.rate_due(now));
-        let tasks = self.delayed.first_due(now).into_iter().chain(self.schedules.next_due(now));
-        let ends = self.tokens.first_end().into_iter().chain(self.expiry.first());
-        tasks.chain(lease).chain(dead).chain(ends).chain(self.done_due(now)).chain(pauses).chain(groups).min()
+        let (groups, rate) = (self.groups.first_wake(), self.rate_due(now));
+        let (delayed, schedules) = (self.delayed.first_due(now), self.schedules.next_due(now));
+        let (tokens, expiry, done) = (self.tokens.first_end(), self.expiry.first(), self.done_due(now));
+        // Every write asks, and a chain of iterators would take as long as the rest of the question.
+        let all = [lease, pauses, dead, groups, rate, delayed, schedules, tokens, expiry, done];
+        let first = all.map(|at| at.unwrap_or(NEVER)).into_iter().fold(NEVER, Millis::min);
+        (first != NEVER).then_some(first)
     }
 
     /// One bounded step of the work that is due now. Apply it before asking for the next; `None` if nothing (more) is

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use crate::numbers::Order;
-use crate::time::{Due, Millis, Now};
+use crate::time::{Due, Millis, Now, earlier};
 
 /// Delayed tasks, by the time they become ready.
 ///
@@ -48,7 +48,7 @@ impl Delayed {
     pub fn first_due(&self, now: &Now) -> Option<Millis> {
         let clock = self.clock.first().map(|&(at, _)| at);
         let wall = self.wall.first().map(|&(at, _)| now.wall_on_clock(at));
-        clock.into_iter().chain(wall).min()
+        earlier(clock, wall)
     }
 
     /// Tasks by due time on the queue's clock: those after the given one, or all.

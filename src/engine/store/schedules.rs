@@ -10,7 +10,7 @@ use crate::invalid::{Invalid, ensure};
 use crate::pack::encode_named;
 use crate::schedule::{Catchup, Recurrence, ScheduleSpec, Trigger};
 use crate::task::TaskId;
-use crate::time::{Due, Millis, Now};
+use crate::time::{Due, Millis, Now, earlier};
 use crate::zones::Zones;
 
 /// The most schedules of a queue. A change of one scans all of them.
@@ -242,8 +242,7 @@ impl Schedules {
     /// When there is something to do next, on the queue's clock.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let wall = self.bounds.wall.map(|at| now.wall_on_clock(at));
-        let first = [self.bounds.clock, wall].into_iter().flatten().min();
-        if self.is_astray(now) { Some(now.at) } else { first }
+        if self.is_astray(now) { Some(now.at) } else { earlier(self.bounds.clock, wall) }
     }
 
     /// Whether something may need a new plan: a clock is behind the time at which a run was planned (it was set back,
