@@ -12,6 +12,7 @@ use crate::wait_queues::WaitQueues;
 /// While a write serves workers, no worker joins a wait queue, and no task becomes claimable. (One exception: the queue
 /// stops waiting for a certain worker. Then the candidates are looked up again.) So groups are only ever removed from
 /// here. Without this, ten thousand workers that wait for as many groups would be scanned once per group.
+#[derive(Default)]
 pub struct Candidates {
     groups: BTreeMap<u64, Box<[u8]>>,
 }

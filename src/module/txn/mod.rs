@@ -65,8 +65,8 @@ pub struct Txn<'a, 'q> {
     effect: Effect,
     payloads: Payloads<'a>,
     notifications: Notifications,
-    /// The groups and workers for which there may be tasks now.
-    ready: ReadyGroups,
+    /// The groups and workers for which there may be tasks now; `None` if no worker waits for the queue.
+    ready: Option<ReadyGroups>,
     served: Served,
 }
 
@@ -127,9 +127,11 @@ impl<'a, 'q> Txn<'a, 'q> {
         value.keep_clock();
         let now = value.now(node_now);
         value.queue.observe(now.at);
-        let mut ready = ReadyGroups::at_first(&value.queue);
-        // Another queue can have been at this key before, for which workers wait.
-        ready.is_unknown = is_new;
+        let mut ready = waiters::any(ctx, key).then(|| ReadyGroups::at_first(&value.queue));
+        if let (Some(ready), true) = (&mut ready, is_new) {
+            // Another queue can have been at this key before, for which workers wait.
+            ready.is_unknown = true;
+        }
         Ok(Txn {
             ctx,
             key,
@@ -252,7 +254,7 @@ impl<'a, 'q> Txn<'a, 'q> {
 
     /// Makes the write look at all workers that wait, because it isn't known which tasks have become ready.
     pub fn set_all_ready(&mut self) {
-        self.ready = ReadyGroups::unknown();
+        self.ready = self.ready.take().map(|_| ReadyGroups::unknown());
     }
 
     /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored
@@ -283,8 +285,8 @@ impl<'a, 'q> Txn<'a, 'q> {
 
     /// Applies an event. The caller adds it to the effect.
     fn apply(&mut self, event: &Event) -> Result<(), Error> {
-        if waiters::total() > 0 {
-            self.ready.note(&self.value.queue, &event.changes());
+        if let Some(ready) = &mut self.ready {
+            ready.note(&self.value.queue, &event.changes());
         }
         let changes = change::apply(self.ctx, self.key, self.value, &self.now, event)?;
         self.notifications.add(changes.kinds);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use taskslot_engine::Lease;
-use taskslot_node::QueueAt;
+use taskslot_node::{Candidates, QueueAt};
 
 use super::Txn;
 use crate::agenda;
@@ -14,17 +14,15 @@ impl Txn<'_, '_> {
     /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this
     /// happens after its end, because its next commands can still change which tasks are ready.
     pub(super) fn serve(&mut self) {
-        if !waiters::any(self.ctx, self.key) {
-            return;
-        }
-        waiters::recheck(self.ctx, self.key, &mut self.ready);
+        let Some(ready) = self.ready.as_mut().filter(|_| waiters::any(self.ctx, self.key)) else { return };
+        waiters::recheck(self.ctx, self.key, ready);
         if !self.queue().is_claimable(self.now.at) {
             return;
         }
         if self.ctx.flags().is_multi_or_lua() {
             return agenda::serve_soon(self.ctx, self.key);
         }
-        let mut candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
+        let mut candidates = self.candidates();
         loop {
             if self.served.is_enough() {
                 return agenda::serve_soon(self.ctx, self.key);
@@ -37,8 +35,7 @@ impl Txn<'_, '_> {
             }
             if was_awaited && self.queue().awaited_worker().is_none() {
                 // A task was reserved for that worker. Others can get it now.
-                waiters::recheck(self.ctx, self.key, &mut self.ready);
-                candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
+                candidates = self.candidates();
             }
         }
     }
@@ -79,6 +76,14 @@ impl Txn<'_, '_> {
         // A worker that got nothing is woken too. It has no position any more, so nothing else would wake it.
         self.served.waiters.push(waiter);
         if failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// The workers that wait for single groups and may be served next, after those that were passed over were taken up
+    /// again.
+    fn candidates(&mut self) -> Candidates {
+        let Some(ready) = &mut self.ready else { return Candidates::default() };
+        waiters::recheck(self.ctx, self.key, ready);
+        waiters::candidates(self.ctx, self.key, QueueAt { queue: &self.value.queue, at: self.now.at }, ready)
     }
 
     fn offer(&self) -> QueueAt<'_> {
