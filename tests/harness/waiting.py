@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from harness.server import Server
+from harness.server import PATIENCE_S, Server
 from harness.talk import Talk
 
 FORCED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
@@ -117,7 +117,7 @@ class Floor:
         """Wait until neither the server nor the module counts a waiting client."""
         self.eventually(lambda: (self.blocked(), self.counted()) == (0, 0), "nobody waits")
 
-    def eventually(self, condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+    def eventually(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE_S) -> object:
         """Wait until a condition is true."""
         return self.server.wait_until(condition, what, timeout)
 

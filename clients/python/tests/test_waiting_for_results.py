@@ -64,7 +64,7 @@ def test_a_caller_gets_a_result_at_once_or_later(make, queue):
     worker, waiter = Worker(queue), make()
     add = worker.task("add")(lambda left, right: left + right)
     with WorkerThread(worker):
-        values = [waiter.result(waiter.push(add.call(1, 2)), block_ms=5000).value for _ in range(100)]
+        values = [waiter.result(waiter.push(add.call(1, 2)), block_ms=20_000).value for _ in range(100)]
         later = queue.push(add.call(2, 3))
         wait_until(lambda: queue.len() == 0, "it is done")
     assert values == [b"3"] * 100 and waiter.result(later).value == b"5"
@@ -132,7 +132,7 @@ def test_waits_reuse_their_connections(make, server, queue, short_slices):
     assert [waiter.result(task, block_ms=60_000).state for task in tasks] == ["done"] * 8
     assert looking.info("stats")["total_connections_received"] == before
     queue.push("still there")
-    assert [task.payload for task in waiter.claim(block_ms=5000)] == [b"still there"]
+    assert [task.payload for task in waiter.claim(block_ms=20_000)] == [b"still there"]
 
 
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, valkey.asyncio.Valkey])
