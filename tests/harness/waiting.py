@@ -96,6 +96,12 @@ class Floor:
         ask()
         self.eventually(lambda: self.blocked() == before + 1, "one more worker waits")
 
+    def asking(self, key: object = "q", *options: object) -> Worker:
+        """A new worker that waits behind those that already wait, or has got a task already."""
+        worker = self.worker().asks(key, *options)
+        self.boss("PING")  # the server reads it after the claim
+        return worker
+
     def line(self, count: int, key: object = "q", *options: object) -> list[Worker]:
         """Several new waiting workers, in the order of their arrival."""
         return [self.waiting(key, *options) for _ in range(count)]
