@@ -253,6 +253,7 @@ class Server:
             **(self.SINCE_7_0 if installed.version >= (7, 0) else {}),
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }
+        self._port_hold: socket.socket | None = None
         self._clients: list[redis.Redis] = []
         self._aof_read: dict[Path, int] = {}
         self._process: subprocess.Popen | None = None
@@ -269,7 +270,8 @@ class Server:
         """Start the process in its directory, and wait until it has loaded and replies."""
         for last_try in (False, False, False, False, True):
             if self._listens:
-                self.port = self.port or free_port()
+                if not self.port:
+                    self.port, self._port_hold = free_port()
             log_before = len(self.log())
             self._launch()
             try:
@@ -279,6 +281,7 @@ class Server:
                 # Another process may have taken the port after we found it free.
                 if last_try or self._port_is_given or "Address already in use" not in self.log()[log_before:]:
                     raise
+                self._release_port()
                 self.port = 0
         raise AssertionError("unreachable")
 
@@ -390,7 +393,13 @@ class Server:
         if self.alive():
             self._end(signal.SIGKILL)
         self._close_clients()
+        self._release_port()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _release_port(self) -> None:
+        if self._port_hold is not None:
+            self._port_hold.close()
+            self._port_hold = None
 
     def _end(self, how: signal.Signals) -> None:
         self._ended_by_us = True
@@ -513,17 +522,23 @@ class Server:
 # ---- helpers
 
 
-def free_port() -> int:
-    """A free port below the range of outgoing connections. The port + 10000 is free too, for a cluster bus."""
+def free_port() -> tuple[int, socket.socket]:
+    """A free port below the range of outgoing connections. The port + 10000 is free too, for a cluster bus.
+
+    No other test gets the port until the socket is closed, not even while the server is down.
+    """
     while True:
         port = random.SystemRandom().randrange(10_000, 20_000)
+        hold = socket.socket(socket.AF_UNIX)
         try:
+            # An abstract address: it has no file, and ends with the process.
+            hold.bind(f"\0taskslot-test-port-{port}")
             for candidate in (port, port + 10_000):
                 with socket.socket() as s:
                     s.bind(("127.0.0.1", candidate))
-            return port
+            return port, hold
         except OSError:
-            continue
+            hold.close()
 
 
 def parse_commands(data: bytes, at: int = 0) -> tuple[list[list[bytes]], int]:
