@@ -182,6 +182,7 @@ def test_an_exception_is_a_failure_and_the_worker_continues(queue, how, error):
             raise error
         return 1
 
+    queue.configure(**{"backoff-base": 3_600_000})
     worker = Worker(queue)
     task = register(worker, how, work, retain_ms=60_000)
     with working(worker, how):
