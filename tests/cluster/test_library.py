@@ -32,7 +32,7 @@ def client_of(cluster: Cluster, library: str):
 class Traffic:
     """Producers and workers of a sharded queue, each with its own client, and what they did with each payload."""
 
-    def __init__(self, connect, producers=2, workers=3):
+    def __init__(self, connect, producers=2, workers=3, lease=1000):
         self._connect = connect
         self.pushed: set[bytes] = set()
         self.done: Counter[bytes] = Counter()
@@ -41,7 +41,7 @@ class Traffic:
         self._stop = threading.Event()
         self._drained = threading.Event()
         setting = self.queue()
-        setting.configure(lease=1000, **{"backoff-base": 10})
+        setting.configure(lease=lease, **{"backoff-base": 10})
         jobs = [(self._produce, n) for n in range(producers)] + [(self._work, n) for n in range(workers)]
         self._producers = producers
         self._threads = [threading.Thread(target=self._run, args=job, daemon=True) for job in jobs]
@@ -119,7 +119,7 @@ def test_workers_and_producers_outlive_a_primary(cluster, library):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_workers_and_producers_follow_slots_that_move(cluster, library):
     """Half of the shards move to other nodes under load, key by key. Each task is done once."""
-    traffic = Traffic(lambda: client_of(cluster, library))
+    traffic = Traffic(lambda: client_of(cluster, library), lease=4000)
     primaries = cluster.primaries()
     for key in traffic.queue().keys[: SHARDS // 2]:
         source = cluster.node_of(key)
@@ -136,7 +136,7 @@ def test_workers_follow_slots_that_migrate_as_a_whole(cluster):
     """Valkey 9's atomic slot migration, under load."""
     if not cluster.migrates_by_itself:
         pytest.skip("only Valkey from 9.0 on has CLUSTER MIGRATESLOTS")
-    traffic = Traffic(lambda: client_of(cluster, "valkey-py"))
+    traffic = Traffic(lambda: client_of(cluster, "valkey-py"), lease=4000)
     one, two, _ = cluster.primaries()
     cluster.migrate_slots(one.itself().slots, one, two)
     traffic.makes_progress()

@@ -96,12 +96,16 @@ SERVERS = find_servers()
 
 # ---- waiting, the clock
 
+# How long tests wait for what usually takes milliseconds. A machine that is busy with other tests can stand still for
+# seconds.
+PATIENCE_S = 20.0
+
 
 class NotInTime(AssertionError):
     """A condition was not true in time."""
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE_S) -> object:
     """Call `condition` until it is true, and return its value. After `timeout` s, fail with the text `what`."""
     end = time.monotonic() + timeout
     pause = 0.0002
@@ -249,6 +253,7 @@ class Server:
             **(self.SINCE_7_0 if installed.version >= (7, 0) else {}),
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }
+        self._port_hold: socket.socket | None = None
         self._clients: list[redis.Redis] = []
         self._aof_read: dict[Path, int] = {}
         self._process: subprocess.Popen | None = None
@@ -265,7 +270,8 @@ class Server:
         """Start the process in its directory, and wait until it has loaded and replies."""
         for last_try in (False, False, False, False, True):
             if self._listens:
-                self.port = self.port or free_port()
+                if not self.port:
+                    self.port, self._port_hold = free_port()
             log_before = len(self.log())
             self._launch()
             try:
@@ -275,6 +281,7 @@ class Server:
                 # Another process may have taken the port after we found it free.
                 if last_try or self._port_is_given or "Address already in use" not in self.log()[log_before:]:
                     raise
+                self._release_port()
                 self.port = 0
         raise AssertionError("unreachable")
 
@@ -386,7 +393,13 @@ class Server:
         if self.alive():
             self._end(signal.SIGKILL)
         self._close_clients()
+        self._release_port()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _release_port(self) -> None:
+        if self._port_hold is not None:
+            self._port_hold.close()
+            self._port_hold = None
 
     def _end(self, how: signal.Signals) -> None:
         self._ended_by_us = True
@@ -434,7 +447,7 @@ class Server:
             return "\n".join(text[max(0, crash.start() - 2000) :].splitlines()[: lines * 2])
         return "\n".join(text.splitlines()[-lines:])
 
-    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE_S) -> object:
         """Like the function `wait_until`, but fails at once, with the log, if the server ends."""
 
         def look() -> object:
@@ -509,17 +522,23 @@ class Server:
 # ---- helpers
 
 
-def free_port() -> int:
-    """A free port below the range of outgoing connections. The port + 10000 is free too, for a cluster bus."""
+def free_port() -> tuple[int, socket.socket]:
+    """A free port below the range of outgoing connections. The port + 10000 is free too, for a cluster bus.
+
+    No other test gets the port until the socket is closed, not even while the server is down.
+    """
     while True:
         port = random.SystemRandom().randrange(10_000, 20_000)
+        hold = socket.socket(socket.AF_UNIX)
         try:
+            # An abstract address: it has no file, and ends with the process.
+            hold.bind(f"\0taskslot-test-port-{port}")
             for candidate in (port, port + 10_000):
                 with socket.socket() as s:
                     s.bind(("127.0.0.1", candidate))
-            return port
+            return port, hold
         except OSError:
-            continue
+            hold.close()
 
 
 def parse_commands(data: bytes, at: int = 0) -> tuple[list[list[bytes]], int]:

@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from harness.server import Server
+from harness.server import PATIENCE_S, Server
 from harness.talk import Talk
 
 FORCED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
@@ -96,6 +96,12 @@ class Floor:
         ask()
         self.eventually(lambda: self.blocked() == before + 1, "one more worker waits")
 
+    def asking(self, key: object = "q", *options: object) -> Worker:
+        """A new worker that waits behind those that already wait, or has got a task already."""
+        worker = self.worker().asks(key, *options)
+        self.boss("PING")  # the server reads it after the claim
+        return worker
+
     def line(self, count: int, key: object = "q", *options: object) -> list[Worker]:
         """Several new waiting workers, in the order of their arrival."""
         return [self.waiting(key, *options) for _ in range(count)]
@@ -117,7 +123,7 @@ class Floor:
         """Wait until neither the server nor the module counts a waiting client."""
         self.eventually(lambda: (self.blocked(), self.counted()) == (0, 0), "nobody waits")
 
-    def eventually(self, condition: Callable[[], object], what: str, timeout: float = 5.0) -> object:
+    def eventually(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE_S) -> object:
         """Wait until a condition is true."""
         return self.server.wait_until(condition, what, timeout)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from queue import Queue
 
 import taskslot.worker.claimer
+import taskslot.worker.leases
 
-from harness.server import wait_until
+from harness.server import PATIENCE_S, wait_until
 
 # A stop waits for a claim that waits in the server, and tests stop often, so claims wait only briefly.
 taskslot.worker.claimer.BLOCK_MS = 50
@@ -41,8 +43,25 @@ class WorkerThread:
 
     def ended(self):
         """Wait for its end, and return its status."""
-        wait_until(self.is_over, "the worker has ended", timeout=10)
+        wait_until(self.is_over, "the worker has ended")
         return self.status
+
+
+class WorkerClock:
+    """The clock by which workers extend leases. A test turns it on, so that its leases can be too long to be missed."""
+
+    def __init__(self, monkeypatch):
+        self._ahead_s = 0.0
+        monkeypatch.setattr(taskslot.worker.leases, "time", self)
+
+    def monotonic(self):
+        """The time in seconds."""
+        return time.monotonic() + self._ahead_s
+
+    def passes(self, ms, worker):
+        """Let this time pass at once for a worker that runs."""
+        self._ahead_s += ms / 1000
+        worker._runner._leases.wake()
 
 
 class Gate:
@@ -55,7 +74,7 @@ class Gate:
     def enter(self, who=None):
         """Arrive and wait. This blocks an event loop."""
         self.come(who)
-        assert self._open.wait(20)
+        assert self._open.wait(2 * PATIENCE_S)
 
     def come(self, who=None):
         """Arrive without waiting."""
@@ -63,7 +82,7 @@ class Gate:
 
     def inside(self):
         """Wait for the next arrival, and return it."""
-        return self._came.get(timeout=5)
+        return self._came.get(timeout=PATIENCE_S)
 
     def open(self):
         """Open the gate for all."""

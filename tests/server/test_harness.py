@@ -1,8 +1,10 @@
 """Tests of the test harness, for faults that would let other tests pass wrongly."""
 
 import os
+import random
 import runpy
 import signal
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -13,6 +15,7 @@ from harness.server import (
     Server,
     ServerDied,
     digest,
+    free_port,
     parse_commands,
     wait_synced,
     wait_until,
@@ -124,6 +127,18 @@ def test_share_gives_all_cases_to_two_servers_and_a_quarter_to_the_others(reques
         assert len(got) == 250 and got == sorted(set(got)) and set(got) < set(cases)
         assert {case % 8 for case in got} == set(range(8)), "no position is left out"
     assert share(range(1000)) == got
+
+
+def test_the_port_of_a_server_that_is_down_is_not_free(start, monkeypatch):
+    """Otherwise another test's server could take it before a restart."""
+    server = start(module=None, port=True)
+    server.kill9()
+    dice, draws = random.SystemRandom(), [server.port, server.port]
+    drawn = SimpleNamespace(randrange=lambda *bounds: draws.pop() if draws else dice.randrange(*bounds))
+    monkeypatch.setattr(random, "SystemRandom", lambda: drawn)
+    port, hold = free_port()
+    hold.close()
+    assert port != server.port
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -10,6 +10,7 @@ import redis
 import valkey
 from harness.blocking import Blocking
 from harness.fixtures import chosen
+from harness.worker_thread import WorkerClock
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 HERE = Path(__file__).parent
@@ -58,6 +59,12 @@ def client(server):
     """A client of redis-py as a user makes one."""
     with redis.Redis(port=server.port) as client:
         yield client
+
+
+@pytest.fixture
+def worker_clock(monkeypatch):
+    """The clock by which workers extend leases, turned on by the test."""
+    return WorkerClock(monkeypatch)
 
 
 @pytest.fixture

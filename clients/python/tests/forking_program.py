@@ -13,7 +13,7 @@ from taskslot import Queue, Worker, current
 PORT, HOW = int(sys.argv[1]), sys.argv[2]
 
 client = redis.Redis(port=PORT)
-worker = Worker(Queue(client, "mail"), concurrency=4, lease_ms=1000)
+worker = Worker(Queue(client, "mail"), concurrency=4, lease_ms=10_000)
 
 
 # Python's multiprocessing reaps the children of all threads whenever it starts one, so two functions that use it at the

@@ -7,7 +7,7 @@ import time
 import redis
 from taskslot import Queue, Worker
 
-worker = Worker(Queue(redis.Redis(port=int(sys.argv[1])), "mail"), concurrency=4, lease_ms=500)
+worker = Worker(Queue(redis.Redis(port=int(sys.argv[1])), "mail"), concurrency=4, lease_ms=1500)
 
 
 @worker.task("poison")

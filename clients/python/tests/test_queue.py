@@ -267,7 +267,7 @@ def test_a_result_is_waited_for(make):
         worker.fail(three, "no route", dead=True)
 
     working = later(work)
-    ended = [queue.result(task, block_ms=5000) for task in (first, second, third)]
+    ended = [queue.result(task, block_ms=20_000) for task in (first, second, third)]
     working.join()
     assert [(one.state, one.value, one.error) for one in ended] == [
         ("done", b"\xff", None),
@@ -282,7 +282,7 @@ def test_failed_tasks_are_tried_again_and_dead_ones_after_retry(make):
     queue.push("a", attempts=2)
     (task,) = queue.claim(noack=False)
     assert queue.fail(task, "once", delay_ms=1) == 1
-    (task,) = queue.claim(block_ms=5000)
+    (task,) = queue.claim(block_ms=20_000)
     assert queue.fail(task, "twice") == -1
     (view,) = queue.tasks("dead")
     assert (view.error, view.failures) == ("twice", 2)
@@ -350,7 +350,7 @@ def test_a_queue_has_schedules(make):
     assert queue.schedule("night", "n", cron="30 3 * * *") is False
     beat, night = queue.schedules()
     assert (beat.every, beat.catchup, night.cron, night.tz) == (100, "none", "30 3 * * *", "UTC")
-    (task,) = queue.claim(block_ms=5000, meta=True)
+    (task,) = queue.claim(block_ms=20_000, meta=True)
     assert (task.payload, task.meta.priority) == (b"b", 5)
     assert queue.unschedule("beat") is True and queue.unschedule("beat") is False
 

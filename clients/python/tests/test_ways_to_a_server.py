@@ -167,16 +167,16 @@ def test_waits_work_with_every_way_to_make_a_client(how, library, guarded, lone,
         queue = Blocking(AsyncQueue(client.inner, "mail"), loop)
         sharded = Blocking(AsyncShardedQueue(client.inner, "orders", shards=3), loop)
     first = queue.push("a", retain_ms=60_000)
-    (task,) = queue.claim(block_ms=5000)
+    (task,) = queue.claim(block_ms=20_000)
     assert queue.claim(block_ms=1) == []
-    assert queue.ack(task, result="done") and queue.result(first, block_ms=5000).value == b"done"
+    assert queue.ack(task, result="done") and queue.result(first, block_ms=20_000).value == b"done"
     sharded.push("b")
-    assert [one.payload for one in sharded.claim(block_ms=5000)] == [b"b"]
+    assert [one.payload for one in sharded.claim(block_ms=20_000)] == [b"b"]
     if not way.is_async:
         worker = Worker(queue)
         double = worker.task("double")(lambda number: 2 * number)
         with WorkerThread(worker):
-            assert queue.result(queue.push(double.call(21)), block_ms=5000).value == b"42"
+            assert queue.result(queue.push(double.call(21)), block_ms=20_000).value == b"42"
     for one in (queue, sharded):
         one.close()
     client.aclose() if way.is_async else client.close()
@@ -211,9 +211,9 @@ def test_waits_use_the_commands_of_a_subclass(library, guarded, lone, loop):
     else:
         queue = Queue(Prefixed(**way.at), "mail")
     task = queue.push("a", retain_ms=60_000)
-    (claimed,) = queue.claim(block_ms=5000)
+    (claimed,) = queue.claim(block_ms=20_000)
     queue.ack(claimed, result="done")
-    assert queue.result(task, block_ms=5000).value == b"done"
+    assert queue.result(task, block_ms=20_000).value == b"done"
     with redis.Redis(**way.at) as client:
         assert client.keys() == [b"app:mail"]
     queue.close()

@@ -6,12 +6,33 @@ import time
 
 import pytest
 import redis
-from harness.server import wait_until
+from harness.results import result_of
+from harness.server import PATIENCE_S, wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
 from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
 from taskslot.worker.threads import Threads
+
+# The lease of a task, and a time after which it is extended: more than a third.
+LEASE_MS, THIRD_MS = 60_000, 25_000
+
+
+@pytest.fixture
+def server(start):
+    """A server whose clock is turned by the test."""
+    return start(port=True, clock=True)
+
+
+@pytest.fixture
+def passes(server, worker_clock):
+    """`passes(THIRD_MS, worker)` lets time pass for the server and the worker."""
+
+    def both(ms, worker):
+        server.clock.passes(ms)
+        worker_clock.passes(ms, worker)
+
+    return both
 
 
 def extends(client):
@@ -20,36 +41,47 @@ def extends(client):
     return stats.get("cmdstat_TASK.EXTEND", stats.get("cmdstat_task.extend", {})).get("calls", 0)
 
 
-def test_one_extend_keeps_all_running_tasks(queue, client):
+def test_one_extend_keeps_all_running_tasks(queue, client, passes):
     """One command is enough for any number of tasks."""
     with Gate() as gate:
-        worker = Worker(queue, concurrency=5, lease_ms=600)
+        worker = Worker(queue, concurrency=5, lease_ms=LEASE_MS)
         task = worker.task("f")(gate.enter)
         queue.push_many([task.call()] * 5)
         with WorkerThread(worker), client.monitor() as seen:
             for _ in range(5):
                 gate.inside()
             beats = []
-            while len(beats) < 3:
-                words = seen.next_command()["command"].split()
-                if words[0] == "TASK.EXTEND":
-                    beats.append(words[2:4])
+            for _ in range(3):
+                passes(THIRD_MS, worker)
+                while (words := seen.next_command()["command"].split())[0] != "TASK.EXTEND":
+                    pass
+                beats.append(words[2:4])
             gate.open()
             wait_until(lambda: queue.info().acked == 5, "all are done")
     assert beats == [["HANDLES", "5"]] * 3
 
 
+def is_kept(queue, task, pass_third):
+    """Wait until a task was leased for longer than its lease is, and extended each time a third has passed."""
+    for _ in range(4):
+        before = queue.get(task).deadline
+        pass_third()
+        wait_until(
+            lambda before=before: queue.get(task).deadline >= before + THIRD_MS, "its lease is extended"
+        )
+
+
 @pytest.mark.parametrize("told_by", ["worker", "task", "queue"])
-def test_a_function_can_run_longer_than_its_lease(queue, client, told_by):
+def test_a_function_can_run_longer_than_its_lease(queue, passes, told_by):
     """The length of the lease can be set by the worker, the task or the queue."""
-    queue.configure(lease=600 if told_by == "queue" else 60_000)
+    queue.configure(lease=LEASE_MS if told_by == "queue" else 60 * LEASE_MS)
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600 if told_by == "worker" else None)
+        worker = Worker(queue, lease_ms=LEASE_MS if told_by == "worker" else None)
         task = worker.task("f", retain_ms=60_000)(gate.enter)
         with WorkerThread(worker):
-            pushed = queue.push(task.call(), **({"lease_ms": 600} if told_by == "task" else {}))
+            pushed = queue.push(task.call(), **({"lease_ms": LEASE_MS} if told_by == "task" else {}))
             gate.inside()
-            wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
+            is_kept(queue, pushed, lambda: passes(THIRD_MS, worker))
             gate.open()
             wait_until(lambda: queue.get(pushed).state == "done", "it is done")
     assert queue.get(pushed).deliveries == 1
@@ -71,10 +103,10 @@ def test_a_long_lease_is_extended_rarely(queue, client):
 
 
 @pytest.mark.parametrize("how", ["run", "serve"])
-def test_a_blocked_event_loop_loses_no_lease(queue, client, how):
+def test_a_blocked_event_loop_loses_no_lease(queue, passes, how):
     """Heartbeats don't run on an event loop, neither on the worker's nor on the user's."""
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
 
         @worker.task("f", retain_ms=60_000)
         async def blocks():
@@ -83,7 +115,7 @@ def test_a_blocked_event_loop_loses_no_lease(queue, client, how):
         with WorkerThread(worker, how):
             pushed = queue.push(blocks.call())
             gate.inside()
-            wait_until(lambda: extends(client) >= 5, "its lease was kept for longer than it is")
+            is_kept(queue, pushed, lambda: passes(THIRD_MS, worker))
             gate.open()
             wait_until(lambda: queue.get(pushed).state == "done", "it is done")
     assert queue.get(pushed).deliveries == 1
@@ -93,7 +125,7 @@ def test_a_blocked_event_loop_loses_no_lease(queue, client, how):
 # ---- asked to stop
 
 
-def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
+def test_a_sync_function_sees_that_its_task_is_cancelled(queue, client, passes):
     """`wait` ends at once, `check` raises, and the task is cancelled, not failed."""
     seen = []
 
@@ -104,24 +136,24 @@ def test_a_sync_function_sees_that_its_task_is_cancelled(queue):
         context.check()
 
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
         task = worker.task("f")(work)
         with WorkerThread(worker):
             pushed = queue.push(task.call())
             gate.inside()
             assert queue.cancel(pushed) == "asked"
-            result = queue.result(pushed, block_ms=5000)
+            result = result_of(queue, pushed, client, lambda: passes(THIRD_MS, worker))
     assert seen == [(True, True, False)]
     assert (result.state, result.error) == ("cancelled", None)
     assert queue.info().failed == 0
 
 
 @pytest.mark.parametrize("how", ["run", "serve"])
-def test_an_async_function_is_cancelled_with_its_task(queue, how):
+def test_an_async_function_is_cancelled_with_its_task(queue, client, passes, how):
     """It can still clean up."""
     tidied = []
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
 
         @worker.task("f")
         async def work():
@@ -135,15 +167,16 @@ def test_an_async_function_is_cancelled_with_its_task(queue, how):
             pushed = queue.push(work.call())
             gate.inside()
             queue.cancel(pushed)
-            assert queue.result(pushed, block_ms=5000).state == "cancelled"
+            result = result_of(queue, pushed, client, lambda: passes(THIRD_MS, worker))
+    assert result.state == "cancelled"
     assert tidied == [True]
 
 
-def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, caplog):
+def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(queue, passes, caplog):
     """The event loop is blocked, so the task is claimed and cancelled before the function can be called."""
     called = []
     with Gate() as gate:
-        worker = Worker(queue, concurrency=2, lease_ms=600)
+        worker = Worker(queue, concurrency=2, lease_ms=LEASE_MS)
 
         @worker.task("f")
         async def work(number):
@@ -156,6 +189,7 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
             second = queue.push(work.call(2))
             wait_until(lambda: queue.get(second).state == "leased", "it is claimed")
             queue.cancel(second)
+            passes(THIRD_MS, worker)
             wait_until(lambda: "was cancelled" in caplog.text, "the worker knows")
             gate.open()
             # A worker that is told to stop gives back the first task as well, if its function has not returned.
@@ -164,20 +198,21 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
     assert queue.info().stalled == 0
 
 
-def test_a_cancelled_function_that_returns_a_result_is_done(queue):
+def test_a_cancelled_function_that_returns_a_result_is_done(queue, passes):
     """Its result counts."""
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
         task = worker.task("f")(lambda: (gate.come(), current().wait(30), "done")[-1])
         with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
             queue.cancel(pushed)
-            result = queue.result(pushed, block_ms=5000)
+            passes(THIRD_MS, worker)
+            result = queue.result(pushed, block_ms=20_000)
     assert (result.state, result.value) == ("done", b'"done"')
 
 
-def test_a_cancelled_function_that_raises_is_cancelled_too(queue):
+def test_a_cancelled_function_that_raises_is_cancelled_too(queue, client, passes):
     """The task has not failed and is not tried again."""
 
     def work():
@@ -186,23 +221,23 @@ def test_a_cancelled_function_that_raises_is_cancelled_too(queue):
         raise ValueError("half way")
 
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
         task = worker.task("f")(work)
         with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
             queue.cancel(pushed)
-            result = queue.result(pushed, block_ms=5000)
+            result = result_of(queue, pushed, client, lambda: passes(THIRD_MS, worker))
     assert result.state == "cancelled"
     assert (queue.info().cancelled, queue.info().failed, queue.len()) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_function_whose_lease_is_lost_is_asked_to_stop(queue, how):
+def test_a_function_whose_lease_is_lost_is_asked_to_stop(queue, passes, how):
     """Its failure is dropped, and its place is free for other tasks."""
     seen = []
     with Gate() as gate:
-        worker = Worker(queue, concurrency=1, lease_ms=600)
+        worker = Worker(queue, concurrency=1, lease_ms=LEASE_MS)
 
         def work():
             gate.come(current().task)
@@ -223,21 +258,23 @@ def test_a_function_whose_lease_is_lost_is_asked_to_stop(queue, how):
             queue.push(task.call())
             claimed = gate.inside()
             queue.requeue(claimed, delay_ms=3_600_000)
+            passes(THIRD_MS, worker)
             queue.push(other.call())
             wait_until(lambda: queue.info().acked == 1, "the other is done")
     assert seen == [True]
     assert (queue.get(claimed.id).state, queue.info().failed) == ("delayed", 0)
 
 
-def test_a_function_whose_task_is_finished_elsewhere_is_asked_to_stop(queue):
+def test_a_function_whose_task_is_finished_elsewhere_is_asked_to_stop(queue, passes):
     """Another client has finished it."""
     with Gate() as gate:
-        worker = Worker(queue, lease_ms=600)
+        worker = Worker(queue, lease_ms=LEASE_MS)
         seen = []
         task = worker.task("f")(lambda: (gate.come(current().task), seen.append(current().wait(30))))
         with WorkerThread(worker):
             queue.push(task.call())
             queue.ack(gate.inside())
+            passes(THIRD_MS, worker)
             wait_until(lambda: seen, "it stopped")
     assert seen == [True]
 
@@ -251,7 +288,7 @@ def test_a_late_result_counts_if_the_task_was_not_claimed_again(queue):
         with WorkerThread(worker):
             pushed = queue.push(task.call(), retain_ms=60_000)
             gate.inside()
-            result = queue.result(pushed, block_ms=5000)
+            result = queue.result(pushed, block_ms=20_000)
     assert (result.state, result.value) == ("done", b"true")
     assert queue.info().late == 1
 
@@ -295,10 +332,10 @@ def test_progress_is_shown_while_the_function_runs(queue, how):
             gate.open()
 
 
-def test_a_full_server_drops_progress_and_the_task_continues(queue, server, caplog):
+def test_a_full_server_drops_progress_and_the_task_continues(queue, server, passes, caplog):
     """The progress is dropped and logged. The lease is extended, and later progress is shown."""
     with Gate() as begun, Gate() as first, Gate() as second:
-        worker = Worker(queue, lease_ms=1000)
+        worker = Worker(queue, lease_ms=LEASE_MS)
 
         @worker.task("f")
         def work():
@@ -316,7 +353,8 @@ def test_a_full_server_drops_progress_and_the_task_continues(queue, server, capl
             shown = first.inside()
             wait_until(lambda: "its progress is not stored" in caplog.text, "it is refused")
             before = queue.get(shown).deadline
-            wait_until(lambda: queue.get(shown).deadline > before, "the lease is extended")
+            passes(THIRD_MS, worker)
+            wait_until(lambda: queue.get(shown).deadline >= before + THIRD_MS, "the lease is extended")
             assert queue.get(shown).progress is None
             server.client().config_set("maxmemory", 0)
             first.open()
@@ -343,14 +381,14 @@ def test_progress_that_is_too_long_is_refused(queue):
 # ---- servers that hang
 
 
-def test_a_heartbeat_that_fails_is_tried_again(server):
+def test_a_heartbeat_that_fails_is_tried_again(server, queue, passes):
     """A server that hangs for a while doesn't end a function or the worker."""
     with redis.Redis(port=server.port, socket_timeout=0.2, retry=None) as client, Gate() as gate:
-        queue = Queue(client, "mail", patience_ms=0)
-        worker = Worker(queue, lease_ms=900)
+        impatient = Queue(client, "mail", patience_ms=0)
+        worker = Worker(impatient, lease_ms=LEASE_MS)
         task = worker.task("f", retain_ms=60_000)(gate.enter)
         tried = threading.Event()
-        keep = queue.extend_many
+        keep = impatient.extend_many
 
         def extend_many(*args, **options):
             try:
@@ -359,15 +397,15 @@ def test_a_heartbeat_that_fails_is_tried_again(server):
                 tried.set()
                 raise
 
-        queue.extend_many = extend_many
+        impatient.extend_many = extend_many
         with WorkerThread(worker) as run:
             pushed = queue.push(task.call())
             gate.inside()
             server.freeze()
-            assert tried.wait(5)
+            passes(THIRD_MS, worker)
+            assert tried.wait(PATIENCE_S)
             server.thaw()
-            before = extends(client)
-            wait_until(lambda: extends(client) >= before + 2, "heartbeats go on")
+            is_kept(queue, pushed, lambda: passes(THIRD_MS, worker))
             gate.open()
             wait_until(lambda: queue.get(pushed).state == "done", "it is done")
             assert not run.is_over()
@@ -431,12 +469,12 @@ def test_a_task_whose_function_was_asked_to_stop_is_not_extended(answer, raises)
     try:
         context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake)
         leases.add(context, time.monotonic())
-        assert context.wait(5)
+        assert context.wait(PATIENCE_S)
         with pytest.raises(raises):
             context.check()
         again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake)
         leases.add(again, time.monotonic())
-        assert again.wait(5)
+        assert again.wait(PATIENCE_S)
         assert queue.asked == 2
     finally:
         leases.close()

@@ -39,7 +39,8 @@ def test_a_worker_logs_its_queue_places_and_functions_at_the_start(queue, caplog
 def test_a_failure_says_what_happens_next(queue, caplog):
     """It logs the number of the failure and the time of the next attempt. At the limit, the task is dead."""
     queue.configure(attempts=4, **{"backoff-base": 50, "backoff-jitter": 0})
-    worker = Worker(queue)
+    # The next attempt begins when the line about the last one is written: the worker asks for the number of failures.
+    worker = Worker(queue, concurrency=1)
 
     @worker.task("f")
     def fails():
@@ -79,10 +80,10 @@ def test_a_failure_is_logged_with_the_limit_of_its_task(queue, caplog):
     )
 
 
-def test_a_lease_that_run_max_ends_says_so(queue, caplog):
+def test_a_lease_that_run_max_ends_says_so(queue, worker_clock, caplog):
     """The function is asked to stop, and the log has the reason."""
-    queue.configure(run_max=300, lease=200)
-    worker = Worker(queue)
+    queue.configure(run_max=300, lease=60_000)
+    worker = Worker(queue, concurrency=1)
     stopped = threading.Event()
 
     @worker.task("f")
@@ -92,6 +93,8 @@ def test_a_lease_that_run_max_ends_says_so(queue, caplog):
 
     task = queue.push(long.call())
     with WorkerThread(worker):
+        wait_until(lambda: queue.info().stalled == 1, "its lease is over")
+        worker_clock.passes(25_000, worker)
         assert stopped.wait(20)
         wait_until(lambda: lines_with(caplog, "lost its lease"), "the lost lease is logged")
         worker.stop(at_once=True)

@@ -52,7 +52,7 @@ def test_only_the_poison_task_is_dead_in_the_end(server, queue):
             supervised.look()
             return queue.len() == 0
 
-        wait_until(is_over, "no task is left", timeout=60)
+        wait_until(is_over, "no task is left", timeout=120)
     assert [(task.id, task.stalls) for task in queue.tasks("dead")] == [(poison, 5)]
     assert [queue.get(innocent).state for innocent in innocents] == ["done"] * 3
     assert supervised.started >= 5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import taskslot
 from harness.programs import OF_THIS_TREE
-from harness.server import wait_until
+from harness.server import PATIENCE_S, wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import Worker, current
 from taskslot.worker.worker import stopped_by_signals
@@ -64,7 +64,7 @@ def test_tasks_that_run_after_the_grace_are_given_back(queue, how, kind):
             gate.inside(), gate.inside()
             worker.stop()
             assert run.ended() == 1
-    assert stopped == [True, True]
+    wait_until(lambda: stopped == [True, True], "both were asked to stop")
     for one in ids:
         view = queue.get(one)
         assert (view.state, view.failures, view.stalls) == ("ready", 0, 0)
@@ -189,7 +189,7 @@ def test_serve_that_is_cancelled_gives_back_before_it_ends(queue):
 
         thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
         thread.start()
-        wait_until(lambda: not thread.is_alive(), "it has ended", timeout=10)
+        wait_until(lambda: not thread.is_alive(), "it has ended")
     assert (tidied, leased) == ([True], [0])
     # A waiting claim of the worker may have got the task once more and given it back.
     assert (queue.info().ready, queue.info().requeued >= 1, queue.info().failed) == (1, True, 0)
@@ -214,8 +214,9 @@ def test_closing_the_event_loop_ends_the_worker(queue):
     wait_until(lambda: closed, "the loop is closed")
     runner = worker._runner
     queue.push(work.call())
-    wait_until(runner._stopped.is_set, "the worker has ended", timeout=10)
-    assert (queue.info().leased, queue.info().ready, queue.info().requeued >= 1) == (0, 1, True)
+    wait_until(runner._stopped.is_set, "the worker has ended")
+    wait_until(lambda: (queue.info().leased, queue.info().ready) == (0, 1), "its task is given back")
+    assert queue.info().requeued >= 1
 
 
 # ---- signals
@@ -224,8 +225,12 @@ def test_closing_the_event_loop_ends_the_worker(queue):
 class Program:
     """A running process of worker_program.py."""
 
-    def __init__(self, port, grace_ms=20_000, lease_ms=10_000):
-        words = [sys.executable, str(HERE / "worker_program.py"), *map(str, (port, grace_ms, lease_ms))]
+    def __init__(self, port, grace_ms=20_000, lease_ms=60_000, told_s=1):
+        words = [
+            sys.executable,
+            str(HERE / "worker_program.py"),
+            *map(str, (port, grace_ms, lease_ms, told_s)),
+        ]
         self.process = subprocess.Popen(words, env=OF_THIS_TREE, stdout=subprocess.PIPE, text=True)
 
     def signal(self, number):
@@ -234,7 +239,7 @@ class Program:
 
     def ended(self):
         """Wait for its end. Returns its exit status, and whether `run` returned."""
-        out, _ = self.process.communicate(timeout=15)
+        out, _ = self.process.communicate(timeout=2 * PATIENCE_S)
         return self.process.returncode, "ended" in out
 
     def __enter__(self):
@@ -247,7 +252,7 @@ class Program:
 
 def reaches(client, number=1):
     """Wait until this many functions run."""
-    wait_until(lambda: int(client.get("came") or 0) >= number, "functions run", timeout=20)
+    wait_until(lambda: int(client.get("came") or 0) >= number, "functions run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -278,7 +283,7 @@ def test_signal_handlers_are_optional():
 
 def test_after_the_grace_tasks_are_given_back(server, queue, client):
     """The exit status is 1. Functions were asked to stop and could clean up."""
-    with Program(server.port, grace_ms=50) as program:
+    with Program(server.port, grace_ms=50, told_s=20) as program:
         queue.push_many([taskslot.call("waits"), taskslot.call("waits_async")])
         reaches(client, 2)
         program.signal(signal.SIGTERM)
@@ -300,7 +305,7 @@ def test_a_second_signal_gives_all_tasks_back_at_once(server, queue, client):
 
 def test_the_tasks_of_a_killed_worker_are_ready_again(server, queue, client):
     """That happens when their leases end. The ends count as stalls."""
-    with Program(server.port, lease_ms=300) as program:
+    with Program(server.port, lease_ms=3000) as program:
         pushed = queue.push(taskslot.call("waits"))
         reaches(client)
         program.signal(signal.SIGKILL)

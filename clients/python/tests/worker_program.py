@@ -1,6 +1,7 @@
-"""A worker program for tests that send signals: worker_program.py PORT GRACE_MS LEASE_MS.
+"""A worker program for tests that send signals: worker_program.py PORT GRACE_MS LEASE_MS TOLD_S.
 
-Its functions set a key when they begin, and wait until the test sets another key.
+TOLD_S is how long the worker waits for functions that were asked to stop. The functions set a key when they begin, and
+wait until the test sets another key.
 """
 
 import asyncio
@@ -8,9 +9,10 @@ import signal
 import sys
 
 import redis
+import taskslot.worker.runner
 from taskslot import Queue, Worker, current
 
-PORT, GRACE_MS, LEASE_MS = map(int, sys.argv[1:])
+PORT, GRACE_MS, LEASE_MS, taskslot.worker.runner.TOLD_S = map(int, sys.argv[1:])
 
 client = redis.Redis(port=PORT)
 worker = Worker(Queue(client, "mail"), concurrency=2, grace_ms=GRACE_MS, lease_ms=LEASE_MS)

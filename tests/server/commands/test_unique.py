@@ -77,10 +77,10 @@ def test_until_start_frees_the_token_at_the_first_claim(c):
 
 def test_for_frees_the_token_after_a_time_and_keeps_the_task(server, c):
     """The server's timer frees it. No command is needed."""
-    first = unique(c, "t", "FOR", 300)[0]
-    assert unique(c, "t", "FOR", 300) == [first, 0]
+    first = unique(c, "t", "FOR", 1000)[0]
+    assert unique(c, "t", "FOR", 1000) == [first, 0]
     shown = c.map("TASK.GET", "q", first)
-    assert shown[b"unique-until"] == shown[b"enqueued"] + 300
+    assert shown[b"unique-until"] == shown[b"enqueued"] + 1000
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"tokens"] == 0, "the token is free")
     assert c.map("TASK.GET", "q", first)[b"unique-held"] == 0
     assert unique(c, "t", "FOR", DAY)[1] == 1
@@ -92,7 +92,7 @@ def test_for_frees_the_token_after_a_time_and_keeps_the_task(server, c):
 
 def test_for_keep_holds_the_token_after_the_task_has_ended(server, c):
     """A push returns the id of the task that ended, until the time is over."""
-    first = unique(c, "t", "FOR", 300, "KEEP")[0]
+    first = unique(c, "t", "FOR", 1000, "KEEP")[0]
     assert c("TASK.CLAIM", "q", "NOACK") == [[first, b"p", 1]]
     assert unique(c, "t", "FOR", DAY) == [first, 0]
     assert unique(c, "t", "REPLACE") == [first, 0]
@@ -288,7 +288,7 @@ def test_a_promoted_replica_has_the_same_tokens_and_frees_them_in_time(start):
     r = Talk(replica)
     assert r.digest() == c.digest()
     for n in range(50):
-        unique(c, f"more {n}", "FOR", 1000)
+        unique(c, f"more {n}", "FOR", 3000)
         unique(c, f"kept {n}", "FOR", DAY, "KEEP")
         unique(c, f"kept {n}", "REPLACE", payload="new")
     tokens = c.map("TASK.INFO", "q")[b"tokens"]
@@ -309,7 +309,7 @@ def test_only_changes_are_propagated(start):
     """A push that finds a task propagates nothing. A replacement propagates the payload, a freed token the token."""
     server = start(appendonly="yes", aof_use_rdb_preamble="no")
     c = Talk(server)
-    unique(c, "t", "FOR", 200)
+    unique(c, "t", "FOR", 1000)
     effects(server)
     unique(c, "t")
     assert effects(server) == []

@@ -17,10 +17,10 @@ def nodes(start, installed):
     return pair(start)
 
 
-def migrate(one, two, key: str) -> None:
-    """Start to move the slot of the key."""
+def migrate(one, target: bytes, key: str) -> None:
+    """Start to move the slot of the key to the node with this id."""
     slot = one.boss("CLUSTER", "KEYSLOT", key)
-    reply = one.boss("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", two.boss("CLUSTER", "MYID"))
+    reply = one.boss("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target)
     assert reply == "OK", reply
 
 
@@ -40,7 +40,7 @@ def test_a_queue_moves_with_its_slot(nodes):
     r, t = one.server.client(), two.server.client()
     rich = rich_queue(r)
     before = digest(r, "queue"), contents(r, "queue")
-    migrate(one, two, "queue")
+    migrate(one, two.boss("CLUSTER", "MYID"), "queue")
     wait_moved(one, two, "queue")
     assert (digest(t, "queue"), contents(t, "queue")) == before
     goes_on(t, rich)
@@ -56,8 +56,13 @@ def test_a_queue_in_use_loses_nothing_while_it_moves(nodes):
         r.execute_command("TASK.MPUSH", "queue", "TASKS", 1000, *(f"{n} {at}" for at in range(1000)))
     there = {task["id"] for task in tasks(r, "queue", "ready")}
     held, acked, worker = [], set(), one.worker()
-    migrate(one, two, "queue")
+    target = two.boss("CLUSTER", "MYID")
+    # While the new node stands still, the migration has begun and can't end.
+    two.server.freeze()
+    migrate(one, target, "queue")
     for n in range(100_000):
+        if n == 50:
+            two.server.thaw()
         reply = worker("TASK.PUSH", "queue", f"new {n}")
         if isinstance(reply, Error):
             break
@@ -91,7 +96,7 @@ def test_leases_and_delays_that_end_during_the_move_are_handled_once(nodes):
     c("TASK.MPUSH", "{q}leases", "LEASE", 100, "TASKS", 300, *range(300))
     c("TASK.MPUSH", "{q}delays", "DELAY", 100, "TASKS", 300, *range(300))
     assert len(c("TASK.CLAIM", "{q}leases", "COUNT", 300)) == 300
-    migrate(one, two, "{q}much")
+    migrate(one, two.boss("CLUSTER", "MYID"), "{q}much")
     wait_moved(one, two, "{q}much")
     for key in ("{q}leases", "{q}delays"):
         two.eventually(lambda key=key: two.boss("TASK.LEN", key, "ready") == 300, f"{key} are ready", 15)
@@ -107,7 +112,7 @@ def test_a_cancelled_move_leaves_the_queue_on_the_old_node(nodes):
     one.boss("TASK.MPUSH", "{queue}short", "LEASE", 200, "TASKS", 3, *"abc")
     one.boss("TASK.CLAIM", "{queue}short", "COUNT", 3)
     before = digest(r, "queue")
-    migrate(one, two, "queue")
+    migrate(one, two.boss("CLUSTER", "MYID"), "queue")
     if one.boss("CLUSTER", "CANCELSLOTMIGRATIONS") != "OK" or isinstance(
         one.boss("TASK.LEN", "queue"), Error
     ):
@@ -131,7 +136,7 @@ def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, instal
     two = Floor(two.server)
     one.eventually(lambda: two.boss("CLUSTER", "INFO").count(b"cluster_state:ok") == 1, "it is back", 20)
     found = spans(one.boss)
-    migrate(one, two, "q")
+    migrate(one, two.boss("CLUSTER", "MYID"), "q")
     wait_moved(one, two, "q")
     check_moved_spans(two.boss, found)
     assert two.boss("TASK.LEN", "q", "delayed") == 2
@@ -145,7 +150,7 @@ def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
         one.boss.push("q", payload)
     worker.claim("q", "TIED", "LEASE", 1000)
     long = worker.claim("q", "TIED", "LEASE", 3_600_000)
-    migrate(one, two, "q")
+    migrate(one, two.boss("CLUSTER", "MYID"), "q")
     wait_moved(one, two, "q")
     worker.leave()
     two.eventually(lambda: two.counts("q")["stalled"] == 1, "the short lease has ended", 10)

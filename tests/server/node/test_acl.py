@@ -313,7 +313,7 @@ def test_permissions_are_checked_however_a_worker_is_served(floor, serves):
 def test_a_worker_that_lost_its_permissions_waits_until_a_task_comes(floor):
     """Its wait can time out, and it gets a task if it has its permissions back."""
     worker = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 0)
-    timed = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 30)
+    timed = waiting_user(floor, "TASK.CLAIM", "q", "BLOCK", 1000)
     take(floor, "keys")
     assert timed.read() == []
     assert floor.all_wait([worker])

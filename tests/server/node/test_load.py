@@ -82,7 +82,7 @@ def test_a_blocked_claim_counts_as_many_places_as_its_count(server):
     c, worker = Talk(server), Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 20, *range(20))
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 20, "WORKER", "w")]
-    passes(server, 100)
+    passes(server, 1000)
     c("TASK.ACK", "q", "HANDLES", 18, *handles[:18])
     claim = ["TASK.CLAIM", "q", "WORKER", "w", "BLOCK", 0, "COUNT"]
     worker.send([*claim, 48])

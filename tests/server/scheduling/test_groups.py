@@ -437,7 +437,7 @@ def test_a_worker_of_a_group_gets_a_task_however_it_becomes_ready(floor, source)
     of = ["GROUP", "a"]
     handle = None
     if source in ("requeue", "stall"):
-        c.push("q", "x", *of, "LEASE", 40 if source == "stall" else HOUR)
+        c.push("q", "x", *of, "LEASE", 1000 if source == "stall" else HOUR)
         handle = c.claim("q")
     other, worker = floor.waiting("q", "GROUP", "b"), floor.waiting("q", *of)
     match source:
@@ -507,7 +507,7 @@ def test_a_tied_task_of_a_closed_connection_goes_to_a_worker_of_its_group(floor)
 def test_a_wait_for_a_group_can_end_without_a_task(floor, end):
     """It ends by time-out, CLIENT UNBLOCK or a closed connection. The next worker gets the next task."""
     c = floor.boss
-    first = floor.waiting("q", "GROUP", "a", block=100 if end == "time-out" else 0)
+    first = floor.waiting("q", "GROUP", "a", block=1000 if end == "time-out" else 0)
     second = floor.waiting("q", "GROUP", "a")
     match end:
         case "time-out":

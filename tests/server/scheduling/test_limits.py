@@ -170,7 +170,7 @@ def test_waiting_workers_get_tasks_at_the_rate(floor, whose):
     fill(c, "a", 10)
     fill(c, "a", 1, "PRIORITY", 1, first=11)
     assert len(take(c)) == 3
-    workers = [floor.waiting("q", "GROUP", "a"), floor.waiting("q"), floor.waiting("q", "GROUP", "a")]
+    workers = [floor.asking("q", "GROUP", "a"), floor.asking("q"), floor.asking("q", "GROUP", "a")]
     assert floor.all_got(workers) == [[b"a3"], [b"a4"], [b"a5"]]
     floor.nobody_waits()
 

@@ -98,7 +98,7 @@ def test_a_waiting_worker_without_a_name_gets_a_suspect(floor):
 @pytest.mark.parametrize("end", ["ACK", "FAIL", "REQUEUE", "stall", "CANCEL"])
 def test_a_waiting_worker_gets_the_suspect_when_its_last_lease_ends(floor, options, end):
     """It does not matter how the lease ends. No push is needed."""
-    floor.boss.push("q", "held", "PRIORITY", 100, "LEASE", 200 if end == "stall" else 60_000)
+    floor.boss.push("q", "held", "PRIORITY", 100, "LEASE", 1000 if end == "stall" else 60_000)
     [[held, _, _]] = claim(floor, "w1", 1)
     handle = suspect(floor, "poison", *options)
     worker = floor.waiting("q", "WORKER", "w1", *options)
@@ -138,7 +138,7 @@ def test_a_worker_with_a_suspect_gets_no_other_task_until_it_acks(floor, options
 
 def test_a_suspect_skipped_for_a_lease_reserves_one_worker(floor):
     """That worker gets nothing until it has no lease. Other workers go on, and later all is as before."""
-    floor.boss("TASK.CONFIG", "q", "SET", "lease", 100)
+    floor.boss("TASK.CONFIG", "q", "SET", "lease", 1000)
     held = [hold(floor, name, name, "LEASE", 3_600_000) for name in ("w1", "w2")]
     poison = suspect(floor)
     waits = floor.waiting("q", "WORKER", "w1")
@@ -241,10 +241,10 @@ def test_a_suspect_that_no_worker_can_get_causes_no_work(floor):
     handle = suspect(floor)
     worker = floor.waiting("q", "WORKER", "w1")
     give_back(floor, handle)
-    before, until = cycles(), time.monotonic() + 0.3
-    floor.eventually(lambda: time.monotonic() > until, "the server had nothing to do for a while")
+    begun, before = time.monotonic(), cycles()
+    floor.eventually(lambda: time.monotonic() > begun + 0.3, "the server had nothing to do for a while")
     assert floor.all_wait([worker])
-    assert cycles() - before < 60
+    assert cycles() - before < 200 * (time.monotonic() - begun)
 
 
 def test_replicas_and_a_restart_know_the_reserved_worker(start):

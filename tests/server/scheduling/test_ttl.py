@@ -20,24 +20,25 @@ def expired(c: Talk) -> int:
 def test_a_task_that_is_not_claimed_expires(server, protocol, c):
     """The timer removes it. No command is needed."""
     c.push("q", "stays")
-    task = c.push("q", "p", "TTL", 200)
-    shown = c.map("TASK.GET", "q", task)
-    assert shown[b"ttl-ms"] == 200 and shown[b"expires"] == shown[b"enqueued"] + 200
-    assert c("TASK.LEN", "q") == 2
     begun = time.monotonic()
+    task = c.push("q", "p", "TTL", 1000)
+    shown = c.map("TASK.GET", "q", task)
+    assert shown[b"ttl-ms"] == 1000 and shown[b"expires"] == shown[b"enqueued"] + 1000
+    assert c("TASK.LEN", "q") == 2
     # LEN is a read and does not expire tasks.
     server.wait_until(lambda: c("TASK.LEN", "q") == 1, "the task has expired")
-    assert time.monotonic() - begun > 0.1
+    assert time.monotonic() - begun > 0.9
     assert c("TASK.GET", "q", task) is None and expired(c) == 1
     assert c("TASK.CLAIM", "q")[0][1] == b"stays"
 
 
 def test_tasks_expire_on_time_on_an_idle_server(start):
-    """The effects in the AOF have the time, which is a few milliseconds after the instant."""
-    server = start(appendonly="yes", aof_use_rdb_preamble="no")
+    """The effects in the AOF have the time. The server ticks once a second, so its ticks would be too late."""
+    server = start(appendonly="yes", aof_use_rdb_preamble="no", hz=1)
     c = Talk(server)
-    tasks = [c("TASK.PUSH", "q", "p", "TTL", 100 + 20 * n) for n in range(10)]
-    due = [int(task.split(b"-")[0]) + 100 + 20 * n for n, task in enumerate(tasks)]
+    ttls = [100 + 150 * n for n in range(10)]
+    tasks = c.many([["TASK.PUSH", "q", "p", "TTL", ttl] for ttl in ttls])
+    due = [int(task.split(b"-")[0]) + ttl for task, ttl in zip(tasks, ttls, strict=True)]
     effects(server)
     instants = []
 
@@ -49,7 +50,7 @@ def test_tasks_expire_on_time_on_an_idle_server(start):
 
     server.wait_until(all_expired, "all have expired")
     late = sorted(at - expected for at, expected in zip(instants, due, strict=True))
-    assert late[0] >= 0 and late[5] <= 10, late
+    assert late[0] >= 0 and late[5] <= 200, late
 
 
 def test_a_waiting_worker_does_not_get_an_expired_task(server):
@@ -85,45 +86,50 @@ def test_a_claim_does_not_get_expired_tasks_before_the_timer_ran(server, c):
     assert c("TASK.LEN", "q") == 1
 
 
-def test_a_hundred_thousand_tasks_that_expire_at_once_do_not_block_the_server(server, c):
+def test_a_hundred_thousand_tasks_that_expire_at_once_do_not_block_the_server(start):
     """They are removed in slices, and other commands are served in between."""
-    for _ in range(100):
-        c("TASK.MPUSH", "q", "TTL", 3000, "TASKS", 1000, *["p"] * 1000)
-    assert expired(c) == 0
-    server.wait_until(lambda: expired(c) > 0, "the first have expired")
-    slowest, pings = 0.0, 0
-    while expired(c) < 100_000:
-        begun = time.monotonic()
-        assert c("PING") == "PONG"
-        slowest, pings = max(slowest, time.monotonic() - begun), pings + 1
-    assert slowest < 0.2, f"{slowest * 1000:.0f} ms"
-    assert c("TASK.LEN", "q") == 0
+    server = start(clock=True)
+    c = Talk(server)
+
+    def served_between() -> int:
+        for _ in range(100):
+            c("TASK.MPUSH", "q", "TTL", DAY, "TASKS", 1000, *["p"] * 1000)
+        before = expired(c)
+        server.clock.passes(DAY)
+        left = {c("TASK.LEN", "q")}
+        while 0 not in left:
+            left.add(c("TASK.LEN", "q"))
+        assert expired(c) == before + 100_000
+        return len(left)
+
+    # This process may stand still meanwhile.
+    assert any(served_between() > 10 for _ in range(5))
 
 
 def test_a_task_that_was_claimed_once_does_not_expire(server, c):
     """It stays after a requeue or a failure."""
-    task = c.push("q", "p", "TTL", 150)
+    task = c.push("q", "p", "TTL", 1000)
     assert c("TASK.REQUEUE", "q", c.claim()) == 1
-    soon = c.push("q", "p", "TTL", 150)
+    soon = c.push("q", "p", "TTL", 1000)
     server.wait_until(lambda: c("TASK.GET", "q", soon) is None, "the other has expired")
     shown = c.map("TASK.GET", "q", task)
-    assert shown[b"state"] == b"ready" and shown[b"ttl-ms"] == 150 and b"expires" not in shown
+    assert shown[b"state"] == b"ready" and shown[b"ttl-ms"] == 1000 and b"expires" not in shown
     assert c("TASK.FAIL", "q", c.claim(), "DELAY", 1) == 1
     assert expired(c) == 1
 
 
 def test_ttl_counts_from_when_the_task_is_ready(server, c):
     """A delayed task does not expire. RETRY starts the TTL."""
-    task = c.push("q", "p", "DELAY", 100, "TTL", 100)
+    task = c.push("q", "p", "DELAY", 500, "TTL", 1000)
     shown = c.map("TASK.GET", "q", task)
     assert b"expires" not in shown
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1, "it is due")
-    assert c.map("TASK.GET", "q", task)[b"expires"] == shown[b"due"] + 100
+    assert c.map("TASK.GET", "q", task)[b"expires"] == shown[b"due"] + 1000
     server.wait_until(lambda: c("TASK.GET", "q", task) is None, "it has expired")
-    later = c.push("q", "p", "DELAY", DAY, "TTL", 100)
+    later = c.push("q", "p", "DELAY", DAY, "TTL", 1000)
     assert c("TASK.RETRY", "q", later) == 1
     shown = c.map("TASK.GET", "q", later)
-    assert shown[b"expires"] == shown[b"ready-since"] + 100
+    assert shown[b"expires"] == shown[b"ready-since"] + 1000
     server.wait_until(lambda: c("TASK.GET", "q", later) is None, "it has expired")
 
 
@@ -169,7 +175,7 @@ def test_a_replica_expires_tasks_only_when_promoted(start):
     c, r = Talk(primary), Talk(replica)
     c.push("q", "p", "TTL", 400)
     replica.replicate(primary)
-    late = c.push("q", "p", "TTL", 1200)
+    late = c.push("q", "p", "TTL", 3000)
     primary.wait_until(lambda: expired(c) == 1, "the first has expired")
     wait_synced(primary, replica)
     assert r.digest() == c.digest() and expired(r) == 1
@@ -182,7 +188,7 @@ def test_a_replica_expires_tasks_only_when_promoted(start):
 
 def test_a_token_is_free_when_its_task_expires(server, c):
     """The next push with the token creates a new task."""
-    task = c("TASK.PUSH", "q", "p", "UNIQUE", "t", "TTL", 50)[0]
+    task = c("TASK.PUSH", "q", "p", "UNIQUE", "t", "TTL", 1000)[0]
     assert c("TASK.PUSH", "q", "p", "UNIQUE", "t") == [task, 0]
     server.wait_until(lambda: c("TASK.PUSH", "q", "p", "UNIQUE", "t")[1] == 1, "the token is free")
     assert expired(c) == 1

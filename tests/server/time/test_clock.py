@@ -24,7 +24,7 @@ def test_a_lease_keeps_its_length_when_the_clock_is_set(server, c, hour):
     """A short lease ends in time, and a long one goes on."""
     c.push("q", "short", "LEASE", 150)
     c.push("q", "long", "LEASE", 30_000)
-    short, long = c.claim("q"), c.claim("q")
+    [short, *_], [long, *_] = c("TASK.CLAIM", "q", "COUNT", 2)
     step(server, c, hour)
     assert c("TASK.EXTEND", "q", long) > 0
     server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the short lease is over")
@@ -79,10 +79,10 @@ def test_a_blocked_worker_gets_a_task_when_the_clock_is_set_past_its_instant(ser
 
 def test_an_instant_is_later_when_the_clock_is_set_back(server, c):
     """The task becomes ready when the clock is set right again."""
-    due = ms(c) + 300
-    c.push("q", "x", "AT", due)
+    c.push("q", "x", "AT", ms(c) + HOUR // 2)
     step(server, c, -HOUR)
-    server.wait_until(lambda: ms(c) > due - HOUR + 200, "its old time is over")
+    server.clock.passes(HOUR // 2 + 1000)
+    step(server, c, 0)
     assert c("TASK.CLAIM", "q") == []
     assert c("TASK.LEN", "q", "delayed") == 1
     step(server, c, HOUR)
@@ -119,11 +119,11 @@ def test_ids_and_lease_numbers_grow_when_the_clock_is_set_back(server, c):
 def test_a_pause_keeps_its_length_when_the_clock_is_set(server, hour):
     """PAUSE FOR is a span: it ends neither early nor late."""
     floor = Floor(server)
+    short, long = floor.waiting("q"), floor.waiting("p")
     floor.boss("TASK.PAUSE", "q", "OUT", "FOR", 200)
     floor.boss("TASK.PAUSE", "p", "OUT", "FOR", 30_000)
     floor.boss.push("q", "x")
     floor.boss.push("p", "y")
-    short, long = floor.waiting("q"), floor.waiting("p")
     step(server, floor.boss, hour)
     assert short.payloads() == [b"x"]
     assert floor.all_wait([long])
@@ -151,5 +151,7 @@ def test_the_clock_of_a_busy_server_does_not_drift(server, c):
     """However often the clock is read, the ms of an id is that of the wall clock."""
     for _ in range(150):
         c.many([["TASK.LEN", "q"]] * 2000, 2000)
-    [pushed, _], now = id_parts(c.push("q", "x")), ms(c)
-    assert abs(now - pushed) < 40, "the module's clock is the server's"
+    # In one batch: this process may stand still between two commands.
+    task, (seconds, micros) = c.many([["TASK.PUSH", "q", "x"], ["TIME"]])
+    now = int(seconds) * 1000 + int(micros) // 1000
+    assert abs(now - id_parts(task)[0]) < 40, "the module's clock is the server's"

@@ -149,10 +149,10 @@ def test_atomic_slot_migration_moves_queues_with_leases_and_delays(start, instal
     one, two = pair(start)
     keys = [f"q{{{tag}}}" for tag in range(40)]
     for key in keys:
-        one.boss.push(key, "soon", "DELAY", 50)
-        one.boss.push(key, "x", "DELAY", 800)
         one.boss.push(key, "leased", "LEASE", 600)
         one.boss.claim(key)
+        one.boss.push(key, "soon", "DELAY", 50)
+        one.boss.push(key, "x", "DELAY", 800)
     waiting = one.waiting("nothing")
     order = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 16383, "NODE", two.boss("CLUSTER", "MYID")]
     assert one.boss(*order) == "OK"

@@ -11,7 +11,7 @@ from harness.waiting import Floor, Worker, claim
 from harness.wall_clock import step
 
 # Longer than everything else here together.
-LONG_MS = 8000
+LONG_MS = 12_000
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_each_wait_ends_at_its_own_time_in_any_order(floor):
 @pytest.mark.parametrize("end", ["served", "unblocked", "killed"])
 def test_the_timer_of_an_earlier_wait_does_not_end_a_later_one(floor, end):
     """A worker that was served, unblocked or killed and claims again waits for its new time."""
-    patient = floor.waiting("q", block=200)
+    patient = floor.waiting("q", block=600)
     match end:
         case "served":
             floor.boss.push("q", "first")
@@ -90,7 +90,7 @@ def test_the_timer_of_an_earlier_wait_does_not_end_a_later_one(floor, end):
             patient = floor.worker()
     floor.seen_to_wait(lambda: patient.asks("q", block=LONG_MS))
     other = floor.worker()
-    assert all(has_nothing(other, *claim("q"), "BLOCK", 100) for _ in range(3))
+    assert all(has_nothing(other, *claim("q"), "BLOCK", 100) for _ in range(8))
     assert floor.all_wait([patient])
     floor.boss.push("q", "x")
     assert patient.payloads() == [b"x"]
@@ -99,7 +99,7 @@ def test_the_timer_of_an_earlier_wait_does_not_end_a_later_one(floor, end):
 
 def test_short_waits_end_while_writes_are_paused(floor):
     """They started before the pause and end during it."""
-    patient, short = floor.waiting(block=LONG_MS), floor.waiting(block=300)
+    patient, short = floor.waiting(block=LONG_MS), floor.waiting(block=1000)
     assert floor.boss("CLIENT", "PAUSE", LONG_MS, "WRITE") == "OK"
     assert short.payloads() == []
     assert floor.all_wait([patient])

@@ -117,7 +117,7 @@ def test_a_waiting_worker_gets_a_task_however_it_becomes_claimable(floor, source
 @pytest.mark.parametrize("end", ["REQUEUE", "REQUEUE DELAY", "FAIL", "stall", "RETRY"])
 def test_a_waiting_worker_gets_a_task_that_another_gives_back(floor, end):
     """The task is given back by REQUEUE or FAIL, stalls, or is retried after its death."""
-    floor.boss.push("q", "x", *(["LEASE", 40] if end == "stall" else []))
+    floor.boss.push("q", "x", *(["LEASE", 1000] if end == "stall" else []))
     handle = floor.boss.claim("q")
     workers = floor.line(2)
     match end:
@@ -193,9 +193,9 @@ def test_a_task_cancelled_in_its_script_is_not_handed_off(floor):
 
 def test_leases_and_delays_end_under_the_new_key_of_a_queue(floor):
     """The queue was renamed, moved and swapped into another database."""
-    floor.boss.push("p", "leased", "LEASE", 60)
+    floor.boss.push("p", "leased", "LEASE", 1000)
     floor.boss("TASK.CLAIM", "p")
-    floor.boss.push("p", "delayed", "DELAY", 90)
+    floor.boss.push("p", "delayed", "DELAY", 1500)
     floor.boss("RENAME", "p", "r")
     floor.boss("MOVE", "r", 1)
     floor.boss("SWAPDB", 1, 2)
