@@ -37,7 +37,7 @@ Payload = bytes | str
 Direction = Literal["out", "in", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command(Generic[R]):
     """A command: its words, of which the second is the key, and the function that reads its reply."""
 
@@ -103,7 +103,7 @@ class ClaimOptions(TypedDict, total=False):
 
 def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
     """Raise TypeError for an unknown option. If it were ignored, `delay` would push a task that is ready at once."""
-    if unknown := options.keys() - kind.__optional_keys__:
+    if options and (unknown := options.keys() - kind.__optional_keys__):
         raise TypeError(
             f"unknown option {min(unknown)}: the options are {', '.join(sorted(kind.__optional_keys__))}"
         )
@@ -114,9 +114,12 @@ def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
 
 def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[TaskId]:
     """TASK.PUSH."""
+    request = options.pop("request", None)
+    if not options:  # the usual push, made fast
+        return Command(("TASK.PUSH", key, payload, *(("REQUEST", request) if request else ())), pushed)
     refuse_unknown(options, PushOptions)
-    words = ("TASK.PUSH", key, payload, *task_words(options), *unique_words(options))
-    return Command(words, pushed)
+    token = ("REQUEST", request) if request else ()
+    return Command(("TASK.PUSH", key, payload, *task_words(options), *unique_words(options), *token), pushed)
 
 
 def push_many(
@@ -158,15 +161,14 @@ TASK_WORDS = {
 
 
 def unique_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words for `UniqueOptions`, `replace` and `request`. The server refuses those that lack their token."""
+    """The words for `UniqueOptions` and `replace`. The server refuses those that lack their token."""
     words: list[Word] = ["UNIQUE", options["unique"]] if options.get("unique") is not None else []
     if options.get("until_start"):
         words += ["UNTIL", "START"]
     if options.get("for_ms") is not None:
         words += ["FOR", options["for_ms"]]
     words += ["KEEP"] if options.get("keep") else []
-    words += ["REPLACE"] if options.get("replace") else []
-    return words + (["REQUEST", options["request"]] if options.get("request") else [])
+    return words + (["REPLACE"] if options.get("replace") else [])
 
 
 # Unix times in ms from the year 1973 to 33658. Present times in seconds or microseconds are far outside.

@@ -37,6 +37,10 @@ class Function(Generic[P, R]):
         # The second check is for objects with an async __call__.
         self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
 
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
     def retain_of(self, task: Task) -> int | None:
         """How long to keep a task; None if the push or the queue's setting says it."""
         if self.retain_ms != "default":
@@ -51,7 +55,7 @@ class Function(Generic[P, R]):
 
         Raises TypeError if the function doesn't accept these arguments, or if the codec can't write them.
         """
-        inspect.signature(self.function).bind(*args, **kwargs)
+        self._signature.bind(*args, **kwargs)
         return Call(self.name, args, kwargs).payload(self.codec)
 
 
