@@ -236,6 +236,14 @@ def read_task(key: str, reply: Any) -> Task:
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
 
 
+def has_retain(meta: Any) -> bool:
+    """Whether a task's meta in a claim's reply says how long it is kept, without reading the rest."""
+    if isinstance(meta, dict):
+        return meta.get(b"retain") is not None
+    names = meta[::2]
+    return b"retain" in names and meta[2 * names.index(b"retain") + 1] is not None
+
+
 def claimed_of_several(reply: Any) -> list[Task]:
     """Read the reply of MCLAIM: a queue and its tasks."""
     if not reply:

@@ -116,7 +116,9 @@ def sends_plainly(client: Any, library: str) -> bool:
     must see all of them. A client of one connection, and a cache on the client's side, have their own order.
     """
     execute = type(client).execute_command
-    is_own = isinstance(execute, types.FunctionType) and execute.__globals__["__name__"] == f"{library}.client"
+    is_own = (
+        isinstance(execute, types.FunctionType) and execute.__globals__["__name__"] == f"{library}.client"
+    )
     has_one = getattr(client, "connection", None) is not None
     pool = client.connection_pool
     is_cached = getattr(pool, "cache", None) is not None or bool(pool.connection_kwargs.get("client_cache"))
@@ -126,7 +128,9 @@ def sends_plainly(client: Any, library: str) -> bool:
 def keeps(pool: Any) -> bool:
     """Whether a connection of this pool can be kept: there are enough, and none is watched as it is returned."""
     is_plain = type(pool).__name__ == "ConnectionPool"
-    is_renewed = pool.connection_kwargs.get("credential_provider") is not None  # re-authenticated when returned
+    is_renewed = (
+        pool.connection_kwargs.get("credential_provider") is not None
+    )  # re-authenticated when returned
     return is_plain and not is_renewed and pool.max_connections >= FEW_CONNECTIONS
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ..cancellation import cancellations, raise_if_cancelled
 from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
-from ..commands import Command
+from ..commands import Command, Word
 from ..errors import Refused, TaskslotError
 from ..outages import Outages
 from .pause import pause
@@ -95,6 +95,24 @@ class AsyncWire:
     async def wait(self, command: Command[R]) -> R:
         """Send a command that can wait in the server, on a connection that no other command shares."""
         return await self._patiently(self._on_waits, command, self._waits, self._until())
+
+    def can_send_together(self) -> bool:
+        """Whether `send_together` works with this client."""
+        return self.kind.line is not None
+
+    async def send_together(self, commands: Sequence[Sequence[Word]]) -> list[Any] | None:
+        """Send commands in one go, on a connection that no other command shares; the last one can wait in the server.
+
+        Returns their replies, in which errors are values. None if a server is away, or was a moment ago: then they may
+        have been executed or not, so send each by itself, with `run` or `wait`, which keep trying.
+        """
+        waiting = self._waiting or self._for_waits()
+        if waiting.line is None or self._waits.open or (self.outages is not None and self.outages.by_node):
+            return None
+        try:
+            return waiting.line.ask_all(commands)
+        except Exception:
+            return None  # whatever it is, a command that is sent by itself raises it
 
     async def look(self, command: Command[R]) -> R:
         """Send a command once that waits a quarter of a second at most. A node that is away soon raises an error."""
