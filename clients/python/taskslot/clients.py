@@ -150,6 +150,10 @@ class Client:
         is_reply = isinstance(error, self.errors.ResponseError)
         return is_reply and str(error).startswith("unknown command") and "TASK." in str(error).upper()
 
+    def refuses_command(self, error: BaseException) -> bool:
+        """Whether an error means that the server doesn't know a command, or that this user lacks the right to it."""
+        return isinstance(error, self.errors.NoPermissionError) or self.lacks_module(error)
+
     def node_of(self, key: str) -> str:
         """The name of the node that serves a key, as far as the client knows; "" outside of a cluster."""
         if not self.is_cluster:

@@ -65,6 +65,7 @@ class Claimer:
         self._over = over
         self._guard_needed = threading.Event()
         self._closed = False
+        self._has_next = True
         self.has_ended = False
         self.error: BaseException | None = None
 
@@ -156,30 +157,34 @@ class Claimer:
         return [self._context_of(task) for task in self._claim(free, request)] if free else []
 
     def _at_once(self, free: int, ended: Sequence[Ended], request: str) -> Sequence[TaskContext] | None:
-        """Send all acks and the claim in one go. None if the claim has to be sent again, with the same token."""
-        queue = self._options.queue
-        acks = list(groups(ended))
-        sent = [
-            commands.ack(
-                queue.name, [context.task.handle for context in of], done.result, done.retain_ms
-            ).words
-            for done, of in acks
-        ]
-        if free:
-            options = self._options.claim_options()
-            sent.append(commands.claim([queue.name], free, BLOCK_MS, request, **options).words)
-        replies = queue.wire.send_together(sent)
+        """Send all answers and the claim in one go. None if the claim has to be sent again, with the same token."""
+        queue, options = self._options.queue, self._options.claim_options()
+        acks = [(done, of, [context.task.handle for context in of]) for done, of in groups(ended)]
+        sent = [commands.ack(queue.name, handles, done.result, done.retain_ms) for done, _, handles in acks]
+        is_next = bool(free and acks and self._has_next)
+        if is_next:  # the last ack and the claim are one command
+            done, _, handles = acks[-1]
+            sent[-1] = commands.claim_next(
+                *(queue.name, handles, done.result, done.retain_ms, free, BLOCK_MS, request), **options
+            )
+        elif free:
+            sent.append(commands.claim([queue.name], free, BLOCK_MS, request, **options))
+        replies = queue.wire.send_together([command.words for command in sent])
         if replies is None:
             self._answers.send_again(ended)
             return None
-        for (done, of), reply in zip(acks, replies, strict=False):
+        claimed = replies[-1] if free else []
+        if is_next and isinstance(claimed, Exception):
+            # A module before 0.3.0 has no TASK.NEXT, and a user may lack the right to it.
+            self._has_next = not queue.wire.kind.refuses_command(claimed)
+        elif is_next:
+            replies[-1], claimed = claimed
+        for (done, of, _), reply in zip(acks, replies, strict=False):
             again = of if isinstance(reply, Exception) else lost(of, reply)
             self._answers.send_again([(context, done) for context in again])
-        if not free:
-            return []
-        if isinstance(replies[-1], Exception):
+        if isinstance(claimed, Exception):
             return None
-        return [self._context(queue.name, one) for one in replies[-1] or ()]
+        return [self._context(queue.name, one) for one in claimed or ()]
 
     def _context(self, key: str, reply: Any) -> TaskContext:
         """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""

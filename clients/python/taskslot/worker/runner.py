@@ -2,10 +2,10 @@
 
 Everything that waits for a server runs on a thread, never on the event loop of async functions. The threads are:
 
-- one that claims (claimer.py);
+- one that claims, runs short sync functions and sends their answers, and one that guards it (claimer.py);
 - one that watches the leases (leases.py), and one for each heartbeat;
-- one for each sync function (executor.py), which also sends its outcome (answers.py), and one for the outcome of each
-  async function;
+- one for each other sync function (executor.py), which also sends its outcome (answers.py), and one for the outcomes of
+  async functions;
 - the thread of the event loop for async functions: the user's, or one of the worker's own (loops.py);
 - the caller of `run`, which waits until it is asked to stop.
 """
