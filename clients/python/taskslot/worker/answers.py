@@ -45,20 +45,25 @@ class Answers:
         self._stopped = stopped
         self._freed = freed
 
-    def end(self, context: TaskContext, outcome: Outcome | None, claimer: object = None) -> None:
-        """Answer for a task, on this thread. If the claimer ran it itself, the claimer or another thread answers."""
-        context.ended_at = time.monotonic()
-        if isinstance(outcome, Done):
-            if not self._places.end(context, outcome, claimer):
-                self._run(partial(self._send_ended, context.task.key), claimer)
-        else:
-            self._run(partial(self._send_apart, context, outcome), claimer)
+    def end(
+        self, context: TaskContext, outcome: Outcome | None, *, here: bool = True, claimer: object = None
+    ) -> None:
+        """Answer for a task; on another thread unless `here`.
 
-    def end_on_loop(self, context: TaskContext, done: Done) -> None:
-        """Answer for the task of an async function. This thread, that of the event loop, waits for nothing."""
+        If the claimer ran the task itself, as `claimer`, it sends the answer with its next claim, if it can.
+        """
         context.ended_at = time.monotonic()
-        if not self._places.end(context, done):
-            self._threads.start(partial(self._send_ended, context.task.key))
+        send: Callable[[], None]
+        if not isinstance(outcome, Done):
+            send = partial(self._send_apart, context, outcome)
+        elif self._places.end(context, outcome, claimer):
+            return
+        else:
+            send = partial(self._send_ended, context.task.key)
+        if here:
+            send()
+        else:
+            self._threads.start(send)
 
     def send_again(self, ended: Sequence[Ended]) -> None:
         """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then."""
@@ -67,12 +72,6 @@ class Answers:
         self._leases.add(contexts, time.monotonic())
         for context, done in ended:
             self._threads.start(partial(self._send_apart, context, done))
-
-    def _run(self, send: Callable[[], None], claimer: object) -> None:
-        if claimer is None:
-            send()
-        else:
-            self._threads.start(send)
 
     def _send_ended(self, key: str) -> None:
         """Ack the finished tasks of a key until there are none, those with equal results in one command."""

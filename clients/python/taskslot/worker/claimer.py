@@ -116,7 +116,7 @@ class Claimer:
             if self._places.batch() is not jobs:  # the guard was here
                 self._executor.start_thread(job)
             elif (outcome := self._executor.run(job)) is not None:
-                self._answers.end(job.context, outcome[0], turn)
+                self._answers.end(job.context, outcome[0], here=False, claimer=turn)
 
     # ---- the guard
 
@@ -133,7 +133,7 @@ class Claimer:
                 self._relieve(jobs)
             elif (idle := idle + 1) > LOOKS:
                 self._guard_needed.clear()
-                if self._places.batch() is not None:
+                if self._places.batch() is not None or self._closed:
                     self._guard_needed.set()
 
     def _relieve(self, jobs: deque[Job]) -> None:

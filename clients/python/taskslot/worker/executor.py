@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..calls import BadPayload, Call
 from . import children
+from .answers import Answers
 from .context import CURRENT, TaskContext
 from .functions import AnyFunction
 from .loops import Loop
@@ -36,9 +37,8 @@ class Job(NamedTuple):
 
 
 class Executor:
-    """Runs the function of each task, and calls `end` with the outcome.
+    """Runs the function of each task, and lets `answers` send the outcome.
 
-    `end` is called on a thread, but for an async function that returned nothing `end_on_loop` is, on the event loop.
     `is_stopping` returns whether the worker is stopping. `loop_closed` is called if the event loop is closed, so that
     no async function can run.
     """
@@ -48,16 +48,14 @@ class Executor:
         options: WorkerOptions,
         threads: Threads,
         loop: Loop,
-        end: Callable[[TaskContext, Outcome | None], None],
-        end_on_loop: Callable[[TaskContext, Done], None],
+        answers: Answers,
         is_stopping: Callable[[], bool],
         loop_closed: Callable[[], None],
     ) -> None:
         self._options = options
         self._threads = threads
         self._loop = loop
-        self._end = end
-        self._end_on_loop = end_on_loop
+        self._answers = answers
         self._is_stopping = is_stopping
         self._loop_closed = loop_closed
         self._pid = os.getpid()
@@ -115,22 +113,20 @@ class Executor:
         try:
             call = Call.read(task.payload, self._options.codec)
         except BadPayload as error:
-            self._end_soon(context, Failed(described(error), dead=True))
+            self._answers.end(context, Failed(described(error), dead=True), here=False)
             return None
         function = self._options.functions.get(call.task)
         if function is None:
             # Another worker may know it, for example while a new version is rolled out.
             log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
-            self._end_soon(context, Failed(sendable(f"UnknownTask: no function {call.task!r}")))
+            why = sendable(f"UnknownTask: no function {call.task!r}")
+            self._answers.end(context, Failed(why), here=False)
             return None
         return Job(context, function, call)
 
     def _run_on_thread(self, job: Job) -> None:
         if (ended := self.run(job)) is not None:
-            self._end(job.context, ended[0])
-
-    def _end_soon(self, context: TaskContext, outcome: Outcome) -> None:
-        self._threads.start(partial(self._end, context, outcome))
+            self._answers.end(job.context, ended[0])
 
     def _outcome(
         self, context: TaskContext, function: AnyFunction, value: Any, error: BaseException | None
@@ -156,12 +152,13 @@ class Executor:
         """End the task of an async function, even if that was cancelled before its first step."""
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
         if value is None and error is None:
-            self._end_on_loop(context, Done(None, function.retain_of(context.is_kept)))
+            done = Done(None, function.retain_of(context.is_kept))
+            self._answers.end(context, done, here=False)
             return
 
         # On a thread, because encoding and sending a result would block the event loop.
         def end() -> None:
-            self._end(context, self._outcome(context, function, value, error))
+            self._answers.end(context, self._outcome(context, function, value, error))
 
         self._threads.start(end)
 

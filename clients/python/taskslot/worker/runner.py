@@ -66,8 +66,7 @@ class Runner:
             options,
             self._threads,
             self._loop,
-            self._answers.end,
-            self._answers.end_on_loop,
+            self._answers,
             self._places.is_stopping,
             partial(self.ask, "stop now"),
         )
