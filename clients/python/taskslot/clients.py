@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from .errors import OutOfMemory, Refused, TaskslotError, of_reply
+from .line import Line, sends_plainly
 
 # Ask redis-py and valkey-py not to decode a reply, whatever the client does otherwise: payloads are bytes. This option
 # of `execute_command` never reaches the server.
@@ -149,6 +150,10 @@ class Client:
         is_reply = isinstance(error, self.errors.ResponseError)
         return is_reply and str(error).startswith("unknown command") and "TASK." in str(error).upper()
 
+    def refuses_command(self, error: BaseException) -> bool:
+        """Whether an error means that the server doesn't know a command, or that this user lacks the right to it."""
+        return isinstance(error, self.errors.NoPermissionError) or self.lacks_module(error)
+
     def node_of(self, key: str) -> str:
         """The name of the node that serves a key, as far as the client knows; "" outside of a cluster."""
         if not self.is_cluster:
@@ -168,6 +173,12 @@ class Client:
     def client_of(self, node: Any) -> Any:
         """The plain client that a sync cluster client holds for a node."""
         return getattr(self.client, f"get_{self.library}_connection")(node)
+
+    @cached_property
+    def line(self) -> Line | None:
+        """What sends commands past the client's `execute_command`; None if they have to go through it."""
+        fits = not self.is_async and not self.is_cluster and sends_plainly(self.client, str(self.library))
+        return Line(self.client, self.errors) if fits else None
 
     @cached_property
     def has_own_ways(self) -> bool:

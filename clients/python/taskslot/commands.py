@@ -39,7 +39,7 @@ Payload = bytes | str
 Direction = Literal["out", "in", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command(Generic[R]):
     """A command: its words, of which the second is the key, and the function that reads its reply."""
 
@@ -105,7 +105,7 @@ class ClaimOptions(TypedDict, total=False):
 
 def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
     """Raise TypeError for an unknown option. If it were ignored, `delay` would push a task that is ready at once."""
-    if unknown := options.keys() - kind.__optional_keys__:
+    if options and (unknown := options.keys() - kind.__optional_keys__):
         raise TypeError(
             f"unknown option {min(unknown)}: the options are {', '.join(sorted(kind.__optional_keys__))}"
         )
@@ -116,9 +116,12 @@ def refuse_unknown(options: Mapping[str, Any], kind: Any) -> None:
 
 def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[TaskId]:
     """TASK.PUSH."""
+    request = options.pop("request", None)
+    if not options:  # the usual push, made fast
+        return Command(("TASK.PUSH", key, payload, *(("REQUEST", request) if request else ())), pushed)
     refuse_unknown(options, PushOptions)
-    words = ("TASK.PUSH", key, payload, *task_words(options), *unique_words(options))
-    return Command(words, pushed)
+    token = ("REQUEST", request) if request else ()
+    return Command(("TASK.PUSH", key, payload, *task_words(options), *unique_words(options), *token), pushed)
 
 
 def push_many(
@@ -160,15 +163,14 @@ TASK_WORDS = {
 
 
 def unique_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words for `UniqueOptions`, `replace` and `request`. The server refuses those that lack their token."""
+    """The words for `UniqueOptions` and `replace`. The server refuses those that lack their token."""
     words: list[Word] = ["UNIQUE", options["unique"]] if options.get("unique") is not None else []
     if options.get("until_start"):
         words += ["UNTIL", "START"]
     if options.get("for_ms") is not None:
         words += ["FOR", options["for_ms"]]
     words += ["KEEP"] if options.get("keep") else []
-    words += ["REPLACE"] if options.get("replace") else []
-    return words + (["REQUEST", options["request"]] if options.get("request") else [])
+    return words + (["REPLACE"] if options.get("replace") else [])
 
 
 # Unix times in ms from the year 1973 to 33658. Present times in seconds or microseconds are far outside.
@@ -258,6 +260,14 @@ def read_task(key: str, reply: Any) -> Task:
     """Read one task of a claim's reply."""
     meta = Meta.read(reply[3]) if len(reply) > 3 else None
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
+
+
+def has_retain(meta: Any) -> bool:
+    """Whether a task's meta in a claim's reply says how long it is kept, without reading the rest."""
+    if isinstance(meta, dict):
+        return meta.get(b"retain") is not None
+    names = meta[::2]
+    return b"retain" in names and meta[2 * names.index(b"retain") + 1] is not None
 
 
 def claimed_of_several(reply: Any) -> list[Task]:

@@ -434,7 +434,7 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
     leases.open()
     try:
         for key in ("away", "here"):
-            leases.add(TaskContext(Task(key, f"{key}-1", b"", 1), leases.wake), time.monotonic())
+            leases.add([TaskContext(Task(key, f"{key}-1", b"", 1), leases.wake)], time.monotonic())
         wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
         assert "away" not in queue.kept
         queue.comes_back.set()
@@ -468,12 +468,12 @@ def test_a_task_whose_function_was_asked_to_stop_is_not_extended(answer, raises)
     leases.open()
     try:
         context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake)
-        leases.add(context, time.monotonic())
+        leases.add([context], time.monotonic())
         assert context.wait(PATIENCE_S)
         with pytest.raises(raises):
             context.check()
         again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake)
-        leases.add(again, time.monotonic())
+        leases.add([again], time.monotonic())
         assert again.wait(PATIENCE_S)
         assert queue.asked == 2
     finally:

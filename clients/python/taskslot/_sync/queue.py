@@ -19,8 +19,9 @@ class Queue(BaseQueue):
     """The queue in a key: `Queue(client, "mail")`.
 
     `client` is a client of redis-py (5.0.1 or later) or valkey-py: standalone, of Sentinel or of a cluster. Commands
-    that wait in the server use connections of their own, made like the client's. All others use the client. Spans are
-    milliseconds. Payloads and results are bytes; the client's `decode_responses` has no effect.
+    that wait in the server use connections of their own, made like the client's. All others use the client; a sync
+    client of a single server lends a connection that is kept for them. Spans are milliseconds. Payloads and results
+    are bytes; the client's `decode_responses` has no effect.
 
     Each push and claim carries a `REQUEST` token. If it is sent again after a broken connection, nothing is pushed or
     leased twice. While a server is away, calls keep trying for `patience_ms`; then they raise the client's own error.

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ..cancellation import cancellations, raise_if_cancelled
 from ..circuit_breaker import CircuitBreaker
 from ..clients import AS_BYTES, Client
-from ..commands import Command
+from ..commands import Command, Word
 from ..errors import Refused, TaskslotError
 from ..outages import Outages
 from .pause import pause
@@ -70,7 +70,7 @@ class Wire:
 
     def run(self, command: Command[R]) -> R:
         """Send a command and read its reply. Errors of the server are raised as `TaskslotError`s."""
-        return self._patiently(self._over(lambda: self.kind), command, self._tries, self._until())
+        return self._patiently(self._plainly, command, self._tries, self._until())
 
     def run_unless_away(self, command: Command[R]) -> R:
         """Like `run`, but raises `Elsewhere` if the node is away and certainly did not execute the command.
@@ -81,7 +81,7 @@ class Wire:
         if breaker.open and breaker.wait_s(self._waiting_node(command.key), time.monotonic()) > 0:
             raise Elsewhere(None)
         try:
-            reply = self._try(self._over(self._for_waits), command, breaker)
+            reply = self._try(self._on_waits, command, breaker)
         except Exception as error:
             if not self._may_try_again(error, until):
                 raise
@@ -91,15 +91,33 @@ class Wire:
         else:
             return command.read(reply)
         # The node may have executed it. Sent elsewhere, it would be executed twice.
-        return self._patiently(self._over(lambda: self.kind), command, breaker, until)
+        return self._patiently(self._plainly, command, breaker, until)
 
     def wait(self, command: Command[R]) -> R:
         """Send a command that can wait in the server, on a connection that no other command shares."""
-        return self._patiently(self._over(self._for_waits), command, self._waits, self._until())
+        return self._patiently(self._on_waits, command, self._waits, self._until())
+
+    def can_send_together(self) -> bool:
+        """Whether `send_together` works with this client."""
+        return self.kind.line is not None
+
+    def send_together(self, commands: Sequence[Sequence[Word]]) -> list[Any] | None:
+        """Send commands in one go, on a connection that no other command shares; the last one can wait in the server.
+
+        Returns their replies, in which errors are values. None if a server is away, or was a moment ago: then they may
+        have been executed or not, so send each by itself, with `run` or `wait`, which keep trying.
+        """
+        waiting = self._waiting or self._for_waits()
+        if waiting.line is None or self._waits.open or (self.outages is not None and self.outages.by_node):
+            return None
+        try:
+            return waiting.line.ask_all(commands)
+        except Exception:
+            return None  # whatever it is, a command that is sent by itself raises it
 
     def look(self, command: Command[R]) -> R:
         """Send a command once that waits a quarter of a second at most. A node that is away soon raises an error."""
-        return self._patiently(self._over(self._for_looks), command, CircuitBreaker(), time.monotonic())
+        return self._patiently(self._on_looks, command, CircuitBreaker(), time.monotonic())
 
     def watch(self, command: Callable[[int], Command[R]], ends_at: float | None) -> R | None:
         """Wait for something that the server reports only once, until a monotonic time (None is no limit).
@@ -178,6 +196,8 @@ class Wire:
 
     def close(self) -> None:
         """Close the twins' connections. The user's client stays open."""
+        if self.kind.line is not None:
+            self.kind.line.close()
         for twin in (self._waiting, self._looking):
             if twin is not None:
                 twin.client.close()
@@ -253,9 +273,14 @@ class Wire:
                 reply = waiting.client.execute_command(*first.words, **AS_BYTES)
         return reply
 
-    def _over(self, client: Callable[[], Client]) -> Send:
-        """A function that sends a command with a client, or with a twin that is made when it is first needed."""
-        return lambda command: client().client.execute_command(*command.words, **AS_BYTES)
+    def _plainly(self, command: Command[Any]) -> Any:
+        return send(self.kind, command)
+
+    def _on_waits(self, command: Command[Any]) -> Any:
+        return send(self._waiting or self._for_waits(), command)
+
+    def _on_looks(self, command: Command[Any]) -> Any:
+        return send(self._looking or self._for_looks(), command)
 
     def _until(self) -> float:
         """The monotonic time until which a call that begins now keeps trying."""
@@ -325,6 +350,13 @@ class Wire:
             if wait_s <= 0:
                 return
             pause(min(wait_s, until - now))
+
+
+def send(to: Client, command: Command[Any]) -> Any:
+    """Send a command with a client, or past its `execute_command` if possible, which only sync clients allow."""
+    if (line := to.line) is not None:
+        return line.ask(command.words)
+    return to.client.execute_command(*command.words, **AS_BYTES)
 
 
 def replies_to_slices(

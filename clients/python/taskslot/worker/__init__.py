@@ -1,8 +1,9 @@
 """Workers: they run functions for the tasks of a queue.
 
 `worker` has the class `Worker`, which registers functions and handles signals. `runner` is one run of a worker, from
-start to stop. In it, `claimer` claims tasks for the free `places`, `executor` runs functions on `threads` and `loops`,
-`leases` extends the leases of running tasks, and `answers` sends their `outcomes`, with the rests of `retries`.
+start to stop. In it, `claimer` claims tasks for the free `places` and runs short ones, `executor` runs functions on
+`threads` and `loops`, `leases` extends the leases of running tasks, and `answers` sends their `outcomes`, with the
+rests of `retries`.
 `context` is what a function can learn about its task.
 """
 

@@ -4,27 +4,103 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from .. import commands
 from .._sync.base_queue import BaseQueue
+from ..arguments import parts
 from ..errors import LeaseLost, Refused
-from ..replies import Task
+from ..replies import Answer, Task
 from .context import TaskContext
-from .outcomes import Failed, Outcome, described
+from .leases import Leases
+from .outcomes import Done, Failed, Outcome, described
+from .places import Ended, Places
 from .retries import log_retry, passes, rests
+from .threads import Threads
 
 log = logging.getLogger("taskslot")
 
 
 class Answers:
-    """Sends outcomes, each on the caller's thread. The event `stopped` ends the rests between tries."""
+    """Sends outcomes, frees the places of their tasks, and calls `freed`.
 
-    def __init__(self, queue: BaseQueue, stopped: threading.Event) -> None:
+    The event `stopped` ends the rests between tries.
+    """
+
+    def __init__(
+        self,
+        queue: BaseQueue,
+        threads: Threads,
+        places: Places,
+        leases: Leases,
+        stopped: threading.Event,
+        freed: Callable[[], None],
+    ) -> None:
         self._queue = queue
+        self._threads = threads
+        self._places = places
+        self._leases = leases
         self._stopped = stopped
+        self._freed = freed
 
-    def send(self, context: TaskContext, outcome: Outcome | None) -> None:
+    def end(
+        self, context: TaskContext, outcome: Outcome | None, *, here: bool = True, claimer: object = None
+    ) -> None:
+        """Answer for a task; on another thread unless `here`.
+
+        If the claimer ran the task itself, as `claimer`, it sends the answer with its next claim, if it can.
+        """
+        context.ended_at = time.monotonic()
+        send: Callable[[], None]
+        if not isinstance(outcome, Done):
+            send = partial(self._send_apart, context, outcome)
+        elif self._places.end(context, outcome, claimer):
+            return
+        else:
+            send = partial(self._send_ended, context.task.key)
+        if here:
+            send()
+        else:
+            self._threads.start(send)
+
+    def send_again(self, ended: Sequence[Ended]) -> None:
+        """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then."""
+        contexts = [context for context, _ in ended]
+        self._places.keep(contexts)
+        self._leases.add(contexts, time.monotonic())
+        for context, done in ended:
+            self._threads.start(partial(self._send_apart, context, done))
+
+    def _send_ended(self, key: str) -> None:
+        """Ack the finished tasks of a key until there are none, those with equal results in one command."""
+        while ended := self._places.take_ended(key):
+            self._free([context for context, _ in ended if context.is_abandoned()])
+            for done, contexts in groups(ended):
+                tasks = [context.task for context in contexts]
+                try:
+                    answers = self._queue.ack_many(tasks, result=done.result, retain_ms=done.retain_ms)
+                except Exception:
+                    again = list(contexts)
+                else:
+                    again = lost(contexts, answers)
+                    self._free([context for context in contexts if context not in again])
+                for context in again:
+                    self._threads.start(partial(self._send_apart, context, done))
+
+    def _send_apart(self, context: TaskContext, outcome: Outcome | None) -> None:
+        try:
+            self._send(context, outcome)
+        finally:
+            self._free([context])
+
+    def _free(self, contexts: Sequence[TaskContext]) -> None:
+        self._leases.remove(contexts)
+        self._places.free(contexts)
+        self._freed()
+
+    def _send(self, context: TaskContext, outcome: Outcome | None) -> None:
         """Send an outcome, and again while the server is away. The lease is extended meanwhile, if possible.
 
         A result is sent even if the heartbeat reported that the lease is lost. The server accepts it unless another
@@ -69,6 +145,23 @@ class Answers:
             return f"(failure {view.failures} of {limit})" if limit > 0 else f"(failure {view.failures})"
         except Exception:
             return ""
+
+
+def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]]]:
+    """The finished tasks whose outcomes are equal, at most a thousand at a time, without those that were given back."""
+    equal: dict[tuple[bytes | None, int | None], tuple[Done, list[TaskContext]]] = {}
+    for context, done in ended:
+        if not context.is_abandoned():
+            equal.setdefault((done.result, done.retain_ms), (done, []))[1].append(context)
+    for done, contexts in equal.values():
+        for part in parts(contexts):
+            yield done, part
+
+
+def lost(contexts: Sequence[TaskContext], answers: Sequence[int]) -> list[TaskContext]:
+    """The tasks of which, by these answers to an ack, the lease is lost."""
+    pairs = zip(contexts, answers, strict=True)
+    return [context for context, answer in pairs if answer == Answer.LEASE_LOST]
 
 
 def log_lost(outcome: Outcome, task: Task) -> None:

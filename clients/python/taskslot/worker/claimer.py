@@ -1,55 +1,205 @@
-"""The claim loop of a worker: claims as many tasks as there are free places, until the worker stops."""
+"""Claims tasks for the free places of a worker, and runs the short ones itself.
+
+One thread at a time has the turn. In one round trip it acks what has ended and claims for all free places. Then it runs
+the tasks whose functions are usually short, one after the other, which saves a switch of threads for each. The others
+run on threads of their own, or on the event loop.
+
+No task waits for long behind another: a guard looks now and then, and if the thread is still busy with the same tasks,
+it starts threads for those that wait, and gives the turn to another thread, so that answers and claims go on.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
+from .. import commands
 from ..arguments import MOST, token
 from ..replies import Task
-from .answers import requeue
+from .answers import Answers, groups, lost, requeue
+from .context import TaskContext
+from .executor import Executor, Job
+from .leases import Leases
 from .options import WorkerOptions
 from .outcomes import described
-from .places import Places
+from .places import Ended, Places
 from .retries import log_retry, passes, rests
+from .threads import Threads
 
 log = logging.getLogger("taskslot")
 
 # How long a claim waits in the server. A stop waits at most this long for the last claim.
 BLOCK_MS = 1000
+# How long the tasks that the claimer runs itself take together, by the last runs of their functions.
+SPARE_S = 0.002
+# How long the guard rests between two looks. A task waits behind another for two of these at most.
+GUARD_S = 0.002
+# After this many looks at a claimer that runs nothing itself, the guard sleeps until it is needed again.
+LOOKS = 5
 
 
 class Claimer:
-    """Claims tasks, on a thread of its own.
+    """Claims until the worker stops, or until an error that another claim would meet again. Then it calls `over`."""
 
-    `begin` is called with each task and the time at which its claim was sent. It returns False if the worker is
-    stopping; then the task is requeued.
-    """
-
-    def __init__(self, options: WorkerOptions, places: Places, begin: Callable[[Task, float], bool]) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions,
+        threads: Threads,
+        places: Places,
+        leases: Leases,
+        answers: Answers,
+        executor: Executor,
+        over: Callable[[], None],
+    ) -> None:
         self._options = options
+        self._threads = threads
         self._places = places
-        self._begin = begin
+        self._leases = leases
+        self._answers = answers
+        self._executor = executor
+        self._over = over
+        self._guard_needed = threading.Event()
+        self._closed = False
+        self._has_next = True
         self.has_ended = False
-        self.error: Exception | None = None  # an error that another claim would meet again
+        self.error: BaseException | None = None
 
-    def run(self) -> None:
-        """Claim until the worker stops, or until an error that ends it."""
+    def open(self) -> None:
+        """Start claiming."""
+        self._threads.start(partial(self._live, self._places.give_turn()))
+        self._threads.start(self._guard)
+
+    def close(self) -> None:
+        """End the guard."""
+        self._closed = True
+        self._guard_needed.set()
+
+    # ---- the thread that has the turn
+
+    def _live(self, turn: object) -> None:
         try:
-            while free := self._places.wait_for_free():
+            while (found := self._places.next_turn(turn)) is not None:
+                free, ended = found
+                if not free and not ended:
+                    break
                 asked_at = time.monotonic()
-                tasks = self._claim(min(free, MOST))
-                requeue(self._options.queue, [task for task in tasks if not self._begin(task, asked_at)])
-        except Exception as error:
-            log.error("worker %s stops: %s", self._options.name, described(error))
+                if contexts := self._exchange(min(free, MOST), ended):
+                    self._begin(turn, contexts, asked_at)
+            else:
+                return  # another thread has the turn
+        except BaseException as error:  # a log handler can raise anything
             self.error = error
-        finally:
-            self.has_ended = True
+        self.has_ended = True
+        self._over()
+        if self.error is not None:
+            log.error("worker %s stops: %s", self._options.name, described(self.error))
 
-    def _claim(self, count: int) -> list[Task]:
+    def _begin(self, turn: object, contexts: Sequence[TaskContext], asked_at: float) -> None:
+        taken = self._places.take(contexts)
+        if taken is None:
+            requeue(self._options.queue, [context.task for context in contexts])
+            return
+        self._leases.add(taken, asked_at)
+        if jobs := self._executor.start(taken, SPARE_S):
+            self._run_here(turn, deque(jobs))
+
+    def _run_here(self, turn: object, jobs: deque[Job]) -> None:
+        self._places.begin(turn, jobs)
+        if not self._guard_needed.is_set():
+            self._guard_needed.set()
+        while (job := taken_from(jobs)) is not None:
+            if self._places.batch() is not jobs:  # the guard was here
+                self._executor.start_thread(job)
+            elif (outcome := self._executor.run(job)) is not None:
+                self._answers.end(job.context, outcome[0], here=False, claimer=turn)
+
+    # ---- the guard
+
+    def _guard(self) -> None:
+        idle = 0
+        while True:
+            self._guard_needed.wait()
+            if self._closed:
+                return
+            jobs = self._places.batch()
+            time.sleep(GUARD_S)
+            if jobs is not None:
+                idle = 0
+                self._relieve(jobs)
+            elif (idle := idle + 1) > LOOKS:
+                self._guard_needed.clear()
+                if self._places.batch() is not None or self._closed:
+                    self._guard_needed.set()
+
+    def _relieve(self, jobs: deque[Job]) -> None:
+        """If the claimer is still busy with these tasks, start those that wait, and give its turn to another thread."""
+        if (turn := self._places.give_turn(jobs)) is not None:
+            while (job := taken_from(jobs)) is not None:
+                self._executor.start_thread(job)
+            self._threads.start(partial(self._live, turn))
+
+    # ---- answers and claims
+
+    def _exchange(self, free: int, ended: Sequence[Ended]) -> Sequence[TaskContext]:
+        """Answer for tasks that have ended, and claim; in one round trip unless something is in the way."""
+        request = token()
+        if self._places.together:
+            self._leases.remove(
+                context for context, _ in ended
+            )  # the answers count at once, whatever the claim does
+            if (contexts := self._at_once(free, ended, request)) is not None:
+                return contexts
+        return [self._context_of(task) for task in self._claim(free, request)] if free else []
+
+    def _at_once(self, free: int, ended: Sequence[Ended], request: str) -> Sequence[TaskContext] | None:
+        """Send all answers and the claim in one go. None if the claim has to be sent again, with the same token."""
+        queue, options = self._options.queue, self._options.claim_options()
+        acks = [(done, of, [context.task.handle for context in of]) for done, of in groups(ended)]
+        sent = [commands.ack(queue.name, handles, done.result, done.retain_ms) for done, _, handles in acks]
+        is_next = bool(free and acks and self._has_next)
+        if is_next:  # the last ack and the claim are one command
+            done, _, handles = acks[-1]
+            sent[-1] = commands.claim_next(
+                *(queue.name, handles, done.result, done.retain_ms, free, BLOCK_MS, request), **options
+            )
+        elif free:
+            sent.append(commands.claim([queue.name], free, BLOCK_MS, request, **options))
+        replies = queue.wire.send_together([command.words for command in sent])
+        if replies is None:
+            self._answers.send_again(ended)
+            return None
+        claimed = replies[-1] if free else []
+        if is_next and isinstance(claimed, Exception):
+            # A module before 0.3.0 has no TASK.NEXT, and a user may lack the right to it.
+            self._has_next = not queue.wire.kind.refuses_command(claimed)
+        elif is_next:
+            replies[-1], claimed = claimed
+        for (done, of, _), reply in zip(acks, replies, strict=False):
+            again = of if isinstance(reply, Exception) else lost(of, reply)
+            self._answers.send_again([(context, done) for context in again])
+        if isinstance(claimed, Exception):
+            return None
+        return [self._context(queue.name, one) for one in claimed or ()]
+
+    def _context(self, key: str, reply: Any) -> TaskContext:
+        """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""
+        if len(reply) > 3 and self._options.meta:
+            return self._context_of(commands.read_task(key, reply))
+        is_kept = len(reply) > 3 and commands.has_retain(reply[3])
+        return TaskContext(commands.read_task(key, reply[:3]), self._leases.wake, is_kept=is_kept)
+
+    def _context_of(self, task: Task) -> TaskContext:
+        is_kept = task.meta is not None and task.meta.retain is not None
+        return TaskContext(task, self._leases.wake, is_kept=is_kept)
+
+    def _claim(self, count: int, request: str) -> list[Task]:
         """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""
-        queue, request = self._options.queue, token()
+        queue = self._options.queue
         for rest_s in rests():
             if self._places.is_stopping():
                 break
@@ -61,3 +211,11 @@ class Claimer:
                 log_retry(error, f"claim of {queue.name} failed")
             self._places.rest(rest_s)
         return []
+
+
+def taken_from(jobs: deque[Job]) -> Job | None:
+    """The next task, if there is one. Two threads can ask at the same time."""
+    try:
+        return jobs.popleft()
+    except IndexError:
+        return None

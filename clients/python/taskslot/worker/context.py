@@ -39,15 +39,19 @@ class TaskContext:
     sync function sees it here. An async function is cancelled too (`asyncio.CancelledError`).
     """
 
-    def __init__(self, task: Task, on_progress: Callable[[], None]) -> None:
+    def __init__(self, task: Task, on_progress: Callable[[], None], *, is_kept: bool = False) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
+        self.is_kept = (
+            is_kept  # whether the push or the queue's setting says how long the finished task is kept
+        )
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self._pid = os.getpid()
         self._on_progress = on_progress
-        self._should_stop = threading.Event()
+        self._should_stop = False
+        self._stop: threading.Event | None = None  # made when a function waits for it, which few do
         self._lock = threading.Lock()
         self._begun = self._abandoned = False
         self._progress: bytes | None = None
@@ -71,8 +75,8 @@ class TaskContext:
         except RuntimeError:
             if os.getpid() != self._pid:
                 time.sleep(seconds)
-                return self._should_stop.is_set()
-            return self._should_stop.wait(seconds)
+                return self._should_stop
+            return self._wait(seconds)
         raise RuntimeError(
             "wait() would block the event loop: use await asyncio.sleep(), which ends when the task is cancelled"
         )
@@ -93,12 +97,19 @@ class TaskContext:
             self._progress = said
         self._on_progress()
 
+    def _wait(self, seconds: float) -> bool:
+        with self._lock:
+            if self._should_stop:
+                return True
+            stop = self._stop = self._stop or threading.Event()
+        return stop.wait(seconds)
+
     # ---- the worker's side
 
     def try_begin(self) -> bool:
         """Mark the function as begun. Returns False if it must not be called, because it should stop already."""
         with self._lock:
-            self._begun = not (self._should_stop.is_set() or self._abandoned)
+            self._begun = not (self._should_stop or self._abandoned)
             return self._begun
 
     def is_abandoned(self) -> bool:
@@ -122,8 +133,10 @@ class TaskContext:
         with self._lock:
             self.lease_lost |= lease_lost
             self.cancelled |= cancelled
-            is_first, on_stop = not self._should_stop.is_set(), self._on_stop
-            self._should_stop.set()
+            is_first, on_stop = not self._should_stop, self._on_stop
+            self._should_stop = True
+            if self._stop is not None:
+                self._stop.set()
         if is_first and on_stop is not None:
             on_stop()
 
@@ -134,7 +147,7 @@ class TaskContext:
         """
         with self._lock:
             self._on_stop = callback
-            should_stop = self._should_stop.is_set()
+            should_stop = self._should_stop
         if should_stop:
             callback()
 

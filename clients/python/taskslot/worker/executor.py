@@ -7,17 +7,19 @@ import contextvars
 import inspect
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..calls import BadPayload, Call
 from . import children
+from .answers import Answers
 from .context import CURRENT, TaskContext
 from .functions import AnyFunction
 from .loops import Loop
 from .options import WorkerOptions
-from .outcomes import Failed, Outcome, described, of_end, of_error, sendable
+from .outcomes import Done, Failed, Outcome, described, of_end, of_error, sendable
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -26,8 +28,16 @@ Begin = Callable[[], Coroutine[Any, Any, Any]]
 Ended = tuple[Any, BaseException | None]
 
 
+class Job(NamedTuple):
+    """A task with the function that it names."""
+
+    context: TaskContext
+    function: AnyFunction
+    call: Call
+
+
 class Executor:
-    """Runs the function of each task, and calls `end` with the outcome, never on the event loop.
+    """Runs the function of each task, and lets `answers` send the outcome.
 
     `is_stopping` returns whether the worker is stopping. `loop_closed` is called if the event loop is closed, so that
     no async function can run.
@@ -38,73 +48,97 @@ class Executor:
         options: WorkerOptions,
         threads: Threads,
         loop: Loop,
-        end: Callable[[TaskContext, Outcome | None], None],
+        answers: Answers,
         is_stopping: Callable[[], bool],
         loop_closed: Callable[[], None],
     ) -> None:
         self._options = options
         self._threads = threads
         self._loop = loop
-        self._end = end
+        self._answers = answers
         self._is_stopping = is_stopping
         self._loop_closed = loop_closed
         self._pid = os.getpid()
 
-    def start(self, context: TaskContext) -> None:
-        """Run the function that the task names, or end the task at once if there is none."""
-        task = context.task
-        try:
-            call = Call.read(task.payload, self._options.codec)
-        except BadPayload as error:
-            self._end_soon(context, Failed(described(error), dead=True))
-            return
-        function = self._options.functions.get(call.task)
-        if function is None:
-            # Another worker may know it, for example while a new version is rolled out.
-            log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
-            self._end_soon(context, Failed(sendable(f"UnknownTask: no function {call.task!r}")))
-        elif function.is_async:
-            self._on_loop(partial(self._begin_async, context, function, call))
-        else:
-            self._threads.start(partial(self._run_sync, context, function, call))
+    def start(self, contexts: Sequence[TaskContext], spare_s: float) -> list[Job]:
+        """Run the functions that the tasks name, or end a task at once if there is none.
 
-    def _end_soon(self, context: TaskContext, outcome: Outcome) -> None:
-        self._threads.start(partial(self._end, context, outcome))
+        Returns those of sync functions that together usually take less than `spare_s`, for the caller to `run`.
+        """
+        short, on_loop = list[Job](), list[Job]()
+        for context in contexts:
+            if (job := self._job(context)) is None:
+                continue
+            if job.function.is_async:
+                on_loop.append(job)
+                continue
+            spare_s -= job.function.usual_s
+            if spare_s > 0:
+                short.append(job)
+            else:
+                self.start_thread(job)
+        if on_loop and not self._loop.call(partial(self._begin_async, on_loop)):
+            self._loop_closed()
+        return short
 
-    def _end_with(
-        self, context: TaskContext, function: AnyFunction, value: Any, error: BaseException | None
-    ) -> None:
-        codec = self._options.codec
-        self._end(context, of_end(context, function, codec, value, error, self._is_stopping()))
+    def start_thread(self, job: Job) -> None:
+        """Run the function of a task on a thread."""
+        self._threads.start(partial(self._run_on_thread, job))
 
-    # ---- on a thread
-
-    def _run_sync(self, context: TaskContext, function: AnyFunction, call: Call) -> None:
+    def run(self, job: Job) -> tuple[Outcome | None] | None:
+        """Run a sync function here. Returns its outcome; None if it goes on, on the event loop."""
+        context, function, call = job
         if not context.try_begin():
-            self._end(context, of_error(asyncio.CancelledError(), context, True))
-            return
+            return (of_error(asyncio.CancelledError(), context, True),)
         variables = variables_of(context)
+        begun_at = time.monotonic()
         try:
             value, error = variables.run(function.function, *call.args, **call.kwargs), None
         except BaseException as raised:
             value, error = None, raised
         if os.getpid() != self._pid:
             children.end(error)
-        if inspect.isawaitable(value):
+        function.took(time.monotonic() - begun_at)
+        if value is not None and inspect.isawaitable(value):
             # A plain function that returned an awaitable, such as a decorator around an async function.
-            self._on_loop(partial(self._await, context, function, partial(returned, value), variables))
-        else:
-            self._end_with(context, function, value, error)
+            if not self._loop.call(
+                partial(self._await, context, function, partial(returned, value), variables)
+            ):
+                self._loop_closed()
+            return None
+        return (self._outcome(context, function, value, error),)
+
+    def _job(self, context: TaskContext) -> Job | None:
+        task = context.task
+        try:
+            call = Call.read(task.payload, self._options.codec)
+        except BadPayload as error:
+            self._answers.end(context, Failed(described(error), dead=True), here=False)
+            return None
+        function = self._options.functions.get(call.task)
+        if function is None:
+            # Another worker may know it, for example while a new version is rolled out.
+            log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
+            why = sendable(f"UnknownTask: no function {call.task!r}")
+            self._answers.end(context, Failed(why), here=False)
+            return None
+        return Job(context, function, call)
+
+    def _run_on_thread(self, job: Job) -> None:
+        if (ended := self.run(job)) is not None:
+            self._answers.end(job.context, ended[0])
+
+    def _outcome(
+        self, context: TaskContext, function: AnyFunction, value: Any, error: BaseException | None
+    ) -> Outcome | None:
+        return of_end(context, function, self._options.codec, value, error, self._is_stopping())
 
     # ---- on the event loop
 
-    def _on_loop(self, callback: Callable[[], None]) -> None:
-        if not self._loop.call(callback):
-            self._loop_closed()
-
-    def _begin_async(self, context: TaskContext, function: AnyFunction, call: Call) -> None:
-        begin = partial(called, context, function, call)
-        self._await(context, function, begin, variables_of(context))
+    def _begin_async(self, jobs: Sequence[Job]) -> None:
+        for context, function, call in jobs:
+            begin = partial(called, context, function, call)
+            self._await(context, function, begin, variables_of(context))
 
     def _await(
         self, context: TaskContext, function: AnyFunction, begin: Begin, variables: contextvars.Context
@@ -117,8 +151,16 @@ class Executor:
     def _ended_async(self, context: TaskContext, function: AnyFunction, task: asyncio.Task[Ended]) -> None:
         """End the task of an async function, even if that was cancelled before its first step."""
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+        if value is None and error is None:
+            done = Done(None, function.retain_of(context.is_kept))
+            self._answers.end(context, done, here=False)
+            return
+
         # On a thread, because encoding and sending a result would block the event loop.
-        self._threads.start(partial(self._end_with, context, function, value, error))
+        def end() -> None:
+            self._answers.end(context, self._outcome(context, function, value, error))
+
+        self._threads.start(end)
 
 
 def variables_of(context: TaskContext) -> contextvars.Context:

@@ -11,7 +11,6 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from ..calls import Call
 from ..codecs import Codec
-from ..replies import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +20,9 @@ Retain = int | Literal["default"] | None
 # The default, if neither the push nor the queue's setting says how long. Callers usually ask for a result after the
 # task has ended, so it has to be kept for a while.
 RETAIN_MS = 60_000
+
+# The longest run that counts, so that one long run among many short ones is soon forgotten.
+LONG_S = 0.01
 
 
 class Function(Generic[P, R]):
@@ -34,14 +36,24 @@ class Function(Generic[P, R]):
         self.name = name
         self.codec = codec
         self.retain_ms = retain_ms
+        self.usual_s = LONG_S  # how long the last runs took, about
         # The second check is for objects with an async __call__.
         self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
 
-    def retain_of(self, task: Task) -> int | None:
-        """How long to keep a task; None if the push or the queue's setting says it."""
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    def retain_of(self, is_kept: bool) -> int | None:
+        """How long to keep a finished task. `is_kept`: the push or the queue's setting says it, which None leaves."""
         if self.retain_ms != "default":
             return self.retain_ms
-        return RETAIN_MS if task.meta is None or task.meta.retain is None else None
+        return None if is_kept else RETAIN_MS
+
+    def took(self, seconds: float) -> None:
+        """Note how long a run took, for `usual_s`."""
+        seconds = min(seconds, LONG_S)
+        self.usual_s = seconds if self.usual_s == LONG_S else self.usual_s + (seconds - self.usual_s) / 8
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -51,7 +63,7 @@ class Function(Generic[P, R]):
 
         Raises TypeError if the function doesn't accept these arguments, or if the codec can't write them.
         """
-        inspect.signature(self.function).bind(*args, **kwargs)
+        self._signature.bind(*args, **kwargs)
         return Call(self.name, args, kwargs).payload(self.codec)
 
 

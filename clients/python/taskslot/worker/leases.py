@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +55,7 @@ class Leases:
         self._queue = queue
         self._threads = threads
         self._lease_s = None if lease_ms is None else lease_ms / 1000
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._leases: dict[str, Lease] = {}
         self._busy: set[str] = set()  # keys whose heartbeat is running
         self._rests: dict[str, float] = {}  # keys whose heartbeat failed, and the time of the next try
@@ -72,20 +72,23 @@ class Leases:
             self._closed = True
             self._changed.notify()
 
-    def add(self, context: TaskContext, asked_at: float) -> None:
-        """Add the lease of a task whose claim was sent at the monotonic time `asked_at`."""
+    def add(self, contexts: Iterable[TaskContext], asked_at: float) -> None:
+        """Add the leases of tasks whose claim was sent at the monotonic time `asked_at`."""
         now = time.monotonic()
-        # If the claim was sent again, its first copy may have leased the task long ago.
+        # If the claim was sent again, its first copy may have leased the tasks long ago.
         since = now if now - asked_at < LATE_S else asked_at
+        due = since + (ASK_AFTER_S if self._lease_s is None else self._lease_s / 3)
         with self._changed:
-            lease = self._leases[context.task.handle] = Lease(context, since, self._lease_s)
-            if lease.due() < self._wakes_at:
+            for context in contexts:
+                self._leases[context.task.handle] = Lease(context, since, self._lease_s)
+            if due < self._wakes_at:
                 self._changed.notify()
 
-    def remove(self, context: TaskContext) -> None:
-        """Remove the lease of a task."""
+    def remove(self, contexts: Iterable[TaskContext]) -> None:
+        """Remove the leases of tasks."""
         with self._changed:
-            self._leases.pop(context.task.handle, None)
+            for context in contexts:
+                self._leases.pop(context.task.handle, None)
 
     def wake(self) -> None:
         """Wake the watching thread, because there is progress to send."""
@@ -211,7 +214,7 @@ class Leases:
             lease.since = sent_at
             return
         # There is nothing to extend any more. The server doesn't extend the lease of a cancelled task either.
-        self.remove(lease.context)
+        self.remove([lease.context])
         if answer == Answer.CANCEL_ASKED:
             lease.context.ask_to_stop(cancelled=True)
         else:

@@ -113,7 +113,7 @@ def of_end(
     """The outcome of a function that returned `value` or raised `error`. There is one, whatever these objects do."""
     try:
         if error is None:
-            return of_value(value, context.task, function, codec)
+            return of_value(value, context, function, codec)
         outcome = of_error(error, context, is_stopping)
         if isinstance(outcome, Failed):
             trace = None if isinstance(error, Fail) else error
@@ -125,7 +125,7 @@ def of_end(
         return Failed(sendable(why), dead=error is None)
 
 
-def of_value(value: Any, task: Task, function: AnyFunction, codec: Codec) -> Outcome:
+def of_value(value: Any, context: TaskContext, function: AnyFunction, codec: Codec) -> Outcome:
     """The outcome of a returned value. If it can't be encoded, the task is dead: a retry would repeat finished work."""
     try:
         result = None if value is None else codec.dumps(value)
@@ -133,7 +133,7 @@ def of_value(value: Any, task: Task, function: AnyFunction, codec: Codec) -> Out
         why = f"the result of {function.name} can't be written as {codec.name}: {described(error)}"
         log.error("%s", why)
         return Failed(why, dead=True)
-    return Done(result, function.retain_of(task))
+    return Done(result, function.retain_of(context.is_kept))
 
 
 def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:

@@ -2,10 +2,10 @@
 
 Everything that waits for a server runs on a thread, never on the event loop of async functions. The threads are:
 
-- one that claims (claimer.py);
+- one that claims, runs short sync functions and sends their answers, and one that guards it (claimer.py);
 - one that watches the leases (leases.py), and one for each heartbeat;
-- one for each sync function (executor.py), which also sends its outcome (answers.py), and one for the outcome of each
-  async function;
+- one for each other sync function (executor.py), which also sends its outcome (answers.py), and one for the outcomes of
+  async functions;
 - the thread of the event loop for async functions: the user's, or one of the worker's own (loops.py);
 - the caller of `run`, which waits until it is asked to stop.
 """
@@ -21,8 +21,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal
 
+from .._sync.queue import Queue
 from ..outages import Outages
-from ..replies import Task
 from .answers import Answers, counted, requeue
 from .claimer import Claimer
 from .context import TaskContext
@@ -30,7 +30,6 @@ from .executor import Executor
 from .leases import Leases
 from .loops import Loop
 from .options import WorkerOptions
-from .outcomes import Outcome
 from .places import Places
 from .threads import Threads
 
@@ -57,17 +56,28 @@ class Runner:
         self._stopped = threading.Event()
         self._threads = Threads("taskslot")
         self._loop = Loop(loop)
-        self._places = Places(options.concurrency)
+        together = isinstance(options.queue, Queue) and options.queue.wire.can_send_together()
+        self._places = Places(options.concurrency, together)
         self._leases = Leases(options.queue, self._threads, options.lease_ms)
-        self._answers = Answers(options.queue, self._stopped)
-        self._claimer = Claimer(options, self._places, self._begin)
+        self._answers = Answers(
+            options.queue, self._threads, self._places, self._leases, self._stopped, self._freed
+        )
         self._executor = Executor(
             options,
             self._threads,
             self._loop,
-            self._end,
+            self._answers,
             self._places.is_stopping,
             partial(self.ask, "stop now"),
+        )
+        self._claimer = Claimer(
+            options,
+            self._threads,
+            self._places,
+            self._leases,
+            self._answers,
+            self._executor,
+            partial(self.ask, "look"),
         )
 
     def ask(self, what: Ask) -> None:
@@ -80,7 +90,7 @@ class Runner:
         # Outages are logged for all queues that share the connections.
         options.queue.wire.outages = options.queue.wire.outages or Outages()
         self._leases.open()
-        self._threads.start(self._claim)
+        self._claimer.open()
         log.info(
             "worker %s works on %s with %d places, functions: %s",
             *(options.name, options.queue.name, options.concurrency),
@@ -101,33 +111,9 @@ class Runner:
         except Empty:
             return None
 
-    # ---- a task
-
-    def _claim(self) -> None:
-        try:
-            self._claimer.run()
-        finally:
+    def _freed(self) -> None:
+        if self._places.is_stopping():
             self.ask("look")
-
-    def _begin(self, task: Task, asked_at: float) -> bool:
-        """Start a task whose claim was sent at the monotonic time `asked_at`. Returns False if the worker stops."""
-        context = TaskContext(task, self._leases.wake)
-        place = self._places.take(context)
-        if place == "taken":
-            self._leases.add(context, asked_at)
-            self._executor.start(context)
-        return place != "stopping"
-
-    def _end(self, context: TaskContext, outcome: Outcome | None) -> None:
-        """Send a task's outcome, and free its place."""
-        context.ended_at = time.monotonic()
-        try:
-            self._answers.send(context, outcome)
-        finally:
-            self._leases.remove(context)
-            self._places.free(context)
-            if self._places.is_stopping():
-                self.ask("look")
 
     # ---- the stop
 
@@ -145,6 +131,7 @@ class Runner:
             self._ends_within(TOLD_S, at_once=False)
             status = 1 if left else 0
         self._stopped.set()
+        self._claimer.close()
         self._leases.close()
         self._loop.close()
         self._threads.close()
@@ -179,8 +166,7 @@ class Runner:
         """Requeue tasks. Wait for that at most `REQUEUE_S`, which is long enough unless the server is away."""
         if not left:
             return
-        for context in left:
-            self._leases.remove(context)
+        self._leases.remove(left)
         done = threading.Event()
 
         def give_back() -> None:
