@@ -246,6 +246,7 @@ BREAKS = [
         "(whole.position() == bytes.len() as u64).then_some(value)",
         "Some(value)",
     ),
+    ("an effect goes on behind its end", "codec/effect.rs", 'ensure(from.rest.is_empty(), "its end")?;', ""),
     (
         "compaction keeps records",
         "store/page.rs",

@@ -120,7 +120,7 @@ pub enum Event<'a> {
         /// Whether its lease had ended.
         late: bool,
         /// The result and the retention; `None` if there is no result and the task is not retained.
-        #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+        #[serde(default, borrow)]
         end: Option<End<'a>>,
     },
     /// An attempt failed (FAIL).
@@ -152,7 +152,7 @@ pub enum Event<'a> {
         /// Its new deadline, never earlier than the old one.
         deadline: Millis,
         /// The worker's progress text. Empty removes the text, `None` leaves it.
-        #[serde(default, borrow, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+        #[serde(default, borrow, with = "serde_bytes")]
         progress: Option<&'a [u8]>,
     },
     /// Leases ended without an answer: their deadline passed, or their connection closed.

@@ -5,45 +5,40 @@ use std::ops::Deref;
 /// The longest string: two numbers and a lease number of 20 digits each, a nonce of 8, and three separators.
 const BYTES: usize = 72;
 
-/// A short ASCII string without an allocation. It is built from its end to its beginning, the order in which the digits
-/// of a number are computed.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A short ASCII string without an allocation.
 #[derive(Clone, Copy)]
 pub struct InlineStr {
     bytes: [u8; BYTES],
-    start: usize,
+    length: usize,
 }
 
 impl InlineStr {
     pub(crate) fn new() -> InlineStr {
-        InlineStr { bytes: [0; BYTES], start: BYTES }
+        InlineStr { bytes: [0; BYTES], length: 0 }
     }
 
-    /// Prepends one byte. Does nothing if the string is full.
-    pub(crate) fn byte(mut self, byte: u8) -> InlineStr {
-        if let Some(free) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
-            *free = byte;
-            self.start -= 1;
-        }
-        self
-    }
-
-    /// Prepends a number in decimal.
-    pub(crate) fn decimal(mut self, mut number: u64) -> InlineStr {
-        loop {
-            self = self.byte(b'0' + (number % 10) as u8);
-            number /= 10;
-            if number == 0 {
-                return self;
-            }
+    /// Appends a text. Does nothing if there is no room for it.
+    #[inline]
+    pub(crate) fn text(&mut self, text: &[u8]) {
+        let end = self.length + text.len();
+        if let Some(free) = self.bytes.get_mut(self.length..end) {
+            free.copy_from_slice(text);
+            self.length = end;
         }
     }
 
-    /// Prepends a number as eight hexadecimal digits.
-    pub(crate) fn hex(self, number: u32) -> InlineStr {
-        (0..8).fold(self, |text, nibble| {
-            let digit = (number >> (4 * nibble) & 0xf) as u8;
-            text.byte(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 })
-        })
+    /// Appends a number in decimal.
+    #[inline]
+    pub(crate) fn decimal(&mut self, number: u64) {
+        self.text(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// Appends a number as eight hexadecimal digits.
+    #[inline]
+    pub(crate) fn hex(&mut self, number: u32) {
+        self.text(&std::array::from_fn::<u8, 8, _>(|at| HEX[(number >> (28 - 4 * at) & 0xf) as usize]));
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -54,8 +49,9 @@ impl InlineStr {
 impl Deref for InlineStr {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 

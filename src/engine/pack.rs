@@ -4,6 +4,11 @@ use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
 
+/// Encodes a value with its fields by position. This can't fail for our values, see [`encode_named`].
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec(value).unwrap_or_default()
+}
+
 /// Encodes a value with field names. This can't fail for our values: they contain only numbers, bytes and names.
 pub(crate) fn encode_named(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()

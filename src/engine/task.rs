@@ -28,17 +28,29 @@ impl TaskId {
 
     /// The displayed id, without an allocation.
     pub fn text(self) -> InlineStr {
-        self.before(InlineStr::new())
+        let mut text = InlineStr::new();
+        self.write(&mut text);
+        text
     }
 
-    fn before(self, text: InlineStr) -> InlineStr {
-        text.decimal(self.seq).byte(b'-').decimal(self.ms)
+    #[inline]
+    fn write(self, text: &mut InlineStr) {
+        text.decimal(self.ms);
+        text.text(b"-");
+        text.decimal(self.seq);
     }
 
     /// Parses `<ms>-<seq>` in decimal, without signs, spaces or leading zeros.
-    pub fn parse(text: &[u8]) -> Option<TaskId> {
-        let dash = text.iter().position(|&byte| byte == b'-')?;
-        Some(TaskId { ms: decimal(text.get(..dash)?)?, seq: decimal(text.get(dash + 1..)?)? })
+    pub fn parse(mut text: &[u8]) -> Option<TaskId> {
+        TaskId::take(&mut text).filter(|_| text.is_empty())
+    }
+
+    /// Takes an id off the front.
+    #[inline]
+    fn take(text: &mut &[u8]) -> Option<TaskId> {
+        let ms = decimal(text)?;
+        skip(text, b'-')?;
+        Some(TaskId { ms, seq: decimal(text)? })
     }
 }
 
@@ -73,23 +85,22 @@ pub struct Handle {
 impl Handle {
     /// The displayed handle, without an allocation.
     pub fn text(self) -> InlineStr {
-        self.id.before(InlineStr::new().hex(self.nonce).byte(b'-').decimal(self.lease.0).byte(b'@'))
+        let mut text = InlineStr::new();
+        self.id.write(&mut text);
+        text.text(b"@");
+        text.decimal(self.lease.0);
+        text.text(b"-");
+        text.hex(self.nonce);
+        text
     }
 
     /// Parses a displayed handle.
-    pub fn parse(text: &[u8]) -> Option<Handle> {
-        let at = text.iter().position(|&byte| byte == b'@')?;
-        let id = TaskId::parse(text.get(..at)?)?;
-        let lease = text.get(at + 1..)?;
-        let dash = lease.iter().position(|&byte| byte == b'-')?;
-        let number = decimal(lease.get(..dash)?)?;
-        let nonce = lease.get(dash + 1..)?;
-        let lower_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if nonce.len() != 8 || !nonce.iter().all(lower_hex) {
-            return None;
-        }
-        let nonce = u32::from_str_radix(std::str::from_utf8(nonce).ok()?, 16).ok()?;
-        Some(Handle { id, lease: LeaseNumber(number), nonce })
+    pub fn parse(mut text: &[u8]) -> Option<Handle> {
+        let id = TaskId::take(&mut text)?;
+        skip(&mut text, b'@')?;
+        let lease = LeaseNumber(decimal(&mut text)?);
+        skip(&mut text, b'-')?;
+        Some(Handle { id, lease, nonce: hex(text)? })
     }
 }
 
@@ -99,15 +110,62 @@ impl fmt::Display for Handle {
     }
 }
 
-/// Parses an unsigned decimal in its canonical form, without leading zeros.
-fn decimal(text: &[u8]) -> Option<u64> {
-    let canonical = text == b"0" || !text.starts_with(b"0");
-    if text.is_empty() || !canonical {
+/// Skips this byte; `None` if another comes next.
+#[inline]
+fn skip(text: &mut &[u8], byte: u8) -> Option<()> {
+    let (first, rest) = text.split_first()?;
+    *text = rest;
+    (*first == byte).then_some(())
+}
+
+/// Takes a number off the front, as far as there are digits. It is an unsigned decimal in its canonical form, without
+/// leading zeros.
+#[inline]
+fn decimal(text: &mut &[u8]) -> Option<u64> {
+    let (mut number, mut rest) = (0u64, *text);
+    // Twice eight digits are far from an overflow.
+    for _ in 0..2 {
+        let Some((digits, behind)) = rest.split_first_chunk() else { break };
+        let Some(eight) = eight_digits(*digits) else { break };
+        (number, rest) = (number * 100_000_000 + eight, behind);
+    }
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    let digits = text.len() - rest.len();
+    let is_canonical = digits == 1 || digits > 1 && !text.starts_with(b"0");
+    *text = rest;
+    is_canonical.then_some(number)
+}
+
+/// The value of eight decimal digits, computed in one word; `None` if one of them is none.
+#[inline]
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    let zeros = u64::from_le_bytes([b'0'; 8]);
+    let digits = u64::from_le_bytes(text) ^ zeros;
+    // In each byte, what is above 9 is above 15, or gets there by adding 6.
+    let above = digits | digits.wrapping_add(u64::from_le_bytes([6; 8]));
+    if above & u64::from_le_bytes([0xf0; 8]) != 0 {
         return None;
     }
-    text.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
+    // The first digit is in the lowest byte. Pairs of digits, then pairs of those, then the two halves.
+    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff)
+}
+
+/// Parses eight lower hexadecimal digits.
+#[inline]
+fn hex(text: &[u8]) -> Option<u32> {
+    let digits: &[u8; 8] = text.try_into().ok()?;
+    digits.iter().try_fold(0, |number, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u32::from(digit))
     })
 }
 

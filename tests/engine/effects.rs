@@ -123,9 +123,6 @@ fn an_effect_that_ends_too_early_or_too_late_is_refused() {
     assert!(Effect::decode(&whole, &payloads[1..]).is_err(), "a payload too few");
     let too_many = [&payloads[..], &[b"x"]].concat();
     assert!(Effect::decode(&whole, &too_many).is_err(), "a payload too many");
-    let mut fewer = whole.clone();
-    fewer[17] -= 1;
-    assert!(Effect::decode(&fewer, &payloads).is_err(), "an event that nobody counts");
 }
 
 #[test]

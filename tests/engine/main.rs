@@ -11,6 +11,7 @@ mod story;
 mod calendars;
 mod clocks;
 mod codec;
+mod compact;
 mod digests;
 mod effects;
 mod fairness;

@@ -6,7 +6,7 @@ use taskslot_engine::{
     TaskId, TaskState,
 };
 
-use crate::copies::{digest, first_effect, load, save};
+use crate::copies::{digest, load, save};
 use crate::story::{Story, story};
 
 fn keeps(retain_ms: u64) -> Options<'static> {
@@ -276,14 +276,6 @@ fn an_event_lists_the_tasks_it_ends() {
     assert_eq!(ends(&s.queue.tick(s.now, &mut || 0, &mut pages).unwrap()), [(a, "dead")]);
     s.cancels("a");
     assert_eq!(ends(&s.queue.tick(s.now, &mut || 0, &mut pages).unwrap()), [(a, "cancelled")]);
-}
-
-#[test]
-fn an_ack_without_retention_or_result_is_as_short_as_before() {
-    let mut s = story();
-    s.push("a").claims("a");
-    let effect = first_effect(&s.queue.ack(s.now, &s.handle("a")).unwrap());
-    assert!(effect.ends_with(&[0xc2]), "the last field is `late`: {effect:x?}");
 }
 
 // Stored

@@ -4,10 +4,9 @@ import copy
 import random
 from collections.abc import Iterator
 
-import msgpack
-
+from harness.effects import pack_as_3, unpack
 from harness.server import Server
-from harness.talk import EFFECT_HEAD_BYTES, Talk
+from harness.talk import Talk
 
 DAY = 86_400_000
 EDGES = [
@@ -70,7 +69,7 @@ class Forger:
 
     def __init__(self, seed: int, real: list[list[bytes]]):
         self.rng = random.Random(seed)
-        decoded = [msgpack.unpackb(effect[EFFECT_HEAD_BYTES:]) for effect, *_ in real]
+        decoded = [events for effect, *_ in real for _, _, events in [unpack(effect)]]
         self.pool = [lookup(events, at) for events in decoded for at in places(events) if at]
 
     def bytes(self, text: bytes) -> bytes:
@@ -115,8 +114,9 @@ class Forger:
             effect = self.bytes(effect)
         else:
             try:
-                head, events = effect[:EFFECT_HEAD_BYTES], effect[EFFECT_HEAD_BYTES:]
-                effect = head + msgpack.packb(self.value(msgpack.unpackb(events)))
+                number, at, events = unpack(effect)
+                # Version 3 has a place for every value, so fields can become anything.
+                effect = pack_as_3(number, at, self.value(events))
             except OverflowError:
                 pass  # beyond 64 bits: the format has no such number
         if self.rng.random() < 0.1:

@@ -1,4 +1,4 @@
-"""Samples of the module's stored data, a set for each version of the formats. Every later version must load them.
+"""Samples of the module's stored data, a set for each version of effects. Every later version must load them.
 
 `python -m harness.samples 1` creates the set of version 1 again. That is only allowed before the version is released.
 After that, a sample never changes, and a new version gets its own set.

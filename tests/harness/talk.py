@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgpack
-
+from harness.effects import unpack
 from harness.server import Server, parse_commands
 
 
@@ -139,10 +138,6 @@ def payloads(tasks: object) -> list[bytes]:
 
 # ---- effects
 
-EFFECT_VERSION = 3
-# The version, the number and the instant, before the events.
-EFFECT_HEAD_BYTES = 13
-
 
 @dataclass
 class Effect:
@@ -166,9 +161,8 @@ def read_effect(command: list[bytes]) -> Effect:
     """Read a propagated command. Fails if it is not an effect."""
     name, key, effect, *payloads = command
     assert name == b"TASK._APPLY", command
-    assert effect[0] == EFFECT_VERSION, "the version of effects"
-    number, at = (int.from_bytes(part, "big") for part in (effect[1:7], effect[7:EFFECT_HEAD_BYTES]))
-    events = [next(iter(event.items())) for event in msgpack.unpackb(effect[EFFECT_HEAD_BYTES:])]
+    number, at, named = unpack(effect)
+    events = [next(iter(event.items())) for event in named]
     term = events.pop(0)[1] if events[0][0] == "term" else None
     return Effect(key, number, at, events, payloads, term)
 

@@ -1,16 +1,19 @@
 //! Effects: the bytes that tell replicas and the AOF what happened to a queue.
 //!
-//! An effect is a version byte, its number in the queue's history, the instant of the change on the queue's clock, and
-//! one or more events (MessagePack, fields by position). Versions only grow, and old ones stay readable. Before version
-//! 3 an effect had neither number nor instant.
+//! An effect is a version byte; one or more events and their end, in the form of [`super::event`]; its number in the
+//! queue's history; and the instant of the change on the queue's clock. Versions only grow, and old ones stay readable.
+//! In version 3, number and instant had six bytes each and came before the events, which were MessagePack with fields by
+//! position. Before that, an effect had neither number nor instant.
 
+use super::event::{Coded, END, Reader, Writer};
 use crate::event::Event;
 use crate::invalid::{Invalid, ensure};
 use crate::pack::decode;
+use crate::store::effect_count::EffectCount;
 use crate::time::Millis;
 
 /// The version of the effects that this build writes.
-pub const EFFECT_VERSION: u8 = 3;
+pub const EFFECT_VERSION: u8 = 4;
 
 /// An effect to be sent: what happened to one queue in one step.
 ///
@@ -18,9 +21,10 @@ pub const EFFECT_VERSION: u8 = 3;
 /// beside them in the same order, so that the server can pass on its own strings without a copy.
 #[derive(Debug, Default)]
 pub struct Effect {
-    /// The head (see [`HEAD_BYTES`]) and the encoded events.
+    /// The version and the encoded events; empty without events.
     bytes: Vec<u8>,
-    events: u32,
+    /// See [`Writer::base`].
+    base: u64,
 }
 
 /// An effect that was received and decoded.
@@ -33,18 +37,11 @@ pub struct Received<'a> {
     pub events: Vec<Event<'a>>,
 }
 
-/// MessagePack's marker of an array whose length follows in four bytes.
-const ARRAY32: u8 = 0xdd;
-/// Where the number of events is written.
-const LENGTH: std::ops::Range<usize> = 14..HEAD_BYTES;
-/// The version, six bytes each for the number and the instant, the marker of the array and its length.
-const HEAD_BYTES: usize = 18;
-
 impl Effect {
     /// An empty effect that reuses a buffer.
     pub fn reusing(mut bytes: Vec<u8>) -> Effect {
         bytes.clear();
-        Effect { bytes, events: 0 }
+        Effect { bytes, base: 0 }
     }
 
     /// The buffer, for [`Effect::reusing`].
@@ -54,29 +51,26 @@ impl Effect {
 
     /// Appends an event. The payloads of a push or a replacement are not included.
     pub fn add(&mut self, event: &Event) {
-        if self.events == 0 {
-            self.bytes.reserve(96);
-            self.bytes.extend_from_slice(&[0; HEAD_BYTES]);
+        if self.bytes.is_empty() {
+            self.bytes.reserve(64);
+            self.bytes.push(EFFECT_VERSION);
         }
-        self.events += 1;
-        // Writing numbers, bytes and names to a vector can't fail.
-        let _ = rmp_serde::encode::write(&mut self.bytes, event);
+        let mut writer = Writer { out: &mut self.bytes, base: self.base };
+        event.put(&mut writer);
+        self.base = writer.base;
     }
 
     /// Whether there are no events.
     pub fn is_empty(&self) -> bool {
-        self.events == 0
+        self.bytes.is_empty()
     }
 
-    /// Finishes the effect and returns the bytes to send; empty without events. `number` comes from
+    /// Finishes the effect and returns the bytes to send; empty without events. Called once. `number` comes from
     /// [`crate::Queue::count_effect`], `at` is the instant of the change on the queue's clock.
     pub fn seal(&mut self, number: u64, at: Millis) -> &[u8] {
-        if let Some(head) = self.bytes.first_chunk_mut::<HEAD_BYTES>() {
-            head[0] = EFFECT_VERSION;
-            head[1..7].copy_from_slice(&number.to_be_bytes()[2..]);
-            head[7..13].copy_from_slice(&at.0.to_be_bytes()[2..]);
-            head[13] = ARRAY32;
-            head[LENGTH].copy_from_slice(&self.events.to_be_bytes());
+        if !self.is_empty() {
+            self.bytes.push(END);
+            (number, at).put(&mut Writer { out: &mut self.bytes, base: self.base });
         }
         &self.bytes
     }
@@ -86,13 +80,11 @@ impl Effect {
     pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Invalid> {
         let (&version, mut rest) = bytes.split_first().ok_or(Invalid("an effect"))?;
         ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
-        let mut stamp = None;
-        if version >= 3 {
-            let number = six_bytes(&mut rest).ok_or(Invalid("a number"))?;
-            let at = six_bytes(&mut rest).ok_or(Invalid("an instant"))?;
-            stamp = Some((number, Millis(at)));
-        }
-        let mut events: Vec<Event> = decode(rest).ok_or(Invalid("known events"))?;
+        let (stamp, mut events) = match version {
+            1 | 2 => (None, decode(rest).ok_or(KNOWN_EVENTS)?),
+            3 => (Some(old_stamp(&mut rest)?), decode(rest).ok_or(KNOWN_EVENTS)?),
+            _ => read(rest)?,
+        };
         let mut left = payloads;
         for event in &mut events {
             match event {
@@ -113,6 +105,29 @@ impl Effect {
         ensure(left.is_empty(), "an event for each payload")?;
         Ok(Received { stamp, events })
     }
+}
+
+const KNOWN_EVENTS: Invalid = Invalid("known events");
+
+type Stamp = (u64, Millis);
+
+/// Reads an effect after its version.
+fn read(rest: &[u8]) -> Result<(Option<Stamp>, Vec<Event<'_>>), Invalid> {
+    let (mut from, mut events) = (Reader::new(rest), Vec::new());
+    while !from.ends() {
+        events.push(Event::get(&mut from).ok_or(KNOWN_EVENTS)?);
+    }
+    let (number, at) = Coded::get(&mut from).ok_or(Invalid("a number and an instant"))?;
+    ensure(number <= EffectCount::MAX && at <= Millis::MAX, "a number and an instant in bounds")?;
+    ensure(from.rest.is_empty(), "its end")?;
+    Ok((Some((number, at)), events))
+}
+
+/// Takes number and instant of version 3 off the front.
+fn old_stamp(rest: &mut &[u8]) -> Result<Stamp, Invalid> {
+    let number = six_bytes(rest).ok_or(Invalid("a number"))?;
+    let at = six_bytes(rest).ok_or(Invalid("an instant"))?;
+    Ok((number, Millis(at)))
 }
 
 /// Takes a number of six bytes, big endian, off the front.

@@ -2,7 +2,7 @@
 
 from harness.files import rewrite_aof
 from harness.server import Server, parse_commands, wait_synced
-from harness.talk import Error, Talk
+from harness.talk import Error, Talk, read_effect
 
 GAP = b"effects are missing"
 
@@ -31,8 +31,8 @@ def test_effects_of_a_queue_are_numbered_from_1(start):
         c.claim("q")
         c("DEL", "q")
     c.push("r", "x")
-    applied = [words for words in server.propagated() if words[0] == b"TASK._APPLY"]
-    numbers = [(words[1], int.from_bytes(words[2][1:7], "big")) for words in applied]
+    applied = [read_effect(words) for words in server.propagated() if words[0] == b"TASK._APPLY"]
+    numbers = [(effect.key, effect.number) for effect in applied]
     assert numbers == [(b"q", n) for n in (1, 2, 3)] * 2 + [(b"r", 1)]
 
 

@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from harness.effects import EFFECT_VERSION
 from harness.queues import contents, goes_on
 from harness.samples import FOLDER, rich_of, text
-from harness.server import Server
+from harness.server import Server, parse_commands
 
-VERSIONS = [1, 2, 3]
+# The version of the stored form in the samples of each version of effects.
+STORED = {1: 1, 2: 2, 3: 3, 4: 3}
+VERSIONS = list(STORED)
 
 
 def contents_of(version: int) -> dict:
@@ -82,11 +85,13 @@ def test_a_dump_of_each_version_is_restored(start, version):
     check(server, version, ["queue"])
 
 
-def test_the_current_version_has_a_sample(r, server):
-    """A new version of the stored form needs samples of its own."""
+def test_the_current_versions_have_a_sample(r, server):
+    """A new version of the stored form or of effects needs samples of its own."""
+    last = VERSIONS[-1]
     r.execute_command("TASK.PUSH", "queue", "x")
-    number = int.from_bytes(r.dump("queue")[2:10], "big")
-    assert (
-        number & 0x3FF == VERSIONS[-1]
-        and len(contents_of(VERSIONS[-1])["contents"]["queue"]["tasks"]["leased"]) > 4
-    )
+    stored = [r.dump("queue"), (FOLDER / f"queue-v{last}.dump").read_bytes()]
+    now, then = (int.from_bytes(dump[2:10], "big") & 0x3FF for dump in stored)
+    assert now == then == STORED[last]
+    commands, _ = parse_commands((FOLDER / f"queues-v{last}.aof").read_bytes())
+    assert {words[2][0] for words in commands if words[0] == b"TASK._APPLY"} == {EFFECT_VERSION} == {last}
+    assert len(contents_of(last)["contents"]["queue"]["tasks"]["leased"]) > 4
