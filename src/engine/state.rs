@@ -91,7 +91,8 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     /// The lane it belongs to.
     pub fn key(&self) -> LaneKey {
-        LaneKey { priority: self.record.options.priority, group: self.record.group }
+        let (priority, group) = self.record.priority_and_group();
+        LaneKey { priority, group }
     }
 
     /// The entry. For a task that was never touched, the entry it would have: ready since its push.
@@ -180,9 +181,10 @@ impl State {
     }
 
     pub(crate) fn at(&self, position: Position) -> Option<Found<'_>> {
-        let order = self.log.order(position);
-        let record = self.bodies.over(order, self.log.record(position)?);
-        Some(Found { position, order, record, entry: self.log.entry(position) })
+        let (page, slot) = self.log.page(position)?;
+        let order = page.order(slot);
+        let record = self.bodies.over(order, page.record(slot)?);
+        Some(Found { position, order, record, entry: page.entry(slot) })
     }
 
     /// Bytes of a task: its record, and the body that replaced the record's.

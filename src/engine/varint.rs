@@ -15,7 +15,13 @@ pub(crate) fn len(value: u64) -> usize {
 }
 
 /// Takes a number off the front of `bytes`; `None` if they end too early or it doesn't fit in 64 bits.
+#[inline]
 pub(crate) fn get(bytes: &mut &[u8]) -> Option<u64> {
+    if let Some((&byte, rest)) = bytes.split_first().filter(|(byte, _)| **byte < 0x80) {
+        // Most numbers are small.
+        *bytes = rest;
+        return Some(byte.into());
+    }
     let mut rest = bytes.iter();
     let value = get_from(&mut rest)?;
     *bytes = rest.as_slice();
