@@ -1,6 +1,7 @@
 //! The request of a worker, and the tasks that it gets.
 
 use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, TaskId};
+use taskslot_node::OneOrMany;
 
 use taskslot_api::Reply;
 
@@ -15,18 +16,77 @@ pub struct ClaimRequest<'a> {
     pub token: Option<&'a [u8]>,
     /// Whether each task comes with a map (WITHMETA).
     pub with_meta: bool,
-    /// Whether the reply names the queue, because the claim named several (MCLAIM).
-    pub with_key: bool,
+    /// What the reply has before the tasks.
+    pub head: Head<&'a OneOrMany<i64>>,
+}
+
+/// What the reply to a claim has before its tasks.
+#[derive(Clone, Copy)]
+pub enum Head<A> {
+    /// Nothing: the reply is the array of tasks.
+    Nothing,
+    /// The key of the queue, because the claim named several (MCLAIM).
+    Key,
+    /// The answers to the handles that the same command has finished (NEXT).
+    Answers(A),
+}
+
+impl Head<OneOrMany<i64>> {
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> Head<&OneOrMany<i64>> {
+        match self {
+            Head::Nothing => Head::Nothing,
+            Head::Key => Head::Key,
+            Head::Answers(answers) => Head::Answers(answers),
+        }
+    }
+}
+
+impl Head<&OneOrMany<i64>> {
+    /// A copy for a worker that waits.
+    pub fn into_owned(self) -> Head<OneOrMany<i64>> {
+        match self {
+            Head::Nothing => Head::Nothing,
+            Head::Key => Head::Key,
+            Head::Answers(answers) => Head::Answers(answers.clone()),
+        }
+    }
 }
 
 impl ClaimRequest<'_> {
     /// Begins the reply. After it, this many tasks of the queue follow, at least one.
     pub fn begin_reply(&self, reply: Reply<'_>, key: &[u8], tasks: usize) {
-        if self.with_key {
-            reply.array(2);
-            reply.bulk(key);
+        match self.head {
+            Head::Nothing => {}
+            Head::Key => {
+                reply.array(2);
+                reply.bulk(key);
+            }
+            Head::Answers(answers) => {
+                reply.array(2);
+                reply_answers(reply, answers);
+            }
         }
         reply.array(tasks);
+    }
+
+    /// Replies that there are no tasks. No queue gave any, so the reply has no key.
+    pub fn reply_nothing(&self, reply: Reply<'_>) {
+        match self.head {
+            Head::Answers(_) => self.begin_reply(reply, &[], 0),
+            Head::Nothing | Head::Key => reply.array(0),
+        }
+    }
+}
+
+/// Replies the integer of one handle, or an array with those of several.
+pub fn reply_answers(reply: Reply<'_>, answers: &OneOrMany<i64>) {
+    match answers {
+        OneOrMany::One(answer) => reply.integer(*answer),
+        OneOrMany::Many(answers) => {
+            reply.array(answers.len());
+            answers.iter().for_each(|answer| reply.integer(*answer));
+        }
     }
 }
 

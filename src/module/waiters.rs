@@ -16,12 +16,12 @@ use std::time::Instant;
 
 use taskslot_engine::{Claim, Handle, Holder, Now};
 use taskslot_node::{
-    Candidates, Demand, Job, Offer, Position, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
+    Candidates, Demand, Job, Offer, OneOrMany, Position, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
 };
 
 use crate::agenda::{self, SLICE};
 use crate::blocking::block;
-use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
+use crate::claims::{ClaimRequest, Delivery, Head, OwnedDelivery};
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use taskslot_api::blocked::{Waiter, Waiting};
@@ -52,7 +52,7 @@ struct OwnedClaim {
     claim: Claim<'static>,
     connection: Option<Holder>,
     with_meta: bool,
-    with_key: bool,
+    head: Head<OneOrMany<i64>>,
 }
 
 thread_local! {
@@ -255,14 +255,14 @@ fn positions(
 
 impl BlockedWorker {
     fn new(ctx: Context<'_>, request: &ClaimRequest<'_>, positions: Vec<Position>) -> BlockedWorker {
-        let ClaimRequest { claim, connection, token, with_meta, with_key } = *request;
+        let ClaimRequest { claim, connection, token, with_meta, head } = *request;
         BlockedWorker {
             ticket: Ticket::new(positions, claim.worker, claim.group, token, claim.count as u64),
             claim: OwnedClaim {
                 claim: Claim { worker: &[], group: None, ..claim },
                 connection,
                 with_meta,
-                with_key,
+                head: head.into_owned(),
             },
             user: User::of_client(ctx),
             refused: Cell::new(false),
@@ -275,13 +275,13 @@ impl BlockedWorker {
 
     /// The request, borrowed from the worker.
     pub fn request(&self) -> ClaimRequest<'_> {
-        let (OwnedClaim { claim, connection, with_meta, with_key }, ticket) = (&self.claim, &self.ticket);
+        let (OwnedClaim { claim, connection, with_meta, head }, ticket) = (&self.claim, &self.ticket);
         ClaimRequest {
             claim: Claim { worker: &ticket.worker, group: ticket.group.as_deref(), ..*claim },
             connection: *connection,
             token: ticket.token.as_deref(),
             with_meta: *with_meta,
-            with_key: *with_key,
+            head: head.as_ref(),
         }
     }
 
@@ -289,14 +289,16 @@ impl BlockedWorker {
     pub fn may_claim(&self) -> bool {
         let (Some(user), Some(first)) = (&self.user, self.ticket.positions.first()) else { return true };
         let (db, key) = (first.queue.db, &*first.queue.name);
-        let may = if self.claim.with_key {
-            // The first key is repeated after KEYS: with 0 counted keys, servers would check no key at all.
-            let number = self.ticket.positions.len().to_string();
-            let keys = self.ticket.positions.iter().map(|position| &*position.queue.name);
-            let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
-            user.may(db, &head.into_iter().chain(keys).collect::<Vec<_>>())
-        } else {
-            user.may(db, &[b"TASK.CLAIM", key])
+        let may = match self.claim.head {
+            Head::Nothing => user.may(db, &[b"TASK.CLAIM", key]),
+            Head::Key => {
+                // The first key is repeated after KEYS: with 0 counted keys, servers would check no key at all.
+                let number = self.ticket.positions.len().to_string();
+                let keys = self.ticket.positions.iter().map(|position| &*position.queue.name);
+                let head = [&b"TASK.MCLAIM"[..], key, b"KEYS", number.as_bytes()];
+                user.may(db, &head.into_iter().chain(keys).collect::<Vec<_>>())
+            }
+            Head::Answers(_) => user.may(db, &[b"TASK.NEXT", key, b"HANDLES"]),
         };
         self.refused.set(!may);
         may
@@ -331,7 +333,7 @@ impl Waiting for BlockedWorker {
         let (delivery, served_at) = (self.delivery.take(), self.served_at.borrow());
         match served_at.as_ref().filter(|_| !delivery.is_empty()) {
             Some(queue) => self.request().begin_reply(ctx.reply(), &queue.name, delivery.len()),
-            None => ctx.reply().array(0),
+            None => self.request().reply_nothing(ctx.reply()),
         }
         delivery.iter().for_each(|task| task.as_delivery().reply(ctx.reply(), self.claim.with_meta));
     }

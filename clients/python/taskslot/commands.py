@@ -18,6 +18,7 @@ from .replies import (
     Group,
     Info,
     Meta,
+    Next,
     Result,
     Schedule,
     Settings,
@@ -26,6 +27,7 @@ from .replies import (
     TaskId,
     TaskView,
     WorkerView,
+    answer_of,
     data,
     pairs,
     text,
@@ -209,19 +211,43 @@ def claim(
     words: list[Word] = ["TASK.CLAIM", keys[0]]
     if len(keys) > 1:
         words = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:]]
-    words += ["COUNT", count]
-    words += ["BLOCK", block_ms] if block_ms is not None else []
-    words += claim_words(options)
-    words += ["REQUEST", request] if request and not options.get("noack") else []
+    words += claim_words(count, block_ms, request, options)
     if len(keys) == 1:
         return Command(tuple(words), lambda reply: [read_task(keys[0], one) for one in reply or []])
     return Command(tuple(words), claimed_of_several)
 
 
-def claim_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words for the options in `ClaimOptions` that are given."""
-    words = [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
-    return words + [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
+def claim_next(
+    key: str,
+    handles: Sequence[str],
+    result: Payload | None,
+    retain_ms: int | None,
+    count: int,
+    block_ms: int | None,
+    request: str | None,
+    **options: Unpack[ClaimOptions],
+) -> Command[Next]:
+    """TASK.NEXT: finishes 1 to 1000 tasks, then claims."""
+    refuse_unknown(options, ClaimOptions)
+    words: list[Word] = ["TASK.NEXT", key, "HANDLES", len(handles), *handles]
+    words += [*given("RESULT", result), *given("RETAIN", retain_ms)]
+    words += claim_words(count, block_ms, request, options)
+
+    def read(reply: Any) -> Next:
+        answers, tasks = reply
+        return Next([answer_of(int(one)) for one in answers], [read_task(key, one) for one in tasks or []])
+
+    return Command(tuple(words), read)
+
+
+def claim_words(
+    count: int, block_ms: int | None, request: str | None, options: Mapping[str, Any]
+) -> list[Word]:
+    """The words for the options of a claim that are given. A claim with NOACK has no token."""
+    words: list[Word] = ["COUNT", count, *given("BLOCK", block_ms)]
+    words += [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
+    words += [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
+    return words + (["REQUEST", request] if request and not options.get("noack") else [])
 
 
 CLAIM_WORDS = {"lease_ms": "LEASE", "worker": "WORKER", "group": "GROUP", "max_bytes": "BYTES"}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_type_hints
 
 T = TypeVar("T", bound="Reply")
 
@@ -34,7 +34,7 @@ class TaskId(str):
 
 
 class Answer(IntEnum):
-    """The reply for one handle of `ack_many`, `fail_many`, `requeue_many` and `extend_many`, as the server's number."""
+    """The reply for one handle of `next` and of `ack_many` and the like, as the server's number."""
 
     OK = 1
     GONE = 0  # there is nothing left to do: the task was finished or removed before
@@ -71,6 +71,13 @@ class Task:
     def id(self) -> str:
         """The task's id: the part of the handle before the `@`. With `noack`, the handle is the id."""
         return self.handle.partition("@")[0]
+
+
+class Next(NamedTuple):
+    """The reply of `next`: an `Answer` for each finished task, in order, and the tasks that were claimed."""
+
+    answers: list[int]
+    tasks: list[Task]
 
 
 class Reply:

@@ -49,6 +49,18 @@ def test_a_claim_whose_reply_is_lost_is_made_once(lossy, block_ms):
         assert (queue.len("leased"), queue.len("ready")) == (1, 1)
 
 
+@pytest.mark.parametrize("block_ms", [None, 5000])
+def test_a_next_whose_reply_is_lost_is_made_once(lossy, block_ms):
+    """The second copy gets the tasks that the first one leased. The first one has finished the task, so it gets 0."""
+    with Queue(lossy, "mail") as queue:
+        queue.push_many(["a", "b", "c"])
+        done = queue.claim()
+        Lossy.loses = ["TASK.NEXT"]
+        answers, (task,) = queue.next(done, block_ms=block_ms)
+        assert (Lossy.loses, answers, task.payload, task.deliveries) == ([], [0], b"b", 1)
+        assert (queue.info().acked, queue.len("leased"), queue.len("ready")) == (1, 1, 1)
+
+
 def test_tasks_of_a_lost_reply_are_requested_again_from_their_shard(lossy):
     """The shard is skipped for a second and has no ready task any more, but is asked all the same.
 

@@ -185,6 +185,75 @@ def test_a_claim_takes_from_several_queues_in_order(make):
     assert low.len() == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_finished_tasks_are_exchanged_for_the_next_ones(make, options):
+    """`next` returns an `Answer` for each task, in order, and the claimed tasks. A lost lease raises nothing."""
+    queue = make(**options)
+    queue.push_many(["a", "b", "c"])
+    first, second = queue.claim(2)
+    queue.requeue(second)
+    answers, tasks = queue.next(
+        [first, second.handle], 5, result="r", retain_ms=60_000, worker="w", meta=True
+    )
+    assert answers == [Answer.OK, Answer.LEASE_LOST] and isinstance(answers[0], Answer)
+    assert sorted(task.payload for task in tasks) == [b"b", b"c"] and tasks[0].meta.lease > 0
+    assert queue.result(first).value == b"r"
+    again = queue.next([first, *tasks])
+    assert (again.answers, again.tasks) == ([Answer.GONE, Answer.OK, Answer.OK], [])
+    queue.push("d")
+    assert [task.payload for task in queue.next([]).tasks] == [b"d"]
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_next_waits_for_tasks_and_the_answers_count_meanwhile(make, options):
+    """One wait is longer than a slice and ends without a task, another one ends when a task arrives."""
+    queue, other = make(**options), make(**options)
+    queue.push_many(["a", "b"])
+    first, second = queue.claim(2)
+    assert queue.next([first], block_ms=1200) == ([Answer.OK], [])
+
+    def push():
+        wait_until(lambda: other.len() == 0, "the second task is finished")
+        other.push("c")
+
+    pushing = later(push)
+    answers, (task,) = queue.next([second], block_ms=0)
+    assert (answers, task.payload) == ([Answer.OK], b"c")
+    pushing.join()
+
+
+def test_next_finishes_more_tasks_than_fit_into_one_command(make):
+    """The answers are in the order of the tasks."""
+    queue = make()
+    queue.push_many([str(n) for n in range(2500)])
+    tasks = queue.claim(1000) + queue.claim(1000)
+    queue.requeue(tasks[1500])
+    answers, more = queue.next(tasks, 1000)
+    assert answers == [Answer.OK] * 1500 + [Answer.LEASE_LOST] + [Answer.OK] * 499
+    assert len(more) == 501
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_next_refuses_wrong_arguments_and_finishes_nothing(make, options):
+    """Unknown options, a single task, a wrong number, a negative wait, and a task of another queue."""
+    queue, other = make(**options), make("{m}other")
+    queue.push_many(["a", "b"])
+    (task,) = queue.claim()
+    for wrong in (task, task.handle, [[task]]):
+        with pytest.raises(TypeError):
+            queue.next(wrong)
+    with pytest.raises(TypeError, match="unknown option lease"):
+        queue.next([task], lease=1000)
+    with pytest.raises(ValueError, match="must not be negative"):
+        queue.next([task], block_ms=-1)
+    with pytest.raises((ValueError, Refused)):
+        queue.next([task], 0)
+    if not options:
+        with pytest.raises(ValueError, match="finishes tasks of {m}other only"):
+            other.next([task])
+    assert queue.ack(task) and queue.len("ready") == 1
+
+
 def test_a_result_is_waited_for(make):
     """The task ends with a value or without one, with an error, or cancelled. None means that the time is over."""
     queue, worker = make(), make()
@@ -324,6 +393,24 @@ def test_a_call_survives_a_restart_of_the_server(make, server):
     pushing.join(20)
     waiting.join(20)
     assert [task.payload for task in got] == [b"after"]
+
+
+def test_next_survives_a_restart_of_the_server(make, server):
+    """It keeps waiting. If its reply was lost, the answer says that there is nothing left to finish."""
+    queue, worker = make(), make()
+    queue.push("before")
+    done = queue.claim()
+    got = []
+    waiting = later(lambda: got.append(worker.next(done, block_ms=20_000)))
+    wait_until(lambda: queue.info().blocked_workers == 1, "the worker waits")
+    assert queue.info().acked == 1
+    server.kill9()
+    pushing = later(lambda: queue.push("after"))
+    server.start()
+    pushing.join(20)
+    waiting.join(20)
+    [(answers, tasks)] = got
+    assert answers[0] in (Answer.OK, Answer.GONE) and [task.payload for task in tasks] == [b"after"]
 
 
 def test_a_call_gives_up_when_its_patience_is_over(make, server):

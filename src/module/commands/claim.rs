@@ -5,10 +5,10 @@ use std::slice;
 
 use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 
-use super::args::Args;
+use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
 use super::task::REPLY_BYTES;
-use crate::claims::{ClaimRequest, Delivery};
+use crate::claims::{ClaimRequest, Delivery, Head};
 use crate::errors::Error;
 use crate::keyspace;
 use crate::txn::{Missing, Txn, write};
@@ -16,41 +16,42 @@ use crate::waiters;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
+/// What a command that claims does with a key. A key spec has one of UPDATE and DELETE.
+pub const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
 
-const COUNT: ArgDoc = ArgDoc::integer("tasks")
+pub const COUNT: ArgDoc = ArgDoc::integer("tasks")
     .after("COUNT")
     .optional()
     .about("The most tasks to claim, 1 to 1000. 1 by default");
-const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional().about(
+pub const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional().about(
     "Stops before the payloads exceed this many bytes, 1 to 9,007,199,254,740,991. 16 MiB by default. At least one task is \
         claimed, whatever its size",
 );
-const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
+pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().about(
     "The length of the leases, 1 ms to 24 hours. By default what the push of each task gave, otherwise the queue's \
         setting `lease`",
 );
-const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional().about(
+pub const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional().about(
     "Waits up to this many milliseconds for a task, at most 100 years. 0 waits without a time limit. Has no effect in \
         MULTI and in scripts",
 );
-const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional().about(
+pub const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional().about(
     "The name of the worker, 1 to 256 bytes. Give each process its own: a task that stalled twice is delivered only to a \
         worker that holds no other task",
 );
-const GROUP: ArgDoc =
+pub const GROUP: ArgDoc =
     ArgDoc::text("name").after("GROUP").optional().about("Claims only tasks of this group, 1 to 256 bytes");
-const TIED: ArgDoc =
+pub const TIED: ArgDoc =
     ArgDoc::word("tied", "TIED").optional().about("The leases also end when this connection closes");
-const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional().about(
+pub const NOACK: ArgDoc = ArgDoc::word("noack", "NOACK").optional().about(
     "Finishes the tasks as they are claimed (at-most-once). The reply has ids instead of handles. Cannot be combined with \
         LEASE, TIED or REQUEST",
 );
-const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
+pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
     "A token of 1 to 256 bytes that makes the claim safe to send again: a claim with the same token gets the same tasks \
         while any of them is leased, or takes over the place of an earlier one that still waits",
 );
-const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional().about(
+pub const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional().about(
     "Adds a map to each task: `lease` (its number, a fencing token), `priority`, `group`, `headers`, `enqueued`, \
         `deadline`, `failures`, `stalls` and `retain`",
 );
@@ -113,7 +114,7 @@ impl Command for Claim {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let (request, block_ms) = options(ctx, &mut args, false)?;
+        let (request, block_ms) = options(ctx, &mut args, Head::Nothing)?;
         claim_from(ctx, slice::from_ref(&key), &request, block_ms)
     }
 }
@@ -167,7 +168,7 @@ impl Command for MClaim {
         args.one_of(&["KEYS"])?;
         let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
         keys.extend(args.take(more)?);
-        let (request, block_ms) = options(ctx, &mut args, true)?;
+        let (request, block_ms) = options(ctx, &mut args, Head::Key)?;
         // Of a key that is given twice, only the first counts.
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.as_bytes()));
@@ -194,37 +195,69 @@ const KEYS_MAX: i64 = 100;
 const OPTIONS: &[&str] =
     &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
 
-/// Reads options up to the end. Returns the claim, and the value of BLOCK.
-fn options<'a>(
-    ctx: Context<'_>,
-    args: &mut Args<'a>,
-    with_key: bool,
-) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
-    let mut claim = engine::Claim { bytes: Some(REPLY_BYTES), ..engine::Claim::default() };
-    let (mut block_ms, mut token, mut with_meta) = (None, None, false);
-    while let Some(option) = args.option(OPTIONS)? {
+/// The options of a claim, as far as they were read.
+pub struct Options<'a> {
+    claim: engine::Claim<'a>,
+    block_ms: Option<u64>,
+    token: Option<&'a [u8]>,
+    with_meta: bool,
+}
+
+impl<'a> Options<'a> {
+    /// Those of a claim without options.
+    pub fn new() -> Options<'a> {
+        let claim = engine::Claim { bytes: Some(REPLY_BYTES), ..engine::Claim::default() };
+        Options { claim, block_ms: None, token: None, with_meta: false }
+    }
+
+    /// Reads the value of this option.
+    pub fn read(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
+        let claim = &mut self.claim;
         match option {
             "COUNT" => claim.count = args.count("COUNT")?,
             "BYTES" => claim.bytes = Some(args.unsigned("BYTES", 1..=NUMBER_MAX)?),
             "LEASE" => claim.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
-            "BLOCK" => block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?),
+            "BLOCK" => self.block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?),
             "WORKER" => claim.worker = args.name("WORKER")?,
             "GROUP" => claim.group = Some(args.name("GROUP")?),
             "TIED" => claim.tied = true,
             "NOACK" => claim.noack = true,
-            "REQUEST" => token = Some(args.name("REQUEST")?),
-            "WITHMETA" => with_meta = true,
+            "REQUEST" => self.token = Some(args.name("REQUEST")?),
+            "WITHMETA" => self.with_meta = true,
             _ => return Err(Error::Syntax),
         }
+        Ok(())
     }
-    if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
-        return Err(Error::Bad("NOACK cannot be combined with LEASE, TIED or REQUEST"));
+
+    /// Checks that the options fit each other. Returns the claim, and the value of BLOCK.
+    pub fn request(
+        self,
+        ctx: Context<'_>,
+        head: Head<&'a OneOrMany<i64>>,
+    ) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
+        let Options { claim, block_ms, token, with_meta } = self;
+        if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
+            return Err(Error::Bad("NOACK cannot be combined with LEASE, TIED or REQUEST"));
+        }
+        let connection = match claim.tied {
+            true => Some(ctx.connection().ok_or(Error::NoConnection)?),
+            false => None,
+        };
+        Ok((ClaimRequest { claim, connection, token, with_meta, head }, block_ms))
     }
-    let connection = match claim.tied {
-        true => Some(ctx.connection().ok_or(Error::NoConnection)?),
-        false => None,
-    };
-    Ok((ClaimRequest { claim, connection, token, with_meta, with_key }, block_ms))
+}
+
+/// Reads options up to the end. Returns the claim, and the value of BLOCK.
+fn options<'a>(
+    ctx: Context<'_>,
+    args: &mut Args<'a>,
+    head: Head<&'a OneOrMany<i64>>,
+) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
+    let mut options = Options::new();
+    while let Some(option) = args.option(OPTIONS)? {
+        options.read(option, args)?;
+    }
+    options.request(ctx, head)
 }
 
 /// Replies with tasks of the first queue that has any. If none has, waits for them or replies an empty array.
@@ -239,15 +272,26 @@ fn claim_from(
             return Ok(());
         }
     }
-    let waits = |ms| waiters::wait(ctx, keys, request, ms);
-    if !block_ms.is_some_and(waits) {
-        ctx.reply().array(0);
-    }
+    wait_or_reply_nothing(ctx, keys, request, block_ms);
     Ok(())
 }
 
-/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones.
-fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
+/// Nothing was given: waits for tasks, or replies that there are none.
+pub fn wait_or_reply_nothing(
+    ctx: Context<'_>,
+    keys: &[Arg<'_>],
+    request: &ClaimRequest<'_>,
+    block_ms: Option<u64>,
+) {
+    let waits = |ms| waiters::wait(ctx, keys, request, ms);
+    if !block_ms.is_some_and(waits) {
+        request.reply_nothing(ctx.reply());
+    }
+}
+
+/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones. Returns
+/// whether it replied. On an error it has not.
+pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
     if give_again(txn, request) {
         return Ok(true);
     }

@@ -1,11 +1,10 @@
 //! The common part of the commands on handles (ACK, FAIL, REQUEUE, EXTEND): one handle or several, and an integer for
 //! each.
 
-use std::slice;
-
 use taskslot_engine::{Event, Handle, Now, Queue, Refusal};
 
 use super::args::OneOrMany;
+use crate::claims::reply_answers;
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::ArgDoc;
@@ -45,25 +44,44 @@ where
     A: Fn(Now, &Event<'e>) -> i64,
 {
     let mut work = Work { may_grow, decide, answer };
-    match handles {
-        OneOrMany::One(handle) => {
-            let answer = write(ctx, key, Missing::Skip, |txn| {
-                work.afford(txn, slice::from_ref(handle))?;
-                work.on(txn, handle)
-            })?;
-            ctx.reply().integer(answer.unwrap_or(GONE));
+    let answers = write(ctx, key, Missing::Skip, |txn| {
+        work.afford(txn, handles.as_slice())?;
+        match handles {
+            OneOrMany::One(handle) => work.on(txn, handle).map(OneOrMany::One),
+            OneOrMany::Many(handles) => work.on_each(txn, handles).map(OneOrMany::Many),
         }
-        OneOrMany::Many(handles) => {
-            let mut answers = vec![GONE; handles.len()];
-            write(ctx, key, Missing::Skip, |txn| {
-                work.afford(txn, handles)?;
-                work.on_each(txn, handles, &mut answers)
-            })?;
-            ctx.reply().array(answers.len());
-            answers.into_iter().for_each(|answer| ctx.reply().integer(answer));
-        }
-    }
+    })?;
+    reply_answers(ctx.reply(), &answers.unwrap_or_else(|| all_gone(handles)));
     Ok(())
+}
+
+/// The same within a write that goes on: returns the integers, and STALE and CANCELLED are among them, also for one
+/// handle.
+pub fn answer_all<'e, D, A>(
+    txn: &mut Txn<'_, '_>,
+    handles: &OneOrMany<Handle>,
+    may_grow: bool,
+    decide: D,
+    answer: A,
+) -> Result<OneOrMany<i64>, Error>
+where
+    D: FnMut(&Queue, Now, &Handle) -> Result<Event<'e>, Refusal>,
+    A: Fn(Now, &Event<'e>) -> i64,
+{
+    let mut work = Work { may_grow, decide, answer };
+    work.afford(txn, handles.as_slice())?;
+    match handles {
+        OneOrMany::One(handle) => work.integer(txn, handle).map(OneOrMany::One),
+        OneOrMany::Many(handles) => work.on_each(txn, handles).map(OneOrMany::Many),
+    }
+}
+
+/// The integers if there is no queue.
+pub fn all_gone(handles: &OneOrMany<Handle>) -> OneOrMany<i64> {
+    match handles {
+        OneOrMany::One(_) => OneOrMany::One(GONE),
+        OneOrMany::Many(handles) => OneOrMany::Many(vec![GONE; handles.len()]),
+    }
 }
 
 /// The work of a command on its handles.
@@ -100,20 +118,17 @@ where
         }
     }
 
-    /// Works on several handles, and returns their integers. STALE and CANCELLED are among the integers.
-    fn on_each(
-        &mut self,
-        txn: &mut Txn<'_, '_>,
-        handles: &[Handle],
-        answers: &mut [i64],
-    ) -> Result<(), Error> {
-        for (handle, answer) in handles.iter().zip(answers) {
-            *answer = match self.on(txn, handle) {
-                Err(Error::Refused(Refusal::Stale)) => STALE,
-                Err(Error::Refused(Refusal::CancelAsked)) => CANCELLED,
-                answered => answered?,
-            };
+    /// Works on one handle, and returns its integer. STALE and CANCELLED are integers too.
+    fn integer(&mut self, txn: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
+        match self.on(txn, handle) {
+            Err(Error::Refused(Refusal::Stale)) => Ok(STALE),
+            Err(Error::Refused(Refusal::CancelAsked)) => Ok(CANCELLED),
+            answered => answered,
         }
-        Ok(())
+    }
+
+    /// Works on several handles, and returns their integers.
+    fn on_each(&mut self, txn: &mut Txn<'_, '_>, handles: &[Handle]) -> Result<Vec<i64>, Error> {
+        handles.iter().map(|handle| self.integer(txn, handle)).collect()
     }
 }

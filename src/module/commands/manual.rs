@@ -17,8 +17,13 @@ const SHARED_ERRORS: &str = "| name | error | when |\n|---|---|---|\n";
 /// The prefix of the commands that only servers send. The table of commands leaves them out.
 const INTERNAL: &str = "TASK._";
 /// Commands with the options of another command. Options that are the same are described there only.
-const SAME_OPTIONS: &[(&str, &str)] =
-    &[("TASK.MPUSH", "TASK.PUSH"), ("TASK.CRON", "TASK.PUSH"), ("TASK.MCLAIM", "TASK.CLAIM")];
+const SAME_OPTIONS: &[(&str, &str)] = &[
+    ("TASK.MPUSH", "TASK.PUSH"),
+    ("TASK.CRON", "TASK.PUSH"),
+    ("TASK.MCLAIM", "TASK.CLAIM"),
+    ("TASK.NEXT", "TASK.ACK"),
+    ("TASK.NEXT", "TASK.CLAIM"),
+];
 /// The chapters that explain each command. `TASK.HELP` needs none.
 const CHAPTERS: &[(&str, &str)] = &[
     (
@@ -33,6 +38,7 @@ const CHAPTERS: &[(&str, &str)] = &[
             tasks](concepts.md#poison-tasks), [The worker protocol](worker-protocol.md#claiming)",
     ),
     ("TASK.MCLAIM", "[Several queues](several-queues.md)"),
+    ("TASK.NEXT", "[Finishing and claiming at once](worker-protocol.md#finishing-and-claiming-at-once)"),
     ("TASK.ACK", "[Handles](concepts.md#handles), [Late acks](concepts.md#late-acks), [Results](results.md)"),
     ("TASK.REQUEUE", "[Giving a task back](concepts.md#giving-a-task-back)"),
     (
@@ -110,6 +116,11 @@ fn row(doc: &CommandDoc) -> String {
     format!("| {} | {}. |\n", link(doc.name), doc.summary)
 }
 
+/// The manual of the command with this name.
+fn doc_of(name: &str) -> Option<&'static CommandDoc> {
+    TABLE.iter().map(|entry| entry.doc).find(|doc| doc.name == name)
+}
+
 /// A link to the section of a command.
 fn link(name: &str) -> String {
     format!("[{name}](#{})", name.to_ascii_lowercase().replace('.', ""))
@@ -144,9 +155,9 @@ fn section(doc: &CommandDoc) -> String {
     if let Some(chapters) = of(CHAPTERS, name) {
         text += &format!("**Explained in:** {chapters}.\n\n");
     }
-    let other = of(SAME_OPTIONS, name);
-    let other = other.and_then(|other| TABLE.iter().map(|entry| entry.doc).find(|doc| doc.name == other));
-    let arguments = arguments(doc.args, 0, other);
+    let others = SAME_OPTIONS.iter().filter(|(command, _)| command == name).map(|(_, other)| *other);
+    let others: Vec<&CommandDoc> = others.filter_map(doc_of).collect();
+    let arguments = arguments(doc.args, 0, &others);
     if !arguments.is_empty() {
         text += &format!("**Arguments**\n\n{arguments}\n");
     }
@@ -173,21 +184,24 @@ fn words(text: &str, sign: &str) -> String {
     text.split_whitespace().map(|word| format!("`{sign}{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A list of the arguments that have a description, with their parts below them. The last item names those that are
-/// the same as for the command `other`.
-fn arguments(docs: &[ArgDoc], level: usize, other: Option<&CommandDoc>) -> String {
+/// A list of the arguments that have a description, with their parts below them. The last items name those that are
+/// the same as for the `others`.
+fn arguments(docs: &[ArgDoc], level: usize, others: &[&CommandDoc]) -> String {
     let indent = "  ".repeat(level);
-    let is_same = |doc: &ArgDoc| other.is_some_and(|other| has(other.args, doc));
+    let is_same = |doc: &ArgDoc| others.iter().any(|other| has(other.args, doc));
     let described = flat(docs).into_iter().filter(|doc| !doc.about.is_empty());
     let (same, own): (Vec<&ArgDoc>, Vec<&ArgDoc>) = described.partition(|doc| is_same(doc));
     let mut list = String::new();
     for doc in own {
         list += &format!("{indent}- `{}`: {}.\n", doc.label(), doc.about);
-        list += &arguments(doc.sub, level + 1, other);
+        list += &arguments(doc.sub, level + 1, others);
     }
-    if let Some(other) = other.filter(|_| !same.is_empty()) {
-        let labels: Vec<_> = same.iter().map(|doc| format!("`{}`", doc.label())).collect();
-        list += &format!("{indent}- {}: as for {}.\n", labels.join(", "), link(other.name));
+    for other in others {
+        let theirs = same.iter().filter(|doc| has(other.args, doc));
+        let labels: Vec<_> = theirs.map(|doc| format!("`{}`", doc.label())).collect();
+        if !labels.is_empty() {
+            list += &format!("{indent}- {}: as for {}.\n", labels.join(", "), link(other.name));
+        }
     }
     list
 }

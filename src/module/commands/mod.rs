@@ -27,6 +27,7 @@ mod list;
 mod load_chunk;
 #[cfg(test)]
 mod manual;
+mod next;
 mod pause;
 mod purge;
 mod push;
@@ -47,6 +48,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<claim::Claim>(),
     Entry::of::<claim::MClaim>(),
     Entry::of::<ack::Ack>(),
+    Entry::of::<next::Next>(),
     Entry::of::<requeue::Requeue>(),
     Entry::of::<extend::Extend>(),
     Entry::of::<fail::Fail>(),

@@ -13,7 +13,7 @@ use taskslot_api::blocked::Waiter;
 impl Txn<'_, '_> {
     /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this
     /// happens after its end, because its next commands can still change which tasks are ready.
-    pub(super) fn serve(&mut self) {
+    pub fn serve(&mut self) {
         if !waiters::any(self.ctx, self.key) {
             return;
         }

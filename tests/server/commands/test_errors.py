@@ -17,6 +17,8 @@ WRITES = [
     ["TASK.CLAIM", "k", "BLOCK", 0],
     ["TASK.ACK", "k", HANDLE],
     ["TASK.ACK", "k", "HANDLES", 1, HANDLE],
+    ["TASK.NEXT", "k", HANDLE],
+    ["TASK.NEXT", "k", "HANDLES", 1, HANDLE, "BLOCK", 0],
     ["TASK.REQUEUE", "k", HANDLE],
     ["TASK.EXTEND", "k", HANDLE],
     ["TASK.FAIL", "k", HANDLE],
@@ -45,6 +47,7 @@ ARITIES = {
     "TASK.CLAIM": (2, True),
     "TASK.MCLAIM": (5, True),
     "TASK.ACK": (3, True),
+    "TASK.NEXT": (3, True),
     "TASK.REQUEUE": (3, True),
     "TASK.EXTEND": (3, True),
     "TASK.FAIL": (3, True),
@@ -116,6 +119,8 @@ NAMED = {
     "TASK.ACK q HANDLE 1": "invalid handle",
     "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES', expected RESULT or RETAIN",
     "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES has no value",
+    "TASK.NEXT q 1-1@1-00000000 5": "unknown option '5', expected RESULT, RETAIN, "
+    "COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
     "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is given twice",
     "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE has no value",
     "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD cannot be combined",
@@ -206,6 +211,7 @@ def test_a_missing_key_is_an_empty_queue(c):
     """Only PUSH, MPUSH, CONFIG SET and PAUSE create a queue."""
     expected = {
         "TASK.CLAIM": [],
+        "TASK.NEXT": [0, []],
         "TASK.LIST": [b"0", []],
         "TASK.GET": None,
         "TASK.INFO": None,

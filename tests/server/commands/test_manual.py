@@ -62,6 +62,7 @@ SHARED = {
 BAD = {
     **SHARED,
     "TASK.MCLAIM": ["NO 1 q", "KEYS 2 q", *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"])],
+    "TASK.NEXT": [*SHARED["TASK.ACK"], *(f"{HANDLE} {words}" for words in SHARED["TASK.CLAIM"])],
 }
 # Errors that depend on a state or on the caller, not on arguments. Other tests cover those of the server.
 STATES = [
@@ -101,7 +102,7 @@ def test_the_manual_lists_exactly_the_errors_that_arguments_cause(server, name):
 
 # The shortest valid arguments of each command.
 VALID = {
-    **{name: ["q", HANDLE] for name in ("TASK.ACK", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL")},
+    **{name: ["q", HANDLE] for name in ("TASK.ACK", "TASK.NEXT", "TASK.REQUEUE", "TASK.EXTEND", "TASK.FAIL")},
     **{name: ["q", "1-1"] for name in ("TASK.GET", "TASK.CANCEL", "TASK.RETRY")},
     **{name: ["q"] for name in ("TASK.CLAIM", "TASK.LEN", "TASK.INFO", "TASK.PAUSE", "TASK.RESUME")},
     **{name: ["q", "ready"] for name in ("TASK.LIST", "TASK.PURGE")},

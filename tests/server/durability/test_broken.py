@@ -19,6 +19,7 @@ WRITES = [
     ("TASK.MCLAIM", "queue", "KEYS", 1, "other"),
     ("TASK.MCLAIM", "other", "KEYS", 2, "nothing", "queue", "BLOCK", 0),
     ("TASK.ACK", "queue", "1-1@1-00000000"),
+    ("TASK.NEXT", "queue", "1-1@1-00000000", "BLOCK", 0),
     ("TASK.FAIL", "queue", "1-1@1-00000000"),
     ("TASK.REQUEUE", "queue", "1-1@1-00000000"),
     ("TASK.EXTEND", "queue", "HANDLES", 1, "1-1@1-00000000"),

@@ -218,6 +218,7 @@ def test_a_command_with_block_never_blocks_the_replication_link(start, installed
     for command in (
         ["TASK.CLAIM", "missing", "BLOCK", 0],
         ["TASK.MCLAIM", "missing", "KEYS", 1, "missing too", "BLOCK", 0],
+        ["TASK.NEXT", "missing", "1-1@1-00000000", "BLOCK", 0],
         ["TASK.RESULT", "q", task, "BLOCK", 0],
         ["TASK.CLAIM", "q", "TIED"],
     ):

@@ -209,6 +209,7 @@ def test_a_script_that_is_replicated_itself_cannot_change_a_queue(verbatim_scrip
         ["TASK.CLAIM", "nothing"],
         ["TASK.MCLAIM", "q", "KEYS", 1, "p"],
         ["TASK.ACK", "q", handle],
+        ["TASK.NEXT", "q", handle],
         ["TASK.REQUEUE", "q", handle],
         ["TASK.EXTEND", "q", handle],
         ["TASK.FAIL", "q", handle],

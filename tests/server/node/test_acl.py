@@ -24,7 +24,7 @@ WRITERS = [
     ["PURGE", "ALL"],
 ]
 KEY = "<key>"
-BOTH = [["CLAIM"], ["MCLAIM", "KEYS", 1, KEY]]
+BOTH = [["CLAIM"], ["MCLAIM", "KEYS", 1, KEY], ["NEXT", HANDLE]]
 NEITHER = [["LEN"], ["SHARDS", 2]]
 
 
@@ -212,7 +212,7 @@ REFUSED = (
 TAKEN = {
     "all": ["resetkeys", "-@all"],
     "keys": ["resetkeys", "~p"],
-    "commands": ["-task.claim", "-task.mclaim", "-task.result"],
+    "commands": ["-task.claim", "-task.mclaim", "-task.next", "-task.result"],
     "reading": ["resetkeys", "%W~q"],
     "all but a part": ["resetkeys", "-@all", "(~p +@all)"],
     "the database": ["resetdbs", "db=1"],
@@ -254,6 +254,7 @@ WAITS = {
         10**6,
     ],
     "CLAIM of a group": ["TASK.CLAIM", "q", "GROUP", "g", "BLOCK", 0],
+    "NEXT": ["TASK.NEXT", "q", "HANDLES", 1, HANDLE, "BLOCK", 0],
     "MCLAIM": ["TASK.MCLAIM", "q", "KEYS", 1, "p", "BLOCK", 0],
     "MCLAIM of one twice": ["TASK.MCLAIM", "q", "KEYS", 1, "q", "BLOCK", 0],
     "MCLAIM, it is the last": ["TASK.MCLAIM", "p", "KEYS", 2, "p", "q", "BLOCK", 0],

@@ -103,6 +103,7 @@ def growing(handles: list[bytes]) -> dict[str, tuple]:
         "a result that is kept": ("TASK.ACK", "q", b, "RESULT", "r", "RETAIN", HOUR),
         "a result longer than the progress": ("TASK.ACK", "q", a, "RESULT", "r" * 101, "RETAIN", HOUR),
         "results of many": ("TASK.ACK", "q", "HANDLES", 2, b, a, "RESULT", "r" * 51, "RETAIN", HOUR),
+        "a result that is kept, then a claim": ("TASK.NEXT", "q", b, "RESULT", "r", "RETAIN", HOUR),
         "progress": ("TASK.EXTEND", "q", b, "PROGRESS", "p"),
         "more progress": ("TASK.EXTEND", "q", a, "PROGRESS", "p" * 101),
         "progress of many": ("TASK.EXTEND", "q", "HANDLES", 2, a, b, "PROGRESS", "p" * 99),

@@ -14,7 +14,7 @@ from .. import commands
 from ..arguments import MOST, deadline, handle, several, token
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import Refused
-from ..replies import Group, Info, State, Task, TaskId, TaskView, WorkerView
+from ..replies import Group, Info, Next, State, Task, TaskId, TaskView, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_name
 from .base_queue import AsyncBaseQueue
@@ -143,15 +143,36 @@ class AsyncShardedQueue(AsyncBaseQueue):
 
         `block_ms` waits for the first task; 0 waits without a limit.
         """
-        # Checked here, because no shard may be asked at all.
+        return await self._claims.claim(self._search(count, block_ms, request, options))
+
+    def _search(self, count: int, block_ms: int | None, request: str | None, options: ClaimOptions) -> Search:
+        """A claim with these options. They are checked here, because no shard may be asked at all."""
         commands.refuse_unknown(options, ClaimOptions)
         if not 1 <= count <= MOST:
             raise ValueError(f"count must be from 1 to {MOST}, not {count}")
         if options.get("tied"):
             raise ValueError("tied does not work with shards, which are claimed over a pool of connections")
         ends_at = None if block_ms is None else deadline(block_ms)
-        search = Search(count, block_ms is not None, ends_at, request or token(), options)
-        return await self._claims.claim(search)
+        return Search(count, block_ms is not None, ends_at, request or token(), options)
+
+    async def next(
+        self,
+        done: Iterable[Task | str],
+        count: int = 1,
+        *,
+        result: Payload | None = None,
+        retain_ms: int | None = None,
+        block_ms: int | None = None,
+        request: str | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> Next:
+        """Finish tasks as `ack_many` does, then claim up to `count` others as `claim` does.
+
+        With shards, these are separate commands: the next tasks may be on any shard.
+        """
+        search = self._search(count, block_ms, request, options)
+        answers = await self.ack_many(done, result=result, retain_ms=retain_ms)
+        return Next(answers, await self._claims.claim(search))
 
     # ---- inspect
 

@@ -10,7 +10,7 @@ from .. import commands
 from ..arguments import MOST, deadline, handle, is_over, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import ClaimOptions, Payload, PushOptions, TaskOptions, Word
-from ..replies import Group, State, Task, TaskId, TaskView, WorkerView
+from ..replies import Group, Next, State, Task, TaskId, TaskView, WorkerView
 from .base_queue import BaseQueue
 from .wire import Wire, slice_ms
 
@@ -86,7 +86,18 @@ class Queue(BaseQueue):
         keys = [self.name, *several(also)]
         if block_ms is None:
             return self.wire.run(commands.claim(keys, count, None, request, **options))
-        ends_at, before = deadline(block_ms), cancellations()
+        return self._wait(keys, count, deadline(block_ms), cancellations(), request, options)
+
+    def _wait(
+        self,
+        keys: Sequence[str],
+        count: int,
+        ends_at: float | None,
+        before: int,
+        request: str,
+        options: ClaimOptions,
+    ) -> list[Task]:
+        """Claim in slices until there are tasks, or until `ends_at`."""
         while True:
             raise_if_cancelled(before)
             wait_ms = slice_ms(ends_at)
@@ -94,6 +105,44 @@ class Queue(BaseQueue):
             tasks = self.wire.wait(command)
             if tasks or is_over(ends_at):
                 return tasks
+
+    def next(
+        self,
+        done: Iterable[Task | str],
+        count: int = 1,
+        *,
+        result: Payload | None = None,
+        retain_ms: int | None = None,
+        block_ms: int | None = None,
+        request: str | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> Next:
+        """Finish tasks of this queue as `ack_many` does, then claim up to `count` others as `claim` does.
+
+        That is one command, which saves a worker half of its round trips. The tasks are finished at once, also if the
+        claim then waits, and even if the wait ends with an exception.
+        """
+        commands.refuse_unknown(options, ClaimOptions)
+        ends_at = None if block_ms is None else deadline(block_ms)
+        request, before = request or token(), cancellations()
+        located = [self._locate(task) for task in several(done)]
+        if any(key != self.name for key, _ in located):
+            raise ValueError(
+                f"next finishes tasks of {self.name} only: use ack_many for those of other queues"
+            )
+        handles = [bare for _, bare in located]
+        if not handles:
+            return Next([], self.claim(count, block_ms=block_ms, request=request, **options))
+        answers = self.ack_many(handles[:-MOST], result=result, retain_ms=retain_ms)
+        wait_ms = None if block_ms is None else slice_ms(ends_at)
+        last = handles[-MOST:]
+        command = commands.claim_next(self.name, last, result, retain_ms, count, wait_ms, request, **options)
+        send = self.wire.run if wait_ms is None else self.wire.wait
+        found = send(command)
+        tasks = found.tasks
+        if not tasks and wait_ms is not None and not is_over(ends_at):
+            tasks = self._wait([self.name], count, ends_at, before, request, options)
+        return Next(answers + found.answers, tasks)
 
     # ---- inspect
 

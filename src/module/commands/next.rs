@@ -1,0 +1,110 @@
+//! `TASK.NEXT`: finishes tasks, and claims the next ones.
+
+use std::slice;
+
+use super::ack::{Ending, FINISHED, RESULT, RETAIN};
+use super::args::Args;
+use super::claim::{self, Options, give, wait_or_reply_nothing};
+use super::docs::errors;
+use super::handles::{HANDLES, all_gone, answer_all};
+use crate::claims::{ClaimRequest, Head};
+use crate::errors::Error;
+use crate::txn::{Missing, write};
+use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec};
+use taskslot_api::{Arg, Context};
+
+/// The options of TASK.ACK, then those of TASK.CLAIM.
+const OPTIONS: &[&str] = &[
+    "RESULT", "RETAIN", "COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST",
+    "WITHMETA",
+];
+
+/// The command `TASK.NEXT`.
+pub struct Next;
+
+impl Command for Next {
+    type Error = Error;
+
+    const DOC: &'static CommandDoc = &CommandDoc {
+        name: "TASK.NEXT",
+        summary: "Finishes tasks as TASK.ACK does, and claims the next ones as TASK.CLAIM does",
+        details: "It does the work of both commands, one after the other, in one round trip. The answers count at \
+            once, also while the command waits with BLOCK. An error that ends the wait does not undo them. If no reply \
+            comes, send the same command again: tasks that the first copy finished are answered with 0, and with \
+            REQUEST the same tasks are claimed.",
+        complexity: "O(n log m + k) for n handles in a queue of m tasks, and k tasks that are claimed",
+        since: "0.3.0",
+        arity: -3,
+        flags: "write fast blocking",
+        acl: "write fast blocking",
+        keys: &[KeySpec::first(claim::TAKES)],
+        args: &[
+            ArgDoc::key("key", 0),
+            HANDLES,
+            RESULT,
+            RETAIN,
+            claim::COUNT,
+            claim::BYTES,
+            claim::LEASE,
+            claim::BLOCK,
+            claim::WORKER,
+            claim::GROUP,
+            claim::TIED,
+            claim::NOACK,
+            claim::REQUEST,
+            claim::WITHMETA,
+        ],
+        reply: "[answers, tasks]. answers is what TASK.ACK replies, an integer or with HANDLES an array, with -2 \
+            instead of the error STALE in both. tasks is an array as TASK.CLAIM returns it",
+        replicates: "One TASK._APPLY with the tasks that are finished, as for TASK.ACK, and the leases, as for \
+            TASK.CLAIM. If the worker waited, the leases are part of the effect of the write that served it",
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            NAME,
+            TOO_LONG,
+            HANDLE,
+            NOACK,
+            NO_CONNECTION,
+            EXHAUSTED,
+            NO_PERMISSION,
+            UNBLOCKED,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
+        ..CommandDoc::EMPTY
+    };
+
+    fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
+        let mut args = Args::new(args);
+        let key = args.next()?;
+        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let (mut ending, mut options) = (Ending::default(), Options::new());
+        while let Some(option) = args.option(OPTIONS)? {
+            if !ending.read(option, &mut args)? {
+                options.read(option, &mut args)?;
+            }
+        }
+        ending.check(&handles)?;
+        let (request, block_ms) = options.request(ctx, Head::Nothing)?;
+        let done = write(ctx, key, Missing::Skip, |txn| {
+            let decide = |queue: &_, now, handle: &_| ending.decide(queue, now, handle);
+            let answers = answer_all(txn, &handles, ending.may_grow(), decide, |_, _| FINISHED)?;
+            // What the answers made claimable goes first to the workers that wait, as after an ack.
+            txn.serve();
+            let given = give(txn, &ClaimRequest { head: Head::Answers(&answers), ..request })?;
+            Ok((answers, given))
+        })?;
+        let (answers, given) = done.unwrap_or_else(|| (all_gone(&handles), false));
+        if !given {
+            let request = ClaimRequest { head: Head::Answers(&answers), ..request };
+            wait_or_reply_nothing(ctx, slice::from_ref(&key), &request, block_ms);
+        }
+        Ok(())
+    }
+}
