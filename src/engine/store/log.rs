@@ -145,7 +145,7 @@ impl Log {
 
     /// The position of the task with this id.
     pub fn find(&self, id: TaskId) -> Option<Position> {
-        // Claims, answers and listings mostly visit tasks one after another.
+        // Claims, answers and listings mostly visit tasks one after another, and twice: to decide and to apply.
         let Position { page, slot } = self.last.get();
         let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
         let position = match near {

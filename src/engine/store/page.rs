@@ -160,12 +160,14 @@ impl Page {
     }
 
     /// The id of the task in the slot.
+    #[inline(always)]
     pub fn id(&self, slot: usize) -> Option<TaskId> {
         let mut rest = self.record_bytes(slot)?;
         read_head(&mut rest, self.base).map(|(_, id)| id)
     }
 
     /// The record of the task in the slot.
+    #[inline(always)]
     pub fn record(&self, slot: usize) -> Option<Record<'_>> {
         read_record(&mut self.record_bytes(slot)?, self.base)
     }
@@ -204,16 +206,12 @@ impl Page {
             return;
         }
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes as usize);
-        for slot in 0..self.slots.len() {
-            let length = self.record_len(slot);
-            let record = self.record_bytes(slot).and_then(|rest| rest.get(..length));
-            if let (Some(record), Some(offset)) = (record, self.slots.get(slot)) {
-                let new = if *offset == VACANT { VACANT } else { bytes.len() as u16 };
-                bytes.extend_from_slice(record);
-                if let Some(offset) = self.slots.get_mut(slot) {
-                    *offset = new;
-                }
-            }
+        for offset in self.slots.iter_mut().filter(|offset| **offset != VACANT) {
+            let Some(rest) = self.bytes.get(usize::from(*offset)..) else { continue };
+            let mut after = rest;
+            read_record(&mut after, self.base);
+            *offset = bytes.len() as u16;
+            bytes.extend_from_slice(rest.get(..rest.len() - after.len()).unwrap_or_default());
         }
         self.bytes = bytes;
         self.dead_bytes = 0;
@@ -222,8 +220,8 @@ impl Page {
 
     /// Where the entry of a slot is in `entries`, or where it would be inserted.
     fn entry_index(&self, slot: usize) -> Result<usize, usize> {
-        // Tasks are mostly touched one after another and removed likewise. So it mostly is as far behind the first
-        // entry as the slots are apart, or comes after all others.
+        // Tasks are mostly touched one after another and removed likewise. So the entry mostly is as far behind the
+        // first one as their slots are apart, or it comes after all others.
         let slot_of = |entry: &Packed| usize::from(entry.slot);
         let near = slot.wrapping_sub(self.entries.front().map_or(0, slot_of));
         if self.entries.get(near).is_some_and(|entry| slot_of(entry) == slot) {
@@ -236,6 +234,7 @@ impl Page {
     }
 
     /// The entry of a touched task; `None` if it was never touched.
+    #[inline(always)]
     pub fn entry(&self, slot: usize) -> Option<Entry> {
         let index = self.entry_index(slot).ok()?;
         self.entries.get(index).map(Packed::entry)

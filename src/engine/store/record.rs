@@ -135,6 +135,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &NewRecord) {
 }
 
 /// Reads a record's flags and id from the front of `bytes`.
+#[inline(always)]
 pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)> {
     let (&flags, rest) = bytes.split_first()?;
     *bytes = rest;
@@ -145,6 +146,7 @@ pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)>
 }
 
 /// Reads one record from the front of `bytes`; `None` if it is damaged, except in its options, which aren't decoded.
+#[inline(always)]
 pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Record<'a>> {
     let (flags, id) = read_head(bytes, base)?;
     let encoded = match flags & HAS_OPTIONS {
