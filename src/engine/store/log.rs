@@ -147,7 +147,12 @@ impl Log {
     pub fn find(&self, id: TaskId) -> Option<Position> {
         // Claims, answers and listings mostly visit tasks one after another, and twice: to decide and to apply.
         let Position { page, slot } = self.last.get();
-        let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
+        let near = self.pages.get(page).and_then(|at| {
+            if at.id(slot) == Some(id) {
+                return Some(slot);
+            }
+            (at.id(slot + 1) == Some(id)).then_some(slot + 1)
+        });
         let position = match near {
             Some(slot) => Position { page, slot },
             None => {

@@ -32,12 +32,7 @@ pub(crate) struct NewRecord<'a> {
 }
 
 impl<'a> NewRecord<'a> {
-    pub fn new(
-        id: TaskId,
-        options: &'a Options<'a>,
-        group: GroupNumber,
-        payload: &'a [u8],
-    ) -> NewRecord<'a> {
+    pub fn new(id: TaskId, options: &'a Options<'a>, group: GroupNumber, payload: &'a [u8]) -> NewRecord<'a> {
         NewRecord { id, payload, options, group, options_len: options_len(options, group) }
     }
 }
