@@ -250,8 +250,8 @@ BREAKS = [
     (
         "compaction keeps records",
         "store/page.rs",
-        "let new = if *offset == VACANT { VACANT } else { bytes.len() as u16 };",
-        "let new = if *offset == VACANT { VACANT } else { *offset };",
+        "            *offset = bytes.len() as u16;\n",
+        "",
     ),
     ("runs of a lane", "store/lanes.rs", "let extend = self.last == Some(key);", "let extend = true;"),
     ("a cursor continues after its task", "view/list.rs", "Rank(cursor.1).next()", "Rank(cursor.1)"),
@@ -283,8 +283,8 @@ BREAKS = [
     (
         "the retention of the ack takes precedence",
         "rules/lease.rs",
-        "retain_ms.or_else(|| self.retain_ms(&found.record.options))",
-        "self.retain_ms(&found.record.options).or(retain_ms)",
+        "retain_ms.or_else(|| self.retains_ms(&found.record))",
+        "self.retains_ms(&found.record).or(retain_ms)",
     ),
     (
         "the next lease clears progress",

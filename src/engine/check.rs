@@ -118,7 +118,7 @@ impl State {
 
     /// Checks that the token which a task holds is in the table. Returns how many it holds: 1 or 0.
     fn validate_token(&self, found: &Found) -> Result<u64, Invalid> {
-        let unique = found.record.options.unique;
+        let unique = found.record.options().unique;
         let Some(unique) = unique.filter(|unique| unique.is_held_by(&found.entry())) else { return Ok(0) };
         let held = Holding { id: found.record.id, until: None };
         ensure(self.tokens.get(unique.token) == Some(&held), "a token for each task that holds one")?;
@@ -134,7 +134,7 @@ impl State {
                 ensure(held.id <= self.last_id, "a token of a task that was pushed")?;
                 continue;
             };
-            let unique = found.record.options.unique.filter(|unique| unique.token == token);
+            let unique = found.record.options().unique.filter(|unique| unique.token == token);
             let unique = unique.filter(|unique| unique.hold.until() == held.until);
             let unique = unique.ok_or(Invalid("a task's own token"))?;
             let is_kept = matches!(unique.hold, Hold::Exactly(_));
@@ -148,7 +148,7 @@ impl State {
     /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
     fn validate_bodies(&self) -> Result<(), Invalid> {
         let record = |order| self.log.locate(order).and_then(|position| self.log.record(position));
-        let has_token = |order: Order| record(order).is_some_and(|record| record.options.unique.is_some());
+        let has_token = |order: Order| record(order).is_some_and(|record| record.options().unique.is_some());
         ensure(self.bodies.tasks().all(has_token), "replaced bodies of tasks with a token only")?;
         ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
     }

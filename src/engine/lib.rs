@@ -140,6 +140,6 @@ pub use view::groups::GroupView;
 pub use view::list::{Cursor, Limit};
 pub use view::load::{Places, UTILISATION_AIM, Workload};
 pub use view::schedules::ScheduleView;
-pub use view::task::{LeaseView, TaskView};
+pub use view::task::{Given, LeaseView, TaskView};
 pub use view::workers::WorkerView;
 pub use zones::{ZONE_MAX_BYTES, Zone, Zones};

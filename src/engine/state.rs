@@ -91,7 +91,8 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     /// The lane it belongs to.
     pub fn key(&self) -> LaneKey {
-        LaneKey { priority: self.record.options.priority, group: self.record.group }
+        let (priority, group) = self.record.priority_and_group();
+        LaneKey { priority, group }
     }
 
     /// The entry. For a task that was never touched, the entry it would have: ready since its push.
@@ -170,6 +171,7 @@ impl State {
     }
 
     /// The task with this id.
+    #[inline(always)]
     pub(crate) fn find(&self, id: TaskId) -> Option<Found<'_>> {
         self.at(self.log.find(id)?)
     }
@@ -179,10 +181,13 @@ impl State {
         self.at(self.log.locate(order)?)
     }
 
+    // Most callers use a part of what is found, and all of them are the way of a claim or an answer.
+    #[inline(always)]
     pub(crate) fn at(&self, position: Position) -> Option<Found<'_>> {
-        let order = self.log.order(position);
-        let record = self.bodies.over(order, self.log.record(position)?);
-        Some(Found { position, order, record, entry: self.log.entry(position) })
+        let (page, slot) = self.log.page(position)?;
+        let order = page.order(slot);
+        let record = self.bodies.over(order, page.record(slot)?);
+        Some(Found { position, order, record, entry: page.entry(slot) })
     }
 
     /// Bytes of a task: its record, and the body that replaced the record's.

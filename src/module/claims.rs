@@ -1,6 +1,6 @@
 //! The request of a worker, and the tasks that it gets.
 
-use taskslot_engine::{Claim, Handle, Headers, Holder, InlineStr, Millis, Queue, TaskView};
+use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, TaskId};
 use taskslot_node::OneOrMany;
 
 use taskslot_api::Reply;
@@ -93,93 +93,78 @@ pub fn reply_answers(reply: Reply<'_>, answers: &OneOrMany<i64>) {
 /// A task on its way to a worker.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
-    /// The handle; of a NOACK claim, the id.
-    name: InlineStr,
-    payload: &'a [u8],
-    headers: Headers<'a>,
-    group: &'a [u8],
-    meta: Meta,
+    name: Name,
+    task: Given<'a>,
 }
 
+/// How the worker names the task.
 #[derive(Clone, Copy)]
-struct Meta {
-    deliveries: u32,
-    lease: u64,
-    priority: i8,
-    enqueued: Millis,
-    deadline: Option<Millis>,
-    failures: u16,
-    stalls: u16,
-    /// How long the task is kept once it is done, in ms, unless the ack gives another time.
-    retain_ms: Option<u64>,
+enum Name {
+    Handle(Handle),
+    /// By its id, after a claim with NOACK.
+    Id(TaskId),
+}
+
+impl Name {
+    fn text(self) -> InlineStr {
+        match self {
+            Name::Handle(handle) => handle.text(),
+            Name::Id(id) => id.text(),
+        }
+    }
+
+    /// The number of the lease; 0 if there is none.
+    fn lease(self) -> u64 {
+        match self {
+            Name::Handle(handle) => handle.lease.0,
+            Name::Id(_) => 0,
+        }
+    }
 }
 
 impl<'a> Delivery<'a> {
     /// A leased task.
-    pub fn leased(queue: &Queue, task: &TaskView<'a>, handle: Handle) -> Delivery<'a> {
-        let retain_ms = queue.retain_ms(&task.options);
-        let meta = Meta { lease: handle.lease.0, deadline: Some(task.instant), retain_ms, ..Meta::of(task) };
-        Delivery { name: handle.text(), meta, ..Delivery::of(task) }
+    pub fn leased(task: Given<'a>, handle: Handle) -> Delivery<'a> {
+        Delivery { name: Name::Handle(handle), task }
     }
 
     /// A task claimed with NOACK, which is finished by it. Its last delivery is not counted in the queue yet, so it is
     /// added here.
-    pub fn taken(task: &TaskView<'a>) -> Delivery<'a> {
+    pub fn taken(task: Given<'a>) -> Delivery<'a> {
         let deliveries = task.deliveries.saturating_add(1);
-        Delivery { meta: Meta { deliveries, ..Meta::of(task) }, ..Delivery::of(task) }
-    }
-
-    fn of(task: &TaskView<'a>) -> Delivery<'a> {
-        let (name, headers) = (task.id.text(), Headers(task.options.headers));
-        let (payload, group) = (task.payload, task.options.group);
-        Delivery { name, payload, headers, group, meta: Meta::of(task) }
+        Delivery { name: Name::Id(task.id), task: Given { deliveries, retain_ms: None, ..task } }
     }
 
     /// The bytes of payload, headers and group.
     pub fn bytes(&self) -> usize {
-        self.payload.len() + self.headers.0.len() + self.group.len()
+        self.task.payload.len() + self.task.headers.len() + self.task.group.len()
     }
 
     /// Replies `[handle, payload, deliveries]`, with a map as the fourth element for WITHMETA.
     pub fn reply(&self, reply: Reply<'_>, with_meta: bool) {
         reply.array(if with_meta { 4 } else { 3 });
-        reply.bulk(&self.name);
-        reply.bulk(self.payload);
-        reply.integer(i64::from(self.meta.deliveries));
+        reply.bulk(&self.name.text());
+        reply.bulk(self.task.payload);
+        reply.integer(i64::from(self.task.deliveries));
         if with_meta {
             self.reply_meta(reply);
         }
     }
 
     fn reply_meta(&self, reply: Reply<'_>) {
-        let meta = &self.meta;
+        let task = &self.task;
         let mut map = reply.map(9);
-        map.number("lease", meta.lease);
-        map.integer("priority", meta.priority);
-        map.text("group", self.group);
-        reply_headers(map.field("headers"), &self.headers.pairs());
-        map.number("enqueued", meta.enqueued.0);
-        map.number("deadline", meta.deadline.map_or(0, |deadline| deadline.0));
-        map.integer("failures", meta.failures);
-        map.integer("stalls", meta.stalls);
-        match meta.retain_ms {
+        map.number("lease", self.name.lease());
+        map.integer("priority", task.priority);
+        map.text("group", task.group);
+        reply_headers(map.field("headers"), &Headers(task.headers).pairs());
+        map.number("enqueued", task.id.ms);
+        map.number("deadline", task.deadline.map_or(0, |deadline| deadline.0));
+        map.integer("failures", task.failures);
+        map.integer("stalls", task.stalls);
+        match task.retain_ms {
             Some(retain_ms) => map.number("retain", retain_ms),
             None => map.field("retain").null(),
-        }
-    }
-}
-
-impl Meta {
-    fn of(task: &TaskView<'_>) -> Meta {
-        Meta {
-            deliveries: task.deliveries,
-            lease: 0,
-            priority: task.options.priority,
-            enqueued: task.enqueued_at,
-            deadline: None,
-            failures: task.failures,
-            stalls: task.stalls,
-            retain_ms: None,
         }
     }
 }
@@ -192,23 +177,30 @@ pub fn reply_headers(reply: Reply<'_>, headers: &[(&[u8], &[u8])]) {
 
 /// A copy of a delivery, kept until it can be sent to a client that was blocked.
 pub struct OwnedDelivery {
-    name: InlineStr,
+    name: Name,
     payload: Box<[u8]>,
     headers: Box<[u8]>,
     group: Box<[u8]>,
-    meta: Meta,
+    /// The task without these three.
+    task: Given<'static>,
 }
 
 impl OwnedDelivery {
     /// Copies a delivery.
-    pub fn of(task: &Delivery<'_>) -> OwnedDelivery {
-        let (payload, headers, group) = (task.payload.into(), task.headers.0.into(), task.group.into());
-        OwnedDelivery { name: task.name, payload, headers, group, meta: task.meta }
+    pub fn of(delivery: &Delivery<'_>) -> OwnedDelivery {
+        let Delivery { name, task } = *delivery;
+        OwnedDelivery {
+            name,
+            payload: task.payload.into(),
+            headers: task.headers.into(),
+            group: task.group.into(),
+            task: Given { payload: &[], headers: &[], group: &[], ..task },
+        }
     }
 
     /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
-        let (payload, headers, group) = (&*self.payload, Headers(&self.headers), &*self.group);
-        Delivery { name: self.name, payload, headers, group, meta: self.meta }
+        let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
+        Delivery { name: self.name, task: Given { payload, headers, group, ..self.task } }
     }
 }

@@ -14,7 +14,7 @@ impl State {
     /// With a time to live it is when the task was due, since the tick may have come later. If the task was due at an
     /// instant of the wall clock, the tick's time is used.
     pub(crate) fn ready_since(&self, position: Position, due: Due, at: Millis) -> Millis {
-        let has_ttl = self.log.record(position).is_some_and(|record| record.options.ttl_ms.is_some());
+        let has_ttl = self.log.record(position).is_some_and(|record| record.options().ttl_ms.is_some());
         match due {
             Due::Clock(due) if has_ttl => due.min(at),
             _ => at,

@@ -69,6 +69,9 @@ impl State {
         if let Some(rate) = self.settings.rate() {
             self.spent.spend(at, rate);
         }
+        if self.groups.len() == 0 {
+            return;
+        }
         self.catch_up(key.group);
         let group = self.groups.get(key.group);
         let weight = group.map_or(PLAIN_WEIGHT, Group::weight);

@@ -7,6 +7,7 @@ use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
 use crate::state::State;
 use crate::store::entry::Phase;
+use crate::store::log::Position;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
 
@@ -19,10 +20,23 @@ impl State {
         leases: &[Lease],
     ) -> Applied {
         ensure(worker.len() <= NAME_MAX_BYTES, "a worker's name")?;
-        leases.iter().try_for_each(|lease| self.apply_lease(at, worker, tied, lease))
+        let mut first = None;
+        for lease in leases {
+            let position = self.apply_lease(at, worker, tied, lease)?;
+            first.get_or_insert(position);
+        }
+        // Who reads the tasks begins with the first.
+        first.into_iter().for_each(|position| self.log.look_at(position));
+        Ok(())
     }
 
-    fn apply_lease(&mut self, at: Millis, worker: &[u8], tied: bool, lease: &Lease) -> Applied {
+    fn apply_lease(
+        &mut self,
+        at: Millis,
+        worker: &[u8],
+        tied: bool,
+        lease: &Lease,
+    ) -> Result<Position, Invalid> {
         ensure(lease.number > self.last_lease && lease.number <= LeaseNumber::MAX, "a new lease number")?;
         ensure(
             u64::from(lease.lease_ms) <= LEASE_MAX_MS && lease.deadline <= Millis::MAX,
@@ -50,7 +64,8 @@ impl State {
         entry.stalled = false;
         entry.deliveries = entry.deliveries.saturating_add(1);
         self.progress.forget(task.order);
-        self.attach(&task)
+        self.attach(&task)?;
+        Ok(task.position)
     }
 
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {

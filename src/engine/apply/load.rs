@@ -48,7 +48,7 @@ impl State {
 
     /// Notes the token of a loaded task, if it holds one that follows from the task.
     fn index_token(&mut self, position: Position) -> Result<(), Invalid> {
-        let found = self.log.record(position).and_then(|record| Some((record, record.options.unique?)));
+        let found = self.log.record(position).and_then(|record| Some((record, record.options().unique?)));
         let Some((record, unique)) = found else { return Ok(()) };
         let entry = self.log.entry(position);
         if entry.is_none_or(|entry| unique.is_held_by(&entry)) && unique.hold.until().is_none() {

@@ -5,7 +5,7 @@ use crate::invalid::{Applied, Invalid, ensure};
 use crate::state::State;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
-use crate::store::record::Record;
+use crate::store::record::NewRecord;
 use crate::task::{Options, TaskId};
 use crate::time::{Due, Millis};
 
@@ -34,9 +34,11 @@ impl State {
         let mut id = first;
         let group = self.groups.known(options.group, &self.settings);
         let key = LaneKey { priority: options.priority, group };
+        let mut record = NewRecord::new(first, options, group, &[]);
         for payload in payloads {
             let order = self.draw()?;
-            self.log.push(order, &Record::new(id, options, group, payload));
+            (record.id, record.payload) = (id, *payload);
+            self.log.push(order, &record);
             self.count_task_in_group(group, 1);
             self.last_id = id;
             self.totals.pushed += 1;

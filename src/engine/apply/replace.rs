@@ -14,7 +14,7 @@ impl State {
     ) -> Result<(), Invalid> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
         let found = found.ok_or(Invalid("a waiting task"))?;
-        ensure(found.record.options.unique.is_some(), "a task with a token")?;
+        ensure(found.record.options().unique.is_some(), "a task with a token")?;
         let order = found.order;
         ensure(is_valid_body(headers, payload), "a body's size")?;
         self.bodies.put(order, payload, headers);

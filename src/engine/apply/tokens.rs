@@ -34,7 +34,7 @@ impl State {
             return;
         }
         let Some(record) = self.log.record(position) else { return };
-        if let Some(unique) = record.options.unique.filter(|unique| is_free(unique.hold)) {
+        if let Some(unique) = record.options().unique.filter(|unique| is_free(unique.hold)) {
             self.tokens.free(unique.token, record.id);
         }
     }
@@ -47,7 +47,7 @@ impl State {
         entry: &Entry,
     ) -> Result<(), Invalid> {
         let Some(record) = self.log.record(position) else { return Ok(()) };
-        let Some(unique) = record.options.unique.filter(|unique| takes_again(at, unique, entry)) else {
+        let Some(unique) = record.options().unique.filter(|unique| takes_again(at, unique, entry)) else {
             return Ok(());
         };
         let holder = self.tokens.holder(at, unique.token);
@@ -61,7 +61,7 @@ impl State {
     /// such a token.
     pub(crate) fn give_token_back(&mut self, at: Millis, position: Position, entry: &mut Entry) {
         let Some(record) = self.log.record(position).filter(|_| entry.deliveries == 0) else { return };
-        let unique = record.options.unique.filter(|unique| unique.hold == Hold::Start);
+        let unique = record.options().unique.filter(|unique| unique.hold == Hold::Start);
         let Some(unique) = unique.filter(|unique| self.tokens.holder(at, unique.token).is_none()) else {
             return;
         };

@@ -47,7 +47,7 @@ impl State {
             Phase::Ready { .. } => {
                 self.forget_expiry(position, order, touched.as_ref());
                 match touched {
-                    None => self.lanes.take_fresh(key, order, &self.log),
+                    None => self.lanes.take_fresh(key, order, position, &self.log),
                     Some(_) => self.lanes.take_returned(key, entry.rank, entry.is_suspect()),
                 }
                 if self.lanes.suspects() == 0 {

@@ -90,14 +90,14 @@ impl State {
                 state.extend_from_slice(worker);
             }
             let error = self.errors.get(found.order).unwrap_or_default();
-            let options = match found.record.options {
+            let options = match found.record.options() {
                 options if options == Options::default() => &usual,
                 options => named_in(&mut named, &options),
             };
             for part in [&found.order.0.to_le_bytes(), &state[..], options, found.record.payload, error] {
                 add(part);
             }
-            add(self.groups.name(found.record.group));
+            add(self.groups.name(found.record.group()));
             add(found.record.id.text().as_str().as_bytes());
             // Only where there is a value, since most tasks have neither. No other part is a single byte like this
             // mark.

@@ -41,6 +41,9 @@ impl<'a> ClaimTurns<'a> {
     /// so the event can also be that removal. Apply it before asking for the next turn. Ask [`State::pass_over`] before
     /// the first. Errors: `Paused`, `Exhausted`.
     pub fn turn(&mut self, state: &State, now: Now, entropy: Entropy) -> Result<Option<Event<'a>>, Refusal> {
+        if self.left == 0 {
+            return Ok(None);
+        }
         if !state.paused(now.at, Gate::Out).is_open() {
             return Err(Refusal::Paused);
         }
@@ -99,6 +102,10 @@ impl<'a> ClaimTurns<'a> {
             leases.push(self.lease(state, now, entropy, last, &found)?);
             self.got += 1;
             self.left = if is_suspect { 0 } else { self.left - 1 };
+            if leases.len() == 1 {
+                // Who applies the event and reads the tasks begins with this one.
+                state.log.look_at(position);
+            }
             if self.left == 0 {
                 break;
             }
@@ -128,7 +135,7 @@ impl<'a> ClaimTurns<'a> {
         if number > LeaseNumber::MAX {
             return Err(Refusal::Exhausted);
         }
-        let lease_ms = self.claim.lease_ms.or(found.record.options.lease_ms);
+        let lease_ms = self.claim.lease_ms.or(found.record.options().lease_ms);
         let lease_ms = lease_ms.unwrap_or_else(|| state.settings.span_ms(Setting::Lease) as u32);
         let deadline = state.last_deadline(now.at).min(now.at.plus(u64::from(lease_ms)));
         Ok(Lease { id: found.record.id, number, nonce: entropy(), lease_ms, deadline })
@@ -210,6 +217,7 @@ impl State {
         self.lanes.levels().iter().filter_map(move |level| {
             let (group, limit) = match only {
                 Some(group) => (group, allowed(group)),
+                None if !level.has_groups() => (GroupNumber::NONE, u64::MAX),
                 None => {
                     // A group in the rotation may be unable to run if the clock went back (another node took over) or
                     // if it is behind the settings. No claim scans a million of these.

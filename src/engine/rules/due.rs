@@ -27,7 +27,7 @@ impl State {
     /// When to look for due work next, on the queue's clock. The search may then find nothing. `None` if nothing in the
     /// queue depends on time.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
-        let lease = self.log.bound_after(None).map(|page| now.lease_due(page.bound));
+        let lease = self.log.first_bound().map(|bound| now.lease_due(bound));
         let pauses = self.pauses.first_end();
         let dead = match (self.dead.first(), self.settings.limit(Setting::DeadTtl)) {
             _ if self.too_many_dead() > 0 => Some(now.at),

@@ -7,7 +7,8 @@ use crate::rules::backoff;
 use crate::settings::Setting;
 use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
-use crate::task::{Handle, LeaseNumber, Options, TaskId};
+use crate::store::record::Record;
+use crate::task::{Handle, LeaseNumber, TaskId};
 use crate::time::{Due, Millis, Now};
 
 impl State {
@@ -51,15 +52,16 @@ impl State {
         if !is_last_lease(&entry, handle) {
             return Err(Refusal::Stale);
         }
-        let retain_ms = retain_ms.or_else(|| self.retain_ms(&found.record.options)).unwrap_or(0);
+        let retain_ms = retain_ms.or_else(|| self.retains_ms(&found.record)).unwrap_or(0);
         let end = (retain_ms > 0 || result.is_some()).then_some(End { at: now.at, retain_ms, result });
         Ok(Event::Acked { id: handle.id, late, end })
     }
 
     /// How long a task is retained once it is done, if its ACK doesn't say: as its push said, or as the queue's setting
     /// says. `None` if it isn't retained.
-    pub fn retain_ms(&self, options: &Options<'_>) -> Option<u64> {
-        options.retain_ms.or_else(|| Some(self.settings.span_ms(Setting::Retain)).filter(|&ms| ms > 0))
+    pub(crate) fn retains_ms(&self, record: &Record) -> Option<u64> {
+        let own = if record.is_plain() { None } else { record.options().retain_ms };
+        own.or_else(|| Some(self.settings.span_ms(Setting::Retain)).filter(|&ms| ms > 0))
     }
 
     /// Fails an attempt. A task that was to be cancelled is removed instead. Errors: `Gone`, `Stale`.
@@ -77,7 +79,7 @@ impl State {
             return Ok(Event::Cancelled { id: handle.id });
         }
         let failures = u32::from(entry.failures) + 1;
-        let limit = match found.record.options.attempts {
+        let limit = match found.record.options().attempts {
             Some(attempts) => u64::try_from(attempts).ok(),
             None => self.settings.limit(Setting::Attempts),
         };

@@ -56,6 +56,9 @@ impl State {
 
     /// The oldest done tasks: at least `count`, and enough for `bytes`, but no more than one step removes.
     fn forget_oldest(&self, count: usize, bytes: u64) -> Option<Event<'static>> {
+        if self.done.len() == 0 {
+            return None;
+        }
         let (mut ids, mut freed) = (Vec::new(), 0u64);
         for (_, order) in self.done.in_order(None).take(STEP_TASKS) {
             if ids.len() >= count && freed >= bytes {

@@ -49,7 +49,7 @@ impl State {
         found: &Found<'a>,
         taken: &mut BTreeSet<&'a [u8]>,
     ) -> bool {
-        let Some(unique) = found.record.options.unique.filter(|_| is_dead(found)) else { return true };
+        let Some(unique) = found.record.options().unique.filter(|_| is_dead(found)) else { return true };
         if !takes_again(at, &unique, &found.entry()) {
             return true;
         }
@@ -65,7 +65,7 @@ impl State {
 
     /// Whether a task holds its own token at this instant.
     pub(crate) fn holds_token(&self, at: Millis, found: &Found) -> bool {
-        let token = found.record.options.unique.map(|unique| unique.token);
+        let token = found.record.options().unique.map(|unique| unique.token);
         token.is_some_and(|token| self.tokens.holder(at, token) == Some(found.record.id))
     }
 
@@ -78,7 +78,7 @@ impl State {
         payload: &'a [u8],
     ) -> Result<Option<Event<'a>>, Refusal> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
-        let Some(found) = found.filter(|found| found.record.options.unique.is_some()) else {
+        let Some(found) = found.filter(|found| found.record.options().unique.is_some()) else {
             return Ok(None);
         };
         let before = self.bodies.bytes_of(found.order);

@@ -78,8 +78,7 @@ impl Bodies {
             return record;
         }
         let Some(body) = self.bodies.get(&order) else { return record };
-        let options = Options { headers: &body.headers, ..record.options };
-        Record { options, payload: &body.payload, ..record }
+        record.with_body(&body.payload, &body.headers)
     }
 
     /// Replaces a task's payload and headers. `headers` is encoded; empty means no headers.

@@ -33,6 +33,14 @@ impl Phase {
         }
     }
 
+    /// When the lease ends; `None` in any other state.
+    pub fn deadline(&self) -> Option<Millis> {
+        match *self {
+            Phase::Leased { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+
     pub fn state(&self) -> TaskState {
         match self {
             Phase::Ready { .. } => TaskState::Ready,
@@ -106,14 +114,14 @@ struct UintLe<const N: usize>([u8; N]);
 impl<const N: usize> UintLe<N> {
     fn new(value: u64) -> UintLe<N> {
         let value = value.min(u64::MAX >> (64 - 8 * N));
-        let mut short = [0; N];
-        short.iter_mut().zip(value.to_le_bytes()).for_each(|(to, byte)| *to = byte);
-        UintLe(short)
+        UintLe(value.to_le_bytes().first_chunk::<N>().copied().unwrap_or([0; N]))
     }
 
     fn get(self) -> u64 {
         let mut value = [0; 8];
-        value.iter_mut().zip(self.0).for_each(|(to, byte)| *to = byte);
+        if let Some(low) = value.first_chunk_mut::<N>() {
+            *low = self.0;
+        }
         u64::from_le_bytes(value)
     }
 }

@@ -61,7 +61,7 @@ impl Expiry {
 
 /// When a task expires; `None` if it has no TTL, is not ready or was delivered before.
 pub(crate) fn expires(record: &Record, entry: Option<&Entry>) -> Option<Millis> {
-    let ttl_ms = record.options.ttl_ms?;
+    let ttl_ms = record.options().ttl_ms?;
     let since = match entry {
         None => Millis(record.id.ms),
         Some(Entry { phase: Phase::Ready { since }, deliveries: 0, .. }) => *since,

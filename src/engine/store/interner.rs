@@ -32,6 +32,8 @@ pub(crate) struct Interner {
     /// By number − 1: the name and its leases. The name is empty for a free number.
     by_number: Vec<(Box<[u8]>, Holds)>,
     free: Vec<WorkerNumber>,
+    /// The name that was held last.
+    last: WorkerNumber,
     /// The leases of all named workers together.
     total: Holds,
     /// Bytes of the names in use, each counted once.
@@ -44,8 +46,12 @@ impl Interner {
         if name.is_empty() {
             return WorkerNumber(0);
         }
-        if let Some(&number) = self.numbers.get(name) {
+        // Mostly it is the same worker, or a few that take turns.
+        let is_last = self.name(self.last) == name;
+        let known = if is_last { Some(self.last) } else { self.numbers.get(name).copied() };
+        if let Some(number) = known {
             self.count(number, is_suspect, 1);
+            self.last = number;
             return number;
         }
         let number = match self.free.pop() {

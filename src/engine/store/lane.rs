@@ -73,7 +73,7 @@ impl Lane {
 
     /// Removes a fresh task that is touched or removed. The log must still list it as fresh: it decides what a run
     /// covers.
-    pub fn take_fresh(&mut self, order: Order, log: &Log) {
+    pub fn take_fresh(&mut self, order: Order, position: Position, log: &Log) {
         debug_assert!(
             self.fresh_tasks > 0 && self.fresh.head.is_some_and(|head| head.start <= order),
             "it is in a run"
@@ -84,6 +84,9 @@ impl Lane {
         } else if self.fresh.head.is_some_and(|head| head.start == order) {
             self.fresh.advance(order.next());
             while let Some(head) = self.fresh.head {
+                if head.start == order.next() && log.fresh_after(position, head.end).is_some() {
+                    break;
+                }
                 let first = log.first_fresh_in(head.start, head.end);
                 self.fresh.advance(first.unwrap_or(head.end));
                 if first.is_some() {
@@ -122,6 +125,36 @@ impl Lane {
 
     /// The tasks in claim order from the rank `from` on, each with its rank.
     pub fn in_order<'a>(
+        &'a self,
+        log: &'a Log,
+        mut from: Rank,
+        which: Which,
+    ) -> impl Iterator<Item = (Rank, Position)> + 'a {
+        // The first tasks are mostly fresh and one after the other in a page. Then there is nothing to search and to
+        // compare.
+        let is_fresh = self.returned.is_empty() && (self.suspects.is_none() || which == Which::Sound);
+        let first = self.fresh.head.filter(|head| is_fresh && from <= head.start.rank());
+        let mut near = first.map(|head| (head, None));
+        let mut others = None;
+        std::iter::from_fn(move || {
+            if let Some((head, before)) = near {
+                let position = match before {
+                    None => log.locate(head.start),
+                    Some(before) => log.fresh_after(before, head.end),
+                };
+                near = position.map(|position| (head, Some(position)));
+                if let Some(position) = position {
+                    let rank = log.order(position).rank();
+                    from = rank.next();
+                    return Some((rank, position));
+                }
+            }
+            others.get_or_insert_with(|| self.merged(log, from, which)).next()
+        })
+    }
+
+    /// The same, for any tasks.
+    fn merged<'a>(
         &'a self,
         log: &'a Log,
         from: Rank,

@@ -6,7 +6,7 @@ use crate::invalid::{Invalid, ensure};
 use crate::numbers::{GroupNumber, Order, Rank};
 use crate::store::lane::{Lane, LaneTasks};
 use crate::store::level::Level;
-use crate::store::log::Log;
+use crate::store::log::{Log, Position};
 
 /// The lane of a task: its priority and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,10 +76,10 @@ impl Lanes {
 
     /// Removes a fresh task that is touched or removed. The log must still list it as fresh: it decides what a run
     /// covers.
-    pub fn take_fresh(&mut self, key: LaneKey, order: Order, log: &Log) {
+    pub fn take_fresh(&mut self, key: LaneKey, order: Order, position: Position, log: &Log) {
         debug_assert!(self.ready > self.suspects, "ready tasks are counted");
         if let Some(level) = self.level(key.priority) {
-            level.take(key.group, |lane| lane.take_fresh(order, log));
+            level.take(key.group, |lane| lane.take_fresh(order, position, log));
         }
         self.ready -= 1;
     }

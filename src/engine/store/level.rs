@@ -93,11 +93,9 @@ impl Level {
     /// The groups that can run and have such tasks, the next one first, each with the tasks left of its turn. A group
     /// that is alone can give all of its tasks.
     pub fn turns_or_all(&self, which: Which) -> impl Iterator<Item = (GroupNumber, u64)> + '_ {
-        let is_plain = self.grouped.is_empty() && self.plain.lane.has(which);
         let is_alone = self.rotation.len() + self.suspects.len() == 1;
         let turns = self.turns_of(which);
-        let turns = turns.map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }));
-        is_plain.then_some((GroupNumber::NONE, u64::MAX)).into_iter().chain(turns)
+        turns.map(move |(group, left)| (group, if is_alone { u64::MAX } else { left.into() }))
     }
 
     fn part(&self, group: GroupNumber) -> Option<&Part> {
@@ -110,6 +108,9 @@ impl Level {
 
     /// Adds a task to a group's lane through `put`, and adds the group to the rotation if it can run.
     pub fn put<R>(&mut self, group: GroupNumber, weight: Option<u32>, put: impl FnOnce(&mut Lane) -> R) -> R {
+        if group.is_none() && !self.has_groups() {
+            return put(&mut self.plain.lane);
+        }
         if !group.is_none() && self.grouped.is_empty() && !self.plain.lane.is_empty() {
             // The first group appears: from now on there are turns.
             self.join_at_end(GroupNumber::NONE, PLAIN_WEIGHT);
@@ -133,6 +134,9 @@ impl Level {
 
     /// Removes a task from a group's lane through `take`. A group without tasks leaves the rotation.
     pub fn take(&mut self, group: GroupNumber, take: impl FnOnce(&mut Lane)) {
+        if group.is_none() && !self.has_groups() {
+            return take(&mut self.plain.lane);
+        }
         let Some(part) = self.part_mut(group) else { return };
         let before = part.lane.memory();
         let was_sound = part.lane.has(Which::Sound);

@@ -8,7 +8,7 @@ use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::Entry;
 use crate::store::page::Page;
-use crate::store::record::{Record, record_len};
+use crate::store::record::{NewRecord, Record, record_len};
 use crate::task::TaskId;
 use crate::time::Millis;
 
@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// Appends a task. Its order number and its id must be larger than any before.
-    pub fn push(&mut self, order: Order, record: &Record) {
+    pub fn push(&mut self, order: Order, record: &NewRecord) {
         debug_assert!(
             self.pages.back().is_none_or(|last| order.0 >= last.first().0 + last.slots() as u64),
             "numbers grow"
@@ -95,7 +95,7 @@ impl Log {
     }
 
     /// Makes sure that the last page has room for the record. Returns the record's length.
-    fn make_room(&mut self, order: Order, record: &Record) -> usize {
+    fn make_room(&mut self, order: Order, record: &NewRecord) -> usize {
         let id = record.id;
         if let Some(last) = self.pages.back_mut() {
             if last.live() == 0 {
@@ -145,9 +145,14 @@ impl Log {
 
     /// The position of the task with this id.
     pub fn find(&self, id: TaskId) -> Option<Position> {
-        // Claims, answers and listings mostly visit tasks one after another.
+        // Claims, answers and listings mostly visit tasks one after another, and twice: to decide and to apply.
         let Position { page, slot } = self.last.get();
-        let near = self.pages.get(page).and_then(|at| (slot..slot + 2).find(|&slot| at.id(slot) == Some(id)));
+        let near = self.pages.get(page).and_then(|at| {
+            if at.id(slot) == Some(id) {
+                return Some(slot);
+            }
+            (at.id(slot + 1) == Some(id)).then_some(slot + 1)
+        });
         let position = match near {
             Some(slot) => Position { page, slot },
             None => {
@@ -161,13 +166,25 @@ impl Log {
 
     /// The position of the task with this order number.
     pub fn locate(&self, order: Order) -> Option<Position> {
+        // Mostly in the page of the task that was found last.
+        let page = self.last.get().page;
+        if let Some(slot) = self.pages.get(page).and_then(|page| page.slot(order)) {
+            return Some(Position { page, slot });
+        }
         let page = self.page_of(order)?;
         let slot = self.pages.get(page)?.slot(order)?;
-        Some(Position { page, slot })
+        let position = Position { page, slot };
+        self.last.set(position);
+        Some(position)
     }
 
     fn page_of(&self, order: Order) -> Option<usize> {
         self.pages.partition_point(|page| page.first() <= order).checked_sub(1)
+    }
+
+    /// The page and the slot of a position.
+    pub fn page(&self, position: Position) -> Option<(&Page, usize)> {
+        Some((self.pages.get(position.page)?, position.slot))
     }
 
     /// The order number at a position.
@@ -178,6 +195,22 @@ impl Log {
     /// The record at a position.
     pub fn record(&self, position: Position) -> Option<Record<'_>> {
         self.pages.get(position.page)?.record(position.slot)
+    }
+
+    /// The next task's position, if it is in the same page, was never touched, and its order number is below `end`.
+    pub fn fresh_after(&self, Position { page, slot }: Position, end: Order) -> Option<Position> {
+        let (at, slot) = (self.pages.get(page)?, slot + 1);
+        (at.is_fresh(slot) && at.order(slot) < end).then_some(Position { page, slot })
+    }
+
+    /// When the first lease may end: the lowest bound of all pages.
+    pub fn first_bound(&self) -> Option<Millis> {
+        self.bounds.first().map(|&(bound, _)| bound)
+    }
+
+    /// Makes the next search begin at a position.
+    pub fn look_at(&self, position: Position) {
+        self.last.set(position);
     }
 
     /// Bytes of the record at a position.

@@ -1,10 +1,12 @@
 //! A page of the log: the records and entries of up to 256 tasks.
 
+use std::collections::VecDeque;
+
 use crate::bounds::PAYLOAD_MAX_BYTES;
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::{Entry, PACKED_BYTES, Packed};
-use crate::store::record::{Record, put_record, read_head, read_record};
+use crate::store::record::{NewRecord, Record, put_record, read_head, read_record};
 use crate::task::TaskId;
 use crate::time::Millis;
 use crate::varint;
@@ -31,7 +33,7 @@ pub(crate) struct Page {
     base: TaskId,
     bytes: Vec<u8>,
     slots: Vec<u16>,
-    entries: Vec<Packed>,
+    entries: VecDeque<Packed>,
     live: u16,
     dead_bytes: u32,
     /// At or before the first deadline in this page; `None` if it has no lease.
@@ -46,7 +48,7 @@ impl Page {
             base: id,
             bytes: Vec::with_capacity(record_bytes.max(FIRST_BYTES)),
             slots: Vec::new(),
-            entries: Vec::new(),
+            entries: VecDeque::new(),
             live: 0,
             dead_bytes: 0,
             bound: None,
@@ -102,7 +104,7 @@ impl Page {
     }
 
     /// Appends a record. The page must be new or have room: see [`Page::has_room`].
-    pub fn push(&mut self, order: Order, record: &Record) {
+    pub fn push(&mut self, order: Order, record: &NewRecord) {
         let slot = (order.0 - self.first.0) as usize;
         debug_assert!(slot >= self.slots.len() && record.id >= self.base, "numbers and ids grow");
         self.slots.resize(slot, VACANT);
@@ -136,7 +138,7 @@ impl Page {
 
     /// Whether the slot holds a task that was never touched, so it is ready for the first time.
     pub fn is_fresh(&self, slot: usize) -> bool {
-        self.is_live(slot) && (self.entries.is_empty() || self.entry_index(slot).is_err())
+        self.is_live(slot) && self.entry_index(slot).is_err()
     }
 
     /// The slot of the task `id`; `None` if it is not here.
@@ -158,12 +160,14 @@ impl Page {
     }
 
     /// The id of the task in the slot.
+    #[inline(always)]
     pub fn id(&self, slot: usize) -> Option<TaskId> {
         let mut rest = self.record_bytes(slot)?;
         read_head(&mut rest, self.base).map(|(_, id)| id)
     }
 
     /// The record of the task in the slot.
+    #[inline(always)]
     pub fn record(&self, slot: usize) -> Option<Record<'_>> {
         read_record(&mut self.record_bytes(slot)?, self.base)
     }
@@ -202,16 +206,12 @@ impl Page {
             return;
         }
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes as usize);
-        for slot in 0..self.slots.len() {
-            let length = self.record_len(slot);
-            let record = self.record_bytes(slot).and_then(|rest| rest.get(..length));
-            if let (Some(record), Some(offset)) = (record, self.slots.get(slot)) {
-                let new = if *offset == VACANT { VACANT } else { bytes.len() as u16 };
-                bytes.extend_from_slice(record);
-                if let Some(offset) = self.slots.get_mut(slot) {
-                    *offset = new;
-                }
-            }
+        for offset in self.slots.iter_mut().filter(|offset| **offset != VACANT) {
+            let Some(rest) = self.bytes.get(usize::from(*offset)..) else { continue };
+            let mut after = rest;
+            read_record(&mut after, self.base);
+            *offset = bytes.len() as u16;
+            bytes.extend_from_slice(rest.get(..rest.len() - after.len()).unwrap_or_default());
         }
         self.bytes = bytes;
         self.dead_bytes = 0;
@@ -220,10 +220,21 @@ impl Page {
 
     /// Where the entry of a slot is in `entries`, or where it would be inserted.
     fn entry_index(&self, slot: usize) -> Result<usize, usize> {
+        // Tasks are mostly touched one after another and removed likewise. So the entry mostly is as far behind the
+        // first one as their slots are apart, or it comes after all others.
+        let slot_of = |entry: &Packed| usize::from(entry.slot);
+        let near = slot.wrapping_sub(self.entries.front().map_or(0, slot_of));
+        if self.entries.get(near).is_some_and(|entry| slot_of(entry) == slot) {
+            return Ok(near);
+        }
+        if self.entries.back().is_none_or(|last| slot_of(last) < slot) {
+            return Err(self.entries.len());
+        }
         self.entries.binary_search_by_key(&slot, |entry| usize::from(entry.slot))
     }
 
     /// The entry of a touched task; `None` if it was never touched.
+    #[inline(always)]
     pub fn entry(&self, slot: usize) -> Option<Entry> {
         let index = self.entry_index(slot).ok()?;
         self.entries.get(index).map(Packed::entry)
@@ -325,7 +336,9 @@ impl Page {
         }
         let mut tail = record;
         let read = read_record(&mut tail, self.base).filter(|_| tail.is_empty());
-        let Record { id, options, payload, .. } = read.ok_or(Invalid("a record that can be read"))?;
+        let Record { id, payload, .. } = read.ok_or(Invalid("a record that can be read"))?;
+        let options = read.and_then(|record| record.try_decode());
+        let (options, _) = options.ok_or(Invalid("options that can be read"))?;
         let is_in_order = id >= self.base && id.ms <= Millis::MAX.0 && last.is_none_or(|last| id > last);
         ensure(is_in_order, "ids in ascending order")?;
         ensure(payload.len() <= PAYLOAD_MAX_BYTES && options.are_valid(), "a record in bounds")?;
@@ -340,9 +353,9 @@ impl Page {
     fn load_entry(&mut self, stored: &[u8]) -> Result<(), Invalid> {
         let packed = Packed::read(stored).ok_or(Invalid("an entry that can be read"))?;
         let slot = packed.slot;
-        ensure(self.entries.last().is_none_or(|last| last.slot < slot), "entries in order")?;
+        ensure(self.entries.back().is_none_or(|last| last.slot < slot), "entries in order")?;
         ensure(self.is_live(usize::from(slot)), "entries of living tasks")?;
-        self.entries.push(packed);
+        self.entries.push_back(packed);
         Ok(())
     }
 

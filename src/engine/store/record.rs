@@ -20,26 +20,85 @@ const HAS_UNIQUE: u8 = 32;
 const HAS_TTL: u8 = 64;
 const HAS_RETAIN: u8 = 128;
 
-/// What a push stores in the log: the id, the options and the payload. It never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A record to be written: what a push stores in the log. It never changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRecord<'a> {
+    pub id: TaskId,
+    pub payload: &'a [u8],
+    /// The name of the group in them is not stored, but its number.
+    options: &'a Options<'a>,
+    group: GroupNumber,
+    options_len: usize,
+}
+
+impl<'a> NewRecord<'a> {
+    pub fn new(id: TaskId, options: &'a Options<'a>, group: GroupNumber, payload: &'a [u8]) -> NewRecord<'a> {
+        NewRecord { id, payload, options, group, options_len: options_len(options, group) }
+    }
+}
+
+/// A record as it is read from the log: the id, the options and the payload.
+///
+/// Most tasks have no options, and who asks for a task seldom asks for them. So they are decoded when they are asked
+/// for.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Record<'a> {
     pub id: TaskId,
-    /// The options, without the name of the group, which is stored as `group`.
-    pub options: Options<'a>,
-    pub group: GroupNumber,
     pub payload: &'a [u8],
+    /// The encoded options; empty if there are none.
+    encoded: &'a [u8],
+    /// The headers, if they are not those of the push any more.
+    headers: Option<&'a [u8]>,
 }
 
 impl<'a> Record<'a> {
-    pub fn new(id: TaskId, options: &Options<'a>, group: GroupNumber, payload: &'a [u8]) -> Record<'a> {
-        Record { id, options: Options { group: &[], ..*options }, group, payload }
+    /// The record with another payload and other headers.
+    pub fn with_body(self, payload: &'a [u8], headers: &'a [u8]) -> Record<'a> {
+        Record { payload, headers: Some(headers), ..self }
+    }
+
+    /// Whether the push gave no options, and there are no headers.
+    pub fn is_plain(&self) -> bool {
+        self.encoded.is_empty() && self.headers.is_none()
+    }
+
+    /// The options, with the current headers. The name of the group is not among them: it has a number, see
+    /// [`Record::group`].
+    pub fn options(&self) -> Options<'a> {
+        if self.is_plain() { Options::default() } else { self.decoded().0 }
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupNumber {
+        if self.is_plain() { GroupNumber::NONE } else { self.decoded().1 }
+    }
+
+    /// The priority and the group.
+    pub fn priority_and_group(&self) -> (i8, GroupNumber) {
+        if self.is_plain() {
+            return (0, GroupNumber::NONE);
+        }
+        let (options, group) = self.decoded();
+        (options.priority, group)
+    }
+
+    #[inline(never)]
+    fn decoded(&self) -> (Options<'a>, GroupNumber) {
+        // They could be decoded when the record was loaded.
+        let (options, group) = self.try_decode().unwrap_or_default();
+        (Options { headers: self.headers.unwrap_or(options.headers), ..options }, group)
+    }
+
+    /// The options of the push and the group; `None` if they are damaged.
+    pub fn try_decode(&self) -> Option<(Options<'a>, GroupNumber)> {
+        if self.encoded.is_empty() { Some(Default::default()) } else { read_options(self.encoded) }
     }
 }
 
 /// The length of the encoded record.
-pub(crate) fn record_len(base: TaskId, record: &Record) -> usize {
+pub(crate) fn record_len(base: TaskId, record: &NewRecord) -> usize {
     let (ms, seq) = relative(base, record.id);
-    let options = options_len(record);
+    let options = record.options_len;
     let options = if options > 1 { varint::len(options as u64) + options } else { 0 };
     let seq = if seq == 0 { 0 } else { varint::len(seq) };
     1 + varint::len(ms) + seq + options + varint::len(record.payload.len() as u64) + record.payload.len()
@@ -53,9 +112,9 @@ fn relative(base: TaskId, id: TaskId) -> (u64, u64) {
 }
 
 /// Appends the encoded record.
-pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &Record) {
+pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &NewRecord) {
     let (ms, seq) = relative(base, record.id);
-    let options_len = options_len(record);
+    let options_len = record.options_len;
     let has_options = if options_len > 1 { HAS_OPTIONS } else { 0 };
     out.push(has_options | if seq == 0 { 0 } else { HAS_SEQ });
     varint::put(out, ms);
@@ -64,13 +123,14 @@ pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &Record) {
     }
     if has_options != 0 {
         varint::put(out, options_len as u64);
-        put_options(out, record);
+        put_options(out, record.options, record.group);
     }
     varint::put(out, record.payload.len() as u64);
     out.extend_from_slice(record.payload);
 }
 
 /// Reads a record's flags and id from the front of `bytes`.
+#[inline(always)]
 pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)> {
     let (&flags, rest) = bytes.split_first()?;
     *bytes = rest;
@@ -80,21 +140,21 @@ pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)>
     Some((flags, TaskId { ms: base.ms.checked_add(delta)?, seq }))
 }
 
-/// Reads one record from the front of `bytes`; `None` if it is damaged.
+/// Reads one record from the front of `bytes`; `None` if it is damaged, except in its options, which aren't decoded.
+#[inline(always)]
 pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Record<'a>> {
     let (flags, id) = read_head(bytes, base)?;
-    let (options, group) = match flags & HAS_OPTIONS {
-        0 => <(Options, GroupNumber)>::default(),
-        _ => read_options(varint::get_bytes(bytes)?)?,
+    let encoded = match flags & HAS_OPTIONS {
+        0 => &[],
+        _ => varint::get_bytes(bytes).filter(|options| !options.is_empty())?,
     };
     let payload = varint::get_bytes(bytes)?;
-    (flags & !(HAS_OPTIONS | HAS_SEQ) == 0).then_some(Record { id, options, group, payload })
+    (flags & !(HAS_OPTIONS | HAS_SEQ) == 0).then_some(Record { id, payload, encoded, headers: None })
 }
 
 /// The length of the encoded options; 1 (the flags) means there are none, and then they are left out.
-fn options_len(record: &Record) -> usize {
-    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } =
-        record.options;
+fn options_len(options: &Options, group: GroupNumber) -> usize {
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } = *options;
     let unique_len = |unique: Unique| {
         let until = unique.hold.until().map_or(0, |until| varint::len(until.0));
         1 + until + varint::len(unique.token.len() as u64) + unique.token.len()
@@ -102,17 +162,16 @@ fn options_len(record: &Record) -> usize {
     1 + usize::from(priority != 0)
         + attempts.map_or(0, |n| varint::len(n.saturating_add(1).max(0) as u64))
         + lease_ms.map_or(0, |ms| varint::len(u64::from(ms)))
-        + record.group.stored().map_or(0, varint::len)
+        + group.stored().map_or(0, varint::len)
         + unique.map_or(0, unique_len)
         + ttl_ms.map_or(0, varint::len)
         + retain_ms.map_or(0, varint::len)
         + headers.len()
 }
 
-fn put_options(out: &mut Vec<u8>, record: &Record) {
-    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } =
-        record.options;
-    let group = record.group.stored();
+fn put_options(out: &mut Vec<u8>, options: &Options, group: GroupNumber) {
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } = *options;
+    let group = group.stored();
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     out.push(
         flag(priority != 0, HAS_PRIORITY)

@@ -50,9 +50,11 @@ impl SideTable {
     }
 
     /// Removes a task's value, if it has one.
+    #[inline]
     pub fn forget(&mut self, order: Order) {
-        let before = if self.values.is_empty() { None } else { self.values.remove(&order) };
-        self.bytes -= before.map_or(0, |before| before.len() as u64);
+        if !self.values.is_empty() {
+            self.bytes -= self.values.remove(&order).map_or(0, |before| before.len() as u64);
+        }
     }
 
     /// All values, ordered by task.

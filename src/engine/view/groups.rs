@@ -61,7 +61,7 @@ impl State {
 
     /// The name of a task's group; empty if it has none, or if there is no such task.
     pub fn group_of(&self, id: TaskId) -> &[u8] {
-        self.find(id).map_or(&[], |found| self.groups.name(found.record.group))
+        self.find(id).map_or(&[], |found| self.groups.name(found.record.group()))
     }
 
     /// How many groups do not follow the latest settings yet in their position in the rotations. The tick updates

@@ -117,9 +117,9 @@ impl State {
                 (Some(worker), Phase::Leased { worker: number, .. }) => self.workers.name(*number) == worker,
                 _ => false,
             };
-            let is_wanted = is_wanted && group.is_none_or(|group| found.record.group == group);
+            let is_wanted = is_wanted && group.is_none_or(|group| found.record.group() == group);
             // A search by id also visits tasks of other priorities.
-            let is_wanted = is_wanted && at.is_for(state, found.record.options.priority);
+            let is_wanted = is_wanted && at.is_for(state, found.record.options().priority);
             if is_wanted {
                 let task = self.view(now, found);
                 bytes += task.shown_bytes(limit.with_payload);

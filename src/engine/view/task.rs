@@ -59,6 +59,31 @@ pub struct LeaseView<'a> {
     pub cancel_asked: bool,
 }
 
+/// What a worker gets of a task.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// The task's id.
+    pub id: TaskId,
+    /// The current payload.
+    pub payload: &'a [u8],
+    /// The current headers, encoded.
+    pub headers: &'a [u8],
+    /// The name of the task's group; empty for none.
+    pub group: &'a [u8],
+    /// Its priority.
+    pub priority: i8,
+    /// Claims so far. A claim with NOACK isn't counted yet.
+    pub deliveries: u32,
+    /// Failures (FAIL) since the push or the last RETRY of the dead task.
+    pub failures: u16,
+    /// Stalls since the push or the last RETRY of the dead task.
+    pub stalls: u16,
+    /// When its lease ends; `None` if it isn't leased.
+    pub deadline: Option<Millis>,
+    /// How long it is retained once it is done, in ms, unless its ACK gives another time.
+    pub retain_ms: Option<u64>,
+}
+
 /// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
 const SHOWN_BYTES: usize = 600;
 
@@ -80,6 +105,28 @@ impl State {
         self.find(id).map(|found| self.view(now, found))
     }
 
+    /// What a worker gets of the task with this id; `None` if there is none (any more).
+    pub fn given(&self, id: TaskId) -> Option<Given<'_>> {
+        let Found { record, entry, .. } = self.find(id)?;
+        let entry = entry.as_ref();
+        let mut given = Given {
+            id,
+            payload: record.payload,
+            deliveries: entry.map_or(0, |entry| entry.deliveries),
+            failures: entry.map_or(0, |entry| entry.failures),
+            stalls: entry.map_or(0, |entry| entry.stalls),
+            deadline: entry.and_then(|entry| entry.phase.deadline()),
+            retain_ms: self.retains_ms(&record),
+            ..Given::default()
+        };
+        if !record.is_plain() {
+            let options = record.options();
+            (given.headers, given.priority) = (options.headers, options.priority);
+            given.group = self.groups.name(record.group());
+        }
+        Some(given)
+    }
+
     pub(crate) fn view<'a>(&'a self, now: &Now, found: Found<'a>) -> TaskView<'a> {
         let entry = found.entry();
         let (instant, lease) = match entry.phase {
@@ -98,7 +145,7 @@ impl State {
         TaskView {
             id: found.record.id,
             state: entry.phase.state(),
-            options: Options { group: self.groups.name(found.record.group), ..found.record.options },
+            options: Options { group: self.groups.name(found.record.group()), ..found.record.options() },
             payload: found.record.payload,
             enqueued_at: Millis(found.record.id.ms),
             deliveries: entry.deliveries,

@@ -315,8 +315,8 @@ fn give_again(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> bool {
     txn.count_duplicate();
     request.begin_reply(ctx.reply(), txn.key.as_bytes(), held.len());
     for handle in held {
-        if let Some(task) = txn.queue().task(&txn.now, handle.id) {
-            Delivery::leased(txn.queue(), &task, handle).reply(ctx.reply(), request.with_meta);
+        if let Some(task) = txn.queue().given(handle.id) {
+            Delivery::leased(task, handle).reply(ctx.reply(), request.with_meta);
         }
     }
     true

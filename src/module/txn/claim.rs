@@ -5,7 +5,7 @@ use taskslot_engine::{Answer, ClaimTurns, Event, Handle, Holder, Lease, Refusal,
 use super::Txn;
 use crate::claims::{ClaimRequest, Delivery, OwnedDelivery};
 use crate::errors::Error;
-use crate::{connections, entropy};
+use crate::{connections, entropy, term};
 
 /// While the server is out of memory, a queue keeps no more names of workers than this.
 const NAMES_WHEN_FULL: usize = 1000;
@@ -26,8 +26,8 @@ impl<'c> Turns<'c> {
     /// Copies the tasks that a turn is about to remove from the queue (NOACK).
     fn keep(&mut self, txn: &Txn<'_, '_>, turn: &Event<'_>) {
         if let Event::Taken { ids, .. } = turn {
-            let tasks = ids.iter().filter_map(|&id| txn.queue().task(&txn.now, id));
-            self.taken.extend(tasks.map(|task| OwnedDelivery::of(&Delivery::taken(&task))));
+            let tasks = ids.iter().filter_map(|&id| txn.queue().given(id));
+            self.taken.extend(tasks.map(|task| OwnedDelivery::of(&Delivery::taken(task))));
         }
     }
 
@@ -52,17 +52,21 @@ impl Txn<'_, '_> {
         request: &ClaimRequest<'_>,
         mut deliver: impl FnMut(usize, &Delivery<'_>),
     ) -> Result<Vec<Lease>, Error> {
-        let request = &self.affordable(request);
+        let reduced = self.reduced(request);
+        let request = reduced.as_ref().unwrap_or(request);
         if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
             self.commit(&event)?;
         }
-        if !self.has_anything_for(request) {
+        let begins_term = self.queue().begin_term(self.now, term::current()).is_some();
+        if begins_term && !self.has_anything_for(request) {
             return Ok(Vec::new());
         }
         self.begin_term()?;
-        let Turns { event, taken } = self.take_turns(request)?;
+        let mut turns = Turns::default();
+        self.take_turns(request, &mut turns)?;
+        let taken = &turns.taken;
         taken.iter().for_each(|task| deliver(taken.len(), &task.as_delivery()));
-        let Some(Event::Claimed { leases, .. }) = event else { return Ok(Vec::new()) };
+        let Some(Event::Claimed { leases, .. }) = turns.event else { return Ok(Vec::new()) };
         if let Some(connection) = request.connection {
             self.tie(connection, leases.iter().map(|lease| lease.id));
         }
@@ -71,8 +75,8 @@ impl Txn<'_, '_> {
             self.commit(&self.queue().answered(self.now, token, answer))?;
         }
         for lease in &leases {
-            if let Some(task) = self.queue().task(&self.now, lease.id) {
-                deliver(leases.len(), &Delivery::leased(self.queue(), &task, lease.handle()));
+            if let Some(task) = self.queue().given(lease.id) {
+                deliver(leases.len(), &Delivery::leased(task, lease.handle()));
             }
         }
         Ok(leases)
@@ -83,34 +87,35 @@ impl Txn<'_, '_> {
         queue.is_claimable_for(at, claim.group, claim.worker) || queue.is_behind(at)
     }
 
-    /// The request, reduced to what the server has memory for. A claim is never refused for lack of memory, because
-    /// claims are how a full queue drains. But it leaves data beside its leases: the name of a new worker, and the
-    /// reply to remember for REQUEST. When the server is out of memory and there is much of that already, they are
-    /// dropped.
-    fn affordable<'c>(&self, request: &ClaimRequest<'c>) -> ClaimRequest<'c> {
-        let (queue, mut request) = (self.queue(), *request);
-        let worker = request.claim.worker;
+    /// The request, reduced to what the server has memory for; `None` if it has memory for all of it. A claim is never
+    /// refused for lack of memory, because claims are how a full queue drains. But it leaves data beside its leases:
+    /// the name of a new worker, and the reply to remember for REQUEST. When the server is out of memory and there is
+    /// much of that already, they are dropped.
+    fn reduced<'c>(&self, request: &ClaimRequest<'c>) -> Option<ClaimRequest<'c>> {
+        let (queue, worker) = (self.queue(), request.claim.worker);
         let adds_name = queue.workers_busy() >= NAMES_WHEN_FULL && !queue.knows_worker(worker);
         let adds_answer = request.token.is_some() && queue.request_bytes() >= REQUEST_BYTES_WHEN_FULL;
-        if (adds_name || adds_answer) && self.ctx.is_out_of_memory() {
-            request.claim.worker = if adds_name { &[] } else { worker };
-            request.token = request.token.filter(|_| !adds_answer);
+        if !(adds_name || adds_answer) || !self.ctx.is_out_of_memory() {
+            return None;
         }
-        request
+        let mut reduced = *request;
+        reduced.claim.worker = if adds_name { &[] } else { worker };
+        reduced.token = request.token.filter(|_| !adds_answer);
+        Some(reduced)
     }
 
     /// Decides and applies a claim turn by turn, and adds its event to the effect. If a turn is refused, the tasks of
     /// the turns before it are still delivered; the next claim gets the refusal.
-    fn take_turns<'c>(&mut self, request: &ClaimRequest<'c>) -> Result<Turns<'c>, Error> {
-        let mut turns = Turns::default();
-        let ended = self.apply_turns(request, &mut turns);
+    fn take_turns<'c>(&mut self, request: &ClaimRequest<'c>, turns: &mut Turns<'c>) -> Result<(), Error> {
+        let ended = self.apply_turns(request, turns);
         if let Some(event) = &turns.event {
             self.effect.add(event);
         }
-        match ended {
-            Err(error) if turns.event.is_none() || error == Error::Broken => Err(error),
-            _ => Ok(turns),
-        }
+        ended.or_else(|error| match turns.event {
+            None => Err(error),
+            Some(_) if error == Error::Broken => Err(error),
+            Some(_) => Ok(()),
+        })
     }
 
     fn apply_turns<'c>(&mut self, request: &ClaimRequest<'c>, turns: &mut Turns<'c>) -> Result<(), Error> {
