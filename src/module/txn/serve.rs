@@ -14,7 +14,7 @@ impl Txn<'_, '_> {
     /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this
     /// happens after its end, because its next commands can still change which tasks are ready.
     pub(super) fn serve(&mut self) {
-        if !waiters::any(self.ctx, self.key) {
+        if self.served.has_put_off || !waiters::any(self.ctx, self.key) {
             return;
         }
         waiters::recheck(self.ctx, self.key, &mut self.ready);
@@ -27,6 +27,7 @@ impl Txn<'_, '_> {
         let mut candidates = waiters::candidates(self.ctx, self.key, self.offer(), &self.ready);
         loop {
             if self.served.is_enough() {
+                self.served.has_put_off = true;
                 return agenda::serve_soon(self.ctx, self.key);
             }
             let first = waiters::first(self.ctx, self.key, self.offer(), &mut candidates);
