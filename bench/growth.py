@@ -142,7 +142,7 @@ def pauses_table(found: list[Operation]) -> str:
     rows = []
     for one in found:
         pause = (f"{one.pause.wait_ms:.1f}", f"{one.pause.work_ms:.1f}") if one.pause else ("–", "–")
-        what = one.what if one.contender == "taskslot" else f"{one.contender}: {one.what}"
+        what = one.what if one.contender == Taskslot.name else f"{one.contender}: {one.what}"
         rows.append((what, f"{one.count:,}", f"{one.took_s:.2f}", f"{one.cpu_us:.2f}", *pause))
     return table.markdown(("", "number", "seconds", "CPU, µs each", "pause, ms", "work, ms"), rows)
 

@@ -32,6 +32,8 @@ LONG_S = 600
 FILL_BATCH, FILL_WRITE = 100, 10_000
 # The most tasks of one command.
 BATCH = 1000
+# The connections that stay when workers leave: the one that asks, and the one that sends PINGs.
+OTHERS = 2
 # The queues that a worker of several queues waits for.
 QUEUES = 100
 
@@ -203,7 +205,7 @@ def leave(floor: Floor, workers: list[socket.socket]) -> None:
             # The process that sends PINGs has a copy of each socket, so `close` alone doesn't end the connection.
             worker.shutdown(socket.SHUT_RDWR)
             worker.close()
-    floor.eventually(lambda: (floor.blocked(), floor.counted()) == (0, 0), "none waits", LONG_S)
+    floor.eventually(lambda: floor.info("clients", "connected_clients") <= OTHERS, "all are gone", LONG_S)
 
 
 def waiting_workers(installed: Installed, sizes: list[int]) -> Iterator[Operation]:
@@ -231,6 +233,12 @@ def waiting_workers(installed: Installed, sizes: list[int]) -> Iterator[Operatio
                 leave(floor, workers)
             server.check()
             server.discard()
+    for count in sizes:
+        server = Server(installed, module=None, maxclients=count + 1000)
+        floor = Floor(server)
+        act = partial(leave, floor, line(floor, b"", count))
+        yield operation(server, "idle connections disconnect", count, act, "no module")
+        server.discard()
 
 
 def serve_later(floor: Floor, workers: list[socket.socket], ms: int) -> None:
