@@ -125,7 +125,10 @@ impl Log {
             self.memory = self.memory + last.memory() - before;
         }
         let length = record_len(id, record);
-        let page = Page::new(order, id, length);
+        let page = match self.pages.back() {
+            Some(last) => last.next(order, id, length),
+            None => Page::new(order, id, length),
+        };
         self.memory += page.memory();
         self.pages.push_back(page);
         length
