@@ -1,12 +1,12 @@
 //! Unsigned integers in as few bytes as they need (LEB128: seven bits per byte, the lowest first).
 
 /// Appends `value`.
-pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut impl Extend<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value as u8 & 0x7f) | 0x80);
+        out.extend([(value as u8 & 0x7f) | 0x80]);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.extend([value as u8]);
 }
 
 /// The number of bytes that [`put`] would append.

@@ -111,10 +111,9 @@ fn end(key: &QueueKey, id: TaskId, end: End) {
     agenda::soon();
 }
 
-/// Wakes the clients whose task has ended, for a slice of time. Returns whether there are more. No key is open and no
-/// value borrowed meanwhile, because a reply can be sent at once.
-pub fn wake() -> bool {
-    let started = Instant::now();
+/// Wakes the clients whose task has ended: one, then more until the slice of time that began at `started` is over.
+/// Returns whether there are more. No key is open and no value borrowed meanwhile, because a reply can be sent at once.
+pub fn wake(started: Instant) -> bool {
     while let Some(asker) = WATCHES.with_borrow_mut(Watches::next_ended) {
         asker.wake();
         if started.elapsed() >= SLICE {

@@ -37,17 +37,17 @@ pub fn on_cron(ctx: Context<'_>) {
 
 /// Does due work for a slice of time, wakes the clients that were served, and sets the timer for the rest.
 pub fn run(ctx: Context<'_>) {
+    let started = Instant::now();
     let may_change = ctx.may_change_data();
     agenda::with(|agenda| agenda.begin_run(may_change));
     if may_change {
-        let started = Instant::now();
-        work(ctx);
+        work(ctx, started);
         metrics::add_tick(ctx, clock::now(ctx).at, started.elapsed());
     } else {
         put_off(ctx);
     }
     waiters::wake_served();
-    let more = results::wake() | waiters::clear_left();
+    let more = results::wake(started) | waiters::clear_left(started);
     let at = clock::now(ctx).at;
     if let Some(next) = agenda::with(|agenda| agenda.end_run(at, may_change, more)) {
         agenda::arm(ctx, at, next);
@@ -71,36 +71,41 @@ fn exists(ctx: Context<'_>, queue: &QueueKey) -> bool {
     ctx.select_db(queue.db).is_ok() && KeyRead::peek(ctx, name.as_arg()).is_some()
 }
 
-/// Does jobs, then due work, for a slice of time.
-fn work(ctx: Context<'_>) {
+/// Does jobs, then due work, until the slice of time that began at `started` is over or enough workers are served. It
+/// does at least one job and the due work of one queue, so that neither keeps the other waiting.
+fn work(ctx: Context<'_>, started: Instant) {
     let at = clock::now(ctx).at;
-    let started = Instant::now();
+    let is_over = || started.elapsed() >= SLICE || waiters::are_enough_served();
     // Jobs that are added meanwhile wait for the next run.
     for _ in 0..agenda::with(|agenda| agenda.jobs()) {
         let Some(job) = agenda::with(Agenda::next_job) else { break };
         do_job(ctx, job);
-        if started.elapsed() >= SLICE {
+        if is_over() {
             break;
         }
     }
-    while started.elapsed() < SLICE {
-        let Some((due, queue)) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
+    while let Some((due, queue)) = agenda::with(|agenda| agenda.pop_due(at)) {
         if is_elsewhere(ctx, &queue) {
             agenda::with(|agenda| agenda.delay(at, queue));
-            continue;
+        } else {
+            move_due(ctx, &queue, at, due, started);
         }
-        move_due(ctx, &queue, at, due, started);
+        if is_over() {
+            break;
+        }
     }
 }
 
-/// Handles a hint that has fired: does the due work of its queue, until the slice that began at `started` is over.
+/// Handles a hint that has fired: does the due work of its queue, until the slice that began at `started` is over. If
+/// workers wait for the queue, it does a step of it, so that they get the tasks before others are moved.
 fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
     if let Some(lag_ms) = Agenda::lag_ms(at, due) {
         metrics::add_lag(at, lag_ms);
     }
     with_queue(ctx, queue, |txn| {
         txn.hint_fired(due);
-        while txn.move_due(PAGES_A_STEP)? && started.elapsed() < SLICE {}
+        let is_awaited = waiters::any(ctx, txn.key);
+        while txn.move_due(PAGES_A_STEP)? && !is_awaited && started.elapsed() < SLICE {}
         Ok(())
     });
 }

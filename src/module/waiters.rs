@@ -28,6 +28,10 @@ use taskslot_api::blocked::{Waiter, Waiting};
 use taskslot_api::user::User;
 use taskslot_api::{Arg, Context};
 
+/// The most workers that a write, or a run of due work, serves and wakes. That takes about a millisecond, half of which
+/// the server needs to send their replies. The others follow in the next run.
+pub const SERVED_AT_ONCE: usize = 64;
+
 /// A worker that waits, or that has been given tasks but has not got its reply yet.
 pub struct BlockedWorker {
     ticket: Rc<Ticket>,
@@ -180,16 +184,16 @@ fn leave(ticket: &Rc<Ticket>) -> bool {
     was_here
 }
 
-/// Clears the positions of workers that have left, for a slice of time. Returns whether there are more.
-pub fn clear_left() -> bool {
-    let started = Instant::now();
-    while QUEUES.with_borrow(WaitQueues::some_have_left) {
-        if started.elapsed() >= SLICE {
-            return true;
+/// Clears the positions of workers that have left: some of them, then more until the slice of time that began at
+/// `started` is over. Returns whether there are more.
+pub fn clear_left(started: Instant) -> bool {
+    QUEUES.with_borrow_mut(|queues| {
+        queues.clear_some();
+        while queues.some_have_left() && started.elapsed() < SLICE {
+            queues.clear_some();
         }
-        QUEUES.with_borrow_mut(WaitQueues::clear_some);
-    }
-    false
+        queues.some_have_left()
+    })
 }
 
 /// Notes the workers that were served, to be woken soon.
@@ -198,6 +202,11 @@ pub fn wake_soon(mut served: Vec<Waiter<BlockedWorker>>) {
         SERVED.with_borrow_mut(|all| all.append(&mut served));
         agenda::soon();
     }
+}
+
+/// Whether so many workers were served that they have to be woken before others are served.
+pub fn are_enough_served() -> bool {
+    SERVED.with_borrow(Vec::len) >= SERVED_AT_ONCE
 }
 
 /// Wakes the workers that were served. No key is open and no wait queue borrowed, because a reply can be sent at once.

@@ -11,8 +11,8 @@ use crate::QueueKey;
 const NOW: Millis = Millis(0);
 /// A timer that is later than this has stopped, so it is set again.
 const LATE_MS: u64 = 20;
-/// The pause after a run that has not finished its work. A run takes 1 ms, so the server has three quarters of the time
-/// for its clients.
+/// The pause after a run that has not finished its due work. A run takes 1 ms, so the server has three quarters of the
+/// time for its clients. Jobs go on after a millisecond, because clients wait for most of them.
 const REST_MS: u64 = 3;
 /// How soon a run is tried again if nothing can be changed now: on a replica, while writes are paused, or for a slot
 /// that is moving.
@@ -203,13 +203,11 @@ impl Agenda {
     /// `more` stands for work that changes no queue, so it continues even if nothing can be changed.
     pub fn end_run(&mut self, at: Millis, may_change: bool, more: bool) -> Option<Millis> {
         self.runs_soon = false;
-        let next = match self.hints.first() {
-            _ if !self.jobs.is_empty() => Some(at),
-            first => first.map(|(due, _)| *due),
-        };
-        let rest_ms = if may_change { REST_MS } else { BLOCKED_MS };
-        let next = next.map(|due| if due <= at { at.plus(rest_ms) } else { due });
-        next.into_iter().chain(more.then(|| at.plus(REST_MS))).min()
+        let [rest_ms, job_ms] = if may_change { [REST_MS, 0] } else { [BLOCKED_MS; 2] };
+        let hint = self.hints.first().map(|(due, _)| if *due <= at { at.plus(rest_ms) } else { *due });
+        let job = (!self.jobs.is_empty()).then(|| at.plus(job_ms));
+        let more = more.then(|| at.plus(REST_MS));
+        hint.into_iter().chain(job).chain(more).min()
     }
 
     /// Requests a timer for `due`. Returns the milliseconds after which it has to fire, or `None` if the timer that is

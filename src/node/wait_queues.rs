@@ -1,8 +1,8 @@
 //! The wait queues of all task queues, by database and key.
 //!
 //! A worker that waits for several queues has a position in the wait queue of each, and leaves all of them at once.
-//! Thousands of workers that wait for a hundred queues each can disappear at the same time. So only the first few
-//! positions of a worker are cleared at once, and the others a little later, a limited number at a time.
+//! Thousands of workers that wait for a hundred queues each can disappear at the same time. So the positions of a
+//! worker that has many are cleared a little later, a limited number at a time.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::QueueKey;
 use crate::wait_queue::{Demand, Offer, Position, Ticket, WaitQueue};
 
-/// The number of positions that are cleared as soon as a worker leaves.
+/// A worker with no more positions than this is cleared as soon as it leaves.
 const CLEARED_AT_ONCE: usize = 4;
 /// The number of positions that are cleared in one step.
 const POSITIONS_A_STEP: usize = 100;
@@ -143,9 +143,10 @@ impl<T: Clone> WaitQueues<T> {
         if !self.invalidate(ticket) {
             return false;
         }
-        ticket.positions.iter().take(CLEARED_AT_ONCE).for_each(|position| self.clear(ticket, position));
         if ticket.positions.len() > CLEARED_AT_ONCE {
-            self.left.push_back((Rc::clone(ticket), CLEARED_AT_ONCE));
+            self.left.push_back((Rc::clone(ticket), 0));
+        } else {
+            ticket.positions.iter().for_each(|position| self.clear(ticket, position));
         }
         true
     }

@@ -1,25 +1,33 @@
-//! The log of all tasks, as a list of pages.
+//! The log of all tasks, as pages of records.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::Entry;
 use crate::store::page::Page;
+use crate::store::pages::{PageAt, Pages};
 use crate::store::record::{NewRecord, Record, record_len};
 use crate::task::TaskId;
 use crate::time::Millis;
 
-/// The list of pages never shrinks below room for this many.
-const PAGES_KEPT: usize = 16;
-
 /// The position of a task in the log, valid until the next push or removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
-    page: usize,
-    slot: usize,
+    page: PageAt,
+    slot: u32,
+}
+
+impl Position {
+    fn new(page: PageAt, slot: usize) -> Position {
+        Position { page, slot: slot as u32 }
+    }
+
+    fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// A page, by its first order number, with a lower bound of its deadlines.
@@ -38,7 +46,7 @@ pub(crate) struct PageBound {
 /// Invariants: order numbers and ids grow together; only the last page can be empty; the counters match the pages.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    pages: VecDeque<Page>,
+    pages: Pages,
     bounds: BTreeSet<(Millis, Order)>,
     tasks: u64,
     record_bytes: u64,
@@ -70,7 +78,7 @@ impl Log {
 
     /// Bytes taken from the allocator.
     pub fn memory(&self) -> usize {
-        self.memory + self.pages.capacity() * size_of::<Page>() + self.bounds.len() * 24
+        self.memory + self.pages.memory() + self.bounds.len() * 24
     }
 
     /// How many pages there are.
@@ -117,7 +125,10 @@ impl Log {
             self.memory = self.memory + last.memory() - before;
         }
         let length = record_len(id, record);
-        let page = Page::new(order, id, length);
+        let page = match self.pages.back() {
+            Some(last) => last.next(order, id, length),
+            None => Page::new(order, id, length),
+        };
         self.memory += page.memory();
         self.pages.push_back(page);
         length
@@ -146,7 +157,7 @@ impl Log {
     /// The position of the task with this id.
     pub fn find(&self, id: TaskId) -> Option<Position> {
         // Claims, answers and listings mostly visit tasks one after another, and twice: to decide and to apply.
-        let Position { page, slot } = self.last.get();
+        let (page, slot) = (self.last.get().page, self.last.get().slot());
         let near = self.pages.get(page).and_then(|at| {
             if at.id(slot) == Some(id) {
                 return Some(slot);
@@ -154,10 +165,10 @@ impl Log {
             (at.id(slot + 1) == Some(id)).then_some(slot + 1)
         });
         let position = match near {
-            Some(slot) => Position { page, slot },
+            Some(slot) => Position::new(page, slot),
             None => {
-                let page = self.pages.partition_point(|page| page.base() <= id).checked_sub(1)?;
-                Position { page, slot: self.pages.get(page)?.find(id)? }
+                let page = self.pages.last_where(|page| page.base() <= id)?;
+                Position::new(page, self.pages.get(page)?.find(id)?)
             }
         };
         self.last.set(position);
@@ -169,38 +180,38 @@ impl Log {
         // Mostly in the page of the task that was found last.
         let page = self.last.get().page;
         if let Some(slot) = self.pages.get(page).and_then(|page| page.slot(order)) {
-            return Some(Position { page, slot });
+            return Some(Position::new(page, slot));
         }
         let page = self.page_of(order)?;
         let slot = self.pages.get(page)?.slot(order)?;
-        let position = Position { page, slot };
+        let position = Position::new(page, slot);
         self.last.set(position);
         Some(position)
     }
 
-    fn page_of(&self, order: Order) -> Option<usize> {
-        self.pages.partition_point(|page| page.first() <= order).checked_sub(1)
+    fn page_of(&self, order: Order) -> Option<PageAt> {
+        self.pages.last_where(|page| page.first() <= order)
     }
 
     /// The page and the slot of a position.
     pub fn page(&self, position: Position) -> Option<(&Page, usize)> {
-        Some((self.pages.get(position.page)?, position.slot))
+        Some((self.pages.get(position.page)?, position.slot()))
     }
 
     /// The order number at a position.
     pub fn order(&self, position: Position) -> Order {
-        self.pages.get(position.page).map_or(Order::MAX, |page| page.order(position.slot))
+        self.pages.get(position.page).map_or(Order::MAX, |page| page.order(position.slot()))
     }
 
     /// The record at a position.
     pub fn record(&self, position: Position) -> Option<Record<'_>> {
-        self.pages.get(position.page)?.record(position.slot)
+        self.pages.get(position.page)?.record(position.slot())
     }
 
     /// The next task's position, if it is in the same page, was never touched, and its order number is below `end`.
-    pub fn fresh_after(&self, Position { page, slot }: Position, end: Order) -> Option<Position> {
-        let (at, slot) = (self.pages.get(page)?, slot + 1);
-        (at.is_fresh(slot) && at.order(slot) < end).then_some(Position { page, slot })
+    pub fn fresh_after(&self, before: Position, end: Order) -> Option<Position> {
+        let (page, slot) = (self.pages.get(before.page)?, before.slot() + 1);
+        (page.is_fresh(slot) && page.order(slot) < end).then_some(Position::new(before.page, slot))
     }
 
     /// When the first lease may end: the lowest bound of all pages.
@@ -215,19 +226,19 @@ impl Log {
 
     /// Bytes of the record at a position.
     pub fn record_len(&self, position: Position) -> usize {
-        self.pages.get(position.page).map_or(0, |page| page.record_len(position.slot))
+        self.pages.get(position.page).map_or(0, |page| page.record_len(position.slot()))
     }
 
     /// The entry at a position; `None` for a task that was never touched.
     pub fn entry(&self, position: Position) -> Option<Entry> {
-        self.pages.get(position.page)?.entry(position.slot)
+        self.pages.get(position.page)?.entry(position.slot())
     }
 
     /// Stores the entry of a task. `deadline` is that of a lease that begins; it can lower the page's bound.
     pub fn set_entry(&mut self, position: Position, entry: &Entry, deadline: Option<Millis>) {
         let Some(page) = self.pages.get_mut(position.page) else { return };
         let before = page.memory();
-        page.set_entry(position.slot, entry);
+        page.set_entry(position.slot(), entry);
         self.memory = self.memory + page.memory() - before;
         let Some(deadline) = deadline else { return };
         if page.bound.is_none_or(|bound| deadline < bound) {
@@ -242,17 +253,17 @@ impl Log {
     /// Removes a task. A page without tasks is removed too, unless it is the last one and of usual size. That one is
     /// reused by the next push.
     pub fn remove(&mut self, position: Position) {
-        let is_last = position.page + 1 == self.pages.len();
+        let is_last = self.pages.is_last(position.page);
         let Some(page) = self.pages.get_mut(position.page) else { return };
-        if !page.is_live(position.slot) {
+        if !page.is_live(position.slot()) {
             return;
         }
         let before = page.memory();
         debug_assert!(
-            self.tasks > 0 && self.record_bytes >= page.record_len(position.slot) as u64,
+            self.tasks > 0 && self.record_bytes >= page.record_len(position.slot()) as u64,
             "tasks and bytes are counted"
         );
-        self.record_bytes -= page.vacate(position.slot) as u64;
+        self.record_bytes -= page.vacate(position.slot()) as u64;
         self.tasks -= 1;
         if page.live() > 0 {
             if !is_last {
@@ -269,9 +280,6 @@ impl Log {
         }
         self.memory -= before;
         self.pages.remove(position.page);
-        if self.pages.capacity() > 4 * self.pages.len().max(PAGES_KEPT) {
-            self.pages.shrink_to(2 * self.pages.len().max(PAGES_KEPT));
-        }
     }
 
     /// The page with the lowest bound, or the next one after another page. None of its leases ends before the bound.
@@ -287,7 +295,7 @@ impl Log {
         let found = at.and_then(|at| Some((at, self.pages.get(at)?)));
         found
             .into_iter()
-            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Position { page, slot }))
+            .flat_map(|(page, found)| found.deadlines().map(move |(slot, _)| Position::new(page, slot)))
     }
 
     /// Raises the bound of the page that contains `order` to its first deadline.
@@ -324,16 +332,14 @@ impl Log {
         end: Order,
         wanted: impl Fn(&Page, usize) -> bool + Copy + 'a,
     ) -> impl Iterator<Item = Position> + 'a {
-        let start = self.page_of(from).unwrap_or(0);
-        (start..self.pages.len())
-            .map_while(move |at| self.pages.get(at).filter(|page| page.first() < end).map(|page| (at, page)))
-            .flat_map(move |(at, page)| {
+        let start = self.page_of(from).unwrap_or_default();
+        self.pages.iter_from(start).take_while(move |(_, page)| page.first() < end).flat_map(
+            move |(at, page)| {
                 let slot =
                     |order: Order| order.0.saturating_sub(page.first().0).min(page.slots() as u64) as usize;
-                (slot(from)..slot(end))
-                    .filter(move |&s| wanted(page, s))
-                    .map(move |s| Position { page: at, slot: s })
-            })
+                (slot(from)..slot(end)).filter(move |&s| wanted(page, s)).map(move |s| Position::new(at, s))
+            },
+        )
     }
 
     /// The stored form of each page that has tasks.
@@ -343,14 +349,13 @@ impl Log {
 
     /// The position and the entry of every touched task.
     pub fn entries(&self) -> impl Iterator<Item = (Position, Entry)> + '_ {
-        let pages = self.pages.iter().enumerate();
-        pages.flat_map(|(at, page)| {
-            page.entries().map(move |(slot, entry)| (Position { page: at, slot }, entry))
-        })
+        let pages = self.pages.iter_from(PageAt::default());
+        pages.flat_map(|(at, page)| page.entries().map(move |(slot, entry)| (Position::new(at, slot), entry)))
     }
 
     /// Whether all invariants of the log and its pages hold. O(tasks).
     pub fn validate(&self) -> Result<(), Invalid> {
+        self.pages.validate()?;
         self.pages.iter().try_for_each(Page::validate)?;
         let tasks: u64 = self.pages.iter().map(|page| u64::from(page.live())).sum();
         let bytes: usize = self.pages.iter().map(Page::live_bytes).sum();

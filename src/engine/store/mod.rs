@@ -31,6 +31,7 @@ pub(crate) mod level;
 pub(crate) mod log;
 pub(crate) mod name;
 pub(crate) mod page;
+pub(crate) mod pages;
 pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod runs;

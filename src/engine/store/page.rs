@@ -13,7 +13,7 @@ use crate::varint;
 
 /// Bytes of records in a page. A larger record has a page of its own.
 pub(crate) const PAGE_BYTES: usize = 16_384;
-/// The first page of a queue starts this small and doubles.
+/// The first page of a queue starts this small and doubles. Each later one has room for as much as the one before.
 const FIRST_BYTES: usize = 256;
 /// Slots in a page: a slot fits in one byte, and the work of scanning a page is bounded.
 pub(crate) const PAGE_SLOTS: u64 = 256;
@@ -43,11 +43,21 @@ pub(crate) struct Page {
 impl Page {
     /// An empty page that begins with the task `id` at `first`, with room for a record of this length.
     pub fn new(first: Order, id: TaskId, record_bytes: usize) -> Page {
+        Page::with_room(first, id, record_bytes.max(FIRST_BYTES), 0)
+    }
+
+    /// The page after this one. It will probably become as large, so it needn't grow step by step.
+    pub fn next(&self, first: Order, id: TaskId, record_bytes: usize) -> Page {
+        let bytes = self.bytes.len().min(PAGE_BYTES).max(record_bytes).max(FIRST_BYTES);
+        Page::with_room(first, id, bytes, self.slots.len())
+    }
+
+    fn with_room(first: Order, id: TaskId, bytes: usize, slots: usize) -> Page {
         Page {
             first,
             base: id,
-            bytes: Vec::with_capacity(record_bytes.max(FIRST_BYTES)),
-            slots: Vec::new(),
+            bytes: Vec::with_capacity(bytes),
+            slots: Vec::with_capacity(slots),
             entries: VecDeque::new(),
             live: 0,
             dead_bytes: 0,

@@ -15,8 +15,9 @@ pub(crate) struct Run {
 
 /// A queue of runs in ascending order.
 ///
-/// The first and the last run are stored as numbers, those between as varints (gap, length). Appending and advancing
-/// are O(1) amortised.
+/// The first and the last run are stored as numbers, those between as varints: the gap before it, with a lowest bit that
+/// says whether its length follows. Without a length it is one number, as for most tasks of a queue with many groups.
+/// Appending and advancing are O(1) amortised.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runs {
     pub head: Option<Run>,
@@ -50,10 +51,11 @@ impl Runs {
         } else {
             self.middle_end
         };
-        let mut coded = Vec::with_capacity(4);
-        varint::put(&mut coded, run.start.0.saturating_sub(base.0));
-        varint::put(&mut coded, run.end.0 - run.start.0);
-        self.middle.extend(coded);
+        let (gap, length) = (run.start.0.saturating_sub(base.0), run.end.0 - run.start.0);
+        varint::put(&mut self.middle, gap << 1 | u64::from(length > 1));
+        if length > 1 {
+            varint::put(&mut self.middle, length);
+        }
         self.middle_end = run.end;
     }
 
@@ -91,6 +93,8 @@ impl Runs {
 }
 
 fn decode<'a>(bytes: &mut impl Iterator<Item = &'a u8>, base: Order) -> Option<Run> {
-    let start = Order(base.0 + varint::get_from(bytes)?);
-    Some(Run { start, end: Order(start.0 + varint::get_from(bytes)?) })
+    let coded = varint::get_from(bytes)?;
+    let length = if coded & 1 == 0 { 1 } else { varint::get_from(bytes)? };
+    let start = Order(base.0 + (coded >> 1));
+    Some(Run { start, end: Order(start.0 + length) })
 }

@@ -14,6 +14,9 @@ impl Txn<'_, '_> {
     /// Gives ready tasks to the workers that wait, in the order in which they came. In a transaction or a script this
     /// happens after its end, because its next commands can still change which tasks are ready.
     pub fn serve(&mut self) {
+        if self.served.has_put_off {
+            return;
+        }
         let Some(ready) = self.ready.as_mut().filter(|_| waiters::any(self.ctx, self.key)) else { return };
         waiters::recheck(self.ctx, self.key, ready);
         if !self.queue().is_claimable(self.now.at) {
@@ -25,6 +28,7 @@ impl Txn<'_, '_> {
         let mut candidates = self.candidates();
         loop {
             if self.served.is_enough() {
+                self.served.has_put_off = true;
                 return agenda::serve_soon(self.ctx, self.key);
             }
             let first = waiters::first(self.ctx, self.key, self.offer(), &mut candidates);

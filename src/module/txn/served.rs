@@ -1,6 +1,6 @@
 //! The workers that a write has served, and when it has served enough.
 
-use crate::waiters::BlockedWorker;
+use crate::waiters::{BlockedWorker, SERVED_AT_ONCE};
 use taskslot_api::blocked::Waiter;
 
 /// About the most tasks that one write gives to waiting workers. The rest follows in the next round of the event loop.
@@ -18,11 +18,13 @@ pub(super) struct Served {
     pub(super) tasks: usize,
     /// The bytes of these tasks.
     pub(super) bytes: usize,
+    /// Whether the others are served by a job.
+    pub(super) has_put_off: bool,
 }
 
 impl Served {
     /// Whether other workers have to wait for the next round.
     pub(super) fn is_enough(&self) -> bool {
-        self.tasks >= TASKS_MAX || self.bytes >= BYTES_MAX
+        self.waiters.len() >= SERVED_AT_ONCE || self.tasks >= TASKS_MAX || self.bytes >= BYTES_MAX
     }
 }
