@@ -259,10 +259,10 @@ def test_asyncio_workers_outlive_a_primary(cluster):
             at += 1
 
     async def work(queue):
+        tasks = []
         while not stop.is_set() or await queue.len():
-            tasks = await queue.claim(5, block_ms=100)
+            _, tasks = await queue.next(tasks, 5, block_ms=100)
             done.update(task.payload for task in tasks)
-            await queue.ack_many(tasks)
 
     async def run():
         port = cluster.nodes[0].port

@@ -395,6 +395,24 @@ def test_a_call_survives_a_restart_of_the_server(make, server):
     assert [task.payload for task in got] == [b"after"]
 
 
+def test_next_survives_a_restart_of_the_server(make, server):
+    """It keeps waiting. If its reply was lost, the answer says that there is nothing left to finish."""
+    queue, worker = make(), make()
+    queue.push("before")
+    done = queue.claim()
+    got = []
+    waiting = later(lambda: got.append(worker.next(done, block_ms=20_000)))
+    wait_until(lambda: queue.info().blocked_workers == 1, "the worker waits")
+    assert queue.info().acked == 1
+    server.kill9()
+    pushing = later(lambda: queue.push("after"))
+    server.start()
+    pushing.join(20)
+    waiting.join(20)
+    [(answers, tasks)] = got
+    assert answers[0] in (Answer.OK, Answer.GONE) and [task.payload for task in tasks] == [b"after"]
+
+
 def test_a_call_gives_up_when_its_patience_is_over(make, server):
     """Then the client's own error is raised."""
     queue = make(patience_ms=50)

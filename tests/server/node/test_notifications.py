@@ -87,6 +87,12 @@ def test_each_command_sends_its_events(c, listener):
     c.push()
     c("TASK.CLAIM", "q", "NOACK")
     assert listener.events() == ["pushed", "ready", "claimed", "acked"]
+    c.push()
+    c.push()
+    handle = c.claim()
+    assert listener.events() == ["pushed", "ready"] * 2 + ["claimed"]
+    c("TASK.NEXT", "q", handle)
+    assert listener.events() == ["claimed", "acked"]  # as for every write: in the order of the kinds
 
 
 def test_a_command_sends_each_event_once(c, listener):

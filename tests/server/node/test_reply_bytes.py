@@ -79,12 +79,13 @@ def test_results_count_in_a_list_of_done_tasks(server):
         ("TASK.CLAIM", "q", "NOACK"),
         ("TASK.CLAIM", "q", "WITHMETA", "REQUEST", "t"),
         ("TASK.MCLAIM", "other", "KEYS", 1, "q"),
+        ("TASK.NEXT", "q", "1-1@1-00000000"),
     ],
 )
 def test_a_claim_stops_at_16_mib(c, claim):
     """COUNT does not change this; BYTES does. The other tasks stay ready."""
     tasks = c(*claim, "COUNT", 1000)
-    assert len(tasks[1] if claim[0] == "TASK.MCLAIM" else tasks) == FIT
+    assert len(tasks if claim[0] == "TASK.CLAIM" else tasks[1]) == FIT
     assert c("TASK.LEN", "q", "ready") == TASKS - FIT
     assert len(c("TASK.CLAIM", "q", "COUNT", 1000, "BYTES", 100 * MEGABYTE)) == TASKS - FIT
 

@@ -174,6 +174,7 @@ CLAIMS = {
     "CLAIM": ["TASK.CLAIM", "q", "TIED"],
     "MCLAIM": ["TASK.MCLAIM", "p", "KEYS", 1, "q", "TIED"],
     "with a token": ["TASK.CLAIM", "q", "TIED", "REQUEST", "t", "BLOCK", 1],
+    "NEXT": ["TASK.NEXT", "q", "1-1@1-00000000", "TIED"],
 }
 
 

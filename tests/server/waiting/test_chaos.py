@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from harness.waiting import Floor, Worker
+from harness.waiting import Floor, Worker, claim
 
 KEYS = ("q", "p")
+NOBODYS = "1-1@1-00000000"
 
 
 class Chaos:
@@ -49,8 +50,11 @@ class Chaos:
         if self.dice.randrange(4) == 0:
             worker("SELECT", 1)
         keys = self.dice.choice([*KEYS, [*KEYS], [*reversed(KEYS)]])
-        worker.has_keys = isinstance(keys, list)
-        worker.asks(keys, *options, block=self.dice.choice([0, 0, 1, 20]))
+        claims = [claim(keys)] if isinstance(keys, list) else [claim(keys), ["TASK.NEXT", keys, NOBODYS]]
+        words = self.dice.choice(claims)
+        # The reply has the queue's key, or an answer, before the tasks.
+        worker.has_head = words[0] != "TASK.CLAIM"
+        worker.send([*words, "BLOCK", self.dice.choice([0, 0, 1, 20]), *options])
         self.waiting.append(worker)
 
     def end(self) -> list[list[object]]:
@@ -96,7 +100,7 @@ class Chaos:
             if first != b"":
                 reply = worker.read()
                 if isinstance(reply, list):
-                    for handle, payload, _ in reply[1] if worker.has_keys and reply else reply:
+                    for handle, payload, _ in reply[1] if worker.has_head and reply else reply:
                         self.done(handle, payload, worker.takes_for_good)
             worker.leave()
 

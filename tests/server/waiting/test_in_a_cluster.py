@@ -68,6 +68,25 @@ def test_a_moved_slot_ends_the_wait_for_several_of_its_queues(start, installed):
     assert worker.served() == (b"{q}b", [b"x"])
 
 
+def test_a_next_that_waits_is_redirected_and_its_answer_has_counted(start, installed):
+    """From 7.0 on, the old node sends MOVED. A cluster client finds the new one, which answers 0 and has the task."""
+    if installed.version < (7, 0):
+        pytest.skip("on 6.2 it waits until its time is up")
+    one, two = pair(start)
+    one.boss.push("q", "a")
+    handle = one.boss.claim("q")
+    worker = one.worker()
+    one.seen_to_wait(lambda: worker.send(["TASK.NEXT", "q", handle, "BLOCK", 0]))
+    slot = move("q", one, two)
+    assert worker.read() == Error(f"MOVED {slot} 127.0.0.1:{two.server.port}")
+    one.nobody_waits()
+    two.boss.push("q", "b")
+    with redis.RedisCluster(host="127.0.0.1", port=one.server.port) as client:
+        answer, [[handle, payload, _]] = client.execute_command("TASK.NEXT", "q", handle, "BLOCK", 1)
+        assert (answer, payload) == (0, b"b")
+        assert client.execute_command("TASK.NEXT", "q", "HANDLES", 1, handle) == [[1], []]
+
+
 def test_leases_end_in_a_cluster(start):
     """Time-outs and tied leases work on a node of a cluster."""
     floor = node(start)
