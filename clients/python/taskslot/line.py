@@ -8,21 +8,36 @@ client. A second thread at the same time takes another one from the pool and giv
 from __future__ import annotations
 
 import os
-import time
+import select
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 Words = Sequence[bytes | str | int]
 
 # A pool with fewer connections keeps none for a line: the program may need them all.
 FEW_CONNECTIONS = 20
-# A kept connection that nobody used for this long is checked before its next use: the server may have closed it.
-CHECK_AFTER_S = 0.1
 
-# The kept connection of each pool and when it was last used, as a list of at most one.
-KEPT: WeakKeyDictionary[Any, list[tuple[Any, float]]] = WeakKeyDictionary()
+
+class Lent:
+    """A connection that is borrowed from a pool."""
+
+    __slots__ = ("_poll", "_sock", "connection")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._sock: Any = None
+        self._poll: Callable[[int], list[Any]] = lambda _: []
+
+    def is_ready(self) -> bool:
+        """Whether the connection is open and has nothing to read, as far as this process knows."""
+        if (sock := self.connection._sock) is None:
+            return False
+        if sock is not self._sock:
+            poller = select.poll()
+            poller.register(sock, select.POLLIN)
+            self._sock, self._poll = sock, poller.poll
+        return not self._poll(0)
 
 
 class Line:
@@ -33,7 +48,8 @@ class Line:
         self._pool = client.connection_pool
         self._refusal = errors.ResponseError
         self._lost = (errors.ConnectionError, errors.TimeoutError, OSError)
-        self._kept = KEPT.setdefault(self._pool, [])
+        # The kept connection, in a list of at most one, which all lines of this pool share.
+        self._kept: list[Lent] = vars(self._pool).setdefault("_taskslot_kept", [])
         self._keeps = keeps(self._pool)
 
     def ask(self, words: Words) -> Any:
@@ -41,7 +57,8 @@ class Line:
 
         If the connection breaks and the client resends by itself, it does so here too.
         """
-        connection = self._take()
+        lent = self._take()
+        connection = lent.connection
         try:
             connection.send_packed_command(connection.pack_command(*words))
             return connection.read_response(disable_decoding=True)
@@ -49,18 +66,19 @@ class Line:
             raise
         except self._lost:
             connection.disconnect()
-            if resends(connection):
-                return self._client.execute_command(*words, NEVER_DECODE=True)
-            raise
+            if not resends(connection):
+                raise
         except BaseException:
             connection.disconnect()  # its reply may still come, and must not be taken for that of the next command
             raise
         finally:
-            self._put(connection)
+            self._put(lent)
+        return self._client.execute_command(*words, NEVER_DECODE=True)
 
     def ask_all(self, commands: Sequence[Words]) -> list[Any]:
         """Send commands in one go, once, and return their replies in order; error replies are values here."""
-        connection, replies = self._take(), []
+        lent, replies = self._take(), []
+        connection = lent.connection
         try:
             connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
@@ -72,41 +90,40 @@ class Line:
             connection.disconnect()
             raise
         finally:
-            self._put(connection)
+            self._put(lent)
         return replies
 
     def close(self) -> None:
         """Return the kept connection to the pool."""
-        while self._kept:
-            try:
-                connection, _ = self._kept.pop()
-            except IndexError:
-                return
-            if connection.pid == os.getpid():
-                self._pool.release(connection)
+        while (lent := self._take_kept()) is not None:
+            self._pool.release(lent.connection)
 
-    def _take(self) -> Any:
+    def _take(self) -> Lent:
+        if (lent := self._take_kept()) is None:
+            return self._borrow()
+        if lent.is_ready():
+            return lent
+        self._pool.release(lent.connection)  # the pool knows what to do with it
+        return self._borrow()
+
+    def _take_kept(self) -> Lent | None:
         try:
-            connection, used_at = self._kept.pop()
+            lent = self._kept.pop()
         except IndexError:
-            return self._borrow()
-        if connection.pid != os.getpid():  # the parent's, from before a fork
-            return self._borrow()
-        if time.monotonic() - used_at > CHECK_AFTER_S and not is_clean(connection, self._lost):
-            connection.disconnect()  # the next command connects it again
-        return connection
+            return None
+        return lent if lent.connection.pid == os.getpid() else None  # not the parent's, from before a fork
 
-    def _borrow(self) -> Any:
+    def _borrow(self) -> Lent:
         try:
-            return self._pool.get_connection()
+            return Lent(self._pool.get_connection())
         except TypeError:  # valkey-py, and redis-py before 5.3, want the command's name
-            return self._pool.get_connection("_")
+            return Lent(self._pool.get_connection("_"))
 
-    def _put(self, connection: Any) -> None:
-        if self._keeps and not self._kept and not must_reconnect(connection):
-            self._kept.append((connection, time.monotonic()))
+    def _put(self, lent: Lent) -> None:
+        if self._keeps and not self._kept and not must_reconnect(lent.connection):
+            self._kept.append(lent)
         else:
-            self._pool.release(connection)
+            self._pool.release(lent.connection)
 
 
 def sends_plainly(client: Any, library: str) -> bool:
@@ -132,14 +149,6 @@ def keeps(pool: Any) -> bool:
         pool.connection_kwargs.get("credential_provider") is not None
     )  # re-authenticated when returned
     return is_plain and not is_renewed and pool.max_connections >= FEW_CONNECTIONS
-
-
-def is_clean(connection: Any, lost: tuple[type[BaseException], ...]) -> bool:
-    """Whether a connection is open, and no reply is left in it."""
-    try:
-        return not connection.can_read()
-    except lost:
-        return False
 
 
 def must_reconnect(connection: Any) -> bool:

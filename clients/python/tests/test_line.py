@@ -1,11 +1,12 @@
 """Commands that go past the client's `execute_command`, on a connection that is kept."""
 
+import gc
 import os
 import threading
+import weakref
 
 import pytest
 import redis
-import taskslot.line
 import valkey
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -57,9 +58,8 @@ def test_a_forked_process_uses_a_connection_of_its_own(client):
     assert (len(set(ids)), queue.len()) == (200, 401)
 
 
-def test_a_connection_that_the_server_closed_is_replaced(server, monkeypatch):
+def test_a_connection_that_the_server_closed_is_replaced(server):
     """This client doesn't resend, so a push on the closed connection would raise an error."""
-    monkeypatch.setattr(taskslot.line, "CHECK_AFTER_S", 0.0)
     with redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
         queue = Queue(client, "mail", patience_ms=0)
         queue.push("a")
@@ -116,9 +116,21 @@ def test_close_returns_the_connection_to_the_clients_pool(client):
 
 
 def test_a_small_pool_keeps_no_connection(server):
-    """The program may need all its connections."""
+    """The program may need all its connections. A command that is sent again needs no second one."""
     with redis.Redis(port=server.port, max_connections=1) as client:
-        queue = Queue(client, "mail")
+        queue = Queue(client, "mail", patience_ms=0)
         queue.push("a")
         assert client.ping()
-        assert queue.len() == 1
+        server.restart(kill=True)
+        queue.push("b")
+        assert client.ping()
+
+
+def test_a_client_that_is_not_used_any_more_is_freed(server):
+    """The kept connection does not keep it, and is closed with it."""
+    client = redis.Redis(port=server.port)
+    Queue(client, "mail").push("a")
+    pool = weakref.ref(client.connection_pool)
+    del client
+    gc.collect()
+    assert pool() is None
