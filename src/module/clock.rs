@@ -83,9 +83,8 @@ fn grace_ms() -> u64 {
 
 fn change<R>(change: impl FnOnce(&mut Clock, Reading) -> R) -> R {
     let reading = reading();
-    CLOCK.with_borrow_mut(|clock| {
-        change(clock.get_or_insert_with(|| Clock::new(reading, wall_us())), reading)
-    })
+    CLOCK
+        .with_borrow_mut(|clock| change(clock.get_or_insert_with(|| Clock::new(reading, wall_us())), reading))
 }
 
 fn reading() -> Reading {
