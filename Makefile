@@ -35,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build quick libclang test test-engine test-server test-python test-docs test-all lint \
-	fmt site pictures cluster demo bench bench-instructions dist clean
+	fmt site pictures cluster demo bench bench-frameworks bench-instructions dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -116,6 +116,9 @@ demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed,
 
 bench: build $(TEST) ## Measure a task's life beside Redis Streams, a list and Lua (ARGS=--help)
 	@.venv/bin/python bench/life.py $(ARGS)
+
+bench-frameworks: build $(TEST) ## Measure task frameworks beside each other: Huey, Dramatiq, Celery, RQ and more (ARGS=--help)
+	@.venv/bin/python bench/frameworks.py $(ARGS)
 
 bench-instructions: build $(TEST) ## Count the instructions of a task's life with valgrind (ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
