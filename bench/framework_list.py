@@ -111,8 +111,7 @@ FRAMEWORKS = (
         packages=("arq", "redis", "hiredis"),
         work=(("arq", "with_arq.WorkerSettings", "--custom-log-dict", "with_arq.QUIET"),) * 2,
         push=python("with_arq"),
-        how="2 × `arq`, `max_jobs=5`, `poll_delay=0.01` (default 0.5 s; it starts at most `max_jobs` a poll), "
-        "`keep_result=0`; a coroutine",
+        how="2 × `arq`, `max_jobs=5`, `poll_delay=0.01` (0.5 s by default), `keep_result=0`; a coroutine",
         promise="at least once: a job stays on the server until it is done, and runs again 310 s after it began if not",
     ),
     Framework(

@@ -1,79 +1,135 @@
-"""Formats the figures of bench/frameworks.py as Markdown, from what its JSON holds."""
+"""Reads the result of bench/frameworks.py, and formats it as tables in Markdown.
+
+A result is what `frameworks.py --json` writes:
+
+    run         date, machine, versions, and the sizes of the load
+    frameworks  by name: how it is set up, what it promises, and its versions, or why it was skipped;
+                drain, the figures of throughput, and latency, in ms; or in each why there are none (failed)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 from table import markdown
+
+Result = dict[str, Any]
+Table = tuple[Sequence[str], list[Sequence[str]]]
 
 DRAIN = (
     "",
     "jobs",
     "push, s",
-    "CPU a push, µs",
     "drain, s",
     "tasks/s",
+    "client's CPU a push, µs",
     "workers' CPU a task, µs",
-    "commands a push + a task",
-    "server's CPU a push + a task, µs",
+    "server's CPU, µs",
+    "commands",
 )
-LATENCY = ("push to start, ms", "p50", "p99", "p99.9", "max", "jobs", "pushed/s")
+LATENCY = ("", "p50", "p99", "p99.9", "max", "jobs", "jobs/s")
+SET_UP = ("", "versions", "set up", "if a worker is killed")
 
 
-def drain_row(found: dict) -> tuple[str, ...]:
-    """The cells of a framework in the table of throughput."""
-    return (
-        f"{found['jobs']:,}",
-        f"{found['push_seconds']:.2f}",
-        f"{found['push_cpu_us']:.0f}",
-        f"{found['seconds']:.2f}",
-        f"{found['jobs'] / found['seconds']:,.0f}",
-        f"{found['task_cpu_us']:.0f}",
-        f"{found['push_commands']:.1f} + {found['task_commands']:.1f}",
-        f"{found['push_server_us']:.1f} + {found['task_server_us']:.1f}",
-    )
+def found(result: Result, part: str) -> dict[str, dict[str, Any]]:
+    """The frameworks that have figures of a part, and the figures."""
+    return {
+        name: one[part]
+        for name, one in result["frameworks"].items()
+        if part in one and "failed" not in one[part]
+    }
 
 
-def latency_row(found: dict) -> tuple[str, ...]:
-    """The cells of a framework in the table of latencies."""
-    times = (f"{found[name]:.2f}" for name in ("p50", "p99", "p99.9", "max"))
-    return (*times, f"{found['jobs']:,}", f"{found['rate']:.0f}")
+def throughput(result: Result) -> Table:
+    """The table of throughput and of what it costs. Sums are of a push and of a task."""
+    rows = [
+        (
+            name,
+            f"{one['jobs']:,}",
+            f"{one['push_seconds']:.2f}",
+            f"{one['seconds']:.2f}",
+            f"{one['jobs'] / one['seconds']:,.0f}",
+            f"{one['push_cpu_us']:.0f}",
+            f"{one['task_cpu_us']:.0f}",
+            f"{one['push_server_us']:.1f} + {one['task_server_us']:.1f}",
+            f"{one['push_commands']:.1f} + {one['task_commands']:.1f}",
+        )
+        for name, one in found(result, "drain").items()
+    ]
+    return DRAIN, rows
 
 
-def rows(result: dict, part: str, head: tuple[str, ...], row: Callable[[dict], tuple[str, ...]]) -> str:
-    """One table. Frameworks without figures are listed below it, with the reason."""
-    lines, notes = [], []
-    for name, one in result["frameworks"].items():
-        found = one.get(part, {})
-        if reason := one.get("skipped"):
-            notes.append(f"- {name}: skipped. {reason}")
-        elif reason := found.get("failed"):
-            notes.append(f"- {name}: no figures. {reason}")
-        elif found:
-            lines.append((name, *row(found)))
-            if found.get("runs", found["jobs"]) > found["jobs"]:
-                notes.append(f"- {name}: {found['runs'] - found['jobs']:,} jobs ran twice")
-    return "\n\n".join(filter(None, [markdown(head, lines) if lines else "", "\n".join(notes)]))
+def latencies(result: Result) -> Table:
+    """The table of the times from push to start, in ms."""
+    rows = [
+        (
+            name,
+            *(f"{one[part]:.2f}" for part in ("p50", "p99", "p99.9", "max")),
+            f"{one['jobs']:,}",
+            f"{one['rate']:.0f}",
+        )
+        for name, one in found(result, "latency").items()
+    ]
+    return LATENCY, rows
 
 
-def set_up(result: dict) -> str:
-    """How each framework was set up, and what it promises."""
+def set_up(result: Result) -> Table:
+    """The table of versions, set-up and promises."""
+    rows = [
+        (
+            name,
+            ", ".join(" ".join(one) for one in about.get("versions", {}).items()),
+            about["how"],
+            about["promise"],
+        )
+        for name, about in result["frameworks"].items()
+    ]
+    return SET_UP, rows
+
+
+def notes(result: Result, part: str) -> list[str]:
+    """What the table of a part does not have, with the reason, and which jobs ran twice."""
     lines = []
     for name, one in result["frameworks"].items():
-        versions = ", ".join(f"{package} {version}" for package, version in one.get("versions", {}).items())
-        lines.append(
-            f"- {name}{f' ({versions})' if versions else ''}: {one['how']}. Delivery: {one['promise']}"
+        figures = one.get(part, {})
+        if reason := one.get("skipped"):
+            lines.append(f"- {name}: skipped. {reason}")
+        elif reason := figures.get("failed"):
+            lines.append(f"- {name}: no figures. {reason}")
+        elif figures.get("runs", 0) > figures.get("jobs", 0):
+            lines.append(f"- {name}: {figures['runs'] - figures['jobs']:,} jobs ran twice")
+    return lines
+
+
+def conditions(result: Result) -> str:
+    """The server, the machine and the load, as a list."""
+    run = result["run"]
+    lines = {
+        "server": f"{run['server']}, {run['allocator']}, over TCP, nothing on disk",
+        "taskslot": f"commit {run['commit']}",
+        "machine": f"{run['cores']} cores of {run['cpu']}, Linux {run['linux']}, {run['date']}",
+        "throughput": f"{run['jobs']:,} jobs that do nothing, 2 processes × 5",
+        "latency": f"{run['rate']} jobs a second for {run['seconds']} s",
+        "limit": f"{run['limit_s']:.0f} s for each phase of a framework",
+    }
+    return "\n".join(f"- {name}: {text}" for name, text in lines.items())
+
+
+def text(result: Result) -> str:
+    """All tables of a run, as they are printed."""
+    parts = [conditions(result)]
+    for title, part, (head, rows) in (
+        ("", "drain", throughput(result)),
+        ("push to start, ms", "latency", latencies(result)),
+    ):
+        parts.append(markdown((title, *head[1:]), rows) if rows else "")
+        parts.append(
+            "\n".join(notes(result, part)) if any(part in o for o in result["frameworks"].values()) else ""
         )
-    return "\n".join(lines)
-
-
-def text(result: dict) -> str:
-    """All tables of a run."""
-    facts = "\n".join(f"- {name}: {result[name]}" for name in ("date", "machine", "server", "module", "load"))
-    parts = [
-        facts,
-        rows(result, "drain", DRAIN, drain_row),
-        rows(result, "latency", LATENCY, latency_row),
-        set_up(result),
-    ]
+    parts.append(
+        "\n".join(
+            f"- {name} ({versions}): {how}. {promise}" for name, versions, how, promise in set_up(result)[1]
+        )
+    )
     return "\n\n".join(filter(None, parts))

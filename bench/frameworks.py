@@ -14,23 +14,19 @@ standard error. Set TASKSLOT_MODULE to measure another build of the module.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import facts
 import framework_table
 from framework_homes import Home, Missing
 from framework_list import FRAMEWORKS, Framework
 from framework_runs import attempt, drain, latency
-from harness.server import MODULE, ROOT, SERVERS, Installed, Server, identify
+from harness.server import MODULE, SERVERS, Installed, Server, identify
 
 
 def report_progress(text: str) -> None:
@@ -38,25 +34,13 @@ def report_progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def conditions(installed: Installed, options: argparse.Namespace) -> dict[str, str]:
-    """When, where and on what the figures were measured."""
+def conditions(installed: Installed, options: argparse.Namespace) -> dict[str, str | int | float]:
+    """When, where, on what and with what load the figures were measured."""
     server = Server(installed, module=None)
-    with server.client() as client:
-        info, memory = client.info("server"), client.info("memory")
+    version = facts.version(server)
     server.discard()
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    tree = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--tags"], cwd=ROOT, capture_output=True, text=True
-    )
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "server": f"{installed.name} ({info.get('valkey_version') or info['redis_version']}), "
-        f"{memory['mem_allocator']}, over TCP, nothing on disk",
-        "module": f"taskslot, tree at {tree.stdout.strip() or '?'}",
-        "load": f"{options.jobs:,} jobs that do nothing, 2 processes × 5; latency: {options.rate} jobs a second "
-        f"for {options.seconds} s; a framework may take {options.limit:.0f} s for a phase",
-    }
+    load = {"jobs": options.jobs, "rate": options.rate, "seconds": options.seconds, "limit_s": options.limit}
+    return {**facts.machine(), **version, **load}
 
 
 def homes_of(chosen: list[Framework]) -> dict[Home, str]:
@@ -90,7 +74,7 @@ def measure(framework: Framework, installed: Installed, module: Path, options: a
 def run(installed: Installed, chosen: list[Framework], options: argparse.Namespace) -> dict:
     """Measure all that were chosen. Returns what the JSON holds."""
     missing = homes_of(chosen)
-    result: dict = {**conditions(installed, options), "frameworks": {}}
+    result: dict = {"run": conditions(installed, options), "frameworks": {}}
     with tempfile.TemporaryDirectory(prefix="taskslot-bench-") as folder:
         # A copy, so that a build in the meantime doesn't change what is measured.
         module = Path(shutil.copy(MODULE, folder))

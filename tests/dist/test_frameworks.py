@@ -28,9 +28,18 @@ DRAINED = {
 }
 LATE = {"jobs": 2000, "rate": 199.6, "p50": 0.4, "p99": 1.256, "p99.9": 3.0, "max": 12.5}
 RESULT = {
-    **dict.fromkeys(["date", "machine", "server", "module", "load"], "known"),
+    "run": {
+        **dict.fromkeys(["date", "cpu", "cores", "linux", "commit", "server", "allocator"], "known"),
+        **{"jobs": 1000, "rate": 200, "seconds": 10, "limit_s": 60.0},
+    },
     "frameworks": {
-        "fast": {"how": "2 × fast", "promise": "at most once", "drain": DRAINED, "latency": LATE},
+        "fast": {
+            "how": "2 × fast",
+            "promise": "at most once",
+            "versions": {"fast": "1.2"},
+            "drain": DRAINED,
+            "latency": LATE,
+        },
         "away": {"how": "npm", "promise": "at least once", "skipped": "node and npm are not installed"},
         "stuck": {"how": "hangs", "promise": "none", "drain": {"failed": "3 of 1,000 jobs done in 60 s"}},
     },
@@ -89,12 +98,12 @@ def test_tables_show_the_figures_of_the_file(tmp_path):
     file.write_text(json.dumps(RESULT))
     lines = run("--show", file).splitlines()
     drain, late = [cells(line) for line in lines if line.startswith("| fast")]
-    assert drain == ["fast", "1,000", "0.50", "61", "0.25", "4,000", "100", "1.0 + 1.5", "3.2 + 4.6"]
+    assert drain == ["fast", "1,000", "0.50", "0.25", "4,000", "61", "100", "3.2 + 4.6", "1.0 + 1.5"]
     assert late == ["fast", "0.40", "1.26", "3.00", "12.50", "2,000", "200"]
     assert "- fast: 2 jobs ran twice" in lines
     assert lines.count("- away: skipped. node and npm are not installed") == 2
     assert "- stuck: no figures. 3 of 1,000 jobs done in 60 s" in lines
-    assert "- stuck: hangs. Delivery: none" in lines
+    assert "- fast (fast 1.2): 2 × fast. at most once" in lines
 
 
 def test_a_framework_without_its_language_is_skipped(tmp_path, request):
