@@ -1,4 +1,4 @@
-"""The frameworks: how each is started in the shape of the benchmark, and what it promises.
+"""The frameworks: how each is started in the shape of the benchmark, and what it promises if a worker is killed.
 
 The shape is two worker processes with five jobs at a time each. Each framework is set up as its own documents suggest
 for that, and none keeps results of finished jobs or logs each job.
@@ -23,7 +23,7 @@ class Framework:
     # The commands of the worker processes, and of the process that pushes.
     work: tuple[tuple[str, ...], ...]
     push: tuple[str, ...]
-    # How it is set up, and what happens to a job whose worker is killed.
+    # How it is set up, and what happens to a running job whose worker is killed. Neither ends in a full stop.
     how: str
     promise: str
     needs_module: bool = False
@@ -43,11 +43,11 @@ TASKSLOT = Framework(
     work=(python("with_taskslot", "work"),) * 2,
     push=python("with_taskslot"),
     how="2 × `Worker(queue, concurrency=5)`, a sync function with `retain_ms=0`",
-    promise="at least once: the server ends the lease (30 s) of a dead worker and hands the task to another one",
+    promise="At least once. The server ends the lease (30 s) and hands the task to another worker",
     needs_module=True,
 )
 
-RQ_PROMISE = "at most once: a job whose worker is killed is moved to the failed ones, unless it was pushed with `Retry`"
+RQ_PROMISE = "At most once. The job is moved to the failed ones, unless it was pushed with `Retry`"
 
 FRAMEWORKS = (
     TASKSLOT,
@@ -58,7 +58,7 @@ FRAMEWORKS = (
         work=(("huey_consumer", "with_huey.huey", "-k", "thread", "-w", "5", "-q"),) * 2,
         push=python("with_huey"),
         how="2 × `huey_consumer -k thread -w 5 -q`, RedisHuey (it blocks in BRPOP)",
-        promise="at most once: a job leaves the server before it runs, and is lost if its worker is killed",
+        promise="At most once. The job is lost, as it leaves the server before it runs",
     ),
     Framework(
         name="Dramatiq",
@@ -67,7 +67,7 @@ FRAMEWORKS = (
         work=(("dramatiq", "with_dramatiq", "-p", "2", "-t", "5"),),
         push=python("with_dramatiq"),
         how="`dramatiq -p 2 -t 5`, RedisBroker with its default middleware",
-        promise="at least once: other workers requeue the jobs of a worker without a heartbeat for 60 s",
+        promise="At least once. Other workers requeue its jobs after 60 s without a heartbeat",
     ),
     Framework(
         name="Celery",
@@ -80,8 +80,8 @@ FRAMEWORKS = (
         ),
         push=python("with_celery"),
         how="2 × `celery worker -P threads -c 5`, `worker_prefetch_multiplier=64`, no result backend",
-        promise="a job that began at most once, as it is acked just before (`acks_late` is off by default); prefetched "
-        "jobs of a dead worker come back after an hour",
+        promise="At most once, as the job is acked just before it runs (`acks_late` is off by default). Jobs that were only "
+        "prefetched come back after an hour",
     ),
     Framework(
         name="RQ",
@@ -112,7 +112,7 @@ FRAMEWORKS = (
         work=(("arq", "with_arq.WorkerSettings", "--custom-log-dict", "with_arq.QUIET"),) * 2,
         push=python("with_arq"),
         how="2 × `arq`, `max_jobs=5`, `poll_delay=0.01` (0.5 s by default), `keep_result=0`; a coroutine",
-        promise="at least once: a job stays on the server until it is done, and runs again 310 s after it began if not",
+        promise="At least once. The job stays on the server until it is done, and runs again 310 s after it began",
     ),
     Framework(
         name="taskiq",
@@ -125,7 +125,7 @@ FRAMEWORKS = (
         push=python("with_taskiq"),
         how="`taskiq worker --workers 2 --max-async-tasks 5`, RedisStreamBroker without `maxlen` (acked entries stay "
         "in the stream); a coroutine",
-        promise="at least once: others claim entries that are idle for 10 min",
+        promise="At least once. Other workers claim entries that are pending for 10 min",
     ),
     Framework(
         name="BullMQ",
@@ -134,6 +134,6 @@ FRAMEWORKS = (
         work=(("node", "with_bullmq.js", "work"),) * 2,
         push=("node", "with_bullmq.js"),
         how="2 × `new Worker(…, {concurrency: 5})`, `removeOnComplete: true`; JavaScript, an async function",
-        promise="at least once: other workers move jobs whose lock (30 s) ended back to the queue, every 30 s",
+        promise="At least once. Other workers look every 30 s for jobs whose lock (30 s) ended, and put them back",
     ),
 )

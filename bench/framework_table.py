@@ -88,14 +88,21 @@ def set_up(result: Result) -> Table:
     return SET_UP, rows
 
 
+def skipped(result: Result) -> list[str]:
+    """The frameworks that were skipped, with the reason."""
+    return [
+        f"- {name}: skipped. {one['skipped']}"
+        for name, one in result["frameworks"].items()
+        if "skipped" in one
+    ]
+
+
 def notes(result: Result, part: str) -> list[str]:
-    """What the table of a part does not have, with the reason, and which jobs ran twice."""
+    """Why frameworks have no figures of a part, and which jobs ran twice."""
     lines = []
     for name, one in result["frameworks"].items():
         figures = one.get(part, {})
-        if reason := one.get("skipped"):
-            lines.append(f"- {name}: skipped. {reason}")
-        elif reason := figures.get("failed"):
+        if reason := figures.get("failed"):
             lines.append(f"- {name}: no figures. {reason}")
         elif figures.get("runs", 0) > figures.get("jobs", 0):
             lines.append(f"- {name}: {figures['runs'] - figures['jobs']:,} jobs ran twice")
@@ -120,16 +127,14 @@ def text(result: Result) -> str:
     """All tables of a run, as they are printed."""
     parts = [conditions(result)]
     for title, part, (head, rows) in (
-        ("", "drain", throughput(result)),
+        ("throughput", "drain", throughput(result)),
         ("push to start, ms", "latency", latencies(result)),
     ):
         parts.append(markdown((title, *head[1:]), rows) if rows else "")
-        parts.append(
-            "\n".join(notes(result, part)) if any(part in o for o in result["frameworks"].values()) else ""
-        )
+        parts.append("\n".join(notes(result, part)))
+    parts.append("\n".join(skipped(result)))
+    about = set_up(result)[1]
     parts.append(
-        "\n".join(
-            f"- {name} ({versions}): {how}. {promise}" for name, versions, how, promise in set_up(result)[1]
-        )
+        "\n".join(f"- {name} ({versions}): {how}. {promise}" for name, versions, how, promise in about)
     )
     return "\n\n".join(filter(None, parts))

