@@ -80,8 +80,8 @@ FRAMEWORKS = (
         ),
         push=python("with_celery"),
         how="2 × `celery worker -P threads -c 5`, `worker_prefetch_multiplier=64`, no result backend",
-        promise="At most once, as the job is acked just before it runs (`acks_late` is off by default). Jobs that were only "
-        "prefetched come back after an hour",
+        promise="At most once. The job is acked just before it runs (`acks_late` is off by default); jobs that were "
+        "only prefetched come back after an hour",
     ),
     Framework(
         name="RQ",

@@ -106,12 +106,11 @@ def test_tables_show_the_figures_of_the_file(tmp_path):
     assert "- fast (fast 1.2): 2 × fast. at most once" in lines
 
 
-def test_a_framework_without_its_language_is_skipped(tmp_path, request):
+def test_a_framework_without_its_language_is_skipped(tmp_path, server):
     """Without node on PATH, BullMQ is skipped with this reason, in the tables and in the JSON."""
     (tmp_path / "git").symlink_to(shutil.which("git"))
-    server = request.config.getoption("--server").split(",")[0]
     file = tmp_path / "result.json"
-    output = run("--only", "bullmq", "--server", server, "--json", file, PATH=str(tmp_path))
+    output = run("--only", "bullmq", "--server", server.installed.path, "--json", file, PATH=str(tmp_path))
     assert "- BullMQ: skipped. node and npm are not installed\n" in output
     found = json.loads(file.read_text())["frameworks"]["BullMQ"]
     assert found["skipped"] == "node and npm are not installed" and "drain" not in found
