@@ -79,7 +79,7 @@ FRAMEWORKS = (
             for name in ("w1", "w2")
         ),
         push=python("with_celery"),
-        how="2 × `celery worker -P threads -c 5`, `worker_prefetch_multiplier=64`, no result backend",
+        how="2 × `celery worker -P threads -c 5`, no result backend",
         promise="At most once. The job is acked just before it runs (`acks_late` is off by default); jobs that were "
         "only prefetched come back after an hour",
     ),

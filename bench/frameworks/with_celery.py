@@ -4,8 +4,7 @@ import job
 from celery import Celery
 
 app = Celery("bench", broker=job.URL)
-# The guide on optimizing suggests 64 or more for many short tasks. Results need a backend, and there is none.
-app.conf.update(worker_prefetch_multiplier=64, broker_connection_retry_on_startup=True)
+app.conf.broker_connection_retry_on_startup = True  # the default, which Celery wants to be said
 
 
 @app.task(name="job", ignore_result=True)
