@@ -84,7 +84,13 @@ def measure(installed: Installed, module: Path, options: argparse.Namespace) -> 
         "slice": load.slice,
         "calls_a_write": CALLS_A_WRITE,
     }
-    result = {"run": run, "how": {c.name: c.how for c in here}, "skipped": skipped, "lives": {}, "footprints": {}}
+    result = {
+        "run": run,
+        "how": {c.name: c.how for c in here},
+        "skipped": skipped,
+        "lives": {},
+        "footprints": {},
+    }
     if options.only != "memory":
         for mode in options.modes:
             result["lives"][mode] = lives(installed, here, module, mode, options.tasks, options.rounds)
@@ -134,7 +140,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--memory-tasks", type=int, help="tasks for the memory figures (1,000,000; with --quick 100,000)"
     )
-    parser.add_argument("--modes", default="aof", help=f"some of {', '.join(SHORT)}, separated by commas (aof)")
+    parser.add_argument(
+        "--modes", default="aof", help=f"some of {', '.join(SHORT)}, separated by commas (aof)"
+    )
     parser.add_argument("--only", choices=["cpu", "memory"], help="measure only this")
     parser.add_argument("--quick", action="store_true", help="smaller numbers, for a first impression")
     parser.add_argument(

@@ -2,9 +2,9 @@
 
 In a round, each contender has a new server, and they take turns with a slice of tasks each, so that anything that
 slows the machine slows all of them. In a slice, tasks are pushed, claimed and acked, in that order, behind a constant
-backlog. (TASK.NEXT claims and finishes in one; it counts as a claim.) The server's processor time (in nanoseconds; user and system, all threads) is read between the phases, so the
-client's work doesn't count. The server's work between the phases, such as timers and work that it put off, is reported
-as `aside`.
+backlog. (TASK.NEXT claims and finishes in one; it counts as a claim.) The
+server's processor time (in nanoseconds; user and system, all threads) is read between the phases, so the client's work
+doesn't count. The server's work between the phases, such as timers and work that it put off, is reported as `aside`.
 """
 
 from __future__ import annotations

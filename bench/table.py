@@ -24,7 +24,12 @@ COMPARED = (
     ("a life, one by one", "one by one", OURS, LIFE),
     ("a life with NEXT, one by one", "one by one", NEXT, LIFE),
     ("claim and ack by tens", "pushed one by one, claimed by tens", OURS, WORK),
-    ("a life, pushed one by one, claimed and acked by tens", "pushed one by one, claimed by tens", OURS, LIFE),
+    (
+        "a life, pushed one by one, claimed and acked by tens",
+        "pushed one by one, claimed by tens",
+        OURS,
+        LIFE,
+    ),
     ("a life, pushed one by one, NEXT by tens", "pushed one by one, claimed by tens", NEXT, LIFE),
     ("a life by tens: MPUSH of ten against ten XADDs in a pipeline", "by tens", OURS, LIFE),
     ("a life by tens with NEXT: MPUSH of ten against ten XADDs in a pipeline", "by tens", NEXT, LIFE),
@@ -111,7 +116,12 @@ def server(result: Result) -> str:
 def footprints(result: Result) -> str:
     """The table of bytes per task beyond its payload."""
     rows = [
-        (f"payload {size} B, {found['tasks']:,} tasks", name, f"{found['ready']:.1f}", f"{found['leased']:.1f}")
+        (
+            f"payload {size} B, {found['tasks']:,} tasks",
+            name,
+            f"{found['ready']:.1f}",
+            f"{found['leased']:.1f}",
+        )
         for size, all_found in result["footprints"].items()
         for name, found in all_found.items()
     ]

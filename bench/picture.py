@@ -1,0 +1,93 @@
+"""Draws the picture of the benchmarks with matplotlib: an SVG for light and dark, or a PNG."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from io import StringIO
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from panels import NAMES, TITLE, Panel, description, notes, panels
+from table import LIFE, Result
+
+# Text stays text in an SVG, and the same result gives the same file.
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "taskslot", "font.size": 8})
+INK, MUTED = "#1f2328", "#59636e"
+# The colours of the phases, for taskslot and for others.
+OURS, OTHERS = ("#66a3e8", "#0969da", "#4a8fdf"), ("#b3b9bf", "#8c959f", "#a4abb3")
+# The same colours for readers who prefer dark.
+DARK = {
+    INK: "#e6edf3",
+    MUTED: "#9198a1",
+    **dict(zip(OURS, ("#2f6cb8", "#58a6ff", "#3f83d1"), strict=True)),
+    **dict(zip(OTHERS, ("#4a5159", "#6e7681", "#596069"), strict=True)),
+}
+STYLE = (
+    "text{font-family:system-ui,-apple-system,'Segoe UI','Noto Sans',Helvetica,Arial,sans-serif!important}"
+    "#patch_1 path{stroke:#d0d7de}@media(prefers-color-scheme:dark){"
+    '#patch_1 path{stroke:#30363d}[style*="fill: #ffffff"]{fill:#0d1117!important}'
+    + "".join(f'[style*="fill: {light}"]{{fill:{dark}!important}}' for light, dark in DARK.items())
+    + "}"
+)
+
+
+def draw(result: Result, path: Path) -> None:
+    """Draw a result of one server into a file, an SVG or a PNG by its name."""
+    figure = Figure(figsize=(9.2, 4.3), facecolor="#ffffff")
+    figure.text(0.02, 0.945, TITLE, fontsize=12, fontweight="bold", color=INK)
+    all_panels = panels(result)
+    longest: dict[str, float] = {}
+    for panel in all_panels:
+        here = max(sum(bar.parts) for bar in panel.bars)
+        longest[panel.unit] = max(here, longest.get(panel.unit, 0))
+    places = figure.subplots(2, 3).flat
+    for axes, panel in zip(places, all_panels, strict=False):
+        bars(axes, panel, longest[panel.unit])
+    last = figure.axes[-1]
+    last.axis("off")
+    shades = [Patch(color=colour, label=phase) for phase, colour in zip(LIFE, OURS, strict=True)]
+    legend = last.legend(
+        handles=shades, loc="upper left", frameon=False, title="The parts of a life", labelcolor=INK
+    )
+    legend.get_title().set_color(MUTED)
+    for at, line in enumerate(notes(result)):
+        figure.text(0.02, 0.1 - at * 0.038, line, color=MUTED, fontsize=8)
+    figure.subplots_adjust(left=0.085, right=0.975, top=0.85, bottom=0.17, wspace=0.42, hspace=0.4)
+    if path.suffix == ".svg":
+        path.write_text(svg(figure, result))
+    else:
+        figure.savefig(path, dpi=150)
+
+
+def bars(axes, panel: Panel, longest: float) -> None:
+    """Draw the bars of a panel, with names on the left, figures beside them, and ratios on the right."""
+    axes.set_title(panel.heading, loc="left", fontsize=9, color=INK)
+    axes.set_xlim(0, longest * 1.62)
+    axes.set_ylim(len(NAMES) - 0.5, -0.5)
+    axes.axis("off")
+    for row, bar in enumerate(panel.bars):
+        weight, start = "bold" if bar.is_ours else "normal", 0.0
+        # A bar without phases has the colour of the claim.
+        colours = OURS if bar.is_ours else OTHERS
+        for part, colour in zip(bar.parts, colours if len(bar.parts) > 1 else colours[1:], strict=False):
+            axes.barh(row, part, left=start, height=0.66, color=colour)
+            start += part
+        gap = longest * 0.03
+        axes.text(-gap, row, bar.name, ha="right", va="center", color=INK, fontweight=weight)
+        axes.text(start + gap, row, bar.figure, ha="left", va="center", color=INK, fontweight=weight)
+        axes.text(longest * 1.62, row, bar.ratio, ha="right", va="center", color=MUTED, fontweight=weight)
+
+
+def svg(figure: Figure, result: Result) -> str:
+    """The figure as an SVG with a description, and colours for light and dark."""
+    file = StringIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(file, format="svg", metadata=metadata)
+    words = escape(description(result), quote=False)
+    head = f"<title>{escape(TITLE)}</title><desc>{words}</desc><style>{STYLE}</style>"
+    # Two decimals of a point are enough.
+    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", file.getvalue())
+    return text[text.index("<svg") :].replace(" <defs>", f" {head}\n <defs>", 1)
