@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import framework_table
 import panels
 import table
 from table import LIFE, MEASURE, NEXT, OURS, WORK, Result
@@ -39,6 +40,7 @@ class Results:
     def __init__(self, folder: Path):
         self.lives: list[Result] = [self.read(folder / f"life.{name}.json") for name in SERVERS]
         self.instructions: dict[str, Any] = self.read(folder / "instructions.json")
+        self.frameworks: dict[str, Any] = self.read(folder / "frameworks.json")
 
     @staticmethod
     def read(path: Path) -> dict[str, Any]:
@@ -157,6 +159,27 @@ def instructions(results: Results) -> str:
     return compact(("", "instructions of a life"), lines)
 
 
+def frameworks(
+    part: str, rows: Callable[[framework_table.Result], framework_table.Table]
+) -> Callable[[Results], str]:
+    """A table of the frameworks, and below it what it does not have."""
+
+    def block(results: Results) -> str:
+        notes = [
+            *framework_table.notes(results.frameworks, part),
+            *framework_table.skipped(results.frameworks),
+        ]
+        return "\n\n".join(filter(None, [compact(*rows(results.frameworks)), "\n".join(notes)]))
+
+    return block
+
+
+def set_up(results: Results) -> str:
+    """How the frameworks were run, and on what."""
+    rows = compact(*framework_table.set_up(results.frameworks), left=4)
+    return f"{framework_table.conditions(results.frameworks)}\n\n{rows}"
+
+
 def conditions(results: Results) -> str:
     """Machine, servers and load."""
     run, counted = results.pictured["run"], results.instructions["run"]
@@ -210,6 +233,9 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "memory": memory,
     "instructions": instructions,
     "conditions": conditions,
+    "frameworks": frameworks("drain", framework_table.throughput),
+    "frameworks set up": set_up,
+    "latency": frameworks("latency", framework_table.latencies),
     "summary": summary,
 }
 
