@@ -35,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build quick libclang test test-engine test-server test-python test-docs test-all lint \
-	fmt site pictures cluster demo bench bench-instructions bench-engine figures dist clean
+	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -117,6 +117,9 @@ demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed,
 
 bench: build $(PLOTS) ## Measure tasks beside Streams, a list, Lua and task frameworks: CPU, memory, latency (ARGS=--help)
 	@.venv/bin/python bench $(ARGS)
+
+bench-frameworks: build $(TEST) ## Measure task frameworks beside each other: Huey, Dramatiq, Celery, RQ and more (ARGS=--help)
+	@.venv/bin/python bench/frameworks.py $(ARGS)
 
 bench-instructions: build $(TEST) ## Count the instructions of a task's life with valgrind (ARGS=--check, ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import framework_table
 import panels
 import table
 from table import LIFE, MEASURE, NEXT, OURS, WORK, Result
@@ -39,6 +40,8 @@ class Results:
     def __init__(self, folder: Path):
         self.lives: list[Result] = [self.read(folder / f"life.{name}.json") for name in SERVERS]
         self.instructions: dict[str, Any] = self.read(folder / "instructions.json")
+        frameworks = folder / "frameworks.json"
+        self.frameworks: Result | None = self.read(frameworks) if frameworks.is_file() else None
 
     @staticmethod
     def read(path: Path) -> dict[str, Any]:
@@ -199,6 +202,34 @@ def summary(results: Results) -> str:
     return wrapped(text)
 
 
+def of_frameworks(show: Callable[[Result], str]) -> Callable[[Results], str]:
+    """A block from the result of bench/frameworks.py, which says so if there is none."""
+    none = "Not measured yet: `make bench-frameworks` measures it."
+    return lambda results: none if results.frameworks is None else show(results.frameworks)
+
+
+def framework_part(result: Result, part: str, found: framework_table.Table) -> str:
+    """A table of frameworks, and below it those that have no figures."""
+    missing = [*framework_table.notes(result, part), *framework_table.skipped(result)]
+    return "\n\n".join(filter(None, [compact(*found), "\n".join(wrapped(line, "  ") for line in missing)]))
+
+
+def throughput(result: Result) -> str:
+    """The table of the frameworks' throughput."""
+    return framework_part(result, "drain", framework_table.throughput(result))
+
+
+def latencies(result: Result) -> str:
+    """The table of the frameworks' latency."""
+    return framework_part(result, "latency", framework_table.latencies(result))
+
+
+def framework_set_up(result: Result) -> str:
+    """How each framework was set up, then the machine."""
+    head, rows = framework_table.set_up(result)
+    return f"{compact(head, rows, left=len(head))}\n\n{framework_table.conditions(result)}"
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "picture": picture,
     "one by one": by_server(ONE),
@@ -210,6 +241,9 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "memory": memory,
     "instructions": instructions,
     "conditions": conditions,
+    "frameworks": of_frameworks(throughput),
+    "frameworks set up": of_frameworks(framework_set_up),
+    "latency": of_frameworks(latencies),
     "summary": summary,
 }
 
