@@ -1,11 +1,11 @@
-"""Writes the figures of bench/results into the documents: docs/benchmarks.md, README.md and their picture.
+"""Writes the figures of bench/results into the documents: docs/benchmarks.md, README.md and their pictures.
 
     bench/document.py            writes them
     bench/document.py --check    compares instead; `make lint` runs this
 
 A page has the figures between two comments, `<!-- figures: NAME -->` and `<!-- end of figures -->`. What stands between
-them is generated, so a page cannot differ from the results. The picture is drawn by matplotlib. Its check needs no
-matplotlib: it looks for every figure in the SVG.
+them is generated, so a page cannot differ from the results. The pictures are drawn by matplotlib. Their check needs
+no matplotlib: it looks for every figure in the SVG.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from table import LIFE, MEASURE, NEXT, OURS, WORK, Result
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench/results"
 PAGES = (ROOT / "docs/benchmarks.md", ROOT / "README.md")
-PICTURE = ROOT / "docs/pictures/benchmark.svg"
+PICTURES = ROOT / "docs/pictures"
 # The order of the servers in tables. The picture and the figures of memory are of the last one.
 SERVERS = ("valkey-9.1", "redis-8.2", "redis-7.0")
 MODE, ONE, CLAIMED, TENS = panels.MODE, *panels.LOADS
@@ -84,7 +85,7 @@ def medians(results: Results, load: str, name: str, phases: Sequence[str] = LIFE
 
 def picture(results: Results) -> str:
     """The picture, with its figures as text."""
-    return wrapped(f"![{panels.description(results.pictured)}](pictures/benchmark.svg)")
+    return wrapped(f"![{panels.of_life(results.pictured).description()}](pictures/benchmark.svg)")
 
 
 def by_server(load: str) -> Callable[[Results], str]:
@@ -216,7 +217,9 @@ def framework_part(result: Result, part: str, found: framework_table.Table) -> s
 
 def throughput(result: Result) -> str:
     """The table of the frameworks' throughput."""
-    return framework_part(result, "drain", framework_table.throughput(result))
+    shown = panels.of_frameworks(result).description()
+    picture = wrapped(f"![{shown}](pictures/frameworks.svg)")
+    return f"{picture}\n\n{framework_part(result, 'drain', framework_table.throughput(result))}"
 
 
 def latencies(result: Result) -> str:
@@ -253,9 +256,17 @@ def filled(page: str, results: Results) -> str:
     return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]](results) + found[3], page)
 
 
-def shows(picture: str, result: Result) -> bool:
-    """Whether an SVG has all figures of this result."""
-    return all(text in picture for text in panels.texts(result))
+def pictures(results: Results) -> dict[Path, panels.Shown]:
+    """What each picture shows."""
+    shown = {PICTURES / "benchmark.svg": panels.of_life(results.pictured)}
+    if results.frameworks is not None:
+        shown[PICTURES / "frameworks.svg"] = panels.of_frameworks(results.frameworks)
+    return shown
+
+
+def shows(path: Path, shown: panels.Shown) -> bool:
+    """Whether an SVG has all these figures."""
+    return path.is_file() and all(escape(text, quote=False) in path.read_text() for text in shown.texts())
 
 
 def main() -> int:
@@ -273,13 +284,14 @@ def main() -> int:
             stale.append(page)
         elif not is_check:
             page.write_text(now)
-    if is_check and not shows(PICTURE.read_text(), results.pictured):
-        stale.append(PICTURE)
-    elif not is_check:
+    if is_check:
+        stale += [path for path, shown in pictures(results).items() if not shows(path, shown)]
+    else:
         # Only drawing needs matplotlib.
         from picture import draw
 
-        draw(results.pictured, PICTURE)
+        for path, shown in pictures(results).items():
+            draw(shown, path)
     for path in stale:
         print(
             f"{path.relative_to(ROOT)} does not show what is in bench/results: run make figures",
