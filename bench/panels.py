@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -66,14 +65,13 @@ class Shown:
         )
         return f"{self.title}. {' '.join(lines)}"
 
-    def texts(self) -> Iterator[str]:
-        """Every text with a figure in it, to check that a picture shows this."""
-        yield self.description()
-        yield from self.notes
-        for panel in self.panels:
-            for bar in panel.bars:
-                yield bar.figure
-                yield bar.ratio
+    def texts(self) -> list[str]:
+        """Every text in the picture, sorted, to check that a picture shows this."""
+        bars = [
+            text for panel in self.panels for bar in panel.bars for text in (bar.name, bar.figure, bar.ratio)
+        ]
+        headings = [panel.heading for panel in self.panels]
+        return sorted(filter(None, [self.title, *headings, *bars, *self.parts, *self.notes]))
 
 
 def of_life(result: Result) -> Shown:
