@@ -3,7 +3,7 @@
     bench                       everything, on all installed servers of the list below; half an hour
     bench --quick               a first impression, a minute or two
     bench --only life           one part, or some: life, instructions, frameworks
-    bench --results FOLDER      where the JSON and the plots go (target/bench)
+    bench --results FOLDER      where the JSON and the plots go (target/bench/results)
 
 A part that needs what is not installed is skipped, and says so. Each part is a program of its own with more options:
 bench/life.py, bench/instructions.py, bench/frameworks.py.
@@ -18,12 +18,15 @@ import sys
 from pathlib import Path
 
 from harness.server import ROOT, SERVERS
+from panels import of_frameworks, of_life
 from picture import draw
 
 HERE = Path(__file__).parent
 # The servers of the life and its memory. The other parts need one.
 WANTED = ("valkey-9.1", "redis-8.2", "redis-7.0")
 PARTS = ("life", "instructions", "frameworks")
+# What is drawn of the results of a part.
+SHOWN = {"life": of_life, "frameworks": of_frameworks}
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -54,7 +57,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--server", help=f"servers of the life, separated by commas ({','.join(WANTED)})")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="smaller numbers, for a first impression")
-    parser.add_argument("--results", type=Path, default=ROOT / "target/bench", help="where the results go")
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "target/bench/results", help="where the results go"
+    )
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := [part for part in options.only if part not in PARTS]:
@@ -78,10 +83,12 @@ def main() -> int:
             print(f"\n# {part}", flush=True)
             if subprocess.run([sys.executable, HERE / command[0], *command[1:]]).returncode:
                 failed.append(part)
-    if "life" in options.only and "life" not in failed:
-        for path in options.results.glob("life.*.json"):
-            draw(json.loads(path.read_text()), path.with_suffix(".png"))
-        print(f"\nResults and plots: {options.results}")
+    for path in options.results.glob("*.json"):
+        if kind := next(
+            (kind for kind in SHOWN if path.name.startswith(kind) and kind in options.only), None
+        ):
+            draw(SHOWN[kind](json.loads(path.read_text())), path.with_suffix(".png"))
+    print(f"\nResults and plots: {options.results}")
     for part in failed:
         print(f"Failed: {part}", file=sys.stderr)
     return 1 if failed else 0

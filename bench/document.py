@@ -1,11 +1,11 @@
-"""Writes the figures of bench/results into the documents: docs/benchmarks.md, README.md and their picture.
+"""Writes the figures of bench/results into the documents: docs/benchmarks.md, README.md and their pictures.
 
     bench/document.py            writes them
     bench/document.py --check    compares instead; `make lint` runs this
 
 A page has the figures between two comments, `<!-- figures: NAME -->` and `<!-- end of figures -->`. What stands between
-them is generated, so a page cannot differ from the results. The picture is drawn by matplotlib. Its check needs no
-matplotlib: it looks for every figure in the SVG.
+them is generated, so a page cannot differ from the results. The pictures are drawn by matplotlib. Their check needs
+no matplotlib: it compares the texts in the SVG.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from table import LIFE, MEASURE, NEXT, OURS, WORK, Result
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench/results"
 PAGES = (ROOT / "docs/benchmarks.md", ROOT / "README.md")
-PICTURE = ROOT / "docs/pictures/benchmark.svg"
+PICTURES = ROOT / "docs/pictures"
 # The order of the servers in tables. The picture and the figures of memory are of the last one.
 SERVERS = ("valkey-9.1", "redis-8.2", "redis-7.0")
 MODE, ONE, CLAIMED, TENS = panels.MODE, *panels.LOADS
@@ -40,7 +41,8 @@ class Results:
     def __init__(self, folder: Path):
         self.lives: list[Result] = [self.read(folder / f"life.{name}.json") for name in SERVERS]
         self.instructions: dict[str, Any] = self.read(folder / "instructions.json")
-        self.frameworks: dict[str, Any] = self.read(folder / "frameworks.json")
+        frameworks = folder / "frameworks.json"
+        self.frameworks: Result | None = self.read(frameworks) if frameworks.is_file() else None
 
     @staticmethod
     def read(path: Path) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def medians(results: Results, load: str, name: str, phases: Sequence[str] = LIFE
 
 def picture(results: Results) -> str:
     """The picture, with its figures as text."""
-    return wrapped(f"![{panels.description(results.pictured)}](pictures/benchmark.svg)")
+    return wrapped(f"![{panels.of_life(results.pictured).description()}](pictures/benchmark.svg)")
 
 
 def by_server(load: str) -> Callable[[Results], str]:
@@ -159,27 +161,6 @@ def instructions(results: Results) -> str:
     return compact(("", "instructions of a life"), lines)
 
 
-def frameworks(
-    part: str, rows: Callable[[framework_table.Result], framework_table.Table]
-) -> Callable[[Results], str]:
-    """A table of the frameworks, and below it what it does not have."""
-
-    def block(results: Results) -> str:
-        notes = [
-            *framework_table.notes(results.frameworks, part),
-            *framework_table.skipped(results.frameworks),
-        ]
-        return "\n\n".join(filter(None, [compact(*rows(results.frameworks)), "\n".join(notes)]))
-
-    return block
-
-
-def set_up(results: Results) -> str:
-    """How the frameworks were run, and on what."""
-    rows = compact(*framework_table.set_up(results.frameworks), left=4)
-    return f"{framework_table.conditions(results.frameworks)}\n\n{rows}"
-
-
 def conditions(results: Results) -> str:
     """Machine, servers and load."""
     run, counted = results.pictured["run"], results.instructions["run"]
@@ -222,6 +203,36 @@ def summary(results: Results) -> str:
     return wrapped(text)
 
 
+def of_frameworks(show: Callable[[Result], str]) -> Callable[[Results], str]:
+    """A block from the result of bench/frameworks.py, which says so if there is none."""
+    none = "Not measured yet: `make bench-frameworks` measures it."
+    return lambda results: none if results.frameworks is None else show(results.frameworks)
+
+
+def framework_part(result: Result, part: str, found: framework_table.Table) -> str:
+    """A table of frameworks, and below it those that have no figures."""
+    missing = [*framework_table.notes(result, part), *framework_table.skipped(result)]
+    return "\n\n".join(filter(None, [compact(*found), "\n".join(wrapped(line, "  ") for line in missing)]))
+
+
+def throughput(result: Result) -> str:
+    """The table of the frameworks' throughput."""
+    shown = panels.of_frameworks(result).description()
+    picture = wrapped(f"![{shown}](pictures/frameworks.svg)")
+    return f"{picture}\n\n{framework_part(result, 'drain', framework_table.throughput(result))}"
+
+
+def latencies(result: Result) -> str:
+    """The table of the frameworks' latency."""
+    return framework_part(result, "latency", framework_table.latencies(result))
+
+
+def framework_set_up(result: Result) -> str:
+    """How each framework was set up, then the machine."""
+    head, rows = framework_table.set_up(result)
+    return f"{compact(head, rows, left=len(head))}\n\n{framework_table.conditions(result)}"
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "picture": picture,
     "one by one": by_server(ONE),
@@ -233,9 +244,9 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "memory": memory,
     "instructions": instructions,
     "conditions": conditions,
-    "frameworks": frameworks("drain", framework_table.throughput),
-    "frameworks set up": set_up,
-    "latency": frameworks("latency", framework_table.latencies),
+    "frameworks": of_frameworks(throughput),
+    "frameworks set up": of_frameworks(framework_set_up),
+    "latency": of_frameworks(latencies),
     "summary": summary,
 }
 
@@ -245,9 +256,21 @@ def filled(page: str, results: Results) -> str:
     return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]](results) + found[3], page)
 
 
-def shows(picture: str, result: Result) -> bool:
-    """Whether an SVG has all figures of this result."""
-    return all(text in picture for text in panels.texts(result))
+def pictures(results: Results) -> dict[Path, panels.Shown]:
+    """What each picture shows."""
+    shown = {PICTURES / "benchmark.svg": panels.of_life(results.pictured)}
+    if results.frameworks is not None:
+        shown[PICTURES / "frameworks.svg"] = panels.of_frameworks(results.frameworks)
+    return shown
+
+
+def shows(path: Path, shown: panels.Shown) -> bool:
+    """Whether an SVG has these texts, and no others."""
+    if not path.is_file():
+        return False
+    picture = unescape(path.read_text())
+    texts = sorted(re.findall(r"<text [^>]*>([^<]*)</text>", picture))
+    return texts == shown.texts() and f"<desc>{shown.description()}</desc>" in picture
 
 
 def main() -> int:
@@ -265,13 +288,14 @@ def main() -> int:
             stale.append(page)
         elif not is_check:
             page.write_text(now)
-    if is_check and not shows(PICTURE.read_text(), results.pictured):
-        stale.append(PICTURE)
-    elif not is_check:
+    if is_check:
+        stale += [path for path, shown in pictures(results).items() if not shows(path, shown)]
+    else:
         # Only drawing needs matplotlib.
         from picture import draw
 
-        draw(results.pictured, PICTURE)
+        for path, shown in pictures(results).items():
+            draw(shown, path)
     for path in stale:
         print(
             f"{path.relative_to(ROOT)} does not show what is in bench/results: run make figures",

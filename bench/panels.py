@@ -1,15 +1,13 @@
-"""What the picture of the benchmarks shows: bars with their figures, from the results of one server."""
+"""What the pictures of the benchmarks show: bars with their figures, from a result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
 import table
 from table import LIFE, MEASURE, NEXT, OURS, Result
 
-TITLE = "What a task costs the server"
 MODE = "AOF everysec"
 # The contenders that are drawn, and their names in the picture.
 NAMES = {OURS: "taskslot", NEXT: "with NEXT", MEASURE: "Streams", "list": "list", "Lua": "Lua"}
@@ -20,6 +18,14 @@ LOADS = {
 }
 STATES = {"ready": "Memory of a ready task", "leased": "Memory of a leased task"}
 PAYLOAD = "100"
+# The panels of the frameworks: the part and the figure in the result, and the heading.
+FRAMEWORK_PANELS = (
+    ("drain", "push_cpu_us", "Client's CPU of a push, µs"),
+    ("drain", "task_cpu_us", "Workers' CPU of a task, µs"),
+    ("drain", "task_server_us", "Server's CPU of a task, µs"),
+    ("latency", "p50", "Push to start, p50, ms"),
+    ("latency", "p99", "Push to start, p99, ms"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,60 @@ class Panel:
     bars: tuple[Bar, ...]
 
 
-def panels(result: Result) -> list[Panel]:
-    """All panels: processor time by load, then memory by state."""
-    found = []
+@dataclass(frozen=True)
+class Shown:
+    """All that a picture shows. `parts` are the names of the parts of bars, if there are any."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    parts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def description(self) -> str:
+        """All figures as text, for screen readers."""
+        lines = (
+            f"{panel.heading}: {', '.join(f'{bar.name} {bar.figure}' for bar in panel.bars)}."
+            for panel in self.panels
+        )
+        return f"{self.title}. {' '.join(lines)}"
+
+    def texts(self) -> list[str]:
+        """Every text in the picture, sorted, to check that a picture shows this."""
+        bars = [
+            text for panel in self.panels for bar in panel.bars for text in (bar.name, bar.figure, bar.ratio)
+        ]
+        headings = [panel.heading for panel in self.panels]
+        return sorted(filter(None, [self.title, *headings, *bars, *self.parts, *self.notes]))
+
+
+def of_life(result: Result) -> Shown:
+    """The lives of tasks on one server: processor time by load, then memory by state."""
+    panels = []
     for load, heading in LOADS.items():
         rounds = result["lives"][MODE][load]
         bars = (life(rounds, name) for name in NAMES if name in rounds)
-        found.append(Panel(heading, "µs", tuple(bars)))
+        panels.append(Panel(heading, "µs", tuple(bars)))
     sizes = result["footprints"][PAYLOAD]
     for state, heading in STATES.items():
         bars = (size(sizes, name, state) for name in NAMES if name in sizes)
-        found.append(Panel(heading, "bytes", tuple(bars)))
-    return found
+        panels.append(Panel(heading, "bytes", tuple(bars)))
+    return Shown(f"What a task costs the server, {table.server(result)}", tuple(panels), LIFE, notes(result))
+
+
+def of_frameworks(result: Result) -> Shown:
+    """Task frameworks beside each other: processor time, throughput, latency."""
+    panels = []
+    for part, figure, heading in FRAMEWORK_PANELS:
+        bars = []
+        for name, one in result["frameworks"].items():
+            if figure in (found := one.get(part, {})):
+                value = found[figure]
+                bars.append(Bar(name, (value,), f"{value:,.{0 if value >= 100 else 1}f}", "", name == OURS))
+        # A scale of its own.
+        panels.append(Panel(heading, heading, tuple(bars)))
+    run = result["run"]
+    note = f"{run['server']}, {run['jobs']:,} jobs that do nothing, 2 processes × 5 places, {run['date']}."
+    return Shown("A task in a framework", tuple(panels), (), (note,))
 
 
 def life(rounds: table.Rounds, name: str) -> Bar:
@@ -72,31 +120,12 @@ def size(sizes: dict[str, dict[str, float]], name: str, state: str) -> Bar:
     )
 
 
-def notes(result: Result) -> list[str]:
+def notes(result: Result) -> tuple[str, ...]:
     """The lines below the bars."""
     run = result["run"]
-    return [
-        f"{table.server(result)}, {MODE}, medians of {run['rounds']} rounds, {run['date']}. The number on the right "
-        "is × Streams.",
+    return (
+        f"{run['server']}, {MODE}, medians of {run['rounds']} rounds, {run['date']}. The number on the right is "
+        "× Streams.",
         "Memory is what a task takes beyond its payload of 100 bytes. The list has no timeouts, delays or retries.",
         "The Lua queue keeps a deadline for each task, but nothing acts on it.",
-    ]
-
-
-def description(result: Result) -> str:
-    """All figures as text, for screen readers."""
-    parts = [
-        f"{panel.heading}: " + ", ".join(f"{bar.name} {bar.figure}" for bar in panel.bars) + "."
-        for panel in panels(result)
-    ]
-    return f"{table.server(result)}. " + " ".join(parts)
-
-
-def texts(result: Result) -> Iterator[str]:
-    """Every text with a figure in the picture, to check that a picture shows this result."""
-    yield description(result)
-    yield notes(result)[0]
-    for panel in panels(result):
-        for bar in panel.bars:
-            yield bar.figure
-            yield bar.ratio
+    )

@@ -1,4 +1,4 @@
-"""Draws the picture of the benchmarks with matplotlib: an SVG for light and dark, or a PNG."""
+"""Draws the pictures of the benchmarks with matplotlib: an SVG for light and dark, or a PNG."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from panels import NAMES, TITLE, Panel, description, notes, panels
-from table import LIFE, Result
+from panels import Panel, Shown
 
 # Text stays text in an SVG, and the same result gives the same file.
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "taskslot", "font.size": 8})
@@ -34,40 +33,45 @@ STYLE = (
 )
 
 
-def draw(result: Result, path: Path) -> None:
-    """Draw a result of one server into a file, an SVG or a PNG by its name."""
-    figure = Figure(figsize=(9.2, 4.3), facecolor="#ffffff")
-    figure.text(0.02, 0.945, TITLE, fontsize=12, fontweight="bold", color=INK)
-    all_panels = panels(result)
+def draw(shown: Shown, path: Path) -> None:
+    """Draw into a file, an SVG or a PNG by its name."""
+    rows = max(len(panel.bars) for panel in shown.panels)
+    # Inches: the title and the notes, and two rows of panels.
+    height = 1.2 + 2 * (0.3 + 0.25 * rows)
+    figure = Figure(figsize=(9.2, height), facecolor="#ffffff")
+    figure.text(0.02, 1 - 0.24 / height, shown.title, fontsize=12, fontweight="bold", color=INK)
     longest: dict[str, float] = {}
-    for panel in all_panels:
-        here = max(sum(bar.parts) for bar in panel.bars)
+    for panel in shown.panels:
+        here = max((sum(bar.parts) for bar in panel.bars), default=1)
         longest[panel.unit] = max(here, longest.get(panel.unit, 0))
-    places = figure.subplots(2, 3).flat
-    for axes, panel in zip(places, all_panels, strict=False):
-        bars(axes, panel, longest[panel.unit])
-    last = figure.axes[-1]
-    last.axis("off")
-    shades = [Patch(color=colour, label=phase) for phase, colour in zip(LIFE, OURS, strict=True)]
-    legend = last.legend(
-        handles=shades, loc="upper left", frameon=False, title="The parts of a life", labelcolor=INK
+    for axes in figure.subplots(2, 3).flat:
+        axes.axis("off")
+    for axes, panel in zip(figure.axes, shown.panels, strict=False):
+        bars(axes, panel, longest[panel.unit], rows)
+    if shown.parts:
+        legend(figure.axes[-1], shown.parts)
+    for at, line in enumerate(shown.notes):
+        figure.text(0.02, (0.42 - at * 0.16) / height, line, color=MUTED, fontsize=8)
+    figure.subplots_adjust(
+        left=0.085, right=0.975, top=1 - 0.65 / height, bottom=0.6 / height, wspace=0.42, hspace=0.3
     )
-    legend.get_title().set_color(MUTED)
-    for at, line in enumerate(notes(result)):
-        figure.text(0.02, 0.1 - at * 0.038, line, color=MUTED, fontsize=8)
-    figure.subplots_adjust(left=0.085, right=0.975, top=0.85, bottom=0.17, wspace=0.42, hspace=0.4)
     if path.suffix == ".svg":
-        path.write_text(svg(figure, result))
+        path.write_text(svg(figure, shown))
     else:
         figure.savefig(path, dpi=150)
 
 
-def bars(axes, panel: Panel, longest: float) -> None:
+def legend(axes, parts: tuple[str, ...]) -> None:
+    """Draw the names of the parts of a bar."""
+    shades = [Patch(color=colour, label=part) for part, colour in zip(parts, OURS, strict=True)]
+    axes.legend(handles=shades, loc="upper left", frameon=False, labelcolor=INK)
+
+
+def bars(axes, panel: Panel, longest: float, rows: int) -> None:
     """Draw the bars of a panel, with names on the left, figures beside them, and ratios on the right."""
     axes.set_title(panel.heading, loc="left", fontsize=9, color=INK)
     axes.set_xlim(0, longest * 1.62)
-    axes.set_ylim(len(NAMES) - 0.5, -0.5)
-    axes.axis("off")
+    axes.set_ylim(rows - 0.5, -0.5)
     for row, bar in enumerate(panel.bars):
         weight, start = "bold" if bar.is_ours else "normal", 0.0
         # A bar without phases has the colour of the claim.
@@ -81,13 +85,13 @@ def bars(axes, panel: Panel, longest: float) -> None:
         axes.text(longest * 1.62, row, bar.ratio, ha="right", va="center", color=MUTED, fontweight=weight)
 
 
-def svg(figure: Figure, result: Result) -> str:
+def svg(figure: Figure, shown: Shown) -> str:
     """The figure as an SVG with a description, and colours for light and dark."""
     file = StringIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", metadata=metadata)
-    words = escape(description(result), quote=False)
-    head = f"<title>{escape(TITLE)}</title><desc>{words}</desc><style>{STYLE}</style>"
+    words = escape(shown.description(), quote=False)
+    head = f"<title>{escape(shown.title, quote=False)}</title><desc>{words}</desc><style>{STYLE}</style>"
     # Two decimals of a point are enough.
     text = re.sub(r"(\d+\.\d\d)\d+", r"\1", file.getvalue())
     return text[text.index("<svg") :].replace(" <defs>", f" {head}\n <defs>", 1)
