@@ -18,6 +18,8 @@ LOADS = {
 }
 STATES = {"ready": "Memory of a ready task", "leased": "Memory of a leased task"}
 PAYLOAD = "100"
+# A bar of the frameworks ends at this many times the median, so that one slow framework does not hide the others.
+LONGEST = 2.5
 # The panels of the frameworks: the part and the figure in the result, and the heading.
 FRAMEWORK_PANELS = (
     ("drain", "push_cpu_us", "Client's CPU of a push, µs"),
@@ -89,19 +91,27 @@ def of_life(result: Result) -> Shown:
 
 
 def of_frameworks(result: Result) -> Shown:
-    """Task frameworks beside each other: processor time, throughput, latency."""
+    """Task frameworks beside each other: processor time and latency."""
     panels = []
     for part, figure, heading in FRAMEWORK_PANELS:
+        measured = {
+            name: one[part][figure]
+            for name, one in result["frameworks"].items()
+            if figure in one.get(part, {})
+        }
+        longest = LONGEST * median(measured.values()) if measured else 0
         bars = []
-        for name, one in result["frameworks"].items():
-            if figure in (found := one.get(part, {})):
-                value = found[figure]
-                bars.append(Bar(name, (value,), f"{value:,.{0 if value >= 100 else 1}f}", "", name == OURS))
+        for name, value in measured.items():
+            text = f"{value:,.{0 if value >= 100 else 1}f}{' »' if value > longest else ''}"
+            bars.append(Bar(name, (min(value, longest),), text, "", name == OURS))
         # A scale of its own.
         panels.append(Panel(heading, heading, tuple(bars)))
     run = result["run"]
-    note = f"{run['server']}, {run['jobs']:,} jobs that do nothing, 2 processes × 5 places, {run['date']}."
-    return Shown("A task in a framework", tuple(panels), (), (note,))
+    notes = (
+        f"{run['server']}, {run['jobs']:,} jobs that do nothing, 2 processes × 5 places, {run['date']}.",
+        "»: the bar would be longer.",
+    )
+    return Shown("A task in a framework", tuple(panels), (), notes)
 
 
 def life(rounds: table.Rounds, name: str) -> Bar:

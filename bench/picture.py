@@ -52,8 +52,15 @@ def draw(shown: Shown, path: Path) -> None:
         legend(figure.axes[-1], shown.parts)
     for at, line in enumerate(shown.notes):
         figure.text(0.02, (0.42 - at * 0.16) / height, line, color=MUTED, fontsize=8)
+    # The names stand left of the bars.
+    longest_name = max(len(bar.name) for panel in shown.panels for bar in panel.bars)
     figure.subplots_adjust(
-        left=0.085, right=0.975, top=1 - 0.65 / height, bottom=0.6 / height, wspace=0.42, hspace=0.3
+        left=0.03 + 0.0063 * longest_name,
+        right=0.975,
+        top=1 - 0.65 / height,
+        bottom=0.6 / height,
+        wspace=0.42,
+        hspace=0.3,
     )
     if path.suffix == ".svg":
         path.write_text(svg(figure, shown))
