@@ -35,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example build quick libclang test test-engine test-server test-python test-docs test-all lint \
-	fmt site pictures cluster demo bench bench-instructions dist clean
+	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -93,6 +93,7 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports hav
 	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check
+	.venv/bin/python bench/document.py --check
 
 fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 	.venv/bin/python clients/python/make_sync.py
@@ -103,7 +104,7 @@ fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 site: $(SITE) ## Build the site of the documents, target/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
-# All pictures except top only need Python. Top starts a server and takes half a minute.
+# Life and cluster only need Python. Top starts a server and takes half a minute.
 pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
 	@.venv/bin/python docs/pictures/draw $(ARGS)
 
@@ -114,11 +115,20 @@ cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the fo
 demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed, shards move, every task is accounted for (ARGS=--help)
 	@.venv/bin/python examples/demo $(ARGS)
 
-bench: build $(TEST) ## Measure a task's life beside Redis Streams, a list and Lua (ARGS=--help)
-	@.venv/bin/python bench/life.py $(ARGS)
+bench: build $(PLOTS) ## Measure tasks beside Streams, a list, Lua and task frameworks: CPU, memory, latency (ARGS=--help)
+	@.venv/bin/python bench $(ARGS)
 
-bench-instructions: build $(TEST) ## Count the instructions of a task's life with valgrind (ARGS=--help)
+bench-frameworks: build $(TEST) ## Measure task frameworks beside each other: Huey, Dramatiq, Celery, RQ and more (ARGS=--help)
+	@.venv/bin/python bench/frameworks.py $(ARGS)
+
+bench-instructions: build $(TEST) ## Count the instructions of a task's life with valgrind (ARGS=--check, ARGS=--help)
 	@.venv/bin/python bench/instructions.py $(ARGS)
+
+bench-engine: ## Time the verbs of the engine, without a server, and count their allocations (ARGS=claim)
+	@cargo bench --locked -p taskslot-bench -- $(ARGS)
+
+figures: $(PLOTS) ## Write the figures of bench/results into the documents and their picture
+	@.venv/bin/python bench/document.py
 
 dist: build $(TEST) ## Build a release into target/dist: the tarball, the Python packages, checksums
 	@.venv/bin/python packaging/dist.py

@@ -1,18 +1,18 @@
 """The contenders: taskslot, Redis Streams, a plain list and a queue in Lua, each as users would write it.
 
 A contender turns tasks into calls (bytes of RESP). A call carries `size` tasks, in the commands that its interface has
-for that: MPUSH, or ten XADDs, since XADD adds one entry. Replies are read and checked, so that no contender is fast
-because it skips work.
+for that: MPUSH, or ten XADDs in a pipeline, since XADD adds one entry. Replies are read and checked, so that no
+contender is fast because it skips work.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from pipe import Pipe, Reply, encode
+from pipe import Pipe, Reply, decode, encode
 
 # Leases that don't end while a million tasks are claimed and inspected.
 LEASE_MS = 3_600_000
@@ -29,16 +29,19 @@ class Contender:
     name = ""
     how = ""
     needs_module = False
+    # Whether a claim also finishes a task that was claimed before. Then there are no acks.
+    claims_finish = False
 
-    def prepare(self, pipe: Pipe, key: bytes) -> None:
-        """Create what is needed before the first task."""
+    def prepare(self, pipe: Pipe, key: bytes, leased: int = 0) -> list[tuple]:
+        """Create what is needed before the first task. Returns `leased` tasks, if each claim is to finish one."""
+        return []
 
     def pushes(self, key: bytes, payloads: Sequence[bytes], size: int) -> list[bytes]:
         """The calls that push these payloads."""
         raise NotImplementedError
 
-    def claims(self, key: bytes, count: int, size: int) -> list[bytes]:
-        """The calls that claim `count` tasks."""
+    def claims(self, key: bytes, count: int, size: int, leased: Sequence[tuple] = ()) -> list[bytes]:
+        """The calls that claim `count` tasks, and finish the tasks that are leased if `claims_finish`."""
         raise NotImplementedError
 
     def claimed(self, replies: list[Reply]) -> list[tuple]:
@@ -50,7 +53,7 @@ class Contender:
         raise NotImplementedError
 
     def acked(self, replies: list[Reply]) -> int:
-        """The number of tasks that were finished, by the replies to acks."""
+        """The number of tasks that were finished, by the replies to acks (or to claims, if they finish tasks)."""
         return sum(sum(reply) if isinstance(reply, list) else reply for reply in replies)
 
 
@@ -58,18 +61,19 @@ class Taskslot(Contender):
     """This module."""
 
     name = "taskslot"
-    how = "PUSH, CLAIM, ACK; MPUSH TASKS 10, CLAIM COUNT 10, ACK HANDLES 10; with WORKER"
+    how = "PUSH, CLAIM, ACK; by tens MPUSH TASKS 10, CLAIM COUNT 10, ACK HANDLES 10; with WORKER"
     needs_module = True
 
-    def prepare(self, pipe, key):
+    def prepare(self, pipe, key, leased=0):
         pipe.ask(b"TASK.CONFIG", key, b"SET", b"lease", LEASE_MS)
+        return []
 
     def pushes(self, key, payloads, size):
         if size == 1:
             return [encode(b"TASK.PUSH", key, payload) for payload in payloads]
         return [encode(b"TASK.MPUSH", key, b"TASKS", len(some), *some) for some in chunks(payloads, size)]
 
-    def claims(self, key, count, size):
+    def claims(self, key, count, size, leased=()):
         words = [b"TASK.CLAIM", key, b"WORKER", b"w1"]
         words += [b"COUNT", size] if size > 1 else []
         return [encode(*words)] * (count // size)
@@ -84,20 +88,57 @@ class Taskslot(Contender):
         return [encode(b"TASK.ACK", key, b"HANDLES", len(some), *some) for some in chunks(handles, size)]
 
 
+class TaskslotNext(Taskslot):
+    """The same for workers that finish a task and claim the next one in one command.
+
+    A slice's claims finish the tasks of the slice before, so as many tasks are leased as a slice has.
+    """
+
+    name = "taskslot, NEXT"
+    how = "PUSH, NEXT; by tens MPUSH TASKS 10, NEXT HANDLES 10 … COUNT 10; with WORKER"
+    claims_finish = True
+
+    def prepare(self, pipe, key, leased=0):
+        super().prepare(pipe, key)
+        pipe.send(pipe.prepared(self.pushes(key, [b"first"] * leased, 1)))
+        answer = pipe.send(pipe.prepared(super().claims(key, leased, 1)))
+        return super().claimed(decode(answer))
+
+    def claims(self, key, count, size, leased=()):
+        handles = [handle for _, handle in leased]
+        worker = (b"WORKER", b"w1")
+        if size == 1:
+            return [encode(b"TASK.NEXT", key, handle, *worker) for handle in handles]
+        return [
+            encode(b"TASK.NEXT", key, b"HANDLES", len(some), *some, *worker, b"COUNT", size)
+            for some in chunks(handles, size)
+        ]
+
+    def claimed(self, replies):
+        return super().claimed([tasks for _, tasks in replies])
+
+    def acks(self, key, tasks, size):
+        return []
+
+    def acked(self, replies):
+        return super().acked([answers for answers, _ in replies])
+
+
 class Streams(Contender):
     """Redis Streams with a consumer group. Finishing takes two commands, because XACK alone lets the stream grow."""
 
     name = "Streams"
-    how = "XADD, XREADGROUP, XACK + XDEL; by tens 10 × XADD, COUNT 10, both with 10 ids"
+    how = "XADD, XREADGROUP, XACK + XDEL; by tens 10 × XADD in a pipeline, COUNT 10, both with 10 ids"
 
-    def prepare(self, pipe, key):
+    def prepare(self, pipe, key, leased=0):
         pipe.ask(b"XGROUP", b"CREATE", key, b"g", b"0", b"MKSTREAM")
+        return []
 
     def pushes(self, key, payloads, size):
         add = [encode(b"XADD", key, b"*", b"p", payload) for payload in payloads]
         return [b"".join(some) for some in chunks(add, size)]
 
-    def claims(self, key, count, size):
+    def claims(self, key, count, size, leased=()):
         words = [b"XREADGROUP", b"GROUP", b"g", b"w1", b"COUNT", size, b"STREAMS", key, b">"]
         return [encode(*words)] * (count // size)
 
@@ -140,7 +181,7 @@ class PlainList(Contender):
     def pushes(self, key, payloads, size):
         return [encode(b"LPUSH", key, *some) for some in chunks(payloads, size)]
 
-    def claims(self, key, count, size):
+    def claims(self, key, count, size, leased=()):
         move = encode(b"LMOVE", key, key + b":taken", b"RIGHT", b"LEFT")
         return [move * size] * (count // size)
 
@@ -196,9 +237,10 @@ class LuaQueue(Contender):
     how = "EVALSHA of one script each: INCR, HSET, RPUSH · LPOP, ZADD, HSET, HGET · HGET, HDEL, ZREM, HDEL"
     token = b"0123456789abcdef"
 
-    def prepare(self, pipe, key):
+    def prepare(self, pipe, key, leased=0):
         for script in (PUSH, CLAIM, ACK):
             pipe.ask(b"SCRIPT", b"LOAD", script.encode())
+        return []
 
     def call(self, script: str, key: bytes, *args: bytes | int) -> bytes:
         """One EVALSHA with all five keys."""
@@ -208,7 +250,7 @@ class LuaQueue(Contender):
     def pushes(self, key, payloads, size):
         return [self.call(PUSH, key, *some) for some in chunks(payloads, size)]
 
-    def claims(self, key, count, size):
+    def claims(self, key, count, size, leased=()):
         deadline = int(time.time() * 1000) + LEASE_MS
         return [self.call(CLAIM, key, size, deadline, self.token)] * (count // size)
 
@@ -223,8 +265,16 @@ class LuaQueue(Contender):
 SHA = {script: hashlib.sha1(script.encode()).hexdigest().encode() for script in (PUSH, CLAIM, ACK)}
 
 
-def contenders(server: str) -> list[Contender]:
-    """The contenders that run on a server of this name (`redis-8.2`)."""
-    flavour, version = server.split("-")
-    newer = flavour == "redis" and tuple(map(int, version.split("."))) >= (8, 2)
-    return [Taskslot(), Streams(), *([StreamsAckDel()] if newer else []), PlainList(), LuaQueue()]
+def contenders(server: str, commands: Container[str]) -> tuple[list[Contender], dict[str, str]]:
+    """The contenders that run on a server of this name (`redis-8.2`), and for each that is skipped the reason.
+
+    `commands` are the names, in capitals, of the commands that the server and the module have.
+    """
+    here, skipped = [], {}
+    needs = {TaskslotNext: "TASK.NEXT", StreamsAckDel: "XACKDEL"}
+    for kind in (Taskslot, TaskslotNext, Streams, StreamsAckDel, PlainList, LuaQueue):
+        if (command := needs.get(kind)) and command not in commands:
+            skipped[kind.name] = f"{server} with this module has no {command}"
+        else:
+            here.append(kind())
+    return here, skipped

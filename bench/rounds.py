@@ -2,9 +2,9 @@
 
 In a round, each contender has a new server, and they take turns with a slice of tasks each, so that anything that
 slows the machine slows all of them. In a slice, tasks are pushed, claimed and acked, in that order, behind a constant
-backlog. The server's processor time (in nanoseconds; user and system, all threads) is read between the phases, so the
-client's work doesn't count. The server's work between the phases, such as timers and work that it put off, is reported
-as `aside`.
+backlog. (TASK.NEXT claims and finishes in one; it counts as a claim.) The
+server's processor time (in nanoseconds; user and system, all threads) is read between the phases, so the client's work
+doesn't count. The server's work between the phases, such as timers and work that it put off, is reported as `aside`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contenders import Contender
+from contenders import Contender, contenders
 from harness.server import Installed, Server, wait_until
 from pipe import Pipe, decode
 
@@ -31,9 +31,10 @@ MODES = {NO_LISTENER: ({}, False), "AOF everysec": (AOF, False), "a replica": ({
 
 @dataclass(frozen=True)
 class Load:
-    """The sizes of a round."""
+    """The sizes of a round: the number of tasks, how many a call pushes, and how many a call claims or acks."""
 
     tasks: int
+    push: int = 1
     size: int = 1
     backlog: int = 1000
     slice: int = 1000
@@ -44,6 +45,10 @@ class Load:
         return max(self.tasks // self.slice, 1)
 
 
+# How many tasks a call carries, by the name of the load: for pushes, and for claims and acks.
+LOADS = {"one by one": (1, 1), "pushed one by one, claimed by tens": (1, 10), "by tens": (10, 10)}
+
+
 @dataclass
 class Cost:
     """The processor time of the lives of `tasks` tasks, in ns: for each phase, and between the phases (`aside`)."""
@@ -52,13 +57,9 @@ class Cost:
     phases: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
     aside: int = 0
 
-    def us(self, phase: str) -> float:
-        """The µs per task of one phase."""
-        return self.phases[phase] / self.tasks / 1000
-
-    def life_us(self) -> float:
-        """The µs per task of all phases together."""
-        return sum(map(self.us, PHASES))
+    def ns_a_task(self) -> dict[str, float]:
+        """The ns per task of each phase and of `aside`."""
+        return {"aside": self.aside / self.tasks, **{p: ns / self.tasks for p, ns in self.phases.items()}}
 
 
 def payloads(count: int, size: int, seed: int = 1) -> list[bytes]:
@@ -107,6 +108,17 @@ def has_all(primary: Server, replica: Server) -> None:
         wait_until(reached, "the replica has everything", timeout=60)
 
 
+def contenders_on(installed: Installed, module: Path) -> tuple[list[Contender], dict[str, str]]:
+    """The contenders that run on this server with this module, and for each that is skipped the reason."""
+    server = Server(installed, module=module)
+    try:
+        with server.client() as client:
+            commands = {name.upper() for name in client.command()}
+    finally:
+        server.discard()
+    return contenders(installed.name, commands)
+
+
 class Racer:
     """A contender and its server, during a round."""
 
@@ -117,38 +129,40 @@ class Racer:
         self.pipe = Pipe(server.socket, CALLS_A_WRITE)
         self.cost = Cost()
         self._end = 0
-        contender.prepare(self.pipe, self.key)
+        self._leased = contender.prepare(self.pipe, self.key, load.slice if contender.claims_finish else 0)
         # The backlog, one slice to warm up, then the measured slices.
         bodies = payloads(load.backlog + (1 + load.slices()) * load.slice, load.payload_bytes)
         self._next = iter(bodies)
         self.pipe.send(self._pushes(bodies[: load.backlog]))
         steps = range(load.backlog, len(bodies), load.slice)
         self._slices = iter([self._pushes(bodies[at : at + load.slice]) for at in steps])
-        self._claims = self.pipe.prepared(contender.claims(self.key, load.slice, load.size))
         self.run()
         self.cost = Cost()
 
     def _pushes(self, bodies: list[bytes]) -> list[bytes]:
-        return self.pipe.prepared(self.contender.pushes(self.key, bodies, self.load.size))
+        return self.pipe.prepared(self.contender.pushes(self.key, bodies, self.load.push))
 
     def run(self) -> None:
         """Run one slice: push, claim and ack its tasks, and check the replies."""
         count, contender = self.load.slice, self.contender
         pushes = next(self._slices)
+        claims = self.pipe.prepared(contender.claims(self.key, count, self.load.size, self._leased))
         push_at = cpu_ns(self.pid)
         self.pipe.send(pushes)
         claim_at = cpu_ns(self.pid)
-        answer = self.pipe.send(self._claims)
+        answer = self.pipe.send(claims)
         claimed_at = cpu_ns(self.pid)
-        tasks = contender.claimed(decode(answer))
+        claimed = decode(answer)
+        tasks = contender.claimed(claimed)
         if [task[0] for task in tasks] != [next(self._next) for _ in range(count)]:
             raise RuntimeError(f"{contender.name} returned other tasks than the oldest")
         acks = self.pipe.prepared(contender.acks(self.key, tasks, self.load.size))
         ack_at = cpu_ns(self.pid)
         answer = self.pipe.send(acks)
         end = cpu_ns(self.pid)
-        if contender.acked(decode(answer)) != count:
+        if contender.acked(claimed if contender.claims_finish else decode(answer)) != count:
             raise RuntimeError(f"{contender.name} did not finish all tasks")
+        self._leased = tasks if contender.claims_finish else []
         self.cost.tasks += count
         spent = (claim_at - push_at, claimed_at - claim_at, end - ack_at)
         for phase, ns in zip(PHASES, spent, strict=True):

@@ -1,23 +1,43 @@
-"""Formats the figures of bench/life.py as Markdown."""
+"""Reads the results of bench/life.py, and formats them as tables in Markdown.
+
+A result is what `life.py --json` writes for one server:
+
+    run         date, machine, versions, and the sizes of the load
+    how         the commands of each contender
+    skipped     the contenders that could not run, each with the reason
+    lives       by mode, load and contender a list with one entry a round: ns of processor time a task, by phase
+    footprints  by bytes of payload and contender: bytes a task beyond its payload
+"""
 
 from __future__ import annotations
 
-import json
-import platform
-import re
-import subprocess
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
+from typing import Any
 
-from contenders import Contender
-from footprint import Footprint
-from harness.server import ROOT, Server
-from rounds import CALLS_A_WRITE, NO_LISTENER, PHASES, Cost, Load
+OURS, NEXT, MEASURE = "taskslot", "taskslot, NEXT", "Streams"
+PUSH, WORK, LIFE = ("push",), ("claim", "ack"), ("push", "claim", "ack")
+# What is compared with Streams in the same load: the words for it, the load, the contender, and the phases.
+COMPARED = (
+    ("a push: PUSH against XADD", "one by one", OURS, PUSH),
+    ("claim and ack, one by one", "one by one", OURS, WORK),
+    ("a life, one by one", "one by one", OURS, LIFE),
+    ("a life with NEXT, one by one", "one by one", NEXT, LIFE),
+    ("claim and ack by tens", "pushed one by one, claimed by tens", OURS, WORK),
+    (
+        "a life, pushed one by one, claimed and acked by tens",
+        "pushed one by one, claimed by tens",
+        OURS,
+        LIFE,
+    ),
+    ("a life, pushed one by one, NEXT by tens", "pushed one by one, claimed by tens", NEXT, LIFE),
+    ("a life by tens: MPUSH of ten against ten XADDs in a pipeline", "by tens", OURS, LIFE),
+    ("a life by tens with NEXT: MPUSH of ten against ten XADDs in a pipeline", "by tens", NEXT, LIFE),
+)
 
-OURS, MEASURE = "taskslot", "Streams"
-# The rounds of one mode and one number of tasks per call: for each contender its costs, in the order of the rounds.
-Rounds = dict[str, list[Cost]]
+Result = dict[str, Any]
+# The rounds of a load, by contender.
+Rounds = dict[str, list[dict[str, float]]]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -36,120 +56,89 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(padded(line) for line in lines)
 
 
-def ratios(rounds: Rounds, name: str) -> list[float]:
+def cost(entry: dict[str, float], phases: Sequence[str]) -> float:
+    """The µs per task of some phases in one round."""
+    return sum(entry[phase] for phase in phases) / 1000
+
+
+def us(rounds: Rounds, name: str, phases: Sequence[str] = LIFE) -> float:
+    """The µs per task of some phases, the median over the rounds."""
+    return median(cost(entry, phases) for entry in rounds[name])
+
+
+def ratios(rounds: Rounds, name: str, phases: Sequence[str] = LIFE) -> list[float]:
     """For each round, the ratio of a contender's cost to that of Streams."""
     pairs = zip(rounds[name], rounds[MEASURE], strict=True)
-    return [mine.life_us() / theirs.life_us() for mine, theirs in pairs]
+    return [cost(mine, phases) / cost(theirs, phases) for mine, theirs in pairs]
 
 
-def ratio(rounds: Rounds, name: str) -> str:
+def spread(found: Sequence[float]) -> str:
     """The median, the lowest and the highest ratio, as text."""
-    all_ratios = ratios(rounds, name)
-    if name == MEASURE:
-        return "1"
-    return f"{median(all_ratios):.2f} ({min(all_ratios):.2f}–{max(all_ratios):.2f})"
+    return f"{median(found):.2f} ({min(found):.2f}–{max(found):.2f})"
 
 
-def costs(measured: dict[tuple[str, int], Rounds]) -> str:
+def loads(result: Result) -> Iterator[tuple[str, str, Rounds]]:
+    """Every mode and load that was measured, with its rounds."""
+    for mode, by_load in result["lives"].items():
+        for load, rounds in by_load.items():
+            yield mode, load, rounds
+
+
+def costs(result: Result) -> str:
     """The table of all lives: µs of processor time per task, medians over the rounds."""
     rows = []
-    for (mode, size), rounds in measured.items():
-        for name, all_costs in rounds.items():
-            phases = [f"{median(cost.us(phase) for cost in all_costs):.2f}" for phase in PHASES]
-            life = f"{median(cost.life_us() for cost in all_costs):.2f}"
-            aside = f"{median(cost.aside / cost.tasks / 1000 for cost in all_costs):.2f}"
-            rows.append((f"{mode}, {calls(size)}", name, *phases, life, ratio(rounds, name), aside))
-    return markdown(("server CPU, µs a task", "", *PHASES, "life", "× Streams", "aside"), rows)
+    for mode, load, rounds in loads(result):
+        for name in rounds:
+            phases = [f"{us(rounds, name, (phase,)):.2f}" for phase in LIFE]
+            # A contender that acks with its next claim has no time for acks.
+            phases[-1] = phases[-1] if us(rounds, name, ("ack",)) else "–"
+            life, aside = us(rounds, name), us(rounds, name, ("aside",))
+            rows.append((f"{mode}, {load}", name, *phases, f"{life:.2f}", f"{aside:.2f}"))
+    return markdown(("server CPU, µs a task", "", *LIFE, "life", "aside"), rows)
 
 
-def calls(size: int) -> str:
-    """The number of tasks per call, in words."""
-    return "one by one" if size == 1 else f"by {size}"
+def comparison(results: Sequence[Result], mode: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of the table of ratios to Streams, with a column for each server. Unmeasured rows are left out."""
+    rows = []
+    for words, load, name, phases in COMPARED:
+        measured = [result["lives"].get(mode, {}).get(load, {}) for result in results]
+        if any(name in rounds for rounds in measured):
+            cells = [spread(ratios(r, name, phases)) if name in r else "–" for r in measured]
+            rows.append((words, *cells))
+    return ("× Streams", *(server(result) for result in results)), rows
 
 
-def describe_load(load: Load) -> str:
-    """The sizes of a round, in words."""
-    return (
-        f"{load.tasks:,} tasks a round, payload {load.payload_bytes} B, backlog {load.backlog:,}, at most "
-        f"{load.slice:,} leased, acked in order, {CALLS_A_WRITE} calls a write"
-    )
+def server(result: Result) -> str:
+    """The server without the last part of its version: `Redis 7.0`."""
+    return result["run"]["server"].rpartition(".")[0]
 
 
-def footprints(measured: dict[int, dict[str, Footprint]]) -> str:
+def footprints(result: Result) -> str:
     """The table of bytes per task beyond its payload."""
     rows = [
-        (f"payload {bytes_} B, {found.tasks:,} tasks", name, f"{found.ready:.1f}", f"{found.leased:.1f}")
-        for bytes_, all_found in measured.items()
+        (
+            f"payload {size} B, {found['tasks']:,} tasks",
+            name,
+            f"{found['ready']:.1f}",
+            f"{found['leased']:.1f}",
+        )
+        for size, all_found in result["footprints"].items()
         for name, found in all_found.items()
     ]
     return markdown(("bytes a task beyond its payload", "", "ready", "leased"), rows)
 
 
-def aims(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Footprint]]) -> str:
-    """The table of targets and what was measured. With an AOF or a replica, the worse of the two counts."""
-    rows = []
-    for listens, size, aim in [(True, 1, 0.50), (True, 10, 0.50), (False, 1, 0.40), (False, 10, 0.40)]:
-        here = {mode: r for (mode, n), r in lives.items() if n == size and listens != (mode == NO_LISTENER)}
-        if not here:
-            continue
-        worst = max(here, key=lambda mode: median(ratios(here[mode], OURS)))
-        texts = {
-            name: f"{median(c.life_us() for c in all_costs):.2f} µs"
-            for name, all_costs in here[worst].items()
-        }
-        reached = median(ratios(here[worst], OURS))
-        ours = f"{texts[OURS]} = {reached:.2f} × Streams"
-        where = "AOF or replica, the worse" if listens else "no AOF, no replica"
-        rows.append((f"a life {calls(size)}, {where}", texts, ours, f"≤ {aim:.2f} × Streams", reached <= aim))
-    for bytes_, found in sizes.items():
-        for state, aim in [("ready", 9), ("leased", 60)]:
-            texts = {name: f"{getattr(figures, state):.1f}" for name, figures in found.items()}
-            reached = getattr(found[OURS], state) <= aim
-            # The targets are for 100 bytes. Larger payloads leave more unused space at the end of each page.
-            aim_here = f"≤ {aim}" if bytes_ == 100 else "–"
-            rows.append((f"bytes a {state} task, {bytes_} B", texts, texts[OURS], aim_here, reached))
-    names = [name for name in rows[0][1] if name != OURS] if rows else []
-    table = [
-        (
-            what,
-            *(texts.get(name, "–") for name in names),
-            ours,
-            aim,
-            "–" if aim == "–" else "yes" if ok else "no",
-        )
-        for what, texts, ours, aim, ok in rows
-    ]
-    return markdown(("figure", *names, OURS, "target", "reached"), table)
-
-
-def conditions(server: Server, module: Path, all_here: Sequence[Contender]) -> str:
-    """The server, the module and the machine, and how each contender works, as a list."""
-    with server.client() as client:
-        info, memory = client.info("server"), client.info("memory")
-    version = info.get("valkey_version") or info["redis_version"]
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    here = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--tags"], cwd=ROOT, capture_output=True, text=True
-    )
+def conditions(result: Result) -> str:
+    """The server, the machine and the load, how each contender works, and what was skipped, as a list."""
+    run = result["run"]
     facts = {
-        "server": f"{server.name} ({version}), {memory['mem_allocator']}",
-        "module": f"{module.name}, {module.stat().st_size >> 10} KB, tree at {here.stdout.strip() or '?'}",
-        "machine": f"{cpu[1] if cpu else platform.machine()}, Linux {platform.release()}",
+        "server": f"{run['server']}, {run['allocator']}",
+        "module": f"{run['module_kb']:,} KB, tree at {run['commit']}",
+        "machine": f"{run['cores']} × {run['cpu']}, Linux {run['linux']}, {run['date']}",
+        **result["how"],
+        **{name: f"skipped, because {reason}" for name, reason in result["skipped"].items()},
+        "lives": f"{run['tasks']:,} tasks a round, payload {run['payload_bytes']} B, backlog {run['backlog']:,}, "
+        f"at most {run['slice']:,} leased, acked in order, {run['calls_a_write']} calls a write, "
+        f"{run['rounds']} rounds, medians (ratios: lowest–highest)",
     }
-    facts |= {contender.name: contender.how for contender in all_here}
     return "\n".join(f"- {name}: {what}" for name, what in facts.items())
-
-
-def as_json(lives: dict[tuple[str, int], Rounds], sizes: dict[int, dict[str, Footprint]]) -> str:
-    """All figures as JSON: ns per task by mode, size and contender; bytes per task."""
-    figures = {
-        f"{mode}, {calls(size)}": {
-            name: [
-                {"aside": c.aside / c.tasks, **{p: c.phases[p] / c.tasks for p in PHASES}} for c in all_costs
-            ]
-            for name, all_costs in rounds.items()
-        }
-        for (mode, size), rounds in lives.items()
-    }
-    held = {bytes_: {name: vars(found) for name, found in all_.items()} for bytes_, all_ in sizes.items()}
-    return json.dumps({"lives": figures, "footprints": held}, indent=1)

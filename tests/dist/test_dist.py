@@ -64,7 +64,9 @@ def test_the_module_is_stripped(unpacked):
     module = unpacked / "libtaskslot.so"
     tables = subprocess.run(["readelf", "-SW", module], check=True, capture_output=True, text=True).stdout
     assert ".symtab" not in tables and ".dynsym" in tables
-    exported = subprocess.run(["nm", "-D", "--defined-only", module], check=True, capture_output=True, text=True)
+    exported = subprocess.run(
+        ["nm", "-D", "--defined-only", module], check=True, capture_output=True, text=True
+    )
     assert exported.stdout.split()[-1] == "RedisModule_OnLoad"
 
 

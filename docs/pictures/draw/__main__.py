@@ -1,7 +1,7 @@
 """Draws the pictures of the documents. With --check, compares them with the files instead.
 
-Two pictures show real runs and are only drawn on request: `make pictures ARGS=top` draws top.svg, and
-`make demo ARGS='--plot docs/pictures/demo.svg'` draws demo.svg.
+Other pictures show real runs: `make pictures ARGS=top` draws top.svg, `make demo ARGS='--plot docs/pictures/demo.svg'`
+draws demo.svg, and `make figures` draws benchmark.svg.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark import benchmark
 from cluster import cluster
 from life import life
 
 PICTURES = Path(__file__).resolve().parent.parent
-ROOT = PICTURES.parent.parent
 
 
 def drawn() -> dict[str, Callable[[], str]]:
@@ -24,7 +22,6 @@ def drawn() -> dict[str, Callable[[], str]]:
     return {
         "life": lambda: life().svg(),
         "cluster": lambda: cluster().svg(),
-        "benchmark": lambda: benchmark(ROOT / "bench/results").svg(),
     }
 
 

@@ -38,7 +38,6 @@ SHAPES = (
     f".mono{{font-family:{MONO};font-size:13px;font-weight:600}}"
     ".small{font-size:12.5px}.tiny{font-size:11.5px}.bold{font-weight:600}.title{font-size:17px;font-weight:600}"
     ".middle{text-anchor:middle}.end{text-anchor:end}"
-    ".push{opacity:.6}.ack{opacity:.8}"
     ".line{fill:none;stroke-width:1.6}.dashed{stroke-dasharray:5 4}"
     ".halo{paint-order:stroke;stroke-width:5px;stroke-linejoin:round}"
 )
