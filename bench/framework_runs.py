@@ -155,7 +155,7 @@ class Pusher:
     def __init__(self, processes: Processes, framework: Framework, limit_s: float):
         self._process = processes.start(framework.push, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         os.set_blocking(self._process.stdout.fileno(), False)
-        self._processes, self._limit_s = processes, limit_s
+        self._processes, self._limit_s, self._said = processes, limit_s, b""
 
     def push(
         self, argument: int | None, number: int, rate: float = 0.0, reports: Reports | None = None
@@ -164,13 +164,20 @@ class Pusher:
         self._process.stdin.write(f"{json.dumps([argument, number, rate])}\n".encode())
         self._process.stdin.flush()
 
-        def answer() -> bytes | None:
+        def answer() -> bool:
             if reports:
                 reports.read()
             self._processes.check()
-            return self._process.stdout.readline()
+            with suppress(BlockingIOError):
+                self._said += os.read(self._process.stdout.fileno(), 1 << 16)
+            return b"\n" in self._said
 
-        return json.loads(in_time(answer, f"{number:,} jobs were pushed", self._limit_s))
+        in_time(answer, f"{number:,} jobs were pushed", self._limit_s)
+        line, _, self._said = self._said.partition(b"\n")
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise Failed(f"the pushing process printed {line[:200]!r}") from None
 
 
 def in_time(condition: Any, what: str, limit_s: float) -> Any:
@@ -346,9 +353,10 @@ PARTS = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 def attempt(measure: Any, *args: Any) -> dict:
-    """The figures of a measurement, or what went wrong."""
+    """The figures of a measurement, or what went wrong. Whatever it is, the other frameworks are measured."""
     try:
         return measure(*args)
-    except (Failed, AssertionError, OSError) as error:
-        print(f"  {error}", file=sys.stderr, flush=True)
-        return {"failed": str(error)}
+    except Exception as error:
+        reason = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        print(f"  {reason}", file=sys.stderr, flush=True)
+        return {"failed": reason}

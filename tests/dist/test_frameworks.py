@@ -53,6 +53,11 @@ def runs(monkeypatch):
     return importlib.import_module("framework_runs"), importlib.import_module("framework_list")
 
 
+# A process that only says that it pushed, and a worker that does nothing.
+ANSWERS = ("python", "-c", "import sys\nfor _ in sys.stdin: print('{}', flush=True)")
+IDLE = ("python", "-c", "import time; time.sleep(600)")
+
+
 class Here:
     """An environment of a framework: that of the tests, which has all that taskslot needs."""
 
@@ -144,10 +149,10 @@ def test_workers_that_do_nothing_are_given_up_and_ended(runs, server):
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
         "print(os.getpid(), flush=True); time.sleep(600)"
     )
-    framework = replace(framework_list.TASKSLOT, home=Here(), work=(("python", "-c", code),))
-    found = framework_runs.attempt(framework_runs.drain, framework, server.installed, MODULE, 10, 2.0)
+    framework = replace(framework_list.TASKSLOT, home=Here(), work=(("python", "-c", code),), push=ANSWERS)
+    found = framework_runs.attempt(framework_runs.drain, framework, server.installed, MODULE, 10, 5.0)
     said, _, leader = found["failed"].rpartition(": ")
-    assert said == "0 of 10 places at work after 2 s"
+    assert said == "0 of 10 places at work after 5 s"
     assert of_session(leader) == []
 
 
@@ -157,3 +162,21 @@ def test_a_worker_that_ends_is_a_failure_with_its_last_words(runs, server):
     framework = replace(framework_list.TASKSLOT, home=Here(), work=(("python", "-c", "exit('no broker')"),))
     found = framework_runs.attempt(framework_runs.drain, framework, server.installed, MODULE, 10, 20.0)
     assert found == {"failed": "a process ended with 1: no broker"}
+
+
+def test_a_process_that_pushes_may_answer_in_parts(runs, server):
+    """An answer counts when its line is complete, and what is not an answer is shown."""
+    framework_runs, framework_list = runs
+    code = (
+        "import sys, time\n"
+        "for line in sys.stdin:\n"
+        "    for part in '{\"pushed\": 1', ', \"odd\": true}', '\\n':\n"
+        "        print(part, end='', flush=True)\n"
+        "        time.sleep(0.02)\n"
+        "    sys.argv.append(line)\n"
+        "    if len(sys.argv) > 2: print('no answer', flush=True)\n"
+    )
+    push = ("python", "-c", code)
+    framework = replace(framework_list.TASKSLOT, home=Here(), work=(IDLE,), push=push)
+    found = framework_runs.attempt(framework_runs.drain, framework, server.installed, MODULE, 10, 20.0)
+    assert found == {"failed": "the pushing process printed b'no answer'"}
