@@ -41,7 +41,8 @@ class Results:
     def __init__(self, folder: Path):
         self.lives: list[Result] = [self.read(folder / f"life.{name}.json") for name in SERVERS]
         self.instructions: dict[str, Any] = self.read(folder / "instructions.json")
-        self.frameworks: dict[str, Any] = self.read(folder / "frameworks.json")
+        frameworks = folder / "frameworks.json"
+        self.frameworks: Result | None = self.read(frameworks) if frameworks.is_file() else None
 
     @staticmethod
     def read(path: Path) -> dict[str, Any]:
@@ -160,32 +161,6 @@ def instructions(results: Results) -> str:
     return compact(("", "instructions of a life"), lines)
 
 
-def frameworks_picture(results: Results) -> str:
-    """The picture of the frameworks, with its figures as text."""
-    return wrapped(f"![{panels.of_frameworks(results.frameworks).description()}](pictures/frameworks.svg)")
-
-
-def frameworks(
-    part: str, rows: Callable[[framework_table.Result], framework_table.Table]
-) -> Callable[[Results], str]:
-    """A table of the frameworks, and below it what it does not have."""
-
-    def block(results: Results) -> str:
-        notes = [
-            *framework_table.notes(results.frameworks, part),
-            *framework_table.skipped(results.frameworks),
-        ]
-        return "\n\n".join(filter(None, [compact(*rows(results.frameworks)), "\n".join(notes)]))
-
-    return block
-
-
-def set_up(results: Results) -> str:
-    """How the frameworks were run, and on what."""
-    rows = compact(*framework_table.set_up(results.frameworks), left=4)
-    return f"{framework_table.conditions(results.frameworks)}\n\n{rows}"
-
-
 def conditions(results: Results) -> str:
     """Machine, servers and load."""
     run, counted = results.pictured["run"], results.instructions["run"]
@@ -228,6 +203,36 @@ def summary(results: Results) -> str:
     return wrapped(text)
 
 
+def of_frameworks(show: Callable[[Result], str]) -> Callable[[Results], str]:
+    """A block from the result of bench/frameworks.py, which says so if there is none."""
+    none = "Not measured yet: `make bench-frameworks` measures it."
+    return lambda results: none if results.frameworks is None else show(results.frameworks)
+
+
+def framework_part(result: Result, part: str, found: framework_table.Table) -> str:
+    """A table of frameworks, and below it those that have no figures."""
+    missing = [*framework_table.notes(result, part), *framework_table.skipped(result)]
+    return "\n\n".join(filter(None, [compact(*found), "\n".join(wrapped(line, "  ") for line in missing)]))
+
+
+def throughput(result: Result) -> str:
+    """The table of the frameworks' throughput."""
+    shown = panels.of_frameworks(result).description()
+    picture = wrapped(f"![{shown}](pictures/frameworks.svg)")
+    return f"{picture}\n\n{framework_part(result, 'drain', framework_table.throughput(result))}"
+
+
+def latencies(result: Result) -> str:
+    """The table of the frameworks' latency."""
+    return framework_part(result, "latency", framework_table.latencies(result))
+
+
+def framework_set_up(result: Result) -> str:
+    """How each framework was set up, then the machine."""
+    head, rows = framework_table.set_up(result)
+    return f"{compact(head, rows, left=len(head))}\n\n{framework_table.conditions(result)}"
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "picture": picture,
     "one by one": by_server(ONE),
@@ -239,10 +244,9 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "memory": memory,
     "instructions": instructions,
     "conditions": conditions,
-    "frameworks picture": frameworks_picture,
-    "frameworks": frameworks("drain", framework_table.throughput),
-    "frameworks set up": set_up,
-    "latency": frameworks("latency", framework_table.latencies),
+    "frameworks": of_frameworks(throughput),
+    "frameworks set up": of_frameworks(framework_set_up),
+    "latency": of_frameworks(latencies),
     "summary": summary,
 }
 
@@ -254,10 +258,10 @@ def filled(page: str, results: Results) -> str:
 
 def pictures(results: Results) -> dict[Path, panels.Shown]:
     """What each picture shows."""
-    return {
-        PICTURES / "benchmark.svg": panels.of_life(results.pictured),
-        PICTURES / "frameworks.svg": panels.of_frameworks(results.frameworks),
-    }
+    shown = {PICTURES / "benchmark.svg": panels.of_life(results.pictured)}
+    if results.frameworks is not None:
+        shown[PICTURES / "frameworks.svg"] = panels.of_frameworks(results.frameworks)
+    return shown
 
 
 def shows(path: Path, shown: panels.Shown) -> bool:

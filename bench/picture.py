@@ -35,7 +35,7 @@ STYLE = (
 
 def draw(shown: Shown, path: Path) -> None:
     """Draw into a file, an SVG or a PNG by its name."""
-    rows = max(len(panel.bars) for panel in shown.panels)
+    rows = max(1, *(len(panel.bars) for panel in shown.panels))
     # Inches: the title and the notes, and two rows of panels.
     height = 1.2 + 2 * (0.3 + 0.25 * rows)
     figure = Figure(figsize=(9.2, height), facecolor="#ffffff")
@@ -53,7 +53,7 @@ def draw(shown: Shown, path: Path) -> None:
     for at, line in enumerate(shown.notes):
         figure.text(0.02, (0.42 - at * 0.16) / height, line, color=MUTED, fontsize=8)
     # The names stand left of the bars.
-    longest_name = max(len(bar.name) for panel in shown.panels for bar in panel.bars)
+    longest_name = max((len(bar.name) for panel in shown.panels for bar in panel.bars), default=0)
     figure.subplots_adjust(
         left=0.03 + 0.0063 * longest_name,
         right=0.975,
