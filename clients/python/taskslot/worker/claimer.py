@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -149,9 +150,8 @@ class Claimer:
         """Answer for tasks that have ended, and claim; in one round trip unless something is in the way."""
         request = token()
         if self._places.together:
-            self._leases.remove(
-                context for context, _ in ended
-            )  # the answers count at once, whatever the claim does
+            # The answers count at once, also while the claim waits.
+            self._leases.remove(context for context, _ in ended)
             if (contexts := self._at_once(free, ended, request)) is not None:
                 return contexts
         return [self._context_of(task) for task in self._claim(free, request)] if free else []
@@ -195,6 +195,7 @@ class Claimer:
 
     def _context_of(self, task: Task) -> TaskContext:
         is_kept = task.meta is not None and task.meta.retain is not None
+        task = task if self._options.meta else replace(task, meta=None)
         return TaskContext(task, self._leases.wake, is_kept=is_kept)
 
     def _claim(self, count: int, request: str) -> list[Task]:
