@@ -40,8 +40,6 @@ BLOCK_MS = 1000
 SPARE_S = 0.002
 # How long the guard rests between two looks. A task waits behind another for two of these at most.
 GUARD_S = 0.002
-# After this many looks at a claimer that runs nothing itself, the guard sleeps until it is needed again.
-LOOKS = 5
 
 
 class Claimer:
@@ -122,20 +120,17 @@ class Claimer:
     # ---- the guard
 
     def _guard(self) -> None:
-        idle = 0
         while True:
             self._guard_needed.wait()
             if self._closed:
                 return
-            jobs = self._places.batch()
-            time.sleep(GUARD_S)
-            if jobs is not None:
-                idle = 0
+            if (jobs := self._places.batch()) is not None:
+                time.sleep(GUARD_S)
                 self._relieve(jobs)
-            elif (idle := idle + 1) > LOOKS:
-                self._guard_needed.clear()
-                if self._places.batch() is not None or self._closed:
-                    self._guard_needed.set()
+                continue
+            self._guard_needed.clear()
+            if self._places.batch() is not None or self._closed:
+                self._guard_needed.set()
 
     def _relieve(self, jobs: deque[Job]) -> None:
         """If the claimer is still busy with these tasks, start those that wait, and give its turn to another thread."""
