@@ -54,7 +54,7 @@ class Answers:
         """
         context.ended_at = time.monotonic()
         send: Callable[[], None]
-        if not isinstance(outcome, Done):
+        if not isinstance(outcome, Done) or context.is_abandoned():
             send = partial(self._send_apart, context, outcome)
         elif self._places.end(context, outcome, claimer):
             return
@@ -63,7 +63,7 @@ class Answers:
         if here:
             send()
         else:
-            self._threads.start(send)
+            self._elsewhere(send)
 
     def send_again(self, ended: Sequence[Ended]) -> None:
         """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then."""
@@ -71,12 +71,17 @@ class Answers:
         self._places.keep(contexts)
         self._leases.add(contexts, time.monotonic())
         for context, done in ended:
-            self._threads.start(partial(self._send_apart, context, done))
+            self._elsewhere(partial(self._send_apart, context, done))
+
+    def _elsewhere(self, send: Callable[[], None]) -> None:
+        try:
+            self._threads.start(send)
+        except RuntimeError:  # the process can't start another thread
+            send()
 
     def _send_ended(self, key: str) -> None:
         """Ack the finished tasks of a key until there are none, those with equal results in one command."""
         while ended := self._places.take_ended(key):
-            self._free([context for context, _ in ended if context.is_abandoned()])
             for done, contexts in groups(ended):
                 tasks = [context.task for context in contexts]
                 try:
@@ -85,9 +90,9 @@ class Answers:
                     again = list(contexts)
                 else:
                     again = lost(contexts, answers)
-                    self._free([context for context in contexts if context not in again])
+                self._free([context for context in contexts if context not in again])
                 for context in again:
-                    self._threads.start(partial(self._send_apart, context, done))
+                    self._elsewhere(partial(self._send_apart, context, done))
 
     def _send_apart(self, context: TaskContext, outcome: Outcome | None) -> None:
         try:
@@ -148,11 +153,10 @@ class Answers:
 
 
 def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]]]:
-    """The finished tasks whose outcomes are equal, at most a thousand at a time, without those that were given back."""
+    """The finished tasks whose outcomes are equal, at most a thousand at a time."""
     equal: dict[tuple[bytes | None, int | None], tuple[Done, list[TaskContext]]] = {}
     for context, done in ended:
-        if not context.is_abandoned():
-            equal.setdefault((done.result, done.retain_ms), (done, []))[1].append(context)
+        equal.setdefault((done.result, done.retain_ms), (done, []))[1].append(context)
     for done, contexts in equal.values():
         for part in parts(contexts):
             yield done, part

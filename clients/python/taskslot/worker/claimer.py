@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,8 +40,6 @@ BLOCK_MS = 1000
 SPARE_S = 0.002
 # How long the guard rests between two looks. A task waits behind another for two of these at most.
 GUARD_S = 0.002
-# After this many looks at a claimer that runs nothing itself, the guard sleeps until it is needed again.
-LOOKS = 5
 
 
 class Claimer:
@@ -121,20 +120,17 @@ class Claimer:
     # ---- the guard
 
     def _guard(self) -> None:
-        idle = 0
         while True:
             self._guard_needed.wait()
             if self._closed:
                 return
-            jobs = self._places.batch()
-            time.sleep(GUARD_S)
-            if jobs is not None:
-                idle = 0
+            if (jobs := self._places.batch()) is not None:
+                time.sleep(GUARD_S)
                 self._relieve(jobs)
-            elif (idle := idle + 1) > LOOKS:
-                self._guard_needed.clear()
-                if self._places.batch() is not None or self._closed:
-                    self._guard_needed.set()
+                continue
+            self._guard_needed.clear()
+            if self._places.batch() is not None or self._closed:
+                self._guard_needed.set()
 
     def _relieve(self, jobs: deque[Job]) -> None:
         """If the claimer is still busy with these tasks, start those that wait, and give its turn to another thread."""
@@ -149,9 +145,8 @@ class Claimer:
         """Answer for tasks that have ended, and claim; in one round trip unless something is in the way."""
         request = token()
         if self._places.together:
-            self._leases.remove(
-                context for context, _ in ended
-            )  # the answers count at once, whatever the claim does
+            # The answers count at once, also while the claim waits.
+            self._leases.remove(context for context, _ in ended)
             if (contexts := self._at_once(free, ended, request)) is not None:
                 return contexts
         return [self._context_of(task) for task in self._claim(free, request)] if free else []
@@ -195,6 +190,7 @@ class Claimer:
 
     def _context_of(self, task: Task) -> TaskContext:
         is_kept = task.meta is not None and task.meta.retain is not None
+        task = task if self._options.meta else replace(task, meta=None)
         return TaskContext(task, self._leases.wake, is_kept=is_kept)
 
     def _claim(self, count: int, request: str) -> list[Task]:
