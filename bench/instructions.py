@@ -205,15 +205,21 @@ def main() -> int:
 
 
 def compared(ours: dict[str, int], measured: dict[str, str]) -> int:
-    """Compare with bench/baseline.json. Returns 1 and says what to do if a figure is too high."""
+    """Compare with bench/baseline.json. Returns 1 and says what to do if a figure is too high.
+
+    A figure that was counted with another server, compiler or libc is only reported.
+    """
     baseline = json.loads(BASELINE.read_text())
     print("compared with bench/baseline.json")
     wrong = check(ours, baseline["instructions"])
-    for name, value in baseline["counted with"].items():
-        if measured[name] != value:
-            print(f"  Other {name} than the baseline's: {measured[name]}, not {value}.")
+    others = {name: value for name, value in baseline["counted with"].items() if measured[name] != value}
+    for name, value in others.items():
+        print(f"  Other {name} than the baseline's: {measured[name]}, not {value}.")
     for text in wrong:
         print(text, file=sys.stderr)
+    if others:
+        print("  So the figures can't be compared: a higher one is reported and doesn't fail.")
+        return 0
     if wrong:
         print(
             "Make the change cheaper. If the cost is meant, run `make bench-instructions ARGS=--accept`, and commit "
