@@ -200,9 +200,10 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// Whether an argument is this word, ignoring case.
+/// Whether an argument is this word, ignoring case. Most words differ in their length already.
+#[inline]
 fn is(argument: &[u8], word: &str) -> bool {
-    argument.eq_ignore_ascii_case(word.as_bytes())
+    argument.len() == word.len() && argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// Parses an integer as Redis does: decimal, with an optional minus sign, and without plus sign, blanks or leading
