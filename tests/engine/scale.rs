@@ -21,6 +21,17 @@ fn push(queue: &mut Queue, due: Option<Due>, priority: i8, count: usize) -> Task
     if let Event::Pushed { first, .. } = event { first } else { unreachable!() }
 }
 
+/// The ids of tasks that are pushed together.
+fn push_all(queue: &mut Queue, count: u64) -> impl Iterator<Item = TaskId> + use<> {
+    let first = push(queue, None, 0, count as usize);
+    (first.seq..first.seq + count).map(move |seq| TaskId { seq, ..first })
+}
+
+fn cancel(queue: &mut Queue, id: TaskId) {
+    let event = queue.cancel(id).unwrap();
+    queue.apply(&event).unwrap();
+}
+
 fn claim(queue: &mut Queue, claim: &Claim) -> Vec<Handle> {
     let event = queue.claim(NOW, &mut || 0, claim).unwrap().unwrap();
     queue.apply(&event).unwrap();
@@ -149,6 +160,23 @@ fn a_queue_that_was_large_gives_its_memory_back() {
     handles.iter().for_each(|handle| ack(&mut queue, handle));
     queue.validate().unwrap();
     assert!(queue.memory() < 40_000, "{} bytes stay", queue.memory());
+}
+
+#[test]
+fn tasks_that_stay_scattered_over_a_large_queue_are_found_and_cost_little() {
+    let mut queue = Queue::new();
+    let ids: Vec<TaskId> = (0..600).flat_map(|_| push_all(&mut queue, 1000)).collect();
+    let (stay, go): (Vec<_>, Vec<_>) = ids.iter().enumerate().partition(|(n, _)| n % 2000 == 0);
+    // In random order, so that pages are removed everywhere in the list.
+    let mut go: Vec<_> = go.into_iter().collect();
+    go.sort_by_key(|(n, _)| (*n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    soon(|| go.into_iter().for_each(|(_, id)| cancel(&mut queue, *id)));
+    queue.validate().unwrap();
+    let has = |queue: &Queue| stay.iter().all(|(_, id)| queue.task(&NOW, **id).is_some());
+    assert!(has(&queue) && queue.memory() < 300 * 1000, "{} bytes for 300 tasks", queue.memory());
+    (0..100).for_each(|_| _ = push(&mut queue, None, 0, 1000));
+    queue.validate().unwrap();
+    assert!(has(&queue) && has(&queue.clone()));
 }
 
 #[test]
