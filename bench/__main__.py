@@ -1,7 +1,7 @@
-"""Measures everything that docs/benchmarks.md shows, and prints tables: what `make bench` runs.
+"""Measures what docs/benchmarks.md shows, except growth and clusters, and prints tables: what `make bench` runs.
 
-    bench                       everything, on all installed servers of the list below; half an hour
-    bench --quick               a first impression, a minute or two
+    bench                       everything, on all installed servers of the list below; about ten minutes
+    bench --quick               a first impression, some minutes
     bench --only life           one part, or some: life, instructions, frameworks
     bench --results FOLDER      where the JSON and the plots go (target/bench/results)
 

@@ -268,7 +268,7 @@ fn claim_from(
     block_ms: Option<u64>,
 ) -> Result<(), Error> {
     for key in keys {
-        if write(ctx, *key, Missing::Skip, |txn| give(txn, request))?.unwrap_or(false) {
+        if write(ctx, *key, Missing::Skip, |txn| give(txn, request, block_ms.is_some()))?.unwrap_or(false) {
             return Ok(());
         }
     }
@@ -291,9 +291,14 @@ pub fn wait_or_reply_nothing(
 
 /// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones. Returns
 /// whether it replied. On an error it has not.
-pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>) -> Result<bool, Error> {
+///
+/// While workers that came before are still to be served, a claim that `can_wait` gets nothing: it waits behind them.
+pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>, can_wait: bool) -> Result<bool, Error> {
     if give_again(txn, request) {
         return Ok(true);
+    }
+    if can_wait && txn.has_put_off() {
+        return Ok(false);
     }
     let (ctx, key, mut delivered) = (txn.ctx, txn.key, 0);
     txn.claim(request, |tasks, task| {

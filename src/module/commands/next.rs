@@ -97,7 +97,8 @@ impl Command for Next {
             let answers = answer_all(txn, &handles, ending.may_grow(), decide, |_, _| FINISHED)?;
             // What the answers made claimable goes first to the workers that wait, as after an ack.
             txn.serve();
-            let given = give(txn, &ClaimRequest { head: Head::Answers(&answers), ..request })?;
+            let request = ClaimRequest { head: Head::Answers(&answers), ..request };
+            let given = give(txn, &request, block_ms.is_some())?;
             Ok((answers, given))
         })?;
         let (answers, given) = done.unwrap_or_else(|| (all_gone(&handles), false));

@@ -17,8 +17,10 @@ impl Txn<'_, '_> {
         if self.served.has_put_off {
             return;
         }
-        let Some(ready) = self.ready.as_mut().filter(|_| waiters::any(self.ctx, self.key)) else { return };
-        waiters::recheck(self.ctx, self.key, ready);
+        if self.ready.is_none() || !waiters::any(self.ctx, self.key) {
+            return;
+        }
+        self.recheck();
         if !self.queue().is_claimable(self.now.at) {
             return;
         }
@@ -39,9 +41,15 @@ impl Txn<'_, '_> {
             }
             if was_awaited && self.queue().awaited_worker().is_none() {
                 // A task was reserved for that worker. Others can get it now.
+                self.recheck();
                 candidates = self.candidates();
             }
         }
+    }
+
+    /// Whether workers wait that could get tasks, and are served later because this write has served enough.
+    pub fn has_put_off(&self) -> bool {
+        self.served.has_put_off
     }
 
     /// Gives the first worker its tasks. Breaks if the queue can't be changed any more.
@@ -82,12 +90,19 @@ impl Txn<'_, '_> {
         if failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// The workers that wait for single groups and may be served next, after those that were passed over were taken up
-    /// again.
-    fn candidates(&mut self) -> Candidates {
-        let Some(ready) = &mut self.ready else { return Candidates::default() };
-        waiters::recheck(self.ctx, self.key, ready);
-        waiters::candidates(self.ctx, self.key, QueueAt { queue: &self.value.queue, at: self.now.at }, ready)
+    /// Takes up again the workers that were passed over and may get a task now.
+    fn recheck(&mut self) {
+        if let Some(ready) = &mut self.ready {
+            waiters::recheck(self.ctx, self.key, ready);
+        }
+    }
+
+    /// The workers that wait for single groups and may be served next.
+    fn candidates(&self) -> Candidates {
+        let ready = self.ready.as_ref();
+        ready.map_or_else(Candidates::default, |ready| {
+            waiters::candidates(self.ctx, self.key, self.offer(), ready)
+        })
     }
 
     fn offer(&self) -> QueueAt<'_> {

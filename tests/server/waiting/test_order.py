@@ -51,6 +51,18 @@ def test_a_later_claim_does_not_overtake_a_waiting_worker(floor):
     assert (late, [task[1] for task in later]) == ([], [b"b"])
 
 
+@pytest.mark.parametrize("command", [["TASK.CLAIM", "q"], ["TASK.NEXT", "q", "1-0@1-00000000"]])
+def test_a_claim_that_can_wait_does_not_overtake_workers_that_one_write_cannot_all_serve(floor, command):
+    """The push serves 64 of them, and so does the claim before its own work. It waits behind the others."""
+    workers = floor.line(140)
+    late = floor.worker()
+    late.send(["TASK.MPUSH", "q", "TASKS", 200, *range(200)], [*command, "COUNT", 200, "BLOCK", 0])
+    assert len(late.read()) == 200
+    assert floor.all_got(workers) == [[b"%d" % at] for at in range(140)]
+    got = late.read() if command[0] == "TASK.CLAIM" else late.read()[1]
+    assert [payload for _, payload, _ in got] == [b"%d" % at for at in range(140, 200)]
+
+
 def test_the_highest_priority_goes_to_the_first_worker(floor):
     """Tasks that become ready at once are handed off in claim order."""
     floor.boss("TASK.PAUSE", "q")
