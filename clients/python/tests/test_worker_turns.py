@@ -9,6 +9,7 @@ import taskslot.worker.claimer
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import Queue, ShardedQueue, Worker
+from taskslot._sync.wire import Wire
 from taskslot.replies import Task
 from taskslot.worker.answers import Answers
 from taskslot.worker.context import TaskContext
@@ -184,26 +185,25 @@ def test_a_process_without_threads_to_spare_works_on(queue, sometimes, monkeypat
 
 
 def test_the_answers_of_ended_tasks_are_sent_if_the_worker_ends_with_an_error(queue, monkeypatch):
-    """The function has run, so its task must not run again."""
+    """The functions have run, so their tasks must not run again."""
     run, began = Executor.run, []
 
     def breaks(self, job, *args):
         began.append(job)
-        if len(began) == 52:
+        run(self, job, *args)
+        if len(began) == 2:
             raise MemoryError
-        return run(self, job, *args)
 
-    worker = Worker(queue, concurrency=2, grace_ms=0)
+    worker = Worker(queue, concurrency=2)
     task = worker.task("f")(lambda: None)
     pushed(queue, [task.call()] * 50)
     with WorkerThread(worker) as running:
         wait_until(lambda: queue.info().acked == 50, "the worker knows the function")
         monkeypatch.setattr(Executor, "run", breaks)
-        began.extend([None] * 50)
         pushed(queue, [task.call()] * 2)
         running.ended()
     assert isinstance(running.error, MemoryError)
-    assert (queue.info().acked, queue.len()) == (51, 1)
+    assert (queue.info().acked, queue.len()) == (52, 0)
 
 
 def test_an_error_while_answers_are_sent_keeps_no_later_ones_back(client, monkeypatch):
@@ -219,3 +219,22 @@ def test_an_error_while_answers_are_sent_keeps_no_later_ones_back(client, monkey
         queue.push_many([worker.task("f")(lambda: None).call()] * 3)
         with WorkerThread(worker):
             wait_until(lambda: queue.info().acked == 3, "all are done")
+
+
+def test_a_stop_at_once_while_an_answer_is_on_its_way_is_no_success(queue, monkeypatch):
+    """Whether the task has ended in time is not known."""
+    send = Wire.send_together
+    with Gate() as gate:
+
+        def waits(self, commands):
+            if commands[0][0] in ENDS:
+                gate.enter()
+            return send(self, commands)
+
+        monkeypatch.setattr(Wire, "send_together", waits)
+        worker = Worker(queue, concurrency=1)
+        queue.push_many([worker.task("f")(lambda: None).call()] * 50)
+        with WorkerThread(worker) as running:
+            gate.inside()
+            worker.stop(at_once=True)
+            assert running.ended() == 1
