@@ -57,27 +57,26 @@ class Line:
 
         If the connection breaks and the client resends by itself, it does so here too.
         """
-        lent = self._take()
+        lent, is_read = self._take(), False
         connection = lent.connection
         try:
             connection.send_packed_command(connection.pack_command(*words))
-            return connection.read_response(disable_decoding=True)
+            reply = connection.read_response(disable_decoding=True)
+            is_read = True
+            return reply
         except self._refusal:
+            is_read = True
             raise
-        except self._lost:
-            connection.disconnect()
-            if not resends(connection):
+        except self._lost as error:
+            if not resends(self._client, connection, error):
                 raise
-        except BaseException:
-            connection.disconnect()  # its reply may still come, and must not be taken for that of the next command
-            raise
         finally:
-            self._put(lent)
+            self._put(lent, is_read)
         return self._client.execute_command(*words, NEVER_DECODE=True)
 
     def ask_all(self, commands: Sequence[Words]) -> list[Any]:
         """Send commands in one go, once, and return their replies in order; error replies are values here."""
-        lent, replies = self._take(), []
+        lent, replies, is_read = self._take(), list[Any](), False
         connection = lent.connection
         try:
             connection.send_packed_command(connection.pack_commands(commands))
@@ -86,11 +85,9 @@ class Line:
                     replies.append(connection.read_response(disable_decoding=True))
                 except self._refusal as refusal:
                     replies.append(refusal)
-        except BaseException:
-            connection.disconnect()
-            raise
+            is_read = True
         finally:
-            self._put(lent)
+            self._put(lent, is_read)
         return replies
 
     def close(self) -> None:
@@ -101,10 +98,13 @@ class Line:
     def _take(self) -> Lent:
         if (lent := self._take_kept()) is None:
             return self._borrow()
-        if lent.is_ready():
-            return lent
-        self._pool.release(lent.connection)  # the pool knows what to do with it
-        return self._borrow()
+        is_ready = False
+        try:
+            is_ready = lent.is_ready()
+        finally:
+            if not is_ready:
+                self._pool.release(lent.connection)  # the pool knows what to do with it
+        return lent if is_ready else self._borrow()
 
     def _take_kept(self) -> Lent | None:
         try:
@@ -119,8 +119,13 @@ class Line:
         except TypeError:  # valkey-py, and redis-py before 5.3, want the command's name
             return Lent(self._pool.get_connection("_"))
 
-    def _put(self, lent: Lent) -> None:
-        if self._keeps and not self._kept and not must_reconnect(lent.connection):
+    def _put(self, lent: Lent, is_read: bool) -> None:
+        """Keep or return a connection. `is_read`: all replies were read."""
+        if not is_read:
+            # A reply may still come, and must not be taken for that of the next command. If even this is interrupted,
+            # nobody gets the connection.
+            lent.connection.disconnect()
+        if is_read and self._keeps and not self._kept and not must_reconnect(lent.connection):
             self._kept.append(lent)
         else:
             self._pool.release(lent.connection)
@@ -143,12 +148,16 @@ def sends_plainly(client: Any, library: str) -> bool:
 
 
 def keeps(pool: Any) -> bool:
-    """Whether a connection of this pool can be kept: there are enough, and none is watched as it is returned."""
+    """Whether a connection of this pool can be kept: there are enough, and none is watched as it is returned.
+
+    A system without `poll` can't see whether a kept connection is still open.
+    """
     is_plain = type(pool).__name__ == "ConnectionPool"
     is_renewed = (
         pool.connection_kwargs.get("credential_provider") is not None
     )  # re-authenticated when returned
-    return is_plain and not is_renewed and pool.max_connections >= FEW_CONNECTIONS
+    can_look = hasattr(select, "poll")
+    return can_look and is_plain and not is_renewed and pool.max_connections >= FEW_CONNECTIONS
 
 
 def must_reconnect(connection: Any) -> bool:
@@ -157,6 +166,10 @@ def must_reconnect(connection: Any) -> bool:
     return asks is not None and bool(asks())
 
 
-def resends(connection: Any) -> bool:
-    """Whether the client sends a command again by itself if the connection breaks."""
-    return getattr(connection.retry, "_retries", 0) != 0
+def resends(client: Any, connection: Any, error: BaseException) -> bool:
+    """Whether the client sends a command again by itself after this error of its connection."""
+    if getattr(connection.retry, "_retries", 0) == 0:
+        return False
+    # valkey-py, and redis-py before 6, resend only after errors that the user has listed.
+    is_limited = hasattr(client, "_disconnect_raise")
+    return not is_limited or isinstance(error, tuple(connection.retry_on_error or ()))

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import threading
 import weakref
 
@@ -11,6 +12,7 @@ import valkey
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from taskslot import Queue
+from taskslot.line import Lent
 
 
 @pytest.fixture(params=[redis, valkey], ids=["redis-py", "valkey-py"])
@@ -134,3 +136,70 @@ def test_a_client_that_is_not_used_any_more_is_freed(server):
     del client
     gc.collect()
     assert pool() is None
+
+
+def test_a_second_interrupt_leaves_no_connection_with_an_unread_reply(client, library, monkeypatch):
+    """Ctrl-C came twice, also while the connection was being closed. The reply comes after the next command."""
+    queue, kind = Queue(client, "mail"), library.connection.Connection
+    queue.push("a")
+    read, disconnect = kind.read_response, kind.disconnect
+
+    def interrupted_read(*args, **options):
+        monkeypatch.setattr(kind, "read_response", read)
+        raise KeyboardInterrupt
+
+    def interrupted_close(*args, **options):
+        monkeypatch.setattr(kind, "disconnect", disconnect)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kind, "read_response", interrupted_read)
+    monkeypatch.setattr(kind, "disconnect", interrupted_close)
+    with pytest.raises(KeyboardInterrupt):
+        queue.push("b")
+    monkeypatch.setattr(Lent, "is_ready", lambda _: True)
+    assert queue.get(queue.push("c")).payload == b"c"
+
+
+def test_an_error_before_the_command_loses_no_connection(client, monkeypatch):
+    """The kept connection returns to the pool."""
+    queue = Queue(client, "mail")
+    queue.push("a")
+
+    def fails(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Lent, "is_ready", fails)
+        queue.push("b")
+    assert not client.connection_pool._in_use_connections
+    queue.push("c")
+    assert queue.len() == 2
+
+
+@pytest.mark.parametrize("errors", [[], [valkey.TimeoutError]])
+def test_a_command_is_only_sent_again_after_errors_that_the_client_resends(server, errors, monkeypatch):
+    """valkey-py resends after errors of `retry_on_error` only. A claim without acks, sent again, would lose a task."""
+    retry = valkey.retry.Retry(valkey.backoff.NoBackoff(), 3)
+    with valkey.Valkey(port=server.port, retry=retry, retry_on_error=errors) as client:
+        queue, kind = Queue(client, "mail", patience_ms=0), valkey.connection.Connection
+        queue.push_many(["a", "b"])
+        read = kind.read_response
+
+        def loses(self, **options):
+            monkeypatch.setattr(kind, "read_response", read)
+            self.read_response(**options)
+            raise valkey.ConnectionError("the reply was lost")
+
+        monkeypatch.setattr(kind, "read_response", loses)
+        with pytest.raises(valkey.ConnectionError):
+            queue.claim(noack=True)
+        assert queue.len() == 1
+
+
+def test_a_system_without_poll_keeps_no_connection(client, monkeypatch):
+    """Whether a kept connection is still open could not be seen there."""
+    monkeypatch.delattr(select, "poll")
+    queue = Queue(client, "mail")
+    queue.push("a")
+    queue.push("b")
+    assert not client.connection_pool._in_use_connections

@@ -1,6 +1,7 @@
 """The thread of a worker that claims also runs short tasks and sends their answers, without delaying other tasks."""
 
 import asyncio
+import threading
 
 import pytest
 import redis
@@ -8,6 +9,15 @@ import taskslot.worker.claimer
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import Queue, ShardedQueue, Worker
+from taskslot._sync.wire import Wire
+from taskslot.replies import Task
+from taskslot.worker.answers import Answers
+from taskslot.worker.context import TaskContext
+from taskslot.worker.executor import Executor
+from taskslot.worker.leases import Leases
+from taskslot.worker.outcomes import Done
+from taskslot.worker.places import Places
+from taskslot.worker.threads import Threads
 
 ENDS = ("TASK.ACK", "TASK.NEXT")
 
@@ -101,3 +111,130 @@ def test_a_user_without_the_right_to_next_can_work(server, queue):
     assert [queue.result(one).value for one in ids] == [b"0", b"1"] * 50
     assert queue.info().claimed == 100
     assert calls(server.client(), ["TASK.NEXT"]) == 0
+
+
+@pytest.fixture
+def held(queue, monkeypatch):
+    """A gate at which acks of single tasks wait."""
+    ack = queue.ack
+    with Gate() as gate:
+
+        def waits(task, **options):
+            gate.enter(task)
+            ack(task, **options)
+
+        monkeypatch.setattr(queue, "ack", waits)
+        yield gate
+
+
+def test_tasks_whose_answers_are_sent_again_leave_no_fewer_than_no_places():
+    """Five have ended and keep their places, because their answers are lost. Meanwhile five more were claimed."""
+    places, outcome = Places(5, together=True), Done(None, None)
+    tasks = [TaskContext(Task("mail", f"{number}", b"", 1), lambda: None) for number in range(10)]
+    turn = places.give_turn()
+    places.take(tasks[:5])
+    for task in tasks[:5]:
+        places.end(task, outcome, turn)
+    assert places.next_turn(turn) == (5, [(task, outcome) for task in tasks[:5]])
+    places.keep(tasks[:5])
+    places.take(tasks[5:])
+    places.end(tasks[9], outcome, turn)
+    assert places.next_turn(turn) == (0, [(tasks[9], outcome)])
+    places.free(tasks[:7])
+    assert places.next_turn(turn) == (3, [])
+
+
+def test_a_task_whose_answer_is_sent_again_keeps_its_lease(queue, client, held):
+    """The lease is extended at once: since the first answer was sent, nothing has extended it."""
+    threads, places, stopped = Threads("test"), Places(1, together=True), threading.Event()
+    leases = Leases(queue, threads, lease_ms=600_000)
+    answers = Answers(queue, threads, places, leases, stopped, lambda: None)
+    queue.push("a")
+    context = TaskContext(queue.claim()[0], leases.wake)
+    leases.open()
+    answers.send_again([(context, Done(None, None))])
+    held.inside()
+    wait_until(lambda: calls(client, ["TASK.EXTEND"]) == 1, "the lease is extended")
+    held.open()
+    wait_until(lambda: not places.all(), "the answer is sent")
+    assert queue.info().acked == 1
+    leases.close()
+    threads.close()
+
+
+def test_a_process_without_threads_to_spare_works_on(queue, sometimes, monkeypatch):
+    """The guard can't start any when a task takes long. The tasks behind it run, one after the other."""
+    task, gate = sometimes
+    start, refused = threading.Thread.start, threading.Event()
+
+    def refuses(thread):
+        if not thread.name.startswith("taskslot-"):
+            return start(thread)
+        refused.set()
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        pushed(queue, [task.call(True), *[task.call()] * 4])
+        gate.inside()
+        assert refused.wait(10)
+        gate.open()
+        wait_until(lambda: queue.info().acked == 55, "all are done")
+    pushed(queue, [task.call()] * 10)
+    wait_until(lambda: queue.info().acked == 65, "and others")
+
+
+def test_the_answers_of_ended_tasks_are_sent_if_the_worker_ends_with_an_error(queue, monkeypatch):
+    """The functions have run, so their tasks must not run again."""
+    run, began = Executor.run, []
+
+    def breaks(self, job, *args):
+        began.append(job)
+        run(self, job, *args)
+        if len(began) == 2:
+            raise MemoryError
+
+    worker = Worker(queue, concurrency=2)
+    task = worker.task("f")(lambda: None)
+    pushed(queue, [task.call()] * 50)
+    with WorkerThread(worker) as running:
+        wait_until(lambda: queue.info().acked == 50, "the worker knows the function")
+        monkeypatch.setattr(Executor, "run", breaks)
+        pushed(queue, [task.call()] * 2)
+        running.ended()
+    assert isinstance(running.error, MemoryError)
+    assert (queue.info().acked, queue.len()) == (52, 0)
+
+
+def test_an_error_while_answers_are_sent_keeps_no_later_ones_back(client, monkeypatch):
+    """With a sharded queue, one thread sends all answers for a shard. If it ends, another one has to."""
+    with ShardedQueue(client, "mail", shards=1) as queue:
+        worker, ack_many = Worker(queue, concurrency=1), queue.ack_many
+
+        def breaks(*args, **options):
+            monkeypatch.setattr(queue, "ack_many", ack_many)
+            raise SystemExit
+
+        monkeypatch.setattr(queue, "ack_many", breaks)
+        queue.push_many([worker.task("f")(lambda: None).call()] * 3)
+        with WorkerThread(worker):
+            wait_until(lambda: queue.info().acked == 3, "all are done")
+
+
+def test_a_stop_at_once_while_an_answer_is_on_its_way_is_no_success(queue, monkeypatch):
+    """Whether the task has ended in time is not known."""
+    send = Wire.send_together
+    with Gate() as gate:
+
+        def waits(self, commands):
+            if commands[0][0] in ENDS:
+                gate.enter()
+            return send(self, commands)
+
+        monkeypatch.setattr(Wire, "send_together", waits)
+        worker = Worker(queue, concurrency=1)
+        queue.push_many([worker.task("f")(lambda: None).call()] * 50)
+        with WorkerThread(worker) as running:
+            gate.inside()
+            worker.stop(at_once=True)
+            assert running.ended() == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -66,10 +67,13 @@ class Answers:
             self._elsewhere(send)
 
     def send_again(self, ended: Sequence[Ended]) -> None:
-        """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then."""
+        """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then.
+
+        Since that ack was sent, nothing has extended their leases, so these are due at once.
+        """
         contexts = [context for context, _ in ended]
         self._places.keep(contexts)
-        self._leases.add(contexts, time.monotonic())
+        self._leases.add(contexts, asked_at=0.0)
         for context, done in ended:
             self._elsewhere(partial(self._send_apart, context, done))
 
@@ -81,18 +85,29 @@ class Answers:
 
     def _send_ended(self, key: str) -> None:
         """Ack the finished tasks of a key until there are none, those with equal results in one command."""
-        while ended := self._places.take_ended(key):
-            for done, contexts in groups(ended):
-                tasks = [context.task for context in contexts]
-                try:
-                    answers = self._queue.ack_many(tasks, result=done.result, retain_ms=done.retain_ms)
-                except Exception:
-                    again = list(contexts)
-                else:
-                    again = lost(contexts, answers)
-                self._free([context for context in contexts if context not in again])
-                for context in again:
-                    self._elsewhere(partial(self._send_apart, context, done))
+        left = deque[tuple[Done, Sequence[TaskContext]]]()
+        try:
+            while ended := self._places.take_ended(key):
+                left.extend(groups(ended))
+                while left:
+                    self._ack(*left[0])
+                    left.popleft()
+        except BaseException:
+            self._places.stop_sending(key)
+            self.send_again([(context, done) for done, contexts in left for context in contexts])
+            raise
+
+    def _ack(self, done: Done, contexts: Sequence[TaskContext]) -> None:
+        tasks = [context.task for context in contexts]
+        try:
+            answers = self._queue.ack_many(tasks, result=done.result, retain_ms=done.retain_ms)
+        except Exception:
+            again = list(contexts)
+        else:
+            ended, again = by_answer(contexts, answers)
+            self._free(ended)
+        for context in again:
+            self._elsewhere(partial(self._send_apart, context, done))
 
     def _send_apart(self, context: TaskContext, outcome: Outcome | None) -> None:
         try:
@@ -162,10 +177,14 @@ def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]
             yield done, part
 
 
-def lost(contexts: Sequence[TaskContext], answers: Sequence[int]) -> list[TaskContext]:
-    """The tasks of which, by these answers to an ack, the lease is lost."""
-    pairs = zip(contexts, answers, strict=True)
-    return [context for context, answer in pairs if answer == Answer.LEASE_LOST]
+def by_answer(
+    contexts: Sequence[TaskContext], answers: Sequence[int]
+) -> tuple[list[TaskContext], list[TaskContext]]:
+    """The tasks that, by these answers to an ack, have ended, and those whose lease is lost."""
+    ended, lost = list[TaskContext](), list[TaskContext]()
+    for context, answer in zip(contexts, answers, strict=True):
+        (lost if answer == Answer.LEASE_LOST else ended).append(context)
+    return ended, lost
 
 
 def log_lost(outcome: Outcome, task: Task) -> None:

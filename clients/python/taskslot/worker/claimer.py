@@ -5,7 +5,8 @@ the tasks whose functions are usually short, one after the other, which saves a 
 run on threads of their own, or on the event loop.
 
 No task waits for long behind another: a guard looks now and then, and if the thread is still busy with the same tasks,
-it starts threads for those that wait, and gives the turn to another thread, so that answers and claims go on.
+it starts another thread. That one takes the turn, so that answers and claims go on, and starts threads for the tasks
+that wait. If the process can't start threads, the tasks run one after the other.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any
 from .. import commands
 from ..arguments import MOST, token
 from ..replies import Task
-from .answers import Answers, groups, lost, requeue
+from .answers import Answers, by_answer, groups, requeue
 from .context import TaskContext
 from .executor import Executor, Job
 from .leases import Leases
 from .options import WorkerOptions
-from .outcomes import described
+from .outcomes import Done, described
 from .places import Ended, Places
 from .retries import log_retry, passes, rests
 from .threads import Threads
@@ -38,8 +39,11 @@ log = logging.getLogger("taskslot")
 BLOCK_MS = 1000
 # How long the tasks that the claimer runs itself take together, by the last runs of their functions.
 SPARE_S = 0.002
-# How long the guard rests between two looks. A task waits behind another for two of these at most.
+# How long the guard rests between two looks. A task waits behind another for about two of these, unless a function
+# holds Python's GIL.
 GUARD_S = 0.002
+
+Acked = tuple[Done, Sequence[TaskContext]]  # the finished tasks of one ack
 
 
 class Claimer:
@@ -93,6 +97,7 @@ class Claimer:
                 return  # another thread has the turn
         except BaseException as error:  # a log handler can raise anything
             self.error = error
+            self._answers.send_again(self._places.left_ended())
         self.has_ended = True
         self._over()
         if self.error is not None:
@@ -112,10 +117,16 @@ class Claimer:
         if not self._guard_needed.is_set():
             self._guard_needed.set()
         while (job := taken_from(jobs)) is not None:
-            if self._places.batch() is not jobs:  # the guard was here
-                self._executor.start_thread(job)
-            elif (outcome := self._executor.run(job)) is not None:
-                self._answers.end(job.context, outcome[0], here=False, claimer=turn)
+            if self._places.batch() is jobs or not self._starts(job):
+                self._executor.run(job, turn)
+
+    def _starts(self, job: Job) -> bool:
+        """Run a task on a thread. Returns False if the process can't start one."""
+        try:
+            self._executor.start_thread(job)
+        except RuntimeError:
+            return False
+        return True
 
     # ---- the guard
 
@@ -126,18 +137,27 @@ class Claimer:
                 return
             if (jobs := self._places.batch()) is not None:
                 time.sleep(GUARD_S)
-                self._relieve(jobs)
+                if self._places.batch() is jobs:
+                    self._relieve(jobs)
                 continue
             self._guard_needed.clear()
             if self._places.batch() is not None or self._closed:
                 self._guard_needed.set()
 
     def _relieve(self, jobs: deque[Job]) -> None:
-        """If the claimer is still busy with these tasks, start those that wait, and give its turn to another thread."""
+        """Let another thread take the turn of the claimer, which is still busy with these tasks."""
+        try:
+            self._threads.start(partial(self._take_over, jobs))
+        except RuntimeError:
+            pass  # the process can't start another thread: the claimer goes on, and the guard looks again
+
+    def _take_over(self, jobs: deque[Job]) -> None:
+        """If the claimer is still busy with these tasks, start those that wait, and take its turn."""
         if (turn := self._places.give_turn(jobs)) is not None:
             while (job := taken_from(jobs)) is not None:
-                self._executor.start_thread(job)
-            self._threads.start(partial(self._live, turn))
+                if not self._starts(job):
+                    self._run_here(turn, deque([job]))
+            self._live(turn)
 
     # ---- answers and claims
 
@@ -153,33 +173,50 @@ class Claimer:
 
     def _at_once(self, free: int, ended: Sequence[Ended], request: str) -> Sequence[TaskContext] | None:
         """Send all answers and the claim in one go. None if the claim has to be sent again, with the same token."""
-        queue, options = self._options.queue, self._options.claim_options()
-        acks = [(done, of, [context.task.handle for context in of]) for done, of in groups(ended)]
-        sent = [commands.ack(queue.name, handles, done.result, done.retain_ms) for done, _, handles in acks]
+        queue, acks = self._options.queue, list(groups(ended))
         is_next = bool(free and acks and self._has_next)
-        if is_next:  # the last ack and the claim are one command
-            done, _, handles = acks[-1]
-            sent[-1] = commands.claim_next(
-                *(queue.name, handles, done.result, done.retain_ms, free, BLOCK_MS, request), **options
-            )
-        elif free:
-            sent.append(commands.claim([queue.name], free, BLOCK_MS, request, **options))
+        sent = self._commands(acks, free, request, is_next)
         replies = queue.wire.send_together([command.words for command in sent])
         if replies is None:
             self._answers.send_again(ended)
             return None
-        claimed = replies[-1] if free else []
-        if is_next and isinstance(claimed, Exception):
-            # A module before 0.3.0 has no TASK.NEXT, and a user may lack the right to it.
-            self._has_next = not queue.wire.kind.refuses_command(claimed)
-        elif is_next:
-            replies[-1], claimed = claimed
-        for (done, of, _), reply in zip(acks, replies, strict=False):
-            again = of if isinstance(reply, Exception) else lost(of, reply)
+        answers, claimed = self._parted(replies, free, is_next)
+        for (done, of), reply in zip(acks, answers, strict=True):
+            again = of if isinstance(reply, Exception) else by_answer(of, reply)[1]
             self._answers.send_again([(context, done) for context in again])
         if isinstance(claimed, Exception):
             return None
         return [self._context(queue.name, one) for one in claimed or ()]
+
+    def _commands(
+        self, acks: Sequence[Acked], free: int, request: str, is_next: bool
+    ) -> list[commands.Command[Any]]:
+        """The commands of one turn. If `is_next`, the last ack and the claim are one command."""
+        name, options = self._options.queue.name, self._options.claim_options()
+        last = len(acks) - 1 if is_next else len(acks)
+        of_acks = [
+            (name, [context.task.handle for context in of], done.result, done.retain_ms) for done, of in acks
+        ]
+        sent: list[commands.Command[Any]] = [commands.ack(*of) for of in of_acks[:last]]
+        if is_next:
+            sent.append(commands.claim_next(*of_acks[last], free, BLOCK_MS, request, **options))
+        elif free:
+            sent.append(commands.claim([name], free, BLOCK_MS, request, **options))
+        return sent
+
+    def _parted(self, replies: Sequence[Any], free: int, is_next: bool) -> tuple[Sequence[Any], Any]:
+        """The replies to the acks of one turn, and that to its claim."""
+        if not free:
+            return replies, []
+        *answers, last = replies
+        if not is_next:
+            return answers, last
+        if isinstance(last, Exception):
+            # A module before 0.3.0 has no TASK.NEXT, and a user may lack the right to it.
+            self._has_next = not self._options.queue.wire.kind.refuses_command(last)
+            return [*answers, last], last
+        acked, claimed = last
+        return [*answers, acked], claimed
 
     def _context(self, key: str, reply: Any) -> TaskContext:
         """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""

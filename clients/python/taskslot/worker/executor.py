@@ -72,8 +72,8 @@ class Executor:
             if job.function.is_async:
                 on_loop.append(job)
                 continue
-            spare_s -= job.function.usual_s
-            if spare_s > 0:
+            if job.function.usual_s < spare_s:
+                spare_s -= job.function.usual_s
                 short.append(job)
             else:
                 self.start_thread(job)
@@ -83,13 +83,14 @@ class Executor:
 
     def start_thread(self, job: Job) -> None:
         """Run the function of a task on a thread."""
-        self._threads.start(partial(self._run_on_thread, job))
+        self._threads.start(partial(self.run, job))
 
-    def run(self, job: Job) -> tuple[Outcome | None] | None:
-        """Run a sync function here. Returns its outcome; None if it goes on, on the event loop."""
+    def run(self, job: Job, claimer: object = None) -> None:
+        """Run a sync function here, and end its task. `claimer` is the claimer that calls this; it sends the answer."""
         context, function, call = job
+        end = partial(self._answers.end, context, here=claimer is None, claimer=claimer)
         if not context.try_begin():
-            return (of_error(asyncio.CancelledError(), context, True),)
+            return end(of_error(asyncio.CancelledError(), context, True))
         variables = variables_of(context)
         begun_at = time.monotonic()
         try:
@@ -105,8 +106,8 @@ class Executor:
                 partial(self._await, context, function, partial(returned, value), variables)
             ):
                 self._loop_closed()
-            return None
-        return (self._outcome(context, function, value, error),)
+            return
+        end(self._outcome(context, function, value, error))
 
     def _job(self, context: TaskContext) -> Job | None:
         task = context.task
@@ -123,10 +124,6 @@ class Executor:
             self._answers.end(context, Failed(why), here=False)
             return None
         return Job(context, function, call)
-
-    def _run_on_thread(self, job: Job) -> None:
-        if (ended := self.run(job)) is not None:
-            self._answers.end(job.context, ended[0])
 
     def _outcome(
         self, context: TaskContext, function: AnyFunction, value: Any, error: BaseException | None

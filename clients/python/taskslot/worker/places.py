@@ -116,6 +116,19 @@ class Places:
                 self._sending.discard(key)
             return ended
 
+    def stop_sending(self, key: str) -> None:
+        """Note that the sender of a key has given up, so that the next finished task gets another one."""
+        with self._changed:
+            self._sending.discard(key)
+
+    def left_ended(self) -> list[Ended]:
+        """Take all finished tasks that wait for a claimer which has ended. They keep their places."""
+        with self._changed:
+            self._claimer = self._batch = None
+            ended = [one for of_key in self._ended.values() for one in of_key]
+            self._ended.clear()
+            return ended
+
     # ---- the claimer
 
     def give_turn(self, batch: object = None) -> object:
@@ -143,7 +156,8 @@ class Places:
     def next_turn(self, claimer: object) -> tuple[int, list[Ended]] | None:
         """Wait until there is a free place. Returns how many are free, and the finished tasks whose answers to send.
 
-        These don't have a place any more. After `stop` no place is free. None if the claimer has lost its turn.
+        These don't have a place any more, unless `keep` gives it back. After `stop` no place is free. None if the
+        claimer has lost its turn.
         """
         with self._changed:
             if self._claimer is not claimer:
@@ -156,7 +170,7 @@ class Places:
                     if self._stopping.is_set():
                         return 0, ended
                     if ended or self._free() > 0:
-                        return self._free(), ended
+                        return max(0, self._free()), ended
                     self._changed.wait(LATE_ANSWER_S)
             finally:
                 self._claimer_comes = False

@@ -41,6 +41,8 @@ WAKE_S = 0.2
 # How long a stop waits for its TASK.REQUEUE if a server is away, and then for functions that were asked to stop.
 REQUEUE_S = 4.0
 TOLD_S = 1.0
+# How much longer a stop waits for the last claim, which may have the answers of tasks with it.
+LAST_CLAIM_S = 0.5
 
 Ask = Literal["stop", "stop now", "look"]
 
@@ -129,7 +131,7 @@ class Runner:
                 log.warning("worker %s gives back %s", self.options.name, still)
             self._give_back(left)
             self._ends_within(TOLD_S, at_once=False)
-            status = 1 if left else 0
+            status = 1 if left or not self._ends_within(LAST_CLAIM_S, at_once=False) else 0
         self._stopped.set()
         self._claimer.close()
         self._leases.close()
