@@ -92,14 +92,13 @@ class Traffic:
         queue.close()
 
 
-def spread(cluster: Cluster, tasks: int) -> bool:
-    """Print the table of pushes and completions by node. Returns whether each is within 10 % of even."""
+def spread(cluster: Cluster, tasks: int) -> None:
+    """Print the table of pushes and completions by node."""
     nodes = cluster.primaries()
     print(f"\n{SHARDS} shards on {len(nodes)} nodes, {tasks:,} tasks; deviation from the mean of the nodes\n")
     print(
         "| tasks | shards by node | pushed | off at most | completed | off at most |\n|---|---|---|---|---|---|"
     )
-    even = True
     for name, groups in (("without group", 0), ("10,000 groups", 10_000)):
         before = totals(nodes)
         traffic = Traffic(cluster, f"spread{groups}", tasks, groups)
@@ -113,14 +112,10 @@ def spread(cluster: Cluster, tasks: int) -> bool:
         for counts in zip(*moved, strict=True):
             mean = sum(counts) / len(counts)
             off = max(abs(count / mean - 1) for count in counts)
-            even = even and off <= 0.10
             cells += [" / ".join(f"{count:,}" for count in counts), f"{off:.1%}"]
         print(f"| {name} | {' / '.join(map(str, here))} | {' | '.join(cells)} |", flush=True)
     by_slots = max(abs(count / (SHARDS / len(nodes)) - 1) for count in here)
-    print(
-        f"\nThe numbers of shards deviate by {by_slots:.1%} at most. Target: 10 %, {'met' if even else 'MISSED'}"
-    )
-    return even
+    print(f"\nThe numbers of shards deviate by {by_slots:.1%} at most.")
 
 
 # ---- one slow node
@@ -257,11 +252,8 @@ def plot(rules: list[Rule], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def slow(cluster: Cluster, share: float, lasts_s: float) -> bool:
-    """Print the table of backlogs by rule.
-
-    Returns whether the library's rule keeps the slow node's backlog within twice that of the others.
-    """
+def slow(cluster: Cluster, share: float, lasts_s: float) -> None:
+    """Print the table of backlogs by rule."""
     rules = asyncio.run(run_rules(cluster, share, lasts_s))
     print("\n| rule | tasks ready by node, mean of the second half | slow node to the others | at the end |")
     print("|---|---|---|---|")
@@ -277,9 +269,7 @@ def slow(cluster: Cluster, share: float, lasts_s: float) -> bool:
         figures = "  ".join(f"{at * SAMPLE_S:.0f} s {rule.backlogs[at][-1]}" for at in steps)
         print(f"  {rule.name:<28} {figures}")
     plot(rules, ROOT / "target/balance-slow.png")
-    is_met = rules[0].ratio() <= 2
-    print(f"\nTarget: a ratio of at most 2, {'met' if is_met else 'MISSED'}. Plot: target/balance-slow.png")
-    return is_met
+    print("\nPlot: target/balance-slow.png")
 
 
 def main() -> int:
@@ -294,18 +284,17 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long slow lasts (60)")
     options = parser.parse_args()
-    met = []
     # Without replicas, which would take processor time and don't affect where tasks go.
     cluster = Cluster(SERVERS[options.server], replicas=0)
     try:
         if options.part != "slow":
-            met.append(spread(cluster, options.tasks))
+            spread(cluster, options.tasks)
         if options.part != "spread":
-            met.append(slow(cluster, options.share, options.seconds))
+            slow(cluster, options.share, options.seconds)
         cluster.check()
     finally:
         cluster.discard()
-    return 0 if all(met) else 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import facts
 import table
 from contenders import Streams, Taskslot
 from costs import Grouped, Lives, Load, Side, Turns, Waiters
@@ -150,9 +151,12 @@ def pauses_table(found: list[Operation]) -> str:
 def report(installed: Installed, module: Path, options: argparse.Namespace) -> None:
     """Measure on one server, print the tables, and write the figures as JSON."""
     server = Server(installed, module=module)
-    print(f"\n## {installed.name}\n\n{table.conditions(server, module, [])}", flush=True)
+    run = {**facts.machine(), **facts.version(server)}
     server.discard()
-    figures: dict[str, object] = {}
+    print(f"\n## {installed.name}\n", flush=True)
+    for what, value in run.items():
+        print(f"- {what}: {value}", flush=True)
+    figures: dict[str, object] = {"run": run}
     for name in options.only:
         report_progress(f"{installed.name}: {name}")
         if name in SERIES:

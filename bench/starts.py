@@ -44,7 +44,6 @@ IN_A_PROCESS = 8
 APART_S = (0.03, 0.15)
 # How long idle workers are measured, in s.
 IDLE_S = 4.0
-AIM_MS = 50.0
 
 
 # ---- a process of workers
@@ -152,8 +151,8 @@ def waiting(cluster: Cluster) -> int:
     return sum(int(node.facts("INFO", "taskslot")["taskslot_blocked_workers"]) for node in cluster.nodes)
 
 
-def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bool:
-    """Measure and print a row of the table. Returns whether the target is met."""
+def measure(name: str, module: Path, server: str, number: int, tasks: int) -> None:
+    """Measure and print a row of the table."""
     cluster = Cluster(SERVERS[server], replicas=0, module=module)
     try:
         alone, _, _ = idle(cluster, None)
@@ -178,7 +177,6 @@ def measure(name: str, module: Path, server: str, number: int, tasks: int) -> bo
         f"| {rate['LEN']} + {rate['CLAIM']} + {rate['INFO']} | {max(0.0, cpu - alone):.2%} | {own:.1%} |",
         flush=True,
     )
-    return p99 <= AIM_MS
 
 
 def main() -> int:
@@ -205,13 +203,10 @@ def main() -> int:
         "| module | idle workers | p50 | p95 | p99 | max | behind | idle: LEN + CLAIM + INFO a second "
         "| servers' CPU | workers' CPU |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    met = [
-        measure(module.name, module, options.server, number, options.tasks)
-        for number in options.workers
-        for module in options.module
-    ]
-    print(f"\nTarget: a p99 of at most {AIM_MS:.0f} ms, {'met' if all(met) else 'MISSED'}")
-    return 0 if all(met) else 1
+    for number in options.workers:
+        for module in options.module:
+            measure(module.name, module, options.server, number, options.tasks)
+    return 0
 
 
 if __name__ == "__main__":

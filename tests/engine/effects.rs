@@ -126,6 +126,17 @@ fn an_effect_that_ends_too_early_or_too_late_is_refused() {
 }
 
 #[test]
+fn an_effect_of_more_events_than_any_write_makes_is_refused() {
+    let of = |events: usize| {
+        let mut effect = Effect::default();
+        (0..events).for_each(|_| effect.add(&Event::BecameReady { ids: Vec::new(), at: Millis(0) }));
+        effect.seal(1, Millis(1)).to_vec()
+    };
+    assert!(Effect::decode(&of(100_000), &[]).is_ok());
+    assert!(Effect::decode(&of(100_001), &[]).is_err());
+}
+
+#[test]
 fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
     let mut dice = Dice(5);
     let (mut refused, mut accepted) = (0, 0);

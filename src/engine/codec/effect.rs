@@ -107,6 +107,10 @@ impl Effect {
     }
 }
 
+/// The most events of an effect that is read, so that a forged one can't take a hundred times its size in memory. A write
+/// makes one for each handle, some for due work, and two for each worker that it serves: a few thousand.
+const EVENTS_MAX: usize = 100_000;
+
 const KNOWN_EVENTS: Invalid = Invalid("known events");
 
 type Stamp = (u64, Millis);
@@ -115,6 +119,7 @@ type Stamp = (u64, Millis);
 fn read(rest: &[u8]) -> Result<(Option<Stamp>, Vec<Event<'_>>), Invalid> {
     let (mut from, mut events) = (Reader::new(rest), Vec::new());
     while !from.ends() {
+        ensure(events.len() < EVENTS_MAX, "at most a hundred thousand events")?;
         events.push(Event::get(&mut from).ok_or(KNOWN_EVENTS)?);
     }
     let (number, at) = Coded::get(&mut from).ok_or(Invalid("a number and an instant"))?;

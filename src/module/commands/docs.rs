@@ -184,7 +184,7 @@ pub const BROKEN_WAIT: ErrorDoc = ErrorDoc::new(
 );
 pub const UNBLOCKED: ErrorDoc = ErrorDoc::new(
     "UNBLOCKED <why>",
-    "The server ended the wait: CLIENT UNBLOCK was sent, or this node is no longer a primary",
+    "The server ended the wait: CLIENT UNBLOCK with ERROR was sent, or this node is no longer a primary",
 );
 
 // Commands for replicas and files.
