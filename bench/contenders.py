@@ -274,7 +274,7 @@ def contenders(server: str, commands: Container[str]) -> tuple[list[Contender], 
     needs = {TaskslotNext: "TASK.NEXT", StreamsAckDel: "XACKDEL"}
     for kind in (Taskslot, TaskslotNext, Streams, StreamsAckDel, PlainList, LuaQueue):
         if (command := needs.get(kind)) and command not in commands:
-            skipped[kind.name] = f"{server} with this module has no {command}"
+            skipped[kind.name] = f"{'this module' if kind.needs_module else server} has no {command}"
         else:
             here.append(kind())
     return here, skipped

@@ -157,7 +157,12 @@ def memory(results: Results) -> str:
 def instructions(results: Results) -> str:
     """The table of instructions."""
     counted = results.instructions["instructions"]
-    lines = [(f"{name}, {life}", f"{n:,}") for name, lives in counted.items() for life, n in lives.items()]
+    lines = [
+        # The contender's name says already that it uses NEXT.
+        (f"{name}, {life.removeprefix('with NEXT, ')}", f"{count:,}")
+        for name, lives in counted.items()
+        for life, count in lives.items()
+    ]
     return compact(("", "instructions of a life"), lines)
 
 

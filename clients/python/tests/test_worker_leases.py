@@ -192,7 +192,7 @@ def test_a_function_whose_task_is_cancelled_before_it_begins_is_never_called(que
             passes(THIRD_MS, worker)
             wait_until(lambda: "was cancelled" in caplog.text, "the worker knows")
             gate.open()
-            # A worker that is told to stop gives back the first task as well, if its function has not returned.
+            # A stopped worker also gives back the first task, unless its function has returned.
             wait_until(lambda: (queue.info().cancelled, queue.info().acked) == (1, 1), "both have ended")
     assert called == [1]
     assert queue.info().stalled == 0
