@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgpack
 
-EFFECT_VERSION = 4
+EFFECT_VERSION = 5
 # In version 3: the version, and six bytes each for the number and the instant.
 OLD_HEAD_BYTES = 13
 BITS = (1 << 64) - 1

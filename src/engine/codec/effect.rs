@@ -2,7 +2,7 @@
 //!
 //! An effect is a version byte; one or more events and their end, in the form of [`super::event`]; its number in the
 //! queue's history; and the instant of the change on the queue's clock. Versions only grow, and old ones stay readable.
-//! In version 3, number and instant had six bytes each and came before the events, which were MessagePack with fields by
+//! Version 5 has the form of version 4, and more events and options. In version 3, number and instant had six bytes each and came before the events, which were MessagePack with fields by
 //! position. Before that, an effect had neither number nor instant.
 
 use super::event::{Coded, END, Reader, Writer};
@@ -13,7 +13,7 @@ use crate::store::effect_count::EffectCount;
 use crate::time::Millis;
 
 /// The version of the effects that this build writes.
-pub const EFFECT_VERSION: u8 = 4;
+pub const EFFECT_VERSION: u8 = 5;
 
 /// An effect to be sent: what happened to one queue in one step.
 ///

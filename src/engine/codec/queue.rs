@@ -35,7 +35,7 @@ use crate::time::{Millis, Stamp};
 use crate::totals::Totals;
 
 /// The version of the stored form that this build writes.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 
 /// Side tables, requests, tokens and bodies are stored in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
