@@ -13,7 +13,7 @@ use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
 /// The description of a payload.
-const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
+pub(super) const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -146,7 +146,8 @@ impl Command for MPush {
     }
 }
 
-const PUSH: &[&str] = &[
+/// The options of TASK.PUSH.
+pub(super) const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
     "KEEP", "REPLACE", "HEADERS", "REQUEST",
 ];
@@ -155,7 +156,7 @@ const MPUSH: &[&str] = &[
 ];
 
 /// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
-fn read<'a>(
+pub(super) fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
 ) -> Result<(PushOptions<'a>, Option<&'a [Arg<'a>]>), Error> {
@@ -171,6 +172,12 @@ fn read<'a>(
     }
     options.check()?;
     Ok((options, tasks))
+}
+
+/// Checks the length of a payload.
+pub(super) fn check_length(payload: &[u8]) -> Result<(), Error> {
+    let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
+    if payload.len() > most { Err(Error::TooLong("a payload", most)) } else { Ok(()) }
 }
 
 /// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that
@@ -193,10 +200,7 @@ fn push_all<'a>(
             &many
         }
     };
-    let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
-    if payloads.iter().any(|payload| payload.len() > max_payload) {
-        return Err(Error::TooLong("a payload", max_payload));
-    }
+    payloads.iter().try_for_each(|payload| check_length(payload))?;
     let pushed = write(ctx, key, Missing::Create, |txn| {
         let earlier = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
         if let Some(earlier) = earlier {
