@@ -96,11 +96,11 @@ def refused(c: Talk, handle: bytes, beginning: str, *words: object) -> None:
 def test_a_refused_push_leaves_the_task_leased(c):
     """Pauses and all limits refuse it, as they refuse a push."""
     c.push("q", "a")
-    c.push("q", "b", "GROUP", "g", "UNIQUE", "t")
+    c("TASK.PUSH", "q", "b", "GROUP", "g", "UNIQUE", "t")
     handle = c.claim("q")
     c("TASK.PAUSE", "q", "IN")
     refused(c, handle, "PAUSED ", "PUSH", "c")
-    c("TASK.RESUME", "q")
+    c("TASK.RESUME", "q", "IN")
     limits = {
         "max-len": [1, "c"],
         "max-bytes": [100, "c" * 100],
@@ -156,7 +156,7 @@ def test_a_full_queue_lets_a_pipeline_go_on(c):
 
 def test_a_step_takes_over_the_token(c):
     """With UNIQUE the reply says whether the task is new."""
-    c.push("q", "a", "UNIQUE", "t")
+    c("TASK.PUSH", "q", "a", "UNIQUE", "t")
     answer, task, is_new = step(c, c.claim("q"), "PUSH", "b", "UNIQUE", "t")
     assert (answer, is_new) == (1, 1)
     assert c("TASK.PUSH", "q", "c", "UNIQUE", "t") == [task, 0]
@@ -164,7 +164,7 @@ def test_a_step_takes_over_the_token(c):
 
 def test_a_step_finds_another_task_with_the_token(c):
     """The ack counts, and nothing is pushed. With REPLACE the found task gets the payload."""
-    other = c.push("q", "later", "UNIQUE", "t", "DELAY", HOUR)[0]
+    other = c("TASK.PUSH", "q", "later", "UNIQUE", "t", "DELAY", HOUR)[0]
     c.push("q", "a")
     c.push("q", "b")
     assert step(c, c.claim("q"), "PUSH", "x", "UNIQUE", "t") == [1, other, 0]
@@ -172,12 +172,12 @@ def test_a_step_finds_another_task_with_the_token(c):
     assert step(c, c.claim("q"), "PUSH", "new", "UNIQUE", "t", "REPLACE") == [1, other, 0]
     assert c.map("TASK.GET", "q", other)[b"payload"] == b"new"
     info = c.map("TASK.INFO", "q")
-    assert (info[b"acked"], info[b"pushed"], info[b"deduplicated"]) == (2, 3, 2)
+    assert (info[b"acked"], info[b"pushed"], info[b"found"]) == (2, 3, 2)
 
 
 def test_a_token_that_is_kept_is_found(c):
     """The task that is finished holds it longer than it lives."""
-    task, _ = c.push("q", "a", "UNIQUE", "t", "FOR", HOUR, "KEEP")
+    task, _ = c("TASK.PUSH", "q", "a", "UNIQUE", "t", "FOR", HOUR, "KEEP")
     assert step(c, c.claim("q"), "PUSH", "b", "UNIQUE", "t", "REPLACE") == [1, task, 0]
     assert c("TASK.LEN", "q") == 0
 
@@ -192,7 +192,7 @@ def test_with_request_the_same_reply_comes_again(c):
     first = step(c, *words)
     assert first[0] == 1 and step(c, *words) == first == step(c, *words)
     info = c.map("TASK.INFO", "q")
-    assert (info[b"acked"], info[b"pushed"], info[b"repeated"]) == (1, 2, 2)
+    assert (info[b"acked"], info[b"pushed"], info[b"duplicate"]) == (1, 2, 2)
     assert step(c, *words[:3]) == [0, None]
 
 
@@ -209,15 +209,15 @@ def test_a_request_that_pushed_before_pushes_nothing_but_the_ack_counts(c):
 
 def test_it_is_one_effect_on_primary_replica_and_aof(start):
     """The ack and the push are in one effect, with the payload beside it."""
-    server = start(appendonly="yes")
-    replica = start(replica_of=server)
+    server, replica = start(port=True, appendonly="yes"), start()
+    replica.replicate(server)
     c = Talk(server)
     c.push("q", "a")
     handle = c.claim("q")
     effects(server)
     step(c, handle, "RESULT", "r", "RETAIN", HOUR, "PUSH", "b", "REQUEST", "r")
     [effect] = effects(server)
-    assert [event[0] for event in effect.events] == ["ack", "push", "answer"]
+    assert [event[0] for event in effect.events] == ["ack", "push", "req"]
     assert effect.payloads == [b"b"]
     wait_synced(server, replica)
     assert Talk(replica).digest() == c.digest()
