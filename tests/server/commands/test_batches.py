@@ -8,6 +8,7 @@ from harness.waiting import Floor
 DAY = 86_400_000
 UNKNOWN = Error("ERR there is no batch of this name")
 CLOSED = Error("ERR the batch is closed and all of its tasks have ended")
+NEVER = Error("ERR AFTER names a task that was never pushed")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
 
@@ -233,6 +234,24 @@ def test_a_batch_takes_tasks_until_it_is_complete(c):
         assert c(*command) == CLOSED
     assert c("TASK.BATCH", "q", "OPEN", "inner", "BATCH", "b", "PAYLOAD", "p") == CLOSED
     assert c.digest() == digest and c.map("TASK.INFO", "q")[b"refused"] == 4
+
+
+def test_the_last_task_of_a_closed_batch_can_push_the_next_with_its_ack(c):
+    """The batch is not complete in between. A push that is refused leaves the task as it was."""
+    callback = opened(c)
+    c.push("q", "first", "BATCH", "b")
+    c("TASK.BATCH", "q", "CLOSE", "b")
+    handle = c.claim()
+    assert c("TASK.ACK", "q", handle, "PUSH", "p", "BATCH", "other") == UNKNOWN
+    assert c("TASK.ACK", "q", handle, "PUSH", "next", "BATCH", "b")[0] == 1
+    assert (counts(c), state(c, callback)) == ({"open": 1, "done": 1}, b"held")
+    handle = c.claim()
+    assert c("TASK.ACK", "q", handle, "PUSH", "p", "AFTER", 1, "9999999999999-1") == NEVER
+    second = c.push("q", "second", "BATCH", "b", "DELAY", DAY)
+    assert c("TASK.ACK", "q", handle, "PUSH", "last", "AFTER", 1, second, "BATCH", "b")[0] == 1
+    assert counts(c) == {"open": 2, "done": 2}
+    c("TASK.CANCEL", "q", second)
+    assert c("TASK.PURGE", "q", "held", "COUNT", 1) == 1, "the callback was pushed first"
 
 
 def test_a_callback_can_count_in_another_batch(c):
