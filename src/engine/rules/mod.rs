@@ -3,7 +3,8 @@
 //! Rules are methods of [`crate::State`] that take `&self`. They choose everything that an event carries: ids, lease
 //! numbers, nonces, instants. Applying the event then leaves nothing to decide, on the primary or on a replica.
 //!
-//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `groups`.
+//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `purge`,
+//!   `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
 //!
@@ -15,6 +16,7 @@ pub(crate) mod due;
 pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod lease;
+pub(crate) mod purge;
 pub(crate) mod push;
 pub(crate) mod retention;
 pub(crate) mod schedule;
