@@ -136,6 +136,9 @@ pub const CRON_NEVER: ErrorDoc =
 pub const SCHEDULES: ErrorDoc =
     ErrorDoc::new("ERR a queue can have at most 1000 schedules", "The schedule would be one more");
 
+pub const NO_SCHEDULE: ErrorDoc =
+    ErrorDoc::new("ERR there is no such schedule", "RUN names a schedule that the queue does not have");
+
 // The task or the queue.
 
 pub const STALE: ErrorDoc = ErrorDoc::new(
@@ -162,6 +165,10 @@ pub const FULL_GROUPS: ErrorDoc = ErrorDoc::new(
 pub const FULL_TOKENS: ErrorDoc = ErrorDoc::new(
     "QFULL the queue has reached tokens-max",
     "Tasks would hold more UNIQUE tokens than the setting allows",
+);
+pub const TOKEN_HELD: ErrorDoc = ErrorDoc::new(
+    "ERR another task holds the token",
+    "The task of the run would have a token that is not free",
 );
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",
