@@ -1,7 +1,7 @@
-//! What a claim would get now, for workers that wait for a fuller batch: in queues with groups and limits. In plain
+//! What a claim would get now, for workers that wait for more tasks: in queues with groups and limits. In plain
 //! queues it is compared with each claim of the random histories.
 
-use taskslot_engine::{Batch, Claim, ClaimTurns, Event, Gate, GroupLimits, GroupRate, Options};
+use taskslot_engine::{Claim, ClaimTurns, Claimable, Event, Gate, GroupLimits, GroupRate, Options};
 
 use crate::story::{Story, story};
 
@@ -17,9 +17,9 @@ fn limit(s: &mut Story, group: &str, concurrency: i64, rate: GroupRate) {
     s.apply(&event);
 }
 
-fn batch(s: &Story, count: usize, group: Option<&str>) -> Option<Batch> {
+fn batch(s: &Story, count: usize, group: Option<&str>) -> Option<Claimable> {
     let claim = Claim { count, group: group.map(str::as_bytes), ..Claim::default() };
-    s.queue.batch(s.now.at, &claim)
+    s.queue.claimable(s.now.at, &claim)
 }
 
 fn is_full(s: &Story, count: usize) -> bool {

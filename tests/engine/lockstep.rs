@@ -259,7 +259,7 @@ impl Lockstep {
             self.apply(expired);
             event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
         }
-        let batch = self.queue.batch(self.now.at, &claim);
+        let batch = self.queue.claimable(self.now.at, &claim);
         let expected = self.model.claim(&self.now, &claim);
         let event = match event {
             Ok(event) => event,

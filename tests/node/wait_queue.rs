@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use taskslot_engine::{Batch, Millis};
+use taskslot_engine::{Claimable, Millis};
 use taskslot_node::{Candidates, Demand, Gather, Groups, Offer, Position, QueueKey, Ticket, WaitQueues};
 
 use crate::dice::Dice;
@@ -47,11 +47,11 @@ impl Offer for Tasks {
         self.ready.iter().copied().filter(|group| !group.is_empty())
     }
 
-    fn batch(&self, ticket: &Ticket, only_full: bool) -> Option<Batch> {
+    fn claimable(&self, ticket: &Ticket, only_full: bool) -> Option<Claimable> {
         let is_full = self.tasks >= ticket.tasks;
         let can_get =
             self.is_claimable_for(ticket.group.as_deref(), &ticket.worker) && (is_full || !only_full);
-        can_get.then_some(Batch { is_full, since: Millis(self.since) })
+        can_get.then_some(Claimable { is_full, since: Millis(self.since) })
     }
 
     fn at(&self) -> Millis {

@@ -102,7 +102,7 @@ class Step:
 class ClaimOptions(TypedDict, total=False):
     """The options of a claim, all optional."""
 
-    gather_ms: int  # wait for a fuller batch, at most so long after its first task was ready; 1 to 1000
+    gather_ms: int  # wait for all `count` tasks, at most so long after the first was ready; 1 to 1000
     lease_ms: int  # length of the leases, instead of the task's and the queue's; 1 ms to 24 h
     worker: str  # the worker's name, which TASK.INFO … WORKERS shows
     group: str  # only tasks of this group
@@ -268,7 +268,7 @@ def claim_words(
     return words + (["REQUEST", request] if request and not options.get("noack") else [])
 
 
-# The library waits in slices of a second, and the end of a slice is the end of a batch.
+# The library waits in slices of a second, and the end of a slice ends the gathering.
 GATHER_MAX_MS = 1000
 
 CLAIM_WORDS = {

@@ -1,4 +1,4 @@
-//! What a claim would get now, for workers that wait for a fuller batch (GATHER).
+//! What a claim would get now, for workers that wait for more tasks (GATHER).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::time::Millis;
 
 /// The tasks that a claim would get now, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
+pub struct Claimable {
     /// Whether it would get no more if more tasks came: its COUNT or its BYTES are reached, or one of the tasks is a
     /// suspect, which is delivered alone.
     pub is_full: bool,
@@ -25,7 +25,7 @@ pub struct Batch {
 struct Counted {
     tasks: usize,
     bytes: u64,
-    batch: Option<Batch>,
+    batch: Option<Claimable>,
     /// How many tasks each group gives, if it has tasks of several priorities.
     of_groups: BTreeMap<GroupNumber, u64>,
 }
@@ -33,7 +33,7 @@ struct Counted {
 impl State {
     /// What this claim would get now; `None` if nothing. It looks at no more tasks than the claim can get. In a queue
     /// with groups, the claim itself can take others of the ready tasks, but as many.
-    pub fn batch(&self, now: Millis, claim: &Claim) -> Option<Batch> {
+    pub fn claimable(&self, now: Millis, claim: &Claim) -> Option<Claimable> {
         let which = match self.allowed(claim.worker) {
             Allowed::All => Which::All,
             Allowed::Sound => Which::Sound,
@@ -108,8 +108,8 @@ impl State {
             let is_over = claim.bytes.is_some_and(|max| counted.bytes > max);
             let is_full = counted.tasks >= claim.count || is_over || entry.is_suspect();
             let Phase::Ready { since } = entry.phase else { break };
-            let batch = counted.batch.get_or_insert(Batch { is_full, since });
-            *batch = Batch { is_full, since: batch.since.min(since) };
+            let batch = counted.batch.get_or_insert(Claimable { is_full, since });
+            *batch = Claimable { is_full, since: batch.since.min(since) };
             if is_full {
                 break;
             }

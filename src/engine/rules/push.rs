@@ -12,8 +12,8 @@ use crate::task::{Handle, TaskId};
 use crate::time::{Due, Now};
 
 impl State {
-    /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
-    /// `FullGroups`, `Exhausted`.
+    /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `UnknownBatch`,
+    /// `ClosedBatch`, `FullLen`, `FullBytes`, `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
         self.push_beside(now, push, &Left::default())
     }
@@ -30,6 +30,7 @@ impl State {
             return Err(Refusal::Paused);
         }
         push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique, left.token))?;
+        self.may_enter_batch(push.options.batch)?;
         let count = push.payloads.len() as u64;
         let len = self.len().saturating_sub(left.tasks);
         if self.settings.limit(Setting::MaxLen).is_some_and(|max| len.saturating_add(count) > max) {

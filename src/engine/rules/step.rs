@@ -7,8 +7,8 @@ use crate::event::{End, Event};
 use crate::request::{Push, Refusal};
 use crate::rules::unique::is_dead;
 use crate::state::State;
-use crate::task::{Hold, TaskId};
-use crate::time::Now;
+use crate::task::{Hold, OnDead, TaskId};
+use crate::time::{Now, When};
 
 /// What a task that ends leaves to a push in the same effect. The default is nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,12 +25,27 @@ pub(crate) struct Left<'a> {
 
 /// What a record takes besides what a user gave, about as much as it can be.
 const RECORD_BYTES: i64 = 64;
+/// What it takes to wait for a task, about as much as it can be.
+const WAIT_BYTES: i64 = 128;
 
 impl State {
     /// Like [`State::push`], for the next step of the task that `acked` is going to finish. Apply `acked` first. Errors:
     /// as of a push.
     pub fn push_next<'a>(&self, now: Now, push: &Push<'a>, acked: &Event) -> Result<Event<'a>, Refusal> {
         self.push_beside(now, push, &self.left_by(now, acked))
+    }
+
+    /// Like [`State::push_after`], for the next step of the task that `acked` is going to finish. Errors: as there.
+    pub fn push_next_after<'a>(
+        &self,
+        now: Now,
+        push: &Push<'a>,
+        (when, after, on_dead): (When, &[TaskId], OnDead),
+        acked: &Event,
+    ) -> Result<Event<'a>, Refusal> {
+        let finished = if let Event::Acked { id, .. } = acked { Some(*id) } else { None };
+        let parents = self.parents(after, finished)?;
+        self.held(now, self.push_next(now, push, acked)?, when, parents, on_dead)
     }
 
     /// Like [`State::replace`], after a push that `acked` is going to precede found the task.
@@ -52,10 +67,14 @@ impl State {
     /// grow.
     pub fn growth_of_step(&self, acked: &Event, push: &Event) -> i64 {
         let added = match push {
-            Event::Pushed { options, payloads, .. } => {
+            Event::Pushed { options, payloads, .. } | Event::PushedAfter { options, payloads, .. } => {
                 let token = options.unique.map_or(0, |unique| 2 * unique.token.len());
                 let payload = payloads.iter().map(|payload| payload.len()).sum::<usize>();
-                RECORD_BYTES + (payload + options.headers.len() + options.group.len() + token) as i64
+                let waits = match push {
+                    Event::PushedAfter { parents, .. } => WAIT_BYTES * parents.len() as i64,
+                    _ => 0,
+                };
+                RECORD_BYTES + waits + (payload + options.headers.len() + options.group.len() + token) as i64
             }
             Event::Replaced { headers, payload, .. } => (headers.len() + payload.len()) as i64,
             _ => 0,

@@ -9,7 +9,7 @@ use super::ack::{Ending, FINISHED};
 use super::args::Args;
 use super::handles::GONE;
 use super::push::{self, PAYLOAD, PUSH};
-use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
+use super::push_options::{AFTER, BATCH, PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
@@ -19,7 +19,7 @@ use taskslot_api::{Arg, Context};
 /// The option of an ACK.
 pub const STEP: ArgDoc = ArgDoc::block(
     "push",
-    push_args!(ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; REQUEST),
+    push_args!(ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; BATCH, AFTER, REQUEST),
 )
 .after("PUSH")
 .optional()
@@ -109,9 +109,7 @@ impl<'a> Step<'a> {
         }
         let payload: &[u8] = self.payload.first().map_or(&[], |payload| payload.as_bytes());
         let payloads = [payload];
-        let due = self.options.when.due(&now);
-        let push = engine::Push { due, options: self.options.at(now.at), payloads: &payloads };
-        let decided = self.decide(txn.queue(), now, &push, &acked);
+        let decided = self.decide(txn.queue(), now, &payloads, &acked);
         let decided = decided.inspect_err(|_| txn.count_refused())?;
         let (event, pushed) = match &decided {
             Decided::Added(event) => (Some(event), (first_of(event)?, true)),
@@ -140,23 +138,29 @@ impl<'a> Step<'a> {
         &'e self,
         queue: &Queue,
         now: Now,
-        push: &engine::Push<'e>,
+        payloads: &'e [&'e [u8]; 1],
         acked: &Event,
     ) -> Result<Decided<'e>, Refusal> {
-        match (queue.push_next(now, push, acked), push.payloads) {
-            (Err(Refusal::Held(id)), [payload]) if self.options.unique.replace => {
-                let body = (push.options.headers, *payload);
+        let (options, when) = (&self.options, self.options.when);
+        let push = |due| engine::Push { due, options: options.at(now.at), payloads };
+        let pushed = match options.after.as_slice() {
+            [] => queue.push_next(now, &push(when.due(&now)), acked),
+            after => queue.push_next_after(now, &push(None), (when, after, options.on_dead()), acked),
+        };
+        match pushed {
+            Err(Refusal::Held(id)) if options.unique.replace => {
+                let body = (&*options.headers, payloads[0]);
                 Ok(Decided::Found(id, queue.replace_next(now, id, body, acked)?))
             }
-            (Err(Refusal::Held(id)), _) => Ok(Decided::Found(id, None)),
-            (pushed, _) => pushed.map(Decided::Added),
+            Err(Refusal::Held(id)) => Ok(Decided::Found(id, None)),
+            pushed => pushed.map(Decided::Added),
         }
     }
 }
 
 fn first_of(pushed: &Event) -> Result<TaskId, Error> {
     match pushed {
-        Event::Pushed { first, .. } => Ok(*first),
+        Event::Pushed { first, .. } | Event::PushedAfter { first, .. } => Ok(*first),
         _ => Err(Refusal::Exhausted.into()),
     }
 }

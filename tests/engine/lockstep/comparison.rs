@@ -1,6 +1,6 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Batch, Claim, Cursor, Event, Handle, Now, Options, TaskId, TaskState, Unique};
+use taskslot_engine::{Claim, Claimable, Cursor, Event, Handle, Now, Options, TaskId, TaskState, Unique};
 
 use super::Lockstep;
 use crate::copies::digest;
@@ -8,7 +8,7 @@ use crate::model::{Place, Task};
 
 impl Lockstep {
     /// Compares what a claim was said to get with what it gets, before that is applied.
-    pub(super) fn compare_batch(&self, batch: Option<Batch>, claim: &Claim, event: Option<&Event>) {
+    pub(super) fn compare_batch(&self, batch: Option<Claimable>, claim: &Claim, event: Option<&Event>) {
         let ids: Vec<TaskId> = match event {
             Some(Event::Claimed { leases, .. }) => leases.iter().map(|lease| lease.id).collect(),
             Some(Event::Taken { ids, .. }) => ids.clone(),
@@ -142,7 +142,8 @@ fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
     let Task { priority, attempts, lease_ms, retain_ms, ttl_ms, .. } = *task;
     let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
     let (headers, group) = (&task.headers, &[]);
-    let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms };
+    let batch = &[];
+    let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch };
     let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
     let outputs = (task.progress.clone(), task.result.clone(), until);
     let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];

@@ -86,8 +86,8 @@ class Queue(BaseQueue):
         `block_ms` waits for the first task; 0 waits without a limit. `also` names more queues, which are used in this
         order if this queue has no task (in a cluster, they need the same hash slot). A task's `key` is its queue.
 
-        `gather_ms` waits for a full batch of `count` tasks, also without `block_ms`, and returns what is there when the
-        first of them has been ready for so long.
+        `gather_ms` waits for all `count` tasks, also without `block_ms`, and returns what is there when the first of
+        them has been ready for so long.
         """
         request = request or token()
         keys = [self.name, *several(also)]
