@@ -15,6 +15,7 @@ mod compact;
 mod digests;
 mod effects;
 mod fairness;
+mod gather;
 mod globs;
 mod leases;
 mod limits;

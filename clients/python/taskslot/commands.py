@@ -91,9 +91,18 @@ class PushOptions(TaskOptions, UniqueOptions, total=False):
     request: str  # a second push with this token within 5 minutes adds nothing and gets the same reply
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next step of a task: a push that counts only if the task is finished by the same command."""
+
+    payload: Payload
+    options: PushOptions
+
+
 class ClaimOptions(TypedDict, total=False):
     """The options of a claim, all optional."""
 
+    gather_ms: int  # wait for all `count` tasks, at most so long after the first was ready; 1 to 1000
     lease_ms: int  # length of the leases, instead of the task's and the queue's; 1 ms to 24 h
     worker: str  # the worker's name, which TASK.INFO … WORKERS shows
     group: str  # only tasks of this group
@@ -119,9 +128,7 @@ def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[
     request = options.pop("request", None)
     if not options:  # the usual push, made fast
         return Command(("TASK.PUSH", key, payload, *(("REQUEST", request) if request else ())), pushed)
-    refuse_unknown(options, PushOptions)
-    token = ("REQUEST", request) if request else ()
-    return Command(("TASK.PUSH", key, payload, *task_words(options), *unique_words(options), *token), pushed)
+    return Command(("TASK.PUSH", key, payload, *push_words(options, request)), pushed)
 
 
 def push_many(
@@ -139,6 +146,13 @@ def pushed(reply: Any) -> TaskId:
     if isinstance(reply, list):
         return TaskId.found(text(reply[0]), bool(reply[1]))
     return TaskId(text(reply))
+
+
+def push_words(options: Mapping[str, Any], request: str | None) -> list[Word]:
+    """The words for `PushOptions`, without the request, which is given apart."""
+    refuse_unknown(options, PushOptions)
+    token: list[Word] = ["REQUEST", request] if request else []
+    return [*task_words(options), *unique_words(options), *token]
 
 
 def task_words(options: Mapping[str, Any]) -> list[Word]:
@@ -246,13 +260,24 @@ def claim_words(
     count: int, block_ms: int | None, request: str | None, options: Mapping[str, Any]
 ) -> list[Word]:
     """The words for the options of a claim that are given. A claim with NOACK has no token."""
+    if (gather_ms := options.get("gather_ms")) is not None and not 1 <= gather_ms <= GATHER_MAX_MS:
+        raise ValueError(f"gather_ms must be from 1 to {GATHER_MAX_MS}, not {gather_ms}")
     words: list[Word] = ["COUNT", count, *given("BLOCK", block_ms)]
     words += [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
     words += [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
     return words + (["REQUEST", request] if request and not options.get("noack") else [])
 
 
-CLAIM_WORDS = {"lease_ms": "LEASE", "worker": "WORKER", "group": "GROUP", "max_bytes": "BYTES"}
+# The library waits in slices of a second, and the end of a slice ends the gathering.
+GATHER_MAX_MS = 1000
+
+CLAIM_WORDS = {
+    "gather_ms": "GATHER",
+    "lease_ms": "LEASE",
+    "worker": "WORKER",
+    "group": "GROUP",
+    "max_bytes": "BYTES",
+}
 CLAIM_FLAGS = {"tied": "TIED", "noack": "NOACK", "meta": "WITHMETA"}
 
 
@@ -281,6 +306,20 @@ def claimed_of_several(reply: Any) -> list[Task]:
 def ack(key: str, handles: Handles, result: Payload | None, retain_ms: int | None) -> Command[Any]:
     """TASK.ACK."""
     return answer("TASK.ACK", key, handles, [*given("RESULT", result), *given("RETAIN", retain_ms)])
+
+
+def ack_and_push(
+    key: str, handle: str, result: Payload | None, retain_ms: int | None, step: Step
+) -> Command[TaskId | None]:
+    """TASK.ACK with PUSH."""
+    words: list[Word] = [*given("RESULT", result), *given("RETAIN", retain_ms), "PUSH", step.payload]
+    words += push_words(step.options, step.options.get("request"))
+
+    def read(reply: Any) -> TaskId | None:
+        answer, *made = reply
+        return pushed(made if len(made) > 1 else made[0]) if answer else None
+
+    return Command(("TASK.ACK", key, handle, *words), read)
 
 
 def requeue(key: str, handles: Handles, delay_ms: int | None, back: bool) -> Command[Any]:

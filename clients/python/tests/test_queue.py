@@ -234,6 +234,76 @@ def test_next_finishes_more_tasks_than_fit_into_one_command(make):
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_ack_and_push_finishes_a_task_and_pushes_the_next(make, options):
+    """The id is that of the next task, which is in the same key. A task that is finished already pushes nothing."""
+    queue = make(**options)
+    queue.push("a", group="g")
+    (task,) = queue.claim()
+    made = queue.ack_and_push(task, "b", priority=3, retain_ms=5000, result="r", keep_ms=60_000)
+    assert made.is_new
+    (after,) = queue.claim(meta=True)
+    assert (after.payload, after.meta.priority, after.meta.retain) == (b"b", 3, 5000)
+    assert queue.get(made).state == "leased" and after.key == task.key
+    assert queue.result(task).value == b"r"
+    assert queue.ack_and_push(task, "c") is None
+    assert queue.len() == 1
+    with pytest.raises(TypeError, match="unknown option delay"):
+        queue.ack_and_push(after, "c", delay=5)
+    found = queue.push("waits", unique="t", group="g")
+    again = queue.ack_and_push(after, "c", unique="t")
+    assert (again, again.is_new) == (found, False)
+
+
+def test_ack_and_push_leaves_the_task_if_the_push_is_refused(make):
+    """Neither of them counts. The lease can be lost as well."""
+    queue = make()
+    queue.push_many(["a", "b"])
+    first, second = queue.claim(2)
+    queue.pause("in")
+    with pytest.raises(Paused):
+        queue.ack_and_push(first, "next")
+    queue.resume("in")
+    queue.configure(max_len=1)
+    with pytest.raises(QueueFull):
+        queue.ack_and_push(first, "next")
+    queue.configure(max_len=2)
+    assert queue.len("leased") == 2
+    assert queue.ack_and_push(first, "next") is not None
+    queue.requeue(second)
+    queue.claim(2)
+    with pytest.raises(LeaseLost):
+        queue.ack_and_push(second, "next")
+    assert queue.info().pushed == 3
+
+
+def test_a_claim_can_gather_a_fuller_batch(make):
+    """It waits for a full batch, or until the first task has been ready for long enough."""
+    queue, other = make(), make()
+    queue.push("a")
+    pushing = later(
+        lambda: wait_until(lambda: other.info().blocked_workers == 1, "it waits") and other.push("b")
+    )
+    assert [task.payload for task in queue.claim(2, gather_ms=1000, block_ms=0)] == [b"a", b"b"]
+    pushing.join()
+    queue.push("c")
+    assert [task.payload for task in queue.claim(2, gather_ms=30)] == [b"c"]
+    assert queue.claim(2, gather_ms=30) == []
+    (done,) = queue.push("d") and queue.claim()
+    queue.push("e")
+    assert [task.payload for task in queue.next([done], 2, gather_ms=30).tasks] == [b"e"]
+
+
+def test_gather_has_bounds_and_does_not_work_with_shards(make):
+    """The library waits in slices of a second."""
+    queue = make()
+    for wrong in (0, 1001):
+        with pytest.raises(ValueError, match="gather_ms must be from 1 to 1000"):
+            queue.claim(2, gather_ms=wrong)
+    with pytest.raises(ValueError, match="gather_ms does not work with shards"):
+        make(shards=3).claim(2, gather_ms=5)
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
 def test_next_refuses_wrong_arguments_and_finishes_nothing(make, options):
     """Unknown options, a single task, a wrong number, a negative wait, and a task of another queue."""
     queue, other = make(**options), make("{m}other")

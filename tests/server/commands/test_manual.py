@@ -89,12 +89,15 @@ STATES = [
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
     "ERR another task holds the token",
 ]
+# The push of a next step is looked at only if there is a task to finish.
+OF_A_STEP = ["ERR there is no open batch", "ERR the batch", "ERR AFTER"]
 INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
 def by_argument(name: str) -> set[str]:
-    """The errors in a command's manual that arguments can cause."""
-    return {text for text in manuals()[name].errors if not text.startswith(tuple(STATES))}
+    """The errors in a command's manual that arguments can cause, on a queue that doesn't exist."""
+    states = STATES if name != "TASK.ACK" else [*STATES, *OF_A_STEP]
+    return {text for text in manuals()[name].errors if not text.startswith(tuple(states))}
 
 
 def typed(name: str, words: str) -> list[str]:

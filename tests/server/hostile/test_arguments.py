@@ -323,7 +323,7 @@ def test_an_option_given_twice_is_named(server):
             ],
         ],
         "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
-        "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1], ["PUSH", "p"]],
+        "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
         "TASK.NEXT": [["RESULT", "r"], ["RETAIN", 1], ["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"]],
         "TASK.RESULT": [["BLOCK", 1]],
         "TASK.CLAIM": [

@@ -10,10 +10,21 @@ from typing import Literal, Self, Unpack
 
 from .. import commands
 from ..aggregate import total
-from ..arguments import MOST, deadline, identity, is_over, parts, several
+from ..arguments import MOST, deadline, identity, is_over, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
-from ..commands import Command, Direction, Payload, ScheduleOptions
-from ..replies import Info, Result, Schedule, Settings, State, Task, TaskView, answer_of, cancel_answer
+from ..commands import Command, Direction, Payload, PushOptions, ScheduleOptions, Step
+from ..replies import (
+    Info,
+    Result,
+    Schedule,
+    Settings,
+    State,
+    Task,
+    TaskId,
+    TaskView,
+    answer_of,
+    cancel_answer,
+)
 from .wire import Wire
 
 
@@ -51,6 +62,10 @@ class BaseQueue(ABC):
         """The key that holds a group."""
 
     @abstractmethod
+    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
+        """The id that a task of a key has in this queue."""
+
+    @abstractmethod
     def _named_here(self, key: str, view: TaskView) -> TaskView:
         """The view of a task of a key, with the id that it has in this queue."""
 
@@ -62,6 +77,27 @@ class BaseQueue(ABC):
         An ack also counts after the deadline, until the task is claimed again. Then it raises `LeaseLost`.
         """
         return bool(self.wire.run(commands.ack(*self._locate(task), result, retain_ms)))
+
+    def ack_and_push(
+        self,
+        task: Task | str,
+        payload: Payload,
+        *,
+        result: Payload | None = None,
+        keep_ms: int | None = None,
+        **options: Unpack[PushOptions],
+    ) -> TaskId | None:
+        """Finish a task and push the next step, both or neither. Returns its id; None if the task was already finished.
+
+        `result` and `keep_ms` are those of an ack (`retain_ms`), the options those of a push. If the push is refused
+        (`QueueFull`, `Paused`), or if the lease is lost (`LeaseLost`), nothing has changed. The next step goes into the
+        same key: in a sharded queue to the shard of its task, whatever its group or token.
+        """
+        options["request"] = options.get("request") or token()
+        key, handle = self._locate(task)
+        command = commands.ack_and_push(key, handle, result, keep_ms, Step(payload, options))
+        made = self.wire.run(command)
+        return made and self._id_here(key, made)
 
     def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
         """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.

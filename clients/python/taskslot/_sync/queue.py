@@ -42,6 +42,9 @@ class Queue(BaseQueue):
     def _key_of_group(self, group: str) -> str:
         return self.name
 
+    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
+        return task_id
+
     def _named_here(self, key: str, view: TaskView) -> TaskView:
         return view
 
@@ -82,11 +85,15 @@ class Queue(BaseQueue):
 
         `block_ms` waits for the first task; 0 waits without a limit. `also` names more queues, which are used in this
         order if this queue has no task (in a cluster, they need the same hash slot). A task's `key` is its queue.
+
+        `gather_ms` waits for all `count` tasks, also without `block_ms`, and returns what is there when the first of
+        them has been ready for so long.
         """
         request = request or token()
         keys = [self.name, *several(also)]
         if block_ms is None:
-            return self.wire.run(commands.claim(keys, count, None, request, **options))
+            send = self.wire.run if options.get("gather_ms") is None else self.wire.wait
+            return send(commands.claim(keys, count, None, request, **options))
         return self._wait(keys, count, deadline(block_ms), cancellations(), request, options)
 
     def _wait(
@@ -138,7 +145,8 @@ class Queue(BaseQueue):
         wait_ms = None if block_ms is None else slice_ms(ends_at)
         last = handles[-MOST:]
         command = commands.claim_next(self.name, last, result, retain_ms, count, wait_ms, request, **options)
-        send = self.wire.run if wait_ms is None else self.wire.wait
+        waits = wait_ms is not None or options.get("gather_ms") is not None
+        send = self.wire.wait if waits else self.wire.run
         found = send(command)
         tasks = found.tasks
         if not tasks and wait_ms is not None and not is_over(ends_at):

@@ -60,6 +60,9 @@ class ShardedQueue(BaseQueue):
     def _key_of_group(self, group: str) -> str:
         return self.keys[shard_of_name(group, len(self.keys))]
 
+    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
+        return TaskId.found(f"{self._numbers[key]}/{task_id}", task_id.is_new)
+
     def _named_here(self, key: str, view: TaskView) -> TaskView:
         return replace(view, id=f"{self._numbers[key]}/{view.id}")
 
@@ -153,6 +156,10 @@ class ShardedQueue(BaseQueue):
             raise ValueError(f"count must be from 1 to {MOST}, not {count}")
         if options.get("tied"):
             raise ValueError("tied does not work with shards, which are claimed over a pool of connections")
+        if options.get("gather_ms") is not None:
+            raise ValueError(
+                "gather_ms does not work with shards: each of them would wait for a batch of its own"
+            )
         ends_at = None if block_ms is None else deadline(block_ms)
         return Search(count, block_ms is not None, ends_at, request or token(), options)
 
