@@ -11,8 +11,8 @@ use crate::time::{Due, Now, When};
 
 impl State {
     /// Accepts tasks that wait until all tasks of `after` have ended done, 1 to 1000 in any order. They become ready as
-    /// `when` says from then on. A task that is not known any more counts as done. Errors: those of a push, and
-    /// `NeverPushed`.
+    /// `when` says from then on. A task that is not known any more counts as done. Errors: those of a push, `NeverPushed`,
+    /// and `Circular`.
     pub fn push_after<'a>(
         &self,
         now: Now,
@@ -22,6 +22,9 @@ impl State {
         on_dead: OnDead,
     ) -> Result<Event<'a>, Refusal> {
         let parents = self.parents(after)?;
+        if self.may_be_circular(&parents, push.options.batch) {
+            return Err(Refusal::Circular);
+        }
         let Event::Pushed { first, count, options, payloads, .. } = self.push(now, push)? else {
             return Err(Refusal::Exhausted);
         };
@@ -48,6 +51,17 @@ impl State {
             ) => true,
         };
         Ok(ids.into_iter().map(|id| Parent { id, is_open: is_open(id) }).collect())
+    }
+
+    /// Whether a task of this batch would wait for a held task outside the batch. That one may wait for the batch's
+    /// callback, and the callback for this task. Without such waits no circle is possible: a task waits for older tasks
+    /// only, except that a callback waits for the tasks of its batch, and those wait inside the batch.
+    fn may_be_circular(&self, parents: &[Parent], batch: &[u8]) -> bool {
+        let Some(batch) = self.batches.find(batch) else { return false };
+        parents.iter().filter_map(|parent| self.find(parent.id)).any(|found| {
+            let is_held = found.entry.is_some_and(|entry| matches!(entry.phase, Phase::Held { .. }));
+            is_held && found.record.batch != batch
+        })
     }
 
     /// Whether held tasks must be told that something they wait for has ended.
