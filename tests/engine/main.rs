@@ -34,6 +34,7 @@ mod suspects;
 mod texts;
 mod ttl;
 mod unique;
+mod waits;
 
 // The only file of the engine with tests of private functions. It is compiled here, because a test build of the crate
 // itself would compile the whole engine a second time.

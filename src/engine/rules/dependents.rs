@@ -11,7 +11,8 @@ use crate::task::{OnDead, Parent, TaskId};
 use crate::time::{Due, Now};
 
 impl State {
-    /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push, and `NeverPushed`.
+    /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push, `NeverPushed`,
+    /// and `Circular`.
     pub fn push_after<'a>(&self, now: Now, push: &Push<'a>, after: &After<'_>) -> Result<Event<'a>, Refusal> {
         self.push_after_beside(now, push, after, &Left::default())
     }
@@ -25,6 +26,9 @@ impl State {
         left: &Left,
     ) -> Result<Event<'a>, Refusal> {
         let parents = self.parents(after.parents, left.done)?;
+        if self.may_be_circular(&parents, push.options.batch) {
+            return Err(Refusal::Circular);
+        }
         let Event::Pushed { first, count, options, payloads, .. } = self.push_beside(now, push, left)? else {
             return Err(Refusal::Exhausted);
         };
@@ -51,6 +55,17 @@ impl State {
             ) => done != Some(id),
         };
         Ok(ids.into_iter().map(|id| Parent { id, is_open: is_open(id) }).collect())
+    }
+
+    /// Whether a task of this batch would wait for a held task outside the batch. That one may wait for the batch's
+    /// callback, and the callback for this task. Without such waits no circle is possible: a task waits for older tasks
+    /// only, except that a callback waits for the tasks of its batch, and those wait inside the batch.
+    fn may_be_circular(&self, parents: &[Parent], batch: &[u8]) -> bool {
+        let Some(batch) = self.batches.find(batch) else { return false };
+        parents.iter().filter_map(|parent| self.find(parent.id)).any(|found| {
+            let is_held = found.entry.is_some_and(|entry| matches!(entry.phase, Phase::Held { .. }));
+            is_held && found.record.batch != batch
+        })
     }
 
     /// Whether held tasks must be told that something they wait for has ended.

@@ -188,6 +188,10 @@ pub const TOKEN_HELD: ErrorDoc = ErrorDoc::new(
     "ERR another task holds the token",
     "The task of the run would have a token that is not free",
 );
+pub const CIRCULAR: ErrorDoc = ErrorDoc::new(
+    "ERR AFTER names a held task outside the batch",
+    "That task may wait for the batch, which would wait for this task",
+);
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",
     "They end at 2^64. Only a queue that was restored from a forged file can get there",
