@@ -276,6 +276,21 @@ def test_only_tasks_that_were_pushed_can_be_waited_for(c):
     assert c.map("TASK.INFO", "q")[b"refused"] == 3
 
 
+def test_a_task_of_a_batch_does_not_wait_for_held_tasks_outside_it(c):
+    """They could wait for the batch: its own callback does. Inside the batch, and for other tasks, it can wait."""
+    callback, _ = c("TASK.BATCH", "q", "OPEN", "b", "PAYLOAD", "callback")
+    parent = c.push("q", "parent")
+    held = after(c, [parent])
+    for other in (callback, held, after(c, [callback])):
+        digest = c.digest()
+        assert c("TASK.PUSH", "q", "p", "BATCH", "b", "AFTER", 2, parent, other) == Error(
+            "ERR AFTER names a held task outside the batch"
+        )
+        assert c.digest() == digest
+    first = after(c, [parent], "BATCH", "b")
+    assert state(c, after(c, [first, parent], "BATCH", "b")) == b"held"
+
+
 def test_at_most_a_thousand_tasks_are_waited_for_and_ten_thousand_waits_are_added_by_a_call(server, c):
     """A stage of many tasks that wait for many others needs a task in between."""
     many = c("TASK.MPUSH", "q", "TASKS", 1000, *["p"] * 1000)
