@@ -31,9 +31,9 @@ pub const UNIQUE: ArgDoc = ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD
             dead or removed",
     );
 
-const REPLACE: ArgDoc = ArgDoc::word("replace", "REPLACE")
-    .optional()
-    .about("If the task that holds the token is ready, delayed or held, it gets this payload and these headers");
+const REPLACE: ArgDoc = ArgDoc::word("replace", "REPLACE").optional().about(
+    "If the task that holds the token is ready, delayed or held, it gets this payload and these headers",
+);
 
 /// The option as an argument of a schedule. Each run is a push of its own, so there is nothing to replace.
 pub const UNIQUE_RUNS: ArgDoc =
