@@ -28,7 +28,7 @@ SHARED = {
     "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
     "TASK.ACK": [
         *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
-        *[f"{HANDLE} PUSH p {words}" for words in (*PUSHED, "DELAY 1 AT 1", "KEEP")],
+        *[f"{HANDLE} PUSH p {words}" for words in (*PUSHED, "DELAY 1 AT 1", "KEEP", "AFTER 1 x")],
         f"HANDLES 1 {HANDLE} PUSH p",
     ],
     "TASK.NEXT": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
@@ -75,7 +75,7 @@ STATES = [
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
 ]
 # The push of a next step is looked at only if there is a task to finish.
-OF_A_STEP = ["ERR there is no open batch", "ERR the batch", "ERR AFTER"]
+OF_A_STEP = ["ERR there is no batch", "ERR the batch", "ERR AFTER"]
 INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
