@@ -389,11 +389,15 @@ def page(
     worker: str | None = None,
     payloads: bool = False,
     max_bytes: int | None = None,
+    reverse: bool = False,
+    match: Payload | None = None,
+    header: tuple[str, Payload] | None = None,
 ) -> Command[tuple[str, list[TaskView]]]:
     """TASK.LIST: the cursor of the next page ("0" after the last one), and the tasks of this page."""
     words: list[Word] = ["TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count]
     words += [*given("GROUP", group), *given("WORKER", worker), *(["WITHPAYLOAD"] if payloads else [])]
-    words += given("BYTES", max_bytes)
+    words += [*given("BYTES", max_bytes), *given("MATCH", match), *(["REV"] if reverse else [])]
+    words += ["HEADER", *header] if header is not None else []
     return Command(tuple(words), lambda reply: (text(reply[0]), [TaskView.read(one) for one in reply[1]]))
 
 
@@ -467,9 +471,9 @@ def retry(key: str, tasks: Sequence[str]) -> Command[int]:
     return Command(("TASK.RETRY", key, "IDS", len(tasks), *tasks), int)
 
 
-def retry_dead(key: str, count: int) -> Command[int]:
-    """TASK.RETRY … COUNT: the oldest dead tasks."""
-    return Command(("TASK.RETRY", key, "COUNT", count), int)
+def retry_dead(key: str, count: int, group: str | None = None) -> Command[int]:
+    """TASK.RETRY … COUNT: the oldest dead tasks, or those of a group."""
+    return Command(("TASK.RETRY", key, "COUNT", count, *given("GROUP", group)), int)
 
 
 def configure(key: str, values: Mapping[str, Word]) -> Command[None]:
@@ -504,14 +508,29 @@ def pause(key: str, direction: Direction, for_ms: int | None) -> Command[None]:
     return Command(("TASK.PAUSE", key, direction, *given("FOR", for_ms)), nothing)
 
 
+def pause_group(key: str, name: str, for_ms: int | None) -> Command[None]:
+    """TASK.PAUSE … GROUP."""
+    return Command(("TASK.PAUSE", key, "GROUP", name, *given("FOR", for_ms)), nothing)
+
+
 def resume(key: str, direction: Direction) -> Command[None]:
     """TASK.RESUME."""
     return Command(("TASK.RESUME", key, direction), nothing)
 
 
-def purge(key: str, state: str, count: int) -> Command[int]:
+def resume_group(key: str, name: str) -> Command[None]:
+    """TASK.RESUME … GROUP."""
+    return Command(("TASK.RESUME", key, "GROUP", name), nothing)
+
+
+def purge(key: str, state: str, count: int, older_ms: int | None = None) -> Command[int]:
     """TASK.PURGE: removes at most `count` tasks and returns how many."""
-    return Command(("TASK.PURGE", key, state, "COUNT", count), int)
+    return Command(("TASK.PURGE", key, state, "COUNT", count, *given("OLDER", older_ms)), int)
+
+
+def purge_ids(key: str, tasks: Sequence[str], older_ms: int | None = None) -> Command[int]:
+    """TASK.PURGE … IDS: removes the tasks that are not leased and returns how many."""
+    return Command(("TASK.PURGE", key, "IDS", len(tasks), *tasks, *given("OLDER", older_ms)), int)
 
 
 def schedule(
@@ -528,6 +547,11 @@ def schedule(
 def unschedule(key: str, name: str) -> Command[bool]:
     """TASK.CRON … DEL: True if there was such a schedule."""
     return Command(("TASK.CRON", key, "DEL", name), lambda reply: bool(int(reply)))
+
+
+def run_schedule(key: str, name: str) -> Command[str]:
+    """TASK.CRON … RUN: the id of the task."""
+    return Command(("TASK.CRON", key, "RUN", name), text)
 
 
 def nothing(_: Any) -> None:

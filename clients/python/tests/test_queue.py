@@ -643,3 +643,65 @@ def test_an_instant_can_be_a_datetime_or_ms(make):
     instants = [now * 1000 + 60_000.4, round(now * 1000) + 60_000, datetime.fromtimestamp(now + 60, hour)]
     dues = {queue.get(queue.push("a", at=at)).due for at in instants}
     assert max(dues) - min(dues) <= 1 and abs(max(dues) - now * 1000 - 60_000) <= 1
+
+
+def test_tasks_are_listed_the_other_way_round_and_by_a_pattern(make):
+    """`match` is for the payload, `header` for the value of a header."""
+    queue = make()
+    first = queue.push("mail to ada")
+    second = queue.push(b"mail to \xff", headers={"kind": "mail"})
+    third = queue.push("sms", headers={"kind": "sms"})
+    assert [view.id for view in queue.tasks("ready", reverse=True, page=1)] == [third, second, first]
+    assert [view.id for view in queue.tasks("ready", match="mail*")] == [first, second]
+    assert [view.id for view in queue.tasks("ready", match=b"*\xff")] == [second]
+    assert [view.id for view in queue.tasks("ready", header=("kind", "[^m]*"))] == [third]
+    with pytest.raises(Refused, match="options MATCH and HEADER"):
+        list(queue.tasks("ready", match="a", header=("kind", "b")))
+
+
+def test_tasks_are_removed_by_their_ids_and_by_age(make):
+    """Leased tasks stay. A state and ids cannot be given together."""
+    queue = make()
+    ids = queue.push_many(["a"] * 1200)
+    leased = queue.claim(1)[0]
+    assert queue.purge("ready", older_ms=3_600_000) == queue.purge(ids=ids, older_ms=3_600_000) == 0
+    assert queue.purge(ids=[leased, *ids]) == 1199
+    assert queue.purge(ids=[]) == 0 and queue.len() == 1
+    queue.fail(leased, dead=True)
+    assert queue.purge("dead", older_ms=0) == 1
+    for call in (lambda: queue.purge(), lambda: queue.purge("dead", ids=ids)):
+        with pytest.raises(ValueError, match="either a state or ids"):
+            call()
+
+
+def test_the_dead_of_a_group_are_retried_and_a_group_is_paused(make):
+    """Other groups are not touched."""
+    queue = make()
+    for group in ("a", "b", "a"):
+        queue.push(group, group=group)
+        queue.fail(queue.claim()[0], dead=True)
+    assert queue.retry_dead(group="a") == 2 and queue.len("dead") == 1
+    assert queue.retry_dead() == 1
+    queue.pause(group="a", for_ms=60_000)
+    assert [task.payload for task in queue.claim(9)] == [b"b"]
+    (paused, _) = queue.groups()
+    assert (paused.held_by, paused.more) == ("pause", {}) and 0 < paused.paused_ms <= 60_000
+    queue.resume(group="a")
+    assert [task.payload for task in queue.claim(9)] == [b"a", b"a"]
+    for call in (lambda: queue.pause("in", group="a"), lambda: queue.resume("all", group="a")):
+        with pytest.raises(ValueError, match="only the claims of a group"):
+            call()
+
+
+def test_a_run_of_a_schedule_can_be_made_now(make):
+    """`schedules` shows the payload and the options of its tasks."""
+    queue = make()
+    queue.schedule("beat", b"tick", every_ms=3_600_000, priority=3, group="g", headers={"k": "v"})
+    task = queue.run_schedule("beat")
+    (claimed,) = queue.claim()
+    assert (claimed.id, claimed.payload) == (task, b"tick")
+    (beat,) = queue.schedules()
+    assert (beat.payload, beat.priority, beat.group, beat.made) == (b"tick", 3, "g", 1)
+    assert (beat.headers, beat.unique, beat.more) == ({"k": b"v"}, None, {})
+    with pytest.raises(Refused, match="no such schedule"):
+        queue.run_schedule("none")

@@ -4,11 +4,11 @@
 //! free by then: otherwise a full queue whose tasks push tasks would be stuck.
 
 use crate::event::{End, Event};
-use crate::request::{Push, Refusal};
+use crate::request::{After, Push, Refusal};
 use crate::rules::unique::is_dead;
 use crate::state::State;
-use crate::task::{Hold, OnDead, TaskId};
-use crate::time::{Now, When};
+use crate::task::{Hold, Options, TaskId};
+use crate::time::Now;
 
 /// What a task that ends leaves to a push in the same effect. The default is nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,12 +21,14 @@ pub(crate) struct Left<'a> {
     pub groups: u64,
     /// Its token, if it holds one and frees it.
     pub token: Option<&'a [u8]>,
+    /// Its id, if it is done by then.
+    pub done: Option<TaskId>,
 }
 
 /// What a record takes besides what a user gave, about as much as it can be.
 const RECORD_BYTES: i64 = 64;
-/// What it takes to wait for a task, about as much as it can be.
-const WAIT_BYTES: i64 = 128;
+/// What each task takes that the pushed one waits for, about as much as it can be.
+const PARENT_BYTES: i64 = 80;
 
 impl State {
     /// Like [`State::push`], for the next step of the task that `acked` is going to finish. Apply `acked` first. Errors:
@@ -35,17 +37,15 @@ impl State {
         self.push_beside(now, push, &self.left_by(now, acked))
     }
 
-    /// Like [`State::push_after`], for the next step of the task that `acked` is going to finish. Errors: as there.
+    /// Like [`State::push_next`], for a task that waits for others. It doesn't wait for the task that is finished.
     pub fn push_next_after<'a>(
         &self,
         now: Now,
         push: &Push<'a>,
-        (when, after, on_dead): (When, &[TaskId], OnDead),
+        after: &After<'_>,
         acked: &Event,
     ) -> Result<Event<'a>, Refusal> {
-        let finished = if let Event::Acked { id, .. } = acked { Some(*id) } else { None };
-        let parents = self.parents(after, finished)?;
-        self.held(now, self.push_next(now, push, acked)?, when, parents, on_dead)
+        self.push_after_beside(now, push, after, &self.left_by(now, acked))
     }
 
     /// Like [`State::replace`], after a push that `acked` is going to precede found the task.
@@ -66,15 +66,15 @@ impl State {
     /// By how many bytes the data grows if a task is finished and its next step is pushed. At most 0 if it does not
     /// grow.
     pub fn growth_of_step(&self, acked: &Event, push: &Event) -> i64 {
+        let task = |options: &Options, payloads: &[&[u8]]| {
+            let token = options.unique.map_or(0, |unique| 2 * unique.token.len());
+            let payload = payloads.iter().map(|payload| payload.len()).sum::<usize>();
+            RECORD_BYTES + (payload + options.headers.len() + options.group.len() + token) as i64
+        };
         let added = match push {
-            Event::Pushed { options, payloads, .. } | Event::PushedAfter { options, payloads, .. } => {
-                let token = options.unique.map_or(0, |unique| 2 * unique.token.len());
-                let payload = payloads.iter().map(|payload| payload.len()).sum::<usize>();
-                let waits = match push {
-                    Event::PushedAfter { parents, .. } => WAIT_BYTES * parents.len() as i64,
-                    _ => 0,
-                };
-                RECORD_BYTES + waits + (payload + options.headers.len() + options.group.len() + token) as i64
+            Event::Pushed { options, payloads, .. } => task(options, payloads),
+            Event::PushedAfter { options, payloads, parents, .. } => {
+                task(options, payloads) + PARENT_BYTES * parents.len() as i64
             }
             Event::Replaced { headers, payload, .. } => (headers.len() + payload.len()) as i64,
             _ => 0,
@@ -96,6 +96,7 @@ impl State {
             token: unique
                 .filter(|unique| !matches!(unique.hold, Hold::Exactly(_)))
                 .map(|unique| unique.token),
+            done: Some(*id),
         }
     }
 }

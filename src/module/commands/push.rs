@@ -1,6 +1,6 @@
 //! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
-use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
+use taskslot_engine::{self as engine, Answer, Event, Now, Queue, Refusal, TaskId};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
@@ -226,7 +226,7 @@ fn push_all<'a>(
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let event = match decide(txn, options, payloads) {
+        let event = match decide(txn.queue(), txn.now, options, payloads, None) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
             pushed => pushed.inspect_err(|_| txn.count_refused())?,
         };
@@ -243,17 +243,23 @@ fn push_all<'a>(
     pushed.ok_or(Error::Busy)
 }
 
-/// Decides the push. Tasks that wait for others become ready as DELAY or AT says from then on.
-fn decide<'p>(
-    txn: &Txn<'_, '_>,
+/// Decides the push, which may follow the end of a task in the same effect. Tasks that wait for others become ready as
+/// DELAY or AT says from then on.
+pub(super) fn decide<'p>(
+    queue: &Queue,
+    now: Now,
     options: &'p PushOptions<'_>,
     payloads: &'p [&'p [u8]],
+    acked: Option<&Event>,
 ) -> Result<Event<'p>, Refusal> {
-    let (queue, now, when) = (txn.queue(), txn.now, options.when);
-    let push = |due| engine::Push { due, options: options.at(now.at), payloads };
-    match options.after.as_slice() {
-        [] => queue.push(now, &push(when.due(&now))),
-        after => queue.push_after(now, &push(None), when, after, options.on_dead()),
+    let after = options.after();
+    let due = if after.is_some() { None } else { options.when.due(&now) };
+    let push = engine::Push { due, options: options.at(now.at), payloads };
+    match (after, acked) {
+        (None, None) => queue.push(now, &push),
+        (None, Some(acked)) => queue.push_next(now, &push, acked),
+        (Some(after), None) => queue.push_after(now, &push, &after),
+        (Some(after), Some(acked)) => queue.push_next_after(now, &push, &after, acked),
     }
 }
 

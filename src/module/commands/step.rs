@@ -3,7 +3,7 @@
 //! The task is finished and the next one is pushed in one effect. Everything is decided before the first change, so
 //! that a refused push leaves the task as it was.
 
-use taskslot_engine::{self as engine, Answer, Event, Handle, Now, Queue, Refusal, TaskId};
+use taskslot_engine::{Answer, Event, Handle, Now, Queue, Refusal, TaskId};
 
 use super::ack::{Ending, FINISHED};
 use super::args::Args;
@@ -138,22 +138,16 @@ impl<'a> Step<'a> {
         &'e self,
         queue: &Queue,
         now: Now,
-        payloads: &'e [&'e [u8]; 1],
+        payloads: &'e [&'e [u8]],
         acked: &Event,
     ) -> Result<Decided<'e>, Refusal> {
-        let (options, when) = (&self.options, self.options.when);
-        let push = |due| engine::Push { due, options: options.at(now.at), payloads };
-        let pushed = match options.after.as_slice() {
-            [] => queue.push_next(now, &push(when.due(&now)), acked),
-            after => queue.push_next_after(now, &push(None), (when, after, options.on_dead()), acked),
-        };
-        match pushed {
-            Err(Refusal::Held(id)) if options.unique.replace => {
-                let body = (&*options.headers, payloads[0]);
+        match (push::decide(queue, now, &self.options, payloads, Some(acked)), payloads) {
+            (Err(Refusal::Held(id)), [payload]) if self.options.unique.replace => {
+                let body = (&self.options.headers[..], *payload);
                 Ok(Decided::Found(id, queue.replace_next(now, id, body, acked)?))
             }
-            Err(Refusal::Held(id)) => Ok(Decided::Found(id, None)),
-            pushed => pushed.map(Decided::Added),
+            (Err(Refusal::Held(id)), _) => Ok(Decided::Found(id, None)),
+            (pushed, _) => pushed.map(Decided::Added),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Claim, Claimable, Cursor, Event, Handle, Now, Options, TaskId, TaskState, Unique};
+use taskslot_engine::{
+    Claim, Claimable, Cursor, Event, Handle, Limit, Listing, Now, Options, TaskId, TaskState, Unique,
+};
 
 use super::Lockstep;
 use crate::copies::digest;
@@ -75,6 +77,25 @@ impl Lockstep {
             cursor = next;
         }
         assert_eq!(at, expected.len(), "all {} tasks", state.name());
+        self.compare_reversed(state, &expected);
+    }
+
+    /// Compares a list in the opposite order.
+    fn compare_reversed(&self, state: TaskState, expected: &[&Task]) {
+        let limit = Limit::from(1 + self.steps as usize % 7);
+        let (worker, group, pattern) = (None, None, None);
+        let (mut cursor, mut ids) = (Cursor::default(), Vec::new());
+        loop {
+            let listing = Listing { state, cursor, limit, worker, group, is_reversed: true, pattern };
+            let (next, tasks) = self.queue.list_as(&self.now, &listing);
+            ids.extend(tasks.iter().map(|task| task.id));
+            if next == Cursor::default() {
+                break;
+            }
+            cursor = next;
+        }
+        let expected: Vec<TaskId> = expected.iter().rev().map(|task| task.id).collect();
+        assert_eq!(ids, expected, "{} tasks in the opposite order", state.name());
     }
 
     pub(super) fn seen(&self, id: TaskId) -> Seen<'_> {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from .. import commands
 from ..arguments import MOST, deadline, handle, is_over, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import ClaimOptions, Payload, PushOptions, TaskOptions, Word
-from ..replies import Group, Next, State, Task, TaskId, TaskView, WorkerView
+from ..replies import Group, Next, Task, TaskId, TaskView, WorkerView
 from .base_queue import AsyncBaseQueue
 from .wire import AsyncWire, slice_ms
 
@@ -174,10 +174,14 @@ class AsyncQueue(AsyncBaseQueue):
 
     # ---- admin
 
-    async def retry_dead(self, count: int = MOST) -> int:
-        """Make the oldest dead tasks ready, at most `count` (1 to 1000). Returns how many were."""
-        return await self.wire.run(commands.retry_dead(self.name, count))
+    async def retry_dead(self, count: int = MOST, *, group: str | None = None) -> int:
+        """Make the oldest dead tasks ready, at most `count` (1 to 1000). Returns how many were.
 
-    async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
-        return await self.wire.run(commands.purge(self.name, state, count))
+        With `group`, those of that group. If there are more than 10,000 dead tasks, call it as often as it takes to
+        look at all of them.
+        """
+        return await self.wire.run(commands.retry_dead(self.name, count, group))
+
+    async def run_schedule(self, name: str) -> str:
+        """Make a run of a schedule now, besides those that are planned. Returns the id of its task."""
+        return await self.wire.run(commands.run_schedule(self.name, name))

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from .. import commands
 from ..arguments import MOST, deadline, handle, several, token
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import Refused
-from ..replies import Group, Info, Next, State, Task, TaskId, TaskView, WorkerView
+from ..replies import Group, Info, Next, Task, TaskId, TaskView, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_name
 from .base_queue import AsyncBaseQueue
@@ -204,21 +204,24 @@ class AsyncShardedQueue(AsyncBaseQueue):
 
     # ---- admin
 
-    async def retry_dead(self, count: int = MOST) -> int:
-        """Make at most `count` dead tasks ready, the oldest of each shard first. Returns how many were."""
+    async def retry_dead(self, count: int = MOST, *, group: str | None = None) -> int:
+        """Make at most `count` dead tasks ready, the oldest of each shard first. Returns how many were.
+
+        With `group`, those of that group, which are on one shard.
+        """
+        if group is not None:
+            key = self._key_of_group(group)
+            return await self.wire.run(commands.retry_dead(key, min(MOST, count), group))
         done = 0
         for queue in self.queues:
             if done < count:
                 done += await queue.retry_dead(min(MOST, count - done))
         return done
 
-    async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
-        done = 0
-        for queue in self.queues:
-            if done < count:
-                done += await queue.purge(state, count - done)
-        return done
+    async def run_schedule(self, name: str) -> str:
+        """Make a run of a schedule now, besides those that are planned. Returns the id of its task."""
+        made = await self.queues[0].run_schedule(name)
+        return f"0/{made}"
 
 
 def first_given(*names: str | None) -> str | None:

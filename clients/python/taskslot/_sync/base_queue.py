@@ -10,7 +10,7 @@ from typing import Literal, Self, Unpack
 
 from .. import commands
 from ..aggregate import total
-from ..arguments import deadline, identity, is_over, parts, several, token
+from ..arguments import MOST, deadline, identity, is_over, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import Command, Direction, Payload, PushOptions, ScheduleOptions, Step
 from ..replies import (
@@ -198,8 +198,14 @@ class BaseQueue(ABC):
         payloads: bool = False,
         page: int = 100,
         max_bytes: int | None = None,
+        reverse: bool = False,
+        match: Payload | None = None,
+        header: tuple[str, Payload] | None = None,
     ) -> Iterator[TaskView]:
         """Iterate over the tasks in a state: ready ones in claim order, delayed ones by due time, others by age.
+
+        `reverse` is the opposite order. `match` is a glob pattern for the payload, `header` a name and a pattern for
+        the value of that header.
 
         The tasks are read in pages of at most `page` tasks and `max_bytes` (16 MiB by default), but at least one task.
         A sharded queue is read shard by shard.
@@ -213,6 +219,9 @@ class BaseQueue(ABC):
                     worker=worker,
                     payloads=payloads,
                     max_bytes=max_bytes,
+                    reverse=reverse,
+                    match=match,
+                    header=header,
                 )
                 cursor, found = self.wire.run(command)
                 for view in found:
@@ -251,6 +260,10 @@ class BaseQueue(ABC):
 
     def retry(self, tasks: Iterable[Task | str]) -> int:
         """Make dead or delayed tasks ready, at the back of the queue. Returns how many were."""
+        return self._sum(tasks, commands.retry)
+
+    def _sum(self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[int]]) -> int:
+        """Send one command for each thousand tasks of a key. Returns the sum of the replies."""
         by_key: dict[str, list[str]] = {}
         for task in several(tasks):
             key, task_id = self._locate(identity(task))
@@ -258,7 +271,31 @@ class BaseQueue(ABC):
         done = 0
         for key, ids in by_key.items():
             for part in parts(ids):
-                done += self.wire.run(commands.retry(key, part))
+                done += self.wire.run(command(key, part))
+        return done
+
+    def purge(
+        self,
+        state: State | Literal["all"] | None = None,
+        count: int = MOST,
+        *,
+        ids: Iterable[Task | str] | None = None,
+        older_ms: int | None = None,
+    ) -> int:
+        """Remove at most `count` tasks in a state, or the tasks with these ids. Returns how many were.
+
+        "all" is every state except leased. Leased tasks are never removed. `older_ms` removes only tasks that have
+        been in their state for so long; delayed ones, since their push. Call it until it returns 0; with `older_ms` in
+        a queue of more than 10,000 tasks as often as it takes to look at all of them.
+        """
+        if ids is not None and state is None:
+            return self._sum(ids, lambda key, part: commands.purge_ids(key, part, older_ms))
+        if ids is not None or state is None:
+            raise ValueError("purge takes either a state or ids")
+        done = 0
+        for key in self.keys:
+            if done < count:
+                done += self.wire.run(commands.purge(key, state, count - done, older_ms))
         return done
 
     def configure(self, **values: Payload | int) -> None:
@@ -292,13 +329,24 @@ class BaseQueue(ABC):
         """Remove the weight and limits of a group. Returns False if it had none."""
         return self.wire.run(commands.forget_group(self._key_of_group(name), name))
 
-    def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
-        """Stop claims ("out"), pushes ("in") or both ("all"), for `for_ms` or until `resume`."""
+    def pause(
+        self, direction: Direction = "out", *, group: str | None = None, for_ms: int | None = None
+    ) -> None:
+        """Stop claims ("out"), pushes ("in") or both ("all"), for `for_ms` or until `resume`.
+
+        With `group`, stop the claims of that group only.
+        """
+        if group is not None:
+            check_claims_only(direction)
+            return self.wire.run(commands.pause_group(self._key_of_group(group), group, for_ms))
         for key in self.keys:
             self.wire.run(commands.pause(key, direction, for_ms))
 
-    def resume(self, direction: Direction = "out") -> None:
+    def resume(self, direction: Direction = "out", *, group: str | None = None) -> None:
         """Allow again what `pause` stopped."""
+        if group is not None:
+            check_claims_only(direction)
+            return self.wire.run(commands.resume_group(self._key_of_group(group), group))
         for key in self.keys:
             self.wire.run(commands.resume(key, direction))
 
@@ -323,3 +371,9 @@ class BaseQueue(ABC):
     def unschedule(self, name: str) -> bool:
         """Remove a schedule. Returns False if there was none of that name."""
         return self.wire.run(commands.unschedule(self.keys[0], name))
+
+
+def check_claims_only(direction: Direction) -> None:
+    """Raise ValueError for a direction that cannot be paused for one group."""
+    if direction != "out":
+        raise ValueError("only the claims of a group can be paused, not its pushes")
