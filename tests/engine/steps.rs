@@ -1,6 +1,8 @@
 //! ACKs that push the next step: what the push finds free, and that a refused push leaves everything as it was.
 
-use taskslot_engine::{Event, GroupLimits, Hold, OnDead, Options, Push, Refusal, TaskState, When};
+use taskslot_engine::{
+    After, Event, GroupLimits, Hold, OnDead, Options, Push, Refusal, TaskId, TaskState, When,
+};
 
 use crate::story::{Story, story, unique};
 
@@ -146,6 +148,10 @@ fn a_step_into_the_batch_of_its_task_keeps_the_batch_open() {
     assert_eq!(s.try_push("?", None, of_batch), Err(Refusal::ClosedBatch));
 }
 
+fn waits_for(parents: &[TaskId]) -> After<'_> {
+    After { parents, when: When::Now, on_dead: OnDead::Wait }
+}
+
 #[test]
 fn a_step_that_waits_for_its_own_task_does_not_wait() {
     let mut s = story();
@@ -163,7 +169,7 @@ fn a_step_that_waits_for_its_own_task_does_not_wait() {
         queue.validate().unwrap();
         assert_eq!(queue.count(state), before + 1);
     }
-    let never = taskslot_engine::TaskId { ms: u64::MAX, seq: 0 };
-    let pushed = s.queue.push_next_after(s.now, &push, (When::Now, &[never], OnDead::Wait), &acked);
+    let never = TaskId { ms: u64::MAX, seq: 0 };
+    let pushed = s.queue.push_next_after(s.now, &push, &waits_for(&[never]), &acked);
     assert_eq!(pushed.err(), Some(Refusal::NeverPushed));
 }
