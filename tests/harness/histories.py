@@ -169,7 +169,10 @@ class History:
                     self.dice.choice(["ready", "delayed", "dead"]),
                     "COUNT",
                     self.dice.randint(1, 5),
+                    *self.some(0.3, "OLDER", self.dice.randint(0, 100)),
                 ],
+                ["TASK.PURGE", key, "IDS", 2, self.dice.choice(ids), self.dice.choice(ids)],
+                ["TASK.RETRY", key, "COUNT", self.dice.randint(1, 10), "GROUP", self.dice.choice(GROUPS)],
             ]
         )
 
@@ -192,6 +195,10 @@ class History:
         group = self.dice.choice(GROUPS)
         if self.dice.random() < 0.3:
             return ["TASK.GROUP", key, "DEL", group]
+        if self.dice.random() < 0.3:
+            return ["TASK.PAUSE", key, "GROUP", group, *self.some(0.9, "FOR", self.dice.randint(1, 30))]
+        if self.dice.random() < 0.2:
+            return ["TASK.RESUME", key, "GROUP", group]
         options = [
             *self.some(0.5, "WEIGHT", self.dice.randint(1, 5)),
             *self.some(0.3, "CONCURRENCY", self.dice.choice([0, 1, 4, -1])),
