@@ -303,8 +303,8 @@ BREAKS = [
     (
         "token is free at the end",
         "apply/transition.rs",
-        "self.let_go(task.position);\n        self.bodies",
-        "self.bodies",
+        "self.let_go(task.position);\n        self.edits",
+        "self.edits",
     ),
     (
         "an undone hand-off resets its lease",
@@ -323,7 +323,7 @@ BREAKS = [
     (
         "body goes with its task (token)",
         "apply/transition.rs",
-        "        self.bodies.remove(task.order);\n",
+        "        self.edits.remove(task.order);\n",
         "",
     ),
     (

@@ -27,7 +27,7 @@ impl State {
     /// - No lease ends before the bound of its page.
     /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
     /// - Each token is held at most once, by a task that has or had it.
-    /// - Tasks that can expire are indexed. A replaced body belongs to a task.
+    /// - Tasks that can expire are indexed. What replaced parts of a record belongs to a task.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
         self.schedules.validate()?;
@@ -46,7 +46,7 @@ impl State {
         self.validate_suspects()?;
         self.validate_tokens(census.holders)?;
         ensure(self.expiry.holds(&census.expiring), "an index of all tasks that can expire")?;
-        self.validate_bodies()?;
+        self.validate_edits()?;
         ensure(self.leased == census.leased, "a correct count of leased tasks")?;
         let workers: BTreeMap<_, _> = self.workers.all().collect();
         ensure(workers == census.workers, "a correct count of the workers' leases")?;
@@ -145,12 +145,10 @@ impl State {
         Ok(())
     }
 
-    /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
-    fn validate_bodies(&self) -> Result<(), Invalid> {
-        let record = |order| self.log.locate(order).and_then(|position| self.log.record(position));
-        let has_token = |order: Order| record(order).is_some_and(|record| record.options().unique.is_some());
-        ensure(self.bodies.tasks().all(has_token), "replaced bodies of tasks with a token only")?;
-        ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
+    /// Checks that every edit belongs to a task, and that their bytes are counted.
+    fn validate_edits(&self) -> Result<(), Invalid> {
+        ensure(self.edits.tasks().all(|order| self.log.locate(order).is_some()), "a task for each edit")?;
+        ensure(self.edits.are_valid(), "edits that change something, and a correct count of their bytes")
     }
 
     /// Checks that what is recorded about suspects matches the tasks.

@@ -122,7 +122,7 @@ pub use limits::{GroupLimits, GroupRate, HeldBy};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;
-pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
+pub use request::{Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Set, Term};
 pub use rules::claim::ClaimTurns;
 pub use rules::term::PROMOTION_STEP;
 pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, ScheduleSpec, Trigger};

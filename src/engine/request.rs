@@ -37,6 +37,21 @@ pub struct Push<'a> {
     pub payloads: &'a [&'a [u8]],
 }
 
+/// What changes about waiting tasks (SET). The default changes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Set<'a> {
+    /// When they become ready: `Some(None)` for at once.
+    pub due: Option<Option<Due>>,
+    /// Their priority.
+    pub priority: Option<i8>,
+    /// The name of their group; empty for none.
+    pub group: Option<&'a [u8]>,
+    /// Encoded [`crate::Headers`]; empty for none.
+    pub headers: Option<&'a [u8]>,
+    /// Their payload.
+    pub payload: Option<&'a [u8]>,
+}
+
 /// The arguments of a claim. The default claims one task, without a worker's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {

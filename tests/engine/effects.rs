@@ -50,6 +50,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Purged { .. } => "Purged",
         Event::Expired { .. } => "Expired",
         Event::Replaced { .. } => "Replaced",
+        Event::Edited { .. } => "Edited",
         Event::Freed { .. } => "Freed",
         Event::Configured { .. } => "Configured",
         Event::Grouped { .. } => "Grouped",
@@ -64,7 +65,7 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-const KINDS: [&str; 33] = [
+const KINDS: [&str; 34] = [
     "Pushed",
     "Answered",
     "Term",
@@ -87,6 +88,7 @@ const KINDS: [&str; 33] = [
     "Purged",
     "Expired",
     "Replaced",
+    "Edited",
     "Freed",
     "Configured",
     "Grouped",

@@ -4,7 +4,8 @@
 
 use taskslot_engine::{
     Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle, Headers,
-    Hold, Lease, Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId, Term, Trigger, Unique,
+    Hold, Lease, Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, Set, TaskId, Term, Trigger,
+    Unique,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -237,6 +238,22 @@ impl Life<'_> {
         self.apply(&event.unwrap());
         self.claim(Claim { group: Some(b"gone"), ..Claim::default() });
         self.passes(2);
+        self.is_edited();
+    }
+
+    /// Tasks get another payload, other headers, another time, another lane.
+    fn is_edited(&mut self) {
+        let options = Options { priority: -20, group: b"b", ..Options::default() };
+        let ids: Vec<TaskId> = (0..3).map(|n| self.push(None, options, &[&[n; 9]])).collect();
+        let headers = Headers::pack(&[(b"version", b"3")]);
+        let due = Some(Some(Due::Clock(Millis(START + 800_000))));
+        let later = Set { due, priority: Some(-21), payload: Some(b"later"), ..Set::default() };
+        let other = Set { group: Some(b"new"), headers: Some(&headers), ..Set::default() };
+        let out = Set { group: Some(b""), headers: Some(b""), ..Set::default() };
+        for (ids, to) in [(&ids[..2], later), (&ids[1..], other), (&ids[2..], out)] {
+            let event = self.queue.set(self.now, ids, &to).unwrap().unwrap();
+            self.apply(&event);
+        }
     }
 
     /// Schedules run, are skipped, planned again, removed.

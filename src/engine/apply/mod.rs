@@ -10,6 +10,7 @@
 
 pub(crate) mod control;
 pub(crate) mod copy;
+pub(crate) mod edit;
 pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod lease;
@@ -23,6 +24,7 @@ pub(crate) mod seen;
 pub(crate) mod tokens;
 pub(crate) mod transition;
 
+use crate::apply::edit::Edit;
 use crate::event::Event;
 use crate::invalid::{Applied, ensure};
 use crate::state::State;
@@ -59,6 +61,12 @@ impl State {
             Event::Purged { ids } => self.each(ids, State::apply_purged),
             Event::Expired { at, ids } => self.each(ids, |state, id| state.apply_expired(id, *at)),
             Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
+            Event::Edited { ids, then, priority, group, headers, has_payload, payload } => {
+                ensure(*has_payload == payload.is_some(), "the payload that the event speaks of")?;
+                let edit =
+                    Edit { then, priority: *priority, group: *group, headers: *headers, payload: *payload };
+                self.each(ids, |state, id| state.apply_edited(id, &edit))
+            }
             Event::Freed { at, tokens } => self.apply_freed(*at, tokens),
             Event::Configured { values } => self.apply_configured(values),
             Event::Grouped { name, limits } => self.apply_grouped(name, *limits),

@@ -138,7 +138,7 @@ impl State {
         self.results.forget(task.order);
         self.progress.forget(task.order);
         self.let_go(task.position);
-        self.bodies.remove(task.order);
+        self.edits.remove(task.order);
         self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);
         Ok(())

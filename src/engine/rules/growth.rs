@@ -32,6 +32,10 @@ impl State {
             }
             Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
+            Event::Edited { ids, group, headers, payload, .. } => {
+                let bodies = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
+                bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.name_growth(name))
+            }
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
             Event::Extended { progress: None, .. }
             | Event::Grouped { limits: None, .. }
@@ -69,6 +73,16 @@ impl State {
     fn bytes_in(&self, table: &SideTable, id: TaskId) -> i64 {
         let value = self.find(id).and_then(|found| table.get(found.order));
         value.map_or(0, len)
+    }
+
+    /// How many bytes it adds to give a task this payload and these headers.
+    pub(crate) fn edit_growth(&self, id: TaskId, payload: Option<&[u8]>, headers: Option<&[u8]>) -> i64 {
+        self.find(id).map_or(0, |found| self.edits.growth(found.order, payload, headers))
+    }
+
+    /// How many bytes a group takes that is not known yet; 0 for one that is.
+    fn name_growth(&self, name: &[u8]) -> i64 {
+        if self.groups.find(name).is_some() { 0 } else { len(name) + NAME_BYTES }
     }
 
     fn group_growth(&self, name: &[u8]) -> i64 {

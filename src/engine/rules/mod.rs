@@ -3,7 +3,8 @@
 //! Rules are methods of [`crate::State`] that take `&self`. They choose everything that an event carries: ids, lease
 //! numbers, nonces, instants. Applying the event then leaves nothing to decide, on the primary or on a replica.
 //!
-//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `groups`.
+//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `set` (what
+//!   waits), `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
 //!
@@ -18,6 +19,7 @@ pub(crate) mod lease;
 pub(crate) mod push;
 pub(crate) mod retention;
 pub(crate) mod schedule;
+pub(crate) mod set;
 pub(crate) mod steer;
 pub(crate) mod suspects;
 pub(crate) mod term;

@@ -9,16 +9,17 @@
 //!
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
 //! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `interner` (names of workers), `name`.
-//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress).
+//! - Beside the log: `edits` and `edit` (what replaced parts of a record), `side_table` (errors, results, progress).
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
 //! - `effect_count`: the number of the last effect.
 //!
 //! No table is a hash table that grows with the tasks, because a single resize would stall the server. Methods named
 //! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
-pub(crate) mod bodies;
 pub(crate) mod delayed;
 pub(crate) mod done;
+pub(crate) mod edit;
+pub(crate) mod edits;
 pub(crate) mod effect_count;
 pub(crate) mod entry;
 pub(crate) mod expiry;

@@ -36,7 +36,7 @@ impl State {
             + self.local.stats.memory()
             + self.schedules.memory()
             + self.tokens.memory()
-            + self.bodies.memory()
+            + self.edits.memory()
             + self.expiry.memory()
     }
 
@@ -45,7 +45,7 @@ impl State {
     pub fn free_effort(&self) -> usize {
         let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
         let texts = self.errors.len() + self.results.len() + self.progress.len();
-        let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
+        let named = self.tokens.len() + self.edits.len() + self.schedules.len() + self.groups.len();
         self.log.pages() + indexed as usize / 8 + texts + named
     }
 
