@@ -101,6 +101,8 @@ pub const SCRIPT: ErrorDoc = ErrorDoc::shared(
 
 pub const ATTEMPTS: ErrorDoc =
     ErrorDoc::new("ERR ATTEMPTS must be at least 1, or -1 for no limit", "ATTEMPTS is 0");
+pub const NO_CHANGE: ErrorDoc =
+    ErrorDoc::new("ERR at least one option is required", "Nothing is given that could change");
 pub const NOACK: ErrorDoc = ErrorDoc::new(
     "ERR NOACK cannot be combined with LEASE, TIED or REQUEST",
     "A task that is claimed with NOACK has no lease",

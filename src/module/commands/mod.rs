@@ -27,6 +27,7 @@ mod list;
 mod load_chunk;
 #[cfg(test)]
 mod manual;
+mod named;
 mod next;
 mod pause;
 mod purge;
@@ -35,6 +36,7 @@ mod push_options;
 mod requeue;
 mod result;
 mod retry;
+mod set;
 mod shards;
 mod task;
 mod unique;
@@ -58,6 +60,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<len::Len>(),
     Entry::of::<info::Info>(),
     Entry::of::<shards::Shards>(),
+    Entry::of::<set::Set>(),
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),

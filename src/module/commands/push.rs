@@ -43,7 +43,7 @@ impl Command for Push {
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
-            If UNIQUE finds a task: what REPLACE changes in it. Nothing for a REQUEST that is sent \
+            If UNIQUE finds a task: what REPLACE and POSTPONE change in it. Nothing for a REQUEST that is sent \
             again",
         errors: errors![
             UNKNOWN,
@@ -148,7 +148,7 @@ impl Command for MPush {
 
 const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
-    "KEEP", "REPLACE", "HEADERS", "REQUEST",
+    "KEEP", "REPLACE", "HEADERS", "REQUEST", "POSTPONE",
 ];
 const MPUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
@@ -203,8 +203,7 @@ fn push_all<'a>(
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let push =
-            engine::Push { due: options.when.due(&txn.now), options: options.at(txn.now.at), payloads };
+        let push = engine::Push { due: options.due(&txn.now), options: options.at(txn.now.at), payloads };
         let event = match txn.queue().push(txn.now, &push) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
             pushed => pushed.inspect_err(|_| txn.count_refused())?,
@@ -221,7 +220,7 @@ fn push_all<'a>(
 }
 
 /// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if
-/// it waits.
+/// it waits, and with POSTPONE it is due later.
 fn found<'a>(
     txn: &mut Txn<'a, '_>,
     id: TaskId,
@@ -232,6 +231,12 @@ fn found<'a>(
         let replaced = txn.queue().replace(id, &options.headers, payload.as_bytes());
         if let Some(event) = replaced.inspect_err(|_| txn.count_refused())? {
             txn.commit_push(&event, tasks)?;
+        }
+    }
+    if options.unique.postpone {
+        let (due, until_ms) = (options.asked_due(&txn.now), options.unique.postpone_until_ms);
+        if let Some(event) = txn.queue().postpone(txn.now, id, due, until_ms) {
+            txn.commit(&event)?;
         }
     }
     txn.count_found();

@@ -74,11 +74,8 @@ macro_rules! push_args {
 pub(super) use push_args;
 
 /// When tasks become ready, as the client gave it. The time is computed later, when the present time is known.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub enum When {
-    #[default]
-    /// The tasks are ready at once.
-    Now,
     /// The tasks are ready after this many ms.
     After(u64),
     /// The tasks are ready at this time of the wall clock.
@@ -86,6 +83,16 @@ pub enum When {
 }
 
 impl When {
+    /// Reads the value of DELAY or AT. Errors: one of them was given before.
+    pub fn read(before: Option<When>, option: &str, args: &mut Args<'_>) -> Result<When, Error> {
+        match option {
+            _ if before.is_some() => Err(Error::Clash("DELAY", "AT")),
+            "DELAY" => Ok(When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
+            "AT" => Ok(When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?))),
+            _ => Err(Error::Syntax),
+        }
+    }
+
     /// The time; `None` if it is now or in the past.
     pub fn due(self, now: &Now) -> Option<Due> {
         match self {
@@ -99,7 +106,8 @@ impl When {
 /// The options of a push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
-    pub when: When,
+    /// When the tasks become ready; `None` for at once.
+    pub when: Option<When>,
     priority: i8,
     attempts: Option<i32>,
     lease_ms: Option<u32>,
@@ -121,16 +129,14 @@ impl<'a> PushOptions<'a> {
     /// Reads the value of an option.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         match option {
-            "DELAY" | "AT" if !matches!(self.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
-            "DELAY" => self.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
-            "AT" => self.when = When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?)),
-            "PRIORITY" => self.priority = args.integer("PRIORITY", -128..=127)? as i8,
+            "DELAY" | "AT" => self.when = Some(When::read(self.when, option, args)?),
+            "PRIORITY" => self.priority = priority(args)?,
             "ATTEMPTS" => self.attempts = Some(attempts(args)?),
             "LEASE" => self.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
             "TTL" => self.ttl_ms = Some(args.unsigned("TTL", 1..=SPAN_MAX_MS)?),
             "GROUP" => self.group = args.name("GROUP")?,
             "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
-            "HEADERS" => self.headers = headers(args)?,
+            "HEADERS" => self.headers = headers(args, 1)?,
             "REQUEST" => self.request = Some(args.name("REQUEST")?),
             option if self.unique.accept(option, args)? => {}
             _ => return Err(Error::Syntax),
@@ -141,6 +147,20 @@ impl<'a> PushOptions<'a> {
     /// Checks that the options fit together, after all were read.
     pub fn check(&self) -> Result<(), Error> {
         self.unique.check()
+    }
+
+    /// When a task becomes ready that is pushed now; `None` for at once. POSTPONE … UNTIL bounds it too.
+    pub fn due(&self, now: &Now) -> Option<Due> {
+        let due = self.asked_due(now)?;
+        match self.unique.postpone_until_ms {
+            Some(ms) => due.no_later_than(now.at.plus(ms), now),
+            None => Some(due),
+        }
+    }
+
+    /// The same, but only as DELAY or AT say.
+    pub fn asked_due(&self, now: &Now) -> Option<Due> {
+        self.when?.due(now)
     }
 
     /// The options of each task that is pushed at `at`.
@@ -165,8 +185,14 @@ fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
     }
 }
 
-fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
-    let count = args.unsigned("HEADERS", 1..=HEADERS_MAX as i64)? as usize;
+/// Reads a priority.
+pub fn priority(args: &mut Args<'_>) -> Result<i8, Error> {
+    Ok(args.integer("PRIORITY", -128..=127)? as i8)
+}
+
+/// Reads a count of headers, at least `least`, and the headers. They are returned encoded.
+pub fn headers(args: &mut Args<'_>, least: i64) -> Result<Vec<u8>, Error> {
+    let count = args.unsigned("HEADERS", least..=HEADERS_MAX as i64)? as usize;
     let mut pairs = Vec::with_capacity(count);
     for _ in 0..count {
         pairs.push((args.bytes()?, args.bytes()?));

@@ -4,6 +4,7 @@ use taskslot_engine::Event;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
+use super::named::{ID, IDS, TOKEN};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -31,17 +32,16 @@ impl Command for Retry {
             ArgDoc::one_of(
                 "tasks",
                 &[
-                    ArgDoc::text("id").about("The id of a task"),
-                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
-                        .after("IDS")
-                        .about("1 to 1000 ids"),
+                    ID,
+                    IDS,
+                    TOKEN,
                     ArgDoc::integer("n").after("COUNT").about("The n oldest dead tasks, 1 to 1000 of them"),
                 ],
             ),
         ],
         reply: "The number of tasks that became ready",
         replicates: "One TASK._APPLY with the tasks that became ready. Nothing if there are none",
-        errors: errors![TOO_MANY, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![TOO_MANY, NO_VALUE, RANGE, NAME, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -49,12 +49,15 @@ impl Command for Retry {
         let mut args = Args::new(args);
         let key = args.next()?;
         let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
-        let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
+        let tasks = if count.is_none() { Some(args.tasks()?) } else { None };
         args.finish()?;
         let retried = write(ctx, key, Missing::Skip, |txn| {
             let queue = &txn.queue();
-            let event = match (&ids, count) {
-                (Some(ids), _) => queue.retry(txn.now, ids.as_slice()),
+            let event = match (&tasks, count) {
+                (Some(tasks), _) => {
+                    let ids = tasks.as_slice().iter().filter_map(|task| task.id(queue, txn.now.at));
+                    queue.retry(txn.now, &ids.collect::<Vec<_>>())
+                }
                 (None, count) => queue.retry_oldest(txn.now, count.unwrap_or_default()),
             };
             let Some(event) = event else { return Ok(0) };
