@@ -96,7 +96,10 @@ def test_a_wrong_number_of_arguments_is_the_servers_own_error(protocol, c):
 
 
 # The options of a push, as an error lists them.
-PUSH = "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, HEADERS, REQUEST or POSTPONE"
+PUSH = (
+    "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, "
+    "HEADERS, REQUEST or POSTPONE"
+)
 
 # What is sent, and the error that is replied.
 NAMED = {

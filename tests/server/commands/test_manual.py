@@ -40,7 +40,14 @@ SHARED = {
     "TASK.INFO": ["NO", "CONFIG NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
     "TASK.SHARDS": ["0", "1 NO", "1 WITHSLOTS WITHSLOTS"],
     "TASK.SET": [
-        *["x DELAY 1", "1-1 NO x", "1-1 DELAY 1 DELAY 1", "1-1 DELAY 1 AT 1", "1-1 PRIORITY 1 DELAY", "IDS 1 1-1"],
+        *[
+            "x DELAY 1",
+            "1-1 NO x",
+            "1-1 DELAY 1 DELAY 1",
+            "1-1 DELAY 1 AT 1",
+            "1-1 PRIORITY 1 DELAY",
+            "IDS 1 1-1",
+        ],
         *["1-1 PRIORITY 128", "1-1 GROUP " + LONG, "1-1 HEADERS 1 n " + "x" * 5000],
     ],
     "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "UNIQUE " + LONG],

@@ -91,7 +91,9 @@ def test_a_payload_counts_once_for_each_id(start):
     c = Talk(start(module_args=("max-payload", 100)))
     tasks = c("TASK.MPUSH", "q", "TASKS", 3, *"abc")
     assert c("TASK.SET", "q", tasks[0], "PAYLOAD", "x" * 100) == 1
-    assert c("TASK.SET", "q", tasks[0], "PAYLOAD", "x" * 101) == Error("ERR a payload must be at most 100 bytes long")
+    assert c("TASK.SET", "q", tasks[0], "PAYLOAD", "x" * 101) == Error(
+        "ERR a payload must be at most 100 bytes long"
+    )
     assert c("TASK.SET", "q", "IDS", 3, *tasks, "PAYLOAD", "x" * 33) == [1, 1, 1]
     refused = Error("ERR PAYLOAD, once for each id, must be at most 100 bytes long")
     assert c("TASK.SET", "q", "IDS", 3, *tasks, "PAYLOAD", "x" * 34) == refused
@@ -212,7 +214,9 @@ def test_a_token_that_no_living_task_holds_is_like_an_unknown_id(held, c):
         retain = DAY if held == "done" else 0
         c("TASK.PUSH", "q", "p", "UNIQUE", "t", "FOR", DAY, "KEEP", "RETAIN", retain)
         handle = c.claim()
-        assert c("TASK.FAIL", "q", handle, "DEAD") == -1 if held == "dead" else c("TASK.ACK", "q", handle) == 1
+        assert (
+            c("TASK.FAIL", "q", handle, "DEAD") == -1 if held == "dead" else c("TASK.ACK", "q", handle) == 1
+        )
     c.push("q", "another")
     digest = c.digest()
     assert c("TASK.GET", "q", "UNIQUE", "t") is None
