@@ -37,6 +37,10 @@ use crate::totals::Totals;
 /// The version of the stored form that this build writes.
 pub const FORMAT_VERSION: u16 = 4;
 
+/// The version that digests contain. It is not raised with the stored form, so that a queue without anything new has
+/// the digest that it had before.
+const DIGEST_VERSION: u16 = 3;
+
 /// Side tables, requests, tokens and edits are stored in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -163,7 +167,7 @@ impl State {
     /// last effect, which is not known of a queue that an older version stored. It also leaves out settings at their
     /// defaults, so that a setting which a later version adds changes no digest.
     pub(crate) fn head_for_digest(&self) -> Vec<u8> {
-        let mut head = Head { effects: None, ..self.head(Vec::new()) };
+        let mut head = Head { version: DIGEST_VERSION, effects: None, ..self.head(Vec::new()) };
         head.settings
             .retain(|name, value| Rule::named(name.as_bytes()).is_none_or(|rule| rule.default != *value));
         encode_named(&head)
