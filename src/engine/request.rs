@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Handle, Options, TaskId};
-use crate::time::Due;
+use crate::task::{Handle, OnDead, Options, TaskId};
+use crate::time::{Due, When};
 
 /// A source of random bits. Only a primary draws from it; what it draws travels in events.
 pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
@@ -37,11 +37,22 @@ pub struct Push<'a> {
     pub payloads: &'a [&'a [u8]],
 }
 
+/// What the tasks of a push wait for (AFTER).
+#[derive(Debug, Clone, Copy)]
+pub struct After<'a> {
+    /// The tasks, 1 to 1000 in any order. One that is not known any more counts as done.
+    pub parents: &'a [TaskId],
+    /// What becomes of the pushed tasks if one of those ends otherwise than done.
+    pub on_dead: OnDead,
+    /// When the pushed tasks become ready, from when they wait for nothing any more. The `due` of the push is not used.
+    pub when: When,
+}
+
 /// What changes about waiting tasks (SET). The default changes nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Set<'a> {
-    /// When they become ready: `Some(None)` for at once.
-    pub due: Option<Option<Due>>,
+    /// When they become ready: from now on, or for a held task from when it waits for nothing any more.
+    pub when: Option<When>,
     /// Their priority.
     pub priority: Option<i8>,
     /// The name of their group; empty for none.
@@ -118,6 +129,14 @@ pub enum Refusal {
     FullGroups,
     /// The token is new, and would exceed `tokens-max`.
     FullTokens,
+    /// There are as many batches as a queue can have.
+    FullBatches,
+    /// There is no batch of this name.
+    UnknownBatch,
+    /// The batch is closed, and all of its tasks have ended.
+    ClosedBatch,
+    /// A task to wait for was never pushed.
+    NeverPushed,
     /// This task holds the token.
     Held(TaskId),
     /// The gate is closed: see [`crate::Gate`].

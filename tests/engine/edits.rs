@@ -1,14 +1,14 @@
 //! SET and POSTPONE, one story for each rule: what can be changed about a task that waits, and where it stands then.
 
 use taskslot_engine::{
-    Claim, Due, Event, GroupLimits, Headers, Hold, Millis, Options, Push, Queue, Refusal, Retry, Set, TaskId,
-    TaskState, Then,
+    After, Claim, Due, Event, GroupLimits, Headers, Hold, Millis, OnDead, Options, Push, Queue, Refusal,
+    Retry, Set, TaskId, TaskState, Then, When,
 };
 
 use crate::copies::{Dice, digest, load, replicate, save};
 use crate::story::{Story, story, unique};
 
-const NOW: Option<Option<Due>> = Some(None);
+const NOW: Option<When> = Some(When::Now);
 
 fn of(group: &str) -> Options<'_> {
     Options { group: group.as_bytes(), ..Options::default() }
@@ -52,8 +52,18 @@ impl Story {
     }
 
     fn delays(&mut self, name: &str, ms: u64) -> &mut Self {
-        let due = Some(Some(Due::Clock(self.in_ms(ms))));
-        self.sets(name, &Set { due, ..Set::default() })
+        self.sets(name, &Set { when: Some(When::After(ms)), ..Set::default() })
+    }
+
+    /// Pushes a task that waits for others.
+    fn push_after(&mut self, name: &str, parent: &str) -> &mut Self {
+        let (parents, on_dead, when) = ([self.id(parent)], OnDead::Wait, When::Now);
+        let payloads: [&[u8]; 1] = [name.as_bytes()];
+        let push = Push { due: None, options: Options::default(), payloads: &payloads };
+        let after = After { parents: &parents, on_dead, when };
+        let event = self.queue.push_after(self.now, &push, &after).unwrap();
+        let Event::PushedAfter { first, .. } = &event else { panic!("{event:?}") };
+        self.is_named(name, *first).apply(&event)
     }
 
     /// Pushes once more with the token of a task: its delay, and how long after the first push at most.
@@ -76,7 +86,7 @@ impl Story {
 #[test]
 fn a_delayed_task_becomes_ready_at_once_behind_the_others() {
     let mut s = story();
-    s.push_delayed("a", 500).push("b").sets("a", &Set { due: NOW, ..Set::default() });
+    s.push_delayed("a", 500).push("b").sets("a", &Set { when: NOW, ..Set::default() });
     s.is_ready("a").reloads().next_due_in(None).drains(&["b", "a"]);
 }
 
@@ -92,15 +102,15 @@ fn a_delayed_task_gets_another_time_earlier_or_later() {
     let mut s = story();
     s.push_delayed("a", 500).delays("a", 900).is_delayed("a", 900).next_due_in(Some(900));
     s.delays("a", 10).is_delayed("a", 10).reloads().next_due_in(Some(10));
-    let at = Some(Some(Due::Wall(s.now.wall.plus(70))));
-    s.sets("a", &Set { due: at, ..Set::default() }).wall_jumps(20).is_delayed("a", 50);
-    s.keeps("a", &Set { due: at, ..Set::default() });
+    let when = Some(When::At(s.now.wall.plus(70)));
+    s.sets("a", &Set { when, ..Set::default() }).wall_jumps(20).is_delayed("a", 50);
+    s.keeps("a", &Set { when, ..Set::default() });
 }
 
 #[test]
 fn a_ready_task_that_shall_be_ready_keeps_its_place() {
     let mut s = story();
-    s.push("a").push("b").passes(7).keeps("a", &Set { due: NOW, ..Set::default() });
+    s.push("a").push("b").passes(7).keeps("a", &Set { when: NOW, ..Set::default() });
     assert_eq!(s.task("a").instant, Millis(s.now.at.0 - 7), "ready since");
     s.drains(&["a", "b"]);
 }
@@ -134,7 +144,7 @@ fn only_a_task_that_waits_is_changed() {
         assert!(!s.queue.waits(s.id(name)), "{name}");
     }
     let all = ["dead", "delayed", "gone", "ready", "ready"];
-    assert_eq!(s.sets_all(&all, &Set { due: NOW, priority: Some(2), ..Set::default() }), 2);
+    assert_eq!(s.sets_all(&all, &Set { when: NOW, priority: Some(2), ..Set::default() }), 2);
     s.lists(TaskState::Ready, &["delayed", "ready"]);
 }
 
@@ -230,7 +240,7 @@ fn an_ordered_group_waits_for_a_task_that_has_begun_wherever_it_came_from() {
     s.push_with("c", None, of("g")).fails("a").claims_nothing().reloads().claims_nothing();
     s.sets("a", &group("other")).claims("c").acks("c");
     s.push_with("d", None, of("g")).sets("a", &group("g")).reloads().claims_nothing();
-    s.sets("a", &Set { due: NOW, ..Set::default() }).drains(&["a"]).drains(&["d"]);
+    s.sets("a", &Set { when: NOW, ..Set::default() }).drains(&["a"]).drains(&["d"]);
 }
 
 #[test]
@@ -325,6 +335,30 @@ fn a_token_names_the_task_that_holds_it_while_it_waits_or_is_leased() {
     assert_eq!(holder(&s, "u"), None, "gone, and its token is kept");
 }
 
+// Held tasks
+
+#[test]
+fn a_held_task_is_changed_and_stays_held() {
+    let mut s = story();
+    s.push("parent").push_after("child", "parent");
+    let later = Set { when: Some(When::After(500)), priority: Some(3), payload: Some(b"new"), ..group("g") };
+    s.sets("child", &later).reloads().keeps("child", &Set { payload: None, ..later });
+    assert_eq!((s.task("child").state, s.task("child").options.group), (TaskState::Held, &b"g"[..]));
+    s.postpones("child", 70, None).passes(50).claims("parent").acks("parent").ticks();
+    s.is_delayed("child", 500).passes(500).claims("new");
+}
+
+#[test]
+fn a_held_task_of_which_the_delay_is_removed_is_ready_once_it_waits_for_nothing() {
+    let mut s = story();
+    s.push("parent").push_after("child", "parent").delays("child", 500).reloads();
+    s.sets("child", &Set { when: NOW, ..Set::default() })
+        .claims("parent")
+        .acks("parent")
+        .ticks()
+        .claims("child");
+}
+
 // POSTPONE
 
 #[test]
@@ -402,6 +436,7 @@ fn edits_that_no_rule_decides_are_refused() {
     let edit = |ids, then, group, headers| Event::Edited {
         ids,
         then,
+        when: None,
         priority: None,
         group,
         headers,
@@ -424,6 +459,7 @@ fn edits_that_no_rule_decides_are_refused() {
     let without = |has_payload| Event::Edited {
         ids: vec![ready],
         then: None,
+        when: None,
         priority: None,
         group: None,
         headers: None,
@@ -465,7 +501,7 @@ fn random_edits_among_groups_leave_a_valid_queue_that_its_copies_equal() {
                 _ => {
                     let some: Vec<TaskId> = (0..3).filter_map(|_| anyone(&mut dice, &ids)).collect();
                     let to = Set {
-                        due: (dice.below(2) == 0).then_some(due),
+                        when: (dice.below(2) == 0).then(|| When::After(dice.below(3) * 30)),
                         priority: (dice.below(3) == 0).then(|| dice.below(2) as i8),
                         group: (dice.below(2) == 0).then_some(name.as_bytes()),
                         headers: (dice.below(9) == 0).then_some(&b""[..]),

@@ -8,10 +8,12 @@ use crate::store::edits::{is_valid_body, is_waiting};
 use crate::store::entry::Phase;
 use crate::store::lanes::LaneKey;
 use crate::task::TaskId;
+use crate::time::When;
 
 /// The parts of an edit, for each of its tasks. A part that is `None` stays as it is.
 pub(crate) struct Edit<'e> {
     pub then: &'e Option<Then>,
+    pub when: Option<When>,
     pub priority: Option<i8>,
     pub group: Option<&'e [u8]>,
     pub headers: Option<&'e [u8]>,
@@ -35,9 +37,11 @@ impl State {
     fn move_edited(&mut self, id: TaskId, edit: &Edit) -> Applied {
         let found = self.find(id).ok_or(Invalid("a task to change"))?;
         let (before, phase) = (found.key(), found.entry().phase);
-        let is_moved = match (&phase, edit.then) {
-            (_, None) | (Phase::Ready { .. }, Some(Then::Ready(_))) => false,
-            (_, Some(_)) => true,
+        let is_moved = match phase {
+            Phase::Ready { .. } => matches!(edit.then, Some(Then::Delayed(_))),
+            Phase::Delayed { .. } => edit.then.is_some(),
+            Phase::Held { .. } => edit.when.is_some(),
+            Phase::Leased { .. } | Phase::Dead { .. } | Phase::Done { .. } => false,
         };
         let key = LaneKey {
             priority: edit.priority.unwrap_or(before.priority),
@@ -57,10 +61,14 @@ impl State {
             self.count_task_in_group(key.group, 1);
             self.count_task_in_group(before.group, -1);
         }
-        match (edit.then, &task.entry.phase) {
-            (Some(then @ Then::Delayed(_)), _) => self.attach_as(task, then),
-            (Some(Then::Ready(at)), Phase::Delayed { .. }) => self.attach_at_back(task, *at),
-            (_, Phase::Ready { .. }) => {
+        match (&mut task.entry.phase, edit.then) {
+            (Phase::Held { when, .. }, _) => {
+                *when = edit.when.unwrap_or(*when);
+                self.attach(&task)
+            }
+            (_, Some(then @ Then::Delayed(_))) => self.attach_as(task, then),
+            (Phase::Delayed { .. }, Some(Then::Ready(at))) => self.attach_at_back(task, *at),
+            (Phase::Ready { .. }, _) => {
                 task.entry.rank = self.draw()?.rank();
                 self.attach(&task)
             }

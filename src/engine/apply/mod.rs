@@ -8,8 +8,10 @@
 //! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and
 //! from another queue; `seen` notes what a search for due work found out.
 
+pub(crate) mod batches;
 pub(crate) mod control;
 pub(crate) mod copy;
+pub(crate) mod dependents;
 pub(crate) mod edit;
 pub(crate) mod expiry;
 pub(crate) mod groups;
@@ -25,6 +27,7 @@ pub(crate) mod tokens;
 pub(crate) mod transition;
 
 use crate::apply::edit::Edit;
+use crate::apply::push::Held;
 use crate::event::Event;
 use crate::invalid::{Applied, ensure};
 use crate::state::State;
@@ -38,6 +41,16 @@ impl State {
                 ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
                 self.apply_pushed(*first, *due, options, payloads)
             }
+            Event::PushedAfter { first, count, at, when, parents, on_dead, options, payloads } => {
+                ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
+                let held = Held { at: *at, when: *when };
+                self.apply_pushed_after(*first, held, (parents, *on_dead), options, payloads)
+            }
+            Event::BatchOpened { name, id, at, when, options, payloads } => {
+                self.apply_batch_opened(name, *id, Held { at: *at, when: *when }, options, payloads)
+            }
+            Event::BatchClosed { name, at } => self.apply_batch_closed(name, *at),
+            Event::Told { parent, at, tasks } => self.apply_told(*parent, *at, tasks),
             Event::Answered { token, at, kept_until, answer } => {
                 self.apply_answered(token, *at, *kept_until, answer)
             }
@@ -61,10 +74,10 @@ impl State {
             Event::Purged { ids } => self.each(ids, State::apply_purged),
             Event::Expired { at, ids } => self.each(ids, |state, id| state.apply_expired(id, *at)),
             Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
-            Event::Edited { ids, then, priority, group, headers, has_payload, payload } => {
+            Event::Edited { ids, then, when, priority, group, headers, has_payload, payload } => {
                 ensure(*has_payload == payload.is_some(), "the payload that the event speaks of")?;
-                let edit =
-                    Edit { then, priority: *priority, group: *group, headers: *headers, payload: *payload };
+                let (priority, group, headers) = (*priority, *group, *headers);
+                let edit = Edit { then, when: *when, priority, group, headers, payload: *payload };
                 self.each(ids, |state, id| state.apply_edited(id, &edit))
             }
             Event::Freed { at, tokens } => self.apply_freed(*at, tokens),

@@ -3,7 +3,8 @@
 //! Rules are methods of [`crate::State`] that take `&self`. They choose everything that an event carries: ids, lease
 //! numbers, nonces, instants. Applying the event then leaves nothing to decide, on the primary or on a replica.
 //!
-//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `set` (what
+//! - By clients: `push`, `unique` (tokens), `dependents` (AFTER), `batches`, `claim`, `gather`, `suspects`, `lease`
+//!   (answers), `step` (an answer that pushes the next task), `steer` (cancel, retry), `set` (what
 //!   waits), `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
@@ -11,8 +12,11 @@
 //! Errors are [`crate::Refusal`]s. A rule that is refused, or has nothing to do, leaves no trace.
 
 pub(crate) mod backoff;
+pub(crate) mod batches;
 pub(crate) mod claim;
+pub(crate) mod dependents;
 pub(crate) mod due;
+pub(crate) mod gather;
 pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod lease;
@@ -21,6 +25,7 @@ pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod set;
 pub(crate) mod steer;
+pub(crate) mod step;
 pub(crate) mod suspects;
 pub(crate) mod term;
 pub(crate) mod ttl;

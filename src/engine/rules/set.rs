@@ -9,7 +9,7 @@ use crate::state::{Found, State};
 use crate::store::edits::is_waiting;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
-use crate::time::{Due, Millis, Now};
+use crate::time::{Due, Millis, Now, When};
 
 impl State {
     /// The task that holds a token, while it waits or is leased. `None` if the token is free, or is kept for a task
@@ -17,33 +17,73 @@ impl State {
     pub fn living_holder(&self, at: Millis, token: &[u8]) -> Option<TaskId> {
         let id = self.tokens.holder(at, token)?;
         match self.find(id)?.entry().phase {
-            Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Leased { .. } => Some(id),
+            Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Held { .. } | Phase::Leased { .. } => {
+                Some(id)
+            }
             Phase::Dead { .. } | Phase::Done { .. } => None,
         }
     }
 
-    /// Whether a task waits: it is ready or delayed. Only such a task can be changed.
+    /// Whether a task waits: it is ready, delayed or held. Only such a task can be changed.
     pub fn waits(&self, id: TaskId) -> bool {
         self.find(id).is_some_and(|found| is_waiting(&found.entry().phase))
     }
 
     /// Changes those of the tasks that wait; `None` if that changes nothing. Errors: `FullBytes`, `FullGroups`.
     pub fn set<'a>(&self, now: Now, ids: &[TaskId], to: &Set<'a>) -> Result<Option<Event<'a>>, Refusal> {
-        let then = to.due.map(|due| due.map_or(Then::Ready(now.at), |due| Then::Delayed(due.bounded())));
-        let (mut seen, mut chosen, mut is_moved) = (BTreeSet::new(), Vec::new(), false);
+        let then =
+            |when: When| when.due(&now).map_or(Then::Ready(now.at), |due| Then::Delayed(due.bounded()));
+        self.edit(ids, to.when.map(then), to)
+    }
+
+    /// Moves a ready or delayed task to another instant: `due`, or at once, but at most `until_ms` after its push. `None`
+    /// if it is neither any more, or is due then already. A held task keeps its time, which begins later.
+    pub fn postpone(
+        &self,
+        now: Now,
+        id: TaskId,
+        due: Option<Due>,
+        until_ms: Option<u64>,
+    ) -> Option<Event<'static>> {
+        match self.find(id)?.entry().phase {
+            Phase::Ready { .. } | Phase::Delayed { .. } => {}
+            Phase::Held { .. } | Phase::Leased { .. } | Phase::Dead { .. } | Phase::Done { .. } => {
+                return None;
+            }
+        }
+        let last = until_ms.map_or(Millis::MAX, |ms| Millis(id.ms).plus(ms));
+        let due = due.and_then(|due| due.bounded().no_later_than(last, &now));
+        let then = due.map_or(Then::Ready(now.at), Then::Delayed);
+        self.edit(&[id], Some(then), &Set::default()).ok().flatten()
+    }
+
+    /// Changes those of the tasks that wait. `then` is when they become ready, unless they are held.
+    fn edit<'a>(
+        &self,
+        ids: &[TaskId],
+        then: Option<Then>,
+        to: &Set<'a>,
+    ) -> Result<Option<Event<'a>>, Refusal> {
+        let when = to.when.map(When::bounded);
+        let (mut seen, mut chosen) = (BTreeSet::new(), Vec::new());
+        // Whether ready or delayed tasks move, and held ones.
+        let (mut is_moved, mut are_held) = (false, false);
         for &id in ids {
             let Some(found) = self.find(id).filter(|found| is_waiting(&found.entry().phase)) else {
                 continue;
             };
-            if seen.insert(id) && self.would_change(&found, to, then) {
-                is_moved |= then.is_some_and(|then| moves(&found, then));
+            let moves = moves(&found, then, when);
+            if seen.insert(id) && (moves || self.would_change(&found, to)) {
+                let is_held = matches!(found.entry().phase, Phase::Held { .. });
+                is_moved |= moves && !is_held;
+                are_held |= moves && is_held;
                 chosen.push(id);
             }
         }
         if chosen.is_empty() {
             return Ok(None);
         }
-        if !self.has_room_for_group(to.group.unwrap_or_default()) {
+        if !self.has_room_for_group(to.group.unwrap_or_default(), 0) {
             return Err(Refusal::FullGroups);
         }
         let Set { priority, group, headers, payload, .. } = *to;
@@ -52,39 +92,28 @@ impl State {
         if growth > 0 && self.settings.limit(Setting::MaxBytes).is_some_and(|max| bytes > max) {
             return Err(Refusal::FullBytes);
         }
-        let (then, has_payload) = (then.filter(|_| is_moved), payload.is_some());
-        Ok(Some(Event::Edited { ids: chosen, then, priority, group, headers, has_payload, payload }))
+        let (then, when) = (then.filter(|_| is_moved), when.filter(|_| are_held));
+        let has_payload = payload.is_some();
+        Ok(Some(Event::Edited { ids: chosen, then, when, priority, group, headers, has_payload, payload }))
     }
 
-    /// Moves a task that waits to another instant: `due`, or at once, but at most `until_ms` after its push. `None` if
-    /// it doesn't wait any more, or is due then already.
-    pub fn postpone(
-        &self,
-        now: Now,
-        id: TaskId,
-        due: Option<Due>,
-        until_ms: Option<u64>,
-    ) -> Option<Event<'static>> {
-        let last = until_ms.map_or(Millis::MAX, |ms| Millis(id.ms).plus(ms));
-        let due = due.and_then(|due| due.bounded().no_later_than(last, &now));
-        self.set(now, &[id], &Set { due: Some(due), ..Set::default() }).ok().flatten()
-    }
-
-    fn would_change(&self, found: &Found, to: &Set, then: Option<Then>) -> bool {
+    /// Whether a change of a task's payload, headers, priority or group changes anything.
+    fn would_change(&self, found: &Found, to: &Set) -> bool {
         let key = found.key();
         to.payload.is_some()
             || to.headers.is_some()
             || to.priority.is_some_and(|priority| priority != key.priority)
             || to.group.is_some_and(|name| name != self.groups.name(key.group))
-            || then.is_some_and(|then| moves(found, then))
     }
 }
 
-/// Whether a waiting task becomes ready or due at another instant. A ready task can't become ready again.
-fn moves(found: &Found, then: Then) -> bool {
-    match (found.entry().phase, then) {
-        (Phase::Delayed { due }, Then::Delayed(other)) => due != other,
-        (Phase::Ready { .. }, Then::Ready(_)) => false,
-        _ => true,
+/// Whether a waiting task becomes ready or due at another instant, `then`, or if it is held as `when` says. A ready task
+/// can't become ready again.
+fn moves(found: &Found, then: Option<Then>, when: Option<When>) -> bool {
+    match found.entry().phase {
+        Phase::Ready { .. } => matches!(then, Some(Then::Delayed(_))),
+        Phase::Delayed { due } => then.is_some_and(|then| then != Then::Delayed(due)),
+        Phase::Held { when: before, .. } => when.is_some_and(|when| when != before),
+        Phase::Leased { .. } | Phase::Dead { .. } | Phase::Done { .. } => false,
     }
 }

@@ -155,7 +155,7 @@ impl Edits {
 
 /// Whether a task in this phase waits. Only a waiting task can be changed.
 pub(crate) fn is_waiting(phase: &Phase) -> bool {
-    matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. })
+    matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Held { .. })
 }
 
 /// Whether a body's sizes are within bounds.

@@ -8,7 +8,8 @@
 //! feature does not pay for its table.
 //!
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
-//! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `interner` (names of workers), `name`.
+//! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `batches`, `interner` (names of workers), `name`.
+//! - By what they wait for: `dependents` (AFTER).
 //! - Beside the log: `edits` and `edit` (what replaced parts of a record), `side_table` (errors, results, progress).
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
 //! - `effect_count`: the number of the last effect.
@@ -16,7 +17,9 @@
 //! No table is a hash table that grows with the tasks, because a single resize would stall the server. Methods named
 //! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
+pub(crate) mod batches;
 pub(crate) mod delayed;
+pub(crate) mod dependents;
 pub(crate) mod done;
 pub(crate) mod edit;
 pub(crate) mod edits;

@@ -9,6 +9,7 @@
 mod ack;
 mod apply_effect;
 mod args;
+mod batch;
 mod cancel;
 mod claim;
 mod clock;
@@ -38,6 +39,7 @@ mod result;
 mod retry;
 mod set;
 mod shards;
+mod step;
 mod task;
 mod unique;
 
@@ -66,6 +68,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<config::Config>(),
     Entry::of::<group::Group>(),
     Entry::of::<cron::Cron>(),
+    Entry::of::<batch::Batch>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),

@@ -1,10 +1,10 @@
 //! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
-use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
+use taskslot_engine::{self as engine, Answer, Event, Now, Queue, Refusal, TaskId};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
+use super::push_options::{AFTER, BATCH, PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
@@ -13,7 +13,7 @@ use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
 /// The description of a payload.
-const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
+pub(super) const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -30,16 +30,18 @@ impl Command for Push {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PUSH",
         summary: "Adds a task to a queue. Creates the queue if it does not exist",
-        details: "The task is ready at once, or delayed with DELAY or AT. A push that would exceed a limit \
+        details: "The task is ready at once, delayed with DELAY or AT, or held with AFTER. A push that would exceed a limit \
             of the queue is refused. Done tasks never make a push fail: if max-bytes is reached, the \
             oldest of them are removed first.",
-        complexity: "O(log n) for a delayed task, otherwise O(1)",
+        complexity: "O(log n) for a delayed task, O(p log n) with AFTER p tasks, otherwise O(1)",
         since: FIRST,
         arity: -3,
         flags: "write deny-oom fast",
         acl: "write fast",
         keys: KEYS,
-        args: push_args!(ArgDoc::key("key", 0), ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; REQUEST),
+        args: push_args!(
+            ArgDoc::key("key", 0), ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; BATCH, AFTER, REQUEST
+        ),
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
@@ -55,6 +57,10 @@ impl Command for Push {
             ATTEMPTS,
             CLASH,
             REQUIRES,
+            ID,
+            UNKNOWN_BATCH,
+            CLOSED_BATCH,
+            NEVER_PUSHED,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -98,13 +104,13 @@ impl Command for MPush {
         summary: "Adds several tasks to a queue, all or none. Creates the queue if it does not exist",
         details: "The tasks differ only in their payloads, and get consecutive ids. The queue's limits are \
             checked for all of them together.",
-        complexity: "O(n) for n tasks",
+        complexity: "O(n) for n tasks, O(n * p * log m) if each waits for p tasks in a queue of m",
         since: FIRST,
         arity: -5,
         flags: "write deny-oom",
         acl: "write",
         keys: KEYS,
-        args: push_args!(ArgDoc::key("key", 0), WHEN; ; REQUEST, TASKS),
+        args: push_args!(ArgDoc::key("key", 0), WHEN; ; BATCH, AFTER, REQUEST, TASKS),
         reply: "An array of the tasks' ids, in the order of the payloads",
         replicates: "One TASK._APPLY with the tasks, their first id and times, and the reply to remember for \
             REQUEST. Nothing for a REQUEST that is sent again",
@@ -118,6 +124,12 @@ impl Command for MPush {
             ATTEMPTS,
             CLASH,
             REQUIRED,
+            REQUIRES,
+            ID,
+            UNKNOWN_BATCH,
+            CLOSED_BATCH,
+            WAITS,
+            NEVER_PUSHED,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -146,16 +158,21 @@ impl Command for MPush {
     }
 }
 
-const PUSH: &[&str] = &[
+/// The options of TASK.PUSH.
+pub(super) const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
-    "KEEP", "REPLACE", "HEADERS", "REQUEST", "POSTPONE",
+    "KEEP", "REPLACE", "HEADERS", "BATCH", "AFTER", "ONDEAD", "REQUEST", "POSTPONE",
 ];
 const MPUSH: &[&str] = &[
-    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
+    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "BATCH", "AFTER",
+    "ONDEAD", "REQUEST", "TASKS",
 ];
 
+/// The most waits that one call adds: tasks, times the tasks that each of them waits for.
+const WAITS_MAX: usize = 10_000;
+
 /// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
-fn read<'a>(
+pub(super) fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
 ) -> Result<(PushOptions<'a>, Option<&'a [Arg<'a>]>), Error> {
@@ -170,7 +187,16 @@ fn read<'a>(
         }
     }
     options.check()?;
+    if tasks.map_or(0, <[_]>::len) * options.after.len() > WAITS_MAX {
+        return Err(Error::Bad("TASKS times AFTER must be at most 10000"));
+    }
     Ok((options, tasks))
+}
+
+/// Checks the length of a payload.
+pub(super) fn check_length(payload: &[u8]) -> Result<(), Error> {
+    let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
+    if payload.len() > most { Err(Error::TooLong("a payload", most)) } else { Ok(()) }
 }
 
 /// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that
@@ -193,23 +219,21 @@ fn push_all<'a>(
             &many
         }
     };
-    let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
-    if payloads.iter().any(|payload| payload.len() > max_payload) {
-        return Err(Error::TooLong("a payload", max_payload));
-    }
+    payloads.iter().try_for_each(|payload| check_length(payload))?;
     let pushed = write(ctx, key, Missing::Create, |txn| {
         let earlier = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
         if let Some(earlier) = earlier {
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let push = engine::Push { due: options.due(&txn.now), options: options.at(txn.now.at), payloads };
-        let event = match txn.queue().push(txn.now, &push) {
+        let event = match decide(txn.queue(), txn.now, options, payloads, None) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
             pushed => pushed.inspect_err(|_| txn.count_refused())?,
         };
         txn.commit_push(&event, tasks)?;
-        let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
+        let (Event::Pushed { first, count, .. } | Event::PushedAfter { first, count, .. }) = event else {
+            return Err(Refusal::Exhausted.into());
+        };
         if let Some(token) = options.request {
             let event = txn.queue().answered(txn.now, token, Answer::Pushed { first, count });
             txn.commit(&event)?;
@@ -217,6 +241,26 @@ fn push_all<'a>(
         Ok((first, count))
     })?;
     pushed.ok_or(Error::Busy)
+}
+
+/// Decides the push, which may follow the end of a task in the same effect. Tasks that wait for others become ready as
+/// DELAY or AT says from then on.
+pub(super) fn decide<'p>(
+    queue: &Queue,
+    now: Now,
+    options: &'p PushOptions<'_>,
+    payloads: &'p [&'p [u8]],
+    acked: Option<&Event>,
+) -> Result<Event<'p>, Refusal> {
+    let after = options.after();
+    let due = if after.is_some() { None } else { options.due(&now) };
+    let push = engine::Push { due, options: options.at(now.at), payloads };
+    match (after, acked) {
+        (None, None) => queue.push(now, &push),
+        (None, Some(acked)) => queue.push_next(now, &push, acked),
+        (Some(after), None) => queue.push_after(now, &push, &after),
+        (Some(after), Some(acked)) => queue.push_next_after(now, &push, &after, acked),
+    }
 }
 
 /// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if
@@ -233,12 +277,7 @@ fn found<'a>(
             txn.commit_push(&event, tasks)?;
         }
     }
-    if options.unique.postpone {
-        let (due, until_ms) = (options.asked_due(&txn.now), options.unique.postpone_until_ms);
-        if let Some(event) = txn.queue().postpone(txn.now, id, due, until_ms) {
-            txn.commit(&event)?;
-        }
-    }
+    postpone(txn, id, options)?;
     txn.count_found();
     if let Some(token) = options.request {
         let answer = Answer::Pushed { first: id, count: 0 };
@@ -246,4 +285,16 @@ fn found<'a>(
         txn.commit(&event)?;
     }
     Ok((id, 0))
+}
+
+/// With POSTPONE, a task that a push found is due as the push says.
+pub(super) fn postpone(txn: &mut Txn<'_, '_>, id: TaskId, options: &PushOptions<'_>) -> Result<(), Error> {
+    if !options.unique.postpone {
+        return Ok(());
+    }
+    let (due, until_ms) = (options.asked_due(&txn.now), options.unique.postpone_until_ms);
+    match txn.queue().postpone(txn.now, id, due, until_ms) {
+        Some(event) => txn.commit(&event),
+        None => Ok(()),
+    }
 }

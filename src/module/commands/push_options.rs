@@ -1,8 +1,8 @@
-//! The options of a push. PUSH, MPUSH and TASK.CRON SET have them.
+//! The options of a push. PUSH, MPUSH, TASK.CRON SET and TASK.BATCH OPEN have them.
 
 use taskslot_engine::{
-    ATTEMPTS_MAX, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, Now,
-    Options, SPAN_MAX_MS,
+    ATTEMPTS_MAX, After, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES,
+    Now, OnDead, Options, SPAN_MAX_MS, TaskId, When,
 };
 
 use super::args::Args;
@@ -58,6 +58,35 @@ pub const HEADERS: ArgDoc = ArgDoc::block(
 .after("HEADERS")
 .optional()
 .about("1 to 64 headers, together at most 4096 bytes. A name has 1 to 256 bytes");
+/// The batch that a task counts in.
+pub const BATCH: ArgDoc = ArgDoc::text("name")
+    .after("BATCH")
+    .optional()
+    .about("The task counts in this batch, 1 to 256 bytes, which was opened by TASK.BATCH");
+/// The tasks to wait for.
+pub const AFTER: ArgDoc = ArgDoc::block(
+    "after",
+    &[
+        ArgDoc::block("parents", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()]).after("AFTER").about(
+            "The task is held until all of these tasks of the queue are done: 1 to 1000 ids. One that does not exist \
+                any more counts as done",
+        ),
+        ON_DEAD,
+    ],
+)
+.optional();
+const ON_DEAD: ArgDoc = ArgDoc::one_of(
+    "on-dead",
+    &[
+        ArgDoc::word("wait", "WAIT")
+            .about("The task stays held until that one is retried and done. This is the default"),
+        ArgDoc::word("run", "RUN").about("That one counts as done"),
+        ArgDoc::word("drop", "DROP").about("The task is cancelled"),
+    ],
+)
+.after("ONDEAD")
+.optional()
+.about("What happens if one of them ends otherwise than done: dead, cancelled, expired or purged");
 /// The token of a push that can be sent again.
 pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
     "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes gets \
@@ -73,41 +102,10 @@ macro_rules! push_args {
 }
 pub(super) use push_args;
 
-/// When tasks become ready, as the client gave it. The time is computed later, when the present time is known.
-#[derive(Clone, Copy)]
-pub enum When {
-    /// The tasks are ready after this many ms.
-    After(u64),
-    /// The tasks are ready at this time of the wall clock.
-    At(Millis),
-}
-
-impl When {
-    /// Reads the value of DELAY or AT. Errors: one of them was given before.
-    pub fn read(before: Option<When>, option: &str, args: &mut Args<'_>) -> Result<When, Error> {
-        match option {
-            _ if before.is_some() => Err(Error::Clash("DELAY", "AT")),
-            "DELAY" => Ok(When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
-            "AT" => Ok(When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?))),
-            _ => Err(Error::Syntax),
-        }
-    }
-
-    /// The time; `None` if it is now or in the past.
-    pub fn due(self, now: &Now) -> Option<Due> {
-        match self {
-            When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
-            When::At(at) if at > now.wall => Some(Due::Wall(at)),
-            _ => None,
-        }
-    }
-}
-
 /// The options of a push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
-    /// When the tasks become ready; `None` for at once.
-    pub when: Option<When>,
+    pub when: When,
     priority: i8,
     attempts: Option<i32>,
     lease_ms: Option<u32>,
@@ -115,6 +113,10 @@ pub struct PushOptions<'a> {
     retain_ms: Option<u64>,
     pub headers: Vec<u8>,
     ttl_ms: Option<u64>,
+    batch: &'a [u8],
+    /// The tasks to wait for; empty for none.
+    pub after: Vec<TaskId>,
+    on_dead: Option<OnDead>,
     pub unique: UniqueOptions<'a>,
     pub request: Option<&'a [u8]>,
 }
@@ -129,7 +131,7 @@ impl<'a> PushOptions<'a> {
     /// Reads the value of an option.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         match option {
-            "DELAY" | "AT" => self.when = Some(When::read(self.when, option, args)?),
+            "DELAY" | "AT" => self.when = when(self.when, option, args)?,
             "PRIORITY" => self.priority = priority(args)?,
             "ATTEMPTS" => self.attempts = Some(attempts(args)?),
             "LEASE" => self.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
@@ -137,6 +139,9 @@ impl<'a> PushOptions<'a> {
             "GROUP" => self.group = args.name("GROUP")?,
             "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => self.headers = headers(args, 1)?,
+            "BATCH" => self.batch = args.name("BATCH")?,
+            "AFTER" => self.after = ids(args)?,
+            "ONDEAD" => self.on_dead = Some(on_dead(args)?),
             "REQUEST" => self.request = Some(args.name("REQUEST")?),
             option if self.unique.accept(option, args)? => {}
             _ => return Err(Error::Syntax),
@@ -146,6 +151,9 @@ impl<'a> PushOptions<'a> {
 
     /// Checks that the options fit together, after all were read.
     pub fn check(&self) -> Result<(), Error> {
+        if self.on_dead.is_some() && self.after.is_empty() {
+            return Err(Error::Requires("ONDEAD", "AFTER"));
+        }
         self.unique.check()
     }
 
@@ -160,7 +168,13 @@ impl<'a> PushOptions<'a> {
 
     /// The same, but only as DELAY or AT say.
     pub fn asked_due(&self, now: &Now) -> Option<Due> {
-        self.when?.due(now)
+        self.when.due(now)
+    }
+
+    /// What the task waits for; `None` for nothing.
+    pub fn after(&self) -> Option<After<'_>> {
+        let (on_dead, when) = (self.on_dead.unwrap_or_default(), self.when);
+        (!self.after.is_empty()).then_some(After { parents: &self.after, on_dead, when })
     }
 
     /// The options of each task that is pushed at `at`.
@@ -174,6 +188,7 @@ impl<'a> PushOptions<'a> {
             unique: self.unique.at(at),
             ttl_ms: self.ttl_ms,
             retain_ms: self.retain_ms,
+            batch: self.batch,
         }
     }
 }
@@ -185,9 +200,34 @@ fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
     }
 }
 
+/// Reads the value of DELAY or AT. Errors: one of them was given before.
+pub fn when(before: When, option: &str, args: &mut Args<'_>) -> Result<When, Error> {
+    match option {
+        _ if before != When::Now => Err(Error::Clash("DELAY", "AT")),
+        "DELAY" => Ok(When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
+        "AT" => Ok(When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?))),
+        _ => Err(Error::Syntax),
+    }
+}
+
 /// Reads a priority.
 pub fn priority(args: &mut Args<'_>) -> Result<i8, Error> {
     Ok(args.integer("PRIORITY", -128..=127)? as i8)
+}
+
+fn ids(args: &mut Args<'_>) -> Result<Vec<TaskId>, Error> {
+    let count = args.count("AFTER")?;
+    // Reserves no more than there are arguments: the count may be far larger.
+    let mut ids = Vec::with_capacity(count.min(args.left()));
+    for _ in 0..count {
+        ids.push(args.id()?);
+    }
+    Ok(ids)
+}
+
+fn on_dead(args: &mut Args<'_>) -> Result<OnDead, Error> {
+    let word = args.one_of(&["WAIT", "RUN", "DROP"])?;
+    OnDead::ALL.get(word).copied().ok_or(Error::Syntax)
 }
 
 /// Reads a count of headers, at least `least`, and the headers. They are returned encoded.

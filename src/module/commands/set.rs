@@ -1,12 +1,12 @@
 //! `TASK.SET`: changes tasks that wait.
 
-use taskslot_engine::{self as engine, NAME_MAX_BYTES, Now, TaskId};
+use taskslot_engine::{self as engine, NAME_MAX_BYTES, TaskId, When};
 use taskslot_node::ArgError;
 
 use super::args::{Args, OneOrMany};
 use super::docs::errors;
 use super::named::TASKS;
-use super::push_options::{When, headers, priority};
+use super::push_options::{headers, priority, when};
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
 use crate::txn::{Missing, write};
@@ -98,7 +98,7 @@ impl Command for Set {
             let ids: Vec<Option<TaskId>> = tasks.as_slice().iter().map(|task| task.id(queue, at)).collect();
             let waits: Vec<bool> = ids.iter().map(|id| id.is_some_and(|id| queue.waits(id))).collect();
             let ids: Vec<TaskId> = ids.into_iter().flatten().collect();
-            if let Some(event) = queue.set(txn.now, &ids, &options.at(&txn.now))? {
+            if let Some(event) = queue.set(txn.now, &ids, &options.set())? {
                 txn.afford(txn.queue().growth(&event))?;
                 txn.commit_push(&event, options.payload)?;
             }
@@ -131,7 +131,7 @@ impl<'a> SetOptions<'a> {
         while let Some(option) = args.option(&["DELAY", "AT", "PRIORITY", "GROUP", "PAYLOAD", "HEADERS"])? {
             is_empty = false;
             match option {
-                "DELAY" | "AT" => options.when = Some(When::read(options.when, option, args)?),
+                "DELAY" | "AT" => options.when = Some(when(options.when.unwrap_or_default(), option, args)?),
                 "PRIORITY" => options.priority = Some(priority(args)?),
                 "GROUP" => options.group = Some(group(args)?),
                 "PAYLOAD" => options.payload = args.take(1)?,
@@ -153,9 +153,9 @@ impl<'a> SetOptions<'a> {
         }
     }
 
-    fn at(&self, now: &Now) -> engine::Set<'_> {
+    fn set(&self) -> engine::Set<'_> {
         engine::Set {
-            due: self.when.map(|when| when.due(now)),
+            when: self.when,
             priority: self.priority,
             group: self.group,
             headers: self.headers.as_deref(),

@@ -1,16 +1,16 @@
 //! Steps that change waiting tasks: SET and POSTPONE.
 
-use taskslot_engine::{Due, Event, Headers, Millis, Set, TaskId};
+use taskslot_engine::{Event, Headers, Millis, Set, TaskId, When};
 
 use super::{Lockstep, pick};
 
 impl Lockstep {
-    /// When a changed task is due, if that changes.
-    fn some_due(&self, word: u32) -> Option<Due> {
+    /// When a changed task is due.
+    fn some_when(&self, word: u32) -> When {
         match word % 4 {
-            0 => None,
-            1 => Some(Due::Wall(Millis(self.now.wall.0 + 1 + u64::from(word >> 2) % 900))),
-            _ => Some(Due::Clock(Millis(self.now.at.0 + 1 + u64::from(word >> 2) % 500))),
+            0 => When::Now,
+            1 => When::At(Millis(self.now.wall.0 + u64::from(word >> 2) % 900)),
+            _ => When::After(u64::from(word >> 2) % 500),
         }
     }
 
@@ -19,7 +19,7 @@ impl Lockstep {
         let headers = Headers::pack(&[(b"changed", b"yes")]);
         let payload = vec![b'c'; pick(&[0, 7, 40, 900], b >> 4)];
         let to = Set {
-            due: (b >> 6 & 1 == 0).then(|| self.some_due(b >> 8)),
+            when: (b >> 6 & 1 == 0).then(|| self.some_when(b >> 8)),
             priority: pick(&[None, None, Some(0), Some(1), Some(-1), Some(127)], b >> 10),
             group: None,
             headers: pick(&[None, None, Some(&headers[..]), Some(b"")], b >> 14),
@@ -39,7 +39,7 @@ impl Lockstep {
     }
 
     pub(super) fn postpone(&mut self, a: u32, b: u32) {
-        let (id, due) = (self.id(a), self.some_due(b));
+        let (id, due) = (self.id(a), self.some_when(b).due(&self.now));
         let until_ms = pick(&[None, Some(1), Some(300), Some(5000)], b >> 20);
         let event = self.queue.postpone(self.now, id, due, until_ms);
         let expected = self.model.postpone(&self.now, id, due, until_ms);

@@ -8,11 +8,22 @@ impl Model {
     /// Changes the tasks that wait, and returns those for which something changes. `bytes` is the size of all tasks
     /// except done ones, according to the queue.
     pub fn set(&mut self, now: &Now, ids: &[TaskId], to: &Set, bytes: u64) -> Result<Vec<TaskId>, Refusal> {
+        self.edit(now, ids, to.when.map(|when| when.due(now)), to, bytes)
+    }
+
+    fn edit(
+        &mut self,
+        now: &Now,
+        ids: &[TaskId],
+        due: Option<Option<Due>>,
+        to: &Set,
+        bytes: u64,
+    ) -> Result<Vec<TaskId>, Refusal> {
         let mut chosen: Vec<TaskId> = Vec::new();
         let mut growth = 0i64;
         for &id in ids {
             let Some(task) = self.find(id).filter(|_| !chosen.contains(&id)) else { continue };
-            let is_moved = match (&task.place, to.due) {
+            let is_moved = match (&task.place, due) {
                 (Place::Ready { .. }, Some(due)) => due.is_some(),
                 (Place::Delayed { due }, Some(other)) => Some(*due) != other,
                 (Place::Ready { .. } | Place::Delayed { .. }, None) => false,
@@ -29,11 +40,11 @@ impl Model {
         if growth > 0 && max.is_some_and(|max| bytes as i64 + growth > max as i64) {
             return Err(Refusal::FullBytes);
         }
-        chosen.iter().for_each(|&id| self.change(now, id, to));
+        chosen.iter().for_each(|&id| self.change(now, id, due, to));
         Ok(chosen)
     }
 
-    fn change(&mut self, now: &Now, id: TaskId, to: &Set) {
+    fn change(&mut self, now: &Now, id: TaskId, due: Option<Option<Due>>, to: &Set) {
         let turn = self.turn();
         let task = self.find(id).unwrap();
         if let Some(payload) = to.payload {
@@ -44,7 +55,7 @@ impl Model {
         }
         let before = task.priority;
         task.priority = to.priority.unwrap_or(before);
-        match (&task.place, to.due) {
+        match (&task.place, due) {
             (_, Some(Some(due))) => task.place = Place::Delayed { due },
             (Place::Delayed { .. }, Some(None)) => {
                 (task.place, task.turn) = (Place::Ready { since: now.at.0 }, turn)
@@ -62,6 +73,6 @@ impl Model {
             Some(_) if last > now.at.0 => Some(Due::Clock(taskslot_engine::Millis(last))),
             _ => None,
         };
-        !self.set(now, &[id], &Set { due: Some(due), ..Set::default() }, 0).unwrap().is_empty()
+        !self.edit(now, &[id], Some(due), &Set::default(), 0).unwrap().is_empty()
     }
 }
