@@ -34,9 +34,12 @@ impl State {
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
             Event::Edited { ids, group, headers, payload, .. } => {
                 let bodies = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
-                bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.name_growth(name))
+                bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.group_name_growth(name))
             }
+            // A group that is known takes a few bytes more while it is paused, and there are never more of them.
+            Event::GroupPaused { name, .. } => self.group_name_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
+            Event::Ran { name, .. } => self.run_growth(name),
             Event::Extended { progress: None, .. }
             | Event::Grouped { limits: None, .. }
             | Event::Pushed { .. }
@@ -64,6 +67,7 @@ impl State {
             | Event::Replaced { .. }
             | Event::Freed { .. }
             | Event::Configured { .. }
+            | Event::GroupResumed { .. }
             | Event::Rested { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
@@ -84,18 +88,17 @@ impl State {
         self.find(id).map_or(0, |found| self.edits.growth(found.order, payload, headers))
     }
 
-    /// How many bytes a group takes that is not known yet; 0 for one that is.
-    fn name_growth(&self, name: &[u8]) -> i64 {
-        if self.groups.find(name).is_some() { 0 } else { len(name) + NAME_BYTES }
-    }
-
     fn group_growth(&self, name: &[u8]) -> i64 {
         let known = self.groups.find(name).and_then(|number| self.groups.get(number));
         match known {
             Some(group) if group.limits.is_some() => 0,
             Some(_) => size_of::<GroupLimits>() as i64,
-            None => len(name) + NAME_BYTES + size_of::<GroupLimits>() as i64,
+            None => self.group_name_growth(name) + size_of::<GroupLimits>() as i64,
         }
+    }
+
+    fn group_name_growth(&self, name: &[u8]) -> i64 {
+        if self.groups.find(name).is_some() { 0 } else { len(name) + NAME_BYTES }
     }
 }
 

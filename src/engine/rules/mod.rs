@@ -5,7 +5,7 @@
 //!
 //! - By clients: `push`, `unique` (tokens), `dependents` (AFTER), `batches`, `claim`, `gather`, `suspects`, `lease`
 //!   (answers), `step` (an answer that pushes the next task), `steer` (cancel, retry), `set` (what
-//!   waits), `groups`.
+//!   waits), `purge`, `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
 //!
@@ -20,6 +20,7 @@ pub(crate) mod gather;
 pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod lease;
+pub(crate) mod purge;
 pub(crate) mod push;
 pub(crate) mod retention;
 pub(crate) mod schedule;
