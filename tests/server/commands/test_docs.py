@@ -18,11 +18,12 @@ ABOUT = {
     "TASK.EXTEND": (-3, {"write", "fast"}, {"RW", "update"}),
     "TASK.FAIL": (-3, {"write", "fast"}, {"RW", "update"}),
     "TASK.RESULT": (-3, {"readonly", "fast", "blocking", "random"}, {"RO", "access"}),
-    "TASK.GET": (3, {"readonly", "fast", "random"}, {"RO", "access"}),
+    "TASK.GET": (-3, {"readonly", "fast", "random"}, {"RO", "access"}),
     "TASK.LIST": (-3, {"readonly", "random"}, {"RO", "access"}),
     "TASK.LEN": (-2, {"readonly", "fast", "random"}, {"RO"}),
     "TASK.INFO": (-2, {"readonly", "random"}, {"RO", "access"}),
     "TASK.SHARDS": (-3, {"readonly"}, {"RO"}),
+    "TASK.SET": (-5, {"write"}, {"RW", "update"}),
     "TASK.CANCEL": (-3, {"write", "fast"}, {"RW", "delete"}),
     "TASK.RETRY": (-3, {"write"}, {"RW", "update"}),
     "TASK.CONFIG": (-3, {"write"}, {"RW", "update"}),
@@ -131,7 +132,7 @@ def tokens(c: Talk, argument: object) -> set[str]:
 
 OPTIONS = {
     "TASK.PUSH": "DELAY AT PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN UNIQUE UNTIL START FOR KEEP REPLACE "
-    "HEADERS REQUEST",
+    "POSTPONE HEADERS REQUEST",
     "TASK.MPUSH": "DELAY AT PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN HEADERS REQUEST TASKS",
     "TASK.CLAIM": "COUNT BYTES LEASE BLOCK GATHER WORKER GROUP TIED NOACK REQUEST WITHMETA",
     "TASK.MCLAIM": "KEYS COUNT BYTES LEASE BLOCK GATHER WORKER GROUP TIED NOACK REQUEST WITHMETA",
@@ -141,15 +142,16 @@ OPTIONS = {
     "TASK.REQUEUE": "HANDLES DELAY BACK",
     "TASK.EXTEND": "HANDLES LEASE PROGRESS",
     "TASK.FAIL": "HANDLES ERROR DELAY DEAD",
-    "TASK.RESULT": "BLOCK",
-    "TASK.GET": "",
+    "TASK.RESULT": "UNIQUE BLOCK",
+    "TASK.GET": "UNIQUE",
     "TASK.LIST": "READY DELAYED LEASED DEAD DONE CURSOR COUNT BYTES GROUP WORKER WITHPAYLOAD "
     "REV MATCH HEADER",
     "TASK.LEN": "READY DELAYED LEASED DEAD DONE",
     "TASK.SHARDS": "WITHSLOTS",
     "TASK.INFO": "CONFIG CRON GROUPS AFTER WORKERS",
-    "TASK.CANCEL": "IDS",
-    "TASK.RETRY": "IDS COUNT GROUP",
+    "TASK.SET": "IDS UNIQUE DELAY AT PRIORITY GROUP PAYLOAD HEADERS",
+    "TASK.CANCEL": "IDS UNIQUE",
+    "TASK.RETRY": "IDS UNIQUE COUNT GROUP",
     "TASK.CONFIG": "SET RESET",
     "TASK.GROUP": "SET WEIGHT CONCURRENCY RATE PER ORDERED YES NO DEL",
     "TASK.CRON": "SET EVERY CRON TZ CATCHUP NONE ONE PRIORITY ATTEMPTS LEASE GROUP TTL RETAIN UNIQUE UNTIL "
