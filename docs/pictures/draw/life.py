@@ -6,8 +6,8 @@ from svg import Picture
 
 TITLE = "The life of a task"
 DESCRIPTION = (
-    "TASK.PUSH makes a task ready, delayed with DELAY or AT, or held with AFTER. A delayed task becomes ready when it is "
-    "due, a held one when the tasks that it waits for have ended. "
+    "TASK.PUSH makes a task ready, delayed with DELAY or AT, or held with AFTER. A delayed task becomes ready when it "
+    "is due, a held one when the tasks that it waits for have ended. "
     "TASK.CLAIM leases a ready task to a worker, and TASK.EXTEND keeps the lease. TASK.ACK ends the task: it is done "
     "if its result is retained, otherwise it is removed. TASK.REQUEUE or a first stall makes it ready again. "
     "TASK.FAIL, REQUEUE with DELAY and further stalls delay it. At the limit of failures or stalls, or with FAIL DEAD, "
@@ -17,7 +17,8 @@ DESCRIPTION = (
 
 BOX_WIDTH, BOX_HEIGHT = 136, 60
 # The centres of the boxes. "Removed" is not a state. It is drawn where tasks leave the queue.
-HELD, DELAYED, READY, LEASED, DONE, DEAD = (-96, 74), (222, 74), (222, 226), (478, 226), (746, 226), (478, 388)
+HELD, DELAYED, READY = (-96, 74), (222, 74), (222, 226)
+LEASED, DONE, DEAD = (478, 226), (746, 226), (478, 388)
 PUSHED, REMOVED_WAITING, REMOVED_ENDED = (62, 226), (62, 388), (720, 388)
 
 
