@@ -16,6 +16,7 @@ mod clock;
 mod config;
 mod cron;
 mod docs;
+mod ending;
 mod extend;
 mod fail;
 mod get;

@@ -2,10 +2,10 @@
 
 use std::slice;
 
-use super::ack::{Ending, FINISHED, RESULT, RETAIN};
 use super::args::Args;
 use super::claim::{self, Given, Options, give, wait_or_reply_nothing};
 use super::docs::errors;
+use super::ending::{Ending, FINISHED, RESULT, RETAIN};
 use super::handles::{HANDLES, all_gone, answer_all};
 use crate::claims::{ClaimRequest, Head};
 use crate::errors::Error;

@@ -5,8 +5,8 @@
 
 use taskslot_engine::{Answer, Event, Handle, Now, Queue, Refusal, TaskId};
 
-use super::ack::{Ending, FINISHED};
 use super::args::Args;
+use super::ending::{Ending, FINISHED};
 use super::handles::GONE;
 use super::push::{self, PAYLOAD, PUSH};
 use super::push_options::{AFTER, BATCH, PushOptions, REQUEST, WHEN, push_args};
