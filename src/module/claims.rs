@@ -135,9 +135,10 @@ impl<'a> Delivery<'a> {
         Delivery { name: Name::Id(task.id), task: Given { deliveries, retain_ms: None, ..task } }
     }
 
-    /// The bytes of payload, headers and group.
+    /// The bytes of payload, headers, group and progress.
     pub fn bytes(&self) -> usize {
-        self.task.payload.len() + self.task.headers.len() + self.task.group.len()
+        let Given { payload, headers, group, progress, .. } = self.task;
+        [payload, headers, group, progress].iter().map(|part| part.len()).sum()
     }
 
     /// Replies `[handle, payload, deliveries]`, with a map as the fourth element for WITHMETA.
@@ -153,7 +154,8 @@ impl<'a> Delivery<'a> {
 
     fn reply_meta(&self, reply: Reply<'_>) {
         let task = &self.task;
-        let mut map = reply.map(9);
+        let has_progress = !task.progress.is_empty();
+        let mut map = reply.map(9 + usize::from(has_progress));
         map.number("lease", self.name.lease());
         map.integer("priority", task.priority);
         map.text("group", task.group);
@@ -165,6 +167,9 @@ impl<'a> Delivery<'a> {
         match task.retain_ms {
             Some(retain_ms) => map.number("retain", retain_ms),
             None => map.field("retain").null(),
+        }
+        if has_progress {
+            map.text("progress", task.progress);
         }
     }
 }
@@ -181,7 +186,8 @@ pub struct OwnedDelivery {
     payload: Box<[u8]>,
     headers: Box<[u8]>,
     group: Box<[u8]>,
-    /// The task without these three.
+    progress: Box<[u8]>,
+    /// The task without these four.
     task: Given<'static>,
 }
 
@@ -194,13 +200,15 @@ impl OwnedDelivery {
             payload: task.payload.into(),
             headers: task.headers.into(),
             group: task.group.into(),
-            task: Given { payload: &[], headers: &[], group: &[], ..task },
+            progress: task.progress.into(),
+            task: Given { payload: &[], headers: &[], group: &[], progress: &[], ..task },
         }
     }
 
     /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
-        Delivery { name: self.name, task: Given { payload, headers, group, ..self.task } }
+        let task = Given { payload, headers, group, progress: &self.progress, ..self.task };
+        Delivery { name: self.name, task }
     }
 }

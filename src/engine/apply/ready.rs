@@ -23,6 +23,7 @@ impl State {
             self.take_again(at, task.position, &task.entry)?;
             task.entry.failures = 0;
             task.entry.stalls = 0;
+            self.attempts.forget(task.order);
         }
         self.totals.retried += 1;
         self.attach_at_back(task, at)

@@ -9,7 +9,8 @@
 //!
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
 //! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `interner` (names of workers), `name`.
-//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress).
+//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress, last attempts), whose
+//!   values are encoded by `task_errors` and `last_attempt`.
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
 //! - `effect_count`: the number of the last effect.
 //!
@@ -27,6 +28,7 @@ pub(crate) mod histogram;
 pub(crate) mod interner;
 pub(crate) mod lane;
 pub(crate) mod lanes;
+pub(crate) mod last_attempt;
 pub(crate) mod level;
 pub(crate) mod log;
 pub(crate) mod name;
@@ -38,5 +40,6 @@ pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod side_table;
 pub(crate) mod stats;
+pub(crate) mod task_errors;
 pub(crate) mod ties;
 pub(crate) mod tokens;

@@ -27,6 +27,7 @@ impl State {
             + self.delayed.memory()
             + self.dead.len() * 24
             + self.errors.memory()
+            + self.attempts.memory()
             + self.done.memory()
             + self.results.memory()
             + self.progress.memory()
@@ -44,7 +45,7 @@ impl State {
     /// background.
     pub fn free_effort(&self) -> usize {
         let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
-        let texts = self.errors.len() + self.results.len() + self.progress.len();
+        let texts = self.errors.len() + self.attempts.len() + self.results.len() + self.progress.len();
         let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
         self.log.pages() + indexed as usize / 8 + texts + named
     }

@@ -66,7 +66,7 @@ impl Command for List {
                 .after("WORKER")
                 .optional()
                 .about("Returns only tasks that this worker holds, 1 to 256 bytes. Only with the state LEASED"),
-            ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads and results"),
+            ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads, results and the last errors"),
         ],
         reply: "[cursor, tasks], where tasks is an array of maps as TASK.GET returns them. Pass the \
             cursor to the next call; 0 means that there are no more tasks",

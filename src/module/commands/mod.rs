@@ -29,6 +29,7 @@ mod load_chunk;
 mod manual;
 mod next;
 mod pause;
+mod progress;
 mod purge;
 mod push;
 mod push_options;
