@@ -38,7 +38,8 @@ use crate::totals::Totals;
 /// The version of the stored form that this build writes.
 pub const FORMAT_VERSION: u16 = 4;
 
-/// The version in the head of a digest, whatever the stored form is.
+/// The version that digests contain. It is not raised with the stored form, so that a queue without anything new has
+/// the digest that it had before.
 const DIGEST_VERSION: u16 = 3;
 
 /// Side tables, requests, tokens and bodies are stored in chunks of about this many bytes.
@@ -175,8 +176,7 @@ impl State {
 
     /// The head for a digest. It leaves out the numbers of workers, which depend on the history, and the number of the
     /// last effect, which is not known of a queue that an older version stored. It also leaves out settings at their
-    /// defaults, and has always the same version, so that neither a setting nor a stored form that a later version adds
-    /// changes a digest.
+    /// defaults, so that a setting which a later version adds changes no digest.
     pub(crate) fn head_for_digest(&self) -> Vec<u8> {
         let mut head = Head { version: DIGEST_VERSION, effects: None, ..self.head(Vec::new()) };
         head.settings
