@@ -2,8 +2,9 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::event::{Event, Lease, Then};
+use crate::event::{Event, Lease, Release, Then};
 use crate::task::TaskId;
+use crate::time::When;
 
 /// The consequences of an event outside the queue. It borrows from the event and allocates nothing.
 ///
@@ -19,7 +20,7 @@ pub struct Changes<'e> {
     pub ready: Ready<'e>,
     /// The payloads that travel beside the event.
     pub payloads: &'e [&'e [u8]],
-    /// How each of `tasks` ended; `None` if they did not, or, for stalled tasks, if each has its own.
+    /// How each of `tasks` ended; `None` if they did not, or, for stalled and told tasks, if each has its own.
     outcome: Option<Outcome<'e>>,
 }
 
@@ -70,6 +71,15 @@ impl Kinds {
         self.0 == 0
     }
 
+    /// What becomes of a held task that was told of an end.
+    fn of_release(release: Release) -> Kinds {
+        match release {
+            Release::Held | Release::Delayed(_) => Kinds::NONE,
+            Release::Ready => Kinds::READY,
+            Release::Cancelled => Kinds::CANCELLED,
+        }
+    }
+
     /// What becomes of a task whose lease ended. `None` means that it was to be cancelled, and is removed.
     fn of(then: Option<&Then>) -> Kinds {
         match then {
@@ -94,6 +104,8 @@ pub enum Tasks<'e> {
     Leased(&'e [Lease]),
     /// Tasks whose leases ended without an answer, and what becomes of each.
     Stalled(&'e [(TaskId, Option<Then>)]),
+    /// Held tasks, and what becomes of each.
+    Told(&'e [(TaskId, Release)]),
 }
 
 impl<'e> Tasks<'e> {
@@ -109,6 +121,7 @@ impl<'e> Tasks<'e> {
                 Tasks::Some(ids) => ids.get(at).copied(),
                 Tasks::Leased(leases) => leases.get(at).map(|lease| lease.id),
                 Tasks::Stalled(tasks) => tasks.get(at).map(|(id, _)| *id),
+                Tasks::Told(tasks) => tasks.get(at).map(|(id, _)| *id),
             }
         })
     }
@@ -185,16 +198,20 @@ impl<'e> Changes<'e> {
 
     /// Calls `each` for every task that the event ends.
     pub fn outcomes(&self, each: &mut dyn FnMut(TaskId, Outcome<'e>)) {
-        if let Tasks::Stalled(tasks) = self.tasks {
-            for (id, then) in tasks {
-                match then {
-                    Some(Then::Dead(_)) => each(*id, Outcome::Dead),
-                    Some(Then::Ready(_) | Then::Delayed(_)) => {}
-                    None => each(*id, Outcome::Cancelled),
-                }
+        match self.tasks {
+            Tasks::Stalled(tasks) => tasks.iter().for_each(|(id, then)| match then {
+                Some(Then::Dead(_)) => each(*id, Outcome::Dead),
+                Some(Then::Ready(_) | Then::Delayed(_)) => {}
+                None => each(*id, Outcome::Cancelled),
+            }),
+            Tasks::Told(tasks) => {
+                let cancelled = tasks.iter().filter(|(_, release)| *release == Release::Cancelled);
+                cancelled.for_each(|(id, _)| each(*id, Outcome::Cancelled));
             }
-        } else if let Some(outcome) = self.outcome {
-            self.tasks.ids().for_each(|id| each(id, outcome));
+            tasks => {
+                let Some(outcome) = self.outcome else { return };
+                tasks.ids().for_each(|id| each(id, outcome));
+            }
         }
     }
 }
@@ -209,6 +226,17 @@ impl Event<'_> {
             Event::Pushed { due, options, payloads, .. } => {
                 let kinds = if due.is_none() { Kinds::PUSHED.and(READY) } else { Kinds::PUSHED };
                 Changes { kinds, ready: Ready::Group(options.group), payloads, ..NONE }
+            }
+            Event::PushedAfter { when, parents, options, payloads, .. } => {
+                let is_ready = *when == When::Now && parents.iter().all(|parent| !parent.is_open);
+                let kinds = if is_ready { Kinds::PUSHED.and(READY) } else { Kinds::PUSHED };
+                Changes { kinds, ready: Ready::Group(options.group), payloads, ..NONE }
+            }
+            Event::BatchOpened { payloads, .. } => Changes { kinds: Kinds::PUSHED, payloads, ..NONE },
+            Event::BatchClosed { .. } => NONE,
+            Event::Told { tasks, .. } => {
+                let each = tasks.iter().map(|(_, release)| Kinds::of_release(*release));
+                Changes::of(each.fold(Kinds::NONE, Kinds::and), Tasks::Told(tasks))
             }
             Event::Claimed { leases, .. } => {
                 Changes { kinds: Kinds::CLAIMED, tasks: Tasks::Leased(leases), ..NONE }

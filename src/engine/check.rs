@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounds::{LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::invalid::{Invalid, ensure};
-use crate::numbers::{GroupNumber, Order};
+use crate::numbers::{BatchNumber, GroupNumber, Order};
 use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
 use crate::store::interner::Holds;
@@ -13,14 +13,14 @@ use crate::store::last_attempt::LastAttempt;
 use crate::store::side_table::SideTable;
 use crate::store::task_errors::TaskErrors;
 use crate::store::tokens::Holding;
-use crate::task::{Hold, LeaseNumber, TaskState};
+use crate::task::{Hold, LeaseNumber, OnDead, TaskState};
 use crate::time::{Due, Millis};
 
 impl State {
     /// Checks all invariants and returns the first that does not hold. O(tasks): for loading and for tests.
     ///
     /// - Each task is in the structures of its state and in no others. States are counted correctly.
-    /// - pushed = ready + delayed + leased + dead + acked + cancelled + purged + dropped + expired.
+    /// - pushed = ready + delayed + held + leased + dead + acked + cancelled + purged + dropped + expired.
     /// - Done tasks and forgotten ones count as acked: done + forgotten ≤ acked.
     /// - Ids and order numbers ascend together, and were given by this queue.
     /// - No two tasks have the same rank or the same lease number.
@@ -30,6 +30,8 @@ impl State {
     /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
     /// - Each token is held at most once, by a task that has or had it.
     /// - Tasks that can expire are indexed. A replaced body belongs to a task.
+    /// - A task is held exactly if it waits for other tasks, or if it is the callback of a batch that is not over.
+    /// - Each batch counts its tasks. No task waits for one that is done, unless it is about to be told.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.log.validate()?;
         self.schedules.validate()?;
@@ -49,6 +51,9 @@ impl State {
         self.validate_tokens(census.holders)?;
         ensure(self.expiry.holds(&census.expiring), "an index of all tasks that can expire")?;
         self.validate_bodies()?;
+        self.batches.validate(&census.batches)?;
+        ensure(self.held.iter().copied().eq(census.held), "an index of all held tasks")?;
+        self.validate_waits()?;
         ensure(self.leased == census.leased, "a correct count of leased tasks")?;
         let workers: BTreeMap<_, _> = self.workers.all().collect();
         ensure(workers == census.workers, "a correct count of the workers' leases")?;
@@ -162,6 +167,56 @@ impl State {
         ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
     }
 
+    /// Checks that exactly the tasks are held that wait for something, and that nobody waits in vain.
+    fn validate_waits(&self) -> Result<(), Invalid> {
+        self.dependents.validate()?;
+        let is_held = |order| self.held.contains(&order);
+        for (number, batch) in self.batches.iter() {
+            ensure(number <= self.batches.last, "the number of a batch that was opened")?;
+            ensure(self.log.locate(batch.callback).is_some(), "a callback for each batch")?;
+            ensure(
+                is_held(batch.callback) != batch.is_over,
+                "a callback that is held until its batch is over",
+            )?;
+            ensure(
+                self.dependents.get(batch.callback).is_none(),
+                "a callback that waits for its batch only",
+            )?;
+        }
+        for (order, dependent) in self.dependents.iter() {
+            ensure(self.log.locate(order).is_some(), "a task for each list of tasks to wait for")?;
+            ensure(is_held(order) == (dependent.open > 0), "a task that is held as long as it waits")?;
+            let last = dependent.parents.last().map(|parent| parent.id);
+            ensure(last.is_none_or(|last| last <= self.last_id), "tasks to wait for that were pushed")?;
+        }
+        let waits = |order| self.dependents.get(order).is_some() || self.batches.of_callback(order).is_some();
+        ensure(self.held.iter().all(|&order| waits(order)), "something to wait for, for each held task")?;
+        self.validate_edges()
+    }
+
+    fn validate_edges(&self) -> Result<(), Invalid> {
+        for (parent, on_dead, _) in self.dependents.edges() {
+            let phase = self.find(parent).map(|found| found.entry().phase);
+            let is_done = match phase {
+                None => self.dependents.has_ended(parent),
+                Some(Phase::Done { .. }) => Some(true),
+                Some(Phase::Dead { .. }) => Some(false),
+                Some(_) => {
+                    ensure(
+                        self.dependents.has_ended(parent).is_none(),
+                        "tasks that ended among those to tell of",
+                    )?;
+                    continue;
+                }
+            };
+            // One that waits whatever happens is told of nothing but a task that is done.
+            let is_told = is_done == Some(true) || on_dead != OnDead::Wait;
+            let has_ended = self.dependents.has_ended(parent);
+            ensure(!is_told || has_ended == is_done && is_done.is_some(), "tasks that are told of each end")?;
+        }
+        Ok(())
+    }
+
     /// Checks that what is recorded about suspects matches the tasks.
     fn validate_suspects(&self) -> Result<(), Invalid> {
         let is_recorded = self.passed_over.is_some() || self.awaited.is_some();
@@ -180,7 +235,10 @@ struct Census<'q> {
     /// Done since, retained until, order number.
     done: Vec<(Millis, Millis, Order)>,
     done_bytes: u64,
+    held: Vec<Order>,
     leased: u64,
+    /// The open, done and dead tasks of each batch.
+    batches: BTreeMap<BatchNumber, [u64; 3]>,
     /// The rank of every task, and every lease number.
     ranks: Vec<u64>,
     numbers: Vec<u64>,
@@ -200,6 +258,7 @@ impl<'q> Census<'q> {
         self.holders += state.validate_token(found)?;
         self.expiring.extend(found.expires().map(|at| (at, found.order)));
         self.see_in_group(found);
+        self.see_in_batch(state, found)?;
         match &found.entry {
             Some(entry) => self.see_entry(state, found, entry),
             None => {
@@ -218,8 +277,25 @@ impl<'q> Census<'q> {
             Phase::Ready { .. } => *ready += 1,
             Phase::Leased { .. } => *leased += 1,
             Phase::Delayed { .. } => *returning += u64::from(entry.deliveries > 0),
-            Phase::Dead { .. } | Phase::Done { .. } => {}
+            Phase::Held { .. } | Phase::Dead { .. } | Phase::Done { .. } => {}
         }
+    }
+
+    fn see_in_batch(&mut self, state: &State, found: &Found) -> Result<(), Invalid> {
+        let number = found.record.batch;
+        if number.is_none() {
+            return Ok(());
+        }
+        ensure(number <= state.batches.last, "the number of a batch that was opened")?;
+        let [open, done, dead] = self.batches.entry(number).or_default();
+        match found.entry().phase {
+            Phase::Done { .. } => *done += 1,
+            Phase::Dead { .. } => *dead += 1,
+            Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Held { .. } | Phase::Leased { .. } => {
+                *open += 1
+            }
+        }
+        Ok(())
     }
 
     /// Counts a touched task.
@@ -236,6 +312,7 @@ impl<'q> Census<'q> {
                 tasks.push((entry.rank, found.order));
             }
             Phase::Delayed { due } => self.delayed.push((due, found.order)),
+            Phase::Held { .. } => self.held.push(found.order),
             Phase::Dead { at } => self.dead.push((at, found.order)),
             Phase::Done { at, until } => {
                 ensure(!entry.stalled, "no late answer to a done task")?;

@@ -10,8 +10,8 @@ use crate::limits::GroupLimits;
 use crate::pause::Gate;
 use crate::request::Answer;
 use crate::schedule::ScheduleSpec;
-use crate::task::{Handle, LeaseNumber, Options, TaskId};
-use crate::time::{Due, Millis, Stamp};
+use crate::task::{Handle, LeaseNumber, OnDead, Options, Parent, TaskId};
+use crate::time::{Due, Millis, Stamp, When};
 
 /// Something that happened to a queue. Applying events is the only way to change one.
 ///
@@ -40,6 +40,67 @@ pub enum Event<'a> {
         /// The payload of each task.
         #[serde(skip)]
         payloads: &'a [&'a [u8]],
+    },
+    /// Tasks were pushed to wait for others (AFTER), with consecutive ids from `first` on. They are held, or ready or
+    /// delayed if all of the others are done. The payloads travel beside the event.
+    #[serde(rename = "after")]
+    PushedAfter {
+        /// The id of the first task.
+        first: TaskId,
+        /// How many tasks.
+        count: u32,
+        /// When.
+        at: Millis,
+        /// When they become ready once they wait for nothing any more.
+        when: When,
+        /// The tasks they wait for, 1 to 1000 by ascending id, and which of them are not done.
+        parents: Vec<Parent>,
+        /// What becomes of them if one of those ends otherwise than done.
+        on_dead: OnDead,
+        /// The options of each task.
+        #[serde(borrow)]
+        options: Options<'a>,
+        /// The payload of each task.
+        #[serde(skip)]
+        payloads: &'a [&'a [u8]],
+    },
+    /// A batch was opened, and its callback was pushed. The callback is held. The payload travels beside the event.
+    #[serde(rename = "open")]
+    BatchOpened {
+        /// The name of the batch, at most [`crate::NAME_MAX_BYTES`].
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// The id of the callback.
+        id: TaskId,
+        /// When.
+        at: Millis,
+        /// When the callback becomes ready once the batch is complete.
+        when: When,
+        /// The options of the callback.
+        #[serde(borrow)]
+        options: Options<'a>,
+        /// The payload of the callback.
+        #[serde(skip)]
+        payloads: &'a [&'a [u8]],
+    },
+    /// A batch was closed: its callback becomes ready once all of its tasks have ended.
+    #[serde(rename = "close")]
+    BatchClosed {
+        /// The name of the batch.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// When.
+        at: Millis,
+    },
+    /// Held tasks were told that a task which they wait for has ended, or that their batches are complete.
+    #[serde(rename = "told")]
+    Told {
+        /// The task that has ended; `None` if the tasks are callbacks of complete batches.
+        parent: Option<TaskId>,
+        /// When they were told.
+        at: Millis,
+        /// Each task, and what becomes of it.
+        tasks: Vec<(TaskId, Release)>,
     },
     /// A request with a token got a reply, which is remembered.
     #[serde(rename = "req")]
@@ -343,6 +404,23 @@ pub enum Event<'a> {
         /// The wall clock when `next` counts as decided: now, or for new time zone rules, when the old ones were used.
         at: Millis,
     },
+}
+
+/// What becomes of a held task when one that it waits for has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Release {
+    /// It waits for others still.
+    #[serde(rename = "h")]
+    Held,
+    /// It is ready.
+    #[serde(rename = "r")]
+    Ready,
+    /// It becomes ready later.
+    #[serde(rename = "d")]
+    Delayed(Due),
+    /// It is cancelled, as its push said for this case.
+    #[serde(rename = "x")]
+    Cancelled,
 }
 
 /// What an ACK leaves of a task.

@@ -1,4 +1,4 @@
-//! The numbers that a queue's tables use for tasks, ranks, workers and groups.
+//! The numbers that a queue's tables use for tasks, ranks, workers, groups and batches.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,5 +66,22 @@ impl GroupNumber {
     /// Reads the number that a record stores; `None` if no group can have it.
     pub fn from_stored(stored: u64) -> Option<GroupNumber> {
         u32::try_from(stored).ok().filter(|&number| number != 0).map(GroupNumber)
+    }
+}
+
+/// A batch, as its number in the queue; 0 means none. Numbers ascend and are never given again, so a task can keep the
+/// number of a batch that is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct BatchNumber(pub u64);
+
+impl BatchNumber {
+    /// The number of tasks without a batch.
+    pub const NONE: BatchNumber = BatchNumber(0);
+    /// The largest number. No server runs long enough to reach it.
+    pub const MAX: BatchNumber = BatchNumber((1 << 48) - 1);
+
+    pub fn is_none(self) -> bool {
+        self == BatchNumber::NONE
     }
 }

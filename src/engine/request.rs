@@ -103,6 +103,14 @@ pub enum Refusal {
     FullGroups,
     /// The token is new, and would exceed `tokens-max`.
     FullTokens,
+    /// There are as many batches as a queue can have.
+    FullBatches,
+    /// There is no batch of this name.
+    UnknownBatch,
+    /// The batch is closed, and all of its tasks have ended.
+    ClosedBatch,
+    /// A task to wait for was never pushed.
+    NeverPushed,
     /// This task holds the token.
     Held(TaskId),
     /// The gate is closed: see [`crate::Gate`].

@@ -113,6 +113,9 @@ impl<'a> ScheduleSpec<'a> {
                 expression.len() <= EXPRESSION_MAX_BYTES && zone.len() <= ZONE_MAX_BYTES
             }
         };
-        timing && self.options.are_valid() && self.payload.len() <= SCHEDULED_MAX_BYTES
+        timing
+            && self.options.are_valid()
+            && self.options.batch.is_empty()
+            && self.payload.len() <= SCHEDULED_MAX_BYTES
     }
 }

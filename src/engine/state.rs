@@ -7,8 +7,10 @@ use crate::numbers::{Order, WorkerNumber};
 use crate::pause::{Gate, Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::Settings;
+use crate::store::batches::Batches;
 use crate::store::bodies::Bodies;
 use crate::store::delayed::Delayed;
+use crate::store::dependents::Dependents;
 use crate::store::done::Done;
 use crate::store::effect_count::EffectCount;
 use crate::store::entry::{Entry, Phase};
@@ -49,6 +51,7 @@ pub struct State {
     /// The use of the queue's rate.
     pub(crate) spent: Spent,
     pub(crate) delayed: Delayed,
+    pub(crate) held: BTreeSet<Order>,
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) done: Done,
     pub(crate) leased: u64,
@@ -70,6 +73,8 @@ pub struct State {
     pub(crate) tokens: Tokens,
     pub(crate) bodies: Bodies,
     pub(crate) expiry: Expiry,
+    pub(crate) batches: Batches,
+    pub(crate) dependents: Dependents,
     pub(crate) local: Local,
 }
 
@@ -123,18 +128,20 @@ impl State {
         match state {
             TaskState::Ready => self.lanes.ready(),
             TaskState::Delayed => self.delayed.len(),
+            TaskState::Held => self.held.len() as u64,
             TaskState::Leased => self.leased,
             TaskState::Dead => self.dead.len() as u64,
             TaskState::Done => self.done.len(),
         }
     }
 
-    /// How many tasks are ready, delayed or leased: the number that `max-len` limits.
+    /// How many tasks are ready, delayed, held or leased: the number that `max-len` limits.
     pub fn len(&self) -> u64 {
-        self.count(TaskState::Ready) + self.count(TaskState::Delayed) + self.count(TaskState::Leased)
+        let states = [TaskState::Ready, TaskState::Delayed, TaskState::Held, TaskState::Leased];
+        states.into_iter().map(|state| self.count(state)).sum()
     }
 
-    /// Whether no task is ready, delayed or leased.
+    /// Whether no task is ready, delayed, held or leased.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

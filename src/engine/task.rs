@@ -176,6 +176,8 @@ pub enum TaskState {
     Ready,
     /// It becomes ready at a known time.
     Delayed,
+    /// It waits until other tasks have ended.
+    Held,
     /// A worker has it until the deadline of the lease.
     Leased,
     /// It reached a limit of failures or stalls, or its worker gave it up. It is kept for inspection.
@@ -186,14 +188,21 @@ pub enum TaskState {
 
 impl TaskState {
     /// All states, in the order in which they are shown.
-    pub const ALL: [TaskState; 5] =
-        [TaskState::Ready, TaskState::Delayed, TaskState::Leased, TaskState::Dead, TaskState::Done];
+    pub const ALL: [TaskState; 6] = [
+        TaskState::Ready,
+        TaskState::Delayed,
+        TaskState::Held,
+        TaskState::Leased,
+        TaskState::Dead,
+        TaskState::Done,
+    ];
 
     /// The word that users type and read.
     pub fn name(self) -> &'static str {
         match self {
             TaskState::Ready => "ready",
             TaskState::Delayed => "delayed",
+            TaskState::Held => "held",
             TaskState::Leased => "leased",
             TaskState::Dead => "dead",
             TaskState::Done => "done",
@@ -228,6 +237,48 @@ pub struct Options<'a> {
     /// How long it is retained once it is done, 0 ms to 100 years.
     #[serde(default)]
     pub retain_ms: Option<u64>,
+    /// The name of the batch it counts in; empty for none. A stored record has the batch's number instead. Added with
+    /// version 5 of effects.
+    #[serde(default, borrow, with = "serde_bytes", skip_serializing_if = "<[u8]>::is_empty")]
+    pub batch: &'a [u8],
+}
+
+/// What becomes of a task if one that it waits for ends otherwise than done: dead, cancelled, expired or purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum OnDead {
+    /// It stays held until that task is retried and done, or until it is retried itself.
+    #[default]
+    #[serde(rename = "w")]
+    Wait,
+    /// That task counts as done.
+    #[serde(rename = "r")]
+    Run,
+    /// It is cancelled.
+    #[serde(rename = "x")]
+    Drop,
+}
+
+impl OnDead {
+    /// All three, in the order in which they are shown.
+    pub const ALL: [OnDead; 3] = [OnDead::Wait, OnDead::Run, OnDead::Drop];
+
+    /// The word that users type and read.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnDead::Wait => "wait",
+            OnDead::Run => "run",
+            OnDead::Drop => "drop",
+        }
+    }
+}
+
+/// A task that another waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its id.
+    pub id: TaskId,
+    /// Whether the other still waits for it.
+    pub is_open: bool,
 }
 
 /// A token that at most one task of a queue holds at a time.
@@ -280,7 +331,9 @@ impl Options<'_> {
         let attempts = self.attempts.is_none_or(|n| n == -1 || (1..=ATTEMPTS_MAX).contains(&i64::from(n)));
         let lease = self.lease_ms.is_none_or(|ms| (1..=LEASE_MAX_MS).contains(&u64::from(ms)));
         let spans = [self.ttl_ms, self.retain_ms].into_iter().flatten().all(|ms| ms <= SPAN_MAX_MS as u64);
-        let names = self.group.len() <= NAME_MAX_BYTES && self.unique.is_none_or(|unique| unique.is_valid());
+        let names = self.group.len() <= NAME_MAX_BYTES
+            && self.batch.len() <= NAME_MAX_BYTES
+            && self.unique.is_none_or(|unique| unique.is_valid());
         let is_timely = self.ttl_ms != Some(0);
         attempts
             && lease

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::SPAN_MAX_MS;
+
 /// An instant: milliseconds since the Unix epoch. Spans are plain integers whose names end in `_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -180,6 +182,61 @@ impl Due {
     pub fn instant(self) -> Millis {
         match self {
             Due::Clock(at) | Due::Wall(at) => at,
+        }
+    }
+}
+
+/// When a task becomes ready, as its push says it: from the push on, or for a held task from when it waits for nothing
+/// any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum When {
+    /// At once.
+    #[default]
+    #[serde(rename = "n")]
+    Now,
+    /// After this many ms.
+    #[serde(rename = "d")]
+    After(u64),
+    /// At this instant of the wall clock.
+    #[serde(rename = "w")]
+    At(Millis),
+}
+
+impl When {
+    /// The instant; `None` if it is now or in the past.
+    pub fn due(self, now: &Now) -> Option<Due> {
+        match self {
+            When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
+            When::At(at) if at > now.wall => Some(Due::Wall(at)),
+            _ => None,
+        }
+    }
+
+    /// The instant from `at` on; `None` for at once. Unlike [`When::due`] it does not know the wall clock: whether an
+    /// instant there has passed is for the tick to find out.
+    pub(crate) fn due_from(self, at: Millis) -> Option<Due> {
+        match self {
+            When::Now => None,
+            When::After(ms) => Some(Due::Clock(at.plus(ms))),
+            When::At(wall) => Some(Due::Wall(wall)),
+        }
+    }
+
+    /// The same in bounds, and at once if the delay is 0.
+    pub(crate) fn bounded(self) -> When {
+        match self {
+            When::Now | When::After(0) => When::Now,
+            When::After(ms) => When::After(ms.min(SPAN_MAX_MS as u64)),
+            When::At(at) => When::At(at.min(Millis::MAX)),
+        }
+    }
+
+    /// Whether it is within bounds, and written as a caller means it: no delay of 0 ms.
+    pub(crate) fn is_valid(self) -> bool {
+        match self {
+            When::Now => true,
+            When::After(ms) => (1..=SPAN_MAX_MS as u64).contains(&ms),
+            When::At(at) => at <= Millis::MAX,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The request of a worker, and the tasks that it gets.
 
-use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, TaskId};
+use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, Relations, TaskId};
 use taskslot_node::OneOrMany;
 
+use crate::relations::{OwnedRelations, Reader, count_for_worker, reply_relations};
 use taskslot_api::Reply;
 
 /// A claim, with the parts that the engine needn't know.
@@ -155,7 +156,7 @@ impl<'a> Delivery<'a> {
     fn reply_meta(&self, reply: Reply<'_>) {
         let task = &self.task;
         let has_progress = !task.progress.is_empty();
-        let mut map = reply.map(9 + usize::from(has_progress));
+        let mut map = reply.map(9 + usize::from(has_progress) + count_for_worker(&task.relations));
         map.number("lease", self.name.lease());
         map.integer("priority", task.priority);
         map.text("group", task.group);
@@ -171,6 +172,7 @@ impl<'a> Delivery<'a> {
         if has_progress {
             map.text("progress", task.progress);
         }
+        reply_relations(&mut map, &task.relations, Reader::Worker);
     }
 }
 
@@ -187,7 +189,8 @@ pub struct OwnedDelivery {
     headers: Box<[u8]>,
     group: Box<[u8]>,
     progress: Box<[u8]>,
-    /// The task without these four.
+    relations: Option<Box<OwnedRelations>>,
+    /// The task without these five.
     task: Given<'static>,
 }
 
@@ -201,14 +204,23 @@ impl OwnedDelivery {
             headers: task.headers.into(),
             group: task.group.into(),
             progress: task.progress.into(),
-            task: Given { payload: &[], headers: &[], group: &[], progress: &[], ..task },
+            relations: OwnedRelations::of(&task.relations),
+            task: without_texts(&task),
         }
     }
 
     /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
-        let task = Given { payload, headers, group, progress: &self.progress, ..self.task };
+        let relations =
+            self.relations.as_deref().map_or_else(Relations::default, OwnedRelations::as_relations);
+        let task = Given { payload, headers, group, progress: &self.progress, relations, ..self.task };
         Delivery { name: self.name, task }
     }
+}
+
+/// A task without what it borrows.
+fn without_texts(task: &Given<'_>) -> Given<'static> {
+    let Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, .. } = *task;
+    Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, ..Given::default() }
 }

@@ -212,7 +212,7 @@ fn a_copy_holds_no_leases() {
     s.fails_with("b", Retry::Dead, "x");
     let mut copy = s.queue.copied().unwrap();
     copy.validate().unwrap();
-    assert_eq!(TaskState::ALL.map(|state| copy.count(state)), [2, 0, 0, 1, 0]);
+    assert_eq!(TaskState::ALL.map(|state| copy.count(state)), [2, 0, 0, 0, 1, 0]);
     assert_eq!(copy.task(&s.now, s.id("a")).unwrap().instant, Millis(START), "ready since its claim");
     assert_eq!(copy.task(&s.now, s.id("c")).map(|_| ()), None, "it was to be cancelled");
     assert_eq!(copy.ack(s.now, &s.handle("a")), Err(Refusal::Stale), "the lease is the original's");

@@ -1,7 +1,8 @@
 //! Effects as bytes: every event reads back as it was written, and damaged bytes are read without harm.
 
 use taskslot_engine::{
-    Answer, Due, Effect, End, Event, Handle, Hold, Lease, LeaseNumber, Millis, Options, TaskId, Then, Unique,
+    Answer, Due, Effect, End, Event, Handle, Hold, Lease, LeaseNumber, Millis, OnDead, Options, Parent,
+    Release, TaskId, Then, Unique, When,
 };
 
 use crate::copies::Dice;
@@ -64,6 +65,23 @@ impl Maker<'_> {
         }
     }
 
+    fn when(&mut self) -> When {
+        match self.0.below(3) {
+            0 => When::Now,
+            1 => When::After(self.number()),
+            _ => When::At(self.at()),
+        }
+    }
+
+    fn release(&mut self) -> Release {
+        match self.0.below(4) {
+            0 => Release::Held,
+            1 => Release::Ready,
+            2 => Release::Delayed(self.due()),
+            _ => Release::Cancelled,
+        }
+    }
+
     fn lease(&mut self) -> Lease {
         Lease {
             id: self.id(),
@@ -105,12 +123,13 @@ impl Maker<'_> {
             unique: self.maybe(Self::unique),
             ttl_ms: self.maybe(Self::number),
             retain_ms: self.maybe(Self::number),
+            batch: self.text(),
         }
     }
 
     /// An event of a kind with a form of its own.
     fn event(&mut self) -> Event<'static> {
-        match self.0.below(10) {
+        match self.0.below(12) {
             0 => Event::Pushed {
                 first: self.id(),
                 count: 1,
@@ -147,7 +166,22 @@ impl Maker<'_> {
             },
             7 => Event::Extended { id: self.id(), deadline: self.at(), progress: self.maybe(Self::text) },
             8 => Event::Stalled { tasks: self.some(|make| (make.id(), make.maybe(Self::then))) },
-            _ => Event::BecameReady { ids: self.some(Self::id), at: self.at() },
+            9 => Event::BecameReady { ids: self.some(Self::id), at: self.at() },
+            10 => Event::PushedAfter {
+                first: self.id(),
+                count: 1,
+                at: self.at(),
+                when: self.when(),
+                parents: self.some(|make| Parent { id: make.id(), is_open: make.flag() }),
+                on_dead: OnDead::ALL[self.0.below(3) as usize],
+                options: self.options(),
+                payloads: &[b"payload"],
+            },
+            _ => Event::Told {
+                parent: self.maybe(Self::id),
+                at: self.at(),
+                tasks: self.some(|make| (make.id(), make.release())),
+            },
         }
     }
 }

@@ -29,6 +29,10 @@ fn receives(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(),
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Pushed { .. } => "Pushed",
+        Event::PushedAfter { .. } => "PushedAfter",
+        Event::BatchOpened { .. } => "BatchOpened",
+        Event::BatchClosed { .. } => "BatchClosed",
+        Event::Told { .. } => "Told",
         Event::Answered { .. } => "Answered",
         Event::Term { .. } => "Term",
         Event::Clock { .. } => "Clock",
@@ -64,8 +68,12 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-const KINDS: [&str; 33] = [
+const KINDS: [&str; 37] = [
     "Pushed",
+    "PushedAfter",
+    "BatchOpened",
+    "BatchClosed",
+    "Told",
     "Answered",
     "Term",
     "Clock",
@@ -227,7 +235,7 @@ fn invented_events_are_refused() {
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
     let states = taskslot_engine::TaskState::ALL.map(first);
-    let [ready, delayed, leased, dead, done] = states;
+    let [ready, delayed, _, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
     let enormous = Millis(u64::MAX);
     let new = TaskId { ms: START + 1_000_000, seq: 0 };

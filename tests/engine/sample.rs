@@ -3,8 +3,9 @@
 //! permanently, so it only changes with the version of the format.
 
 use taskslot_engine::{
-    Answer, Beginning, Catchup, Claim, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle, Headers,
-    Hold, Lease, Millis, Now, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId, Term, Trigger, Unique,
+    Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle,
+    Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId,
+    TaskState, Term, Trigger, Unique, When,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -165,6 +166,7 @@ impl Life<'_> {
         self.finishes();
         self.is_shared();
         self.is_scheduled();
+        self.is_related();
         self.apply(&Event::Paused { gate: Gate::All, until: Some(Millis(START + 500_000)) });
         self.apply(&Event::Resumed { gate: Gate::Out });
     }
@@ -287,6 +289,53 @@ impl Life<'_> {
         let event = queue.clone().tick(self.now, &mut || 1 << 31, &mut pages).unwrap();
         self.apply(&event);
         self.now = now;
+    }
+}
+
+impl Life<'_> {
+    /// Batches are open, closed and complete. Tasks wait for others; one is dropped, another has waited.
+    fn is_related(&mut self) {
+        let options = Options { priority: 30, ..Options::default() };
+        let callback = |batch| Options { group: b"a", batch, ..options };
+        for (name, when, outer) in [
+            (&b"outer"[..], When::Now, &b""[..]),
+            (b"inner", When::After(700_000), b"outer"),
+            (b"closed", When::At(Millis(START + 900_000)), b""),
+            (b"complete", When::Now, b""),
+        ] {
+            let push = Push { due: None, options: callback(outer), payloads: &[b"callback"] };
+            let event = self.queue.open_batch(self.now, name, when, &push).unwrap().unwrap();
+            self.apply(&event);
+        }
+        let into = |batch| Options { batch, ..options };
+        let dead = self.push(None, into(b"inner"), &[b"dies"]);
+        self.push(None, into(b"inner"), &[b"is acked", b"stays"]);
+        self.push(None, into(b"closed"), &[b"waits"]);
+        self.push(None, into(b"complete"), &[b"is cancelled"]);
+        let handles = self.claim(Claim { count: 2, worker: b"frank", ..Claim::default() });
+        let acked = handles[1].id;
+        for (after, on_dead) in [
+            (&[dead, acked][..], OnDead::Wait),
+            (&[dead], OnDead::Drop),
+            (&[dead], OnDead::Run),
+            (&[acked], OnDead::Wait),
+        ] {
+            let push = Push { due: None, options, payloads: &[b"dependent"] };
+            let event = self.queue.push_after(self.now, &push, When::After(5), after, on_dead).unwrap();
+            self.apply(&event);
+        }
+        self.fail(&handles[0], Retry::Dead, b"a child died");
+        let event = self.queue.ack(self.now, &handles[1]).unwrap();
+        self.apply(&event);
+        for name in [&b"closed"[..], b"complete"] {
+            let event = self.queue.close_batch(self.now, name).unwrap().unwrap();
+            self.apply(&event);
+        }
+        let last = self.queue.list(&self.now, TaskState::Ready, Cursor::default(), 9, None, None).1;
+        let cancelled = last.iter().find(|task| task.payload == b"is cancelled").unwrap().id;
+        let event = self.queue.cancel(cancelled).unwrap();
+        self.apply(&event);
+        self.passes(5);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::apply::transition::is_leased;
 use crate::invalid::Invalid;
 use crate::state::{Local, State};
+use crate::store::batches::Ended;
 use crate::store::effect_count::EffectCount;
 use crate::store::entry::{Entry, Phase};
 use crate::store::schedules::Schedules;
@@ -27,6 +28,7 @@ impl State {
             let mut task = copy.detach(id, is_leased)?;
             if let Phase::Leased { cancel: true, .. } = task.entry.phase {
                 copy.totals.cancelled += 1;
+                copy.ends(&task, Ended::Cancelled);
                 copy.remove(&task)?;
                 continue;
             }

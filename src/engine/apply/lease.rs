@@ -7,6 +7,7 @@ use crate::event::{End, Lease, Then};
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
 use crate::state::State;
+use crate::store::batches::Ended;
 use crate::store::entry::Phase;
 use crate::store::log::Position;
 use crate::task::{LeaseNumber, TaskId};
@@ -78,6 +79,7 @@ impl State {
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
         self.local.stats.acked(claimed_at(&task.entry.phase));
+        self.ends(&task, Ended::Done);
         let Some(end) = kept else { return self.remove(&task) };
         task.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
         task.entry.stalled = false;
@@ -166,6 +168,7 @@ impl State {
                 Some(then) => self.attach_as(task, then)?,
                 None => {
                     self.totals.cancelled += 1;
+                    self.ends(&task, Ended::Cancelled);
                     self.remove(&task)?;
                 }
             }

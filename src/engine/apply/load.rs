@@ -3,10 +3,10 @@
 use crate::apply::transition::Detached;
 use crate::bounds::NAME_MAX_BYTES;
 use crate::invalid::{Applied, Invalid, ensure};
-use crate::numbers::Order;
+use crate::numbers::{BatchNumber, Order};
 use crate::state::State;
 use crate::store::bodies::{StoredBody, is_valid_body};
-use crate::store::entry::Phase;
+use crate::store::entry::{Entry, Phase};
 use crate::store::log::Position;
 use crate::store::page::Page;
 use crate::store::tokens::StoredToken;
@@ -28,9 +28,10 @@ impl State {
     fn index(&mut self, position: Position) -> Applied {
         let found = self.at(position).ok_or(Invalid("a loaded task"))?;
         let (order, key, since) = (found.order, found.key(), Millis(found.record.id.ms));
-        let entry = found.entry;
+        let (entry, found_batch) = (found.entry, found.record.batch);
         ensure(key.group.is_none() || self.groups.get(key.group).is_some(), "a task's group")?;
         self.count_task_in_group(key.group, 1);
+        self.index_batch(found_batch, entry.as_ref())?;
         let Some(entry) = entry else {
             self.lanes.push_fresh(key, self.running(key.group), order);
             self.count_in_group(key.group, &Phase::Ready { since }, 0, 1);
@@ -44,6 +45,17 @@ impl State {
         self.attach(&Detached { position, order, key, entry })?;
         self.totals.dead = was_dead;
         self.index_token(position)
+    }
+
+    /// Counts a loaded task in its batch, if it has not ended.
+    fn index_batch(&mut self, number: BatchNumber, entry: Option<&Entry>) -> Applied {
+        ensure(number <= self.batches.last, "the number of a batch that was opened")?;
+        let has_ended =
+            entry.is_some_and(|entry| matches!(entry.phase, Phase::Dead { .. } | Phase::Done { .. }));
+        if !number.is_none() && !has_ended {
+            self.batches.add(number, 1);
+        }
+        Ok(())
     }
 
     /// Notes the token of a loaded task, if it holds one that follows from the task.

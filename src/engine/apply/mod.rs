@@ -9,8 +9,10 @@
 //! from another queue; `seen` notes what a search for due work found out.
 
 pub(crate) mod attempts;
+pub(crate) mod batches;
 pub(crate) mod control;
 pub(crate) mod copy;
+pub(crate) mod dependents;
 pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod lease;
@@ -24,6 +26,7 @@ pub(crate) mod seen;
 pub(crate) mod tokens;
 pub(crate) mod transition;
 
+use crate::apply::push::Held;
 use crate::event::Event;
 use crate::invalid::{Applied, ensure};
 use crate::state::State;
@@ -37,6 +40,16 @@ impl State {
                 ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
                 self.apply_pushed(*first, *due, options, payloads)
             }
+            Event::PushedAfter { first, count, at, when, parents, on_dead, options, payloads } => {
+                ensure(*count as usize == payloads.len(), "as many payloads as tasks")?;
+                let held = Held { at: *at, when: *when };
+                self.apply_pushed_after(*first, held, (parents, *on_dead), options, payloads)
+            }
+            Event::BatchOpened { name, id, at, when, options, payloads } => {
+                self.apply_batch_opened(name, *id, Held { at: *at, when: *when }, options, payloads)
+            }
+            Event::BatchClosed { name, at } => self.apply_batch_closed(name, *at),
+            Event::Told { parent, at, tasks } => self.apply_told(*parent, *at, tasks),
             Event::Answered { token, at, kept_until, answer } => {
                 self.apply_answered(token, *at, *kept_until, answer)
             }

@@ -3,6 +3,7 @@
 use crate::apply::transition::is_leased;
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::state::State;
+use crate::store::batches::Ended;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
 use crate::time::Millis;
@@ -17,12 +18,14 @@ impl State {
         if let Phase::Ready { since } = task.entry.phase {
             self.local.stats.taken(since);
         }
+        self.ends(&task, Ended::Done);
         self.remove(&task)
     }
 
     pub(crate) fn apply_cancelled(&mut self, id: TaskId) -> Applied {
         let task = self.detach(id, |phase| !matches!(phase, Phase::Dead { .. } | Phase::Done { .. }))?;
         self.totals.cancelled += 1;
+        self.ends(&task, Ended::Cancelled);
         self.remove(&task)
     }
 
@@ -40,6 +43,7 @@ impl State {
     pub(crate) fn apply_dropped(&mut self, id: TaskId) -> Applied {
         let task = self.detach(id, |phase| matches!(phase, Phase::Dead { .. }))?;
         self.totals.dropped += 1;
+        self.ends(&task, Ended::Dead);
         self.remove(&task)
     }
 
@@ -53,6 +57,8 @@ impl State {
         let is_waiting = |phase: &Phase| !is_leased(phase) && !matches!(phase, Phase::Done { .. });
         let task = self.detach(id, is_waiting)?;
         self.totals.purged += 1;
+        let is_dead = matches!(task.entry.phase, Phase::Dead { .. });
+        self.ends(&task, if is_dead { Ended::Dead } else { Ended::Purged });
         self.remove(&task)
     }
 
@@ -60,6 +66,7 @@ impl State {
         self.check_expired(at, id)?;
         let task = self.detach(id, |phase| matches!(phase, Phase::Ready { .. }))?;
         self.totals.expired += 1;
+        self.ends(&task, Ended::Expired);
         self.remove(&task)
     }
 }

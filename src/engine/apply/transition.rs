@@ -2,12 +2,14 @@
 //!
 //! A task is in the structures of its state and in no others. Every change of state takes it out of one
 //! ([`State::detach`]) and puts it into another ([`State::attach`]) or removes it ([`State::remove`]). These three keep
-//! all counters and indexes: lanes, groups, delayed, dead and done tasks, worker names, tokens and expiry.
+//! all counters and indexes: lanes, groups, delayed, held, dead and done tasks, worker names, tokens,
+//! expiry, and the counts of batches.
 
 use crate::event::Then;
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::Order;
 use crate::state::State;
+use crate::store::batches::Ended;
 use crate::store::entry::{Entry, Phase};
 use crate::store::lanes::LaneKey;
 use crate::store::log::Position;
@@ -55,6 +57,10 @@ impl State {
                 }
             }
             Phase::Delayed { due } => self.delayed.remove(due, order),
+            Phase::Held { .. } => {
+                let is_held = self.held.remove(&order);
+                debug_assert!(is_held, "a held task is indexed");
+            }
             Phase::Leased { worker, tied, .. } => {
                 debug_assert!(self.leased > 0, "leased tasks are counted");
                 self.leased -= 1;
@@ -68,6 +74,7 @@ impl State {
             Phase::Dead { at } => {
                 let is_dead = self.dead.remove(&(at, order));
                 debug_assert!(is_dead, "a dead task is indexed");
+                self.revives(position);
             }
             Phase::Done { at, until } => self.done.remove(at, until, order, self.task_bytes(position, order)),
         }
@@ -90,6 +97,10 @@ impl State {
             Phase::Delayed { due } => {
                 ensure(due.instant() <= Millis::MAX, "an instant")?;
                 self.delayed.insert(due, task.order);
+            }
+            Phase::Held { since, when } => {
+                ensure(since <= Millis::MAX && when.is_valid(), "an instant")?;
+                self.held.insert(task.order);
             }
             Phase::Leased { deadline: until, .. } => {
                 self.leased += 1;
@@ -118,6 +129,9 @@ impl State {
             Then::Delayed(due) => Phase::Delayed { due },
             Then::Dead(at) => Phase::Dead { at },
         };
+        if let Then::Dead(_) = then {
+            self.ends(&task, Ended::Dead);
+        }
         self.attach(&task)
     }
 
@@ -140,6 +154,7 @@ impl State {
         self.progress.forget(task.order);
         self.let_go(task.position);
         self.bodies.remove(task.order);
+        self.forget_waits(task.order);
         self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);
         Ok(())

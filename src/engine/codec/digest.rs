@@ -1,6 +1,6 @@
 //! Digests of queues, to check whether two copies are equal.
 
-use crate::codec::queue::{ATTEMPTS, ERRORS, PROGRESS, RESULTS};
+use crate::codec::queue::{ATTEMPTS, BATCHES, ERRORS, PROGRESS, RESULTS};
 use crate::numbers::Order;
 use crate::pack::{encode_named, named_in};
 use crate::state::State;
@@ -101,6 +101,10 @@ impl State {
             }
             add(self.groups.name(found.record.group()));
             add(found.record.id.text().as_str().as_bytes());
+            if !found.record.batch.is_none() {
+                add(&[BATCHES]);
+                add(&found.record.batch.0.to_le_bytes());
+            }
             // Only where there is a value, since most tasks have none. No other part is a single byte like this
             // mark.
             for (kind, table) in
@@ -130,6 +134,13 @@ impl State {
             add(named_in(&mut named, &schedule));
         }
         self.tokens.all().for_each(|held| add(named_in(&mut named, &held)));
+        for batch in self.batches.stored() {
+            add(named_in(&mut named, &batch));
+        }
+        for dependent in self.dependents.stored() {
+            add(named_in(&mut named, &dependent));
+        }
+        self.dependents.ended().for_each(|ended| add(named_in(&mut named, &ended)));
     }
 
     /// The digest in 16 bytes: equal queues have the same one, on every machine. It reads the whole queue once.

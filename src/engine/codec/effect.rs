@@ -92,9 +92,14 @@ impl Effect {
         let mut left = payloads;
         for event in &mut events {
             match event {
-                Event::Pushed { count, payloads, .. } => {
+                Event::Pushed { count, payloads, .. } | Event::PushedAfter { count, payloads, .. } => {
                     let (mine, others) =
                         left.split_at_checked(*count as usize).ok_or(Invalid("a payload"))?;
+                    *payloads = mine;
+                    left = others;
+                }
+                Event::BatchOpened { payloads, .. } => {
+                    let (mine, others) = left.split_at_checked(1).ok_or(Invalid("a payload"))?;
                     *payloads = mine;
                     left = others;
                 }

@@ -8,11 +8,11 @@
 //! bits has one.
 
 use crate::bounds::BATCH_MAX;
-use crate::event::{End, Event, Lease, Then};
+use crate::event::{End, Event, Lease, Release, Then};
 use crate::pack;
 use crate::request::Answer;
-use crate::task::{Handle, Hold, LeaseNumber, Options, TaskId, Unique};
-use crate::time::{Due, Millis};
+use crate::task::{Handle, Hold, LeaseNumber, OnDead, Options, Parent, TaskId, Unique};
+use crate::time::{Due, Millis, When};
 use crate::varint;
 
 /// Comes instead of the number of an event: there are no more.
@@ -71,6 +71,8 @@ compact! {
     11 BecameReady { ids, at }
     12 Failed { id, then, error, at, progress }
     13 Requeued { id, then, back, progress }
+    20 PushedAfter { first, count, at, when, parents, on_dead, options; payloads }
+    21 Told { parent, at, tasks }
     read:
     7 Failed { id, then, error; at, progress }
     8 Requeued { id, then, back; progress }
@@ -316,6 +318,80 @@ macro_rules! variants {
     };
 }
 
+impl<'a> Coded<'a> for Parent {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.id.put(to);
+        self.is_open.put(to);
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<Parent> {
+        Some(Parent { id: Coded::get(from)?, is_open: Coded::get(from)? })
+    }
+}
+
+impl<'a> Coded<'a> for OnDead {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.out.push(match self {
+            OnDead::Wait => 0,
+            OnDead::Run => 1,
+            OnDead::Drop => 2,
+        });
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<OnDead> {
+        OnDead::ALL.get(usize::from(from.byte()?)).copied()
+    }
+}
+
+impl<'a> Coded<'a> for When {
+    fn put(&self, to: &mut Writer<'_>) {
+        match self {
+            When::Now => to.out.push(0),
+            When::After(ms) => {
+                to.out.push(1);
+                ms.put(to);
+            }
+            When::At(at) => {
+                to.out.push(2);
+                at.put(to);
+            }
+        }
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<When> {
+        match from.byte()? {
+            0 => Some(When::Now),
+            1 => Coded::get(from).map(When::After),
+            2 => Coded::get(from).map(When::At),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Coded<'a> for Release {
+    fn put(&self, to: &mut Writer<'_>) {
+        match self {
+            Release::Held => to.out.push(0),
+            Release::Ready => to.out.push(1),
+            Release::Delayed(due) => {
+                to.out.push(2);
+                due.put(to);
+            }
+            Release::Cancelled => to.out.push(3),
+        }
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<Release> {
+        match from.byte()? {
+            0 => Some(Release::Held),
+            1 => Some(Release::Ready),
+            2 => Coded::get(from).map(Release::Delayed),
+            3 => Some(Release::Cancelled),
+            _ => None,
+        }
+    }
+}
+
 variants! { Due: 0 Clock 1 Wall }
 variants! { Then: 0 Ready 1 Delayed 2 Dead }
 
@@ -372,11 +448,12 @@ impl<'a> Coded<'a> for Unique<'a> {
 impl<'a> Coded<'a> for Options<'a> {
     fn put(&self, to: &mut Writer<'_>) {
         // Names each field, so that another one doesn't compile until it is added.
-        let Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms } = *self;
+        let Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch } =
+            *self;
         let priority = Some(i64::from(priority)).filter(|priority| *priority != 0);
         let attempts = attempts.map(i64::from);
-        let texts = [headers, group].map(|text| Some(text).filter(|text| !text.is_empty()));
-        let [headers, group] = texts;
+        let [headers, group, batch] =
+            [headers, group, batch].map(|text| Some(text).filter(|text| !text.is_empty()));
         let given = [
             priority.is_some(),
             attempts.is_some(),
@@ -386,13 +463,15 @@ impl<'a> Coded<'a> for Options<'a> {
             unique.is_some(),
             ttl_ms.is_some(),
             retain_ms.is_some(),
+            batch.is_some(),
         ];
         given.iter().rev().fold(0, |bits, is_given| bits << 1 | u64::from(*is_given)).put(to);
         [priority, attempts].iter().flatten().for_each(|number| number.put(to));
         lease_ms.iter().for_each(|ms| ms.put(to));
-        texts.iter().flatten().for_each(|text| text.put(to));
+        [headers, group].iter().flatten().for_each(|text| text.put(to));
         unique.iter().for_each(|unique| unique.put(to));
         [ttl_ms, retain_ms].iter().flatten().for_each(|ms| ms.put(to));
+        batch.iter().for_each(|name| name.put(to));
     }
 
     fn get(from: &mut Reader<'a>) -> Option<Options<'a>> {
@@ -411,6 +490,7 @@ impl<'a> Coded<'a> for Options<'a> {
             unique: if next() { Some(Coded::get(from)?) } else { None },
             ttl_ms: if next() { Some(Coded::get(from)?) } else { None },
             retain_ms: if next() { Some(Coded::get(from)?) } else { None },
+            batch: if next() { Coded::get(from)? } else { &[] },
         };
         // A later version may know more options.
         (bits == 0).then_some(options)

@@ -14,14 +14,16 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
 use crate::invalid::{Invalid, ensure};
-use crate::numbers::{GroupNumber, Order};
+use crate::numbers::{BatchNumber, GroupNumber, Order};
 use crate::pack::{decode, encode_named};
 use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
+use crate::store::batches::{Batches, StoredBatch};
 use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
+use crate::store::dependents::StoredDependent;
 use crate::store::effect_count::EffectCount;
 use crate::store::groups::StoredGroup;
 use crate::store::interner::Interner;
@@ -68,6 +70,12 @@ pub(crate) const RESULTS: u8 = b'd';
 pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
 const BODIES: u8 = b'b';
+/// Batches; since version 4, as the two that follow.
+pub(crate) const BATCHES: u8 = b'c';
+/// What tasks wait for.
+const DEPENDENTS: u8 = b'h';
+/// Tasks that ended, of which not all that wait for them were told yet, and whether they are done.
+const ENDED: u8 = b'f';
 /// What the clocks of the saving node showed; since version 3.
 const CLOCKS: u8 = b'k';
 
@@ -100,6 +108,13 @@ struct Head {
     /// The name of the worker that is reserved for a suspect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaited: Option<ByteBuf>,
+    /// The last number of a batch; since version 4.
+    #[serde(default, skip_serializing_if = "is_none")]
+    last_batch: BatchNumber,
+}
+
+fn is_none(number: &BatchNumber) -> bool {
+    number.is_none()
 }
 
 /// One turn of a rotation: the priority, the group's number, the tasks left of the turn.
@@ -129,6 +144,7 @@ impl State {
         }
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
         put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
+        put_batches(BATCHES, self.batches.stored(), StoredBatch::stored_bytes, put);
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
@@ -147,6 +163,8 @@ impl State {
         put_batches(TURNS, turns, |_| 8, put);
         put_batches(SCHEDULES, self.schedules.stored(), StoredSchedule::size, put);
         put_batches(TOKENS, self.tokens.stored(), StoredToken::stored_bytes, put);
+        put_batches(DEPENDENTS, self.dependents.stored(), StoredDependent::stored_bytes, put);
+        put_batches(ENDED, self.dependents.ended(), |_| 32, put);
     }
 
     fn head(&self, workers: Vec<Vec<u8>>) -> Head {
@@ -171,6 +189,7 @@ impl State {
             clock_offset_ms: self.clock_offset_ms,
             passed_over: self.passed_over,
             awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
+            last_batch: self.batches.last,
         }
     }
 
@@ -210,6 +229,7 @@ impl State {
         };
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
+        ensure(head.last_batch <= BatchNumber::MAX, "the number of a batch")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
         let workers = Interner::load(workers).ok_or(Invalid("valid names of workers"))?;
         let awaited = head
@@ -231,6 +251,7 @@ impl State {
             passed_over: head.passed_over,
             awaited,
             delayed: Delayed::default(),
+            batches: Batches::after(head.last_batch),
             ..State::default()
         })
     }
@@ -291,6 +312,25 @@ impl State {
             Some((&BODIES, bodies)) => {
                 let bodies: Vec<StoredBody> = decode(bodies).ok_or(Invalid("stored bodies"))?;
                 bodies.iter().try_for_each(|body| self.load_body(body))
+            }
+            Some((&BATCHES, batches)) => {
+                let batches: Vec<StoredBatch> = decode(batches).ok_or(Invalid("stored batches"))?;
+                ensure(self.log.pages() == 0, "batches before their tasks")?;
+                batches.into_iter().try_for_each(|batch| self.batches.load(batch))
+            }
+            Some((&DEPENDENTS, dependents)) => {
+                let dependents: Vec<StoredDependent> =
+                    decode(dependents).ok_or(Invalid("stored tasks that wait for others"))?;
+                dependents
+                    .into_iter()
+                    .try_for_each(|one| self.dependents.add(Order(one.order), &one.parents, one.on_dead))
+            }
+            Some((&ENDED, ended)) => {
+                let ended: Vec<(TaskId, bool)> = decode(ended).ok_or(Invalid("stored tasks that ended"))?;
+                ended.into_iter().try_for_each(|(id, is_done)| {
+                    ensure(self.dependents.has_ended(id).is_none(), "each task that ended once")?;
+                    self.dependents.load_ended(id, is_done)
+                })
             }
             Some((&CLOCKS, clocks)) => {
                 let stamp: Stamp = decode(clocks).ok_or(Invalid("stored clocks"))?;

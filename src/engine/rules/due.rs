@@ -1,5 +1,6 @@
 //! What time changes in a queue: leases end, delayed tasks become ready, unclaimed tasks expire, schedules run, groups
-//! can run again, dead and done tasks become too old, tokens become free.
+//! can run again, dead and done tasks become too old, tokens become free. Also what a change leaves to be done in steps:
+//! held tasks learn that others have ended.
 
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
@@ -37,8 +38,9 @@ impl State {
         let (groups, rate) = (self.groups.first_wake(), self.rate_due(now));
         let (delayed, schedules) = (self.delayed.first_due(now), self.schedules.next_due(now));
         let (tokens, expiry, done) = (self.tokens.first_end(), self.expiry.first(), self.done_due(now));
+        let news = self.has_news().then_some(now.at);
         // Every write asks, and a chain of iterators would take as long as the rest of the question.
-        let all = [lease, pauses, dead, groups, rate, delayed, schedules, tokens, expiry, done];
+        let all = [lease, pauses, dead, groups, rate, delayed, schedules, tokens, expiry, done, news];
         let first = all.map(|at| at.unwrap_or(NEVER)).into_iter().fold(NEVER, Millis::min);
         (first != NEVER).then_some(first)
     }
@@ -60,6 +62,7 @@ impl State {
             .ended_pause(now)
             .or_else(|| self.awake_groups(now, seen))
             .or_else(|| self.due_tasks(now))
+            .or_else(|| self.news(now))
             .or_else(|| self.expired_tasks(now.at))
             .or_else(|| self.due_schedule(now))
             .or_else(|| self.old_dead(now))

@@ -40,6 +40,10 @@ impl State {
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
             Event::Grouped { limits: None, .. }
             | Event::Pushed { .. }
+            | Event::PushedAfter { .. }
+            | Event::BatchOpened { .. }
+            | Event::BatchClosed { .. }
+            | Event::Told { .. }
             | Event::Answered { .. }
             | Event::Term { .. }
             | Event::Clock { .. }

@@ -3,14 +3,17 @@
 //! Rules are methods of [`crate::State`] that take `&self`. They choose everything that an event carries: ids, lease
 //! numbers, nonces, instants. Applying the event then leaves nothing to decide, on the primary or on a replica.
 //!
-//! - By clients: `push`, `unique` (tokens), `claim`, `suspects`, `lease` (answers), `steer` (cancel, retry), `groups`.
+//! - By clients: `push`, `unique` (tokens), `dependents` (AFTER), `batches`, `claim`, `suspects`, `lease` (answers),
+//!   `steer` (cancel, retry), `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
 //!
 //! Errors are [`crate::Refusal`]s. A rule that is refused, or has nothing to do, leaves no trace.
 
 pub(crate) mod backoff;
+pub(crate) mod batches;
 pub(crate) mod claim;
+pub(crate) mod dependents;
 pub(crate) mod due;
 pub(crate) mod groups;
 pub(crate) mod growth;

@@ -11,13 +11,14 @@ use crate::task::{Handle, TaskId};
 use crate::time::{Due, Now};
 
 impl State {
-    /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `FullLen`, `FullBytes`,
-    /// `FullGroups`, `Exhausted`.
+    /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `UnknownBatch`,
+    /// `ClosedBatch`, `FullLen`, `FullBytes`, `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
         if !self.paused(now.at, Gate::In).is_open() {
             return Err(Refusal::Paused);
         }
         push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;
+        self.may_enter_batch(push.options.batch)?;
         let count = push.payloads.len() as u64;
         if self.settings.limit(Setting::MaxLen).is_some_and(|max| self.len().saturating_add(count) > max) {
             return Err(Refusal::FullLen);

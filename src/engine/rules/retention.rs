@@ -29,7 +29,9 @@ impl State {
     /// ask again until it returns `None`.
     pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
         let added = match push {
-            Event::Pushed { options, payloads, .. } => {
+            Event::Pushed { options, payloads, .. }
+            | Event::PushedAfter { options, payloads, .. }
+            | Event::BatchOpened { options, payloads, .. } => {
                 payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
             }
             Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,

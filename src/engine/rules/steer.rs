@@ -1,4 +1,4 @@
-//! What administrators do to tasks: cancel them, and retry dead or delayed ones.
+//! What administrators do to tasks: cancel them, and retry dead, delayed or held ones.
 
 use std::collections::BTreeSet;
 
@@ -18,19 +18,22 @@ impl State {
     /// Errors: `Gone` if there is nothing to cancel.
     pub fn cancel(&self, id: TaskId) -> Result<Event<'static>, Refusal> {
         match self.find(id).ok_or(Refusal::Gone)?.entry().phase {
-            Phase::Ready { .. } | Phase::Delayed { .. } => Ok(Event::Cancelled { id }),
+            Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Held { .. } => Ok(Event::Cancelled { id }),
             Phase::Leased { .. } => Ok(Event::CancelAsked { id }),
             Phase::Dead { .. } | Phase::Done { .. } => Err(Refusal::Gone),
         }
     }
 
-    /// Makes the dead or delayed tasks among `ids` ready, except those whose token another task holds; `None` if there
+    /// Makes the dead, delayed or held tasks among `ids` ready, except those whose token another task holds; `None` if there
     /// are none.
     pub fn retry(&self, now: Now, ids: &[TaskId]) -> Option<Event<'static>> {
         let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
         for &id in ids {
             let Some(found) = self.find(id).filter(|_| !chosen.contains(&id)) else { continue };
-            let is_retriable = matches!(found.entry().phase, Phase::Dead { .. } | Phase::Delayed { .. });
+            let is_retriable = matches!(
+                found.entry().phase,
+                Phase::Dead { .. } | Phase::Delayed { .. } | Phase::Held { .. }
+            );
             if is_retriable && self.may_retry(now.at, &found, &mut taken) {
                 chosen.push(id);
             }

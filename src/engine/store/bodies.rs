@@ -122,7 +122,7 @@ impl Bodies {
 
 /// Whether a task in this phase waits. Only a waiting task can get a new body.
 pub(crate) fn is_waiting(phase: &Phase) -> bool {
-    matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. })
+    matches!(phase, Phase::Ready { .. } | Phase::Delayed { .. } | Phase::Held { .. })
 }
 
 /// Whether a body's sizes are within bounds.

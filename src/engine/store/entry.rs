@@ -5,7 +5,7 @@
 
 use crate::numbers::{Rank, WorkerNumber};
 use crate::task::{LeaseNumber, TaskState};
-use crate::time::{Due, Millis};
+use crate::time::{Due, Millis, When};
 
 /// The state of a touched task, with the data that belongs to this state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Phase {
     Ready { since: Millis },
     /// Becomes ready at `due`.
     Delayed { due: Due },
+    /// Waits for other tasks, since `since`. Once it doesn't any more, it becomes ready as `when` says.
+    Held { since: Millis, when: When },
     /// Leased by a worker. `cancel` is set if the cancellation of the task was requested.
     Leased { deadline: Millis, claimed_at: Millis, worker: WorkerNumber, tied: bool, cancel: bool },
     /// It reached a limit of failures or stalls, or a worker declared it dead.
@@ -23,10 +25,10 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// The instant of the state: ready, dead or done since, due at, or the deadline of the lease.
+    /// The instant of the state: ready, held, dead or done since, due at, or the deadline of the lease.
     pub fn instant(&self) -> Millis {
         match *self {
-            Phase::Ready { since } => since,
+            Phase::Ready { since } | Phase::Held { since, .. } => since,
             Phase::Delayed { due } => due.instant(),
             Phase::Leased { deadline, .. } => deadline,
             Phase::Dead { at } | Phase::Done { at, .. } => at,
@@ -45,6 +47,7 @@ impl Phase {
         match self {
             Phase::Ready { .. } => TaskState::Ready,
             Phase::Delayed { .. } => TaskState::Delayed,
+            Phase::Held { .. } => TaskState::Held,
             Phase::Leased { .. } => TaskState::Leased,
             Phase::Dead { .. } => TaskState::Dead,
             Phase::Done { .. } => TaskState::Done,
@@ -138,14 +141,15 @@ pub(crate) struct Packed {
     /// The state and flags: see the constants below.
     bits: u8,
     rank: UintLe<6>,
-    /// Ready, dead or done since, due at, or the deadline of the lease.
+    /// Ready, held, dead or done since, due at, or the deadline of the lease.
     instant: UintLe<6>,
     lease: UintLe<7>,
     nonce: u32,
     lease_ms: u32,
     /// Leased: the time from the claim to the deadline, at most 49 days. Done: the low half of the retention, in ms.
+    /// Held: the low half of the delay in ms, or of the instant.
     span_ms: u32,
-    /// Leased: the worker's number. Done: the high half of the retention, in ms.
+    /// Leased: the worker's number. Done and held: the other half.
     worker: u32,
     deliveries: u32,
     failures: u16,
@@ -159,6 +163,8 @@ const CANCEL: u8 = 0b0001_0000;
 const STALLED: u8 = 0b0010_0000;
 /// With the state "dead": the task is done, not dead.
 const DONE: u8 = 0b0100_0000;
+/// With the state "delayed": the task is held. A delay is 0 for none; with [`WALL`] it is an instant.
+const HELD: u8 = 0b1000_0000;
 
 impl Packed {
     pub fn new(slot: u8, entry: &Entry) -> Packed {
@@ -166,6 +172,14 @@ impl Packed {
         let (state, instant, span_ms, worker) = match entry.phase {
             Phase::Ready { since } => (0, since, 0, 0),
             Phase::Delayed { due } => (1 | flag(matches!(due, Due::Wall(_)), WALL), due.instant(), 0, 0),
+            Phase::Held { since, when } => {
+                let (bits, number) = match when {
+                    When::Now => (0, 0),
+                    When::After(ms) => (0, ms),
+                    When::At(at) => (WALL, at.0),
+                };
+                (1 | HELD | bits, since, number as u32, (number >> 32) as u32)
+            }
             Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
                 let span_ms = u32::try_from(deadline.since(claimed_at)).unwrap_or(u32::MAX);
                 (2 | flag(tied, TIED) | flag(cancel, CANCEL), deadline, span_ms, worker.0)
@@ -196,6 +210,15 @@ impl Packed {
         let instant = Millis(self.instant.get());
         let phase = match self.bits & STATE {
             0 => Phase::Ready { since: instant },
+            1 if self.bits & HELD != 0 => {
+                let number = u64::from(self.worker) << 32 | u64::from(self.span_ms);
+                let when = match number {
+                    at if self.bits & WALL != 0 => When::At(Millis(at)),
+                    0 => When::Now,
+                    ms => When::After(ms),
+                };
+                Phase::Held { since: instant, when }
+            }
             1 if self.bits & WALL != 0 => Phase::Delayed { due: Due::Wall(instant) },
             1 => Phase::Delayed { due: Due::Clock(instant) },
             2 => Phase::Leased {

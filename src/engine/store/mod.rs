@@ -8,7 +8,8 @@
 //! feature does not pay for its table.
 //!
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
-//! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `interner` (names of workers), `name`.
+//! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `batches`, `interner` (names of workers), `name`.
+//! - By what they wait for: `dependents` (AFTER).
 //! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress, last attempts), whose
 //!   values are encoded by `task_errors` and `last_attempt`.
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
@@ -17,8 +18,10 @@
 //! No table is a hash table that grows with the tasks, because a single resize would stall the server. Methods named
 //! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
+pub(crate) mod batches;
 pub(crate) mod bodies;
 pub(crate) mod delayed;
+pub(crate) mod dependents;
 pub(crate) mod done;
 pub(crate) mod effect_count;
 pub(crate) mod entry;

@@ -1,15 +1,16 @@
 //! Records: what a push stores in the log, and its encoding.
 //!
-//! A record is encoded as: flags, milliseconds since the page's first id, the id's sequence number unless 0, the
-//! options if any, the length of the payload, the payload.
+//! A record is encoded as: flags, milliseconds since the page's first id, the id's sequence number unless 0, the number
+//! of the batch if any, the options if any, the length of the payload, the payload.
 
-use crate::numbers::GroupNumber;
+use crate::numbers::{BatchNumber, GroupNumber};
 use crate::task::{Hold, Options, TaskId, Unique};
 use crate::time::Millis;
 use crate::varint;
 
 const HAS_OPTIONS: u8 = 1;
 const HAS_SEQ: u8 = 2;
+const HAS_BATCH: u8 = 4;
 
 const HAS_PRIORITY: u8 = 1;
 const HAS_ATTEMPTS: u8 = 2;
@@ -25,15 +26,22 @@ const HAS_RETAIN: u8 = 128;
 pub(crate) struct NewRecord<'a> {
     pub id: TaskId,
     pub payload: &'a [u8],
-    /// The name of the group in them is not stored, but its number.
+    /// The names of the group and the batch in them are not stored, but their numbers.
     options: &'a Options<'a>,
     group: GroupNumber,
+    batch: BatchNumber,
     options_len: usize,
 }
 
 impl<'a> NewRecord<'a> {
-    pub fn new(id: TaskId, options: &'a Options<'a>, group: GroupNumber, payload: &'a [u8]) -> NewRecord<'a> {
-        NewRecord { id, payload, options, group, options_len: options_len(options, group) }
+    /// A record without a payload yet.
+    pub fn new(
+        id: TaskId,
+        options: &'a Options<'a>,
+        group: GroupNumber,
+        batch: BatchNumber,
+    ) -> NewRecord<'a> {
+        NewRecord { id, payload: &[], options, group, batch, options_len: options_len(options, group) }
     }
 }
 
@@ -45,6 +53,8 @@ impl<'a> NewRecord<'a> {
 pub(crate) struct Record<'a> {
     pub id: TaskId,
     pub payload: &'a [u8],
+    /// The batch it was pushed into. The batch may be forgotten by now.
+    pub batch: BatchNumber,
     /// The encoded options; empty if there are none.
     encoded: &'a [u8],
     /// The headers, if they are not those of the push any more.
@@ -101,7 +111,13 @@ pub(crate) fn record_len(base: TaskId, record: &NewRecord) -> usize {
     let options = record.options_len;
     let options = if options > 1 { varint::len(options as u64) + options } else { 0 };
     let seq = if seq == 0 { 0 } else { varint::len(seq) };
-    1 + varint::len(ms) + seq + options + varint::len(record.payload.len() as u64) + record.payload.len()
+    let batch = if record.batch.is_none() { 0 } else { varint::len(record.batch.0) };
+    1 + varint::len(ms)
+        + seq
+        + batch
+        + options
+        + varint::len(record.payload.len() as u64)
+        + record.payload.len()
 }
 
 /// An id relative to the page's first: milliseconds and sequence number. In the base's own millisecond the sequence
@@ -116,10 +132,14 @@ pub(crate) fn put_record(out: &mut Vec<u8>, base: TaskId, record: &NewRecord) {
     let (ms, seq) = relative(base, record.id);
     let options_len = record.options_len;
     let has_options = if options_len > 1 { HAS_OPTIONS } else { 0 };
-    out.push(has_options | if seq == 0 { 0 } else { HAS_SEQ });
+    let has_batch = if record.batch.is_none() { 0 } else { HAS_BATCH };
+    out.push(has_options | has_batch | if seq == 0 { 0 } else { HAS_SEQ });
     varint::put(out, ms);
     if seq != 0 {
         varint::put(out, seq);
+    }
+    if has_batch != 0 {
+        varint::put(out, record.batch.0);
     }
     if has_options != 0 {
         varint::put(out, options_len as u64);
@@ -144,17 +164,23 @@ pub(crate) fn read_head(bytes: &mut &[u8], base: TaskId) -> Option<(u8, TaskId)>
 #[inline(always)]
 pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Record<'a>> {
     let (flags, id) = read_head(bytes, base)?;
+    let batch = match flags & HAS_BATCH {
+        0 => BatchNumber::NONE,
+        _ => varint::get(bytes).map(BatchNumber).filter(|number| !number.is_none())?,
+    };
     let encoded = match flags & HAS_OPTIONS {
         0 => &[],
         _ => varint::get_bytes(bytes).filter(|options| !options.is_empty())?,
     };
     let payload = varint::get_bytes(bytes)?;
-    (flags & !(HAS_OPTIONS | HAS_SEQ) == 0).then_some(Record { id, payload, encoded, headers: None })
+    let is_known = flags & !(HAS_OPTIONS | HAS_SEQ | HAS_BATCH) == 0;
+    is_known.then_some(Record { id, payload, batch, encoded, headers: None })
 }
 
 /// The length of the encoded options; 1 (the flags) means there are none, and then they are left out.
 fn options_len(options: &Options, group: GroupNumber) -> usize {
-    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } = *options;
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _, batch: _ } =
+        *options;
     let unique_len = |unique: Unique| {
         let until = unique.hold.until().map_or(0, |until| varint::len(until.0));
         1 + until + varint::len(unique.token.len() as u64) + unique.token.len()
@@ -170,7 +196,8 @@ fn options_len(options: &Options, group: GroupNumber) -> usize {
 }
 
 fn put_options(out: &mut Vec<u8>, options: &Options, group: GroupNumber) {
-    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _ } = *options;
+    let Options { priority, attempts, lease_ms, headers, unique, ttl_ms, retain_ms, group: _, batch: _ } =
+        *options;
     let group = group.stored();
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     out.push(

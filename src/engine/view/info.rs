@@ -25,7 +25,7 @@ impl State {
             + self.lanes.memory()
             + self.groups.memory()
             + self.delayed.memory()
-            + self.dead.len() * 24
+            + (self.dead.len() + self.held.len()) * 24
             + self.errors.memory()
             + self.attempts.memory()
             + self.done.memory()
@@ -39,15 +39,19 @@ impl State {
             + self.tokens.memory()
             + self.bodies.memory()
             + self.expiry.memory()
+            + self.batches.memory()
+            + self.dependents.memory()
     }
 
     /// How many blocks freeing the queue releases, approximately. It decides whether the queue is freed in the
     /// background.
     pub fn free_effort(&self) -> usize {
-        let indexed = self.delayed.len() + self.done.len() + (self.dead.len() + self.expiry.len()) as u64;
+        let sets = self.dead.len() + self.expiry.len() + self.held.len();
+        let indexed = self.delayed.len() + self.done.len() + sets as u64;
         let texts = self.errors.len() + self.attempts.len() + self.results.len() + self.progress.len();
         let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
-        self.log.pages() + indexed as usize / 8 + texts + named
+        let related = self.batches.len() + self.dependents.len();
+        self.log.pages() + indexed as usize / 8 + texts + named + related
     }
 
     /// Recent rates, waiting times and run times, as far as this node has observed them.

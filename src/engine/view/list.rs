@@ -90,7 +90,7 @@ const LIST_LOOKED_AT: usize = 10_000;
 impl State {
     /// Lists tasks of a state after `cursor`, within `limit`. Returns the cursor to continue with, and the tasks.
     ///
-    /// Ready tasks are listed in the order of claims, delayed ones by due time, leased ones by id, dead and done ones
+    /// Ready tasks are listed in the order of claims, delayed ones by due time, held and leased ones by id, dead and done ones
     /// by the time they became so. If groups take turns, the ready tasks of a priority are listed by id, unless `group`
     /// asks for one group. With `worker`, only the leases of that worker are listed.
     ///
@@ -155,6 +155,11 @@ impl State {
                 Box::new(self.dead.range(from..).copied().filter_map(found))
             }
             TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
+            TaskState::Held => {
+                let from = after.map_or(Order(0), |(_, order)| order.next());
+                let held = self.held.range(from..).filter_map(|&order| self.locate(order));
+                Box::new(held.map(|found| (Cursor(1, found.order.0), found)))
+            }
             TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
                 let all = self.log.tasks_from(from).filter_map(|position| self.at(position));
@@ -221,6 +226,7 @@ impl State {
                 positions.take(count).filter_map(|(_, position)| id(position)).collect()
             }
             TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
+            TaskState::Held => by_order(&mut self.held.iter().copied()),
             TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
             TaskState::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
             TaskState::Leased => Vec::new(),

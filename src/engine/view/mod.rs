@@ -5,6 +5,7 @@
 //!
 //! Every call examines a bounded number of tasks.
 
+pub(crate) mod batches;
 pub(crate) mod groups;
 pub(crate) mod info;
 pub(crate) mod list;

@@ -7,6 +7,7 @@ use crate::store::last_attempt::LastAttempt;
 use crate::store::task_errors::TaskErrors;
 use crate::task::{LeaseNumber, Options, TaskId, TaskState};
 use crate::time::{Millis, Now};
+use crate::view::batches::Relations;
 
 /// Everything known about a task, except the nonce of its lease.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub struct TaskView<'a> {
     pub failures: u16,
     /// Stalls since the push or the last RETRY of the dead task.
     pub stalls: u16,
-    /// The instant of the state: ready, dead or done since, due at, or the deadline of the lease.
+    /// The instant of the state: ready, held, dead or done since, due at, or the deadline of the lease.
     pub instant: Millis,
     /// The lease; `None` unless the task is leased.
     pub lease: Option<LeaseView<'a>>,
@@ -47,6 +48,8 @@ pub struct TaskView<'a> {
     pub holds_token: bool,
     /// When it expires; `None` unless it is ready, has a time to live and was never claimed.
     pub expires: Option<Millis>,
+    /// What it has to do with other tasks.
+    pub relations: Relations<'a>,
 }
 
 /// Everything known about a lease, except its nonce.
@@ -91,6 +94,8 @@ pub struct Given<'a> {
     pub deadline: Option<Millis>,
     /// How long it is retained once it is done, in ms, unless its ACK gives another time.
     pub retain_ms: Option<u64>,
+    /// What it has to do with other tasks.
+    pub relations: Relations<'a>,
 }
 
 /// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
@@ -130,7 +135,7 @@ impl<'a> TaskView<'a> {
         let texts = [self.error(), self.progress, self.options.headers, self.options.group];
         let texts: usize = texts.into_iter().map(<[u8]>::len).sum();
         let body = if with_payload { self.body_bytes() } else { 0 };
-        (SHOWN_BYTES + worker + token + texts + body) as u64
+        (SHOWN_BYTES + worker + token + texts + body + self.relations.shown_bytes()) as u64
     }
 }
 
@@ -142,7 +147,7 @@ impl State {
 
     /// What a worker gets of the task with this id; `None` if there is none (any more).
     pub fn given(&self, id: TaskId) -> Option<Given<'_>> {
-        let Found { record, entry, order, .. } = self.find(id)?;
+        let Found { order, record, entry, .. } = self.find(id)?;
         let entry = entry.as_ref();
         let mut given = Given {
             id,
@@ -153,6 +158,7 @@ impl State {
             progress: self.progress_of(order),
             deadline: entry.and_then(|entry| entry.phase.deadline()),
             retain_ms: self.retains_ms(&record),
+            relations: self.relations(order, record.batch),
             ..Given::default()
         };
         if !record.is_plain() {
@@ -170,7 +176,7 @@ impl State {
     pub(crate) fn view<'a>(&'a self, now: &Now, found: Found<'a>) -> TaskView<'a> {
         let entry = found.entry();
         let (instant, lease) = match entry.phase {
-            Phase::Ready { since } => (since, None),
+            Phase::Ready { since } | Phase::Held { since, .. } => (since, None),
             Phase::Delayed { due } => (due.on_clock(now), None),
             Phase::Dead { at } | Phase::Done { at, .. } => (at, None),
             Phase::Leased { deadline, claimed_at, worker, tied, cancel } => {
@@ -201,6 +207,7 @@ impl State {
             result: self.results.get(found.order),
             holds_token: self.holds_token(now.at, &found),
             expires: found.expires(),
+            relations: self.relations(found.order, found.record.batch),
         }
     }
 }

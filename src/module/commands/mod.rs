@@ -9,6 +9,7 @@
 mod ack;
 mod apply_effect;
 mod args;
+mod batch;
 mod cancel;
 mod claim;
 mod clock;
@@ -64,6 +65,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<config::Config>(),
     Entry::of::<group::Group>(),
     Entry::of::<cron::Cron>(),
+    Entry::of::<batch::Batch>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),

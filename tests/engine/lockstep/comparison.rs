@@ -87,7 +87,9 @@ impl Lockstep {
         let Task { priority, attempts, lease_ms, retain_ms, ttl_ms, .. } = *task;
         let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
         let (headers, group) = (&task.headers, &[]);
-        let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms };
+        let batch = &[];
+        let options =
+            Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch };
         let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
         let outputs = (task.progress.clone(), task.result.clone(), until);
         let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];

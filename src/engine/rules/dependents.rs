@@ -1,0 +1,85 @@
+//! Tasks that wait for others: what they wait for when they are pushed, and what becomes of them when one has ended.
+
+use crate::bounds::STEP_TASKS;
+use crate::event::{Event, Release};
+use crate::numbers::Order;
+use crate::request::{Push, Refusal};
+use crate::state::State;
+use crate::store::entry::Phase;
+use crate::task::{OnDead, Parent, TaskId};
+use crate::time::{Due, Now, When};
+
+impl State {
+    /// Accepts tasks that wait until all tasks of `after` have ended done, 1 to 1000 in any order. They become ready as
+    /// `when` says from then on. A task that is not known any more counts as done. Errors: those of a push, and
+    /// `NeverPushed`.
+    pub fn push_after<'a>(
+        &self,
+        now: Now,
+        push: &Push<'a>,
+        when: When,
+        after: &[TaskId],
+        on_dead: OnDead,
+    ) -> Result<Event<'a>, Refusal> {
+        let parents = self.parents(after)?;
+        let Event::Pushed { first, count, options, payloads, .. } = self.push(now, push)? else {
+            return Err(Refusal::Exhausted);
+        };
+        let when = when.bounded();
+        Ok(Event::PushedAfter { first, count, at: now.at, when, parents, on_dead, options, payloads })
+    }
+
+    /// The tasks to wait for by ascending id, each once, and which of them are not done.
+    fn parents(&self, after: &[TaskId]) -> Result<Vec<Parent>, Refusal> {
+        let mut ids = after.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.last().is_some_and(|last| *last > self.last_id) {
+            return Err(Refusal::NeverPushed);
+        }
+        let is_open = |id| match self.find(id).map(|found| found.entry().phase) {
+            None | Some(Phase::Done { .. }) => false,
+            Some(
+                Phase::Ready { .. }
+                | Phase::Delayed { .. }
+                | Phase::Held { .. }
+                | Phase::Leased { .. }
+                | Phase::Dead { .. },
+            ) => true,
+        };
+        Ok(ids.into_iter().map(|id| Parent { id, is_open: is_open(id) }).collect())
+    }
+
+    /// Whether held tasks must be told that something they wait for has ended.
+    pub fn has_news(&self) -> bool {
+        self.dependents.has_news() || self.batches.has_complete()
+    }
+
+    /// Tells held tasks that a task has ended, or that their batch is complete; a bounded number.
+    pub(crate) fn news(&self, now: Now) -> Option<Event<'static>> {
+        self.complete_batches(now).or_else(|| self.ended_parent(now))
+    }
+
+    fn ended_parent(&self, now: Now) -> Option<Event<'static>> {
+        let (parent, is_done, told) = self.dependents.news()?;
+        let release = |(on_dead, order)| {
+            let open = self.dependents.get(order)?.open;
+            let id = self.locate(order)?.record.id;
+            match on_dead {
+                OnDead::Drop if !is_done => Some((id, Release::Cancelled)),
+                _ if open > 1 => Some((id, Release::Held)),
+                _ => self.release_of(&now, order),
+            }
+        };
+        let tasks: Vec<(TaskId, Release)> = told.take(STEP_TASKS).filter_map(release).collect();
+        (!tasks.is_empty()).then_some(Event::Told { parent: Some(parent), at: now.at, tasks })
+    }
+
+    /// What becomes of a held task that waits for nothing any more.
+    pub(crate) fn release_of(&self, now: &Now, order: Order) -> Option<(TaskId, Release)> {
+        let found = self.locate(order)?;
+        let Phase::Held { when, .. } = found.entry?.phase else { return None };
+        let due = when.due(now).map(Due::bounded);
+        Some((found.record.id, due.map_or(Release::Ready, Release::Delayed)))
+    }
+}
