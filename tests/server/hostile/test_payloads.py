@@ -51,7 +51,13 @@ class Stored:
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the empty last one."""
         pages = [page.chunk() for page in self.pages]
-        kinds = {b"x": self.errors, b"a": self.attempts, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        kinds = {
+            b"x": self.errors,
+            b"a": self.attempts,
+            b"d": self.results,
+            b"w": self.progress,
+            b"r": self.requests,
+        }
         texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
         first = self.order.index(b"p")
         before = [texts[kind] for kind in self.order[:first]]
