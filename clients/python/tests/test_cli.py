@@ -137,6 +137,34 @@ def test_a_failure_says_when_it_is_tried_again(run):
     assert run("fail", "mail", b, "--dead", "--json").json() == [{"handle": b, "answer": "dead"}]
 
 
+def test_a_task_is_given_up_with_its_progress(run, queue):
+    """fail and requeue take --progress, which claim prints as JSON."""
+    run("push", "mail", "a")
+    for command, progress in (("requeue", "step=1"), ("fail", "step=2")):
+        (task,) = run("claim", "mail", "--json").json()
+        run(command, "mail", task["handle"], "--delay-ms", "60000", "--progress", progress)
+        (shown,) = run("list", "mail", "delayed", "--json").json()
+        assert shown["progress"] == progress
+        queue.retry([task["id"]])
+
+
+def test_get_shows_each_of_several_errors(run, queue):
+    """The attempt, the instant, the worker and the text; one error is shown as before."""
+    queue.configure(errors_kept=2)
+    task = queue.push("a")
+    for worker, error in (("w1", "no disk"), ("w2", "no net")):
+        handle = run("claim", "mail", "--worker", worker, "--json").json()[0]["handle"]
+        lines = run("get", "mail", task).lines
+        assert not any("error of attempt" in line for line in lines)
+        run("fail", "mail", handle, "-e", error, "--delay-ms", "60000")
+        queue.retry([task])
+    shown = [line for line in run("get", "mail", task).lines if line.startswith("error of attempt")]
+    assert [line.split()[3] for line in shown] == ["1", "2"]
+    assert shown[0].endswith("at w1: no disk") and shown[1].endswith("at w2: no net")
+    (first, second) = run("get", "mail", task, "--json").json()[0]["errors"]
+    assert (first["attempt"], second["error"]) == (1, "no net")
+
+
 def test_a_lost_lease_is_an_error(run):
     """The status is 1, and the text says what it means."""
     run("push", "mail", "a")
@@ -247,6 +275,61 @@ def test_purge_removes_one_state_or_all_but_leased_tasks(run, queue):
     queue.push_many(["a"] * 30)
     assert run("purge", "mail", "all", "-n", "20").lines == ["purged 20"]
     assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 10"]
+
+
+def test_purge_removes_tasks_by_their_ids_and_by_age(run, queue):
+    """An id can be given several times over. The state is left out then."""
+    ids = queue.push_many(["a"] * 3)
+    assert run("purge", "mail", "--id", ids[0], "--id", ids[1]).lines == ["purged 2"]
+    assert run("purge", "mail", "ready", "--older-ms", "3600000", "-n", "5").lines == ["purged 0"]
+    assert run("purge", "mail", "ready", "--older-ms", "0", "--all", "-y").lines == ["purged 1"]
+    for words in ([], ["ready", "--id", ids[2]], ["--id", ids[2], "-n", "1"]):
+        run("purge", "mail", *words, status=2)
+
+
+def test_old_tasks_behind_many_others_are_found(run, queue):
+    """The command is repeated until all tasks have been looked at."""
+    for start in range(0, 11_000, 1000):
+        queue.push_many(["a"] * 1000, request=f"r{start}")
+    old = queue.push("b", delay_ms=60_000)
+    assert run("purge", "mail", "delayed", "--older-ms", "0", "--all", "-y").lines == ["purged 1"]
+    assert queue.get(old) is None
+    assert queue.purge("delayed", older_ms=0) == 0
+
+
+def test_the_dead_of_a_group_are_retried(run, queue):
+    """With --count or --all."""
+    for group in ("a", "b", "a", "a"):
+        queue.push(group, group=group)
+        queue.fail(queue.claim()[0], dead=True)
+    assert run("retry", "mail", "-n", "1", "--group", "a").lines == ["retried 1"]
+    assert run("retry", "mail", "--all", "--group", "a", "-y").lines == ["retried 2"]
+    assert queue.len("dead") == 1
+    run("retry", "mail", "1-1", "--group", "a", status=2)
+
+
+def test_a_group_is_paused_and_resumed(run, queue):
+    """Other groups go on."""
+    queue.push("a", group="acme")
+    assert run("pause", "mail", "--group", "acme", "--for-ms", "60000").lines == [
+        "mail paused: group acme for 1m00"
+    ]
+    assert queue.claim() == []
+    assert run("resume", "mail", "--group", "acme").lines == ["mail resumed: group acme"]
+    assert len(queue.claim()) == 1
+    run("pause", "mail", "in", "--group", "acme", status=2)
+
+
+def test_tasks_are_listed_newest_first_and_by_a_pattern(run, queue):
+    """The pattern is for the payload or for the value of a header."""
+    ids = [queue.push("mail"), queue.push("sms", headers={"to": "ada"})]
+    shown = [one["id"] for one in run("list", "mail", "ready", "--reverse", "--json").json()]
+    assert shown == ids[::-1]
+    assert [one["id"] for one in run("list", "mail", "ready", "--match", "m*", "--json").json()] == ids[:1]
+    assert [one["id"] for one in run("list", "mail", "ready", "--header", "to=a*", "--json").json()] == ids[
+        1:
+    ]
+    run("list", "mail", "ready", "--header", "to", status=2)
 
 
 def test_a_command_for_all_tasks_asks_first(run, queue):
