@@ -226,7 +226,8 @@ BREAKS = [
         "                if false {\n                    self.local.ties.untie(id);",
     ),
     ("worker's name is in the digest", "codec/digest.rs", "state.extend_from_slice(worker);", ""),
-    ("errors are stored", "codec/queue.rs", "in [(ERRORS, &self.errors), (RESULTS", "in [(RESULTS"),
+    ("errors are stored", "codec/queue.rs", "            (ERRORS, &self.errors),\n", ""),
+    ("last attempts are stored", "codec/queue.rs", "            (ATTEMPTS, &self.attempts),\n", ""),
     ("duplicate ranks are refused", "check.rs", "are_unique(ranks) && ", ""),
     (
         "loaded lease numbers",
@@ -287,10 +288,29 @@ BREAKS = [
         "self.retains_ms(&found.record).or(retain_ms)",
     ),
     (
-        "the next lease clears progress",
+        "a done task has no progress",
         "apply/lease.rs",
-        "self.progress.forget(task.order);\n        self.attach",
-        "self.attach",
+        "self.progress.forget(task.order);\n        if let Some(result)",
+        "if let Some(result)",
+    ),
+    ("an older claim clears progress", "codec/effect.rs", "if version < KEEPS_PROGRESS {", "if false {"),
+    (
+        "as many errors as the setting says",
+        "store/task_errors.rs",
+        "self.newest(kept.saturating_sub(1))",
+        "self.newest(kept)",
+    ),
+    (
+        "a retry forgets the last attempt",
+        "apply/ready.rs",
+        "            self.attempts.forget(task.order);\n",
+        "",
+    ),
+    (
+        "a failure keeps its progress",
+        "apply/lease.rs",
+        "self.note_progress(task.order, progress);\n        task",
+        "task",
     ),
     (
         "a done task cannot be acked again",

@@ -8,6 +8,7 @@ mod model;
 mod sample;
 mod story;
 
+mod attempts;
 mod calendars;
 mod clocks;
 mod codec;

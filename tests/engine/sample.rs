@@ -194,6 +194,26 @@ impl Life<'_> {
         let event = self.queue.progress(self.now, &handles[5], None, Some(b"37 %")).unwrap();
         self.apply(&event);
         self.passes(5);
+        self.remembers();
+    }
+
+    /// Attempts are given up with their progress, and several errors are kept.
+    fn remembers(&mut self) {
+        self.apply(&Event::Configured { values: vec![("errors-kept", 3)] });
+        self.push(None, Options { priority: 30, ..Options::default() }, &[b"in steps", b"fails often"]);
+        let worker = Claim { worker: b"gina", count: 2, ..Claim::default() };
+        for (error, progress) in
+            [(&b"no disk"[..], Some(&b"step=1"[..])), (b"", None), (b"no net", Some(b"step=2"))]
+        {
+            let handles = self.claim(worker);
+            let given = self.queue.requeue_at(self.now, &handles[0], Some(1), true, progress).unwrap();
+            self.apply(&given);
+            let retry = Retry::After(1);
+            let failed =
+                self.queue.fail_at(self.now, &mut || 7, &handles[1], retry, error, progress).unwrap();
+            self.apply(&failed);
+            self.passes(1);
+        }
     }
 }
 

@@ -161,7 +161,14 @@ fn a_step_that_waits_for_its_own_task_does_not_wait() {
     let (a, b) = (s.id("a"), s.id("b"));
     for (after, state) in [(vec![a], TaskState::Ready), (vec![b, a], TaskState::Held)] {
         let mut queue = s.queue.clone();
-        let pushed = queue.push_next_after(s.now, &push, (When::Now, &after, OnDead::Wait), &acked).unwrap();
+        let pushed = queue
+            .push_next_after(
+                s.now,
+                &push,
+                &After { parents: &after, on_dead: OnDead::Wait, when: When::Now },
+                &acked,
+            )
+            .unwrap();
         assert!(queue.growth_of_step(&acked, &pushed) > 0);
         let before = queue.count(state);
         queue.apply(&acked).unwrap();

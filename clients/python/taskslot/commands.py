@@ -303,12 +303,12 @@ def read_task(key: str, reply: Any) -> Task:
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
 
 
-def has_retain(meta: Any) -> bool:
-    """Whether a task's meta in a claim's reply says how long it is kept, without reading the rest."""
+def in_meta(meta: Any, name: bytes) -> Any:
+    """One value of a task's meta in a claim's reply, without reading the rest; None if it isn't there."""
     if isinstance(meta, dict):
-        return meta.get(b"retain") is not None
+        return meta.get(name)
     names = meta[::2]
-    return b"retain" in names and meta[2 * names.index(b"retain") + 1] is not None
+    return meta[2 * names.index(name) + 1] if name in names else None
 
 
 def claimed_of_several(reply: Any) -> list[Task]:
@@ -338,9 +338,12 @@ def ack_and_push(
     return Command(("TASK.ACK", key, handle, *words), read)
 
 
-def requeue(key: str, handles: Handles, delay_ms: int | None, back: bool) -> Command[Any]:
+def requeue(
+    key: str, handles: Handles, delay_ms: int | None, back: bool, progress: Payload | None = None
+) -> Command[Any]:
     """TASK.REQUEUE."""
-    return answer("TASK.REQUEUE", key, handles, [*given("DELAY", delay_ms), *(["BACK"] if back else [])])
+    options = [*given("DELAY", delay_ms), *(["BACK"] if back else []), *given("PROGRESS", progress)]
+    return answer("TASK.REQUEUE", key, handles, options)
 
 
 def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload | None) -> Command[Any]:
@@ -348,9 +351,17 @@ def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload |
     return answer("TASK.EXTEND", key, handles, [*given("LEASE", lease_ms), *given("PROGRESS", progress)])
 
 
-def fail(key: str, handles: Handles, error: str | None, delay_ms: int | None, dead: bool) -> Command[Any]:
+def fail(
+    key: str,
+    handles: Handles,
+    error: str | None,
+    delay_ms: int | None,
+    dead: bool,
+    progress: Payload | None = None,
+) -> Command[Any]:
     """TASK.FAIL."""
     options = [*given("ERROR", error), *given("DELAY", delay_ms), *(["DEAD"] if dead else [])]
+    options += given("PROGRESS", progress)
     return answer("TASK.FAIL", key, handles, options)
 
 

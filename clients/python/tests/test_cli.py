@@ -137,6 +137,34 @@ def test_a_failure_says_when_it_is_tried_again(run):
     assert run("fail", "mail", b, "--dead", "--json").json() == [{"handle": b, "answer": "dead"}]
 
 
+def test_a_task_is_given_up_with_its_progress(run, queue):
+    """fail and requeue take --progress, which claim prints as JSON."""
+    run("push", "mail", "a")
+    for command, progress in (("requeue", "step=1"), ("fail", "step=2")):
+        (task,) = run("claim", "mail", "--json").json()
+        run(command, "mail", task["handle"], "--delay-ms", "60000", "--progress", progress)
+        (shown,) = run("list", "mail", "delayed", "--json").json()
+        assert shown["progress"] == progress
+        queue.retry([task["id"]])
+
+
+def test_get_shows_each_of_several_errors(run, queue):
+    """The attempt, the instant, the worker and the text; one error is shown as before."""
+    queue.configure(errors_kept=2)
+    task = queue.push("a")
+    for worker, error in (("w1", "no disk"), ("w2", "no net")):
+        handle = run("claim", "mail", "--worker", worker, "--json").json()[0]["handle"]
+        lines = run("get", "mail", task).lines
+        assert not any("error of attempt" in line for line in lines)
+        run("fail", "mail", handle, "-e", error, "--delay-ms", "60000")
+        queue.retry([task])
+    shown = [line for line in run("get", "mail", task).lines if line.startswith("error of attempt")]
+    assert [line.split()[3] for line in shown] == ["1", "2"]
+    assert shown[0].endswith("at w1: no disk") and shown[1].endswith("at w2: no net")
+    (first, second) = run("get", "mail", task, "--json").json()[0]["errors"]
+    assert (first["attempt"], second["error"]) == (1, "no net")
+
+
 def test_a_lost_lease_is_an_error(run):
     """The status is 1, and the text says what it means."""
     run("push", "mail", "a")

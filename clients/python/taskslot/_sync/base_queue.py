@@ -104,12 +104,20 @@ class BaseQueue(ABC):
         made = self.wire.run(command)
         return made and self._id_here(key, made)
 
-    def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+    def requeue(
+        self,
+        task: Task | str,
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
+    ) -> bool:
         """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.
 
-        This does not count as a failed attempt. Returns False if the task was already finished or removed.
+        This does not count as a failed attempt. `progress` says how far the task has got, for the next attempt. Returns
+        False if the task was already finished or removed.
         """
-        return bool(self.wire.run(commands.requeue(*self._locate(task), delay_ms, back)))
+        return bool(self.wire.run(commands.requeue(*self._locate(task), delay_ms, back, progress)))
 
     def extend(
         self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
@@ -121,10 +129,19 @@ class BaseQueue(ABC):
         return int(self.wire.run(commands.extend(*self._locate(task), lease_ms, progress)))
 
     def fail(
-        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+        self,
+        task: Task | str,
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+        progress: Payload | None = None,
     ) -> int:
-        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended."""
-        return int(self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead)))
+        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended.
+
+        `progress` says how far the task has got, for the next attempt.
+        """
+        return int(self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead, progress)))
 
     def ack_many(
         self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
@@ -133,10 +150,17 @@ class BaseQueue(ABC):
         return self._answers(tasks, lambda key, handles: commands.ack(key, handles, result, retain_ms))
 
     def requeue_many(
-        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+        self,
+        tasks: Iterable[Task | str],
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Give tasks back unfinished. Returns an `Answer` for each task, in order."""
-        return self._answers(tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back))
+        return self._answers(
+            tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back, progress)
+        )
 
     def extend_many(
         self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
@@ -151,9 +175,12 @@ class BaseQueue(ABC):
         *,
         delay_ms: int | None = None,
         dead: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Report failed attempts. Returns for each task, in order, the ms until it is ready, or an `Answer` (≤ 0)."""
-        return self._answers(tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead))
+        return self._answers(
+            tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead, progress)
+        )
 
     def _answers(
         self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[list[int]]]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import UnknownTask
-from ..replies import Info, TaskView
+from ..replies import Info, TaskError, TaskView
 from . import format, output
 from .admin import exactly_one
 from .session import HolderOption, QueueName, Session, assigned, command, refuse
@@ -182,15 +182,24 @@ def rows_of(view: TaskView) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for item in fields(view):
         value = getattr(view, item.name)
-        if value is None or value == "" or item.name in ("headers", "more"):
+        if value is None or value == "" or item.name in ("errors", "headers", "more"):
             continue
         name = item.name.replace("_", "-")
         if isinstance(value, bytes):
             rows.append((name, format.payload(value)))
         else:
             rows.append((name, format.instant(value) if item.name in INSTANTS else cell(value)))
+    if len(view.errors) > 1:
+        rows += [(f"error of attempt {error.attempt}", cell(in_words(error))) for error in view.errors]
     rows += [(f"header {cell(name)}", format.payload(value)) for name, value in view.headers.items()]
     return rows + [(str(name), cell(value)) for name, value in view.more.items()]
+
+
+def in_words(error: TaskError) -> str:
+    """Where and when an attempt failed, and the error."""
+    worker = f" at {error.worker}" if error.worker else ""
+    at = format.instant(error.at) if error.at is not None else format.UNKNOWN
+    return f"{at}{worker}: {error.error or 'no text'}"
 
 
 def result(
