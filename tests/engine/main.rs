@@ -8,10 +8,12 @@ mod model;
 mod sample;
 mod story;
 
+mod batches;
 mod calendars;
 mod clocks;
 mod codec;
 mod compact;
+mod dependents;
 mod digests;
 mod effects;
 mod fairness;

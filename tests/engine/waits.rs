@@ -196,7 +196,10 @@ impl World {
         let name = self.pick(&NAMES);
         let expected = self.oracle.batch(name).map(|batch| !self.oracle.batches[batch].is_closed);
         let event = self.queue.close_batch(self.now, name);
-        assert_eq!(event.as_ref().map(Option::is_some).map_err(|e| *e), expected.ok_or(Refusal::UnknownBatch));
+        assert_eq!(
+            event.as_ref().map(Option::is_some).map_err(|e| *e),
+            expected.ok_or(Refusal::UnknownBatch)
+        );
         event.into_iter().flatten().for_each(|event| self.apply(&event));
     }
 
@@ -304,7 +307,8 @@ impl World {
     }
 
     fn purge(&mut self) {
-        let states = [TaskState::Ready, TaskState::Delayed, TaskState::Held, TaskState::Dead, TaskState::Done];
+        let states =
+            [TaskState::Ready, TaskState::Delayed, TaskState::Held, TaskState::Dead, TaskState::Done];
         let (state, count) = (self.pick(&states), 1 + self.dice.below(5) as usize);
         let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), count, None, None);
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
@@ -327,6 +331,10 @@ impl World {
 
     fn passes(&mut self, ms: u64) {
         self.now = Now { at: self.now.at.plus(ms), wall: self.now.wall.plus(ms), ..self.now };
+    }
+
+    fn wall_is_corrected(&mut self) {
+        self.now.wall = Millis(self.now.wall.0 + self.dice.below(60) - 30);
     }
 
     fn tick(&mut self, mut pages: usize) {
@@ -418,7 +426,9 @@ impl World {
     /// that is not said to wait.
     fn comes_to_an_end(&mut self) {
         self.apply(&Event::Resumed { gate: Gate::All });
-        self.apply(&Event::Configured { values: vec![("stalls", 100), ("dead-ttl", -1), ("dead-max", 100_000)] });
+        self.apply(&Event::Configured {
+            values: vec![("stalls", 100), ("dead-ttl", -1), ("dead-max", 100_000)],
+        });
         for name in NAMES {
             if let Ok(Some(event)) = self.queue.close_batch(self.now, name) {
                 self.apply(&event);
@@ -485,7 +495,8 @@ impl History {
             760..790 => world.retry(),
             790..805 => world.purge(),
             805..820 => world.configure(),
-            820..825 => world.pause(),
+            820..823 => world.pause(),
+            823..825 => world.wall_is_corrected(),
             825..835 => world.restarts(),
             835..845 => world.fails_over(),
             845..930 => world.tick(1 + op as usize % 3),

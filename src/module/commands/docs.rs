@@ -181,6 +181,11 @@ pub const NEVER_PUSHED: ErrorDoc = ErrorDoc::new(
     "ERR AFTER names a task that was never pushed",
     "An id is above all ids that the queue has given",
 );
+pub const CIRCULAR: ErrorDoc = ErrorDoc::new(
+    "ERR AFTER names a held task outside the batch",
+    "With BATCH, the task may wait for held tasks of the same batch only. Another may itself wait for the batch, and \
+     both would be held for ever",
+);
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",
     "They end at 2^64. Only a queue that was restored from a forged file can get there",

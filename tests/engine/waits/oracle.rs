@@ -289,7 +289,9 @@ impl Oracle {
         for task in self.tasks.values_mut() {
             match task.place {
                 Place::Leased { cancel: false } => task.place = Place::Ready,
-                Place::Leased { cancel: true } => (task.place, task.end) = (Place::Gone, Some(End::Cancelled)),
+                Place::Leased { cancel: true } => {
+                    (task.place, task.end) = (Place::Gone, Some(End::Cancelled))
+                }
                 _ => {}
             }
         }
