@@ -1,8 +1,8 @@
 //! Batches: a callback that becomes ready once all tasks of its batch have ended, whatever their ends.
 
 use taskslot_engine::{
-    BATCH_MAX, BatchCounts, Claim, Event, Gate, GroupLimits, Hold, Millis, NAME_MAX_BYTES, Now, Options,
-    Push, Queue, Refusal, Retry, TaskId, TaskState, Totals, Unique, When,
+    After, BATCH_MAX, BatchCounts, Claim, Event, Gate, GroupLimits, Hold, Millis, NAME_MAX_BYTES, Now,
+    Options, Push, Queue, Refusal, Retry, TaskId, TaskState, Totals, Unique, When,
 };
 
 use crate::copies::{digest, load, save};
@@ -288,7 +288,7 @@ fn a_task_of_a_batch_waits_for_held_tasks_of_the_batch_only() {
     let refused = |s: &Story, after: &[&str]| {
         let after: Vec<TaskId> = after.iter().map(|name| s.id(name)).collect();
         let push = Push { due: None, options: into("b"), payloads: &[b"?"] };
-        s.queue.push_after(s.now, &push, When::Now, &after, wait).err()
+        s.queue.push_after(s.now, &push, &After { parents: &after, when: When::Now, on_dead: wait }).err()
     };
     assert_eq!(refused(&s, &["end"]), Some(Refusal::Circular), "its own callback");
     assert_eq!(

@@ -1,8 +1,8 @@
 //! Tasks that wait for tasks: AFTER, and what becomes of them when one ends otherwise than done.
 
 use taskslot_engine::{
-    BATCH_MAX, Claim, Event, Gate, GroupLimits, Hold, Millis, Now, OnDead, Options, Parent, Push, Queue,
-    Refusal, Release, Retry, TaskId, TaskState, Unique, When,
+    After, BATCH_MAX, Claim, Event, Gate, GroupLimits, Hold, Millis, Now, OnDead, Options, Parent, Push,
+    Queue, Refusal, Release, Retry, TaskId, TaskState, Unique, When,
 };
 
 use crate::copies::{digest, load, save};
@@ -252,13 +252,20 @@ fn an_id_that_was_never_given_is_refused() {
         TaskId { ms: u64::MAX, seq: u64::MAX },
     ] {
         let push = Push { due: None, options: OPTIONS, payloads: &[b"x"] };
-        let refused = s.queue.push_after(s.now, &push, When::Now, &[last, id], OnDead::Run);
+        let refused = s.queue.push_after(
+            s.now,
+            &push,
+            &After { parents: &[last, id], when: When::Now, on_dead: OnDead::Run },
+        );
         assert_eq!(refused, Err(Refusal::NeverPushed));
     }
     // One that can't have been given, but is not above the last, is one that is gone.
     let push = Push { due: None, options: OPTIONS, payloads: &[b"x"] };
     let id = TaskId { ms: 1, seq: 1 };
-    let event = s.queue.push_after(s.now, &push, When::Now, &[id], OnDead::Run).unwrap();
+    let event = s
+        .queue
+        .push_after(s.now, &push, &After { parents: &[id], when: When::Now, on_dead: OnDead::Run })
+        .unwrap();
     let Event::PushedAfter { parents, .. } = event else { panic!() };
     assert_eq!(parents, [Parent { id, is_open: false }]);
 }
@@ -281,7 +288,10 @@ fn a_task_can_wait_for_a_thousand() {
     s.apply(&event);
     let after: Vec<TaskId> = (0..BATCH_MAX as u64).map(|n| TaskId { seq: first.seq + n, ..first }).collect();
     let push = Push { due: None, options: OPTIONS, payloads: &[b"x"] };
-    let event = s.queue.push_after(s.now, &push, When::Now, &after, OnDead::Wait).unwrap();
+    let event = s
+        .queue
+        .push_after(s.now, &push, &After { parents: &after, when: When::Now, on_dead: OnDead::Wait })
+        .unwrap();
     s.apply(&event);
     assert_eq!(names.len(), s.queue.count(TaskState::Ready) as usize);
     let event = s.queue.claim(s.now, &mut || 0, &Claim { count: BATCH_MAX, noack: true, ..Claim::default() });
@@ -295,7 +305,10 @@ fn several_tasks_that_are_pushed_together_each_wait() {
     let mut s = story();
     s.push("p");
     let push = Push { due: None, options: OPTIONS, payloads: &[&b"x"[..]; 3] };
-    let event = s.queue.push_after(s.now, &push, When::Now, &[s.id("p")], OnDead::Wait).unwrap();
+    let event = s
+        .queue
+        .push_after(s.now, &push, &After { parents: &[s.id("p")], when: When::Now, on_dead: OnDead::Wait })
+        .unwrap();
     s.apply(&event).claims("p").acks("p");
     assert_eq!(steps(&mut s.queue.clone(), s.now), [3]);
 }
@@ -373,8 +386,15 @@ fn a_push_after_others_is_refused_like_any_other() {
     s.push("p").config("max-len", 1);
     let push = |batch| Push { due: None, options: Options { batch, ..OPTIONS }, payloads: &[b"x"] };
     let after = [s.id("p")];
-    let refused =
-        |s: &Story, batch| s.queue.push_after(s.now, &push(batch), When::Now, &after, OnDead::Wait).err();
+    let refused = |s: &Story, batch| {
+        s.queue
+            .push_after(
+                s.now,
+                &push(batch),
+                &After { parents: &after, when: When::Now, on_dead: OnDead::Wait },
+            )
+            .err()
+    };
     assert_eq!(refused(&s, b""), Some(Refusal::FullLen), "held tasks count");
     assert_eq!(refused(&s, b"b"), Some(Refusal::UnknownBatch));
     s.pauses(Gate::In, None);
@@ -435,7 +455,13 @@ fn fan() -> (Queue, Now, taskslot_engine::Handle) {
     let payloads = [&b"x"[..]; BATCH_MAX];
     let push = Push { due: None, options: OPTIONS, payloads: &payloads };
     for n in 0..100 {
-        let event = queue.push_after(now, &push, When::Now, &[first], OnDead::ALL[n % 3]).unwrap();
+        let event = queue
+            .push_after(
+                now,
+                &push,
+                &After { parents: &[first], when: When::Now, on_dead: OnDead::ALL[n % 3] },
+            )
+            .unwrap();
         queue.apply(&event).unwrap();
     }
     let event = queue.claim(now, &mut || 1, &Claim::default()).unwrap().unwrap();
@@ -490,7 +516,9 @@ fn a_step_drops_fewer_tasks_if_each_waits_for_many() {
     let after: Vec<TaskId> = (0..1000).map(|n| TaskId { seq: first.seq + n, ..first }).collect();
     let push = Push { due: None, options: OPTIONS, payloads: &[&b"x"[..]; 10] };
     for _ in 0..3 {
-        let event = queue.push_after(now, &push, When::Now, &after, OnDead::Drop).unwrap();
+        let event = queue
+            .push_after(now, &push, &After { parents: &after, when: When::Now, on_dead: OnDead::Drop })
+            .unwrap();
         queue.apply(&event).unwrap();
     }
     let event = queue.cancel(first).unwrap();

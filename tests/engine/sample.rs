@@ -3,9 +3,9 @@
 //! permanently, so it only changes with the version of the format.
 
 use taskslot_engine::{
-    Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle,
-    Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId,
-    TaskState, Term, Trigger, Unique, When,
+    After, Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate,
+    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec,
+    TaskId, TaskState, Term, Trigger, Unique, When,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -239,6 +239,15 @@ impl Life<'_> {
         self.apply(&event.unwrap());
         self.claim(Claim { group: Some(b"gone"), ..Claim::default() });
         self.passes(2);
+        for (name, for_ms) in
+            [(&b"a"[..], None), (b"b", Some(600_000)), (b"held", Some(700_000)), (b"c", None)]
+        {
+            let until = for_ms.map(|ms| self.now.at.plus(ms));
+            let event = self.queue.pause_group(name, until).unwrap();
+            self.apply(&event);
+        }
+        let event = self.queue.resume_group(b"c").unwrap();
+        self.apply(&event);
     }
 
     /// Schedules run, are skipped, planned again, removed.
@@ -269,6 +278,8 @@ impl Life<'_> {
         let event = queue.clone().tick(self.now, &mut || 1 << 31, &mut pages).unwrap();
         self.apply(&event);
         self.now = now;
+        let event = self.queue.run_schedule(self.now, b"often").unwrap().unwrap();
+        self.apply(&event);
     }
 }
 
@@ -301,7 +312,10 @@ impl Life<'_> {
             (&[acked], OnDead::Wait),
         ] {
             let push = Push { due: None, options, payloads: &[b"dependent"] };
-            let event = self.queue.push_after(self.now, &push, When::After(5), after, on_dead).unwrap();
+            let event = self
+                .queue
+                .push_after(self.now, &push, &After { parents: after, on_dead, when: When::After(5) })
+                .unwrap();
             self.apply(&event);
         }
         self.fail(&handles[0], Retry::Dead, b"a child died");
@@ -330,7 +344,10 @@ impl Life<'_> {
             (&ids[1..], OnDead::Wait),
         ] {
             let push = Push { due: None, options, payloads: &[b"not told yet"] };
-            let event = self.queue.push_after(self.now, &push, When::Now, after, on_dead).unwrap();
+            let event = self
+                .queue
+                .push_after(self.now, &push, &After { parents: after, on_dead, when: When::Now })
+                .unwrap();
             self.apply(&event);
         }
         let handles = self.claim(Claim { count: 2, worker: b"grace", ..Claim::default() });

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    BatchCounts, Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now,
-    OnDead, Options, Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique, When,
+    After, BatchCounts, Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber,
+    Millis, Now, OnDead, Options, Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
+    When,
 };
 
 use crate::copies::{digest, load, replicate, save};
@@ -207,7 +208,8 @@ impl Story {
         let after: Vec<TaskId> = after.iter().map(|name| self.id(name)).collect();
         let payloads: [&[u8]; 1] = [name.as_bytes()];
         let push = Push { due: None, options, payloads: &payloads };
-        let event = self.queue.push_after(self.now, &push, when, &after, on_dead).unwrap();
+        let event =
+            self.queue.push_after(self.now, &push, &After { parents: &after, when, on_dead }).unwrap();
         let Event::PushedAfter { first, .. } = &event else { panic!("{event:?}") };
         self.ids.insert(name.to_owned(), *first);
         self.apply(&event)

@@ -43,10 +43,12 @@ impl State {
         self.spent.next_at(rate).filter(|&at| is_free && at > now.at)
     }
 
-    /// Whether a push into this group is allowed: the group is known, or one more fits below `groups-max`.
-    pub(crate) fn has_room_for_group(&self, name: &[u8]) -> bool {
+    /// Whether a push into this group is allowed: the group is known, or one more fits below `groups-max`. Of the known
+    /// groups, `left` are forgotten in the same effect.
+    pub(crate) fn has_room_for_group(&self, name: &[u8], left: u64) -> bool {
         let max = self.settings.limit(Setting::GroupsMax).unwrap_or(u64::MAX);
-        name.is_empty() || (self.groups.len() as u64) < max || self.groups.find(name).is_some()
+        let known = (self.groups.len() as u64).saturating_sub(left);
+        name.is_empty() || known < max || self.groups.find(name).is_some()
     }
 
     /// The limits set for a group; the default if none were set.
@@ -57,7 +59,7 @@ impl State {
 
     /// Sets the limits of a group. Errors: `FullGroups`.
     pub fn set_group<'a>(&self, name: &'a [u8], limits: GroupLimits) -> Result<Event<'a>, Refusal> {
-        match self.has_room_for_group(name) {
+        match self.has_room_for_group(name, 0) {
             true => Ok(Event::Grouped { name, limits: Some(limits) }),
             false => Err(Refusal::FullGroups),
         }
@@ -69,8 +71,23 @@ impl State {
         group.limits.is_some().then_some(Event::Grouped { name, limits: None })
     }
 
-    /// Groups that time has changed: their rate allows claims again, they can be forgotten, or they are behind the
-    /// settings.
+    /// Pauses a group, until an instant or until it is resumed. A later pause replaces an earlier one. Errors:
+    /// `FullGroups`.
+    pub fn pause_group<'a>(&self, name: &'a [u8], until: Option<Millis>) -> Result<Event<'a>, Refusal> {
+        match self.has_room_for_group(name, 0) {
+            true => Ok(Event::GroupPaused { name, until }),
+            false => Err(Refusal::FullGroups),
+        }
+    }
+
+    /// Ends the pause of a group; `None` if it is not paused.
+    pub fn resume_group<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
+        let is_open = self.groups.pause(self.groups.find(name)?).is_open();
+        (!is_open).then_some(Event::GroupResumed { name })
+    }
+
+    /// Groups that time has changed: their rate allows claims again, their pause has ended, they can be forgotten, or
+    /// they are behind the settings.
     pub(crate) fn awake_groups(&self, now: Now, seen: &mut Seen) -> Option<Event<'static>> {
         let mut names = self.groups.awake(now.at, STEP_GROUPS);
         if names.is_empty() {

@@ -140,6 +140,9 @@ pub const CRON_NEVER: ErrorDoc =
 pub const SCHEDULES: ErrorDoc =
     ErrorDoc::new("ERR a queue can have at most 1000 schedules", "The schedule would be one more");
 
+pub const NO_SCHEDULE: ErrorDoc =
+    ErrorDoc::new("ERR there is no such schedule", "RUN names a schedule that the queue does not have");
+
 // The task or the queue.
 
 pub const STALE: ErrorDoc = ErrorDoc::new(
@@ -185,6 +188,10 @@ pub const CIRCULAR: ErrorDoc = ErrorDoc::new(
     "ERR AFTER names a held task outside the batch",
     "With BATCH, the task may wait for held tasks of the same batch only. Another may itself wait for the batch, and \
      both would be held for ever",
+);
+pub const TOKEN_HELD: ErrorDoc = ErrorDoc::new(
+    "ERR another task holds the token",
+    "The task of the run would have a token that is not free",
 );
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",

@@ -10,14 +10,14 @@ mod served;
 
 use std::cell::Cell;
 
-use taskslot_engine::{Effect, Event, Millis, Now, Queue, Totals};
+use taskslot_engine::{Effect, Event, Millis, Now, Queue, Stopped, Totals};
 use taskslot_node::{QueueKey, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::waiters::{self, BlockedWorker};
-use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
+use crate::{agenda, change, clock, clock_notice, entropy, metrics, replication, term};
 use taskslot_api::blocked::Waiter;
 use taskslot_api::key::KeyWrite;
 use taskslot_api::server::replicates_scripts;
@@ -174,11 +174,22 @@ impl<'a, 'q> Txn<'a, 'q> {
             self.replicate();
         }
         self.value.put_on_agenda(self.ctx, self.key, &self.node_now);
+        if self.ready.is_some() {
+            self.put_gathering_on_agenda();
+        }
         let buffer = self.effect.into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);
         }
         After { has_changed, served: self.served.waiters, notifications: self.notifications }
+    }
+
+    /// Notes on the agenda when a worker that gathers takes what is there.
+    fn put_gathering_on_agenda(&self) {
+        let end = waiters::gather_end(self.ctx, self.key).filter(|&end| end < Millis::MAX);
+        if let Some(end) = end.filter(|_| self.value.queue.is_claimable(self.now.at)) {
+            agenda::hint(self.ctx, self.key, &self.value.hint, self.node_now.at, end);
+        }
     }
 
     fn replicate(&mut self) {
@@ -195,6 +206,11 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// The queue, for reading. [`Txn::commit`], [`Txn::commit_push`] and [`Txn::claim`] change it.
     pub fn queue(&self) -> &Queue {
         &self.value.queue
+    }
+
+    /// Notes where a search stopped, so that the next one goes on there.
+    pub fn note_search(&mut self, stopped: Stopped) {
+        self.value.queue.note_search(stopped);
     }
 
     /// Counts a push that was refused.

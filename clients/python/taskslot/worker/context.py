@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Unpack
 
-from ..commands import Payload
+from ..arguments import token
+from ..commands import Payload, PushOptions, Step, push_words
 from ..errors import CancelAsked, LeaseLost
 from ..replies import Task
 
@@ -46,6 +48,7 @@ class TaskContext:
         self.is_kept = (
             is_kept  # whether the push or the queue's setting says how long the finished task is kept
         )
+        self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self._pid = os.getpid()
@@ -96,6 +99,23 @@ class TaskContext:
         with self._lock:
             self._progress = said
         self._on_progress()
+
+    def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:
+        """Push the next step together with the end of this task: `current().then(resize.call(url), group="images")`.
+
+        It is pushed only if the function returns and its task counts as finished; not if it raises, or if another
+        worker has the task by then. While the queue accepts no pushes, the worker keeps the task, and tries again. One
+        task has one next step. Raises ValueError for a second one, TypeError for unknown options, and RuntimeError in a
+        process that the function forked.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("a forked process can't name the next step: the worker runs in its parent")
+        push_words(options, None)  # checks them
+        options["request"] = options.get("request") or token()
+        with self._lock:
+            if self.step is not None:
+                raise ValueError("the task has a next step already")
+            self.step = Step(payload, options)
 
     def _wait(self, seconds: float) -> bool:
         with self._lock:
