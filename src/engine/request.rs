@@ -137,6 +137,8 @@ pub enum Refusal {
     ClosedBatch,
     /// A task to wait for was never pushed.
     NeverPushed,
+    /// A task of a batch would wait for a held task outside the batch, which may itself wait for the batch.
+    Circular,
     /// This task holds the token.
     Held(TaskId),
     /// The gate is closed: see [`crate::Gate`].

@@ -75,6 +75,7 @@ impl fmt::Display for Error {
                 Refusal::UnknownBatch => "ERR there is no batch of this name",
                 Refusal::ClosedBatch => "ERR the batch is closed and all of its tasks have ended",
                 Refusal::NeverPushed => "ERR AFTER names a task that was never pushed",
+                Refusal::Circular => "ERR AFTER names a held task outside the batch",
                 Refusal::Held(_) => "ERR another task holds the token",
                 Refusal::Paused => "PAUSED the queue accepts no pushes",
                 Refusal::Gone => "ERR there is no such task",

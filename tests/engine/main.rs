@@ -9,10 +9,12 @@ mod sample;
 mod story;
 
 mod attempts;
+mod batches;
 mod calendars;
 mod clocks;
 mod codec;
 mod compact;
+mod dependents;
 mod digests;
 mod edits;
 mod effects;
@@ -36,6 +38,7 @@ mod suspects;
 mod texts;
 mod ttl;
 mod unique;
+mod waits;
 
 // The only file of the engine with tests of private functions. It is compiled here, because a test build of the crate
 // itself would compile the whole engine a second time.

@@ -8,7 +8,7 @@ use crate::copies::Dice;
 use crate::lockstep::{Depth, Lockstep};
 
 /// Prints its seed if the history fails.
-struct Seed(u64);
+pub struct Seed(pub u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
@@ -18,7 +18,7 @@ impl Drop for Seed {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
