@@ -40,7 +40,7 @@ pub enum Setting {
     BackoffMax,
     /// By how much a delay is changed at random in either direction, in percent.
     BackoffJitter,
-    /// The most ready, delayed and leased tasks together; −1 = no limit.
+    /// The most ready, delayed, held and leased tasks together; −1 = no limit.
     MaxLen,
     /// The most bytes of all tasks; −1 = no limit.
     MaxBytes,

@@ -109,7 +109,19 @@ class Reader:
             (Reader.number, None),
             (Reader.number, None),
         ]
-        return [read(self) if bits >> bit & 1 else default for bit, (read, default) in enumerate(kinds)]
+        options = [read(self) if bits >> bit & 1 else default for bit, (read, default) in enumerate(kinds)]
+        # The name of a batch came later, and is left out if there is none.
+        return [*options, self.text()] if bits >> len(kinds) & 1 else options
+
+    def when(self) -> object:
+        """When a held task is ready once it waits for nothing any more."""
+        name = "ndw"[self.byte()]
+        return {name: self.number() if name == "d" else self.instant()} if name != "n" else name
+
+    def release(self) -> object:
+        """What becomes of a held task."""
+        name = "hrdx"[self.byte()]
+        return {name: self.due()} if name == "d" else name
 
     def maybe(self, read: Read) -> object:
         """A value or none."""
@@ -152,6 +164,11 @@ KINDS = {
     11: ("due", many(R.id), R.instant),
     12: ("fail", R.id, R.then, R.text, R.instant, maybe(R.text)),
     13: ("requeue", R.id, R.then, R.flag, maybe(R.text)),
+    20: (
+        *("after", R.id, R.number, R.instant, R.when),
+        *(many(lambda reader: [reader.id(), reader.flag()]), lambda reader: "wrx"[reader.byte()], R.options),
+    ),
+    21: ("told", maybe(R.id), R.instant, many(lambda reader: [reader.id(), reader.release()])),
 }
 
 

@@ -31,10 +31,9 @@ pub const UNIQUE: ArgDoc = ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD
             dead or removed",
     );
 
-const REPLACE: ArgDoc = ArgDoc::block("replace", &[POSTPONE])
-    .after("REPLACE")
-    .optional()
-    .about("If the task that holds the token is ready or delayed, it gets this payload and these headers");
+const REPLACE: ArgDoc = ArgDoc::block("replace", &[POSTPONE]).after("REPLACE").optional().about(
+    "If the task that holds the token is ready, delayed or held, it gets this payload and these headers",
+);
 
 const POSTPONE: ArgDoc = ArgDoc::block("postpone", &[POSTPONE_UNTIL]).after("POSTPONE").optional().about(
     "That task is also due as DELAY or AT of this push say, counted from now: so it runs once the pushes have stopped",

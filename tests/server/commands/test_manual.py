@@ -20,11 +20,13 @@ PUSHED = [
     "HEADERS 1 n " + "x" * 5000,
     "ATTEMPTS 0",
 ]
+# What PUSH and MPUSH have beside that, to wait for other tasks and to count in a batch.
+WAITS = ["ONDEAD run", "AFTER 1 x", "AFTER 1 1-1", "BATCH b"]
 HANDLED = ["x", f"{HANDLE} NO", "HANDLES 0 x", "HANDLES 2 " + HANDLE]
 SHARED = {
-    "TASK.PUSH": ["p " + words for words in [*PUSHED, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
-    "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, "DELAY 1 AT 1")]
-    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p"],
+    "TASK.PUSH": ["p " + words for words in [*PUSHED, *WAITS, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
+    "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, *WAITS, "DELAY 1 AT 1")]
+    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p", "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p"],
     "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
     "TASK.ACK": [
         *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
@@ -81,6 +83,10 @@ SHARED = {
         *[f"SET s EVERY 5000 PAYLOAD p {words}" for words in (*PUSHED, "KEEP", "CRON x", "CATCHUP no")],
         *["SET s PAYLOAD p CRON x", "SET s PAYLOAD p CRON 0_0_30_2_*", "SET s PAYLOAD p CRON *_*_*_*_* TZ x"],
     ],
+    "TASK.BATCH": [
+        *["NO b", "CLOSE " + LONG, "CLOSE b NO", "CLOSE b", "OPEN b", "OPEN b PAYLOAD p BATCH c"],
+        *[f"OPEN b PAYLOAD p {words}" for words in (*PUSHED, "DELAY 1 AT 1")],
+    ],
     "TASK.PAUSE": ["NO", "OUT OUT", "FOR", "FOR 0", "OUT IN", "GROUP " + LONG],
     "TASK.RESUME": ["NO", "OUT OUT", "OUT IN", "GROUP", "GROUP " + LONG],
     "TASK.PURGE": [
@@ -103,10 +109,10 @@ BAD = {
 STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
-    "ERR another task holds the token",
+    *["ERR another task holds the token", "ERR the batch is closed ", "ERR AFTER names a held task "],
 ]
 # The push of a next step is looked at only if there is a task to finish.
-OF_A_STEP = ["ERR there is no batch", "ERR the batch", "ERR AFTER"]
+OF_A_STEP = ["ERR there is no batch of this name", "ERR AFTER names "]
 INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
@@ -154,6 +160,7 @@ VALID = {
     "TASK.CONFIG": ["q", "SET", "lease", 5],
     "TASK.GROUP": ["q", "SET", "g", "WEIGHT", 2],
     "TASK.CRON": ["q", "SET", "s", "EVERY", 5000, "PAYLOAD", "p"],
+    "TASK.BATCH": ["q", "OPEN", "b", "PAYLOAD", "p"],
     "TASK.HELP": [],
     "TASK._APPLY": ["q", b"\x01\xdd\0\0\0\0"],
     "TASK._LOAD": ["q", "MORE", "x"],

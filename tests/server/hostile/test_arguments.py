@@ -70,13 +70,19 @@ HOSTILE = [
         b"PROGRESS",
         b"done",
         b"KEYS",
+        b"BATCH",
+        b"AFTER",
+        b"ONDEAD",
+        b"held",
+        b"open",
+        b"OPEN",
         b"ALL",
         b"ready",
     ],
 ]
 
 READY, DELAYED, HANDLE, OTHER, DEAD = "<ready>", "<delayed>", "<handle>", "<other handle>", "<dead>"
-DONE = "<done>"
+DONE, HELD = "<done>", "<held>"
 TEMPLATES = [
     ["TASK.PUSH", "q", "p", "DELAY", 9, "PRIORITY", 3, "ATTEMPTS", 2, "LEASE", 5, "REQUEST", "t"],
     ["TASK.PUSH", "q", "p", "GROUP", "g", "PRIORITY", 3],
@@ -101,6 +107,19 @@ TEMPLATES = [
     ["TASK.PUSH", "q", "p", "TTL", 9, "UNIQUE", "other", "UNTIL", "start", "REQUEST", "t"],
     ["TASK.MPUSH", "q", "PRIORITY", 1, "TTL", 9, "REQUEST", "t", "TASKS", 2, "a", "b"],
     ["TASK.MPUSH", "q", "GROUP", "g", "TASKS", 2, "a", "b"],
+    ["TASK.PUSH", "q", "p", "BATCH", "open", "AFTER", 2, READY, DEAD, "ONDEAD", "run", "DELAY", 9],
+    ["TASK.PUSH", "q", "p", "AFTER", 1, HANDLE, "ONDEAD", "drop", "UNIQUE", "other", "REQUEST", "t"],
+    ["TASK.MPUSH", "q", "BATCH", "closed", "AFTER", 2, HELD, DELAYED, "TASKS", 2, "a", "b"],
+    ["TASK.BATCH", "q", "OPEN", "b", "DELAY", 9, "BATCH", "open", "GROUP", "g", "TTL", 9, "PAYLOAD", "p"],
+    ["TASK.BATCH", "q", "OPEN", "open", "PAYLOAD", "p"],
+    ["TASK.BATCH", "q", "CLOSE", "open"],
+    ["TASK.BATCH", "q", "INFO", "closed"],
+    ["TASK.BATCH", "q", "DEL", "closed"],
+    ["TASK.INFO", "q", "BATCHES", "AFTER", "a"],
+    ["TASK.CANCEL", "q", HELD],
+    ["TASK.RETRY", "q", HELD],
+    ["TASK.PURGE", "q", "held", "COUNT", 5],
+    ["TASK.LIST", "q", "held", "CURSOR", "1-0"],
     ["TASK.MPUSH", "q", "PRIORITY", 1, "REQUEST", "t", "TASKS", 2, "a", "b"],
     [
         "TASK.CLAIM",
@@ -129,6 +148,7 @@ TEMPLATES = [
     ["TASK.ACK", "q", HANDLE, "RESULT", "r", "RETAIN", 9],
     ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER, "RETAIN", 9, "RESULT", "r"],
     ["TASK.ACK", "q", HANDLE, "RETAIN", 9, "PUSH", "p", "DELAY", 9, "REQUEST", "t", "RETAIN", 9],
+    ["TASK.ACK", "q", HANDLE, "PUSH", "p", "BATCH", "closed", "AFTER", 1, HELD, "ONDEAD", "wait"],
     ["TASK.ACK", "q", HANDLE, "PUSH", "p", "UNIQUE", "held", "FOR", 9, "KEEP", "REPLACE", "GROUP", "g"],
     ["TASK.CLAIM", "q", "COUNT", 99, "GATHER", 9, "GROUP", "g", "BLOCK", 1],
     ["TASK.CLAIM", "q", "COUNT", 99, "GATHER", 1, "WORKER", "w"],
@@ -250,6 +270,11 @@ class Target:
             DEAD: handles[2].split(b"@")[0],
             DONE: handles[3].split(b"@")[0],
         }
+        for batch in ("open", "closed"):
+            assert c("TASK.BATCH", "q", "OPEN", batch, "PAYLOAD", "p")[1] == 1
+            c.push("q", "p", "PRIORITY", -9, "BATCH", batch)
+        assert c("TASK.BATCH", "q", "CLOSE", "closed") == 1
+        self.names[HELD] = c.push("q", "p", "AFTER", 2, self.names[READY], self.names[DEAD])
         self.dump = c("DUMP", "q")
 
     def fill(self, template: list) -> list:
@@ -340,6 +365,8 @@ def test_an_option_given_twice_is_named(server):
             *[["DELAY", 1], ["PRIORITY", 1], ["ATTEMPTS", 1], ["LEASE", 1], ["RETAIN", 1], ["REQUEST", "r"]],
             *[
                 ["TTL", 1],
+                ["BATCH", "open"],
+                ["AFTER", 1, READY],
                 ["GROUP", "g"],
                 ["UNIQUE", "t"],
                 ["FOR", 1],
@@ -348,7 +375,14 @@ def test_an_option_given_twice_is_named(server):
                 ["REPLACE"],
             ],
         ],
-        "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
+        "TASK.MPUSH": [
+            ["PRIORITY", 1],
+            ["GROUP", "g"],
+            ["TTL", 1],
+            ["BATCH", "open"],
+            ["REQUEST", "r"],
+            ["TASKS", 1, "p"],
+        ],
         "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
         "TASK.NEXT": [["RESULT", "r"], ["RETAIN", 1], ["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"]],
         "TASK.RESULT": [["BLOCK", 1]],
@@ -363,6 +397,7 @@ def test_an_option_given_twice_is_named(server):
         "TASK.FAIL": [["ERROR", "e"], ["DELAY", 1], ["DEAD"], ["PROGRESS", "p"]],
         "TASK.LIST": [["CURSOR", 0], ["COUNT", 1], ["GROUP", "g"], ["WITHPAYLOAD"], ["REV"], ["MATCH", "*"]],
         "TASK.CRON": [["EVERY", 500], ["CATCHUP", "one"], ["PRIORITY", 1], ["PAYLOAD", "p"]],
+        "TASK.BATCH": [["DELAY", 1], ["GROUP", "g"], ["BATCH", "open"], ["PAYLOAD", "p"]],
         "TASK.PAUSE": [["OUT"], ["IN"], ["ALL"], ["GROUP", "g"], ["FOR", 1]],
         "TASK.RESUME": [["OUT"], ["IN"], ["ALL"], ["GROUP", "g"]],
         "TASK.PURGE": [["COUNT", 1], ["OLDER", 1]],
@@ -381,6 +416,7 @@ def test_an_option_given_twice_is_named(server):
         "TASK.LIST": ["ready"],
         "TASK.PURGE": ["ready"],
         "TASK.CRON": ["SET", "s"],
+        "TASK.BATCH": ["OPEN", "b"],
     }
     attacks, named = [], []
     for name, known in options.items():

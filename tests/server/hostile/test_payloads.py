@@ -47,6 +47,8 @@ class Stored:
         (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
         (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
+        (self.batches,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"c")
+        (self.dependents,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"h")
 
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the empty last one."""
@@ -58,6 +60,7 @@ class Stored:
             b"w": self.progress,
             b"r": self.requests,
         }
+        kinds |= {b"c": self.batches, b"h": self.dependents}
         texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
         first = self.order.index(b"p")
         before = [texts[kind] for kind in self.order[:first]]
@@ -85,6 +88,11 @@ def request(**changes: object) -> dict:
     """A remembered request that is valid except for the changes."""
     answer = {"p": {"first": {"ms": 1, "seq": 1}, "count": 1}}
     return {"token": b"t", "kept_until": 2**41, "answer": answer, **changes}
+
+
+def parent(seq: int) -> dict:
+    """A task to wait for."""
+    return {"id": {"ms": 1, "seq": seq}, "is_open": True}
 
 
 HANDLE = {"id": {"ms": 1, "seq": 1}, "lease": 1, "nonce": 1}
@@ -181,6 +189,36 @@ LIES = {
     "an answer of too many leases": lambda q: q.requests.append(
         request(answer={"c": {"handles": [HANDLE] * 1001}})
     ),
+    # batches
+    "a batch twice": lambda q: q.batches.append(q.batches[0]),
+    "batches out of order": lambda q: q.batches.reverse(),
+    "two batches of one name": lambda q: q.batches[0].update(name=q.batches[1]["name"]),
+    "a batch without a name": lambda q: q.batches[0].update(name=b""),
+    "a batch's name of 257 bytes": lambda q: q.batches[0].update(name=b"b" * 257),
+    "a batch with a number to come": lambda q: q.batches[-1].update(number=2**32 - 1),
+    "a batch with number 0": lambda q: q.batches[0].update(number=0),
+    "a batch without its callback": lambda q: q.batches[0].update(callback=2**40),
+    "two batches with one callback": lambda q: q.batches[0].update(callback=q.batches[1]["callback"]),
+    "a batch whose callback waits for nothing": lambda q: q.batches[0].update(is_over=True),
+    "a batch that was opened beyond all time": lambda q: q.batches[0].update(opened_at=2**64 - 1),
+    "counts of a batch about to overflow": lambda q: q.batches[0]["counts"].update(
+        done=2**64 - 1, dead=2**64 - 1
+    ),
+    "a batch with fewer dead than there are": lambda q: q.batches[1]["counts"].update(dead=0),
+    "a batch that is missing": lambda q: q.batches.pop(),
+    # tasks that wait
+    "a dependent twice": lambda q: q.dependents.append(q.dependents[0]),
+    "a dependent that is nowhere": lambda q: q.dependents[0].update(order=2**40),
+    "a dependent that waits for nothing": lambda q: q.dependents[1].update(parents=[]),
+    "a dependent of too many": lambda q: q.dependents[1].update(parents=[parent(n) for n in range(1001)]),
+    "a dependent of one task twice": lambda q: q.dependents[1]["parents"].append(
+        q.dependents[1]["parents"][0]
+    ),
+    "a dependent of tasks out of order": lambda q: q.dependents[0]["parents"].reverse(),
+    "a dependent of a task that is gone": lambda q: q.dependents[1].update(parents=[parent(1)]),
+    "a held task that all is done for": lambda q: q.dependents[1]["parents"][0].update(is_open=False),
+    "a held task without what it waits for": lambda q: q.dependents.pop(),
+    "a dependent of another kind": lambda q: q.dependents[0].update(on_dead="?"),
     "too many tokens": lambda q: q.requests.extend(request(token=b"%d" % n) for n in range(10_000)),
 }
 

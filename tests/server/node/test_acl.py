@@ -20,6 +20,7 @@ WRITERS = [
     ["CONFIG", "RESET"],
     ["GROUP", "DEL", "g"],
     ["CRON", "DEL", "s"],
+    ["BATCH", "DEL", "b"],
     ["PAUSE"],
     ["RESUME"],
     ["PURGE", "ALL"],
