@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any
 
+from .._sync.batch import Batch
 from ..commands import Payload
-from ..errors import CancelAsked, LeaseLost
-from ..replies import Task
+from ..errors import CancelAsked, LeaseLost, TaskslotError
+from ..replies import BatchCounts, Meta, Task, TaskView
+from .relations import Relations
 
 # The server's limit for PROGRESS.
 PROGRESS_BYTES = 4096
@@ -39,7 +42,15 @@ class TaskContext:
     sync function sees it here. An async function is cancelled too (`asyncio.CancelledError`).
     """
 
-    def __init__(self, task: Task, on_progress: Callable[[], None], *, is_kept: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        on_progress: Callable[[], None],
+        *,
+        is_kept: bool = False,
+        meta: Any = None,
+        relations: Relations | None = None,
+    ) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
@@ -56,6 +67,8 @@ class TaskContext:
         self._begun = self._abandoned = False
         self._progress: bytes | None = None
         self._on_stop: Callable[[], object] | None = None
+        self._meta = meta  # as the claim's reply has it; few functions look at it
+        self._relations = relations
 
     def check(self) -> None:
         """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
@@ -96,6 +109,60 @@ class TaskContext:
         with self._lock:
             self._progress = said
         self._on_progress()
+
+    # ---- other tasks
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batch that the task counts in; None if it counts in none.
+
+        A task can push into its batch while it runs, even if the batch is closed: `current().batch.push(…)`. These
+        calls wait for the server, so an async function makes them with `asyncio.to_thread`.
+        """
+        name = self._known().batch
+        return self._related().batch(name) if name is not None else None
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """If the task is the callback of a batch, how many tasks the batch had, and how they ended. Otherwise None."""
+        return self._known().counts
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The ids of the tasks that this one waited for, in the order in which they were pushed."""
+        return self._known().after
+
+    def results(self, *, return_exceptions: bool = False) -> list[Any]:
+        """The results of the tasks that this one waited for, in the order in which they were pushed.
+
+        For a step of a flow, that is the order of the flow. Raises `UnknownTask` if a result is not kept any more, and
+        `NotDone` if a task is dead or has not ended, which can be if the option `on_dead` or a RETRY let this one run.
+        With `return_exceptions` such an exception is in the place of the result.
+
+        This asks the server. An async function calls `await asyncio.to_thread(current().results)`.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            found = self._related().results(self.after)
+        else:
+            raise RuntimeError(
+                "results() would block the event loop: use await asyncio.to_thread(current().results)"
+            )
+        first = next((one for one in found if isinstance(one, TaskslotError)), None)
+        if first is not None and not return_exceptions:
+            raise first
+        return found
+
+    def _known(self) -> Meta | TaskView:
+        if not isinstance(self._meta, Meta | TaskView):
+            self._meta = self._related().known(self.task, self._meta)
+        return self._meta
+
+    def _related(self) -> Relations:
+        if self._relations is None:
+            raise RuntimeError("this task is not run by a worker")
+        return self._relations
 
     def _wait(self, seconds: float) -> bool:
         with self._lock:
