@@ -1,8 +1,9 @@
 //! The request of a worker, and the tasks that it gets.
 
-use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, TaskId};
+use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, Relations, TaskId};
 use taskslot_node::OneOrMany;
 
+use crate::relations::{OwnedRelations, Reader, count_for_worker, reply_relations};
 use taskslot_api::Reply;
 
 /// A claim, with the parts that the engine needn't know.
@@ -153,7 +154,7 @@ impl<'a> Delivery<'a> {
 
     fn reply_meta(&self, reply: Reply<'_>) {
         let task = &self.task;
-        let mut map = reply.map(9);
+        let mut map = reply.map(9 + count_for_worker(&task.relations));
         map.number("lease", self.name.lease());
         map.integer("priority", task.priority);
         map.text("group", task.group);
@@ -166,6 +167,7 @@ impl<'a> Delivery<'a> {
             Some(retain_ms) => map.number("retain", retain_ms),
             None => map.field("retain").null(),
         }
+        reply_relations(&mut map, &task.relations, Reader::Worker);
     }
 }
 
@@ -181,7 +183,8 @@ pub struct OwnedDelivery {
     payload: Box<[u8]>,
     headers: Box<[u8]>,
     group: Box<[u8]>,
-    /// The task without these three.
+    relations: Option<Box<OwnedRelations>>,
+    /// The task without these four.
     task: Given<'static>,
 }
 
@@ -194,13 +197,22 @@ impl OwnedDelivery {
             payload: task.payload.into(),
             headers: task.headers.into(),
             group: task.group.into(),
-            task: Given { payload: &[], headers: &[], group: &[], ..task },
+            relations: OwnedRelations::of(&task.relations),
+            task: without_texts(&task),
         }
     }
 
     /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
-        Delivery { name: self.name, task: Given { payload, headers, group, ..self.task } }
+        let relations =
+            self.relations.as_deref().map_or_else(Relations::default, OwnedRelations::as_relations);
+        Delivery { name: self.name, task: Given { payload, headers, group, relations, ..self.task } }
     }
+}
+
+/// A task without what it borrows.
+fn without_texts(task: &Given<'_>) -> Given<'static> {
+    let Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, .. } = *task;
+    Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, ..Given::default() }
 }

@@ -34,6 +34,7 @@ mod metrics;
 mod notifications;
 mod ownership;
 mod peers;
+mod relations;
 mod replication;
 mod results;
 mod runner;

@@ -64,7 +64,7 @@ pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [
     match task.state {
         TaskState::Done => Some((task.state.name(), task.result)),
         TaskState::Dead => Some((task.state.name(), error_of(task))),
-        TaskState::Ready | TaskState::Delayed | TaskState::Leased => None,
+        TaskState::Ready | TaskState::Delayed | TaskState::Held | TaskState::Leased => None,
     }
 }
 

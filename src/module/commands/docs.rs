@@ -101,6 +101,10 @@ pub const SCRIPT: ErrorDoc = ErrorDoc::shared(
 
 pub const ATTEMPTS: ErrorDoc =
     ErrorDoc::new("ERR ATTEMPTS must be at least 1, or -1 for no limit", "ATTEMPTS is 0");
+pub const WAITS: ErrorDoc = ErrorDoc::new(
+    "ERR TASKS times AFTER must be at most 10000",
+    "The call would add more waits. Let the tasks wait for one task that waits for the others, or push them in parts",
+);
 pub const NOACK: ErrorDoc = ErrorDoc::new(
     "ERR NOACK cannot be combined with LEASE, TIED or REQUEST",
     "A task that is claimed with NOACK has no lease",
@@ -149,7 +153,7 @@ pub const CANCELLED: ErrorDoc = ErrorDoc::new(
 pub const PAUSED: ErrorDoc = ErrorDoc::new("PAUSED the queue accepts no pushes", "TASK.PAUSE stopped pushes");
 pub const FULL_LEN: ErrorDoc = ErrorDoc::new(
     "QFULL the queue has reached max-len",
-    "There would be more ready, delayed and leased tasks than the setting allows",
+    "There would be more ready, delayed, held and leased tasks than the setting allows",
 );
 pub const FULL_BYTES: ErrorDoc = ErrorDoc::new(
     "QFULL the queue has reached max-bytes",
@@ -162,6 +166,20 @@ pub const FULL_GROUPS: ErrorDoc = ErrorDoc::new(
 pub const FULL_TOKENS: ErrorDoc = ErrorDoc::new(
     "QFULL the queue has reached tokens-max",
     "Tasks would hold more UNIQUE tokens than the setting allows",
+);
+pub const FULL_BATCHES: ErrorDoc = ErrorDoc::new(
+    "QFULL the queue has a million batches",
+    "There would be more batches than a queue can have. A batch is removed with its callback",
+);
+pub const UNKNOWN_BATCH: ErrorDoc =
+    ErrorDoc::new("ERR there is no batch of this name", "It was never opened, or its callback has ended");
+pub const CLOSED_BATCH: ErrorDoc = ErrorDoc::new(
+    "ERR the batch is closed and all of its tasks have ended",
+    "Its callback waits no more, so the batch takes no tasks",
+);
+pub const NEVER_PUSHED: ErrorDoc = ErrorDoc::new(
+    "ERR AFTER names a task that was never pushed",
+    "An id is above all ids that the queue has given",
 );
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",

@@ -18,7 +18,7 @@ impl Command for Len {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.LEN",
-        summary: "Returns the number of tasks in a state, or of all that are ready, delayed or leased",
+        summary: "Returns the number of tasks in a state, or of all that are ready, delayed, held or leased",
         complexity: "O(1)",
         since: FIRST,
         arity: -2,

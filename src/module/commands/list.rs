@@ -20,6 +20,7 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
     &[
         ArgDoc::word("ready", "READY").about("Tasks that wait for a claim"),
         ArgDoc::word("delayed", "DELAYED").about("Tasks that become ready later"),
+        ArgDoc::word("held", "HELD").about("Tasks that wait for other tasks"),
         ArgDoc::word("leased", "LEASED").about("Tasks that a worker holds"),
         ArgDoc::word("dead", "DEAD")
             .about("Tasks that are not tried again, unless TASK.RETRY makes them ready"),
@@ -37,7 +38,7 @@ impl Command for List {
         name: "TASK.LIST",
         summary: "Returns the tasks in a state, page by page",
         details: "Ready tasks come in the order in which they would be claimed, delayed tasks by the time \
-            they are due, leased tasks by id, dead and done tasks by age. A cursor is a position in \
+            they are due, held and leased tasks by id, dead and done tasks by age. A cursor is a position in \
             that order, not a snapshot: a task that comes or goes between two calls may be returned \
             or not.",
         complexity: "O(n) for n tasks. A call examines at most 10,000 tasks",

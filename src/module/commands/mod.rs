@@ -9,6 +9,7 @@
 mod ack;
 mod apply_effect;
 mod args;
+mod batch;
 mod cancel;
 mod claim;
 mod clock;
@@ -63,6 +64,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<config::Config>(),
     Entry::of::<group::Group>(),
     Entry::of::<cron::Cron>(),
+    Entry::of::<batch::Batch>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<pause::Resume>(),
     Entry::of::<purge::Purge>(),

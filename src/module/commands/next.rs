@@ -96,7 +96,7 @@ impl Command for Next {
             let decide = |queue: &_, now, handle: &_| ending.decide(queue, now, handle);
             let answers = answer_all(txn, &handles, ending.may_grow(), decide, |_, _| FINISHED)?;
             // What the answers made claimable goes first to the workers that wait, as after an ack.
-            txn.serve();
+            txn.settle()?;
             let request = ClaimRequest { head: Head::Answers(&answers), ..request };
             let given = give(txn, &request, block_ms.is_some())?;
             Ok((answers, given))

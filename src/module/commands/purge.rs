@@ -10,7 +10,11 @@ use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
 /// The states that can be purged. Leased tasks can't, because workers are working on them.
-const STATES: [TaskState; 4] = [TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
+const STATES: [TaskState; 5] =
+    [TaskState::Ready, TaskState::Delayed, TaskState::Held, TaskState::Dead, TaskState::Done];
+/// The order in which ALL purges them. Held tasks are the first, so that the end of others doesn't let them go.
+const ALL: [TaskState; 5] =
+    [TaskState::Held, TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
 
 /// The command `TASK.PURGE`.
 pub struct Purge;
@@ -36,9 +40,13 @@ impl Command for Purge {
                 &[
                     ArgDoc::word("ready", "READY").about("The ready tasks"),
                     ArgDoc::word("delayed", "DELAYED").about("The delayed tasks"),
+                    ArgDoc::word("held", "HELD").about(
+                        "The tasks that wait for others, and the callbacks of batches with their batches",
+                    ),
                     ArgDoc::word("dead", "DEAD").about("The dead tasks"),
                     ArgDoc::word("done", "DONE").about("The done tasks, with their results"),
-                    ArgDoc::word("all", "ALL").about("All of these: the ready, delayed, dead and done tasks"),
+                    ArgDoc::word("all", "ALL")
+                        .about("All of these: the ready, delayed, held, dead and done tasks"),
                 ],
             ),
             ArgDoc::integer("tasks")
@@ -55,13 +63,13 @@ impl Command for Purge {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let [ready, delayed, dead, done] = STATES.map(TaskState::name);
-        let state = args.one_of(&[ready, delayed, dead, done, "ALL"])?;
+        let [ready, delayed, held, dead, done] = STATES.map(TaskState::name);
+        let state = args.one_of(&[ready, delayed, held, dead, done, "ALL"])?;
         let mut count = BATCH_MAX;
         while args.option(&["COUNT"])?.is_some() {
             count = args.count("COUNT")?;
         }
-        let states = STATES.get(state).map_or(&STATES[..], std::slice::from_ref);
+        let states = STATES.get(state).map_or(&ALL[..], std::slice::from_ref);
         let removed = write(ctx, key, Missing::Skip, |txn| {
             let mut removed = 0;
             for &state in states {

@@ -4,7 +4,7 @@ use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
-use super::push_options::{PushOptions, REQUEST, WHEN, push_args};
+use super::push_options::{AFTER, BATCH, PushOptions, REQUEST, WHEN, push_args};
 use super::unique::UNIQUE;
 use crate::errors::Error;
 use crate::settings::MAX_PAYLOAD;
@@ -30,16 +30,18 @@ impl Command for Push {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PUSH",
         summary: "Adds a task to a queue. Creates the queue if it does not exist",
-        details: "The task is ready at once, or delayed with DELAY or AT. A push that would exceed a limit \
+        details: "The task is ready at once, delayed with DELAY or AT, or held with AFTER. A push that would exceed a limit \
             of the queue is refused. Done tasks never make a push fail: if max-bytes is reached, the \
             oldest of them are removed first.",
-        complexity: "O(log n) for a delayed task, otherwise O(1)",
+        complexity: "O(log n) for a delayed task, O(p log n) with AFTER p tasks, otherwise O(1)",
         since: FIRST,
         arity: -3,
         flags: "write deny-oom fast",
         acl: "write fast",
         keys: KEYS,
-        args: push_args!(ArgDoc::key("key", 0), ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; REQUEST),
+        args: push_args!(
+            ArgDoc::key("key", 0), ArgDoc::text("payload").about(PAYLOAD), WHEN; UNIQUE; BATCH, AFTER, REQUEST
+        ),
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
@@ -55,6 +57,10 @@ impl Command for Push {
             ATTEMPTS,
             CLASH,
             REQUIRES,
+            ID,
+            UNKNOWN_BATCH,
+            CLOSED_BATCH,
+            NEVER_PUSHED,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -98,13 +104,13 @@ impl Command for MPush {
         summary: "Adds several tasks to a queue, all or none. Creates the queue if it does not exist",
         details: "The tasks differ only in their payloads, and get consecutive ids. The queue's limits are \
             checked for all of them together.",
-        complexity: "O(n) for n tasks",
+        complexity: "O(n) for n tasks, O(n * p * log m) if each waits for p tasks in a queue of m",
         since: FIRST,
         arity: -5,
         flags: "write deny-oom",
         acl: "write",
         keys: KEYS,
-        args: push_args!(ArgDoc::key("key", 0), WHEN; ; REQUEST, TASKS),
+        args: push_args!(ArgDoc::key("key", 0), WHEN; ; BATCH, AFTER, REQUEST, TASKS),
         reply: "An array of the tasks' ids, in the order of the payloads",
         replicates: "One TASK._APPLY with the tasks, their first id and times, and the reply to remember for \
             REQUEST. Nothing for a REQUEST that is sent again",
@@ -118,6 +124,12 @@ impl Command for MPush {
             ATTEMPTS,
             CLASH,
             REQUIRED,
+            REQUIRES,
+            ID,
+            UNKNOWN_BATCH,
+            CLOSED_BATCH,
+            WAITS,
+            NEVER_PUSHED,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
@@ -148,11 +160,15 @@ impl Command for MPush {
 
 const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
-    "KEEP", "REPLACE", "HEADERS", "REQUEST",
+    "KEEP", "REPLACE", "HEADERS", "BATCH", "AFTER", "ONDEAD", "REQUEST",
 ];
 const MPUSH: &[&str] = &[
-    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "REQUEST", "TASKS",
+    "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "BATCH", "AFTER",
+    "ONDEAD", "REQUEST", "TASKS",
 ];
+
+/// The most waits that one call adds: tasks, times the tasks that each of them waits for.
+const WAITS_MAX: usize = 10_000;
 
 /// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
 fn read<'a>(
@@ -170,6 +186,9 @@ fn read<'a>(
         }
     }
     options.check()?;
+    if tasks.map_or(0, <[_]>::len) * options.after.len() > WAITS_MAX {
+        return Err(Error::Bad("TASKS times AFTER must be at most 10000"));
+    }
     Ok((options, tasks))
 }
 
@@ -203,14 +222,14 @@ fn push_all<'a>(
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let push =
-            engine::Push { due: options.when.due(&txn.now), options: options.at(txn.now.at), payloads };
-        let event = match txn.queue().push(txn.now, &push) {
+        let event = match decide(txn, options, payloads) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
             pushed => pushed.inspect_err(|_| txn.count_refused())?,
         };
         txn.commit_push(&event, tasks)?;
-        let Event::Pushed { first, count, .. } = event else { return Err(Refusal::Exhausted.into()) };
+        let (Event::Pushed { first, count, .. } | Event::PushedAfter { first, count, .. }) = event else {
+            return Err(Refusal::Exhausted.into());
+        };
         if let Some(token) = options.request {
             let event = txn.queue().answered(txn.now, token, Answer::Pushed { first, count });
             txn.commit(&event)?;
@@ -218,6 +237,20 @@ fn push_all<'a>(
         Ok((first, count))
     })?;
     pushed.ok_or(Error::Busy)
+}
+
+/// Decides the push. Tasks that wait for others become ready as DELAY or AT says from then on.
+fn decide<'p>(
+    txn: &Txn<'_, '_>,
+    options: &'p PushOptions<'_>,
+    payloads: &'p [&'p [u8]],
+) -> Result<Event<'p>, Refusal> {
+    let (queue, now, when) = (txn.queue(), txn.now, options.when);
+    let push = |due| engine::Push { due, options: options.at(now.at), payloads };
+    match options.after.as_slice() {
+        [] => queue.push(now, &push(when.due(&now))),
+        after => queue.push_after(now, &push(None), when, after, options.on_dead()),
+    }
 }
 
 /// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if

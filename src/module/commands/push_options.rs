@@ -1,8 +1,8 @@
-//! The options of a push. PUSH, MPUSH and TASK.CRON SET have them.
+//! The options of a push. PUSH, MPUSH, TASK.CRON SET and TASK.BATCH OPEN have them.
 
 use taskslot_engine::{
-    ATTEMPTS_MAX, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, Now,
-    Options, SPAN_MAX_MS,
+    ATTEMPTS_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, OnDead,
+    Options, SPAN_MAX_MS, TaskId, When,
 };
 
 use super::args::Args;
@@ -58,6 +58,35 @@ pub const HEADERS: ArgDoc = ArgDoc::block(
 .after("HEADERS")
 .optional()
 .about("1 to 64 headers, together at most 4096 bytes. A name has 1 to 256 bytes");
+/// The batch that a task counts in.
+pub const BATCH: ArgDoc = ArgDoc::text("name")
+    .after("BATCH")
+    .optional()
+    .about("The task counts in this batch, 1 to 256 bytes, which was opened by TASK.BATCH");
+/// The tasks to wait for.
+pub const AFTER: ArgDoc = ArgDoc::block(
+    "after",
+    &[
+        ArgDoc::block("parents", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()]).after("AFTER").about(
+            "The task is held until all of these tasks of the queue are done: 1 to 1000 ids. One that does not exist \
+                any more counts as done",
+        ),
+        ON_DEAD,
+    ],
+)
+.optional();
+const ON_DEAD: ArgDoc = ArgDoc::one_of(
+    "on-dead",
+    &[
+        ArgDoc::word("wait", "WAIT")
+            .about("The task stays held until that one is retried and done. This is the default"),
+        ArgDoc::word("run", "RUN").about("That one counts as done"),
+        ArgDoc::word("drop", "DROP").about("The task is cancelled"),
+    ],
+)
+.after("ONDEAD")
+.optional()
+.about("What happens if one of them ends otherwise than done: dead, cancelled, expired or purged");
 /// The token of a push that can be sent again.
 pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
     "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes gets \
@@ -73,29 +102,6 @@ macro_rules! push_args {
 }
 pub(super) use push_args;
 
-/// When tasks become ready, as the client gave it. The time is computed later, when the present time is known.
-#[derive(Clone, Copy, Default)]
-pub enum When {
-    #[default]
-    /// The tasks are ready at once.
-    Now,
-    /// The tasks are ready after this many ms.
-    After(u64),
-    /// The tasks are ready at this time of the wall clock.
-    At(Millis),
-}
-
-impl When {
-    /// The time; `None` if it is now or in the past.
-    pub fn due(self, now: &Now) -> Option<Due> {
-        match self {
-            When::After(ms) if ms > 0 => Some(Due::Clock(now.at.plus(ms))),
-            When::At(at) if at > now.wall => Some(Due::Wall(at)),
-            _ => None,
-        }
-    }
-}
-
 /// The options of a push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
@@ -107,6 +113,10 @@ pub struct PushOptions<'a> {
     retain_ms: Option<u64>,
     pub headers: Vec<u8>,
     ttl_ms: Option<u64>,
+    batch: &'a [u8],
+    /// The tasks to wait for; empty for none.
+    pub after: Vec<TaskId>,
+    on_dead: Option<OnDead>,
     pub unique: UniqueOptions<'a>,
     pub request: Option<&'a [u8]>,
 }
@@ -131,6 +141,9 @@ impl<'a> PushOptions<'a> {
             "GROUP" => self.group = args.name("GROUP")?,
             "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => self.headers = headers(args)?,
+            "BATCH" => self.batch = args.name("BATCH")?,
+            "AFTER" => self.after = ids(args)?,
+            "ONDEAD" => self.on_dead = Some(on_dead(args)?),
             "REQUEST" => self.request = Some(args.name("REQUEST")?),
             option if self.unique.accept(option, args)? => {}
             _ => return Err(Error::Syntax),
@@ -140,7 +153,15 @@ impl<'a> PushOptions<'a> {
 
     /// Checks that the options fit together, after all were read.
     pub fn check(&self) -> Result<(), Error> {
+        if self.on_dead.is_some() && self.after.is_empty() {
+            return Err(Error::Requires("ONDEAD", "AFTER"));
+        }
         self.unique.check()
+    }
+
+    /// What becomes of the task if one that it waits for ends otherwise than done.
+    pub fn on_dead(&self) -> OnDead {
+        self.on_dead.unwrap_or_default()
     }
 
     /// The options of each task that is pushed at `at`.
@@ -154,6 +175,7 @@ impl<'a> PushOptions<'a> {
             unique: self.unique.at(at),
             ttl_ms: self.ttl_ms,
             retain_ms: self.retain_ms,
+            batch: self.batch,
         }
     }
 }
@@ -163,6 +185,21 @@ fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
         0 => Err(Error::Bad("ATTEMPTS must be at least 1, or -1 for no limit")),
         attempts => Ok(attempts as i32),
     }
+}
+
+fn ids(args: &mut Args<'_>) -> Result<Vec<TaskId>, Error> {
+    let count = args.count("AFTER")?;
+    // Reserves no more than there are arguments: the count may be far larger.
+    let mut ids = Vec::with_capacity(count.min(args.left()));
+    for _ in 0..count {
+        ids.push(args.id()?);
+    }
+    Ok(ids)
+}
+
+fn on_dead(args: &mut Args<'_>) -> Result<OnDead, Error> {
+    let word = args.one_of(&["WAIT", "RUN", "DROP"])?;
+    OnDead::ALL.get(word).copied().ok_or(Error::Syntax)
 }
 
 fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {

@@ -1,4 +1,4 @@
-//! `TASK.RETRY`: makes dead or delayed tasks ready.
+//! `TASK.RETRY`: makes dead, delayed or held tasks ready.
 
 use taskslot_engine::Event;
 
@@ -17,9 +17,9 @@ impl Command for Retry {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RETRY",
-        summary: "Makes dead or delayed tasks ready, behind the other ready tasks",
+        summary: "Makes dead, delayed or held tasks ready, behind the other ready tasks",
         details: "A dead task starts again with no failures and no stalls. It stays dead if another task \
-            holds its UNIQUE token.",
+            holds its UNIQUE token. A held task waits for nothing any more.",
         complexity: "O(n log m) for n tasks in a queue of m",
         since: FIRST,
         arity: -3,

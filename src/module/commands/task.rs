@@ -3,6 +3,7 @@
 use taskslot_engine::{Headers, TaskState, TaskView};
 
 use crate::claims::reply_headers;
+use crate::relations::{Reader, reply_relations};
 use taskslot_api::Reply;
 use taskslot_api::reply::Map;
 
@@ -17,6 +18,7 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     reply_attempts(&mut map, task);
     reply_times(&mut map, task);
     reply_lease(&mut map, task);
+    reply_relations(&mut map, &task.relations, Reader::Observer);
     let headers = Headers(task.options.headers).pairs();
     if !headers.is_empty() {
         reply_headers(map.field("headers"), &headers);
@@ -65,6 +67,7 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
     let instant = match task.state {
         TaskState::Ready => "ready-since",
         TaskState::Delayed => "due",
+        TaskState::Held => "held-since",
         TaskState::Leased => "deadline",
         TaskState::Dead => "dead-since",
         TaskState::Done => "done-since",

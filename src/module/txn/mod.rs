@@ -28,6 +28,9 @@ use served::Served;
 
 /// The most pages of due tasks that a command moves before its own work.
 const DUE_PAGES: usize = 8;
+/// About the most held tasks that a command lets go because of what it did itself. The others follow by the timer, at
+/// once.
+const NEWS_TASKS: usize = 1000;
 /// The largest buffer of an effect that is kept for the next one.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -155,7 +158,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         }
         self.serve();
         let result = body(self);
-        self.serve();
+        // What the command did counts, even if the queue can't be changed any more.
+        let _ = self.settle();
         result
     }
 
@@ -221,6 +225,30 @@ impl<'a, 'q> Txn<'a, 'q> {
             self.commit(&event)?;
         }
         Ok(left == 0)
+    }
+
+    /// Lets go the held tasks whose wait this write has ended, as far as that is bounded, and gives ready tasks to the
+    /// workers that wait.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        if self.queue().has_news() {
+            self.tell()?;
+        }
+        self.serve();
+        Ok(())
+    }
+
+    #[cold]
+    fn tell(&mut self) -> Result<(), Error> {
+        let mut left = NEWS_TASKS;
+        while left > 0 && self.queue().has_news() {
+            // One page of leases that ended can come first, and be spared by a grace.
+            let mut pages = 2;
+            let event = self.value.queue.tick(self.now, &mut entropy::bits, &mut pages);
+            let Some(event) = event else { break };
+            self.commit(&event)?;
+            left = left.saturating_sub(event.changes().tasks.ids().count().max(1));
+        }
+        Ok(())
     }
 
     /// Applies an event and adds it to the effect.

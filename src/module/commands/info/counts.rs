@@ -30,6 +30,9 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.number("memory", queue.memory() as u64);
     map.number("tokens", queue.tokens());
     map.number("groups", queue.groups() as u64);
+    let (open, closed) = queue.batches();
+    map.number("batches-open", open as u64);
+    map.number("batches-closed", closed as u64);
     map.number("blocked-workers", demand.claims);
     map.number_or_none("oldest-ready-ms", queue.oldest_ready().map(|since| now.at.since(since)));
     map.number_or_none("next-delayed-ms", queue.next_delayed(&now).map(|due| due.since(now.at)));

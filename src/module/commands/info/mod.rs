@@ -1,5 +1,6 @@
 //! `TASK.INFO`: returns the state of a queue. Each section has a file.
 
+pub mod batches;
 mod counts;
 mod groups;
 mod schedules;
@@ -24,6 +25,17 @@ const GROUPS: ArgDoc = ArgDoc::block(
 .after("GROUPS")
 .about("The groups with their limits, by name, 1000 at a time");
 
+/// The section of the batches, which shows a thousand of them at a time.
+const BATCHES: ArgDoc = ArgDoc::block(
+    "batches",
+    &[ArgDoc::text("name")
+        .after("AFTER")
+        .optional()
+        .about("Continues after the batch of this name, 1 to 256 bytes")],
+)
+.after("BATCHES")
+.about("The batches with their counts, by name, 1000 at a time");
+
 /// The command `TASK.INFO`. Its time does not depend on the number of tasks.
 pub struct Info;
 
@@ -33,9 +45,9 @@ impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
         summary: "Returns the counts, totals, rates, times and load of a queue; or its settings, \
-            schedules, groups or workers",
+            schedules, groups, batches or workers",
         details: "Rates, times and load are measured by this node since it started. [Observability](observability.md) describes the fields.",
-        complexity: "O(n) for n waiting workers, at most 1000. With GROUPS O(n) for n groups, at most 1000. \
+        complexity: "O(n) for n waiting workers, at most 1000. With GROUPS or BATCHES O(n) for n of them, at most 1000. \
             With WORKERS O(n) for n workers, and at most 10,000 leases",
         since: FIRST,
         arity: -2,
@@ -50,6 +62,7 @@ impl Command for Info {
                     ArgDoc::word("config", "CONFIG").about("The settings"),
                     ArgDoc::word("cron", "CRON").about("The schedules"),
                     GROUPS,
+                    BATCHES,
                     ArgDoc::word("workers", "WORKERS")
                         .about("The workers that hold leases or wait, by name, at most 1000"),
                 ],
@@ -65,9 +78,9 @@ impl Command for Info {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let section = args.option(&["CONFIG", "CRON", "GROUPS", "WORKERS"])?;
+        let section = args.option(&["CONFIG", "CRON", "GROUPS", "BATCHES", "WORKERS"])?;
         let after: &[u8] = match section {
-            Some("GROUPS") if args.word("AFTER") => args.name("AFTER")?,
+            Some("GROUPS" | "BATCHES") if args.word("AFTER") => args.name("AFTER")?,
             _ => &[],
         };
         args.finish()?;
@@ -76,6 +89,7 @@ impl Command for Info {
             Some("CRON") => schedules::reply(reply, value, now),
             Some("CONFIG") => settings::reply(reply, value),
             Some("GROUPS") => groups::reply(reply, value, now, after),
+            Some("BATCHES") => batches::reply(reply, value, after),
             Some("WORKERS") => workers::reply(reply, value, now, db, key),
             _ => counts::reply(reply, value, now, db, key),
         })?;
