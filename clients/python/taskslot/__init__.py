@@ -8,7 +8,8 @@
         mail.ack(task)
 
 `Queue` and `ShardedQueue` have a method for each command. `AsyncQueue` and `AsyncShardedQueue` are their asyncio
-versions. `Worker` runs functions for tasks. `chain`, `group` and `chord` make flows of tasks. `docs/` at the root of the repository explains tasks, queues and commands.
+versions. `Worker` runs functions for tasks. `chain`, `group` and `chord` make flows of tasks. `docs/` at the root of
+the repository explains tasks, queues and commands.
 """
 
 from ._async.batch import AsyncBatch

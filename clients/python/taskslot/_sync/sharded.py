@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Literal, TypeVar, Unpack
 
 from .. import commands
-from ..arguments import MOST, deadline, handle, most_at_once, parts, several, token
+from ..arguments import MOST, deadline, handle, identity, most_at_once, parts, several, token
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import Refused
 from ..replies import Group, Info, Next, State, Task, TaskId, WorkerView
@@ -66,7 +66,7 @@ class ShardedQueue(BaseQueue):
         return self.keys[shard_of_batch(name, len(self.keys))]
 
     def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str | None:
-        names = {f"task {self._bare(task)}": self._locate(task)[0] for task in after}
+        names = {f"task {identity(task)}": self._locate(task)[0] for task in after}
         for one in options:
             if (group := one.get("group")) is not None:
                 names[f"group {group}"] = self._key_of_group(group)

@@ -26,6 +26,7 @@ class PurgeState(StrEnum):
 
     ready = "ready"
     delayed = "delayed"
+    held = "held"
     dead = "dead"
     done = "done"
     all = "all"
@@ -39,7 +40,7 @@ class PauseDirection(StrEnum):
     all = "all"
 
 
-PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "dead", "done")
+PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "held", "dead", "done")
 DirectionArgument = Annotated[
     PauseDirection, typer.Argument(help="out stops claims, in stops pushes, all stops both.")
 ]
@@ -69,7 +70,7 @@ def retry(
     session: Session,
     queue: QueueName,
     tasks: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of dead or delayed tasks.")
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of dead, delayed or held tasks.")
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="Retry this many dead tasks, oldest first.")
@@ -77,7 +78,7 @@ def retry(
     everything: Annotated[bool, typer.Option("--all", help="Retry all dead tasks.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Make dead or delayed tasks ready again, at the back of the queue."""
+    """Make dead, delayed or held tasks ready, at the back of the queue."""
     exactly_one("retry", "ids, --count or --all", bool(tasks), count is not None, everything)
     opened = session.queue(queue)
     if tasks:

@@ -144,7 +144,7 @@ class TaskContext:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            found = self._related().results(self.after)
+            found = self._related().results(self.task.key, self.after)
         else:
             raise RuntimeError(
                 "results() would block the event loop: use await asyncio.to_thread(current().results)"

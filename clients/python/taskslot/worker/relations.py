@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from .. import commands
 from .._sync.batch import Batch
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
+from ..arguments import parts
 from ..codecs import Codec
+from ..commands import Command
 from ..errors import NotDone, TaskslotError, UnknownTask
 from ..replies import Meta, Result, Task, TaskView
 
@@ -42,50 +45,43 @@ class Relations:
         """The batch of this name."""
         return self._queue.batch(name)
 
-    def results(self, ids: Sequence[str]) -> list[Any]:
-        """For each of these tasks its result, decoded, or the exception that says why there is none."""
+    def results(self, key: str, ids: Sequence[str]) -> list[Any]:
+        """For each of these tasks of a key its result, decoded, or the exception that says why there is none."""
         found: list[Any] = []
-        for start in range(0, len(ids), RESULTS_AT_ONCE):
-            found += self._some(ids[start : start + RESULTS_AT_ONCE])
+        for part in parts(ids, RESULTS_AT_ONCE):
+            asked = [commands.result(key, one.rpartition("/")[2], None) for one in part]
+            found += [self._value(one, reply) for one, reply in zip(part, self._replies(asked), strict=True)]
         return found
 
-    def _some(self, ids: Sequence[str]) -> list[Any]:
-        wire, asked = self._queue.wire, [commands.result(*self._queue._locate(one), None) for one in ids]
-        replies = None
-        if isinstance(self._queue, Queue) and wire.can_send_together():
-            replies = wire.send_together([command.words for command in asked])
+    def _replies(self, asked: Sequence[Command[Any]]) -> Iterator[Callable[[], Any]]:
+        """The replies to commands, in one round trip if possible. To be called: each returns a value, or raises."""
+        wire = self._queue.wire
+        replies = wire.send_together([one.words for one in asked]) if wire.can_send_together() else None
         if replies is None or any(isinstance(reply, Exception) for reply in replies):
-            return [self._value(one, lambda one=one: self._queue.result(one)) for one in ids]
-        return [
-            self._value(one, lambda command=command, reply=reply: command.read(reply))
-            for one, command, reply in zip(ids, asked, replies, strict=True)
-        ]
+            return (partial(wire.run, one) for one in asked)
+        return (partial(one.read, reply) for one, reply in zip(asked, replies, strict=True))
 
-    def _value(self, task: str, read: Any) -> Any:
+    def _value(self, task: str, read: Callable[[], Result | None]) -> Any:
+        """The decoded result of a task, or the exception that says why there is none."""
         try:
-            return self._decoded(task, read())
+            ended = read()
         except UnknownTask:
             return UnknownTask(
                 f"the result of task {task} is not kept any more: push it with a longer retain_ms"
             )
-        except NotDone as error:
-            return error
-
-    def _decoded(self, task: str, ended: Result | None) -> Any:
         if ended is None:
-            raise NotDone(f"task {task} has not ended")
+            return NotDone(f"task {task} has not ended")
         if ended.state != "done":
-            raise NotDone(
-                f"task {task} is {ended.state}" + (f": {ended.error}" if ended.error else ""), ended.state
-            )
-        if ended.value is None:
-            return None
+            why = f": {ended.error}" if ended.error else ""
+            return NotDone(f"task {task} is {ended.state}{why}", ended.state)
+        return None if ended.value is None else self._decoded(task, ended.value)
+
+    def _decoded(self, task: str, value: bytes) -> Any:
         try:
-            return self._codec.loads(ended.value)
+            return self._codec.loads(value)
         except ModuleNotFoundError:
             raise
         except Exception as error:
-            name = self._codec.name
-            raise TaskslotError(
-                f"the result of task {task} can't be read as {name}: {type(error).__name__}"
-            ) from None
+            # The task may be one of another program, so its result can be anything.
+            how = f"{self._codec.name}: {type(error).__name__}"
+            return TaskslotError(f"the result of task {task} can't be read as {how}")
