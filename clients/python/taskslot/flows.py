@@ -45,8 +45,8 @@ class Parallel:
 
 
 Flow: TypeAlias = Step | Chain | Parallel
-# The ids of a flow in its shape: one id for a step, a list for everything else.
-FlowIds: TypeAlias = "TaskId | list[FlowIds]"
+# The ids of a flow in its shape: a TaskId for a step, a list for everything else. Its type does not tell which.
+FlowIds: TypeAlias = Any
 
 
 def step(payload: Payload, /, **options: Unpack[StepOptions]) -> Step:
