@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Handle, Options, TaskId};
-use crate::time::Due;
+use crate::task::{Handle, OnDead, Options, TaskId};
+use crate::time::{Due, When};
 
 /// A source of random bits. Only a primary draws from it; what it draws travels in events.
 pub type Entropy<'a> = &'a mut dyn FnMut() -> u32;
@@ -35,6 +35,17 @@ pub struct Push<'a> {
     pub options: Options<'a>,
     /// The payload of each task; at least one, at most [`crate::BATCH_MAX`].
     pub payloads: &'a [&'a [u8]],
+}
+
+/// What the tasks of a push wait for (AFTER).
+#[derive(Debug, Clone, Copy)]
+pub struct After<'a> {
+    /// The tasks, 1 to 1000 in any order. One that is not known any more counts as done.
+    pub parents: &'a [TaskId],
+    /// What becomes of the pushed tasks if one of those ends otherwise than done.
+    pub on_dead: OnDead,
+    /// When the pushed tasks become ready, from when they wait for nothing any more. The `due` of the push is not used.
+    pub when: When,
 }
 
 /// The arguments of a claim. The default claims one task, without a worker's name.

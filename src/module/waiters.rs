@@ -14,14 +14,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use taskslot_engine::{Claim, Handle, Holder, Now};
+use taskslot_engine::{Claim, Handle, Holder, Millis, Now};
 use taskslot_node::{
-    Candidates, Demand, Job, Offer, OneOrMany, Position, QueueAt, QueueKey, ReadyGroups, Ticket, WaitQueues,
+    Candidates, Demand, Gather, Job, Offer, OneOrMany, Position, QueueAt, QueueKey, ReadyGroups, Ticket,
+    WaitQueues,
 };
 
 use crate::agenda::{self, SLICE};
 use crate::blocking::block;
 use crate::claims::{ClaimRequest, Delivery, Head, OwnedDelivery};
+use crate::clock;
 use crate::datatype::TaskQueue;
 use crate::errors::Error;
 use taskslot_api::blocked::{Waiter, Waiting};
@@ -31,6 +33,10 @@ use taskslot_api::{Arg, Context};
 /// The most workers that a write, or a run of due work, serves and wakes. That takes about a millisecond, half of which
 /// the server needs to send their replies. The others follow in the next run.
 pub const SERVED_AT_ONCE: usize = 64;
+
+/// How long before the end of its wait a worker that gathers takes what is there, in ms. The server ends waits before
+/// it fires timers, so the module must be a little earlier.
+pub const LAST_CHANCE_MS: u64 = 5;
 
 /// A worker that waits, or that has been given tasks but has not got its reply yet.
 pub struct BlockedWorker {
@@ -135,12 +141,14 @@ pub fn candidates(ctx: Context<'_>, key: Arg<'_>, offer: QueueAt<'_>, ready: &Re
 }
 
 /// The first worker that can get one of the tasks which the queue has now. Of the workers that wait for a single group,
-/// only the `candidates` are considered.
+/// only the `candidates` are considered. A worker that gathers is served if it gets all that it can take. `node_at` is
+/// the time on the node's clock.
 pub fn first(
     ctx: Context<'_>,
     key: Arg<'_>,
     offer: QueueAt<'_>,
     candidates: &mut Candidates,
+    node_at: Millis,
 ) -> Option<Waiter<BlockedWorker>> {
     let (db, name) = (ctx.selected_db(), key.as_bytes());
     loop {
@@ -151,7 +159,9 @@ pub fn first(
             let of_group = candidates.peek(queues, db, name, &offer);
             let of_all = queues.first(db, name, None, &offer);
             let first = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number);
-            first.map(|(_, waiter)| waiter)
+            let before = (first.as_ref().map(|(number, _)| *number), node_at);
+            let full = candidates.peek_full(queues, db, name, &offer, before);
+            full.or(first).map(|(_, waiter)| waiter)
         })?;
         if waiter.state().ticket.is_valid() && waiter.is_waiting() {
             return Some(waiter);
@@ -160,6 +170,30 @@ pub fn first(
         // cleared.
         take_out(ctx, key, &waiter);
     }
+}
+
+/// Whether a worker gathers for this group of a queue; `None` for those that take any task.
+pub fn gathers(ctx: Context<'_>, key: Arg<'_>, group: Option<&[u8]>) -> bool {
+    QUEUES.with_borrow(|queues| {
+        queues.some_gather() && queues.gathers(ctx.selected_db(), key.as_bytes(), group)
+    })
+}
+
+/// When the gathering of a worker that waits for this queue ends first, on the node's clock.
+pub fn gather_end(ctx: Context<'_>, key: Arg<'_>) -> Option<Millis> {
+    QUEUES.with_borrow(|queues| match queues.some_gather() {
+        true => queues.gather_end(ctx.selected_db(), key.as_bytes()),
+        false => None,
+    })
+}
+
+/// Workers whose gathering is over at `node_at` take what is there.
+pub fn end_gathering(ctx: Context<'_>, key: Arg<'_>, node_at: Millis) {
+    QUEUES.with_borrow_mut(|queues| {
+        if queues.some_gather() {
+            queues.end_gathering(ctx.selected_db(), key.as_bytes(), node_at);
+        }
+    });
 }
 
 /// Takes a worker out of the wait queues of all its keys, to be served by this one. Returns false if it no longer
@@ -230,7 +264,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     QUEUES.with_borrow_mut(|queues| {
         older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
-    let worker = BlockedWorker::new(ctx, request, positions);
+    let worker = BlockedWorker::new(ctx, request, positions, timeout_ms);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);
     // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No
@@ -239,6 +273,15 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     let Ok(waiter) = waiter else { return false };
     QUEUES.with_borrow_mut(|queues| queues.join(&ticket, waiter));
     true
+}
+
+/// When a worker that gathers takes what is there at the latest, on the node's clock: shortly before the server ends
+/// its wait.
+fn last_chance(ctx: Context<'_>, timeout_ms: u64) -> Millis {
+    match timeout_ms {
+        0 => Millis::MAX,
+        ms => clock::now(ctx).at.plus(ms.saturating_sub(LAST_CHANCE_MS)),
+    }
 }
 
 /// The positions of a worker that comes now: behind all others, or where a claim with the same token waits already.
@@ -263,10 +306,17 @@ fn positions(
 }
 
 impl BlockedWorker {
-    fn new(ctx: Context<'_>, request: &ClaimRequest<'_>, positions: Vec<Position>) -> BlockedWorker {
-        let ClaimRequest { claim, connection, token, with_meta, head } = *request;
+    fn new(
+        ctx: Context<'_>,
+        request: &ClaimRequest<'_>,
+        positions: Vec<Position>,
+        timeout_ms: u64,
+    ) -> BlockedWorker {
+        let ClaimRequest { claim, connection, token, gather_ms, with_meta, head } = *request;
+        let gather = gather_ms.map(|ms| Gather::new(ms, claim.bytes, last_chance(ctx, timeout_ms)));
+        let tasks = claim.count as u64;
         BlockedWorker {
-            ticket: Ticket::new(positions, claim.worker, claim.group, token, claim.count as u64),
+            ticket: Ticket::gathering(positions, claim.worker, claim.group, token, tasks, gather),
             claim: OwnedClaim {
                 claim: Claim { worker: &[], group: None, ..claim },
                 connection,
@@ -289,6 +339,7 @@ impl BlockedWorker {
             claim: Claim { worker: &ticket.worker, group: ticket.group.as_deref(), ..*claim },
             connection: *connection,
             token: ticket.token.as_deref(),
+            gather_ms: None,
             with_meta: *with_meta,
             head: head.as_ref(),
         }

@@ -109,7 +109,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
     }
 
     /// The next option, as `known` spells it; `None` at the end. Errors: the option isn't known, or was given before.
-    /// A command uses one list for all its calls, of at most 32 options.
+    /// A command uses one list for all its calls, of at most 32 options, up to [`Args::begin_options`].
     pub fn option(&mut self, known: &[&'static str]) -> Result<Option<&'static str>, ArgError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -124,6 +124,11 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         self.seen |= bit;
         self.after = Some(option);
         Ok(Some(option))
+    }
+
+    /// From here on, the options are those of another list.
+    pub fn begin_options(&mut self) {
+        self.seen = 0;
     }
 
     /// Reads one of these words, and returns its index among them.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_engine::Millis;
+
 use crate::ready_groups::Groups;
 use crate::wait_queue::Offer;
-use crate::wait_queues::WaitQueues;
+use crate::wait_queues::{Gathered, WaitQueues};
 
 /// The first worker of each group that has tasks to claim, in the order in which they came. A write looks them up once,
 /// however many workers it serves.
@@ -15,6 +17,8 @@ use crate::wait_queues::WaitQueues;
 #[derive(Default)]
 pub struct Candidates {
     groups: BTreeMap<u64, Box<[u8]>>,
+    /// The groups for which workers gather (`None` for any), by the number of their first worker.
+    gathering: BTreeMap<u64, Option<Box<[u8]>>>,
 }
 
 impl Candidates {
@@ -41,7 +45,34 @@ impl Candidates {
             }
             Groups::All => offer.groups().filter_map(head).collect(),
         };
-        Candidates { groups }
+        Candidates { groups, gathering: gathering(queues, db, name, offer, ready) }
+    }
+
+    /// The first worker that gathers and can get all that it takes, with its number, if it came before the worker with
+    /// the number `before`. It stays until it leaves its wait queue. `at` is the time on the node's clock.
+    pub fn peek_full<T: Clone>(
+        &mut self,
+        queues: &mut WaitQueues<T>,
+        db: i32,
+        name: &[u8],
+        offer: &impl Offer,
+        (before, at): (Option<u64>, Millis),
+    ) -> Option<(u64, T)> {
+        loop {
+            let (number, _) = self.gathering.first_key_value()?;
+            if before.is_some_and(|before| before < *number) {
+                return None;
+            }
+            let (number, group) = self.gathering.pop_first()?;
+            // While a write serves workers no task comes, so a worker that waits for more is not looked at again.
+            let Gathered::Full(first, waiter) = queues.gathered(db, name, &group, offer, at) else {
+                continue;
+            };
+            self.gathering.insert(first, group);
+            if first == number {
+                return Some((number, waiter));
+            }
+        }
     }
 
     /// The candidate that came first, with its number. It stays until it leaves its wait queue.
@@ -63,5 +94,31 @@ impl Candidates {
             }
         }
         None
+    }
+}
+
+/// The groups in `ready` for which workers gather, and those that gather for any group.
+fn gathering<T: Clone>(
+    queues: &WaitQueues<T>,
+    db: i32,
+    name: &[u8],
+    offer: &impl Offer,
+    ready: &Groups,
+) -> BTreeMap<u64, Option<Box<[u8]>>> {
+    if !queues.some_gather() {
+        return BTreeMap::new();
+    }
+    let head = |group: Option<Box<[u8]>>| Some((queues.first_gathering(db, name, &group)?, group));
+    match ready {
+        Groups::Some(ready) => {
+            let groups = ready.iter().map(|group| Some(group.clone()));
+            groups.chain([None]).filter_map(head).collect()
+        }
+        Groups::All => {
+            let is_wanted = |group: &[u8]| offer.is_claimable(Some(group));
+            let heads = queues.gathering(db, name);
+            let wanted = heads.filter(|(_, group)| group.as_deref().is_none_or(is_wanted));
+            wanted.map(|(number, group)| (number, group.clone())).collect()
+        }
     }
 }

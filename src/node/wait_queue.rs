@@ -9,9 +9,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use taskslot_engine::{Millis, Queue};
+use taskslot_engine::{Claim, Haul, Millis, Queue};
 
 use crate::QueueKey;
+use crate::gatherers::{Gather, Gatherers, HEADS_LOOKED_AT};
 
 /// What a task queue can give to a worker now.
 pub trait Offer {
@@ -25,6 +26,11 @@ pub trait Offer {
     fn has_only_suspects(&self, group: Option<&[u8]>) -> bool;
     /// The groups with tasks that can be claimed.
     fn groups(&self) -> impl Iterator<Item = &[u8]>;
+    /// What the worker would get now, as far as its ticket says: how many tasks, of which group, how many bytes. `None`
+    /// if it would get nothing; and, if `only_full`, also if the haul would surely not be full.
+    fn haul(&self, ticket: &Ticket, only_full: bool) -> Option<Haul>;
+    /// The time, on the queue's clock.
+    fn at(&self) -> Millis;
 }
 
 /// A queue at a point in time.
@@ -56,6 +62,24 @@ impl Offer for QueueAt<'_> {
     fn groups(&self) -> impl Iterator<Item = &[u8]> {
         self.queue.groups_in_turn()
     }
+
+    fn haul(&self, ticket: &Ticket, only_full: bool) -> Option<Haul> {
+        let claim = Claim {
+            count: usize::try_from(ticket.tasks).unwrap_or(usize::MAX),
+            bytes: ticket.gather.as_ref().and_then(|gather| gather.bytes),
+            worker: &ticket.worker,
+            group: ticket.group.as_deref(),
+            ..Claim::default()
+        };
+        if only_full && !self.queue.may_fill(&claim) {
+            return None;
+        }
+        self.queue.haul(self.at, &claim)
+    }
+
+    fn at(&self) -> Millis {
+        self.at
+    }
 }
 
 /// The position of a blocked worker in the wait queue of one task queue.
@@ -81,6 +105,8 @@ pub struct Ticket {
     pub token: Option<Box<[u8]>>,
     /// The most tasks that the worker takes (COUNT).
     pub tasks: u64,
+    /// How it waits for a fuller batch (GATHER); `None` if it takes what is there.
+    pub gather: Option<Gather>,
     /// Only `WaitQueues` changes it.
     pub(crate) is_valid: Cell<bool>,
 }
@@ -94,8 +120,20 @@ impl Ticket {
         token: Option<&[u8]>,
         tasks: u64,
     ) -> Rc<Ticket> {
+        Ticket::gathering(positions, worker, group, token, tasks, None)
+    }
+
+    /// A ticket for a worker that may wait for a fuller batch.
+    pub fn gathering(
+        positions: Vec<Position>,
+        worker: &[u8],
+        group: Option<&[u8]>,
+        token: Option<&[u8]>,
+        tasks: u64,
+        gather: Option<Gather>,
+    ) -> Rc<Ticket> {
         let (worker, group, token) = (worker.into(), group.map(Box::from), token.map(Box::from));
-        Rc::new(Ticket { positions, worker, group, token, tasks, is_valid: Cell::new(false) })
+        Rc::new(Ticket { positions, worker, group, token, tasks, gather, is_valid: Cell::new(false) })
     }
 
     /// Whether the worker has its positions.
@@ -137,6 +175,8 @@ pub(crate) struct WaitQueue<T> {
     waiters: BTreeMap<u64, (Rc<Ticket>, T)>,
     /// The workers by the group that they wait for; `None` for those that take any task.
     groups: BTreeMap<Option<Box<[u8]>>, SameGroup>,
+    /// The workers that gather. They are in no group until that is over.
+    gatherers: Gatherers,
     /// The number of the worker with each token.
     tokens: BTreeMap<Box<[u8]>, u64>,
     /// The workers by their name, empty for none.
@@ -164,8 +204,8 @@ struct SameName {
 
 impl<T> Default for WaitQueue<T> {
     fn default() -> WaitQueue<T> {
-        let (waiters, groups, tokens, names) = Default::default();
-        WaitQueue { waiters, groups, tokens, names, demand: Demand::default() }
+        let (waiters, groups, gatherers, tokens, names) = Default::default();
+        WaitQueue { waiters, groups, gatherers, tokens, names, demand: Demand::default() }
     }
 }
 
@@ -178,11 +218,9 @@ impl<T> WaitQueue<T> {
     pub(crate) fn insert(&mut self, number: u64, ticket: &Rc<Ticket>, waiter: T) {
         let replaced = self.waiters.insert(number, (Rc::clone(ticket), waiter));
         debug_assert!(replaced.is_none(), "a position is taken once");
-        let group = self.groups.entry(ticket.group.clone()).or_default();
-        group.numbers.insert(number);
-        if number <= group.checked_to {
-            // It takes over the position of a worker that was checked before.
-            group.recheck.insert(number);
+        match &ticket.gather {
+            Some(gather) => self.gatherers.insert(number, &ticket.group, gather.until()),
+            None => self.line_up(number, &ticket.group),
         }
         let name = self.names.entry(ticket.worker.clone()).or_default();
         name.numbers.insert(number);
@@ -193,11 +231,28 @@ impl<T> WaitQueue<T> {
         }
     }
 
+    /// Adds a worker to those that take what is there.
+    fn line_up(&mut self, number: u64, group: &Option<Box<[u8]>>) {
+        let group = self.groups.entry(group.clone()).or_default();
+        group.numbers.insert(number);
+        if number <= group.checked_to {
+            // It takes over the position of a worker that was checked before, or has gathered meanwhile.
+            group.recheck.insert(number);
+        }
+    }
+
+    /// Takes a worker off those that gather. Returns whether it was one of them.
+    fn stop_gathering(&mut self, number: u64, ticket: &Ticket) -> bool {
+        let gather = ticket.gather.as_ref();
+        gather.is_some_and(|gather| self.gatherers.remove(number, &ticket.group, gather.until()))
+    }
+
     /// Removes a worker from its position, if it is still there. A copy of the same claim may have taken it over.
     pub(crate) fn remove(&mut self, number: u64, ticket: &Ticket) -> Option<T> {
         self.waiters.get(&number).filter(|(here, _)| std::ptr::eq(&**here, ticket))?;
         let (_, waiter) = self.waiters.remove(&number)?;
-        if let Some(group) = self.groups.get_mut(&ticket.group) {
+        if self.stop_gathering(number, ticket) {
+        } else if let Some(group) = self.groups.get_mut(&ticket.group) {
             group.numbers.remove(&number);
             group.recheck.remove(&number);
             if group.numbers.is_empty() {
@@ -263,6 +318,51 @@ impl<T> WaitQueue<T> {
             Some((same.first(Some(group), offer, can_get, has_checked)?, group.into()))
         });
         heads.collect()
+    }
+
+    /// The workers that gather.
+    pub(crate) fn gatherers(&self) -> &Gatherers {
+        &self.gatherers
+    }
+
+    /// The end of a worker's gathering has changed.
+    pub(crate) fn change_end(&mut self, number: u64, before: Millis, until: Millis) {
+        self.gatherers.change_end(number, before, until);
+    }
+
+    /// Whether a worker gathers for this group.
+    pub(crate) fn gathers(&self, group: &Option<Box<[u8]>>) -> bool {
+        let is_valid = |number| self.waiters.get(&number).is_some_and(|(ticket, _)| ticket.is_valid());
+        self.gatherers.of_group(group).any(is_valid)
+    }
+
+    /// Adds workers whose gathering is over to those that take what is there, at most `limit`.
+    pub(crate) fn end_gathering(&mut self, at: Millis, limit: usize) {
+        for _ in 0..limit {
+            let Some(number) = self.gatherers.over(at) else { return };
+            let Some((ticket, _)) = self.waiters.get(&number) else { return };
+            let ticket = Rc::clone(ticket);
+            self.stop_gathering(number, &ticket);
+            self.line_up(number, &ticket.group);
+        }
+    }
+
+    /// The first worker that gathers for this group, and what it would get now, if it can get anything.
+    pub(crate) fn gatherer(
+        &self,
+        group: &Option<Box<[u8]>>,
+        offer: &impl Offer,
+    ) -> Option<(u64, Rc<Ticket>, Option<Haul>)> {
+        let looks = if offer.has_suspects() { HEADS_LOOKED_AT } else { 1 };
+        let waiting = self.gatherers.of_group(group).filter_map(|number| {
+            let (ticket, _) = self.waiters.get(&number)?;
+            ticket.is_valid().then_some((number, ticket))
+        });
+        waiting.take(looks).find_map(|(number, ticket)| {
+            let is_settled = ticket.gather.as_ref().is_some_and(Gather::is_settled);
+            let haul = offer.haul(ticket, is_settled);
+            (haul.is_some() || is_settled).then(|| (number, Rc::clone(ticket), haul))
+        })
     }
 
     /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls

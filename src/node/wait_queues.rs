@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
+use taskslot_engine::Millis;
+
 use crate::QueueKey;
 use crate::wait_queue::{Demand, Offer, Position, Ticket, WaitQueue};
 
@@ -15,10 +17,25 @@ const CLEARED_AT_ONCE: usize = 4;
 /// The number of positions that are cleared in one step.
 const POSITIONS_A_STEP: usize = 100;
 
+/// The number of workers whose gathering ends in one step.
+const ENDS_A_STEP: usize = 100;
+
+/// What the tasks of a queue are for the workers that gather for a group.
+pub enum Gathered<T> {
+    /// The first of them can get all that it takes.
+    Full(u64, T),
+    /// The first of them waits for more.
+    Waits,
+    /// None of them can get any.
+    Nobody,
+}
+
 /// The wait queues of a node. `T` is the type of what waits.
 pub struct WaitQueues<T> {
     queues: HashMap<i32, HashMap<Box<[u8]>, WaitQueue<T>>>,
     total: usize,
+    /// The number of workers that gather or have gathered. If there are none, nothing is looked up for them.
+    gatherers: usize,
     last_number: u64,
     /// Whether a worker may have been checked without result, in any wait queue.
     has_checked: bool,
@@ -29,7 +46,7 @@ pub struct WaitQueues<T> {
 impl<T> Default for WaitQueues<T> {
     fn default() -> WaitQueues<T> {
         let (queues, left) = Default::default();
-        WaitQueues { queues, total: 0, last_number: 0, has_checked: false, left }
+        WaitQueues { queues, total: 0, gatherers: 0, last_number: 0, has_checked: false, left }
     }
 }
 
@@ -100,6 +117,70 @@ impl<T: Clone> WaitQueues<T> {
         queue.map(|queue| queue.heads(offer, &mut self.has_checked)).unwrap_or_default()
     }
 
+    /// Whether a worker gathers for this group of a queue; `None` for those that take any task.
+    pub fn gathers(&self, db: i32, name: &[u8], group: Option<&[u8]>) -> bool {
+        self.get(db, name)
+            .is_some_and(|queue| !queue.gatherers().is_empty() && queue.gathers(&group.map(Box::from)))
+    }
+
+    /// The first end of the gathering of workers that wait for a queue.
+    pub fn gather_end(&self, db: i32, name: &[u8]) -> Option<Millis> {
+        self.get(db, name)?.gatherers().first_end()
+    }
+
+    /// Workers whose gathering is over at `at` are from now on like those that never gathered. Ends that of a limited
+    /// number of workers.
+    pub fn end_gathering(&mut self, db: i32, name: &[u8], at: Millis) {
+        if let Some(queue) = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name)) {
+            queue.end_gathering(at, ENDS_A_STEP);
+        }
+    }
+
+    /// The groups for which workers gather (`None` for any group), by the number of their first worker.
+    pub fn gathering(&self, db: i32, name: &[u8]) -> impl Iterator<Item = (u64, &Option<Box<[u8]>>)> {
+        self.get(db, name).into_iter().flat_map(|queue| queue.gatherers().heads())
+    }
+
+    /// The number of the first worker that gathers for this group.
+    pub fn first_gathering(&self, db: i32, name: &[u8], group: &Option<Box<[u8]>>) -> Option<u64> {
+        self.get(db, name)?.gatherers().of_group(group).next()
+    }
+
+    /// Whether any worker of the node gathers or has gathered.
+    pub fn some_gather(&self) -> bool {
+        self.gatherers > 0
+    }
+
+    /// The first worker that gathers for this group, and whether it can get all that it takes. If it can get its first
+    /// task, that decides when its gathering ends. `at` is the time on the node's clock.
+    pub fn gathered(
+        &mut self,
+        db: i32,
+        name: &[u8],
+        group: &Option<Box<[u8]>>,
+        offer: &impl Offer,
+        at: Millis,
+    ) -> Gathered<T> {
+        let Some(queue) = self.get(db, name) else { return Gathered::Nobody };
+        let Some((number, ticket, haul)) = queue.gatherer(group, offer) else { return Gathered::Nobody };
+        match (haul, queue.at(number)) {
+            (Some(haul), Some(waiter)) if haul.is_full => return Gathered::Full(number, waiter.clone()),
+            (Some(haul), _) => self.settle(&ticket, at, offer.at().since(haul.since)),
+            (None, _) => {}
+        }
+        Gathered::Waits
+    }
+
+    /// The first task of a worker that gathers has been ready for `age_ms`.
+    fn settle(&mut self, ticket: &Ticket, at: Millis, age_ms: u64) {
+        let Some(gather) = &ticket.gather else { return };
+        let Some(before) = gather.settle(at, age_ms) else { return };
+        for Position { queue: key, number } in &ticket.positions {
+            let queue = self.queues.get_mut(&key.db).and_then(|queues| queues.get_mut(&key.name));
+            queue.into_iter().for_each(|queue| queue.change_end(*number, before, gather.until()));
+        }
+    }
+
     /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls
     /// `add_group` with the group that each of them waits for, if it waits for one.
     pub fn recheck(&mut self, db: i32, name: &[u8], worker: &[u8], add_group: &mut dyn FnMut(&[u8])) {
@@ -136,6 +217,7 @@ impl<T: Clone> WaitQueues<T> {
             queues.entry(queue.name.clone()).or_default().insert(*number, ticket, waiter.clone());
         }
         self.total += 1;
+        self.gatherers += usize::from(ticket.gather.is_some());
     }
 
     /// Removes a worker. Returns false if it had left before. It stays in some wait queues until they are cleared.
@@ -184,6 +266,7 @@ impl<T: Clone> WaitQueues<T> {
         let was_valid = ticket.is_valid.replace(false);
         debug_assert!(!was_valid || self.total > 0, "a waiting worker was counted");
         self.total = self.total.saturating_sub(usize::from(was_valid));
+        self.gatherers = self.gatherers.saturating_sub(usize::from(was_valid && ticket.gather.is_some()));
         was_valid
     }
 

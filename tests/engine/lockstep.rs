@@ -4,6 +4,7 @@
 mod comparison;
 mod keeping;
 mod steering;
+mod steps;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -85,7 +86,8 @@ impl Lockstep {
         match op % 1000 {
             0..220 => self.push(a, b, c),
             220..440 => self.claim(a, b, c),
-            440..600 => self.ack(a, b),
+            440..560 => self.ack(a, b),
+            560..600 => self.ack_and_push(a, b),
             600..680 => self.fail(a, b),
             680..740 => self.requeue(a, b),
             740..790 => self.extend(a, b),

@@ -25,6 +25,7 @@ mod scale;
 mod schedules;
 mod scripts;
 mod stats;
+mod steps;
 mod suspects;
 mod texts;
 mod ttl;

@@ -3,9 +3,9 @@
 //! permanently, so it only changes with the version of the format.
 
 use taskslot_engine::{
-    Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate, Handle,
-    Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, TaskId,
-    TaskState, Term, Trigger, Unique, When,
+    After, Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate,
+    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec,
+    TaskId, TaskState, Term, Trigger, Unique, When,
 };
 
 use crate::copies::{Dice, digest, load, save};
@@ -301,7 +301,10 @@ impl Life<'_> {
             (&[acked], OnDead::Wait),
         ] {
             let push = Push { due: None, options, payloads: &[b"dependent"] };
-            let event = self.queue.push_after(self.now, &push, When::After(5), after, on_dead).unwrap();
+            let event = self
+                .queue
+                .push_after(self.now, &push, &After { parents: after, on_dead, when: When::After(5) })
+                .unwrap();
             self.apply(&event);
         }
         self.fail(&handles[0], Retry::Dead, b"a child died");

@@ -235,7 +235,7 @@ impl State {
 }
 
 /// How many groups that can't run, but are still in a rotation, a claim skips. The tick takes them out.
-const BEHIND_LOOKED_AT: usize = 1000;
+pub(crate) const BEHIND_LOOKED_AT: usize = 1000;
 
 /// A number that no group has.
 const UNKNOWN: GroupNumber = GroupNumber(u32::MAX);

@@ -3,34 +3,37 @@
 use crate::bounds::STEP_TASKS;
 use crate::event::{Event, Release};
 use crate::numbers::Order;
-use crate::request::{Push, Refusal};
+use crate::request::{After, Push, Refusal};
+use crate::rules::step::Left;
 use crate::state::State;
 use crate::store::entry::Phase;
 use crate::task::{OnDead, Parent, TaskId};
-use crate::time::{Due, Now, When};
+use crate::time::{Due, Now};
 
 impl State {
-    /// Accepts tasks that wait until all tasks of `after` have ended done, 1 to 1000 in any order. They become ready as
-    /// `when` says from then on. A task that is not known any more counts as done. Errors: those of a push, and
-    /// `NeverPushed`.
-    pub fn push_after<'a>(
+    /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push, and `NeverPushed`.
+    pub fn push_after<'a>(&self, now: Now, push: &Push<'a>, after: &After<'_>) -> Result<Event<'a>, Refusal> {
+        self.push_after_beside(now, push, after, &Left::default())
+    }
+
+    /// Accepts tasks that wait for others, when another task ends in the same effect and leaves this.
+    pub(crate) fn push_after_beside<'a>(
         &self,
         now: Now,
         push: &Push<'a>,
-        when: When,
-        after: &[TaskId],
-        on_dead: OnDead,
+        after: &After<'_>,
+        left: &Left,
     ) -> Result<Event<'a>, Refusal> {
-        let parents = self.parents(after)?;
-        let Event::Pushed { first, count, options, payloads, .. } = self.push(now, push)? else {
+        let parents = self.parents(after.parents, left.done)?;
+        let Event::Pushed { first, count, options, payloads, .. } = self.push_beside(now, push, left)? else {
             return Err(Refusal::Exhausted);
         };
-        let when = when.bounded();
-        Ok(Event::PushedAfter { first, count, at: now.at, when, parents, on_dead, options, payloads })
+        let (at, when, on_dead) = (now.at, after.when.bounded(), after.on_dead);
+        Ok(Event::PushedAfter { first, count, at, when, parents, on_dead, options, payloads })
     }
 
-    /// The tasks to wait for by ascending id, each once, and which of them are not done.
-    fn parents(&self, after: &[TaskId]) -> Result<Vec<Parent>, Refusal> {
+    /// The tasks to wait for by ascending id, each once, and which of them are not done. Task `done` is about to be.
+    fn parents(&self, after: &[TaskId], done: Option<TaskId>) -> Result<Vec<Parent>, Refusal> {
         let mut ids = after.to_vec();
         ids.sort_unstable();
         ids.dedup();
@@ -45,7 +48,7 @@ impl State {
                 | Phase::Held { .. }
                 | Phase::Leased { .. }
                 | Phase::Dead { .. },
-            ) => true,
+            ) => done != Some(id),
         };
         Ok(ids.into_iter().map(|id| Parent { id, is_open: is_open(id) }).collect())
     }

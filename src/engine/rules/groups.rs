@@ -43,10 +43,12 @@ impl State {
         self.spent.next_at(rate).filter(|&at| is_free && at > now.at)
     }
 
-    /// Whether a push into this group is allowed: the group is known, or one more fits below `groups-max`.
-    pub(crate) fn has_room_for_group(&self, name: &[u8]) -> bool {
+    /// Whether a push into this group is allowed: the group is known, or one more fits below `groups-max`. Of the known
+    /// groups, `left` are forgotten in the same effect.
+    pub(crate) fn has_room_for_group(&self, name: &[u8], left: u64) -> bool {
         let max = self.settings.limit(Setting::GroupsMax).unwrap_or(u64::MAX);
-        name.is_empty() || (self.groups.len() as u64) < max || self.groups.find(name).is_some()
+        let known = (self.groups.len() as u64).saturating_sub(left);
+        name.is_empty() || known < max || self.groups.find(name).is_some()
     }
 
     /// The limits set for a group; the default if none were set.
@@ -57,7 +59,7 @@ impl State {
 
     /// Sets the limits of a group. Errors: `FullGroups`.
     pub fn set_group<'a>(&self, name: &'a [u8], limits: GroupLimits) -> Result<Event<'a>, Refusal> {
-        match self.has_room_for_group(name) {
+        match self.has_room_for_group(name, 0) {
             true => Ok(Event::Grouped { name, limits: Some(limits) }),
             false => Err(Refusal::FullGroups),
         }

@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::pause::Gate;
 use crate::request::{Answer, Push, Refusal};
+use crate::rules::step::Left;
 use crate::settings::Setting;
 use crate::state::State;
 use crate::store::entry::Phase;
@@ -14,25 +15,37 @@ impl State {
     /// Accepts tasks; with a UNIQUE token exactly one. Errors: `Paused`, `Held`, `FullTokens`, `UnknownBatch`,
     /// `ClosedBatch`, `FullLen`, `FullBytes`, `FullGroups`, `Exhausted`.
     pub fn push<'a>(&self, now: Now, push: &Push<'a>) -> Result<Event<'a>, Refusal> {
+        self.push_beside(now, push, &Left::default())
+    }
+
+    /// Accepts tasks, when another task leaves this in the same effect.
+    #[inline]
+    pub(crate) fn push_beside<'a>(
+        &self,
+        now: Now,
+        push: &Push<'a>,
+        left: &Left,
+    ) -> Result<Event<'a>, Refusal> {
         if !self.paused(now.at, Gate::In).is_open() {
             return Err(Refusal::Paused);
         }
-        push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique))?;
+        push.options.unique.map_or(Ok(()), |unique| self.may_take(now.at, &unique, left.token))?;
         self.may_enter_batch(push.options.batch)?;
         let count = push.payloads.len() as u64;
-        if self.settings.limit(Setting::MaxLen).is_some_and(|max| self.len().saturating_add(count) > max) {
+        let len = self.len().saturating_sub(left.tasks);
+        if self.settings.limit(Setting::MaxLen).is_some_and(|max| len.saturating_add(count) > max) {
             return Err(Refusal::FullLen);
         }
         if let Some(max) = self.settings.limit(Setting::MaxBytes) {
             let added: u64 =
                 push.payloads.iter().map(|p| (p.len() + push.options.headers.len()) as u64).sum();
             // Done tasks make way: see `make_room`.
-            let bytes = self.record_bytes().saturating_sub(self.done_bytes());
+            let bytes = self.record_bytes().saturating_sub(self.done_bytes() + left.bytes);
             if bytes.saturating_add(added) > max {
                 return Err(Refusal::FullBytes);
             }
         }
-        if !self.has_room_for_group(push.options.group) {
+        if !self.has_room_for_group(push.options.group, left.groups) {
             return Err(Refusal::FullGroups);
         }
         let first = if now.at.0 > self.last_id.ms {

@@ -29,12 +29,13 @@ impl State {
         self.tokens.len() as u64
     }
 
-    /// Checks that a new task can take a token. Errors: `Held`, `FullTokens`.
-    pub(crate) fn may_take(&self, at: Millis, unique: &Unique) -> Result<(), Refusal> {
-        if let Some(id) = self.tokens.holder(at, unique.token) {
+    /// Checks that a new task can take a token, when another task leaves this token in the same effect. Errors: `Held`,
+    /// `FullTokens`.
+    pub(crate) fn may_take(&self, at: Millis, unique: &Unique, left: Option<&[u8]>) -> Result<(), Refusal> {
+        if let Some(id) = self.tokens.holder(at, unique.token).filter(|_| left != Some(unique.token)) {
             return Err(Refusal::Held(id));
         }
-        let is_full = |max| self.tokens.are_full(at, max);
+        let is_full = |max: u64| self.tokens.are_full(at, max.saturating_add(left.is_some().into()));
         match self.settings.limit(Setting::TokensMax).is_some_and(is_full) {
             true => Err(Refusal::FullTokens),
             false => Ok(()),
@@ -77,13 +78,24 @@ impl State {
         headers: &'a [u8],
         payload: &'a [u8],
     ) -> Result<Option<Event<'a>>, Refusal> {
+        self.replace_beside(id, headers, payload, 0)
+    }
+
+    /// The same, when another task leaves `left` bytes in the same effect.
+    pub(crate) fn replace_beside<'a>(
+        &self,
+        id: TaskId,
+        headers: &'a [u8],
+        payload: &'a [u8],
+        left: u64,
+    ) -> Result<Option<Event<'a>>, Refusal> {
         let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));
         let Some(found) = found.filter(|found| found.record.options().unique.is_some()) else {
             return Ok(None);
         };
         let before = self.bodies.bytes_of(found.order);
         let added = (payload.len() + headers.len()) as u64;
-        let others = self.record_bytes().saturating_sub(before + self.done_bytes());
+        let others = self.record_bytes().saturating_sub(before + self.done_bytes() + left);
         let bytes = others.saturating_add(added);
         if self.settings.limit(Setting::MaxBytes).is_some_and(|max| bytes > max) {
             return Err(Refusal::FullBytes);
@@ -92,6 +104,6 @@ impl State {
     }
 }
 
-fn is_dead(found: &Found) -> bool {
+pub(crate) fn is_dead(found: &Found) -> bool {
     matches!(found.entry().phase, Phase::Dead { .. })
 }

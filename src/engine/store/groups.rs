@@ -353,6 +353,14 @@ impl Groups {
         self.note_wake(number, settings);
     }
 
+    /// Whether a group is forgotten together with the one task that it has.
+    pub fn goes_with_last(&self, number: GroupNumber, settings: &Settings) -> bool {
+        self.get(number).is_some_and(|group| {
+            let is_unused = self.used(group, settings).spent.is_over_at() == Millis::default();
+            group.tasks == 1 && group.limits.is_none() && is_unused
+        })
+    }
+
     /// Notes when time will next change something in a group.
     fn note_wake(&mut self, number: GroupNumber, settings: &Settings) {
         let Some(group) = self.get(number) else { return };

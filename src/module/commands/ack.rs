@@ -5,6 +5,7 @@ use taskslot_engine::{Event, Handle, Now, Queue, RESULT_MAX_BYTES, Refusal, SPAN
 use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
+use super::step::{STEP, Step};
 use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
@@ -77,26 +78,45 @@ impl Command for Ack {
         name: "TASK.ACK",
         summary: "Finishes tasks: removes them, or keeps them with their result if they are retained",
         details: "A handle is accepted until the task is claimed again, even after its deadline has \
-            passed.",
+            passed. With PUSH, the task is finished and the next one is pushed, or neither: if the task cannot be \
+            finished, or if the push is refused, nothing changes. What the finished task takes counts as free for the \
+            push, and so does its UNIQUE token.",
         complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
         flags: "write fast",
         acl: "write fast",
         keys: &[KeySpec::first(key_flags::RW | key_flags::DELETE)],
-        args: &[ArgDoc::key("key", 0), HANDLES, RESULT, RETAIN],
+        args: &[ArgDoc::key("key", 0), HANDLES, RESULT, RETAIN, STEP],
         reply: "1 if the task was finished, 0 if there is nothing left to finish. With HANDLES: an \
-            array, with -2 instead of the error STALE",
+            array, with -2 instead of the error STALE. With PUSH: [1, id of the pushed task], or [0, nil] if there is \
+            nothing left to finish. With UNIQUE in the push: [1, id, 1] for a new task, [1, id, 0] if a task already \
+            holds the token",
         replicates: "One TASK._APPLY with the tasks that are finished, their results, and how long they are \
-            kept. Nothing for handles that are stale or have nothing left to finish",
+            kept. With PUSH, the same TASK._APPLY has the pushed task, as for TASK.PUSH. Nothing for handles that are \
+            stale or have nothing left to finish",
         errors: errors![
             UNKNOWN,
             TWICE,
             NO_VALUE,
             RANGE,
+            NAME,
             TOO_LONG,
             HANDLE,
+            ID,
+            ATTEMPTS,
+            CLASH,
+            REQUIRES,
             STALE,
+            UNKNOWN_BATCH,
+            CLOSED_BATCH,
+            NEVER_PUSHED,
+            PAUSED,
+            FULL_LEN,
+            FULL_BYTES,
+            FULL_GROUPS,
+            FULL_TOKENS,
+            EXHAUSTED,
             OUT_OF_MEMORY,
             WRONG_TYPE,
             BROKEN,
@@ -110,11 +130,18 @@ impl Command for Ack {
         let mut args = Args::new(args);
         let key = args.next()?;
         let handles = args.one_or_many("HANDLES", Args::handle)?;
-        let mut ending = Ending::default();
-        while let Some(option) = args.option(&["RESULT", "RETAIN"])? {
-            ending.read(option, &mut args)?;
+        let (mut ending, mut step) = (Ending::default(), None);
+        while let Some(option) = args.option(&["RESULT", "RETAIN", "PUSH"])? {
+            if !ending.read(option, &mut args)? {
+                step = Some(Step::read(&mut args)?);
+            }
         }
         ending.check(&handles)?;
+        match (step, &handles) {
+            (Some(step), OneOrMany::One(handle)) => return step.run(ctx, key, handle, &ending),
+            (Some(_), OneOrMany::Many(_)) => return Err(Error::Clash("HANDLES", "PUSH")),
+            (None, _) => {}
+        }
         let decide = |queue: &Queue, now, handle: &Handle| ending.decide(queue, now, handle);
         work_on(ctx, key, &handles, ending.may_grow(), decide, |_, _| FINISHED)
     }

@@ -8,11 +8,12 @@ use taskslot_engine::{self as engine, LEASE_MAX_MS, NUMBER_MAX, SPAN_MAX_MS};
 use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
 use super::task::REPLY_BYTES;
+use crate::agenda;
 use crate::claims::{ClaimRequest, Delivery, Head};
 use crate::errors::Error;
 use crate::keyspace;
 use crate::txn::{Missing, Txn, write};
-use crate::waiters;
+use crate::waiters::{self, LAST_CHANCE_MS};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
@@ -34,6 +35,10 @@ pub const LEASE: ArgDoc = ArgDoc::integer("lease-ms").after("LEASE").optional().
 pub const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional().about(
     "Waits up to this many milliseconds for a task, at most 100 years. 0 waits without a time limit. Has no effect in \
         MULTI and in scripts",
+);
+pub const GATHER: ArgDoc = ArgDoc::integer("ms").after("GATHER").optional().about(
+    "Waits for a fuller batch: it takes fewer than COUNT tasks only if the first of them has been ready for this many \
+        milliseconds, 1 ms to 24 hours, or if BLOCK ends. Requires COUNT. Has no effect in MULTI and in scripts",
 );
 pub const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional().about(
     "The name of the worker, 1 to 256 bytes. Give each process its own: a task that stalled twice is delivered only to a \
@@ -64,7 +69,7 @@ const KEYS: ArgDoc = ArgDoc::block("more", &[ArgDoc::integer("n"), ArgDoc::key("
 /// The arguments of a command that claims: its keys, and the options of both commands.
 macro_rules! claim_args {
     ($($keys:expr),+) => {
-        &[$($keys,)+ COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST, WITHMETA]
+        &[$($keys,)+ COUNT, BYTES, LEASE, BLOCK, GATHER, WORKER, GROUP, TIED, NOACK, REQUEST, WITHMETA]
     };
 }
 
@@ -99,6 +104,7 @@ impl Command for Claim {
             RANGE,
             NAME,
             NOACK,
+            REQUIRES,
             NO_CONNECTION,
             EXHAUSTED,
             NO_PERMISSION,
@@ -150,6 +156,7 @@ impl Command for MClaim {
             RANGE,
             NAME,
             NOACK,
+            REQUIRES,
             NO_CONNECTION,
             EXHAUSTED,
             NO_PERMISSION,
@@ -192,14 +199,20 @@ impl Command for MClaim {
 /// The most keys after KEYS. Ten thousand workers that wait for that many keys have a million places in wait queues.
 const KEYS_MAX: i64 = 100;
 
-const OPTIONS: &[&str] =
-    &["COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA"];
+const OPTIONS: &[&str] = &[
+    "COUNT", "BYTES", "LEASE", "BLOCK", "GATHER", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST", "WITHMETA",
+];
+
+/// The longest GATHER: 24 hours.
+const GATHER_MAX_MS: i64 = 86_400_000;
 
 /// The options of a claim, as far as they were read.
 pub struct Options<'a> {
     claim: engine::Claim<'a>,
     block_ms: Option<u64>,
     token: Option<&'a [u8]>,
+    gather_ms: Option<u64>,
+    has_count: bool,
     with_meta: bool,
 }
 
@@ -207,17 +220,18 @@ impl<'a> Options<'a> {
     /// Those of a claim without options.
     pub fn new() -> Options<'a> {
         let claim = engine::Claim { bytes: Some(REPLY_BYTES), ..engine::Claim::default() };
-        Options { claim, block_ms: None, token: None, with_meta: false }
+        Options { claim, block_ms: None, token: None, gather_ms: None, has_count: false, with_meta: false }
     }
 
     /// Reads the value of this option.
     pub fn read(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         let claim = &mut self.claim;
         match option {
-            "COUNT" => claim.count = args.count("COUNT")?,
+            "COUNT" => (claim.count, self.has_count) = (args.count("COUNT")?, true),
             "BYTES" => claim.bytes = Some(args.unsigned("BYTES", 1..=NUMBER_MAX)?),
             "LEASE" => claim.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
             "BLOCK" => self.block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?),
+            "GATHER" => self.gather_ms = Some(args.unsigned("GATHER", 1..=GATHER_MAX_MS)?),
             "WORKER" => claim.worker = args.name("WORKER")?,
             "GROUP" => claim.group = Some(args.name("GROUP")?),
             "TIED" => claim.tied = true,
@@ -235,7 +249,10 @@ impl<'a> Options<'a> {
         ctx: Context<'_>,
         head: Head<&'a OneOrMany<i64>>,
     ) -> Result<(ClaimRequest<'a>, Option<u64>), Error> {
-        let Options { claim, block_ms, token, with_meta } = self;
+        let Options { claim, block_ms, token, gather_ms, has_count, with_meta } = self;
+        if gather_ms.is_some() && !has_count {
+            return Err(Error::Requires("GATHER", "COUNT"));
+        }
         if claim.noack && (claim.tied || claim.lease_ms.is_some() || token.is_some()) {
             return Err(Error::Bad("NOACK cannot be combined with LEASE, TIED or REQUEST"));
         }
@@ -243,7 +260,7 @@ impl<'a> Options<'a> {
             true => Some(ctx.connection().ok_or(Error::NoConnection)?),
             false => None,
         };
-        Ok((ClaimRequest { claim, connection, token, with_meta, head }, block_ms))
+        Ok((ClaimRequest { claim, connection, token, gather_ms, with_meta, head }, block_ms))
     }
 }
 
@@ -267,38 +284,61 @@ fn claim_from(
     request: &ClaimRequest<'_>,
     block_ms: Option<u64>,
 ) -> Result<(), Error> {
+    let mut gathers_ms = None;
     for key in keys {
-        if write(ctx, *key, Missing::Skip, |txn| give(txn, request, block_ms.is_some()))?.unwrap_or(false) {
-            return Ok(());
+        match write(ctx, *key, Missing::Skip, |txn| give(txn, request, block_ms.is_some()))? {
+            Some(Given::Tasks) => return Ok(()),
+            Some(Given::Gathers(ms)) => gathers_ms = gathers_ms.max(Some(ms)),
+            Some(Given::Nothing) | None => {}
         }
     }
-    wait_or_reply_nothing(ctx, keys, request, block_ms);
+    wait_or_reply_nothing(ctx, keys, request, block_ms, gathers_ms);
     Ok(())
 }
 
-/// Nothing was given: waits for tasks, or replies that there are none.
+/// What a claim was given.
+pub enum Given {
+    /// Tasks: the reply is complete.
+    Tasks,
+    /// Nothing.
+    Nothing,
+    /// Nothing yet: it waits this many ms for a fuller batch.
+    Gathers(u64),
+}
+
+/// Nothing was given: waits for tasks, or replies that there are none. With `gathers_ms` there are tasks, and it waits
+/// that long for more, also without BLOCK.
 pub fn wait_or_reply_nothing(
     ctx: Context<'_>,
     keys: &[Arg<'_>],
     request: &ClaimRequest<'_>,
     block_ms: Option<u64>,
+    gathers_ms: Option<u64>,
 ) {
     let waits = |ms| waiters::wait(ctx, keys, request, ms);
+    let block_ms = block_ms.or(gathers_ms.map(|ms| ms + LAST_CHANCE_MS));
     if !block_ms.is_some_and(waits) {
-        request.reply_nothing(ctx.reply());
+        return request.reply_nothing(ctx.reply());
+    }
+    if gathers_ms.is_some() {
+        // It decides when its gathering ends, by the tasks that are there.
+        keys.iter().for_each(|key| agenda::serve_soon(ctx, *key));
     }
 }
 
-/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones. Returns
-/// whether it replied. On an error it has not.
+/// Replies with tasks, if there are any: those that an earlier claim with the same token got, or new ones. On an error
+/// it has not replied.
 ///
 /// While workers that came before are still to be served, a claim that `can_wait` gets nothing: it waits behind them.
-pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>, can_wait: bool) -> Result<bool, Error> {
+pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>, can_wait: bool) -> Result<Given, Error> {
     if give_again(txn, request) {
-        return Ok(true);
+        return Ok(Given::Tasks);
     }
     if can_wait && txn.has_put_off() {
-        return Ok(false);
+        return Ok(Given::Nothing);
+    }
+    if let Some(gather_ms) = request.gather_ms.and_then(|ms| gathers_for(txn, request, ms)) {
+        return Ok(Given::Gathers(gather_ms));
     }
     let (ctx, key, mut delivered) = (txn.ctx, txn.key, 0);
     txn.claim(request, |tasks, task| {
@@ -308,7 +348,20 @@ pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>, can_wait: bool) -
         task.reply(ctx.reply(), request.with_meta);
         delivered += 1;
     })?;
-    Ok(delivered > 0)
+    Ok(if delivered > 0 { Given::Tasks } else { Given::Nothing })
+}
+
+/// For how many ms a claim waits for a fuller batch than it would get now; `None` if it takes what is there. It also
+/// waits while another worker that came before gathers for the same group.
+fn gathers_for(txn: &Txn<'_, '_>, request: &ClaimRequest<'_>, gather_ms: u64) -> Option<u64> {
+    if txn.ctx.flags().denies_blocking() {
+        return None;
+    }
+    let (at, claim) = (txn.now.at, &request.claim);
+    let haul = txn.queue().haul(at, claim)?;
+    let left_ms = gather_ms.saturating_sub(at.since(haul.since));
+    let waits = !haul.is_full || waiters::gathers(txn.ctx, txn.key, claim.group);
+    (waits && left_ms > 0).then_some(left_ms)
 }
 
 /// Replies with the tasks that an earlier claim with the same token got, if any of them is still leased.

@@ -11,7 +11,7 @@ use taskslot_api::command::ArgDoc;
 use taskslot_api::{Arg, Context};
 
 /// The task no longer exists, or is finished.
-const GONE: i64 = 0;
+pub const GONE: i64 = 0;
 /// In an array: the lease has ended, but the task still exists.
 const STALE: i64 = -2;
 /// In an array: TASK.CANCEL asked the worker to stop.

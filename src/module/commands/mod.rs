@@ -37,6 +37,7 @@ mod requeue;
 mod result;
 mod retry;
 mod shards;
+mod step;
 mod task;
 mod unique;
 

@@ -4,7 +4,7 @@ use std::slice;
 
 use super::ack::{Ending, FINISHED, RESULT, RETAIN};
 use super::args::Args;
-use super::claim::{self, Options, give, wait_or_reply_nothing};
+use super::claim::{self, Given, Options, give, wait_or_reply_nothing};
 use super::docs::errors;
 use super::handles::{HANDLES, all_gone, answer_all};
 use crate::claims::{ClaimRequest, Head};
@@ -15,8 +15,8 @@ use taskslot_api::{Arg, Context};
 
 /// The options of TASK.ACK, then those of TASK.CLAIM.
 const OPTIONS: &[&str] = &[
-    "RESULT", "RETAIN", "COUNT", "BYTES", "LEASE", "BLOCK", "WORKER", "GROUP", "TIED", "NOACK", "REQUEST",
-    "WITHMETA",
+    "RESULT", "RETAIN", "COUNT", "BYTES", "LEASE", "BLOCK", "GATHER", "WORKER", "GROUP", "TIED", "NOACK",
+    "REQUEST", "WITHMETA",
 ];
 
 /// The command `TASK.NEXT`.
@@ -47,6 +47,7 @@ impl Command for Next {
             claim::BYTES,
             claim::LEASE,
             claim::BLOCK,
+            claim::GATHER,
             claim::WORKER,
             claim::GROUP,
             claim::TIED,
@@ -67,6 +68,7 @@ impl Command for Next {
             TOO_LONG,
             HANDLE,
             NOACK,
+            REQUIRES,
             NO_CONNECTION,
             EXHAUSTED,
             NO_PERMISSION,
@@ -101,11 +103,14 @@ impl Command for Next {
             let given = give(txn, &request, block_ms.is_some())?;
             Ok((answers, given))
         })?;
-        let (answers, given) = done.unwrap_or_else(|| (all_gone(&handles), false));
-        if !given {
-            let request = ClaimRequest { head: Head::Answers(&answers), ..request };
-            wait_or_reply_nothing(ctx, slice::from_ref(&key), &request, block_ms);
-        }
+        let (answers, given) = done.unwrap_or_else(|| (all_gone(&handles), Given::Nothing));
+        let gathers_ms = match given {
+            Given::Tasks => return Ok(()),
+            Given::Nothing => None,
+            Given::Gathers(ms) => Some(ms),
+        };
+        let request = ClaimRequest { head: Head::Answers(&answers), ..request };
+        wait_or_reply_nothing(ctx, slice::from_ref(&key), &request, block_ms, gathers_ms);
         Ok(())
     }
 }

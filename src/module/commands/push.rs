@@ -1,6 +1,6 @@
 //! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
-use taskslot_engine::{self as engine, Answer, Event, Refusal, TaskId};
+use taskslot_engine::{self as engine, Answer, Event, Now, Queue, Refusal, TaskId};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
@@ -13,7 +13,7 @@ use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
 /// The description of a payload.
-const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
+pub(super) const PAYLOAD: &str = "Any bytes, at most as many as the module's setting `max-payload` allows";
 
 const KEYS: &[KeySpec] = &[KeySpec::first(key_flags::RW | key_flags::INSERT)];
 
@@ -158,7 +158,8 @@ impl Command for MPush {
     }
 }
 
-const PUSH: &[&str] = &[
+/// The options of TASK.PUSH.
+pub(super) const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
     "KEEP", "REPLACE", "HEADERS", "BATCH", "AFTER", "ONDEAD", "REQUEST",
 ];
@@ -171,7 +172,7 @@ const MPUSH: &[&str] = &[
 const WAITS_MAX: usize = 10_000;
 
 /// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
-fn read<'a>(
+pub(super) fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
 ) -> Result<(PushOptions<'a>, Option<&'a [Arg<'a>]>), Error> {
@@ -190,6 +191,12 @@ fn read<'a>(
         return Err(Error::Bad("TASKS times AFTER must be at most 10000"));
     }
     Ok((options, tasks))
+}
+
+/// Checks the length of a payload.
+pub(super) fn check_length(payload: &[u8]) -> Result<(), Error> {
+    let most = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
+    if payload.len() > most { Err(Error::TooLong("a payload", most)) } else { Ok(()) }
 }
 
 /// Pushes tasks, and returns the first id and the number of ids from it on. The number is 0 if a task was found that
@@ -212,17 +219,14 @@ fn push_all<'a>(
             &many
         }
     };
-    let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
-    if payloads.iter().any(|payload| payload.len() > max_payload) {
-        return Err(Error::TooLong("a payload", max_payload));
-    }
+    payloads.iter().try_for_each(|payload| check_length(payload))?;
     let pushed = write(ctx, key, Missing::Create, |txn| {
         let earlier = options.request.and_then(|token| txn.queue().recall_push(txn.now, token));
         if let Some(earlier) = earlier {
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let event = match decide(txn, options, payloads) {
+        let event = match decide(txn.queue(), txn.now, options, payloads, None) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
             pushed => pushed.inspect_err(|_| txn.count_refused())?,
         };
@@ -239,17 +243,23 @@ fn push_all<'a>(
     pushed.ok_or(Error::Busy)
 }
 
-/// Decides the push. Tasks that wait for others become ready as DELAY or AT says from then on.
-fn decide<'p>(
-    txn: &Txn<'_, '_>,
+/// Decides the push, which may follow the end of a task in the same effect. Tasks that wait for others become ready as
+/// DELAY or AT says from then on.
+pub(super) fn decide<'p>(
+    queue: &Queue,
+    now: Now,
     options: &'p PushOptions<'_>,
     payloads: &'p [&'p [u8]],
+    acked: Option<&Event>,
 ) -> Result<Event<'p>, Refusal> {
-    let (queue, now, when) = (txn.queue(), txn.now, options.when);
-    let push = |due| engine::Push { due, options: options.at(now.at), payloads };
-    match options.after.as_slice() {
-        [] => queue.push(now, &push(when.due(&now))),
-        after => queue.push_after(now, &push(None), when, after, options.on_dead()),
+    let after = options.after();
+    let due = if after.is_some() { None } else { options.when.due(&now) };
+    let push = engine::Push { due, options: options.at(now.at), payloads };
+    match (after, acked) {
+        (None, None) => queue.push(now, &push),
+        (None, Some(acked)) => queue.push_next(now, &push, acked),
+        (Some(after), None) => queue.push_after(now, &push, &after),
+        (Some(after), Some(acked)) => queue.push_next_after(now, &push, &after, acked),
     }
 }
 

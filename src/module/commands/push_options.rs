@@ -1,8 +1,8 @@
 //! The options of a push. PUSH, MPUSH, TASK.CRON SET and TASK.BATCH OPEN have them.
 
 use taskslot_engine::{
-    ATTEMPTS_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES, OnDead,
-    Options, SPAN_MAX_MS, TaskId, When,
+    ATTEMPTS_MAX, After, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES,
+    OnDead, Options, SPAN_MAX_MS, TaskId, When,
 };
 
 use super::args::Args;
@@ -159,9 +159,10 @@ impl<'a> PushOptions<'a> {
         self.unique.check()
     }
 
-    /// What becomes of the task if one that it waits for ends otherwise than done.
-    pub fn on_dead(&self) -> OnDead {
-        self.on_dead.unwrap_or_default()
+    /// What the task waits for; `None` for nothing.
+    pub fn after(&self) -> Option<After<'_>> {
+        let (on_dead, when) = (self.on_dead.unwrap_or_default(), self.when);
+        (!self.after.is_empty()).then_some(After { parents: &self.after, on_dead, when })
     }
 
     /// The options of each task that is pushed at `at`.

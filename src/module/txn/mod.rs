@@ -17,7 +17,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
 use crate::waiters::{self, BlockedWorker};
-use crate::{change, clock, clock_notice, entropy, metrics, replication, term};
+use crate::{agenda, change, clock, clock_notice, entropy, metrics, replication, term};
 use taskslot_api::blocked::Waiter;
 use taskslot_api::key::KeyWrite;
 use taskslot_api::server::replicates_scripts;
@@ -174,11 +174,22 @@ impl<'a, 'q> Txn<'a, 'q> {
             self.replicate();
         }
         self.value.put_on_agenda(self.ctx, self.key, &self.node_now);
+        if self.ready.is_some() {
+            self.put_gathering_on_agenda();
+        }
         let buffer = self.effect.into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);
         }
         After { has_changed, served: self.served.waiters, notifications: self.notifications }
+    }
+
+    /// Notes on the agenda when a worker that gathers takes what is there.
+    fn put_gathering_on_agenda(&self) {
+        let end = waiters::gather_end(self.ctx, self.key).filter(|&end| end < Millis::MAX);
+        if let Some(end) = end.filter(|_| self.value.queue.is_claimable(self.now.at)) {
+            agenda::hint(self.ctx, self.key, &self.value.hint, self.node_now.at, end);
+        }
     }
 
     fn replicate(&mut self) {

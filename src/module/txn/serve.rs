@@ -27,13 +27,15 @@ impl Txn<'_, '_> {
         if self.ctx.flags().is_multi_or_lua() {
             return agenda::serve_soon(self.ctx, self.key);
         }
+        waiters::end_gathering(self.ctx, self.key, self.node_now.at);
         let mut candidates = self.candidates();
         loop {
             if self.served.is_enough() {
                 self.served.has_put_off = true;
                 return agenda::serve_soon(self.ctx, self.key);
             }
-            let first = waiters::first(self.ctx, self.key, self.offer(), &mut candidates);
+            let (ctx, key, node_at) = (self.ctx, self.key, self.node_now.at);
+            let first = waiters::first(ctx, key, self.offer(), &mut candidates, node_at);
             let Some(waiter) = first else { return };
             let was_awaited = self.queue().awaited_worker().is_some();
             if self.serve_one(waiter).is_break() {

@@ -1,6 +1,6 @@
 //! What is kept of finished tasks: results, progress, and which done tasks are removed to make room.
 
-use taskslot_engine::{Cursor, Event, Setting, TaskId, TaskState};
+use taskslot_engine::{Cursor, Event, Queue, Setting, TaskId, TaskState};
 
 use super::{Lockstep, pick};
 
@@ -19,17 +19,20 @@ impl Lockstep {
     }
 
     /// All done tasks, the oldest first.
-    fn done(&self) -> Vec<TaskId> {
-        let (_, tasks) =
-            self.queue.list(&self.now, TaskState::Done, Cursor::default(), usize::MAX, None, None);
+    fn done(&self, queue: &Queue) -> Vec<TaskId> {
+        let (_, tasks) = queue.list(&self.now, TaskState::Done, Cursor::default(), usize::MAX, None, None);
         tasks.iter().map(|task| task.id).collect()
     }
 
     /// The bytes that the queue would have without its done tasks.
     pub(super) fn bytes_without_done(&self) -> u64 {
-        let mut without = self.queue.clone();
-        without.apply(&Event::Forgotten { ids: self.done() }).unwrap();
-        without.record_bytes()
+        self.bytes_without_done_of(self.queue.clone())
+    }
+
+    /// The bytes that this queue would have without its done tasks.
+    pub(super) fn bytes_without_done_of(&self, mut queue: Queue) -> u64 {
+        queue.apply(&Event::Forgotten { ids: self.done(&queue) }).unwrap();
+        queue.record_bytes()
     }
 
     /// Removes done tasks for a push or a new body that was accepted, and checks that no more are removed than

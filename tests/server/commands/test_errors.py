@@ -111,16 +111,16 @@ NAMED = {
     "TASK.MPUSH q TASKS 1 x y": "unknown option 'y', "
     "expected DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, HEADERS, REQUEST or TASKS",
     "TASK.CLAIM q 5": "unknown option '5', "
-    "expected COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
+    "expected COUNT, BYTES, LEASE, BLOCK, GATHER, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
     "TASK.CLAIM q COUNT": "option COUNT has no value",
     "TASK.CLAIM q TIED TIED": "option TIED is given twice",
     "TASK.MCLAIM q KEY 1 r": "unknown option 'KEY', expected KEYS",
     "TASK.MCLAIM q KEYS 3 r s": "option KEYS has no value",
     "TASK.ACK q HANDLE 1": "invalid handle",
-    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES', expected RESULT or RETAIN",
+    "TASK.ACK q 1-1@1-00000000 RES x": "unknown option 'RES', expected RESULT, RETAIN or PUSH",
     "TASK.ACK q HANDLES 2 1-1@1-00000000": "option HANDLES has no value",
     "TASK.NEXT q 1-1@1-00000000 5": "unknown option '5', expected RESULT, RETAIN, "
-    "COUNT, BYTES, LEASE, BLOCK, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
+    "COUNT, BYTES, LEASE, BLOCK, GATHER, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
     "TASK.REQUEUE q 1-1@1-00000000 BACK BACK": "option BACK is given twice",
     "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE has no value",
     "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD cannot be combined",

@@ -25,8 +25,13 @@ SHARED = {
     "TASK.PUSH": ["p " + words for words in [*PUSHED, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
     "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, "DELAY 1 AT 1")]
     + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p"],
-    "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED"],
-    "TASK.ACK": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
+    "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
+    "TASK.ACK": [
+        *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
+        *[f"{HANDLE} PUSH p {words}" for words in (*PUSHED, "DELAY 1 AT 1", "KEEP")],
+        f"HANDLES 1 {HANDLE} PUSH p",
+    ],
+    "TASK.NEXT": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
     "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK"],
     "TASK.EXTEND": [*HANDLED, f"{HANDLE} LEASE 1 LEASE 1", f"{HANDLE} PROGRESS " + "x" * 4097],
     "TASK.FAIL": [*HANDLED, f"{HANDLE} DEAD DEAD", f"{HANDLE} DEAD DELAY 1"],
@@ -62,7 +67,7 @@ SHARED = {
 BAD = {
     **SHARED,
     "TASK.MCLAIM": ["NO 1 q", "KEYS 2 q", *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"])],
-    "TASK.NEXT": [*SHARED["TASK.ACK"], *(f"{HANDLE} {words}" for words in SHARED["TASK.CLAIM"])],
+    "TASK.NEXT": [*SHARED["TASK.NEXT"], *(f"{HANDLE} {words}" for words in SHARED["TASK.CLAIM"])],
 }
 # Errors that depend on a state or on the caller, not on arguments. Other tests cover those of the server.
 STATES = [
@@ -192,9 +197,15 @@ def test_the_manual_says_which_commands_reply_stale_cancelled_full_or_paused(ser
         assert got("TASK.PUSH", queue, "p", *more) == f"QFULL {setting}"
         if queue != "d":
             assert got("TASK.MPUSH", queue, "GROUP", "h", "TASKS", 1, "p") == f"QFULL {setting}"
+        if queue != "c":
+            # What the task before it leaves is less than this takes.
+            c("TASK.CONFIG", queue, "SET", setting, 0)
+            step = ["PUSH", "p", *more]
+            assert got("TASK.ACK", queue, c.claim(queue), *step) == f"QFULL {setting}"
     assert got("TASK.GROUP", "b", "SET", "h", "WEIGHT", 2) == "QFULL groups-max"
     c("TASK.PAUSE", "q", "IN")
     assert got("TASK.PUSH", "q", "p") == got("TASK.MPUSH", "q", "TASKS", 1, "p") == "PAUSED"
+    assert got("TASK.ACK", "q", handle, "PUSH", "p") == "PAUSED"
 
 
 # Texts of the module that no command can reply, or that are templates.

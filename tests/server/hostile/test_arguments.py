@@ -111,6 +111,12 @@ TEMPLATES = [
     ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER],
     ["TASK.ACK", "q", HANDLE, "RESULT", "r", "RETAIN", 9],
     ["TASK.ACK", "q", "HANDLES", 2, HANDLE, OTHER, "RETAIN", 9, "RESULT", "r"],
+    ["TASK.ACK", "q", HANDLE, "RETAIN", 9, "PUSH", "p", "DELAY", 9, "REQUEST", "t", "RETAIN", 9],
+    ["TASK.ACK", "q", HANDLE, "PUSH", "p", "UNIQUE", "held", "FOR", 9, "KEEP", "REPLACE", "GROUP", "g"],
+    ["TASK.CLAIM", "q", "COUNT", 99, "GATHER", 9, "GROUP", "g", "BLOCK", 1],
+    ["TASK.CLAIM", "q", "COUNT", 99, "GATHER", 1, "WORKER", "w"],
+    ["TASK.MCLAIM", "p", "KEYS", 1, "q", "COUNT", 99, "GATHER", 9, "BLOCK", 1],
+    ["TASK.NEXT", "q", HANDLE, "COUNT", 99, "GATHER", 9, "BLOCK", 1],
     ["TASK.NEXT", "q", HANDLE],
     [
         "TASK.NEXT",
@@ -307,7 +313,7 @@ def test_an_option_given_twice_is_named(server):
             ],
         ],
         "TASK.MPUSH": [["PRIORITY", 1], ["GROUP", "g"], ["TTL", 1], ["REQUEST", "r"], ["TASKS", 1, "p"]],
-        "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1]],
+        "TASK.ACK": [["RESULT", "r"], ["RETAIN", 1], ["PUSH", "p"]],
         "TASK.NEXT": [["RESULT", "r"], ["RETAIN", 1], ["COUNT", 1], ["BLOCK", 1], ["TIED"], ["REQUEST", "r"]],
         "TASK.RESULT": [["BLOCK", 1]],
         "TASK.CLAIM": [
