@@ -193,15 +193,18 @@ def test_the_codec_of_the_worker_reads_the_results(queue):
         assert MSGPACK.loads(queue.result(ids[-1], block_ms=20_000).value) == [b"\xff"]
 
 
-@pytest.mark.parametrize("meta", [True, False])
-def test_results_need_no_option_of_the_worker(queue, meta):
-    """If no function has the default of `retain_ms`, claims don't ask for more than the payload, and the server is."""
-    worker = Worker(queue, meta=meta)
-    first = worker.task("first", retain_ms=60_000)(lambda: 1)
-    last = worker.task("last", retain_ms=60_000)(lambda: [*current().after, *current().results()])
+@pytest.mark.parametrize(
+    ("retain", "meta", "asks"), [("default", False, False), (60_000, True, False), (60_000, False, True)]
+)
+def test_results_need_no_option_of_the_worker(queue, client, retain, meta, asks):
+    """The claim says what a task waited for. Only if it asks for no more than payloads, the server is asked again."""
+    worker = Worker(queue, meta=meta, lease_ms=30_000)
+    first = worker.task("first", retain_ms=retain)(lambda: 1)
+    last = worker.task("last", retain_ms=retain)(lambda: [*current().after, *current().results()])
     with WorkerThread(worker):
         ids = queue.push_flow(chain(first.call(), last.call()))
         assert value(queue, ids[1]) == [ids[0], 1]
+    assert ("cmdstat_task.get" in {name.lower() for name in client.info("commandstats")}) == asks
 
 
 def test_the_callback_of_a_batch_has_its_counts(queue, worker, call):

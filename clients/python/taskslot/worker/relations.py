@@ -21,19 +21,17 @@ RESULTS_AT_ONCE = 100
 
 
 class Relations:
-    """Answers what tasks of a queue have to do with others. One for all tasks of a worker.
-
-    `meta` is what the task's claim said: as it is, or read. None if the claim did not ask for it.
-    """
+    """Answers what tasks of a queue have to do with others. One for all tasks of a worker."""
 
     def __init__(self, queue: Queue | ShardedQueue, codec: Codec) -> None:
         self._queue = queue
         self._codec = codec
 
     def known(self, task: Task, meta: Any) -> Meta | TaskView:
-        """What is known of a task. If its claim did not say, the server is asked. Raises `UnknownTask`."""
-        if isinstance(meta, Meta):
-            return meta
+        """What is known of a task: what the reply to its claim says (`meta`), or else what the server says now.
+
+        Raises `UnknownTask`.
+        """
         if meta is not None:
             return Meta.read(meta)
         view = self._queue.get(task)
