@@ -278,9 +278,14 @@ impl Event<'_> {
                 Changes { payloads: std::slice::from_ref(payload), ..Changes::of(Kinds::NONE, Tasks::None) }
             }
             Event::Freed { .. } => Changes::of(Kinds::NONE, Tasks::None),
-            Event::Grouped { name, .. } => Changes { ready: Ready::Group(name), ..NONE },
+            Event::Grouped { name, .. } | Event::GroupResumed { name } => {
+                Changes { ready: Ready::Group(name), ..NONE }
+            }
             Event::Rested { names, .. } => Changes { ready: Ready::Groups(names), ..NONE },
-            Event::Fired { .. } => Changes { kinds: Kinds::PUSHED.and(READY), ready: Ready::All, ..NONE },
+            Event::Fired { .. } | Event::Ran { .. } => {
+                Changes { kinds: Kinds::PUSHED.and(READY), ready: Ready::All, ..NONE }
+            }
+            Event::GroupPaused { .. } => NONE,
             Event::PassedOver { .. } | Event::Answered { .. } | Event::Term { .. } => NONE,
             Event::Clock { .. }
             | Event::Configured { .. }

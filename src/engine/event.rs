@@ -313,8 +313,24 @@ pub enum Event<'a> {
         /// All limits of the group from now on.
         limits: Option<GroupLimits>,
     },
-    /// Time changed groups: their rate allows claims again, they follow new settings, or they are forgotten because
-    /// they are empty.
+    /// A group was paused: its tasks are not claimed.
+    #[serde(rename = "gpause")]
+    GroupPaused {
+        /// The group's name.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// Until when; `None` until it is resumed.
+        until: Option<Millis>,
+    },
+    /// The pause of a group was ended before its time.
+    #[serde(rename = "gresume")]
+    GroupResumed {
+        /// The group's name.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+    },
+    /// Time changed groups: their rate allows claims again, their pause has ended, they follow new settings, or they
+    /// are forgotten because they are empty.
     #[serde(rename = "rest")]
     Rested {
         /// The names of the groups.
@@ -367,6 +383,17 @@ pub enum Event<'a> {
         id: TaskId,
         /// The next run.
         next: Due,
+        /// The wall clock at this run.
+        at: Millis,
+    },
+    /// A schedule made a run that was asked for (CRON RUN): it pushed a ready task. Its next run stays.
+    #[serde(rename = "run")]
+    Ran {
+        /// The schedule's name.
+        #[serde(with = "serde_bytes")]
+        name: &'a [u8],
+        /// The id of the new task.
+        id: TaskId,
         /// The wall clock at this run.
         at: Millis,
     },

@@ -75,8 +75,9 @@
 //!
 //! # What is not stored
 //!
-//! Two tables are known to this node only, and are part of no digest, file or copy: the connections of TIED leases
-//! (`store::ties`), and the rates and durations of the last minutes (`store::stats`).
+//! Three tables are known to this node only, and are part of no digest, file or copy: the connections of TIED leases
+//! (`store::ties`), the rates and durations of the last minutes (`store::stats`), and where the searches of
+//! administrators go on (`store::searches`).
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -86,6 +87,7 @@ mod changes;
 mod check;
 mod codec;
 mod event;
+mod glob;
 mod inline_str;
 mod invalid;
 mod limits;
@@ -116,6 +118,7 @@ pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
 pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Release, Then};
+pub use glob::{Glob, PATTERN_MAX_BYTES};
 pub use inline_str::InlineStr;
 pub use invalid::Invalid;
 pub use limits::{GroupLimits, GroupRate, HeldBy};
@@ -124,7 +127,7 @@ pub use queue::Queue;
 pub use rate::Rate;
 pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
 pub use rules::claim::ClaimTurns;
-pub use rules::gather::Haul;
+pub use rules::gather::Claimable;
 pub use rules::term::PROMOTION_STEP;
 pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, ScheduleSpec, Trigger};
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
@@ -133,6 +136,7 @@ pub use store::batches::{BATCHES_MAX, BatchCounts};
 pub use store::histogram::Percentiles;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{SCHEDULES_MAX, ScheduleTotals};
+pub use store::searches::Stopped;
 pub use store::stats::{Figures, Rates};
 pub use store::ties::Holder;
 pub use task::{Handle, Headers, Hold, LeaseNumber, OnDead, Options, Parent, TaskId, TaskState, Unique};
@@ -140,7 +144,7 @@ pub use time::{Due, Grace, Millis, Now, Stamp, When};
 pub use totals::Totals;
 pub use view::batches::{BatchView, Relations};
 pub use view::groups::GroupView;
-pub use view::list::{Cursor, Limit};
+pub use view::list::{Cursor, Limit, Listing, Pattern};
 pub use view::load::{Places, UTILISATION_AIM, Workload};
 pub use view::schedules::ScheduleView;
 pub use view::task::{Given, LeaseView, TaskView};

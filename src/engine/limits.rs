@@ -76,6 +76,8 @@ impl GroupLimits {
 /// What keeps a group, or a queue, from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldBy {
+    /// The group is paused.
+    Pause,
     /// The group is ordered, and a task that was claimed before must come first.
     Order,
     /// As many tasks are leased as `concurrency` allows.
@@ -88,6 +90,7 @@ impl HeldBy {
     /// The word that users read.
     pub fn name(self) -> &'static str {
         match self {
+            HeldBy::Pause => "pause",
             HeldBy::Order => "order",
             HeldBy::Concurrency => "concurrency",
             HeldBy::Rate => "rate",

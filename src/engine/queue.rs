@@ -11,6 +11,7 @@ use crate::invalid::Invalid;
 use crate::request::Entropy;
 use crate::rules::due::Seen;
 use crate::state::State;
+use crate::store::searches::Stopped;
 use crate::store::ties::Holder;
 use crate::task::TaskId;
 use crate::time::{Millis, Now, Stamp};
@@ -106,6 +107,11 @@ impl Queue {
     /// Ties a TIED lease to a connection. Only this node knows of it: there is no event, and it is not stored.
     pub fn tie(&mut self, holder: Holder, id: TaskId) {
         self.state.local.ties.tie(holder, id);
+    }
+
+    /// Notes where a search stopped, so that the next one goes on there. Only this node knows of it.
+    pub fn note_search(&mut self, stopped: Stopped) {
+        self.state.local.searches.note(stopped);
     }
 
     /// Sets the time for this node's own figures, before events are applied. Changes nothing that is stored.

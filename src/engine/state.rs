@@ -22,6 +22,7 @@ use crate::store::log::{Log, Position};
 use crate::store::record::Record;
 use crate::store::requests::Requests;
 use crate::store::schedules::Schedules;
+use crate::store::searches::Searches;
 use crate::store::side_table::SideTable;
 use crate::store::stats::Stats;
 use crate::store::ties::{Holder, Ties};
@@ -83,6 +84,8 @@ pub(crate) struct Local {
     pub ties: Ties,
     /// Rates and durations of the last minutes.
     pub stats: Stats,
+    /// Where searches of administrators go on.
+    pub searches: Searches,
 }
 
 /// A task as the rules see it: its position in the log, its record, and its entry if it was touched.

@@ -15,7 +15,7 @@ pub struct ClaimRequest<'a> {
     pub connection: Option<Holder>,
     /// The token of REQUEST, by which a claim that is sent again is recognised.
     pub token: Option<&'a [u8]>,
-    /// How long it waits for a fuller batch after its first task was ready (GATHER), in ms.
+    /// How long it waits for more tasks after its first task was ready (GATHER), in ms.
     pub gather_ms: Option<u64>,
     /// Whether each task comes with a map (WITHMETA).
     pub with_meta: bool,

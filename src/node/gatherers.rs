@@ -1,11 +1,11 @@
-//! The workers of one wait queue that gather: they wait for a fuller batch (GATHER).
+//! The workers of one wait queue that gather: they wait for more tasks (GATHER).
 //!
 //! A worker gathers until some instant. Before it, the worker gets its tasks only if they are all that it can take;
 //! other workers may get tasks meanwhile. From that instant on it is a worker like any other, at the position at which
 //! it came, and takes what is there. So it neither holds tasks back from others nor is passed over for ever.
 //!
 //! Workers that gather for the same group, or for any, do so one after the other: the first to come gathers, and those
-//! behind it begin when it has its batch. That also bounds the work: a task that comes is a matter for one of them.
+//! behind it begin when it has its tasks. That also bounds the work: a task that comes is a matter for one of them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

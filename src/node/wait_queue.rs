@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use taskslot_engine::{Claim, Haul, Millis, Queue};
+use taskslot_engine::{Claim, Claimable, Millis, Queue};
 
 use crate::QueueKey;
 use crate::gatherers::{Gather, Gatherers, HEADS_LOOKED_AT};
@@ -27,8 +27,8 @@ pub trait Offer {
     /// The groups with tasks that can be claimed.
     fn groups(&self) -> impl Iterator<Item = &[u8]>;
     /// What the worker would get now, as far as its ticket says: how many tasks, of which group, how many bytes. `None`
-    /// if it would get nothing; and, if `only_full`, also if the haul would surely not be full.
-    fn haul(&self, ticket: &Ticket, only_full: bool) -> Option<Haul>;
+    /// if it would get nothing; and, if `only_full`, also if these would surely not be all that it takes.
+    fn claimable(&self, ticket: &Ticket, only_full: bool) -> Option<Claimable>;
     /// The time, on the queue's clock.
     fn at(&self) -> Millis;
 }
@@ -63,7 +63,7 @@ impl Offer for QueueAt<'_> {
         self.queue.groups_in_turn()
     }
 
-    fn haul(&self, ticket: &Ticket, only_full: bool) -> Option<Haul> {
+    fn claimable(&self, ticket: &Ticket, only_full: bool) -> Option<Claimable> {
         let claim = Claim {
             count: usize::try_from(ticket.tasks).unwrap_or(usize::MAX),
             bytes: ticket.gather.as_ref().and_then(|gather| gather.bytes),
@@ -74,7 +74,7 @@ impl Offer for QueueAt<'_> {
         if only_full && !self.queue.may_fill(&claim) {
             return None;
         }
-        self.queue.haul(self.at, &claim)
+        self.queue.claimable(self.at, &claim)
     }
 
     fn at(&self) -> Millis {
@@ -105,7 +105,7 @@ pub struct Ticket {
     pub token: Option<Box<[u8]>>,
     /// The most tasks that the worker takes (COUNT).
     pub tasks: u64,
-    /// How it waits for a fuller batch (GATHER); `None` if it takes what is there.
+    /// How it waits for more tasks (GATHER); `None` if it takes what is there.
     pub gather: Option<Gather>,
     /// Only `WaitQueues` changes it.
     pub(crate) is_valid: Cell<bool>,
@@ -123,7 +123,7 @@ impl Ticket {
         Ticket::gathering(positions, worker, group, token, tasks, None)
     }
 
-    /// A ticket for a worker that may wait for a fuller batch.
+    /// A ticket for a worker that may wait for more tasks.
     pub fn gathering(
         positions: Vec<Position>,
         worker: &[u8],
@@ -352,7 +352,7 @@ impl<T> WaitQueue<T> {
         &self,
         group: &Option<Box<[u8]>>,
         offer: &impl Offer,
-    ) -> Option<(u64, Rc<Ticket>, Option<Haul>)> {
+    ) -> Option<(u64, Rc<Ticket>, Option<Claimable>)> {
         let looks = if offer.has_suspects() { HEADS_LOOKED_AT } else { 1 };
         let waiting = self.gatherers.of_group(group).filter_map(|number| {
             let (ticket, _) = self.waiters.get(&number)?;
@@ -360,8 +360,8 @@ impl<T> WaitQueue<T> {
         });
         waiting.take(looks).find_map(|(number, ticket)| {
             let is_settled = ticket.gather.as_ref().is_some_and(Gather::is_settled);
-            let haul = offer.haul(ticket, is_settled);
-            (haul.is_some() || is_settled).then(|| (number, Rc::clone(ticket), haul))
+            let batch = offer.claimable(ticket, is_settled);
+            (batch.is_some() || is_settled).then(|| (number, Rc::clone(ticket), batch))
         })
     }
 

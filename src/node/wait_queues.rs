@@ -162,10 +162,10 @@ impl<T: Clone> WaitQueues<T> {
         at: Millis,
     ) -> Gathered<T> {
         let Some(queue) = self.get(db, name) else { return Gathered::Nobody };
-        let Some((number, ticket, haul)) = queue.gatherer(group, offer) else { return Gathered::Nobody };
-        match (haul, queue.at(number)) {
-            (Some(haul), Some(waiter)) if haul.is_full => return Gathered::Full(number, waiter.clone()),
-            (Some(haul), _) => self.settle(&ticket, at, offer.at().since(haul.since)),
+        let Some((number, ticket, batch)) = queue.gatherer(group, offer) else { return Gathered::Nobody };
+        match (batch, queue.at(number)) {
+            (Some(batch), Some(waiter)) if batch.is_full => return Gathered::Full(number, waiter.clone()),
+            (Some(batch), _) => self.settle(&ticket, at, offer.at().since(batch.since)),
             (None, _) => {}
         }
         Gathered::Waits

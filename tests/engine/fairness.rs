@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, ClaimTurns, Due, Event, GroupLimits, GroupRate, Handle, Lease, Millis, Now, Options, Push, Queue,
-    Rate, Retry, TaskId, Then,
+    Claim, ClaimTurns, Due, Event, GroupLimits, GroupRate, Handle, HeldBy, Lease, Millis, Now, Options, Push,
+    Queue, Rate, Retry, TaskId, Then,
 };
 
 use crate::copies::{Dice, digest, load, replicate, save};
@@ -82,6 +82,8 @@ struct Watch {
     dice: Dice,
     tasks: BTreeMap<TaskId, Task>,
     limits: [GroupLimits; 6],
+    /// Until when each group is paused; the end of time until it is resumed.
+    paused: [u64; 6],
     usual: (Option<u64>, Option<Rate>),
     own: (Option<u64>, Option<Rate>),
     buckets: [Bucket; 6],
@@ -106,6 +108,7 @@ impl Watch {
             dice: Dice(seed),
             tasks: BTreeMap::new(),
             limits: [GroupLimits::default(); 6],
+            paused: [0; 6],
             usual: (None, None),
             own: (None, None),
             buckets: [Bucket::full(None, 0); 6],
@@ -179,6 +182,7 @@ impl Watch {
         self.buckets[group].fill(self.now);
         let returning = self.count(Some(group), |task| task.was_claimed && task.place == Place::Delayed);
         match () {
+            () if self.paused[group] > self.now => Some("it is paused"),
             () if self.concurrency(group).is_some_and(|max| self.leased(Some(group)) >= max) => {
                 Some("as many leases as it may have")
             }
@@ -266,7 +270,8 @@ impl Watch {
             70..82 => self.answer(),
             82..90 => self.set_group(),
             90..94 => self.configure(),
-            94..97 => self.cancel_or_retry(),
+            94..96 => self.cancel_or_retry(),
+            96..97 => self.pause_or_resume(),
             97..98 => self.reload(),
             _ => std::mem::swap(&mut self.queue, &mut self.replica),
         }
@@ -485,6 +490,22 @@ impl Watch {
         if self.rate(group) != before {
             self.buckets[group] = Bucket::full(self.rate(group), self.now);
         }
+    }
+
+    fn pause_or_resume(&mut self) {
+        let group = 1 + self.dice.below(5) as usize;
+        let name = NAMES[group].as_bytes();
+        if self.paused[group] > self.now && self.dice.below(2) == 0 {
+            self.paused[group] = 0;
+            let event = self.queue.resume_group(name).expect("a group that is paused");
+            return self.apply(&event);
+        }
+        let until = (self.dice.below(3) > 0).then(|| self.now + 1 + self.dice.below(300));
+        self.paused[group] = until.unwrap_or(u64::MAX);
+        let event = self.queue.pause_group(name, until.map(Millis)).unwrap();
+        self.apply(&event);
+        let view = self.queue.group_views(b"").find(|view| view.name == name);
+        assert_eq!(view.and_then(|view| view.held_by), Some(HeldBy::Pause));
     }
 
     fn configure(&mut self) {

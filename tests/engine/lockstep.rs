@@ -259,6 +259,7 @@ impl Lockstep {
             self.apply(expired);
             event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
         }
+        let batch = self.queue.claimable(self.now.at, &claim);
         let expected = self.model.claim(&self.now, &claim);
         let event = match event {
             Ok(event) => event,
@@ -273,6 +274,7 @@ impl Lockstep {
             _ => Vec::new(),
         };
         assert_eq!(Ok(given), expected, "a claim");
+        self.compare_batch(batch, &claim, event.as_ref());
         let Some(event) = event else { return };
         self.apply(&event);
         let Event::Claimed { leases, .. } = &event else { return };

@@ -239,6 +239,15 @@ impl Life<'_> {
         self.apply(&event.unwrap());
         self.claim(Claim { group: Some(b"gone"), ..Claim::default() });
         self.passes(2);
+        for (name, for_ms) in
+            [(&b"a"[..], None), (b"b", Some(600_000)), (b"held", Some(700_000)), (b"c", None)]
+        {
+            let until = for_ms.map(|ms| self.now.at.plus(ms));
+            let event = self.queue.pause_group(name, until).unwrap();
+            self.apply(&event);
+        }
+        let event = self.queue.resume_group(b"c").unwrap();
+        self.apply(&event);
     }
 
     /// Schedules run, are skipped, planned again, removed.
@@ -269,6 +278,8 @@ impl Life<'_> {
         let event = queue.clone().tick(self.now, &mut || 1 << 31, &mut pages).unwrap();
         self.apply(&event);
         self.now = now;
+        let event = self.queue.run_schedule(self.now, b"often").unwrap().unwrap();
+        self.apply(&event);
     }
 }
 

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use taskslot_node::{Candidates, Demand, Groups, Offer, Position, QueueKey, Ticket, WaitQueues};
+use taskslot_engine::{Claimable, Millis};
+use taskslot_node::{Candidates, Demand, Gather, Groups, Offer, Position, QueueKey, Ticket, WaitQueues};
 
 use crate::dice::Dice;
 
@@ -18,6 +19,10 @@ struct Tasks {
     allowed: BTreeSet<&'static [u8]>,
     /// How often a worker was checked.
     asked: RefCell<usize>,
+    /// How many tasks there are, for workers that gather, and since when the oldest is ready.
+    tasks: u64,
+    since: u64,
+    at: u64,
 }
 
 impl Offer for Tasks {
@@ -40,6 +45,17 @@ impl Offer for Tasks {
 
     fn groups(&self) -> impl Iterator<Item = &[u8]> {
         self.ready.iter().copied().filter(|group| !group.is_empty())
+    }
+
+    fn claimable(&self, ticket: &Ticket, only_full: bool) -> Option<Claimable> {
+        let is_full = self.tasks >= ticket.tasks;
+        let can_get =
+            self.is_claimable_for(ticket.group.as_deref(), &ticket.worker) && (is_full || !only_full);
+        can_get.then_some(Claimable { is_full, since: Millis(self.since) })
+    }
+
+    fn at(&self) -> Millis {
+        Millis(self.at)
     }
 }
 
@@ -262,4 +278,152 @@ fn wait_queues_equal_a_naive_model() {
             }
         }
     }
+}
+
+// Workers that gather
+
+/// A worker that gathers for `ms`, but no longer than until `at_most`, and takes this many tasks.
+fn gather(
+    queues: &mut Queues,
+    keys: &[&str],
+    name: &str,
+    group: Option<&str>,
+    tasks: u64,
+    span: (u64, u64),
+) -> Rc<Ticket> {
+    let number = queues.next_number();
+    let position = |key: &&str| Position { queue: QueueKey::new(0, key.as_bytes()), number };
+    let positions = keys.iter().map(position).collect();
+    let gather = Some(Gather::new(span.0, None, Millis(span.1)));
+    let group = group.map(str::as_bytes);
+    let ticket = Ticket::gathering(positions, name.as_bytes(), group, None, tasks, gather);
+    queues.join(&ticket, Rc::clone(&ticket));
+    ticket
+}
+
+/// Tasks of these groups at an instant; the oldest of them is ready since `since`.
+fn some(groups: &[&'static str], tasks: u64, since: u64, at: u64) -> Tasks {
+    Tasks { tasks, since, at, ..ready(groups) }
+}
+
+/// The worker that is served next at the tasks' instant, found in the same way as in the module.
+fn served(queues: &mut Queues, key: &str, tasks: &Tasks) -> String {
+    queues.end_gathering(0, key.as_bytes(), Millis(tasks.at));
+    let key = key.as_bytes();
+    let mut candidates = Candidates::of(queues, 0, key, tasks, &Groups::All);
+    if !tasks.is_claimable(None) {
+        return "nobody".to_owned();
+    }
+    let of_group = candidates.peek(queues, 0, key, tasks);
+    let of_all = queues.first(0, key, None, tasks);
+    let first = of_all.into_iter().chain(of_group).min_by_key(|(number, _)| *number);
+    let before = (first.as_ref().map(|(number, _)| *number), Millis(tasks.at));
+    let full = candidates.peek_full(queues, 0, key, tasks, before);
+    name(full.or(first).map(|(_, ticket)| ticket))
+}
+
+const LATE: u64 = 1_000_000;
+
+#[test]
+fn a_worker_gathers_until_its_batch_is_full_or_its_first_task_is_old_enough() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q"], "a", None, 3, (100, LATE));
+    assert_eq!(queues.gather_end(0, b"q"), Some(Millis(LATE)));
+    assert_eq!(served(&mut queues, "q", &some(&[""], 3, 50, 50)), "a", "full at once");
+    // The first task is ready since 20, and seen at 30. Its end does not move when others come.
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 20, 30)), "nobody");
+    assert_eq!(queues.gather_end(0, b"q"), Some(Millis(120)));
+    assert_eq!(served(&mut queues, "q", &some(&[""], 2, 90, 119)), "nobody");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 2, 90, 120)), "a");
+    assert_eq!(queues.gather_end(0, b"q"), None, "from now on it takes what is there");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 500, 500)), "a");
+}
+
+#[test]
+fn others_are_served_while_a_worker_gathers_and_it_keeps_its_position() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q"], "a", None, 3, (100, LATE));
+    let plain = join(&mut queues, &["q"], "b", None, None);
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 10, 10)), "b");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 3, 10, 10)), "a", "it came first");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 109, 109)), "b");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 110, 110)), "a", "its span is over");
+    queues.leave(&plain);
+    assert_eq!(queues.total(), 1);
+}
+
+#[test]
+fn a_worker_that_came_before_is_served_before_a_full_batch() {
+    let mut queues = Queues::default();
+    join(&mut queues, &["q"], "a", None, None);
+    join(&mut queues, &["q"], "b", Some("g"), None);
+    gather(&mut queues, &["q"], "c", None, 1, (100, LATE));
+    assert_eq!(served(&mut queues, "q", &some(&["g"], 5, 0, 0)), "a");
+    let first = queues.first(0, b"q", None, &ready(&["g"])).unwrap().1;
+    queues.leave(&first);
+    assert_eq!(served(&mut queues, "q", &some(&["g"], 5, 0, 0)), "b");
+    assert_eq!(served(&mut queues, "q", &some(&["h"], 5, 0, 0)), "c");
+}
+
+#[test]
+fn workers_gather_one_after_the_other_and_each_group_for_itself() {
+    let mut queues = Queues::default();
+    let first = gather(&mut queues, &["q"], "a", None, 5, (100, LATE));
+    let second = gather(&mut queues, &["q"], "b", None, 2, (10, LATE));
+    gather(&mut queues, &["q"], "c", Some("g"), 2, (50, LATE));
+    assert_eq!(served(&mut queues, "q", &some(&["h"], 2, 0, 0)), "nobody", "b stands behind a");
+    assert_eq!(second.gather.as_ref().unwrap().until(), Millis(LATE), "and has not begun");
+    assert_eq!(served(&mut queues, "q", &some(&["g"], 2, 0, 0)), "c", "but not c");
+    queues.leave(&first);
+    assert_eq!(served(&mut queues, "q", &some(&["h"], 2, 0, 0)), "b");
+    assert!(queues.gathers(0, b"q", None) && queues.gathers(0, b"q", Some(b"g")));
+    assert!(!queues.gathers(0, b"q", Some(b"h")) && !queues.gathers(0, b"r", None));
+}
+
+#[test]
+fn a_worker_that_gathers_in_several_queues_has_one_end_and_leaves_all() {
+    let mut queues = Queues::default();
+    let ticket = gather(&mut queues, &["q", "r"], "a", None, 3, (100, 400));
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 5, 5)), "nobody");
+    assert_eq!([queues.gather_end(0, b"q"), queues.gather_end(0, b"r")], [Some(Millis(105)); 2]);
+    assert_eq!(served(&mut queues, "r", &some(&[""], 1, 105, 105)), "a");
+    assert!(queues.some_gather() && queues.leave(&ticket) && !queues.some_gather());
+    assert!(!queues.has_any(0, b"q") && !queues.has_any(0, b"r"));
+}
+
+#[test]
+fn the_end_of_a_wait_ends_the_gathering() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q"], "a", None, 3, (100, 50));
+    gather(&mut queues, &["q"], "b", None, 3, (100, 20));
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 10, 10)), "nobody");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 10, 20)), "b", "its wait ends first");
+    assert_eq!(served(&mut queues, "q", &some(&[""], 1, 10, 50)), "a", "but a came first");
+}
+
+#[test]
+fn a_worker_that_cannot_get_the_tasks_does_not_hold_up_those_behind_it() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q"], "busy", None, 2, (100, LATE));
+    gather(&mut queues, &["q"], "free", None, 2, (100, LATE));
+    let tasks = Tasks { are_suspects: true, allowed: [&b"free"[..]].into(), ..some(&[""], 2, 0, 0) };
+    assert_eq!(served(&mut queues, "q", &tasks), "free");
+}
+
+#[test]
+fn a_thousand_workers_that_gather_are_a_matter_of_one() {
+    let mut queues = Queues::default();
+    for _ in 0..1000 {
+        gather(&mut queues, &["q"], "a", None, 3, (100, LATE));
+    }
+    let tasks = some(&[""], 1, 0, 0);
+    for _ in 0..10 {
+        assert_eq!(served(&mut queues, "q", &tasks), "nobody");
+    }
+    assert!(tasks.asked.take() < 20, "only the first was asked");
+    // The others end their waits at the same time: a bounded number in each step.
+    queues.end_gathering(0, b"q", Millis(LATE));
+    assert_eq!(queues.gather_end(0, b"q"), Some(Millis(LATE)));
+    (0..10).for_each(|_| queues.end_gathering(0, b"q", Millis(LATE)));
+    assert_eq!(queues.gather_end(0, b"q"), None);
 }

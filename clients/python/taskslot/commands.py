@@ -120,9 +120,18 @@ class PushOptions(TaskOptions, UniqueOptions, total=False):
     request: str  # a second push with this token within 5 minutes adds nothing and gets the same reply
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next step of a task: a push that counts only if the task is finished by the same command."""
+
+    payload: Payload
+    options: PushOptions
+
+
 class ClaimOptions(TypedDict, total=False):
     """The options of a claim, all optional."""
 
+    gather_ms: int  # wait for all `count` tasks, at most so long after the first was ready; 1 to 1000
     lease_ms: int  # length of the leases, instead of the task's and the queue's; 1 ms to 24 h
     worker: str  # the worker's name, which TASK.INFO … WORKERS shows
     group: str  # only tasks of this group
@@ -148,9 +157,7 @@ def push(key: str, payload: Payload, **options: Unpack[PushOptions]) -> Command[
     request = options.pop("request", None)
     if not options:  # the usual push, made fast
         return Command(("TASK.PUSH", key, payload, *(("REQUEST", request) if request else ())), pushed)
-    refuse_unknown(options, PushOptions)
-    token = ("REQUEST", request) if request else ()
-    return Command(("TASK.PUSH", key, payload, *task_words(options), *unique_words(options), *token), pushed)
+    return Command(("TASK.PUSH", key, payload, *push_words(options, request)), pushed)
 
 
 def push_many(
@@ -168,6 +175,13 @@ def pushed(reply: Any) -> TaskId:
     if isinstance(reply, list):
         return TaskId.found(text(reply[0]), bool(reply[1]))
     return TaskId(text(reply))
+
+
+def push_words(options: Mapping[str, Any], request: str | None) -> list[Word]:
+    """The words for `PushOptions`, without the request, which is given apart."""
+    refuse_unknown(options, PushOptions)
+    token: list[Word] = ["REQUEST", request] if request else []
+    return [*task_words(options), *unique_words(options), *token]
 
 
 def task_words(options: Mapping[str, Any]) -> list[Word]:
@@ -321,13 +335,24 @@ def claim_words(
     count: int, block_ms: int | None, request: str | None, options: Mapping[str, Any]
 ) -> list[Word]:
     """The words for the options of a claim that are given. A claim with NOACK has no token."""
+    if (gather_ms := options.get("gather_ms")) is not None and not 1 <= gather_ms <= GATHER_MAX_MS:
+        raise ValueError(f"gather_ms must be from 1 to {GATHER_MAX_MS}, not {gather_ms}")
     words: list[Word] = ["COUNT", count, *given("BLOCK", block_ms)]
     words += [one for name, word in CLAIM_WORDS.items() for one in given(word, options.get(name))]
     words += [word for name, word in CLAIM_FLAGS.items() if options.get(name)]
     return words + (["REQUEST", request] if request and not options.get("noack") else [])
 
 
-CLAIM_WORDS = {"lease_ms": "LEASE", "worker": "WORKER", "group": "GROUP", "max_bytes": "BYTES"}
+# The library waits in slices of a second, and the end of a slice ends the gathering.
+GATHER_MAX_MS = 1000
+
+CLAIM_WORDS = {
+    "gather_ms": "GATHER",
+    "lease_ms": "LEASE",
+    "worker": "WORKER",
+    "group": "GROUP",
+    "max_bytes": "BYTES",
+}
 CLAIM_FLAGS = {"tied": "TIED", "noack": "NOACK", "meta": "WITHMETA"}
 
 
@@ -356,6 +381,20 @@ def claimed_of_several(reply: Any) -> list[Task]:
 def ack(key: str, handles: Handles, result: Payload | None, retain_ms: int | None) -> Command[Any]:
     """TASK.ACK."""
     return answer("TASK.ACK", key, handles, [*given("RESULT", result), *given("RETAIN", retain_ms)])
+
+
+def ack_and_push(
+    key: str, handle: str, result: Payload | None, retain_ms: int | None, step: Step
+) -> Command[TaskId | None]:
+    """TASK.ACK with PUSH."""
+    words: list[Word] = [*given("RESULT", result), *given("RETAIN", retain_ms), "PUSH", step.payload]
+    words += push_words(step.options, step.options.get("request"))
+
+    def read(reply: Any) -> TaskId | None:
+        answer, *made = reply
+        return pushed(made if len(made) > 1 else made[0]) if answer else None
+
+    return Command(("TASK.ACK", key, handle, *words), read)
 
 
 def requeue(key: str, handles: Handles, delay_ms: int | None, back: bool) -> Command[Any]:
@@ -425,11 +464,15 @@ def page(
     worker: str | None = None,
     payloads: bool = False,
     max_bytes: int | None = None,
+    reverse: bool = False,
+    match: Payload | None = None,
+    header: tuple[str, Payload] | None = None,
 ) -> Command[tuple[str, list[TaskView]]]:
     """TASK.LIST: the cursor of the next page ("0" after the last one), and the tasks of this page."""
     words: list[Word] = ["TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count]
     words += [*given("GROUP", group), *given("WORKER", worker), *(["WITHPAYLOAD"] if payloads else [])]
-    words += given("BYTES", max_bytes)
+    words += [*given("BYTES", max_bytes), *given("MATCH", match), *(["REV"] if reverse else [])]
+    words += ["HEADER", *header] if header is not None else []
     return Command(tuple(words), lambda reply: (text(reply[0]), [TaskView.read(one) for one in reply[1]]))
 
 
@@ -506,9 +549,9 @@ def retry(key: str, tasks: Sequence[str]) -> Command[int]:
     return Command(("TASK.RETRY", key, "IDS", len(tasks), *tasks), int)
 
 
-def retry_dead(key: str, count: int) -> Command[int]:
-    """TASK.RETRY … COUNT: the oldest dead tasks."""
-    return Command(("TASK.RETRY", key, "COUNT", count), int)
+def retry_dead(key: str, count: int, group: str | None = None) -> Command[int]:
+    """TASK.RETRY … COUNT: the oldest dead tasks, or those of a group."""
+    return Command(("TASK.RETRY", key, "COUNT", count, *given("GROUP", group)), int)
 
 
 def configure(key: str, values: Mapping[str, Word]) -> Command[None]:
@@ -543,14 +586,29 @@ def pause(key: str, direction: Direction, for_ms: int | None) -> Command[None]:
     return Command(("TASK.PAUSE", key, direction, *given("FOR", for_ms)), nothing)
 
 
+def pause_group(key: str, name: str, for_ms: int | None) -> Command[None]:
+    """TASK.PAUSE … GROUP."""
+    return Command(("TASK.PAUSE", key, "GROUP", name, *given("FOR", for_ms)), nothing)
+
+
 def resume(key: str, direction: Direction) -> Command[None]:
     """TASK.RESUME."""
     return Command(("TASK.RESUME", key, direction), nothing)
 
 
-def purge(key: str, state: str, count: int) -> Command[int]:
+def resume_group(key: str, name: str) -> Command[None]:
+    """TASK.RESUME … GROUP."""
+    return Command(("TASK.RESUME", key, "GROUP", name), nothing)
+
+
+def purge(key: str, state: str, count: int, older_ms: int | None = None) -> Command[int]:
     """TASK.PURGE: removes at most `count` tasks and returns how many."""
-    return Command(("TASK.PURGE", key, state, "COUNT", count), int)
+    return Command(("TASK.PURGE", key, state, "COUNT", count, *given("OLDER", older_ms)), int)
+
+
+def purge_ids(key: str, tasks: Sequence[str], older_ms: int | None = None) -> Command[int]:
+    """TASK.PURGE … IDS: removes the tasks that are not leased and returns how many."""
+    return Command(("TASK.PURGE", key, "IDS", len(tasks), *tasks, *given("OLDER", older_ms)), int)
 
 
 def schedule(
@@ -567,6 +625,11 @@ def schedule(
 def unschedule(key: str, name: str) -> Command[bool]:
     """TASK.CRON … DEL: True if there was such a schedule."""
     return Command(("TASK.CRON", key, "DEL", name), lambda reply: bool(int(reply)))
+
+
+def run_schedule(key: str, name: str) -> Command[str]:
+    """TASK.CRON … RUN: the id of the task."""
+    return Command(("TASK.CRON", key, "RUN", name), text)
 
 
 def nothing(_: Any) -> None:

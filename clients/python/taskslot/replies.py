@@ -395,7 +395,10 @@ class Settings(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Group(Reply):
-    """A group of a queue: its tasks, its weight and limits (-1: no limit), and the limit that holds it back now."""
+    """A group of a queue: its tasks, its weight and limits (-1: no limit), and what holds it back now.
+
+    `paused_ms` is how long it is still paused: 0 for not, -1 until `resume`.
+    """
 
     name: str
     held_by: str
@@ -408,6 +411,7 @@ class Group(Reply):
     rate_per: int
     ordered: bool
     rests_ms: int
+    paused_ms: int = 0
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -425,7 +429,10 @@ class WorkerView(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Schedule(Reply):
-    """A schedule of a queue: every `every` ms, or a `cron` expression in the zone `tz`; its next run and its counts."""
+    """A schedule of a queue: every `every` ms, or a `cron` expression in the zone `tz`; its next run and its counts.
+
+    Then come the payload and the options of its tasks. A payload is None if the reply would have become too long.
+    """
 
     name: str
     catchup: str
@@ -441,4 +448,15 @@ class Schedule(Reply):
     tz: str | None = None
     last: int | None = None
     last_id: str | None = None
+    payload: bytes | None = None
+    priority: int = 0
+    group: str | None = None
+    attempts: int | None = None
+    lease_ms: int | None = None
+    ttl_ms: int | None = None
+    retain: int | None = None
+    unique: str | None = None
+    unique_hold: str | None = None
+    unique_for: int | None = None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)

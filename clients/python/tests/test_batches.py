@@ -92,6 +92,16 @@ def test_a_handle_is_a_parent_too(queue):
     assert queue.get(queue.push("last", after=[task.handle])).after == (task.id,)
 
 
+def test_a_next_step_waits_for_others_and_counts_in_a_batch(queue):
+    """In a sharded queue, it is pushed beside its task, so all of them must be there."""
+    queue.open_batch("a", "callback")
+    first, other = (queue.push(payload, after=[], batch="a") for payload in ("first", "other"))
+    task = next(task for task in queue.claim(2) if task.id == first)
+    made = queue.ack_and_push(task, "second", after=[other], batch="a")
+    view = queue.get(made)
+    assert (view.state, view.after, view.batch, queue.batch_info("a").tasks) == ("held", (other,), "a", 3)
+
+
 def test_an_empty_list_of_tasks_is_nothing_to_wait_for(queue):
     """It is what a producer gets that found no task to wait for."""
     queue.push("a", after=[], on_dead="drop")
@@ -394,6 +404,17 @@ def test_what_belongs_together_but_is_on_different_shards_is_refused(orders):
         with pytest.raises(ValueError, match=r"one shard, but .* is on shard \d and .* is on shard \d"):
             call()
     assert orders.len() == before
+
+
+def test_a_next_step_cannot_wait_for_a_task_of_another_shard(orders):
+    """It is pushed beside its task, with the same command."""
+    x, y = apart()
+    other = orders.push("other", group=y)
+    orders.push("first", group=x)
+    task = next(task for task in orders.claim(2) if task.payload == b"first")
+    with pytest.raises(ValueError, match="of the same key"):
+        orders.ack_and_push(task, "second", after=[other])
+    assert orders.ack_and_push(task, "second", after=[task]) is not None
 
 
 def test_a_token_is_looked_for_on_the_shard_of_the_batch(orders):

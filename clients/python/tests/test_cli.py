@@ -302,6 +302,61 @@ def test_purge_removes_one_state_or_all_but_leased_tasks(run, queue):
     assert run("purge", "mail", "all", "--all", "-y").lines == ["purged 10"]
 
 
+def test_purge_removes_tasks_by_their_ids_and_by_age(run, queue):
+    """An id can be given several times over. The state is left out then."""
+    ids = queue.push_many(["a"] * 3)
+    assert run("purge", "mail", "--id", ids[0], "--id", ids[1]).lines == ["purged 2"]
+    assert run("purge", "mail", "ready", "--older-ms", "3600000", "-n", "5").lines == ["purged 0"]
+    assert run("purge", "mail", "ready", "--older-ms", "0", "--all", "-y").lines == ["purged 1"]
+    for words in ([], ["ready", "--id", ids[2]], ["--id", ids[2], "-n", "1"]):
+        run("purge", "mail", *words, status=2)
+
+
+def test_old_tasks_behind_many_others_are_found(run, queue):
+    """The command is repeated until all tasks have been looked at."""
+    for start in range(0, 11_000, 1000):
+        queue.push_many(["a"] * 1000, request=f"r{start}")
+    old = queue.push("b", delay_ms=60_000)
+    assert run("purge", "mail", "delayed", "--older-ms", "0", "--all", "-y").lines == ["purged 1"]
+    assert queue.get(old) is None
+    assert queue.purge("delayed", older_ms=0) == 0
+
+
+def test_the_dead_of_a_group_are_retried(run, queue):
+    """With --count or --all."""
+    for group in ("a", "b", "a", "a"):
+        queue.push(group, group=group)
+        queue.fail(queue.claim()[0], dead=True)
+    assert run("retry", "mail", "-n", "1", "--group", "a").lines == ["retried 1"]
+    assert run("retry", "mail", "--all", "--group", "a", "-y").lines == ["retried 2"]
+    assert queue.len("dead") == 1
+    run("retry", "mail", "1-1", "--group", "a", status=2)
+
+
+def test_a_group_is_paused_and_resumed(run, queue):
+    """Other groups go on."""
+    queue.push("a", group="acme")
+    assert run("pause", "mail", "--group", "acme", "--for-ms", "60000").lines == [
+        "mail paused: group acme for 1m00"
+    ]
+    assert queue.claim() == []
+    assert run("resume", "mail", "--group", "acme").lines == ["mail resumed: group acme"]
+    assert len(queue.claim()) == 1
+    run("pause", "mail", "in", "--group", "acme", status=2)
+
+
+def test_tasks_are_listed_newest_first_and_by_a_pattern(run, queue):
+    """The pattern is for the payload or for the value of a header."""
+    ids = [queue.push("mail"), queue.push("sms", headers={"to": "ada"})]
+    shown = [one["id"] for one in run("list", "mail", "ready", "--reverse", "--json").json()]
+    assert shown == ids[::-1]
+    assert [one["id"] for one in run("list", "mail", "ready", "--match", "m*", "--json").json()] == ids[:1]
+    assert [one["id"] for one in run("list", "mail", "ready", "--header", "to=a*", "--json").json()] == ids[
+        1:
+    ]
+    run("list", "mail", "ready", "--header", "to", status=2)
+
+
 def test_a_command_for_all_tasks_asks_first(run, queue):
     """Without a terminal it refuses, and changes nothing."""
     queue.push("a")

@@ -234,6 +234,76 @@ def test_next_finishes_more_tasks_than_fit_into_one_command(make):
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": 3}])
+def test_ack_and_push_finishes_a_task_and_pushes_the_next(make, options):
+    """The id is that of the next task, which is in the same key. A task that is finished already pushes nothing."""
+    queue = make(**options)
+    queue.push("a", group="g")
+    (task,) = queue.claim()
+    made = queue.ack_and_push(task, "b", priority=3, retain_ms=5000, result="r", keep_ms=60_000)
+    assert made.is_new
+    (after,) = queue.claim(meta=True)
+    assert (after.payload, after.meta.priority, after.meta.retain) == (b"b", 3, 5000)
+    assert queue.get(made).state == "leased" and after.key == task.key
+    assert queue.result(task).value == b"r"
+    assert queue.ack_and_push(task, "c") is None
+    assert queue.len() == 1
+    with pytest.raises(TypeError, match="unknown option delay"):
+        queue.ack_and_push(after, "c", delay=5)
+    found = queue.push("waits", unique="t", group="g")
+    again = queue.ack_and_push(after, "c", unique="t")
+    assert (again, again.is_new) == (found, False)
+
+
+def test_ack_and_push_leaves_the_task_if_the_push_is_refused(make):
+    """Neither of them counts. The lease can be lost as well."""
+    queue = make()
+    queue.push_many(["a", "b"])
+    first, second = queue.claim(2)
+    queue.pause("in")
+    with pytest.raises(Paused):
+        queue.ack_and_push(first, "next")
+    queue.resume("in")
+    queue.configure(max_len=1)
+    with pytest.raises(QueueFull):
+        queue.ack_and_push(first, "next")
+    queue.configure(max_len=2)
+    assert queue.len("leased") == 2
+    assert queue.ack_and_push(first, "next") is not None
+    queue.requeue(second)
+    queue.claim(2)
+    with pytest.raises(LeaseLost):
+        queue.ack_and_push(second, "next")
+    assert queue.info().pushed == 3
+
+
+def test_a_claim_can_gather_a_fuller_batch(make):
+    """It waits for a full batch, or until the first task has been ready for long enough."""
+    queue, other = make(), make()
+    queue.push("a")
+    pushing = later(
+        lambda: wait_until(lambda: other.info().blocked_workers == 1, "it waits") and other.push("b")
+    )
+    assert [task.payload for task in queue.claim(2, gather_ms=1000, block_ms=0)] == [b"a", b"b"]
+    pushing.join()
+    queue.push("c")
+    assert [task.payload for task in queue.claim(2, gather_ms=30)] == [b"c"]
+    assert queue.claim(2, gather_ms=30) == []
+    (done,) = queue.push("d") and queue.claim()
+    queue.push("e")
+    assert [task.payload for task in queue.next([done], 2, gather_ms=30).tasks] == [b"e"]
+
+
+def test_gather_has_bounds_and_does_not_work_with_shards(make):
+    """The library waits in slices of a second."""
+    queue = make()
+    for wrong in (0, 1001):
+        with pytest.raises(ValueError, match="gather_ms must be from 1 to 1000"):
+            queue.claim(2, gather_ms=wrong)
+    with pytest.raises(ValueError, match="gather_ms does not work with shards"):
+        make(shards=3).claim(2, gather_ms=5)
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 3}])
 def test_next_refuses_wrong_arguments_and_finishes_nothing(make, options):
     """Unknown options, a single task, a wrong number, a negative wait, and a task of another queue."""
     queue, other = make(**options), make("{m}other")
@@ -573,3 +643,65 @@ def test_an_instant_can_be_a_datetime_or_ms(make):
     instants = [now * 1000 + 60_000.4, round(now * 1000) + 60_000, datetime.fromtimestamp(now + 60, hour)]
     dues = {queue.get(queue.push("a", at=at)).due for at in instants}
     assert max(dues) - min(dues) <= 1 and abs(max(dues) - now * 1000 - 60_000) <= 1
+
+
+def test_tasks_are_listed_the_other_way_round_and_by_a_pattern(make):
+    """`match` is for the payload, `header` for the value of a header."""
+    queue = make()
+    first = queue.push("mail to ada")
+    second = queue.push(b"mail to \xff", headers={"kind": "mail"})
+    third = queue.push("sms", headers={"kind": "sms"})
+    assert [view.id for view in queue.tasks("ready", reverse=True, page=1)] == [third, second, first]
+    assert [view.id for view in queue.tasks("ready", match="mail*")] == [first, second]
+    assert [view.id for view in queue.tasks("ready", match=b"*\xff")] == [second]
+    assert [view.id for view in queue.tasks("ready", header=("kind", "[^m]*"))] == [third]
+    with pytest.raises(Refused, match="options MATCH and HEADER"):
+        list(queue.tasks("ready", match="a", header=("kind", "b")))
+
+
+def test_tasks_are_removed_by_their_ids_and_by_age(make):
+    """Leased tasks stay. A state and ids cannot be given together."""
+    queue = make()
+    ids = queue.push_many(["a"] * 1200)
+    leased = queue.claim(1)[0]
+    assert queue.purge("ready", older_ms=3_600_000) == queue.purge(ids=ids, older_ms=3_600_000) == 0
+    assert queue.purge(ids=[leased, *ids]) == 1199
+    assert queue.purge(ids=[]) == 0 and queue.len() == 1
+    queue.fail(leased, dead=True)
+    assert queue.purge("dead", older_ms=0) == 1
+    for call in (lambda: queue.purge(), lambda: queue.purge("dead", ids=ids)):
+        with pytest.raises(ValueError, match="either a state or ids"):
+            call()
+
+
+def test_the_dead_of_a_group_are_retried_and_a_group_is_paused(make):
+    """Other groups are not touched."""
+    queue = make()
+    for group in ("a", "b", "a"):
+        queue.push(group, group=group)
+        queue.fail(queue.claim()[0], dead=True)
+    assert queue.retry_dead(group="a") == 2 and queue.len("dead") == 1
+    assert queue.retry_dead() == 1
+    queue.pause(group="a", for_ms=60_000)
+    assert [task.payload for task in queue.claim(9)] == [b"b"]
+    (paused, _) = queue.groups()
+    assert (paused.held_by, paused.more) == ("pause", {}) and 0 < paused.paused_ms <= 60_000
+    queue.resume(group="a")
+    assert [task.payload for task in queue.claim(9)] == [b"a", b"a"]
+    for call in (lambda: queue.pause("in", group="a"), lambda: queue.resume("all", group="a")):
+        with pytest.raises(ValueError, match="only the claims of a group"):
+            call()
+
+
+def test_a_run_of_a_schedule_can_be_made_now(make):
+    """`schedules` shows the payload and the options of its tasks."""
+    queue = make()
+    queue.schedule("beat", b"tick", every_ms=3_600_000, priority=3, group="g", headers={"k": "v"})
+    task = queue.run_schedule("beat")
+    (claimed,) = queue.claim()
+    assert (claimed.id, claimed.payload) == (task, b"tick")
+    (beat,) = queue.schedules()
+    assert (beat.payload, beat.priority, beat.group, beat.made) == (b"tick", 3, "g", 1)
+    assert (beat.headers, beat.unique, beat.more) == ({"k": b"v"}, None, {})
+    with pytest.raises(Refused, match="no such schedule"):
+        queue.run_schedule("none")

@@ -326,3 +326,18 @@ def test_a_tied_claim_over_shards_is_refused(queue):
     """It uses a pool, where one late reply would end leases that are still in use."""
     with pytest.raises(ValueError, match="tied"):
         queue.claim(tied=True)
+
+
+def test_a_group_is_paused_and_retried_on_its_shard(queue):
+    """Ids of purge are sent to their shards. A run of a schedule is on shard 0."""
+    ids = [queue.push("x", group=f"g{n}") for n in range(6)]
+    queue.pause(group="g3")
+    tasks = queue.claim(9)
+    assert len(tasks) == 5 and ids[3] not in {task.id for task in tasks}
+    assert [group.name for group in queue.groups() if group.held_by == "pause"] == ["g3"]
+    queue.fail_many(tasks, dead=True)
+    assert queue.retry_dead(group="g1") == 1 and queue.len("dead") == 4
+    queue.resume(group="g3")
+    assert queue.purge(ids=ids) == 6
+    queue.schedule("beat", "tick", every_ms=3_600_000)
+    assert queue.run_schedule("beat").startswith("0/")

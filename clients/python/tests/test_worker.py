@@ -383,6 +383,66 @@ def test_a_function_knows_its_task(queue):
     assert seen["thread"] == seen["async"]
 
 
+def test_a_function_names_the_next_step(queue, how):
+    """It is pushed when the task is finished, with its own options."""
+    queue.configure(retain=60_000)
+    worker, seen = Worker(queue), []
+
+    def work(step):
+        seen.append(step)
+        if step < 3:
+            current().then(go.call(step + 1), priority=step)
+        return step
+
+    go = register(worker, how, work)
+    with working(worker, how):
+        assert ended(queue, queue.push(go.call(1))).state == "done"
+        wait_until(lambda: queue.info().acked == 3, "all steps are done")
+    assert seen == [1, 2, 3] and queue.info().pushed == 3
+
+
+def test_the_next_step_of_a_failed_attempt_is_not_pushed(queue, how):
+    """The attempt that succeeds pushes it, once. A second step, or a wrong option, is an error."""
+    worker, attempts = Worker(queue), []
+    queue.configure(backoff_base=1)
+
+    def work():
+        attempts.append(1)
+        if len(attempts) == 1:
+            with pytest.raises(TypeError, match="unknown option delay"):
+                current().then("bad", delay=5)
+        current().then("next", delay_ms=3_600_000)
+        with pytest.raises(ValueError, match="a next step already"):
+            current().then("another")
+        if len(attempts) < 3:
+            raise OSError("not yet")
+
+    go = register(worker, how, work)
+    with working(worker, how):
+        queue.push(go.call())
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert (len(attempts), queue.len("delayed"), queue.info().pushed) == (3, 1, 2)
+
+
+def test_a_worker_keeps_a_task_whose_next_step_is_refused_for_now(queue, how, caplog):
+    """While pushes are paused it tries again, and the function doesn't run twice."""
+    worker, runs = Worker(queue), []
+
+    def work():
+        runs.append(1)
+        current().then("next", delay_ms=3_600_000)
+
+    go = register(worker, how, work)
+    queue.push(go.call())
+    queue.pause("in")
+    with caplog.at_level(logging.WARNING, "taskslot"), working(worker, how):
+        wait_until(lambda: "failed, trying again" in caplog.text, "the push is refused")
+        assert queue.info().acked == 0
+        queue.resume("in")
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert (len(runs), queue.len("delayed")) == (1, 1)
+
+
 def test_a_task_does_not_see_the_one_before_it(queue):
     """Threads are reused, but their context variables are not."""
     worker = Worker(queue, concurrency=1)

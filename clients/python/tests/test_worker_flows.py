@@ -235,6 +235,35 @@ def test_a_task_of_a_batch_pushes_into_it_while_it_runs(queue, worker, call):
         assert BatchCounts(*value(queue, batch.callback)) == BatchCounts(8, 8, 0, 0, 0, 0)
 
 
+def test_the_next_step_counts_in_the_batch_too(queue, worker, call):
+    """It is pushed with the ack of its task, so the batch is never complete in between."""
+
+    @worker.task("first")
+    def first(other):
+        current().then(call("total"), batch=current().batch.name, after=iter([other]))
+
+    with WorkerThread(worker):
+        with queue.batch("album-7", call("counts")) as batch:
+            batch.push(first.call(batch.push(call("number", 3))))
+        assert BatchCounts(*value(queue, batch.callback)) == BatchCounts(3, 3, 0, 0, 0, 0)
+
+
+def test_a_next_step_that_would_wait_for_a_task_elsewhere_is_refused(client):
+    """When it is named, so that the function fails, not its answer."""
+    with ShardedQueue(client, "mail", shards=4) as queue:
+        worker = Worker(queue)
+
+        @worker.task("first")
+        def first(other):
+            with pytest.raises(ValueError, match="of the same key"):
+                current().then("x", after=[other])
+            return "refused"
+
+        with WorkerThread(worker):
+            task = queue.push(first.call("9/1-1"))
+            assert value(queue, task) == "refused"
+
+
 def test_a_task_without_relations_has_none(queue, worker):
     """No batch, no counts, no results."""
     alone = worker.task("alone")(

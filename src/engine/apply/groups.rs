@@ -6,6 +6,7 @@ use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::limits::GroupLimits;
 use crate::numbers::GroupNumber;
+use crate::pause::Pause;
 use crate::settings::{Setting, Settings};
 use crate::state::State;
 use crate::store::entry::Phase;
@@ -105,12 +106,38 @@ impl State {
         Ok(())
     }
 
+    /// Pauses a group, until an instant or until it is resumed.
+    pub(crate) fn apply_group_paused(&mut self, name: &[u8], until: Option<Millis>) -> Applied {
+        ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
+        ensure(until.is_none_or(|until| (Millis(1)..=Millis::MAX).contains(&until)), "an instant")?;
+        let number = self.groups.known(name, &self.settings);
+        self.set_group_pause(number, Pause::of(until));
+        self.groups.settle(number, &self.settings, None);
+        Ok(())
+    }
+
+    pub(crate) fn apply_group_resumed(&mut self, name: &[u8]) -> Applied {
+        let number = self.groups.find(name).ok_or(Invalid("a group that is paused"))?;
+        self.set_group_pause(number, Pause::Open);
+        self.groups.settle(number, &self.settings, None);
+        Ok(())
+    }
+
+    fn set_group_pause(&mut self, number: GroupNumber, pause: Pause) {
+        self.catch_up(number);
+        self.groups.set_pause(number, pause);
+        self.change_group(number, |_| {});
+    }
+
     pub(crate) fn apply_rested(&mut self, names: &[ByteBuf], at: Millis) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
         for name in names {
             let number = self.groups.find(name).ok_or(Invalid("a group that rests"))?;
             self.catch_up(number);
             let rate = self.groups.get(number).and_then(|group| group.rate(&self.settings));
+            if self.groups.pause(number).end().is_some_and(|until| until <= at) {
+                self.groups.set_pause(number, Pause::Open);
+            }
             self.change_group(number, |group| {
                 let used = &mut group.used;
                 used.rests = used.rests && rate.is_some_and(|rate| used.spent.left(at, rate) == 0);

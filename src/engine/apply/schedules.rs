@@ -51,6 +51,14 @@ impl State {
         })
     }
 
+    pub(crate) fn apply_ran(&mut self, name: &[u8], id: TaskId, at: Millis) -> Result<(), Invalid> {
+        ensure(at <= Millis::MAX, "an instant")?;
+        let schedule = self.schedules.get(name).ok_or(Invalid("a schedule"))?;
+        let (next, seen) = (schedule.next, schedule.seen);
+        self.apply_fired(name, id, next, seen)?;
+        self.schedules.update(name, next, seen, |runs| runs.last = Some((id, at)))
+    }
+
     pub(crate) fn apply_skipped(
         &mut self,
         name: &[u8],

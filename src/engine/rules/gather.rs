@@ -1,4 +1,4 @@
-//! What a claim would get now, for workers that wait for a fuller batch (GATHER).
+//! What a claim would get now, for workers that wait for more tasks (GATHER).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::time::Millis;
 
 /// The tasks that a claim would get now, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Haul {
+pub struct Claimable {
     /// Whether it would get no more if more tasks came: its COUNT or its BYTES are reached, or one of the tasks is a
     /// suspect, which is delivered alone.
     pub is_full: bool,
@@ -25,7 +25,7 @@ pub struct Haul {
 struct Counted {
     tasks: usize,
     bytes: u64,
-    haul: Option<Haul>,
+    batch: Option<Claimable>,
     /// How many tasks each group gives, if it has tasks of several priorities.
     of_groups: BTreeMap<GroupNumber, u64>,
 }
@@ -33,7 +33,7 @@ struct Counted {
 impl State {
     /// What this claim would get now; `None` if nothing. It looks at no more tasks than the claim can get. In a queue
     /// with groups, the claim itself can take others of the ready tasks, but as many.
-    pub fn haul(&self, now: Millis, claim: &Claim) -> Option<Haul> {
+    pub fn claimable(&self, now: Millis, claim: &Claim) -> Option<Claimable> {
         let which = match self.allowed(claim.worker) {
             Allowed::All => Which::All,
             Allowed::Sound => Which::Sound,
@@ -42,8 +42,8 @@ impl State {
         if self.is_behind(now) || !self.paused(now, Gate::Out).is_open() {
             return None;
         }
-        let (tasks, bytes, haul, of_groups) = Default::default();
-        let mut counted = Counted { tasks, bytes, haul, of_groups };
+        let (tasks, bytes, batch, of_groups) = Default::default();
+        let mut counted = Counted { tasks, bytes, batch, of_groups };
         let mut left = self.allowance(now);
         for (group, lane) in self.claimable_lanes(now, claim.group, which) {
             let given = counted.of_groups.get(&group).copied().unwrap_or(0);
@@ -55,11 +55,11 @@ impl State {
             if !group.is_none() {
                 *counted.of_groups.entry(group).or_default() += taken;
             }
-            if left == 0 || counted.haul.is_some_and(|haul| haul.is_full) {
+            if left == 0 || counted.batch.is_some_and(|batch| batch.is_full) {
                 break;
             }
         }
-        counted.haul
+        counted.batch
     }
 
     /// Whether a claim may get all that it can; false if it surely would not. This takes no time, so a queue asks it
@@ -108,8 +108,8 @@ impl State {
             let is_over = claim.bytes.is_some_and(|max| counted.bytes > max);
             let is_full = counted.tasks >= claim.count || is_over || entry.is_suspect();
             let Phase::Ready { since } = entry.phase else { break };
-            let haul = counted.haul.get_or_insert(Haul { is_full, since });
-            *haul = Haul { is_full, since: haul.since.min(since) };
+            let batch = counted.batch.get_or_insert(Claimable { is_full, since });
+            *batch = Claimable { is_full, since: batch.since.min(since) };
             if is_full {
                 break;
             }

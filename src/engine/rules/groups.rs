@@ -71,8 +71,23 @@ impl State {
         group.limits.is_some().then_some(Event::Grouped { name, limits: None })
     }
 
-    /// Groups that time has changed: their rate allows claims again, they can be forgotten, or they are behind the
-    /// settings.
+    /// Pauses a group, until an instant or until it is resumed. A later pause replaces an earlier one. Errors:
+    /// `FullGroups`.
+    pub fn pause_group<'a>(&self, name: &'a [u8], until: Option<Millis>) -> Result<Event<'a>, Refusal> {
+        match self.has_room_for_group(name, 0) {
+            true => Ok(Event::GroupPaused { name, until }),
+            false => Err(Refusal::FullGroups),
+        }
+    }
+
+    /// Ends the pause of a group; `None` if it is not paused.
+    pub fn resume_group<'a>(&self, name: &'a [u8]) -> Option<Event<'a>> {
+        let is_open = self.groups.pause(self.groups.find(name)?).is_open();
+        (!is_open).then_some(Event::GroupResumed { name })
+    }
+
+    /// Groups that time has changed: their rate allows claims again, their pause has ended, they can be forgotten, or
+    /// they are behind the settings.
     pub(crate) fn awake_groups(&self, now: Now, seen: &mut Seen) -> Option<Event<'static>> {
         let mut names = self.groups.awake(now.at, STEP_GROUPS);
         if names.is_empty() {

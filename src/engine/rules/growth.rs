@@ -32,7 +32,10 @@ impl State {
             }
             Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
+            // A group that is known takes a few bytes more while it is paused, and there are never more of them.
+            Event::GroupPaused { name, .. } => self.group_name_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
+            Event::Ran { name, .. } => self.run_growth(name),
             Event::Extended { progress: None, .. }
             | Event::Grouped { limits: None, .. }
             | Event::Pushed { .. }
@@ -60,6 +63,7 @@ impl State {
             | Event::Replaced { .. }
             | Event::Freed { .. }
             | Event::Configured { .. }
+            | Event::GroupResumed { .. }
             | Event::Rested { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
@@ -80,8 +84,12 @@ impl State {
         match known {
             Some(group) if group.limits.is_some() => 0,
             Some(_) => size_of::<GroupLimits>() as i64,
-            None => len(name) + NAME_BYTES + size_of::<GroupLimits>() as i64,
+            None => self.group_name_growth(name) + size_of::<GroupLimits>() as i64,
         }
+    }
+
+    fn group_name_growth(&self, name: &[u8]) -> i64 {
+        if self.groups.find(name).is_some() { 0 } else { len(name) + NAME_BYTES }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::calendar::BadRule;
 use crate::event::Event;
 use crate::pack::encode_named;
-use crate::request::Push;
+use crate::request::{Push, Refusal};
 use crate::schedule::{Catchup, Recurrence, ScheduleError, ScheduleSpec};
 use crate::state::State;
 use crate::store::schedules::{SCHEDULE_BYTES, SCHEDULES_MAX, Schedule, next_or_never};
@@ -46,6 +46,25 @@ impl State {
     /// Whether there is a schedule of this name.
     pub fn has_schedule(&self, name: &[u8]) -> bool {
         self.schedules.get(name).is_some()
+    }
+
+    /// A run of a schedule that is made now, besides those that are planned; `None` if there is no schedule of this name.
+    /// Errors: those of a push.
+    pub fn run_schedule<'a>(&self, now: Now, name: &'a [u8]) -> Option<Result<Event<'a>, Refusal>> {
+        let plan = self.schedules.get(name)?.plan()?;
+        let push = Push { due: None, options: plan.options_at(now.at), payloads: &[plan.payload] };
+        Some(match self.push(now, &push) {
+            Ok(Event::Pushed { first, .. }) => Ok(Event::Ran { name, id: first, at: now.wall }),
+            // A schedule has no REPLACE, so its push becomes no other event.
+            Ok(_) => Err(Refusal::Gone),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// How many bytes the task of a run takes.
+    pub(crate) fn run_growth(&self, name: &[u8]) -> i64 {
+        let plan = self.schedules.get(name).map_or(0, |schedule| schedule.plan.len());
+        i64::try_from(plan).unwrap_or(i64::MAX)
     }
 
     /// What the first due schedule does; `None` if none is due.

@@ -1,12 +1,14 @@
 //! What administrators do to tasks: cancel them, and retry dead, delayed or held ones.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::event::Event;
 use crate::request::Refusal;
 use crate::state::State;
 use crate::store::entry::Phase;
-use crate::task::TaskId;
+use crate::store::searches::{Place, Sought, Stopped};
+use crate::task::{TaskId, TaskState};
 use crate::time::Now;
 
 /// How many dead tasks one retry of the oldest examines. Some may be unable to come back, because another task holds
@@ -39,6 +41,32 @@ impl State {
             }
         }
         (!chosen.is_empty()).then_some(Event::Retried { ids: chosen, at: now.at })
+    }
+
+    /// Makes the oldest dead tasks of a group ready, at most `count`, except those whose token another task holds;
+    /// `None` if it finds none. It examines a bounded number of dead tasks. If there are more, it also returns where it
+    /// stopped, for [`crate::Queue::note_search`]: the same search goes on there.
+    pub fn retry_group(
+        &self,
+        now: Now,
+        group: &[u8],
+        count: usize,
+    ) -> (Option<Event<'static>>, Option<Stopped>) {
+        let Some(group) = self.groups.find(group) else { return (None, None) };
+        let mut taken = BTreeSet::new();
+        let from = |after: Option<Place>| {
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let dead = self.dead.range((start, Bound::Unbounded));
+            dead.filter_map(|&place| Some((place, self.locate(place.1)?)))
+        };
+        let sought = Sought { state: TaskState::Dead, group };
+        let (ids, stopped) = self.search(
+            sought,
+            from,
+            |found| found.record.group() == group && self.may_retry(now.at, found, &mut taken),
+            count,
+        );
+        ((!ids.is_empty()).then_some(Event::Retried { ids, at: now.at }), stopped)
     }
 
     /// Makes the oldest dead tasks ready, at most `count`, except those whose token another task holds; `None` if there

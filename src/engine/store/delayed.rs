@@ -70,6 +70,21 @@ impl Delayed {
         })
     }
 
+    /// Tasks from the last due time to the first: those before the given one, or all.
+    pub fn in_reverse(
+        &self,
+        now: Now,
+        before: Option<(Millis, Order)>,
+    ) -> impl Iterator<Item = (Millis, Order)> + '_ {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut clock = self.clock.range((Bound::Unbounded, end)).rev().copied().peekable();
+        let end =
+            before.map_or(Bound::Unbounded, |(at, order)| Bound::Excluded((now.clock_on_wall(at), order)));
+        let on_clock = move |&(at, order): &(Millis, Order)| (now.wall_on_clock(at), order);
+        let mut wall = self.wall.range((Bound::Unbounded, end)).rev().map(on_clock).peekable();
+        std::iter::from_fn(move || if wall.peek() > clock.peek() { wall.next() } else { clock.next() })
+    }
+
     /// All tasks with their due times as stored, for `check`.
     pub fn all(&self) -> impl Iterator<Item = (Due, Order)> + '_ {
         let clock = self.clock.iter().map(|&(at, order)| (Due::Clock(at), order));

@@ -60,6 +60,12 @@ impl Done {
         self.by_age.range((start, Bound::Unbounded)).copied()
     }
 
+    /// Tasks from the one that was done last to the first: those before the given one, or all.
+    pub fn in_reverse(&self, before: Option<(Millis, Order)>) -> impl Iterator<Item = (Millis, Order)> + '_ {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_age.range((Bound::Unbounded, end)).rev().copied()
+    }
+
     /// When the first retention ends.
     pub fn first_end(&self) -> Option<Millis> {
         self.by_end.first().map(|&(until, _)| until)

@@ -9,10 +9,11 @@ use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
 use crate::invalid::{Invalid, ensure};
 use crate::limits::{GroupLimits, GroupRate, HeldBy};
 use crate::numbers::GroupNumber;
+use crate::pause::Pause;
 use crate::rate::{Rate, Spent};
 use crate::settings::{Setting, Settings};
 use crate::store::name::Name;
-use crate::time::Millis;
+use crate::time::{Millis, earlier};
 
 /// How much of a group's rate limit is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +44,8 @@ pub(crate) struct Group {
     pub used: Used,
     /// Whether it is in the rotations of the levels in which it has tasks.
     pub runs: bool,
+    /// Whether it is paused. Until when is in [`Groups::pauses`], so that a group that is not paused pays nothing.
+    is_paused: bool,
     /// The epoch of the settings it last caught up with; see [`Groups`].
     epoch: u32,
     /// When time alone will change something in this group.
@@ -77,7 +80,7 @@ impl Group {
 
     /// How many of its tasks can be claimed at `at`, given the use of its rate.
     fn allows(&self, used: Used, at: Millis, settings: &Settings) -> u64 {
-        if used.rests || (self.is_ordered() && self.returning > 0) {
+        if self.is_paused || used.rests || (self.is_ordered() && self.returning > 0) {
             return 0;
         }
         let free = self.concurrency(settings).map_or(u64::MAX, |limit| limit.saturating_sub(self.leased));
@@ -85,9 +88,10 @@ impl Group {
         free.min(left)
     }
 
-    /// Which limit keeps the group out of the rotations, given the use of its rate; `None` if it can run.
+    /// What keeps the group out of the rotations, given the use of its rate; `None` if it can run.
     fn held_by(&self, used: Used, settings: &Settings) -> Option<HeldBy> {
         match () {
+            () if self.is_paused => Some(HeldBy::Pause),
             () if self.is_ordered() && self.returning > 0 => Some(HeldBy::Order),
             () if self.concurrency(settings).is_some_and(|limit| self.leased >= limit) => {
                 Some(HeldBy::Concurrency)
@@ -107,7 +111,7 @@ impl Group {
         self.rate(settings).filter(|_| used.rests).and_then(|rate| used.spent.next_at(rate))
     }
 
-    /// When time alone will change something in this group.
+    /// When its rate alone will change something in this group.
     fn next_wake(&self, settings: &Settings) -> Option<Millis> {
         if self.is_idle() {
             Some(self.used.spent.is_over_at())
@@ -118,7 +122,7 @@ impl Group {
 
     /// Whether the group can be forgotten as soon as its rate has recovered.
     fn is_idle(&self) -> bool {
-        self.tasks == 0 && self.limits.is_none()
+        self.tasks == 0 && self.limits.is_none() && !self.is_paused
     }
 }
 
@@ -136,6 +140,9 @@ pub(crate) struct StoredFields {
     /// Set for a group that is behind the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behind: Option<Behind>,
+    /// Until when it is paused, 0 for "until RESUME"; `None` if it is not. Since version 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<Millis>,
 }
 
 /// What a group that is behind does not follow yet, because it was not visited since the settings changed.
@@ -150,9 +157,9 @@ struct Behind {
 
 /// The groups of one queue. They share its workers fairly, and each can have limits of its own.
 ///
-/// A group is in the table while it has a task in any state, limits of its own, or a rate that has not recovered yet.
-/// Whether it can run follows from the counters here. Time changes a group in two ways only: its rate allows the next
-/// claim, or an empty group can be forgotten. One instant per group, in `wakes`, says when.
+/// A group is in the table while it has a task in any state, limits of its own, a pause, or a rate that has not recovered
+/// yet. Whether it can run follows from the counters here. Time changes a group in three ways only: its rate allows the
+/// next claim, its pause ends, or an empty group can be forgotten. One instant per group, in `wakes`, says when.
 ///
 /// The queue's settings apply to each group without limits of its own, so a new setting can affect a million groups. It
 /// visits none of them: it increments `epoch`, and a group with another epoch is *behind*. What such a group can do is
@@ -167,6 +174,8 @@ pub(crate) struct Groups {
     by_number: Vec<Option<Box<Group>>>,
     free: Vec<GroupNumber>,
     wakes: BTreeSet<(Millis, GroupNumber)>,
+    /// The groups that are paused, and until when; `None` until RESUME.
+    pauses: BTreeMap<GroupNumber, Option<Millis>>,
     name_bytes: usize,
     epoch: u32,
     /// The epoch of the last change of `group-rate`.
@@ -220,6 +229,21 @@ impl Groups {
     pub fn allows(&self, number: GroupNumber, at: Millis, settings: &Settings) -> u64 {
         let group = self.get(number);
         group.map_or(u64::MAX, |group| group.allows(self.used(group, settings), at, settings))
+    }
+
+    /// The pause of a group.
+    pub fn pause(&self, number: GroupNumber) -> Pause {
+        self.pauses.get(&number).map_or(Pause::Open, |&until| Pause::of(until))
+    }
+
+    /// Pauses a group, or ends its pause. The caller then updates its position in the rotations, and settles it.
+    pub fn set_pause(&mut self, number: GroupNumber, pause: Pause) {
+        let Some(group) = self.get_mut(number) else { return };
+        group.is_paused = !pause.is_open();
+        match pause {
+            Pause::Open => self.pauses.remove(&number),
+            pause => self.pauses.insert(number, pause.end()),
+        };
     }
 
     /// Which limit keeps a group from running; `None` if it can run.
@@ -357,14 +381,20 @@ impl Groups {
     pub fn goes_with_last(&self, number: GroupNumber, settings: &Settings) -> bool {
         self.get(number).is_some_and(|group| {
             let is_unused = self.used(group, settings).spent.is_over_at() == Millis::default();
-            group.tasks == 1 && group.limits.is_none() && is_unused
+            group.tasks == 1 && group.limits.is_none() && !group.is_paused && is_unused
         })
+    }
+
+    /// When time alone will change something in a group.
+    fn wakes_at(&self, number: GroupNumber, group: &Group, settings: &Settings) -> Option<Millis> {
+        let by_rate = group.next_wake(settings);
+        if group.is_paused { earlier(by_rate, self.pause(number).end()) } else { by_rate }
     }
 
     /// Notes when time will next change something in a group.
     fn note_wake(&mut self, number: GroupNumber, settings: &Settings) {
         let Some(group) = self.get(number) else { return };
-        let wakes_at = group.next_wake(settings);
+        let wakes_at = self.wakes_at(number, group, settings);
         let Some(group) = self.get_mut(number) else { return };
         let before = std::mem::replace(&mut group.wakes_at, wakes_at);
         if before != wakes_at {
@@ -380,6 +410,7 @@ impl Groups {
     fn forget(&mut self, number: GroupNumber) {
         let slot = (number.0 as usize).checked_sub(1).and_then(|slot| self.by_number.get_mut(slot));
         let Some(group) = slot.and_then(Option::take) else { return };
+        debug_assert!(!group.is_paused, "a paused group stays known");
         self.behind -= usize::from(self.is_behind(&group));
         if let Some(wakes_at) = group.wakes_at {
             self.wakes.remove(&(wakes_at, number));
@@ -398,20 +429,21 @@ impl Groups {
             + self.numbers.len() * (size_of::<Group>() + 40)
             + self.name_bytes
             + self.free.capacity() * 4
-            + self.wakes.len() * 24
+            + (self.wakes.len() + self.pauses.len()) * 24
     }
 
     /// The groups in their stored form, ordered by number.
     pub fn stored(&self) -> impl Iterator<Item = StoredGroup> + '_ {
-        self.by_number.iter().map(|group| group.as_deref().map(|group| self.stored_of(group)))
+        let numbered = self.by_number.iter().zip(1..);
+        numbered.map(|(group, number)| Some(self.stored_of(GroupNumber(number), group.as_deref()?)))
     }
 
     /// The groups in their stored form, ordered by name.
     pub fn by_name(&self) -> impl Iterator<Item = StoredFields> + '_ {
-        self.iter().map(|(_, group)| self.stored_of(group))
+        self.iter().map(|(number, group)| self.stored_of(number, group))
     }
 
-    fn stored_of(&self, group: &Group) -> StoredFields {
+    fn stored_of(&self, number: GroupNumber, group: &Group) -> StoredFields {
         let Used { spent, rests } = group.used;
         let behind = Behind { runs: group.runs, rate: self.has_new_rate(group) };
         StoredFields {
@@ -420,6 +452,7 @@ impl Groups {
             spent,
             rests,
             behind: self.is_behind(group).then_some(behind),
+            paused: group.is_paused.then(|| self.pause(number).end().unwrap_or_default()),
         }
     }
 
@@ -427,7 +460,7 @@ impl Groups {
     pub fn load(&mut self, stored: StoredGroup, settings: &Settings) -> Result<(), Invalid> {
         ensure(self.by_number.len() < NAMES_MAX as usize, "at most 10,000,000 groups")?;
         let number = GroupNumber(self.by_number.len() as u32 + 1);
-        let Some(StoredFields { name, limits, spent, rests, behind }) = stored else {
+        let Some(StoredFields { name, limits, spent, rests, behind, paused }) = stored else {
             self.by_number.push(None);
             self.free.push(number);
             return Ok(());
@@ -435,11 +468,16 @@ impl Groups {
         ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "a group's name")?;
         ensure(limits.is_none_or(|limits| limits.are_valid()), "a group's limits")?;
         ensure(spent.is_over_at() < Millis::MAX, "a valid use of a group's rate")?;
+        ensure(paused.is_none_or(|until| until <= Millis::MAX), "an instant")?;
         let (name, limits) = (Name::from(name.as_slice()), limits.map(Box::new));
         ensure(!self.numbers.contains_key(&name), "a name for one group only")?;
         self.numbers.insert(name.clone(), number);
         self.name_bytes += 2 * name.memory();
         let mut group = Group { name, limits, used: Used { spent, rests }, ..Group::default() };
+        if let Some(until) = paused {
+            group.is_paused = true;
+            self.pauses.insert(number, (until > Millis(0)).then_some(until));
+        }
         // The settings changed before the queue was stored: `group-rate` in the last epoch, or another setting after
         // it.
         self.rate_epoch = self.epoch.wrapping_sub(1);
@@ -460,7 +498,7 @@ impl Groups {
         counts: &BTreeMap<GroupNumber, [u64; 4]>,
         settings: &Settings,
     ) -> Result<(), Invalid> {
-        let (mut counted, mut behind) = (0, 0);
+        let (mut counted, mut behind, mut paused) = (0, 0, 0);
         for (number, group) in self.iter() {
             let stored = [group.tasks, group.ready, group.leased, group.returning];
             let [tasks, ..] = stored;
@@ -473,6 +511,8 @@ impl Groups {
             let is_rate = group.rate(settings).is_some();
             ensure(is_rate || !used.rests, "a rate for each group that rests")?;
             ensure(used.spent.is_valid(group.rate(settings)), "a valid use of a group's rate")?;
+            ensure(group.is_paused == self.pauses.contains_key(&number), "the end of each group's pause")?;
+            paused += usize::from(group.is_paused);
             if self.is_behind(group) {
                 behind += 1;
                 continue;
@@ -481,8 +521,10 @@ impl Groups {
                 group.runs == self.held_by(group, settings).is_none(),
                 "groups that can run in the rotations",
             )?;
-            ensure(group.wakes_at == group.next_wake(settings), "the next wake-up of each group")?;
+            let wakes_at = self.wakes_at(number, group, settings);
+            ensure(group.wakes_at == wakes_at, "the next wake-up of each group")?;
         }
+        ensure(paused == self.pauses.len(), "no pause of a group that is not known")?;
         ensure(behind == self.behind, "a correct count of groups behind")?;
         ensure(counted == counts.len(), "a group for each task's group number")?;
         let wakes = self.iter().filter_map(|(number, group)| Some((group.wakes_at?, number)));

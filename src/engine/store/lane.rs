@@ -180,6 +180,38 @@ impl Lane {
         })
     }
 
+    /// The tasks in the opposite order, from those below the rank `before` on. The tasks that were never touched are
+    /// searched in the log, where they can be far apart: a `None` stands for a task in between that is not one of them,
+    /// so that the caller can stop there. Tasks of other lanes are not left out.
+    pub fn in_reverse<'a>(
+        &'a self,
+        log: &'a Log,
+        before: Rank,
+    ) -> impl Iterator<Item = (Rank, Option<Position>)> + 'a {
+        let bounds = self.fresh.head.map(|head| head.start).zip(self.fresh.end());
+        let (from, end) = bounds.unwrap_or_default();
+        let mut fresh = log.tasks_back(from, end.min(before.order())).peekable();
+        let mut returned = self.returned.range(..before).rev().peekable();
+        let suspects = self.suspects.iter().flat_map(move |suspects| suspects.0.range(..before).rev());
+        let mut suspects = suspects.peekable();
+        std::iter::from_fn(move || {
+            let first = fresh.peek().map(|&position| log.order(position).rank());
+            let back = returned.peek().map(|&(&rank, _)| rank);
+            let suspect = suspects.peek().map(|&(&rank, _)| rank);
+            let next = first.max(back).max(suspect)?;
+            // A task that kept its rank has the number of its own place in the log. It comes before that place.
+            let order = match Some(next) {
+                next if next == back => returned.next()?.1,
+                next if next == suspect => suspects.next()?.1,
+                _ => {
+                    let position = fresh.next()?;
+                    return Some((next, Some(position).filter(|&position| log.entry(position).is_none())));
+                }
+            };
+            Some((next, log.locate(*order)))
+        })
+    }
+
     /// Whether the lane contains exactly these tasks.
     pub fn validate(&self, tasks: &LaneTasks, log: &Log) -> Result<(), Invalid> {
         let LaneTasks { fresh, returned, suspects } = tasks;

@@ -342,6 +342,19 @@ impl Log {
         )
     }
 
+    /// All tasks with order numbers below `end`, down to `from`, ordered by id from the last to the first.
+    pub fn tasks_back(&self, from: Order, end: Order) -> impl Iterator<Item = Position> + '_ {
+        let last = end.0.checked_sub(1).and_then(|last| self.page_of(Order(last)));
+        let pages = last.into_iter().flat_map(|at| self.pages.iter_back(at));
+        let reaches = move |page: &Page| page.first().0.saturating_add(page.slots() as u64) > from.0;
+        pages.take_while(move |(_, page)| reaches(page)).flat_map(move |(at, page)| {
+            let slot =
+                |order: Order| order.0.saturating_sub(page.first().0).min(page.slots() as u64) as usize;
+            let slots = (slot(from)..slot(end)).rev();
+            slots.filter(|&slot| page.is_live(slot)).map(move |slot| Position::new(at, slot))
+        })
+    }
+
     /// The stored form of each page that has tasks.
     pub fn stored_pages(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         self.pages.iter().filter(|page| page.live() > 0).map(Page::save)

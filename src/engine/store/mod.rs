@@ -39,6 +39,7 @@ pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod runs;
 pub(crate) mod schedules;
+pub(crate) mod searches;
 pub(crate) mod side_table;
 pub(crate) mod stats;
 pub(crate) mod ties;

@@ -133,6 +133,25 @@ impl Pages {
         })
     }
 
+    /// The pages from a position back to the first, each with its position.
+    pub fn iter_back(&self, from: PageAt) -> impl Iterator<Item = (PageAt, &Page)> {
+        let mut next = Some(from);
+        std::iter::from_fn(move || {
+            let here = next?;
+            let page = self.get(here)?;
+            next = match (here.page.checked_sub(1), here.chunk.checked_sub(1)) {
+                (Some(page), _) => Some(PageAt { page, ..here }),
+                (None, Some(chunk)) => {
+                    let last =
+                        self.chunks.get(chunk as usize).map_or(0, |chunk| chunk.len().saturating_sub(1));
+                    Some(PageAt::new(chunk as usize, last))
+                }
+                (None, None) => None,
+            };
+            Some((here, page))
+        })
+    }
+
     /// All pages.
     pub fn iter(&self) -> impl Iterator<Item = &Page> {
         self.chunks.iter().flatten()

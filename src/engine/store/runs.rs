@@ -79,6 +79,12 @@ impl Runs {
         self.middle.capacity()
     }
 
+    /// The end of the last run; `None` if there is none.
+    pub fn end(&self) -> Option<Order> {
+        let middle = if self.middle.is_empty() { None } else { Some(self.middle_end) };
+        self.tail.map(|run| run.end).or(middle).or(self.head.map(|run| run.end))
+    }
+
     /// The runs in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Run> + '_ {
         let mut bytes = self.middle.iter();

@@ -1,6 +1,7 @@
 //! What is shown of groups.
 
 use crate::limits::{GroupLimits, HeldBy};
+use crate::pause::Pause;
 use crate::rate::Rate;
 use crate::state::State;
 use crate::task::TaskId;
@@ -25,8 +26,10 @@ pub struct GroupView<'a> {
     pub concurrency: Option<u64>,
     /// The most claims in a span, by its own limits or the queue's settings; `None` for no limit.
     pub rate: Option<Rate>,
-    /// Which limit keeps the group from running; `None` if it can run.
+    /// What keeps the group from running; `None` if it can run.
     pub held_by: Option<HeldBy>,
+    /// Its pause.
+    pub pause: Pause,
     /// When its rate allows the next claim; `None` if it does now.
     pub rests_until: Option<Millis>,
 }
@@ -39,7 +42,7 @@ impl State {
 
     /// The groups whose names sort after `after`, ordered by name; empty for all.
     pub fn group_views<'a>(&'a self, after: &'a [u8]) -> impl Iterator<Item = GroupView<'a>> + 'a {
-        self.groups.after(after).map(|(_, group)| GroupView {
+        self.groups.after(after).map(|(number, group)| GroupView {
             name: &group.name,
             tasks: group.tasks,
             ready: group.ready,
@@ -49,6 +52,7 @@ impl State {
             concurrency: group.concurrency(&self.settings),
             rate: group.rate(&self.settings),
             held_by: self.groups.held_by(group, &self.settings),
+            pause: self.groups.pause(number),
             rests_until: self.groups.rests_until(group, &self.settings),
         })
     }

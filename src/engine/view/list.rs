@@ -1,12 +1,14 @@
 //! Lists of tasks, a bounded number per call.
 
+use crate::glob::Glob;
 use crate::numbers::{GroupNumber, Order, Rank};
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
 use crate::store::lane::Which;
 use crate::store::level::Level;
 use crate::store::log::Position;
-use crate::task::{TaskId, TaskState};
+use crate::store::record::Record;
+use crate::task::{Headers, TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::task::TaskView;
 
@@ -27,27 +29,27 @@ impl Cursor {
 
 impl Cursor {
     /// Whether this is the start of a list.
-    fn is_start(self) -> bool {
+    pub(super) fn is_start(self) -> bool {
         self == Cursor::default()
     }
 
     /// The cursor of a task in a list ordered by instants. Instants are shifted by 1, so that none is the start.
-    fn at(at: Millis, order: Order) -> Cursor {
+    pub(super) fn at(at: Millis, order: Order) -> Cursor {
         Cursor(at.0.saturating_add(1), order.0)
     }
 
     /// The instant and order number of such a cursor; `None` at the start.
-    fn instant(self) -> Option<(Millis, Order)> {
+    pub(super) fn instant(self) -> Option<(Millis, Order)> {
         (!self.is_start()).then_some((Millis(self.0.saturating_sub(1)), Order(self.1)))
     }
 
     /// The cursor of a ready task. Priorities are counted down from 127, so that cursors ascend.
-    fn ready(priority: i8, rank: Rank) -> Cursor {
+    pub(super) fn ready(priority: i8, rank: Rank) -> Cursor {
         Cursor((128 - i64::from(priority)).unsigned_abs(), rank.0)
     }
 
     /// The priority in the cursor of a ready task.
-    fn priority(self) -> i8 {
+    pub(super) fn priority(self) -> i8 {
         i8::try_from(128 - i64::try_from(self.0.clamp(1, 256)).unwrap_or(1)).unwrap_or(i8::MIN)
     }
 
@@ -86,16 +88,58 @@ impl From<usize> for Limit {
 
 /// The most tasks that one call examines, so that a filter that matches few does not block the server.
 const LIST_LOOKED_AT: usize = 10_000;
+/// The most bytes that one call compares with a pattern of up to 63 bytes, about a millisecond; of a longer pattern
+/// fewer. The first task is compared whatever its size.
+const LIST_COMPARED: usize = 1 << 20;
+
+/// Which tasks are listed, and in which order.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    /// The state of the tasks.
+    pub state: TaskState,
+    /// Where to continue.
+    pub cursor: Cursor,
+    /// How much one call returns.
+    pub limit: Limit,
+    /// Only the leases of this worker.
+    pub worker: Option<&'a [u8]>,
+    /// Only tasks of this group.
+    pub group: Option<&'a [u8]>,
+    /// Whether the order is reversed. A cursor continues in the order in which it was given.
+    pub is_reversed: bool,
+    /// Only tasks with a text that matches a pattern.
+    pub pattern: Option<Pattern<'a>>,
+}
+
+/// A pattern for a text of a task.
+#[derive(Debug, Clone, Copy)]
+pub enum Pattern<'a> {
+    /// For the payload.
+    Payload(&'a Glob),
+    /// For the value of the header with this name. A task without that header doesn't match.
+    Header(&'a [u8], &'a Glob),
+}
+
+impl Pattern<'_> {
+    fn matches(self, record: &Record<'_>, work: &mut usize) -> bool {
+        match self {
+            Pattern::Payload(glob) => glob.matches(record.payload, work),
+            Pattern::Header(_, _) if record.is_plain() => false,
+            Pattern::Header(name, glob) => {
+                let headers = record.options().headers;
+                *work += headers.len();
+                let pairs = Headers(headers).pairs();
+                pairs.into_iter().any(|(known, value)| known == name && glob.matches(value, work))
+            }
+        }
+    }
+}
+
+/// A task on the way through a list, with its own cursor; `None` for one that only has been looked at.
+pub(super) type Listed<'a> = (Cursor, Option<Found<'a>>);
 
 impl State {
-    /// Lists tasks of a state after `cursor`, within `limit`. Returns the cursor to continue with, and the tasks.
-    ///
-    /// Ready tasks are listed in the order of claims, delayed ones by due time, held and leased ones by id, dead and done ones
-    /// by the time they became so. If groups take turns, the ready tasks of a priority are listed by id, unless `group`
-    /// asks for one group. With `worker`, only the leases of that worker are listed.
-    ///
-    /// A call can return fewer tasks than asked for, or none, before the end, because it examines a bounded number of
-    /// tasks.
+    /// Lists tasks of a state after `cursor`, within `limit`: [`State::list_as`] without its other choices.
     pub fn list(
         &self,
         now: &Now,
@@ -105,22 +149,31 @@ impl State {
         worker: Option<&[u8]>,
         group: Option<&[u8]>,
     ) -> (Cursor, Vec<TaskView<'_>>) {
-        let (mut shown, mut bytes, mut before) = (Vec::new(), 0u64, cursor);
         let limit = limit.into();
-        let group = match group.map(|name| self.groups.find(name)) {
+        self.list_as(now, &Listing { state, cursor, limit, worker, group, is_reversed: false, pattern: None })
+    }
+
+    /// Lists tasks. Returns the cursor to continue with, and the tasks.
+    ///
+    /// Ready tasks are listed in the order of claims, delayed ones by due time, held and leased ones by id, dead and done ones
+    /// by the time they became so. If groups take turns, the ready tasks of a priority are listed by id, unless one
+    /// group is asked for.
+    ///
+    /// A call can return fewer tasks than asked for, or none, before the end, because it examines a bounded number of
+    /// tasks, and compares a bounded number of bytes with a pattern.
+    pub fn list_as(&self, now: &Now, listing: &Listing<'_>) -> (Cursor, Vec<TaskView<'_>>) {
+        let Listing { cursor, limit, pattern, .. } = *listing;
+        let (mut shown, mut bytes, mut before) = (Vec::new(), 0u64, cursor);
+        let group = match listing.group.map(|name| self.groups.find(name)) {
             Some(None) => return (Cursor::default(), shown),
             known => known.flatten(),
         };
-        for (looked_at, (at, found)) in self.in_order_of(now, state, cursor, group).enumerate() {
-            let is_wanted = match (worker, &found.entry().phase) {
-                (None, phase) => phase.state() == state,
-                (Some(worker), Phase::Leased { worker: number, .. }) => self.workers.name(*number) == worker,
-                _ => false,
-            };
-            let is_wanted = is_wanted && group.is_none_or(|group| found.record.group() == group);
-            // A search by id also visits tasks of other priorities.
-            let is_wanted = is_wanted && at.is_for(state, found.record.options().priority);
-            if is_wanted {
+        let mut compared = 0;
+        for (looked_at, (at, found)) in self.in_order_of(now, listing, group).enumerate() {
+            let wanted = found.filter(|found| self.is_listed(listing, group, at, found));
+            let matching = wanted
+                .filter(|found| pattern.is_none_or(|pattern| pattern.matches(&found.record, &mut compared)));
+            if let Some(found) = matching {
                 let task = self.view(now, found);
                 bytes += task.shown_bytes(limit.with_payload);
                 if bytes > limit.bytes && !shown.is_empty() {
@@ -128,7 +181,8 @@ impl State {
                 }
                 shown.push(task);
             }
-            if shown.len() >= limit.count || looked_at + 1 >= LIST_LOOKED_AT {
+            let is_enough = looked_at + 1 >= LIST_LOOKED_AT || compared >= LIST_COMPARED;
+            if shown.len() >= limit.count || is_enough {
                 return (at, shown);
             }
             before = at;
@@ -136,9 +190,41 @@ impl State {
         (Cursor::default(), shown)
     }
 
+    /// Whether a task is one of those to list, whatever its texts are.
+    fn is_listed(
+        &self,
+        listing: &Listing<'_>,
+        group: Option<GroupNumber>,
+        at: Cursor,
+        found: &Found<'_>,
+    ) -> bool {
+        let is_wanted = match (listing.worker, &found.entry().phase) {
+            (None, phase) => phase.state() == listing.state,
+            (Some(worker), Phase::Leased { worker: number, .. }) => self.workers.name(*number) == worker,
+            _ => false,
+        };
+        // A search by id also visits tasks of other priorities.
+        is_wanted
+            && group.is_none_or(|group| found.record.group() == group)
+            && at.is_for(listing.state, found.record.options().priority)
+    }
+
+    fn in_order_of<'a>(
+        &'a self,
+        now: &Now,
+        listing: &Listing<'_>,
+        group: Option<GroupNumber>,
+    ) -> Box<dyn Iterator<Item = Listed<'a>> + 'a> {
+        let &Listing { state, cursor, is_reversed, .. } = listing;
+        if is_reversed {
+            return self.in_reverse_of(now, state, cursor, group);
+        }
+        Box::new(self.forward(now, state, cursor, group).map(|(at, found)| (at, Some(found))))
+    }
+
     /// The tasks of a state after a cursor, each with its own cursor. For leased tasks: all tasks by id, to be
     /// filtered.
-    fn in_order_of<'a>(
+    fn forward<'a>(
         &'a self,
         now: &Now,
         state: TaskState,
@@ -211,26 +297,6 @@ impl State {
             .take(LIST_LOOKED_AT)
             .filter_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All).next());
         heads.filter_map(|(_, position)| since(position)).min()
-    }
-
-    /// At most `count` tasks of a state, in the order in which PURGE removes them. Leased tasks are never returned.
-    pub fn some(&self, now: &Now, state: TaskState, count: usize) -> Vec<TaskId> {
-        let id = |position| Some(self.log.record(position)?.id);
-        let by_order = |orders: &mut dyn Iterator<Item = Order>| -> Vec<TaskId> {
-            orders.take(count).filter_map(|order| id(self.log.locate(order)?)).collect()
-        };
-        match state {
-            TaskState::Ready => {
-                let lanes = self.lanes.levels().iter().flat_map(|level| level.lanes());
-                let positions = lanes.flat_map(|(_, lane)| lane.in_order(&self.log, Rank::FIRST, Which::All));
-                positions.take(count).filter_map(|(_, position)| id(position)).collect()
-            }
-            TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
-            TaskState::Held => by_order(&mut self.held.iter().copied()),
-            TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
-            TaskState::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
-            TaskState::Leased => Vec::new(),
-        }
     }
 
     /// When the next delayed task becomes ready; `None` if there is none.

@@ -37,7 +37,7 @@ pub const BLOCK: ArgDoc = ArgDoc::integer("ms").after("BLOCK").optional().about(
         MULTI and in scripts",
 );
 pub const GATHER: ArgDoc = ArgDoc::integer("ms").after("GATHER").optional().about(
-    "Waits for a fuller batch: it takes fewer than COUNT tasks only if the first of them has been ready for this many \
+    "Waits for more tasks: it takes fewer than COUNT only if the first of them has been ready for this many \
         milliseconds, 1 ms to 24 hours, or if BLOCK ends. Requires COUNT. Has no effect in MULTI and in scripts",
 );
 pub const WORKER: ArgDoc = ArgDoc::text("name").after("WORKER").optional().about(
@@ -302,7 +302,7 @@ pub enum Given {
     Tasks,
     /// Nothing.
     Nothing,
-    /// Nothing yet: it waits this many ms for a fuller batch.
+    /// Nothing yet: it waits this many ms for more.
     Gathers(u64),
 }
 
@@ -351,16 +351,16 @@ pub fn give(txn: &mut Txn<'_, '_>, request: &ClaimRequest<'_>, can_wait: bool) -
     Ok(if delivered > 0 { Given::Tasks } else { Given::Nothing })
 }
 
-/// For how many ms a claim waits for a fuller batch than it would get now; `None` if it takes what is there. It also
+/// For how many ms a claim waits for more tasks than it would get now; `None` if it takes what is there. It also
 /// waits while another worker that came before gathers for the same group.
 fn gathers_for(txn: &Txn<'_, '_>, request: &ClaimRequest<'_>, gather_ms: u64) -> Option<u64> {
     if txn.ctx.flags().denies_blocking() {
         return None;
     }
     let (at, claim) = (txn.now.at, &request.claim);
-    let haul = txn.queue().haul(at, claim)?;
-    let left_ms = gather_ms.saturating_sub(at.since(haul.since));
-    let waits = !haul.is_full || waiters::gathers(txn.ctx, txn.key, claim.group);
+    let batch = txn.queue().claimable(at, claim)?;
+    let left_ms = gather_ms.saturating_sub(at.since(batch.since));
+    let waits = !batch.is_full || waiters::gathers(txn.ctx, txn.key, claim.group);
     (waits && left_ms > 0).then_some(left_ms)
 }
 

@@ -1,8 +1,8 @@
-//! `TASK.CRON`: sets and removes the schedules of a queue.
+//! `TASK.CRON`: sets and removes the schedules of a queue, and makes runs of them.
 
 use taskslot_engine::{
-    BadRule, Catchup, EVERY_MIN_MS, Millis, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleError, ScheduleSpec,
-    Trigger,
+    BadRule, Catchup, EVERY_MIN_MS, Event, Millis, SCHEDULED_MAX_BYTES, SPAN_MAX_MS, ScheduleError,
+    ScheduleSpec, TaskId, Trigger,
 };
 
 use super::args::Args;
@@ -47,6 +47,10 @@ const DEL: ArgDoc = ArgDoc::text("name")
     .after("DEL")
     .about("Removes the schedule. Tasks that it has pushed are not affected");
 
+const RUN: ArgDoc = ArgDoc::text("name")
+    .after("RUN")
+    .about("Makes a run now, besides those that are planned: it pushes a task with the schedule's payload and options");
+
 /// The command `TASK.CRON`.
 pub struct Cron;
 
@@ -56,7 +60,7 @@ impl Command for Cron {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.CRON",
         summary: "Sets a schedule, which pushes a task at intervals or at the times of a cron expression, \
-            or removes one",
+            removes one, or makes a run of it now",
         details: "Each run pushes a task as TASK.PUSH does, and sets the time of the next run in the same \
             change. So a failover does not repeat a run. A queue has at most 1000 \
             schedules. SET creates the queue if it does not exist. If the schedule exists, SET \
@@ -68,10 +72,10 @@ impl Command for Cron {
         flags: "write",
         acl: "write",
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
-        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, DEL])],
+        args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, DEL, RUN])],
         reply: "With SET: 1 for a new schedule, 0 if it replaced one. With DEL: 1 if the schedule was \
-            removed, 0 if there is none",
-        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal. Nothing for a \
+            removed, 0 if there is none. With RUN: the id of the task",
+        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal, or with the run. Nothing for a \
             DEL of a schedule that does not exist",
         errors: errors![
             UNKNOWN,
@@ -89,6 +93,14 @@ impl Command for Cron {
             CRON_ZONE,
             CRON_NEVER,
             SCHEDULES,
+            NO_SCHEDULE,
+            PAUSED,
+            FULL_LEN,
+            FULL_BYTES,
+            FULL_GROUPS,
+            FULL_TOKENS,
+            TOKEN_HELD,
+            EXHAUSTED,
             OUT_OF_MEMORY,
             WRONG_TYPE,
             BROKEN,
@@ -101,14 +113,18 @@ impl Command for Cron {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let changed = match args.one_of(&["SET", "DEL"])? {
-            0 => set(ctx, key, args)?,
-            _ => {
-                let name = args.name("the name of a schedule")?;
-                args.finish()?;
-                delete(ctx, key, name)?
-            }
-        };
+        let action = args.one_of(&["SET", "DEL", "RUN"])?;
+        if action == 0 {
+            ctx.reply().integer(set(ctx, key, args)?.into());
+            return Ok(());
+        }
+        let name = args.name("the name of a schedule")?;
+        args.finish()?;
+        if action == 2 {
+            ctx.reply().bulk(&run(ctx, key, name)?.text());
+            return Ok(());
+        }
+        let changed = delete(ctx, key, name)?;
         ctx.reply().integer(changed.into());
         Ok(())
     }
@@ -203,6 +219,18 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
         Ok(event.is_some())
     })?;
     Ok(removed.unwrap_or(false))
+}
+
+/// Makes a run of a schedule now, and returns the id of its task.
+fn run(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<TaskId, Error> {
+    let made = write(ctx, key, Missing::Skip, |txn| {
+        let Some(run) = txn.queue().run_schedule(txn.now, name) else { return Ok(None) };
+        let event = run.inspect_err(|_| txn.count_refused())?;
+        txn.afford(txn.queue().growth(&event))?;
+        txn.commit(&event)?;
+        Ok(if let Event::Ran { id, .. } = event { Some(id) } else { None })
+    })?;
+    made.flatten().ok_or(Error::Bad("there is no such schedule"))
 }
 
 fn error(refused: ScheduleError) -> Error {

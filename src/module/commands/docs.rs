@@ -140,6 +140,9 @@ pub const CRON_NEVER: ErrorDoc =
 pub const SCHEDULES: ErrorDoc =
     ErrorDoc::new("ERR a queue can have at most 1000 schedules", "The schedule would be one more");
 
+pub const NO_SCHEDULE: ErrorDoc =
+    ErrorDoc::new("ERR there is no such schedule", "RUN names a schedule that the queue does not have");
+
 // The task or the queue.
 
 pub const STALE: ErrorDoc = ErrorDoc::new(
@@ -180,6 +183,10 @@ pub const CLOSED_BATCH: ErrorDoc = ErrorDoc::new(
 pub const NEVER_PUSHED: ErrorDoc = ErrorDoc::new(
     "ERR AFTER names a task that was never pushed",
     "An id is above all ids that the queue has given",
+);
+pub const TOKEN_HELD: ErrorDoc = ErrorDoc::new(
+    "ERR another task holds the token",
+    "The task of the run would have a token that is not free",
 );
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",

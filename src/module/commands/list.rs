@@ -1,6 +1,6 @@
 //! `TASK.LIST`: returns the tasks in a state, page by page.
 
-use taskslot_engine::{Cursor, Limit, NUMBER_MAX, TaskState};
+use taskslot_engine::{Cursor, Glob, Limit, Listing, NUMBER_MAX, PATTERN_MAX_BYTES, Pattern, TaskState};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
@@ -38,10 +38,11 @@ impl Command for List {
         name: "TASK.LIST",
         summary: "Returns the tasks in a state, page by page",
         details: "Ready tasks come in the order in which they would be claimed, delayed tasks by the time \
-            they are due, held and leased tasks by id, dead and done tasks by age. A cursor is a position in \
-            that order, not a snapshot: a task that comes or goes between two calls may be returned \
-            or not.",
-        complexity: "O(n) for n tasks. A call examines at most 10,000 tasks",
+            they are due, held and leased tasks by id, dead and done tasks by age; with REV the other way round. A cursor \
+            is a position in that order, not a snapshot: a task that comes or goes between two calls may be returned \
+            or not. Give the same options with it. A call may return fewer tasks than asked for, or none, before the \
+            end: it is over when the cursor is 0.",
+        complexity: "O(n) for n tasks. A call examines at most 10,000 tasks, and compares about 1 MiB with a pattern",
         since: FIRST,
         arity: -3,
         flags: "readonly random",
@@ -67,12 +68,38 @@ impl Command for List {
                 .after("WORKER")
                 .optional()
                 .about("Returns only tasks that this worker holds, 1 to 256 bytes. Only with the state LEASED"),
+            ArgDoc::word("rev", "REV").optional().about("The other way round: the newest dead tasks first, for example"),
+            ArgDoc::one_of(
+                "filter",
+                &[
+                    ArgDoc::text("pattern").after("MATCH").about(
+                        "Returns only tasks whose payload matches a glob pattern of at most 256 bytes, with the syntax of \
+                            KEYS: `*`, `?`, `[a-z]`, `[^a-z]` and `\\`",
+                    ),
+                    ArgDoc::block("header", &[ArgDoc::text("name"), ArgDoc::text("pattern")])
+                        .after("HEADER")
+                        .about("Returns only tasks with a header of this name whose value matches the pattern"),
+                ],
+            )
+            .optional(),
             ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads and results"),
         ],
         reply: "[cursor, tasks], where tasks is an array of maps as TASK.GET returns them. Pass the \
             cursor to the next call; 0 means that there are no more tasks",
         replicates: "Nothing",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, NAME, CURSOR, WORKER_LEASED, WRONG_TYPE, BUSY],
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            NAME,
+            TOO_LONG,
+            CLASH,
+            CURSOR,
+            WORKER_LEASED,
+            WRONG_TYPE,
+            BUSY
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -81,30 +108,17 @@ impl Command for List {
         let key = args.next()?;
         let state = args.one_of(&TaskState::ALL.map(TaskState::name))?;
         let state = TaskState::ALL.get(state).copied().ok_or(Error::Syntax)?;
-        let mut cursor = Cursor::default();
-        let mut limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
-        let (mut group, mut worker) = (None, None);
-        while let Some(option) = args.option(OPTIONS)? {
-            match option {
-                "CURSOR" => cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?,
-                "COUNT" => limit.count = args.count("COUNT")?,
-                "BYTES" => limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
-                "GROUP" => group = Some(args.name("GROUP")?),
-                "WORKER" => worker = Some(args.name("WORKER")?),
-                "WITHPAYLOAD" => limit.with_payload = true,
-                _ => return Err(Error::Syntax),
-            }
-        }
-        if worker.is_some() && state != TaskState::Leased {
+        let options = Options::read(&mut args)?;
+        if options.worker.is_some() && state != TaskState::Leased {
             return Err(Error::Bad("WORKER can be used with the state LEASED only"));
         }
-        let reply = ctx.reply();
+        let (reply, listing) = (ctx.reply(), options.listing(state));
         let shown = read(ctx, key, |value, now| {
-            let (next, tasks) = value.queue.list(&now, state, cursor, limit, worker, group);
+            let (next, tasks) = value.queue.list_as(&now, &listing);
             reply.array(2);
             reply.bulk(next.to_string().as_bytes());
             reply.array(tasks.len());
-            tasks.iter().for_each(|task| reply_task(reply, task, limit.with_payload));
+            tasks.iter().for_each(|task| reply_task(reply, task, listing.limit.with_payload));
         })?;
         if shown.is_none() {
             reply.array(2);
@@ -115,4 +129,62 @@ impl Command for List {
     }
 }
 
-const OPTIONS: &[&str] = &["CURSOR", "COUNT", "BYTES", "GROUP", "WORKER", "WITHPAYLOAD"];
+const OPTIONS: &[&str] =
+    &["CURSOR", "COUNT", "BYTES", "GROUP", "WORKER", "WITHPAYLOAD", "REV", "MATCH", "HEADER"];
+
+/// The options, as they were given.
+struct Options<'a> {
+    cursor: Cursor,
+    limit: Limit,
+    group: Option<&'a [u8]>,
+    worker: Option<&'a [u8]>,
+    is_reversed: bool,
+    /// The pattern for payloads.
+    payload: Option<Glob>,
+    /// The name of a header, and the pattern for its value.
+    header: Option<(&'a [u8], Glob)>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads options up to the end.
+    fn read(args: &mut Args<'a>) -> Result<Options<'a>, Error> {
+        let limit = Limit { count: DEFAULT_COUNT, bytes: REPLY_BYTES, with_payload: false };
+        let (cursor, is_reversed) = (Cursor::default(), false);
+        let mut options =
+            Options { cursor, limit, group: None, worker: None, is_reversed, payload: None, header: None };
+        while let Some(option) = args.option(OPTIONS)? {
+            match option {
+                "CURSOR" => {
+                    options.cursor = Cursor::parse(args.bytes()?).ok_or(Error::Bad("invalid cursor"))?;
+                }
+                "COUNT" => options.limit.count = args.count("COUNT")?,
+                "BYTES" => options.limit.bytes = args.unsigned("BYTES", 1..=NUMBER_MAX)?,
+                "GROUP" => options.group = Some(args.name("GROUP")?),
+                "WORKER" => options.worker = Some(args.name("WORKER")?),
+                "WITHPAYLOAD" => options.limit.with_payload = true,
+                "REV" => options.is_reversed = true,
+                "MATCH" => options.payload = Some(pattern("the pattern of MATCH", args)?),
+                "HEADER" => {
+                    let name = args.name("the name of a header")?;
+                    options.header = Some((name, pattern("the pattern of HEADER", args)?));
+                }
+                _ => return Err(Error::Syntax),
+            }
+        }
+        match options {
+            Options { payload: Some(_), header: Some(_), .. } => Err(Error::Clash("MATCH", "HEADER")),
+            options => Ok(options),
+        }
+    }
+
+    fn listing(&self, state: TaskState) -> Listing<'_> {
+        let &Options { cursor, limit, group, worker, is_reversed, .. } = self;
+        let by_header = self.header.as_ref().map(|(name, glob)| Pattern::Header(name, glob));
+        let pattern = self.payload.as_ref().map(Pattern::Payload).or(by_header);
+        Listing { state, cursor, limit, worker, group, is_reversed, pattern }
+    }
+}
+
+fn pattern(what: &'static str, args: &mut Args<'_>) -> Result<Glob, Error> {
+    Glob::new(args.bytes()?).ok_or(Error::TooLong(what, PATTERN_MAX_BYTES))
+}

@@ -1,4 +1,5 @@
-//! `TASK.PAUSE`, `TASK.RESUME`: close and open the gates of a queue, one for claims (OUT) and one for pushes (IN).
+//! `TASK.PAUSE`, `TASK.RESUME`: close and open the gates of a queue, one for claims (OUT) and one for pushes (IN); and
+//! hold one group.
 
 use taskslot_engine::{Event, Gate, SPAN_MAX_MS};
 
@@ -17,6 +18,9 @@ const GATE: ArgDoc = ArgDoc::one_of(
         ArgDoc::word("out", "OUT").about("Claims. This is the default"),
         ArgDoc::word("in", "IN").about("Pushes, and the runs of schedules"),
         ArgDoc::word("all", "ALL").about("Both"),
+        ArgDoc::text("name")
+            .after("GROUP")
+            .about("Claims of the tasks of this group, 1 to 256 bytes. Other groups go on"),
     ],
 )
 .optional();
@@ -32,13 +36,13 @@ impl Command for Pause {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PAUSE",
-        summary: "Stops claims (OUT, the default), pushes (IN) or both (ALL), for a time or until \
-            TASK.RESUME",
+        summary: "Stops claims (OUT, the default), pushes (IN) or both (ALL), or the claims of one group, for a time \
+            or until TASK.RESUME",
         details: "Blocked workers keep waiting. Leases still end, and tasks can still be acknowledged, \
             failed, requeued, extended and retried. Schedules skip their runs while pushes are \
-            stopped. A later pause of the same direction replaces this one. Creates the queue if it \
-            does not exist.",
-        complexity: "O(1)",
+            stopped. A later pause of the same direction or group replaces this one. Creates the queue if it \
+            does not exist; the group needs no tasks.",
+        complexity: "O(1), with GROUP O(log g) for g groups",
         since: FIRST,
         arity: -2,
         flags: "write fast",
@@ -53,7 +57,9 @@ impl Command for Pause {
             TWICE,
             NO_VALUE,
             RANGE,
+            NAME,
             CLASH,
+            FULL_GROUPS,
             OUT_OF_MEMORY,
             WRONG_TYPE,
             BROKEN,
@@ -66,10 +72,15 @@ impl Command for Pause {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let (gate, for_ms) = gate(&mut args, &["OUT", "IN", "ALL", "FOR"])?;
+        let (what, for_ms) = what(&mut args, &["OUT", "IN", "ALL", "GROUP", "FOR"])?;
         write(ctx, key, Missing::CreateWithMemory, |txn| {
             let until = for_ms.map(|ms| txn.now.at.plus(ms));
-            txn.commit(&Event::Paused { gate, until })
+            let event = match what {
+                What::Gate(gate) => Event::Paused { gate, until },
+                What::Group(name) => txn.queue().pause_group(name, until)?,
+            };
+            txn.afford(txn.queue().growth(&event))?;
+            txn.commit(&event)
         })?;
         ctx.reply().status(c"OK");
         Ok(())
@@ -84,7 +95,7 @@ impl Command for Resume {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.RESUME",
-        summary: "Ends a pause of claims (OUT, the default), of pushes (IN) or of both (ALL)",
+        summary: "Ends a pause of claims (OUT, the default), of pushes (IN), of both (ALL) or of a group",
         details: "Workers that wait get the ready tasks at once.",
         complexity: "O(n) for n waiting workers that get tasks",
         since: FIRST,
@@ -94,43 +105,56 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
-        replicates: "One TASK._APPLY with the end of the pause. Nothing if the queue is not paused",
-        errors: errors![UNKNOWN, TWICE, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        replicates: "One TASK._APPLY with the end of the pause. Nothing if the queue or the group is not paused",
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, NAME, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let (gate, _) = gate(&mut args, &["OUT", "IN", "ALL"])?;
+        let (what, _) = what(&mut args, &["OUT", "IN", "ALL", "GROUP"])?;
         write(ctx, key, Missing::Skip, |txn| {
-            let is_closed = [Gate::In, Gate::Out]
-                .into_iter()
-                .any(|one| gate.covers(one) && !txn.queue().paused(txn.now.at, one).is_open());
-            if is_closed { txn.commit(&Event::Resumed { gate }) } else { Ok(()) }
+            let event = match what {
+                What::Gate(gate) => {
+                    let is_closed = |one| !txn.queue().paused(txn.now.at, one).is_open();
+                    let mut covered = [Gate::In, Gate::Out].into_iter().filter(|&one| gate.covers(one));
+                    covered.any(is_closed).then_some(Event::Resumed { gate })
+                }
+                What::Group(name) => txn.queue().resume_group(name),
+            };
+            event.map_or(Ok(()), |event| txn.commit(&event))
         })?;
         ctx.reply().status(c"OK");
         Ok(())
     }
 }
 
-/// Reads the gate, and the value of FOR if that is among `known`. More than one gate is an error.
-fn gate(args: &mut Args<'_>, known: &[&'static str]) -> Result<(Gate, Option<u64>), Error> {
-    let (mut gate, mut for_ms) = (None, None);
+/// What is paused or resumed.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Gate(Gate),
+    Group(&'a [u8]),
+}
+
+/// Reads what is meant, and the value of FOR if that is among `known`. More than one gate or group is an error.
+fn what<'a>(args: &mut Args<'a>, known: &[&'static str]) -> Result<(What<'a>, Option<u64>), Error> {
+    let (mut what, mut for_ms) = (None, None);
     while let Some(option) = args.option(known)? {
         let named = match option {
-            "OUT" => Gate::Out,
-            "IN" => Gate::In,
-            "ALL" => Gate::All,
+            "OUT" => What::Gate(Gate::Out),
+            "IN" => What::Gate(Gate::In),
+            "ALL" => What::Gate(Gate::All),
+            "GROUP" => What::Group(args.name("GROUP")?),
             "FOR" => {
                 for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?);
                 continue;
             }
             _ => return Err(Error::Syntax),
         };
-        if let Some((other, _)) = gate.replace((option, named)) {
+        if let Some((other, _)) = what.replace((option, named)) {
             return Err(Error::Clash(other, option));
         }
     }
-    Ok((gate.map_or(Gate::Out, |(_, gate)| gate), for_ms))
+    Ok((what.map_or(What::Gate(Gate::Out), |(_, what)| what), for_ms))
 }

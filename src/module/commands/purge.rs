@@ -1,20 +1,18 @@
-//! `TASK.PURGE`: removes waiting, dead or done tasks.
+//! `TASK.PURGE`: removes waiting, dead or done tasks: those of a state, those that are old, or some by their ids.
 
-use taskslot_engine::{BATCH_MAX, Event, TaskState};
+use taskslot_engine::{BATCH_MAX, SPAN_MAX_MS, TaskId, TaskState};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use crate::errors::Error;
-use crate::txn::{Missing, write};
+use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
-/// The states that can be purged. Leased tasks can't, because workers are working on them.
-const STATES: [TaskState; 5] =
-    [TaskState::Ready, TaskState::Delayed, TaskState::Held, TaskState::Dead, TaskState::Done];
-/// The order in which ALL purges them. Held tasks are the first, so that the end of others doesn't let them go.
-const ALL: [TaskState; 5] =
-    [TaskState::Held, TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
+/// The states that can be purged, in the order in which ALL purges them. Held tasks are the first, so that the end of
+/// others doesn't let them go. Leased tasks can't be purged, because workers are working on them.
+const STATES: &[TaskState] =
+    &[TaskState::Held, TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
 
 /// The command `TASK.PURGE`.
 pub struct Purge;
@@ -24,9 +22,11 @@ impl Command for Purge {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PURGE",
-        summary: "Removes the tasks in a state, or all tasks that are not leased",
+        summary: "Removes the tasks in a state, or all tasks that are not leased, or tasks by their ids",
         details: "A call removes a limited number of tasks, so that it does not hold the server up. Repeat \
-            it until it returns 0. Settings, groups and schedules stay.",
+            it until it returns 0. With OLDER it examines at most 10,000 ready and 10,000 delayed tasks; the next such \
+            call goes on there. So a 0 is certain only in a queue with no more tasks than that, or after as many calls \
+            as it takes to look at all of them. Settings, groups and schedules stay.",
         complexity: "O(n log m) for n removed tasks in a queue of m",
         since: FIRST,
         arity: -3,
@@ -36,7 +36,7 @@ impl Command for Purge {
         args: &[
             ArgDoc::key("key", 0),
             ArgDoc::one_of(
-                "state",
+                "tasks",
                 &[
                     ArgDoc::word("ready", "READY").about("The ready tasks"),
                     ArgDoc::word("delayed", "DELAYED").about("The delayed tasks"),
@@ -47,43 +47,98 @@ impl Command for Purge {
                     ArgDoc::word("done", "DONE").about("The done tasks, with their results"),
                     ArgDoc::word("all", "ALL")
                         .about("All of these: the ready, delayed, held, dead and done tasks"),
+                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
+                        .after("IDS")
+                        .about("The tasks with these ids, 1 to 1000 of them, unless they are leased"),
                 ],
+            ),
+            ArgDoc::integer("ms").after("OLDER").optional().about(
+                "Only tasks that have been in their state for at least this many milliseconds, up to 100 years: dead and done \
+                    ones since they became so, ready ones since they were last ready, delayed ones since their push",
             ),
             ArgDoc::integer("tasks")
                 .after("COUNT")
                 .optional()
-                .about("The most tasks to remove, 1 to 1000. 1000 by default"),
+                .about("The most tasks to remove, 1 to 1000. 1000 by default. Not with IDS"),
         ],
         reply: "The number of tasks that were removed",
         replicates: "One TASK._APPLY with the ids of the tasks that are removed. Nothing if there are none",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, ID, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let [ready, delayed, held, dead, done] = STATES.map(TaskState::name);
-        let state = args.one_of(&[ready, delayed, held, dead, done, "ALL"])?;
-        let mut count = BATCH_MAX;
-        while args.option(&["COUNT"])?.is_some() {
-            count = args.count("COUNT")?;
-        }
-        let states = STATES.get(state).map_or(&ALL[..], std::slice::from_ref);
-        let removed = write(ctx, key, Missing::Skip, |txn| {
-            let mut removed = 0;
-            for &state in states {
-                let ids = txn.queue().some(&txn.now, state, count - removed);
-                if !ids.is_empty() {
-                    removed += ids.len();
-                    // A done task is already counted as acked, so it doesn't count as purged too.
-                    let is_done = state == TaskState::Done;
-                    txn.commit(&if is_done { Event::Forgotten { ids } } else { Event::Purged { ids } })?;
-                }
+        let (which, mut older_ms, mut count) = (Which::read(&mut args)?, None, BATCH_MAX);
+        while let Some(option) = args.option(&["OLDER", "COUNT"])? {
+            match (option, &which) {
+                ("OLDER", _) => older_ms = Some(args.unsigned("OLDER", 0..=SPAN_MAX_MS)?),
+                (option, Which::Ids(_)) => return Err(Error::Clash("IDS", option)),
+                (option, Which::States(_)) => count = args.count(option)?,
             }
-            Ok(removed)
+        }
+        let removed = write(ctx, key, Missing::Skip, |txn| match &which {
+            Which::Ids(ids) => purge_ids(txn, ids, older_ms),
+            Which::States(states) => purge_states(txn, states, older_ms, count),
         })?;
         ctx.reply().integer(removed.unwrap_or(0) as i64);
         Ok(())
     }
+}
+
+/// The tasks to remove.
+enum Which {
+    States(&'static [TaskState]),
+    Ids(Vec<TaskId>),
+}
+
+impl Which {
+    fn read(args: &mut Args<'_>) -> Result<Which, Error> {
+        let mut words: Vec<&'static str> = STATES.iter().map(|state| state.name()).collect();
+        words.extend(["ALL", "IDS"]);
+        let at = args.one_of(&words)?;
+        if words.get(at) != Some(&"IDS") {
+            return Ok(Which::States(STATES.get(at).map_or(STATES, std::slice::from_ref)));
+        }
+        let count = args.count("IDS")?;
+        // Reserves no more than there are arguments: the count may be far larger.
+        let mut ids = Vec::with_capacity(count.min(args.left()));
+        for _ in 0..count {
+            ids.push(args.id()?);
+        }
+        Ok(Which::Ids(ids))
+    }
+}
+
+/// Removes tasks by their ids, and returns how many.
+fn purge_ids(txn: &mut Txn<'_, '_>, ids: &[TaskId], older_ms: Option<u64>) -> Result<usize, Error> {
+    let mut removed = 0;
+    for event in txn.queue().purge_ids(&txn.now, ids, older_ms) {
+        removed += event.changes().tasks.ids().count();
+        txn.commit(&event)?;
+    }
+    Ok(removed)
+}
+
+/// Removes at most `count` tasks of these states, and returns how many.
+fn purge_states(
+    txn: &mut Txn<'_, '_>,
+    states: &[TaskState],
+    older_ms: Option<u64>,
+    count: usize,
+) -> Result<usize, Error> {
+    let mut removed = 0;
+    for &state in states.iter() {
+        let (event, stopped) = txn.queue().purge(&txn.now, state, older_ms, count - removed);
+        if let Some(event) = event {
+            removed += event.changes().tasks.ids().count();
+            txn.commit(&event)?;
+        }
+        stopped.into_iter().for_each(|stopped| txn.note_search(stopped));
+        if removed >= count {
+            break;
+        }
+    }
+    Ok(removed)
 }

@@ -9,6 +9,9 @@ use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
 
+const OF_GROUP: ArgDoc =
+    ArgDoc::text("name").after("GROUP").optional().about("Only tasks of this group, 1 to 256 bytes");
+
 /// The command `TASK.RETRY`.
 pub struct Retry;
 
@@ -19,7 +22,9 @@ impl Command for Retry {
         name: "TASK.RETRY",
         summary: "Makes dead, delayed or held tasks ready, behind the other ready tasks",
         details: "A dead task starts again with no failures and no stalls. It stays dead if another task \
-            holds its UNIQUE token. A held task waits for nothing any more.",
+            holds its UNIQUE token. A held task waits for nothing any more. With COUNT, a call examines at most 10,000 \
+            dead tasks. With GROUP, the next such call goes on there. So in a queue with more dead tasks, repeat it as \
+            often as it takes to look at all of them.",
         complexity: "O(n log m) for n tasks in a queue of m",
         since: FIRST,
         arity: -3,
@@ -35,13 +40,15 @@ impl Command for Retry {
                     ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
                         .after("IDS")
                         .about("1 to 1000 ids"),
-                    ArgDoc::integer("n").after("COUNT").about("The n oldest dead tasks, 1 to 1000 of them"),
+                    ArgDoc::block("oldest", &[ArgDoc::integer("n"), OF_GROUP])
+                        .after("COUNT")
+                        .about("The n oldest dead tasks, 1 to 1000 of them"),
                 ],
             ),
         ],
         reply: "The number of tasks that became ready",
         replicates: "One TASK._APPLY with the tasks that became ready. Nothing if there are none",
-        errors: errors![TOO_MANY, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![TOO_MANY, NO_VALUE, RANGE, NAME, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -49,14 +56,17 @@ impl Command for Retry {
         let mut args = Args::new(args);
         let key = args.next()?;
         let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
+        let group = if count.is_some() && args.word("GROUP") { Some(args.name("GROUP")?) } else { None };
         let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
         args.finish()?;
         let retried = write(ctx, key, Missing::Skip, |txn| {
-            let queue = &txn.queue();
-            let event = match (&ids, count) {
-                (Some(ids), _) => queue.retry(txn.now, ids.as_slice()),
-                (None, count) => queue.retry_oldest(txn.now, count.unwrap_or_default()),
+            let (queue, count) = (txn.queue(), count.unwrap_or_default());
+            let (event, stopped) = match (&ids, group) {
+                (Some(ids), _) => (queue.retry(txn.now, ids.as_slice()), None),
+                (None, Some(group)) => queue.retry_group(txn.now, group, count),
+                (None, None) => (queue.retry_oldest(txn.now, count), None),
             };
+            stopped.into_iter().for_each(|stopped| txn.note_search(stopped));
             let Some(event) = event else { return Ok(0) };
             txn.commit(&event)?;
             Ok(if let Event::Retried { ids, .. } = &event { ids.len() } else { 0 })

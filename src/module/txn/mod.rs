@@ -10,7 +10,7 @@ mod served;
 
 use std::cell::Cell;
 
-use taskslot_engine::{Effect, Event, Millis, Now, Queue, Totals};
+use taskslot_engine::{Effect, Event, Millis, Now, Queue, Stopped, Totals};
 use taskslot_node::{QueueKey, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
@@ -206,6 +206,11 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// The queue, for reading. [`Txn::commit`], [`Txn::commit_push`] and [`Txn::claim`] change it.
     pub fn queue(&self) -> &Queue {
         &self.value.queue
+    }
+
+    /// Notes where a search stopped, so that the next one goes on there.
+    pub fn note_search(&mut self, stopped: Stopped) {
+        self.value.queue.note_search(stopped);
     }
 
     /// Counts a push that was refused.

@@ -1,12 +1,33 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
-use taskslot_engine::{Cursor, Handle, Now, Options, TaskId, TaskState, Unique};
+use taskslot_engine::{
+    Claim, Claimable, Cursor, Event, Handle, Limit, Listing, Now, Options, TaskId, TaskState, Unique,
+};
 
 use super::Lockstep;
 use crate::copies::digest;
 use crate::model::{Place, Task};
 
 impl Lockstep {
+    /// Compares what a claim was said to get with what it gets, before that is applied.
+    pub(super) fn compare_batch(&self, batch: Option<Claimable>, claim: &Claim, event: Option<&Event>) {
+        let ids: Vec<TaskId> = match event {
+            Some(Event::Claimed { leases, .. }) => leases.iter().map(|lease| lease.id).collect(),
+            Some(Event::Taken { ids, .. }) => ids.clone(),
+            _ => Vec::new(),
+        };
+        assert_eq!(batch.is_some(), !ids.is_empty(), "whether there is a batch");
+        let Some(batch) = batch else { return };
+        let mut after = self.queue.clone();
+        after.apply(event.unwrap()).unwrap();
+        let has_more = after.is_claimable(self.now.at);
+        assert!(!batch.is_full || self.queue.may_fill(claim), "what is full can be full");
+        match batch.is_full {
+            true => assert!(ids.len() == claim.count || claim.bytes.is_some() || self.queue.has_suspects()),
+            false => assert!(ids.len() < claim.count && (!has_more || self.queue.has_suspects())),
+        }
+    }
+
     pub(super) fn compare_counts(&self) {
         for state in TaskState::ALL {
             assert_eq!(self.queue.count(state), self.model.count(state), "{}", state.name());
@@ -56,6 +77,25 @@ impl Lockstep {
             cursor = next;
         }
         assert_eq!(at, expected.len(), "all {} tasks", state.name());
+        self.compare_reversed(state, &expected);
+    }
+
+    /// Compares a list in the opposite order.
+    fn compare_reversed(&self, state: TaskState, expected: &[&Task]) {
+        let limit = Limit::from(1 + self.steps as usize % 7);
+        let (worker, group, pattern) = (None, None, None);
+        let (mut cursor, mut ids) = (Cursor::default(), Vec::new());
+        loop {
+            let listing = Listing { state, cursor, limit, worker, group, is_reversed: true, pattern };
+            let (next, tasks) = self.queue.list_as(&self.now, &listing);
+            ids.extend(tasks.iter().map(|task| task.id));
+            if next == Cursor::default() {
+                break;
+            }
+            cursor = next;
+        }
+        let expected: Vec<TaskId> = expected.iter().rev().map(|task| task.id).collect();
+        assert_eq!(ids, expected, "{} tasks in the opposite order", state.name());
     }
 
     pub(super) fn seen(&self, id: TaskId) -> Seen<'_> {

@@ -36,14 +36,48 @@ impl Lockstep {
 
     pub(super) fn purge(&mut self, a: u32, b: u32) {
         let state = pick(&[TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done], a);
-        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), 1 + b as usize % 4, None, None);
-        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-        if state == TaskState::Done {
-            ids.iter().for_each(|&id| self.model.forget_done(id));
-            return self.apply(&Event::Forgotten { ids });
+        let (count, older_ms) = (1 + b as usize % 4, u64::from(b >> 8) % 300);
+        let events = match a / 4 % 3 {
+            0 => self.purge_first(state, count),
+            1 => {
+                let (event, stopped) = self.queue.purge(&self.now, state, Some(older_ms), count);
+                assert_eq!(stopped, None, "all tasks were looked at");
+                let expected = self.model.old_of(&self.now, state, older_ms);
+                let expected: Vec<TaskId> = expected.into_iter().take(count).collect();
+                assert_eq!(purged(event.as_slice()), expected, "{} tasks of {older_ms} ms", state.name());
+                event.into_iter().collect()
+            }
+            _ => {
+                let ids: Vec<TaskId> = (0..count as u32).map(|i| self.id(b.wrapping_mul(i + 1))).collect();
+                let older_ms = (b & 128 == 0).then_some(older_ms);
+                let events = self.queue.purge_ids(&self.now, &ids, older_ms);
+                let mut removed = purged(&events);
+                removed.sort_unstable();
+                let old = [TaskState::Ready, TaskState::Delayed, TaskState::Dead, TaskState::Done];
+                let old =
+                    old.map(|state| self.model.old_of(&self.now, state, older_ms.unwrap_or(0))).concat();
+                let mut expected: Vec<TaskId> = ids.into_iter().filter(|id| old.contains(id)).collect();
+                expected.sort_unstable();
+                expected.dedup();
+                assert_eq!(removed, expected, "a purge by ids");
+                events
+            }
+        };
+        for event in events {
+            event.changes().tasks.ids().for_each(|id| match event {
+                Event::Forgotten { .. } => self.model.forget_done(id),
+                _ => self.model.purge(id),
+            });
+            self.apply(&event);
         }
-        ids.iter().for_each(|&id| self.model.purge(id));
-        self.apply(&Event::Purged { ids });
+    }
+
+    fn purge_first(&self, state: TaskState, count: usize) -> Vec<Event<'static>> {
+        let (_, tasks) = self.queue.list(&self.now, state, Cursor::default(), count, None, None);
+        let (event, stopped) = self.queue.purge(&self.now, state, None, count);
+        assert_eq!(stopped, None, "nothing is searched");
+        assert_eq!(purged(event.as_slice()), tasks.iter().map(|task| task.id).collect::<Vec<_>>());
+        event.into_iter().collect()
     }
 
     pub(super) fn unclaim(&mut self, a: u32) {
@@ -176,4 +210,8 @@ impl Lockstep {
             );
         }
     }
+}
+
+fn purged(events: &[Event<'_>]) -> Vec<TaskId> {
+    events.iter().flat_map(|event| event.changes().tasks.ids()).collect()
 }

@@ -1,8 +1,8 @@
 //! Changes to the naive model by others than workers: cancel, retry, purge, remembered requests, copies.
 
-use taskslot_engine::{Answer, Beginning, Handle, Now, Refusal, TaskId, Term};
+use taskslot_engine::{Answer, Beginning, Handle, Now, Refusal, TaskId, TaskState, Term};
 
-use super::{Model, Place};
+use super::{Model, Place, Task};
 
 impl Model {
     pub fn cancel(&mut self, id: TaskId) -> Result<bool, Refusal> {
@@ -47,6 +47,32 @@ impl Model {
             }
         }
         retried
+    }
+
+    /// The tasks that have been in a state for at least so long, in the order in which PURGE OLDER removes them.
+    pub fn old_of(&self, now: &Now, state: TaskState, older_ms: u64) -> Vec<TaskId> {
+        let is_old = |since: u64| since + older_ms <= now.at.0 || older_ms == 0;
+        let of = |since: &dyn Fn(&Task) -> Option<u64>| -> Vec<TaskId> {
+            let old = self.tasks.iter().filter(|task| since(task).is_some_and(is_old));
+            old.map(|task| task.id).collect()
+        };
+        match state {
+            TaskState::Ready => of(&|task| match task.place {
+                Place::Ready { since } => Some(since),
+                _ => None,
+            }),
+            TaskState::Delayed => {
+                of(&|task| matches!(task.place, Place::Delayed { .. }).then_some(task.id.ms))
+            }
+            TaskState::Dead => {
+                self.by_death().iter().filter(|(at, _)| is_old(*at)).map(|(_, task)| task.id).collect()
+            }
+            TaskState::Done => {
+                self.by_end().iter().filter(|(at, _, _)| is_old(*at)).map(|(_, _, task)| task.id).collect()
+            }
+            // The model knows no tasks that wait for others.
+            TaskState::Held | TaskState::Leased => Vec::new(),
+        }
     }
 
     pub fn purge(&mut self, id: TaskId) {

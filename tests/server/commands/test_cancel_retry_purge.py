@@ -133,3 +133,68 @@ def test_purge_removes_up_to_1000_tasks(c):
         assert c("TASK.PURGE", "q", *words) == SYNTAX
     assert c("TASK.LEN", "q") == 1500
     assert [c("TASK.PURGE", "q", "ALL") for _ in range(3)] == [1000, 500, 0]
+
+
+def test_purge_removes_tasks_by_their_ids_unless_they_are_leased(c):
+    """Waiting, dead and done tasks are removed; an id that is given twice counts once."""
+    [dead] = dead_tasks(c, 1)
+    done = c.push("q", "p", "RETAIN", DAY)
+    assert c("TASK.ACK", "q", c.claim()) == 1
+    ready, delayed, leased = c.push(), c.push("q", "p", "DELAY", DAY), c.push("q", "p", "PRIORITY", 9)
+    handle = c.claim()
+    ids = [ready, delayed, leased, dead, done, "1-1", ready]
+    assert c("TASK.PURGE", "q", "ids", 7, *ids, "OLDER", DAY) == 0
+    assert c("TASK.PURGE", "q", "IDS", 7, *ids) == 4 and c("TASK.PURGE", "q", "IDS", 7, *ids) == 0
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"purged"], info[b"forgotten"], info[b"leased"]) == (3, 1, 1)
+    assert c("TASK.ACK", "q", handle) == 1
+    assert c("TASK.PURGE", "missing", "IDS", 1, "1-1") == 0 and c("EXISTS", "missing") == 0
+
+
+def test_purge_older_removes_tasks_that_have_been_in_their_state_for_so_long(server, c):
+    """Each state has its own beginning; tasks that are too young stay."""
+    dead_tasks(c, 2)
+    c("TASK.MPUSH", "q", "TASKS", 3, *range(3))
+    c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 2, *"ab")
+    oldest = c("TASK.LIST", "q", "dead")[1][0]
+    died = c.as_map(oldest)[b"dead-since"]
+    for state in ("dead", "ready", "delayed", "all"):
+        assert c("TASK.PURGE", "q", state, "OLDER", DAY) == 0
+
+    def now() -> int:
+        seconds, us = c("TIME")
+        return int(seconds) * 1000 + int(us) // 1000
+
+    server.wait_until(lambda: now() > died + 100, "some time has passed")
+    assert c("TASK.PURGE", "q", "dead", "OLDER", 20, "COUNT", 1) == 1
+    assert c("TASK.PURGE", "q", "ready", "older", 20) == 3
+    assert c("TASK.PURGE", "q", "ALL", "OLDER", 20) == 3
+    assert c("TASK.LEN", "q") == 0
+    for span in (-1, "x", 100 * 365 * DAY + 1):
+        error = Error("ERR OLDER must be an integer between 0 and 3153600000000")
+        assert c("TASK.PURGE", "q", "all", "OLDER", span) == error
+
+
+def test_retry_count_can_be_of_one_group(c):
+    """The oldest dead of the group become ready; those of others stay dead."""
+    for group in "aba":
+        c.push("q", group, "GROUP", group)
+        assert c("TASK.FAIL", "q", c.claim(), "DEAD") == -1
+    first = c("TASK.LIST", "q", "dead")[1][0]
+    assert c("TASK.RETRY", "q", "COUNT", 1, "GROUP", "a") == 1
+    assert c.map("TASK.GET", "q", c.as_map(first)[b"id"])[b"state"] == b"ready"
+    assert c("TASK.RETRY", "q", "count", 9, "group", "a") == 1
+    assert c("TASK.RETRY", "q", "COUNT", 9, "GROUP", "a") == 0
+    assert c("TASK.RETRY", "q", "COUNT", 9, "GROUP", "unknown") == 0
+    assert c("TASK.LEN", "q", "dead") == 1
+    assert c("TASK.RETRY", "missing", "COUNT", 1, "GROUP", "a") == 0
+
+
+def test_the_few_dead_of_a_group_among_many_are_found_by_repetition(c):
+    """A call examines 10,000 dead tasks, and the next one goes on there."""
+    for start in range(0, 11_000, 1000):
+        c("TASK.MPUSH", "q", "GROUP", "many", "TASKS", 1000, *range(start, start + 1000))
+    c.push("q", "one", "GROUP", "few", "PRIORITY", -1)
+    while tasks := c("TASK.CLAIM", "q", "COUNT", 1000):
+        assert set(c("TASK.FAIL", "q", "HANDLES", len(tasks), *[task[0] for task in tasks], "DEAD")) == {-1}
+    assert [c("TASK.RETRY", "q", "COUNT", 5, "GROUP", "few") for _ in range(3)] == [0, 1, 0]

@@ -31,6 +31,9 @@ WRITES = [
     ["TASK.PAUSE", "k"],
     ["TASK.RESUME", "k"],
     ["TASK.PURGE", "k", "ALL"],
+    ["TASK.PURGE", "k", "IDS", 1, "1-1"],
+    ["TASK.PAUSE", "k", "GROUP", "g"],
+    ["TASK.RESUME", "k", "GROUP", "g"],
 ]
 READS = [
     ["TASK.GET", "k", "1-1"],
@@ -127,7 +130,9 @@ NAMED = {
     "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT', expected BLOCK",
     "TASK.LIST q gone": "unknown option 'gone', expected READY, DELAYED, LEASED, DEAD or DONE",
     "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT', "
-    "expected CURSOR, COUNT, BYTES, GROUP, WORKER or WITHPAYLOAD",
+    "expected CURSOR, COUNT, BYTES, GROUP, WORKER, WITHPAYLOAD, REV, MATCH or HEADER",
+    "TASK.LIST q ready MATCH a HEADER b c": "options MATCH and HEADER cannot be combined",
+    "TASK.LIST q ready HEADER b": "option HEADER has no value",
     "TASK.LEN q ready dead": "unexpected argument 'dead'",
     "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS or WORKERS",
     "TASK.INFO q GROUPS AFTER": "option AFTER has no value",
@@ -148,9 +153,18 @@ NAMED = {
     "expected EVERY, CRON, TZ, CATCHUP, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, "
     "HEADERS or PAYLOAD",
     "TASK.PAUSE q OUT IN": "options OUT and IN cannot be combined",
-    "TASK.RESUME q FOR 5": "unknown option 'FOR', expected OUT, IN or ALL",
-    "TASK.PURGE q leased": "unknown option 'leased', expected READY, DELAYED, DEAD, DONE or ALL",
-    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT', expected COUNT",
+    "TASK.PAUSE q GROUP g OUT": "options GROUP and OUT cannot be combined",
+    "TASK.PAUSE q IN FOR 5 GROUP g": "options IN and GROUP cannot be combined",
+    "TASK.RESUME q ALL GROUP g": "options ALL and GROUP cannot be combined",
+    "TASK.RESUME q FOR 5": "unknown option 'FOR', expected OUT, IN, ALL or GROUP",
+    "TASK.PURGE q leased": "unknown option 'leased', expected READY, DELAYED, DEAD, DONE, ALL or IDS",
+    "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT', expected OLDER or COUNT",
+    "TASK.PURGE q IDS 1 1-1 COUNT 5": "options IDS and COUNT cannot be combined",
+    "TASK.PURGE q IDS 2 1-1": "option IDS has no value",
+    "TASK.RETRY q COUNT 1 GROUP": "option GROUP has no value",
+    "TASK.RETRY q 1-1 GROUP g": "unexpected argument 'GROUP'",
+    "TASK.CRON q RUN s": "there is no such schedule",
+    "TASK.CRON q RUN s NOW": "unexpected argument 'NOW'",
 }
 
 
@@ -225,7 +239,7 @@ def test_a_missing_key_is_an_empty_queue(c):
         if command[0] in ("TASK.PUSH", "TASK.MPUSH", "TASK.PAUSE") or "SET" in command:
             assert not isinstance(reply, Error) and c("DEL", "k") == 1
         else:
-            many = "HANDLES" in command or "IDS" in command
+            many = "HANDLES" in command or "IDS" in command and command[0] != "TASK.PURGE"
             assert reply == expected.get(command[0], [0] if many else 0)
             assert c("EXISTS", "k") == 0
 

@@ -278,3 +278,51 @@ def test_reading_changes_nothing(start):
         assert not isinstance(c(f"TASK.{words[0]}", *words[1:]), Error)
     assert c.digest() == digest
     assert server.propagated() == []
+
+
+def test_list_rev_returns_the_newest_first(c):
+    """Each state in the opposite order, also page by page."""
+    c("TASK.MPUSH", "q", "TASKS", 12, *range(12))
+    c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 3, *range(3))
+    for number, task in enumerate(c("TASK.CLAIM", "q", "COUNT", 8)):
+        if number < 3:
+            assert c("TASK.FAIL", "q", task[0], "DEAD") == -1
+        elif number < 6:
+            assert c("TASK.ACK", "q", task[0], "RETAIN", DAY) == 1
+    for state in STATES:
+        forward = [task[b"id"] for task in listed(c, state)]
+        assert forward and [task[b"id"] for task in listed(c, state, "REV")] == forward[::-1]
+        assert [task[b"id"] for task in listed(c, state, "rev", "COUNT", 1)] == forward[::-1]
+    assert c("TASK.LIST", "missing", "ready", "REV") == [b"0", []]
+
+
+def test_list_match_and_header_select_tasks(c):
+    """MATCH is a glob over payloads, HEADER one over the value of a header, in either order of the list."""
+    c.push("q", "mail to ada")
+    c.push("q", "mail to bob", "HEADERS", 2, "kind", "mail", "to", "bob")
+    c.push("q", "sms to bob", "HEADERS", 1, "kind", "sms")
+
+    def found(*words: object) -> list[bytes]:
+        return [task[b"payload"] for task in listed(c, "ready", "WITHPAYLOAD", *words)]
+
+    assert found("MATCH", "mail*") == [b"mail to ada", b"mail to bob"]
+    assert found("match", "* [a-c]o?", "REV") == [b"sms to bob", b"mail to bob"]
+    assert found("HEADER", "kind", "*") == [b"mail to bob", b"sms to bob"]
+    assert found("HEADER", "kind", "[^m]*") == [b"sms to bob"]
+    assert found("HEADER", "none", "*") == found("MATCH", "") == found("MATCH", "mail") == []
+    assert found("MATCH", "*bob", "COUNT", 1) == [b"mail to bob", b"sms to bob"]
+    error = Error("ERR the pattern of MATCH must be at most 256 bytes long")
+    assert c("TASK.LIST", "q", "ready", "MATCH", "x" * 257) == error
+
+
+def test_a_pattern_of_many_stars_over_large_payloads_takes_several_calls(c):
+    """A call compares about a megabyte, then returns a cursor, also if nothing matched."""
+    for _ in range(6):
+        c.push("q", "a" * 700_000)
+    pattern = "*a" * 30 + "*b"
+    cursor, calls = b"0", 0
+    while calls == 0 or cursor != b"0":
+        cursor, tasks = c("TASK.LIST", "q", "ready", "MATCH", pattern, "CURSOR", cursor)
+        calls += 1
+        assert tasks == []
+    assert calls > 2

@@ -39,13 +39,19 @@ SHARED = {
     "TASK.GET": ["x"],
     "TASK.LIST": [
         *["no", "ready NO", "ready COUNT", "ready COUNT 0", "ready WITHPAYLOAD WITHPAYLOAD"],
-        *["ready GROUP " + LONG, "ready CURSOR x", "ready WORKER w"],
+        *[
+            "ready GROUP " + LONG,
+            "ready CURSOR x",
+            "ready WORKER w",
+            "ready MATCH " + LONG,
+            "ready MATCH x HEADER h x",
+        ],
     ],
     "TASK.LEN": ["no", "ready NO"],
     "TASK.INFO": ["NO", "CONFIG NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
     "TASK.SHARDS": ["0", "1 NO", "1 WITHSLOTS WITHSLOTS"],
     "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1"],
-    "TASK.RETRY": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1"],
+    "TASK.RETRY": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "COUNT 1 GROUP " + LONG],
     "TASK.CONFIG": [
         *["NO", "SET lease", "SET lease 1 lease 1", "SET lease 0", "SET max-len x"],
         *["SET backoff no", "SET no 1"],
@@ -55,13 +61,21 @@ SHARED = {
         *["SET g WEIGHT 1 WEIGHT 1", "SET g ORDERED no ORDERED", "DEL g NO"],
     ],
     "TASK.CRON": [
-        *["NO s", "DEL " + LONG, "DEL s NO", "SET s EVERY 5000"],
+        *["NO s", "DEL " + LONG, "DEL s NO", "SET s EVERY 5000", "RUN s"],
         *[f"SET s EVERY 5000 PAYLOAD p {words}" for words in (*PUSHED, "KEEP", "CRON x", "CATCHUP no")],
         *["SET s PAYLOAD p CRON x", "SET s PAYLOAD p CRON 0_0_30_2_*", "SET s PAYLOAD p CRON *_*_*_*_* TZ x"],
     ],
-    "TASK.PAUSE": ["NO", "OUT OUT", "FOR", "FOR 0", "OUT IN"],
-    "TASK.RESUME": ["NO", "OUT OUT", "OUT IN"],
-    "TASK.PURGE": ["no", "all NO", "all COUNT", "all COUNT 0", "all COUNT 1 COUNT 1"],
+    "TASK.PAUSE": ["NO", "OUT OUT", "FOR", "FOR 0", "OUT IN", "GROUP " + LONG],
+    "TASK.RESUME": ["NO", "OUT OUT", "OUT IN", "GROUP", "GROUP " + LONG],
+    "TASK.PURGE": [
+        "no",
+        "all NO",
+        "all COUNT",
+        "all COUNT 0",
+        "all COUNT 1 COUNT 1",
+        "IDS 1 x",
+        "IDS 1 1-1 COUNT 1",
+    ],
     "TASK.HELP": [],
 }
 BAD = {
@@ -73,13 +87,17 @@ BAD = {
 STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
+    "ERR another task holds the token",
 ]
+# The push of a next step is looked at only if there is a task to finish.
+OF_A_STEP = ["ERR there is no open batch", "ERR the batch", "ERR AFTER"]
 INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
 def by_argument(name: str) -> set[str]:
-    """The errors in a command's manual that arguments can cause."""
-    return {text for text in manuals()[name].errors if not text.startswith(tuple(STATES))}
+    """The errors in a command's manual that arguments can cause, on a queue that doesn't exist."""
+    states = STATES if name != "TASK.ACK" else [*STATES, *OF_A_STEP]
+    return {text for text in manuals()[name].errors if not text.startswith(tuple(states))}
 
 
 def typed(name: str, words: str) -> list[str]:
@@ -203,14 +221,25 @@ def test_the_manual_says_which_commands_reply_stale_cancelled_full_or_paused(ser
             step = ["PUSH", "p", *more]
             assert got("TASK.ACK", queue, c.claim(queue), *step) == f"QFULL {setting}"
     assert got("TASK.GROUP", "b", "SET", "h", "WEIGHT", 2) == "QFULL groups-max"
+    assert got("TASK.PAUSE", "b", "GROUP", "h") == "QFULL groups-max"
+    for queue, setting in (("a", "max-len"), ("b", "groups-max"), ("c", "max-bytes"), ("d", "tokens-max")):
+        unique = "t" if queue == "d" else "s"
+        words = ["EVERY", 9_000_000, "GROUP", "h", "UNIQUE", unique, "PAYLOAD", "p"]
+        assert c("TASK.CRON", queue, "SET", "s", *words) == 1
+        expected = "ERR" if queue == "d" else f"QFULL {setting}"
+        assert got("TASK.CRON", queue, "RUN", "s") == expected
+    assert c("TASK.CRON", "d", "SET", "s", "EVERY", 9_000_000, "UNIQUE", "u", "PAYLOAD", "p") == 0
+    assert got("TASK.CRON", "d", "RUN", "s") == "QFULL tokens-max"
     c("TASK.PAUSE", "q", "IN")
     assert got("TASK.PUSH", "q", "p") == got("TASK.MPUSH", "q", "TASKS", 1, "p") == "PAUSED"
     assert got("TASK.ACK", "q", handle, "PUSH", "p") == "PAUSED"
+    assert c("TASK.CRON", "q", "SET", "s", "EVERY", 9_000_000, "PAYLOAD", "p") == 1
+    assert got("TASK.CRON", "q", "RUN", "s") == "PAUSED"
 
 
 # Texts of the module that no command can reply, or that are templates.
 UNREACHED = [
-    *["ERR syntax error", "ERR another task holds the token", "ERR there is no such task"],
+    *["ERR syntax error", "ERR there is no such task"],
     *["ERR {what}", "ERR {must}"],
 ]
 # The error of a setting with a fixed set of words is built in TASK.CONFIG.

@@ -111,6 +111,9 @@ def growing(handles: list[bytes]) -> dict[str, tuple]:
         "settings of a known group": ("TASK.GROUP", "q", "SET", "known", "WEIGHT", 2),
         "a group of a new queue": ("TASK.GROUP", "new", "SET", "new", "WEIGHT", 2),
         "a paused new queue": ("TASK.PAUSE", "new"),
+        "a paused new group": ("TASK.PAUSE", "q", "GROUP", "new"),
+        "a paused group of a new queue": ("TASK.PAUSE", "new", "GROUP", "new", "FOR", HOUR),
+        "a run of a schedule": ("TASK.CRON", "q", "RUN", "s"),
         "settings of a new queue": ("TASK.CONFIG", "new", "SET", "lease", 1),
         "a schedule": ("TASK.CRON", "q", "SET", "t", "EVERY", HOUR, "PAYLOAD", ""),
         "a schedule of a new queue": ("TASK.CRON", "new", "SET", "t", "EVERY", HOUR, "PAYLOAD", ""),
@@ -175,6 +178,7 @@ def test_commands_that_free_as_much_as_they_add_are_accepted(full):
     assert c("TASK.CONFIG", "q", "SET", "dead-max", 0) == "OK"
     assert c("TASK.CONFIG", "new", "RESET") == "OK" and c("TASK.RESUME", "new") == "OK"
     assert c("TASK.PAUSE", "q") == "OK" and c("TASK.RESUME", "q") == "OK"
+    assert c("TASK.PAUSE", "q", "GROUP", "known") == c("TASK.RESUME", "q", "GROUP", "known") == "OK"
     assert c("TASK.ACK", "q", a, "RESULT", "r" * 50, "RETAIN", HOUR) == 1
     # A result is not stored if its task is not kept.
     assert c("TASK.ACK", "q", b, "RESULT", "r" * 1000) == 1

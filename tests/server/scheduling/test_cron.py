@@ -116,6 +116,74 @@ def test_info_cron_shows_schedules_sorted_by_name(protocol, c):
     assert c("TASK.INFO", "s", "CRON").startswith("WRONGTYPE")
 
 
+def test_run_makes_a_run_now(c):
+    """It has the payload and options of the schedule, and counts as a run. The next run stays."""
+    words = ["PRIORITY", 7, "GROUP", "g", "HEADERS", 1, "k", "v"]
+    assert c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, *words, "PAYLOAD", "x") == 1
+    before = schedule(c)
+    task = c("TASK.CRON", "q", "run", "a")
+    shown = c.map("TASK.GET", "q", task)
+    assert (shown[b"payload"], shown[b"priority"], shown[b"group"]) == (b"x", 7, b"g")
+    after = schedule(c)
+    assert (after[b"made"], after[b"skipped"], after[b"last-id"]) == (1, 0, task)
+    assert after[b"next"] == before[b"next"]
+    second = c("TASK.CRON", "q", "RUN", "a")
+    assert id_parts(second) > id_parts(task) and made(c) == 2
+    assert c("TASK.CRON", "q", "SET", "b", "CRON", "0 4 * * *", "PAYLOAD", "y") == 1
+    before = schedule(c, b"b")
+    assert c("TASK.CRON", "q", "RUN", "b")
+    assert schedule(c, b"b")[b"next"] == before[b"next"]
+
+
+def test_run_says_why_its_task_cannot_be_pushed(c):
+    """An unknown name, a paused or full queue, a token that is held, no memory. Nothing is counted."""
+    no_such = Error("ERR there is no such schedule")
+    assert c("TASK.CRON", "q", "RUN", "a") == no_such and c("EXISTS", "q") == 0
+    assert c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "UNIQUE", "t", "PAYLOAD", "x") == 1
+    assert c("TASK.CRON", "q", "RUN", "b") == no_such
+    c("TASK.PAUSE", "q", "IN")
+    assert c("TASK.CRON", "q", "RUN", "a") == Error("PAUSED the queue accepts no pushes")
+    c("TASK.RESUME", "q", "IN")
+    assert id_parts(c("TASK.CRON", "q", "RUN", "a"))
+    assert c("TASK.CRON", "q", "RUN", "a") == Error("ERR another task holds the token")
+    c("TASK.PURGE", "q", "ALL")
+    c("TASK.CONFIG", "q", "SET", "max-len", 0)
+    assert c("TASK.CRON", "q", "RUN", "a") == Error("QFULL the queue has reached max-len")
+    c("TASK.CONFIG", "q", "RESET", "max-len")
+    c("CONFIG", "SET", "maxmemory", 1)
+    assert c("TASK.CRON", "q", "RUN", "a") == OOM
+    c("CONFIG", "SET", "maxmemory", 0)
+    assert (schedule(c)[b"made"], schedule(c)[b"skipped"]) == (1, 0)
+
+
+def test_a_waiting_worker_gets_the_task_of_a_run(server, c):
+    """At once, as after a push."""
+    c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, "PAYLOAD", "x")
+    worker = Talk(server)
+    worker.send(["TASK.CLAIM", "q", "BLOCK", 0])
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"blocked-workers"] == 1, "the worker waits")
+    task = c("TASK.CRON", "q", "RUN", "a")
+    [[handle, payload, _]] = worker.read()
+    assert payload == b"x" and handle.startswith(task)
+
+
+def test_info_cron_shows_payloads_and_options(c):
+    """As TASK.GET names them. Payloads beyond 16 MiB are left out."""
+    words = ["PRIORITY", 7, "ATTEMPTS", 3, "LEASE", 5000, "GROUP", "g", "TTL", 9, "RETAIN", 8, "UNIQUE", "t"]
+    c("TASK.CRON", "q", "SET", "a", "EVERY", HOUR, *words, "FOR", 5, "HEADERS", 1, "k", "v", "PAYLOAD", "x")
+    shown = schedule(c)
+    assert (shown[b"payload"], shown[b"priority"], shown[b"attempts"]) == (b"x", 7, 3)
+    assert (shown[b"lease-ms"], shown[b"group"], shown[b"ttl-ms"], shown[b"retain"]) == (5000, b"g", 9, 8)
+    assert (shown[b"unique"], shown[b"unique-hold"], shown[b"unique-for"]) == (b"t", b"for", 5)
+    assert c.as_map(shown[b"headers"]) == {b"k": b"v"}
+    for number in range(17):
+        c("TASK.CRON", "q", "SET", f"b{number:02}", "EVERY", HOUR, "PAYLOAD", "x" * 2**20)
+    assert b"attempts" not in schedule(c, b"b00") and schedule(c, b"b00")[b"priority"] == 0
+    assert len(schedule(c, b"b00")[b"payload"]) == 2**20
+    last = schedule(c, b"b16")
+    assert b"payload" not in last and last[b"payload-bytes"] == 2**20
+
+
 def test_an_invalid_schedule_is_refused(server, c):
     """Each error is provoked, and no queue is created."""
     payload = ["PAYLOAD", "p"]

@@ -4,7 +4,8 @@ import itertools
 from collections import Counter
 
 import pytest
-from harness.talk import SYNTAX, Error
+from harness.server import wait_synced
+from harness.talk import SYNTAX, Error, Talk
 from harness.tenants import claims, fill, groups, names, tenants
 
 HOUR = 3_600_000
@@ -170,11 +171,27 @@ def test_info_groups_shows_counts_limits_and_state_of_each_group(protocol, c):
     assert list(groups(c)) == [b"a", b"b"]
     assert groups(c)[b"a"] == {
         **{b"name": b"a", b"held-by": b"concurrency", b"tasks": 3, b"ready": 2, b"leased": 1},
-        **{b"weight": 5, b"concurrency": 1, b"rate": 2, b"rate-per": HOUR, b"ordered": 1, b"rests-ms": 0},
+        **{
+            b"weight": 5,
+            b"concurrency": 1,
+            b"rate": 2,
+            b"rate-per": HOUR,
+            b"ordered": 1,
+            b"rests-ms": 0,
+            b"paused-ms": 0,
+        },
     }
     assert groups(c)[b"b"] == {
         **{b"name": b"b", b"held-by": b"", b"tasks": 3, b"ready": 3, b"leased": 0},
-        **{b"weight": 1, b"concurrency": 7, b"rate": 9, b"rate-per": 5000, b"ordered": 0, b"rests-ms": 0},
+        **{
+            b"weight": 1,
+            b"concurrency": 7,
+            b"rate": 9,
+            b"rate-per": 5000,
+            b"ordered": 0,
+            b"rests-ms": 0,
+            b"paused-ms": 0,
+        },
     }
     assert c.map("TASK.INFO", "q", "GROUPS")[b"known"] == 2
     assert c("TASK.INFO", "missing", "GROUPS") is None
@@ -719,3 +736,75 @@ def test_a_purge_finds_a_few_ready_tasks_behind_many_leased_ones(state, c):
     assert c.map("TASK.INFO", "q")[b"oldest-ready-ms"] >= 0
     assert c("TASK.PURGE", "q", state) == 5 and c("TASK.PURGE", "q", state) == 0
     assert c("TASK.LEN", "q", "leased") == 11_000
+
+
+# ---- pauses of one group
+
+
+def test_a_paused_group_is_held_and_others_go_on(c):
+    """INFO GROUPS shows the pause. RESUME ends it."""
+    fill(c, "a", 2)
+    fill(c, "b", 1)
+    assert c("TASK.PAUSE", "q", "GROUP", "a") == "OK"
+    shown = groups(c)
+    assert (shown[b"a"][b"held-by"], shown[b"a"][b"paused-ms"]) == (b"pause", -1)
+    assert (shown[b"b"][b"held-by"], shown[b"b"][b"paused-ms"]) == (b"", 0)
+    assert claims(c, 1) == ["b1"]
+    assert c("TASK.CLAIM", "q") == c("TASK.CLAIM", "q", "GROUP", "a") == []
+    assert c("TASK.PAUSE", "q", "group", "a", "for", HOUR) == "OK"
+    assert 0 < groups(c)[b"a"][b"paused-ms"] <= HOUR
+    assert c("TASK.RESUME", "q", "GROUP", "a") == c("TASK.RESUME", "q", "GROUP", "a") == "OK"
+    assert claims(c, 2) == ["a1", "a2"]
+
+
+@pytest.mark.parametrize("end", ["for", "resume"])
+def test_waiting_workers_are_served_when_the_pause_of_a_group_ends(floor, end):
+    """By RESUME, or by itself after FOR. Those that wait for another group are not."""
+    c = floor.boss
+    other, worker = floor.waiting("q", "GROUP", "b"), floor.waiting("q")
+    c("TASK.PAUSE", "q", "GROUP", "a", *(["FOR", 150] if end == "for" else []))
+    fill(c, "a", 1)
+    if end == "resume":
+        assert floor.all_wait([worker])
+        assert c("TASK.RESUME", "q", "GROUP", "a") == "OK"
+    assert worker.payloads() == [b"a1"]
+    assert floor.all_wait([other])
+
+
+def test_a_pause_of_a_group_creates_the_queue_and_the_group(c):
+    """The group stays known while it is paused, within groups-max. RESUME creates nothing."""
+    assert c("TASK.RESUME", "q", "GROUP", "a") == "OK" and c("EXISTS", "q") == 0
+    assert c("TASK.PAUSE", "q", "GROUP", "a") == "OK"
+    assert list(groups(c)) == [b"a"]
+    c("TASK.CONFIG", "q", "SET", "groups-max", 1)
+    assert c("TASK.PAUSE", "q", "GROUP", "b") == Error("QFULL the queue has reached groups-max")
+    assert c("TASK.PAUSE", "q", "GROUP", "a", "FOR", HOUR) == "OK"
+    assert c("TASK.RESUME", "q", "GROUP", "a") == "OK" and groups(c) == {}
+
+
+def test_a_pause_of_a_group_survives_a_restart_and_is_copied(start):
+    """From an RDB and from the AOF, and on the replica that takes over."""
+    server, replica = start(port=True, appendonly="yes"), start()
+    replica.replicate(server)
+    c = Talk(server)
+    fill(c, "a", 1)
+    c("TASK.PAUSE", "q", "GROUP", "a", "FOR", HOUR)
+    c("TASK.PAUSE", "q", "GROUP", "b")
+    assert c("COPY", "q", "r") == 1
+    assert c("TASK.CLAIM", "r") == [] and set(groups(c, "r")) == {b"a", b"b"}
+    wait_synced(server, replica)
+    other = Talk(replica)
+    assert other.digest() == c.digest()
+    digest = c.digest()
+    c("DEBUG", "RELOAD")
+    assert c.digest() == digest
+    server.restart(kill=True)
+    c = Talk(server)
+    assert c.digest() == digest
+    shown = groups(c)
+    assert (shown[b"a"][b"held-by"], shown[b"b"][b"paused-ms"]) == (b"pause", -1)
+    assert c("TASK.CLAIM", "q") == []
+    other("REPLICAOF", "NO", "ONE")
+    assert other("TASK.CLAIM", "q") == []
+    other("TASK.RESUME", "q", "GROUP", "a")
+    assert names(other("TASK.CLAIM", "q")) == ["a1"]

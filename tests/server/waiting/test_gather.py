@@ -1,4 +1,4 @@
-"""GATHER: workers that wait for a fuller batch."""
+"""GATHER: workers that wait for more tasks."""
 
 import pytest
 from harness.server import Server

@@ -20,6 +20,7 @@ from ..commands import (
     Payload,
     PushOptions,
     ScheduleOptions,
+    Step,
     TaskOptions,
 )
 from ..flows import Flow, FlowIds, Part, as_flow, planned, shaped
@@ -247,6 +248,32 @@ class AsyncBaseQueue(ABC):
         """
         return bool(await self.wire.run(commands.ack(*self._locate(task), result, retain_ms)))
 
+    async def ack_and_push(
+        self,
+        task: Task | str,
+        payload: Payload,
+        *,
+        result: Payload | None = None,
+        keep_ms: int | None = None,
+        **options: Unpack[PushOptions],
+    ) -> TaskId | None:
+        """Finish a task and push the next step, both or neither. Returns its id; None if the task was already finished.
+
+        `result` and `keep_ms` are those of an ack (`retain_ms`), the options those of a push. If the push is refused
+        (`QueueFull`, `Paused`), or if the lease is lost (`LeaseLost`), nothing has changed. The next step goes into the
+        same key: in a sharded queue to the shard of its task, whatever its group or token.
+        """
+        options["request"] = options.get("request") or token()
+        key, handle = self._locate(task)
+        if "after" in options:
+            after = several(options["after"])
+            if self._key_for(after, []) not in (None, key):
+                raise ValueError("the next step of a task can only wait for tasks of the same key")
+            options["after"] = [self._bare(one) for one in after]
+        command = commands.ack_and_push(key, handle, result, keep_ms, Step(payload, options))
+        made = await self.wire.run(command)
+        return made and TaskId.found(self._name_of(key, made), made.is_new)
+
     async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
         """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.
 
@@ -350,8 +377,14 @@ class AsyncBaseQueue(ABC):
         payloads: bool = False,
         page: int = 100,
         max_bytes: int | None = None,
+        reverse: bool = False,
+        match: Payload | None = None,
+        header: tuple[str, Payload] | None = None,
     ) -> AsyncIterator[TaskView]:
         """Iterate over the tasks in a state: ready ones in claim order, delayed ones by due time, others by age.
+
+        `reverse` is the opposite order. `match` is a glob pattern for the payload, `header` a name and a pattern for
+        the value of that header.
 
         The tasks are read in pages of at most `page` tasks and `max_bytes` (16 MiB by default), but at least one task.
         A sharded queue is read shard by shard.
@@ -365,6 +398,9 @@ class AsyncBaseQueue(ABC):
                     worker=worker,
                     payloads=payloads,
                     max_bytes=max_bytes,
+                    reverse=reverse,
+                    match=match,
+                    header=header,
                 )
                 cursor, found = await self.wire.run(command)
                 for view in found:
@@ -403,6 +439,12 @@ class AsyncBaseQueue(ABC):
 
     async def retry(self, tasks: Iterable[Task | str]) -> int:
         """Make dead, delayed or held tasks ready, at the back of the queue. Returns how many were."""
+        return await self._sum(tasks, commands.retry)
+
+    async def _sum(
+        self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[int]]
+    ) -> int:
+        """Send one command for each thousand tasks of a key. Returns the sum of the replies."""
         by_key: dict[str, list[str]] = {}
         for task in several(tasks):
             key, task_id = self._locate(identity(task))
@@ -410,7 +452,31 @@ class AsyncBaseQueue(ABC):
         done = 0
         for key, ids in by_key.items():
             for part in parts(ids):
-                done += await self.wire.run(commands.retry(key, part))
+                done += await self.wire.run(command(key, part))
+        return done
+
+    async def purge(
+        self,
+        state: State | Literal["all"] | None = None,
+        count: int = MOST,
+        *,
+        ids: Iterable[Task | str] | None = None,
+        older_ms: int | None = None,
+    ) -> int:
+        """Remove at most `count` tasks in a state, or the tasks with these ids. Returns how many were.
+
+        "all" is every state except leased. Leased tasks are never removed. `older_ms` removes only tasks that have
+        been in their state for so long; delayed ones, since their push. Call it until it returns 0; with `older_ms` in
+        a queue of more than 10,000 tasks as often as it takes to look at all of them.
+        """
+        if ids is not None and state is None:
+            return await self._sum(ids, lambda key, part: commands.purge_ids(key, part, older_ms))
+        if ids is not None or state is None:
+            raise ValueError("purge takes either a state or ids")
+        done = 0
+        for key in self.keys:
+            if done < count:
+                done += await self.wire.run(commands.purge(key, state, count - done, older_ms))
         return done
 
     async def configure(self, **values: Payload | int) -> None:
@@ -444,13 +510,24 @@ class AsyncBaseQueue(ABC):
         """Remove the weight and limits of a group. Returns False if it had none."""
         return await self.wire.run(commands.forget_group(self._key_of_group(name), name))
 
-    async def pause(self, direction: Direction = "out", *, for_ms: int | None = None) -> None:
-        """Stop claims ("out"), pushes ("in") or both ("all"), for `for_ms` or until `resume`."""
+    async def pause(
+        self, direction: Direction = "out", *, group: str | None = None, for_ms: int | None = None
+    ) -> None:
+        """Stop claims ("out"), pushes ("in") or both ("all"), for `for_ms` or until `resume`.
+
+        With `group`, stop the claims of that group only.
+        """
+        if group is not None:
+            check_claims_only(direction)
+            return await self.wire.run(commands.pause_group(self._key_of_group(group), group, for_ms))
         for key in self.keys:
             await self.wire.run(commands.pause(key, direction, for_ms))
 
-    async def resume(self, direction: Direction = "out") -> None:
+    async def resume(self, direction: Direction = "out", *, group: str | None = None) -> None:
         """Allow again what `pause` stopped."""
+        if group is not None:
+            check_claims_only(direction)
+            return await self.wire.run(commands.resume_group(self._key_of_group(group), group))
         for key in self.keys:
             await self.wire.run(commands.resume(key, direction))
 
@@ -477,3 +554,9 @@ class AsyncBaseQueue(ABC):
     async def unschedule(self, name: str) -> bool:
         """Remove a schedule. Returns False if there was none of that name."""
         return await self.wire.run(commands.unschedule(self.keys[0], name))
+
+
+def check_claims_only(direction: Direction) -> None:
+    """Raise ValueError for a direction that cannot be paused for one group."""
+    if direction != "out":
+        raise ValueError("only the claims of a group can be paused, not its pushes")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from .. import commands
 from ..arguments import MOST, deadline, handle, is_over, most_at_once, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions, Word
-from ..replies import Group, Next, State, Task, TaskId, WorkerView
+from ..replies import Group, Next, Task, TaskId, WorkerView
 from .base_queue import AsyncBaseQueue
 from .wire import AsyncWire, slice_ms
 
@@ -105,11 +105,15 @@ class AsyncQueue(AsyncBaseQueue):
 
         `block_ms` waits for the first task; 0 waits without a limit. `also` names more queues, which are used in this
         order if this queue has no task (in a cluster, they need the same hash slot). A task's `key` is its queue.
+
+        `gather_ms` waits for all `count` tasks, also without `block_ms`, and returns what is there when the first of
+        them has been ready for so long.
         """
         request = request or token()
         keys = [self.name, *several(also)]
         if block_ms is None:
-            return await self.wire.run(commands.claim(keys, count, None, request, **options))
+            send = self.wire.run if options.get("gather_ms") is None else self.wire.wait
+            return await send(commands.claim(keys, count, None, request, **options))
         return await self._wait(keys, count, deadline(block_ms), cancellations(), request, options)
 
     async def _wait(
@@ -161,7 +165,8 @@ class AsyncQueue(AsyncBaseQueue):
         wait_ms = None if block_ms is None else slice_ms(ends_at)
         last = handles[-MOST:]
         command = commands.claim_next(self.name, last, result, retain_ms, count, wait_ms, request, **options)
-        send = self.wire.run if wait_ms is None else self.wire.wait
+        waits = wait_ms is not None or options.get("gather_ms") is not None
+        send = self.wire.wait if waits else self.wire.run
         found = await send(command)
         tasks = found.tasks
         if not tasks and wait_ms is not None and not is_over(ends_at):
@@ -190,10 +195,14 @@ class AsyncQueue(AsyncBaseQueue):
 
     # ---- admin
 
-    async def retry_dead(self, count: int = MOST) -> int:
-        """Make the oldest dead tasks ready, at most `count` (1 to 1000). Returns how many were."""
-        return await self.wire.run(commands.retry_dead(self.name, count))
+    async def retry_dead(self, count: int = MOST, *, group: str | None = None) -> int:
+        """Make the oldest dead tasks ready, at most `count` (1 to 1000). Returns how many were.
 
-    async def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
-        return await self.wire.run(commands.purge(self.name, state, count))
+        With `group`, those of that group. If there are more than 10,000 dead tasks, call it as often as it takes to
+        look at all of them.
+        """
+        return await self.wire.run(commands.retry_dead(self.name, count, group))
+
+    async def run_schedule(self, name: str) -> str:
+        """Make a run of a schedule now, besides those that are planned. Returns the id of its task."""
+        return await self.wire.run(commands.run_schedule(self.name, name))

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from .. import commands
 from ..arguments import MOST, deadline, handle, identity, most_at_once, parts, several, token
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import Refused
-from ..replies import Group, Info, Next, State, Task, TaskId, WorkerView
+from ..replies import Group, Info, Next, Task, TaskId, WorkerView
 from ..shards import names as shard_names
 from ..shards import shard_of_batch, shard_of_name
 from .base_queue import BaseQueue
@@ -173,6 +173,10 @@ class ShardedQueue(BaseQueue):
             raise ValueError(f"count must be from 1 to {MOST}, not {count}")
         if options.get("tied"):
             raise ValueError("tied does not work with shards, which are claimed over a pool of connections")
+        if options.get("gather_ms") is not None:
+            raise ValueError(
+                "gather_ms does not work with shards: each of them would wait for a batch of its own"
+            )
         ends_at = None if block_ms is None else deadline(block_ms)
         return Search(count, block_ms is not None, ends_at, request or token(), options)
 
@@ -216,21 +220,24 @@ class ShardedQueue(BaseQueue):
 
     # ---- admin
 
-    def retry_dead(self, count: int = MOST) -> int:
-        """Make at most `count` dead tasks ready, the oldest of each shard first. Returns how many were."""
+    def retry_dead(self, count: int = MOST, *, group: str | None = None) -> int:
+        """Make at most `count` dead tasks ready, the oldest of each shard first. Returns how many were.
+
+        With `group`, those of that group, which are on one shard.
+        """
+        if group is not None:
+            key = self._key_of_group(group)
+            return self.wire.run(commands.retry_dead(key, min(MOST, count), group))
         done = 0
         for queue in self.queues:
             if done < count:
                 done += queue.retry_dead(min(MOST, count - done))
         return done
 
-    def purge(self, state: State | Literal["all"], count: int = MOST) -> int:
-        """Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0."""
-        done = 0
-        for queue in self.queues:
-            if done < count:
-                done += queue.purge(state, count - done)
-        return done
+    def run_schedule(self, name: str) -> str:
+        """Make a run of a schedule now, besides those that are planned. Returns the id of its task."""
+        made = self.queues[0].run_schedule(name)
+        return f"0/{made}"
 
 
 def first_given(*names: str | None) -> str | None:

@@ -40,6 +40,16 @@ class PauseDirection(StrEnum):
     all = "all"
 
 
+GroupOption = Annotated[
+    str | None, typer.Option("--group", metavar="NAME", help="Only the tasks of this group.")
+]
+OlderOption = Annotated[
+    int | None,
+    typer.Option("--older-ms", min=0, help="Only tasks that have been in their state for so many ms."),
+]
+# How many tasks one command examines that looks for some of them.
+LOOKED_AT = 10_000
+
 PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "held", "dead", "done")
 DirectionArgument = Annotated[
     PauseDirection, typer.Argument(help="out stops claims, in stops pushes, all stops both.")
@@ -76,33 +86,51 @@ def retry(
         int | None, typer.Option("--count", "-n", min=1, help="Retry this many dead tasks, oldest first.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Retry all dead tasks.")] = False,
+    group: GroupOption = None,
     yes: YesOption = False,
 ) -> None:
     """Make dead, delayed or held tasks ready, at the back of the queue."""
     exactly_one("retry", "ids, --count or --all", bool(tasks), count is not None, everything)
     opened = session.queue(queue)
     if tasks:
+        if group is not None:
+            raise ValueError("--group goes with --count or --all")
         return print_count(session, "retried", opened.retry(tasks))
     dead = opened.len("dead")
     if everything:
-        confirm(f"Retry all {dead} dead tasks of {queue}?", yes)
+        which = f"dead tasks of the group {group} in" if group is not None else f"{dead} dead tasks of"
+        confirm(f"Retry all {which} {queue}?", yes)
     most = dead if count is None else min(count, dead)
-    print_count(session, "retried", in_steps(f"retry {queue}", most, opened.retry_dead))
+    in_vain = dead // LOOKED_AT if group is not None else 0
+    print_count(
+        session,
+        "retried",
+        in_steps(f"retry {queue}", most, lambda step: opened.retry_dead(step, group=group), in_vain),
+    )
 
 
 def purge(
     session: Session,
     queue: QueueName,
     state: Annotated[
-        PurgeState, typer.Argument(help="The state to purge; all is every state except leased.")
-    ],
+        PurgeState | None, typer.Argument(help="The state to purge; all is every state except leased.")
+    ] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Remove this task; can be repeated.")
+    ] = None,
+    older_ms: OlderOption = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="Remove at most this many tasks.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all tasks in that state.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Remove tasks permanently."""
+    """Remove tasks permanently: those in a state, or some by their ids. Leased tasks are never removed."""
+    if state is None or ids:
+        exactly_one("purge", "a state or --id", state is not None, bool(ids))
+        if count is not None or everything:
+            raise ValueError("--id goes without --count and --all")
+        return print_count(session, "purged", session.queue(queue).purge(ids=ids or [], older_ms=older_ms))
     # `purge mail all` needs no further --all.
     everything = everything or (state is PurgeState.all and count is None)
     exactly_one("purge", "--count or --all", count is not None, everything)
@@ -110,11 +138,24 @@ def purge(
     there = waiting(opened, state)
     if everything:
         which = "" if state is PurgeState.all else f" {state}"
-        confirm(f"Remove all {there}{which} tasks of {queue}?", yes)
+        old = f" that are {format.span(older_ms)} old" if older_ms is not None else ""
+        confirm(f"Remove all {there}{which} tasks{old} of {queue}?", yes)
     most = there if count is None else min(count, there)
+    in_vain = known(opened) // LOOKED_AT if older_ms is not None else 0
     print_count(
-        session, "purged", in_steps(f"purge {queue}", most, lambda step: opened.purge(state.value, step))
+        session,
+        "purged",
+        in_steps(
+            *(f"purge {queue}", most, lambda step: opened.purge(state.value, step, older_ms=older_ms)),
+            in_vain=in_vain,
+        ),
     )
+
+
+def known(queue: AnyQueue) -> int:
+    """The number of tasks in all states."""
+    info = queue.info()
+    return sum(getattr(info, state) for state in (*PURGE_STATES, "leased")) if info else 0
 
 
 def waiting(queue: AnyQueue, state: PurgeState) -> int:
@@ -137,17 +178,23 @@ def confirm(question: str, yes: bool) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def in_steps(what: str, most: int, step: Callable[[int], int]) -> int:
-    """Work on at most `most` tasks, a thousand at a time, with a progress bar. Stops when a step finds no task.
+def in_steps(what: str, most: int, step: Callable[[int], int], in_vain: int = 0) -> int:
+    """Work on at most `most` tasks, a thousand at a time, with a progress bar.
 
-    Returns the number of tasks that were changed.
+    Stops when a step finds no task, after as many steps `in_vain` as a search may need. Returns the number of tasks
+    that were changed.
     """
-    done = 0
+    done, left = 0, in_vain
     with output.progress() as progress:
         bar = progress.add_task(what, total=most)
-        while done < most and (found := step(min(STEP, most - done))):
-            done += found
-            progress.update(bar, completed=done)
+        while done < most:
+            if found := step(min(STEP, most - done)):
+                done, left = done + found, in_vain
+                progress.update(bar, completed=done)
+            elif left:
+                left -= 1
+            else:
+                break
     return done
 
 
@@ -157,20 +204,30 @@ def print_count(session: Session, what: str, number: int) -> None:
 
 
 def pause(
-    session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out, for_ms: ForOption = None
+    session: Session,
+    queue: QueueName,
+    way: DirectionArgument = PauseDirection.out,
+    group: GroupOption = None,
+    for_ms: ForOption = None,
 ) -> None:
-    """Pause a queue: stop claims (out), pushes (in) or both (all)."""
-    session.queue(queue).pause(direction(way), for_ms=for_ms)
+    """Pause a queue: stop claims (out), pushes (in) or both (all), or the claims of one group."""
+    session.queue(queue).pause(direction(way), group=group, for_ms=for_ms)
     until = f" for {format.span(for_ms)}" if for_ms else ""
-    print_done(
-        session, {"queue": queue, "paused": way.value, "for_ms": for_ms}, f"{queue} paused: {way}{until}"
-    )
+    what = way.value if group is None else f"group {format.payload(group.encode())}"
+    fields = {"queue": queue, "paused": way.value, "group": group, "for_ms": for_ms}
+    print_done(session, fields, f"{queue} paused: {what}{until}")
 
 
-def resume(session: Session, queue: QueueName, way: DirectionArgument = PauseDirection.out) -> None:
-    """Resume a paused queue."""
-    session.queue(queue).resume(direction(way))
-    print_done(session, {"queue": queue, "resumed": way.value}, f"{queue} resumed: {way}")
+def resume(
+    session: Session,
+    queue: QueueName,
+    way: DirectionArgument = PauseDirection.out,
+    group: GroupOption = None,
+) -> None:
+    """Resume a paused queue, or a paused group."""
+    session.queue(queue).resume(direction(way), group=group)
+    what = way.value if group is None else f"group {format.payload(group.encode())}"
+    print_done(session, {"queue": queue, "resumed": way.value, "group": group}, f"{queue} resumed: {what}")
 
 
 def direction(way: PauseDirection) -> Literal["out", "in", "all"]:

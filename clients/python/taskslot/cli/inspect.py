@@ -11,7 +11,7 @@ import typer
 from ..errors import UnknownTask
 from ..replies import BatchInfo, Info, TaskView
 from . import format, output
-from .session import QueueName, Session, command, refuse
+from .session import QueueName, Session, assigned, command, refuse
 
 TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id or handle.")]
 
@@ -256,10 +256,30 @@ def list_tasks(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show at most this many tasks.")] = 20,
     group: Annotated[str | None, typer.Option(help="Only tasks of this group.")] = None,
     worker: Annotated[str | None, typer.Option(help="Only tasks leased by this worker.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The newest first.")] = False,
+    match: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only tasks whose payload matches this glob.")
+    ] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=PATTERN", help="Only tasks with a header whose value matches this glob."),
+    ] = None,
 ) -> None:
     """List the tasks in a state, with the start of each payload."""
-    page = min(count + 1, 100)
-    found = session.queue(queue).tasks(state.value, group=group, worker=worker, payloads=True, page=page)
+    by_header = None
+    if header is not None:
+        ((name, pattern),) = assigned("list --header", [header]).items()
+        by_header = (name, pattern)
+    found = session.queue(queue).tasks(
+        state.value,
+        group=group,
+        worker=worker,
+        payloads=True,
+        page=min(count + 1, 100),
+        reverse=reverse,
+        match=match,
+        header=by_header,
+    )
     if session.json:
         for view in islice(found, count):
             output.json_line(view)

@@ -55,7 +55,7 @@ class Answers:
         """
         context.ended_at = time.monotonic()
         send: Callable[[], None]
-        if not isinstance(outcome, Done) or context.is_abandoned():
+        if not isinstance(outcome, Done) or outcome.step is not None or context.is_abandoned():
             send = partial(self._send_apart, context, outcome)
         elif self._places.end(context, outcome, claimer):
             return

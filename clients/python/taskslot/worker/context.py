@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Unpack
 
 from .._sync.batch import Batch
-from ..commands import Payload
+from ..arguments import handle, several, token
+from ..commands import Payload, PushOptions, Step, push_words
 from ..errors import CancelAsked, LeaseLost, TaskslotError
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
@@ -57,6 +58,7 @@ class TaskContext:
         self.is_kept = (
             is_kept  # whether the push or the queue's setting says how long the finished task is kept
         )
+        self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self._pid = os.getpid()
@@ -109,6 +111,27 @@ class TaskContext:
         with self._lock:
             self._progress = said
         self._on_progress()
+
+    def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:
+        """Push the next step together with the end of this task: `current().then(resize.call(url), group="images")`.
+
+        It is pushed only if the function returns and its task counts as finished; not if it raises, or if another
+        worker has the task by then. While the queue accepts no pushes, the worker keeps the task, and tries again. One
+        task has one next step. Raises ValueError for a second one, TypeError for unknown options, and RuntimeError in a
+        process that the function forked.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("a forked process can't name the next step: the worker runs in its parent")
+        if "after" in options:
+            options["after"] = several(options["after"])
+            if not all(is_beside(one, self.task) for one in options["after"]):
+                raise ValueError("the next step of a task can only wait for tasks of the same key")
+        push_words(options, None)  # checks them
+        options["request"] = options.get("request") or token()
+        with self._lock:
+            if self.step is not None:
+                raise ValueError("the task has a next step already")
+            self.step = Step(payload, options)
 
     # ---- other tasks
 
@@ -233,3 +256,10 @@ class TaskContext:
         with self._lock:
             if self._progress is None:
                 self._progress = progress
+
+
+def is_beside(one: Task | str, task: Task) -> bool:
+    """Whether a task is in the key of another, as far as its name and its own key tell."""
+    if isinstance(one, Task) and one.key != task.key:
+        return False
+    return handle(one).rpartition("/")[0] == task.handle.rpartition("/")[0]

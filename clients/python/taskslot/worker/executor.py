@@ -149,7 +149,7 @@ class Executor:
         """End the task of an async function, even if that was cancelled before its first step."""
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
         if value is None and error is None:
-            done = Done(None, function.retain_of(context.is_kept))
+            done = Done(None, function.retain_of(context.is_kept), context.step)
             self._answers.end(context, done, here=False)
             return
 

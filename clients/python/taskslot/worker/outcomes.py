@@ -9,6 +9,7 @@ from typing import Any
 
 from .._sync.base_queue import BaseQueue
 from ..codecs import Codec
+from ..commands import Step
 from ..errors import CancelAsked, OutOfMemory
 from ..replies import Task
 from .context import TaskContext
@@ -55,16 +56,25 @@ class Done:
 
     result: bytes | None
     retain_ms: int | None
+    step: Step | None = None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
         """Ack the task. If the server is out of memory, the task is finished without keeping its result."""
         try:
-            queue.ack(task, result=self.result, retain_ms=self.retain_ms)
+            self._ack(queue, task, self.retain_ms)
         except OutOfMemory:
             # Callers that already wait for the result still get it.
-            queue.ack(task, result=self.result, retain_ms=0)
+            self._ack(queue, task, 0)
             log.warning("task %s is done, but not kept: the server is out of memory", task.id)
         return 0
+
+    def _ack(self, queue: BaseQueue, task: Task, keep_ms: int | None) -> None:
+        if self.step is None:
+            queue.ack(task, result=self.result, retain_ms=keep_ms)
+        else:
+            queue.ack_and_push(
+                task, self.step.payload, result=self.result, keep_ms=keep_ms, **self.step.options
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,7 @@ def of_value(value: Any, context: TaskContext, function: AnyFunction, codec: Cod
         why = f"the result of {function.name} can't be written as {codec.name}: {described(error)}"
         log.error("%s", why)
         return Failed(why, dead=True)
-    return Done(result, function.retain_of(context.is_kept))
+    return Done(result, function.retain_of(context.is_kept), context.step)
 
 
 def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:

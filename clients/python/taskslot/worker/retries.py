@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 
 from .._sync.base_queue import BaseQueue
-from ..errors import OutOfMemory, Refused, TaskslotError
+from ..errors import OutOfMemory, Paused, QueueFull, Refused, TaskslotError
 from .outcomes import described
 
 log = logging.getLogger("taskslot")
@@ -27,10 +27,10 @@ def rests() -> Iterator[float]:
 
 
 def passes(queue: BaseQueue, error: Exception) -> bool:
-    """Whether an error will pass: the server is away, or accepts no writes for now."""
+    """Whether an error will pass: the server is away, or it or the queue accepts no writes for now."""
     if isinstance(error, TaskslotError):
         waits = isinstance(error, Refused) and str(error).startswith(PASSING)
-        return waits or isinstance(error, OutOfMemory)
+        return waits or isinstance(error, OutOfMemory | Paused | QueueFull)
     return queue.wire.kind.is_away(error)
 
 

@@ -1,18 +1,26 @@
 //! `TASK.INFO key CRON`: the schedules of a queue, in the order of names.
 
-use taskslot_engine::{Catchup, Now, ScheduleView, Trigger};
+use taskslot_engine::{Catchup, Headers, Hold, Now, Options, ScheduleView, Trigger};
 
+use crate::claims::reply_headers;
+use crate::commands::task::REPLY_BYTES;
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
+use taskslot_api::reply::Map;
 
-/// Writes an array with a map for each schedule.
+/// Writes an array with a map for each schedule. A thousand schedules can have a payload of a megabyte each, so the
+/// payloads that would make the reply too long are left out.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now) {
     let schedules = value.queue.schedules(&now);
     reply.array(schedules.len());
-    schedules.iter().for_each(|schedule| reply_schedule(reply, schedule));
+    let mut bytes = 0;
+    for schedule in &schedules {
+        bytes += schedule.plan.payload.len() as u64;
+        reply_schedule(reply, schedule, bytes <= REPLY_BYTES);
+    }
 }
 
-fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
+fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>, with_payload: bool) {
     let ScheduleView { name, plan, next, runs } = schedule;
     let mut map = reply.open_map();
     map.text("name", name);
@@ -39,4 +47,38 @@ fn reply_schedule(reply: Reply<'_>, schedule: &ScheduleView<'_>) {
     map.number("missed", runs.missed);
     map.integer("disabled", next.is_none());
     map.number("payload-bytes", plan.payload.len() as u64);
+    reply_options(&mut map, &plan.options);
+    if with_payload {
+        map.text("payload", plan.payload);
+    }
+}
+
+/// Replies the options of each task, as TASK.GET names them. Options that were not given are left out.
+fn reply_options(map: &mut Map<'_>, options: &Options<'_>) {
+    map.integer("priority", options.priority);
+    if !options.group.is_empty() {
+        map.text("group", options.group);
+    }
+    if let Some(attempts) = options.attempts {
+        map.integer("attempts", attempts);
+    }
+    let mut span = |name, ms: Option<u64>| ms.into_iter().for_each(|ms| map.number(name, ms));
+    span("lease-ms", options.lease_ms.map(u64::from));
+    span("ttl-ms", options.ttl_ms);
+    span("retain", options.retain_ms);
+    if let Some(unique) = options.unique {
+        map.text("unique", unique.token);
+        let (hold, for_ms) = match unique.hold {
+            Hold::End => ("end", None),
+            Hold::Start => ("start", None),
+            Hold::AtMost(span) => ("for", Some(span)),
+            Hold::Exactly(span) => ("keep", Some(span)),
+        };
+        map.text("unique-hold", hold);
+        for_ms.into_iter().for_each(|span| map.number("unique-for", span.0));
+    }
+    let headers = Headers(options.headers).pairs();
+    if !headers.is_empty() {
+        reply_headers(map.field("headers"), &headers);
+    }
 }
