@@ -27,7 +27,7 @@ impl State {
     /// - No lease ends before the bound of its page.
     /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
     /// - Each token is held at most once, by a task that has or had it.
-    /// - Tasks that can expire are indexed. A replaced body belongs to a task.
+    /// - Tasks that can expire are indexed. What replaced parts of a record belongs to a task.
     /// - A task is held exactly if it waits for other tasks, or if it is the callback of a batch that is not over.
     /// - Each batch counts its tasks. No task waits for one that is done, unless it is about to be told.
     pub fn validate(&self) -> Result<(), Invalid> {
@@ -48,7 +48,7 @@ impl State {
         self.validate_suspects()?;
         self.validate_tokens(census.holders)?;
         ensure(self.expiry.holds(&census.expiring), "an index of all tasks that can expire")?;
-        self.validate_bodies()?;
+        self.validate_edits()?;
         self.batches.validate(&census.batches)?;
         ensure(self.held.iter().copied().eq(census.held), "an index of all held tasks")?;
         self.validate_waits()?;
@@ -150,12 +150,10 @@ impl State {
         Ok(())
     }
 
-    /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
-    fn validate_bodies(&self) -> Result<(), Invalid> {
-        let record = |order| self.log.locate(order).and_then(|position| self.log.record(position));
-        let has_token = |order: Order| record(order).is_some_and(|record| record.options().unique.is_some());
-        ensure(self.bodies.tasks().all(has_token), "replaced bodies of tasks with a token only")?;
-        ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
+    /// Checks that every edit belongs to a task, and that their bytes are counted.
+    fn validate_edits(&self) -> Result<(), Invalid> {
+        ensure(self.edits.tasks().all(|order| self.log.locate(order).is_some()), "a task for each edit")?;
+        ensure(self.edits.are_valid(), "edits that change something, and a correct count of their bytes")
     }
 
     /// Checks that exactly the tasks are held that wait for something, and that nobody waits in vain.

@@ -289,6 +289,30 @@ pub enum Event<'a> {
         #[serde(skip)]
         payload: &'a [u8],
     },
+    /// Waiting tasks were changed (SET, POSTPONE). Each part that is not given stays as it is. A payload travels beside
+    /// the event, once for all of the tasks.
+    #[serde(rename = "edit")]
+    Edited {
+        /// The ids of the tasks.
+        ids: Vec<TaskId>,
+        /// When ready and delayed tasks become ready: at once, or later.
+        then: Option<Then>,
+        /// When held tasks become ready, from when they wait for nothing any more.
+        when: Option<When>,
+        /// Their priority. A ready task that gets another priority or group goes to the back of its new lane.
+        priority: Option<i8>,
+        /// The name of their group; empty for none.
+        #[serde(borrow, with = "serde_bytes")]
+        group: Option<&'a [u8]>,
+        /// Encoded [`crate::Headers`]; empty if they have none any more.
+        #[serde(borrow, with = "serde_bytes")]
+        headers: Option<&'a [u8]>,
+        /// Whether there is a payload beside the event.
+        has_payload: bool,
+        /// Their payload.
+        #[serde(skip)]
+        payload: Option<&'a [u8]>,
+    },
     /// Tokens became free, because the time for which they were held has passed.
     #[serde(rename = "free")]
     Freed {

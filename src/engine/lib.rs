@@ -125,7 +125,7 @@ pub use limits::{GroupLimits, GroupRate, HeldBy};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;
-pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
+pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Set, Term};
 pub use rules::claim::ClaimTurns;
 pub use rules::gather::Claimable;
 pub use rules::term::PROMOTION_STEP;

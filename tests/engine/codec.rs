@@ -359,6 +359,42 @@ fn false_bodies_are_refused() {
     }
 }
 
+#[derive(Serialize)]
+struct StoredLane {
+    order: u64,
+    lane: Option<(i8, u32)>,
+}
+
+#[test]
+fn false_lanes_are_refused() {
+    let mut queue = Queue::new();
+    let options = Options { group: b"g", ..Options::default() };
+    for ms in 1..=2 {
+        let event = queue.push(Now::plain(ms), &Push { due: None, options, payloads: &[b"p"] }).unwrap();
+        queue.apply(&event).unwrap();
+    }
+    let mut stored = save(&queue);
+    assert_eq!(stored.iter().skip(1).map(|chunk| chunk[0]).collect::<Vec<_>>(), b"gpt");
+    // Without the turns, which name a lane that none of the tasks is in any more.
+    stored.truncate(3);
+    stored.insert(2, Vec::new());
+    let lane = |order, lane| StoredLane { order, lane: Some(lane) };
+    let load_with = |lanes: &[StoredLane]| load(&with(&stored, 2, &encoded(b"b", &lanes)));
+    let loaded = load_with(&[lane(0, (5, 1)), lane(1, (-128, 0))]).unwrap();
+    assert_eq!(loaded.task(&Now::plain(9), TaskId { ms: 1, seq: 0 }).unwrap().options.priority, 5);
+    for (what, lie) in [
+        ("a group that is not there", vec![lane(0, (5, 2))]),
+        ("a number that no group has", vec![lane(0, (5, u32::MAX))]),
+        ("two of one task", vec![lane(0, (5, 1)), lane(0, (5, 1))]),
+        ("one of no task", vec![lane(0, (5, 1)), lane(2, (5, 1))]),
+        ("one that changes nothing", vec![StoredLane { order: 0, lane: None }]),
+    ] {
+        assert!(load_with(&lie).is_err(), "{what}");
+    }
+    let late = [stored[2..].to_vec(), vec![encoded(b"b", &[lane(0, (5, 1))])]].concat();
+    assert!(load(&[stored[..2].to_vec(), late].concat()).is_err(), "one after its task");
+}
+
 const ENTRY: usize = 45;
 /// Offsets of fields in an entry.
 const RANK: usize = 2;

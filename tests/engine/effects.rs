@@ -54,6 +54,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Purged { .. } => "Purged",
         Event::Expired { .. } => "Expired",
         Event::Replaced { .. } => "Replaced",
+        Event::Edited { .. } => "Edited",
         Event::Freed { .. } => "Freed",
         Event::Configured { .. } => "Configured",
         Event::Grouped { .. } => "Grouped",
@@ -71,7 +72,7 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-const KINDS: [&str; 40] = [
+const KINDS: [&str; 41] = [
     "Pushed",
     "PushedAfter",
     "BatchOpened",
@@ -98,6 +99,7 @@ const KINDS: [&str; 40] = [
     "Purged",
     "Expired",
     "Replaced",
+    "Edited",
     "Freed",
     "Configured",
     "Grouped",

@@ -2,6 +2,7 @@
 //! step is four words, which a seed or proptest can produce. Any disagreement is a panic.
 
 mod comparison;
+mod edits;
 mod keeping;
 mod steering;
 mod steps;
@@ -104,6 +105,8 @@ impl Lockstep {
             940..945 => self.grace(a),
             945..950 => self.reload(),
             950..952 => self.copy(),
+            952..965 => self.set(a, b),
+            965..970 => self.postpone(a, b),
             _ => self.tick(if op & 1024 == 0 { usize::MAX } else { 1 + a as usize % 3 }),
         }
         self.steps += 1;
@@ -421,6 +424,7 @@ fn blank(options: &Options) -> Task {
         unique: options.unique.map(|unique| (unique.token.to_vec(), unique.hold)),
         ttl_ms: options.ttl_ms,
         replaced: 0,
+        replaced_headers: 0,
     }
 }
 

@@ -13,6 +13,7 @@ mod clocks;
 mod codec;
 mod compact;
 mod digests;
+mod edits;
 mod effects;
 mod fairness;
 mod gather;

@@ -1,6 +1,7 @@
 //! A queue that is as naive as possible, written from the contract and not from the engine: one list of tasks, linear
 //! searches, no indexes. What the contract leaves to chance (nonces, jitter) is taken from the engine, within bounds.
 
+mod edits;
 mod steering;
 mod suspects;
 mod time;
@@ -47,8 +48,9 @@ pub struct Task {
     pub progress: Vec<u8>,
     pub unique: Option<(Vec<u8>, Hold)>,
     pub ttl_ms: Option<u64>,
-    /// Bytes of the body that replaced the original.
+    /// Bytes of the payload and of the headers that replaced the original ones.
     pub replaced: u64,
+    pub replaced_headers: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,7 +4,7 @@
 
 use taskslot_engine::{
     After, Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate,
-    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec,
+    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, Set,
     TaskId, TaskState, Term, Trigger, Unique, When,
 };
 
@@ -248,6 +248,26 @@ impl Life<'_> {
         }
         let event = self.queue.resume_group(b"c").unwrap();
         self.apply(&event);
+        self.is_edited();
+    }
+
+    /// Tasks get another payload, other headers, another time, another lane.
+    fn is_edited(&mut self) {
+        let options = Options { priority: -20, group: b"b", ..Options::default() };
+        let ids: Vec<TaskId> = (0..3).map(|n| self.push(None, options, &[&[n; 9]])).collect();
+        let headers = Headers::pack(&[(b"version", b"3")]);
+        let later = Set {
+            when: Some(When::After(800_000)),
+            priority: Some(-21),
+            payload: Some(b"later"),
+            ..Set::default()
+        };
+        let other = Set { group: Some(b"new"), headers: Some(&headers), ..Set::default() };
+        let out = Set { group: Some(b""), headers: Some(b""), ..Set::default() };
+        for (ids, to) in [(&ids[..2], later), (&ids[1..], other), (&ids[2..], out)] {
+            let event = self.queue.set(self.now, ids, &to).unwrap().unwrap();
+            self.apply(&event);
+        }
     }
 
     /// Schedules run, are skipped, planned again, removed.

@@ -114,6 +114,12 @@ impl Story {
         Ok(())
     }
 
+    /// Gives a task that was pushed a name.
+    pub fn is_named(&mut self, name: &str, id: TaskId) -> &mut Self {
+        self.ids.insert(name.to_owned(), id);
+        self
+    }
+
     /// Pushes a task with a token that is free.
     pub fn push_unique(&mut self, name: &str, token: &str, hold: Hold) -> &mut Self {
         self.push_with(name, None, unique(token, hold))

@@ -379,6 +379,44 @@ def test_cancel_shows_the_outcome_of_each_task(run, queue):
     assert ends == ["removed", "leased: its worker is asked to stop", "nothing to cancel"]
 
 
+def test_set_changes_tasks_that_wait(run, queue):
+    """The tasks are named by ids, or one by its token."""
+    task, leased = queue.push("a", delay_ms=60_000, unique="t"), queue.push("b")
+    queue.claim()
+    options = ["--priority", "4", "--group", "g", "--payload", "new", "--header", "n=v"]
+    assert run("set", "mail", task, leased, *options).lines == [f"{task}  changed", f"{leased}  not waiting"]
+    view = queue.get(task)
+    assert (view.priority, view.group, view.payload, view.headers) == (4, "g", b"new", {"n": b"v"})
+    assert run("set", "mail", "--unique", "t", "--at", "4102444800000").lines == ["t  changed"]
+    assert queue.get(task).due == 4102444800000
+    shown = run("set", "mail", "--unique", "t", "--delay-ms", "0", "--group", "", "--json")
+    assert shown.json() == [{"unique": "t", "answer": "changed"}]
+    assert (queue.get(task).state, queue.get(task).group) == ("ready", None)
+    for words in ([task], ["--priority", "1"], [task, "--unique", "t", "--priority", "1"]):
+        run("set", "mail", *words, status=2)
+
+
+def test_a_token_names_a_task(run, queue):
+    """Commands that take an id take --unique too, but not both."""
+    task = queue.push("a", delay_ms=60_000, unique="t")
+    assert run("get", "mail", "--unique", "t", "--json").json()[0]["id"] == task
+    assert run("retry", "mail", "--unique", "t").lines == ["retried 1"]
+    run("result", "mail", "--unique", "t", status=1)
+    assert run("cancel", "mail", "--unique", "t").lines == ["t  removed"]
+    run("get", "mail", "--unique", "t", status=1)
+    for verb in ("get", "result", "cancel", "retry"):
+        run(verb, "mail", "1-1", "--unique", "t", status=2)
+        run(verb, "mail", status=2)
+
+
+def test_push_postpones_a_task(run, queue):
+    """The task that is found is due later."""
+    options = ["--unique", "t", "--replace", "--delay-ms", "60000"]
+    (task,) = run("push", "mail", "a", *options, "--postpone").lines
+    run("push", "mail", "b", *options, "--postpone-until-ms", "1")
+    assert (queue.get(task).state, queue.get(task).payload) == ("ready", b"b")
+
+
 def test_pause_and_resume_take_a_direction(run, queue):
     """Without one, they affect claims."""
     assert run("pause", "mail").lines == ["mail paused: out"]

@@ -12,6 +12,7 @@ pub(crate) mod batches;
 pub(crate) mod control;
 pub(crate) mod copy;
 pub(crate) mod dependents;
+pub(crate) mod edit;
 pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod lease;
@@ -25,6 +26,7 @@ pub(crate) mod seen;
 pub(crate) mod tokens;
 pub(crate) mod transition;
 
+use crate::apply::edit::Edit;
 use crate::apply::push::Held;
 use crate::event::Event;
 use crate::invalid::{Applied, ensure};
@@ -72,6 +74,12 @@ impl State {
             Event::Purged { ids } => self.each(ids, State::apply_purged),
             Event::Expired { at, ids } => self.each(ids, |state, id| state.apply_expired(id, *at)),
             Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
+            Event::Edited { ids, then, when, priority, group, headers, has_payload, payload } => {
+                ensure(*has_payload == payload.is_some(), "the payload that the event speaks of")?;
+                let (priority, group, headers) = (*priority, *group, *headers);
+                let edit = Edit { then, when: *when, priority, group, headers, payload: *payload };
+                self.each(ids, |state, id| state.apply_edited(id, &edit))
+            }
             Event::Freed { at, tokens } => self.apply_freed(*at, tokens),
             Event::Configured { values } => self.apply_configured(values),
             Event::Grouped { name, limits } => self.apply_grouped(name, *limits),

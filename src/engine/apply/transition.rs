@@ -152,7 +152,7 @@ impl State {
         self.results.forget(task.order);
         self.progress.forget(task.order);
         self.let_go(task.position);
-        self.bodies.remove(task.order);
+        self.edits.remove(task.order);
         self.forget_waits(task.order);
         self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);

@@ -49,7 +49,7 @@ impl Effect {
         self.bytes
     }
 
-    /// Appends an event. The payloads of a push or a replacement are not included.
+    /// Appends an event. The payloads of pushes, replacements and edits are not included.
     pub fn add(&mut self, event: &Event) {
         if self.bytes.is_empty() {
             self.bytes.reserve(64);
@@ -102,6 +102,11 @@ impl Effect {
                 Event::Replaced { payload, .. } => {
                     let (mine, others) = left.split_first().ok_or(Invalid("a payload"))?;
                     *payload = mine;
+                    left = others;
+                }
+                Event::Edited { has_payload: true, payload, .. } => {
+                    let (mine, others) = left.split_first().ok_or(Invalid("a payload"))?;
+                    *payload = Some(mine);
                     left = others;
                 }
                 _ => {}

@@ -1,7 +1,7 @@
 //! The stored form of a queue, for RDB files, DUMP and slot migration.
 //!
 //! A stored queue is a list of chunks. The first is the head (MessagePack with field names, so that later versions can
-//! add fields). Then come groups, replaced bodies, pages of tasks, and whatever is stored beside the tasks. Each of
+//! add fields). Then come groups, edits, pages of tasks, and whatever is stored beside the tasks. Each of
 //! these chunks begins with a byte that says what it contains. Versions only grow, and old ones stay readable.
 //!
 //! Nothing that is read is trusted. Bounds are checked chunk by chunk; [`State::validate`] then checks the whole.
@@ -21,9 +21,9 @@ use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
 use crate::store::batches::{Batches, StoredBatch};
-use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::dependents::StoredDependent;
+use crate::store::edits::StoredEdit;
 use crate::store::effect_count::EffectCount;
 use crate::store::groups::StoredGroup;
 use crate::store::interner::Interner;
@@ -43,7 +43,7 @@ pub const FORMAT_VERSION: u16 = 4;
 /// the digest that it had before.
 const DIGEST_VERSION: u16 = 3;
 
-/// Side tables, requests, tokens and bodies are stored in chunks of about this many bytes.
+/// Side tables, requests, tokens and edits are stored in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A restored queue must have at least this many order numbers and counts left, so it never runs out.
@@ -63,7 +63,8 @@ pub(crate) const RESULTS: u8 = b'd';
 /// Progress of attempts.
 pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
-const BODIES: u8 = b'b';
+/// What replaced parts of records; before version 4, payloads with headers only.
+const EDITS: u8 = b'b';
 /// Batches; since version 4, as the two that follow.
 pub(crate) const BATCHES: u8 = b'c';
 /// What tasks wait for.
@@ -137,7 +138,7 @@ impl State {
             put(&chunk(CLOCKS, &encode_named(&saved)));
         }
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
-        put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
+        put_batches(EDITS, self.edits.stored(), StoredEdit::stored_bytes, put);
         put_batches(BATCHES, self.batches.stored(), StoredBatch::stored_bytes, put);
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
@@ -295,9 +296,9 @@ impl State {
                 let tokens: Vec<StoredToken> = decode(tokens).ok_or(Invalid("stored tokens"))?;
                 tokens.iter().try_for_each(|token| self.load_token(token))
             }
-            Some((&BODIES, bodies)) => {
-                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Invalid("stored bodies"))?;
-                bodies.iter().try_for_each(|body| self.load_body(body))
+            Some((&EDITS, edits)) => {
+                let edits: Vec<StoredEdit> = decode(edits).ok_or(Invalid("stored edits"))?;
+                edits.iter().try_for_each(|edit| self.load_edit(edit))
             }
             Some((&BATCHES, batches)) => {
                 let batches: Vec<StoredBatch> = decode(batches).ok_or(Invalid("stored batches"))?;

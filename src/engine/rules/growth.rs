@@ -32,6 +32,10 @@ impl State {
             }
             Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
+            Event::Edited { ids, group, headers, payload, .. } => {
+                let bodies = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
+                bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.group_name_growth(name))
+            }
             // A group that is known takes a few bytes more while it is paused, and there are never more of them.
             Event::GroupPaused { name, .. } => self.group_name_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
@@ -77,6 +81,11 @@ impl State {
     fn bytes_in(&self, table: &SideTable, id: TaskId) -> i64 {
         let value = self.find(id).and_then(|found| table.get(found.order));
         value.map_or(0, len)
+    }
+
+    /// How many bytes it adds to give a task this payload and these headers.
+    pub(crate) fn edit_growth(&self, id: TaskId, payload: Option<&[u8]>, headers: Option<&[u8]>) -> i64 {
+        self.find(id).map_or(0, |found| self.edits.growth(found.order, payload, headers))
     }
 
     fn group_growth(&self, name: &[u8]) -> i64 {

@@ -10,7 +10,7 @@
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
 //! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `batches`, `interner` (names of workers), `name`.
 //! - By what they wait for: `dependents` (AFTER).
-//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress).
+//! - Beside the log: `edits` and `edit` (what replaced parts of a record), `side_table` (errors, results, progress).
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
 //! - `effect_count`: the number of the last effect.
 //!
@@ -18,10 +18,11 @@
 //! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
 pub(crate) mod batches;
-pub(crate) mod bodies;
 pub(crate) mod delayed;
 pub(crate) mod dependents;
 pub(crate) mod done;
+pub(crate) mod edit;
+pub(crate) mod edits;
 pub(crate) mod effect_count;
 pub(crate) mod entry;
 pub(crate) mod expiry;

@@ -36,7 +36,7 @@ impl State {
             + self.local.stats.memory()
             + self.schedules.memory()
             + self.tokens.memory()
-            + self.bodies.memory()
+            + self.edits.memory()
             + self.expiry.memory()
             + self.batches.memory()
             + self.dependents.memory()
@@ -48,7 +48,7 @@ impl State {
         let sets = self.dead.len() + self.expiry.len() + self.held.len();
         let indexed = self.delayed.len() + self.done.len() + sets as u64;
         let texts = self.errors.len() + self.results.len() + self.progress.len();
-        let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
+        let named = self.tokens.len() + self.edits.len() + self.schedules.len() + self.groups.len();
         let related = self.batches.len() + self.dependents.len();
         self.log.pages() + indexed as usize / 8 + texts + named + related
     }

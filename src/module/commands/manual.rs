@@ -55,6 +55,7 @@ const CHAPTERS: &[(&str, &str)] = &[
         "TASK.SHARDS",
         "[Shards](cluster.md#shards), [The rule for shards](worker-protocol.md#the-rule-for-shards)",
     ),
+    ("TASK.SET", "[Changing a task that waits](concepts.md#changing-a-task-that-waits)"),
     ("TASK.CANCEL", "[Cancel](concepts.md#cancel)"),
     ("TASK.RETRY", "[Retry and purge](concepts.md#retry-and-purge)"),
     (

@@ -28,6 +28,7 @@ mod list;
 mod load_chunk;
 #[cfg(test)]
 mod manual;
+mod named;
 mod next;
 mod pause;
 mod purge;
@@ -36,6 +37,7 @@ mod push_options;
 mod requeue;
 mod result;
 mod retry;
+mod set;
 mod shards;
 mod step;
 mod task;
@@ -60,6 +62,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<len::Len>(),
     Entry::of::<info::Info>(),
     Entry::of::<shards::Shards>(),
+    Entry::of::<set::Set>(),
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),

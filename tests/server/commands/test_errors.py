@@ -22,6 +22,8 @@ WRITES = [
     ["TASK.REQUEUE", "k", HANDLE],
     ["TASK.EXTEND", "k", HANDLE],
     ["TASK.FAIL", "k", HANDLE],
+    ["TASK.SET", "k", "1-1", "PRIORITY", 1],
+    ["TASK.SET", "k", "UNIQUE", "t", "DELAY", 0],
     ["TASK.CANCEL", "k", "1-1"],
     ["TASK.CANCEL", "k", "IDS", 1, "1-1"],
     ["TASK.RETRY", "k", "1-1"],
@@ -37,6 +39,7 @@ WRITES = [
 ]
 READS = [
     ["TASK.GET", "k", "1-1"],
+    ["TASK.GET", "k", "UNIQUE", "t"],
     ["TASK.LIST", "k", "ready"],
     ["TASK.LEN", "k"],
     ["TASK.INFO", "k"],
@@ -55,11 +58,12 @@ ARITIES = {
     "TASK.EXTEND": (3, True),
     "TASK.FAIL": (3, True),
     "TASK.RESULT": (3, True),
-    "TASK.GET": (3, False),
+    "TASK.GET": (3, True),
     "TASK.LIST": (3, True),
     "TASK.LEN": (2, True),
     "TASK.INFO": (2, True),
     "TASK.SHARDS": (3, True),
+    "TASK.SET": (5, True),
     "TASK.CANCEL": (3, True),
     "TASK.RETRY": (3, True),
     "TASK.CONFIG": (3, True),
@@ -95,7 +99,10 @@ def test_a_wrong_number_of_arguments_is_the_servers_own_error(protocol, c):
 
 
 # The options of a push, as an error lists them.
-PUSH = "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, HEADERS or REQUEST"
+PUSH = (
+    "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, "
+    "HEADERS, REQUEST or POSTPONE"
+)
 
 # What is sent, and the error that is replied.
 NAMED = {
@@ -108,6 +115,11 @@ NAMED = {
     "TASK.PUSH q p UNIQUE t KEEP": "option KEEP requires FOR",
     "TASK.PUSH q p UNIQUE t UNTIL END": "unknown option 'END', expected START",
     "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR cannot be combined",
+    "TASK.PUSH q p POSTPONE": "option POSTPONE requires UNIQUE",
+    "TASK.PUSH q p UNIQUE t POSTPONE": "option POSTPONE requires REPLACE",
+    "TASK.PUSH q p UNIQUE t REPLACE POSTPONE UNTIL": "option UNTIL has no value",
+    "TASK.PUSH q p UNIQUE t REPLACE POSTPONE UNTIL x": "UNTIL must be an integer between 1 and 3153600000000",
+    "TASK.PUSH q p UNIQUE t REPLACE UNTIL 5 POSTPONE": "unknown option '5', expected START",
     "TASK.PUSH q p TASKS 1 x": f"unknown option 'TASKS', expected {PUSH}",
     "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is required",
     "TASK.MPUSH q TASKS 3 x y": "option TASKS has no value",
@@ -137,6 +149,12 @@ NAMED = {
     "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS or WORKERS",
     "TASK.INFO q GROUPS AFTER": "option AFTER has no value",
     "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS', expected WITHSLOTS",
+    "TASK.GET q 1-1 2-1": "unexpected argument '2-1'",
+    "TASK.GET q UNIQUE": "option UNIQUE has no value",
+    "TASK.SET q IDS 1 1-1": "at least one option is required",
+    "TASK.SET q 1-1 AT 5": "AT in unix milliseconds must be an integer between 100000000000 and 281474976710655",
+    "TASK.SET q IDS 2 UNIQUE t DELAY 1": "invalid task id",
+    "TASK.SET q UNIQUE t TTL 1": "unknown option 'TTL', expected DELAY, AT, PRIORITY, GROUP, PAYLOAD or HEADERS",
     "TASK.CANCEL q 1-1 2-1": "unexpected argument '2-1'",
     "TASK.RETRY q COUNT": "option COUNT has no value",
     "TASK.CONFIG q GET": "unknown option 'GET', expected SET or RESET",

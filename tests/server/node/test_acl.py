@@ -14,6 +14,7 @@ WRITERS = [
     ["REQUEUE", HANDLE],
     ["EXTEND", HANDLE],
     ["FAIL", HANDLE],
+    ["SET", "1-1", "DELAY", 1],
     ["CANCEL", "1-1"],
     ["RETRY", "1-1"],
     ["CONFIG", "RESET"],

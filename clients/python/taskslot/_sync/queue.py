@@ -47,6 +47,9 @@ class Queue(BaseQueue):
     def _key_of_batch(self, name: str) -> str:
         return self.name
 
+    def _keys_of_token(self, token: str) -> Sequence[str]:
+        return [self.name]
+
     def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str:
         if others := {key for key, _ in map(self._locate, after)} - {self.name}:
             raise ValueError(f"a task of {self.name} can't wait for one of {min(others)}")

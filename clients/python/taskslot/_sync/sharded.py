@@ -65,6 +65,11 @@ class ShardedQueue(BaseQueue):
     def _key_of_batch(self, name: str) -> str:
         return self.keys[shard_of_batch(name, len(self.keys))]
 
+    def _keys_of_token(self, token: str) -> Sequence[str]:
+        # The task may also have a group or a batch, and is on the shard of that.
+        likely = self.keys[shard_of_name(token, len(self.keys))]
+        return [likely, *(key for key in self.keys if key != likely)]
+
     def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str | None:
         names = {f"task {identity(task)}": self._locate(task)[0] for task in after}
         for one in options:

@@ -11,9 +11,10 @@ import typer
 from ..errors import UnknownTask
 from ..replies import BatchInfo, Info, TaskView
 from . import format, output
-from .session import QueueName, Session, assigned, command, refuse
+from .admin import exactly_one
+from .session import HolderOption, QueueName, Session, assigned, command, refuse
 
-TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id or handle.")]
+TaskName = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id or handle.")]
 
 # The fields of a task that are instants, shown as local times.
 INSTANTS = {
@@ -181,9 +182,10 @@ def cell(value: Any) -> str:
     return format.payload(text.encode("utf-8", "surrogateescape"))
 
 
-def get(session: Session, queue: QueueName, task: TaskName) -> None:
+def get(session: Session, queue: QueueName, task: TaskName = None, unique: HolderOption = None) -> None:
     """Show everything known about a task."""
-    view = session.queue(queue).get(task)
+    exactly_one("get", "an id and --unique", task is not None, unique is not None)
+    view = session.queue(queue).get(task, unique=unique)
     if view is None:
         refuse("no such task, or it was removed", 1)
     if session.json:
@@ -213,14 +215,16 @@ def rows_of(view: TaskView | BatchInfo) -> list[tuple[str, ...]]:
 def result(
     session: Session,
     queue: QueueName,
-    task: TaskName,
+    task: TaskName = None,
+    unique: HolderOption = None,
     block_ms: Annotated[
         int | None, typer.Option(min=0, help="Wait this long for the task to end; 0 is no limit.")
     ] = None,
 ) -> None:
     """Print a task's result. The status is 1 if the task is not done."""
+    exactly_one("result", "an id and --unique", task is not None, unique is not None)
     try:
-        ended = session.queue(queue).result(task, block_ms=block_ms)
+        ended = session.queue(queue).result(task, unique=unique, block_ms=block_ms)
     except UnknownTask:
         refuse(
             "no such task, or it ended and was not kept: use --retain-ms with push or ack to keep it",
@@ -229,7 +233,7 @@ def result(
     if ended is None:
         refuse("the task has not ended yet", 1)
     if session.json:
-        output.json_line({"id": task, **output.plain(ended)})
+        output.json_line({**({"id": task} if task else {"unique": unique}), **output.plain(ended)})
     elif ended.state != "done":
         output.note(f"taskslot: {ended.state}" + (f": {cell(ended.error)}" if ended.error else ""))
     elif ended.value is not None:
