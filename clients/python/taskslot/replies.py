@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_type_hints
 
 T = TypeVar("T", bound="Reply")
 
-State = Literal["ready", "delayed", "leased", "dead", "done"]
+State = Literal["ready", "delayed", "held", "leased", "dead", "done"]
 
 
 class TaskId(str):
@@ -128,6 +128,7 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
         bytes: data,
         Sequence[TaskError]: lambda value: tuple(TaskError.read(one) for one in value),
         Mapping[str, bytes]: lambda value: {name: data(of) for name, of in pairs(value)},
+        tuple[str, ...]: lambda value: tuple(text(one) for one in value),
     }
     hints = get_type_hints(cls)
     found = {}
@@ -143,13 +144,25 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
     return found
 
 
+class BatchCounts(NamedTuple):
+    """How many tasks a batch has, and how many of them ended how."""
+
+    tasks: int
+    done: int
+    dead: int
+    cancelled: int
+    expired: int
+    purged: int
+
+
 @dataclass(frozen=True, slots=True)
 class Meta(Reply):
     """More about a claimed task, from a claim with `meta=True`. Instants are unix times in ms.
 
     `lease` is the lease's number, the fencing token. `retain` is how long the task is kept once it is done, as the
     push or the queue's setting says; None if neither says it. `progress` is what an attempt before said about how far
-    the task has got.
+    the task has got. `batch` is the batch that the task counts in, `after` has the ids of the tasks that it waited for,
+    and `callback_of` is the batch whose callback it is.
     """
 
     lease: int
@@ -162,7 +175,21 @@ class Meta(Reply):
     progress: bytes | None = None
     group: str = ""
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    batch: str | None = None
+    after: tuple[str, ...] = ()
+    callback_of: str | None = None
+    batch_tasks: int | None = None
+    batch_done: int | None = None
+    batch_dead: int | None = None
+    batch_cancelled: int | None = None
+    batch_expired: int | None = None
+    batch_purged: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """How the tasks ended whose callback this is; None if it is no callback."""
+        return counts_of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +245,55 @@ class TaskView(Reply):
     unique: str | None = None
     unique_held: bool | None = None
     unique_until: int | None = None
+    held_since: int | None = None
+    batch: str | None = None
+    after: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    on_dead: str | None = None
+    callback_of: str | None = None
+    batch_state: str | None = None
+    batch_open: int | None = None
+    batch_tasks: int | None = None
+    batch_done: int | None = None
+    batch_dead: int | None = None
+    batch_cancelled: int | None = None
+    batch_expired: int | None = None
+    batch_purged: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """How the tasks ended so far whose callback this is; None if it is no callback."""
+        return counts_of(self)
+
+
+def counts_of(shown: Meta | TaskView) -> BatchCounts | None:
+    """The counts of a callback; None for any other task."""
+    if shown.callback_of is None:
+        return None
+    return BatchCounts(*(getattr(shown, f"batch_{name}") or 0 for name in BatchCounts._fields))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInfo(Reply):
+    """A batch of a queue. `open` counts its tasks that have not ended, the next five those that have.
+
+    `state` is open, closed, or complete once its `callback` (an id) waits for it no more. Instants are unix times in
+    ms.
+    """
+
+    name: str
+    state: str
+    callback: str
+    tasks: int
+    open: int
+    done: int
+    dead: int
+    cancelled: int
+    expired: int
+    purged: int
+    opened: int
+    closed: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -300,6 +376,9 @@ class Info(Reply):
     run_p95_ms: int
     run_p99_ms: int
     load: Load
+    held: int = 0
+    batches_open: int = 0
+    batches_closed: int = 0
     held_by: str = ""
     broken: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
