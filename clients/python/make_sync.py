@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "taskslot/_async", HERE / "taskslot/_sync"
 NAMES = {
     "AsyncBaseQueue": "BaseQueue",
+    "AsyncBatch": "Batch",
+    "AsyncBatchQueue": "BatchQueue",
     "AsyncQueue": "Queue",
     "AsyncShardClaims": "ShardClaims",
     "AsyncShardMonitor": "ShardMonitor",

@@ -194,6 +194,12 @@ pub enum Event<'a> {
         /// The worker's error text; empty if it gave none.
         #[serde(with = "serde_bytes")]
         error: &'a [u8],
+        /// When it failed; 0 before version 5, which did not know it.
+        #[serde(default)]
+        at: Millis,
+        /// How far the task has got. Empty removes what was said before, `None` leaves it. Since version 5.
+        #[serde(default, borrow, with = "serde_bytes")]
+        progress: Option<&'a [u8]>,
     },
     /// A worker gave a task back (REQUEUE).
     #[serde(rename = "requeue")]
@@ -204,6 +210,9 @@ pub enum Event<'a> {
         then: Then,
         /// Whether it goes to the back of its lane instead of its old position.
         back: bool,
+        /// How far the task has got. Empty removes what was said before, `None` leaves it. Since version 5.
+        #[serde(default, borrow, with = "serde_bytes")]
+        progress: Option<&'a [u8]>,
     },
     /// A lease was extended.
     #[serde(rename = "extend")]
@@ -212,7 +221,7 @@ pub enum Event<'a> {
         id: TaskId,
         /// Its new deadline, never earlier than the old one.
         deadline: Millis,
-        /// The worker's progress text. Empty removes the text, `None` leaves it.
+        /// How far the task has got. Empty removes what was said before, `None` leaves it.
         #[serde(default, borrow, with = "serde_bytes")]
         progress: Option<&'a [u8]>,
     },

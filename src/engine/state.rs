@@ -56,11 +56,13 @@ pub struct State {
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) done: Done,
     pub(crate) leased: u64,
-    /// The text of a task's last failure, or why it died without one.
+    /// The last errors of tasks, see [`crate::store::task_errors`].
     pub(crate) errors: SideTable,
+    /// The last attempts on dead and done tasks, see [`crate::store::last_attempt`].
+    pub(crate) attempts: SideTable,
     /// The results of done tasks.
     pub(crate) results: SideTable,
-    /// The progress of attempts, kept until the task's next claim or its end.
+    /// How far tasks have got, as their workers said; kept until the task is done or removed.
     pub(crate) progress: SideTable,
     pub(crate) workers: Interner,
     /// Since when ready suspects have been passed over; `None` if they have not.

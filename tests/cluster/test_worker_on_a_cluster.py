@@ -1,12 +1,14 @@
 """A worker of the Python library on a real cluster, of which a primary dies."""
 
+import json
 import threading
 from collections import Counter
 
 import redis
 import taskslot.worker.claimer
 from harness.server import wait_until
-from taskslot import ShardedQueue, Worker
+from harness.worker_thread import WorkerThread
+from taskslot import ShardedQueue, Worker, chord, current, shards
 
 taskslot.worker.claimer.BLOCK_MS = 50
 
@@ -51,6 +53,42 @@ def test_a_worker_outlives_a_primary(cluster):
     worker.stop()
     thread.join(20)
     assert ended == [0]
+
+
+def test_a_batch_and_its_flow_outlive_a_primary(cluster):
+    """Its node is killed while its tasks run. What waits for them has their results, and the callback their counts."""
+    client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)
+    queue = ShardedQueue(client, "albums", shards=8, patience_ms=30_000)
+    begun, go = threading.Semaphore(0), threading.Event()
+    worker = Worker(queue, concurrency=16)
+
+    @worker.task("size")
+    def size(number):
+        begun.release()
+        assert go.wait(30)
+        return number
+
+    total = worker.task("total")(lambda: sum(current().results()))
+    counts = worker.task("counts")(lambda: current().counts)
+    victim = cluster.primaries()[0]
+    heir = cluster.replica_of(victim)
+    names = {cluster.node_of(shard_of(queue, name)): name for name in (f"album-{n}" for n in range(99))}
+    with WorkerThread(worker):
+        with queue.batch(names[victim], counts.call()) as batch:
+            sizes, last = batch.push_flow(chord([size.call(n) for n in range(12)], total.call()))
+        for _ in sizes:
+            assert begun.acquire(timeout=10)
+        wait_until(lambda: replicated(cluster), "the replicas know of it")
+        cluster.kill(victim)
+        cluster.wait_promoted(heir)
+        go.set()
+        assert queue.result(last, block_ms=30_000).value == b"66"
+        assert json.loads(queue.result(batch.callback, block_ms=30_000).value) == [13, 13, 0, 0, 0, 0]
+
+
+def shard_of(queue, batch):
+    """The key of the shard on which a batch lives."""
+    return queue.keys[shards.shard_of_batch(batch, len(queue.keys))]
 
 
 def replicated(cluster):

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use taskslot_engine::{
-    EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, Options, Push, Queue, Stamp, TaskId, Unique,
+    Claim, EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, OnDead, Options, Push, Queue, Retry, Stamp,
+    TaskId, Unique, When,
 };
 
 use crate::copies::{Dice, digest, load, load_given_up, save};
 use crate::sample::{effect, live, lives_on};
+use crate::story::story;
 
 /// The digest of the queue in the samples of each version. The line of a version and its files never change.
 const SAMPLES: [(u16, u64); 4] =
@@ -88,8 +90,40 @@ fn effects_of_every_version_apply() {
         queue.validate().unwrap();
         // Version 4 of effects came without another stored form.
         let sample = usize::from(if version < 4 { version } else { version - 1 }) - 1;
+        let queue = if version < 5 { without_attempts(&queue) } else { queue };
         assert_eq!(digest(&queue), SAMPLES[sample].1, "effect-v{version}.bin");
     }
+}
+
+/// A queue without what version 4 of the stored form added: last attempts, and whose the errors are. Older versions
+/// noted none of it, while this one notes it of older effects too.
+fn without_attempts(queue: &Queue) -> Queue {
+    let mut stored = save(queue);
+    stored.retain(|chunk| chunk[0] != b'a');
+    for chunk in stored.iter_mut().filter(|chunk| chunk[0] == b'x') {
+        let values: Vec<(u64, ByteBuf)> = rmp_serde::from_slice(&chunk[1..]).unwrap();
+        let values: Vec<(u64, ByteBuf)> =
+            values.into_iter().map(|(order, error)| (order, ByteBuf::from(text_of(&error)))).collect();
+        *chunk = [b"e", &rmp_serde::to_vec_named(&values).unwrap()[..]].concat();
+    }
+    load(&stored).unwrap()
+}
+
+/// The text of a stored error, behind two numbers, the worker and its own length.
+fn text_of(error: &[u8]) -> &[u8] {
+    let number = |rest: &mut &[u8]| {
+        let bytes = 1 + rest.iter().position(|byte| byte & 0x80 == 0).unwrap();
+        let value = rest[..bytes].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
+        *rest = &rest[bytes..];
+        value
+    };
+    let mut rest = error;
+    (number(&mut rest), number(&mut rest));
+    let worker = number(&mut rest);
+    rest = &rest[worker..];
+    let text = number(&mut rest);
+    assert_eq!(rest.len(), text, "one error");
+    rest
 }
 
 #[test]
@@ -189,7 +223,7 @@ fn missing_and_repeated_chunks_are_refused() {
         let mut missing = stored.clone();
         missing.remove(at);
         let is_optional =
-            matches!(stored[at].first(), Some(b'e' | b'r' | b'd' | b'w' | b'u' | b'b' | b's' | b't'));
+            matches!(stored[at].first(), Some(b'x' | b'a' | b'r' | b'd' | b'w' | b'u' | b'b' | b's' | b't'));
         assert_eq!(load(&missing).is_ok(), is_optional, "chunk {at} missing");
     }
     let pages: Vec<usize> = (1..stored.len()).filter(|&at| stored[at][0] == b'p').collect();
@@ -395,6 +429,251 @@ fn false_lanes_are_refused() {
     assert!(load(&[stored[..2].to_vec(), late].concat()).is_err(), "one after its task");
 }
 
+#[derive(Serialize, Deserialize, Clone)]
+struct StoredBatch {
+    number: u64,
+    name: ByteBuf,
+    callback: u64,
+    opened_at: u64,
+    closed_at: Option<u64>,
+    is_over: bool,
+    counts: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+struct StoredParent {
+    id: BTreeMap<String, u64>,
+    is_open: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+struct StoredDependent {
+    order: u64,
+    on_dead: String,
+    parents: Vec<StoredParent>,
+}
+
+/// A task that ended, and whether it is done.
+type StoredEnd = (BTreeMap<String, u64>, bool);
+
+/// Two batches: one open with the tasks 1 and 2, of which the second is dead, one over. Tasks that wait for "p" and "q",
+/// of which "q" was cancelled. The chunks: head, batches, page, errors, dependents, tasks that ended.
+fn with_waits() -> Vec<Vec<u8>> {
+    let mut s = story();
+    s.opens("open", "o").push_into("open", "in-a-batch").push_into("open", "dead");
+    s.claims_all(2, &["in-a-batch", "dead"]).requeues("in-a-batch").fails_with("dead", Retry::Dead, "e");
+    s.opens("over", "v").closes_batch("over").push_all(&["p", "q"]);
+    s.push_after("both", &["p", "q"], OnDead::Wait).push_after("run", &["q"], OnDead::Run).cancels("q");
+    let stored = save(&s.queue);
+    assert_eq!(stored.iter().skip(1).map(|chunk| chunk[0]).collect::<Vec<_>>(), b"cpehf");
+    stored
+}
+
+const BATCHES: usize = 1;
+const PAGE: usize = 2;
+const DEPENDENTS: usize = 4;
+const ENDED: usize = 5;
+
+/// Loads a stored queue in which one table says something else. Nothing else must change the bytes.
+fn load_with<T: Serialize + serde::de::DeserializeOwned>(
+    at: usize,
+    lie: impl FnOnce(&mut Vec<T>),
+) -> Result<Queue, taskslot_engine::Invalid> {
+    let stored = with_waits();
+    let mut items: Vec<T> = rmp_serde::from_slice(&stored[at][1..]).unwrap();
+    assert_eq!(encoded(&stored[at][..1], &items).len(), stored[at].len(), "the test knows every field");
+    lie(&mut items);
+    load(&with(&stored, at, &encoded(&stored[at][..1], &items)))
+}
+
+#[test]
+fn false_batches_are_refused() {
+    type Lie = fn(&mut Vec<StoredBatch>);
+    let truths: [Lie; 5] = [
+        |_| {},
+        |b| b[0].name = ByteBuf::from("other"),
+        |b| b[0].closed_at = Some(5),
+        |b| _ = b[0].counts.insert("done".into(), 1 << 40),
+        |b| b[1].closed_at = None,
+    ];
+    for truth in truths {
+        let queue = load_with(BATCHES, truth).unwrap();
+        lives_on(queue, &mut Dice(1), 50);
+    }
+    let lies: [(&str, Lie); 22] = [
+        ("no batch", |b| b.clear()),
+        ("a batch less", |b| _ = b.remove(0)),
+        ("one twice", |b| b.push(b[1].clone())),
+        ("numbers out of order", |b| b.swap(0, 1)),
+        ("one number twice", |b| b[1].number = 1),
+        ("no number", |b| b[0].number = 0),
+        ("a number that was not given", |b| b[1].number = 3),
+        ("a number beyond six bytes", |b| b[1].number = 1 << 48),
+        ("no name", |b| b[0].name = ByteBuf::new()),
+        ("a long name", |b| b[0].name = ByteBuf::from(vec![b'x'; 257])),
+        ("one name twice", |b| b[1].name = b[0].name.clone()),
+        ("one callback twice", |b| b[1].callback = b[0].callback),
+        ("a callback that is no task", |b| b[0].callback = 400),
+        ("a callback beyond all tasks", |b| b[0].callback = u64::MAX),
+        ("a callback that is not held", |b| b[0].callback = 1),
+        ("a callback that waits for tasks", |b| b[0].callback = 7),
+        ("a callback that is held though its batch is over", |b| b[0].is_over = true),
+        ("a callback that is not held though its batch isn't over", |b| b[1].is_over = false),
+        ("an instant beyond six bytes", |b| b[0].opened_at = 1 << 48),
+        ("another instant beyond six bytes", |b| b[0].closed_at = Some(1 << 48)),
+        ("a count that is too high", |b| _ = b[0].counts.insert("done".into(), 1 << 53)),
+        ("dead tasks that were not counted", |b| _ = b[0].counts.insert("dead".into(), 0)),
+    ];
+    for (what, lie) in lies {
+        assert!(load_with(BATCHES, lie).is_err(), "{what}");
+    }
+    let many = |b: &mut Vec<StoredBatch>| {
+        ["done", "dead", "expired"].iter().for_each(|how| _ = b[0].counts.insert((*how).into(), u64::MAX));
+    };
+    assert!(load_with(BATCHES, many).is_err(), "counts that overflow together");
+}
+
+#[test]
+fn a_closed_batch_without_open_tasks_is_complete_when_it_is_loaded() {
+    let mut queue = load_with(BATCHES, |batches: &mut Vec<StoredBatch>| {
+        // Its only task that has not ended is counted for another batch, which is over.
+        batches[0].closed_at = Some(5);
+    })
+    .unwrap();
+    assert_eq!(queue.batch(b"open").unwrap().open, 1);
+    let now = Now::plain(1_000_000_000);
+    queue.tick(now, &mut || 0, &mut 9).into_iter().for_each(|event| _ = queue.apply(&event).unwrap());
+    assert!(!queue.has_news());
+    let event = queue.claim(now, &mut || 0, &Claim { noack: true, count: 9, ..Claim::default() });
+    queue.apply(&event.unwrap().unwrap()).unwrap();
+    let loaded = load(&save(&queue)).unwrap();
+    assert!(loaded.has_news(), "its callback must become ready");
+    assert_eq!(digest(&loaded), digest(&queue));
+}
+
+#[test]
+fn false_dependents_are_refused() {
+    type Lie = fn(&mut Vec<StoredDependent>);
+    let truths: [Lie; 2] = [|_| {}, |d| d[0].on_dead = "x".into()];
+    for truth in truths {
+        let queue = load_with(DEPENDENTS, truth).unwrap();
+        lives_on(queue, &mut Dice(1), 50);
+    }
+    let lies: [(&str, Lie); 19] = [
+        ("none", |d| d.clear()),
+        ("one less", |d| _ = d.remove(0)),
+        ("one twice", |d| d.push(d[0].clone())),
+        ("a task that is none", |d| d[0].order = 400),
+        ("a task beyond all", |d| d[0].order = u64::MAX),
+        ("a task that is not held", |d| d[0].order = 1),
+        ("a task that is a callback", |d| d[0].order = 0),
+        ("a way that is unknown", |d| d[0].on_dead = "y".into()),
+        ("one that must not be told, of the only one to tell", |d| d[1].on_dead = "w".into()),
+        ("no parents", |d| d[0].parents.clear()),
+        ("a held task that waits for nothing", |d| d[0].parents.iter_mut().for_each(|p| p.is_open = false)),
+        ("parents out of order", |d| d[0].parents.swap(0, 1)),
+        ("one parent twice", |d| d[0].parents[1] = d[0].parents[0].clone()),
+        ("a parent that was never pushed", |d| _ = d[0].parents[1].id.insert("ms".into(), 1 << 40)),
+        ("nobody waits for the one that ended", |d| {
+            d.iter_mut().for_each(|d| {
+                d.parents.iter_mut().for_each(|p| _ = p.id.insert("seq".into(), 77));
+            })
+        }),
+        ("a dependent that is told of a task that is gone", |d| {
+            d[0].on_dead = "r".into();
+            d[0].parents[0].id.insert("ms".into(), 5);
+        }),
+        ("an id that is none", |d| _ = d[0].parents[0].id.remove("ms")),
+        ("one that waits for itself", |d| {
+            let id = d[0].parents[0].id.clone();
+            d[0].parents.iter_mut().for_each(|p| p.id = id.clone());
+        }),
+        ("1001 parents", |d| {
+            let parent = d[0].parents[0].clone();
+            let of = |seq| {
+                let id = [("ms".to_owned(), 5), ("seq".to_owned(), seq)];
+                StoredParent { id: BTreeMap::from(id), is_open: false }
+            };
+            d[0].parents = (0..1000).map(of).chain([parent]).collect();
+        }),
+    ];
+    for (what, lie) in lies {
+        assert!(load_with(DEPENDENTS, lie).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn false_ends_are_refused() {
+    type Lie = fn(&mut Vec<StoredEnd>);
+    assert!(load_with::<StoredEnd>(ENDED, |_| {}).is_ok());
+    let lies: [(&str, Lie); 5] = [
+        ("none", |e| e.clear()),
+        ("one twice", |e| e.push(e[0].clone())),
+        ("one twice in two ways", |e| e.push((e[0].0.clone(), true))),
+        ("one that nobody waits for", |e| _ = e[0].0.insert("seq".into(), 77)),
+        ("one that lives", |e| {
+            let seq = e[0].0["seq"];
+            e.push((e[0].0.clone(), true));
+            e[1].0.insert("seq".into(), seq - 1);
+        }),
+    ];
+    for (what, lie) in lies {
+        assert!(load_with(ENDED, lie).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn false_batch_numbers_of_tasks_are_refused() {
+    let stored = with_waits();
+    let page = &stored[PAGE];
+    let payload = b"in-a-batch";
+    let number = page.windows(payload.len()).position(|part| part == payload).unwrap() - 2;
+    assert_eq!(page[number], 1, "the batch, the length, the payload");
+    let with_number = |number_byte| {
+        let mut lie = page.clone();
+        lie[number] = number_byte;
+        load(&with(&stored, PAGE, &lie))
+    };
+    assert_eq!(with_number(1).unwrap().batch(b"open").unwrap().open, 1);
+    assert_eq!(with_number(2).unwrap().batch(b"open").unwrap().open, 0, "a task of the other batch");
+    assert!(with_number(0).is_err(), "the number of none");
+    assert!(with_number(3).is_err(), "a number that was not given");
+    let last = |last| load(&with_head(&stored, |head| head.last_batch = last));
+    assert!(last(3).is_ok() && last((1 << 48) - 1).is_ok());
+    assert!(last(1).is_err(), "a number that is in use");
+    assert!(last(1 << 48).is_err(), "a number beyond six bytes");
+    let mut full = last((1 << 48) - 1).unwrap();
+    let push = Push { due: None, options: Options::default(), payloads: &[b"x"] };
+    let event = full.open_batch(Now::plain(1 << 40), b"new", When::Now, &push).unwrap().unwrap();
+    assert!(full.apply(&event).is_err(), "no number is left");
+}
+
+#[test]
+fn false_entries_of_held_tasks_are_refused() {
+    let stored = with_waits();
+    let (page, span) = (&stored[PAGE], 29);
+    let entry = page.len() - 7 * ENTRY..;
+    let first = page[entry.clone()].chunks(ENTRY).position(|entry| entry[1] == 0x81).expect("a held task");
+    let from_last = 6 - first;
+    assert!(load(&with(&stored, PAGE, &with_entry(page, from_last, 1, &[0x81]))).is_ok());
+    let after = with_entry(page, from_last, span, &[7]);
+    assert!(load(&with(&stored, PAGE, &after)).is_ok(), "a delay");
+    for (what, lie) in [
+        ("ready and held", with_entry(page, from_last, 1, &[0x80])),
+        ("leased and held", with_entry(page, from_last, 1, &[0x82])),
+        ("dead and held", with_entry(page, from_last, 1, &[0x83])),
+        ("done and held", with_entry(page, from_last, 1, &[0xc3])),
+        ("delayed, not held", with_entry(page, from_last, 1, &[0x01])),
+        ("a delay beyond 100 years", with_entry(page, from_last, span, &[0xff; 8])),
+        (
+            "an instant beyond six bytes",
+            with_entry(&with_entry(page, from_last, 1, &[0x85]), from_last, span, &[0xff; 8]),
+        ),
+    ] {
+        assert!(load(&with(&stored, PAGE, &lie)).is_err(), "{what}");
+    }
+}
+
 const ENTRY: usize = 45;
 /// Offsets of fields in an entry.
 const RANK: usize = 2;
@@ -486,7 +765,7 @@ fn assert_stays_as_it_is(chunks: &[Vec<u8>], what: &str) {
 #[test]
 fn a_table_with_a_repeated_key_is_refused() {
     let mut kinds = Vec::new();
-    for stored in [save(&live(&mut |_, _| {})), with_tokens()] {
+    for stored in [save(&live(&mut |_, _| {})), with_tokens(), with_waits()] {
         for (at, chunk) in stored.iter().enumerate().skip(1) {
             let Some(twice) = doubled(chunk) else { continue };
             kinds.push(chunk[0]);
@@ -505,12 +784,12 @@ fn a_table_with_a_repeated_key_is_refused() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, b"bcdeghrstuw", "every table was tried");
+    assert_eq!(kinds, b"abcdfghrstuwx", "every table was tried");
 }
 
 #[test]
 fn a_damaged_queue_that_was_given_up_stays_as_it_is() {
-    for stored in [save(&live(&mut |_, _| {})), with_tokens()] {
+    for stored in [save(&live(&mut |_, _| {})), with_tokens(), with_waits()] {
         for (at, chunk) in stored.iter().enumerate() {
             let step = if chunk.len() > 2000 { 7 } else { 1 };
             for bit in (0..chunk.len() * 8).step_by(step) {
@@ -538,7 +817,7 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             chunks.push([b"p", before, varint, &[1; 60]].concat());
         }
     }
-    for kind in [b'e', b'r', b's', b'd', b'w', b'u', b'b'] {
+    for kind in [b'e', b'r', b's', b'd', b'w', b'u', b'b', b'c', b'h', b'f'] {
         for lengths in [
             &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
             &[0xdd, 0, 0x10, 0, 0],
@@ -576,6 +855,10 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x81\xa6extend\x93\x92\x01\x01\x01",
             b"\x81\xa6forget\x91",
             b"\x81\xa6config\x91",
+            b"\x81\xa5after\x97\x92\x01\x01\x01\x01\xa1n",
+            b"\x81\xa4open\x95",
+            b"\x81\xa5close\x92",
+            b"\x81\xa4told\x93\xc0\x01",
         ] {
             let bytes = [&EFFECT_HEAD[..], &[0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();
             assert!(Effect::decode(&bytes, &[]).is_err());
@@ -592,6 +875,9 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x06",
             b"\x0a",
             b"\x0b",
+            // The parents of a push, the tasks that are told.
+            b"\x14\x00\x00\x01\x00\x00",
+            b"\x15\x00\x00",
         ] {
             for behind in [&[1; 60][..], &[]] {
                 let bytes = [&[EFFECT_VERSION], event, varint, behind].concat();

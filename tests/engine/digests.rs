@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use taskslot_engine::{
-    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Now, Options, Push, Queue,
-    Retry, TaskId, TaskState, Then,
+    Answer, Claim, Due, Event, Gate, Handle, Headers, Hold, LeaseNumber, Millis, Now, OnDead, Options, Push,
+    Queue, Retry, TaskId, TaskState, Then, When,
 };
 
 use crate::copies::{self, digest, load, save};
@@ -22,7 +22,7 @@ fn base() -> Story {
 type Change = fn(&mut Story);
 
 /// One change each, all different from each other.
-const CHANGES: [(&str, Change); 74] = [
+const CHANGES: [(&str, Change); 97] = [
     ("a token", |s| _ = s.push_unique("x", "t", Hold::End)),
     ("another token", |s| _ = s.push_unique("x", "u", Hold::End)),
     ("a token to the start", |s| _ = s.push_unique("x", "t", Hold::Start)),
@@ -101,7 +101,8 @@ const CHANGES: [(&str, Change); 74] = [
     ("another error", |s| _ = s.fails_with("leased", Retry::After(6), "f")),
     ("a death", |s| _ = s.fails_with("leased", Retry::Dead, "")),
     ("a death at another time", |s| {
-        _ = s.apply(&Event::Failed { id: s.id("leased"), then: Then::Dead(Millis(START)), error: b"" })
+        let (id, then, at) = (s.id("leased"), Then::Dead(Millis(START)), s.now.at);
+        _ = s.apply(&Event::Failed { id, then, error: b"", at, progress: None })
     }),
     ("a stall", |s| {
         _ = s.apply(&Event::Stalled { tasks: vec![(s.id("leased"), Some(Then::Ready(s.now.at)))] })
@@ -121,7 +122,38 @@ const CHANGES: [(&str, Change); 74] = [
         s.apply(&Event::Term { term: 0, floor: LeaseNumber(1 << 52), clocks: None });
     }),
     ("the queue's clock", |s| _ = s.apply(&Event::Clock { offset_ms: 1 })),
+    ("a batch", |s| _ = s.opens("b", "x")),
+    ("another name of a batch", |s| _ = s.opens("c", "x")),
+    ("another callback", |s| _ = s.opens("b", "y")),
+    ("a callback with a delay", |s| _ = s.opens_with("b", "x", When::After(5), Options::default())),
+    ("a callback with another delay", |s| _ = s.opens_with("b", "x", When::After(6), Options::default())),
+    ("a callback with an instant", |s| _ = s.opens_with("b", "x", When::At(Millis(5)), Options::default())),
+    ("a batch that is closed", |s| close(s.opens("b", "x"))),
+    ("a batch that is closed at another time", |s| {
+        s.opens("b", "x");
+        s.apply(&Event::BatchClosed { name: b"b", at: Millis(START) });
+    }),
+    ("a batch that is over", |s| _ = s.opens("b", "x").closes_batch("b")),
+    ("a batch that is over before it is closed", |s| _ = s.opens("b", "x").retries(&["x"])),
+    ("a batch that is gone", |s| _ = s.opens("b", "x").cancels("x")),
+    ("a task of a batch", |s| _ = s.opens("b", "x").push_into("b", "y")),
+    ("a task beside a batch", |s| _ = s.opens("b", "x").push("y")),
+    ("a task of another batch", |s| _ = s.opens("b", "x").opens("c", "z").push_into("b", "y")),
+    ("a task of yet another batch", |s| _ = s.opens("b", "x").opens("c", "z").push_into("c", "y")),
+    ("a task of a batch that ended", |s| _ = s.opens("b", "x").push_into("b", "y").cancels("y")),
+    ("a task of a batch that ended otherwise", |s| _ = s.opens("b", "x").push_into("b", "y").purges("y")),
+    ("a task that waits", |s| _ = s.push_after("x", &["ready"], OnDead::Wait)),
+    ("a task that waits for another", |s| _ = s.push_after("x", &["dead"], OnDead::Wait)),
+    ("a task that waits for more", |s| _ = s.push_after("x", &["dead", "ready"], OnDead::Wait)),
+    ("a task that waits in another way", |s| _ = s.push_after("x", &["ready"], OnDead::Drop)),
+    ("a task that is to be told", |s| _ = s.push_after("x", &["leased"], OnDead::Wait).acks("leased")),
+    ("a task that was told", |s| _ = s.push_after("x", &["leased"], OnDead::Wait).acks("leased").ticks()),
 ];
+
+fn close(s: &mut Story) {
+    let event = s.queue.close_batch(s.now, b"b").unwrap().unwrap();
+    s.apply(&event);
+}
 
 fn with(s: &mut Story, options: Options) {
     s.push_with("x", None, options);

@@ -1,8 +1,8 @@
 //! SET and POSTPONE, one story for each rule: what can be changed about a task that waits, and where it stands then.
 
 use taskslot_engine::{
-    After, Claim, Due, Event, GroupLimits, Headers, Hold, Millis, OnDead, Options, Push, Queue, Refusal,
-    Retry, Set, TaskId, TaskState, Then, When,
+    Claim, Due, Event, GroupLimits, Headers, Hold, Millis, OnDead, Options, Push, Queue, Refusal, Retry, Set,
+    TaskId, TaskState, Then, When,
 };
 
 use crate::copies::{Dice, digest, load, replicate, save};
@@ -53,17 +53,6 @@ impl Story {
 
     fn delays(&mut self, name: &str, ms: u64) -> &mut Self {
         self.sets(name, &Set { when: Some(When::After(ms)), ..Set::default() })
-    }
-
-    /// Pushes a task that waits for others.
-    fn push_after(&mut self, name: &str, parent: &str) -> &mut Self {
-        let (parents, on_dead, when) = ([self.id(parent)], OnDead::Wait, When::Now);
-        let payloads: [&[u8]; 1] = [name.as_bytes()];
-        let push = Push { due: None, options: Options::default(), payloads: &payloads };
-        let after = After { parents: &parents, on_dead, when };
-        let event = self.queue.push_after(self.now, &push, &after).unwrap();
-        let Event::PushedAfter { first, .. } = &event else { panic!("{event:?}") };
-        self.is_named(name, *first).apply(&event)
     }
 
     /// Pushes once more with the token of a task: its delay, and how long after the first push at most.
@@ -340,7 +329,7 @@ fn a_token_names_the_task_that_holds_it_while_it_waits_or_is_leased() {
 #[test]
 fn a_held_task_is_changed_and_stays_held() {
     let mut s = story();
-    s.push("parent").push_after("child", "parent");
+    s.push("parent").push_after("child", &["parent"], OnDead::Wait);
     let later = Set { when: Some(When::After(500)), priority: Some(3), payload: Some(b"new"), ..group("g") };
     s.sets("child", &later).reloads().keeps("child", &Set { payload: None, ..later });
     assert_eq!((s.task("child").state, s.task("child").options.group), (TaskState::Held, &b"g"[..]));
@@ -351,7 +340,7 @@ fn a_held_task_is_changed_and_stays_held() {
 #[test]
 fn a_held_task_of_which_the_delay_is_removed_is_ready_once_it_waits_for_nothing() {
     let mut s = story();
-    s.push("parent").push_after("child", "parent").delays("child", 500).reloads();
+    s.push("parent").push_after("child", &["parent"], OnDead::Wait).delays("child", 500).reloads();
     s.sets("child", &Set { when: NOW, ..Set::default() })
         .claims("parent")
         .acks("parent")

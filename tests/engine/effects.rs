@@ -1,12 +1,14 @@
 //! Damaged, reordered or invented effects never panic, and what applies leaves a valid queue.
 
 use taskslot_engine::{
-    Answer, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis, Options,
-    PROGRESS_MAX_BYTES, Queue, RESULT_MAX_BYTES, Received, SPAN_MAX_MS, Stamp, TaskId, Then, Unique,
+    Answer, Catchup, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis,
+    OnDead, Options, PROGRESS_MAX_BYTES, Parent, Queue, RESULT_MAX_BYTES, Received, Release, Retry,
+    SPAN_MAX_MS, ScheduleSpec, Stamp, TaskId, Then, Trigger, Unique, When,
 };
 
 use crate::copies::{Dice, first_effect, load, replicate, save};
 use crate::sample::{START, effect, live, lives_on};
+use crate::story::{Story, story};
 
 /// Each event of the sample life, encoded, with its payloads and the queue before it.
 fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
@@ -262,6 +264,9 @@ fn invented_events_are_refused() {
     let pushed = |first, count| Answer::Pushed { first, count };
     let acked = |id, end| Event::Acked { id, late: false, end };
     let extended = |id, deadline, progress| Event::Extended { id, deadline, progress };
+    let too_much = [b'x'; PROGRESS_MAX_BYTES + 1];
+    let failed = |id, then, at, progress| Event::Failed { id, then, error: b"why", at, progress };
+    let requeued = |id, then, progress| Event::Requeued { id, then, back: true, progress };
     let invented = vec![
         push(new, 2, None, options, one),
         push(new, 0, None, options, &[]),
@@ -313,16 +318,19 @@ fn invented_events_are_refused() {
         acked(leased, Some(End { at: enormous, retain_ms: 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: SPAN_MAX_MS as u64 + 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: 0, result: Some(&[0; RESULT_MAX_BYTES + 1]) })),
-        Event::Failed { id: ready, then: Then::Dead(now.at), error: b"" },
-        Event::Failed { id: leased, then: Then::Dead(enormous), error: b"" },
-        Event::Failed { id: leased, then: Then::Delayed(Due::Clock(enormous)), error: b"" },
-        Event::Requeued { id: dead, then: Then::Ready(now.at), back: true },
-        Event::Requeued { id: leased, then: Then::Ready(enormous), back: true },
+        failed(ready, Then::Dead(now.at), now.at, None),
+        failed(leased, Then::Dead(enormous), now.at, None),
+        failed(leased, Then::Dead(now.at), enormous, None),
+        failed(leased, Then::Delayed(Due::Clock(enormous)), now.at, None),
+        failed(leased, Then::Dead(now.at), now.at, Some(&too_much)),
+        requeued(dead, Then::Ready(now.at), None),
+        requeued(leased, Then::Ready(enormous), None),
+        requeued(leased, Then::Ready(now.at), Some(&too_much)),
         extended(ready, Millis(START + 999_999), None),
         extended(done, Millis(START + 999_999), Some(b"more")),
         extended(leased, Millis(1), None),
         extended(leased, enormous, None),
-        extended(leased, Millis(START + 999_999), Some(&[b'x'; PROGRESS_MAX_BYTES + 1])),
+        extended(leased, Millis(START + 999_999), Some(&too_much)),
         Event::Stalled { tasks: vec![(ready, None)] },
         Event::Stalled { tasks: vec![(leased, None), (leased, None)] },
         Event::BecameReady { ids: vec![dead], at: now.at },
@@ -335,7 +343,7 @@ fn invented_events_are_refused() {
         Event::CancelAsked { id: done },
         Event::Taken { ids: vec![done], at: Millis(1) },
         Event::Retried { ids: vec![done], at: now.at },
-        Event::Failed { id: done, then: Then::Dead(now.at), error: b"" },
+        failed(done, Then::Dead(now.at), now.at, None),
         Event::CancelAsked { id: ready },
         Event::CancelAsked { id: unknown },
         Event::Dropped { ids: vec![ready] },
@@ -387,6 +395,186 @@ fn invented_events_are_refused() {
     }
 }
 
+/// Batches in each state, and tasks that wait: "a" is acked, "c" cancelled, and nobody was told of it.
+fn related() -> Story {
+    let mut s = story();
+    s.opens("open", "o").opens("closed", "c").push_into("closed", "x").closes_batch("closed");
+    s.opens("over", "v").closes_batch("over").opens("complete", "m");
+    s.push_all(&["a", "b", "p"]).push_after("both", &["a", "b"], OnDead::Wait);
+    s.push_after("only", &["a"], OnDead::Wait).push_after("drop", &["p"], OnDead::Drop);
+    s.push_after("run", &["p"], OnDead::Run).push_after("wait", &["p"], OnDead::Wait);
+    s.push("done").claims_all(9, &["x", "v", "a", "b", "p", "done"]).finishes("done", Some(9), None);
+    s.acks("a").fails_with("p", Retry::Dead, "");
+    let event = s.queue.close_batch(s.now, b"complete").unwrap().unwrap();
+    s.apply(&event);
+    s
+}
+
+#[test]
+fn invented_events_about_batches_are_refused() {
+    let s = related();
+    let (new, old) = (TaskId { ms: START + 1_000_000, seq: 0 }, s.id("a"));
+    let (at, enormous, options, long) = (s.now.at, Millis(u64::MAX), Options::default(), [b'n'; 257]);
+    let one: &[&[u8]] = &[b"x"];
+    let into = |batch| Options { batch, ..options };
+    let push = |batch| Event::Pushed { first: new, count: 1, due: None, options: into(batch), payloads: one };
+    let open =
+        |name, id, at, when, options, payloads| Event::BatchOpened { name, id, at, when, options, payloads };
+    let plan = |batch| ScheduleSpec {
+        timing: Trigger::Every(1000),
+        catchup: Catchup::One,
+        options: into(batch),
+        payload: b"",
+    };
+    let scheduled =
+        |batch| Event::Scheduled { name: b"s", plan: plan(batch), next: Due::Clock(at), seen: at };
+    let accepted = [
+        open(b"new", new, at, When::Now, options, one),
+        push(b"open"),
+        push(b"closed"),
+        // An ACK whose push goes into its own task's batch comes first.
+        push(b"complete"),
+        Event::BatchClosed { name: b"open", at },
+        scheduled(b""),
+    ];
+    let refused = [
+        open(b"", new, at, When::Now, options, one),
+        open(&long, new, at, When::Now, options, one),
+        open(b"open", new, at, When::Now, options, one),
+        open(b"over", new, at, When::Now, options, one),
+        open(b"new", old, at, When::Now, options, one),
+        open(b"new", new, enormous, When::Now, options, one),
+        open(b"new", new, at, When::After(0), options, one),
+        open(b"new", new, at, When::After(SPAN_MAX_MS as u64 + 1), options, one),
+        open(b"new", new, at, When::At(enormous), options, one),
+        open(b"new", new, at, When::Now, Options { attempts: Some(0), ..options }, one),
+        open(b"new", new, at, When::Now, into(b"new"), one),
+        open(b"new", new, at, When::Now, into(b"over"), one),
+        open(b"new", new, at, When::Now, options, &[]),
+        open(b"new", new, at, When::Now, options, &[b"x", b"y"]),
+        push(b"unknown"),
+        push(b"over"),
+        push(&long),
+        Event::BatchClosed { name: b"", at },
+        Event::BatchClosed { name: b"unknown", at },
+        Event::BatchClosed { name: b"closed", at },
+        Event::BatchClosed { name: b"over", at },
+        Event::BatchClosed { name: b"open", at: enormous },
+        scheduled(b"open"),
+    ];
+    assert_fit(&s.queue, &accepted, &refused);
+}
+
+/// Checks which events fit a queue. What fits leaves a valid queue.
+fn assert_fit(queue: &Queue, accepted: &[Event], refused: &[Event]) {
+    for event in accepted {
+        let mut receiver = queue.clone();
+        receiver.apply(event).unwrap_or_else(|error| panic!("{error:?} {event:?}"));
+        receiver.validate().unwrap();
+    }
+    for event in refused {
+        assert!(queue.clone().apply(event).is_err(), "{event:?}");
+        assert!(replicate(&mut queue.clone(), &mut queue.clone(), event).is_err(), "{event:?}");
+    }
+}
+
+#[test]
+fn invented_events_about_tasks_that_wait_are_refused() {
+    let s = related();
+    let (new, enormous, options) =
+        (TaskId { ms: START + 1_000_000, seq: 0 }, Millis(u64::MAX), Options::default());
+    let at = s.now.at;
+    let one: &[&[u8]] = &[b"x"];
+    let parent = |name: &str, is_open| Parent { id: s.id(name), is_open };
+    let [a, b, p, done] =
+        [("a", false), ("b", true), ("p", true), ("done", false)].map(|(n, o)| parent(n, o));
+    let after = |first, count, at, when, parents: &[Parent], options, payloads| Event::PushedAfter {
+        first,
+        count,
+        at,
+        when,
+        parents: parents.to_vec(),
+        on_dead: OnDead::Wait,
+        options,
+        payloads,
+    };
+    let of = |parents: &[Parent]| after(new, 1, at, When::Now, parents, options, one);
+    let many: Vec<Parent> =
+        (0..1001).map(|seq| Parent { id: TaskId { ms: 1, seq }, is_open: false }).collect();
+    let told = |parent: Option<&str>, at, tasks: &[(&str, Release)]| Event::Told {
+        parent: parent.map(|name| s.id(name)),
+        at,
+        tasks: tasks.iter().map(|(name, release)| (s.id(name), *release)).collect(),
+    };
+    let later = Release::Delayed(Due::Clock(at.plus(5)));
+    let accepted = [
+        of(&[a, b, p, done]),
+        of(&[a]),
+        of(&many[..1000]),
+        told(Some("a"), at, &[("both", Release::Held), ("only", Release::Ready)]),
+        told(Some("a"), at, &[("only", later)]),
+        told(Some("p"), at, &[("run", Release::Ready), ("drop", Release::Cancelled)]),
+        told(None, at, &[("m", Release::Ready)]),
+        told(None, at, &[("m", later)]),
+    ];
+    let refused = [
+        of(&[]),
+        of(&many),
+        of(&[b, a]),
+        of(&[b, b]),
+        of(&[Parent { is_open: true, ..a }]),
+        of(&[Parent { is_open: true, ..done }]),
+        of(&[Parent { is_open: false, ..b }]),
+        of(&[Parent { is_open: false, ..p }]),
+        of(&[Parent { id: new, is_open: false }]),
+        after(new, 2, at, When::Now, &[b], options, one),
+        after(new, 0, at, When::Now, &[b], options, &[]),
+        after(s.id("a"), 1, at, When::Now, &[b], options, one),
+        after(new, 1, enormous, When::Now, &[b], options, one),
+        after(new, 1, at, When::After(0), &[b], options, one),
+        after(new, 1, at, When::After(u64::MAX), &[b], options, one),
+        after(new, 1, at, When::At(enormous), &[b], options, one),
+        after(new, 1, at, When::Now, &[b], Options { batch: b"over", ..options }, one),
+        after(new, 1, at, When::Now, &[b], Options { ttl_ms: Some(0), ..options }, one),
+        told(Some("b"), at, &[("both", Release::Held)]),
+        told(Some("done"), at, &[("both", Release::Held)]),
+        told(Some("a"), enormous, &[("only", Release::Ready)]),
+        told(Some("a"), at, &[("only", Release::Held)]),
+        told(Some("a"), at, &[("only", Release::Cancelled)]),
+        told(Some("a"), at, &[("only", Release::Delayed(Due::Wall(enormous)))]),
+        told(Some("a"), at, &[("only", Release::Ready), ("only", Release::Ready)]),
+        told(Some("a"), at, &[("both", Release::Held), ("both", Release::Held)]),
+        told(Some("a"), at, &[("both", Release::Ready)]),
+        told(Some("a"), at, &[("run", Release::Ready)]),
+        told(Some("a"), at, &[("a", Release::Ready)]),
+        told(Some("a"), at, &[("m", Release::Ready)]),
+        told(Some("p"), at, &[("wait", Release::Ready)]),
+        told(Some("p"), at, &[("wait", Release::Held)]),
+        told(Some("p"), at, &[("drop", Release::Ready)]),
+        told(Some("p"), at, &[("run", Release::Cancelled)]),
+        told(None, at, &[("o", Release::Ready)]),
+        told(None, at, &[("c", Release::Ready)]),
+        told(None, at, &[("v", Release::Ready)]),
+        told(None, at, &[("only", Release::Ready)]),
+        told(None, at, &[("m", Release::Held)]),
+        told(None, at, &[("m", Release::Cancelled)]),
+        told(None, at, &[("m", Release::Ready), ("m", Release::Ready)]),
+        told(None, enormous, &[("m", Release::Ready)]),
+        Event::Claimed {
+            at,
+            worker: b"",
+            tied: false,
+            leases: vec![lease(s.id("only"), 1 << 52, START + 9)],
+        },
+        Event::BecameReady { ids: vec![s.id("only")], at },
+        Event::Dropped { ids: vec![s.id("only")] },
+        Event::Forgotten { ids: vec![s.id("only")] },
+        Event::CancelAsked { id: s.id("only") },
+        Event::Expired { at, ids: vec![s.id("only")] },
+    ];
+    assert_fit(&s.queue, &accepted, &refused);
+}
+
 #[test]
 fn an_error_is_cut_to_its_length() {
     let mut queue = live(&mut |_, _| {});
@@ -395,7 +583,8 @@ fn an_error_is_cut_to_its_length() {
         .list(&now, taskslot_engine::TaskState::Leased, taskslot_engine::Cursor::default(), 1, None, None)
         .1[0]
         .id;
-    queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();
-    assert_eq!(queue.task(&now, id).unwrap().error.len(), 1024);
+    let (then, error) = (Then::Dead(now.at), &[b'e'; 5000]);
+    queue.apply(&Event::Failed { id, then, error, at: now.at, progress: None }).unwrap();
+    assert_eq!(queue.task(&now, id).unwrap().error().len(), 4096);
     queue.validate().unwrap();
 }

@@ -8,10 +8,13 @@ mod model;
 mod sample;
 mod story;
 
+mod attempts;
+mod batches;
 mod calendars;
 mod clocks;
 mod codec;
 mod compact;
+mod dependents;
 mod digests;
 mod edits;
 mod effects;

@@ -194,6 +194,26 @@ impl Life<'_> {
         let event = self.queue.progress(self.now, &handles[5], None, Some(b"37 %")).unwrap();
         self.apply(&event);
         self.passes(5);
+        self.remembers();
+    }
+
+    /// Attempts are given up with their progress, and several errors are kept.
+    fn remembers(&mut self) {
+        self.apply(&Event::Configured { values: vec![("errors-kept", 3)] });
+        self.push(None, Options { priority: 30, ..Options::default() }, &[b"in steps", b"fails often"]);
+        let worker = Claim { worker: b"gina", count: 2, ..Claim::default() };
+        for (error, progress) in
+            [(&b"no disk"[..], Some(&b"step=1"[..])), (b"", None), (b"no net", Some(b"step=2"))]
+        {
+            let handles = self.claim(worker);
+            let given = self.queue.requeue_at(self.now, &handles[0], Some(1), true, progress).unwrap();
+            self.apply(&given);
+            let retry = Retry::After(1);
+            let failed =
+                self.queue.fail_at(self.now, &mut || 7, &handles[1], retry, error, progress).unwrap();
+            self.apply(&failed);
+            self.passes(1);
+        }
     }
 }
 
@@ -350,6 +370,32 @@ impl Life<'_> {
         let event = self.queue.cancel(cancelled).unwrap();
         self.apply(&event);
         self.passes(5);
+        self.has_news();
+    }
+
+    /// Tasks have ended in each way, and those that wait for them were not told yet.
+    fn has_news(&mut self) {
+        let options = Options { priority: 31, ..Options::default() };
+        let ids = [&b"done"[..], b"died", b"was cancelled"].map(|name| self.push(None, options, &[name]));
+        for (after, on_dead) in [
+            (&ids[..1], OnDead::Wait),
+            (&ids[..2], OnDead::Drop),
+            (&ids[2..], OnDead::Run),
+            (&ids[1..], OnDead::Wait),
+        ] {
+            let push = Push { due: None, options, payloads: &[b"not told yet"] };
+            let event = self
+                .queue
+                .push_after(self.now, &push, &After { parents: after, on_dead, when: When::Now })
+                .unwrap();
+            self.apply(&event);
+        }
+        let handles = self.claim(Claim { count: 2, worker: b"grace", ..Claim::default() });
+        let event = self.queue.ack(self.now, &handles[0]).unwrap();
+        self.apply(&event);
+        self.fail(&handles[1], Retry::Dead, b"a parent died");
+        let event = self.queue.cancel(ids[2]).unwrap();
+        self.apply(&event);
     }
 }
 

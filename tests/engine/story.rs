@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use taskslot_engine::{
-    Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber, Millis, Now, Options,
-    Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
+    After, BatchCounts, Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber,
+    Millis, Now, OnDead, Options, Push, Queue, Refusal, Retry, TaskId, TaskState, TaskView, Totals, Unique,
+    When,
 };
 
 use crate::copies::{digest, load, replicate, save};
@@ -114,12 +115,6 @@ impl Story {
         Ok(())
     }
 
-    /// Gives a task that was pushed a name.
-    pub fn is_named(&mut self, name: &str, id: TaskId) -> &mut Self {
-        self.ids.insert(name.to_owned(), id);
-        self
-    }
-
     /// Pushes a task with a token that is free.
     pub fn push_unique(&mut self, name: &str, token: &str, hold: Hold) -> &mut Self {
         self.push_with(name, None, unique(token, hold))
@@ -155,6 +150,82 @@ impl Story {
 
     pub fn push_ttl(&mut self, name: &str, ttl_ms: u64) -> &mut Self {
         self.push_with(name, None, Options { ttl_ms: Some(ttl_ms), ..Options::default() })
+    }
+
+    // Batches, and tasks that wait for others
+
+    /// Opens a batch; the name of its callback is also the payload.
+    pub fn opens(&mut self, batch: &str, callback: &str) -> &mut Self {
+        self.opens_with(batch, callback, When::Now, Options::default())
+    }
+
+    pub fn opens_with(&mut self, batch: &str, callback: &str, when: When, options: Options) -> &mut Self {
+        let payloads: [&[u8]; 1] = [callback.as_bytes()];
+        let push = Push { due: None, options, payloads: &payloads };
+        let event = self.queue.open_batch(self.now, batch.as_bytes(), when, &push).unwrap().unwrap();
+        let Event::BatchOpened { id, .. } = &event else { panic!("{event:?}") };
+        self.ids.insert(callback.to_owned(), *id);
+        self.apply(&event)
+    }
+
+    pub fn closes_batch(&mut self, batch: &str) -> &mut Self {
+        let event = self.queue.close_batch(self.now, batch.as_bytes()).unwrap().unwrap();
+        self.apply(&event).ticks()
+    }
+
+    /// Removes a batch; says whether there was anything to do.
+    pub fn deletes_batch(&mut self, batch: &str) -> bool {
+        let event = self.queue.delete_batch(batch.as_bytes());
+        event.is_some_and(|event| {
+            self.apply(&event).ticks();
+            true
+        })
+    }
+
+    pub fn push_into(&mut self, batch: &str, name: &str) -> &mut Self {
+        self.push_with(name, None, Options { batch: batch.as_bytes(), ..Options::default() })
+    }
+
+    pub fn cannot_push_into(&mut self, batch: &str, refusal: Refusal) -> &mut Self {
+        let options = Options { batch: batch.as_bytes(), ..Options::default() };
+        assert_eq!(self.try_push("?", None, options), Err(refusal), "a push into {batch}");
+        self
+    }
+
+    /// Pushes a task that waits for others.
+    pub fn push_after(&mut self, name: &str, after: &[&str], on_dead: OnDead) -> &mut Self {
+        self.push_after_with(name, after, on_dead, When::Now, Options::default())
+    }
+
+    pub fn push_after_with(
+        &mut self,
+        name: &str,
+        after: &[&str],
+        on_dead: OnDead,
+        when: When,
+        options: Options,
+    ) -> &mut Self {
+        let after: Vec<TaskId> = after.iter().map(|name| self.id(name)).collect();
+        let payloads: [&[u8]; 1] = [name.as_bytes()];
+        let push = Push { due: None, options, payloads: &payloads };
+        let event =
+            self.queue.push_after(self.now, &push, &After { parents: &after, when, on_dead }).unwrap();
+        let Event::PushedAfter { first, .. } = &event else { panic!("{event:?}") };
+        self.ids.insert(name.to_owned(), *first);
+        self.apply(&event)
+    }
+
+    /// Checks a batch: its state, how many tasks are open, and how many ended how.
+    pub fn is_batch(&mut self, batch: &str, state: &str, open: u64, counts: BatchCounts) -> &mut Self {
+        let seen = self.queue.batch(batch.as_bytes()).unwrap_or_else(|| panic!("no batch {batch}"));
+        assert_eq!((seen.state(), seen.open, seen.counts), (state, open, counts), "the batch {batch}");
+        self
+    }
+
+    /// Checks that there is no batch of this name.
+    pub fn is_no_batch(&mut self, batch: &str) -> &mut Self {
+        assert_eq!(self.queue.batch(batch.as_bytes()), None);
+        self
     }
 
     // Claiming
@@ -273,6 +344,22 @@ impl Story {
         let dice = self.dice;
         let event =
             self.queue.fail(self.now, &mut || dice, &self.handle(name), retry, error.as_bytes()).unwrap();
+        self.apply(&event)
+    }
+
+    /// Fails, to be retried in a millisecond, and says how far the task has got.
+    pub fn fails_at(&mut self, name: &str, error: &str, progress: &str) -> &mut Self {
+        let (handle, dice) = (self.handle(name), self.dice);
+        let (error, progress) = (error.as_bytes(), Some(progress.as_bytes()));
+        let failed =
+            self.queue.fail_at(self.now, &mut || dice, &handle, Retry::After(1), error, progress).unwrap();
+        self.apply(&failed)
+    }
+
+    /// Gives a task back, and says how far it has got.
+    pub fn requeues_at(&mut self, name: &str, progress: &str) -> &mut Self {
+        let progress = Some(progress.as_bytes());
+        let event = self.queue.requeue_at(self.now, &self.handle(name), None, false, progress).unwrap();
         self.apply(&event)
     }
 
@@ -426,6 +513,10 @@ impl Story {
     pub fn is_delayed(&mut self, name: &str, ms: u64) -> &mut Self {
         assert_eq!(self.task(name).instant, self.now.at.plus(ms), "when {name} is due");
         self.is(name, TaskState::Delayed)
+    }
+
+    pub fn is_held(&mut self, name: &str) -> &mut Self {
+        self.is(name, TaskState::Held)
     }
 
     pub fn is_leased(&mut self, name: &str) -> &mut Self {

@@ -110,8 +110,9 @@ impl World {
 
     // What clients do
 
-    /// What must be replied to a push, as far as the oracle knows: it counts neither bytes nor tokens.
-    fn expected(&self, options: &Options, count: u64) -> Result<(), Refusal> {
+    /// What must be replied to a push, as far as the oracle knows: it counts neither bytes nor tokens. `left` tasks are
+    /// about to end.
+    fn expected(&self, options: &Options, count: u64, left: u64) -> Result<(), Refusal> {
         if !self.queue.paused(self.now.at, Gate::In).is_open() {
             return Err(Refusal::Paused);
         }
@@ -121,7 +122,7 @@ impl World {
         self.oracle.may_enter(options.batch)?;
         let unended = |place| !matches!(place, Place::Dead | Place::Done);
         let len = self.oracle.living().filter(|(_, task)| unended(task.place)).count() as u64;
-        match self.queue.settings().limit(Setting::MaxLen).is_some_and(|max| len + count > max) {
+        match self.queue.settings().limit(Setting::MaxLen).is_some_and(|max| len - left + count > max) {
             true => Err(Refusal::FullLen),
             false => Ok(()),
         }
@@ -151,7 +152,7 @@ impl World {
             1 => Some(Due::Wall(self.now.wall.plus(self.dice.below(40)))),
             _ => None,
         };
-        let expected = self.expected(&options, count);
+        let expected = self.expected(&options, count, 0);
         let event = self.queue.clone();
         let event = event.push(self.now, &Push { due, options, payloads: &payloads });
         self.pushes(event, expected);
@@ -173,13 +174,12 @@ impl World {
         let expected = match () {
             () if after.iter().any(|id| *id > last) => Err(Refusal::NeverPushed),
             () if batch.is_some_and(|batch| self.oracle.is_circular(&after, batch)) => Err(Refusal::Circular),
-            () => self.expected(&options, count),
+            () => self.expected(&options, count, 0),
         };
         let (when, on_dead) = (self.when(), self.pick(&OnDead::ALL));
         let queue = self.queue.clone();
         let push = Push { due: None, options, payloads: &payloads };
-        let after = After { parents: &after, on_dead, when };
-        self.pushes(queue.push_after(self.now, &push, &after), expected);
+        self.pushes(queue.push_after(self.now, &push, &After { parents: &after, when, on_dead }), expected);
     }
 
     fn open(&mut self) {
@@ -190,7 +190,7 @@ impl World {
         if self.oracle.batch(name).is_some() {
             return assert_eq!(event, Ok(None));
         }
-        let expected = self.expected(&options, 1);
+        let expected = self.expected(&options, 1, 0);
         self.pushes(event.map(|event| event.expect("a new batch")), expected);
     }
 
@@ -253,19 +253,32 @@ impl World {
         }
     }
 
-    /// An ACK that pushes: the push is decided before the ACK counts.
+    /// An ACK that pushes: the push is decided before the ACK counts, as if it had.
     fn ack_and_push(&mut self) {
         let Some(handle) = self.handle() else { return };
         let Ok(ack) = self.queue.ack(self.now, &handle) else { return };
-        let options = self.options();
-        let expected = self.expected(&options, 1);
+        let options = Options { unique: None, ..self.options() };
+        let left = u64::from(self.oracle.place(handle.id) != Place::Dead);
+        let push = Push { due: None, options, payloads: &[b"next step"] };
+        let mut parents = vec![handle.id, self.id()];
+        parents.truncate(self.dice.below(3) as usize);
+        let (when, on_dead) = (self.when(), self.pick(&OnDead::ALL));
+        let batch = self.oracle.batch(options.batch);
+        let expected = match batch.is_some_and(|batch| self.oracle.is_circular(&parents, batch)) {
+            true => Err(Refusal::Circular),
+            false => self.expected(&options, 1, left),
+        };
         let queue = self.queue.clone();
-        let push = queue.push(self.now, &Push { due: None, options, payloads: &[b"next step"] });
-        if push.is_ok() {
+        let event = match parents.is_empty() {
+            true => queue.push_next(self.now, &push, &ack),
+            false => {
+                queue.push_next_after(self.now, &push, &After { parents: &parents, when, on_dead }, &ack)
+            }
+        };
+        if event.is_ok() {
             self.apply(&ack);
         }
-        // The ACK may have freed its token or its batch may be complete for a moment, but the push was accepted.
-        self.pushes(push, expected);
+        self.pushes(event, expected);
     }
 
     fn fail(&mut self) {
@@ -333,6 +346,10 @@ impl World {
 
     fn passes(&mut self, ms: u64) {
         self.now = Now { at: self.now.at.plus(ms), wall: self.now.wall.plus(ms), ..self.now };
+    }
+
+    fn wall_is_corrected(&mut self) {
+        self.now.wall = Millis(self.now.wall.0 + self.dice.below(60) - 30);
     }
 
     fn tick(&mut self, mut pages: usize) {
@@ -493,7 +510,8 @@ impl History {
             760..790 => world.retry(),
             790..805 => world.purge(),
             805..820 => world.configure(),
-            820..825 => world.pause(),
+            820..823 => world.pause(),
+            823..825 => world.wall_is_corrected(),
             825..835 => world.restarts(),
             835..845 => world.fails_over(),
             845..930 => world.tick(1 + op as usize % 3),

@@ -137,7 +137,7 @@ class Reader:
             return msgpack.unpackb(self.text())
         name, *reads = KINDS[kind]
         fields = [read(self) for read in reads]
-        if name in ("ack", "extend") and fields[-1] is None:
+        if name in ("ack", "extend", "fail", "requeue") and fields[-1] is None:
             fields.pop()
         return {name: fields}
 
@@ -159,11 +159,11 @@ KINDS = {
     4: ("ack", R.id, R.flag, maybe(R.end)),
     5: ("req", R.text, R.instant, R.instant, R.answer),
     6: ("take", many(R.id), R.instant),
-    7: ("fail", R.id, R.then, R.text),
-    8: ("requeue", R.id, R.then, R.flag),
     9: ("extend", R.id, R.instant, maybe(R.text)),
     10: ("stall", many(lambda reader: [reader.id(), reader.maybe(R.then)])),
     11: ("due", many(R.id), R.instant),
+    12: ("fail", R.id, R.then, R.text, R.instant, maybe(R.text)),
+    13: ("requeue", R.id, R.then, R.flag, maybe(R.text)),
     20: (
         *("after", R.id, R.number, R.instant, R.when),
         *(many(lambda reader: [reader.id(), reader.flag()]), lambda reader: "wrx"[reader.byte()], R.options),

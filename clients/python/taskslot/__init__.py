@@ -8,19 +8,31 @@
         mail.ack(task)
 
 `Queue` and `ShardedQueue` have a method for each command. `AsyncQueue` and `AsyncShardedQueue` are their asyncio
-versions. `Worker` runs functions for tasks. `docs/` at the root of the repository explains tasks, queues and commands.
+versions. `Worker` runs functions for tasks. `chain`, `group` and `chord` make flows of tasks. `docs/` at the root of
+the repository explains tasks, queues and commands.
 """
 
+from ._async.batch import AsyncBatch
 from ._async.queue import AsyncQueue
 from ._async.sharded import AsyncShardedQueue
+from ._sync.batch import Batch
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
 from .calls import call
 from .codecs import JSON, MSGPACK, Codec
-from .commands import ClaimOptions, PushOptions, ScheduleOptions, TaskOptions
+from .commands import (
+    CallbackOptions,
+    ClaimOptions,
+    FlowOptions,
+    PushOptions,
+    ScheduleOptions,
+    StepOptions,
+    TaskOptions,
+)
 from .errors import (
     CancelAsked,
     LeaseLost,
+    NotDone,
     OutOfMemory,
     Paused,
     QueueBroken,
@@ -30,8 +42,11 @@ from .errors import (
     UnknownTask,
     WrongType,
 )
+from .flows import Flow, chain, chord, group, step
 from .replies import (
     Answer,
+    BatchCounts,
+    BatchInfo,
     Group,
     Info,
     Load,
@@ -41,6 +56,7 @@ from .replies import (
     Schedule,
     Settings,
     Task,
+    TaskError,
     TaskId,
     TaskView,
     WorkerView,
@@ -54,12 +70,19 @@ Running = TaskContext
 
 __all__ = [
     "Answer",
+    "AsyncBatch",
     "AsyncQueue",
     "AsyncShardedQueue",
+    "Batch",
+    "BatchCounts",
+    "BatchInfo",
+    "CallbackOptions",
     "CancelAsked",
     "ClaimOptions",
     "Codec",
     "Fail",
+    "Flow",
+    "FlowOptions",
     "GiveBack",
     "Group",
     "Info",
@@ -69,6 +92,7 @@ __all__ = [
     "MSGPACK",
     "Meta",
     "Next",
+    "NotDone",
     "OutOfMemory",
     "Paused",
     "PushOptions",
@@ -82,8 +106,10 @@ __all__ = [
     "ScheduleOptions",
     "Settings",
     "ShardedQueue",
+    "StepOptions",
     "Task",
     "TaskContext",
+    "TaskError",
     "TaskId",
     "TaskOptions",
     "TaskView",
@@ -93,5 +119,9 @@ __all__ = [
     "WorkerView",
     "WrongType",
     "call",
+    "chain",
+    "chord",
     "current",
+    "group",
+    "step",
 ]

@@ -13,6 +13,8 @@ Item = TypeVar("Item")
 
 # The server's limit of handles, ids or payloads in one command.
 MOST = 1000
+# The server's limit of the waits that one command adds: its tasks, times the tasks that each of them waits for.
+MOST_WAITS = 10_000
 
 
 def token() -> str:
@@ -49,9 +51,14 @@ def several(items: Iterable[Item]) -> list[Item]:
     return list(items)
 
 
-def parts(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """The items in parts of at most `MOST`, the limit of one command."""
-    return [items[start : start + MOST] for start in range(0, len(items), MOST)]
+def parts(items: Sequence[Item], most: int = MOST) -> list[Sequence[Item]]:
+    """The items in parts of at most `most`; without it, of the limit of one command."""
+    return [items[start : start + most] for start in range(0, len(items), most)]
+
+
+def most_at_once(parents: int) -> int:
+    """How many tasks that each wait for this many others can be pushed by one command."""
+    return max(1, min(MOST, MOST_WAITS // max(1, parents)))
 
 
 def deadline(block_ms: int) -> float | None:

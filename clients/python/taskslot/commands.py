@@ -8,17 +8,20 @@ with its own connection can do the same: `command = commands.push("mail", b"…"
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
+from .arguments import identity, several
 from .errors import UnknownTask
 from .replies import (
+    BatchInfo,
     Group,
     Info,
     Meta,
     Next,
+    Reply,
     Result,
     Schedule,
     Settings,
@@ -28,15 +31,18 @@ from .replies import (
     TaskView,
     WorkerView,
     answer_of,
+    cancel_answer,
     data,
     pairs,
     text,
 )
 
 R = TypeVar("R")
+N = TypeVar("N", bound=Reply)
 Word = bytes | str | int
 Payload = bytes | str
 Direction = Literal["out", "in", "all"]
+OnDead = Literal["wait", "run", "drop"]
 
 
 @dataclass(slots=True)
@@ -64,11 +70,34 @@ class CommonOptions(TypedDict, total=False):
     headers: Mapping[str, Payload]  # at most 64, together at most 4 KiB
 
 
-class TaskOptions(CommonOptions, total=False):
+class CallbackOptions(CommonOptions, total=False):
+    """The options of the callback of a batch."""
+
+    delay_ms: int  # ready this many ms from now; a held task, from when it waits no more
+    at: datetime | float  # ready at this instant: a datetime with a time zone, or a unix time in ms
+    batch: str  # the batch that the task counts in
+
+
+class TaskOptions(CallbackOptions, total=False):
     """The options of `push` and `push_many`."""
 
-    delay_ms: int  # ready this many ms from now
-    at: datetime | float  # ready at this instant: a datetime with a time zone, or a unix time in ms
+    after: Iterable[Task | str]  # held until these tasks of the queue are done; at most 1000
+    on_dead: (
+        OnDead  # if one of them ends otherwise: wait until it is retried and done (the default), run, drop
+    )
+
+
+class StepOptions(CallbackOptions, total=False):
+    """The options of a step of a flow."""
+
+    on_dead: OnDead  # what happens if a step that it waits for ends otherwise than done
+
+
+class FlowOptions(CommonOptions, total=False):
+    """The options of all steps of a flow, unless a step has its own."""
+
+    batch: str
+    on_dead: OnDead
 
 
 class UniqueOptions(TypedDict, total=False):
@@ -175,7 +204,17 @@ def task_words(options: Mapping[str, Any]) -> list[Word]:
         words += ["AT", unix_ms(at)]
     if headers := options.get("headers"):
         words += ["HEADERS", len(headers), *(word for pair in headers.items() for word in pair)]
+    if "after" in options or "on_dead" in options:
+        words += after_words(options)
     return words
+
+
+def after_words(options: Mapping[str, Any]) -> list[Word]:
+    """The words for `after` and `on_dead`. A task that waits for none of an empty list needs neither."""
+    if options.get("after") is None:
+        return given("ONDEAD", options.get("on_dead"))
+    ids = [identity(task) for task in several(options["after"])]
+    return ["AFTER", len(ids), *ids, *given("ONDEAD", options.get("on_dead"))] if ids else []
 
 
 TASK_WORDS = {
@@ -186,6 +225,7 @@ TASK_WORDS = {
     "ttl_ms": "TTL",
     "group": "GROUP",
     "retain_ms": "RETAIN",
+    "batch": "BATCH",
 }
 
 
@@ -226,6 +266,41 @@ def unix_ms(at: datetime | float) -> int:
             f"at must be a unix time in ms, such as {time.time_ns() // 10**6}, or a datetime with a time zone, not {at}"
         )
     return round(at)
+
+
+# ---- batches
+
+
+def open_batch(key: str, name: str, callback: Payload, **options: Unpack[CallbackOptions]) -> Command[TaskId]:
+    """TASK.BATCH … OPEN: the id of the callback; `is_new` is False if there is a batch of this name."""
+    refuse_unknown(options, CallbackOptions)
+    words = ("TASK.BATCH", key, "OPEN", name, *task_words(options), "PAYLOAD", callback)
+    return Command(words, pushed)
+
+
+def close_batch(key: str, name: str) -> Command[bool]:
+    """TASK.BATCH … CLOSE: False if the batch was closed before."""
+    return Command(("TASK.BATCH", key, "CLOSE", name), lambda reply: bool(int(reply)))
+
+
+def batch_info(key: str, name: str) -> Command[BatchInfo | None]:
+    """TASK.BATCH … INFO; None if there is no such batch."""
+    read = BatchInfo.read
+    words = ("TASK.BATCH", key, "INFO", name)
+    return Command(words, lambda reply: read(reply) if reply is not None else None)
+
+
+def delete_batch(key: str, name: str) -> Command[Literal["removed", "asked"] | None]:
+    """TASK.BATCH … DEL, in the words of `cancel`."""
+    return Command(("TASK.BATCH", key, "DEL", name), lambda reply: cancel_answer(int(reply)))
+
+
+def batches(key: str, after: Word | None) -> Command[tuple[list[BatchInfo], Word | None]]:
+    """TASK.INFO … BATCHES: at most a thousand batches in the order of their names, and the last name, as `groups`."""
+    return Command(
+        ("TASK.INFO", key, "BATCHES", *given("AFTER", after)),
+        lambda reply: named_page(part(reply, "batches"), BatchInfo),
+    )
 
 
 # ---- work
@@ -303,12 +378,12 @@ def read_task(key: str, reply: Any) -> Task:
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
 
 
-def has_retain(meta: Any) -> bool:
-    """Whether a task's meta in a claim's reply says how long it is kept, without reading the rest."""
+def in_meta(meta: Any, name: bytes) -> Any:
+    """One value of a task's meta in a claim's reply, without reading the rest; None if it isn't there."""
     if isinstance(meta, dict):
-        return meta.get(b"retain") is not None
+        return meta.get(name)
     names = meta[::2]
-    return b"retain" in names and meta[2 * names.index(b"retain") + 1] is not None
+    return meta[2 * names.index(name) + 1] if name in names else None
 
 
 def claimed_of_several(reply: Any) -> list[Task]:
@@ -338,9 +413,12 @@ def ack_and_push(
     return Command(("TASK.ACK", key, handle, *words), read)
 
 
-def requeue(key: str, handles: Handles, delay_ms: int | None, back: bool) -> Command[Any]:
+def requeue(
+    key: str, handles: Handles, delay_ms: int | None, back: bool, progress: Payload | None = None
+) -> Command[Any]:
     """TASK.REQUEUE."""
-    return answer("TASK.REQUEUE", key, handles, [*given("DELAY", delay_ms), *(["BACK"] if back else [])])
+    options = [*given("DELAY", delay_ms), *(["BACK"] if back else []), *given("PROGRESS", progress)]
+    return answer("TASK.REQUEUE", key, handles, options)
 
 
 def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload | None) -> Command[Any]:
@@ -348,9 +426,17 @@ def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload |
     return answer("TASK.EXTEND", key, handles, [*given("LEASE", lease_ms), *given("PROGRESS", progress)])
 
 
-def fail(key: str, handles: Handles, error: str | None, delay_ms: int | None, dead: bool) -> Command[Any]:
+def fail(
+    key: str,
+    handles: Handles,
+    error: str | None,
+    delay_ms: int | None,
+    dead: bool,
+    progress: Payload | None = None,
+) -> Command[Any]:
     """TASK.FAIL."""
     options = [*given("ERROR", error), *given("DELAY", delay_ms), *(["DEAD"] if dead else [])]
+    options += given("PROGRESS", progress)
     return answer("TASK.FAIL", key, handles, options)
 
 
@@ -441,13 +527,16 @@ def groups(key: str, after: Word | None) -> Command[tuple[list[Group], Word | No
     Pass that name as `after` to get the next groups. It is the server's own bytes: in `Group`, a name that is not UTF-8
     reads differently.
     """
+    return Command(
+        ("TASK.INFO", key, "GROUPS", *given("AFTER", after)),
+        lambda reply: named_page(part(reply, "groups"), Group),
+    )
 
-    def read(reply: Any) -> tuple[list[Group], Word | None]:
-        found = part(reply, "groups")
-        last = dict(pairs(found[-1]))["name"] if found else None
-        return [Group.read(one) for one in found], last
 
-    return Command(("TASK.INFO", key, "GROUPS", *given("AFTER", after)), read)
+def named_page(found: Sequence[Any], kind: type[N]) -> tuple[list[N], Word | None]:
+    """Read a page of things with names, and the last name as the server's own bytes."""
+    last = dict(pairs(found[-1]))["name"] if found else None
+    return [kind.read(one) for one in found], last
 
 
 def workers(key: str) -> Command[list[WorkerView]]:

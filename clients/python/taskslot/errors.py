@@ -42,6 +42,14 @@ class UnknownTask(TaskslotError):
     """There is no such task: the id is wrong, or the task ended and was not kept."""
 
 
+class NotDone(TaskslotError):
+    """A task whose result is needed has not ended done. `state` says how it is: dead, cancelled, or not ended yet."""
+
+    def __init__(self, text: str, state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
 class Refused(TaskslotError):
     """The server refused the command for another reason, usually a bad argument (`ERR`). Nothing was changed."""
 

@@ -6,7 +6,7 @@ the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_type_hints
 
 T = TypeVar("T", bound="Reply")
 
-State = Literal["ready", "delayed", "leased", "dead", "done"]
+State = Literal["ready", "delayed", "held", "leased", "dead", "done"]
 
 
 class TaskId(str):
@@ -126,7 +126,9 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
         float: lambda value: float(text(value)),
         str: text,
         bytes: data,
+        Sequence[TaskError]: lambda value: tuple(TaskError.read(one) for one in value),
         Mapping[str, bytes]: lambda value: {name: data(of) for name, of in pairs(value)},
+        tuple[str, ...]: lambda value: tuple(text(one) for one in value),
     }
     hints = get_type_hints(cls)
     found = {}
@@ -142,12 +144,25 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
     return found
 
 
+class BatchCounts(NamedTuple):
+    """How many tasks a batch has, and how many of them ended how."""
+
+    tasks: int
+    done: int
+    dead: int
+    cancelled: int
+    expired: int
+    purged: int
+
+
 @dataclass(frozen=True, slots=True)
 class Meta(Reply):
     """More about a claimed task, from a claim with `meta=True`. Instants are unix times in ms.
 
     `lease` is the lease's number, the fencing token. `retain` is how long the task is kept once it is done, as the
-    push or the queue's setting says; None if neither says it.
+    push or the queue's setting says; None if neither says it. `progress` is what an attempt before said about how far
+    the task has got. `batch` is the batch that the task counts in, `after` has the ids of the tasks that it waited for,
+    and `callback_of` is the batch whose callback it is.
     """
 
     lease: int
@@ -157,14 +172,44 @@ class Meta(Reply):
     failures: int
     stalls: int
     retain: int | None = None
+    progress: bytes | None = None
     group: str = ""
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    batch: str | None = None
+    after: tuple[str, ...] = ()
+    callback_of: str | None = None
+    batch_tasks: int | None = None
+    batch_done: int | None = None
+    batch_dead: int | None = None
+    batch_cancelled: int | None = None
+    batch_expired: int | None = None
+    batch_purged: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """How the tasks ended whose callback this is; None if it is no callback."""
+        return counts_of(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError(Reply):
+    """An error of a task: the number of the attempt, when it failed, the worker, and the text. None: not known."""
+
+    attempt: int | None = None
+    at: int | None = None
+    worker: str | None = None
+    error: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskView(Reply):
-    """A task as TASK.GET and TASK.LIST show it. Fields that don't apply to its state are None."""
+    """A task as TASK.GET and TASK.LIST show it. Fields that don't apply to its state are None.
+
+    Of a dead or done task, `worker`, `claimed` and `run_ms` are those of the last attempt. `errors` are the last ones,
+    as many as the setting `errors_kept` says, the oldest first; `error` is the text of the newest.
+    """
 
     id: str
     state: str
@@ -177,6 +222,7 @@ class TaskView(Reply):
     result: bytes | None = None
     progress: bytes | None = None
     error: str | None = None
+    errors: Sequence[TaskError] = ()
     group: str | None = None
     worker: str | None = None
     headers: Mapping[str, bytes] = field(default_factory=dict)
@@ -184,6 +230,7 @@ class TaskView(Reply):
     ready_since: int | None = None
     due: int | None = None
     claimed: int | None = None
+    run_ms: int | None = None
     deadline: int | None = None
     dead_since: int | None = None
     done_since: int | None = None
@@ -198,6 +245,55 @@ class TaskView(Reply):
     unique: str | None = None
     unique_held: bool | None = None
     unique_until: int | None = None
+    held_since: int | None = None
+    batch: str | None = None
+    after: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    on_dead: str | None = None
+    callback_of: str | None = None
+    batch_state: str | None = None
+    batch_open: int | None = None
+    batch_tasks: int | None = None
+    batch_done: int | None = None
+    batch_dead: int | None = None
+    batch_cancelled: int | None = None
+    batch_expired: int | None = None
+    batch_purged: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """How the tasks ended so far whose callback this is; None if it is no callback."""
+        return counts_of(self)
+
+
+def counts_of(shown: Meta | TaskView) -> BatchCounts | None:
+    """The counts of a callback; None for any other task."""
+    if shown.callback_of is None:
+        return None
+    return BatchCounts(*(getattr(shown, f"batch_{name}") or 0 for name in BatchCounts._fields))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInfo(Reply):
+    """A batch of a queue. `open` counts its tasks that have not ended, the next five those that have.
+
+    `state` is open, closed, or complete once its `callback` (an id) waits for it no more. Instants are unix times in
+    ms.
+    """
+
+    name: str
+    state: str
+    callback: str
+    tasks: int
+    open: int
+    done: int
+    dead: int
+    cancelled: int
+    expired: int
+    purged: int
+    opened: int
+    closed: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -280,6 +376,9 @@ class Info(Reply):
     run_p95_ms: int
     run_p99_ms: int
     load: Load
+    held: int = 0
+    batches_open: int = 0
+    batches_closed: int = 0
     held_by: str = ""
     broken: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -311,6 +410,7 @@ class Settings(Reply):
     group_rate_per: int
     groups_max: int
     tokens_max: int
+    errors_kept: int = 1
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

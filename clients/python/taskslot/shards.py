@@ -2,7 +2,8 @@
 
 Shard i of `orders` is `orders:{tag}`. Its slot is the 14 bits of i in reverse. Its tag is the shortest text of 0-9a-z
 with that slot; of several, the first in that order. So the names for a smaller n are the first of those for a larger
-n. `TASK.SHARDS` returns the same names. A group or token belongs to shard CRC16(its bytes) modulo n.
+n. `TASK.SHARDS` returns the same names. A group or token belongs to shard CRC16(its bytes) modulo n; a batch too, by
+its name or by the name's hash tag.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ def crc16(data: bytes) -> int:
 
 def slot_of(key: bytes) -> int:
     """The hash slot of a key, by its hash tag if it has one (Redis Cluster specification, "Hash tags")."""
+    return crc16(tag_of(key)) % SLOTS
+
+
+def tag_of(key: bytes) -> bytes:
+    """The hash tag of a key: what is between its first braces. The whole key if that is nothing."""
     start = key.find(b"{")
     end = key.find(b"}", start + 1) if start >= 0 else -1
-    return crc16(key[start + 1 : end] if end > start + 1 else key) % SLOTS
+    return key[start + 1 : end] if end > start + 1 else key
 
 
 def slot_of_shard(number: int) -> int:
@@ -61,3 +67,11 @@ def names(queue: str, number: int) -> list[str]:
 def shard_of_name(name: str | bytes, number: int) -> int:
     """The number of the shard to which a group or token belongs, if there are `number` shards."""
     return crc16(name.encode() if isinstance(name, str) else name) % number
+
+
+def shard_of_batch(name: str | bytes, number: int) -> int:
+    """The number of the shard on which a batch lives: by its name, or by the name's hash tag.
+
+    So the batch `{acme}import-7` is on the shard of the group `acme`.
+    """
+    return crc16(tag_of(name.encode() if isinstance(name, str) else name)) % number

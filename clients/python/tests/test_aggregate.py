@@ -29,10 +29,19 @@ def test_counts_are_added_and_the_worst_time_is_taken():
     both = total(
         [
             info_of(
-                ready=2, pushed=5, in_per_second_1m=1.5, oldest_ready_ms=70, next_delayed_ms=-1, wait_p99_ms=9
+                ready=2,
+                held=1,
+                batches_open=3,
+                pushed=5,
+                in_per_second_1m=1.5,
+                oldest_ready_ms=70,
+                next_delayed_ms=-1,
+                wait_p99_ms=9,
             ),
             info_of(
                 ready=3,
+                held=4,
+                batches_open=1,
                 pushed=1,
                 in_per_second_1m=0.5,
                 oldest_ready_ms=-1,
@@ -42,6 +51,7 @@ def test_counts_are_added_and_the_worst_time_is_taken():
         ]
     )
     assert (both.ready, both.pushed, both.in_per_second_1m) == (5, 6, 2.0)
+    assert (both.held, both.batches_open, both.batches_closed) == (5, 4, 0)
     assert (both.oldest_ready_ms, both.next_delayed_ms, both.wait_p99_ms) == (70, 40, 12)
 
 

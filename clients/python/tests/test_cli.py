@@ -137,6 +137,34 @@ def test_a_failure_says_when_it_is_tried_again(run):
     assert run("fail", "mail", b, "--dead", "--json").json() == [{"handle": b, "answer": "dead"}]
 
 
+def test_a_task_is_given_up_with_its_progress(run, queue):
+    """fail and requeue take --progress, which claim prints as JSON."""
+    run("push", "mail", "a")
+    for command, progress in (("requeue", "step=1"), ("fail", "step=2")):
+        (task,) = run("claim", "mail", "--json").json()
+        run(command, "mail", task["handle"], "--delay-ms", "60000", "--progress", progress)
+        (shown,) = run("list", "mail", "delayed", "--json").json()
+        assert shown["progress"] == progress
+        queue.retry([task["id"]])
+
+
+def test_get_shows_each_of_several_errors(run, queue):
+    """The attempt, the instant, the worker and the text; one error is shown as before."""
+    queue.configure(errors_kept=2)
+    task = queue.push("a")
+    for worker, error in (("w1", "no disk"), ("w2", "no net")):
+        handle = run("claim", "mail", "--worker", worker, "--json").json()[0]["handle"]
+        lines = run("get", "mail", task).lines
+        assert not any("error of attempt" in line for line in lines)
+        run("fail", "mail", handle, "-e", error, "--delay-ms", "60000")
+        queue.retry([task])
+    shown = [line for line in run("get", "mail", task).lines if line.startswith("error of attempt")]
+    assert [line.split()[3] for line in shown] == ["1", "2"]
+    assert shown[0].endswith("at w1: no disk") and shown[1].endswith("at w2: no net")
+    (first, second) = run("get", "mail", task, "--json").json()[0]["errors"]
+    assert (first["attempt"], second["error"]) == (1, "no net")
+
+
 def test_a_lost_lease_is_an_error(run):
     """The status is 1, and the text says what it means."""
     run("push", "mail", "a")
@@ -205,6 +233,59 @@ def test_everything_known_about_a_task_is_shown(run, queue):
     )
     assert run("get", "mail", task, "--json").json()[0]["state"] == "ready"
     assert run("get", "mail", "1-1", status=1).errors == ["taskslot: no such task, or it was removed"]
+
+
+def test_a_batch_is_opened_filled_and_closed(run, queue):
+    """Each command prints what a person wants to know next. The list of held tasks says what they wait for."""
+    (callback,) = run("batch", "open", "mail", "import-7", "mail the report", "--priority", "2").lines
+    assert run("batch", "open", "mail", "import-7", "again").lines == [f"{callback}  found"]
+    assert run("push", "mail", "--lines", "--batch", "import-7", stdin="a\nb\n").lines == ["pushed 2"]
+    assert run("batch", "close", "mail", "import-7").lines == ["import-7 closed"]
+    assert run("batch", "close", "mail", "import-7").lines == ["import-7 was closed before"]
+    words = run("batch", "info", "mail", "import-7").words()
+    assert (words["state"], words["tasks"], words["open"], words["callback"]) == (
+        "closed",
+        "2",
+        "2",
+        callback,
+    )
+    assert words["opened"].startswith("2")
+    assert run("list", "mail", "held").lines[1].split()[3:6] == ["batch", "import-7", "mail"]
+    assert run("get", "mail", callback).words()["callback-of"] == "import-7"
+    words = run("info", "mail").words()
+    assert words["now"].startswith("2 ready, 0 delayed, 1 held, ") and words["batches"] == "0 open, 1 closed"
+    heads, line = run("info", "mail", "batches").lines
+    assert heads.split()[:2] == ["name", "state"] and line.split()[:2] == ["import-7", "closed"]
+    assert run("batch", "del", "mail", "import-7").lines == ["import-7  removed"]
+    assert run("batch", "del", "mail", "import-7").lines == ["import-7  no such batch"]
+    assert run("batch", "info", "mail", "import-7", status=1).errors == [
+        "taskslot: there is no batch import-7"
+    ]
+    assert "batches" not in run("info", "mail").words()
+
+
+def test_scripts_get_json_lines_of_batches(run):
+    """With and without shards."""
+    for shards in ([], ["--shards", "4"]):
+        mine = ["mail", "b", *shards, "--json"]
+        (made,) = run("batch", "open", *mine, "callback").json()
+        assert made == {"batch": "b", "callback": made["callback"], "is_new": True}
+        assert run("batch", "close", *mine).json() == [{"batch": "b", "closed": True}]
+        assert run("batch", "info", *mine).json()[0]["callback"] == made["callback"]
+        assert run("info", "mail", "batches", *shards, "--json").json()[0]["name"] == "b"
+        assert run("batch", "del", *mine).json() == [{"batch": "b", "answer": "removed"}]
+
+
+def test_a_task_is_pushed_to_wait_for_others(run, queue):
+    """The option can be repeated. A word for the case that they die needs tasks to wait for."""
+    one, two = queue.push_many(["a", "b"])
+    (task,) = run("push", "mail", "c", "--after", one, "--after", two, "--on-dead", "drop").lines
+    words = run("get", "mail", task).words()
+    assert (words["state"], words["after"], words["on-dead"]) == ("held", f"{one}, {two}", "drop")
+    assert f"{one} and 1 more" in run("list", "mail", "held").lines[1]
+    error = run("push", "mail", "c", "--on-dead", "run", status=2).errors
+    assert error == ["taskslot: --on-dead needs --after"]
+    assert run("purge", "mail", "held", "--all", "--yes").lines == ["purged 1"]
 
 
 def test_a_list_is_cut_and_says_so(run, queue):

@@ -3,7 +3,7 @@
 import pytest
 import redis
 from harness.server import wait_until
-from taskslot import Queue, ShardedQueue
+from taskslot import Queue, ShardedQueue, chain
 
 
 class Lossy(redis.Redis):
@@ -86,3 +86,21 @@ def test_close_closes_only_the_connections_of_the_queue(make, server, options):
     queue.close()
     wait_until(lambda: len(looking.client_list()) == before, "only the client's own connections are left")
     assert queue.push("b")
+
+
+def test_an_opening_whose_reply_is_lost_is_made_once(lossy):
+    """The second copy finds the batch. That is not a new one, so it is not deleted in case of an error."""
+    with Queue(lossy, "mail") as queue:
+        Lossy.loses = ["TASK.BATCH"]
+        with queue.batch("a", "callback") as batch:
+            assert (Lossy.loses, batch.callback.is_new, queue.len("held")) == ([], False, 1)
+
+
+def test_a_flow_whose_reply_is_lost_is_pushed_once(lossy):
+    """Each of its commands has a token."""
+    for queue in (Queue(lossy, "mail"), ShardedQueue(lossy, "orders", shards=4)):
+        with queue:
+            Lossy.loses = ["TASK.MPUSH"]
+            ids = queue.push_flow(chain("a", "b"))
+            assert Lossy.loses == [] and queue.len() == 2
+            assert queue.get(ids[1]).after == (ids[0],)

@@ -276,6 +276,35 @@ def test_ack_and_push_leaves_the_task_if_the_push_is_refused(make):
     assert queue.info().pushed == 3
 
 
+def test_a_task_remembers_its_attempts(make):
+    """Progress goes to the next claim, errors and the last attempt are typed values."""
+    queue = make()
+    queue.configure(errors_kept=2)
+    task = queue.push("a", retain_ms=60_000)
+    (first,) = queue.claim(worker="w1", meta=True)
+    assert first.meta.progress is None
+    queue.requeue(first, progress="step=1")
+    (second,) = queue.claim(worker="w1", meta=True)
+    assert second.meta.progress == b"step=1"
+    assert queue.fail(second, "no disk", delay_ms=60_000, progress=b"step=2") == 60_000
+    assert queue.retry([task]) == 1
+    (third,) = queue.claim(worker="w2")
+    assert queue.fail_many([third], "no net", dead=True, progress="step=3") == [Answer.DEAD]
+    view = queue.get(task)
+    assert (view.progress, view.error, view.worker) == (b"step=3", "no net", "w2")
+    assert [(error.attempt, error.worker, error.error) for error in view.errors] == [
+        (2, "w1", "no disk"), (3, "w2", "no net"),
+    ]  # fmt: skip
+    assert view.errors[1].at == view.dead_since == view.claimed + view.run_ms
+    assert queue.settings().errors_kept == 2
+    queue.retry([task])
+    (last,) = queue.claim(worker="w3")
+    assert queue.get(task).run_ms is None
+    queue.ack(last)
+    done = queue.get(task)
+    assert (done.worker, done.progress, done.claimed + done.run_ms) == ("w3", None, done.done_since)
+
+
 def test_a_claim_can_gather_a_fuller_batch(make):
     """It waits for a full batch, or until the first task has been ready for long enough."""
     queue, other = make(), make()

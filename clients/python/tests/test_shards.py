@@ -67,3 +67,11 @@ def test_the_rule_for_names_is_the_one_in_the_manual():
     """The rule is CRC16 of the bytes, modulo the number of shards. Other clients compute it too."""
     assert shards.shard_of_name("123456789", 16) == 0x31C3 % 16
     assert shards.shard_of_name("acme", 16) == key_slot(b"acme") % 16
+
+
+def test_a_batch_has_the_shard_of_its_name_or_of_the_tag_in_it():
+    """So a batch can be put beside a group. Without a tag, the whole name counts, as that of a group."""
+    for number in (1, 4, 16, 1000):
+        assert shards.shard_of_batch("{acme}import-7", number) == shards.shard_of_name("acme", number)
+        for name in ("import-7", "{}import", "import{", b"\xff"):
+            assert shards.shard_of_batch(name, number) == shards.shard_of_name(name, number)

@@ -59,17 +59,22 @@ impl State {
                     let batch = self.batches.of_callback(order).ok_or(Invalid("the callback of a batch"))?;
                     ensure(batch.is_complete(), "a batch that is complete")?;
                     self.batches.is_over(order);
-                    0
+                    Some(0)
                 }
             };
             self.apply_release(*id, at, *release, open)
         })
     }
 
-    /// Lets a held task go, or not: it waits for `open` others.
-    fn apply_release(&mut self, id: TaskId, at: Millis, release: Release, open: usize) -> Applied {
+    /// Lets a held task go, or not: it waits for `open` others, or is to be cancelled if `open` is `None`.
+    fn apply_release(&mut self, id: TaskId, at: Millis, release: Release, open: Option<usize>) -> Applied {
         let is_held = |phase: &Phase| matches!(phase, Phase::Held { .. });
-        ensure((release == Release::Held) == (open > 0) || release == Release::Cancelled, "its release")?;
+        let fits = match release {
+            Release::Held => open > Some(0),
+            Release::Ready | Release::Delayed(_) => open == Some(0),
+            Release::Cancelled => open.is_none(),
+        };
+        ensure(fits, "its release")?;
         let mut task = match release {
             Release::Held => return Ok(()),
             _ => self.detach(id, is_held)?,

@@ -8,6 +8,7 @@
 //! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and
 //! from another queue; `seen` notes what a search for due work found out.
 
+pub(crate) mod attempts;
 pub(crate) mod batches;
 pub(crate) mod control;
 pub(crate) mod copy;
@@ -61,8 +62,10 @@ impl State {
             Event::Taken { ids, at } => self.each(ids, |state, id| state.apply_taken(id, *at)),
             Event::Unclaimed { id, at } => self.apply_unclaimed(*id, *at),
             Event::Acked { id, late, end } => self.apply_acked(*id, *late, end.as_ref()),
-            Event::Failed { id, then, error } => self.apply_failed(*id, then, error),
-            Event::Requeued { id, then, back } => self.apply_requeued(*id, then, *back),
+            Event::Failed { id, then, error, at, progress } => {
+                self.apply_failed(*id, then, error, *at, *progress)
+            }
+            Event::Requeued { id, then, back, progress } => self.apply_requeued(*id, then, *back, *progress),
             Event::Extended { id, deadline, progress } => self.apply_extended(*id, *deadline, *progress),
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |state, id| state.apply_became_ready(id, *at)),

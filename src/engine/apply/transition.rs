@@ -149,6 +149,7 @@ impl State {
     /// Removes a detached task from the log, with everything that is stored about it.
     pub(crate) fn remove(&mut self, task: &Detached) -> Applied {
         self.errors.forget(task.order);
+        self.attempts.forget(task.order);
         self.results.forget(task.order);
         self.progress.forget(task.order);
         self.let_go(task.position);

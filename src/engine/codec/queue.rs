@@ -31,6 +31,7 @@ use crate::store::lanes::LaneKey;
 use crate::store::requests::{REQUESTS_MAX, Request};
 use crate::store::schedules::StoredSchedule;
 use crate::store::side_table::SideTable;
+use crate::store::task_errors::{TaskError, TaskErrors};
 use crate::store::tokens::StoredToken;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
@@ -53,14 +54,19 @@ const ROOM: u64 = 1 << 32;
 const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
 
 const PAGE: u8 = b'p';
-const ERRORS: u8 = b'e';
+/// The last error of tasks, a text; before version 4.
+const OLD_ERRORS: u8 = b'e';
+/// The last errors of tasks, see [`TaskErrors`]; since version 4.
+pub(crate) const ERRORS: u8 = b'x';
+/// The last attempts on dead and done tasks, see [`crate::LastAttempt`]; since version 4.
+pub(crate) const ATTEMPTS: u8 = b'a';
 const REQUESTS: u8 = b'r';
 const GROUPS: u8 = b'g';
 const TURNS: u8 = b't';
 const SCHEDULES: u8 = b's';
 /// Results of done tasks.
 pub(crate) const RESULTS: u8 = b'd';
-/// Progress of attempts.
+/// How far tasks have got.
 pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
 /// What replaced parts of records; before version 4, payloads with headers only.
@@ -143,7 +149,13 @@ impl State {
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
-        for (kind, table) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
+        let tables = [
+            (ERRORS, &self.errors),
+            (ATTEMPTS, &self.attempts),
+            (RESULTS, &self.results),
+            (PROGRESS, &self.progress),
+        ];
+        for (kind, table) in tables {
             let values = table.iter().map(|(order, value)| (order.0, Bytes::new(value)));
             put_batches(kind, values, |(_, value)| value.len() + 16, put);
         }
@@ -272,12 +284,14 @@ impl State {
                     ensure(self.lanes.restore_turn(key, left), "a turn of a group that can run")
                 })
             }
-            Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
-                Err(Invalid("tasks before their errors, results and progress"))
+            Some((&(OLD_ERRORS | ERRORS | ATTEMPTS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
+                Err(Invalid("tasks before their errors, attempts, results and progress"))
             }
-            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
-            Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
-            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress),
+            Some((&OLD_ERRORS, errors)) => load_side_table(&mut self.errors, errors, old_error),
+            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors, as_stored),
+            Some((&ATTEMPTS, attempts)) => load_side_table(&mut self.attempts, attempts, as_stored),
+            Some((&RESULTS, results)) => load_side_table(&mut self.results, results, as_stored),
+            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress, as_stored),
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Invalid("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
@@ -328,15 +342,31 @@ impl State {
     }
 }
 
-/// Loads a chunk of errors, results or progress. [`State::validate`] checks which tasks they belong to, and their
-/// lengths.
-fn load_side_table(table: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
-    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
+/// Loads a chunk of errors, attempts, results or progress. [`State::validate`] checks which tasks they belong to, and
+/// what they contain.
+fn load_side_table(
+    table: &mut SideTable,
+    bytes: &[u8],
+    value_of: impl Fn(&[u8]) -> Box<[u8]>,
+) -> Result<(), Invalid> {
+    let values: Vec<(u64, &Bytes)> =
+        decode(bytes).ok_or(Invalid("stored errors, attempts, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(table.get(Order(order)).is_none(), "one error, result or progress per task")?;
-        table.set(Order(order), value);
+        ensure(table.get(Order(order)).is_none(), "one value per task")?;
+        table.set(Order(order), value_of(value));
         Ok(())
     })
+}
+
+fn as_stored(value: &[u8]) -> Box<[u8]> {
+    value.into()
+}
+
+/// The error of a version that stored nothing but the text of the last one. An empty one gives no errors, which are not
+/// valid.
+fn old_error(text: &[u8]) -> Box<[u8]> {
+    let error = TaskError { attempt: 0, at: Millis(0), worker: &[], text };
+    TaskErrors::default().and(&error, 1).unwrap_or_default().into()
 }
 
 /// A chunk: its kind, followed by its contents.

@@ -1,6 +1,6 @@
 //! Tasks that wait for others: what they wait for when they are pushed, and what becomes of them when one has ended.
 
-use crate::bounds::STEP_TASKS;
+use crate::bounds::{BATCH_MAX, STEP_TASKS};
 use crate::event::{Event, Release};
 use crate::numbers::Order;
 use crate::request::{After, Push, Refusal};
@@ -10,9 +10,12 @@ use crate::store::entry::Phase;
 use crate::task::{OnDead, Parent, TaskId};
 use crate::time::{Due, Now};
 
+/// For how many tasks those that one event drops may wait together, unless it is one alone.
+const STEP_PARENTS: usize = 2 * BATCH_MAX;
+
 impl State {
-    /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push, `NeverPushed`,
-    /// and `Circular`.
+    /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push,
+    /// `NeverPushed` and `Circular`.
     pub fn push_after<'a>(&self, now: Now, push: &Push<'a>, after: &After<'_>) -> Result<Event<'a>, Refusal> {
         self.push_after_beside(now, push, after, &Left::default())
     }
@@ -80,6 +83,14 @@ impl State {
 
     fn ended_parent(&self, now: Now) -> Option<Event<'static>> {
         let (parent, is_done, told) = self.dependents.news()?;
+        // A task that is dropped no longer waits for any of its parents, up to a thousand.
+        let mut dropped = 0;
+        let is_light = |(on_dead, order): &(OnDead, Order)| {
+            let is_dropped = *on_dead == OnDead::Drop && !is_done;
+            let before = dropped;
+            dropped += self.dependents.get(*order).map_or(0, |one| if is_dropped { one.open } else { 0 });
+            before == 0 || dropped <= STEP_PARENTS
+        };
         let release = |(on_dead, order)| {
             let open = self.dependents.get(order)?.open;
             let id = self.locate(order)?.record.id;
@@ -89,7 +100,8 @@ impl State {
                 _ => self.release_of(&now, order),
             }
         };
-        let tasks: Vec<(TaskId, Release)> = told.take(STEP_TASKS).filter_map(release).collect();
+        let told = told.take(STEP_TASKS).take_while(is_light);
+        let tasks: Vec<(TaskId, Release)> = told.filter_map(release).collect();
         (!tasks.is_empty()).then_some(Event::Told { parent: Some(parent), at: now.at, tasks })
     }
 

@@ -138,9 +138,9 @@ impl Dependents {
         self.ended.remove(&parent);
     }
 
-    /// Tells a dependent that a parent has ended. Returns how many others it still waits for. Errors: it isn't to be
-    /// told.
-    pub fn tell(&mut self, parent: TaskId, order: Order) -> Result<usize, Invalid> {
+    /// Tells a dependent that a parent has ended. Returns how many others it still waits for; `None` if it is to be
+    /// cancelled. Errors: it isn't to be told.
+    pub fn tell(&mut self, parent: TaskId, order: Order) -> Result<Option<usize>, Invalid> {
         const TOLD: Invalid = Invalid("a task that waits for one that has ended");
         let is_done = *self.ended.get(&parent).ok_or(TOLD)?;
         let dependent = self.by_order.get_mut(&order).ok_or(TOLD)?;
@@ -149,7 +149,8 @@ impl Dependents {
         let at = dependent.parents.binary_search_by_key(&parent, |parent| parent.id).map_err(|_| TOLD)?;
         dependent.parents.get_mut(at).ok_or(TOLD)?.is_open = false;
         dependent.open -= 1;
-        let open = dependent.open;
+        let is_dropped = !is_done && dependent.on_dead == OnDead::Drop;
+        let open = (!is_dropped).then_some(dependent.open);
         self.forget_told(parent);
         Ok(open)
     }

@@ -186,13 +186,14 @@ pub const NEVER_PUSHED: ErrorDoc = ErrorDoc::new(
     "ERR AFTER names a task that was never pushed",
     "An id is above all ids that the queue has given",
 );
+pub const CIRCULAR: ErrorDoc = ErrorDoc::new(
+    "ERR AFTER names a held task outside the batch",
+    "With BATCH, the task may wait for held tasks of the same batch only. Another may itself wait for the batch, and \
+     both would be held for ever",
+);
 pub const TOKEN_HELD: ErrorDoc = ErrorDoc::new(
     "ERR another task holds the token",
     "The task of the run would have a token that is not free",
-);
-pub const CIRCULAR: ErrorDoc = ErrorDoc::new(
-    "ERR AFTER names a held task outside the batch",
-    "That task may wait for the batch, which would wait for this task",
 );
 pub const EXHAUSTED: ErrorDoc = ErrorDoc::new(
     "ERR the queue has run out of ids or lease numbers",

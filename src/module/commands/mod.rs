@@ -32,6 +32,7 @@ mod manual;
 mod named;
 mod next;
 mod pause;
+mod progress;
 mod purge;
 mod push;
 mod push_options;

@@ -34,9 +34,14 @@ SHARED = {
         f"HANDLES 1 {HANDLE} PUSH p",
     ],
     "TASK.NEXT": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
-    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK"],
+    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK", f"{HANDLE} PROGRESS " + "x" * 4097],
     "TASK.EXTEND": [*HANDLED, f"{HANDLE} LEASE 1 LEASE 1", f"{HANDLE} PROGRESS " + "x" * 4097],
-    "TASK.FAIL": [*HANDLED, f"{HANDLE} DEAD DEAD", f"{HANDLE} DEAD DELAY 1"],
+    "TASK.FAIL": [
+        *HANDLED,
+        f"{HANDLE} DEAD DEAD",
+        f"{HANDLE} DEAD DELAY 1",
+        f"{HANDLE} PROGRESS " + "x" * 4097,
+    ],
     "TASK.RESULT": ["x", "UNIQUE " + LONG, "1-1 NO", "1-1 BLOCK", "1-1 BLOCK x", "1-1 BLOCK 1 BLOCK 1"],
     "TASK.GET": ["x", "1-1 NO", "UNIQUE", "UNIQUE " + LONG],
     "TASK.LIST": [

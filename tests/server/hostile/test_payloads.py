@@ -42,7 +42,8 @@ class Stored:
             chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"b", b"g", b"k", b"s", b"t", b"u")
         }
         self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
-        (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
+        (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"x")
+        (self.attempts,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"a")
         (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
         (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
@@ -52,7 +53,13 @@ class Stored:
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the empty last one."""
         pages = [page.chunk() for page in self.pages]
-        kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        kinds = {
+            b"x": self.errors,
+            b"a": self.attempts,
+            b"d": self.results,
+            b"w": self.progress,
+            b"r": self.requests,
+        }
         kinds |= {b"c": self.batches, b"h": self.dependents}
         texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
         first = self.order.index(b"p")
@@ -145,11 +152,20 @@ LIES = {
     "an unknown worker": lambda q: setattr(q.leased[0], "worker", 2**32 - 1),
     "two tasks in one turn": lambda q: setattr(q.waiting[0], "rank", q.waiting[1].rank),
     "a turn to come": lambda q: setattr(q.waiting[0], "rank", 2**48 - 1),
-    # texts of errors
-    "an error of no task": lambda q: q.errors.append([2**40, b"x"]),
+    # errors
+    "an error of no task": lambda q: q.errors.append([2**40, b"\1\1\0\1x"]),
     "two errors of one task": lambda q: q.errors.append(q.errors[0]),
-    "an error without a text": lambda q: q.errors[0].__setitem__(1, b""),
-    "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"x" * 1025),
+    "no errors": lambda q: q.errors[0].__setitem__(1, b""),
+    "an error without a text": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\0"),
+    "an error with a tail": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\1xy"),
+    "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\x81\x20" + b"x" * 4097),
+    "too many errors": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\1x" * 11),
+    # last attempts
+    "an attempt on no task": lambda q: q.attempts.append([2**40, b"\1\1"]),
+    "an attempt on a leased task": lambda q: q.attempts.append([q.progress[0][0], b"\1\1"]),
+    "two attempts on one task": lambda q: q.attempts.append(q.attempts[0]),
+    "an attempt without a span": lambda q: q.attempts[0].__setitem__(1, b"\1"),
+    "an attempt by a name of 257 bytes": lambda q: q.attempts[0].__setitem__(1, b"\1\1" + b"w" * 257),
     # results and progress
     "a result of no task": lambda q: q.results.append([2**40, b"x"]),
     "a result of a leased task": lambda q: q.results.append([q.progress[0][0], b"x"]),
@@ -273,7 +289,7 @@ def test_chunks_of_a_wrong_order_or_kind_are_refused(stored):
     """An unknown chunk, a second head, a missing head or a chunk too early is an error."""
     server, c, queue = stored
     broken, head, first, *rest = queue.chunks()
-    [errors] = [chunk for chunk in rest if chunk[:1] == b"e"]
+    [errors] = [chunk for chunk in rest if chunk[:1] == b"x"]
     lists = {
         "an unknown chunk": [broken, head, first, *rest, b"?x"],
         "two heads": [broken, head, head, first, *rest],

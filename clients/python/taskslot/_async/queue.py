@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
 from .. import commands
-from ..arguments import MOST, deadline, handle, is_over, parts, several, token
+from ..arguments import MOST, deadline, handle, is_over, most_at_once, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
-from ..commands import ClaimOptions, Payload, PushOptions, TaskOptions, Word
-from ..replies import Group, Next, Task, TaskId, TaskView, WorkerView
+from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions, Word
+from ..replies import Group, Next, Task, TaskId, WorkerView
 from .base_queue import AsyncBaseQueue
 from .wire import AsyncWire, slice_ms
+
+R = TypeVar("R")
 
 
 class AsyncQueue(AsyncBaseQueue):
@@ -41,20 +43,35 @@ class AsyncQueue(AsyncBaseQueue):
     def _key_of_group(self, group: str) -> str:
         return self.name
 
+    def _key_of_batch(self, name: str) -> str:
+        return self.name
+
     def _keys_of_token(self, token: str) -> Sequence[str]:
         return [self.name]
 
-    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
-        return task_id
+    def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str:
+        if others := {key for key, _ in map(self._locate, after)} - {self.name}:
+            raise ValueError(f"a task of {self.name} can't wait for one of {min(others)}")
+        return self.name
 
-    def _named_here(self, key: str, view: TaskView) -> TaskView:
-        return view
+    async def _run_at(
+        self, key: str | None, name: str | None, number: int, command: Callable[[str], Command[R]]
+    ) -> tuple[str, R]:
+        return self.name, await self.wire.run(command(self.name))
+
+    def _name_of(self, key: str, task_id: str) -> str:
+        return task_id
 
     # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
-        """Push a task and return its id. With `unique`, `id.is_new` is False if another task holds the token."""
+        """Push a task and return its id. With `unique`, `id.is_new` is False if another task holds the token.
+
+        With `after`, the task is held until these tasks are done. With `batch`, it counts in this batch.
+        """
         options["request"] = options.get("request") or token()
+        if "after" in options:
+            self._place(options)
         return await self.wire.run(commands.push(self.name, payload, **options))
 
     async def push_many(
@@ -62,12 +79,16 @@ class AsyncQueue(AsyncBaseQueue):
     ) -> list[str]:
         """Push tasks with the same options and return their ids.
 
-        They are pushed in thousands; each thousand is pushed completely or not at all. If the same payloads are pushed
-        with the same `request` again within 5 minutes, nothing is added, and the same ids are returned.
+        They are pushed in thousands; each thousand is pushed completely or not at all. (Fewer at a time if each waits
+        for more than ten tasks.) If the same payloads are pushed with the same `request` again within 5 minutes,
+        nothing is added, and the same ids are returned.
         """
         ids: list[str] = []
         request = request or token()
-        for number, part in enumerate(parts(several(payloads))):
+        if "after" in options:
+            self._place(options)
+        most = most_at_once(len(several(options.get("after", ()))))
+        for number, part in enumerate(parts(several(payloads), most)):
             made = await self.wire.run(commands.push_many(self.name, part, f"{request}.{number}", **options))
             ids += made
         return ids

@@ -13,7 +13,7 @@ from ..balance import Pace
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import ClaimOptions, Command
 from ..errors import QueueBroken, WrongType
-from ..replies import Task
+from ..replies import Meta, Task
 from .pause import pause
 from .shard_monitor import AsyncShardMonitor
 
@@ -164,5 +164,13 @@ class AsyncShardClaims:
 
 
 def with_shard(shard: int, tasks: list[Task]) -> list[Task]:
-    """The tasks with the number of their shard before their handles."""
-    return [replace(task, handle=f"{shard}/{task.handle}") for task in tasks]
+    """The tasks with the number of their shard before their handles, and before the ids that they waited for."""
+    return [
+        replace(task, handle=f"{shard}/{task.handle}", meta=task.meta and with_shard_after(shard, task.meta))
+        for task in tasks
+    ]
+
+
+def with_shard_after(shard: int, meta: Meta) -> Meta:
+    """The meta of a task of a shard."""
+    return replace(meta, after=tuple(f"{shard}/{one}" for one in meta.after)) if meta.after else meta

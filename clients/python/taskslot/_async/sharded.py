@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from typing import Any, TypeVar, Unpack
 
 from .. import commands
-from ..arguments import MOST, deadline, handle, several, token
+from ..arguments import MOST, deadline, handle, identity, most_at_once, parts, several, token
 from ..commands import ClaimOptions, Command, Payload, PushOptions, TaskOptions
 from ..errors import Refused
-from ..replies import Group, Info, Next, Task, TaskId, TaskView, WorkerView
+from ..replies import Group, Info, Next, Task, TaskId, WorkerView
 from ..shards import names as shard_names
-from ..shards import shard_of_name
+from ..shards import shard_of_batch, shard_of_name
 from .base_queue import AsyncBaseQueue
 from .queue import AsyncQueue
 from .shard_claims import AsyncShardClaims, Search
@@ -32,9 +32,11 @@ class AsyncShardedQueue(AsyncBaseQueue):
     It has the methods of `AsyncQueue` except `shards`: its `keys` are the shards, and `infos` returns the figures of
     each. Ids and handles begin with the number of their shard, `5/1795334211134-0`; `task.key` is the shard's key.
 
-    A task with `group` goes to the shard of its group. Otherwise, a task with `unique` goes to the shard of its token.
-    All other tasks go to the less loaded of two shards that are picked at random. Each shard has its own limits,
-    settings, groups and tokens; `configure`, `pause` and `resume` go to all shards. Schedules are on shard 0.
+    A task with `group` goes to the shard of its group, one with `batch` to the shard of its batch, and one with `after`
+    to that of the tasks that it waits for; if these differ, `push` raises ValueError. (The batch `{acme}import-7` is on
+    the shard of the group `acme`.) Otherwise, a task with `unique` goes to the shard of its token. All other tasks go
+    to the less loaded of two shards that are picked at random; a flow goes to one shard. Each shard has its own limits,
+    settings, groups, batches and tokens; `configure`, `pause` and `resume` go to all shards. Schedules are on shard 0.
 
     A claim that waits does so on a home shard, and looks at the others in between. So a task is found within some tens
     of milliseconds on any shard, even with fewer workers than shards. A claim never leases more than `count` tasks.
@@ -59,34 +61,56 @@ class AsyncShardedQueue(AsyncBaseQueue):
     def _key_of_group(self, group: str) -> str:
         return self.keys[shard_of_name(group, len(self.keys))]
 
+    def _key_of_batch(self, name: str) -> str:
+        return self.keys[shard_of_batch(name, len(self.keys))]
+
     def _keys_of_token(self, token: str) -> Sequence[str]:
-        # The task may also have a group, and is on the shard of that.
+        # The task may also have a group or a batch, and is on the shard of that.
         likely = self.keys[shard_of_name(token, len(self.keys))]
         return [likely, *(key for key in self.keys if key != likely)]
 
-    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
-        return TaskId.found(f"{self._numbers[key]}/{task_id}", task_id.is_new)
+    def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str | None:
+        names = {f"task {identity(task)}": self._locate(task)[0] for task in after}
+        for one in options:
+            if (group := one.get("group")) is not None:
+                names[f"group {group}"] = self._key_of_group(group)
+            if (batch := one.get("batch")) is not None:
+                names[f"batch {batch}"] = self._key_of_batch(batch)
+        by_key = {key: what for what, key in reversed(names.items())}
+        if len(by_key) > 1:
+            two = [f"{what} is on shard {self._numbers[key]}" for key, what in islice(by_key.items(), 2)]
+            raise ValueError(f"what belongs together must be on one shard, but {' and '.join(two)}")
+        return next(iter(by_key), None)
 
-    def _named_here(self, key: str, view: TaskView) -> TaskView:
-        return replace(view, id=f"{self._numbers[key]}/{view.id}")
+    async def _run_at(
+        self, key: str | None, name: str | None, number: int, command: Callable[[str], Command[R]]
+    ) -> tuple[str, R]:
+        if key is None and name is not None:
+            key = self._key_of_group(name)
+        if key is not None:
+            made = await self.wire.run(command(key))
+        else:
+            shard, made = await self._push_anywhere(command)
+            key = self.keys[shard]
+        self._loads.pushed(self._numbers[key], number)
+        return key, made
+
+    def _name_of(self, key: str, task_id: str) -> str:
+        return f"{self._numbers[key]}/{task_id}"
 
     # ---- produce
 
     async def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
         """Push a task and return its id, which begins with its shard.
 
-        With a `request` of your own, and neither group nor unique, the task goes to the shard of that token, so that a
-        repeated call finds it.
+        With a `request` of your own, and nothing else that names a shard, the task goes to the shard of that token, so
+        that a repeated call finds it.
         """
-        name = first_given(options.get("group"), options.get("unique"), options.get("request"))
-        if name is None:
-            options["request"] = token()
-            shard, made = await self._push_anywhere(lambda key: commands.push(key, payload, **options))
-        else:
-            shard = shard_of_name(name, len(self.keys))
-            made = await self.queues[shard].push(payload, **options)
-        self._loads.pushed(shard, 1)
-        return TaskId.found(f"{shard}/{made}", made.is_new)
+        key = self._place(options)
+        name = first_given(options.get("unique"), options.get("request"))
+        options["request"] = options.get("request") or token()
+        key, made = await self._run_at(key, name, 1, lambda key: commands.push(key, payload, **options))
+        return TaskId.found(self._name_of(key, made), made.is_new)
 
     async def push_many(
         self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
@@ -97,20 +121,13 @@ class AsyncShardedQueue(AsyncBaseQueue):
         `request` again within 5 minutes, nothing is added, and the same ids are returned.
         """
         ids: list[str] = []
-        todo = iter(several(payloads))
-        for number in count():
-            if not (part := list(islice(todo, 100))):
-                return ids
+        found = self._place(options)
+        most = min(100, most_at_once(len(several(options.get("after", ())))))
+        for number, part in enumerate(parts(several(payloads), most)):
             again = f"{request}.{number}" if request else None
-            name = first_given(options.get("group"), again)
             send = partial(commands.push_many, payloads=part, request=again or token(), **options)
-            if name is None:
-                shard, made = await self._push_anywhere(send)
-            else:
-                shard = shard_of_name(name, len(self.keys))
-                made = await self.wire.run(send(self.keys[shard]))
-            self._loads.pushed(shard, len(part))
-            ids += [f"{shard}/{task}" for task in made]
+            key, made = await self._run_at(found, again, len(part), send)
+            ids += [self._name_of(key, task) for task in made]
         return ids
 
     async def _push_anywhere(self, command: Callable[[str], Command[R]]) -> tuple[int, R]:

@@ -4,17 +4,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from .. import commands
 from ..aggregate import total
 from ..arguments import MOST, deadline, identity, is_over, one_name, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
-from ..commands import Command, Direction, Payload, PushOptions, ScheduleOptions, SetOptions, Step
+from ..commands import (
+    CallbackOptions,
+    Command,
+    Direction,
+    FlowOptions,
+    Payload,
+    PushOptions,
+    ScheduleOptions,
+    SetOptions,
+    Step,
+    TaskOptions,
+)
 from ..errors import UnknownTask
+from ..flows import Flow, FlowIds, Part, as_flow, planned, shaped
 from ..replies import (
+    BatchInfo,
     Info,
     Result,
     Schedule,
@@ -26,7 +40,10 @@ from ..replies import (
     answer_of,
     cancel_answer,
 )
+from .batch import Batch
 from .wire import Wire
+
+R = TypeVar("R")
 
 
 class BaseQueue(ABC):
@@ -63,16 +80,167 @@ class BaseQueue(ABC):
         """The key that holds a group."""
 
     @abstractmethod
+    def _key_of_batch(self, name: str) -> str:
+        """The key that holds a batch."""
+
+    @abstractmethod
     def _keys_of_token(self, token: str) -> Sequence[str]:
         """The keys of which one can have the task that holds a token, the likely one first."""
 
     @abstractmethod
-    def _id_here(self, key: str, task_id: TaskId) -> TaskId:
-        """The id that a task of a key has in this queue."""
+    def _key_for(self, after: Sequence[Task | str], options: Sequence[Mapping[str, Any]]) -> str | None:
+        """The key for pushes with these options that wait for these tasks; None if they can go to any.
+
+        Raises ValueError if they name different ones.
+        """
 
     @abstractmethod
+    def _run_at(
+        self, key: str | None, name: str | None, number: int, command: Callable[[str], Command[R]]
+    ) -> tuple[str, R]:
+        """Push `number` tasks to this key, else to the key of this name, else to any. Returns the key and the reply.
+
+        The name is a token by which a repeated push must find the tasks.
+        """
+
+    @abstractmethod
+    def _name_of(self, key: str, task_id: str) -> str:
+        """The id that a task of a key has in this queue."""
+
     def _named_here(self, key: str, view: TaskView) -> TaskView:
-        """The view of a task of a key, with the id that it has in this queue."""
+        """The view of a task of a key, with the ids that the tasks have in this queue."""
+        after, waits_for = (
+            tuple(self._name_of(key, one) for one in ids) for ids in (view.after, view.waits_for)
+        )
+        return replace(view, id=self._name_of(key, view.id), after=after, waits_for=waits_for)
+
+    def _batch_here(self, key: str, batch: BatchInfo) -> BatchInfo:
+        """A batch of a key, with the id that its callback has in this queue."""
+        return replace(batch, callback=self._name_of(key, batch.callback))
+
+    def _bare(self, task: Task | str) -> str:
+        """The id of a task as the server knows it."""
+        return self._locate(task)[1].partition("@")[0]
+
+    def _place(self, options: TaskOptions | PushOptions) -> str | None:
+        """The key for a push with these options; None if any will do. `after` gets the ids that the server knows."""
+        after = several(options.get("after", ()))
+        key = self._key_for(after, [options])
+        if after:
+            options["after"] = [self._bare(task) for task in after]
+        return key
+
+    # ---- produce
+
+    @abstractmethod
+    def push(self, payload: Payload, **options: Unpack[PushOptions]) -> TaskId:
+        """Push a task and return its id."""
+
+    @abstractmethod
+    def push_many(
+        self, payloads: Iterable[Payload], *, request: str | None = None, **options: Unpack[TaskOptions]
+    ) -> list[str]:
+        """Push tasks with the same options and return their ids."""
+
+    def push_flow(
+        self,
+        flow: Payload | Flow,
+        *,
+        after: Iterable[Task | str] = (),
+        request: str | None = None,
+        **options: Unpack[FlowOptions],
+    ) -> FlowIds:
+        """Push the tasks of a flow, and return their ids in its shape: an id for a step, a list for a chain or a group.
+
+        The options are those of all steps that have none of their own. The first steps wait for `after`. Tasks that
+        others wait for are kept for a day once they are done, unless `retain_ms` says otherwise, so that their results
+        are there when the others run.
+
+        Equal tasks that are next to each other are pushed together. If a push fails, those before it are in the queue,
+        and a flow that is pushed with the same `request` again within 5 minutes gets the rest. Raises ValueError if a
+        task would wait for more than 1000 others, or, with shards, if the flow has groups of different shards.
+        """
+        commands.refuse_unknown(options, FlowOptions)
+        first, flow = several(after), as_flow(flow)
+        todo, again = planned(flow, options, len(first)), request or token()
+        key = self._key_for(first, [part.options for part in todo])
+        outer = [self._bare(task) for task in first]
+        ids: dict[int, str] = {}
+        try:
+            for number, part in enumerate(todo):
+                waits_for = [ids[place] for place in part.parents] or outer
+                send = self._sends(part, waits_for, f"{again}.{number}")
+                key, made = self._run_at(key, request, len(part.places), send)
+                ids.update(zip(part.places, made, strict=True))
+        except Exception as error:
+            error.add_note(
+                f"{len(ids)} of the {sum(len(part.places) for part in todo)} tasks of the flow were pushed"
+            )
+            raise
+        return shaped(flow, iter([TaskId(self._name_of(str(key), ids[place])) for place in sorted(ids)]))
+
+    def _sends(
+        self, part: Part, waits_for: Sequence[str], request: str
+    ) -> Callable[[str], Command[list[str]]]:
+        """The command that pushes a part of a flow to a key."""
+        options: TaskOptions = {**part.options, "after": waits_for}
+        return lambda key: commands.push_many(key, part.payloads, request, **options)
+
+    # ---- batches
+
+    def batch(self, name: str, callback: Payload | None = None, **options: Unpack[CallbackOptions]) -> Batch:
+        """A batch as a context manager: `with queue.batch("import-7", done.call(7)) as batch:`, or `async with`.
+
+        It is opened with this callback, and closed at the end of the block. Its own methods push into it. The options
+        are those of the callback. If an exception ends the block, the batch is deleted, and its callback never runs.
+        Without a callback this is a batch that is there, to be used as it is.
+        """
+        commands.refuse_unknown(options, CallbackOptions)
+        return Batch(self, name, callback, options)
+
+    def open_batch(self, name: str, callback: Payload, **options: Unpack[CallbackOptions]) -> TaskId:
+        """Open a batch and push its callback, which is held. Returns the callback's id.
+
+        The callback becomes ready, exactly once, when the batch is closed and all of its tasks have ended, however they
+        ended. The options are those of the callback. If there is a batch of this name, nothing changes, and
+        `id.is_new` is False. A batch is there until its callback has ended and is not kept.
+        """
+        key = self._key_of_batch(name)
+        self._key_for([], [{**options, "batch": name}, options])
+        made = self.wire.run(commands.open_batch(key, name, callback, **options))
+        return TaskId.found(self._name_of(key, made), made.is_new)
+
+    def close_batch(self, name: str) -> bool:
+        """Close a batch: its callback becomes ready once all tasks have ended. Returns False if it was closed before.
+
+        The tasks of the batch can still push into it while they run. Raises `Refused` if there is no such batch.
+        """
+        return self.wire.run(commands.close_batch(self._key_of_batch(name), name))
+
+    def batch_info(self, name: str) -> BatchInfo | None:
+        """The state and the counts of a batch; None if there is no such batch."""
+        key = self._key_of_batch(name)
+        found = self.wire.run(commands.batch_info(key, name))
+        return found and self._batch_here(key, found)
+
+    def delete_batch(self, name: str) -> Literal["removed", "asked"] | None:
+        """Delete a batch and its callback; the tasks of the batch go on. None if there is no such batch.
+
+        If the callback is leased, its worker is "asked" to stop.
+        """
+        return self.wire.run(commands.delete_batch(self._key_of_batch(name), name))
+
+    def batches(self) -> list[BatchInfo]:
+        """All batches, by name; those of a sharded queue shard by shard."""
+        found: list[BatchInfo] = []
+        for key in self.keys:
+            last: commands.Word | None = None
+            while True:
+                more, last = self.wire.run(commands.batches(key, last))
+                found += [self._batch_here(key, batch) for batch in more]
+                if len(more) < MOST:
+                    break
+        return found
 
     # ---- work
 
@@ -100,16 +268,29 @@ class BaseQueue(ABC):
         """
         options["request"] = options.get("request") or token()
         key, handle = self._locate(task)
+        if "after" in options:
+            after = several(options["after"])
+            if self._key_for(after, []) not in (None, key):
+                raise ValueError("the next step of a task can only wait for tasks of the same key")
+            options["after"] = [self._bare(one) for one in after]
         command = commands.ack_and_push(key, handle, result, keep_ms, Step(payload, options))
         made = self.wire.run(command)
-        return made and self._id_here(key, made)
+        return made and TaskId.found(self._name_of(key, made), made.is_new)
 
-    def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+    def requeue(
+        self,
+        task: Task | str,
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
+    ) -> bool:
         """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.
 
-        This does not count as a failed attempt. Returns False if the task was already finished or removed.
+        This does not count as a failed attempt. `progress` says how far the task has got, for the next attempt. Returns
+        False if the task was already finished or removed.
         """
-        return bool(self.wire.run(commands.requeue(*self._locate(task), delay_ms, back)))
+        return bool(self.wire.run(commands.requeue(*self._locate(task), delay_ms, back, progress)))
 
     def extend(
         self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
@@ -121,10 +302,19 @@ class BaseQueue(ABC):
         return int(self.wire.run(commands.extend(*self._locate(task), lease_ms, progress)))
 
     def fail(
-        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+        self,
+        task: Task | str,
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+        progress: Payload | None = None,
     ) -> int:
-        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended."""
-        return int(self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead)))
+        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended.
+
+        `progress` says how far the task has got, for the next attempt.
+        """
+        return int(self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead, progress)))
 
     def ack_many(
         self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
@@ -133,10 +323,17 @@ class BaseQueue(ABC):
         return self._answers(tasks, lambda key, handles: commands.ack(key, handles, result, retain_ms))
 
     def requeue_many(
-        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+        self,
+        tasks: Iterable[Task | str],
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Give tasks back unfinished. Returns an `Answer` for each task, in order."""
-        return self._answers(tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back))
+        return self._answers(
+            tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back, progress)
+        )
 
     def extend_many(
         self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
@@ -151,9 +348,12 @@ class BaseQueue(ABC):
         *,
         delay_ms: int | None = None,
         dead: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Report failed attempts. Returns for each task, in order, the ms until it is ready, or an `Answer` (≤ 0)."""
-        return self._answers(tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead))
+        return self._answers(
+            tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead, progress)
+        )
 
     def _answers(
         self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[list[int]]]
@@ -252,7 +452,7 @@ class BaseQueue(ABC):
                     yield self._named_here(key, view)
 
     def len(self, state: State | None = None) -> int:
-        """The number of tasks in a state. Without a state: of those that are ready, delayed or leased."""
+        """The number of tasks in a state. Without a state: of those that are ready, delayed, held or leased."""
         return sum([self.wire.run(commands.length(key, state)) for key in self.keys])
 
     def info(self) -> Info | None:
@@ -329,9 +529,9 @@ class BaseQueue(ABC):
         return [cancel_answer(answer) for answer in self._answers(ids, commands.cancel)]
 
     def retry(self, tasks: Iterable[Task | str] | None = None, *, unique: str | None = None) -> int:
-        """Make dead or delayed tasks ready, at the back of the queue. Returns how many were.
+        """Make dead, delayed or held tasks ready, at the back of the queue. Returns how many were.
 
-        With `unique` it is the delayed task that holds this token now. A dead task holds none.
+        With `unique` it is the delayed or held task that holds this token now. A dead task holds none.
         """
         one_name(tasks, unique)
         if unique is not None:

@@ -27,6 +27,7 @@ class PurgeState(StrEnum):
 
     ready = "ready"
     delayed = "delayed"
+    held = "held"
     dead = "dead"
     done = "done"
     all = "all"
@@ -50,7 +51,7 @@ OlderOption = Annotated[
 # How many tasks one command examines that looks for some of them.
 LOOKED_AT = 10_000
 
-PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "dead", "done")
+PURGE_STATES: tuple[State, ...] = ("ready", "delayed", "held", "dead", "done")
 DirectionArgument = Annotated[
     PauseDirection, typer.Argument(help="out stops claims, in stops pushes, all stops both.")
 ]
@@ -141,7 +142,7 @@ def retry(
     session: Session,
     queue: QueueName,
     tasks: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of dead or delayed tasks.")
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of dead, delayed or held tasks.")
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="Retry this many dead tasks, oldest first.")
@@ -151,7 +152,7 @@ def retry(
     unique: HolderOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Make dead or delayed tasks ready again, at the back of the queue."""
+    """Make dead, delayed or held tasks ready, at the back of the queue."""
     exactly_one(
         "retry",
         "ids, --unique, --count or --all",

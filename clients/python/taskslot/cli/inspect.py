@@ -9,7 +9,7 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import UnknownTask
-from ..replies import Info, TaskView
+from ..replies import BatchInfo, Info, TaskError, TaskView
 from . import format, output
 from .admin import exactly_one
 from .session import HolderOption, QueueName, Session, assigned, command, refuse
@@ -19,7 +19,7 @@ TaskName = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's
 # The fields of a task that are instants, shown as local times.
 INSTANTS = {
     "enqueued", "ready_since", "due", "claimed", "deadline", "dead_since", "done_since", "kept_until", "expires",
-    "unique_until",
+    "unique_until", "held_since", "opened", "closed",
 }  # fmt: skip
 TOTALS = (
     "pushed", "claimed", "acked", "late", "failed", "stalled", "requeued", "retried", "died", "cancelled", "purged",
@@ -33,6 +33,7 @@ class Section(StrEnum):
     groups = "groups"
     workers = "workers"
     schedules = "schedules"
+    batches = "batches"
 
 
 class TaskState(StrEnum):
@@ -40,6 +41,7 @@ class TaskState(StrEnum):
 
     ready = "ready"
     delayed = "delayed"
+    held = "held"
     leased = "leased"
     dead = "dead"
     done = "done"
@@ -59,7 +61,7 @@ def info(
         Section | None, typer.Argument(help="Show this section instead of the counts.")
     ] = None,
 ) -> None:
-    """Show counts, rates, times and load of a queue, or its groups, workers or schedules."""
+    """Show counts, rates, times and load of a queue, or its groups, workers, schedules or batches."""
     if section is not None:
         return print_section(session, queue, section)
     found = session.queue(queue).info()
@@ -77,12 +79,8 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
     load = info.load
     rows = [
         ("queue", queue),
-        (
-            "now",
-            counts(
-                ready=info.ready, delayed=info.delayed, leased=info.leased, dead=info.dead, done=info.done
-            ),
-        ),
+        ("now", states(info)),
+        ("batches", counts(open=info.batches_open, closed=info.batches_closed) if has_batches(info) else ""),
         ("oldest ready", format.span(info.oldest_ready_ms)),
         ("next delayed", f"in {format.span(info.next_delayed_ms)}" if info.next_delayed_ms >= 0 else ""),
         ("in per s", f"{format.rate(info.in_per_second_1m)} (5 min {format.rate(info.in_per_second_5m)})"),
@@ -103,6 +101,17 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ("broken", info.broken),
     ]
     return [row for row in rows if row[1]]
+
+
+def states(info: Info) -> str:
+    """The number of tasks in each state. Few queues have held tasks, so these are only named if there are some."""
+    numbers = {name: getattr(info, name) for name in TaskState.__members__ if name != "held" or info.held}
+    return counts(**numbers)
+
+
+def has_batches(info: Info) -> bool:
+    """Whether the queue has batches."""
+    return info.batches_open + info.batches_closed > 0
 
 
 def counts(**numbers: object) -> str:
@@ -140,6 +149,8 @@ def print_section(session: Session, name: str, section: Section) -> None:
         found = queue.schedules()
     elif section is Section.workers:
         found = queue.workers()
+    elif section is Section.batches:
+        found = queue.batches()
     else:
         assert_never(section)
     maps = [output.plain(one) for one in found]
@@ -149,17 +160,24 @@ def print_section(session: Session, name: str, section: Section) -> None:
     elif maps:
         names = list(dict.fromkeys(name for one in maps for name in one))
         rows = [tuple(name.replace("_", "-") for name in names)]
-        rows += [tuple(cell(one.get(name, "")) for name in names) for one in maps]
+        rows += [tuple(cell_of(name, one.get(name, "")) for name in names) for one in maps]
         for line in format.columns(rows):
             output.line(line)
     else:
         output.note(f"no {section}")
 
 
+def cell_of(name: str, value: Any) -> str:
+    """The value of a field as the text of a table cell; instants as local times."""
+    return format.instant(value) if name in INSTANTS and isinstance(value, int) else cell(value)
+
+
 def cell(value: Any) -> str:
     """A value as the text of a table cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(cell, value))
     text = value if isinstance(value, str) else str(value)
     return format.payload(text.encode("utf-8", "surrogateescape"))
 
@@ -177,20 +195,30 @@ def get(session: Session, queue: QueueName, task: TaskName = None, unique: Holde
         output.line(line)
 
 
-def rows_of(view: TaskView) -> list[tuple[str, ...]]:
-    """The known fields of a task as rows of a name and a value."""
+def rows_of(view: TaskView | BatchInfo) -> list[tuple[str, ...]]:
+    """The known fields of a task or a batch as rows of a name and a value."""
     rows: list[tuple[str, ...]] = []
     for item in fields(view):
         value = getattr(view, item.name)
-        if value is None or value == "" or item.name in ("headers", "more"):
+        if value is None or value in ("", ()) or item.name in ("errors", "headers", "more"):
             continue
         name = item.name.replace("_", "-")
         if isinstance(value, bytes):
             rows.append((name, format.payload(value)))
         else:
-            rows.append((name, format.instant(value) if item.name in INSTANTS else cell(value)))
-    rows += [(f"header {cell(name)}", format.payload(value)) for name, value in view.headers.items()]
+            rows.append((name, cell_of(item.name, value)))
+    if isinstance(view, TaskView):
+        if len(view.errors) > 1:
+            rows += [(f"error of attempt {error.attempt}", cell(in_words(error))) for error in view.errors]
+        rows += [(f"header {cell(name)}", format.payload(value)) for name, value in view.headers.items()]
     return rows + [(str(name), cell(value)) for name, value in view.more.items()]
+
+
+def in_words(error: TaskError) -> str:
+    """Where and when an attempt failed, and the error."""
+    worker = f" at {error.worker}" if error.worker else ""
+    at = format.instant(error.at) if error.at is not None else format.UNKNOWN
+    return f"{at}{worker}: {error.error or 'no text'}"
 
 
 def result(
@@ -283,9 +311,18 @@ def list_tasks(
 
 def head_of(state: TaskState) -> str:
     """The heading of the column that depends on the state."""
-    return {"ready": "enqueued", "delayed": "due", "leased": "deadline", "dead": "error", "done": "done"}[
-        state
-    ]
+    return {
+        "ready": "enqueued", "delayed": "due", "held": "waits for", "leased": "deadline", "dead": "error",
+        "done": "done",
+    }[state]  # fmt: skip
+
+
+def waits_for(view: TaskView) -> str:
+    """What a held task waits for: the batch whose callback it is, or other tasks."""
+    if view.callback_of is not None:
+        return f"batch {cell(view.callback_of)}"
+    more = f" and {len(view.waits_for) - 1} more" if len(view.waits_for) > 1 else ""
+    return f"{view.waits_for[0]}{more}" if view.waits_for else ""
 
 
 def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
@@ -294,6 +331,8 @@ def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
         state
     )
     own = format.instant(at)[5:19] if at is not None else shortened(cell(view.error or ""), 72)
+    if state is TaskState.held:
+        own = shortened(waits_for(view), 72)
     if state is TaskState.leased and view.worker:
         own += f" {shortened(cell(view.worker), 16)}"
     group, payload = shortened(cell(view.group or ""), 16), shortened(format.payload(view.payload or b""), 40)

@@ -5,6 +5,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any, BinaryIO
 
@@ -17,7 +18,15 @@ from .session import AnyQueue, QueueName, Session, assigned, command
 # Lines per step: the limit of one TASK.MPUSH.
 STEP = 1000
 
-WHEN, HOW, ONCE = "Time", "Delivery", "Uniqueness"
+WHEN, HOW, WITH, ONCE = "Time", "Delivery", "Other tasks", "Uniqueness"
+
+
+class OnDeadWord(StrEnum):
+    """What happens to a task that waits for one that ends otherwise than done."""
+
+    wait = "wait"
+    run = "run"
+    drop = "drop"
 
 
 PayloadsArgument = Annotated[
@@ -61,6 +70,26 @@ RetainOption = Annotated[
 HeaderOption = Annotated[
     list[str] | None,
     typer.Option("--header", metavar="NAME=VALUE", help="A header; repeat for more.", rich_help_panel=HOW),
+]
+BatchOption = Annotated[
+    str | None, typer.Option("--batch", metavar="NAME", help="Count in this batch.", rich_help_panel=WITH)
+]
+AfterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--after",
+        metavar="ID",
+        help="Held until this task is done; repeat for more.",
+        rich_help_panel=WITH,
+    ),
+]
+OnDeadOption = Annotated[
+    OnDeadWord | None,
+    typer.Option(
+        "--on-dead",
+        help="If one of them ends otherwise: wait until it is retried and done (the default), run, or drop.",
+        rich_help_panel=WITH,
+    ),
 ]
 UniqueOption = Annotated[
     str | None,
@@ -135,6 +164,9 @@ def push(
     lease_ms: LeaseOption = None,
     retain_ms: RetainOption = None,
     header: HeaderOption = None,
+    batch: BatchOption = None,
+    after: AfterOption = None,
+    on_dead: OnDeadOption = None,
     unique: UniqueOption = None,
     until_start: UntilStartOption = False,
     for_ms: ForOption = None,
@@ -148,8 +180,12 @@ def push(
     options: dict[str, Any] = {
         "delay_ms": delay_ms, "at": instant(at), "ttl_ms": ttl_ms, "priority": priority, "group": group,
         "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms,
-        "headers": assigned("--header", header or []),
+        "headers": assigned("--header", header or []), "batch": batch, "after": after or [],
     }  # fmt: skip
+    if on_dead is not None:
+        if not after:
+            raise ValueError("--on-dead needs --after")
+        options["on_dead"] = on_dead.value
     single = {
         "unique": unique, "until_start": until_start, "for_ms": for_ms, "keep": keep, "replace": replace,
         "postpone": postpone, "postpone_until_ms": postpone_until_ms, "request": request,

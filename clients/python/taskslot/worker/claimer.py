@@ -30,6 +30,7 @@ from .leases import Leases
 from .options import WorkerOptions
 from .outcomes import Done, described
 from .places import Ended, Places
+from .relations import Relations
 from .retries import log_retry, passes, rests
 from .threads import Threads
 
@@ -66,6 +67,7 @@ class Claimer:
         self._answers = answers
         self._executor = executor
         self._over = over
+        self._relations = Relations(options.queue, options.codec)
         self._guard_needed = threading.Event()
         self._closed = False
         self._has_next = True
@@ -222,13 +224,20 @@ class Claimer:
         """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""
         if len(reply) > 3 and self._options.meta:
             return self._context_of(commands.read_task(key, reply))
-        is_kept = len(reply) > 3 and commands.has_retain(reply[3])
-        return TaskContext(commands.read_task(key, reply[:3]), self._leases.wake, is_kept=is_kept)
+        meta = reply[3] if len(reply) > 3 else None
+        return TaskContext(
+            commands.read_task(key, reply[:3]),
+            self._leases.wake,
+            is_kept=meta is not None and commands.in_meta(meta, b"retain") is not None,
+            meta=meta,
+            relations=self._relations,
+        )
 
     def _context_of(self, task: Task) -> TaskContext:
-        is_kept = task.meta is not None and task.meta.retain is not None
+        meta = task.meta
+        is_kept = meta is not None and meta.retain is not None
         task = task if self._options.meta else replace(task, meta=None)
-        return TaskContext(task, self._leases.wake, is_kept=is_kept)
+        return TaskContext(task, self._leases.wake, is_kept=is_kept, meta=meta, relations=self._relations)
 
     def _claim(self, count: int, request: str) -> list[Task]:
         """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""

@@ -8,17 +8,27 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Unpack
+from typing import Any, Unpack
 
-from ..arguments import token
+from .._sync.batch import Batch
+from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, push_words
-from ..errors import CancelAsked, LeaseLost
-from ..replies import Task
+from ..errors import CancelAsked, LeaseLost, TaskslotError
+from ..replies import BatchCounts, Meta, Task, TaskView
+from .relations import Relations
 
 # The server's limit for PROGRESS.
 PROGRESS_BYTES = 4096
 
 CURRENT: ContextVar[TaskContext] = ContextVar("taskslot.current")
+
+
+def progress_bytes(said: Payload) -> bytes:
+    """A progress as bytes. Raises ValueError if it is too long."""
+    said = said.encode() if isinstance(said, str) else said
+    if len(said) > PROGRESS_BYTES:
+        raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")
+    return said
 
 
 def current() -> TaskContext:
@@ -41,7 +51,15 @@ class TaskContext:
     sync function sees it here. An async function is cancelled too (`asyncio.CancelledError`).
     """
 
-    def __init__(self, task: Task, on_progress: Callable[[], None], *, is_kept: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        on_progress: Callable[[], None],
+        *,
+        is_kept: bool = False,
+        meta: Any = None,
+        relations: Relations | None = None,
+    ) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
@@ -51,6 +69,7 @@ class TaskContext:
         self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
+        self._has_meta = meta is not None
         self._pid = os.getpid()
         self._on_progress = on_progress
         self._should_stop = False
@@ -59,6 +78,8 @@ class TaskContext:
         self._begun = self._abandoned = False
         self._progress: bytes | None = None
         self._on_stop: Callable[[], object] | None = None
+        self._meta = meta  # as the claim's reply has it; few functions look at it
+        self._relations = relations
 
     def check(self) -> None:
         """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
@@ -84,20 +105,30 @@ class TaskContext:
             "wait() would block the event loop: use await asyncio.sleep(), which ends when the task is cancelled"
         )
 
-    def progress(self, said: Payload) -> None:
-        """Report the task's progress: at most 4096 bytes, which TASK.GET and TASK.LIST show.
+    @property
+    def last_progress(self) -> bytes | None:
+        """What the attempt before said about how far the task has got; None if there is nothing.
 
-        It returns at once. The worker sends the text soon after; of several, only the newest. That extends the lease as
-        well. Raises ValueError if the text is too long, and RuntimeError in a process that the function forked, which
-        has no worker.
+        Raises RuntimeError if the worker doesn't ask for it: with `retain_ms` set for each of its functions, it needs
+        the option `meta=True`.
+        """
+        if not self._has_meta:
+            raise RuntimeError("the worker claims without meta: give it the option meta=True")
+        return self._known().progress
+
+    def progress(self, said: Payload) -> None:
+        """Report how far the task has got: at most 4096 bytes, which TASK.GET and TASK.LIST show.
+
+        It stays until the task is done: the next attempt gets it as `last_progress`. It returns at once. The worker
+        sends the text soon after, or with the failure; of several, only the newest. That extends the lease as well.
+        Raises ValueError if the text is too long, and RuntimeError in a process that the function forked, which has no
+        worker.
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forked process can't report progress: the worker runs in its parent")
-        said = said.encode() if isinstance(said, str) else said
-        if len(said) > PROGRESS_BYTES:
-            raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")
+        encoded = progress_bytes(said)
         with self._lock:
-            self._progress = said
+            self._progress = encoded
         self._on_progress()
 
     def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:
@@ -110,12 +141,70 @@ class TaskContext:
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forked process can't name the next step: the worker runs in its parent")
+        if "after" in options:
+            options["after"] = several(options["after"])
+            if not all(is_beside(one, self.task) for one in options["after"]):
+                raise ValueError("the next step of a task can only wait for tasks of the same key")
         push_words(options, None)  # checks them
         options["request"] = options.get("request") or token()
         with self._lock:
             if self.step is not None:
                 raise ValueError("the task has a next step already")
             self.step = Step(payload, options)
+
+    # ---- other tasks
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batch that the task counts in; None if it counts in none.
+
+        A task can push into its batch while it runs, even if the batch is closed: `current().batch.push(…)`. These
+        calls wait for the server, so an async function makes them with `asyncio.to_thread`.
+        """
+        name = self._known().batch
+        return self._related().batch(name) if name is not None else None
+
+    @property
+    def counts(self) -> BatchCounts | None:
+        """If the task is the callback of a batch, how many tasks the batch had, and how they ended. Otherwise None."""
+        return self._known().counts
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The ids of the tasks that this one waited for, in the order in which they were pushed."""
+        return self._known().after
+
+    def results(self, *, return_exceptions: bool = False) -> list[Any]:
+        """The results of the tasks that this one waited for, in the order in which they were pushed.
+
+        For a step of a flow, that is the order of the flow. Raises `UnknownTask` if a result is not kept any more, and
+        `NotDone` if a task is dead or has not ended, which can be if the option `on_dead` or a RETRY let this one run.
+        With `return_exceptions` such an exception is in the place of the result.
+
+        This asks the server. An async function calls `await asyncio.to_thread(current().results)`.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            found = self._related().results(self.task.key, self.after)
+        else:
+            raise RuntimeError(
+                "results() would block the event loop: use await asyncio.to_thread(current().results)"
+            )
+        first = next((one for one in found if isinstance(one, TaskslotError)), None)
+        if first is not None and not return_exceptions:
+            raise first
+        return found
+
+    def _known(self) -> Meta | TaskView:
+        if not isinstance(self._meta, Meta | TaskView):
+            self._meta = self._related().known(self.task, self._meta)
+        return self._meta
+
+    def _related(self) -> Relations:
+        if self._relations is None:
+            raise RuntimeError("this task is not run by a worker")
+        return self._relations
 
     def _wait(self, seconds: float) -> bool:
         with self._lock:
@@ -186,3 +275,10 @@ class TaskContext:
         with self._lock:
             if self._progress is None:
                 self._progress = progress
+
+
+def is_beside(one: Task | str, task: Task) -> bool:
+    """Whether a task is in the key of another, as far as its name and its own key tell."""
+    if isinstance(one, Task) and one.key != task.key:
+        return False
+    return handle(one).rpartition("/")[0] == task.handle.rpartition("/")[0]

@@ -179,6 +179,7 @@ def held(info: Info) -> Text:
 COLUMNS = (
     Column("ready", 5, 0, lambda info: number(info.ready, "bold")),
     Column("delayed", 7, 8, lambda info: number(info.delayed)),
+    Column("held", 5, 13, lambda info: number(info.held)),
     Column("leased", 6, 1, lambda info: number(info.leased)),
     Column("dead", 5, 4, lambda info: number(info.dead, "red")),
     Column("in/s", 5, 2, lambda info: speed(info.in_per_second_1m)),
