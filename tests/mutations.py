@@ -197,8 +197,8 @@ BREAKS = [
     (
         "max-len counts the push",
         "rules/push.rs",
-        "self.len().saturating_add(count) > max",
-        "self.len() > max",
+        "len.saturating_add(count) > max",
+        "len > max",
     ),
     ("jitter", "rules/backoff.rs", "u128::from(delay) - reach)", "u128::from(delay))"),
     ("backoff counts from the first", "rules/backoff.rs", "n.saturating_sub(1).min(63)", "n.min(63)"),
@@ -280,7 +280,7 @@ BREAKS = [
         "freed >= bytes",
         "freed > bytes",
     ),
-    ("done tasks make room for a push", "rules/push.rs", ".saturating_sub(self.done_bytes());", ";"),
+    ("done tasks make room for a push", "rules/push.rs", ".saturating_sub(self.done_bytes() + left.bytes);", ";"),
     (
         "the retention of the ack takes precedence",
         "rules/lease.rs",
