@@ -280,7 +280,12 @@ BREAKS = [
         "freed >= bytes",
         "freed > bytes",
     ),
-    ("done tasks make room for a push", "rules/push.rs", ".saturating_sub(self.done_bytes() + left.bytes);", ";"),
+    (
+        "done tasks make room for a push",
+        "rules/push.rs",
+        ".saturating_sub(self.done_bytes() + left.bytes);",
+        ";",
+    ),
     (
         "the retention of the ack takes precedence",
         "rules/lease.rs",

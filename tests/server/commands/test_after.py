@@ -118,12 +118,6 @@ def purge(c, parent):
     assert c("TASK.PURGE", "q", "ready") == 1
 
 
-def expire(c, parent):
-    """Its time to live ends."""
-    c("TASK.PAUSE", "q", "OUT")
-    c("TASK.RESUME", "q")
-
-
 @pytest.mark.parametrize("end", [die, cancel, purge], ids=lambda end: end.__name__)
 def test_ondead_says_what_becomes_of_a_task_if_another_ends_otherwise(end, c):
     """WAIT keeps it held, RUN lets it run, DROP cancels it."""
