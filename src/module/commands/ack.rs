@@ -115,6 +115,7 @@ impl Command for Ack {
             UNKNOWN_BATCH,
             CLOSED_BATCH,
             NEVER_PUSHED,
+            CIRCULAR,
             PAUSED,
             FULL_LEN,
             FULL_BYTES,
